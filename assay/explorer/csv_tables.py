@@ -15,16 +15,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def pick_rows(document: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
-    """A table's rows; none where the document has nothing at that place."""
-    found: Any = document
+    """A table's rows. Empty if the document has nothing at that place."""
+    value: Any = document
     for name in place.split("."):
-        found = None if found is None else found.get(name)
-    return list(found or ())
+        value = None if value is None else value.get(name)
+    return list(value or ())
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """A line of names, and one a row: names within names with a dot between them, lists as JSON,
-    nothing where there is no value."""
+    """CSV with a header line. Nested names have a dot between them, lists are JSON, and a missing
+    value is empty."""
     flat = [dict(_flatten(row)) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     out = io.StringIO()

@@ -1,8 +1,8 @@
 """Reading a record into the index: from the newest settlement back, in the background.
 
-Every settlement names the digest of the one before it and of its windows' records, so that one look
-at the newest says whether anything changed, and what was read once need not be read again. A record
-that was rewritten shows as another digest under an indexed settlement: then all is read anew.
+Every settlement names the digests of the one before it and of its windows' records, so the newest
+one shows whether anything changed, and nothing is read twice. A rewritten record shows as another
+digest under an indexed settlement: then everything is read again.
 """
 
 import logging
@@ -20,23 +20,23 @@ from assay.protocol.errors import OperatorError
 from assay.protocol.record import NOTHING, make_latest_name, make_record_context
 
 logger = logging.getLogger(__name__)
-#: Seconds between two looks at what is newest, and before what could not be read is tried again.
+#: Seconds between two readings of the newest settlement, and before an unreadable one is retried.
 LOOK_S, AGAIN_S = 2.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """How far the index is."""
+    """The progress of the index."""
 
-    done: bool = False  # whether all that can be read has been
-    settlements: int = 0  # read so far. lowest: epoch that is read next, 0 where there is none.
-    lowest: int = 0
-    trouble: str | None = None  # what keeps it from being read, for strangers: the log says why
+    done: bool = False  # whether everything readable was read
+    settlements: int = 0  # read so far
+    lowest: int = 0  # epoch that is read next, 0 if there is none
+    trouble: str | None = None  # an obstacle, in words for strangers: the log has its cause
 
 
 class Indexer:
-    """Keeps an index up with a record. on_change: called after each change, from the indexer's
-    thread. It must wait for nobody."""
+    """Keeps an index up to date with a record. on_change: called after each change, from the
+    indexer's thread; it must not block."""
 
     def __init__(self, subject: ShownRecord, index: Index, on_change: Callable[[], None]) -> None:
         self._subject = subject
@@ -45,7 +45,7 @@ class Indexer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         self._unreadable: dict[int, float] = {}  # epoch → when it was last tried
-        self._said: str | None = None
+        self._logged: str | None = None  # the last logged trouble
         self.progress = IndexProgress()
 
     @property
@@ -70,11 +70,11 @@ class Indexer:
             except IndexDamagedError:
                 self.begin_again()
             else:
-                self._said = None
+                self._logged = None
             self._stop.wait(LOOK_S)
 
     def begin_again(self) -> None:
-        """Makes a damaged index anew; all its content is in the record."""
+        """Replace a damaged index. All its content is in the record."""
         try:
             self._index.reset()
             self._unreadable.clear()
@@ -85,14 +85,14 @@ class Indexer:
             self._on_change()
 
     def _log_trouble(self, sentence: str) -> None:
-        """Tells the explorer's operator, once: the sentence may name folders and endpoints."""
-        if sentence != self._said:
-            self._said = sentence
+        """Log it once, for the operator alone: the sentence may name folders and endpoints."""
+        if sentence != self._logged:
+            self._logged = sentence
             logger.warning("%s", sentence, extra={"event": "explorer_trouble"})
 
     def step(self) -> None:
-        """Reads all that is new or was left over. Raises OperatorError: the store cannot be read.
-        IndexDamagedError: the index cannot be used."""
+        """Read everything that is new or was unreadable before. Raises OperatorError: the store
+        cannot be read. IndexDamagedError: the index cannot be used."""
         latest = self._read_latest()
         if latest is None:
             self._note(done=True, trouble="no settlement is published yet")
@@ -103,14 +103,14 @@ class Indexer:
             self._note(done=True)
 
     def _follow(self, epoch: int, digest: bytes | None) -> None:
-        """Reads settlements from an epoch's back, to one that is indexed as what its link names;
-        where digest is None, to any that is indexed."""
+        """Read settlements backwards from an epoch, until one is indexed under the digest that the
+        link to it names. digest: of the first; None: until any indexed one."""
 
         def read(epoch: int) -> SettlementRecord | None:
             known = self._index.read("SELECT digest FROM settlements WHERE epoch = ?", (epoch,))
             if self._stop.is_set() or (known and digest in (None, known[0]["digest"])):
                 return None
-            if known:  # it was rewritten: what lies below it may have been, too
+            if known:  # it was rewritten, and earlier ones may have been, too
                 self._wipe()
             return self._add(epoch)
 
@@ -149,7 +149,7 @@ class Indexer:
                 database.execute(f"DELETE FROM {table}")
 
     def _add(self, epoch: int) -> SettlementRecord | None:
-        """Reads one settlement and its windows; None where it cannot be had."""
+        """Read one settlement and its windows. None: it is unavailable."""
         self._note(lowest=epoch)
         record = self._reader.get_settlement(epoch)
         if record is None:
@@ -185,13 +185,13 @@ class Indexer:
             self._on_change()
 
     def _count(self) -> int:
-        (found,) = self._index.read("SELECT count(*) AS n FROM settlements")
-        return int(found["n"])
+        (row,) = self._index.read("SELECT count(*) AS n FROM settlements")
+        return int(row["n"])
 
 
 def find_beacon_state(subject: ShownRecord, record: WindowRecord) -> str:
-    """ "verified" where the rounds are those that the blocks name and the signatures the pinned
-    chain's, "none" where the record holds no beacon, else what is wrong."""
+    """ "verified" if the blocks name these rounds and the pinned chain signed them, "none" if the
+    record has no beacon, otherwise the fault."""
     parameters = subject.get_parameters(record.window)
     if record.parameters != parameters.digest:
         return "the record is of other parameters"

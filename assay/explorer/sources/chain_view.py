@@ -21,19 +21,18 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from assay.protocol.window import compute_window
 
-#: Seconds between two looks at the head, that a page waits for weights, and after which a head that
-#: was not renewed is an old one.
+#: Seconds between two readings of the head, of a page's wait for weights, until a head is stale.
 _EVERY_S, _WAIT_S, _STALE_S = 3.0, 3.0, 60.0
-#: Seconds for which weights that are not those wanted are kept before they are looked for again.
+#: Seconds before weights are read again that were not the wanted ones.
 _AGAIN_S = 30.0
-#: Seconds between two looks at who holds which uid.
+#: Seconds between two readings of the uids.
 _NEURONS_S = 60.0
-#: Seconds that the end of the thread is waited for.
+#: Longest wait for the thread's end, seconds.
 _CLOSE_S = 2.0
 
 
 class ChainView:
-    """A subnet's chain, as far as pages show it. Nothing but `find` raises."""
+    """A subnet's chain, as far as pages show it. Only `find` raises."""
 
     def __init__(self, settings: Settings, validator: bytes | None = None) -> None:
         self.validator = validator
@@ -41,14 +40,14 @@ class ChainView:
         self._session = self._stack.enter_context(open_session(settings))
         self._chain: SubtensorChain | None = None
         self._followed: ParameterFollower | None = None
-        self._looked: int | None = None  # window in which the owner's slot was looked at last
+        self._followed_at: int | None = None  # window in which the owner's slot was read last
         self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
         self._neurons: tuple[float, Neurons] | None = None
         self._health = PeerHealth("the chain’s node")
         self._shown: BoundedCache[int, tuple[float, ShownWeights | None]] = BoundedCache(256)
         self._lock = threading.Lock()
-        # of all who look at pages one asks for weights at a time
+        # one request for weights at a time, whatever the number of visitors
         self._asking = threading.Semaphore()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="head", daemon=True)
@@ -72,9 +71,9 @@ class ChainView:
             return self._chain
 
     def find(self) -> tuple[ParameterHistory, dict[str, str]]:
-        """The network's parameters, which are followed from now on, and where validators say that
-        their records lie: hotkey in SS58 → locator. Raises ConfigError: the chain or the
-        parameters cannot be had."""
+        """The network's parameters, which are followed from now on, and the announced locators of
+        records by the validators' hotkeys in SS58. Raises ConfigError: the chain or the parameters
+        are unavailable."""
         try:
             chain = self._open()
             self._followed = self._session.followed
@@ -90,7 +89,7 @@ class ChainView:
         }
 
     def list_announced(self) -> list[AnnouncedParameters]:
-        """Parameters that do not hold yet, as the chain last said; empty while it has not."""
+        """Parameters that do not hold yet, from the last reading; empty before the first."""
         with self._lock:
             live = self._live
         if live is None or self._followed is None:
@@ -98,14 +97,14 @@ class ChainView:
         return list_announced(self._followed.history, self._followed.pending, live[1])
 
     def _follow(self, head: int) -> None:
-        """Looks once a window at what the owner says of parameters. Raises OperatorError: they or
+        """Read the owner's announcement of parameters once a window. Raises OperatorError: it or
         the chain cannot be read."""
         if self._followed is None:
             return
         window = compute_window(self._followed.history.first.timing, head)
-        if window != self._looked:
+        if window != self._followed_at:
             self._followed.look()
-            self._looked = window
+            self._followed_at = window
 
     def read_live(self) -> Live | None:
         with self._lock:
@@ -125,7 +124,7 @@ class ChainView:
         with self._lock:
             return None if self._neurons is None else self._neurons[1]
 
-    def _look_at_neurons(self, head: int) -> None:
+    def _update_neurons(self, head: int) -> None:
         """Raises OperatorError: the chain cannot be read."""
         now = time.monotonic()
         if self._neurons is not None and now - self._neurons[0] < _NEURONS_S:
@@ -147,28 +146,28 @@ class ChainView:
             self._neurons = now, Neurons(head, rows)
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
-        """The weights at the first block after an epoch that shows the wanted ones, else at the
-        first of all; None while they are not known."""
+        """The weights at the first block after an epoch that shows the wanted ones, otherwise at
+        the first block. None: they are not known yet."""
         if self.validator is None:
             return None
         ends = time.monotonic() + _WAIT_S
-        shown, is_good = self._find_kept(epoch, wanted)
-        # no page waits for a node that does not answer, nor longer than it may for other pages
+        weights, is_good = self._find_cached(epoch, wanted)
+        # no page waits for a silent node, nor too long for the requests of other pages
         if is_good or self._health.describe() or not self._asking.acquire(timeout=_WAIT_S):
-            return shown
-        # whoever was before it may have asked for the same
-        shown, is_good = self._find_kept(epoch, wanted)
+            return weights
+        # the request before this one may have been for the same weights
+        weights, is_good = self._find_cached(epoch, wanted)
         if is_good:
             self._asking.release()
-            return shown
+            return weights
         reply: Future[ShownWeights | None] = Future()
-        # an answer that comes too late for its page is kept for the next one
-        asked = self.validator, epoch, dict(wanted), reply
-        threading.Thread(target=self._ask, args=asked, name="weights", daemon=True).start()
+        # an answer that is too late for its page is stored for the next one
+        request = self.validator, epoch, dict(wanted), reply
+        threading.Thread(target=self._ask, args=request, name="weights", daemon=True).start()
         try:
-            return reply.result(max(0.0, ends - time.monotonic())) or shown
+            return reply.result(max(0.0, ends - time.monotonic())) or weights
         except TimeoutError:
-            return shown
+            return weights
 
     def _ask(
         self,
@@ -177,14 +176,14 @@ class ChainView:
         wanted: Mapping[int, int],
         reply: Future[ShownWeights | None],
     ) -> None:
-        found = None
+        weights = None
         try:
             with suppress(OperatorError):
-                found = self._find_weights(validator, epoch, wanted)
+                weights = self._find_weights(validator, epoch, wanted)
         finally:
-            self._shown.put(epoch, (time.monotonic(), found))
+            self._shown.put(epoch, (time.monotonic(), weights))
             self._asking.release()
-            reply.set_result(found)
+            reply.set_result(weights)
 
     def _find_weights(
         self, validator: bytes, epoch: int, wanted: Mapping[int, int]
@@ -197,21 +196,23 @@ class ChainView:
             first = first or shown
         return first
 
-    def _find_kept(self, epoch: int, wanted: Mapping[int, int]) -> tuple[ShownWeights | None, bool]:
-        """Weights as they were shown last, and whether they need not be asked for again now."""
+    def _find_cached(
+        self, epoch: int, wanted: Mapping[int, int]
+    ) -> tuple[ShownWeights | None, bool]:
+        """The weights of the last reading, and whether another one is unnecessary now."""
         when, shown = self._shown.get(epoch) or (float("-inf"), None)
         same = shown is not None and dict(shown.weights) == dict(wanted)
         return shown, same or time.monotonic() - when < _AGAIN_S
 
     def look(self) -> None:
-        """Looks at the head, once a window at the parameters, and once a minute at the uids."""
+        """Read the head, once a window the parameters, and once a minute the uids."""
         self._health.begin()
         try:
             head = self._open().get_head()
             with self._lock:
                 self._live = time.monotonic(), head
             self._follow(head)
-            self._look_at_neurons(head)
+            self._update_neurons(head)
         except OperatorError as error:
             if not self._stop.is_set():
                 self._health.end(str(error))

@@ -42,15 +42,15 @@ from assay.protocol import Parameters, SettlementRecord, decode_ss58, encode_ss5
 from assay.protocol.amendment import ParameterHistory, make_history
 from assay.protocol.encoding import EncodingError
 
-#: Seconds between two looks for a record that is not there yet.
-_LOOK_S = 1.0
+#: Seconds between two attempts to find a record that does not exist yet.
+_RETRY_S = 1.0
 #: Where programs keep rules: a demo's store, a neuron's own copy, a trainer's steps.
 _PLACES = ("store", "rules", "steps/rules")
 
 
 class NoRecordError(ConfigError):
-    """There is no record yet where one will be: it may be waited for. kind: what is awaited, see
-    `assay.explorer.waiting_app.AWAITED`; the message is its operator's."""
+    """There is no record yet, and waiting may help. kind: a key of
+    `assay.explorer.waiting_app.AWAITED`; the message is for the operator alone."""
 
     def __init__(self, why: str, kind: str = "record") -> None:
         super().__init__(why)
@@ -62,10 +62,10 @@ class ExplorerRequest:
     """The command line's arguments, besides the settings."""
 
     settings: Settings
-    #: flags that name the chain, and settings, as they were given; None: none was
+    #: the flags that name the chain, and settings; None: no chain is named
     online: tuple[str, ...] | None
-    localnet: Path | None = None  # folder of the localnet that was named: it is waited for
-    #: settings with those of a localnet that was not there yet, once it is
+    localnet: Path | None = None  # folder of the named localnet, which may start later
+    #: reads the settings again for a localnet that has not started; raises ConfigError until then
     later: Callable[[], Settings] | None = None
 
 
@@ -82,11 +82,11 @@ def open_source(
     wait: Callable[[NoRecordError], None],
     stop: threading.Event | None = None,
 ) -> Source:
-    """Finds the record.
+    """Find the record and open the sources around it.
 
     Args:
-        on_change: called when something that was being computed is there.
-        wait: called at every look where a run is there and what is needed of it is not yet.
+        on_change: called when a result is ready that pages did not wait for.
+        wait: called after every attempt, while a run has no record yet.
 
     Raises:
         ConfigError: there is none, or it is not clear which.
@@ -107,11 +107,11 @@ def open_source(
     if request.online is not None:
         chain = ChainView(request.settings)
         stack.callback(chain.close)
-    folder, found = _find_record(request, chain, wait, ended)
+    folder, result = _find_record(request, chain, wait, ended)
     if chain is not None:
-        chain.validator = found.subject.validator
+        chain.validator = result.subject.validator
         chain.start()
-    return Source(found.subject, _open_around(request, stack, on_change, folder, found, chain))
+    return Source(result.subject, _open_around(request, stack, on_change, folder, result, chain))
 
 
 def _open_around(
@@ -119,14 +119,14 @@ def _open_around(
     stack: ExitStack,
     on_change: Callable[[], None],
     folder: Path | None,
-    found: "_Found",
+    result: "_FoundRecord",
     chain: ChainView | None,
 ) -> OpenedSources:
-    settings, subject = request.settings, found.subject
+    settings, subject = request.settings, result.subject
     trainer = find_trainer(settings, folder)
-    models = find_models(settings, folder, found.begun)
-    kept = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
-    roots = [path for path in (*kept, found.root) if path is not None and path.is_dir()]
+    models = find_models(settings, folder, result.begun)
+    own = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
+    roots = [path for path in (*own, result.root) if path is not None and path.is_dir()]
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, settings.store, scratch, on_change)
     stack.callback(groups.close)
@@ -142,10 +142,10 @@ def _open_around(
         models,
         request.online,
         settings.explorer.record,
-        store if store is not None and store.is_dir() else found.root,
+        store if store is not None and store.is_dir() else result.root,
         trainer.root,
         place,
-        found.root,
+        result.root,
     )
     stores = [open_folder(root) for root in roots]
     return OpenedSources(
@@ -173,13 +173,13 @@ def _open_around(
 
 
 def _pause(ended: threading.Event) -> None:
-    if ended.wait(_LOOK_S):
+    if ended.wait(_RETRY_S):
         raise ConfigError("stopped before there was anything to show")
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """root: its store's folder, where it is one; begun: whether anything of it is there."""
+class _FoundRecord:
+    """root: folder of its store, if that is a folder; begun: whether any of it exists."""
 
     subject: ShownRecord
     root: Path | None
@@ -187,7 +187,7 @@ class _Found:
 
 
 def _find_folder(request: ExplorerRequest) -> Path | None:
-    """The folder of the run that was named, else the localnet's validator's, else the demo's."""
+    """The folder of the named run, otherwise of the localnet's validator or of the demo."""
     settings, named = request.settings, request.settings.explorer.dir
     if named is not None and not named.is_dir():
         raise ConfigError(
@@ -213,12 +213,12 @@ def _find_record(
     chain: ChainView | None,
     wait: Callable[[NoRecordError], None],
     ended: threading.Event,
-) -> tuple[Path | None, _Found]:
-    """The run's folder and its record, waited for where they will be there."""
+) -> tuple[Path | None, _FoundRecord]:
+    """The run's folder and its record. Waits for them if they may come."""
     while True:
         folder = _find_folder(request)
         try:
-            return folder, _look_for_record(request, folder, chain)
+            return folder, _try_to_find_record(request, folder, chain)
         except NoRecordError as error:
             if chain is None and (folder is None or not RunView(folder, b"").is_alive()):
                 raise
@@ -226,9 +226,9 @@ def _find_record(
             _pause(ended)
 
 
-def _look_for_record(
+def _try_to_find_record(
     request: ExplorerRequest, folder: Path | None, chain: ChainView | None
-) -> _Found:
+) -> _FoundRecord:
     settings = request.settings
     history, announced = _ask_chain(request, chain)
     is_followed = history is not None
@@ -246,7 +246,7 @@ def _look_for_record(
     reader = RecordReader(objects, hotkey)
     latest = reader.read_latest()
     begun = not (isinstance(latest, RecordFault) and latest.is_missing)
-    # a run beside this page is shown before it has settled anything
+    # a run on this machine has pages before its first settlement
     find: Callable[[bytes], Parameters | None]
     find = partial(_find_parameters, stores=[objects], folder=folder)
     if not begun and history is None and folder is not None:
@@ -259,7 +259,7 @@ def _look_for_record(
     if history is None:
         history = _find_recorded_history(reader, latest, find, place)
     root = objects.root if isinstance(objects, FolderStore) else None
-    return _Found(
+    return _FoundRecord(
         ShownRecord(hotkey, history, objects, place, None if is_followed else find), root, begun
     )
 
@@ -308,13 +308,13 @@ def _open_records(
     if settings.store.locator is not None:
         return open_stores(settings.store).open(settings.store.locator), settings.store.locator
     if folder is not None:
-        return _open_told(folder)
+        return _open_run_store(folder)
     raise NoRecordError("nobody announces a record on this subnet yet; name one with --record")
 
 
-def _open_told(folder: Path) -> tuple[ObjectStore, str]:
-    """The store that a run says its record goes to. A program that runs here is our operator's;
-    what a folder from elsewhere says is not opened without being asked for."""
+def _open_run_store(folder: Path) -> tuple[ObjectStore, str]:
+    """The store that a run names for its record. It is opened only if the program runs here, and so
+    is our operator's: a folder from elsewhere may name any place."""
     run = RunView(folder, b"")
     locator = run.get_locator()
     if locator is not None and run.is_held():
@@ -357,20 +357,21 @@ def _find_recorded_history(
         raise ConfigError(
             f"the newest settlement of {reader.address} cannot be read: {record.sentence}"
         )
-    found = _find_history(record.parameters, find)
-    if found is None:
+    history = _find_history(record.parameters, find)
+    if history is None:
         raise ConfigError(
             f"{place} does not hold the parameters that its record names, "
             f"{record.parameters.hex()[:16]}…, and all before them: name the chain that has them "
             "with --netuid or --localnet"
         )
-    return found
+    return history
 
 
 def _find_own_history(
     folder: Path, find: Callable[[bytes], Parameters | None]
 ) -> ParameterHistory | None:
-    """The rules that the program in a folder works by, if one runs there and they are at hand."""
+    """The parameters of the program that runs in a folder. None: none runs, or they are
+    unavailable."""
     run = RunView(folder, b"")
     live, digest = run.read_live(), run.get_parameters()
     if live is None or not live.moving or digest is None:
@@ -381,13 +382,13 @@ def _find_own_history(
 def _find_history(
     digest: bytes, find: Callable[[bytes], Parameters | None]
 ) -> ParameterHistory | None:
-    """Parameters of a digest and all before them; None where one of them is not to be had."""
+    """Parameters of a digest and all before them. None: one of them is unavailable."""
 
     def fetch(digest: bytes) -> Parameters:
-        found = find(digest)
-        if found is None:
+        parameters = find(digest)
+        if parameters is None:
             raise UnavailableError("it is nowhere here")
-        return found
+        return parameters
 
     try:
         return make_history(fetch_predecessors(fetch, digest))

@@ -24,25 +24,25 @@ from assay.rounds import MergeRecord
 
 #: Findings of the newest rounds that are read: so many bytes of the file, and so many of them.
 _BYTES, _ROUNDS = 4 << 20, 1_024
-#: Bytes of a merge's record; records that are kept.
-_RECORD_BYTES, _KEPT = 1 << 22, 1_024
+#: Bytes of a merge's record; records in memory.
+_RECORD_BYTES, _CACHED = 1 << 22, 1_024
 #: Children and repeated steps of a round, and characters of a sentence.
 _ROWS, _TEXT = 1_024, 400
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class RoundFindings:
-    """Rounds as merges and an auditor have them. Safe to share between threads."""
+    """Rounds by their merges' records and an auditor's findings. Thread-safe."""
 
     def __init__(self, file: Path, stores: Sequence[Objects]) -> None:
         self._file, self._stores = file, stores
-        self._records: BoundedCache[str, MergeRecord] = BoundedCache(_KEPT)
+        self._records: BoundedCache[str, MergeRecord] = BoundedCache(_CACHED)
 
     def list_rounds(self, origins: Mapping[str, CheckpointOrigin]) -> list[MergedRound]:
         """The newest first, each checkpoint once.
 
         Args:
-            origins: checkpoint's digest, hex → what its manifest says of where it comes from.
+            origins: by the checkpoints' digests, hex.
         """
         rounds = {one.checkpoint: one for one in self._read_findings()}
         for checkpoint, origin in origins.items():
@@ -74,18 +74,18 @@ class RoundFindings:
                 lines = opened.read(_BYTES).splitlines()[1 if size > _BYTES else 0 :]
         except OSError:
             return []
-        found = []
+        rounds = []
         for line in lines[-_ROUNDS:]:
             try:
-                found.append(_parse_finding(json.loads(line)))
+                rounds.append(_parse_finding(json.loads(line)))
             except (*BROKEN, RecursionError):
                 continue
-        return found
+        return rounds
 
 
-def _join(checkpoint: str, record: MergeRecord, found: MergedRound | None) -> MergedRound:
-    """A merge's own record, and what was found of it."""
-    seen = {} if found is None else {child.hotkey: child for child in found.children}
+def _join(checkpoint: str, record: MergeRecord, audited: MergedRound | None) -> MergedRound:
+    """A merge's own record with the findings of its audit, if there was one."""
+    seen = {} if audited is None else {child.hotkey: child for child in audited.children}
     children = []
     for child in record.children:
         hotkey = encode_ss58(child.hotkey)
@@ -105,14 +105,14 @@ def _join(checkpoint: str, record: MergeRecord, found: MergedRound | None) -> Me
         record.parent.hex(),
         encode_ss58(record.measurer),
         (*children, *seen.values()),
-        found is not None,
-        None if found is None else found.fault,
-        () if found is None else found.repeated,
+        audited is not None,
+        None if audited is None else audited.fault,
+        () if audited is None else audited.repeated,
     )
 
 
 def _parse_finding(document: Mapping[str, Any]) -> MergedRound:
-    """Raises one of `BROKEN`: it is none."""
+    """Raises one of `BROKEN`: it is not a finding."""
     if not _DIGEST.fullmatch(document["checkpoint"]):
         raise ValueError("its checkpoint is not a digest")
     fault = document["fault"]
