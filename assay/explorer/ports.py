@@ -175,8 +175,8 @@ class CheckpointOrigin:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
-    """A step from one checkpoint to the next. window: whose groups it learned from, so many.
-    parent, child: the checkpoints' digests; record: the step record's; all hex."""
+    """A step from one checkpoint to the next, which learned from `groups` groups of a window.
+    parent, child: digests of the checkpoints; record: of the step's record; all hex."""
 
     number: int
     window: int
