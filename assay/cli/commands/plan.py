@@ -7,6 +7,7 @@ import typer
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson
+from assay.cli.start import starting
 
 app = typer.Typer(cls=PagedGroup)
 
@@ -35,7 +36,7 @@ def plan(
     The estimate is arithmetic from data sheets, and all its inputs are shown. It needs no chain, no
     model and no GPU. Exit code 1 if something does not fit.
     """
-    invocation.load_settings()
-    from assay.cli.plan import run_plan
-
+    settings = invocation.load_settings()
+    with starting(settings, problem_files=False):
+        from assay.cli.plan import run_plan
     return run_plan(recipe, miners, card, implementation, as_json)

@@ -7,6 +7,7 @@ import typer
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson
+from assay.cli.start import starting
 
 app = typer.Typer(cls=PagedGroup)
 
@@ -36,6 +37,6 @@ def status(
     public record, which anybody can read. `assay audit` says whether that record is true.
     """
     settings = invocation.load_settings()
-    from assay.cli.status import run_status
-
+    with starting(settings, problem_files=False):
+        from assay.cli.status import run_status
     run_status(settings, record, hotkey, watch, as_json)

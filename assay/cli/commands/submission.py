@@ -84,10 +84,11 @@ def convert(
     metadata has the header's fields and the root. It compares every part with the file's own root.
     `assay verify` says whether the file is genuine.
     """
-    invocation.load_settings()
+    settings = invocation.load_settings()
     require_there(file)
-    from assay.artifacts.submissions.table import COLUMNS, write_table
-    from assay.cli.console import print_result
+    with starting(settings, problem_files=False):
+        from assay.artifacts.submissions.table import COLUMNS, write_table
+        from assay.cli.console import print_result
 
     written = write_table(file, out or file.with_suffix(f".{to}"))
     header = written.header
