@@ -30,6 +30,7 @@ from assay.inference import Checkpoint, GroupRequest, generate_groups, load_chec
 from assay.inference.folder import verify_manifest
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import open_workers
+from assay.lab.simulator import SimulatedChain
 from assay.network import open_file
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import get_challenge, get_context
@@ -39,7 +40,6 @@ from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, 
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import make_projection
-from subtensor_devnet import SimulatedChain
 
 MINERS, GROUPS, TOKENS, THREADS = 8 if FAST else 256, 24, 128, 1
 ROLLOUTS, AUDITED, WHOLE = MAIN_WORK.group_size, MAIN_WORK.audited_rollouts, 4

@@ -22,12 +22,12 @@ from assay.environments import Success
 from assay.lab.demo import run as demo_run
 from assay.lab.demo.network import DevnetNetwork, Network
 from assay.lab.demo.run import Demo, DemoRun, found_devnet
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.neurons.settings.sections import DemoSettings
 from assay.protocol import Beacon, Block
 from assay.protocol.beacon import compute_round_time_ms
 from assay.protocol.parameters import DEMO_TIMING
-from subtensor_devnet import SimulatedChain
 
 WINDOWS = 6
 RUNS = 3

@@ -36,6 +36,7 @@ from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.environments import Success, open_environment
 from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.lab.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
 from assay.network.store import open_folder
@@ -51,7 +52,6 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
 from assay.training.genesis_model import make_tokenizer
 from assay.training.held_out import evaluate
-from subtensor_devnet import SimulatedChain
 
 SEEDS = range(1) if FAST else range(3)
 STEPS = 3 if FAST else 18

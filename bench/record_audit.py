@@ -29,7 +29,9 @@ from assay.audit.ports import Models, Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.environments import open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.lab import simulator
 from assay.lab.demo.run import ModelFolders
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group
@@ -58,7 +60,6 @@ from assay.verification import (
     examine,
     make_projection,
 )
-from subtensor_devnet import SimulatedChain, simulator
 
 MINERS, WINDOWS, GROUPS, POOL = 64, 24, 12, 48
 #: Windows of genuine work: one settlement.

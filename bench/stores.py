@@ -28,6 +28,7 @@ from rows import ID_BITS, SIZE, TOKENS, draw_by_zipf, make_groups
 
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
 from assay.artifacts.submissions.reader import AUDITED, know_no_mirrors, open_submission
+from assay.lab.simulator import SimulatedChain
 from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import get_challenge, get_context
@@ -43,7 +44,6 @@ from assay.protocol.submission import (
 )
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
-from subtensor_devnet import SimulatedChain
 
 MINERS, GROUPS, DISTINCT = 256, 1_024, 64
 LATENCY_S, BOUND_S = 0.020, 20.0

@@ -22,6 +22,7 @@ from mixed_model import MAX_TOKENS, make_mixed_model
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.trainer.lessons import Lesson
@@ -33,7 +34,6 @@ from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters, parse_environment
 from assay.training import GENESIS, LearnConfig
 from assay.training.held_out import HeldOut
-from subtensor_devnet import SimulatedChain
 
 LESSONS = 2 if FAST else 10
 GROUPS = 4 if FAST else 24  # groups of a step

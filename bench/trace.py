@@ -36,12 +36,12 @@ from assay.audit.tracing.operator_modes import TraceMode
 from assay.audit.tracing.step_trace import trace_learning, trace_step
 from assay.inference import load_checkpoint
 from assay.lab.gauntlet.faulty_operator import FaultyMachine
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.neurons.trainer.setup import make_learner
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, Group, LearnConfig, Learner
-from subtensor_devnet import SimulatedChain
 
 THREADS = 1
 GROUPS, FAULTS, REPEATS = 6, 4 if FAST else 50, 2 if FAST else 5

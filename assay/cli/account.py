@@ -114,7 +114,7 @@ def run_stake(
 
 def run_faucet(settings: Settings, amount: str, as_json: bool) -> None:
     """Give the wallet's coldkey money from a development key."""
-    from subtensor_devnet.development_calls import send_tao
+    from assay.lab.localnet.development_calls import send_tao
 
     rao = parse_tao(amount)
     account = open_account(settings)

@@ -25,7 +25,7 @@ def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
         begun = f"starting chain, beacon and store in {settings.dir}"
         start.announce(begun, wants_json(every, as_json))
     with (
-        log_lines(wants_json(every, as_json), quiet),
+        log_lines(wants_json(every, as_json), quiet, "subtensor_devnet"),
         catch_signals(lambda: None) as stop,
         run_services(settings.dir, settings.block_time, settings.port) as services,
     ):

@@ -1,14 +1,13 @@
 """A development network: a subtensor simulator that the unchanged SDK connects to.
 
-`Devnet` serves a chain over websockets and HTTP, on one port, and keeps it in a folder; nothing is
-lost when it is killed. It is for machines without a subtensor node: what it lacks is in
-`DESCRIPTION`, and it never claims to be more. `SimulatedChain` is the same in memory, without a
-wire. It knows nothing of Assay's rules. Start at `devnet.py`, then `devnet_chain.py` (blocks),
-`devnet_runtime.py` with `pallets/` (what a block does) and `rpc.py` (the methods that clients
-call), served by `rpc_server.py` and `http_door.py`; `runtime_apis.py` has the runtime's own calls.
+`Devnet` serves a chain over websockets and HTTP, on one port, and stores it in a folder; nothing is
+lost when it is killed. `DESCRIPTION` lists what a real subtensor has and this has not. Start at
+`node.py`, then `chain.py` (blocks), `runtime.py` with `pallets/` (what a block does) and `rpc.py`
+(the methods that clients call), served by `rpc_server.py` and `shared_port.py`. `runtime_apis.py`
+has the runtime's own calls, `command.py` the command `subtensor-devnet`.
 """
 
+from subtensor_devnet.errors import DevnetError
 from subtensor_devnet.node import DESCRIPTION, Devnet, Seal
-from subtensor_devnet.simulator import SimulatedChain, SimulatedRules
 
-__all__ = ["DESCRIPTION", "Devnet", "Seal", "SimulatedChain", "SimulatedRules"]
+__all__ = ["DESCRIPTION", "Devnet", "DevnetError", "Seal"]

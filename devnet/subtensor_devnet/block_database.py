@@ -1,21 +1,20 @@
 """Blocks and all state there ever was, in one SQLite file: a block is one transaction.
 
 A process that is killed leaves the last whole block. State is kept as changes, so that every block
-of the past can be read; nothing is ever forgotten. A header's two roots are no Merkle tries: nobody
-asks a development network for proofs. They bind what they stand for all the same.
+of the past can be read; nothing is ever forgotten. A header's two roots are hashes of all state and
+of all extrinsics, but not of Merkle tries: nobody asks a development network for proofs.
 """
 
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.network.chain.errors import ChainError
-from assay.network.chain.finalized_heads import hash_header
+from subtensor_devnet.errors import DevnetError
 from subtensor_devnet.scale import encode_bytes, hash_blake2
+from subtensor_devnet.scale_codec import ScaleCodec
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -33,20 +32,28 @@ _IDS_MAX = 1 << 16
 _AT = "(SELECT value FROM state WHERE key = k.id AND block <= ? ORDER BY block DESC LIMIT 1)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlockHeader:
-    """A block's header: hash and roots of 32 bytes, the digest's items encoded (ours have none)."""
+    """A block's header and its hash; hashes and roots have 32 bytes. Its digest is empty."""
 
     number: int
+    hash: bytes
     parent_hash: bytes
     state_root: bytes
     extrinsics_root: bytes
-    digest: tuple[bytes, ...] = ()
 
-    @cached_property
-    def hash(self) -> bytes:
-        """The block's hash, 32 bytes."""
-        return hash_header(self.to_json())
+    @classmethod
+    def make(
+        cls,
+        codec: ScaleCodec,
+        number: int,
+        parent_hash: bytes,
+        state_root: bytes,
+        extrinsics_root: bytes,
+    ) -> "BlockHeader":
+        """The header of a new block."""
+        header = cls(number, b"", parent_hash, state_root, extrinsics_root)
+        return replace(header, hash=codec.hash_header(header.to_json()))
 
     def to_json(self) -> dict[str, Any]:
         """The header as nodes serve it."""
@@ -55,18 +62,18 @@ class BlockHeader:
             "number": hex(self.number),
             "stateRoot": "0x" + self.state_root.hex(),
             "extrinsicsRoot": "0x" + self.extrinsics_root.hex(),
-            "digest": {"logs": ["0x" + log.hex() for log in self.digest]},
+            "digest": {"logs": []},
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "BlockHeader":
-        """The header of a `to_json` document."""
+    def from_json(cls, block_hash: bytes, value: Mapping[str, Any]) -> "BlockHeader":
+        """The header of a `to_json` document, whose hash is known."""
         return cls(
             int(value["number"], 16),
+            block_hash,
             _read_hex(value["parentHash"]),
             _read_hex(value["stateRoot"]),
             _read_hex(value["extrinsicsRoot"]),
-            tuple(_read_hex(log) for log in value["digest"]["logs"]),
         )
 
 
@@ -99,7 +106,7 @@ class StoredBlock:
 
 class BlockDatabase:
     """One development network's file, made if it is missing. Used by one thread at a time;
-    `ChainError`: another process holds it, or it cannot be used."""
+    `DevnetError`: another process holds it, or it cannot be used."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -115,7 +122,7 @@ class BlockDatabase:
                 self.connection.execute("INSERT OR REPLACE INTO settings VALUES ('format', '1')")
         except (OSError, sqlite3.Error) as error:
             held = isinstance(error, sqlite3.OperationalError)  # not so a file of something else
-            raise ChainError(
+            raise DevnetError(
                 f"cannot open the development network in {file}: {error}; "
                 f"{'stop the other one in this folder, or ' if held else ''}use another folder"
             ) from error
@@ -131,17 +138,17 @@ class BlockDatabase:
         return row
 
     def get_setting(self, name: str) -> str | None:
-        """The value that was kept under a name."""
+        """The value that is stored under a name."""
         row = self._find("SELECT value FROM settings WHERE name = ?", name)
         return None if row is None else str(row[0])
 
     def put_setting(self, name: str, value: str) -> None:
-        """Keeps a word about the network itself."""
+        """Stores a value of the network itself under a name."""
         with self.connection:
             self.connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def add_block(self, block: StoredBlock, changes: Mapping[bytes, bytes | None]) -> None:
-        """Keeps a block and what it changed, or nothing of either; `ChainError`: disk or file do
+        """Keeps a block and what it changed, or nothing of either; `DevnetError`: disk or file do
         not take it."""
         header = block.header
         extrinsics = json.dumps([extrinsic.hex() for extrinsic in block.extrinsics])
@@ -154,7 +161,7 @@ class BlockDatabase:
                 self._write_changes(header.number, changes)
         except sqlite3.Error as error:
             self.ids.clear()  # some may have been undone
-            raise ChainError(f"cannot write the next block to {self._file}: {error}") from error
+            raise DevnetError(f"cannot write the next block to {self._file}: {error}") from error
 
     def amend(self, number: int, changes: Mapping[bytes, bytes | None]) -> None:
         """Changes the state of the newest block, as only a development network can."""
@@ -180,14 +187,14 @@ class BlockDatabase:
         return None if row is None else bytes(row[0])
 
     def _read_block(self, condition: str, value: int | bytes) -> StoredBlock | None:
-        row = self._find(f"SELECT header, extrinsics FROM blocks WHERE {condition}", value)
+        row = self._find(f"SELECT hash, header, extrinsics FROM blocks WHERE {condition}", value)
         if row is None:
             return None
-        extrinsics = tuple(bytes.fromhex(text) for text in json.loads(row[1]))
-        return StoredBlock(BlockHeader.from_json(json.loads(row[0])), extrinsics)
+        extrinsics = tuple(bytes.fromhex(text) for text in json.loads(row[2]))
+        return StoredBlock(BlockHeader.from_json(bytes(row[0]), json.loads(row[1])), extrinsics)
 
     def load_newest_state(self) -> dict[bytes, bytes]:
-        """All that stands at the newest block."""
+        """The newest block's state: key → value."""
         rows = self.connection.execute(
             "SELECT k.key, s.value, MAX(s.block) FROM state s JOIN keys k ON k.id = s.key "
             "GROUP BY s.key"
@@ -214,15 +221,15 @@ class BlockDatabase:
         self.connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", rows)
 
     def _get_id(self, key: bytes) -> int:
-        found = self.ids.get(key)
-        if found is None:
+        number = self.ids.get(key)
+        if number is None:
             self.connection.execute("INSERT OR IGNORE INTO keys (key) VALUES (?)", (key,))
             row = self._find("SELECT id FROM keys WHERE key = ?", key)
             assert row is not None
             if len(self.ids) >= _IDS_MAX:
                 self.ids.clear()
-            found = self.ids[key] = row[0]
-        return found
+            number = self.ids[key] = row[0]
+        return number
 
 
 def _get_end(prefix: bytes) -> bytes | None:

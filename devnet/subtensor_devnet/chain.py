@@ -1,4 +1,4 @@
-"""The chain itself: blocks made of what waits, kept, final a few blocks later.
+"""The chain itself: blocks made of the pool's extrinsics, stored, final a few blocks later.
 
 Not safe to share between threads: the server owns it.
 """
@@ -49,8 +49,10 @@ from subtensor_devnet.state import DevnetState, StateView
 
 #: Extrinsics that one block holds at most.
 BLOCK_SIZE = 4_096
-#: Development keys, known to everybody; each coldkey holds so much, rao. The first may do anything.
-_KEYS, _HELD = ("//Alice", "//Bob", "//Charlie"), 10**15
+#: Development keys, known to everybody. The first is the root key, which may do anything.
+DEVELOPMENT_KEYS = ("//Alice", "//Bob", "//Charlie")
+#: The balance of each of them in a new chain, rao.
+INITIAL_BALANCE = 10**15
 #: Rao of alpha that a block emits, as the chain keeps it.
 _BLOCK_EMISSION = 10**9
 #: No limit on a list of keys.
@@ -59,7 +61,7 @@ _ALL = 2**31
 
 @dataclass(frozen=True, slots=True)
 class MadeBlock:
-    """A block just made, and what waited: held in it, or found to be invalid."""
+    """A block just made, and the extrinsics that it holds or that have become invalid."""
 
     header: BlockHeader
     included: tuple[PendingExtrinsic, ...]
@@ -113,9 +115,9 @@ class DevnetChain:
     @property
     def genesis_hash(self) -> bytes:
         """Hash of block 0, 32 bytes."""
-        found = self.get_hash(0)
-        assert found is not None
-        return found
+        genesis = self.get_hash(0)
+        assert genesis is not None
+        return genesis
 
     @property
     def final_number(self) -> int:
@@ -214,15 +216,15 @@ class DevnetChain:
     # --- blocks
 
     def make_block(self, now_ms: int) -> MadeBlock:
-        """The next block, kept on disk before anybody hears of it, its timestamp never before the
-        last's. `ChainError`: it cannot be kept; the chain is as before."""
+        """The next block, on disk before any client hears of it, its timestamp after the last's.
+        `DevnetError`: it cannot be stored; the chain is as before."""
         number = self.head.number + 1
         now_ms = max(now_ms, self.now_ms + 1)
         runtime = DevnetRuntime(self.codec, self.state, number, now_ms, self._secret)
         mark = self.state.mark()
         try:
             raw, included, dropped = self._fill(runtime)
-            header = self._keep(number, self.head, raw)
+            header = self._store(number, self.head, raw)
         except BaseException:  # also one that ends the program: the state was written into
             self.state.undo(mark)
             raise
@@ -234,9 +236,9 @@ class DevnetChain:
 
     def _make_genesis(self, now_ms: int) -> None:
         runtime = DevnetRuntime(self.codec, self.state, 0, now_ms, self._secret)
-        accounts = [Keypair.create_from_uri(uri).ss58_address for uri in _KEYS]
+        accounts = [Keypair.create_from_uri(uri).ss58_address for uri in DEVELOPMENT_KEYS]
         for account in accounts:
-            mint(runtime, account, _HELD)
+            mint(runtime, account, INITIAL_BALANCE)
         self.state.put("Sudo", "Key", accounts[0])
         self.state.put("Timestamp", "Now", now_ms)
         self.state.put("System", "Number", 0)
@@ -245,7 +247,7 @@ class DevnetChain:
         runtime.put("TotalNetworks", 1)
         runtime.put("BlockEmission", _BLOCK_EMISSION)
         rotate_key(runtime)
-        self._keep(0, BlockHeader(-1, bytes(32), bytes(32), bytes(32)), [])
+        self._store(0, BlockHeader(-1, bytes(32), bytes(32), bytes(32), bytes(32)), [])
 
     def _fill(
         self, runtime: DevnetRuntime
@@ -339,11 +341,12 @@ class DevnetChain:
                 raw.append(data)
         return raw
 
-    def _keep(self, number: int, parent: BlockHeader, raw: list[bytes]) -> BlockHeader:
+    def _store(self, number: int, parent: BlockHeader, raw: list[bytes]) -> BlockHeader:
         changes = self.state.list_changes()
-        header = BlockHeader(
+        header = BlockHeader.make(
+            self.codec,
             number,
-            parent.hash if number else bytes(32),
+            parent.hash,
             compute_state_root(parent.state_root, changes),
             compute_extrinsics_root([get_unsigned(extrinsic) for extrinsic in raw]),
         )

@@ -1,6 +1,10 @@
-"""A node's refusals. Everything here is somebody else's fault, and goes back to them."""
+"""A node's refusals, which are answers to a client, and the failures of the network itself."""
 
 from typing import Any
+
+
+class DevnetError(Exception):
+    """The network cannot start or go on, or is misused. The message says why and what to do."""
 
 
 class MalformedError(Exception):
@@ -11,7 +15,7 @@ class DispatchError(Exception):
     """A call that failed: its changes are undone, its fee is kept.
 
     Attributes:
-        pallet, name: an error of a pallet; `pallet` None stands for the runtime's own errors, whose
+        pallet, name: an error of a pallet; `pallet` is None for the runtime's own errors, whose
             `name` is then "BadOrigin" or such as "Token.FundsUnavailable".
     """
 

@@ -11,8 +11,7 @@ import lzma
 from dataclasses import dataclass
 from importlib.resources import files
 
-from assay.network.chain.finalized_heads import encode_compact
-from subtensor_devnet.scale import ScaleReader, encode_bytes
+from subtensor_devnet.scale import ScaleReader, encode_bytes, encode_compact
 
 SPEC_VERSION = 461
 TRANSACTION_VERSION = 1
@@ -86,7 +85,7 @@ def _add_item(metadata: bytes, added: _AddedItem) -> bytes:
 
 
 def _read_key(metadata: bytes, place: int, item: str) -> bytes:
-    """Hashers and key type of the map `item` at a place, as they stand."""
+    """Hashers and key type of the map `item` at a place, unchanged."""
     reader = ScaleReader(metadata, place + len(_encode_text(item)))
     modifier, kind = reader.take(2)
     if (modifier, kind) != (1, 1):

@@ -1,9 +1,10 @@
-"""A development network in this process: a thread that serves a chain kept in a folder."""
+"""A development network in this process: a thread that serves a chain stored in a folder."""
 
 import asyncio
 import contextlib
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -14,11 +15,9 @@ from typing import Any, TypeVar
 
 from websockets.asyncio.server import serve
 
-from assay.network.chain.errors import ChainError
 from subtensor_devnet.block_database import BlockDatabase
 from subtensor_devnet.chain import DevnetChain
-from subtensor_devnet.errors import RpcError
-from subtensor_devnet.http_door import HttpDoor, refuse_plain_get
+from subtensor_devnet.errors import DevnetError, RpcError
 from subtensor_devnet.json_rpc import MESSAGE_BYTES
 from subtensor_devnet.metadata import load_metadata
 from subtensor_devnet.pallets.coinbase import Consensus
@@ -26,6 +25,7 @@ from subtensor_devnet.rpc import RpcMethods
 from subtensor_devnet.rpc_server import RpcServer, connections_logger
 from subtensor_devnet.runtime_apis import RuntimeApis
 from subtensor_devnet.scale_codec import ScaleCodec
+from subtensor_devnet.shared_port import SharedPort, refuse_plain_get
 from subtensor_devnet.yuma import compute_epoch
 
 logger = logging.getLogger("subtensor_devnet")
@@ -37,13 +37,16 @@ PulseSource = Callable[[int], bytes | None]
 
 #: Longest wait for the thread to come up, to answer, or to end.
 _WAIT_S = 60.0
-#: Pause between two looks for drand rounds that somebody waits for.
+#: Pause between two looks for drand rounds that weights wait for.
 _PULSE_PAUSE_S = 1.0
 #: Seconds between pings of a websocket, and until one without an answer ends the connection, about
 #: as nodes have it: a client with one thread answers none while it decodes metadata. Source:
 #: polkadot-sdk, substrate/client/rpc-servers/src/lib.rs, `PingConfig`.
 _PING_S, _PONG_S = 30.0, 120.0
 _FILE = "devnet.sqlite"
+_LAST_PORT = 65_535
+#: Seconds between blocks.
+_LEAST_BLOCK_S, _MOST_BLOCK_S = 0.001, 86_400
 
 DESCRIPTION = """\
 This is a development simulator of a subtensor chain, not a node. Its metadata is a real runtime's
@@ -74,7 +77,7 @@ class Devnet:
     """One network. Its methods may be called from any thread but its own.
 
     Args:
-        folder: where the chain is kept; begun anew where there is none.
+        folder: where the chain is stored; a new one begins where there is none.
         port: to listen on; 0 takes a free one.
         block_time: seconds between blocks, which clients read from the metadata. Belongs to the
             chain: it cannot be changed later.
@@ -89,12 +92,12 @@ class Devnet:
             timestamps and what is sent to it; drawn, where there is none given.
 
     Raises:
-        ChainError: the folder is another process's, or of a network with another block time.
+        DevnetError: the folder is another process's, or of a network with another block time.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | os.PathLike[str],
         port: int = 0,
         block_time: float = 1.0,
         *,
@@ -114,16 +117,20 @@ class Devnet:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ticks = asyncio.Event()
+        if not 0 <= port <= _LAST_PORT:
+            raise DevnetError(f"{port} is no port: they are 0 to {_LAST_PORT:,}")
+        if not _LEAST_BLOCK_S <= block_time <= _MOST_BLOCK_S:
+            raise DevnetError(
+                f"{block_time:g} s between blocks: name {_LEAST_BLOCK_S:g} to {_MOST_BLOCK_S:,} s"
+            )
         slot_ms = round(block_time * 1_000)
-        if slot_ms < 1:
-            raise ChainError("blocks are at least a millisecond apart")
-        self._database = BlockDatabase(folder / _FILE)
-        kept = self._database.get_setting("slot_ms")
-        if kept is not None and int(kept) != slot_ms:
+        self._database = BlockDatabase(Path(folder) / _FILE)
+        stored = self._database.get_setting("slot_ms")
+        if stored is not None and int(stored) != slot_ms:
             self._database.close()
-            raise ChainError(
-                f"{folder} has a network with a block every {int(kept) / 1_000:g} s: use the same "
-                "block time, or another folder"
+            raise DevnetError(
+                f"{folder} has a network with a block every {int(stored) / 1_000:g} s: use the "
+                "same block time, or another folder"
             )
         self._database.put_setting("slot_ms", str(slot_ms))
         metadata = {version: load_metadata(version, slot_ms) for version in (14, 15)}
@@ -161,10 +168,10 @@ class Devnet:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Serves from a thread of its own; comes back when clients may connect. `ChainError`: the
+        """Serves from a thread of its own; comes back when clients may connect. `DevnetError`: the
         port is taken."""
         if self._thread is not None:
-            raise ChainError("the development network is already running")
+            raise DevnetError("the development network is already running")
         ready = threading.Event()
         self._failure = None
         self._thread = threading.Thread(target=self._run, args=(ready,), name="devnet", daemon=True)
@@ -173,10 +180,7 @@ class Devnet:
         failure = self._get_failure()
         if failure is not None:
             self._thread = None
-            why = failure.errno if isinstance(failure, OSError) else None
-            raise ChainError(
-                f"cannot listen on {self.endpoint}: {os.strerror(why) if why else failure}"
-            )
+            raise DevnetError(f"cannot listen on {self.endpoint}: {_describe(failure)}")
         logger.warning(
             "%s: a development simulator, not a subtensor node",
             self.endpoint,
@@ -185,7 +189,7 @@ class Devnet:
         logger.info("%s", DESCRIPTION, extra={"event": "devnet_described"})
 
     def stop(self) -> None:
-        """Stops serving; `start` goes on where it was. `ChainError`: why it had stopped by
+        """Stops serving; `start` goes on where it was. `DevnetError`: why it had stopped by
         itself."""
         thread, self._thread = self._thread, None
         if thread is None:
@@ -195,7 +199,7 @@ class Devnet:
                 self._loop.call_soon_threadsafe(self._stop.set)
         thread.join(_WAIT_S)
         if self._failure is not None:
-            raise ChainError(f"the development network came to a stop: {self._failure}")
+            raise DevnetError(f"the development network came to a stop: {self._failure}")
 
     def close(self) -> None:
         """Stops serving and lets go of the folder."""
@@ -272,9 +276,9 @@ class Devnet:
     def _run(self, ready: threading.Event) -> None:
         try:
             asyncio.run(self._serve(ready))
-        except (OSError, ChainError) as error:
+        except (OSError, DevnetError) as error:
             self._failure = error
-            if ready.is_set():  # else whoever starts it is told
+            if ready.is_set():  # else `start` raises it
                 logger.error(
                     "the development network came to a stop: %s",
                     error,
@@ -288,13 +292,13 @@ class Devnet:
         self._ticks = asyncio.Event()
         if self._seal is Seal.TIMER:
             self._ticks.set()
-        door = HttpDoor(self._server.answer_once)
+        port = SharedPort(self._server.answer_once)
         server = serve(
             self._server.handle,
             self._host,
             self._port,
             process_request=refuse_plain_get,
-            create_connection=door.make_connection,  # type: ignore[arg-type]
+            create_connection=port.make_connection,  # type: ignore[arg-type]
             max_size=MESSAGE_BYTES,
             compression=None,
             ping_interval=_PING_S,
@@ -312,7 +316,7 @@ class Devnet:
             if self._pulses is not None:
                 tasks.append(asyncio.create_task(self._fetch_pulses(self._pulses)))
             done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            door.close()
+            port.close()
             for task in waiting:
                 task.cancel()
             for task in done:
@@ -351,6 +355,13 @@ class Devnet:
         coroutine: Coroutine[Any, Any, T] = run()
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         return future.result(_WAIT_S)
+
+
+def _describe(failure: BaseException) -> str:
+    """An error in the system's words: asyncio adds addresses to them."""
+    if isinstance(failure, OSError) and failure.errno and not isinstance(failure, socket.gaierror):
+        return os.strerror(failure.errno)
+    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
 
 
 def _get_wall_ms() -> int:

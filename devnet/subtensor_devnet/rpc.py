@@ -78,10 +78,10 @@ class RpcMethods:
             "state_getStorageSize": self._get_storage_size,
             "state_queryStorageAt": self._query_storage,
             "system_accountNextIndex": self._get_nonce,
-            "system_chain": lambda _: "Assay development network",
+            "system_chain": lambda _: "Subtensor devnet",
             "system_chainType": lambda _: "Development",
             "system_health": lambda _: {"peers": 0, "isSyncing": False, "shouldHavePeers": False},
-            "system_name": lambda _: "assay-devnet",
+            "system_name": lambda _: "subtensor-devnet",
             "system_properties": lambda _: {
                 "ss58Format": 42,
                 "tokenDecimals": 9,
@@ -195,7 +195,8 @@ class RpcMethods:
         elif isinstance(values, dict):
             changes = self._encode_storage(values)
         else:
-            raise RpcError(-32602, "Invalid params: what is to be written?")
+            form = "[[key, value], …] in hex, or {pallet: {item: value}}"
+            raise RpcError(-32602, f"Invalid params: storage to write is {form}")
         self._chain.write_storage(changes)
         return _hex(self._chain.head.hash)
 

@@ -1,7 +1,7 @@
-"""The chain's server: requests to methods, and over websockets blocks to whoever subscribed.
+"""The chain's server: requests to methods, and over websockets blocks to their subscribers.
 
-What is sent to a client waits in a queue of its own, answers before what they started, so that a
-slow client holds nobody up; one that lets too much wait is left.
+What is sent to a client waits in a queue of its own, an answer before the notifications that it
+starts. A slow client delays no other, and one that lets too much wait is disconnected.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from subtensor_devnet.pool import PendingExtrinsic
 from subtensor_devnet.rpc import RUNTIME_VERSION, SUBSCRIPTIONS, RpcMethods
 
 logger = logging.getLogger("subtensor_devnet")
-#: The library's own words on its connections. Whoever sends what is no websocket's opening, or
-#: leaves in the middle of one, is no fault of the server's, and gets no traceback.
+#: The library's own log of its connections. A client that sends no websocket's opening, or leaves
+#: in the middle of one, is not the server's fault: it gets no traceback.
 connections_logger = logging.getLogger("subtensor_devnet.connections")
 connections_logger.setLevel(logging.ERROR)
 connections_logger.addFilter(lambda record: not _is_clients_fault(record))
@@ -62,7 +62,7 @@ class _Client:
     _queue: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
     def say(self, text: str) -> None:
-        """Has something sent. Who lets too much wait is left: a gap would be worse."""
+        """Queues a message. A client that lets too much wait is disconnected: a gap is worse."""
         if self.waiting > _MOST_WAITING:
             logger.warning(
                 "a client does not read what it is sent: left", extra={"event": "client_left"}
@@ -111,7 +111,7 @@ class RpcServer:
                 self._watchers.pop(watcher, None)
 
     def publish(self, made: MadeBlock) -> None:
-        """Tells everybody of a block, and of what it made final."""
+        """Notifies all subscribers of a block, and of the blocks that it made final."""
         block = "0x" + made.header.hash.hex()
         for waiting in made.included:
             self._notify_watcher(waiting, {"inBlock": block})
@@ -177,7 +177,7 @@ class RpcServer:
             return self._call_once(method, params)
         if len(client.subscriptions) >= _MOST_SUBSCRIPTIONS:
             raise RpcError(-32006, "Too many subscriptions on the connection")
-        identity = f"assay-{next(self._ids)}"
+        identity = f"devnet-{next(self._ids)}"
         if method in _HEADS:
             client.subscriptions[identity] = _HEADS[method]
             return identity, lambda: self._tell_head(client, identity)
@@ -211,7 +211,7 @@ class RpcServer:
     # --- notifications
 
     def _tell_head(self, client: _Client, identity: str) -> None:
-        """A new subscription hears of the head at once."""
+        """Sends the head to a new subscriber at once."""
         name = client.subscriptions.get(identity, "")
         number = self._final if name == "chain_finalizedHead" else self._chain.head.number
         block = self._chain.find_block(self._chain.get_hash(number))
@@ -224,7 +224,7 @@ class RpcServer:
             _notify(client, "author_extrinsicUpdate", waiting.watcher, status)
 
     def _end_watch(self, watcher: str | None) -> _Client | None:
-        """Nothing more is to be said of an extrinsic. Who wanted to hear of it."""
+        """Ends the notifications of an extrinsic, and returns the client that got them."""
         client = self._watchers.pop(watcher or "", None)
         if client is not None:
             client.subscriptions.pop(watcher or "", None)

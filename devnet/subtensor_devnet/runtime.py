@@ -51,7 +51,7 @@ class DevnetRuntime:
         return self.state.get(MODULE, item, *keys)
 
     def has(self, item: str, *keys: Any) -> bool:
-        """Whether anything stands there."""
+        """Whether a value of SubtensorModule is stored."""
         return self.state.has(MODULE, item, *keys)
 
     def put(self, item: str, *keys_and_value: Any) -> None:
@@ -75,7 +75,7 @@ class DevnetRuntime:
         self.put(item, key, values)
 
     def deposit(self, pallet: str, name: str, fields: Any) -> None:
-        """Adds an event. `fields` by name, or a tuple; a single unnamed field stands alone."""
+        """Adds an event. `fields` by name, or a tuple; a single unnamed field is given alone."""
         self.events.append(self.codec.make_event(self.phase, pallet, name, fields))
 
     def dispatch(self, origin: Origin, call: RuntimeCall) -> None:

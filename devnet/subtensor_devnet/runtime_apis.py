@@ -169,8 +169,8 @@ class RuntimeApis:
             return encode_bytes(self._metadata[versions[0]])
         if method == "metadata_versions":
             return self._codec.encode("Vec<u32>", versions)
-        found = self._metadata.get(int.from_bytes(data[:4], "little"))
-        return b"\x00" if found is None else b"\x01" + encode_bytes(found)
+        metadata = self._metadata.get(int.from_bytes(data[:4], "little"))
+        return b"\x00" if metadata is None else b"\x01" + encode_bytes(metadata)
 
     def _quote(self, data: bytes) -> bytes:
         """An extrinsic's fee, whoever signed it: clients ask with made-up signatures."""

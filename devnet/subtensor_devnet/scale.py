@@ -1,17 +1,26 @@
-"""The few pieces of SCALE that are read and written outside typed values.
-
-Typed values go through the SDK's own codec. Source: parity-scale-codec, "Compact/general integers".
-"""
+"""SCALE outside of a runtime's own types, by the SDK's codec, and Substrate's hash."""
 
 from hashlib import blake2b
 
-from assay.network.chain.finalized_heads import encode_compact
+from bittensor_core import Runtime
+
 from subtensor_devnet.errors import MalformedError
+
+#: A runtime that declares nothing: metadata of format 14 without types and pallets. It encodes
+#: what every runtime encodes alike.
+_BARE_RUNTIME = Runtime(b"meta\x0e\x00\x00\x00\x04\x00\x00", 0, 0)
+#: Bytes of the longest compact integer here, of 128 bits.
+_COMPACT_BYTES = 17
+
+
+def encode_compact(value: int) -> bytes:
+    """A compact integer, at most 128 bits."""
+    return bytes(_BARE_RUNTIME.encode("Compact<u128>", value))
 
 
 def encode_bytes(data: bytes) -> bytes:
     """A `Vec<u8>`."""
-    return encode_compact(len(data)) + data
+    return bytes(_BARE_RUNTIME.encode("Vec<u8>", data))
 
 
 def hash_blake2(data: bytes) -> bytes:
@@ -46,11 +55,13 @@ class ScaleReader:
 
     def take_compact(self) -> int:
         """The next compact integer."""
-        first = self.take_byte()
-        mode = first & 3
-        if mode == 0:
-            return first >> 2
-        if mode == 3:
-            return int.from_bytes(self.take((first >> 2) + 4), "little")
-        self.position -= 1
-        return int.from_bytes(self.take(2 * mode), "little") >> 2
+        piece = self.data[self.position : self.position + _COMPACT_BYTES]
+        try:
+            value = int(_BARE_RUNTIME.decode("Compact<u128>", piece, False))
+        except ValueError as error:
+            raise MalformedError(f"no compact integer: {error}") from error
+        encoded = encode_compact(value)
+        if not piece.startswith(encoded):
+            raise MalformedError("a compact integer has more bytes than it needs")
+        self.position += len(encoded)
+        return value

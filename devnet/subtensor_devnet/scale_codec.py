@@ -5,6 +5,7 @@ the SDK's codec has it.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,9 +14,11 @@ from bittensor_core import Runtime as CoreRuntime
 
 from subtensor_devnet.errors import DispatchError, MalformedError
 from subtensor_devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION
+from subtensor_devnet.scale import encode_compact, hash_blake2
 
 #: Address type of every chain of Bittensor.
 SS58_TYPE = 42
+_HEADER_PATH = ["sp_runtime", "generic", "header", "Header"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class ScaleCodec:
             raise MalformedError(f"{pallet}.{item} has no key {keys}: {error}") from error
 
     def encode_value(self, pallet: str, item: str, value: Any) -> bytes:
-        """A value as it stands in storage."""
+        """A value as storage holds it."""
         return self.encode(self._get_item(pallet, item)[0], value)
 
     def decode_value(self, pallet: str, item: str, data: bytes | None) -> Any:
@@ -64,8 +67,8 @@ class ScaleCodec:
 
     def decode_map_keys(self, pallet: str, item: str, key: bytes, fixed: int) -> list[Any]:
         """The keys of a map within a storage key, but for the first `fixed`."""
-        found: list[Any] = self.core.decode_storage_key_params(pallet, item, key, fixed)
-        return found
+        keys: list[Any] = self.core.decode_storage_key_params(pallet, item, key, fixed)
+        return keys
 
     def find_item(self, pallet: str, name: str) -> tuple[str, str]:
         """Pallet and storage item by their names in any case."""
@@ -79,12 +82,12 @@ class ScaleCodec:
         return bool(self.core.storage_entry(pallet, item).param_types)
 
     def _get_item(self, pallet: str, item: str) -> tuple[str, bytes | None]:
-        found = self._items.get((pallet, item))
-        if found is None:
+        known = self._items.get((pallet, item))
+        if known is None:
             entry = self.core.storage_entry(pallet, item)
             default = bytes(entry.default_bytes) if entry.modifier == "Default" else None
-            found = self._items[pallet, item] = entry.value_type, default
-        return found
+            known = self._items[pallet, item] = entry.value_type, default
+        return known
 
     def encode(self, type_name: str, value: Any) -> bytes:
         """A value of a type; None is the absent option."""
@@ -111,8 +114,8 @@ class ScaleCodec:
     @cached_property
     def runtime_apis(self) -> dict[str, dict[str, dict[str, Any]]]:
         """API → method → its `inputs` (names and types) and `output` (a type)."""
-        found: dict[str, dict[str, dict[str, Any]]] = self.core.runtime_api_map()
-        return found
+        apis: dict[str, dict[str, dict[str, Any]]] = self.core.runtime_api_map()
+        return apis
 
     def get_constant(self, pallet: str, name: str) -> Any:
         """A constant of a pallet."""
@@ -128,6 +131,26 @@ class ScaleCodec:
     def encode_call(self, pallet: str, name: str, arguments: dict[str, Any]) -> bytes:
         """The bytes of a call."""
         return bytes(self.core.compose_call(pallet, name, arguments))
+
+    def hash_header(self, header: Mapping[str, Any]) -> bytes:
+        """The hash of a header in the nodes' format, 32 bytes: the block's."""
+        logs = [bytes.fromhex(log.removeprefix("0x")) for log in header["digest"]["logs"]]
+        digest_type = self._get_item("System", "Digest")[0]
+        digest = self.decode(digest_type, encode_compact(len(logs)) + b"".join(logs))
+        fields = {
+            "parent_hash": header["parentHash"],
+            "number": int(header["number"], 16),
+            "state_root": header["stateRoot"],
+            "extrinsics_root": header["extrinsicsRoot"],
+            "digest": digest,
+        }
+        return hash_blake2(self.encode(self._header_type, fields))
+
+    @cached_property
+    def _header_type(self) -> str:
+        """The name of the header's type: the EVM pallet has a type of the same short name."""
+        numbers = (n for n, entry in self.types.items() if entry.get("path") == _HEADER_PATH)
+        return f"scale_info::{next(numbers)}"
 
     def make_event(self, phase: int | None, pallet: str, name: str, fields: Any) -> dict[str, Any]:
         """A record for System.Events. `phase` is an extrinsic's index, None before them all."""

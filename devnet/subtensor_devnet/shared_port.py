@@ -1,7 +1,8 @@
-"""HTTP on the websockets' port: a connection's first bytes say which of the two it is.
+"""Websockets and HTTP on one port: a connection's first bytes say which of the two it is.
 
 JSON-RPC over HTTP as a substrate node serves it: POST with JSON, no subscriptions. Statuses and
-words are those of jsonrpsee (server/src/transport/http.rs); what is no HTTP at all is left.
+messages are those of jsonrpsee (server/src/transport/http.rs). A connection that is neither is
+closed.
 """
 
 import asyncio
@@ -16,16 +17,16 @@ from websockets.http11 import Request, Response
 
 from subtensor_devnet.json_rpc import MESSAGE_BYTES, make_size_error
 
-#: A JSON-RPC message to its answer, None where nobody waits for one.
+#: A JSON-RPC message to its answer; None: it asks for none.
 Answer = Callable[[bytes], str | None]
 #: What a websocket's opening begins with.
 _OPENING = b"GET "
 #: Longest head of a request, bytes, and most that is read at once.
 _HEAD_BYTES, _READ_BYTES = 16 * 1024, 64 * 1024
-#: Seconds within which the next request has come whole, and an answer been taken.
+#: Most seconds for the next request to arrive and its answer to be taken.
 WAIT_S = 60.0
-#: Seconds for the client of the last answer to read it and go.
-_LEAVE_S = 5.0
+#: Most seconds for the client to read the last answer and disconnect.
+_LINGER_S = 5.0
 #: What a client may call JSON, spaces left out.
 _JSON_TYPES = {
     f"application/{name}{charset}"
@@ -37,32 +38,32 @@ _METHOD_REFUSED = "Used HTTP Method is not allowed. POST is required\n"
 _TYPE_REFUSED = "Supplied content type is not allowed. Content-Type: application/json is required\n"
 
 
-class HttpDoor:
-    """Tells websockets from HTTP on one port, and serves HTTP itself."""
+class SharedPort:
+    """Passes websockets on to their library, and serves HTTP itself."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._transports: set[asyncio.Transport] = set()
 
     def make_connection(self, *arguments: Any, **options: Any) -> "PortConnection":
-        """For websockets' `create_connection`."""
+        """For the library's `create_connection`."""
         return PortConnection(self, *arguments, **options)
 
     def close(self) -> None:
-        """Leaves everybody who is no websocket."""
+        """Ends all connections that are not websockets."""
         for transport in list(self._transports):
             transport.abort()
 
-    def enter(self, transport: asyncio.Transport) -> None:
-        """Somebody came, and has not said yet what it is."""
+    def add(self, transport: asyncio.Transport) -> None:
+        """Notes a new connection, which may become a websocket."""
         self._transports.add(transport)
 
-    def leave(self, transport: asyncio.Transport) -> None:
-        """It went, or is a websocket."""
+    def discard(self, transport: asyncio.Transport) -> None:
+        """Forgets a connection that has ended or has become a websocket."""
         self._transports.discard(transport)
 
-    def take(self, transport: asyncio.Transport, first: bytes) -> None:
-        """Serves a connection that began with these bytes."""
+    def serve_http(self, transport: asyncio.Transport, first: bytes) -> None:
+        """Serves a connection whose first bytes are `first`."""
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader, self._serve)
         transport.set_protocol(protocol)
@@ -70,16 +71,16 @@ class HttpDoor:
         protocol.data_received(first)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers one request after the other until the client goes, or keeps us waiting."""
+        """Answers one request after the other until the client disconnects or is too slow."""
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
         try:
             with suppress(TimeoutError, OSError):
                 while await self._serve_one(http, reader, writer):
                     http.start_next_cycle()
-                await _take_leave(reader, writer)
+                await _linger(reader, writer)
         finally:
             writer.transport.abort()
-            self.leave(cast("asyncio.Transport", writer.transport))
+            self.discard(cast("asyncio.Transport", writer.transport))
 
     async def _serve_one(
         self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -88,7 +89,7 @@ class HttpDoor:
         async with asyncio.timeout(WAIT_S):
             try:
                 request = await _next_event(http, reader, writer)
-                if not isinstance(request, h11.Request):  # the client has gone
+                if not isinstance(request, h11.Request):  # the client has disconnected
                     return False
                 body = await _read_body(http, request, reader, writer)
                 status, kind, text = self._respond(request, body)
@@ -112,15 +113,15 @@ class HttpDoor:
 class PortConnection(ServerConnection):
     """A connection to the chain's port: a websocket once its first bytes are an opening's."""
 
-    def __init__(self, door: HttpDoor, *arguments: Any, **options: Any) -> None:
+    def __init__(self, port: SharedPort, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._door = door
+        self._port = port
         self._first = b""
         self._is_websocket = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self._door.enter(self.transport)
+        self._port.add(self.transport)
         self._timer = self.loop.call_later(WAIT_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -133,11 +134,11 @@ class PortConnection(ServerConnection):
         self._timer.cancel()
         if self._first.startswith(_OPENING):
             self._is_websocket = True
-            self._door.leave(self.transport)
+            self._port.discard(self.transport)
             super().connection_made(self.transport)
             super().data_received(self._first)
         else:
-            self._door.take(self.transport, self._first)
+            self._port.serve_http(self.transport, self._first)
 
     def eof_received(self) -> None:
         if self._is_websocket:
@@ -146,9 +147,9 @@ class PortConnection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_websocket:
             super().connection_lost(exc)
-        else:  # it went without a word
+        else:
             self._timer.cancel()
-            self._door.leave(self.transport)
+            self._port.discard(self.transport)
 
 
 def refuse_plain_get(connection: ServerConnection, request: Request) -> Response | None:
@@ -158,9 +159,9 @@ def refuse_plain_get(connection: ServerConnection, request: Request) -> Response
     return connection.respond(HTTPStatus.METHOD_NOT_ALLOWED, _METHOD_REFUSED)
 
 
-async def _take_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Ends a connection: what the client still sends is read, or it would not get its answer."""
-    async with asyncio.timeout(_LEAVE_S):
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Ends a connection. Reads on until then: unread data would cost the client its answer."""
+    async with asyncio.timeout(_LINGER_S):
         writer.write_eof()
         while await reader.read(_READ_BYTES):
             pass
@@ -201,7 +202,7 @@ def _write(
 ) -> None:
     body = text.encode()
     headers = [("content-type", kind), ("content-length", str(len(body)))]
-    if http.their_state is not h11.DONE:  # what is left of the request is not read
+    if http.their_state is not h11.DONE:  # the rest of the request is not read
         headers.append(("connection", "close"))
     response = h11.Response(status_code=status, headers=headers, reason=status.phrase)
     for event in (response, h11.Data(data=body), h11.EndOfMessage()):

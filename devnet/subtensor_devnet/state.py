@@ -1,7 +1,7 @@
 """Storage: bytes to bytes, read as values; at the head also written, with undo.
 
-Everything a call changes is noted with what stood before, so that a call that fails, and a block
-that cannot be kept, leave nothing behind.
+Everything a call changes is noted with the value before, so that a call that fails, and a block
+that cannot be stored, leave nothing behind.
 """
 
 from abc import ABC, abstractmethod
@@ -28,12 +28,12 @@ class StateView(ABC):
         """Keys that begin so, in order."""
 
     def get(self, pallet: str, item: str, *keys: Any) -> Any:
-        """A value; where nothing stands the item's default, None where it has none."""
+        """A value; where nothing is stored the item's default, None where it has none."""
         data = self.read(self.codec.make_key(pallet, item, *keys))
         return self.codec.decode_value(pallet, item, data)
 
     def has(self, pallet: str, item: str, *keys: Any) -> bool:
-        """Whether anything stands there."""
+        """Whether a value is stored."""
         return self.read(self.codec.make_key(pallet, item, *keys)) is not None
 
     def list_entries(self, pallet: str, item: str, *keys: Any) -> Iterator[tuple[Any, Any]]:
@@ -46,7 +46,7 @@ class StateView(ABC):
 
 
 class DevnetState(StateView):
-    """All storage at the head; takes over `values`, which stand."""
+    """All storage at the head; `values` are stored already, and are taken over."""
 
     def __init__(self, codec: ScaleCodec, values: dict[bytes, bytes]) -> None:
         self.codec = codec
@@ -63,7 +63,7 @@ class DevnetState(StateView):
         return self._values.get(key)
 
     def write(self, key: bytes, value: bytes | None) -> None:
-        """Replaces what stands under a key; None removes it."""
+        """Replaces the value of a key; None removes it."""
         old = self._values.get(key)
         if old != value:
             self._journal.append((key, old))
@@ -72,8 +72,8 @@ class DevnetState(StateView):
     def list_keys(self, prefix: bytes) -> list[bytes]:
         if len(prefix) < ITEM_BYTES:
             return sorted(key for key in self._values if key.startswith(prefix))
-        found = self._items.get(prefix[:ITEM_BYTES], ())
-        return sorted(key for key in found if key.startswith(prefix))
+        keys = self._items.get(prefix[:ITEM_BYTES], ())
+        return sorted(key for key in keys if key.startswith(prefix))
 
     def _place(self, key: bytes, value: bytes | None) -> None:
         if value is None:
@@ -105,7 +105,7 @@ class DevnetState(StateView):
         }
 
     def settle(self) -> None:
-        """Makes what stands the ground for the next changes."""
+        """Begins a new list of changes: the present state is what they are changes of."""
         self._journal.clear()
 
     def put(self, pallet: str, item: str, *keys_and_value: Any) -> None:
@@ -115,7 +115,7 @@ class DevnetState(StateView):
         self.write(key, self.codec.encode_value(pallet, item, value))
 
     def remove(self, pallet: str, item: str, *keys: Any) -> None:
-        """Removes a value, if one stands there."""
+        """Removes a value, if one is stored."""
         self.write(self.codec.make_key(pallet, item, *keys), None)
 
     def add(self, pallet: str, item: str, *keys_and_amount: Any) -> int:

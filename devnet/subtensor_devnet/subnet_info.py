@@ -60,7 +60,7 @@ _MORE_SETTINGS = {
 #: Not among them: settings of proof-of-work, and adjustments that are no more.
 _BYGONE = ("difficulty", "adjustment")
 #: The same of what a subnet has besides its settings.
-_STANDING = {
+_STATE = {
     "owner_hotkey": "SubnetOwnerHotkey",
     "owner_coldkey": "SubnetOwner",
     "tempo": "Tempo",
@@ -103,23 +103,23 @@ def describe_settings(view: StateView, netuid: int) -> dict[str, Any] | None:
     """A subnet's settings; None: there is no such subnet."""
     if not view.get(MODULE, "NetworksAdded", netuid):
         return None
-    found = {name: view.get(MODULE, item, netuid) for name, item in _SETTINGS.items()}
+    settings = {name: view.get(MODULE, item, netuid) for name, item in _SETTINGS.items()}
     low, high = view.get(MODULE, "AlphaValues", netuid)
     factor = view.get(MODULE, "ActivityCutoffFactorMilli", netuid)
-    cutoff = factor * found["tempo"] // _THOUSAND
+    cutoff = factor * settings["tempo"] // _THOUSAND
     yuma = 3 if view.get(MODULE, "Yuma3On", netuid) else 2
     rest = {"alpha_low": low, "alpha_high": high, "activity_cutoff": cutoff, "yuma_version": yuma}
-    return found | rest
+    return settings | rest
 
 
 def list_settings(view: StateView, netuid: int) -> list[dict[str, Any]] | None:
     """A subnet's settings, each with its name and type; None: there is no such subnet."""
-    found = describe_settings(view, netuid)
-    if found is None:
+    settings = describe_settings(view, netuid)
+    if settings is None:
         return None
-    found |= {name: view.get(MODULE, item, netuid) for name, item in _MORE_SETTINGS.items()}
+    settings |= {name: view.get(MODULE, item, netuid) for name, item in _MORE_SETTINGS.items()}
     entries = []
-    for name, value in found.items():
+    for name, value in settings.items():
         if not any(word in name for word in _BYGONE):
             kind = "Bool" if isinstance(value, bool) else _TYPES.get(name, "U16")
             entries.append({"name": list(name.encode()), "value": {kind: value}})
@@ -130,11 +130,11 @@ def describe_subnet(view: StateView, netuid: int) -> dict[str, Any] | None:
     """A subnet's pool, owner and clock; None: there is no such subnet."""
     if not view.get(MODULE, "NetworksAdded", netuid):
         return None
-    found = {name: view.get(MODULE, item, netuid) for name, item in _STANDING.items()}
+    state = {name: view.get(MODULE, item, netuid) for name, item in _STATE.items()}
     symbol = read_bytes(view.get(MODULE, "TokenSymbol", netuid))
     name = f"subnet {netuid}".encode()
     texts = {"subnet_name": list(name), "token_symbol": list(symbol)}
-    return found | texts | {"netuid": netuid, "name": list(name), "symbol": list(symbol)}
+    return state | texts | {"netuid": netuid, "name": list(name), "symbol": list(symbol)}
 
 
 def list_subnets(view: StateView) -> list[dict[str, Any] | None]:
@@ -215,28 +215,28 @@ def _describe(
 
 def list_stakes(view: StateView, coldkey: str) -> list[dict[str, Any]]:
     """All of a coldkey's stakes."""
-    found = []
+    stakes = []
     for hotkey in view.get(MODULE, "StakingHotkeys", coldkey):
         for netuid, _ in view.list_entries(MODULE, "AlphaV2", hotkey, coldkey):
-            found.append(describe_stake(view, hotkey, coldkey, netuid))
-    return found
+            stakes.append(describe_stake(view, hotkey, coldkey, netuid))
+    return stakes
 
 
 def list_availability(
     view: StateView, coldkeys: list[str], netuids: list[int] | None
 ) -> dict[str, dict[int, dict[str, int]]]:
     """The alpha that coldkeys may sell on subnets, by default on all: nothing is locked here."""
-    found = {}
+    available = {}
     for coldkey in coldkeys:
         totals: dict[int, int] = {}
         for stake in list_stakes(view, coldkey):
             if netuids is None or stake["netuid"] in netuids:
                 totals[stake["netuid"]] = totals.get(stake["netuid"], 0) + stake["stake"]
-        found[coldkey] = {
+        available[coldkey] = {
             netuid: {"total": total, "locked": 0, "available": total}
             for netuid, total in sorted(totals.items())
         }
-    return found
+    return available
 
 
 def describe_stake(view: StateView, hotkey: str, coldkey: str, netuid: int) -> dict[str, Any]:

@@ -196,12 +196,12 @@ def _compute_bonds(
     old = _normalize_columns(old)
     wanted = _mix(weights, clipped, _divide(rules.bonds_penalty, _U16))
     bought = _normalize_columns(_scale_rows(wanted, voting))
-    kept = _divide(rules.bonds_moving_average, _MILLION)
-    fresh = _ONE - kept
+    past = _divide(rules.bonds_moving_average, _MILLION)
+    fresh = _ONE - past
     averaged: _Matrix = []
     for old_row, new_row in zip(old, bought, strict=True):
         row = {
-            to: (fresh * new_row.get(to, 0) >> _BITS) + (kept * old_row.get(to, 0) >> _BITS)
+            to: (fresh * new_row.get(to, 0) >> _BITS) + (past * old_row.get(to, 0) >> _BITS)
             for to in sorted(old_row.keys() | new_row.keys())
         }
         averaged.append({to: bond for to, bond in row.items() if bond})

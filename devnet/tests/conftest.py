@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from devlab import METADATA, Lab
 from subtensor_devnet.scale_codec import ScaleCodec
-from tests.devnet.devlab import METADATA, Lab
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,12 @@ from typing import Any
 
 from bittensor_core import Keypair
 
-from assay.network.chain.finalized_heads import encode_compact
 from subtensor_devnet.block_database import BlockDatabase
 from subtensor_devnet.chain import DevnetChain, MadeBlock
 from subtensor_devnet.extrinsics import make_payload
 from subtensor_devnet.metadata import load_metadata
 from subtensor_devnet.runtime import MODULE
-from subtensor_devnet.scale import encode_bytes
+from subtensor_devnet.scale import encode_bytes, encode_compact
 from subtensor_devnet.scale_codec import ScaleCodec
 from subtensor_devnet.yuma import compute_epoch
 

@@ -4,9 +4,9 @@ import contextlib
 import random
 from typing import Any
 
+from devlab import OWNER, TAO, Lab, get_key
 from subtensor_devnet.errors import RpcError
 from subtensor_devnet.runtime import CALLS
-from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
 ACCOUNTS = [get_key(uri).ss58_address for uri in ("//Alice", "//Bob", "//a//hot", "//a//cold")]
 SIZES = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "u128": 128, "i16": 15, "i128": 127}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from devlab import TAO, Lab, get_key, sign
 from subtensor_devnet.errors import InvalidTransactionError, RpcError
 from subtensor_devnet.extrinsics import EXTRINSIC_BYTES, decode_extrinsic
 from subtensor_devnet.pallets.balances import WEIGHT_FEE
 from subtensor_devnet.pool import SIGNER_SIZE
 from subtensor_devnet.scale import encode_bytes
-from tests.devnet.devlab import TAO, Lab, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 GIFT = {"dest": BOB.ss58_address, "value": TAO}

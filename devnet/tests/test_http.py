@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import connect
 
+from devlab import TAO, get_key, sign
 from subtensor_devnet import Devnet, Seal
 from subtensor_devnet.json_rpc import MESSAGE_BYTES
-from tests.devnet.devlab import TAO, get_key, sign
 
 
 @pytest.fixture(scope="module")
@@ -145,14 +145,14 @@ def test_a_body_too_large_is_refused_and_the_next_client_served(
         "message": "Request is too big",
         "data": f"Exceeded max limit of {MESSAGE_BYTES}",
     }
-    assert ask(http, "system_name")["result"] == "assay-devnet"
+    assert ask(http, "system_name")["result"] == "subtensor-devnet"
 
 
 def test_the_largest_body_is_read(http: httpx.Client) -> None:
     request = b'{"jsonrpc": "2.0", "id": 1, "method": "system_name"}'
     body = request + b" " * (MESSAGE_BYTES - len(request))
     answer = http.post("/", content=body, headers={"content-type": "application/json"})
-    assert answer.json()["result"] == "assay-devnet"
+    assert answer.json()["result"] == "subtensor-devnet"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_requests_that_nodes_refuse(
     body = json.dumps(request) if method in ("POST", "PUT") else None
     answer = http.request(method, "/", content=body, headers={"content-type": kind})
     assert answer.status_code == status
-    assert ask(http, "system_name")["result"] == "assay-devnet"
+    assert ask(http, "system_name")["result"] == "subtensor-devnet"
 
 
 def test_a_client_that_expects_a_continue(devnet: Devnet) -> None:
@@ -204,8 +204,8 @@ def test_an_opening_that_comes_a_byte_at_a_time(devnet: Devnet) -> None:
 def test_a_client_that_never_finishes_its_request_is_dropped(
     devnet: Devnet, monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:
-    monkeypatch.setattr("subtensor_devnet.http_door.WAIT_S", 0.2)
-    monkeypatch.setattr("subtensor_devnet.http_door._LEAVE_S", 0.2)
+    monkeypatch.setattr("subtensor_devnet.shared_port.WAIT_S", 0.2)
+    monkeypatch.setattr("subtensor_devnet.shared_port._LINGER_S", 0.2)
     with dial(devnet) as client:
         client.sendall(piece)
         with contextlib.suppress(ConnectionResetError):
@@ -223,7 +223,7 @@ def test_it_stops_while_clients_hang_on(tmp_path: Path) -> None:
                 with contextlib.suppress(ConnectionResetError):
                     assert client.recv(1) == b""
             devnet.start()
-            assert ask(kept, "system_name")["result"] == "assay-devnet"
+            assert ask(kept, "system_name")["result"] == "subtensor-devnet"
 
 
 @settings(max_examples=200, deadline=None)

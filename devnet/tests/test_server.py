@@ -1,4 +1,4 @@
-"""The node's door: requests, subscriptions, bad clients, and the SDK itself."""
+"""The node's port: requests, subscriptions, bad clients, and the SDK itself."""
 
 import contextlib
 import json
@@ -16,10 +16,10 @@ from websockets.sync.client import ClientConnection, connect
 from assay.network.chain import ChainError, ChainTarget, Connection, DevWallet, create_subnet
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.neurons.settings.loading import use_sdk_cache
+from devlab import TAO, get_key, sign
 from subtensor_devnet import DESCRIPTION, Devnet, Seal
 from subtensor_devnet.json_rpc import MESSAGE_BYTES
 from subtensor_devnet.rpc_server import connections_logger
-from tests.devnet.devlab import TAO, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 
@@ -211,7 +211,7 @@ def test_nonsense_is_answered_with_an_error_and_the_next_request_as_ever(
     with open_client(shared) as client:
         answer = client.say(text)
         assert answer["error"]["code"] == code, answer
-        assert client.ask("system_name") == "assay-devnet"
+        assert client.ask("system_name") == "subtensor-devnet"
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_a_message_larger_than_any_extrinsic_ends_the_connection_and_no_other(
                 client.say(" " * (20 * 1024 * 1024))
             with pytest.raises(ConnectionClosed):
                 client.hear()
-        assert other.ask("system_name") == "assay-devnet"
+        assert other.ask("system_name") == "subtensor-devnet"
 
 
 def test_a_client_that_never_reads_is_dropped_before_memory_is_full(shared: Devnet) -> None:
@@ -241,7 +241,7 @@ def test_a_client_that_never_reads_is_dropped_before_memory_is_full(shared: Devn
     ):
         for _ in range(1_000):  # half a gigabyte of answers
             deaf.send(ask_for("state_getMetadata"))
-            assert other.ask("system_name") == "assay-devnet"
+            assert other.ask("system_name") == "subtensor-devnet"
             asked += 1
     assert asked < 500
 
@@ -252,7 +252,7 @@ def test_a_client_that_goes_in_mid_sentence_harms_nobody(shared: Devnet) -> None
         with socket.create_connection((host, int(port)), timeout=5) as rude:
             rude.sendall(piece)
     with open_client(shared) as client:
-        assert client.ask("system_name") == "assay-devnet"
+        assert client.ask("system_name") == "subtensor-devnet"
 
 
 def test_a_connection_without_a_websocket_leaves_no_traceback(
@@ -264,7 +264,7 @@ def test_a_connection_without_a_websocket_leaves_no_traceback(
             stranger.sendall(garbage)
             assert stranger.recv(12) in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
     with open_client(shared) as client:  # by now it has dealt with the others
-        assert client.ask("system_name") == "assay-devnet"
+        assert client.ask("system_name") == "subtensor-devnet"
     assert caplog.records == []
     connections_logger.error("connection handler failed", exc_info=ValueError())
     assert len(caplog.records) == 1  # a defect of the server's own is still told
@@ -285,7 +285,7 @@ def test_a_request_without_an_id_gets_no_answer(shared: Devnet) -> None:
     with open_client(shared) as client:
         client.node.send(told)
         client.node.send(f"[{told}]")
-        assert client.say(f"[{told}, {ask_for('system_name')}]")[0]["result"] == "assay-devnet"
+        assert client.say(f"[{told}, {ask_for('system_name')}]")[0]["result"] == "subtensor-devnet"
 
 
 def test_an_answer_larger_than_nodes_send_is_refused(

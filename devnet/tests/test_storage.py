@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import ChainError
-from subtensor_devnet import Devnet, Seal
+from devlab import GENESIS_MS, TAO, Lab, get_key, sign
+from subtensor_devnet import Devnet, DevnetError, Seal
 from subtensor_devnet.block_database import BlockDatabase
 from subtensor_devnet.errors import RpcError
 from subtensor_devnet.scale_codec import ScaleCodec
 from subtensor_devnet.state import DevnetState
-from tests.devnet.devlab import GENESIS_MS, TAO, Lab, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 
@@ -128,7 +127,7 @@ def test_a_block_that_cannot_be_kept_has_not_happened(
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(lab.database, "_write_changes", fail)
-    with pytest.raises(ChainError, match="disk is full"):
+    with pytest.raises(DevnetError, match="disk is full"):
         lab.pass_blocks()
     assert (lab.chain.head, lab.get_free(BOB)) == before
     monkeypatch.undo()
@@ -153,14 +152,14 @@ def test_a_second_process_does_not_get_the_same_folder(lab: Lab) -> None:
 
 def test_another_block_time_is_another_network(tmp_path: Path) -> None:
     Devnet(tmp_path, block_time=2.0).close()
-    with pytest.raises(ChainError, match="every 2 s"):
+    with pytest.raises(DevnetError, match="every 2 s"):
         Devnet(tmp_path, block_time=1.0)
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
-from subtensor_devnet import Devnet, Seal
+from subtensor_devnet import Devnet, DevnetError, Seal
 devnet = Devnet(Path(sys.argv[1]), seal=Seal.MANUAL)
 devnet.start()
 print(devnet.genesis_hash.hex(), flush=True)
@@ -233,7 +232,7 @@ def test_virtual_time_goes_on_only_as_it_is_told(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "devnet.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(ChainError, match="is not a database; use another folder"):
+    with pytest.raises(DevnetError, match="is not a database; use another folder"):
         BlockDatabase(tmp_path / "devnet.sqlite")
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from devlab import OWNER, TAO, Lab, get_key
 from subtensor_devnet.pallets.registration import compute_decay
 from subtensor_devnet.runtime import MODULE
-from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
 ALICE = get_key("//Alice")
 

@@ -1,20 +1,25 @@
 """Weights: the chain's refusals, the accounts that may set them, and weights that it opens
 itself."""
 
-import json
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bittensor_core import encrypt_at_round, inner_ciphertext
 
-from assay.network.chain.finalized_heads import encode_compact
+from devlab import OWNER, TAO, Lab, get_key
+from subtensor_devnet.pallets.weights import is_pulse
 from subtensor_devnet.runtime import MODULE
-from tests.devnet.devlab import OWNER, TAO, Lab, get_key
+from subtensor_devnet.scale import encode_compact
 
-BEACONS = json.loads((Path(__file__).parents[1] / "data" / "drand-beacons.json").read_text())
-ROUND = BEACONS["quicknet"]["beacons"][0]
+#: Quicknet's first rounds: https://api.drand.sh/52db9ba7…/public/1 and 2.
+ROUND = 1
+SIGNATURE = bytes.fromhex(
+    "b55e7cb2d5c613ee0b2e28d6750aabbb78c39dcc96bd9d38c2c2e12198df95571de8e8e402a0cc48871c7089a2b3af4b"
+)
+NEXT_SIGNATURE = bytes.fromhex(
+    "b6b6a585449b66eb12e875b64fcbab3799861a00e4dbf092d99e969a5eac57dd3f798acf61e705fe4f093db926626807"
+)
 FULL = 65_535
 
 
@@ -111,7 +116,7 @@ def test_weights_in_the_clear_are_refused_where_they_are_to_be_shut(net: Lab) ->
 # --- weights that the chain opens
 
 
-def encrypt(hotkey: Any, row: dict[int, int], number: int = ROUND["round"]) -> bytes:
+def encrypt(hotkey: Any, row: dict[int, int], number: int = ROUND) -> bytes:
     """A commit as the SDK makes it, but to a round of the past."""
     count = encode_compact(len(row))
     payload = b"".join(
@@ -130,7 +135,7 @@ def commit(lab: Lab, hotkey: Any, data: bytes, **changes: Any) -> str | None:
         "netuid": 1,
         "mecid": 0,
         "commit": data,
-        "reveal_round": ROUND["round"],
+        "reveal_round": ROUND,
         "commit_reveal_version": 4,
     }
     name = "commit_timelocked_mechanism_weights"
@@ -148,9 +153,9 @@ def shut(net: Lab) -> Lab:
 def test_shut_weights_are_opened_by_the_rounds_real_signature_an_epoch_later(shut: Lab) -> None:
     data = encrypt(VALIDATOR, {2: FULL, 3: 21_845})
     assert commit(shut, VALIDATOR, data) is None
-    assert shut.chain.list_awaited_rounds() == {ROUND["round"]}
-    signature = bytes.fromhex(ROUND["signature"])
-    assert shut.chain.add_pulse(ROUND["round"], signature)
+    assert shut.chain.list_awaited_rounds() == {ROUND}
+    signature = SIGNATURE
+    assert shut.chain.add_pulse(ROUND, signature)
     shut.pass_blocks(3)
     assert shut.chain.list_awaited_rounds() == set()
     assert shut.get("Weights", 1, 1) == []  # not in this epoch
@@ -166,7 +171,7 @@ def test_a_pulse_that_comes_during_the_epoch_still_opens_them(shut: Lab) -> None
     shut.pass_epoch()
     shut.pass_blocks(2)
     assert shut.get("Weights", 1, 1) == []
-    shut.chain.add_pulse(ROUND["round"], bytes.fromhex(ROUND["signature"]))
+    shut.chain.add_pulse(ROUND, SIGNATURE)
     shut.pass_blocks()
     assert shut.get("Weights", 1, 1) == [(2, FULL)]
 
@@ -175,16 +180,33 @@ def test_weights_whose_round_never_comes_are_lost(shut: Lab) -> None:
     assert commit(shut, VALIDATOR, encrypt(VALIDATOR, {2: FULL})) is None
     shut.pass_epoch()
     shut.pass_epoch()
-    shut.chain.add_pulse(ROUND["round"], bytes.fromhex(ROUND["signature"]))
+    shut.chain.add_pulse(ROUND, SIGNATURE)
     shut.pass_blocks(2)
     assert shut.get("Weights", 1, 1) == []
     assert list(shut.chain.state.list_entries(MODULE, "TimelockedWeightCommits", 1)) == []
 
 
 def test_a_signature_that_quicknet_did_not_make_opens_nothing(shut: Lab) -> None:
-    other = BEACONS["quicknet"]["beacons"][1]
-    assert not shut.chain.add_pulse(ROUND["round"], bytes.fromhex(other["signature"]))
-    assert not shut.chain.add_pulse(ROUND["round"], bytes(48))
+    assert not shut.chain.add_pulse(ROUND, NEXT_SIGNATURE)
+    assert not shut.chain.add_pulse(ROUND, bytes(48))
+
+
+def test_a_signature_is_of_one_round_and_has_one_encoding() -> None:
+    assert is_pulse(ROUND, SIGNATURE)
+    assert is_pulse(ROUND + 1, NEXT_SIGNATURE)
+    others = [ROUND + 1, 0, -1, 2**64, 2**64 + ROUND]
+    assert [number for number in others if is_pulse(number, SIGNATURE)] == []
+    infinity = b"\xc0" + bytes(47)
+    longer, shorter = SIGNATURE + b"\x00", SIGNATURE[:-1]
+    flips = [flip(SIGNATURE, bit) for bit in range(8 * len(SIGNATURE))]
+    forged = [b"", bytes(48), b"\xff" * 48, infinity, longer, shorter, *flips]
+    assert [data.hex() for data in forged if is_pulse(ROUND, data)] == []
+
+
+def flip(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("what", ["another's", "garbage", "another round"])
@@ -192,11 +214,11 @@ def test_a_commit_that_cannot_be_opened_is_void_and_stops_nobody(shut: Lab, what
     data = {
         "another's": encrypt(MINER, {2: FULL}),
         "garbage": b"\x00garbage" * 20,
-        "another round": encrypt(VALIDATOR, {2: FULL}, ROUND["round"] + 1),
+        "another round": encrypt(VALIDATOR, {2: FULL}, ROUND + 1),
     }[what]
     assert commit(shut, VALIDATOR, data) is None
     assert commit(shut, OWNER, encrypt(OWNER, {3: FULL})) is None
-    shut.chain.add_pulse(ROUND["round"], bytes.fromhex(ROUND["signature"]))
+    shut.chain.add_pulse(ROUND, SIGNATURE)
     shut.pass_epoch()
     assert shut.get("Weights", 1, 1) == []
     assert shut.get("Weights", 1, 0) == [(3, FULL)]
@@ -204,7 +226,7 @@ def test_a_commit_that_cannot_be_opened_is_void_and_stops_nobody(shut: Lab, what
 
 def test_opened_weights_meet_the_same_rules(shut: Lab) -> None:
     assert commit(shut, MINER, encrypt(MINER, {3: FULL})) is None  # no permit
-    shut.chain.add_pulse(ROUND["round"], bytes.fromhex(ROUND["signature"]))
+    shut.chain.add_pulse(ROUND, SIGNATURE)
     shut.pass_epoch()
     assert shut.get("Weights", 1, 2) == []
 

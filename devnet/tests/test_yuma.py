@@ -15,7 +15,7 @@ from subtensor_devnet.yuma import EpochInputs, EpochResult, Row, YumaRules, comp
 
 FULL = 65_535
 #: Recorded by tests/integration/chain/epochs.py from subtensor's spec 293.
-RECORDED = json.loads((Path(__file__).parents[1] / "data" / "yuma.json").read_text())
+RECORDED = json.loads(Path(__file__).with_name("data").joinpath("yuma.json").read_text())
 FIVE = [entry for entry in RECORDED if entry["name"].startswith("five_epochs")]
 
 

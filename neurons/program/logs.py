@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -66,12 +66,23 @@ LINES: Counter[str] = Counter({"info": 0, "warning": 0, "error": 0})
 
 
 @contextmanager
-def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
+def log_lines(as_json: bool, quiet: bool, *others: str) -> Iterator[None]:
     """Write lines to stderr for the duration of the block, for people or as one JSON document each.
-    `quiet` keeps only warnings and errors."""
+    `quiet` keeps only warnings and errors. `others` are loggers of packages that log events too."""
     handler = LineWriter(sys.stderr)
     handler.setFormatter(make_formatter(as_json, Console(stderr=True)))
-    root = logging.getLogger("assay")
+    with ExitStack() as stack:
+        stack.callback(handler.close)
+        for name in ("assay", *others):
+            stack.enter_context(_send_to(handler, logging.getLogger(name), quiet))
+        try:
+            yield
+        finally:
+            LOG_CONTEXT.hotkey = LOG_CONTEXT.seen = LOG_CONTEXT.timing = None
+
+
+@contextmanager
+def _send_to(handler: logging.Handler, root: logging.Logger, quiet: bool) -> Iterator[None]:
     before = root.level, root.propagate
     root.addHandler(handler)
     root.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -82,8 +93,6 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
         root.removeHandler(handler)
         root.setLevel(before[0])
         root.propagate = before[1]
-        handler.close()
-        LOG_CONTEXT.hotkey = LOG_CONTEXT.seen = LOG_CONTEXT.timing = None
 
 
 def wants_json(settings: Settings, as_json: bool) -> bool:

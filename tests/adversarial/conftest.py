@@ -19,6 +19,7 @@ from assay.inference import Checkpoint, Rules, load_checkpoint
 from assay.lab.gauntlet.attack_setup import AttackSetup
 from assay.lab.gauntlet.bench_models import SHIPPED, Family
 from assay.lab.gauntlet.strategy import prefill
+from assay.lab.simulator import SimulatedChain
 from assay.network import open_file
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
@@ -34,7 +35,6 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
-from subtensor_devnet import SimulatedChain
 from tests.quick_miner import QuickMiner
 
 LOCATOR = "test:store"

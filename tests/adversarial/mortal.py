@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import FolderStore, open_folder
 from assay.neurons.program.database import Database
@@ -31,7 +32,6 @@ from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import GroupValue, Statistics, Verdict
-from subtensor_devnet import SimulatedChain
 
 GENESIS_MS = 1_700_000_000_000
 NAMES = ("owner", "trainer", "validator", "alice", "bob", "carol")

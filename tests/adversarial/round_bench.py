@@ -8,6 +8,7 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.folder import StepFolder
+from assay.lab.simulator import SimulatedChain
 from assay.network import ObjectStore, open_folder
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.trainer.setup import TrainerConfig
@@ -16,7 +17,6 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Rounds
 from assay.rounds.calendar import find_round
 from assay.training import GENESIS, LearnConfig
-from subtensor_devnet import SimulatedChain
 from tests.adversarial.conftest import GROUPS, World, make_world
 from tests.amended_parameters import amend
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
     ChainError,
@@ -16,7 +17,6 @@ from assay.network.chain import (
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.weights_outbox import DOUBT_BLOCKS, WeightsOutbox, list_rows
-from subtensor_devnet import SimulatedChain, SimulatedRules
 
 FULL = 65_535
 ONE, TWO, THREE = {1: FULL}, {0: 7, 2: FULL}, {0: FULL, 1: 1}

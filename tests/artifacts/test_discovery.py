@@ -23,6 +23,7 @@ from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.environments import add_problem_files, problem_file
 from assay.environments.problem_file import compute_file_digest
 from assay.inference import CheckpointError, load_checkpoint
+from assay.lab.simulator import SimulatedChain
 from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError
@@ -34,7 +35,6 @@ from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
-from subtensor_devnet import SimulatedChain
 
 NETUID = 25
 GENESIS_MS = 1_700_000_000_000

@@ -24,6 +24,7 @@ from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.inference import load_checkpoint
 from assay.lab.demo.run import ModelFolders
 from assay.lab.gauntlet.content_attacks import FakingMiner
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ForgottenError
 from assay.network.store import open_folder
@@ -58,7 +59,6 @@ from assay.protocol.score_tree import compute_weights_digest
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import Result, Seat, compute_settlement, compute_weights
-from subtensor_devnet import SimulatedChain
 
 GENESIS_MS = 1_700_000_000_000
 LOCATOR, RECORDS = "test:store", "test:records"

@@ -13,6 +13,7 @@ from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
 from assay.cli import amend as command
 from assay.cli.commands.subnet import require_change
+from assay.lab.simulator import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.loading import ConfigError
@@ -30,7 +31,6 @@ from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet import amending
 from assay.subnet.amending import amend, require_amendment
 from assay.subnet.presets import NETUID, make_demo_parameters
-from subtensor_devnet import SimulatedChain
 
 OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
 

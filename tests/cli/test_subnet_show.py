@@ -10,13 +10,13 @@ import pytest
 
 from assay.artifacts.discovery import publish_parameters
 from assay.cli import subnet
+from assay.lab.simulator import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.settings.sections import Settings
 from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, Start
 from assay.subnet.presets import NETUID, make_demo_parameters
-from subtensor_devnet import SimulatedChain
 
 OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
 LOCATOR = "test:store"

@@ -8,6 +8,7 @@ import bittensor  # noqa: F401 - so that no process loads it for itself
 
 from assay.inference import load_checkpoint
 from assay.lab.localnet import services
+from assay.lab.localnet.development_calls import send_tao
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainTarget, Connection, SubtensorChain, open_wallet
 from assay.network.chain.values import TAO
@@ -20,7 +21,6 @@ from assay.protocol.window import compute_block, compute_window
 from assay.subnet import presets
 from assay.training import GENESIS
 from subtensor_devnet import Devnet, Seal
-from subtensor_devnet.development_calls import send_tao
 
 #: One window, then an epoch right after its verdicts, then the epoch that pays by its weights.
 TIMING = replace(

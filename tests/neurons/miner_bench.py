@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.history import MiningHistory
@@ -16,7 +17,6 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
-from subtensor_devnet import SimulatedChain
 
 LOCATOR = "test:store"
 GENESIS_MS = 1_700_000_000_000

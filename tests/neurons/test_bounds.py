@@ -15,6 +15,7 @@ from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.store_objects import UnavailableError, answer_in_time
 from assay.inference import CheckpointError, read_tensors
+from assay.lab.simulator import SimulatedChain
 from assay.network.chain import STATE_BLOCKS, ForgottenError
 from assay.network.evm import LedgerEntry
 from assay.neurons.miner.history import (
@@ -34,7 +35,7 @@ from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.weights_outbox import WeightsOutbox, list_rows
 from assay.protocol import Beacon, Block, Reason
 from assay.verification import Ledger, Seat
-from subtensor_devnet import SimulatedChain, block_database
+from subtensor_devnet import block_database
 from tests.adversarial.mortal import make_parameters
 
 HOTKEY = b"\x01" * 32

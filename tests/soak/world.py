@@ -26,6 +26,7 @@ from assay.artifacts.discovery import publish_parameters
 from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages
 from assay.inference.passages import digest_passages, encode_passages
+from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_race import RelayTimeouts
 from assay.network.chain import STATE_BLOCKS
@@ -42,8 +43,6 @@ from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
-from subtensor_devnet import SimulatedChain
-from subtensor_devnet.simulator import SimulatedRules
 from tests.soak.programs import Program, StuckError, take_over
 from tests.soak.weather import Weather
 

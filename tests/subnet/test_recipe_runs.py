@@ -28,6 +28,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSetting
 from assay.artifacts.discovery import make_mirrors
 from assay.cli import publish as command
 from assay.environments import add_problem_files, open_environment, problem_file
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.store import open_folder
@@ -47,7 +48,6 @@ from assay.subnet.publishing import publish_subnet
 from assay.subnet.recipe import list_recipes, read_recipe
 from assay.training import GENESIS
 from assay.training.held_out import HeldOut
-from subtensor_devnet import SimulatedChain
 from tests.subnet.shrunk_recipe import shrink_recipe, write_model
 
 ROOT = Path(__file__).parents[2]

@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource
+from assay.lab.localnet.development_calls import change_settings, send_tao
+from assay.lab.localnet.devnet_errors import report_devnet_errors
 from assay.lab.localnet.founding import buy_subnet, publish_rules
 from assay.network import ObjectStore
 from assay.network.beacon import LocalBeacon
@@ -33,7 +35,6 @@ from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
 from subtensor_devnet import Devnet, Seal
-from subtensor_devnet.development_calls import change_settings, send_tao
 
 #: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
 GENESIS_MS = 1_767_225_600_000
@@ -108,6 +109,7 @@ class DevnetNetwork:
         OperatorError: it could not be founded.
     """
 
+    @report_devnet_errors()
     def __init__(
         self,
         folder: Path,
@@ -148,10 +150,12 @@ class DevnetNetwork:
         """Unix time as the network has it, milliseconds."""
         return self._now_ms if self._fast else _get_wall_ms()
 
+    @report_devnet_errors()
     def start(self) -> None:
         if not self._fast:
             self._devnet.start_clock()
 
+    @report_devnet_errors()
     def make_block(self) -> None:
         # forgotten first, so that callers released by this block see the new head
         self.chain.refresh()
@@ -161,6 +165,7 @@ class DevnetNetwork:
     def count_waiting(self) -> int:
         return self._devnet.count_waiting()
 
+    @report_devnet_errors()
     def require_running(self) -> None:
         if not self._devnet.is_running:
             self._devnet.stop()
@@ -168,6 +173,7 @@ class DevnetNetwork:
     def stop_retrying(self) -> None:
         self.chain.stop_retrying()
 
+    @report_devnet_errors()
     def close(self) -> None:
         self._stack.close()
 

@@ -20,6 +20,7 @@ from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLE
 from assay.lab.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
 from assay.lab.gauntlet.sampling_attacks import make_stale
 from assay.lab.gauntlet.strategy import AttackInputs, Strategy
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import (
@@ -41,7 +42,6 @@ from assay.verification import Examined, Forward, Measurement, Projection, Verdi
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
-from subtensor_devnet import SimulatedChain
 
 #: Groups that a miner submits in a window: an audit looks into a sixth of them.
 GROUPS_A_WINDOW = 48

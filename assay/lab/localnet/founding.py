@@ -6,6 +6,7 @@ Localnet and demo begin so. Time is virtual meanwhile: each extrinsic makes a bl
 from collections.abc import Callable
 from pathlib import Path
 
+from assay.lab.localnet.development_calls import change_settings
 from assay.network import ObjectStore
 from assay.network.chain import (
     ChainWallet,
@@ -17,7 +18,6 @@ from assay.network.chain import (
 )
 from assay.neurons.program.logs import make_report
 from assay.protocol import BeaconChain, Parameters
-from subtensor_devnet.development_calls import change_settings
 
 PRESET = "demo"
 

@@ -33,6 +33,7 @@ from assay.lab.localnet.description import (
     find_localnet,
     write_localnet,
 )
+from assay.lab.localnet.devnet_errors import report_devnet_errors
 from assay.lab.localnet.founding import PRESET, buy_subnet, publish_rules
 from assay.network import open_store
 from assay.network.beacon import LocalBeacon
@@ -52,7 +53,7 @@ from assay.neurons.program.loop import claim_folder
 from assay.neurons.settings.loading import ConfigError, use_sdk_cache
 from assay.neurons.settings.sections import WalletSettings
 from assay.protocol import BeaconChain, encode_ss58
-from subtensor_devnet import Devnet, Seal
+from subtensor_devnet import Devnet, DevnetError, Seal
 
 logger = logging.getLogger("assay")
 
@@ -121,6 +122,7 @@ def run_services(
     root = folder.resolve()
     store = _name_store(root)
     with ExitStack() as stack:
+        stack.enter_context(report_devnet_errors())
         stack.enter_context(claim_folder(folder, "localnet", alone=True))
         place = _Place(root)
         (root / "store").mkdir(exist_ok=True)
@@ -225,7 +227,7 @@ def _start_chain(folder: Path, block_time: float, port: int) -> Iterator[Devnet]
     try:
         try:
             devnet.start()
-        except ChainError as error:
+        except DevnetError as error:
             raise ConfigError(f"{error}: name another port with --port") from None
         yield devnet
     finally:
@@ -269,6 +271,7 @@ def get_begin_ms(now_ms: int, block_time: float) -> int:
     return (now_ms - round(_BLOCKS * block_time * 1_000)) // 1_000 * 1_000
 
 
+@report_devnet_errors()
 def found(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
     """Make `folder`: a chain with a subnet that is ready to be joined, its parameters published.
 

@@ -50,7 +50,7 @@ def _enter(
     """
     argument = argument or name
     item = item or "".join(word.capitalize() for word in name.split("_"))
-    said = f"{item}Set" if event == "" else event
+    event_name = f"{item}Set" if event == "" else event
     limit = item if owner == "" else owner
 
     def run(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
@@ -69,8 +69,8 @@ def _enter(
         number = value["bits"] if isinstance(value, dict) else value
         ensure(least <= number <= most, "InvalidValue", _PALLET)
         runtime.put(item, *keys, value)
-        if said:
-            runtime.deposit(MODULE, said, (*keys, value) if keys else value)
+        if event_name:
+            runtime.deposit(MODULE, event_name, (*keys, value) if keys else value)
         if keys and origin is not None:
             runtime.put("LastRateLimitedBlock", _get_limit_key(keys[0], limit), runtime.number)
 

@@ -127,5 +127,5 @@ def _clear(runtime: DevnetRuntime, netuid: int, uid: int) -> None:
     runtime.remove("Bonds", netuid, uid)
     for validator, row in list(runtime.state.list_entries("SubtensorModule", "Weights", netuid)):
         if any(target == uid and weight for target, weight in row):
-            kept = [(target, 0 if target == uid else weight) for target, weight in row]
-            runtime.put("Weights", netuid, validator, kept)
+            cleared = [(target, 0 if target == uid else weight) for target, weight in row]
+            runtime.put("Weights", netuid, validator, cleared)

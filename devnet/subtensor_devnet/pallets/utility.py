@@ -52,7 +52,7 @@ _enter_batch("force_batch", "ItemFailed")
 
 @signed_call("Sudo", "sudo", "sudo_unchecked_weight", pays=False)
 def sudo(runtime: DevnetRuntime, signer: str, arguments: Arguments) -> None:
-    """Runs a call as root. Whether that call fails is said in an event, and nowhere else."""
+    """Runs a call as root. Only an event tells whether that call failed."""
     ensure(signer == runtime.state.get("Sudo", "Key"), "RequireSudo", "Sudo")
     result: dict[str, Any] = {"Ok": None}
     try:

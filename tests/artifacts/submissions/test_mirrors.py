@@ -10,12 +10,12 @@ import pytest
 
 from assay.artifacts.submissions.mirror_list import MirrorList, order_by_stake
 from assay.artifacts.submissions.reader import CommittedSubmission, KnownMirror
+from assay.lab.simulator import SimulatedChain
 from assay.network import StoreError, open_folder
 from assay.network.chain import ChainError
 from assay.network.store.deadlines import _allowance
 from assay.protocol import Commitment, Tag, context_from_json, encode_commitment
 from assay.protocol.submission import HEADER_BYTES, Range
-from subtensor_devnet import SimulatedChain
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "context.json"
 READERS = [sha256(b"reader %d" % i).digest() for i in range(30)]

@@ -1,6 +1,6 @@
 """Epochs of a real runtime: state written, one epoch passed, and what it stored read back.
 
-    python -m tests.integration.chain.epochs SUBTENSOR_DIR tests/data/yuma.json
+    python -m tests.integration.chain.epochs SUBTENSOR_DIR devnet/tests/data/yuma.json
 
 records inputs and results of all cases; SUBTENSOR_DIR is what ASSAY_SUBTENSOR_DIR names for tests.
 """

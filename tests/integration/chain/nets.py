@@ -14,10 +14,10 @@ from typing import Any
 
 from websockets.sync.client import connect
 
+from assay.lab.localnet.development_calls import change_settings
+from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.chain import ChainTarget, Connection, DevWallet, SubtensorChain, create_subnet
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
-from subtensor_devnet import SimulatedChain, SimulatedRules
-from subtensor_devnet.development_calls import change_settings
 
 TAO = 10**9
 TEMPO = 10

@@ -2,8 +2,8 @@
 
 import pytest
 
+from assay.lab.localnet.development_calls import change_settings, send_tao
 from assay.network.chain import ChainError
-from subtensor_devnet.development_calls import change_settings, send_tao
 from tests.integration.chain.nets import TAO, RuntimeNet
 
 

@@ -1,7 +1,7 @@
 """Yuma consensus here and in the real runtime: the same numbers, to the last digit.
 
 The runtime gives states that `epoch_cases` describes to its own epoch, and every value it stores is
-compared. `tests/data/yuma.json` holds what it stored; `epochs.py` records it anew.
+compared. `devnet/tests/data/yuma.json` holds what it stored; `epochs.py` records it anew.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ from tests.integration.chain.epochs import (
 from tests.integration.chain.nets import RuntimeNet
 
 MODULE = "SubtensorModule"
-VECTORS = Path(__file__).parents[2] / "data" / "yuma.json"
+VECTORS = Path(__file__).parents[3] / "devnet" / "tests" / "data" / "yuma.json"
 
 
 @pytest.fixture(scope="module")

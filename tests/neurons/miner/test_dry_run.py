@@ -10,6 +10,7 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli.checks_view import render_dry_run
+from assay.lab.simulator import SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner import dry_run as dry_run_module
@@ -22,7 +23,6 @@ from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.check_results import CheckState
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
-from subtensor_devnet import SimulatedRules
 from tests.neurons.miner.engines.engine_server import EngineServer, load_drafter
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
 

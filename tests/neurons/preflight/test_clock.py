@@ -8,6 +8,7 @@ import pytest
 from assay.cli import doctor
 from assay.cli.checks_view import print_checks
 from assay.cli.doctor import run_doctor
+from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_clock import ClockReading
 from assay.network.beacon.server import BeaconServer
@@ -17,7 +18,6 @@ from assay.neurons.preflight.clock import judge_clock, read_block_clock
 from assay.neurons.session.resources import now_ms
 from assay.neurons.settings.loading import load_settings
 from assay.protocol.parameters import MAIN_TIMING
-from subtensor_devnet import SimulatedChain
 
 HOUR_MS = 3_600_000
 SLOW = "set the clock: it is slow"

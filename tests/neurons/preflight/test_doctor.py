@@ -20,6 +20,7 @@ from assay.environments.foreign import file_fence
 from assay.environments.foreign.fence_report import Fences, probe_fences
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
+from assay.lab.simulator import SimulatedRules
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
 from assay.neurons.preflight import checks, examination, machine_fences
@@ -42,7 +43,6 @@ from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
 from assay.training import LearnConfig
-from subtensor_devnet import SimulatedRules
 from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, Fuse, Fused

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from assay.lab.simulator import SimulatedChain
 from assay.network import open_folder
-from subtensor_devnet import SimulatedChain
 from tests.adversarial.mortal import HOTKEYS, NETUID, TIMING, make_parameters
 from tests.neurons.session.owners_subnet import Subnet
 

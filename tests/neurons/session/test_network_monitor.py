@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from assay.artifacts.discovery import DiscoveryError
+from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.chain.values import TAO
 from assay.neurons.program.loop import ParametersChangedError
 from assay.neurons.session.neuron import (
@@ -23,7 +24,6 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, Start
 from assay.protocol.window import compute_block
 from assay.subnet.presets import make_demo_parameters
-from subtensor_devnet import SimulatedChain, SimulatedRules
 
 OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))
 WINDOW, TEMPO = DEMO_TIMING.window_blocks, DEMO_TIMING.tempo
