@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[1] / "docs" / "testing.md"
-_ROW = re.compile(r"^\| `(tests/[^`]+)` \| ([^|]+) \| [^|]+ \|$", re.M)
+_ROW = re.compile(r"^\| `((?:devnet/)?tests/[^`]+)` \| ([^|]+) \| [^|]+ \|$", re.M)
 _KEPT = re.compile(r"none|the first(?: (\d+))?|one of each `(\w+)`|all but `(\w+)`")
 
 

@@ -18,7 +18,6 @@ LINKED = ("protocol", "verification", "neurons")
 #: Folders of tests of the whole, or of another distribution.
 BESIDE = {
     "adversarial",
-    "devnet",
     "engines",
     "faults",
     "fuzz",

@@ -1,5 +1,6 @@
 """The shipped files: the package's metadata, the locks, the content of the wheel."""
 
+import ast
 import re
 import runpy
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.tree import PACKAGES, ROOT, walk_package
+from tests.tree import PACKAGES, ROOT, list_sources, walk_package
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
@@ -31,25 +32,36 @@ def read_pins(name: str) -> dict[str, str]:
 
 #: Folders at the top that are linked into the package.
 LINKED = ("protocol", "verification", "neurons")
+#: The devnet's distribution, which comes from this repository and from no index.
+DEVNET = tomllib.loads((ROOT / "devnet" / "pyproject.toml").read_text())["project"]
+#: Modules that the devnet may import → the requirement that brings them.
+DEVNET_MODULES = {
+    "Crypto": "pycryptodome",
+    "bittensor_core": "bittensor-core",
+    "h11": "h11",
+    "kyber_py": "kyber-py",
+    "websockets": "websockets",
+}
 
 
 def list_package_files(name: str) -> set[str]:
     return {str(path.relative_to(PACKAGES[name].parent)) for path in walk_package(name)}
 
 
-def build_wheel(tmp_path: Path) -> Path:
-    """The wheel, built in a copy from the sdist next to it."""
-    copy = tmp_path / "copy"
+def build_wheel(name: str, tmp_path: Path) -> Path:
+    """A package's wheel, built in a copy from the sdist next to it."""
+    root = PACKAGES[name].parent
+    out, copy = tmp_path / name, tmp_path / f"{name}-copy"
     copy.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    for folder in ("assay", *LINKED):
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / file, copy)
+    for folder in (name, *(LINKED if name == "assay" else ())):
         ignored = shutil.ignore_patterns("__pycache__", ".*")
-        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=ignored)
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, copy]
+        shutil.copytree(root / folder, copy / folder, symlinks=True, ignore=ignored)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = out.glob("*.whl")
     return wheel
 
 
@@ -58,6 +70,8 @@ def test_the_version_is_one_and_the_changelog_describes_it():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert re.findall(r"^## (\S+)", changelog, re.M)[0] == PROJECT["version"]
     assert engine["project"]["version"] == PROJECT["version"]
+    assert DEVNET["version"] == PROJECT["version"]
+    assert f"subtensor-devnet=={PROJECT['version']}" in PROJECT["dependencies"]
     assert not Version(PROJECT["version"]).is_prerelease
 
 
@@ -87,10 +101,30 @@ def test_a_lock_has_what_pyproject_asks_for(name):
     """`make lock` was run after the last change of a requirement."""
     pins = read_pins("torch") | read_pins("run") | (read_pins(name) if name else {})
     asked = PROJECT["optional-dependencies"][name] if name else PROJECT["dependencies"]
-    for text in asked:
-        requirement = Requirement(text)
+    for requirement in map(Requirement, asked):
+        if requirement.name == DEVNET["name"]:  # built from the tree beside it
+            continue
         version = pins[requirement.name.lower().replace("_", "-")]
-        assert requirement.specifier.contains(version, prereleases=True), text
+        assert requirement.specifier.contains(version, prereleases=True), requirement
+
+
+def test_the_lock_has_what_the_devnet_asks_for():
+    pins = read_pins("run")
+    for requirement in map(Requirement, DEVNET["dependencies"]):
+        assert requirement.specifier.contains(pins[requirement.name]), requirement
+
+
+def test_the_devnet_imports_what_it_asks_for_and_nothing_else():
+    imported = set()
+    for path in list_sources("subtensor_devnet"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+    assert imported - sys.stdlib_module_names - {"subtensor_devnet"} == DEVNET_MODULES.keys()
+    asked = {Requirement(text).name for text in DEVNET["dependencies"]}
+    assert asked == set(DEVNET_MODULES.values())
 
 
 @pytest.mark.parametrize(
@@ -124,31 +158,32 @@ def test_the_bill_of_materials_has_what_pages_bring():
 
 
 @pytest.mark.slow
-def test_wheel_and_sdist_have_every_file_of_the_package(tmp_path):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_wheel_and_sdist_have_every_file_of_the_package(tmp_path, package):
     """A file that both lack is missing for users."""
-    wheel = build_wheel(tmp_path)
-    (sdist,) = tmp_path.glob("*.tar.gz")
+    wheel = build_wheel(package, tmp_path)
+    (sdist,) = wheel.parent.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
         (metadata,) = [name for name in archive.namelist() if name.endswith("METADATA")]
         said = archive.read(metadata).decode()
-    assert shipped == list_package_files("assay")
+    assert shipped == list_package_files(package)
     assert f"\nVersion: {PROJECT['version']}\n" in said
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert list_package_files("assay") <= names
+    assert list_package_files(package) | {"LICENSE"} <= names
 
 
-def test_the_wheel_plays_the_demo_in_an_environment_that_was_empty(tmp_path):
+def test_the_wheels_play_the_demo_in_an_environment_that_was_empty(tmp_path):
     """At night: `.ci/run` does the same with its own demo."""
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=300)
     python = environment / "bin" / "python"
     install = [ROOT / "locks" / "install.sh", python, "torch", "run"]
     subprocess.run(install, check=True, timeout=3000)
-    wheel = build_wheel(tmp_path)
+    wheels = [build_wheel(name, tmp_path) for name in PACKAGES]
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "-qq", "--no-deps", wheel], check=True, timeout=300)
+    subprocess.run([*pip, "install", "-qq", "--no-deps", *wheels], check=True, timeout=300)
     subprocess.run([*pip, "check"], check=True, timeout=300)
     demo = [environment / "bin" / "assay", "demo", "--fast", "--out", tmp_path / "demo"]
     done = subprocess.run(demo, cwd=tmp_path, capture_output=True, text=True, timeout=2000)

@@ -136,7 +136,7 @@ def _format(document: dict[str, Any]) -> str:
         f"  {account['uri']:<10} {account['address']}{'  root' * (number == 0)}"
         for number, account in enumerate(document["accounts"])
     )
-    end = "is then deleted" if document["temporary"] else "the same command continues it"
+    end = " and deletes it" if document["temporary"] else "; the same command continues it"
     return f"""\
 subtensor-devnet {document["version"]}, spec {document["spec_version"]}: a simulator, not a node
 endpoint  {document["endpoint"]} and {document["http"]}
@@ -145,7 +145,7 @@ genesis   {document["genesis_hash"]}
 folder    {document["dir"]}
 accounts  {INITIAL_BALANCE // _RAO_PER_TAO:,} TAO each in a new chain; everybody knows their keys
 {accounts}
-Ctrl-C stops the chain; {end}."""
+Ctrl-C stops the chain{end}."""
 
 
 @contextmanager
@@ -170,6 +170,6 @@ def _catch_signals() -> Iterator[Event]:
 def _log_to_stderr(*, verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logger = logging.getLogger("subtensor_devnet")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    package = logging.getLogger("subtensor_devnet")
+    package.handlers, package.propagate = [handler], False
+    package.setLevel(logging.INFO if verbose else logging.WARNING)

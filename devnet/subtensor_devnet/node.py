@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from enum import Enum
 from pathlib import Path
@@ -123,6 +123,8 @@ class Devnet:
             raise DevnetError(
                 f"{block_time:g} s between blocks: name {_LEAST_BLOCK_S:g} to {_MOST_BLOCK_S:,} s"
             )
+        if finality_lag < 0:
+            raise DevnetError(f"a finality lag of {finality_lag} blocks: name 0 or more")
         slot_ms = round(block_time * 1_000)
         self._database = BlockDatabase(Path(folder) / _FILE)
         stored = self._database.get_setting("slot_ms")
@@ -145,10 +147,10 @@ class Devnet:
             secret,
         )
         self._next_ms: int | None = None
-        methods = RpcMethods(
+        self._methods = RpcMethods(
             self.chain, RuntimeApis(codec, metadata), self.make_blocks, self.set_time, metadata[14]
         )
-        self._server = RpcServer(self.chain, methods, self._seal_if_due)
+        self._server = RpcServer(self.chain, self._methods, self._seal_if_due)
 
     # --- for the program that runs it
 
@@ -243,6 +245,12 @@ class Devnet:
     def add_pulse(self, number: int, signature: bytes) -> bool:
         """Takes a drand round, which the next block stores. False: quicknet did not sign it so."""
         return self.ask(lambda: self.chain.add_pulse(number, signature))
+
+    def set_storage(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Writes into the newest block's state what no call could: {pallet: {item: value}}, for a
+        map {pallet: {item: [[keys, value], …]}}; None removes. `RpcError`: not so in this
+        runtime."""
+        self.ask(lambda: self._methods.set_storage(values))
 
     # --- on the network's own thread
 

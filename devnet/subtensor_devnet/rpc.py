@@ -64,7 +64,7 @@ class RpcMethods:
             "chain_getHeader": self._get_header,
             "dev_addPulse": self._add_pulse,
             "dev_newBlock": self._make_blocks,
-            "dev_setStorage": self._set_storage,
+            "dev_setStorage": lambda params: self.set_storage(_get(params, 0)),
             "dev_setTime": self._move_time,
             "rpc_methods": lambda _: {"methods": self._names},
             "state_call": self._call_runtime,
@@ -184,10 +184,9 @@ class RpcMethods:
     def _add_pulse(self, params: Sequence[Any]) -> Any:
         return self._chain.add_pulse(_read_number(_get(params, 0)), _read_hex(_get(params, 1)))
 
-    def _set_storage(self, params: Sequence[Any]) -> Any:
+    def set_storage(self, values: Any) -> Any:
         """Writes into the newest block's state: keys and values in hex, or by name as
         {pallet: {item: value}} for what has no keys and {pallet: {item: [[keys, value], …]}}."""
-        values = _get(params, 0)
         if isinstance(values, list) and all(isinstance(v, list) and len(v) == 2 for v in values):
             changes: dict[bytes, bytes | None] = {
                 _read_hex(key): _read_hex(value) for key, value in values

@@ -1,11 +1,11 @@
-"""The node's port: requests, subscriptions, bad clients, and the SDK itself."""
+"""The node's port: requests, subscriptions, bad clients."""
 
 import contextlib
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from assay.network.chain import ChainError, ChainTarget, Connection, DevWallet, create_subnet
-from assay.network.chain.extrinsic_sender import ExtrinsicSender
-from assay.neurons.settings.loading import use_sdk_cache
 from devlab import TAO, get_key, sign
-from subtensor_devnet import DESCRIPTION, Devnet, Seal
+from subtensor_devnet import DESCRIPTION, Devnet, DevnetError, Seal
+from subtensor_devnet.errors import RpcError
 from subtensor_devnet.json_rpc import MESSAGE_BYTES
 from subtensor_devnet.rpc_server import connections_logger
 
@@ -309,9 +307,44 @@ def test_an_answer_larger_than_nodes_send_is_refused(
 def test_a_port_that_is_taken_is_said(devnet: Devnet, tmp_path: Path) -> None:
     port = int(devnet.endpoint.rsplit(":", 1)[1])
     other = Devnet(tmp_path / "other", port)
-    with pytest.raises(ChainError, match="cannot listen"):
+    with pytest.raises(DevnetError, match="cannot listen"):
         other.start()
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"port": 65_536}, "65536 is no port"),
+        ({"port": -1}, "-1 is no port"),
+        ({"block_time": 0.0}, "0 s between blocks"),
+        ({"block_time": float("nan")}, "nan s between blocks"),
+        ({"block_time": float("inf")}, "inf s between blocks"),
+        ({"finality_lag": -1}, "a finality lag of -1 blocks"),
+    ],
+)
+def test_options_that_no_network_can_have(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DevnetError, match=message):
+        Devnet(tmp_path, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_that_is_not_this_machines_is_said(tmp_path: Path) -> None:
+    devnet = Devnet(tmp_path, host="192.0.2.1")
+    with pytest.raises(DevnetError, match=r"cannot listen on .*: Cannot assign"):
+        devnet.start()
+    devnet.close()
+
+
+def test_storage_is_written_by_name(devnet: Devnet) -> None:
+    devnet.set_storage({"SubtensorModule": {"WeightsSetRateLimit": [[[1], 7]], "TxRateLimit": 5}})
+    state = devnet.chain.state
+    assert state.get("SubtensorModule", "WeightsSetRateLimit", 1) == 7
+    assert state.get("SubtensorModule", "TxRateLimit") == 5
+    with pytest.raises(RpcError, match="there is no storage item"):
+        devnet.set_storage({"SubtensorModule": {"NoSuch": 1}})
 
 
 def test_it_is_stopped_and_started_again_at_the_same_place(devnet: Devnet) -> None:
@@ -362,73 +395,3 @@ def test_pulses_are_fetched_when_somebody_waits_for_them(tmp_path: Path) -> None
         devnet.new_blocks(1)
         assert devnet.chain.state.get("Drand", "Pulses", 1_000) is None
     assert set(asked) == {1_000}
-
-
-# --- the SDK
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
-    use_sdk_cache(tmp_path / "sdk")
-    with Devnet(tmp_path / "chain", seal=Seal.INSTANT, block_time=0.05) as devnet:
-        connection = Connection(ChainTarget((devnet.endpoint,)))
-        yield connection
-        connection.close()
-
-
-def test_the_sdks_shielded_registration_is_opened_and_done(connection: Connection) -> None:
-    from bittensor.intents import BurnedRegister
-
-    create_subnet(connection, DevWallet("//Alice", "//Alice//owner"), 10**16)
-    wallet = DevWallet("//Bob", "//Bob//miner")
-    receipt = ExtrinsicSender(connection).send_intent(BurnedRegister(netuid=1), wallet, final=False)
-    assert "SubtensorModule.NeuronRegistered" in [event.name for event in receipt.events]
-    address = wallet.hotkey.ss58_address
-    uid = connection.read(lambda s: s.query("SubtensorModule", "Uids", [1, address]))
-    assert uid == 1
-
-
-def test_the_sdk_reads_a_subnet_by_its_own_means(connection: Connection) -> None:
-    from bittensor import Client
-
-    create_subnet(connection, DevWallet("//Alice", "//Alice//owner"), 10**16)
-
-    def read(use: Callable[[Any], Any]) -> Any:
-        async def run(substrate: Any) -> Any:
-            return await use(Client(substrate.endpoint, substrate=substrate))
-
-        return connection.read(run)
-
-    metagraph = read(lambda client: client.subnets.metagraph(1))
-    assert [neuron.uid for neuron in metagraph.neurons] == [0]
-    (neuron,) = read(lambda client: client.read("neurons", netuid=1))
-    assert neuron.coldkey == ALICE.ss58_address
-    assert read(lambda client: client.read("subnet", netuid=1)).netuid == 1
-    settings = read(lambda client: client.read("subnet_hyperparameters", netuid=1))
-    assert (settings["tempo"], settings["min_burn"]) == (10, 500_000)
-
-
-def test_a_signer_with_another_key_waits_for_nobody(devnet: Devnet, tmp_path: Path) -> None:
-    """Five miners of one process would else need five blocks, and the last come too late."""
-    use_sdk_cache(tmp_path / "sdk")
-    connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=60))
-    sender = ExtrinsicSender(connection)
-    blocks: dict[str, list[int]] = {"//Alice": [], "//Bob": []}
-
-    def send(uri: str) -> None:
-        remark = ("System", "remark", {"remark": "0x00"})
-        blocks[uri].append(sender.send_call(remark, DevWallet(uri, uri), final=False).block)
-
-    threads = [threading.Thread(target=send, args=(u,)) for u in ("//Alice", "//Alice", "//Bob")]
-    for thread in threads:
-        thread.start()
-    for ready in (2, 1):  # Alice's second waits for her first
-        deadline = time.monotonic() + 30
-        while devnet.count_waiting() < ready and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert devnet.count_waiting() == ready
-        devnet.new_blocks()
-    for thread in threads:
-        thread.join(30)
-    connection.close()
-    assert blocks == {"//Alice": [1, 2], "//Bob": [1]}
