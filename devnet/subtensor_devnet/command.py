@@ -10,12 +10,12 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Any, NoReturn
 
 from bittensor_core import Keypair
@@ -29,8 +29,8 @@ _PROGRAM = "subtensor-devnet"
 #: The SDK's port of a local chain.
 _PORT = 9_944
 _SEALS = {"clock": Seal.TIMER, "instant": Seal.INSTANT, "manual": Seal.MANUAL}
-#: Seconds between two checks that the chain still runs.
-_CHECK_S = 0.2
+#: Seconds between two checks for a signal, and that the chain still runs.
+_CHECK_S = 0.1
 _RAO_PER_TAO = 10**9
 
 
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns its exit status."""
     flags = _make_parser().parse_args(arguments)
     _log_to_stderr(verbose=flags.verbose)
-    with _catch_signals() as stop:
+    with _catch_signals() as received:
         try:
-            _serve(flags, stop)
+            _serve(flags, received)
         except DevnetError as error:
             print(f"{_PROGRAM}: {error}", file=sys.stderr)
             return 2
@@ -81,7 +81,7 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(flags: argparse.Namespace, stop: Event) -> None:
+def _serve(flags: argparse.Namespace, received: Sequence[int]) -> None:
     with _open_folder(flags.dir) as folder:
         devnet = Devnet(
             folder,
@@ -96,8 +96,8 @@ def _serve(flags: argparse.Namespace, stop: Event) -> None:
             document = _describe(devnet, folder, flags)
             text = json.dumps(document) if flags.json else _format(document)
             print(text, flush=True)
-            while devnet.is_running and not stop.wait(_CHECK_S):
-                pass
+            while devnet.is_running and not received:
+                time.sleep(_CHECK_S)
         finally:
             devnet.close()  # raises what has stopped it by itself
 
@@ -149,19 +149,22 @@ Ctrl-C stops the chain{end}."""
 
 
 @contextmanager
-def _catch_signals() -> Iterator[Event]:
-    """An event that SIGINT and SIGTERM set. A second signal ends the process at once."""
-    stop = Event()
+def _catch_signals() -> Iterator[Sequence[int]]:
+    """The signals that were received, of SIGINT and SIGTERM. A second one ends the process at once.
+
+    No `threading.Event`: a handler that sets one deadlocks where it interrupts its `wait`.
+    """
+    received: list[int] = []
 
     def handle(number: int, _: object) -> None:
-        stop.set()
+        received.append(number)
         signal.signal(number, before[number])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number in before:
             signal.signal(number, handle)
-        yield stop
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
