@@ -155,19 +155,19 @@ def _catch_signals() -> Iterator[Sequence[int]]:
     No `threading.Event`: a handler that sets one deadlocks where it interrupts its `wait`.
     """
     received: list[int] = []
+    before: dict[int, Any] = {}
 
     def handle(number: int, _: object) -> None:
         received.append(number)
         signal.signal(number, before[number])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, handle)
     try:
-        for number in before:
-            signal.signal(number, handle)
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for caught, handler in before.items():
+            signal.signal(caught, handler)
 
 
 def _log_to_stderr(*, verbose: bool) -> None:

@@ -141,6 +141,15 @@ def test_quiet_leaves_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.out == ""
 
 
+def test_another_packages_events_are_lines_like_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    other = logging.getLogger("subtensor_devnet")
+    with log_lines(True, False, "subtensor_devnet"):
+        other.info("it runs", extra={"event": "devnet_started"})
+    other.info("unheard", extra={"event": "devnet_started"})
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["message"], line["level"]) == ("devnet_started", "it runs", "info")
+
+
 def shout() -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", SHOUT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
