@@ -1,8 +1,8 @@
-"""An index over a record, in one SQLite file: what many pages ask of many windows.
+"""An index over a record, in one SQLite file, for pages that need many windows.
 
-Everything in it was read from the record and can be read again: a file that is damaged, of another
-version or of another record is thrown away. One connection writes; each thread that reads has one
-of its own.
+Everything in it comes from the record and can be read again: a file that is damaged, of another
+version or of another record is replaced. One connection writes; each thread that reads has one of
+its own.
 """
 
 import sqlite3
@@ -17,13 +17,13 @@ from assay.protocol import SettlementRecord, WindowRecord, encode_ss58, make_sco
 from assay.protocol.record import NOTHING, Moment
 from assay.protocol.score_tree import compute_weights_digest
 
-#: Changes with the tables below: an older file is made anew.
+#: Changes with the tables below: an older file is replaced.
 _VERSION = 3
 #: Largest number that the index holds.
 NUMBER_MAX = 1 << 62
 #: Seconds a reader waits for the writer.
 _WAIT_S = 5.0
-#: Bytes of a digest that are kept: enough to find what it is of.
+#: Bytes of a digest in the index: enough to find its record.
 DIGEST_BYTES = 16
 
 #: What is read of a record.
@@ -95,8 +95,8 @@ class IndexedWindow:
 
 
 class Index:
-    """The index of one validator's record. It is made where it is not there, and anew where its
-    file holds something else. Raises IndexDamagedError, OSError: it cannot be made."""
+    """The index of one validator's record. A missing file is created, and one with other content is
+    replaced. Raises IndexDamagedError, OSError: it cannot be created."""
 
     def __init__(self, path: Path, validator: bytes, parameters: bytes) -> None:
         self.path = path
@@ -113,8 +113,8 @@ class Index:
 
     def _prepare(self) -> None:
         validator, parameters = self._of
-        found = self._get_connection().execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
+        version = self._get_connection().execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
             with self.write() as database:
                 database.executescript(_SCHEMA)
                 database.execute(f"PRAGMA user_version = {_VERSION}")
@@ -124,13 +124,13 @@ class Index:
             return
         about = self.read("SELECT version, validator, parameters FROM about")
         named = [(row["version"], row["validator"], row["parameters"]) for row in about]
-        if found != _VERSION or named != [(_VERSION, validator, parameters)]:
+        if version != _VERSION or named != [(_VERSION, validator, parameters)]:
             raise IndexDamagedError(f"{self.path} is of another record")
         if self.read("PRAGMA quick_check")[0][0] != "ok":
             raise IndexDamagedError(f"{self.path} is damaged")
 
     def close(self) -> None:
-        """Closes every thread's connection; a later query opens another."""
+        """Close every thread's connection. A later query opens another."""
         with self._lock:
             self._generation += 1
             for connection in self._open.values():
@@ -138,8 +138,8 @@ class Index:
             self._open.clear()
 
     def reset(self) -> None:
-        """Throws everything away and begins again. Readers may be refused once meanwhile. Raises
-        IndexDamagedError, OSError: it cannot be made anew."""
+        """Replace the index with an empty one. Readers may fail once meanwhile. Raises
+        IndexDamagedError, OSError: it cannot be created."""
         self.close()
         for end in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
@@ -149,8 +149,8 @@ class Index:
             raise IndexDamagedError(f"{self.path}: {error}") from None
 
     def read(self, query: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> list[Any]:
-        """All rows of a query; each can be asked by column. Raises IndexDamagedError: the file
-        cannot be read."""
+        """All rows of a query, by column name. Raises IndexDamagedError: the file cannot be
+        read."""
         try:
             return self._get_connection().execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
@@ -187,7 +187,7 @@ class Index:
     # --- writing
 
     def put(self, settlement: SettlementRecord, windows: list[IndexedWindow]) -> None:
-        """Adds one settlement and its windows, in any order of settlements, each once."""
+        """Add one settlement and its windows. Settlements may come in any order, each once."""
         with self.write() as database:
             ids = _Ids(database)
             for indexed in windows:
@@ -232,8 +232,8 @@ class Index:
     def _put_window(
         self, database: sqlite3.Connection, ids: "_Ids", epoch: int, indexed: IndexedWindow
     ) -> None:
-        found = database.execute("SELECT 1 FROM windows WHERE window = ?", (indexed.window,))
-        if found.fetchone() is not None:  # two settlements name it: the first that was read stays
+        known = database.execute("SELECT 1 FROM windows WHERE window = ?", (indexed.window,))
+        if known.fetchone() is not None:  # two settlements name it: the one read first counts
             return
         record = indexed.record
         members = () if record is None else record.members
@@ -322,13 +322,13 @@ class _Ids:
         self._known: dict[bytes, int] = {}
 
     def get(self, hotkey: bytes, uid: int) -> int:
-        """A hotkey's number; it gets one where it has none."""
+        """A hotkey's number, which is created at its first use."""
         if hotkey not in self._known:
             self._database.execute(
                 "INSERT OR IGNORE INTO miners VALUES "
                 "(NULL, ?, ?, ?, -1, 0, 0, 0, 0, 0, -1, '0', 0, NULL)",
                 (hotkey, encode_ss58(hotkey), uid),
             )
-            found = self._database.execute("SELECT id FROM miners WHERE hotkey = ?", (hotkey,))
-            self._known[hotkey] = int(found.fetchone()[0])
+            rows = self._database.execute("SELECT id FROM miners WHERE hotkey = ?", (hotkey,))
+            self._known[hotkey] = int(rows.fetchone()[0])
         return self._known[hotkey]

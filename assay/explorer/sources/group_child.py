@@ -36,7 +36,7 @@ from assay.verification.bounds import MARGIN_MAX
 from assay.verification.rollout_statistics import RolloutStatistics, compute_rollout_statistics
 from assay.verification.submission_parts import ReadGroup
 
-#: Checkpoints kept in memory.
+#: Most checkpoints in memory.
 _MODELS_MAX = 2
 #: The checkpoint, or at least its tokenizer; and why it is not measured.
 OpenedModel = tuple[Outline | None, Checkpoint | None, str | None]
@@ -59,7 +59,7 @@ class GroupReader:
             group = _refuse(
                 "it cannot be read just now: its store or the checkpoint does not answer"
             )
-        document: dict[str, Any] = {"kind": "lack", "value": group, "message": self._message}
+        document: dict[str, Any] = {"kind": "unavailable", "value": group, "message": self._message}
         if isinstance(group, GroupReading):
             document |= {"kind": "group", "value": asdict(group)}
         self._message = None

@@ -207,7 +207,7 @@ class Groups:
         document = done.result()
         with self._lock:
             self._pending.pop(key, None)
-            if isinstance(document, str) or document["kind"] == "lack":
+            if isinstance(document, str) or document["kind"] == "unavailable":
                 self._failed.put(key, (time.monotonic(), _explain_failure(document)))
             else:
                 self._packed[key] = zlib.compress(json.dumps(document).encode(), 1)

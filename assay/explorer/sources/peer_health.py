@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-#: Seconds that an answer may take before it is said that there is none.
+#: Seconds without an answer after which a peer counts as silent.
 SLOW_S = 5.0
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class PeerHealth:
             self._asked = time.monotonic()
 
     def end(self, trouble: str | None = None) -> None:
-        """It has answered, or there is trouble: the operator reads which, pages say the kind."""
+        """It has answered, or there is trouble, which is logged. Pages show only its kind."""
         with self._lock:
             is_news = trouble not in (None, self._trouble)
             self._asked, self._trouble = None, trouble

@@ -1,4 +1,4 @@
-"""The commands that derive again what pages show, as somebody can type them here."""
+"""The commands that derive the content of pages again, ready to be typed on this machine."""
 
 import json
 import shlex
@@ -15,14 +15,14 @@ from assay.protocol import QUICKNET, Parameters
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import make_settlement_record_name
 
-#: Windows that one audit takes, as `assay.audit.bundle` has it: importing that would
-#: load models' libraries into the process that serves.
+#: Most windows of one audit. `assay.audit.bundle` has the same, but importing it would load models'
+#: libraries into the process that serves.
 WINDOWS_MAX = 10_000
-#: What a document that is not as it should be ends in.
+#: Errors of reading an invalid document.
 _BROKEN = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
-#: Longest name of a strategy that a command is made with, characters.
+#: Longest name of a strategy in a command, characters.
 _NAME = 64
-#: Most groups that a command is made with.
+#: Most groups in a command.
 _GROUPS_MAX = 10**6
 
 
@@ -34,7 +34,7 @@ class ShellCommands:
     parameters: Parameters
     #: of a demo or a validator: contexts, and a demo's bundle, store and models
     folder: Path | None = None
-    models: Path | None = None  # the folder of checkpoints that verdicts are run again with
+    models: Path | None = None  # the folder of checkpoints for repeating verdicts
     #: flags that name the chain, and settings; None: no chain was named
     online: tuple[str, ...] | None = None
     records: str | None = None  # where the record lies, if it must be named
@@ -44,8 +44,8 @@ class ShellCommands:
     record: Path | None = None
 
     def audit(self, first: int, last: int) -> AuditCommand | None:
-        """Use the bundle if it holds all windows, else the chain, else the windows that the bundle
-        holds."""
+        """Use the bundle if it has all windows, otherwise the chain, otherwise the windows that the
+        bundle has."""
         first = max(first, last - WINDOWS_MAX + 1)
         bundled = self._read_bundle()
         whole = bundled is not None and bundled[0] <= first and last <= bundled[1]
@@ -82,12 +82,12 @@ class ShellCommands:
 
     def ledger_flags(self) -> list[str]:
         place = self.ledger
-        assert place is not None  # its callers have looked
+        assert place is not None  # its callers check that
         flags = ["--evm", show_address(place.endpoint, "https://EVM-NODE")]
         return [*flags, "--chain-id", str(place.chain_id), "--contract", place.contract]
 
     def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
-        """An audit if a chain is named; else a check of the record's file or of the entry."""
+        """An audit if a chain is named, otherwise a check of the record's file or of the entry."""
         if self.ledger is None:
             return None
         netuid = str(self.parameters.identity.netuid)
@@ -115,7 +115,7 @@ class ShellCommands:
         return shlex.join(words)
 
     def explain(self, window: int, hotkey: str) -> str | None:
-        """Use the folder if it has the window's context, else the chain."""
+        """Use the folder if it has the window's context, otherwise the chain."""
         if (
             self.folder is not None
             and (self.folder / "contexts" / f"window-{window}.json").is_file()
@@ -128,7 +128,7 @@ class ShellCommands:
         return shlex.join(["assay", "explain", "--hotkey", hotkey, f"--window={window}", *words])
 
     def _write_place(self) -> list[str]:
-        """Flags that say whose record is meant, and where it and the chain are."""
+        """Flags for the validator, the chain, and the place of the record."""
         netuid = str(self.parameters.identity.netuid)
         words = ["--validator", self.validator, *(self.online or ("--netuid", netuid))]
         return words if self.records is None else [*words, "--records", self.records]
@@ -138,7 +138,7 @@ class ShellCommands:
             digest = str(json.loads(context.read_bytes())["checkpoint"])
         except (OSError, *_BROKEN):
             return None
-        assert self.models is not None  # its caller has looked
+        assert self.models is not None  # its caller checks that
         place = self.models / digest
         if digest.isalnum() and place.is_dir():
             return place
@@ -155,14 +155,14 @@ class ShellCommands:
         return shlex.join(["assay", "audit", "round", *named, *self.online])
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:
-        asked = table.get("asked")
-        asked = asked if isinstance(asked, dict) else {}
+        options = table.get("asked")
+        options = options if isinstance(options, dict) else {}
         words = ["assay", "gauntlet"]
-        if asked.get("fast") is True:
+        if options.get("fast") is True:
             words.append("--fast")
-        if type(asked.get("groups")) is int and 0 < asked["groups"] <= _GROUPS_MAX:
-            words += ["--groups", str(asked["groups"])]
-        only = asked.get("only")
+        if type(options.get("groups")) is int and 0 < options["groups"] <= _GROUPS_MAX:
+            words += ["--groups", str(options["groups"])]
+        only = options.get("only")
         if isinstance(only, str) and only.isprintable() and len(only) <= _NAME:
             words.append(f"--only={only}")
         return shlex.join(words)
@@ -183,8 +183,8 @@ def _write_span(first: int, last: int) -> str:
 
 
 def show_address(address: str, instead: str) -> str:
-    """An address as pages show it; one that holds more than a host, and so perhaps a key, is left
-    to the reader who types it."""
+    """An address for pages. One with more than a host may hold a key: `instead` is its
+    placeholder."""
     parts = urlsplit(address)
     more = parts.netloc and (parts.path not in ("", "/") or parts.query or parts.fragment)
     return instead if more or "@" in parts.netloc else address
