@@ -30,8 +30,8 @@ def serve(*flags: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]
     try:
         yield process, json.loads(process.stdout.readline())
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()  # a killed one would leave its temporary folder
+        process.communicate(timeout=30)
 
 
 def end(process: subprocess.Popen[str], number: int) -> str:
