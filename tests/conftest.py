@@ -18,6 +18,7 @@ import hypothesis
 import pytest
 
 from tests import shared_demo
+from tests.absent import list_absent
 from tests.nightly import mark_nightly, read_nightly
 
 # no test asserts time on the wall
@@ -39,6 +40,11 @@ _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for a process, a timeout or a block."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_report_header() -> list[str]:
+    """The groups that are skipped, and why."""
+    return list(list_absent())
 
 
 @pytest.hookimpl(tryfirst=True)

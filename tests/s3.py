@@ -88,7 +88,7 @@ class S3:
         request = urllib.request.Request(
             f"{self.endpoint}/moto-api/{what}", data, {"Content-Type": "text/plain"}
         )
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(request, timeout=60):
             pass
 
     def _show(self, method, path, headers, connection) -> bool:

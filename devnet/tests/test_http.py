@@ -27,7 +27,7 @@ def devnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
 
 @pytest.fixture
 def http(devnet: Devnet) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=devnet.endpoint.replace("ws:", "http:"), timeout=30) as client:
+    with httpx.Client(base_url=devnet.endpoint.replace("ws:", "http:"), timeout=60) as client:
         yield client
 
 
@@ -41,7 +41,7 @@ def ask(http: httpx.Client, method: str, *params: Any) -> Any:
 
 def dial(devnet: Devnet) -> socket.socket:
     host, port = devnet.endpoint.removeprefix("ws://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def test_the_runtime_names_the_apis_that_clients_look_for(http: httpx.Client) -> None:
@@ -77,7 +77,7 @@ def test_every_method_answers_as_over_a_websocket(devnet: Devnet, http: httpx.Cl
     for method in set(methods) - {"dev_newBlock"}:
         with connect(devnet.endpoint, max_size=None) as node:
             node.send(json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": []}))
-            over_websocket = json.loads(node.recv(timeout=10))
+            over_websocket = json.loads(node.recv(timeout=60))
         if method in follows:  # nodes have it so
             over_websocket = {
                 "jsonrpc": "2.0",
@@ -232,7 +232,7 @@ def test_random_bytes_harm_nobody(devnet: Devnet, garbage: bytes, start: bytes) 
     with dial(devnet) as client:
         client.sendall(start + garbage)
         client.shutdown(socket.SHUT_WR)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         try:
             while client.recv(65_536):
                 assert time.monotonic() < deadline

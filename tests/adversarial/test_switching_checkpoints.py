@@ -110,7 +110,7 @@ def run_to(world, block, neurons):
 
 
 def wait_until_here(checkpoints):
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while checkpoints.downloads and time.monotonic() < until:
         time.sleep(0.05)
     assert not checkpoints.downloads
@@ -140,7 +140,7 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     # both begin to fetch as soon as it is on chain, and continue with their work
     make_monitor(world, mine).fetch_ahead(world.chain.get_head())
     make_monitor(world, judge).fetch_ahead(world.chain.get_head())
-    assert mirror.asked.wait(30)
+    assert mirror.asked.wait(60)
     run_to(world, 2 * length - 1, neurons)
     assert mine.downloads
     assert miner.trouble is None
@@ -193,7 +193,7 @@ def test_one_download_of_one_checkpoint(fresh_world, child):
     world, (digest, store) = fresh_world, child
     checkpoints, held = make_folder(world, "one", store)
     checkpoints.prefetch(digest)
-    assert held.asked.wait(30)
+    assert held.asked.wait(60)
     for _ in range(3):
         with pytest.raises(CheckpointError, match="is being fetched"):
             checkpoints.get(digest)
@@ -211,7 +211,7 @@ def test_a_program_that_ends_leaves_its_download_to_the_next(fresh_world, child)
     world, (digest, store) = fresh_world, child
     checkpoints, held = make_folder(world, "one", store)
     checkpoints.prefetch(digest)
-    assert held.asked.wait(30)
+    assert held.asked.wait(60)
     checkpoints.close()
     assert not [
         thread for thread in threading.enumerate() if thread.name in ("fetch", "checkpoint")

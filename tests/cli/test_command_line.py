@@ -426,7 +426,7 @@ def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path):
     while not (folder / "status.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=60)
     (folder / ".status.json.half").write_text("{")
     again = start_program(
         *("demo", "--out", folder, "--problems", 1_000, "--quiet"),

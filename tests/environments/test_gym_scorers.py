@@ -11,17 +11,26 @@ if find_spec("reasoning_gym") is None:
 from assay.environments import RewardParts, gym, make_environment
 from assay.environments.foreign.package_box import STEPS_MAX
 from assay.protocol.parameters import MILLION
-from assay.sandbox import Sandbox, WorkerError, parent
+from assay.sandbox import PreloadedPython, Sandbox, WorkerError, parent
 from tests.environments.conftest import ask_scorer, make_seed
 
 NOTHING = RewardParts(0, 0, 0)
 
 
+@pytest.fixture(scope="module")
+def preloaded() -> Iterator[PreloadedPython]:
+    """Reasoning-gym is imported once: scorers break in forks."""
+    made = PreloadedPython(["assay.environments.gym", "reasoning_gym"])
+    yield made
+    assert not made.refusal
+    made.close()
+
+
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(preloaded: PreloadedPython, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox of the test's own, its child scoring by the code the test gives as `boot`."""
     monkeypatch.setattr(parent, "START_PAUSES", ())
-    with Sandbox("scorer", "") as own:
+    with Sandbox("scorer", "", preloaded=preloaded) as own:
         monkeypatch.setattr(gym, "_get_sandbox", lambda: own)
         yield own
 

@@ -12,6 +12,10 @@ from assay.explorer.sources.record import ExplorerRequest, open_source
 from assay.neurons.settings.sections import Settings
 from tests.explorer.api_types import check_document
 
+#: For tests: how many requests they send in a second depends on the machine. Tests of the limit
+#: have one of their own.
+UNLIMITED = Access(rate=1e9)
+
 
 class Inside:
     """An explorer that was not started: what its record holds was read once."""
@@ -29,7 +33,7 @@ class Inside:
 
 
 @contextmanager
-def look_into(folder, index=None, ledger=None, access=None, **settings):
+def look_into(folder, index=None, ledger=None, access=UNLIMITED, **settings):
     """An explorer over a run's folder."""
     with ExitStack() as stack:
         if index is None:
@@ -41,7 +45,7 @@ def look_into(folder, index=None, ledger=None, access=None, **settings):
         subject = source.subject
         kept = Index(index, subject.validator, subject.history.first.digest)
         stack.callback(kept.close)
-        app, events, indexer = make_app(subject, kept, source.sources, access=access or Access())
+        app, events, indexer = make_app(subject, kept, source.sources, access=access)
         indexer.step()
         client = stack.enter_context(TestClient(app, base_url="http://127.0.0.1:8400"))
         yield Inside(client, indexer, kept, source, events)

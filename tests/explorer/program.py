@@ -56,7 +56,7 @@ def serve(cwd, *arguments):
     """An explorer as a program of its own, on a free port."""
     with tempfile.TemporaryDirectory(prefix="assay-") as index:
         process = start_program(
-            *("explorer", "--port", "0", "--index", index, "--json", *arguments),
+            *("explorer", "--port", "0", "--rate", "10000", "--index", index, "--json", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -214,7 +214,8 @@ def test_pages_find_an_explorer_that_was_restarted(chromium, copy):
 
         def start(port):
             process = start_program(
-                *("explorer", "--dir", copy, "--port", port, "--index", index, "--json"),
+                *("explorer", "--dir", copy, "--port", port, "--index", index),
+                *("--rate", "10000", "--json"),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -13,7 +13,7 @@ from assay.explorer import make_app
 from assay.explorer.ports import Neurons, Uid
 from assay.protocol import decode_ss58, encode_ss58
 from assay.protocol.reason import name_cost
-from tests.explorer.inside import look_into
+from tests.explorer.inside import UNLIMITED, look_into
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def keys(demo):
 def look(inside, hotkey, **answers):
     """The document's part about pay, and its steps by name."""
     around = Beside(inside.source.sources, **answers)
-    app, _, _ = make_app(inside.source.subject, inside.index, around)
+    app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url="http://127.0.0.1:8400")
     page = client.get(f"/miner/{hotkey}", headers={"accept": "text/html"})
     assert page.status_code == 200
@@ -182,7 +182,7 @@ def test_a_hotkey_that_no_window_had_is_told_why_it_has_no_page(inside, keys):
 
     def ask(hotkey, neurons):
         around = Beside(inside.source.sources, read_neurons=neurons)
-        app, _, _ = make_app(inside.source.subject, inside.index, around)
+        app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
         answer = TestClient(app, base_url="http://127.0.0.1:8400").get(f"/miner/{hotkey}.json")
         assert answer.status_code == 404
         return answer.json()["error"]

@@ -20,7 +20,7 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Rounds
 from assay.rounds import ChildFinding, MergedChild, MergeRecord
 from tests.explorer.api_types import check_document
-from tests.explorer.inside import look_into
+from tests.explorer.inside import UNLIMITED, look_into
 from tests.explorer.test_paid_or_not import Beside
 
 TRAINERS = tuple(bytes([n]) * 32 for n in (1, 2, 3))
@@ -140,7 +140,7 @@ def test_the_page_shows_who_was_merged_who_was_left_out_and_who_lied(demo, store
         parameters = replace(subject.history.latest, rounds=ROUNDS)
         history = type(subject.history)(parameters)
         for known, with_rounds in ((subject, False), (replace(subject, history=history), True)):
-            app, _, _ = make_app(known, inside.index, around)
+            app, _, _ = make_app(known, inside.index, around, access=UNLIMITED)
             client = TestClient(app, base_url="http://127.0.0.1:8400")
             document = client.get("/rounds.json").json()
             check_document("/rounds.json", document)

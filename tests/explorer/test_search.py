@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from assay.explorer import make_app
 from assay.explorer.ports import EntryEvent, LedgerReading, Neurons, Uid
 from assay.protocol import decode_settlement_record, decode_ss58, encode_ss58
-from tests.explorer.inside import Page, look_into
+from tests.explorer.inside import UNLIMITED, Page, look_into
 
 pytestmark = pytest.mark.slow
 _CONTRACT = "0x" + "ab" * 20
@@ -151,7 +151,7 @@ def test_coldkeys_contracts_and_transactions_are_found_where_a_chain_is_read(ins
     event = EntryEvent(settlement.epoch, 190, transaction, {})
     posted = {settlement.epoch: event}
     around = Around(inside.source.sources, b"c" * 32, keys, posted)
-    app, _, _ = make_app(inside.source.subject, inside.index, around)
+    app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url="http://127.0.0.1:8400")
     hits = find(client, coldkey)["hits"]
     assert [hit["path"] for hit in hits] == [f"/miner/{encode_ss58(key)}" for key in keys]

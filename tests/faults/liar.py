@@ -37,7 +37,7 @@ class Liar:
     def close(self) -> None:
         """Ends it."""
         self._server.shutdown()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def claim_head(self, number: int) -> None:
         """From now on its newest final block bears this number; of others it speaks the truth."""

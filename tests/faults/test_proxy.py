@@ -71,10 +71,10 @@ def node() -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield url[0]
     loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.fixture

@@ -29,15 +29,17 @@ EDIT = st.tuples(
 )
 
 
+@pytest.mark.parametrize("part", [12, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", TARGETS)
-def test_garbage(name: str) -> None:
+def test_garbage(name: str, part: int) -> None:
+    """A part of the examples: `make fuzz` and `make nightly` try more."""
     target = TARGETS[name]
     seeds = target.seeds()
     for seed in seeds:
         target.run(seed)
     changed = st.builds(change, st.sampled_from(seeds), st.lists(EDIT, min_size=1, max_size=4))
 
-    @settings(max_examples=target.examples, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=max(1, target.examples // part), suppress_health_check=list(HealthCheck))
     @given(changed | st.binary(max_size=200))
     def attack(data: bytes) -> None:
         target.run(data)

@@ -48,7 +48,7 @@ def find_free_ports(count: int) -> list[str]:
 
 def read_metrics(port: str) -> Figures:
     """A program's served metrics; a metric without figures has an empty entry."""
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
     found: Figures = {}
     for family in text_string_to_metric_families(text):
         served = family.name + ("_total" if family.type == "counter" else "")
@@ -262,7 +262,7 @@ def test_four_terminals_and_a_chain_that_is_killed(
     assert terminal.describe()["pids"] == {}
     for engine in terminal.look("miner")["engines"]:
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{engine['url']}/health", timeout=30)
+            httpx.get(f"{engine['url']}/health", timeout=60)
     for name, hotkey in (("mine", miner), ("validate", validator), ("train", None)):
         check_lines(terminal.read_log(name), hotkey)
 

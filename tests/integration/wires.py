@@ -75,7 +75,7 @@ class Hosts:
 
     def run(self, name: str, *command: str) -> None:
         """Runs something short on a host."""
-        subprocess.run([*self.enter(name), *command], check=True, timeout=30, capture_output=True)
+        subprocess.run([*self.enter(name), *command], check=True, timeout=60, capture_output=True)
 
     def forward(self, name: str, listen: str, to: str, port: int) -> None:
         """Has a port of an address on a host lead to the same port of another address."""
@@ -89,7 +89,7 @@ class Hosts:
     def close(self) -> None:
         """Ends wires, forwarders and namespaces."""
         self._ended.set()
-        self._thread.join(10)
+        self._thread.join(60)
         self._stack.close()
 
     def _carry(self) -> None:
@@ -120,10 +120,10 @@ class _Namespace:
         self._name = name
 
     def __enter__(self) -> None:
-        subprocess.run(["ip", "netns", "add", self._name], check=True, timeout=30)
+        subprocess.run(["ip", "netns", "add", self._name], check=True, timeout=60)
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["ip", "netns", "del", self._name], check=False, timeout=30)
+        subprocess.run(["ip", "netns", "del", self._name], check=False, timeout=60)
 
 
 def _open_tun(namespace: str) -> int:
@@ -144,7 +144,7 @@ def _open_tun(namespace: str) -> int:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(30)
+    thread.join(60)
     (end,) = found
     if isinstance(end, OSError):
         raise end

@@ -168,7 +168,7 @@ def test_calls_to_stores_that_never_return(monkeypatch):
         released.set()
     for thread in threading.enumerate():
         if thread.name == "store call":
-            thread.join(10)
+            thread.join(60)
     assert answer_in_time(lambda: 1, lambda: 9.0) == 1
 
 

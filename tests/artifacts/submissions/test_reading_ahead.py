@@ -385,7 +385,7 @@ def test_a_closed_reader_begins_no_more_files(shown, monkeypatch):
 
     def hang(reader, seconds):
         begun.append(reader.hotkey)
-        go_on.wait(10.0)
+        go_on.wait(60)
         return read_ahead.FetchedSubmission(None)
 
     monkeypatch.setattr(read_ahead, "fetch", hang)
@@ -397,6 +397,6 @@ def test_a_closed_reader_begins_no_more_files(shown, monkeypatch):
     ahead.close()
     go_on.set()
     for thread in ahead.threads:
-        thread.join(10.0)
+        thread.join(60)
     assert begun == [ALICE]
     assert ahead.held_bytes[False] == 0

@@ -285,7 +285,7 @@ def start_node(running: str | None, folder: Path, block_ms: int = 0) -> Iterator
         yield endpoint
     finally:
         node.terminate()
-        node.wait(10)
+        node.wait(60)
 
 
 def open_net(endpoint: str, folder: Path, deadline_s: float = 1.0) -> RuntimeNet:

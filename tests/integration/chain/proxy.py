@@ -36,7 +36,7 @@ class FaultyNode:
         self._stop: asyncio.Event
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def cut(self) -> None:
         """Ends every connection at once; new ones are welcome."""
@@ -50,7 +50,7 @@ class FaultyNode:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()

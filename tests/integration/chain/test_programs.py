@@ -47,7 +47,7 @@ class Stage:
         stack.callback(server.close)
         (folder / "store").mkdir()
         self.info = folder / "beacon.json"
-        self.info.write_bytes(httpx.get(f"{server.url}/info", timeout=10).content)
+        self.info.write_bytes(httpx.get(f"{server.url}/info", timeout=60).content)
         self.config = folder / "assay.toml"
         self.config.write_text(
             f"""

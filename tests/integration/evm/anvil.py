@@ -52,8 +52,8 @@ class Anvil:
             ],
             stdin=subprocess.DEVNULL,
         )
-        self._client = httpx.Client(timeout=10.0, trust_env=False)
-        deadline = time.monotonic() + 20.0
+        self._client = httpx.Client(timeout=60, trust_env=False)
+        deadline = time.monotonic() + 60
         while True:
             with suppress(httpx.HTTPError):
                 self.rpc("eth_chainId")
@@ -64,7 +64,7 @@ class Anvil:
     def close(self) -> None:
         self._client.close()
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def rpc(self, method: str, *params: Any) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -108,7 +108,7 @@ class Anvil:
         sender = self.rpc("eth_accounts")[1]
         call = {"from": sender, "to": to, "data": "0x" + data.hex(), "gas": hex(10_000_000)}
         hash_ = self.rpc("eth_sendTransaction", call)
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60
         while (receipt := self.rpc("eth_getTransactionReceipt", hash_)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)

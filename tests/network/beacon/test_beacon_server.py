@@ -22,7 +22,7 @@ def server() -> Iterator[BeaconServer]:
 
 @pytest.fixture
 def client(server: BeaconServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -95,7 +95,7 @@ def test_a_clients_error_is_answered_and_not_logged(
 ) -> None:
     """uvicorn's advice on packages to install was printed among a localnet's lines."""
     _, _, port = server.url.rpartition(":")
-    with socket.create_connection(("127.0.0.1", int(port)), timeout=30) as opened:
+    with socket.create_connection(("127.0.0.1", int(port)), timeout=60) as opened:
         opened.sendall(f"{request_}\r\n\r\n".encode())
         answer = opened.recv(1 << 16)
     assert answer.startswith(b"HTTP/1.1 200 OK" if "info" in request_ else b"HTTP/1.1 400 ")

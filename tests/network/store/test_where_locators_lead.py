@@ -170,7 +170,7 @@ def test_a_locator_that_keeps_the_matcher_busy(host: str) -> None:
     script = (
         f"from assay.network.store.locators import read_locator; read_locator('https://{host}')"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
     assert b"is not a store" in done.stderr
 
 

@@ -33,7 +33,7 @@ def find_port() -> int:
 
 
 def scrape(port: int) -> dict[str, Any]:
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
@@ -165,7 +165,7 @@ def test_a_request_under_another_name_is_refused(host: str, status: int) -> None
     """A page of another site whose name was made to lead here."""
     port = find_port()
     with serve_metrics(str(port), "miner", ["Miner.example"]):
-        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}, timeout=10)
+        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}, timeout=60)
     assert answer.status_code == status
     assert (status == 421) == ("hosts under [metrics]" in answer.text)
 
@@ -176,7 +176,7 @@ def test_the_servers_messages_are_ordinary_log_lines(
     port = find_port()
     with caplog.at_level(logging.DEBUG, "assay"), serve_metrics(str(port), "miner") as note:
         note({"not": "a status"})
-        assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).status_code == 500
+        assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).status_code == 500
     [record] = caplog.records
     assert (record.levelname, record.__dict__["event"]) == ("DEBUG", "metrics_request_failed")
     assert "KeyError" in record.getMessage()
