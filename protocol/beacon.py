@@ -65,13 +65,17 @@ class BeaconChain:
     period_ms: U32  # time between beacon rounds, milliseconds
 
 
+#: How a claimed signature is written, of any scheme.
+SIGNATURE = Prefixed(256)
+
+
 @dataclass(frozen=True, slots=True)
 class Beacon:
     """A claimed signature of one round. Untrusted until `is_valid_beacon`."""
 
     round: U64  # the beacon round
-    signature: Annotated[bytes, Prefixed(256)]
-    previous_signature: Annotated[bytes, Prefixed(256)] = b""
+    signature: Annotated[bytes, SIGNATURE]
+    previous_signature: Annotated[bytes, SIGNATURE] = b""
 
     @property
     def randomness(self) -> bytes:

@@ -5,28 +5,31 @@ This module looks nothing up. Chain state and beacons come from a live validator
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
-from assay.protocol.beacon import Beacon, BeaconChain, is_valid_beacon
+from assay.protocol.beacon import SIGNATURE, Beacon, BeaconChain, is_valid_beacon
 from assay.protocol.commitment import LOCATOR_BYTES
 from assay.protocol.encoding import (
     U16,
     U32,
     U64,
+    Address,
     Digest,
     EncodingError,
+    Integer,
     Json,
+    Last,
+    Maybe,
     Prefixed,
+    Record,
+    Table,
     from_json,
-    read_hex,
     to_json,
 )
-from assay.protocol.hashing import DIGEST_BYTES
-from assay.protocol.parameters import Parameters, Timing, find_parameters_fault
+from assay.protocol.parameters import Name, Parameters, find_parameters_fault
 from assay.protocol.seeds import compute_audit_seed, compute_challenge_seed, compute_sample_seed
-from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.protocol.window import Block, Phase, compute_block, compute_round
 
 CONTEXT_VERSION = 2
@@ -52,23 +55,31 @@ class Committed:
     locator: Annotated[str, Prefixed(LOCATOR_BYTES, text=True)]
 
 
+#: hotkey → place
+Members = Annotated[Mapping[bytes, Member], Table(Address(), Record(Member))]
+#: hotkey → its commitment
+Commitments = Annotated[Mapping[bytes, Committed], Table(Address(), Record(Committed))]
+
+
 @dataclass(frozen=True)
 class Context:
     """Facts of one window. Untrusted until `find_context_fault` returns None."""
 
-    window: int
+    window: U64
     challenge_block: Block  # names the beacon round of the challenge
     #: these two name the beacon rounds of the audit and the samples. Their hashes enter no seed,
     #: and are zeros in a context that came from JSON.
     audit_block: Block
     sample_block: Block
     challenge: Beacon
-    audit: Beacon | None  # None before it is known; a context without it cannot be used to judge
-    sample: Beacon | None  # None before it is known; without it, nothing is accepted for good
-    #: hotkey → place, of the hotkeys that hold a uid at both the challenge and the commitment block
-    members: Mapping[bytes, Member]
-    commitments: Mapping[bytes, Committed]  # hotkey → its commitment
-    checkpoint: bytes  # digest of the checkpoint in force
+    #: None before it is known; a context without it cannot be used to judge
+    audit: Annotated[Beacon | None, Maybe(Record(Beacon))]
+    #: None before it is known; without it, nothing is accepted for good
+    sample: Annotated[Beacon | None, Maybe(Record(Beacon))]
+    #: the hotkeys that hold a uid at both the challenge and the commitment block
+    members: Members
+    commitments: Commitments
+    checkpoint: Digest  # digest of the checkpoint in force
     parameters: Parameters
 
     @cached_property
@@ -142,68 +153,119 @@ def find_context_fault(context: Context) -> str | None:
     return None
 
 
-def _beacon_to_json(chain: BeaconChain, beacon: Beacon | None) -> Json:
-    if beacon is None:
-        return None
-    value = {
-        "chain_hash": chain.chain_hash.hex(),
-        "round": beacon.round,
-        "signature": beacon.signature.hex(),
-    }
-    if beacon.previous_signature:
-        value["previous_signature"] = beacon.previous_signature.hex()
-    return value
+@dataclass(frozen=True)
+class _Number(Integer):
+    """An integer below 2^63, which every language has a type for."""
+
+    what: str = ""  # for messages
+
+    def write(self, value: int) -> bytes:
+        if type(value) is not int or not 0 <= value < 2**63:
+            raise EncodingError(f"{value!r} is not {self.what}")
+        return super().write(value)
 
 
-def _beacon_from_json(chain: BeaconChain, value: Json) -> Beacon | None:
-    if value is None:
-        return None
-    fields = {"previous_signature": "", **_object(value)}
-    if fields.pop("chain_hash", None) != chain.chain_hash.hex():
-        raise EncodingError("the beacon's chain_hash is not the parameters' chain")
-    return from_json(Beacon, fields)
+_WINDOW = _Number(8, what="a window's number")
+_MOMENT = _Number(8, what="a timestamp in milliseconds")
+_NAME = Prefixed(128, text=True)
 
 
-def _object(value: Json) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise EncodingError("is not an object")
-    return value
+@dataclass(frozen=True)
+class _PublicBeacon:
+    chain_hash: Digest
+    round: U64
+    signature: Annotated[bytes, SIGNATURE]
+    previous_signature: Annotated[bytes | None, Last(SIGNATURE)] = None  # the scheme has none
 
 
-def _hotkey(address: str) -> bytes:
-    try:
-        return decode_ss58(address)
-    except ValueError as error:
-        raise EncodingError(str(error)) from None
+@dataclass(frozen=True)
+class _PublicEnvironment:
+    name: Name
+    params: Annotated[Mapping[str, int], Table(_NAME, Integer(8, signed=True))]
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class _PublicContext:
+    """The JSON form of a context. Whatever follows from its parameters must agree with them."""
+
+    version: U16
+    genesis_hash: Digest
+    netuid: U16
+    window: Annotated[int, _WINDOW]
+    block_hash: Digest
+    block_timestamp: Annotated[int, _MOMENT]
+    #: none where the beacon is not known yet
+    audit_block_timestamp: Annotated[int | None, Maybe(_MOMENT)]
+    sample_block_timestamp: Annotated[int | None, Maybe(_MOMENT)]
+    beacons: Annotated[Mapping[str, BeaconChain], Table(_NAME, Record(BeaconChain))]
+    members: Members
+    challenge: _PublicBeacon
+    audit: Annotated[_PublicBeacon | None, Maybe(Record(_PublicBeacon))]
+    sample: Annotated[_PublicBeacon | None, Maybe(Record(_PublicBeacon))]
+    checkpoint: Digest
+    environment: _PublicEnvironment
+    commitments: Commitments
+    parameters: Parameters
+
+
+def _publish(context: Context) -> _PublicContext:
+    parameters = context.parameters
+    choice, chain = parameters.environment, parameters.beacon
+    params = {setting.name: setting.value for setting in choice.settings}
+    return _PublicContext(
+        version=CONTEXT_VERSION,
+        genesis_hash=parameters.identity.genesis_hash,
+        netuid=parameters.identity.netuid,
+        window=context.window,
+        block_hash=context.challenge_block.hash,
+        block_timestamp=context.challenge_block.timestamp_ms,
+        audit_block_timestamp=context.audit_block.timestamp_ms if context.audit else None,
+        sample_block_timestamp=context.sample_block.timestamp_ms if context.sample else None,
+        beacons={BEACON_NAME: chain},
+        members=context.members,
+        challenge=_publish_beacon(chain, context.challenge),
+        audit=None if context.audit is None else _publish_beacon(chain, context.audit),
+        sample=None if context.sample is None else _publish_beacon(chain, context.sample),
+        checkpoint=context.checkpoint,
+        environment=_PublicEnvironment(choice.name, params, choice.digest),
+        commitments=context.commitments,
+        parameters=parameters,
+    )
+
+
+def _publish_beacon(chain: BeaconChain, beacon: Beacon) -> _PublicBeacon:
+    previous = beacon.previous_signature or None
+    return _PublicBeacon(chain.chain_hash, beacon.round, beacon.signature, previous)
+
+
+def _restore(public: _PublicContext) -> Context:
+    def place(phase: Phase, hash_: bytes, timestamp: int | None) -> Block:
+        number = compute_block(public.parameters.timing, public.window, phase)
+        return Block(number, hash_, timestamp or 0)
+
+    return Context(
+        window=public.window,
+        challenge_block=place(Phase.CHALLENGE, public.block_hash, public.block_timestamp),
+        audit_block=place(Phase.AUDIT, bytes(32), public.audit_block_timestamp),
+        sample_block=place(Phase.SAMPLE, bytes(32), public.sample_block_timestamp),
+        challenge=_restore_beacon(public.challenge),
+        audit=None if public.audit is None else _restore_beacon(public.audit),
+        sample=None if public.sample is None else _restore_beacon(public.sample),
+        members=public.members,
+        commitments=public.commitments,
+        checkpoint=public.checkpoint,
+        parameters=public.parameters,
+    )
+
+
+def _restore_beacon(public: _PublicBeacon) -> Beacon:
+    return Beacon(public.round, public.signature, public.previous_signature or b"")
 
 
 def context_to_json(context: Context) -> dict[str, Json]:
     """The context's JSON form: public data only, as hex and SS58."""
-    parameters = context.parameters
-    choice = parameters.environment
-    return {
-        "version": CONTEXT_VERSION,
-        "genesis_hash": parameters.identity.genesis_hash.hex(),
-        "netuid": parameters.identity.netuid,
-        "window": context.window,
-        "block_hash": context.challenge_block.hash.hex(),
-        "block_timestamp": context.challenge_block.timestamp_ms,
-        "audit_block_timestamp": context.audit_block.timestamp_ms if context.audit else None,
-        "sample_block_timestamp": context.sample_block.timestamp_ms if context.sample else None,
-        "beacons": {BEACON_NAME: to_json(parameters.beacon)},
-        "members": {encode_ss58(k): to_json(m) for k, m in sorted(context.members.items())},
-        "challenge": _beacon_to_json(parameters.beacon, context.challenge),
-        "audit": _beacon_to_json(parameters.beacon, context.audit),
-        "sample": _beacon_to_json(parameters.beacon, context.sample),
-        "checkpoint": context.checkpoint.hex(),
-        "environment": {
-            "name": choice.name,
-            "params": {setting.name: setting.value for setting in choice.settings},
-            "digest": choice.digest.hex(),
-        },
-        "commitments": {encode_ss58(k): to_json(c) for k, c in sorted(context.commitments.items())},
-        "parameters": parameters.to_json(),
-    }
+    return to_json(_publish(context))
 
 
 def context_from_json(value: Json) -> Context:
@@ -213,77 +275,23 @@ def context_from_json(value: Json) -> Context:
         EncodingError: says which part is wrong or missing.
     """
     try:
-        fields = _object(value)
-        parameters = Parameters.from_json(fields["parameters"])
-        window = fields["window"]
-        if type(window) is not int or not 0 <= window < 2**63:
-            raise EncodingError(f"window {window!r} is not a window's number")
-        timing = parameters.timing
-        challenge = _beacon_from_json(parameters.beacon, fields["challenge"])
-        if challenge is None:
-            raise EncodingError("challenge: is null")
-        context = Context(
-            window=window,
-            challenge_block=Block(
-                compute_block(timing, window, Phase.CHALLENGE),
-                _digest("block_hash", fields["block_hash"]),
-                _milliseconds(fields["block_timestamp"]),
-            ),
-            audit_block=_late_block(timing, window, Phase.AUDIT, fields["audit_block_timestamp"]),
-            sample_block=_late_block(
-                timing, window, Phase.SAMPLE, fields["sample_block_timestamp"]
-            ),
-            challenge=challenge,
-            audit=_beacon_from_json(parameters.beacon, fields["audit"]),
-            sample=_beacon_from_json(parameters.beacon, fields["sample"]),
-            members={
-                _hotkey(k): from_json(Member, m) for k, m in _object(fields["members"]).items()
-            },
-            commitments={
-                _hotkey(k): from_json(Committed, c)
-                for k, c in _object(fields["commitments"]).items()
-            },
-            checkpoint=_digest("checkpoint", fields["checkpoint"]),
-            parameters=parameters,
-        )
-    except KeyError as error:
-        raise EncodingError(f"the context has no field {error}") from None
-    canonical = context_to_json(context)
-    for name in sorted({*canonical, *fields}):
-        if name not in canonical:
-            raise EncodingError(f"unknown field {name!r}")
-        if name not in fields:
-            raise EncodingError(f"the context has no field {name!r}")
-        if not _is_same(canonical[name], fields[name]):
-            raise EncodingError(f"{name} does not agree with the rest of the context")
+        public = from_json(_PublicContext, value)
+    except EncodingError as error:  # "window: -1 is not …": a sentence about the context's part
+        part, _, fault = str(error).partition(": ")
+        raise EncodingError(f"{part} {fault}".rstrip()) from None
+    context = _restore(public)
+    again = _publish(context)
+    if again != public:
+        where = _find_difference(again, public)
+        raise EncodingError(f"{where} does not agree with the rest of the context")
     return context
 
 
-def _late_block(timing: Timing, window: int, phase: Phase, timestamp: Json) -> Block:
-    """A block whose hash is not needed, and whose time may be unknown so far."""
-    at = 0 if timestamp is None else _milliseconds(timestamp)
-    return Block(compute_block(timing, window, phase), bytes(32), at)
-
-
-def _is_same(ours: Json, theirs: Json) -> bool:
-    """Return whether two JSON values are equal, where 1, 1.0 and true all differ."""
-    if type(ours) is not type(theirs):
-        return False
-    if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(_is_same(ours[k], theirs[k]) for k in ours)
-    if isinstance(ours, list):
-        return len(ours) == len(theirs) and all(map(_is_same, ours, theirs))
-    return bool(ours == theirs)
-
-
-def _digest(name: str, value: Json) -> bytes:
-    digest = read_hex(value)
-    if len(digest) != DIGEST_BYTES:
-        raise EncodingError(f"{name} has {len(digest)} bytes, not {DIGEST_BYTES}")
-    return digest
-
-
-def _milliseconds(value: Json) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise EncodingError(f"{value!r} is not a timestamp in milliseconds")
-    return value
+def _find_difference(ours: Any, theirs: Any) -> str:
+    """The path to the first field in which two values of one dataclass differ."""
+    for field in fields(ours):
+        pair = getattr(ours, field.name), getattr(theirs, field.name)
+        if pair[0] != pair[1]:
+            inner = all(map(is_dataclass, pair))
+            return f"{field.name}: {_find_difference(*pair)}" if inner else field.name
+    raise AssertionError("they do not differ")

@@ -1,4 +1,5 @@
-"""Canonical encodings: a dataclass becomes its fields in order, integers big endian, no floats.
+"""Canonical encodings: a dataclass becomes its fields in order, integers big endian. What is hashed
+has no floats.
 
 A field's annotation says how it is written (`U32`, `Digest`, `Many(Integer(4), 16)` …). The same
 table gives the binary form that is hashed and the JSON form that people read. Decoding accepts
@@ -6,10 +7,13 @@ exactly what encoding produces: each value has one sequence of bytes. Specificat
 """
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 
 _D = TypeVar("_D")
 
@@ -63,6 +67,75 @@ class Integer:
 
 
 @dataclass(frozen=True)
+class Numeral(Integer):
+    """An integer that is a decimal numeral in JSON, and so can be a key of an object."""
+
+    def to_json(self, value: int) -> Json:
+        return str(value)
+
+    def from_json(self, value: Json) -> int:
+        digits = value.removeprefix("-") if isinstance(value, str) else ""
+        if len(digits) > 40 or not (digits.isascii() and digits.isdigit()):
+            raise EncodingError(f"{value!r} is not a decimal numeral")
+        if str(int(value)) != value:
+            raise EncodingError(f"{value!r} is not the shortest numeral of its integer")
+        return super().from_json(int(value))
+
+
+@dataclass(frozen=True)
+class Flag:
+    """u8 0 or 1; false or true in JSON."""
+
+    def write(self, value: bool) -> bytes:
+        if type(value) is not bool:
+            raise EncodingError(f"{value!r} is neither true nor false")
+        return bytes([value])
+
+    def read(self, data: bytes, offset: int) -> tuple[bool, int]:
+        number = _take(data, offset, 1)[0]
+        if number > 1:
+            raise EncodingError(f"{number} is neither true nor false")
+        return bool(number), offset + 1
+
+    def to_json(self, value: bool) -> Json:
+        return bool(value)
+
+    def from_json(self, value: Json) -> bool:
+        self.write(value)
+        return bool(value)
+
+
+@dataclass(frozen=True)
+class Float:
+    """A float64 that is a number, exact: 8 bytes, big endian; C's hexadecimal literal in JSON."""
+
+    def write(self, value: float) -> bytes:
+        return struct.pack(">d", self._check(value))
+
+    def read(self, data: bytes, offset: int) -> tuple[float, int]:
+        (value,) = struct.unpack(">d", _take(data, offset, 8))
+        return self._check(value), offset + 8
+
+    def to_json(self, value: float) -> Json:
+        return self._check(value).hex()
+
+    def from_json(self, value: Json) -> float:
+        try:
+            number = float.fromhex(value)
+        except (TypeError, ValueError, OverflowError):
+            raise EncodingError(f"{value!r} is not a hexadecimal float") from None
+        if number.hex() != value:
+            raise EncodingError(f"{value!r} is not the hexadecimal float {number.hex()}")
+        return self._check(number)
+
+    @staticmethod
+    def _check(value: float) -> float:
+        if value != value:
+            raise EncodingError("is not a number")
+        return float(value)
+
+
+@dataclass(frozen=True)
 class FixedBytes:
     """Exactly `size` bytes, no prefix; lower-case hex in JSON."""
 
@@ -81,6 +154,24 @@ class FixedBytes:
 
     def from_json(self, value: Json) -> bytes:
         return self.write(read_hex(value))
+
+
+@dataclass(frozen=True)
+class Address(FixedBytes):
+    """A public key of 32 bytes; its SS58 address in JSON."""
+
+    size: int = 32
+
+    def to_json(self, value: bytes) -> Json:
+        return encode_ss58(value)
+
+    def from_json(self, value: Json) -> bytes:
+        if not isinstance(value, str):
+            raise EncodingError(f"{value!r} is not an SS58 address")
+        try:
+            return decode_ss58(value)
+        except ValueError as error:
+            raise EncodingError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -155,6 +246,43 @@ class Many:
         if not isinstance(value, list) or len(value) > self.limit:
             raise EncodingError(f"is not a list of at most {self.limit} items")
         return tuple(self.item.from_json(item) for item in value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A mapping in ascending order of its keys: u32 count, then keys and values in turn. An object
+    in JSON, so keys are of a codec whose JSON is text."""
+
+    key: Codec
+    value: Codec
+
+    def write(self, value: Mapping[Any, Any]) -> bytes:
+        pairs = (self.key.write(k) + self.value.write(v) for k, v in sorted(value.items()))
+        return len(value).to_bytes(4, "big") + b"".join(pairs)
+
+    def read(self, data: bytes, offset: int) -> tuple[dict[Any, Any], int]:
+        count = int.from_bytes(_take(data, offset, 4), "big")
+        offset += 4
+        table: dict[Any, Any] = {}
+        last = None
+        for _ in range(count):
+            key, offset = self.key.read(data, offset)
+            if last is not None and key <= last:
+                raise EncodingError("its keys do not ascend")
+            table[key], offset = self.value.read(data, offset)
+            last = key
+        return table, offset
+
+    def to_json(self, value: Mapping[Any, Any]) -> Json:
+        return {self.key.to_json(k): self.value.to_json(v) for k, v in sorted(value.items())}
+
+    def from_json(self, value: Json) -> dict[Any, Any]:
+        if not isinstance(value, Mapping):
+            raise EncodingError("is not an object")
+        return {
+            self.key.from_json(k): _at(str(k)[:64], self.value.from_json, v)
+            for k, v in value.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -258,11 +386,25 @@ class Record:
         }
         for problem, names in (
             ("unknown", set(value) - set(wanted)),
-            ("missing", set(wanted) - set(value)),
+            ("no", set(wanted) - set(value)),
         ):
             if names:
-                raise EncodingError(f"{problem} field {sorted(names)[0]!r}")
+                raise EncodingError(f"{problem} field {min(map(str, names))!r}")
         return self.of(**{n: _at(n, codec.from_json, value[n]) for n, codec in wanted.items()})
+
+
+@dataclass(frozen=True)
+class Row(Record):
+    """The same as a `Record`, but an array of the fields' values in JSON."""
+
+    def to_json(self, value: Any) -> Json:
+        return list(super().to_json(value).values())
+
+    def from_json(self, value: Json) -> Any:
+        codecs = get_fields(self.of)
+        if not isinstance(value, list) or len(value) != len(codecs):
+            raise EncodingError(f"is not an array of {len(codecs)} values")
+        return super().from_json(dict(zip(dict(codecs), value, strict=True)))
 
 
 def _at(name: str, step: Any, *arguments: Any) -> Any:

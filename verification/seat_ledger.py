@@ -13,10 +13,11 @@ section 5.
 
 from dataclasses import dataclass
 from math import log
+from typing import Annotated
 
 import numpy as np
 
-from assay.protocol.encoding import EncodingError, Json
+from assay.protocol.encoding import U64, Float, Many
 from assay.protocol.parameters import Tests
 from assay.verification.bounds import LEDGER_CAPITAL
 from assay.verification.sampling import Floats, mix_log_bets
@@ -30,8 +31,9 @@ class Ledger:
     1/(n(n+1))), where F_b(n) is the factor of rollout n. Its size does not grow with n.
     """
 
-    rollouts: int = 0  # n, number of rollouts entered
-    log_sums: tuple[float, ...] = ()  # ln S_b(n) of each bet; empty before the first rollout
+    rollouts: U64 = 0  # n, number of rollouts entered
+    #: ln S_b(n) of each bet; empty before the first rollout
+    log_sums: Annotated[tuple[float, ...], Many(Float(), 1 << 10)] = ()
 
     def add(self, log_bets: Floats) -> "Ledger":
         """The ledger after one more rollout.
@@ -54,23 +56,6 @@ class Ledger:
             return 0.0
         started = mix_log_bets(np.array(self.log_sums), tests)
         return float(np.logaddexp(started, -log(self.rollouts + 1)))
-
-    def to_json(self) -> dict[str, Json]:
-        """The ledger's exact JSON: floats as C's hexadecimal literals. Equal ledgers give equal
-        JSON."""
-        return {"rollouts": self.rollouts, "log_sums": [value.hex() for value in self.log_sums]}
-
-    @classmethod
-    def from_json(cls, value: Json) -> "Ledger":
-        """The ledger with this JSON. Raises an EncodingError where the JSON is not a ledger's."""
-        try:
-            ledger = cls(value["rollouts"], tuple(map(float.fromhex, value["log_sums"])))
-            same = type(ledger.rollouts) is int and ledger.to_json() == value
-        except (TypeError, ValueError, LookupError, AttributeError, OverflowError):
-            same = False
-        if not same:
-            raise EncodingError("is not a ledger's JSON")
-        return ledger
 
     def is_crossed(self, tests: Tests) -> bool:
         """Return whether the evidence suffices: the capital has reached 1/α."""

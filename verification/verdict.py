@@ -5,8 +5,23 @@ section 8.
 """
 
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from assay.protocol.encoding import (
+    I64,
+    U32,
+    U64,
+    U128,
+    Choice,
+    Digest,
+    Flag,
+    Float,
+    Integer,
+    Many,
+    Maybe,
+    Prefixed,
+    Record,
+)
 from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.reason import Reason
 from assay.protocol.ss58 import encode_ss58
@@ -18,21 +33,26 @@ class GroupValue:
     """A group that was read whole: its integer value, and the rewards of its rollouts in
     millionths."""
 
-    index: int
-    value: int
-    rewards: tuple[int, ...]
-    audited: tuple[int, ...]  # its rollouts that went through the model
+    index: U32
+    value: U128
+    rewards: Annotated[tuple[int, ...], Many(Integer(8, signed=True), 1 << 16)]
+    #: its rollouts that went through the model
+    audited: Annotated[tuple[int, ...], Many(Integer(2), 1 << 16)]
+
+
+Real = Annotated[float, Float()]
+Place = Annotated[int | None, Maybe(Integer(4))]
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """Extremes over everything that was measured, for people. No root includes them."""
 
-    margin_max: int = 0  # 2^-20 logits
-    log_capital: float = 0.0  # natural logarithm of the sampling test's martingale
-    logprob_rms: float = 0.0  # 2^-16 nats
-    sketch_mean: float = 0.0  # average difference a token
-    ledger_capital: float = 0.0  # natural logarithm of the ledger's mixture
+    margin_max: I64 = 0  # 2^-20 logits
+    log_capital: Real = 0.0  # natural logarithm of the sampling test's martingale
+    logprob_rms: Real = 0.0  # 2^-16 nats
+    sketch_mean: Real = 0.0  # average difference a token
+    ledger_capital: Real = 0.0  # natural logarithm of the ledger's mixture
 
     def merge(self, other: "Statistics") -> "Statistics":
         """The larger value of each field."""
@@ -43,27 +63,29 @@ class Statistics:
 class Verdict:
     """One submission, judged."""
 
-    window: int
-    hotkey: bytes
-    reason: Reason
-    detail: str  # one sentence that a miner understands
-    committed_groups: int = 0  # n of the commitment, 0 where there is none
-    group: int | None = None  # where it failed, with `rollout` and `token` as far as known
-    rollout: int | None = None
-    token: int | None = None
+    window: U64
+    hotkey: Digest
+    reason: Annotated[Reason, Choice(Reason, "a reason")]
+    #: one sentence that a miner understands
+    detail: Annotated[str, Prefixed(1 << 20, text=True)]
+    committed_groups: U32 = 0  # n of the commitment, 0 where there is none
+    group: Place = None  # where it failed, with `rollout` and `token` as far as known
+    rollout: Place = None
+    token: Place = None
     statistics: Statistics = field(default_factory=Statistics)
-    groups: tuple[GroupValue, ...] = ()  # valued groups; empty unless accepted
-    tokens: int = 0  # completion tokens that went through the model
+    #: valued groups; empty unless accepted
+    groups: Annotated[tuple[GroupValue, ...], Many(Record(GroupValue), 1 << 20)] = ()
+    tokens: U64 = 0  # completion tokens that went through the model
     #: for each measured rollout, by group and rollout: two signed bytes of the state that drew the
     #: last measured token, under the validator's own projection (section 10). Empty where no
     #: validator was named. Not consensus: it differs from one validator to another, and by 1 from
     #: machine to machine.
-    witness: bytes = b""
+    witness: Annotated[bytes, Prefixed(1 << 24)] = b""
     #: refused because bytes are missing or differ from those that the root on chain binds. The
     #: right bytes may still be found until MIRROR_END.
-    unbound: bool = False
+    unbound: Annotated[bool, Flag()] = False
     #: no fault so far, but the sampled rollouts are not drawn yet
-    provisional: bool = False
+    provisional: Annotated[bool, Flag()] = False
 
     @property
     def accepted(self) -> bool:

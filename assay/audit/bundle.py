@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
@@ -37,9 +37,19 @@ from assay.audit.recorded_answers import (
 )
 from assay.audit.sources import FetchedOutlines
 from assay.network.store import ObjectStore, open_folder
-from assay.protocol import Context, Refusal, decode_ss58, encode_ss58
+from assay.protocol import Context, Refusal, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history
-from assay.protocol.encoding import EncodingError, Json, read_json
+from assay.protocol.encoding import (
+    U16,
+    U64,
+    Address,
+    Digest,
+    EncodingError,
+    Json,
+    Row,
+    from_json,
+    read_json,
+)
 from assay.protocol.submission import Range
 from assay.verification import SubmissionReader
 
@@ -53,29 +63,27 @@ AUDITED_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class AuditedWindows:
+    """The windows to audit, from the first to the last."""
+
+    first: U64
+    last: U64
+
+    @property
+    def all(self) -> range:
+        """All of them."""
+        return range(self.first, self.last + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """The validator whose record a bundle is of."""
 
-    validator: str  # hotkey, SS58
-    netuid: int
-    first: int
-    last: int
-    parameters: str  # digest of the newest parameters decided when it was made, hex
-
-    @property
-    def windows(self) -> range:
-        """The windows to audit."""
-        return range(self.first, self.last + 1)
-
-    def to_json(self) -> dict[str, Json]:
-        """The file's content."""
-        return {
-            "bundle": BUNDLE_VERSION,
-            "validator": self.validator,
-            "netuid": self.netuid,
-            "windows": [self.first, self.last],
-            "parameters": self.parameters,
-        }
+    bundle: U16  # version
+    validator: Annotated[bytes, Address()]  # hotkey
+    netuid: U16
+    windows: Annotated[AuditedWindows, Row(AuditedWindows)]
+    parameters: Digest  # of the newest parameters decided when it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class Bundle:
     @property
     def validator(self) -> bytes:
         """Hotkey, 32 bytes."""
-        return decode_ss58(self.about.validator)
+        return self.about.validator
 
 
 def open_bundle(
@@ -111,11 +119,11 @@ def open_bundle(
     about = read_about(folder)
     facts = read_facts(folder)
     store = open_folder(folder / STORE_FOLDER)
-    history = _open_history(store, bytes.fromhex(about.parameters))
+    history = _open_history(store, about.parameters)
     public = Public(
         chain=RecordedChain(facts),
         beacons=RecordedBeacons(facts),
-        parameters=history.get(about.first),
+        parameters=history.get(about.windows.first),
         history=history,
         records=store,
         submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER),
@@ -139,30 +147,26 @@ def _open_history(store: ObjectStore, digest: bytes) -> ParameterHistory:
 def read_about(folder: Path) -> About:
     """Read `about.json`. Raises a BundleError if the file is not of this version."""
     value = _read_json(folder / ABOUT_FILE, _ABOUT_BYTES)
+    version = value.get("bundle") if isinstance(value, dict) else None
+    if version is not None and version != BUNDLE_VERSION:
+        raise BundleError(f"{folder} is a bundle of version {version}, not {BUNDLE_VERSION}")
     try:
-        if value["bundle"] != BUNDLE_VERSION:
-            raise BundleError(
-                f"{folder} is a bundle of version {value['bundle']}, not {BUNDLE_VERSION}"
-            )
-        first, last = value["windows"]
-        about = About(value["validator"], value["netuid"], first, last, value["parameters"])
-        decode_ss58(about.validator)
-        bytes.fromhex(about.parameters)
-        if about.to_json() != value or not 0 <= first <= last:
-            raise ValueError("a field has no sense")
-        if type(first) is not int or type(last) is not int or last - first >= AUDITED_MAX:
-            raise ValueError(f"windows are two numbers, less than {AUDITED_MAX} apart")
-    except (TypeError, ValueError, KeyError) as error:
-        raise BundleError(f"{folder / ABOUT_FILE} says nothing of a bundle: {error!r}") from None
+        about = from_json(About, value)
+        if not 0 < len(about.windows.all) <= AUDITED_MAX:
+            raise EncodingError(f"windows: are not in order, less than {AUDITED_MAX} apart")
+    except (EncodingError, OverflowError) as error:  # a range beyond any machine has no length
+        raise BundleError(f"{folder / ABOUT_FILE} says nothing of a bundle: {error}") from None
     return about
 
 
 def read_facts(folder: Path) -> RecordedAnswers:
     """Read `facts.json`. Raises a BundleError if the file is malformed."""
     try:
-        return RecordedAnswers.from_json(_read_json(folder / FACTS_FILE, FILE_BYTES))
+        return from_json(RecordedAnswers, _read_json(folder / FACTS_FILE, FILE_BYTES))
     except EncodingError as error:
-        raise BundleError(f"{folder / FACTS_FILE} {error}") from None
+        raise BundleError(
+            f"{folder / FACTS_FILE} does not hold the facts of a chain: {error}"
+        ) from None
 
 
 def _read_json(path: Path, limit: int) -> Json:

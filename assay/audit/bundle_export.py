@@ -18,9 +18,11 @@ from assay.artifacts.submissions.pack import PackedReader, RecordingReader, enco
 from assay.artifacts.submissions.reader import AbsentSubmission
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import (
+    BUNDLE_VERSION,
     FACTS_FILE,
     SUBMISSIONS_FOLDER,
     About,
+    AuditedWindows,
     name_pack,
     read_about,
     read_facts,
@@ -38,8 +40,9 @@ from assay.audit.recorded_answers import (
 from assay.audit.sources import FetchedOutlines
 from assay.network.files import hold_folder, remove_unfinished, write_file, write_json
 from assay.network.store import StoreError
-from assay.protocol import Context, encode_ss58
+from assay.protocol import Context
 from assay.protocol.amendment import ParameterHistory, make_history
+from assay.protocol.encoding import to_json
 from assay.verification import SubmissionReader
 
 #: Seconds between two writes of the facts.
@@ -72,11 +75,11 @@ def export_bundle(
     public.history.get(windows[-1])  # otherwise nobody could audit the bundle
     public = replace(public, history=_resume_history(folder, public.history))
     about = About(
-        encode_ss58(validator),
+        BUNDLE_VERSION,
+        validator,
         public.history.first.identity.netuid,
-        windows[0],
-        windows[-1],
-        public.history.latest.digest.hex(),
+        AuditedWindows(windows[0], windows[-1]),
+        public.history.latest.digest,
     )
     with ExitStack() as stack:
         _claim(folder, about, stack)
@@ -103,13 +106,13 @@ def export_bundle(
             """Write the facts now and then, in case of an interruption."""
             nonlocal saved
             if time.monotonic() - saved > _SAVE_S:
-                write_json(folder / FACTS_FILE, facts.to_json())
+                write_json(folder / FACTS_FILE, to_json(facts))
                 saved = time.monotonic()
             progress(done, due)
 
         report = audit(recording, validator, windows, note)
         submissions.flush()
-        write_json(folder / FACTS_FILE, facts.to_json())
+        write_json(folder / FACTS_FILE, to_json(facts))
         seal_folder(folder)
     return report
 
@@ -118,7 +121,7 @@ def _resume_history(folder: Path, history: ParameterHistory) -> ParameterHistory
     """The history when the bundle was begun: amendments may have been decided since."""
     if not (folder / ABOUT_FILE).is_file():
         return history
-    digests = [parameters.digest.hex() for parameters in history.all]
+    digests = [parameters.digest for parameters in history.all]
     latest = read_about(folder).parameters
     if latest not in digests:  # another bundle's, which is reported later
         return history
@@ -140,7 +143,7 @@ def _claim(folder: Path, about: About, stack: ExitStack) -> None:
             )
     elif any(folder.iterdir()):
         raise BundleError(f"{folder} is not empty: name another folder")
-    write_json(folder / ABOUT_FILE, about.to_json())
+    write_json(folder / ABOUT_FILE, to_json(about))
 
 
 def _open_facts(folder: Path, public: Public) -> RecordedAnswers:

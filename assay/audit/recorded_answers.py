@@ -2,76 +2,112 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from assay.artifacts.ports import BeaconSource
 from assay.audit.ports import ScoreLedgerReader
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, ForgottenError
 from assay.network.chain.block_bodies import BlockBody
+from assay.network.chain.forms import HOTKEY, MEMBERS, ROW, SLOTS, STAMP, BlockStamp
 from assay.network.chain.ports import BlockReader
 from assay.protocol import Beacon, Block, Member
-from assay.protocol.encoding import EncodingError, Json, read_hex
+from assay.protocol.beacon import SIGNATURE
+from assay.protocol.encoding import (
+    U16,
+    U64,
+    Codec,
+    Digest,
+    EncodingError,
+    FixedBytes,
+    Flag,
+    Json,
+    Maybe,
+    Numeral,
+    Record,
+    Row,
+    Table,
+    get_fields,
+)
 
-#: Noted for state that the nodes had forgotten.
-_FORGOTTEN = "forgotten"
-#: Errors of malformed JSON from strangers.
-_BROKEN = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, EncodingError)
+_T = TypeVar("_T")
+_NUMBER = Numeral(8)
+
+
+@dataclass(frozen=True)
+class _OrForgotten(Maybe):
+    """An answer; None where the nodes had forgotten the state."""
+
+    def to_json(self, value: Any) -> Json:
+        return "forgotten" if value is None else self.item.to_json(value)
+
+    def from_json(self, value: Json) -> Any:
+        return None if value == "forgotten" else self.item.from_json(value)
+
+
+@dataclass(frozen=True)
+class _Tables(Record):
+    """A record of tables. JSON leaves out the empty ones."""
+
+    def to_json(self, value: Any) -> Json:
+        return {name: table for name, table in super().to_json(value).items() if table}
+
+    def from_json(self, value: Json) -> Any:
+        if not isinstance(value, Mapping):
+            raise EncodingError("is not an object")
+        return super().from_json({name: {} for name, _ in get_fields(self.of)} | {**value})
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    hash: Digest
+    timestamp_ms: U64
+    commitments: Annotated[Mapping[bytes, bytes], SLOTS]
+
+
+@dataclass(frozen=True, slots=True)
+class _Signatures:
+    signature: Annotated[bytes, SIGNATURE]
+    previous: Annotated[bytes, SIGNATURE]
+
+
+def _by_block(answer: Codec) -> Table:
+    return Table(_NUMBER, _OrForgotten(answer))
+
+
+@dataclass(slots=True)
+class ChainAnswers:
+    """Answers of a chain: method, without its `get_` or `is_` → block → answer."""
+
+    block: Annotated[dict[int, BlockStamp | None], _by_block(STAMP)]
+    body: Annotated[dict[int, _Body | None], _by_block(Row(_Body))]
+    commitments: Annotated[dict[int, Mapping[bytes, bytes] | None], _by_block(SLOTS)]
+    epoch: Annotated[dict[int, bool | None], _by_block(Flag())]
+    members: Annotated[dict[int, Mapping[bytes, Member] | None], _by_block(MEMBERS)]
+    owner: Annotated[dict[int, bytes | None], _by_block(HOTKEY)]
+    weights: Annotated[
+        dict[int, Mapping[bytes, Mapping[int, int]] | None], _by_block(Table(HOTKEY, ROW))
+    ]
+
+
+def _make_answers() -> ChainAnswers:
+    return ChainAnswers({}, {}, {}, {}, {}, {}, {})
 
 
 @dataclass(slots=True)
 class RecordedAnswers:
-    """Answers of a chain, by method and block, as JSON; and of a source of beacons."""
+    """Answers of a chain, of a source of beacons, and of a contract."""
 
-    genesis_hash: bytes
-    netuid: int
-    head: int
-    #: method → block number → answer
-    answers: dict[str, dict[int, Json]] = field(default_factory=dict)
-    #: round → signature and previous signature, hex; None: it was not out
-    beacons: dict[int, Json] = field(default_factory=dict)
-    #: epoch → digest of the entry in the contract, hex; None: it was not asked
-    ledger: dict[int, Json] | None = None
-
-    def to_json(self) -> dict[str, Json]:
-        """The file's content."""
-        return {
-            "genesis_hash": self.genesis_hash.hex(),
-            "netuid": self.netuid,
-            "head": self.head,
-            "answers": {name: _name_numbers(found) for name, found in sorted(self.answers.items())},
-            "beacons": _name_numbers(self.beacons),
-            "ledger": None if self.ledger is None else _name_numbers(self.ledger),
-        }
-
-    @staticmethod
-    def from_json(value: Json) -> "RecordedAnswers":
-        """The answers of a JSON document. Raises an EncodingError if it is not such a file."""
-        try:
-            ledger = value["ledger"]
-            return RecordedAnswers(
-                genesis_hash=read_hex(value["genesis_hash"]),
-                netuid=int(value["netuid"]),
-                head=int(value["head"]),
-                answers={n: _read_numbers(found) for n, found in value["answers"].items()},
-                beacons=_read_numbers(value["beacons"]),
-                ledger=None if ledger is None else _read_numbers(ledger),
-            )
-        except _BROKEN as error:
-            raise EncodingError(f"holds no facts of a chain: {error!r}") from None
-
-
-def _name_numbers(found: Mapping[int, Json]) -> dict[str, Json]:
-    return {str(number): answer for number, answer in sorted(found.items())}
-
-
-def _read_numbers(found: Mapping[str, Json]) -> dict[int, Json]:
-    return {int(number): answer for number, answer in found.items()}
-
-
-def _make_method(name: str) -> Any:
-    """A method of `BlockReader` that gets its answer for a block from `RecordedChain.answer`."""
-    return lambda self, number: self.answer(name, number)
+    genesis_hash: Digest
+    netuid: U16
+    head: U64
+    answers: Annotated[ChainAnswers, _Tables(ChainAnswers)] = field(default_factory=_make_answers)
+    #: by round; None: it was not out
+    beacons: Annotated[dict[int, _Signatures | None], Table(_NUMBER, Maybe(Row(_Signatures)))] = (
+        field(default_factory=dict)
+    )
+    #: epoch → digest of the entry in the contract; None: it was not asked
+    ledger: Annotated[dict[int, bytes] | None, Maybe(Table(_NUMBER, FixedBytes(32)))] = None
 
 
 class RecordedChain:
@@ -79,13 +115,12 @@ class RecordedChain:
 
     Args:
         source: asked for answers that are not recorded, which then are; None: every method raises a
-            ChainError if the answer is not recorded, or is malformed.
+            ChainError if the answer is not recorded.
     """
 
     def __init__(self, recorded: RecordedAnswers, source: BlockReader | None = None) -> None:
         self._recorded = recorded
         self._source = source
-        self._read: dict[tuple[str, int], Any] = {}
         self.genesis_hash = recorded.genesis_hash
         self.netuid = recorded.netuid
 
@@ -93,40 +128,56 @@ class RecordedChain:
         """The head when the record began."""
         return self._recorded.head
 
-    get_block = _make_method("block")
-    get_body = _make_method("body")
-    get_owner = _make_method("owner")
-    get_members = _make_method("members")
-    get_commitments = _make_method("commitments")
-    get_weights = _make_method("weights")
-    is_epoch = _make_method("epoch")
+    def get_block(self, number: int) -> Block:
+        """See `BlockReader`, as for all methods below."""
 
-    def answer(self, name: str, number: int) -> Any:
-        """The answer of the method of this name, without its `get_` or `is_`, at a block."""
-        if (name, number) not in self._read:
-            answers = self._recorded.answers.setdefault(name, {})
-            if self._source is not None and answers.get(number, _FORGOTTEN) == _FORGOTTEN:
-                read = getattr(self._source, "is_epoch" if name == "epoch" else f"get_{name}")
-                try:
-                    answers[number] = _CODECS[name].write(read(number))
-                except ForgottenError:
-                    answers[number] = _FORGOTTEN
-                    raise
-            self._read[name, number] = self._recall(name, number, answers.get(number))
-        return self._read[name, number]
+        def read(chain: BlockReader) -> BlockStamp:
+            block = chain.get_block(number)
+            return BlockStamp(block.hash, block.timestamp_ms)
 
-    def _recall(self, name: str, number: int, answer: Json) -> Any:
-        if answer is None:
+        return self._ask("block", number, read).at(number)
+
+    def get_body(self, number: int) -> BlockBody:
+        def read(chain: BlockReader) -> _Body:
+            body = chain.get_body(number)
+            return _Body(body.block.hash, body.block.timestamp_ms, body.commitments)
+
+        body = self._ask("body", number, read)
+        return BlockBody(Block(number, body.hash, body.timestamp_ms), body.commitments)
+
+    def get_owner(self, number: int) -> bytes:
+        return self._ask("owner", number, lambda chain: chain.get_owner(number))
+
+    def get_members(self, number: int) -> Mapping[bytes, Member]:
+        return self._ask("members", number, lambda chain: chain.get_members(number))
+
+    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
+        return self._ask("commitments", number, lambda chain: chain.get_commitments(number))
+
+    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
+        return self._ask("weights", number, lambda chain: chain.get_weights(number))
+
+    def is_epoch(self, number: int) -> bool:
+        return self._ask("epoch", number, lambda chain: chain.is_epoch(number))
+
+    def _ask(self, name: str, number: int, read: Callable[[BlockReader], _T]) -> _T:
+        """The recorded answer of the method of this name at a block."""
+        answers: dict[int, _T | None] = getattr(self._recorded.answers, name)
+        if self._source is not None and answers.get(number) is None:
+            try:
+                answers[number] = read(self._source)
+            except ForgottenError:
+                answers[number] = None
+                raise
+        if number not in answers:
             raise ChainError(
                 f"the bundle does not say what block {number}'s {name} were: it was made for other "
                 "windows, or by another version"
             )
-        if answer == _FORGOTTEN:
+        answer = answers[number]
+        if answer is None:
             raise ForgottenError(f"block {number}'s {name} were forgotten when it was made")
-        try:
-            return _CODECS[name].read(number, answer)
-        except _BROKEN as error:
-            raise ChainError(f"the bundle's {name} of block {number}: {error!r}") from None
+        return answer
 
 
 class RecordedBeacons:
@@ -141,16 +192,14 @@ class RecordedBeacons:
         """See `BeaconSource`. Raises a BeaconSourceError if that round is not recorded."""
         if self._source is not None:
             beacon = self._source.get(number)
-            signatures = beacon and [beacon.signature.hex(), beacon.previous_signature.hex()]
-            self._beacons[number] = signatures
+            self._beacons[number] = (
+                None if beacon is None else _Signatures(beacon.signature, beacon.previous_signature)
+            )
             return beacon
-        try:
-            found = self._beacons[number]
-            return None if found is None else Beacon(number, read_hex(found[0]), read_hex(found[1]))
-        except KeyError:
-            raise BeaconSourceError(f"the bundle does not hold beacon round {number}") from None
-        except (TypeError, LookupError, EncodingError) as error:
-            raise BeaconSourceError(f"the bundle's beacon {number}: {error}") from None
+        if number not in self._beacons:
+            raise BeaconSourceError(f"the bundle does not hold beacon round {number}")
+        known = self._beacons[number]
+        return None if known is None else Beacon(number, known.signature, known.previous)
 
 
 class RecordedScoreLedger:
@@ -165,67 +214,8 @@ class RecordedScoreLedger:
         """See `ScoreLedgerReader`. Raises a ChainError if that settlement's is not recorded."""
         if self._source is not None:
             digest = self._source.get_digest(hotkey, epoch)
-            self._digests[epoch] = digest.hex()
+            self._digests[epoch] = digest
             return digest
-        try:
-            return read_hex(self._digests[epoch])
-        except KeyError:
-            raise ChainError(
-                f"the bundle does not say what the ledger held of epoch {epoch}"
-            ) from None
-        except EncodingError as error:
-            raise ChainError(f"the bundle's ledger at epoch {epoch}: {error}") from None
-
-
-def _write_slots(slots: Mapping[bytes, bytes]) -> Json:
-    return {hotkey.hex(): payload.hex() for hotkey, payload in sorted(slots.items())}
-
-
-def _read_slots(answer: Json) -> dict[bytes, bytes]:
-    return {_read_hotkey(hotkey): read_hex(payload) for hotkey, payload in answer.items()}
-
-
-def _read_hotkey(text: Json) -> bytes:
-    hotkey = read_hex(text)
-    if len(hotkey) != 32:
-        raise ValueError(f"a hotkey has 32 bytes, not {len(hotkey)}")
-    return hotkey
-
-
-def _read_block(number: int, answer: Json) -> Block:
-    return Block(number, read_hex(answer[0]), int(answer[1]))
-
-
-@dataclass(frozen=True, slots=True)
-class _Codec:
-    """An answer as JSON, and back by the block's number."""
-
-    write: Callable[[Any], Json]
-    read: Callable[[int, Json], Any]
-
-
-#: Method of a `BlockReader`, without its `get_` or `is_` → its codec.
-_CODECS = {
-    "block": _Codec(lambda block: [block.hash.hex(), block.timestamp_ms], _read_block),
-    "body": _Codec(
-        lambda b: [b.block.hash.hex(), b.block.timestamp_ms, _write_slots(b.commitments)],
-        lambda number, a: BlockBody(_read_block(number, a), _read_slots(a[2])),
-    ),
-    "owner": _Codec(bytes.hex, lambda _, a: _read_hotkey(a)),
-    "members": _Codec(
-        lambda found: {h.hex(): [m.uid, m.registered_at] for h, m in sorted(found.items())},
-        lambda _, a: {_read_hotkey(h): Member(int(u), int(since)) for h, (u, since) in a.items()},
-    ),
-    "commitments": _Codec(_write_slots, lambda _, a: _read_slots(a)),
-    "weights": _Codec(
-        lambda rows: {
-            hotkey.hex(): {str(uid): weight for uid, weight in row.items()}
-            for hotkey, row in sorted(rows.items())
-        },
-        lambda _, a: {
-            _read_hotkey(hotkey): {int(uid): int(weight) for uid, weight in row.items()}
-            for hotkey, row in a.items()
-        },
-    ),
-    "epoch": _Codec(bool, lambda _, a: bool(a)),
-}
+        if epoch not in self._digests:
+            raise ChainError(f"the bundle does not say what the ledger held of epoch {epoch}")
+        return self._digests[epoch]

@@ -73,11 +73,10 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
         (models, beside), copies = _open_models(request, stack), _open_copies(request)
         opened = open_bundle(bundle, Path(scratch), models, copies)
         require_beacon(opened.public.parameters, request.allow_local_beacon)
-        if request.validator not in (None, opened.about.validator):
-            raise ConfigError(
-                f"{bundle} is a bundle of {opened.about.validator}, not of {request.validator}"
-            )
-        windows = opened.about.windows
+        address = encode_ss58(opened.validator)
+        if request.validator not in (None, address):
+            raise ConfigError(f"{bundle} is a bundle of {address}, not of {request.validator}")
+        windows = opened.about.windows.all
         if request.windows is not None:
             asked = parse_windows(request.windows)
             if asked[0] < windows[0] or asked[-1] > windows[-1]:
@@ -101,7 +100,7 @@ def run_export(
 ) -> int:
     """Audit without a model and leave a bundle. Return the exit code."""
     if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest may differ now
-        begun = read_about(out).windows
+        begun = read_about(out).windows.all
         request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
     with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = export_bundle(

@@ -30,7 +30,7 @@ from assay.neurons.session.evm_opening import (
 from assay.neurons.session.resources import open_account
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
-from assay.neurons.validator.post_outbox import describe_post, encode_entry, list_posts
+from assay.neurons.validator.post_outbox import describe_post, list_posts
 from assay.protocol import (
     EncodingError,
     SettlementRecord,
@@ -38,6 +38,7 @@ from assay.protocol import (
     encode_ss58,
     make_score_tree,
 )
+from assay.protocol.encoding import to_json
 
 #: Settlements that are shown.
 _SHOWN = 20
@@ -135,7 +136,7 @@ def run_ledger_show(
         "epoch": epoch,
         "digest": digest.hex() if any(digest) else None,
         "poster": binding.poster,
-        "entry": None if posted is None else encode_entry(posted.entry),
+        "entry": None if posted is None else to_json(posted.entry),
         "block": None if posted is None else posted.block,
         "transaction": None if posted is None else posted.transaction.hex(),
         "weights": weights,
@@ -184,7 +185,7 @@ def run_ledger_verify_score(
         "validator": encode_ss58(settled.validator),
         "validator_hex": settled.validator.hex(),
         "epoch": settled.epoch,
-        "entry": encode_entry(entry),
+        "entry": to_json(entry),
         "miner": miner,
         "miner_hex": hotkey.hex(),
         "score": claimed,

@@ -60,7 +60,7 @@ def _open_bundle(
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     opened = open_bundle(folder, scratch, None)
     require_beacon(opened.public.parameters, request.allow_local_beacon)
-    held = opened.about.windows
+    held = opened.about.windows.all
     if window not in held:
         raise ConfigError(
             f"the step is of window {window}, and {folder} has windows {held[0]} to {held[-1]}"

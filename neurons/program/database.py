@@ -9,16 +9,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
+from assay.protocol.encoding import EncodingError, from_json, read_json
 from assay.protocol.errors import OperatorError
 
 #: Name of a validator's file in its folder.
 VALIDATOR_FILE = "validator.sqlite"
 #: Version of the tables. A file of another version is refused.
-_VERSION = 1
+_VERSION = 2
 #: Seconds that a reading program may hold the file.
 _BUSY_S = 10.0
+
+
+_D = TypeVar("_D")
 
 
 class JournalError(OperatorError):
@@ -64,6 +68,20 @@ class Database:
                 f"{self.name} is of version {found} and this program writes {_VERSION}: use the "
                 "program that wrote it, or a new folder"
             )
+
+    def decode(self, of: type[_D], text: str) -> _D:
+        """The value that a column holds as JSON.
+
+        Raises:
+            JournalError: the column holds no such value.
+        """
+        try:
+            return from_json(of, read_json(text.encode()))
+        except (EncodingError, AttributeError) as error:  # a damaged file may hold bytes
+            raise JournalError(
+                f"{self.name} is damaged, a {of.__name__} in it cannot be read: {error}; restore "
+                "the file, or use a new folder"
+            ) from None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -6,14 +6,13 @@ that cannot be read end the history: nobody works by parameters that it does not
 Specification, section 0.1.
 """
 
-import json
 import logging
 from collections.abc import Callable, Container
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.discovery import (
@@ -34,7 +33,19 @@ from assay.network.chain.ports import BlockReader
 from assay.network.files import write_json
 from assay.protocol import Commitment, Parameters
 from assay.protocol.amendment import ParameterHistory, find_amendment_fault, make_history
-from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.commitment import LOCATOR_BYTES
+from assay.protocol.encoding import (
+    U64,
+    EncodingError,
+    Many,
+    Prefixed,
+    Record,
+    Row,
+    from_json,
+    read_json,
+    to_json,
+)
+from assay.protocol.hashing import DIGEST_BYTES, ZERO_DIGEST
 from assay.protocol.parameters import find_parameters_fault
 from assay.protocol.window import compute_window
 
@@ -45,15 +56,15 @@ _MEMORY_FILE = "decided.json"
 _RANGES_MAX = 64
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _SeenSlot:
     """The content of the owner's slot at the first blocks of a range of windows."""
 
-    digest: str  # hex; empty: the slot held no parameters
-    number: int
-    locator: str
-    first: int
-    last: int
+    digest: Annotated[bytes, Prefixed(DIGEST_BYTES)]  # empty: the slot held no parameters
+    number: U64
+    locator: Annotated[str, Prefixed(LOCATOR_BYTES, text=True)]
+    first: U64
+    last: U64
 
     def is_same(self, other: "_SeenSlot") -> bool:
         """Return whether the slot held the same at both ranges."""
@@ -61,38 +72,48 @@ class _SeenSlot:
         return (self.digest, self.number, self.locator) == held
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """A range of windows."""
+
+    first: U64
+    last: U64
+
+
+@dataclass(frozen=True, slots=True)
 class _Memory:
     """The facts that a program must keep, because nodes forget them."""
 
-    latest: str = ""  # digest of the newest parameters that were known as decided, hex
-    #: ranges of windows at whose first block the slot was seen, in order
-    watched: list[list[int]] = field(default_factory=list)
+    #: digest of the newest parameters that were known as decided; empty: none were
+    latest: Annotated[bytes, Prefixed(DIGEST_BYTES)] = b""
+    #: windows at whose first block the slot was seen, in order
+    watched: Annotated[tuple[_Windows, ...], Many(Row(_Windows), 1 << 16)] = ()
     #: the slot's unsettled content at those windows, in order; the last may still be decided
-    seen: list[_SeenSlot] = field(default_factory=list)
+    seen: Annotated[tuple[_SeenSlot, ...], Many(Record(_SeenSlot), 1 << 16)] = ()
 
-    def note(self, held: _SeenSlot) -> None:
-        """Add the slot's content at the windows that follow."""
-        if self.watched and self.watched[-1][1] == held.first - 1:
-            self.watched[-1][1] = held.last
+    def note(self, held: _SeenSlot) -> "_Memory":
+        """The memory with the slot's content at the windows that follow."""
+        watched, seen, before = self.watched, self.seen, held.first - 1
+        if watched and watched[-1].last == before:
+            watched = (*watched[:-1], replace(watched[-1], last=held.last))
         else:
-            self.watched = [*self.watched[-_RANGES_MAX:], [held.first, held.last]]
-        before = self.seen[-1] if self.seen else None
-        if before is not None and before.last == held.first - 1 and before.is_same(held):
-            before.last = held.last
+            watched = (*watched[-_RANGES_MAX:], _Windows(held.first, held.last))
+        if seen and seen[-1].last == before and seen[-1].is_same(held):
+            seen = (*seen[:-1], replace(seen[-1], last=held.last))
         else:
-            self.seen.append(held)
+            seen = (*seen, held)
+        return replace(self, watched=watched, seen=seen)
 
     @property
     def looked(self) -> int:
         """The last window that was watched, -1 before the first."""
-        return self.watched[-1][1] if self.watched else -1
+        return self.watched[-1].last if self.watched else -1
 
     def has_missed(self, window: int, first: int) -> bool:
         """Return whether a slot that was first seen at a window may have held the same at an
         earlier one that was not watched."""
-        since = self.watched[-1][0] if self.watched else 0
-        known = any(start <= window <= end for start, end in self.watched)
+        since = self.watched[-1].first if self.watched else 0
+        known = any(one.first <= window <= one.last for one in self.watched)
         return window < first == since and not known
 
 
@@ -138,13 +159,13 @@ class ParameterFollower:
         """Read the slot in the newest final block, and where decisions fell since the last look.
         Raises DiscoveryError: it names parameters of another network, or none. ChainError: the
         chain cannot be read."""
-        before = asdict(self._memory)
+        before = self._memory
         self._observe()
         self._settle()
-        self._memory.latest = self.history.latest.digest.hex()
-        if asdict(self._memory) != before:
+        self._memory = replace(self._memory, latest=self.history.latest.digest)
+        if self._memory != before:
             with suppress(OSError):  # a full disk stops nothing: memory and chain have the facts
-                write_json(self._file, asdict(self._memory))
+                write_json(self._file, to_json(self._memory))
         try:
             slot = read_announcement(self._chain)
         except DiscoveryError as error:
@@ -175,9 +196,9 @@ class ParameterFollower:
     def _load_kept(self) -> list[Parameters]:
         """The newest parameters that an earlier run saw decided, after all their predecessors."""
         try:
-            latest = bytes.fromhex(self._memory.latest) or ZERO_DIGEST
+            latest = self._memory.latest or ZERO_DIGEST
             return fetch_predecessors(partial(fetch_parameters, self._kept), latest)
-        except (UnavailableError, ValueError):
+        except UnavailableError:
             return []
 
     def _fetch_earlier_path(self) -> list[Parameters]:
@@ -247,7 +268,7 @@ class ParameterFollower:
         if start is not None:
             end = start if first == last else self._read(last)
             for held in self._read_between(start, end):
-                memory.note(held)
+                self._memory = self._memory.note(held)
 
     def _read(self, window: int) -> _SeenSlot:
         """The slot's content at a window's first block."""
@@ -255,8 +276,8 @@ class ParameterFollower:
             block = window * self.history.first.timing.window_blocks
             slot = read_announcement(self._chain, block)
         except DiscoveryError:  # it held no parameters
-            return _SeenSlot("", 0, "", window, window)
-        return _SeenSlot(slot.digest.hex(), slot.number, slot.locator, window, window)
+            return _SeenSlot(b"", 0, "", window, window)
+        return _SeenSlot(slot.digest, slot.number, slot.locator, window, window)
 
     def _read_between(self, start: _SeenSlot, end: _SeenSlot) -> list[_SeenSlot]:
         """The slot's content at all windows between two, in ranges. Content that is equal at both
@@ -271,13 +292,13 @@ class ParameterFollower:
 
     def _settle(self) -> None:
         """Take decisions as far as they can be read."""
-        history, seen = self.history, self._memory.seen
-        unread = None
-        while seen:
-            unread = self._take(seen[0])
-            if unread is not None or len(seen) == 1:
+        history, unread = self.history, None
+        while self._memory.seen:
+            first, *later = self._memory.seen
+            unread = self._take(first)
+            if unread is not None or not later:
                 break  # a later window may still decide the last one
-            seen.pop(0)
+            self._memory = replace(self._memory, seen=tuple(later))
         if unread is not None:
             history.stop_at(*unread)
         else:
@@ -286,7 +307,7 @@ class ParameterFollower:
     def _take(self, one: _SeenSlot) -> tuple[int, str] | None:
         """Add the parameters that a slot's content decided. Return None, or for unreadable
         parameters their first window and the reason. A void decision adds nothing."""
-        history, digest = self.history, bytes.fromhex(one.digest)
+        history, digest = self.history, one.digest
         known = {parameters.digest for parameters in history.all}
         latest = history.latest
         decided_at = max(0, one.number - latest.timing.notice_windows)
@@ -378,12 +399,6 @@ def _load_memory(file: Path) -> _Memory:
     """The memory of an earlier run. Empty where the file is damaged: the chain has the same facts,
     as far as nodes remember."""
     try:
-        found = json.loads(file.read_text())
-        seen = [_SeenSlot(**slot) for slot in found.pop("seen")]
-        memory = _Memory(**found, seen=seen)
-        bytes.fromhex(memory.latest + "".join(slot.digest for slot in seen))
-        numbers = [n for slot in seen for n in (slot.number, slot.first, slot.last)]
-        numbers += [n for start, end in memory.watched for n in (start, end)]
-        return memory if all(type(n) is int for n in numbers) else _Memory()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return from_json(_Memory, read_json(file.read_bytes()))
+    except (OSError, EncodingError):
         return _Memory()

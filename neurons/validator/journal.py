@@ -7,26 +7,16 @@ on, so that after a kill the validator continues as if nothing had happened.
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator.judged_window import JudgedWindow
-from assay.protocol import (
-    Beacon,
-    Block,
-    Context,
-    Parameters,
-    Reason,
-    context_from_json,
-    context_to_json,
-    encode_ss58,
-)
+from assay.protocol import Beacon, Block, Context, encode_ss58
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.encoding import from_json, to_json
-from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
+from assay.protocol.encoding import Digest, to_json
+from assay.verification import Ledger, Seat, Verdict
 
 logger = logging.getLogger("assay")
 
@@ -56,10 +46,17 @@ _TABLES = (
         epoch INTEGER NOT NULL, uid INTEGER NOT NULL, registered_at INTEGER NOT NULL,
         ledger TEXT NOT NULL, PRIMARY KEY (epoch, uid, registered_at)) WITHOUT ROWID""",
 )
-#: Fields of a context.
-_LATE_BLOCKS = ("audit_block", "sample_block")
 #: In the order in which their rows were made.
 _VERDICTS = ("provisional_verdicts", "verdicts")
+
+
+@dataclass(frozen=True, slots=True)
+class _Challenge:
+    """A challenge without its window and the parameters that the window implies."""
+
+    block: Block
+    beacon: Beacon
+    checkpoint: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +144,16 @@ class Journal:
 
     def load_judged_windows(self) -> dict[int, JudgedWindow]:
         """The opened and unsettled windows, in order, as they were left."""
-        judged_windows = {}
+        judged_windows, decode = {}, self._database.decode
         for window, challenge, context, void, missing, closed in self._database.execute(
             "SELECT window, challenge, context, void, missing, closed FROM windows ORDER BY window"
         ):
+            start, parameters = decode(_Challenge, challenge), self._parameters.get(window)
             judged = JudgedWindow(
-                _decode_challenge(window, challenge, self._parameters.get(window))
+                Challenge(window, start.block, start.beacon, start.checkpoint, parameters)
             )
             if context is not None:
-                judged.context = _decode_context(context)
+                judged.context = decode(Context, context)
             judged.void, judged.missing = void, missing
             judged_windows[window] = judged
             self._load_verdicts(judged)
@@ -170,22 +168,23 @@ class Journal:
                 f"SELECT asked_at, seconds, verdict FROM {table} WHERE window = ?",
                 (judged.challenge.window,),
             ):
-                judged.add(_decode_verdict(text), asked_at, seconds)
+                judged.add(self._database.decode(Verdict, text), asked_at, seconds)
 
     def load_ledgers(self) -> dict[Account, Ledger]:
         """The ledgers of future settlements."""
         return {
-            (epoch, Seat(uid, registered_at)): Ledger.from_json(json.loads(text))
+            (epoch, Seat(uid, registered_at)): self._database.decode(Ledger, text)
             for epoch, uid, registered_at, text in self._database.execute("SELECT * FROM ledgers")
         }
 
     def open_window(self, challenge: Challenge, next_window: int) -> None:
         """Note a window as opened. `next_window` is now the first that is neither opened nor
         skipped."""
+        start = _Challenge(challenge.block, challenge.beacon, challenge.checkpoint)
         with self._database.transaction():
             self._database.execute(
                 "INSERT INTO windows (window, challenge) VALUES (?, ?)",
-                (challenge.window, _encode_challenge(challenge)),
+                (challenge.window, _encode(start)),
             )
             self.pass_window(next_window - 1)
 
@@ -198,7 +197,7 @@ class Journal:
 
     def put_context(self, context: Context) -> None:
         """Save a window's context."""
-        self._update(context.window, "context = ?", _encode_context(context))
+        self._update(context.window, "context = ?", _encode(context))
 
     def put_verdict(
         self, verdict: Verdict, asked_at: int, seconds: float, account: Account, ledger: Ledger
@@ -214,11 +213,11 @@ class Journal:
                 )
             self._database.execute(
                 f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?)",
-                (verdict.window, verdict.hotkey, asked_at, seconds, _encode_verdict(verdict)),
+                (verdict.window, verdict.hotkey, asked_at, seconds, _encode(verdict)),
             )
             self._database.execute(
                 "INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?)",
-                (epoch, seat.uid, seat.registered_at, json.dumps(ledger.to_json())),
+                (epoch, seat.uid, seat.registered_at, _encode(ledger)),
             )
 
     def note_faults(
@@ -251,63 +250,5 @@ class Journal:
             )
 
 
-def _encode_challenge(challenge: Challenge) -> str:
-    return json.dumps(
-        {
-            "block": to_json(challenge.block),
-            "beacon": to_json(challenge.beacon),
-            "checkpoint": challenge.checkpoint.hex(),
-        }
-    )
-
-
-def _decode_challenge(window: int, text: str, parameters: Parameters) -> Challenge:
-    value = json.loads(text)
-    return Challenge(
-        window,
-        from_json(Block, value["block"]),
-        from_json(Beacon, value["beacon"]),
-        bytes.fromhex(value["checkpoint"]),
-        parameters,
-    )
-
-
-def _encode_context(context: Context) -> str:
-    """A context's public JSON plus the hashes that it leaves out, which nothing is derived from."""
-    hashes = {name: getattr(context, name).hash.hex() for name in _LATE_BLOCKS}
-    return json.dumps({"context": context_to_json(context), **hashes})
-
-
-def _decode_context(text: str) -> Context:
-    value = json.loads(text)
-    context = context_from_json(value["context"])
-    blocks = {
-        name: replace(getattr(context, name), hash=bytes.fromhex(value[name]))
-        for name in _LATE_BLOCKS
-    }
-    return replace(context, **blocks)
-
-
-def _encode_verdict(verdict: Verdict) -> str:
-    """The whole verdict, exactly: Python writes the shortest decimal that is the same float."""
-    written = {"hotkey": verdict.hotkey.hex(), "witness": verdict.witness.hex()}
-    return json.dumps(asdict(verdict) | written)
-
-
-def _decode_verdict(text: str) -> Verdict:
-    fields: Mapping[str, Any] = json.loads(text)
-    return Verdict(
-        **{
-            **fields,
-            "hotkey": bytes.fromhex(fields["hotkey"]),
-            "reason": Reason(fields["reason"]),
-            "witness": bytes.fromhex(fields.get("witness", "")),  # older files have none
-            "statistics": Statistics(**fields["statistics"]),
-            "groups": tuple(
-                GroupValue(
-                    group["index"], group["value"], tuple(group["rewards"]), tuple(group["audited"])
-                )
-                for group in fields["groups"]
-            ),
-        }
-    )
+def _encode(value: Any) -> str:
+    return json.dumps(to_json(value))

@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from assay.network.chain import ChainError, UnknownOutcomeError
@@ -28,6 +28,7 @@ from assay.neurons.session.evm_opening import open_key, open_ledger, open_node
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
+from assay.protocol.encoding import to_json
 from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
@@ -82,7 +83,7 @@ def list_posts(database: Database, limit: int) -> list[PostRow]:
     if not tables:  # a validator that posts nothing
         return []
     found = database.execute(f"SELECT {_COLUMNS} FROM ledger ORDER BY epoch DESC LIMIT ?", (limit,))
-    return [_decode(*values) for values in found]
+    return [_decode(database, *values) for values in found]
 
 
 def describe_post(row: PostRow) -> dict[str, Any]:
@@ -93,13 +94,8 @@ def describe_post(row: PostRow) -> dict[str, Any]:
         "transaction": None if row.post is None else row.post.hash.hex(),
         "block": row.seen_at,
         "trouble": row.trouble,
-        "entry": encode_entry(row.entry),
+        "entry": to_json(row.entry),
     }
-
-
-def encode_entry(entry: LedgerEntry) -> dict[str, Any]:
-    """The JSON of an entry: digests in lower-case hex."""
-    return {n: v.hex() if isinstance(v, bytes) else v for n, v in asdict(entry).items()}
 
 
 class PostOutbox:
@@ -296,12 +292,12 @@ class PostOutbox:
         found = self._database.execute(
             f"SELECT {_COLUMNS} FROM ledger WHERE {condition} ORDER BY epoch", values
         )
-        return [_decode(*row) for row in found]
+        return [_decode(self._database, *row) for row in found]
 
     def save(self, row: PostRow) -> None:
         values = [getattr(row, field.name) for field in fields(row)]
-        values[2] = json.dumps(encode_entry(row.entry))
-        values[3] = None if row.post is None else json.dumps(_encode_post(row.post))
+        values[2] = json.dumps(to_json(row.entry))
+        values[3] = None if row.post is None else json.dumps(to_json(row.post))
         marks = ", ".join("?" * len(values))
         with self._database.transaction():
             self._database.execute(
@@ -313,17 +309,11 @@ def _advance(row: PostRow, event: DeliveryEvent) -> PostRow:
     return replace(row, state=DELIVERY[row.state][event])
 
 
-def _encode_post(post: SignedCall) -> dict[str, Any]:
-    return {n: v.hex() if isinstance(v, bytes) else v for n, v in asdict(post).items()}
-
-
-def _decode(epoch: int, state: str, entry: str, post: str | None, *rest: Any) -> PostRow:
-    signed = None if post is None else SignedCall(**_read_fields(post))
-    return PostRow(epoch, DeliveryState(state), LedgerEntry(**_read_fields(entry)), signed, *rest)
-
-
-def _read_fields(text: str) -> dict[str, Any]:
-    return {n: bytes.fromhex(v) if type(v) is str else v for n, v in json.loads(text).items()}
+def _decode(
+    database: Database, epoch: int, state: str, entry: str, post: str | None, *rest: Any
+) -> PostRow:
+    signed = None if post is None else database.decode(SignedCall, post)
+    return PostRow(epoch, DeliveryState(state), database.decode(LedgerEntry, entry), signed, *rest)
 
 
 class PostThread:

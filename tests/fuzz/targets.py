@@ -8,14 +8,18 @@ them all under hypothesis, `run.py` under atheris.
 
 import json
 from functools import cache, partial
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
 from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
+from assay.audit.bundle import About, AuditedWindows
+from assay.audit.recorded_answers import ChainAnswers, RecordedAnswers
 from assay.environments import gsm, make_environment
 from assay.environments.math_answer import TEXT_MAX, read_math
 from assay.environments.math_file import read_math_row
@@ -27,12 +31,15 @@ from assay.inference.architecture import compute_bytes_max, find_misfit
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES, digest_chat_template
 from assay.inference.passages import decode_passages, encode_passages
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
-from assay.protocol import EncodingError
-from assay.protocol.encoding import read_json
+from assay.network.chain.forms import BlockStamp
+from assay.network.evm import LedgerEntry, SignedCall
+from assay.protocol import Context, EncodingError, Member, Reason, context_from_json
+from assay.protocol.encoding import encode, from_json, read_json, to_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors
 from assay.protocol.parameters import MILLION
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.training import GENESIS
+from assay.verification import GroupValue, Ledger, Statistics, Verdict
 from tests.artifacts.steps.parquet_files import (
     join_file,
     list_fields,
@@ -41,10 +48,66 @@ from tests.artifacts.steps.parquet_files import (
     split_file,
     write_step,
 )
-from tests.fuzz.protocol_targets import PROTOCOL_TARGETS, Target, read_vectors
+from tests.fuzz.protocol_targets import (
+    PROTOCOL_TARGETS,
+    Target,
+    attack_encoding,
+    attack_json,
+    read_vectors,
+)
 
 #: V of the genesis checkpoint.
 VOCABULARY = 98
+
+
+# Files of our own, which a disk may damage and a stranger may have made
+
+FACTS = RecordedAnswers(
+    bytes(32),
+    2,
+    99,
+    ChainAnswers(
+        block={7: BlockStamp(bytes(32), 12_000), 8: None},
+        body={},
+        commitments={7: {b"a" * 32: b"slot"}},
+        epoch={7: True},
+        members={7: {b"a" * 32: Member(1, 5)}},
+        owner={7: b"o" * 32},
+        weights={7: {b"v" * 32: {1: 65_535}}},
+    ),
+    ledger={7: bytes(32)},
+)
+FILES: tuple[Any, ...] = (
+    About(2, b"v" * 32, 2, AuditedWindows(0, 9), bytes(32)),
+    Ledger(2, (0.5, -inf)),
+    LedgerEntry(bytes(32), bytes(32), bytes(32), 3, bytes(32)),
+    SignedCall(b"raw", bytes(32), 1, 2),
+    Verdict(
+        4,
+        bytes(32),
+        Reason.ACCEPTED,
+        "every check passed",
+        statistics=Statistics(3, 0.1, inf),
+        groups=(GroupValue(0, 1 << 70, (0, 1_000_000), (1,)),),
+        witness=b"\x01\x02",
+    ),
+)
+
+
+def attack_facts(data: bytes) -> None:
+    try:
+        facts = from_json(RecordedAnswers, read_json(data))
+    except EncodingError:
+        return
+    assert from_json(RecordedAnswers, to_json(facts)) == facts  # empty tables may be left out
+
+
+def attack_kept_context(data: bytes) -> None:
+    attack_json(Context, data)
+
+
+def make_kept_context() -> bytes:
+    return json.dumps(to_json(context_from_json(read_vectors("context")["valid"]))).encode()
 
 
 # A step's file
@@ -332,6 +395,21 @@ TARGETS: dict[str, Target] = {
     "step.footer": Target(
         attack_footer, lambda: [get_step()[len(split_file(get_step())[0]) : -8]], 100
     ),
+    **{
+        type(file).__name__.lower(): Target(
+            partial(attack_encoding, type(file)), partial(lambda file: [encode(file)], file)
+        )
+        for file in (*FILES, FACTS)
+    },
+    **{
+        f"{type(file).__name__.lower()}.json": Target(
+            partial(attack_json, type(file)),
+            partial(lambda file: [json.dumps(to_json(file)).encode()], file),
+        )
+        for file in FILES
+    },
+    "facts.json": Target(attack_facts, lambda: [json.dumps(to_json(FACTS)).encode()]),
+    "context.journal": Target(attack_kept_context, lambda: [make_kept_context()]),
     "step.lies": Target(attack_with_lies, lambda: [b"", bytes(44), b"\xff" * 33], 300),
     "step.pages": Target(attack_pages, list_pages),
     "safetensors": Target(attack_safetensors, list_safetensors),

@@ -4,13 +4,16 @@ One SQLite file for each chain and subnet. An entry is written once, in one tran
 changes. Bulky entries (members and weights) are deleted after two days. Hashes and epochs stay.
 """
 
+import json
 import logging
 import sqlite3
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from assay.network.chain.errors import ChainError
+from assay.protocol.encoding import Codec, EncodingError, read_json
 
 logger = logging.getLogger("assay.chain")
 
@@ -56,6 +59,25 @@ class StateArchive:
                     f"{self._file} has state of subnet {row[1]} on the chain with genesis hash "
                     f"{row[0].hex()}: give this subnet a folder of its own"
                 )
+
+    def read(self, kind: str, number: int, form: Codec) -> Any:
+        """The value of a block's entry that was written in this form, or None. `ChainError`: the
+        entry is damaged."""
+        entry = self.get(kind, number)
+        return None if entry is None else self.decode(entry, form)
+
+    def decode(self, entry: str, form: Codec) -> Any:
+        """The value of an entry. `ChainError`: it is damaged."""
+        try:
+            return form.from_json(read_json(entry.encode()))
+        except EncodingError as error:
+            raise ChainError(
+                f"{self._file} is damaged: an entry {error}; delete it, it is only a cache"
+            ) from None
+
+    def write(self, kind: str, number: int, form: Codec, value: Any) -> None:
+        """Write a value as an entry; see `put`."""
+        self.put(kind, number, json.dumps(form.to_json(value)))
 
     def get(self, kind: str, number: int) -> str | None:
         """The entry of a block, or None."""

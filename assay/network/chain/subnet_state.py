@@ -1,13 +1,13 @@
 """State of a subnet at one block hash, in few requests whatever the number of neurons."""
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from assay.network.chain.block_bodies import get_payload
 from assay.network.chain.errors import WrongChainError
+from assay.network.chain.forms import MEMBERS, SLOTS
 from assay.network.chain.runtime_features import COMMITMENTS, MODULE
 from assay.network.chain.substrate import Substrate
 from assay.network.chain.values import STATE_BLOCKS, Hyperparameters, MetagraphRow
@@ -25,24 +25,8 @@ _RAO = 10**9
 class SubnetState:
     """The chain state of a window: the holder of each uid, and all commitments."""
 
-    members: Mapping[bytes, Member]
-    commitments: Mapping[bytes, bytes]
-
-
-def encode_state(state: SubnetState) -> str:
-    """The archive's encoding of a state."""
-    members = {hotkey.hex(): [m.uid, m.registered_at] for hotkey, m in state.members.items()}
-    commitments = {hotkey.hex(): payload.hex() for hotkey, payload in state.commitments.items()}
-    return json.dumps([members, commitments])
-
-
-def decode_state(text: str) -> SubnetState:
-    """The state that `encode_state` wrote."""
-    members, commitments = json.loads(text)
-    return SubnetState(
-        {bytes.fromhex(hotkey): Member(*seat) for hotkey, seat in members.items()},
-        {bytes.fromhex(hotkey): bytes.fromhex(p) for hotkey, p in commitments.items()},
-    )
+    members: Annotated[Mapping[bytes, Member], MEMBERS]
+    commitments: Annotated[Mapping[bytes, bytes], SLOTS]
 
 
 async def read_block(substrate: Substrate, number: int) -> Block:

@@ -8,7 +8,6 @@ It cannot detect a node that lies about state, so an operator should run its own
 that the node is of the right chain, and of the same history as the cached state.
 """
 
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +21,7 @@ from assay.network.chain.epochs import Epochs
 from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError, UnknownOutcomeError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.finalized_heads import LAG_BLOCKS
+from assay.network.chain.forms import STAMP, WEIGHTS
 from assay.network.chain.runtime_features import (
     MODULE,
     RegisterBy,
@@ -33,8 +33,6 @@ from assay.network.chain.state_archive import StateArchive
 from assay.network.chain.subnet_owner import get_balance
 from assay.network.chain.subnet_state import (
     SubnetState,
-    decode_state,
-    encode_state,
     read_alpha_price,
     read_block,
     read_hyperparameters,
@@ -52,12 +50,14 @@ from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights_sender import make_row, send_weights
 from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
+from assay.protocol.encoding import Row
 from assay.protocol.ss58 import encode_ss58
 
 T = TypeVar("T")
 
 logger = logging.getLogger("assay.chain")
 
+_STATE = Row(SubnetState)
 #: Longest time for a request of a drand round, seconds: relays have the round too.
 _PULSE_S = 4.0
 #: The largest price change that the SDK allows a purchase.
@@ -153,17 +153,16 @@ class SubtensorChain:
 
     def get_block(self, number: int) -> Block:
         """A finalized block."""
-        kept = self.archive.get("block", number)
-        if kept is not None:
-            text, timestamp = json.loads(kept)
-            return Block(number, bytes.fromhex(text), timestamp)
+        stamp = self.archive.read("block", number, STAMP)
+        if stamp is not None:
+            return Block(number, stamp.hash, stamp.timestamp_ms)
         if number < 0 or (number > self._head[0] and number > self.get_head()):
             raise ChainError(f"block {number} is not final yet: the head is {self._head[0]}")
         try:
             block = self._connection.read(lambda s: read_block(s, number))
         except ForgottenError:
             block = self.get_body(number).block
-        self.archive.put("block", number, json.dumps([block.hash.hex(), block.timestamp_ms]))
+        self.archive.write("block", number, STAMP, block)
         return block
 
     def get_body(self, number: int) -> BlockBody:
@@ -189,17 +188,12 @@ class SubtensorChain:
 
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights in force at a block, without zeros: validator's hotkey → uid → u16."""
-        kept = self.archive.get("weights", number)
-        if kept is None:
+        rows = self.archive.read("weights", number, WEIGHTS)
+        if rows is None:
             rows = self._read_at(number, lambda s, h: read_weights(s, self.netuid, h))
-            kept = json.dumps(rows)
-            self.archive.put("weights", number, kept)
+            self.archive.write("weights", number, WEIGHTS, rows)
         by_uid = {member.uid: hotkey for hotkey, member in self.get_members(number).items()}
-        return {
-            by_uid[int(uid)]: {int(target): weight for target, weight in row.items()}
-            for uid, row in json.loads(kept).items()
-            if int(uid) in by_uid
-        }
+        return {by_uid[uid]: row for uid, row in rows.items() if uid in by_uid}
 
     def is_epoch(self, number: int) -> bool:
         """Return whether the subnet's epoch ends with this block. Predicted for a future block."""
@@ -393,13 +387,14 @@ class SubtensorChain:
         return calls.SubtensorModule.burned_register(netuid=self.netuid, hotkey=address)
 
     def _get_state(self, number: int) -> SubnetState:
-        kept = self.archive.get("state", number)
-        if kept is None:
+        state: SubnetState | None = self.archive.read("state", number, _STATE)
+        if state is None:
             block = "0x" + self.get_block(number).hash.hex()
             state = self._connection.read(lambda s: read_state(s, self.netuid, block))
-            self.archive.put("state", number, encode_state(state))
+            self.archive.write("state", number, _STATE, state)
             return state
-        return decode_state(kept)
+        seats = sorted(state.members.items(), key=lambda seat: seat[1].uid)
+        return SubnetState(dict(seats), state.commitments)  # in the order of `read_state`
 
     def _read_at(self, number: int, read: Callable[[Substrate, str], Awaitable[T]]) -> T:
         block = "0x" + self.get_block(number).hash.hex()
@@ -428,10 +423,11 @@ class SubtensorChain:
         against."""
         newest = self.archive.get_newest("block")
         if newest is not None:
-            text, timestamp = json.loads(newest[1])
-            self._connection.keep(newest[0], bytes.fromhex(text), timestamp)
+            stamp = self.archive.decode(newest[1], STAMP)
+            self._connection.keep(newest[0], stamp.hash, stamp.timestamp_ms)
 
     async def _require_same_history(self, substrate: Substrate) -> None:
         newest = self.archive.get_newest("block")
         if newest is not None:
-            await require_same_history(substrate, newest[0], json.loads(newest[1])[0])
+            stamp = self.archive.decode(newest[1], STAMP)
+            await require_same_history(substrate, newest[0], stamp.hash.hex())

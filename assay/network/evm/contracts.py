@@ -8,6 +8,7 @@ from typing import Any
 
 from assay.network.chain.errors import ChainError
 from assay.network.text import hide
+from assay.protocol.encoding import U64, Digest
 from assay.protocol.record import SettlementRecord
 from assay.protocol.score_tree import keccak256
 
@@ -49,14 +50,13 @@ class RevertedError(EvmError):
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A validator's entry for one settlement, in the contract's order: digests of 32 bytes, a
-    round below 2^64."""
+    """A validator's entry for one settlement, in the contract's order."""
 
-    score_root: bytes
-    record_digest: bytes
-    checkpoint: bytes
-    audit_round: int
-    weights_digest: bytes
+    score_root: Digest
+    record_digest: Digest
+    checkpoint: Digest
+    audit_round: U64
+    weights_digest: Digest
 
     @property
     def digest(self) -> bytes:

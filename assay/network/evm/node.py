@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from assay.network.chain.errors import UnknownOutcomeError, WrongChainError
 from assay.network.evm.contracts import (
@@ -19,6 +19,7 @@ from assay.network.evm.contracts import (
     explain_revert,
 )
 from assay.network.evm.key import EvmKey
+from assay.protocol.encoding import U64, U128, Digest, Prefixed
 
 #: Chain ids of subtensor's networks.
 CHAIN_IDS = {"finney": 964, "test": 945, "local": 42}
@@ -59,10 +60,10 @@ class SignedCall:
     """A signed transaction, which may be sent any number of times: a chain accepts it once. `price`
     is in wei."""
 
-    raw: bytes
-    hash: bytes
-    nonce: int
-    price: int
+    raw: Annotated[bytes, Prefixed(1 << 20)]
+    hash: Digest
+    nonce: U64
+    price: U128
 
 
 @dataclass(frozen=True, slots=True)

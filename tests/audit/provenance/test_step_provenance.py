@@ -94,7 +94,7 @@ def change(one, **fields):
 def test_every_honest_step_of_a_demo_leads_to_the_chain(case):
     with open_step_parser() as parser:
         for step in case.steps:
-            if step.record.window not in case.bundle.about.windows:
+            if step.record.window not in case.bundle.about.windows.all:
                 continue
             found = case.trace(read_taken(step, parser), step)
             assert found.matched, (found.differences, found.unknown)
