@@ -76,18 +76,20 @@ def test_no_tensor_is_loaded_here(pool, checkpoint):
     assert (pooled.tokenizer.drawable == checkpoint.tokenizer.drawable).all()
 
 
-def test_a_load_error_is_the_same_as_without_workers(pool, tmp_path, checkpoint):
+def test_a_load_error_is_the_same_as_without_workers(tmp_path, checkpoint):
+    """By workers that have not loaded it from elsewhere."""
     broken = tmp_path / "broken"
     shutil.copytree(GENESIS, broken)
     (broken / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
-    for folder in (broken, tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError) as here:
-            load_checkpoint(folder, checkpoint.digest)
-        with pytest.raises(CheckpointError) as found:
-            pool.load(folder, checkpoint.digest)
-        assert str(found.value) == str(here.value)
-        assert type(found.value) is type(here.value) is CheckpointError
-    assert pool.trouble is None
+    with open_workers([CPU]) as pool:
+        for folder in (broken, tmp_path / "nowhere"):
+            with pytest.raises(CheckpointError) as here:
+                load_checkpoint(folder, checkpoint.digest)
+            with pytest.raises(CheckpointError) as found:
+                pool.load(folder, checkpoint.digest)
+            assert str(found.value) == str(here.value)
+            assert type(found.value) is type(here.value) is CheckpointError
+        assert pool.trouble is None
 
 
 def test_killed_between_requests(pool, checkpoint, prefills):
