@@ -6,6 +6,7 @@ end over one file. Only a failure that waiting cannot fix ends the program.
 """
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -104,22 +105,40 @@ def _explain(folder: Path, error: OSError) -> ConfigError:
 @contextmanager
 def catch_signals(stop_retrying: Callable[[], None]) -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets. A second signal ends the program at once. The first
-    calls `stop_retrying`, so that nothing waits for a peer that does not answer."""
+    calls `stop_retrying`, so that nothing waits for a peer that does not answer.
+
+    A handler runs between two instructions of the main thread, which may just hold the event's own
+    lock: setting the event there could wait for ever. So the handler writes a byte, and a thread
+    that reads it does the rest.
+    """
     stop = threading.Event()
+    received: list[int] = []
+    end, start = os.pipe()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if received:
             raise KeyboardInterrupt
+        received.append(number)
+        os.write(start, b"!")
+
+    def wait() -> None:
+        with os.fdopen(end, "rb", buffering=0) as pipe:
+            if not pipe.read(1):  # closed: the program ends by itself
+                return
         stop.set()
         stop_retrying()
         logger.info("stopping after this step; repeat to stop at once", extra={"event": "stopping"})
 
+    waiter = threading.Thread(target=wait, name="signals", daemon=True)
+    waiter.start()
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(start)
+        waiter.join(5.0)
 
 
 class ProgramLoop:

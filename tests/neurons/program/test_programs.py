@@ -158,6 +158,14 @@ def test_half_written_files_are_gone_at_the_next_start(tmp_path: Path) -> None:
     assert [path.name for path in (folder / "record").iterdir()] == ["window-1.json"]
 
 
+def test_a_signal_while_the_programs_wait_holds_the_events_lock() -> None:
+    """The handler interrupts the wait between two instructions, and must not need the lock."""
+    with catch_signals(lambda: None) as stop:
+        with stop._cond:  # type: ignore[attr-defined] # noqa: SLF001 - as `stop.wait` does
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(60)
+
+
 def test_one_signal_asks_and_a_second_ends() -> None:
     before = signal.getsignal(signal.SIGTERM)
     hurried: list[bool] = []
