@@ -26,7 +26,14 @@ ASSAY = str(Path(sys.executable).with_name("assay"))
 Done = subprocess.CompletedProcess[str]
 
 PRELOADED = PreloadedPython(
-    ["assay.inference.workers.worker", "assay.cli.neurons", "assay.cli.audit", "assay.cli.demo"]
+    [
+        "assay.inference.workers.worker",
+        "assay.neurons.miner.program",
+        "assay.neurons.validator.program",
+        "assay.neurons.trainer.program",
+        "assay.cli.audit",
+        "assay.cli.demo",
+    ]
 )
 _PROGRAM = "from assay.cli.entry import main; main()"
 
