@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from assay.network.bounded_http import HttpAnswer, HttpRequest
 from assay.network.store.base import ServedError, StoreError
-from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest, HttpTimeouts
+from assay.network.store.http_client import HttpClient, HttpTimeouts
 from assay.network.store.locators import WebLocator, read_locator
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError

@@ -19,8 +19,9 @@ from ipaddress import ip_address
 
 from pydantic import SecretStr
 
+from assay.network.bounded_http import HttpAnswer, HttpRequest
 from assay.network.store.base import ServedError, StoreError
-from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest, HttpTimeouts
+from assay.network.store.http_client import HttpClient, HttpTimeouts
 from assay.network.store.locators import WebLocator, read_locator
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import EncodingError, read_json

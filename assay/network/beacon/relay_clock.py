@@ -6,19 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-
-import httpx
+from urllib.parse import urlsplit
 
 from assay.network.beacon.chain_info import read_chain_info
-from assay.network.beacon.relay_endpoint import (
-    ANSWER_MAX,
-    RELAY_HEADERS,
-    WIRE_MAX,
-    RelayFault,
-    read_beacon,
-    read_url,
-)
-from assay.network.bounded_http import make_client, read_body, reading_at_most
+from assay.network.beacon.relay_endpoint import RelayFault, ask_relay, read_beacon, read_url
+from assay.network.bounded_http import HTTP_ERRORS, OK, AsyncHttpClient, HttpFault
 from assay.network.threads import LookupLoop
 from assay.protocol import QUICKNET, BeaconChain, EncodingError, is_valid_beacon
 from assay.protocol.beacon import compute_round_time_ms
@@ -72,20 +64,17 @@ def read_relay_clocks(urls: Sequence[str], now_ms: Callable[[], int]) -> list[Cl
 
 
 async def _ask_all(urls: Sequence[str], now_ms: Callable[[], int]) -> list[ClockReading]:
-    client = make_client(RELAY_HEADERS, _CONNECT_S, _ANSWER_S)
-    try:
+    async with AsyncHttpClient(_CONNECT_S, _ANSWER_S) as client:
         found = await asyncio.gather(*(_RelayClock(client, url, now_ms).read() for url in urls))
-    finally:
-        await client.aclose()
     return [reading for readings in found for reading in readings]
 
 
 class _RelayClock:
     """One relay during a query."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, client: AsyncHttpClient, url: str, now_ms: Callable[[], int]) -> None:
         self._client, self._url, self._now_ms = client, url, now_ms
-        self._host = httpx.URL(url).netloc.decode("ascii")
+        self._host = urlsplit(url).netloc
         self._readings: list[ClockReading] = []
 
     async def read(self) -> list[ClockReading]:
@@ -93,7 +82,7 @@ class _RelayClock:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await self._ask_round()
-        except (TimeoutError, httpx.HTTPError, EncodingError):
+        except (TimeoutError, HttpFault, EncodingError, *HTTP_ERRORS):
             pass  # earlier readings are kept
         return self._readings
 
@@ -111,15 +100,11 @@ class _RelayClock:
     async def _get(self, path: str) -> bytes | None:
         """An answer's body, or None. Notes the answer's date and how long it took."""
         self._begun = self._now_ms()
-        with reading_at_most(WIRE_MAX):
-            async with self._client.stream("GET", self._url + path) as response:
-                body = None
-                if response.status_code == httpx.codes.OK:
-                    too_long = EncodingError(f"it has more than {ANSWER_MAX} bytes")
-                    body = await read_body(response, ANSWER_MAX, too_long)
+        answer = await ask_relay(self._client, self._url + path)
+        body = answer.body if answer.status == OK else None
         self._ended = self._now_ms()
         try:
-            date = parsedate_to_datetime(response.headers.get("date", ""))
+            date = parsedate_to_datetime(answer.headers.get("date", ""))
         except ValueError:
             return body
         if not self._readings:  # it has only whole seconds

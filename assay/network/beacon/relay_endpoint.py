@@ -17,10 +17,17 @@ from enum import Enum
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-import httpx
-
 from assay.network.beacon.chain_info import read_chain_info
-from assay.network.bounded_http import read_body, reading_at_most
+from assay.network.bounded_http import (
+    HTTP_ERRORS,
+    OK,
+    AsyncHttpClient,
+    HttpAnswer,
+    HttpFault,
+    HttpRequest,
+    TooLongFault,
+    read_address,
+)
 from assay.network.text import describe_error, keep_secret, mask_endpoint
 from assay.network.threads import DaemonThreads
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
@@ -29,8 +36,8 @@ from assay.protocol.errors import OperatorError
 
 #: Longest answer, bytes. Real ones have at most 600.
 ANSWER_MAX = 4_096
-#: Most bytes of an answer on the wire, with headers, interim answers and framing.
-WIRE_MAX = 16 << 10
+#: Most bytes of an answer on the wire before its body: interim answers and headers.
+_HEAD_MAX = 11 << 10
 #: Statuses for "no such round": old relays say 404, newer ones "too early".
 _NOT_FOUND, _TOO_EARLY = 404, 425
 _ROUND_PATHS = {1: "/{chain}/public/{number}", 2: "/v2/chains/{chain}/rounds/{number}"}
@@ -40,7 +47,6 @@ _INFO_PATHS = {1: "/{chain}/info", 2: "/v2/chains/{chain}/info"}
 ReadPulse = Callable[[int], bytes | None]
 #: Most rounds that are read at once, including reads that nobody waits for any more.
 _READS = 8
-RELAY_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
 
 
 class BeaconSourceError(OperatorError):
@@ -106,7 +112,7 @@ class RelayEndpoint(SourceHistory):
         return urlsplit(self.url).netloc
 
     async def fetch(
-        self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
+        self, client: AsyncHttpClient, chain: BeaconChain, number: int, answer_s: float
     ) -> Beacon | RelayFault:
         """The verified beacon of exactly this round."""
         found = await self._get(client, _ROUND_PATHS, chain, number, answer_s)
@@ -125,7 +131,7 @@ class RelayEndpoint(SourceHistory):
         return beacon
 
     async def check(
-        self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
+        self, client: AsyncHttpClient, chain: BeaconChain, answer_s: float
     ) -> RelayFault | None:
         """Check whether it claims to serve this chain. Return its fault, or None."""
         found = await self._get(client, _INFO_PATHS, chain, 0, answer_s)
@@ -143,7 +149,7 @@ class RelayEndpoint(SourceHistory):
 
     async def _get(
         self,
-        client: httpx.AsyncClient,
+        client: AsyncHttpClient,
         paths: dict[int, str],
         chain: BeaconChain,
         number: int,
@@ -155,21 +161,25 @@ class RelayEndpoint(SourceHistory):
             async with asyncio.timeout(answer_s):
                 for version in (preferred, 3 - preferred):
                     path = paths[version].format(chain=chain.chain_hash.hex(), number=number)
-                    status, body = await _read(client, self.url + path)
-                    if status == httpx.codes.OK:
+                    answer = await ask_relay(client, self.url + path)
+                    if answer.status == OK:
                         self.version = version
-                        return body
-                    if status == _TOO_EARLY:
+                        return answer.body
+                    if answer.status == _TOO_EARLY:
                         break
-                    if status != _NOT_FOUND and version == preferred:
-                        return RelayFault(FaultKind.FAILED, f"answered with status {status}")
+                    if answer.status != _NOT_FOUND and version == preferred:
+                        return RelayFault(FaultKind.FAILED, f"answered with status {answer.status}")
                 return RelayFault(FaultKind.LATE, "does not have it yet")
         except TimeoutError:
             return RelayFault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
-        except httpx.HTTPError as error:
+        except HTTP_ERRORS as error:
             return RelayFault(FaultKind.FAILED, f"cannot be read: {describe_error(error)}")
-        except EncodingError as error:
-            return RelayFault(FaultKind.FAILED, f"sent no drand answer: {error}")
+        except TooLongFault:
+            return RelayFault(
+                FaultKind.FAILED, f"sent no drand answer: it has more than {ANSWER_MAX} bytes"
+            )
+        except HttpFault as fault:
+            return RelayFault(FaultKind.FAILED, f"sent no drand answer: it {fault}")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -183,7 +193,7 @@ class ChainPulses(SourceHistory):
     threads: DaemonThreads = field(default_factory=lambda: DaemonThreads("pulse", _READS))
 
     async def fetch(
-        self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
+        self, client: AsyncHttpClient, chain: BeaconChain, number: int, answer_s: float
     ) -> Beacon | RelayFault:
         """The verified beacon of exactly this round. `client` belongs to the relays and is not
         used."""
@@ -203,7 +213,7 @@ class ChainPulses(SourceHistory):
         return beacon
 
     async def check(
-        self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
+        self, client: AsyncHttpClient, chain: BeaconChain, answer_s: float
     ) -> RelayFault | None:
         """Return None: the chain does not say which beacons it keeps, and every one is verified."""
         del client, chain, answer_s
@@ -240,16 +250,8 @@ def read_beacon(body: bytes, scheme: Scheme) -> Beacon | RelayFault:
 def read_url(url: str) -> str:
     """An endpoint's address in the form that is used. `BeaconSourceError`: not a plain http(s)
     address."""
-    try:
-        parts = urlsplit(url)
-        plain = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        plain = plain and httpx.URL(url).host != ""
-    except (ValueError, httpx.InvalidURL):
-        plain = False
-    else:
-        plain = plain and parts.scheme in ("http", "https") and parts.username is None
-        plain = plain and not re.search(r"[?#\s{}]", url)
-    if not plain:
+    parts = read_address(url)
+    if parts is None or parts.username is not None or re.search(r"[?#\s{}]", url):
         raise BeaconSourceError(
             f"{mask_endpoint(url)!r} is not an address of a drand relay: write https://host or "
             "http://host:port, without user, query and fragment"
@@ -258,13 +260,9 @@ def read_url(url: str) -> str:
     return url.rstrip("/")
 
 
-async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
-    """The status of one answer, and its body if the status is 200."""
-    with reading_at_most(WIRE_MAX):
-        async with client.stream("GET", url) as response:
-            if response.status_code != httpx.codes.OK:
-                return response.status_code, b""
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise EncodingError("it is compressed, which was not requested")
-            too_long = EncodingError(f"it has more than {ANSWER_MAX} bytes")
-            return response.status_code, await read_body(response, ANSWER_MAX, too_long)
+async def ask_relay(client: AsyncHttpClient, url: str) -> HttpAnswer:
+    """One answer, with its body if the status is 200. Raises an `HttpFault`, or one of
+    `HTTP_ERRORS`."""
+    return await client.send(
+        HttpRequest("GET", url, ANSWER_MAX, (("Accept", "application/json"),), head=_HEAD_MAX)
+    )

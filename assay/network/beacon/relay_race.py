@@ -12,10 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import httpx
-
 from assay.network.beacon.relay_endpoint import (
-    RELAY_HEADERS,
     ChainPulses,
     FaultKind,
     ReadPulse,
@@ -23,7 +20,7 @@ from assay.network.beacon.relay_endpoint import (
     RelayFault,
     RoundSource,
 )
-from assay.network.bounded_http import make_client
+from assay.network.bounded_http import AsyncHttpClient
 from assay.network.text import hide
 from assay.protocol import Beacon, BeaconChain
 
@@ -82,8 +79,9 @@ class Relays:
         self.endpoints: list[RoundSource] = [RelayEndpoint(url=url) for url in urls]
         if pulses is not None:
             self.endpoints.append(ChainPulses(read=pulses))
-        limits = httpx.Limits(max_connections=4 * len(urls), max_keepalive_connections=len(urls))
-        self._client = make_client(RELAY_HEADERS, patience.connect_s, patience.answer_s, limits)
+        self._client = AsyncHttpClient(
+            patience.connect_s, patience.answer_s, connections=4 * len(urls), idle=len(urls)
+        )
         self._count = 0
         self._races: dict[int, asyncio.Task[Beacon | NoBeacon]] = {}
         self._losers: set[asyncio.Task[Beacon | RelayFault]] = set()

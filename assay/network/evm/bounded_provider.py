@@ -4,13 +4,22 @@ web3's own provider reads answers of any length and follows redirects.
 """
 
 import asyncio
+from base64 import b64encode
 from typing import Any, cast
+from urllib.parse import SplitResult, unquote
 
-import httpx
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from assay.network.bounded_http import make_client, read_body, reading_at_most
+from assay.network.bounded_http import (
+    HTTP_ERRORS,
+    OK,
+    AsyncHttpClient,
+    HttpFault,
+    HttpRequest,
+    TooLongFault,
+    read_address,
+)
 from assay.network.evm.contracts import EvmError, SilentError
 from assay.network.text import keep_secret
 from assay.network.threads import LookupLoop
@@ -18,11 +27,10 @@ from assay.protocol.encoding import EncodingError, read_json
 
 #: Longest answer, bytes. The events of one contract in a thousand blocks take far less.
 ANSWER_MAX = 4 << 20
-#: Bytes of an answer's head on the wire, including interim answers, and of the rest.
-_HEAD_MAX, _REST_MAX = 64 << 10, ANSWER_MAX + ANSWER_MAX // 4
+#: Bytes of an answer on the wire before its body, including interim answers.
+_HEAD_MAX = 64 << 10
 #: Seconds for a connection, and for one answer.
 CONNECT_S, ANSWER_S = 5.0, 20.0
-_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class BoundedProvider(JSONBaseProvider):
@@ -31,13 +39,17 @@ class BoundedProvider(JSONBaseProvider):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self._url = _read_url(url)
+        parts = read_address(url)
+        if parts is None:
+            raise EvmError("the EVM's endpoint is not an http:// or https:// address: correct it")
         keep_secret(url)
         #: Host and port, for people: the rest of an address may hold a key.
-        self.name = self._url.netloc.decode()
+        self.name = parts.netloc.rpartition("@")[2]
+        self._url = url
+        self._headers = [("Content-Type", "application/json"), *_authorize(parts)]
         #: Runs during a request, in the requesting thread.
         self._loop = LookupLoop()
-        self._client = make_client(_HEADERS, CONNECT_S, ANSWER_S)
+        self._client = AsyncHttpClient(CONNECT_S, ANSWER_S)
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """See the class."""
@@ -48,9 +60,13 @@ class BoundedProvider(JSONBaseProvider):
             raise SilentError(
                 f"EVM node {self.name} does not answer within {ANSWER_S:g} s"
             ) from None
-        except httpx.HTTPError as error:
+        except HTTP_ERRORS as error:
             why = str(error) or type(error).__name__
             raise SilentError(f"EVM node {self.name} does not answer: {why}") from error
+        except TooLongFault:
+            raise SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes") from None
+        except HttpFault as fault:
+            raise SilentError(f"EVM node {self.name} {fault}") from None
         except EncodingError as error:
             raise SilentError(f"EVM node {self.name} sent no JSON: {error}") from None
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
@@ -58,18 +74,12 @@ class BoundedProvider(JSONBaseProvider):
         return cast(RPCResponse, answer)
 
     async def _post(self, body: bytes) -> bytes:
-        with reading_at_most(_HEAD_MAX) as wire:
-            async with (
-                asyncio.timeout(ANSWER_S),  # for headers as well, which may come byte by byte
-                self._client.stream("POST", self._url, content=body) as response,
-            ):
-                wire.size += _REST_MAX
-                if response.status_code != httpx.codes.OK:
-                    raise SilentError(
-                        f"EVM node {self.name} answers with status {response.status_code}"
-                    )
-                too_long = SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
-                return await read_body(response, ANSWER_MAX, too_long)
+        request = HttpRequest("POST", self._url, ANSWER_MAX, self._headers, body, head=_HEAD_MAX)
+        async with asyncio.timeout(ANSWER_S):  # for headers as well, which may come byte by byte
+            answer = await self._client.send(request)
+        if answer.status != OK:
+            raise SilentError(f"EVM node {self.name} answers with status {answer.status}")
+        return answer.body
 
     def close(self) -> None:
         """Close the connection. One that a thread still waits for ends with the program."""
@@ -78,11 +88,9 @@ class BoundedProvider(JSONBaseProvider):
             self._loop.close()
 
 
-def _read_url(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise EvmError("the EVM's endpoint is not an http:// or https:// address: correct it")
-    return url
+def _authorize(parts: SplitResult) -> list[tuple[bytes | str, bytes | str]]:
+    """The header that an address with user and password stands for."""
+    if parts.username is None:
+        return []
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return [("Authorization", b"Basic " + b64encode(pair.encode()))]

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
 
+from assay.network.bounded_http import HttpAnswer, HttpRequest
 from assay.network.store.base import StoreError
-from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest
+from assay.network.store.http_client import HttpClient
 from assay.network.store.s3_signing import Signer
 from assay.network.store.s3_xml import read_code
 from assay.network.text import mask_endpoint, mask_url, name_host

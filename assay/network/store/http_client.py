@@ -1,21 +1,27 @@
 """An HTTP client for stores, strangers' and one's own. No server can block it or fill its memory.
 
 A name is looked up once, and the connection goes to a checked address, under the name's own TLS
-certificate. No redirect is followed, no proxy used, no environment variable read, no cookie kept,
-no compression accepted. A request has one deadline for everything, so that slow bytes do not
-stretch it, and a limit of bytes. Every failure is a StoreError.
+certificate. A request has one deadline for everything, so that slow bytes do not stretch it. For
+the rest see `bounded_http`. Every failure is a StoreError.
 """
 
-import re
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore
 
-from assay.network.bounded_http import count_read, limit_read, reading_at_most
+from assay.network.bounded_http import (
+    AnswerReader,
+    HttpAnswer,
+    HttpFault,
+    HttpRequest,
+    count_read,
+    limit_read,
+    reading_at_most,
+)
 from assay.network.store.addresses import ADDRESSES_MAX, Resolve, is_public, resolve_name
 from assay.network.store.base import ServedError, StoreError
 from assay.network.store.deadlines import get_rest, take_seconds, tighten, trying
@@ -23,22 +29,10 @@ from assay.network.text import describe_error
 
 #: Connections of one client, and its idle ones, which are kept for this many seconds.
 _CONNECTIONS, _IDLE, _IDLE_S = 64, 32, 15.0
-#: After this many pieces, a body must have at least this many bytes a piece on average. Each piece
-#: costs the same processor time, and single-byte chunks would cost seconds a megabyte.
-_PIECES, _PIECE_BYTES = 1_024, 64
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 #: Bytes of a piece that is sent.
 _SENT = 64 << 10
-#: Most bytes of an answer besides its body: headers, interim answers, framing.
-_OVERHEAD = 256 << 10
 #: Statuses of a server that may succeed next time.
 _BUSY = frozenset({429, 500, 502, 503, 504})
-_HEADERS: list[tuple[bytes | str, bytes | str]] = [
-    ("Accept-Encoding", "identity"),
-    ("User-Agent", "assay"),
-]
-
-RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,47 +47,6 @@ class HttpTimeouts:
     bytes_a_second: int = 256 << 10  # a slower server is not worth waiting for
     tries: int = 3  # of a request that a server was too busy for, or whose connection broke
     pause_s: float = 0.25  # before the second try, twice as long before each further one
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """One request to a server, and the limits on reading its answer."""
-
-    method: str
-    url: str
-    limit: int | None  # most bytes of a success's body; None: nobody reads it
-    #: besides the client's own
-    headers: RequestHeaders = field(default=(), repr=False)  # may hold a signature and a token
-    content: bytes = field(default=b"", repr=False)  # the request's body
-    words: int = 0  # most bytes of a failure's text that are read; the rest is cut off
-    #: name of the place in errors, which then contain neither its address nor its server's text;
-    #: "": its address
-    called: str = ""
-
-    @property
-    def place(self) -> str:
-        """The name of the place, for errors."""
-        return self.called or self.url
-
-    def describe(self, error: Exception) -> str:
-        """The cause of a failure, for errors."""
-        return type(error).__name__ if self.called else describe_error(error)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """One answer: headers by lower-case name; the whole body of a success, if it was wanted, else
-    its beginning."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def content_range(self) -> tuple[int, int, int] | None:
-        """First and last byte of the part, and the whole's size; None: the answer does not say."""
-        said = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
-        return None if said is None else (int(said[1]), int(said[2]), int(said[3]))
 
 
 class HttpClient:
@@ -161,32 +114,39 @@ class HttpClient:
             raise _name_kind(error)(f"{url} cannot be read ({describe(error)})") from None
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
             raise ServedError(f"{url} cannot be read ({describe(error)})") from None
+        except HttpFault as fault:
+            raise ServedError(f"{url} {fault}") from None
         return None if answer.status in _BUSY and not last else answer
 
     def _ask_once(self, request: HttpRequest) -> HttpAnswer:
         silence_s, url, content = self._patience.silence_s, request.place, request.content
-        limit = (request.limit or 0) + request.words
         timeout = {"connect": silence_s, "read": silence_s, "write": silence_s, "pool": get_rest()}
         with (
-            reading_at_most(limit + limit // 4 + _OVERHEAD),
+            reading_at_most(request.head) as wire,
             self._pool.stream(
                 request.method,
                 request.url,
-                headers=[*_HEADERS, *request.headers],
+                headers=request.all_headers,
                 content=_cut(content) if content else None,
                 extensions={"timeout": timeout},
             ) as response,
         ):
-            found = _read_headers(url, response.headers)
-            if "content-length" in found:  # it is often far less than the limit
-                wanted = min(int(found["content-length"]), limit)
+            wire.size += request.wire
+            reader = AnswerReader(request, response.status, response.headers)
+            if reader.length is not None:  # it is often far less than the limit
+                wanted = min(reader.length, (request.limit or 0) + request.words)
                 tighten(self._patience.total_s + wanted / self._patience.bytes_a_second)
             if 300 <= response.status < 400:
                 raise ServedError(
                     f"{url} redirects (status {response.status}): Assay follows no redirect, so "
                     "name the place itself"
                 )
-            return HttpAnswer(response.status, found, _read_body(request, response, found))
+            for piece in response.iter_stream() if reader.wants_body else ():
+                if not reader.add(piece):
+                    break
+                if not get_rest():
+                    raise TimeoutError(f"{reader.size} bytes had arrived by then")
+            return reader.answer
 
 
 def _cut(content: bytes) -> Iterator[bytes]:
@@ -195,56 +155,11 @@ def _cut(content: bytes) -> Iterator[bytes]:
         yield content[start : start + _SENT]
 
 
-def _read_body(
-    request: HttpRequest, response: httpcore.Response, found: Mapping[str, str]
-) -> bytes:
-    """The part of the answer's body that a request reads."""
-    url, success = request.place, response.status in (200, 206)
-    headed = request.method == "HEAD"
-    whole = success and request.limit is not None and not headed
-    most = (request.limit or 0) if whole else 0 if success or headed else request.words
-    length = found.get("content-length", "0")
-    if whole and int(length) > most:
-        raise ServedError(f"{url} has {length} bytes; at most {most} are read")
-    ended = found.get("content-length") == "0" or (headed and request.words > 0)
-    if not whole and not most and not ended:
-        return b""  # does not wait, at the price of the connection
-    body = bytearray()
-    for pieces, chunk in enumerate(response.iter_stream()):
-        body += chunk
-        if pieces > _PIECES and len(body) < pieces * _PIECE_BYTES:
-            raise ServedError(f"{url} sends its bytes one by one")
-        if len(body) > most and not whole:
-            break
-        if len(body) > most:
-            raise ServedError(f"{url} sends more than {most} bytes; at most these are read")
-        if not get_rest():
-            raise TimeoutError(f"{len(body)} bytes had arrived by then")
-    return bytes(body[:most])
-
-
 def _name_kind(error: Exception) -> type[StoreError]:
     """The kind of error of a failure. Before there is a connection, the cause may be this machine's
     own network, and nobody else may learn which names that network knows."""
     ours = httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout
     return StoreError if isinstance(error, ours) else ServedError
-
-
-def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name. Headers that are read here must occur once, with an allowed
-    value."""
-    found: dict[str, str] = {}
-    for name, value in raw:
-        key = name.decode("ascii", "replace").lower()
-        if key in ("content-range", "content-encoding", "etag") and key in found:
-            raise ServedError(f"{url} sends two headers {key}")
-        found[key] = value.decode("latin-1").strip()
-    if found.get("content-encoding", "identity").lower() != "identity":
-        raise ServedError(f"{url} sends compressed bytes, which were not requested")
-    length = found.get("content-length", "0")
-    if not (length.isascii() and length.isdigit() and len(length) < 20):
-        raise ServedError(f"{url} does not say how many bytes it sends")
-    return found
 
 
 class _PinnedBackend(httpcore.NetworkBackend):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
+from assay.network.bounded_http import HttpAnswer
 from assay.network.store.base import StoreError
 from assay.network.store.bucket_service import (
     BucketRequest,
@@ -24,7 +25,6 @@ from assay.network.store.bucket_service import (
     name_failure,
 )
 from assay.network.store.deadlines import within
-from assay.network.store.http_client import HttpAnswer
 from assay.network.store.s3_signing import write_query
 from assay.network.store.s3_xml import (
     PAGE_MAX,

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import SecretStr
 
-from assay.network.store.http_client import RequestHeaders
+from assay.network.bounded_http import RequestHeaders
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _PORTS = {"https": 443, "http": 80}

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
+from assay.network.bounded_http import HttpAnswer
 from assay.network.store.base import ObjectSource, ObjectStore, ServedError, StoreError, check_name
-from assay.network.store.http_client import HttpAnswer, HttpClient
+from assay.network.store.http_client import HttpClient
 from assay.network.store.locators import WebLocator
 
 #: Most bytes of one read.

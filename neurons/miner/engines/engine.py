@@ -11,10 +11,16 @@ from threading import Thread
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-import httpx
-
 from assay.inference import Request, Rules
-from assay.network.bounded_http import make_client, read_body, reading_at_most
+from assay.network.bounded_http import (
+    HTTP_ERRORS,
+    OK,
+    AsyncHttpClient,
+    HttpFault,
+    HttpRequest,
+    TooLongFault,
+    read_address,
+)
 from assay.network.text import describe_error
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
@@ -22,7 +28,7 @@ from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
 
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
+_ACCEPT, _JSON = ("Accept", "application/json"), ("Content-Type", "application/json")
 #: Seconds to connect, and of silence after which a server counts as gone.
 _CONNECT_S, _SILENCE_S = 5.0, 3_600.0
 #: Seconds until an answer begins, and for each of its tokens: a busy server is slow.
@@ -31,6 +37,8 @@ ANSWER_S, TOKEN_S = 60.0, 0.25
 LOAD_S, _ORDER_S = 600.0, 60.0
 #: Bytes of an answer besides its tokens, and for each token of prompt and completion.
 _ANSWER_BYTES, _TOKEN_BYTES = 64 << 10, 64
+#: Statuses of a server that knows no such command.
+_UNKNOWN = (404, 405)
 #: Prefix of the address of an SGLang server.
 _SGLANG = "sglang+"
 #: A pickled reference to the class, which SGLang loads. assay-vllm must be installed beside it.
@@ -97,7 +105,7 @@ class Engine:
 
     async def draft(
         self,
-        client: httpx.AsyncClient,
+        client: AsyncHttpClient,
         request: Request,
         rules: Rules,
         ahead: int,
@@ -143,7 +151,7 @@ class Engine:
     def _find_ids(self, answer: Any) -> Any:
         return answer["choices"][0]["token_ids"]
 
-    async def load(self, client: httpx.AsyncClient, folder: Path) -> bool:
+    async def load(self, client: AsyncHttpClient, folder: Path) -> bool:
         """Make the server load a checkpoint in place of its present one, and drop its cache. Return
         False if it accepts no such command, like a vLLM that was started without
         `VLLM_SERVER_DEV_MODE=1`.
@@ -173,7 +181,7 @@ class Engine:
             raise EngineError("it does not clear its cache of the last checkpoint")
         return True
 
-    async def is_ready(self, client: httpx.AsyncClient) -> bool:
+    async def is_ready(self, client: AsyncHttpClient) -> bool:
         """Return whether it serves yet. A starting server does not listen."""
         try:
             await self._ask(client, "GET", "/health", None, _ANSWER_BYTES, _ORDER_S)
@@ -182,46 +190,41 @@ class Engine:
         return True
 
     async def _order(
-        self, client: httpx.AsyncClient, path: str, asked: Any = None, seconds: float | None = None
+        self, client: AsyncHttpClient, path: str, asked: Any = None, seconds: float | None = None
     ) -> bytes:
         within = _ORDER_S if seconds is None else seconds
         return await self._ask(client, "POST", path, asked, _ANSWER_BYTES, within)
 
     async def _ask(
-        self,
-        client: httpx.AsyncClient,
-        method: str,
-        path: str,
-        asked: Any,
-        most: int,
-        seconds: float,
+        self, client: AsyncHttpClient, method: str, path: str, asked: Any, most: int, seconds: float
     ) -> bytes:
         """The body of a successful answer, within these bytes and seconds."""
+        content = b"" if asked is None else json.dumps(asked).encode()
+        headers = (_ACCEPT, _JSON) if content else (_ACCEPT,)
+        url, head = f"{self.url}{path}", most * 3 // 4
+        request = HttpRequest(method, url, most, headers, content, words=300, head=head)
         try:
-            with reading_at_most(2 * most):
-                async with (
-                    asyncio.timeout(seconds),
-                    client.stream(method, f"{self.url}{path}", json=asked) as answer,
-                ):
-                    too_long = EngineError(f"its answer has more than {most} bytes")
-                    body = await read_body(answer, most, too_long)
+            async with asyncio.timeout(seconds):
+                answer = await client.send(request)
         except TimeoutError:
             raise EngineError("it does not answer in time") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except TooLongFault:
+            raise EngineError(f"its answer has more than {most} bytes") from None
+        except HttpFault as fault:
+            raise EngineError(f"it {fault}") from None
+        except (*HTTP_ERRORS, OSError) as error:
             raise EngineError(describe_error(error)) from None
-        if answer.status_code == httpx.codes.OK:
-            return body
-        is_unknown = answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED)
-        said = json.dumps(body[:300].decode(errors="replace"))
-        kind = _UnknownPathError if is_unknown else EngineError
-        raise kind(f"it answers {answer.status_code}: {said}")
+        if answer.status == OK:
+            return answer.body
+        said = json.dumps(answer.body.decode(errors="replace"))
+        kind = _UnknownPathError if answer.status in _UNKNOWN else EngineError
+        raise kind(f"it answers {answer.status}: {said}")
 
 
-def connect(in_flight: int = 1) -> httpx.AsyncClient:
+def connect(in_flight: int = 1) -> AsyncHttpClient:
     """A client for servers, with at most this many connections. Each request has its own
     deadline."""
-    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
-    return make_client(_HEADERS, _CONNECT_S, _SILENCE_S, limits)
+    return AsyncHttpClient(_CONNECT_S, _SILENCE_S, connections=in_flight, idle=in_flight)
 
 
 def name_rollout(request: Request, rules: Rules) -> dict[str, Any]:
@@ -304,7 +307,7 @@ class SglangEngine(Engine):
     def _find_ids(self, answer: Any) -> Any:
         return answer["output_ids"]
 
-    async def load(self, client: httpx.AsyncClient, folder: Path) -> bool:
+    async def load(self, client: AsyncHttpClient, folder: Path) -> bool:
         """See `Engine.load`."""
         asked = {"model_path": str(folder.resolve()), "flush_cache": True}
         await self._order(client, "/update_weights_from_disk", asked, LOAD_S)
@@ -316,13 +319,8 @@ def read_engine(text: str) -> Engine:
     not `assay`. An SGLang server has the prefix `sglang+`. Raises an EngineError: the text is not a
     server's name."""
     url, _, model = text.removeprefix(_SGLANG).partition("#")
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        is_address = is_address and not parts.query and httpx.URL(url).host != ""
-    except (ValueError, httpx.InvalidURL):
-        is_address = False
-    if not is_address:
+    parts = read_address(url)
+    if parts is None or parts.query:
         raise EngineError(
             f"{text!r} is not an engine: write http://host:port, http://host:port#model, "
             f"{_SGLANG}http://host:port, or auto"
