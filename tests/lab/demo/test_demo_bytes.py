@@ -31,7 +31,7 @@ PINNED = json.loads((Path(__file__).parents[2] / "data" / "demo.json").read_byte
 EARLY = ("window-5", "window-6")
 #: A demo whose steps claim the code of that day.
 CLAIMING = f"""
-from assay.artifacts.steps import step_folder
+from assay.artifacts.steps import folder as step_folder
 step_folder.compute_code_digest = lambda: bytes.fromhex(
     "{PINNED["code"]}"
 )

@@ -96,7 +96,8 @@ def test_parts_that_are_there_are_not_sent_again(s3: S3, proxy: FaultProxy) -> N
 KILLED = """
 import os, signal, sys
 from pydantic import SecretStr
-from assay.network.store import Credentials, bucket_store, open_bucket, read_bucket
+from assay.network.store import bucket as bucket_store
+from assay.network.store import Credentials, open_bucket, read_bucket
 
 bucket_store.PART_BYTES = 1_024
 endpoint, key, secret = sys.argv[1:]
