@@ -58,21 +58,25 @@ def look(start, arguments=(), **options):
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        {"start_new_session": True},
-        {"process_group": 0},
-        {"cwd": "/"},
-        {"env": {**os.environ, "ASSAY_X": "a\udcffb"}},  # noqa: TID251 - a child's
-    ],
-    ids=str,
+    [{}, {"start_new_session": True}, {"process_group": 0}, {"cwd": "/"}],
+    ids=["plain", "session", "group", "folder"],
 )
 def test_a_fork_sees_what_an_executed_child_sees(preloaded, options):
+    _compare(preloaded, options)
+
+
+def test_its_environment_may_hold_any_bytes(preloaded):
+    environment = {**os.environ, "ASSAY_X": "a\udcffb"}  # noqa: TID251 - a child's
+    assert _compare(preloaded, {"env": environment})["ASSAY_X"] == "a\udcffb"
+
+
+def _compare(preloaded, options):
     forked = look(preloaded.popen, ["a", "ß"], **options)
     executed = look(start_python, ["a", "ß"], **options)
     assert (forked.pop("fork"), executed.pop("fork")) == (True, False)
     assert forked.pop("pid") != executed.pop("pid")
     assert forked == executed
+    return forked["environment"]
 
 
 @pytest.mark.parametrize(
