@@ -20,8 +20,9 @@ import torch
 from figures import Figure, report, time_cpu
 from work import load_genesis, make_requests
 
-from assay.artifacts.submissions.judge import judge_and_carry
-from assay.artifacts.submissions.reader import AbsentSubmission, open_submission
+from assay.artifacts.submissions.judge import examine_file, judge_with_checkpoint
+from assay.artifacts.submissions.reader import open_submission
+from assay.artifacts.submissions.reading import AbsentSubmission
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
@@ -50,14 +51,12 @@ from assay.protocol.window import compute_block, compute_settled_windows
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import (
-    Ledger,
     Result,
     Seat,
     Verdict,
     compute_score,
     compute_settlement,
     compute_weights,
-    examine,
     make_projection,
 )
 
@@ -186,12 +185,10 @@ class Stage:
         files = StoredSubmissions(self.stores)
         reader = AbsentSubmission() if hotkey in OTHERS else open_submission(context, hotkey, files)
         if self.genuine:
-            return judge_and_carry(
-                reader, hotkey, context, self.checkpoint, Ledger(), validator=VALIDATOR
-            )[0]
-        examined = examine(
-            reader, hotkey, context, self.checkpoint.tokenizer, manifest=self.checkpoint.manifest
-        )
+            return judge_with_checkpoint(
+                reader, hotkey, context, self.checkpoint, validator=VALIDATOR
+            )
+        examined = examine_file(reader, hotkey, context, self.checkpoint)
         if isinstance(examined, Verdict):
             return examined
         return replace(examined.accept(), witness=bytes(2 * self.parameters.work.audited_rollouts))

@@ -142,7 +142,7 @@ def read_all(context: Context, sources: Sources, hotkeys: Sequence[bytes]) -> fl
 def read_one_by_one(context: Context, sources: Sources, hotkeys: Sequence[bytes]) -> float:
     started = time.perf_counter()
     for hotkey in hotkeys:
-        assert fetch(open_submission(context, hotkey, sources)).root
+        assert fetch(open_submission(context, hotkey, sources)).is_whole
     return time.perf_counter() - started
 
 

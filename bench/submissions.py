@@ -11,7 +11,6 @@ computed, not measured; they are compared with an audit of four whole groups.
 import io
 import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from math import comb
 from pathlib import Path
@@ -40,6 +39,9 @@ from rows import (
 )
 from work import load_genesis, make_any_projection, make_problems, make_requests
 
+from assay.artifacts.submissions.reading import read_submission
+from assay.verification import plan_audit
+
 sys.path.append(str(Path(__file__).parents[1]))
 from assay.environments import RewardWeights, compute_reward, make_environment
 from assay.inference import Checkpoint, generate_groups
@@ -59,7 +61,6 @@ from assay.protocol.submission import (
     get_opening_bytes,
 )
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
-from assay.verification import read_groups, read_opening
 from assay.verification.judge import _decode
 from assay.verification.settlement import compute_value
 from tests.lab.gauntlet.incentives import WINDOWS, Fake, compute_window_pay
@@ -187,10 +188,10 @@ class CountingSubmission(MemorySubmission):
         super().__init__(data)
         self.requests = self.bytes = 0
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+    def read(self, part: Range) -> bytes:
         self.requests += 1
         self.bytes += part.size
-        return super().read(part, parse)
+        return super().read(part)
 
 
 def make_context(audit: int) -> Context:
@@ -234,12 +235,9 @@ def read(context: Context, data: bytes, committed: Committed) -> CountingSubmiss
     """Read, hash and decode a file, as the judge does before it looks at tokens."""
     submission = CountingSubmission(data)
     context = replace(context, commitments={HOTKEY: committed})
-    opening = read_opening(submission, HOTKEY, context, committed)
-    assert not isinstance(opening, Refusal), opening
-    chosen = select_committed(context, HOTKEY, committed.groups)
-    groups = read_groups(submission, HOTKEY, context, opening, chosen)
-    assert not isinstance(groups, Refusal), groups
-    shown = _decode(groups, ID_BITS)
+    checked = read_submission(plan_audit(context, HOTKEY), submission)
+    assert checked.refusal is None, checked.refusal
+    shown = _decode(checked.groups, ID_BITS)
     assert not isinstance(shown, Refusal), shown
     return submission
 

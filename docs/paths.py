@@ -134,9 +134,9 @@ def follow_submission() -> list[Turn]:
             while ahead.choose(context, {AUDITED: [bench.MINER]}) is None:
                 pass
             sources = replace(sources, ahead=ahead)
-            verdict, _ = judge_hotkey(context, bench.MINER, checkpoint, sources, Ledger())
+            judged = judge_hotkey(context, bench.MINER, checkpoint, sources, Ledger())
         ahead.close()
-        assert verdict.reason is Reason.ACCEPTED, verdict
+        assert judged.verdict.reason is Reason.ACCEPTED, judged
     return turns
 
 

@@ -1,4 +1,4 @@
-"""The judge: one submission and one forward pass in, one verdict out.
+"""The judge: one checked submission and one forward pass in, one verdict out.
 
 It does no I/O of its own and uses no clock, no globals and no torch. Checks run cheapest first, and
 the first failure decides. No reward code runs before the sampling test has passed. Nothing that a
@@ -8,13 +8,15 @@ miner sends raises an exception: an exception is our own fault. Specification, s
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
-from assay.protocol.context import Committed, Context
+from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.reason import Reason, Refusal
@@ -26,121 +28,177 @@ from assay.protocol.submission import (
     decode_proof,
     get_id_bits,
 )
-from assay.verification.ports import Forward, Projection, SubmissionReader, Tokenizer
+from assay.verification.ports import Forward, Projection, Tokenizer
+from assay.verification.read_plan import CheckedSubmission, Purpose, ReadGroup, find_width_fault
 from assay.verification.seat_ledger import Ledger
 from assay.verification.settlement import compute_value
 from assay.verification.sketch import join_projections, make_projection
-from assay.verification.submission_parts import (
-    ReadGroup,
-    choose,
-    find_sample_fault,
-    read_groups,
-    read_opening,
-)
 from assay.verification.trial import Place, Trial
 from assay.verification.verdict import GroupValue, Verdict
 
 Tokens = NDArray[np.uint32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredGroup:
+    """A group as the forward pass has measured it: what a trainer learns from."""
+
+    index: int
+    prompt: tuple[int, ...]  # token ids
+    tokens: tuple[Tokens, ...]  # of each audited rollout, ascending: its completion
+    #: of the same: uint32 [T], −ln p of each token by the checkpoint, 2^-16 nats, at most 24 bits
+    logprobs: tuple[NDArray[np.uint32], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeResult:
+    """The verdict on a submission, and what else judging it has brought.
+
+    Attributes:
+        ledger: afterwards. Unchanged unless all rollouts passed their own tests.
+        measured: the groups of an accepted submission, ascending, if they were asked for.
+    """
+
+    verdict: Verdict
+    ledger: Ledger
+    measured: tuple[MeasuredGroup, ...] = ()
+
+
+class MeasureOptions(TypedDict, total=False):
+    """Options of `judge`.
+
+    Attributes:
+        appeal: another implementation of the reference, which measures again before a rejection is
+            final. Without one, the first rejection is final.
+        validator: the hotkey that judges, for the verdict's witness; None: no witness.
+        samples: what a plan of the same file's samples has read, which are checked last; None: not
+            known yet, and the verdict on an audit is provisional.
+        hand_out: whether to return the measured groups, too.
+    """
+
+    samples: CheckedSubmission | None
+    appeal: Forward | None
+    validator: bytes | None
+    hand_out: bool
+
+
 def judge(
-    submission: SubmissionReader,
-    hotkey: bytes,
-    context: Context,
+    submission: CheckedSubmission,
     tokenizer: Tokenizer,
     forward: Forward,
     calibration: Calibration,
     ledger: Ledger,
     *,
     manifest: Manifest,
-    appeal: Forward | None = None,
-    groups: Sequence[int] | None = None,
-    validator: bytes | None = None,
-) -> tuple[Verdict, Ledger]:
-    """Judge one hotkey's submission to one window.
+    **options: Unpack[MeasureOptions],
+) -> JudgeResult:
+    """Judge one submission to one window.
 
     Args:
-        submission: the file, read in parts. The judge reads only the parts that the audit needs.
-        context: the window's public facts, with a known audit beacon.
+        submission: the result of a finished plan, of an audit or of groups. It names hotkey and
+            context, whose audit beacon is known.
         tokenizer, forward, calibration, manifest: of the checkpoint that the context names.
         ledger: evidence so far in this settlement.
-        appeal: another implementation of the reference, which measures again before a rejection is
-            final. Without one, the first rejection is final.
-        groups: indices to judge whole instead of the audit's choice. A trainer judges all groups
-            that it learns from.
-        validator: the hotkey that judges, for the verdict's witness; None: no witness.
-
-    Returns:
-        The verdict, and the ledger after it. The ledger is unchanged unless all rollouts passed
-        their own tests. The samples are checked last and leave the ledger unchanged.
 
     Raises:
         ValueError: our own fault: checkpoint, environment or context do not belong together.
     """
     if calibration.digest != manifest.calibration:
         raise ValueError("the calibration is not the one the manifest names")
-    examined = examine(submission, hotkey, context, tokenizer, manifest=manifest, groups=groups)
+    examined = examine(submission, tokenizer, manifest=manifest)
     if isinstance(examined, Verdict):
-        return examined, ledger
-    case = examined.case
-    trial = Trial(
-        hotkey,
-        context,
-        calibration,
-        case.make_projection(validator),
-        lambda index: tokenizer.encode(case.make_problem(index).prompt),
-        forward,
-        appeal,
-    )
-    fault, ledger = trial.process(examined.get_batches(together=groups is None), ledger)
-    if fault is None and groups is None and context.sample is not None:
-        fault = find_sample_fault(submission, hotkey, context, context.commitments[hotkey])
-    verdict = examined.accept() if fault is None else case.refuse(fault)
-    verdict = replace(verdict, provisional=fault is None and groups is None and not context.sample)
-    return replace(verdict, statistics=trial.statistics, witness=trial.witness), ledger
+        return JudgeResult(examined, ledger)
+    return measure(examined, forward, calibration, ledger, **options)
 
 
 def examine(
-    submission: SubmissionReader,
-    hotkey: bytes,
-    context: Context,
-    tokenizer: Tokenizer,
-    *,
-    manifest: Manifest,
-    groups: Sequence[int] | None = None,
+    submission: CheckedSubmission, tokenizer: Tokenizer, *, manifest: Manifest
 ) -> "Verdict | Examined":
     """Check a submission as far as that needs no model.
 
     Returns:
-        The verdict where one of these checks refuses it, else the parts that they have read.
+        The verdict where one of these checks refuses it, else its decoded parts.
 
     Raises:
         ValueError: as `judge`.
     """
+    context = submission.context
     if manifest.digest != context.checkpoint:
         raise ValueError("the manifest is not that of the context's checkpoint")
+    if submission.purpose is Purpose.SAMPLES:
+        raise ValueError("the samples of a submission are no audit of it")
     environment = open_environment(context.parameters.environment)
-    case = _Case(hotkey, context, tokenizer, manifest, environment)
-    committed = find_commitment(context, hotkey)
-    if isinstance(committed, Refusal):
-        return case.refuse(committed)
-    case = replace(case, committed_groups=committed.groups)
-    opening = read_opening(submission, hotkey, context, committed)
-    if isinstance(opening, Refusal):
-        return case.refuse(opening)
+    committed = 0 if submission.committed is None else submission.committed.groups
+    case = _Case(submission.hotkey, context, tokenizer, manifest, environment, committed)
     id_bits = get_id_bits(len(tokenizer.drawable))
-    if opening.header.id_bits != id_bits:
-        detail = f"the header's ids have {opening.header.id_bits} bits, the checkpoint's {id_bits}"
-        return case.refuse(Refusal(Reason.WRONG_HEADER, detail))
-    chosen = choose(context, hotkey, committed.groups, groups)
-    read = read_groups(submission, hotkey, context, opening, chosen)
-    if isinstance(read, Refusal):
-        return case.refuse(read)
-    shown = _decode(read, id_bits)
+    fault = submission.refusal
+    if submission.opening is not None:  # the header is checked before any group
+        fault = find_width_fault(submission.opening, id_bits) or fault
+    if fault is not None:
+        return case.refuse(fault)
+    shown = _decode(submission.groups, id_bits)
     if isinstance(shown, Refusal):
         return case.refuse(shown)
     fault = next(_find_structural_faults(case, shown), None)
-    return Examined(case, shown) if fault is None else case.refuse(fault)
+    audit = submission.purpose is Purpose.AUDIT
+    return Examined(case, shown, audit) if fault is None else case.refuse(fault)
+
+
+def measure(
+    examined: "Examined",
+    forward: Forward,
+    calibration: Calibration,
+    ledger: Ledger,
+    **options: Unpack[MeasureOptions],
+) -> JudgeResult:
+    """The rest of `judge` after `examine`: the model's tests, and then the reward code."""
+    case, samples = examined.case, options.get("samples")
+    hand_out = options.get("hand_out", False)
+    if calibration.digest != case.manifest.calibration:
+        raise ValueError("the calibration is not the one the manifest names")
+    if samples is not None and not examined.is_sampled_by(samples):
+        raise ValueError("the samples are not those of the submission")
+    trial = Trial(
+        case.hotkey,
+        case.context,
+        calibration,
+        case.make_projection(options.get("validator")),
+        cache(case.encode_prompt),
+        forward,
+        options.get("appeal"),
+        keeps_logprobs=hand_out,
+    )
+    fault, ledger = trial.process(examined.get_batches(), ledger)
+    if fault is None and samples is not None:
+        fault = samples.refusal
+    verdict = examined.accept() if fault is None else case.refuse(fault)
+    verdict = replace(
+        verdict,
+        provisional=fault is None and examined.audit and samples is None,
+        statistics=trial.statistics,
+        witness=trial.witness,
+    )
+    measured = examined.collect(trial) if hand_out and fault is None else ()
+    return JudgeResult(verdict, ledger, measured)
+
+
+def conclude(verdict: Verdict, fault: Refusal | None) -> Verdict:
+    """A provisional verdict once its samples are known: accepted for good, or refused for the fault
+    in them."""
+    if fault is None:
+        return replace(verdict, provisional=False)
+    return replace(
+        verdict,
+        reason=fault.reason,
+        detail=fault.detail,
+        group=fault.group,
+        rollout=fault.rollout,
+        token=fault.token,
+        groups=(),
+        tokens=0,
+        unbound=fault.unbound,
+        provisional=False,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,14 +217,20 @@ class Examined:
 
     case: "_Case"
     shown: Sequence[ShownGroup]  # ascending
+    audit: bool  # the audit's selection; else its reader's
 
-    def get_batches(self, *, together: bool) -> list[dict[Place, Rollout]]:
-        """The audited rollouts, in one batch or in one for each group."""
+    @property
+    def context(self) -> Context:
+        """The window's public facts."""
+        return self.case.context
+
+    def get_batches(self) -> list[dict[Place, Rollout]]:
+        """The audited rollouts: those of an audit in one batch, else in one for each group."""
         batches = [
             {(group.index, r): rollout for r, rollout in group.audited.items()}
             for group in self.shown
         ]
-        return [dict(chain.from_iterable(b.items() for b in batches))] if together else batches
+        return [dict(chain.from_iterable(b.items() for b in batches))] if self.audit else batches
 
     def accept(self) -> Verdict:
         """The verdict where the model finds no fault. Runs the reward code."""
@@ -186,6 +250,27 @@ class Examined:
             tokens=sum(len(rollout.tokens) for rollout in audited),
         )
 
+    def is_sampled_by(self, samples: CheckedSubmission) -> bool:
+        """Return whether these are the samples of the audited file."""
+        of = samples.hotkey, samples.context.window
+        return (
+            self.audit
+            and samples.purpose is Purpose.SAMPLES
+            and of == (self.case.hotkey, self.context.window)
+        )
+
+    def collect(self, trial: Trial) -> tuple[MeasuredGroup, ...]:
+        """The measured groups. The trial has kept their log-probabilities."""
+        return tuple(
+            MeasuredGroup(
+                group.index,
+                tuple(self.case.encode_prompt(group.index)),
+                tuple(rollout.tokens for rollout in group.audited.values()),
+                tuple(trial.logprobs[group.index, r] for r in group.audited),
+            )
+            for group in self.shown
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -196,7 +281,7 @@ class _Case:
     tokenizer: Tokenizer
     manifest: Manifest
     environment: Environment
-    committed_groups: int = 0
+    committed_groups: int
 
     def refuse(self, refusal: Refusal) -> Verdict:
         return Verdict(
@@ -234,6 +319,9 @@ class _Case:
         seed = compute_problem_seed(self.context.challenge_seed, self.hotkey, index)
         return self.environment.make_problem(seed, self.manifest.levels)
 
+    def encode_prompt(self, index: int) -> list[int]:
+        return self.tokenizer.encode(self.make_problem(index).prompt)
+
     def make_projection(self, validator: bytes | None) -> Projection:
         """The sketch's two columns, and the witness's two where there is a validator."""
         context = self.context
@@ -243,29 +331,6 @@ class _Case:
             return projection
         seed = compute_witness_seed(context.audit_seed, validator)
         return join_projections(projection, make_projection(seed, self.manifest))
-
-
-def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
-    """A hotkey's commitment, or the reason why its file need not be fetched."""
-    if hotkey not in context.members:
-        return Refusal(
-            Reason.NOT_REGISTERED,
-            "the hotkey did not hold a uid at both the window's first and its commitment block",
-        )
-    committed = context.commitments.get(hotkey)
-    if committed is None:
-        return Refusal(
-            Reason.NO_COMMITMENT,
-            "the chain's state at the commitment block has no commitment to this window",
-        )
-    cap = context.parameters.work.group_cap
-    if committed.groups > cap:
-        return Refusal(
-            Reason.TOO_LARGE, f"{committed.groups} groups committed, {cap} are the most allowed"
-        )
-    if committed.groups == 0:
-        return Refusal(Reason.MALFORMED, "the commitment names no group")
-    return committed
 
 
 def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refusal:

@@ -1,31 +1,14 @@
-"""The judge's ports: a file's parts, a tokenizer, a forward pass.
+"""The judge's ports: a tokenizer and a forward pass.
 
-The adapters are in `inference` and `network`. `neurons` passes them to the judge.
+The adapters are in `inference`. `neurons` passes them to the judge.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from assay.protocol.reason import Refusal
-from assay.protocol.submission import Range
-
-_T = TypeVar("_T")
-
-
-class SubmissionReader(Protocol):
-    """A miner's file, read in parts. Only the requested parts are fetched."""
-
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
-        """The result of `parse` on these bytes of the file.
-
-        `parse` returns an unbound refusal for bytes that differ from the commitment. The reader
-        then looks for other copies, and returns that refusal only where no source has the committed
-        bytes. Where the bytes are missing, the reader returns a refusal of its own, also unbound.
-        """
 
 
 class Tokenizer(Protocol):

@@ -8,6 +8,9 @@ threshold of the seat's ledger.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from assay.protocol.context import Context
 from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import FRACTION_BITS
@@ -50,9 +53,11 @@ class Trial:
         projection: the sketch's two columns; any further ones are the witness's.
         prompts: index of a group → its prompt's token ids.
         appeal: another implementation of the reference, or None: then every rejection is final.
+        keeps_logprobs: whether somebody wants the log-probabilities afterwards.
 
     Attributes:
         statistics: extremes over everything measured, without appeals.
+        logprobs: of the whole rollouts if they are kept, uint32 [T] each, without appeals.
     """
 
     def __init__(
@@ -64,8 +69,12 @@ class Trial:
         prompts: Callable[[int], Sequence[int]],
         forward: Forward,
         appeal: Forward | None,
+        *,
+        keeps_logprobs: bool = False,
     ) -> None:
         self.statistics = Statistics()
+        self.logprobs: dict[Place, NDArray[np.uint32]] = {}
+        self._keeps_logprobs = keeps_logprobs
         self._hotkey = hotkey
         self._context = context
         self._calibration = calibration
@@ -118,6 +127,8 @@ class Trial:
         measured = dict(zip(judged, self._measure(self._forward, judged), strict=True))
         for place, measurement in measured.items():
             self._witness[place] = measurement.sketch[-1, SKETCH_COLUMNS:].tobytes()
+            if self._keeps_logprobs and judged is batch:
+                self.logprobs[place] = measurement.logprobs
         for check in checks:
             for place, measurement in measured.items():
                 if place in self._cleared:

@@ -11,15 +11,15 @@ An audit makes it by storing every answer that it reads, so it has exactly what 
 cannot prove that its author asked an honest node.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
-from assay.artifacts.submissions.pack import PackedReader, PackedSubmission, decode_pack
+from assay.artifacts.submissions.pack import PackedCopy, PackedSubmission, decode_pack
+from assay.artifacts.submissions.reading import SubmissionReader
 from assay.audit.bundle_seal import (
     ABOUT_FILE,
     FILE_BYTES,
@@ -50,10 +50,7 @@ from assay.protocol.encoding import (
     from_json,
     read_json,
 )
-from assay.protocol.submission import Range
-from assay.verification import SubmissionReader
-
-_T = TypeVar("_T")
+from assay.verification import ReadPlan
 
 BUNDLE_VERSION = 2
 FACTS_FILE, SUBMISSIONS_FOLDER = "facts.json", "submissions"
@@ -202,12 +199,13 @@ class PackedSubmissions:
 class _LazyReader:
     path: Path
     hotkey: bytes
-    _opened: PackedReader | None = None
+    _opened: PackedCopy | None = None
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+    def offer(self, plan: ReadPlan) -> Refusal | None:
+        """See `SubmissionReader`. Raises BundleError, PackError."""
         if self._opened is None:
-            self._opened = PackedReader(read_pack(self.path, self.hotkey))
-        return self._opened.read(part, parse)
+            self._opened = PackedCopy(read_pack(self.path, self.hotkey))
+        return self._opened.offer(plan)
 
 
 def read_pack(path: Path, hotkey: bytes) -> PackedSubmission:

@@ -8,14 +8,14 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import make_parameters_name
-from assay.artifacts.submissions.pack import PackedReader, RecordingReader, encode_pack
-from assay.artifacts.submissions.reader import AbsentSubmission
+from assay.artifacts.submissions.pack import PackedCopy, encode_pack, pack_parts
+from assay.artifacts.submissions.reading import AbsentSubmission, SubmissionReader, TolerantReader
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import (
     BUNDLE_VERSION,
@@ -40,10 +40,11 @@ from assay.audit.recorded_answers import (
 from assay.audit.sources import FetchedOutlines
 from assay.network.files import hold_folder, remove_unfinished, write_file, write_json
 from assay.network.store import StoreError
-from assay.protocol import Context
+from assay.protocol import Context, Refusal
 from assay.protocol.amendment import ParameterHistory, make_history
 from assay.protocol.encoding import to_json
-from assay.verification import SubmissionReader
+from assay.protocol.submission import Range
+from assay.verification import ReadPlan
 
 #: Seconds between two writes of the facts.
 _SAVE_S = 5.0
@@ -179,7 +180,7 @@ class _KeptSubmissions:
 
     folder: Path
     submissions: Submissions
-    _open: tuple[Path, bytes, RecordingReader] | None = None
+    _open: "tuple[Path, bytes, _KeptReader] | None" = None
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         self.flush()
@@ -187,12 +188,12 @@ class _KeptSubmissions:
         if path.is_file():
             packed = read_pack(path, hotkey)
             if packed.is_whole:
-                return PackedReader(packed)
+                return PackedCopy(packed)
         try:
             opened = self.submissions.open(context, hotkey)
         except StoreError:
             opened = AbsentSubmission()
-        reader = RecordingReader(opened)
+        reader = _KeptReader(TolerantReader(opened))
         self._open = path, hotkey, reader
         return reader
 
@@ -200,7 +201,19 @@ class _KeptSubmissions:
         """Write the pack that was read last."""
         if self._open is not None:
             path, hotkey, reader = self._open
-            packed = reader.pack(hotkey)
+            packed = pack_parts(hotkey, reader.parts)
             if packed is not None:
                 write_file(path, encode_pack(packed))
             self._open = None
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptReader:
+    """A reader whose parts are kept, of all plans of one file."""
+
+    reader: SubmissionReader
+    parts: dict[Range, bytes | Refusal] = field(default_factory=dict)
+
+    def offer(self, plan: ReadPlan) -> Refusal | None:
+        plan.record(self.parts)
+        return self.reader.offer(plan)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource, Objects
+from assay.artifacts.submissions.reading import SubmissionReader
 from assay.inference import Checkpoint, Outline
 from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, Context, Parameters
 from assay.protocol.amendment import ParameterHistory
-from assay.verification import SubmissionReader
 
 
 class Submissions(Protocol):

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from assay.artifacts.checkpoints.download import PATIENCE_S, fetch_small_files
 from assay.artifacts.ports import Objects, StoreFinder
@@ -17,14 +16,13 @@ from assay.artifacts.submissions.reader import (
     know_no_mirrors,
     open_submission,
 )
+from assay.artifacts.submissions.reading import SubmissionReader
 from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Refusal
-from assay.protocol.submission import Range
-from assay.verification import SubmissionReader
+from assay.verification import ReadPlan
 
-_T = TypeVar("_T")
 #: Most checkpoints in memory.
 _OPENED_MAX = 4
 
@@ -53,14 +51,13 @@ class _AuditedOrSampled:
     audited: SubmissionReader
     sampled: SubmissionReader
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+    def offer(self, plan: ReadPlan) -> Refusal | None:
         """See `SubmissionReader`. Raises StoreError: the miner's own store cannot be read, and no
-        mirror has it."""
+        mirror has the part."""
         with suppress(StoreError):
-            found = self.audited.read(part, parse)
-            if not isinstance(found, Refusal) or not found.unbound:
-                return found
-        return self.sampled.read(part, parse)
+            if self.audited.offer(plan) is None:
+                return None
+        return self.sampled.offer(plan)
 
 
 @dataclass(slots=True)

@@ -5,15 +5,16 @@ bytes that the root does not bind (missing, broken or another's): neither the va
 miner.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
-from assay.artifacts.submissions.judge import judge_and_carry
+from assay.artifacts.submissions.judge import examine_file, judge_and_carry
 from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.artifacts.submissions.pack import MissingPartError
+from assay.artifacts.submissions.reading import SubmissionReader, read_submission
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions
@@ -25,15 +26,7 @@ from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.selection import AuditedGroup, select_committed
 from assay.protocol.window import compute_block
-from assay.verification import (
-    Examined,
-    Ledger,
-    Seat,
-    SubmissionReader,
-    Verdict,
-    examine,
-    find_sample_fault,
-)
+from assay.verification import Examined, Ledger, Seat, Verdict, plan_samples
 
 #: Seat → its ledger in one settlement so far; None if it is not known.
 Ledgers = dict[Seat, Ledger]
@@ -271,17 +264,11 @@ class _RowCheck:
             return ledger
         try:
             reader = inputs.submissions.open(inputs.context, row.hotkey)
-            examined = examine(
-                reader,
-                row.hotkey,
-                inputs.context,
-                inputs.outline.tokenizer,
-                manifest=inputs.outline.manifest,
-            )
+            examined = examine_file(reader, row.hotkey, inputs.context, inputs.outline)
             if isinstance(examined, Verdict):
                 self.check_refusal(examined)
             else:
-                ledger = self.check_whole(examined, reader, ledger)
+                ledger = self.check_whole(examined, ledger)
                 self.check_samples(reader)
         except StoreError as error:
             self.miss_file(f"the file cannot be read from its store: {error}")
@@ -316,7 +303,7 @@ class _RowCheck:
         said = f"the record says {self.row.reason}, and it is {verdict.reason}: {verdict.detail}"
         self.differ(Aspect.VERDICTS, said)
 
-    def check_whole(self, examined: Examined, reader: SubmissionReader, ledger: Ledger) -> Ledger:
+    def check_whole(self, examined: Examined, ledger: Ledger) -> Ledger:
         """Check that the audited parts are there and whole: only a model could refuse them."""
         said, inputs = self.audited, self.inputs
         self.found.look(Aspect.FILES)
@@ -325,14 +312,10 @@ class _RowCheck:
             return ledger
         verdict = None
         if inputs.checkpoint is not None:
-            verdict, ledger = judge_and_carry(
-                reader,
-                self.row.hotkey,
-                replace(inputs.context, sample=None),  # see `check_samples`
-                inputs.checkpoint,
-                ledger,
-                validator=inputs.validator,
+            judged = judge_and_carry(
+                examined, inputs.checkpoint, ledger, validator=inputs.validator
             )
+            verdict, ledger = judged.verdict, judged.ledger
             self.check_verdict(verdict)
         else:
             self.found.claims += 1
@@ -363,7 +346,7 @@ class _RowCheck:
         if context.sample is None or committed is None:
             self.differ(Aspect.VERDICTS, f"it is {said}, and no beacon said what was sampled")
             return
-        fault = find_sample_fault(reader, self.row.hotkey, context, committed)
+        fault = read_submission(plan_samples(context, self.row.hotkey), reader).refusal
         if fault is not None:
             verdict = Verdict(
                 context.window,

@@ -126,14 +126,13 @@ def _read_context(path: Path, allow_local_beacon: bool) -> Context:
 
 def _read_hotkey(submission: SubmissionFile) -> bytes | Refusal:
     """The hotkey that the file's header names, or the reason why it cannot be read."""
-
-    def parse(data: bytes) -> bytes | Refusal:
-        try:
-            return decode(Header, data).hotkey
-        except EncodingError as error:
-            return Refusal(Reason.MALFORMED, f"the header {error}")
-
-    return submission.read(Range(0, HEADER_BYTES), parse)
+    data = submission.read(Range(0, HEADER_BYTES))
+    if isinstance(data, Refusal):
+        return data
+    try:
+        return decode(Header, data).hotkey
+    except EncodingError as error:
+        return Refusal(Reason.MALFORMED, f"the header {error}")
 
 
 def _render(verdict: dict[str, Any]) -> RenderableType:

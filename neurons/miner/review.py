@@ -140,7 +140,8 @@ class MinerReview:
         member = context.members.get(self._hotkey)
         seat = None if member is None else Seat(member.uid, member.registered_at)
         before = Ledger() if seat is None else self._history.get_ledger(settlement, seat)
-        verdict, after = judge_hotkey(context, self._hotkey, checkpoint, sources, before)
+        judged = judge_hotkey(context, self._hotkey, checkpoint, sources, before)
+        verdict, after = judged.verdict, judged.ledger
         over = head > self._compute_block(mined.window, Phase.MIRROR_END)
         known = self._history.get_verdicts(mined.window)
         committed = context.commitments.get(self._hotkey)

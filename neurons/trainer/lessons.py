@@ -8,9 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 
-import numpy as np
-from numpy.typing import NDArray
-
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.inference import Checkpoint
@@ -21,7 +18,7 @@ from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats, compute_advantages
-from assay.verification import Forward, Ledger, Measurement, Projection
+from assay.verification import Ledger, MeasuredGroup
 
 #: Blocks at which a withheld file is looked for.
 LOOKS = 3
@@ -95,30 +92,29 @@ class WindowReading:
         """Judge all own groups of one file. One bad group excludes the whole file. Several threads
         may judge one file each. Raises WorkerError: we lack something that judging needs."""
         context = self.context
-        forward = RecordingForward(checkpoint.get_forward(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
         groups: Sequence[int] = range(min(committed.groups, context.parameters.work.group_cap))
         if self.is_own is not None:
             groups = [index for index in groups if self.is_own(context, hotkey, index)]
             if not groups:
                 return
-        verdict, _ = judge_hotkey(
+        judged = judge_hotkey(
             context,
             hotkey,
             checkpoint,
             sources,
             Ledger(),  # of this file alone: small steerings also exclude a file
             groups=groups,
-            forward=forward,
+            hand_out=True,
         )
+        verdict = judged.verdict
         if verdict.is_withheld or verdict.reason is Reason.INTERNAL:  # our own fault may pass
             self.withheld.append(hotkey)
         if not verdict.accepted:
             return
-        whole = forward.seen[-len(groups) :]  # their heads may have been measured first
         self.groups += [
             ConsumedGroup(
-                Group(prompt, completions, list(value.rewards), logprobs),
+                _make_group(measured, value.rewards),
                 context.window,
                 hotkey,
                 value.index,
@@ -127,37 +123,20 @@ class WindowReading:
                 compute_problem_seed(context.challenge_seed, hotkey, value.index),
                 checkpoint.manifest.levels,
             )
-            for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True)
+            for value, measured in zip(verdict.groups, judged.measured, strict=True)
         ]
+
+
+def _make_group(measured: MeasuredGroup, rewards: Sequence[int]) -> Group:
+    unit = -(1 << LOGPROB_BITS)
+    return Group(
+        list(measured.prompt),
+        [tokens.tolist() for tokens in measured.tokens],
+        list(rewards),
+        [(logprobs / unit).tolist() for logprobs in measured.logprobs],
+    )
 
 
 def find_waiting(context: Context) -> list[bytes]:
     """Hotkeys that have committed to a file, in the order in which one judge looks at them."""
     return sorted(hotkey for hotkey in context.commitments if hotkey in context.members)
-
-
-@dataclass(slots=True)
-class RecordingForward:
-    """A forward pass that keeps its inputs and results, which are the trainer's data."""
-
-    forward: Forward
-    seen: list[tuple[list[int], list[list[int]], list[list[float]]]] = field(default_factory=list)
-
-    def measure(
-        self,
-        prompts: Sequence[Sequence[int]],
-        completions: Sequence[NDArray[np.uint32]],
-        seeds: Sequence[bytes],
-        projection: Projection,
-    ) -> list[Measurement]:
-        """See `assay.verification.Forward`. A trainer's judge measures one group at a time."""
-        measured = self.forward.measure(prompts, completions, seeds, projection)
-        unit = -(1 << LOGPROB_BITS)
-        self.seen.append(
-            (
-                list(prompts[0]),
-                [completion.tolist() for completion in completions],
-                [(m.logprobs / unit).tolist() for m in measured],
-            )
-        )
-        return measured

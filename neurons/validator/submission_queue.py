@@ -21,7 +21,7 @@ from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol import Context, Phase
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
-from assay.verification import Ledger, Seat, Verdict
+from assay.verification import JudgeResult, Ledger, Seat, Verdict
 
 #: Seconds to wait for running jobs while another may begin, and while none may.
 _ROOM_S, _FULL_S = 0.05, 0.5
@@ -216,7 +216,7 @@ class SubmissionQueue:
         account = self._get_account(context, hotkey)
         ledger = self.ledgers.get(account, Ledger())
         job = JudgingJob(judged, context, hotkey, looking, account, ledger, head)
-        call: Callable[[], tuple[Verdict, Ledger]]
+        call: Callable[[], JudgeResult]
         if checkpoint is None:
             found = judged.provisional[hotkey]
             # the evidence of the audit stays in the ledger, whatever is withheld
@@ -245,11 +245,12 @@ class SubmissionQueue:
         if judged.closed:
             return
         try:
-            verdict, ledger = judgment.get()
+            result: JudgeResult = judgment.get()
         except (WorkerError, DeviceError) as error:  # we lack something, and try again
             self._journal.note_faults(judged, missing=str(error))
             judged.asked_at[hotkey] = head
             return
+        verdict, ledger = result.verdict, result.ledger
         if job.looking.late and verdict.is_withheld:  # it stays so, if asked for in time
             judged.asked_at[hotkey] = head
             return
@@ -271,6 +272,6 @@ def _judge_samples(
     ledger: Ledger,
     *,
     late: bool,
-) -> tuple[Verdict, Ledger]:
+) -> JudgeResult:
     """The verdict after a check of the samples, and the unchanged ledger."""
-    return judge_samples(context, hotkey, sources, verdict, late=late), ledger
+    return JudgeResult(judge_samples(context, hotkey, sources, verdict, late=late), ledger)

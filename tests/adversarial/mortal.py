@@ -31,7 +31,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
-from assay.verification import GroupValue, Statistics, Verdict
+from assay.verification import GroupValue, JudgeResult, Statistics, Verdict
 
 GENESIS_MS = 1_700_000_000_000
 NAMES = ("owner", "trainer", "validator", "alice", "bob", "carol")
@@ -248,6 +248,9 @@ class Mortal:
     def judge(self, context, hotkey, checkpoint, sources, ledger, *, validator, late):
         """Alice is honest, Bob shows his files late or not at all, Carol was caught once. Mirrors
         have nothing."""
+        return JudgeResult(*self._judge(context, hotkey, ledger, validator, late))
+
+    def _judge(self, context, hotkey, ledger, validator, late):
         window, head = context.window, self.real.get_head()
         self.judged.append((window, hotkey))
         shown = compute_block(context.parameters.timing, window, Phase.AUDIT) + 2

@@ -6,7 +6,7 @@ import pytest
 
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import judge as submission_judge
-from assay.artifacts.submissions.pack import encode_pack
+from assay.artifacts.submissions.pack import encode_pack, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import KnownMirror, Looking
 from assay.network import open_folder
@@ -15,7 +15,7 @@ from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.submission import get_opening_bytes
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
-from assay.verification import Ledger, Verdict
+from assay.verification import JudgeResult, Ledger, Verdict
 from tests.adversarial.conftest import GROUPS
 from tests.adversarial.watched import Watched
 
@@ -37,10 +37,11 @@ def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatc
     """A cheat that spreads its steering over windows meets the evidence of the earlier ones."""
     honest, entered = submission_judge.judge_and_carry, {}
 
-    def judge(submission, hotkey, context, checkpoint, ledger, **options):
-        verdict, after = honest(submission, hotkey, context, checkpoint, ledger, **options)
-        entered[context.window, hotkey] = ledger.rollouts, after.rollouts
-        return verdict, after
+    def judge(submission, checkpoint, ledger, **options):
+        judged = honest(submission, checkpoint, ledger, **options)
+        window = submission.context.window
+        entered[window, submission.hotkey] = ledger.rollouts, judged.ledger.rollouts
+        return judged
 
     monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
     watched = Watched(fresh_world)
@@ -57,10 +58,10 @@ def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatc
 def break_judge_for(monkeypatch, hotkeys):
     honest = submission_judge.judge_and_carry
 
-    def judge(submission, hotkey, *arguments, **options):
-        if hotkey in hotkeys:
+    def judge(submission, *arguments, **options):
+        if submission.hotkey in hotkeys:
             raise RuntimeError("a defect that this file's bytes reach")
-        return honest(submission, hotkey, *arguments, **options)
+        return honest(submission, *arguments, **options)
 
     monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
 
@@ -81,11 +82,11 @@ def test_a_file_that_breaks_the_judge_once_gets_a_fresh_reader(fresh_world, monk
     world, readers = fresh_world, []
     honest = submission_judge.judge_and_carry
 
-    def judge(submission, hotkey, *arguments, **options):
-        readers.append((hotkey, submission))
+    def judge(submission, *arguments, **options):
+        readers.append((submission.hotkey, submission))
         if len(readers) == 1:
             raise MemoryError("what an earlier file has left behind")
-        return honest(submission, hotkey, *arguments, **options)
+        return honest(submission, *arguments, **options)
 
     monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
     watched = Watched(world)
@@ -190,9 +191,10 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
     context = second.audit(0).context
     for samples in (False, True):
         looking = Looking(samples)
-        copy = fetch(submission_judge.open_submission(context, alice, world.sources, looking))
+        parts = {}
+        fetch(submission_judge.open_submission(context, alice, world.sources, looking), parts=parts)
         name = make_mirror_name(0, context.commitments[alice].root, samples=samples)
-        mirror.put(name, encode_pack(copy.packed))
+        mirror.put(name, encode_pack(pack_parts(alice, parts)))
     step_both_to(compute_block(timing, 0, Phase.VERDICT_END))
     for watched in (first, second):
         assert watched.audit(0).verdicts[alice].reason is Reason.ACCEPTED
@@ -327,7 +329,7 @@ def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
         world.chain.mint()
         if hotkey in absent:
             verdict = Verdict(context.window, hotkey, Reason.NOT_REVEALED, "not yet")
-            return verdict, Ledger()
+            return JudgeResult(verdict, Ledger())
         return honest(context, hotkey, *arguments, **options)
 
     monkeypatch.setattr(submission_queue, "judge_hotkey", judge_hotkey)

@@ -8,8 +8,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from assay.artifacts.submissions import judge as submission_judge
 from assay.artifacts.submissions.judge import judge_with_checkpoint
-from assay.artifacts.submissions.pack import RecordingReader
 from assay.artifacts.submissions.reader import open_submission
 from assay.lab.gauntlet.attack_setup import MemorySubmission
 from assay.lab.gauntlet.chain_attacks import OverwritesTheCommitment
@@ -25,9 +25,9 @@ from assay.protocol.hashing import DIGEST_BYTES, Domain
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import select_groups, select_rollouts, select_sampled
-from assay.protocol.submission import HEADER_BYTES, Range
+from assay.protocol.submission import HEADER_BYTES
 from assay.protocol.window import compute_round
-from assay.verification import Ledger, submission_parts, trial
+from assay.verification import Ledger, read_plan, trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
 from assay.verification.sketch import SketchResult
@@ -246,29 +246,35 @@ class Holes(MemorySubmission):
         super().__init__(data)
         self.shown = shown
 
-    def read(self, part, parse):
+    def read(self, part):
         if part not in self.shown:
             return Refusal(Reason.NOT_REVEALED, "nothing there", unbound=True)
-        return super().read(part, parse)
+        return super().read(part)
+
+
+class Noting(MemorySubmission):
+    """A file that notes which of its parts are read."""
+
+    def __init__(self, data, read):
+        super().__init__(data)
+        self.noted = read
+
+    def read(self, part):
+        self.noted.add(part)
+        return super().read(part)
 
 
 def read_no_samples(monkeypatch):
-    monkeypatch.setattr(judge_module, "find_sample_fault", lambda *_: None)
+    monkeypatch.setattr(submission_judge, "read_samples", lambda *_: None)
 
 
 def test_without_sampled_rollouts(lab, monkeypatch):
     """Nothing but what goes through the model, or is valued, is ever uploaded."""
-    groups, readers = lab.get_honest("attacker", 1), []
-
-    def record(data):
-        readers.append(RecordingReader(MemorySubmission(data)))
-        return readers[-1]
-
+    groups, audited = lab.get_honest("attacker", 1), set()
     with monkeypatch.context() as patched:
         read_no_samples(patched)
-        judge(lab, groups, record)
-    packed = readers[0].pack(lab.hotkeys["attacker"])
-    holes = partial(Holes, shown={Range(part.start, part.size) for part in packed.parts})
+        judge(lab, groups, partial(Noting, read=audited))
+    holes = partial(Holes, shown=audited)
     assert judge(lab, groups, holes) is Reason.NOT_REVEALED
     read_no_samples(monkeypatch)
     assert judge(lab, groups, holes) is Reason.ACCEPTED
@@ -292,7 +298,7 @@ def test_without_what_binds_a_part_to_the_root(check, place, lab, monkeypatch):
         return MemorySubmission(bytes(served))
 
     assert judge(lab, groups, change) is Reason.ROOT_MISMATCH
-    monkeypatch.setattr(submission_parts, check, lambda *_: True)
+    monkeypatch.setattr(read_plan, check, lambda *_: True)
     assert judge(lab, groups, change) is Reason.ACCEPTED
 
 

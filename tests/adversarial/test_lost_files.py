@@ -45,21 +45,27 @@ def break_on(monkeypatch):
     """Breaks our own forward pass in the middle of a miner's file, as often as asked."""
 
     def prepare(hotkey, window, times):
-        broken, judge = [], lessons.WindowReading.judge
-        measure, at_hand = lessons.RecordingForward.measure, []
+        broken, judge = [], lessons.judge_hotkey
 
-        def note(reading, who, checkpoint, sources):
-            at_hand[:] = [reading.context.window, who]
-            judge(reading, who, checkpoint, sources)
+        class Breaking:
+            def __init__(self, forward):
+                self.forward = forward
+                self.measured = 0
 
-        def break_in_the_middle(forward, *arguments):
-            if at_hand == [window, hotkey] and len(forward.seen) == 2 and len(broken) < times:
-                broken.append(True)
-                raise RuntimeError("a kernel of ours")
-            return measure(forward, *arguments)
+            def measure(self, *arguments):
+                if self.measured == 2 and len(broken) < times:
+                    broken.append(True)
+                    raise RuntimeError("a kernel of ours")
+                self.measured += 1
+                return self.forward.measure(*arguments)
 
-        monkeypatch.setattr(lessons.WindowReading, "judge", note)
-        monkeypatch.setattr(lessons.RecordingForward, "measure", break_in_the_middle)
+        def judge_or_break(context, who, checkpoint, *arguments, **options):
+            if (context.window, who) == (window, hotkey):
+                forward = checkpoint.get_forward(context.parameters.work.temperature)
+                options["forward"] = Breaking(forward)
+            return judge(context, who, checkpoint, *arguments, **options)
+
+        monkeypatch.setattr(lessons, "judge_hotkey", judge_or_break)
         return broken
 
     return prepare
@@ -146,7 +152,7 @@ def test_windows_without_files_or_with_refused_ones_teach_nothing_and_cost_nothi
 
     def note(context, hotkey, checkpoint: Checkpoint, *arguments, **options):
         found = judge(context, hotkey, checkpoint, *arguments, **options)
-        verdicts[context.window, found[0].accepted] += 1
+        verdicts[context.window, found.verdict.accepted] += 1
         return found
 
     monkeypatch.setattr(lessons, "judge_hotkey", note)

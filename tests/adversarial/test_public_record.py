@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from assay.artifacts.submissions.judge import judge_and_carry
+from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.reader import open_submission
 from assay.network.chain import ChainError
 from assay.network.store import StoreError, open_folder
@@ -39,7 +39,7 @@ from assay.protocol.record import (
 )
 from assay.protocol.score_tree import compute_weights_digest
 from assay.protocol.window import compute_settled_windows
-from assay.verification import Ledger, compute_score
+from assay.verification import compute_score
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, Mortal
 
 pytestmark = pytest.mark.usefixtures("short_doubt")
@@ -328,15 +328,9 @@ def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_pa
         context = make_record_context(record, world.parameters)
         assert find_context_fault(context) is None
         for row in record.members:
-            submission = open_submission(context, row.hotkey, world.sources)
-            verdict, _ = judge_and_carry(
-                submission,
-                row.hotkey,
-                context,
-                world.checkpoint,
-                Ledger(),
-                forward=another,
-                validator=validator,
+            reader = open_submission(context, row.hotkey, world.sources)
+            verdict = judge_with_checkpoint(
+                reader, row.hotkey, context, world.checkpoint, forward=another, validator=validator
             )
             assert (verdict.reason, compute_score(verdict)) == (row.reason, row.score)
             assert tuple(group.value for group in verdict.groups) == row.values

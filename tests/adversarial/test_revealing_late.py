@@ -152,11 +152,12 @@ class Play:
         """And zeros for the rest."""
         context = replace(self.readers[FIRST].audit(0).context, sample=None)
         hotkey = self.world.hotkeys[miner]
-        packed = fetch(open_submission(context, hotkey, self.world.sources)).packed
+        parts = {}
+        fetch(open_submission(context, hotkey, self.world.sources), parts=parts)
         path = self.folder / "store" / self.get_path(miner)
         served = bytearray(path.stat().st_size)
-        for part in packed.parts:
-            served[part.start : part.start + part.size] = part.data
+        for part, data in parts.items():
+            served[part.start : part.end] = data
         path.write_bytes(served)
 
     def run(self):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from assay.artifacts.submissions.file import SubmissionFile
+from assay.artifacts.submissions.reading import SubmissionReader, read_submission
 from assay.protocol import Committed, Context, Header, Reason, Refusal, Rollout, context_from_json
 from assay.protocol.encoding import decode, read_json
 from assay.protocol.submission import (
@@ -19,7 +20,7 @@ from assay.protocol.submission import (
     encode_submission,
     get_opening_bytes,
 )
-from assay.verification import SubmissionReader, choose, read_groups, read_opening
+from assay.verification import plan_audit, plan_groups, plan_samples
 from assay.verification.judge import ShownGroup, _decode
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "context.json"
@@ -94,12 +95,18 @@ class Shown:
         """
         if reader is None or isinstance(reader, bytes):
             reader = SubmissionFile(MemorySource(reader or self.data))
-        opening = read_opening(reader, HOTKEY, self.context, self.committed)
-        if isinstance(opening, Refusal):
-            return opening
-        chosen = choose(self.context, HOTKEY, self.committed.groups, groups)
-        read = read_groups(reader, HOTKEY, self.context, opening, chosen)
-        return read if isinstance(read, Refusal) else _decode(read, opening.header.id_bits)
+        if groups is None:
+            plan = plan_audit(self.context, HOTKEY)
+        else:
+            plan = plan_groups(self.context, HOTKEY, groups)
+        submission = read_submission(plan, reader)
+        if submission.refusal is not None or submission.opening is None:
+            assert submission.refusal is not None
+            return submission.refusal
+        return _decode(submission.groups, submission.opening.header.id_bits)
+
+    def find_sample_fault(self, reader: SubmissionReader) -> Refusal | None:
+        return read_submission(plan_samples(self.context, HOTKEY), reader).refusal
 
     def read_all(self, served: bytes | None = None) -> list[Group] | Refusal:
         """All rollouts, as a trainer reads them."""

@@ -89,15 +89,15 @@ def test_a_verdict_that_only_the_model_refutes(lie, check, words, public, liar, 
 def find_true_values(public, liar):
     """The values that mallory's groups would have if they were genuine: a liar can compute that
     much."""
+    from assay.artifacts.submissions.judge import examine_file
     from assay.audit.derived_context import derive_context
     from assay.audit.findings import Findings
-    from assay.verification import examine
 
     record = liar.windows[1]
     context = derive_context(public, record, Findings(1))
     outline, hotkey = public.outlines.get(record.checkpoint), HOTKEYS["mallory"]
     reader = public.submissions.open(context, hotkey)
-    examined = examine(reader, hotkey, context, outline.tokenizer, manifest=outline.manifest)
+    examined = examine_file(reader, hotkey, context, outline)
     return tuple(group.value for group in examined.accept().groups)
 
 

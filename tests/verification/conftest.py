@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assay.artifacts.submissions.reading import SubmissionCopy, read_submission
 from assay.environments import make_environment
 from assay.protocol import (
     Calibration,
@@ -48,6 +49,8 @@ from assay.protocol.submission import (
     get_opening_bytes,
 )
 from assay.verification import (
+    CheckedSubmission,
+    JudgeResult,
     Ledger,
     Measurement,
     Projection,
@@ -55,6 +58,9 @@ from assay.verification import (
     compute_score,
     judge,
     make_projection,
+    plan_audit,
+    plan_groups,
+    plan_samples,
 )
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -170,20 +176,18 @@ class TinyForward:
         return int(self.score(logits, seed, position)[0].argmax())
 
 
-class MemoryReader:
+class MemoryReader(SubmissionCopy):
     """A miner's file, in memory; remembers which parts were asked for."""
 
     def __init__(self, data: bytes | Refusal) -> None:
         self.data = data
         self.asked: list[Range] = []
 
-    def read(self, part: Range, parse: Callable[[bytes], Any]) -> Any:
+    def read(self, part: Range) -> bytes | Refusal:
         self.asked.append(part)
         if isinstance(self.data, Refusal):
             return self.data
-        if part.end > len(self.data):
-            return Refusal(Reason.NOT_REVEALED, "the file is cut off", unbound=True)
-        return parse(self.data[part.start : part.end])
+        return self.data[part.start : part.end]
 
 
 Parts = tuple[bytes, bytes, bytes]  # head, ids and proofs of a group
@@ -368,9 +372,35 @@ class World:
     def judge_file(self, reader: MemoryReader, context: Context, **options: Any) -> Verdict:
         self.tokenizer.decoded.clear()
         self.forward.measured = 0
-        parts = self.tokenizer, self.forward, self.calibration, Ledger()
-        options = {"manifest": self.manifest} | options
-        return judge(reader, self.hotkey, context, *parts, **options)[0]
+        if options.get("groups") is None and context.sample is not None:
+            options["samples"] = self.read_samples(reader, context)
+        return self.judge_by(self.forward, reader, context, **options).verdict
+
+    def judge_by(
+        self,
+        forward: Any,
+        reader: MemoryReader,
+        context: Context,
+        groups: Sequence[int] | None = None,
+        **options: Any,
+    ) -> JudgeResult:
+        """Judge a file, its samples excepted."""
+        submission = self.check(reader, context, groups)
+        options = {"ledger": Ledger(), "manifest": self.manifest} | options
+        calibration = options.pop("calibration", self.calibration)
+        return judge(
+            submission, self.tokenizer, forward, calibration, options.pop("ledger"), **options
+        )
+
+    def check(
+        self, reader: MemoryReader, context: Context, groups: Sequence[int] | None = None
+    ) -> CheckedSubmission:
+        if groups is None:
+            return read_submission(plan_audit(context, self.hotkey), reader)
+        return read_submission(plan_groups(context, self.hotkey, groups), reader)
+
+    def read_samples(self, reader: MemoryReader, context: Context) -> CheckedSubmission:
+        return read_submission(plan_samples(context, self.hotkey), reader)
 
     def check_refusal(self, verdict: Verdict, reason: Reason) -> None:
         """Refused for that reason, unpaid, and nothing dearer was done than had to be."""

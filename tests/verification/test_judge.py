@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from assay.artifacts.submissions.reading import read_submission
 from assay.protocol import Reason, Refusal, Rollout, find_context_fault
 from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.submission import decode_group_head, decode_opening, get_opening_bytes
-from assay.verification import Ledger, compute_score, compute_value, judge
+from assay.verification import compute_score, compute_value, examine, plan_samples
 
 END, VOCABULARY, GROUPS, SIZE = 96, 100, 8, 8  # of the small world (conftest.py)
 
@@ -187,7 +188,6 @@ def test_groups_that_do_not_exist_are_our_own_fault(world: World, groups: tuple[
 
 def test_parts_that_do_not_belong_together_are_our_own_fault(world: World) -> None:
     reader, context = world.seal(world.mine())
-    parts = world.tokenizer, world.forward, world.calibration, Ledger()
     other = replace(context.parameters.environment, digest=bytes(32))
     foreign = replace(context, parameters=replace(context.parameters, environment=other))
     for match, changed, manifest in (
@@ -196,11 +196,18 @@ def test_parts_that_do_not_belong_together_are_our_own_fault(world: World) -> No
         ("no audit beacon", replace(context, audit=None), world.manifest),
     ):
         with pytest.raises(ValueError, match=match):
-            judge(reader, world.hotkey, changed, *parts, manifest=manifest)
+            world.judge_by(world.forward, reader, changed, manifest=manifest)
     loose = replace(world.calibration, rates=tuple(rate * 2 for rate in world.calibration.rates))
-    parts = world.tokenizer, world.forward, loose, Ledger()
     with pytest.raises(ValueError, match="calibration"):
-        judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+        world.judge_by(world.forward, reader, context, calibration=loose)
+    samples = plan_samples(context, world.hotkey)
+    with pytest.raises(ValueError, match="still wants"):
+        _ = samples.result
+    submission = read_submission(samples, reader)
+    with pytest.raises(ValueError, match="samples"):
+        examine(submission, world.tokenizer, manifest=world.manifest)
+    with pytest.raises(ValueError, match="samples"):
+        world.judge_by(world.forward, reader, context, world.valued, samples=submission)
 
 
 def test_a_verdict_is_json_in_units_that_people_use(world: World) -> None:

@@ -16,7 +16,7 @@ from assay.protocol.submission import (
     decode_opening,
     get_opening_bytes,
 )
-from assay.verification import Ledger, compute_score, find_sample_fault, judge
+from assay.verification import Ledger, compute_score, conclude
 
 END, GROUPS = 96, 8  # of the small world (conftest.py)
 
@@ -39,10 +39,17 @@ def judge_draft(world: World, draft: Draft, **options: Any) -> tuple[Any, Ledger
     """The verdict, and the ledger after it."""
     reader, context = world.seal(draft)
     context = replace(context, **options)
-    parts = world.tokenizer, world.forward, world.calibration, Ledger()
-    return judge(
-        reader, world.hotkey, context, *parts, manifest=world.manifest, validator=world.neighbour
-    )
+    options = {"validator": world.neighbour}
+    if context.sample is None:
+        judged = world.judge_by(world.forward, reader, context, **options)
+        return judged.verdict, judged.ledger
+    samples = world.read_samples(reader, context)
+    early = world.judge_by(world.forward, reader, context, **options).verdict
+    world.tokenizer.decoded.clear()
+    judged = world.judge_by(world.forward, reader, context, samples=samples, **options)
+    if early.accepted:  # a validator learns the samples after its audit
+        assert conclude(early, samples.refusal) == judged.verdict
+    return judged.verdict, judged.ledger
 
 
 def test_nothing_is_accepted_for_good_before_the_samples_are_known(
@@ -174,9 +181,7 @@ def test_each_beacon_chooses_its_own(world: World) -> None:
 
 def test_a_sampled_rollouts_records_are_fetched_and_no_more(world: World, draft: Draft) -> None:
     reader, context = world.seal(draft)
-    assert (
-        find_sample_fault(reader, world.hotkey, context, context.commitments[world.hotkey]) is None
-    )
+    assert world.read_samples(reader, context).refusal is None
     data = reader.data
     opening_part = Range(0, get_opening_bytes(GROUPS))
     opening = decode_opening(data[: opening_part.size], GROUPS)

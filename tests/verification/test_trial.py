@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.protocol import Reason, Rollout
-from assay.verification import Ledger, Measurement, Projection, judge, trial
+from assay.verification import Ledger, Measurement, Projection, trial
 
 SIZE = 8  # rollouts of a group in the small world
 
@@ -59,17 +59,9 @@ def raise_margins(by: int, of: Callable[[int], bool]) -> Callable[[int, Measurem
 def judge_by(
     world: World, forward: Disturbed, appeal: Disturbed | None = None, ledger: Ledger | None = None
 ) -> tuple[Any, Ledger]:
-    reader, context = world.seal(world.mine())
-    parts = world.tokenizer, forward, world.calibration, ledger or Ledger()
-    return judge(
-        reader,
-        world.hotkey,
-        context,
-        *parts,
-        manifest=world.manifest,
-        appeal=appeal,
-        groups=world.valued,
-    )
+    options = {"appeal": appeal, "groups": world.valued, "ledger": ledger or Ledger()}
+    judged = world.judge_by(forward, *world.seal(world.mine()), **options)
+    return judged.verdict, judged.ledger
 
 
 def judge_heads_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,12 +177,8 @@ def test_the_first_tokens_of_all_rollouts_are_judged_before_the_rest_of_any(
     tokens = draft.groups[last][SIZE - 1].tokens.copy()
     tokens[0] = (tokens[0] + 1) % 90
     world.rewrite(draft, last, SIZE - 1, tokens)
-    reader, context = world.seal(draft)
     forward = Disturbed(world, say_nothing_else)
-    parts = world.tokenizer, forward, world.calibration, Ledger()
-    verdict, _ = judge(
-        reader, world.hotkey, context, *parts, manifest=world.manifest, groups=world.valued
-    )
+    verdict = world.judge_by(forward, *world.seal(draft), groups=world.valued).verdict
     assert verdict.reason is Reason.SAMPLING_MISMATCH
     assert (verdict.group, verdict.rollout, verdict.token) == (last, SIZE - 1, 0)
     assert forward.asked == [[1] * SIZE] * 2
@@ -224,18 +212,9 @@ def judge_heads(
             margins[0] = cap + 1
         return replace(measured, margins=margins)
 
-    reader, context = world.seal(draft)
     forward, second = Disturbed(world, disturb), Disturbed(world, say_nothing_else)
-    parts = world.tokenizer, forward, world.calibration, Ledger()
-    return judge(
-        reader,
-        world.hotkey,
-        context,
-        *parts,
-        manifest=world.manifest,
-        appeal=second,
-        groups=world.valued,
-    )[0]
+    options = {"appeal": second, "groups": world.valued}
+    return world.judge_by(forward, *world.seal(draft), **options).verdict
 
 
 def test_cleared_rollouts_are_not_measured_again(
@@ -266,12 +245,8 @@ def test_heads_show_a_forged_sketch_before_anything_is_measured_whole(
     draft, index = world.mine(), world.valued[-1]
     rollout = draft.groups[index][0]
     draft.groups[index][0] = replace(rollout, sketch=np.full_like(rollout.sketch, -127))
-    reader, context = world.seal(draft)
     forward = Disturbed(world, say_nothing_else)
-    parts = world.tokenizer, forward, world.calibration, Ledger()
-    verdict, _ = judge(
-        reader, world.hotkey, context, *parts, manifest=world.manifest, groups=world.valued
-    )
+    verdict = world.judge_by(forward, *world.seal(draft), groups=world.valued).verdict
     assert verdict.reason is Reason.SKETCH_MISMATCH
     assert max(map(max, forward.asked)) == 1
 
@@ -280,9 +255,8 @@ def test_an_audit_measures_all_its_rollouts_together(world: World) -> None:
     """Each of another group, with its own prompt."""
     forward = Disturbed(world, say_nothing_else)
     draft = world.mine()
-    reader, context = world.seal(draft)
-    parts = world.tokenizer, forward, world.calibration, Ledger()
-    verdict, ledger = judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+    judged = world.judge_by(forward, *world.seal(draft))
+    verdict, ledger = judged.verdict, judged.ledger
     assert verdict.accepted
     expected = [
         len(draft.groups[group.index][r].tokens)

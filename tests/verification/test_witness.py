@@ -8,7 +8,7 @@ import pytest
 
 from assay.protocol import Reason
 from assay.protocol.seeds import compute_witness_seed
-from assay.verification import Ledger, judge, make_projection
+from assay.verification import make_projection
 from tests.verification.test_trial import (
     SIZE,
     Disturbed,
@@ -77,17 +77,8 @@ def test_the_witness_of_refused_work_ends_with_the_forward_pass(world: World) ->
             def measure(self, *arguments):  # type: ignore[no-untyped-def]
                 return Disturbed(world, next(turns)).measure(*arguments)  # noqa: B023
 
-        reader, context = world.seal(draft)
-        parts = world.tokenizer, ByTurns(), world.calibration, Ledger()
-        verdict, _ = judge(
-            reader,
-            world.hotkey,
-            context,
-            *parts,
-            manifest=world.manifest,
-            validator=VALIDATOR,
-            groups=world.valued,
-        )
+        options = {"validator": VALIDATOR, "groups": world.valued}
+        verdict = world.judge_by(ByTurns(), *world.seal(draft), **options).verdict
         assert verdict.reason is Reason.SAMPLING_MISMATCH
         assert verdict.witness == b"".join(expected)
 
@@ -111,19 +102,14 @@ def test_heads_give_a_witness_of_their_last_token(
 
 def test_an_appeal_leaves_the_first_passs_witness(world: World) -> None:
     cap = world.parameters.tests.margin_cap
-    reader, context = world.seal(world.mine())
     forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 5))
-    parts = world.tokenizer, forward, world.calibration, Ledger()
-    verdict, _ = judge(
-        reader,
-        world.hotkey,
-        context,
-        *parts,
-        manifest=world.manifest,
+    verdict = world.judge_by(
+        forward,
+        *world.seal(world.mine()),
         appeal=Disturbed(world, say_nothing_else),
         validator=VALIDATOR,
         groups=world.valued,
-    )
+    ).verdict
     assert verdict.accepted
     again = world.judge(world.mine(), validator=VALIDATOR, groups=world.valued)
     assert verdict.witness == again.witness

@@ -6,9 +6,10 @@ ones.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, TypeVar
+from collections.abc import Iterator
+from typing import BinaryIO
 
+from assay.artifacts.submissions.reading import SubmissionCopy
 from assay.network.store import ObjectSource
 from assay.protocol import Header, Reason, Refusal, Rollout
 from assay.protocol.encoding import EncodingError, decode
@@ -30,25 +31,20 @@ from assay.protocol.submission import (
     is_record_committed,
 )
 
-_T = TypeVar("_T")
 
-
-class SubmissionFile:
-    """The judge's `SubmissionReader` over one object of a store. Raises StoreError: it cannot be
-    read."""
+class SubmissionFile(SubmissionCopy):
+    """One object of a store. Raises StoreError: it cannot be read."""
 
     def __init__(self, source: ObjectSource) -> None:
         self._source = source
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+    def read(self, part: Range) -> bytes | Refusal:
+        """See `SubmissionCopy`."""
         data = self._source.read(part.start, part.end) if part.size else b""
         if data is None:
             detail = "the store has no such file, or not for everybody"
             return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
-        if len(data) != part.size:
-            detail = f"the file ends before byte {part.end}"
-            return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
-        return parse(data)
+        return data
 
 
 def read_whole(file: BinaryIO) -> tuple[Opening, Iterator[list[Rollout]]]:

@@ -9,14 +9,32 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol, TypedDict, Unpack
 
-from assay.artifacts.submissions.pack import explain_unread
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
 from assay.artifacts.submissions.reader import Looking, SubmissionSources, open_submission
-from assay.inference import Checkpoint
+from assay.artifacts.submissions.reading import SubmissionReader, read_submission, refuse_unread
+from assay.inference import Checkpoint, Outline
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Reason, encode_ss58
+from assay.protocol.submission import get_id_bits
 from assay.sandbox import WorkerError
-from assay.verification import Forward, Ledger, SubmissionReader, Verdict, find_sample_fault, judge
+from assay.verification import (
+    CheckedSubmission,
+    Examined,
+    Forward,
+    JudgeResult,
+    Ledger,
+    MeasureOptions,
+    ReadPlan,
+    Verdict,
+    conclude,
+    examine,
+    judge,
+    measure,
+    plan_audit,
+    plan_groups,
+    plan_samples,
+)
+from assay.verification.read_plan import Purpose
 
 logger = logging.getLogger("assay")
 
@@ -33,13 +51,12 @@ class HotkeySources(SubmissionSources, Protocol):
 
 
 class JudgeOptions(TypedDict, total=False):
-    """See `judge`. Without a forward pass, the checkpoint's own is used. late: FETCH_END has
-    passed, and only mirrors are asked."""
+    """See `MeasureOptions`. Without a forward pass, the checkpoint's own is used."""
 
-    groups: Sequence[int] | None
     forward: Forward | None
+    samples: CheckedSubmission | None
     validator: bytes | None
-    late: bool
+    hand_out: bool
 
 
 def judge_hotkey(
@@ -48,26 +65,31 @@ def judge_hotkey(
     checkpoint: Checkpoint,
     sources: HotkeySources,
     ledger: Ledger,
+    *,
+    groups: Sequence[int] | None = None,
+    late: bool = False,
     **options: Unpack[JudgeOptions],
-) -> tuple[Verdict, Ledger]:
-    """Fetch and judge the submission of a hotkey, whatever happens on the way.
+) -> JudgeResult:
+    """Fetch and judge the submission of a hotkey, whatever happens on the way. The samples are
+    judged separately, later.
 
     If the judge breaks, it is run once more with a fresh reader. If it breaks again, the reason is
     INTERNAL. A miner must keep its store readable, links included: an unreadable one is
     NOT_REVEALED.
 
+    Args:
+        groups: those to judge, whole; None: the audit's selection.
+        late: FETCH_END has passed, and only mirrors are asked.
+
     Raises:
         WorkerError: no child can be started that scores answers: try again later.
     """
-    looking = Looking(late=options.get("late", False))
-    if options.get("groups") is None:
-        context = replace(context, sample=None)  # samples are judged separately, later
+    looking = Looking(late=late)
 
-    def attempt() -> tuple[Verdict, Ledger]:
-        submission = _open(context, hotkey, sources, looking)
-        # reading on the judge's own thread, which others wait for, must not take long
-        with nullcontext() if sources.ahead is None else within(_AGAIN_S):
-            return judge_and_carry(submission, hotkey, context, checkpoint, ledger, **options)
+    def attempt() -> JudgeResult:
+        plan = _plan(context, hotkey, checkpoint, groups)
+        submission = _read(plan, sources, looking)
+        return judge_and_carry(submission, checkpoint, ledger, **options)
 
     return _try_twice(attempt, context, hotkey, ledger)
 
@@ -77,58 +99,56 @@ def judge_samples(
 ) -> Verdict:
     """A provisional verdict after its samples: unchanged, or refused because they differ from the
     commitment. late: only mirrors are asked."""
-    committed, looking = context.commitments[hotkey], Looking(samples=True, late=late)
 
-    def attempt() -> tuple[Verdict, Ledger]:
-        submission = _open(context, hotkey, sources, looking)
-        with nullcontext() if sources.ahead is None else within(_AGAIN_S):
-            fault = find_sample_fault(submission, hotkey, context, committed)
-        if fault is None:
-            return replace(verdict, provisional=False), Ledger()
-        refused = Verdict(
-            context.window,
-            hotkey,
-            fault.reason,
-            f"a sampled rollout: {fault.detail}",
-            group=fault.group,
-            rollout=fault.rollout,
-            unbound=fault.unbound,
-        )
-        return refused, Ledger()
+    def attempt() -> JudgeResult:
+        plan = plan_samples(context, hotkey)
+        fault = _read(plan, sources, Looking(samples=True, late=late)).refusal
+        if fault is not None:
+            fault = replace(fault, detail=f"a sampled rollout: {fault.detail}")
+        return JudgeResult(conclude(verdict, fault), Ledger())
 
-    found, _ = _try_twice(attempt, context, hotkey, Ledger())
-    if found.accepted:
-        return found
-    # the statistics measured before stay in the verdict
+    judged = _try_twice(attempt, context, hotkey, Ledger()).verdict
+    # the statistics measured before stay in the verdict, also in one on a failure of ours
     return replace(
-        found,
+        judged,
         committed_groups=verdict.committed_groups,
         statistics=verdict.statistics,
         witness=verdict.witness,
     )
 
 
-def _open(
-    context: Context, hotkey: bytes, sources: HotkeySources, looking: Looking
-) -> SubmissionReader:
-    """The file that was read ahead, or a reader."""
-    found = None
-    if sources.ahead is not None:
-        found = sources.ahead.take(context, hotkey, looking)
-    return found or open_submission(context, hotkey, sources, looking)
+def _plan(
+    context: Context, hotkey: bytes, checkpoint: Outline, groups: Sequence[int] | None
+) -> ReadPlan:
+    id_bits = get_id_bits(len(checkpoint.tokenizer.drawable))
+    if groups is None:
+        return plan_audit(context, hotkey, id_bits)
+    return plan_groups(context, hotkey, groups, id_bits)
+
+
+def _read(plan: ReadPlan, sources: HotkeySources, looking: Looking) -> CheckedSubmission:
+    """What was read ahead of the file, or else is read now. Raises StoreError."""
+    context, hotkey, ahead = plan.context, plan.hotkey, sources.ahead
+    if ahead is not None and plan.purpose is not Purpose.GROUPS:
+        checked = ahead.take(context, hotkey, looking)
+        if checked is not None:
+            return checked
+    # reading on the judge's own thread, which others wait for, must not take long
+    with nullcontext() if ahead is None else within(_AGAIN_S):
+        return read_submission(plan, open_submission(context, hotkey, sources, looking))
 
 
 def _try_twice(
-    attempt: Callable[[], tuple[Verdict, Ledger]], context: Context, hotkey: bytes, ledger: Ledger
-) -> tuple[Verdict, Ledger]:
+    attempt: Callable[[], JudgeResult], context: Context, hotkey: bytes, ledger: Ledger
+) -> JudgeResult:
     name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
     for _ in range(2):
         try:
             return attempt()
         except StoreError as error:
-            detail = explain_unread(error)
-            found = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail, unbound=True)
-            return found, ledger
+            unread = refuse_unread(error)
+            verdict = Verdict(context.window, hotkey, unread.reason, unread.detail, unbound=True)
+            return JudgeResult(verdict, ledger)
         except WorkerError:
             raise
         except OUR_FAULTS as error:
@@ -136,41 +156,65 @@ def _try_twice(
             logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
             detail = f"our own fault, not the miner's: {type(error).__name__}"
             verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
-    return verdict, ledger
+    return JudgeResult(verdict, ledger)
 
 
 def judge_with_checkpoint(
-    submission: SubmissionReader,
+    reader: SubmissionReader,
     hotkey: bytes,
     context: Context,
     checkpoint: Checkpoint,
+    *,
+    groups: Sequence[int] | None = None,
     **options: Unpack[JudgeOptions],
 ) -> Verdict:
-    """The verdict under a loaded checkpoint, on this file alone. Arguments as in `judge`."""
-    return judge_and_carry(submission, hotkey, context, checkpoint, Ledger(), **options)[0]
+    """The verdict under a loaded checkpoint, on this file alone, samples included where they are
+    known. Arguments as in `judge_hotkey`. Raises StoreError: the file cannot be read."""
+    submission = read_submission(_plan(context, hotkey, checkpoint, groups), reader)
+    if groups is None and submission.refusal is None:
+        options["samples"] = read_samples(reader, hotkey, context)
+    return judge_and_carry(submission, checkpoint, Ledger(), **options).verdict
+
+
+def read_samples(
+    reader: SubmissionReader, hotkey: bytes, context: Context
+) -> CheckedSubmission | None:
+    """The samples of a file; None: they are not known yet. Raises StoreError: they cannot be
+    read."""
+    if context.sample is None:
+        return None
+    return read_submission(plan_samples(context, hotkey), reader)
 
 
 def judge_and_carry(
-    submission: SubmissionReader,
-    hotkey: bytes,
-    context: Context,
+    submission: CheckedSubmission | Examined,
     checkpoint: Checkpoint,
     ledger: Ledger,
     **options: Unpack[JudgeOptions],
-) -> tuple[Verdict, Ledger]:
-    """The same with the ledger of the seat's settlement so far. Also returns the ledger
-    afterwards."""
-    temperature = context.parameters.work.temperature
-    return judge(
-        submission,
-        hotkey,
-        context,
-        checkpoint.tokenizer,
-        options.get("forward") or checkpoint.get_forward(temperature),
-        checkpoint.calibration,
-        ledger,
-        manifest=checkpoint.manifest,
+) -> JudgeResult:
+    """Judge under a loaded checkpoint, with the ledger of the seat's settlement so far."""
+    temperature = submission.context.parameters.work.temperature
+    forward = options.get("forward") or checkpoint.get_forward(temperature)
+    more = MeasureOptions(
         appeal=checkpoint.get_appeal(temperature),
-        groups=options.get("groups"),
+        samples=options.get("samples"),
         validator=options.get("validator"),
+        hand_out=options.get("hand_out", False),
     )
+    tokenizer, calibration = checkpoint.tokenizer, checkpoint.calibration
+    if isinstance(submission, Examined):
+        return measure(submission, forward, calibration, ledger, **more)
+    manifest = checkpoint.manifest
+    return judge(submission, tokenizer, forward, calibration, ledger, manifest=manifest, **more)
+
+
+def examine_file(
+    reader: SubmissionReader,
+    hotkey: bytes,
+    context: Context,
+    outline: Outline,
+    groups: Sequence[int] | None = None,
+) -> Verdict | Examined:
+    """What the judge finds in a file without a model. Raises StoreError: it cannot be read."""
+    submission = read_submission(_plan(context, hotkey, outline, groups), reader)
+    return examine(submission, outline.tokenizer, manifest=outline.manifest)

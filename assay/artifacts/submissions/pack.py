@@ -4,12 +4,11 @@ Every reader checks them against the root on chain again. An unreadable part is 
 refusal.
 """
 
-import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from assay.network.store import StoreError
+from assay.artifacts.submissions.reading import SubmissionCopy
 from assay.protocol import Parameters, Reason, Refusal
 from assay.protocol.encoding import (
     U32,
@@ -26,11 +25,8 @@ from assay.protocol.encoding import (
 )
 from assay.protocol.errors import OperatorError
 from assay.protocol.submission import Range, get_opening_bytes
-from assay.verification import SubmissionReader, get_part_limits
+from assay.verification import get_part_limits
 
-logger = logging.getLogger("assay")
-
-_T = TypeVar("_T")
 #: Most parts of one file, and most bytes of one part.
 _PARTS_MAX, _PART_BYTES = 1 << 20, 1 << 30
 
@@ -72,66 +68,40 @@ class PackedSubmission:
         return bool(self.parts) and all(part.refusal is None for part in self.parts)
 
 
-class RecordingReader:
-    """Reads through another reader, and keeps the bytes. An unreadable store shows nothing."""
-
-    def __init__(self, reader: SubmissionReader) -> None:
-        self._reader = reader
-        self._parts: dict[Range, PackedPart] = {}
-
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
-        shown = b""
-
-        def keep(data: bytes) -> _T | Refusal:
-            nonlocal shown
-            shown = data
-            return parse(data)
-
-        try:
-            found = self._reader.read(part, keep)
-        except StoreError as error:
-            found = Refusal(Reason.NOT_REVEALED, explain_unread(error), unbound=True)
-        if isinstance(found, Refusal) and found.unbound:
-            packed = PackedPart(part.start, part.size, None, _pack_refusal(found))
-        else:
-            packed = PackedPart(part.start, part.size, shown, None)
-        self._parts[part] = packed
-        return found
-
-    def pack(self, hotkey: bytes) -> PackedSubmission | None:
-        """The requested parts, or None if there were none."""
-        return PackedSubmission(hotkey, tuple(self._parts.values())) if self._parts else None
+def pack_parts(hotkey: bytes, parts: Mapping[Range, bytes | Refusal]) -> PackedSubmission | None:
+    """The parts that plans have read of a file, in that order, or None if there were none."""
+    if not parts:
+        return None
+    return PackedSubmission(hotkey, tuple(_pack_part(*item) for item in parts.items()))
 
 
-class PackedReader:
+def _pack_part(part: Range, data: bytes | Refusal) -> PackedPart:
+    if isinstance(data, Refusal):
+        refusal = PackedRefusal(data.reason, data.detail[:1_024])
+        return PackedPart(part.start, part.size, None, refusal)
+    return PackedPart(part.start, part.size, data, None)
+
+
+class PackedCopy(SubmissionCopy):
+    """The parts that were read elsewhere. Raises MissingPartError, PackError."""
+
     def __init__(self, packed: PackedSubmission) -> None:
-        self.packed = packed
         self._parts = {Range(part.start, part.size): part for part in packed.parts}
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
-        """See `SubmissionReader`. Raises MissingPartError."""
-        found = self._parts.get(part)
-        if found is None or (found.data is None and found.refusal is None):
+    def read(self, part: Range) -> bytes | Refusal:
+        """See `SubmissionCopy`."""
+        packed = self._parts.get(part)
+        if packed is None or (packed.data is None and packed.refusal is None):
             text = (
                 f"the pack holds no bytes {part.start} to {part.end}: it was made for other facts"
             )
             raise MissingPartError(text)
-        if found.data is None:
-            assert found.refusal is not None
-            return Refusal(found.refusal.reason, found.refusal.detail, unbound=True)
-        if len(found.data) != part.size:
-            raise PackError(f"the pack holds {len(found.data)} bytes where {part.size} were read")
-        return parse(found.data)
-
-
-def explain_unread(error: StoreError) -> str:
-    """The public reason why a file is not revealed. The operator's log has all details."""
-    logger.debug("a file cannot be read: %s", error, extra={"event": "file_unread"})
-    return f"the file cannot be read from its store: {error.public}"
-
-
-def _pack_refusal(refusal: Refusal) -> PackedRefusal:
-    return PackedRefusal(refusal.reason, refusal.detail[:1_024])
+        if packed.data is None:
+            assert packed.refusal is not None
+            return Refusal(packed.refusal.reason, packed.refusal.detail, unbound=True)
+        if len(packed.data) != part.size:
+            raise PackError(f"the pack holds {len(packed.data)} bytes where {part.size} were read")
+        return packed.data
 
 
 def measure_pack(packed: PackedSubmission) -> int:

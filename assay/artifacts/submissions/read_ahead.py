@@ -1,12 +1,12 @@
 """Reads miners' files ahead of the judge, several at a time: the network waits while the model
 computes.
 
-Each file is read on one of a few threads, within a deadline and the sizes of an honest file, and
-kept until it is judged. The total of bytes is limited, and a file that is being read counts as the
-largest possible. Samples have their own threads and room: by FETCH_END the samples of all files are
-read, however far the judge has come, and however many stores are silent. Only bytes are kept:
-verdicts do not depend on the order in which they came. A file that did not come is requested again
-at a later block, like any other.
+Each file is read and checked on one of a few threads, within a deadline and the sizes of an honest
+file, and kept until it is judged. The total of bytes is limited, and a file that is being read
+counts as the largest possible. Samples have their own threads and room: by FETCH_END the samples of
+all files are read, however far the judge has come, and however many stores are silent. Nothing is
+judged here: verdicts do not depend on the order in which files came. A file that did not come is
+requested again at a later block, like any other.
 """
 
 import time
@@ -15,29 +15,18 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
 
-from assay.artifacts.submissions.pack import (
-    PackedReader,
-    PackedSubmission,
-    RecordingReader,
-    compute_pack_max,
-    measure_pack,
-)
+from assay.artifacts.submissions.pack import PackedSubmission, compute_pack_max, pack_parts
 from assay.artifacts.submissions.reader import (
     AUDITED,
     CommittedSubmission,
     Looking,
     SubmissionSources,
 )
+from assay.artifacts.submissions.reading import TolerantReader, read_submission
 from assay.network.store import StoreError, within
-from assay.protocol import Committed, Context, Refusal
-from assay.verification import (
-    SubmissionReader,
-    choose,
-    find_commitment,
-    find_sample_fault,
-    read_groups,
-    read_opening,
-)
+from assay.protocol import Context, Refusal
+from assay.verification import CheckedSubmission, find_commitment, plan_audit, plan_samples
+from assay.verification.read_plan import PartRecord
 
 #: Errors of a broken judge or model. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
@@ -59,11 +48,20 @@ _Job = tuple[CommittedSubmission, float]
 
 @dataclass(frozen=True, slots=True)
 class FetchedSubmission:
-    """The parts of one file that an audit needs."""
+    """The parts of one file that an audit needs, or its samples."""
 
-    packed: PackedSubmission | None  # the parts read; None: there is nothing to read
-    root: bytes | None = None  # binds the whole file; None: a part is missing or wrong
+    checked: CheckedSubmission | None  # None: nothing was read
     error: BaseException | None = None  # our own fault; the caller raises it
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether the root binds everything: no part is missing or wrong."""
+        return self.checked is not None and self.checked.refusal is None
+
+    @property
+    def size(self) -> int:
+        """Approximate bytes of memory."""
+        return 0 if self.checked is None else self.checked.size
 
 
 #: Called with window, root and parts of a file that was read whole, and whether they are samples.
@@ -146,17 +144,17 @@ class ReadAhead:
 
     def take(
         self, context: Context, hotkey: bytes, looking: Looking = AUDITED
-    ) -> SubmissionReader | None:
+    ) -> CheckedSubmission | None:
         """Take the parts read of a file, once; None: there are none. Raises WorkerError,
         OUR_FAULTS: the error of reading it, including a defect."""
         with self.changed:
             fetched = self._there.pop((context.window, hotkey, looking), None)
             if fetched is None:
                 return None
-            self.held_bytes[looking.samples] -= _measure(fetched)
+            self.held_bytes[looking.samples] -= fetched.size
         if fetched.error is not None:
             raise fetched.error
-        return None if fetched.packed is None else PackedReader(fetched.packed)
+        return fetched.checked
 
     def forget(self, window: int) -> None:
         with self.changed:
@@ -164,7 +162,7 @@ class ReadAhead:
             self.tries = {key: n for key, n in self.tries.items() if key[0] != window}
             self._asked_at = {key: at for key, at in self._asked_at.items() if key[0] != window}
             for key in [key for key in self._there if key[0] == window]:
-                self.held_bytes[key[2].samples] -= _measure(self._there.pop(key))
+                self.held_bytes[key[2].samples] -= self._there.pop(key).size
 
     def begin(self, context: Context, hotkey: bytes, head: int, looking: Looking = AUDITED) -> bool:
         """Start to read a file unless it has come, or is being read. Return whether another may be
@@ -178,8 +176,8 @@ class ReadAhead:
             held = self.held_bytes[looking.samples]
             if (audited >= AHEAD and not looking.samples) or 0 < held > KEPT_BYTES - size:
                 return False
-            came = [found for way in (key, in_time) if (found := self._there.get(way)) is not None]
-            if key in self._begun or any(found.root is not None for found in came):
+            came = [self._there[way] for way in (key, in_time) if way in self._there]
+            if key in self._begun or any(fetched.is_whole for fetched in came):
                 return True
             if key in self._there and self._asked_at[key] >= head:
                 return True
@@ -216,8 +214,11 @@ class ReadAhead:
         key = context.window, reader.hotkey, reader.looking
         with self.changed:
             wanted = key in self._begun
+        parts: PartRecord = {}
         try:
-            fetched = fetch(reader, seconds) if wanted else FetchedSubmission(None)
+            fetched = FetchedSubmission(None)
+            if wanted:
+                fetched = fetch(reader, seconds, None if self._keep is None else parts)
         except BaseException as error:  # noqa: BLE001 - `take` raises it
             fetched = FetchedSubmission(None, error=error)
         with self.changed:
@@ -225,42 +226,27 @@ class ReadAhead:
             if key in self._begun:  # otherwise it comes too late, also for others
                 self._begun.discard(key)
                 if key in self._there:  # of an earlier block
-                    self.held_bytes[reader.looking.samples] -= _measure(self._there[key])
+                    self.held_bytes[reader.looking.samples] -= self._there[key].size
                 self._there[key] = fetched
-                self.held_bytes[reader.looking.samples] += _measure(fetched)
-                if self._keep is not None and fetched.root is not None and fetched.packed:
-                    self._keep(context.window, fetched.root, fetched.packed, reader.looking.samples)
+                self.held_bytes[reader.looking.samples] += fetched.size
+                packed = pack_parts(reader.hotkey, parts) if fetched.is_whole else None
+                if self._keep is not None and packed is not None:
+                    root = reader.committed.root
+                    self._keep(context.window, root, packed, reader.looking.samples)
             self.changed.notify_all()
 
 
-def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmission:
-    """Read everything that an audit reads of a file, or all its samples, in the judge's own order
-    and no further than the judge would."""
-    recording = RecordingReader(reader)
-    context, hotkey, committed = reader.context, reader.hotkey, reader.committed
-    found: object
+def fetch(
+    reader: CommittedSubmission, seconds: float = _FILE_S, parts: PartRecord | None = None
+) -> FetchedSubmission:
+    """Read everything that an audit reads of a file, or all its samples, and no further than to the
+    first fault. `parts`: gets the bytes."""
+    make_plan = plan_samples if reader.looking.samples else plan_audit
     try:
+        plan = make_plan(reader.context, reader.hotkey)
+        if parts is not None:
+            plan.record(parts)
         with within(seconds):
-            if reader.looking.samples:
-                found = find_sample_fault(recording, hotkey, context, committed)
-            else:
-                found = read_audited(recording, hotkey, context, committed)
+            return FetchedSubmission(read_submission(plan, TolerantReader(reader)))
     except (StoreError, *OUR_FAULTS) as error:
         return FetchedSubmission(None, error=error)
-    whole = not isinstance(found, Refusal)
-    return FetchedSubmission(recording.pack(hotkey), committed.root if whole else None)
-
-
-def read_audited(
-    reader: SubmissionReader, hotkey: bytes, context: Context, committed: Committed
-) -> object:
-    """The parts that the audit reads, or a Refusal."""
-    opening = read_opening(reader, hotkey, context, committed)
-    if isinstance(opening, Refusal):
-        return opening
-    chosen = choose(context, hotkey, committed.groups, None)
-    return read_groups(reader, hotkey, context, opening, chosen)
-
-
-def _measure(fetched: FetchedSubmission) -> int:
-    return 0 if fetched.packed is None else measure_pack(fetched.packed)

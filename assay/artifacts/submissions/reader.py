@@ -13,19 +13,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from assay.artifacts.ports import StoreFinder
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.file import SubmissionFile
-from assay.artifacts.submissions.pack import PackedReader, PackError, compute_pack_max, decode_pack
+from assay.artifacts.submissions.pack import PackedCopy, PackError, compute_pack_max, decode_pack
+from assay.artifacts.submissions.reading import AbsentSubmission, SubmissionCopy, SubmissionReader
 from assay.network.store import ObjectStore, StoreError, sparing, within
 from assay.protocol import Committed, Context, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.submission import Range
-from assay.verification import SubmissionReader
-
-_T = TypeVar("_T")
+from assay.verification import ReadPlan
 
 #: Seconds for one mirror's answer, and for all mirrors of a submission together.
 _MIRROR_S, _MIRRORS_S = 20.0, 60.0
@@ -75,12 +73,6 @@ class SubmissionSources(Protocol):
 
 def know_no_mirrors(root: bytes) -> Sequence[KnownMirror]:
     return ()
-
-
-class AbsentSubmission:
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
-        detail = "the locator on chain leads to no store known here"
-        return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,57 +125,39 @@ class CommittedSubmission:
         self._mirrors = sources.mirrors(committed.root)
         self._mirrors_s = _MIRRORS_S
         self._asked = 0
-        self._copies: list[tuple[SubmissionReader, KnownMirror]] = []
-        self._own: SubmissionReader | None = None
+        self._copies: list[tuple[PackedCopy, KnownMirror]] = []
+        self._own: SubmissionCopy | None = None
         self._failure: StoreError | None = None
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+    def offer(self, plan: ReadPlan) -> Refusal | None:
         """See `SubmissionReader`. Raises StoreError: the miner's own store cannot be read, and no
-        mirror has it."""
-        own = self._read_own(part, parse)
-        if own is not None and not _is_unbound(own):
-            return own
+        mirror has the part."""
+        own = self._offer_own(plan)
+        if own is None:
+            return None
         position = 0
         while position < len(self._copies) or self._open_copy():
-            reader, mirror = self._copies[position]
-            found = self._read_copy(reader, mirror, part, parse)
-            if not _is_unbound(found):
-                return found
+            if _offer_copy(*self._copies[position], plan) is None:
+                return None
             position += 1
-        if own is None:
-            assert self._failure is not None
-            raise self._failure
+        if isinstance(own, StoreError):
+            raise own
         return own
 
-    def _read_own(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal | None:
-        """Read from the miner's own store. None: the store has failed, and is not asked again."""
+    def _offer_own(self, plan: ReadPlan) -> Refusal | StoreError | None:
+        """Offer what the miner's own store has. A store that has failed is not asked again."""
         if self._failure is not None:
-            return None
+            return self._failure
         if self.looking.late:
             detail = "it was not shown in time, and no mirror has it"
             return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
         try:
             with sparing(_MIRROR_S) if self._mirrors else nullcontext():
                 self._own = self._own or self._open_own()
-                return self._own.read(part, parse)
+                return self._own.offer(plan)
         except StoreError as error:
             self._failure = error
-            return None
-
-    def _read_copy(
-        self,
-        reader: SubmissionReader,
-        mirror: KnownMirror,
-        part: Range,
-        parse: Callable[[bytes], _T | Refusal],
-    ) -> _T | Refusal:
-        try:
-            found = reader.read(part, parse)
-        except PackError as error:
-            return Refusal(Reason.NOT_REVEALED, str(error), unbound=True)
-        if _is_unbound(found):
-            mirror.blame()
-        return found
+            return error
 
     def _open_copy(self) -> bool:
         """Open the next mirror that has a copy. Return whether there is one."""
@@ -200,7 +174,7 @@ class CommittedSubmission:
                 self._mirrors_s = left.seconds
         return False
 
-    def _open_own(self) -> SubmissionReader:
+    def _open_own(self) -> SubmissionCopy:
         store = self._sources.stores.get(self.committed.locator)
         if store is None:
             return AbsentSubmission()
@@ -208,7 +182,7 @@ class CommittedSubmission:
             store.open(make_object_name(encode_ss58(self.hotkey), self.context.window))
         )
 
-    def _open_pack(self, mirror: KnownMirror) -> SubmissionReader:
+    def _open_pack(self, mirror: KnownMirror) -> PackedCopy:
         """The mirror's pack of the submission. Raises StoreError: it is missing or malformed."""
         name = make_mirror_name(
             self.context.window, self.committed.root, samples=self.looking.samples
@@ -218,11 +192,17 @@ class CommittedSubmission:
         if data is None:
             raise StoreError(f"the mirror has no {name}")
         try:
-            return PackedReader(decode_pack(data))
+            return PackedCopy(decode_pack(data))
         except PackError as error:
             mirror.blame()
             raise StoreError(f"the mirror's {name} is of no use: {error}") from None
 
 
-def _is_unbound(found: object) -> bool:
-    return isinstance(found, Refusal) and found.unbound
+def _offer_copy(copy: PackedCopy, mirror: KnownMirror, plan: ReadPlan) -> Refusal | None:
+    try:
+        refusal = copy.offer(plan)
+    except PackError as error:
+        return Refusal(Reason.NOT_REVEALED, str(error), unbound=True)
+    if refusal is not None:
+        mirror.blame()
+    return refusal

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.submissions.file import SubmissionFile
-from assay.artifacts.submissions.judge import judge_with_checkpoint
+from assay.artifacts.submissions.judge import examine_file, judge_and_carry, read_samples
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement
 from assay.audit.ports import Outlines
 from assay.inference import (
@@ -39,14 +39,7 @@ from assay.protocol.submission import (
     is_head_committed,
     is_opening_committed,
 )
-from assay.verification import (
-    Measurement,
-    SubmissionReader,
-    Verdict,
-    examine,
-    find_commitment,
-    make_projection,
-)
+from assay.verification import Ledger, Measurement, Verdict, find_commitment, make_projection
 from assay.verification.rollout_statistics import compute_rollout_statistics
 
 
@@ -138,7 +131,7 @@ def _judge(
         )
         return Rejudgment(None, opened=opened, lacks=(lack,))
     try:
-        examined = examine(reader, hotkey, context, outline.tokenizer, manifest=outline.manifest)
+        examined = examine_file(reader, hotkey, context, outline)
         if isinstance(examined, Verdict):
             tokens = _read_tokens(reader, opened, examined)
             return Rejudgment(examined, False, outline, opened, tokens)
@@ -150,7 +143,8 @@ def _judge(
                 f"{context.checkpoint.hex()[:16]}…: name its folder with --model"
             )
             return Rejudgment(None, False, outline, opened, audited=audited, lacks=(lack,))
-        verdict = judge_with_checkpoint(reader, hotkey, context, outline)
+        samples = read_samples(reader, hotkey, context)
+        verdict = judge_and_carry(examined, outline, Ledger(), samples=samples).verdict
     except StoreError as error:
         lack = f"the miner's file cannot be read from here: {error}"
         return Rejudgment(None, False, outline, opened, lacks=(lack,))
@@ -162,14 +156,12 @@ def _judge(
     return Rejudgment(verdict, True, outline, opened, measured=measured, audited=audited)
 
 
-def _read_opening(
-    source: ObjectSource, reader: SubmissionReader, committed: Committed
-) -> OpenedFile:
+def _read_opening(source: ObjectSource, reader: SubmissionFile, committed: Committed) -> OpenedFile:
     """The opening of a file, as far as it can be read."""
     size = header = opening = None
     with suppress(StoreError, EncodingError):
         size = source.size()
-        data = reader.read(Range(0, get_opening_bytes(committed.groups)), bytes)
+        data = reader.read(Range(0, get_opening_bytes(committed.groups)))
         if not isinstance(data, Refusal):
             header = decode(Header, data[:HEADER_BYTES])
             if is_opening_committed(data, committed.root):
@@ -178,20 +170,20 @@ def _read_opening(
 
 
 def _read_tokens(
-    reader: SubmissionReader, opened: OpenedFile, verdict: Verdict
+    reader: SubmissionFile, opened: OpenedFile, verdict: Verdict
 ) -> tuple[int, ...] | None:
     """The completion that a verdict names, which has been read before."""
     opening, group, rollout = opened.opening, verdict.group, verdict.rollout
     if opening is None or group is None or rollout is None or verdict.unbound:
         return None
     with suppress(StoreError, EncodingError):
-        data = reader.read(opening.find_head(group), bytes)
+        data = reader.read(opening.find_head(group))
         if isinstance(data, Refusal) or not is_head_committed(data, opening, group):
             return None
         head = decode_group_head(data[-opening.sizes[group].head :], opening, group)
         within = head.find_ids(rollout)
         start = opening.find_ids(group).start + within.start
-        record = reader.read(Range(start, within.size), bytes)
+        record = reader.read(Range(start, within.size))
         if not isinstance(record, Refusal):
             return tuple(decode_ids(record, head, rollout).tolist())
     return None

@@ -38,7 +38,7 @@ from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.window import compute_block
 from assay.rounds import compute_share
-from assay.verification.judge import find_commitment
+from assay.verification import find_commitment
 
 #: Verdicts on bytes that the root on chain binds, which the trainer's own judge and a validator's
 #: find alike. In other verdicts a trainer may differ: it reads at another time, and keeps no
@@ -276,7 +276,7 @@ def _check_source(
             found.differ(Aspect.GROUPS, f"{describe_group(one)}: {fault}")
             return
     reader = inputs.public.submissions.open(inputs.context, hotkey)
-    held = read_committed(reader, hotkey, inputs.context, committed, groups)
+    held = read_committed(reader, hotkey, inputs.context, groups)
     genuine = _check_committed(inputs, hotkey, groups, held, found)
     own = inputs.list_own(hotkey, committed.groups)
     strange = next((one for one in groups if one.index not in own), None)

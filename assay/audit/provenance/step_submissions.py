@@ -1,41 +1,29 @@
 """A miner's file as far as a step has learned from it: it is read, checked against its root, and
 judged again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.steps.file import ConsumedGroup, to_integers
 from assay.artifacts.submissions.file import SubmissionFile
-from assay.artifacts.submissions.judge import judge_and_carry
+from assay.artifacts.submissions.judge import examine_file, judge_and_carry
 from assay.artifacts.submissions.pack import PackError
+from assay.artifacts.submissions.reading import SubmissionReader, read_submission
 from assay.audit.bundle_seal import BundleError
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
 from assay.inference import Checkpoint, Outline
 from assay.network import ObjectStore, StoreError
-from assay.neurons.trainer.lessons import RecordingForward
-from assay.protocol import Committed, Context, EncodingError, Reason, Refusal, encode_ss58
+from assay.protocol import Context, EncodingError, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.selection import AuditedGroup
 from assay.protocol.submission import Range, decode_ids
-from assay.verification import (
-    Ledger,
-    SubmissionReader,
-    Verdict,
-    choose,
-    examine,
-    read_groups,
-    read_opening,
-)
+from assay.verification import Ledger, ReadPlan, Verdict, plan_groups
 from assay.verification.logprobs import judge_logprobs
-from assay.verification.submission_parts import ReadGroup
-
-_T = TypeVar("_T")
+from assay.verification.read_plan import ReadGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +45,29 @@ class _Copies:
     """Copies of one file. Only parts that the root binds count. No part is read twice."""
 
     readers: Sequence[SubmissionReader]
-    parts: dict[Range, bytes] = field(default_factory=dict)
+    parts: dict[Range, bytes | Refusal] = field(default_factory=dict)
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
+    def offer(self, plan: ReadPlan) -> Refusal | None:
         """See `SubmissionReader`. If no copy is good, the refusal is the first copy's."""
-        if part in self.parts:
-            return parse(self.parts[part])
-        shown = b""
-
-        def keep(data: bytes) -> _T | Refusal:
-            nonlocal shown
-            shown = data
-            return parse(data)
-
+        assert plan.wanted is not None  # otherwise nothing would be offered
+        known = self.parts.get(plan.wanted)
+        if isinstance(known, bytes):
+            return plan.take(known)
+        plan.record(self.parts)
         first: Refusal | None = None
         for reader in self.readers:
-            found = _read(reader, part, keep)
-            if not isinstance(found, Refusal) or not found.unbound:
-                self.parts[part] = shown
-                return found
-            first = first or found
+            refusal = _offer(reader, plan)
+            if refusal is None:
+                return None
+            first = first or refusal
         assert first is not None  # there is at least one copy
         return first
 
 
-def _read(
-    reader: SubmissionReader, part: Range, parse: Callable[[bytes], _T | Refusal]
-) -> _T | Refusal:
-    """Read from a copy. The result is a refusal if its store cannot be read."""
+def _offer(reader: SubmissionReader, plan: ReadPlan) -> Refusal | None:
+    """Offer a copy's part. The result is a refusal if its store cannot be read."""
     try:
-        return reader.read(part, parse)
+        return reader.offer(plan)
     except (BundleError, PackError):
         why = "a bundle has what an audit asks for; --files names whole files"
     except StoreError as error:
@@ -105,31 +86,25 @@ class CommittedGroups:
 
 
 def read_committed(
-    reader: SubmissionReader,
-    hotkey: bytes,
-    context: Context,
-    committed: Committed,
-    taken: Sequence[ConsumedGroup],
+    reader: SubmissionReader, hotkey: bytes, context: Context, taken: Sequence[ConsumedGroup]
 ) -> CommittedGroups:
     """Read the groups that a step has taken."""
     copies = _Copies([reader])
     held = CommittedGroups(copies)
-    opening = read_opening(copies, hotkey, context, committed)
-    if isinstance(opening, Refusal):
-        held.refusal = opening
-        return held
     for index in sorted({one.index for one in taken}):
         # one audited rollout needs only those parts of a valued group that a bundle has
-        some = (AuditedGroup(index, 1, True),)
-        for chosen in (some, choose(context, hotkey, committed.groups, [index])):
-            read = read_groups(copies, hotkey, context, opening, chosen)
-            if isinstance(read, Refusal):
-                if held.refusal is None or not read.unbound:
-                    held.refusal = read
+        for rollouts in (1, None):
+            plan = plan_groups(context, hotkey, [index], rollouts=rollouts)
+            submission = read_submission(plan, copies)
+            if submission.refusal is not None:
+                if held.refusal is None or not submission.refusal.unbound:
+                    held.refusal = submission.refusal
                 break
-            (held.groups[index],) = read
+            (held.groups[index],) = submission.groups
         else:
             held.whole.add(index)
+        if submission.opening is None:
+            break
     return held
 
 
@@ -171,9 +146,7 @@ def judge_committed(
     name, reader = encode_ss58(hotkey), held.reader
     found.look(Aspect.LOGPROBS)
     if not isinstance(outline, Checkpoint):
-        examined = examine(
-            reader, hotkey, context, outline.tokenizer, manifest=outline.manifest, groups=indices
-        )
+        examined = examine_file(reader, hotkey, context, outline, indices)
         if isinstance(examined, Verdict):
             found.differ(Aspect.FILES, f"{name}: {examined.reason}: {examined.detail}")
             return False
@@ -182,25 +155,30 @@ def judge_committed(
             why = "is not its miner's: only a forward pass shows which is right"
             found.miss(Aspect.LOGPROBS, f"{name}: {apart} {why}")
         return False
-    forward = RecordingForward(outline.get_reference(context.parameters.work.temperature))
-    verdict, _ = judge_and_carry(
-        reader, hotkey, context, outline, Ledger(), groups=indices, forward=forward
+    judged = judge_and_carry(
+        read_submission(plan_groups(context, hotkey, indices), reader),
+        outline,
+        Ledger(),
+        forward=outline.get_reference(context.parameters.work.temperature),
+        hand_out=True,
     )
+    verdict = judged.verdict
     if not verdict.accepted:
         found.differ(
             Aspect.VERDICTS,
             f"{name}: nobody may learn from its file, {verdict.reason}: {verdict.detail}",
         )
         return False
-    seen = [[to_integers(row) for row in group[2]] for group in forward.seen[-len(indices) :]]
-    apart = _find_apart(context, taken, dict(zip(indices, seen, strict=True)))
+    apart = _find_apart(context, taken, {g.index: g.logprobs for g in judged.measured})
     if apart is not None:
         found.differ(Aspect.LOGPROBS, f"{name}: {apart} is not that of the checkpoint in force")
     return apart is None
 
 
 def _find_apart(
-    context: Context, taken: Sequence[ConsumedGroup], right: dict[int, list[NDArray[np.uint32]]]
+    context: Context,
+    taken: Sequence[ConsumedGroup],
+    right: Mapping[int, Sequence[NDArray[np.uint32]]],
 ) -> str | None:
     """The first rollout whose log-probabilities in the step differ from these beyond the bounds."""
     for one in taken:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from assay.artifacts.submissions.file import SubmissionFile
+from assay.artifacts.submissions.reading import read_submission
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.environments import compute_reward, get_weights, open_environment
@@ -31,10 +32,10 @@ from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
-from assay.verification import Measurement, choose, find_commitment, read_groups, read_opening
+from assay.verification import Measurement, find_commitment, plan_groups
 from assay.verification.bounds import MARGIN_MAX
+from assay.verification.read_plan import ReadGroup
 from assay.verification.rollout_statistics import RolloutStatistics, compute_rollout_statistics
-from assay.verification.submission_parts import ReadGroup
 
 #: Most checkpoints in memory.
 _MODELS_MAX = 2
@@ -148,15 +149,11 @@ class GroupReader:
                     "the miner's file is not at hand: its store is not one read from here"
                 )
             source = store.open(name)
-        file = SubmissionFile(source)
-        opening = read_opening(file, hotkey, context, committed)
-        if isinstance(opening, Refusal):
-            return _refuse(f"the miner's file cannot be read: {opening.detail}")
-        chosen = choose(context, hotkey, committed.groups, [group])
-        read = read_groups(file, hotkey, context, opening, chosen)
-        if isinstance(read, Refusal):
-            return _refuse(f"the group cannot be read: {read.detail}")
-        return read[0]
+        submission = read_submission(plan_groups(context, hotkey, [group]), SubmissionFile(source))
+        if submission.refusal is not None:
+            part = "miner's file" if submission.opening is None else "group"
+            return _refuse(f"the {part} cannot be read: {submission.refusal.detail}")
+        return submission.groups[0]
 
     def _open_model(self, order: dict[str, Any], context: Context) -> OpenedModel:
         model = self._models.get(context.checkpoint)

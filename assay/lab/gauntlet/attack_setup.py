@@ -4,7 +4,7 @@ The chain is the simulator; model, beacons, calendar, proofs and judge are real.
 another attention implementation than the miners, so that honest noise is real noise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.submissions.judge import examine_file
+from assay.artifacts.submissions.reading import SubmissionCopy
 from assay.inference import GroupRequest, Placement, load_checkpoint
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
 from assay.lab.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
@@ -32,13 +34,13 @@ from assay.neurons.miner.miner import (
     make_work,
 )
 from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.protocol import Committed, Context, Parameters, Reason, Refusal, Rollout
+from assay.protocol import Committed, Context, Parameters, Reason, Rollout
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import Range, encode_submission, get_id_bits
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
-from assay.verification import Examined, Forward, Measurement, Projection, Verdict, examine
+from assay.verification import Examined, Forward, Measurement, Projection, Verdict
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
@@ -54,14 +56,14 @@ _NAMES = ("owner", "trainer", "attacker", "victim")
 _STALE_PASSAGES = 32
 
 
-class MemorySubmission:
-    """`SubmissionReader` over a file in memory."""
+class MemorySubmission(SubmissionCopy):
+    """A file in memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def read(self, part: Range, parse: Callable[[bytes], _T | Refusal]) -> _T | Refusal:
-        return parse(self._data[part.start : part.end])
+    def read(self, part: Range) -> bytes:
+        return self._data[part.start : part.end]
 
 
 class RememberingForward:
@@ -317,9 +319,8 @@ class AttackSetup:
         """The judge's findings on each group alone before it runs the model."""
         data, context = self.commit(groups)
         submission, hotkey = MemorySubmission(data), self.hotkeys["attacker"]
-        tokenizer, manifest = self.judged.tokenizer, self.judged.manifest
         return [
-            examine(submission, hotkey, context, tokenizer, manifest=manifest, groups=[index])
+            examine_file(submission, hotkey, context, self.judged, [index])
             for index in range(len(groups))
         ]
 

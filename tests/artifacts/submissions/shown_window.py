@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
-from assay.artifacts.submissions.pack import encode_pack
+from assay.artifacts.submissions.pack import encode_pack, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, KnownMirror, Looking, open_submission
 from assay.network import StoreError, open_folder
@@ -27,7 +27,7 @@ class Shown:
     def judge(self, sources=None, *, late=False):
         return judge_hotkey(
             self.context, ALICE, self.checkpoint, sources or self.sources, Ledger(), late=late
-        )[0]
+        ).verdict
 
     def judge_samples(self, verdict, sources=None, *, late=False):
         return judge_samples(self.context, ALICE, sources or self.sources, verdict, late=late)
@@ -58,9 +58,15 @@ def mirror_of(shown, folder, *lookings):
     """A store with the copies that a validator leaves there."""
     store = open_folder(folder)
     for looking in lookings or (AUDITED, SAMPLED):
-        fetched = fetch(open_submission(shown.context, ALICE, shown.sources, looking))
-        assert fetched.root
+        packed = pack_file(open_submission(shown.context, ALICE, shown.sources, looking))
         root = shown.context.commitments[ALICE].root
         name = make_mirror_name(0, root, samples=looking.samples)
-        store.put(name, encode_pack(fetched.packed))
+        store.put(name, encode_pack(packed))
     return store
+
+
+def pack_file(reader):
+    """The parts that a validator reads of a file that is whole."""
+    parts = {}
+    assert fetch(reader, parts=parts).is_whole
+    return pack_parts(reader.hotkey, parts)

@@ -18,14 +18,14 @@ from assay.artifacts.submissions.pack import (
     decode_pack,
     encode_pack,
     measure_pack,
+    pack_parts,
 )
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, CommittedSubmission, KnownMirror, Looking
 from assay.network import StoreError
 from assay.protocol import Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.submission import encode_group
-from assay.verification import find_sample_fault
+from assay.protocol.submission import Range, encode_group
 from tests.artifacts.conftest import (
     HOTKEY,
     ID_BITS,
@@ -96,9 +96,11 @@ def open_from(
 
 def pack(shown: Shown, looking: Looking = AUDITED) -> PackedSubmission:
     """The parts of the file that a validator has read."""
-    fetched = fetch(open_from(shown, serve(shown, shown.data), looking=looking))
-    assert fetched.packed is not None
-    return fetched.packed
+    parts: dict[Range, bytes | Refusal] = {}
+    fetch(open_from(shown, serve(shown, shown.data), looking=looking), parts=parts)
+    packed = pack_parts(HOTKEY, parts)
+    assert packed is not None
+    return packed
 
 
 def assert_read(shown: Shown, own: Store, *mirrors: Store) -> None:
@@ -170,7 +172,7 @@ def test_mirrors_with_a_part_each_make_a_whole(shown: Shown) -> None:
 def find_fault(shown: Shown, own: Store, *mirrors: Store, late: bool = False) -> Refusal | None:
     """The fault of the samples, or None."""
     reader = open_from(shown, own, *mirrors, looking=Looking(samples=True, late=late))
-    return find_sample_fault(reader, HOTKEY, shown.context, shown.committed)
+    return shown.find_sample_fault(reader)
 
 
 def test_mirrors_keep_samples_beside_audited_parts(shown: Shown) -> None:

@@ -17,6 +17,7 @@ from assay.protocol.bit_fields import BitReader, BitWriter, Integers
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.prefix_code import PrefixCode, compute_code_lengths, make_prefix_code
+from assay.protocol.selection import select_committed
 from assay.protocol.submission import (
     LOGPROB_MAX,
     GroupSizes,
@@ -24,7 +25,7 @@ from assay.protocol.submission import (
     encode_group,
     get_opening_bytes,
 )
-from assay.verification import choose, find_sample_fault, get_part_limits
+from assay.verification import get_part_limits
 from tests.artifacts.conftest import HOTKEY, Group, MemorySource, Parts, Shown, expect, show
 
 #: The main network's settings, with shorter completions.
@@ -78,7 +79,7 @@ def measure(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
         patch.setattr(np, "flatnonzero", count_scanned)
         found = shown.read(SubmissionFile(source))
         reader = SubmissionFile(source)
-        assert find_sample_fault(reader, HOTKEY, shown.context, shown.committed) is None
+        assert shown.find_sample_fault(reader) is None
     assert not isinstance(found, Refusal), found
     return numbers, sum(end - start for start, end in source.reads)
 
@@ -130,7 +131,7 @@ def encode_dearest(group: Group, shown: Shown) -> Parts:
 def make_dearest(groups: list[Group], honest: Shown) -> Shown:
     """A file with the most costly codes that a miner may choose: of classes everywhere, of ids if a
     group is not valued."""
-    chosen = choose(honest.context, HOTKEY, GROUPS, None)
+    chosen = select_committed(honest.context, HOTKEY, GROUPS)
     valued = {group.index for group in chosen if group.valued}
     return honest.change(
         {

@@ -9,18 +9,20 @@ import pytest
 
 from assay.artifacts.submissions import mirror_writer
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
-from assay.artifacts.submissions.pack import PackedPart, PackedSubmission
+from assay.artifacts.submissions.pack import PackedPart, PackedSubmission, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, know_no_mirrors, open_submission
+from assay.artifacts.submissions.reading import read_submission
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpTimeouts
 from assay.network.store.deadlines import _allowance
 from assay.protocol import Reason
-from assay.protocol.submission import Range
+from assay.verification import plan_audit, plan_samples
 from tests.artifacts.submissions.shown_window import (
     SAMPLED,
     Broken,
     mirror_of,
+    pack_file,
     with_mirrors,
     with_store,
 )
@@ -61,7 +63,7 @@ def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
             sources = replace(shown.sources, stores=ReadableStores([], client))
             if ahead:
                 fetched = fetch(open_submission(shown.context, ALICE, sources))
-                said.add(fetched.packed.parts[0].refusal.detail)
+                said.add(fetched.checked.refusal.detail)
             else:
                 said.add(shown.judge(sources).detail)
     root = f"http://127.0.0.1:{port}"  # a place that the operator has named
@@ -127,14 +129,14 @@ def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tm
     mirror = mirror_of(shown, tmp_path / "mirror")
     sources = with_store(shown, Dripping(), [Dripping(), Timed()])
     found = fetch(open_submission(shown.context, ALICE, sources), 10.0)
-    assert found.root
+    assert found.is_whole
 
 
 def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path):
     store = open_folder(tmp_path)
     store.put("mirrors/-3/old", b"no window of ours")
     packed = {
-        looking: fetch(open_submission(shown.context, ALICE, shown.sources, looking)).packed
+        looking: pack_file(open_submission(shown.context, ALICE, shown.sources, looking))
         for looking in (AUDITED, SAMPLED)
     }
     with closing(MirrorWriter(store, 2)) as mirror:
@@ -149,9 +151,11 @@ def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path
     context = replace(shown.context, window=3)
     sources = with_store(shown, Broken(), [store])
     for looking, whole in packed.items():
-        reader = open_submission(context, ALICE, sources, looking)
-        for part in whole.parts:
-            assert reader.read(Range(part.start, part.size), lambda data: data) == part.data
+        parts, make_plan = {}, plan_samples if looking.samples else plan_audit
+        plan = make_plan(shown.context, ALICE)
+        plan.record(parts)
+        read_submission(plan, open_submission(context, ALICE, sources, looking))
+        assert pack_parts(ALICE, parts) == whole
 
 
 def test_copies_waiting_for_a_stalled_store_are_bounded_by_bytes(shown, caplog):
@@ -191,7 +195,7 @@ def test_copies_waiting_for_a_stalled_store_are_bounded_by_bytes(shown, caplog):
 
 
 def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
-    packed = fetch(open_submission(shown.context, ALICE, shown.sources)).packed
+    packed = pack_file(open_submission(shown.context, ALICE, shown.sources))
 
     class Full(Broken):
         def list(self, prefix, some):
@@ -211,7 +215,6 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
 def test_nobody_is_asked_where_there_is_no_mirror(shown):
     assert know_no_mirrors(bytes(32)) == ()
     empty = replace(shown.context, commitments={})
-    reader = open_submission(empty, ALICE, shown.sources)
-    found = reader.read(Range(0, 1), lambda data: data)
-    assert found.reason is Reason.NOT_REVEALED
-    assert found.unbound
+    refusal = open_submission(empty, ALICE, shown.sources).offer(plan_audit(shown.context, ALICE))
+    assert refusal.reason is Reason.NOT_REVEALED
+    assert refusal.unbound

@@ -15,7 +15,7 @@ from assay.network import StoreError, open_folder
 from assay.network.chain import ChainError
 from assay.network.store.deadlines import _allowance
 from assay.protocol import Commitment, Tag, context_from_json, encode_commitment
-from assay.protocol.submission import HEADER_BYTES, Range
+from assay.verification import plan_audit
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "context.json"
 READERS = [sha256(b"reader %d" % i).digest() for i in range(30)]
@@ -159,7 +159,7 @@ def test_all_mirrors_of_a_file_have_one_deadline():
     )
     reader = CommittedSubmission(context, hotkey, context.commitments[hotkey], sources)
     with pytest.raises(StoreError, match="the miner's store is away"):
-        reader.read(Range(0, HEADER_BYTES), lambda data: data)
+        reader.offer(plan_audit(context, hotkey))
     assert len(given) == 9
     assert 20.0 >= given[0] > given[-1]
     assert sum(given) <= 60.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from assay.artifacts.submissions import read_ahead
-from assay.artifacts.submissions.pack import compute_pack_max, measure_pack
+from assay.artifacts.submissions.pack import compute_pack_max
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.reader import AUDITED, KnownMirror, Looking
 from assay.network import open_folder
@@ -145,7 +145,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
     """Else one silent miner has no verdict, and the window counts for nobody."""
     asked = []
 
-    def note(reader, seconds):
+    def note(reader, seconds, parts):
         asked.append(seconds)
         return read_ahead.FetchedSubmission(None)
 
@@ -173,7 +173,7 @@ def test_servers_are_not_waited_for_past_the_deadline(shown, monkeypatch, lookin
     """However often they were before: later reads need their threads."""
     asked = []
 
-    def note(reader, seconds):
+    def note(reader, seconds, parts):
         asked.append(seconds)
         return read_ahead.FetchedSubmission(None)
 
@@ -255,7 +255,7 @@ def test_a_file_refused_at_one_block_is_requested_at_the_next(shown, tmp_path, l
         assert begin(HEAD + 1) == 2
         assert begin(HEAD + 2) == 2  # it has come
         assert ahead.counts == (0, 1)
-        held = measure_pack(ahead.take(shown.context, ALICE, looking).packed)
+        held = ahead.take(shown.context, ALICE, looking).size
         assert held > 0
         assert ahead.held_bytes == {False: 0, True: 0}
 
@@ -333,7 +333,7 @@ def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
 def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monkeypatch):
     """On its thread, everybody else waits with it."""
     monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
-    monkeypatch.setattr(read_ahead, "read_opening", lambda *_: 1 // 0)
+    monkeypatch.setattr(read_ahead, "plan_audit", lambda *_: 1 // 0)
 
     class Watching:
         def open(self, name):
@@ -356,7 +356,7 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
     def break_down(*_):
         raise ValueError("a defect")
 
-    monkeypatch.setattr(read_ahead, "read_opening", break_down)
+    monkeypatch.setattr(read_ahead, "plan_audit", break_down)
     with closing(ReadAhead(shown.sources)) as ahead:
         assert choose(ahead, shown.context, [ALICE]) == ALICE
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
@@ -371,7 +371,7 @@ def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, mo
 
     with closing(ReadAhead(shown.sources, threads=1)) as ahead:
         with monkeypatch.context() as broken:
-            broken.setattr(read_ahead, "read_opening", break_down)
+            broken.setattr(read_ahead, "plan_audit", break_down)
             assert choose(ahead, shown.context, [ALICE]) == ALICE
             with pytest.raises(AttributeError, match="a defect"):
                 ahead.take(shown.context, ALICE)
@@ -383,7 +383,7 @@ def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, mo
 def test_a_closed_reader_begins_no_more_files(shown, monkeypatch):
     begun, go_on = [], threading.Event()
 
-    def hang(reader, seconds):
+    def hang(reader, seconds, parts):
         begun.append(reader.hotkey)
         go_on.wait(60)
         return read_ahead.FetchedSubmission(None)

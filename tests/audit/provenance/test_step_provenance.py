@@ -15,6 +15,7 @@ from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.folder import compute_root_of, read_step, read_taken
 from assay.artifacts.steps.groups import compute_rank
 from assay.artifacts.submissions.file import SubmissionFile
+from assay.artifacts.submissions.reading import read_submission
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Aspect
 from assay.audit.provenance.comparing import check_provenance
@@ -33,7 +34,7 @@ from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed
 from assay.protocol.submission import decode_ids, decode_proof
 from assay.training import Group
-from assay.verification import choose, read_groups, read_opening
+from assay.verification import plan_groups
 
 
 class Case:
@@ -68,10 +69,7 @@ class Case:
         them that judges nothing."""
         name = make_object_name(encode_ss58(hotkey), self.context.window)
         reader = SubmissionFile(open_folder(self.folder / "store").open(name))
-        committed = self.context.commitments[hotkey]
-        opening = read_opening(reader, hotkey, self.context, committed)
-        chosen = choose(self.context, hotkey, committed.groups, [index])
-        (group,) = read_groups(reader, hotkey, self.context, opening, chosen)
+        (group,) = read_submission(plan_groups(self.context, hotkey, [index]), reader).groups
         return [
             (
                 decode_ids(group.ids[r], group.head, r).tolist(),

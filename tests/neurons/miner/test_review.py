@@ -116,9 +116,10 @@ def test_its_verdicts_and_ledger_are_the_validators(make_subnet, quick_miner, st
         challenge = get_challenge(subnet.chain, subnet.beacons, subnet.parameters, window)
         context = get_context(subnet.chain, subnet.beacons, subnet.parameters, challenge)
         settlement = find_settlement(subnet.chain, subnet.parameters, window)
-        verdict, ledgers[settlement] = judge_hotkey(
+        judged = judge_hotkey(
             context, ALICE, checkpoint, sources, ledgers.get(settlement, Ledger())
         )
+        verdict, ledgers[settlement] = judged.verdict, judged.ledger
         (own,) = subnet.history.get_verdicts(window)
         assert (own.reason, own.detail, own.tokens) == (
             verdict.reason,
