@@ -295,3 +295,29 @@ def test_heads_go_first_where_prompts_and_heads_are_an_eighth_of_all(
     with pytest.raises(StopIteration):
         hearing.process([{(0, 0): rollout, (3, 1): rollout}], Ledger())
     assert asked == [[trial.HEAD_TOKENS if first else tokens] * 2]
+
+
+@pytest.mark.parametrize("heads_first", [False, True])
+def test_a_judge_hands_out_what_it_has_measured(
+    world: World, monkeypatch: pytest.MonkeyPatch, heads_first: bool
+) -> None:
+    """The whole rollouts, in the file's order, whatever was measured before them; nothing of a
+    refused file, and nothing where nobody asks."""
+    if heads_first:
+        judge_heads_first(monkeypatch)
+    draft, forward = world.mine(), Disturbed(world, say_nothing_else)
+    served = world.seal(draft)
+    judged = world.judge_by(forward, *served, groups=world.valued, hand_out=True)
+    assert [group.index for group in judged.measured] == world.valued
+    for group in judged.measured:
+        assert group.prompt == tuple(world.get_prompt(group.index))
+        for claimed, tokens, logprobs in zip(
+            draft.groups[group.index], group.tokens, group.logprobs, strict=True
+        ):
+            assert tokens.tolist() == claimed.tokens.tolist()
+            assert logprobs.tolist() == claimed.logprobs.tolist()  # an honest miner's
+    assert world.judge_by(forward, *served, groups=world.valued).measured == ()
+    world.rewrite(draft, world.valued[0], 0, (draft.groups[world.valued[0]][0].tokens + 1) % 90)
+    refused = world.judge_by(forward, *world.seal(draft), groups=world.valued, hand_out=True)
+    assert not refused.verdict.accepted
+    assert refused.measured == ()
