@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-#: Rooms whose tests compute with a model.
+#: Packages whose tests compute with a model.
 COMPUTING = ("inference", "verification", "training", "gauntlet", "artifacts")
 _BEYOND_AVX2 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
 #: Instruction set → what PyTorch, MKL, oneDNN, numpy and numba are told; numpy: what it must not
@@ -93,7 +93,7 @@ def main(names: Sequence[str]) -> int:
         print(f"no machine {sorted(unknown)[0]!r}: there are {', '.join(known)}", file=sys.stderr)
         return 2
     good = True
-    tests = [f"tests/{room}" for room in COMPUTING]
+    tests = [f"tests/{package}" for package in COMPUTING]
     with TemporaryDirectory(prefix="assay-machines-") as scratch:
         for name in chosen:
             out = Path(scratch) / name

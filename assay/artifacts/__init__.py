@@ -5,9 +5,9 @@ folders, published, downloaded and opened by digest. `steps` has the files that 
 repeat a trainer's step. `records` are what validators publish and a run leaves in its folder.
 `discovery` finds a network's parameters from its chain, `published_problems` the files that their
 environment needs, and `announced_parameters` describes future parameters. `store_objects` names all
-objects of a store, and `ports` lists the needs of this room from a chain. Start with `submissions`.
-No store is trusted: bytes count if they match the digest on chain. This room never decides what a
-neuron does next.
+objects of a store, and `ports` lists the needs of this package from a chain. Start with
+`submissions`. No store is trusted: bytes count if they match the digest on chain. This package
+never decides what a neuron does next.
 """
 
 __all__ = [

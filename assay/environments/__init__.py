@@ -10,68 +10,64 @@ environment. `registry` makes an environment by name and describes all of them t
 
 from typing import TYPE_CHECKING
 
-from assay.protocol.lazy_door import open_lazily
+from assay.protocol.lazy_names import load_lazily
 
 if TYPE_CHECKING:
-    from assay.environments.arithmetic import write_solution
-    from assay.environments.base import (
-        Answer,
-        Environment,
-        Param,
-        Problem,
-        RewardParts,
-        RewardWeights,
-        compute_reward,
-        get_weights,
+    from assay.environments.arithmetic import write_solution as write_solution
+    from assay.environments.base import Answer as Answer
+    from assay.environments.base import Environment as Environment
+    from assay.environments.base import Param as Param
+    from assay.environments.base import Problem as Problem
+    from assay.environments.base import RewardParts as RewardParts
+    from assay.environments.base import RewardWeights as RewardWeights
+    from assay.environments.base import compute_reward as compute_reward
+    from assay.environments.base import get_weights as get_weights
+    from assay.environments.levels import PROBLEMS_MIN as PROBLEMS_MIN
+    from assay.environments.levels import Success as Success
+    from assay.environments.levels import compute_candidates as compute_candidates
+    from assay.environments.levels import compute_levels as compute_levels
+    from assay.environments.levels import find_undecided as find_undecided
+    from assay.environments.problem_file import ProblemFileError as ProblemFileError
+    from assay.environments.problem_file import add_problem_files as add_problem_files
+    from assay.environments.problem_file import compute_file_digest as compute_file_digest
+    from assay.environments.registry import ENVIRONMENTS as ENVIRONMENTS
+    from assay.environments.registry import EnvironmentEntry as EnvironmentEntry
+    from assay.environments.registry import list_environments as list_environments
+    from assay.environments.registry import list_named_levels as list_named_levels
+    from assay.environments.registry import make_environment as make_environment
+    from assay.environments.registry import open_environment as open_environment
+    from assay.environments.registry import parse_choice as parse_choice
+else:
+    __getattr__ = load_lazily(
+        __name__,
+        {
+            "arithmetic": ("write_solution",),
+            "base": (
+                "Answer",
+                "Environment",
+                "Param",
+                "Problem",
+                "RewardParts",
+                "RewardWeights",
+                "compute_reward",
+                "get_weights",
+            ),
+            "levels": (
+                "PROBLEMS_MIN",
+                "Success",
+                "compute_candidates",
+                "compute_levels",
+                "find_undecided",
+            ),
+            "problem_file": ("ProblemFileError", "add_problem_files", "compute_file_digest"),
+            "registry": (
+                "ENVIRONMENTS",
+                "EnvironmentEntry",
+                "list_environments",
+                "list_named_levels",
+                "make_environment",
+                "open_environment",
+                "parse_choice",
+            ),
+        },
     )
-    from assay.environments.levels import (
-        PROBLEMS_MIN,
-        Success,
-        compute_candidates,
-        compute_levels,
-        find_undecided,
-    )
-    from assay.environments.problem_file import (
-        ProblemFileError,
-        add_problem_files,
-        compute_file_digest,
-    )
-    from assay.environments.registry import (
-        ENVIRONMENTS,
-        EnvironmentEntry,
-        list_environments,
-        list_named_levels,
-        make_environment,
-        open_environment,
-        parse_choice,
-    )
-
-__all__ = [
-    "ENVIRONMENTS",
-    "PROBLEMS_MIN",
-    "Answer",
-    "Environment",
-    "EnvironmentEntry",
-    "Param",
-    "Problem",
-    "ProblemFileError",
-    "RewardParts",
-    "RewardWeights",
-    "Success",
-    "add_problem_files",
-    "compute_candidates",
-    "compute_file_digest",
-    "compute_levels",
-    "compute_reward",
-    "find_undecided",
-    "get_weights",
-    "list_environments",
-    "list_named_levels",
-    "make_environment",
-    "open_environment",
-    "parse_choice",
-    "write_solution",
-]
-
-if not TYPE_CHECKING:
-    __getattr__ = open_lazily(__name__)

@@ -3,9 +3,9 @@
 Native code that a crafted input may crash, stall or bloat, and scorers that may loop for ever, run
 under limits on memory and CPU time. Each request has a deadline. A child that dies, stalls or
 answers nonsense is replaced. Only framed bytes of limited length cross the pipes, and nothing that
-the child sends is unpickled. This room knows processes and bytes, never their meaning. Start with
-`Sandbox` in `parent`. `child` runs on the other side, `cluster` is a child whose work another host
-does, and `preloaded` forks children that run our own code.
+the child sends is unpickled. This package knows processes and bytes, never their meaning. Start
+with `Sandbox` in `parent`. `child` runs on the other side, `cluster` is a child whose work another
+host does, and `preloaded` forks children that run our own code.
 """
 
 from assay.sandbox.cluster import make_remote_sandbox

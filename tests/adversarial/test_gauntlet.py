@@ -119,7 +119,7 @@ def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab):
 def accept_everything(monkeypatch):
     """A judge that is blind: whatever is measured passes."""
     monkeypatch.setattr(AttackSetup, "find_fault", lambda *_: (None, False))
-    judging = import_module("assay.verification.judge")  # the room's door names the function
+    judging = import_module("assay.verification.judge")  # the package's name is the function
     monkeypatch.setattr(judging, "_find_structural_faults", lambda *_: iter(()))
 
 

@@ -251,8 +251,8 @@ def test_a_window_without_files_has_no_age(world, tmp_path, pool, monkeypatch):
         begun.append(window)
         trainer.judge.begin_ahead(world.parameters, window)
 
-    for room in ("background_judge", "trainer"):
-        monkeypatch.setattr(f"assay.neurons.trainer.{room}.find_waiting", lambda _: [])
+    for module in ("background_judge", "trainer"):
+        monkeypatch.setattr(f"assay.neurons.trainer.{module}.find_waiting", lambda _: [])
     monkeypatch.setattr(Trainer, "_judge_ahead", judge_any)
     with open_bench(world, tmp_path, pool) as bench:
         bench.start(staleness=0, local_groups=2)

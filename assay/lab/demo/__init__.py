@@ -3,7 +3,7 @@
 `founding` buys and publishes a subnet on a development chain. `demo_network` registers everybody on
 it. `demo_run` combines neurons, stores and folders and plays the windows. `players` gives each
 neuron its turn, `report` describes the run and checks its promises, and `demo_view` draws it. The
-neurons are the real ones; only the chain is a simulator. Nothing in the rooms below knows that
+neurons are the real ones; only the chain is a simulator. Nothing in the packages below knows that
 there is a demo. Start with `demo_run.Demo`.
 """
 

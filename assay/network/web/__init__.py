@@ -2,7 +2,7 @@
 
 Nothing here knows a page, and nothing reads a file or the chain. `guard.py` counts the requests of
 a network of clients. `http_server.py` serves an application on one port, with deadlines for each
-client. Start at `make_server` in `http_server`. This door does not import it: counting clients
+client. Start at `make_server` in `http_server`. This package does not import it: counting clients
 needs no server.
 """
 

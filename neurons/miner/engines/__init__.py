@@ -2,8 +2,8 @@
 
 Start with `miner_engines`. `engine` is one server, `engine_drafter` distributes rows over several,
 and `engine_process` starts servers on this machine, which `process_guard` ends with the miner. No
-server is trusted: its answer is a draft, and the reference reads every token of it. This room never
-commits, never uploads and reads no settings.
+server is trusted: its answer is a draft, and the reference reads every token of it. This package
+never commits, never uploads and reads no settings.
 """
 
 from assay.neurons.miner.engines.process import EngineCommand
