@@ -48,6 +48,9 @@ def test_a_folder_imports_from_its_place_and_says_what_it_is_for(folder: Path) -
     module = importlib.import_module(name_module(init))
     assert module.__file__ is not None
     assert Path(module.__file__).samefile(init)
+    for name in getattr(module, "__all__", ()):
+        if not hasattr(module, name):
+            importlib.import_module(f"{module.__name__}.{name}")
 
 
 def test_protocol_draws_nothing() -> None:

@@ -6,7 +6,7 @@ what to do next (`advance`). The keeper does not choose a step's groups; `find_u
 a window's groups may not be used.
 
 The keeper trusts no published checkpoint: it compares each with its own merge
-(`published_round.py`). A trainer that joins later, or was away for a round, has no merge of its
+(`published.py`). A trainer that joins later, or was away for a round, has no merge of its
 own: it begins with the checkpoint in force.
 """
 

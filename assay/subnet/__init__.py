@@ -6,4 +6,4 @@ where everybody finds them. `amending` makes parameters that follow those in for
 runs beside a subnet, or knows a development chain. Start with `publishing.publish_subnet`.
 """
 
-__all__ = ["amending", "genesis_checkpoint", "presets", "publishing", "recipes", "window_costs"]
+__all__ = ["amending", "genesis_checkpoint", "presets", "publishing", "recipe", "window_costs"]

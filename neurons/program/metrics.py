@@ -57,7 +57,7 @@ class Metric:
     name: str  # without the program's prefix; a counter's ends in `_total` when it is served
     kind: MetricKind
     help: str  # its meaning, and its labels' values
-    #: a status, as `program_status` describes it → the samples
+    #: a status, as `status` describes it → the samples
     read: Callable[[dict[str, Any]], Samples]
     labels: tuple[str, ...] = ()
 

@@ -4,7 +4,7 @@
     checkpoints/<digest>/deltas/<SHA-256>    that tensor's difference to the parent's
     tensors/<SHA-256>                        a tensor's bytes, whichever checkpoints have it
 
-`checkpoint_download` fetches them.
+`download` fetches them.
 """
 
 from contextlib import suppress

@@ -3,9 +3,9 @@
 A step is a record, the groups that it consumed and, where they are kept, the optimiser's masters
 and moments before it. A trainer writes them into a folder and uploads them. Anybody fetches them by
 the record's digest, which the checkpoint's manifest names. A child process parses the Parquet files
-of strangers (`parquet_worker`). `step_groups` says which groups a step takes, and `trace_files`
+of strangers (`parquet_worker`). `groups` says which groups a step takes, and `trace_files`
 stores the results of a step's operators. Nothing here learns or judges. This package imports
-nothing, because the child must stay light. Start with `step_folder.py`, then read `step_store.py`.
+nothing, because the child must stay light. Start with `folder.py`, then read `store.py`.
 """
 
-__all__ = ["parquet_worker", "step_file", "step_folder", "step_groups", "step_store", "trace_files"]
+__all__ = ["file", "folder", "groups", "parquet_worker", "store", "trace_files"]

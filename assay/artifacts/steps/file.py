@@ -1,7 +1,7 @@
 """A step's groups as a Parquet file with one row for each rollout: written by a trainer, read in a
 sandbox.
 
-Reading it costs at most as much as `step_parser` allows: some 5 GB of Python's objects.
+Reading it costs at most as much as `parser` allows: some 5 GB of Python's objects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 The file may come from a stranger's store. So native code reads it only in a sandbox
 (`parquet_worker`), and rows, values, bytes and pages are counted before a decoder sees them. The
-parent interprets the numbers (`step_file`), and the step's root shows whether they are the ones
+parent interprets the numbers (`file`), and the step's root shows whether they are the ones
 that the step consumed.
 """
 

@@ -1,19 +1,19 @@
 """Shows whose data a training step learned from, and compares it with the chain and the stores.
 
-`step_provenance` checks a step's groups, miner by miner. `step_submissions` reads and judges the
+`comparing` checks a step's groups, miner by miner. `step_submissions` reads and judges the
 files that they come from. `reexecution` repeats a step and compares every tensor, and `consumed`
 checks the groups that it took. `round_audit` derives a round of several trainers, and `round_watch`
 each round as it ends. `step_export` writes accepted rollouts as a data set with the columns of
 `column_layouts`, and `step_push` sends them to a server. Nothing here continues a training.
-Start at `step_provenance.check_provenance`.
+Start at `comparing.check_provenance`.
 """
 
 __all__ = [
+    "comparing",
     "reexecution",
     "round_audit",
     "round_watch",
     "step_export",
-    "step_provenance",
     "step_push",
     "step_submissions",
 ]

@@ -3,7 +3,7 @@
 An exported wheel asks the same problems and calls the same scorer. For the other direction, a wheel
 and its data become one bundle, named by its SHA-256, which runs in the sandbox of `foreign`. Such a
 taskset has a single turn, its rewards are a function of the reply, and only full ones pay. Nothing
-here imports verifiers. Start with `taskset_export`, then `taskset_environment`; `taskset_vetting`
+here imports verifiers. Start with `export`, then `environment`; `vetting`
 says whether a taskset is fit to pay by.
 """
 

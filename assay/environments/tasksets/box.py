@@ -67,7 +67,7 @@ class TasksetWork:
 
     Args:
         text, view, box: the modules `package_text`, `package_view` and `package_box`.
-        files: paths of `taskset_models`, `taskset_surface` and `taskset_modules`.
+        files: paths of `models`, `surface` and `modules`.
     """
 
     def __init__(self, text: Any, view: Any, box: Any, files: list[str]) -> None:
@@ -123,7 +123,7 @@ class TasksetWork:
             module: Any = types.ModuleType(name)
             sys.modules[name] = module  # where the next of them finds it
             exec(code, vars(module))
-        self._surface = sys.modules[f"{_PLACE}taskset_surface"]
+        self._surface = sys.modules[f"{_PLACE}surface"]
         self._lacking = module.LACKING
         module.install(self._data)
 

@@ -1,6 +1,6 @@
 """Models like pydantic's, as far as a taskset has them: fields from annotations, never converted.
 
-Like `taskset_surface`, of which it is a part, this module is made anew for each reply.
+Like `surface`, of which it is a part, this module is made anew for each reply.
 """
 
 import copy

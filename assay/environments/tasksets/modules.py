@@ -1,7 +1,7 @@
 """The modules that a taskset imports in the sandbox, and the error messages for what they lack.
 
 Whatever is missing needs more than a reply. This file is executed in the sandbox by its path and
-imports only the standard library, `taskset_models` and `taskset_surface`.
+imports only the standard library, `models` and `surface`.
 """
 
 import json

@@ -5,7 +5,7 @@ It is written anew, because the original brings an HTTP client, an MCP server an
 into the one process that must have none of them. A reward that is a function of the reply needs
 only a few hundred lines. Names and behaviour are those of verifiers 0.4.0; `tests/environments/`
 compares the two. This file is executed in the sandbox by its path and imports only the standard
-library and `taskset_models`.
+library and `models`.
 """
 
 import inspect

@@ -1,11 +1,11 @@
 """Contests: compare checkpoints on the same held-out problems, for evaluation and preference data.
 
-`contest_answers` draws each contestant's answers and scores them, and `contest_folder` stores them,
+`answers` draws each contestant's answers and scores them, and `folder` stores them,
 so that a contest can be resumed. `chat_judge` asks a language model about two answers, and
 `judged_pairs` does so in both orders for all pairs on which the scorer does not decide. `sign_test`
 and `ranking` say which checkpoint is better, and `preference_pairs` writes the preferences. Nothing
 here is paid for: no verdict, weight or step of the subnet depends on it. Start with
-`contest_run.play_contest`.
+`run.play_contest`.
 """
 
-__all__ = ["chat_judge", "contest_answers", "contest_folder", "contest_run", "ranking"]
+__all__ = ["answers", "chat_judge", "folder", "ranking", "run"]

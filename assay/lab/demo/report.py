@@ -36,7 +36,7 @@ CHANCE = 1e-9
 
 def describe_status(run: DemoRun) -> dict[str, Any]:
     """The present state of a run: its validator's status, and the demo's further figures, which
-    `demo_view` draws."""
+    `view` draws."""
     head = run.chain.get_block(run.chain.get_head())
     window = compute_window(run.parameters.timing, head.number)
     newest = run.lessons[-1].published if run.lessons else None

@@ -2,7 +2,7 @@
 
 web3 is imported when a node is first used. Keys are typed and never printed. Nothing here decides
 what is posted, or when. Start at `score_ledger.py`, which reads and writes the ledger.
-`evm_node.py` is the node under it, within the deadlines and sizes of `bounded_provider.py`.
+`node.py` is the node under it, within the deadlines and sizes of `bounded_provider.py`.
 """
 
 from assay.network.evm.contracts import EvmError, LedgerEntry, RevertedError, make_ledger_entry

@@ -5,9 +5,9 @@ may read: a folder of this machine, or a place on the web. An operator may write
 others read at that place on the web. Credentials for writing to it are never in a locator.
 
 Every failure of a store is a `StoreError`. A missing object is not an error: the caller decides
-what it means. Nothing here looks into the bytes. Start at `object_store.py` (the port). Then read
-`readable_stores.py` (which locators are opened), `folder_store.py`, `web_store.py` and
-`bucket_store.py`. `http_client.py` is under the latter two. `locators.py` parses locators, and
+what it means. Nothing here looks into the bytes. Start at `base.py` (the port). Then read
+`opening.py` (which locators are opened), `folder.py`, `web.py` and
+`bucket.py`. `http_client.py` is under the latter two. `locators.py` parses locators, and
 `addresses.py` says which hosts they may lead to.
 """
 

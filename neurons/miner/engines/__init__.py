@@ -1,7 +1,7 @@
 """Engines that draft for a miner: other people's inference servers, reached over HTTP.
 
-Start with `miner_engines`. `engine` is one server, `engine_drafter` distributes rows over several,
-and `engine_process` starts servers on this machine, which `process_guard` ends with the miner. No
+Start with `serving`. `engine` is one server, `drafter` distributes rows over several,
+and `process` starts servers on this machine, which `process_guard` ends with the miner. No
 server is trusted: its answer is a draft, and the reference reads every token of it. This package
 never commits, never uploads and reads no settings.
 """
