@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from assay.network.evm import EvmReceipt, LedgerEntry, SignedCall
+from assay.protocol.errors import Trouble
 
 
 class LedgerChain(Protocol):
@@ -41,8 +42,8 @@ class Neuron(Protocol):
         """The program's name, for people."""
 
     @property
-    def trouble(self) -> str | None:
-        """The problem that the program waits on, for people; None while all is well."""
+    def trouble(self) -> Trouble | None:
+        """The problem that the program waits on; None while all is well."""
 
     def step(self) -> bool:
         """Do one bounded piece of work. Return whether more is due before the next block."""

@@ -37,6 +37,7 @@ VALIDATOR: dict[str, Any] = {
     "fetching": [],
     "beacon": {"chain": "", "trouble": None, "relays": []},
     "trouble": None,
+    "trouble_kind": None,
     "counts": {},
     "windows": [],
     "settlements": [],

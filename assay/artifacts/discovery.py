@@ -15,7 +15,7 @@ from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
 from assay.protocol.amendment import AMENDMENTS_MAX
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import find_parameters_fault
 
@@ -27,6 +27,8 @@ OpenStore = Callable[[str], ObjectStore]
 class DiscoveryError(OperatorError):
     """A network cannot be found or published. The message says what is missing, and who must do
     what."""
+
+    trouble_kind = TroubleKind.PARAMETERS
 
 
 def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from assay.network.store import ObjectSource, ObjectStore, StoreError
 from assay.network.threads import call_beside
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 
 #: Folder of mirrors' copies.
 MIRRORS = "mirrors"
@@ -37,6 +37,8 @@ T = TypeVar("T")
 class UnavailableError(OperatorError):
     """A store does not have an object with this digest, or not in time, or has other bytes under
     its name."""
+
+    trouble_kind = TroubleKind.STORE
 
 
 def ignore_progress(done: int, due: int) -> None:

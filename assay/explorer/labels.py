@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from assay.protocol.errors import TroubleKind
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.protocol.window import Phase
 
@@ -101,6 +102,25 @@ _HIDDEN = {"\n": "⏎\n", "\t": "⇥", "\r": "⟨CR⟩"} | {
     chr(ord(first) + number): f"⟨{name}⟩"
     for first, names in _NAMED.items()
     for number, name in enumerate(names.split())
+}
+
+
+#: What a trouble of a kind is about, after "Trouble with".
+TROUBLES: dict[TroubleKind, str] = {
+    TroubleKind.ANEW: "a chain that started again from its first block: restart this explorer",
+    TroubleKind.GAUNTLET: "the gauntlet’s table, which is incomplete or not a table",
+    TroubleKind.COMPARISON: "the comparison of validators, which cannot be read",
+    TroubleKind.PARAMETERS: "the parameters that the owner has announced",
+    TroubleKind.WEIGHTS: "setting weights on chain",
+    TroubleKind.LEDGER: "the ledger",
+    TroubleKind.RECORD: "publishing the record",
+    TroubleKind.WINDOW: "judging a window in full",
+    TroubleKind.BEACON: "the beacon",
+    TroubleKind.CHECKPOINT: "the checkpoint",
+    TroubleKind.CHAIN: "the chain",
+    TroubleKind.STORE: "a store",
+    TroubleKind.DISK: "its own disk",
+    TroubleKind.OTHER: "something that the validator’s log explains",
 }
 
 

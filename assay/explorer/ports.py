@@ -20,6 +20,7 @@ from assay.explorer.documents.training import AccuracyPoint
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.errors import Trouble
 from assay.protocol.parameters import Identity, Timing
 from assay.protocol.window import compute_block, compute_window
 
@@ -83,7 +84,7 @@ class Live:
     moving: bool  # whether newer ones are expected: not after the run's end
     program: str  # what says so, for people
     #: what its program waits for that should not be so; None while all is well
-    trouble: str | None = None
+    trouble: Trouble | None = None
     #: those that are not settled yet, the newest last: window, state, and a verdict's reason and
     #: score by hotkey in SS58
     windows: Sequence[Mapping[str, Any]] = ()
@@ -135,7 +136,7 @@ class EntryStatus:
     state: str
     transaction: str | None
     block: int | None
-    trouble: str | None
+    trouble: Trouble | None
     entry: EntryFields | None
 
 
@@ -158,7 +159,7 @@ class LedgerReading:
     #: all events from this block up to the head were read; None before the first answer
     first: int | None
     confirmations: int  # blocks on top of an entry before it counts as final
-    trouble: str | None  # what keeps it from being read on; None while nothing does
+    trouble: Trouble | None  # what keeps it from being read on; None while nothing does
     since_ms: int | None  # when the node answered last, Unix milliseconds, where there is trouble
     posted: Mapping[int, EntryEvent]
 

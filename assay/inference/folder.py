@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.protocol.encoding import EncodingError, from_json, read_json
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
     Calibration,
@@ -44,6 +44,8 @@ _D = TypeVar("_D")
 
 class CheckpointError(OperatorError):
     """A model folder that cannot be used. The message says which file and what to do."""
+
+    trouble_kind = TroubleKind.CHECKPOINT
 
 
 class UnusableCheckpointError(CheckpointError):

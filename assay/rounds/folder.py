@@ -28,7 +28,7 @@ from assay.protocol.encoding import (
     read_json,
     to_json,
 )
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
 from assay.rounds.outer_records import STEPS_MAX
@@ -41,6 +41,8 @@ TRUE_MAX = 64
 
 class RoundFolderError(OperatorError):
     """A trainer's folder of rounds cannot be used. The message says why and what to do."""
+
+    trouble_kind = TroubleKind.DISK
 
 
 @dataclass(frozen=True, slots=True)

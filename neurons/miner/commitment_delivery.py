@@ -14,6 +14,7 @@ from assay.network.store import StoreError
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.errors import Trouble
 from assay.protocol.window import compute_block
 
 #: Blocks after sending at which final state is read. Finality lags by about three blocks.
@@ -44,7 +45,7 @@ class CommitmentDelivery:
     `trouble` says why the first of them is not there yet."""
 
     def __init__(self, chain: Chain, parameters: ParameterHistory) -> None:
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self._chain = chain
         self._parameters = parameters
         self._pending: deque[PendingCommitment] = deque()
@@ -76,7 +77,9 @@ class CommitmentDelivery:
         except WrongChainError:
             raise
         except (ChainError, StoreError) as error:
-            self.trouble = f"window {window} is not committed yet (due by block {last}): {error}"
+            self.trouble = Trouble.from_error(
+                error, f"window {window} is not committed yet (due by block {last}): {error}"
+            )
             return False
         self.trouble = None
         return done
@@ -92,7 +95,9 @@ class CommitmentDelivery:
         except WrongChainError:
             raise
         except ChainError as error:
-            self.trouble = f"cannot tell if window {pending.window} was committed in time: {error}"
+            self.trouble = Trouble.from_error(
+                error, f"cannot tell if window {pending.window} was committed in time: {error}"
+            )
             return False
         if stood:
             pending.note(DeliveryEvent.FINAL)

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, Self
 
 from assay.protocol import Reason, encode_ss58
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.reason import name_cost
 from assay.verification import Ledger, Seat
 
@@ -51,6 +51,8 @@ _BUSY_S = 10.0
 
 class HistoryError(OperatorError):
     """The history cannot be kept. The message says which file, and what to do."""
+
+    trouble_kind = TroubleKind.DISK
 
 
 @dataclass(frozen=True, slots=True)

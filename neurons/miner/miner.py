@@ -39,6 +39,7 @@ from assay.protocol import (
 )
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
+from assay.protocol.errors import Trouble
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_window
@@ -135,7 +136,7 @@ class Miner:
         self._left: list[int] | None = None
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, Trouble] = {}
         #: the cost of the newest generating step; None before the first
         self.drafting: DraftingStatus | None = None
         self._persistence = MinerPersistence(
@@ -149,16 +150,20 @@ class Miner:
         return None if work is None else (work.challenge.window, len(work.groups))
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """The reason why the miner cannot work right now, and what to do; None if it can."""
-        troubles = [*self._troubles.values(), *self._persistence.troubles.values()]
         engines = self.dependencies.engines
-        others = (
+        troubles = (
+            *self._troubles.values(),
+            *self._persistence.troubles.values(),
             None if engines is None else engines.trouble,
             self._delivery.trouble,
             self.uploads.trouble,
         )
-        return "; ".join([*troubles, *filter(None, others)]) or None
+        present = [trouble for trouble in troubles if trouble is not None]
+        if not present:
+            return None
+        return Trouble(present[0].kind, "; ".join(trouble.text for trouble in present))
 
     def step(self) -> bool:
         """Open the current window, generate some groups, or commit. Return whether there is more to
@@ -168,7 +173,7 @@ class Miner:
         except WrongChainError:
             raise
         except (ChainError, BeaconError) as error:
-            self._troubles["chain"] = str(error)
+            self._troubles["chain"] = Trouble.from_error(error)
             return False
         self._troubles.pop("chain", None)
         return more
@@ -296,9 +301,9 @@ class Miner:
             self._note_idle(challenge, head, f"cannot mine window {window}: {error}")
             return None
         except CheckpointError as error:
-            trouble = f"cannot mine window {window} yet: {error}"
+            trouble = Trouble.from_error(error, f"cannot mine window {window} yet: {error}")
             if self._lacking is None or self._lacking[0] != window:
-                self._note_idle(challenge, head, trouble)
+                self._note_idle(challenge, head, trouble.text)
             self._lacking = window, head
             self._troubles["checkpoint"] = trouble
             return None

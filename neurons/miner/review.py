@@ -34,6 +34,7 @@ from assay.neurons.session.window_reader import (
 )
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.errors import Trouble
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
 from assay.verification import Ledger, Seat, compute_score
@@ -65,7 +66,7 @@ class MinerReview:
         report: Callable[[str], None],
     ) -> None:
         self.name = "review"
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self._hotkey = hotkey
         self._parameters = parameters
         self._sources = sources
@@ -89,7 +90,7 @@ class MinerReview:
         except WrongChainError:
             raise
         except (ChainError, BeaconError, CheckpointError, HistoryError, WorkerError) as error:
-            self.trouble = str(error)
+            self.trouble = Trouble.from_error(error)
         self._rests_at = head
         return False
 
@@ -240,7 +241,7 @@ class MinerWithReview:
         self._tally = tally
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """The miner's trouble, or else the review's."""
         return self._miner.trouble or self._review.trouble
 

@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 
 from assay.network.store import ObjectStore
 from assay.network.threads import call_beside
+from assay.protocol.errors import Trouble, TroubleKind
 
 #: A larger file is uploaded in parts of this size, bytes; seconds between two lines.
 _PART_BYTES, _LINE_S = 8 << 20, 5.0
@@ -79,7 +80,7 @@ class Uploads:
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self.newest: Upload | None = None
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self.beat: Callable[[], None] = lambda: None
         self._report = report
 
@@ -106,8 +107,9 @@ class Uploads:
                         break
                     now.bytes, moved, self.trouble = sent, time.monotonic(), None
                 if time.monotonic() - moved > _SLOW_S:
-                    self.trouble = (
-                        f"the store has accepted no byte of {name} for more than {_SLOW_S:g} s"
+                    self.trouble = Trouble(
+                        TroubleKind.STORE,
+                        f"the store has accepted no byte of {name} for more than {_SLOW_S:g} s",
                     )
                 self.beat()
             result.result()

@@ -23,7 +23,7 @@ from assay.network.files import take_lock, write_file
 from assay.neurons.miner.history import HistoryError, MinedWindow, MiningHistory
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Rollout
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.protocol.parameters import Work
 from assay.protocol.submission import SKETCH_COLUMNS
 
@@ -39,6 +39,8 @@ _HEAD_BYTES = 5  # u32 length, u8 kind
 
 class WorkDatabaseError(OperatorError):
     """Work cannot be kept. The message says which file, and what to do."""
+
+    trouble_kind = TroubleKind.DISK
 
 
 class WorkStage(IntEnum):
@@ -251,7 +253,7 @@ class MinerPersistence:
         history: MiningHistory | None,
         report: Callable[[str], None],
     ) -> None:
-        self.troubles: dict[str, str] = {}
+        self.troubles: dict[str, Trouble] = {}
         self._workbook = workbook
         self._history = history
         self._report = report
@@ -300,7 +302,7 @@ class MinerPersistence:
         except (WorkDatabaseError, HistoryError) as error:
             if what not in self.troubles:
                 self._report(str(error))
-            self.troubles[what] = str(error)
+            self.troubles[what] = Trouble.from_error(error)
             return None
         self.troubles.pop(what, None)
         return done

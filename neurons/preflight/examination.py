@@ -277,5 +277,5 @@ def _examine_speed(
         workers, trouble = pool.describe(), pool.trouble
     check = check_audit_speed(speed, count_miners(chain, rules), rules, workers)
     if trouble is not None and check.state is CheckState.OK:
-        return replace(check, state=CheckState.WARN, remedy=trouble)
+        return replace(check, state=CheckState.WARN, remedy=trouble.text)
     return check

@@ -12,7 +12,7 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from assay.protocol.encoding import EncodingError, from_json, read_json
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 
 #: Name of a validator's file in its folder.
 VALIDATOR_FILE = "validator.sqlite"
@@ -27,6 +27,8 @@ _D = TypeVar("_D")
 
 class JournalError(OperatorError):
     """The file cannot be used, or is another's. The message says which file and what to do."""
+
+    trouble_kind = TroubleKind.DISK
 
 
 class Database:

@@ -24,9 +24,9 @@ from assay.network.text import hide
 from assay.neurons.ports import Neuron
 from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.logs import LINES
-from assay.neurons.program.status import RUNNING, STOPPED, describe_self
+from assay.neurons.program.status import RUNNING, STOPPED, describe_self, describe_trouble
 from assay.neurons.settings.loading import ConfigError
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 
 logger = logging.getLogger("assay")
 
@@ -49,6 +49,8 @@ STATUS_S, HEARTBEAT_S = 1.0, 10.0
 class ParametersChangedError(OperatorError):
     """The parameters that this program knows have no work left: the owner has published another
     network, or an amendment that cannot be read here."""
+
+    trouble_kind = TroubleKind.PARAMETERS
 
 
 def is_running(folder: Path, kind: str) -> bool:
@@ -157,7 +159,7 @@ class ProgramLoop:
         folder: Path,
         stop: threading.Event,
         describe: Callable[[], dict[str, Any]],
-        check: Callable[[], str | None],
+        check: Callable[[], Trouble | None],
         watch: LoopHooks | None = None,
     ) -> None:
         self._neuron = neuron
@@ -166,7 +168,7 @@ class ProgramLoop:
         self._describe = describe
         self._check = check
         self._watch = watch or LoopHooks()
-        self._said: str | None = None
+        self._trouble: Trouble | None = None
         self._defects = 0
         self._pause_s = IDLE_S
         self._started_at = int(time.time())
@@ -190,7 +192,7 @@ class ProgramLoop:
     def _step(self) -> bool:
         """Run one step. Return whether there is more to do at once."""
         try:
-            lack = self._check()
+            missing = self._check()
             began = time.perf_counter()
             busy = self._neuron.step()
             if busy:
@@ -202,16 +204,16 @@ class ProgramLoop:
             self._fail(error)
             return False
         self._defects, self._pause_s = 0, IDLE_S
-        self._log_trouble(self._neuron.trouble or lack)
+        self._log_trouble(self._neuron.trouble or missing)
         return busy
 
     def _fail(self, error: Exception) -> None:
         self._pause_s = min(2 * max(self._pause_s, 1.0), LONGEST_PAUSE_S)
-        ours = not isinstance(error, OperatorError | OSError)
-        self._watch.tally.add("step_failures", label="defect" if ours else "outside")
-        if not ours:
-            self._log_trouble(str(error))
+        if isinstance(error, OperatorError | OSError):
+            self._watch.tally.add("step_failures", label="outside")
+            self._log_trouble(Trouble.from_error(error))
             return
+        self._watch.tally.add("step_failures", label="defect")
         self._defects += 1
         logger.error(
             "a defect in assay, tried again in %g s:\n%s",
@@ -222,15 +224,15 @@ class ProgramLoop:
         if self._defects >= DEFECTS_MAX:
             raise RuntimeError(f"failed {self._defects} times in a row") from error
 
-    def _log_trouble(self, trouble: str | None) -> None:
+    def _log_trouble(self, trouble: Trouble | None) -> None:
         """Log a trouble once, and once more when it is over."""
-        if trouble == self._said:
+        if trouble == self._trouble:
             return
-        before, self._said = self._said, trouble
+        before, self._trouble = self._trouble, trouble
         if trouble is None:
             logger.info(
                 "over: %s",
-                shorten(before or "", _SHORT, placeholder=" …"),
+                shorten(str(before), _SHORT, placeholder=" …"),
                 extra={"event": "trouble_over"},
             )
         else:
@@ -251,7 +253,7 @@ class ProgramLoop:
         self._looked = now
         try:
             known = self._describe() | describe_self(state, self._started_at)
-            known["trouble"] = self._said
+            known |= describe_trouble(self._trouble)
             known["counts"] = self._watch.tally.read() | {"lines": dict(LINES)}
             self._watch.note(known)
             old = now - self._written >= HEARTBEAT_S

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from assay.protocol import encode_ss58
+from assay.protocol.errors import Trouble
 
 if TYPE_CHECKING:  # `assay status` reads one file of JSON and should load nothing else
     from assay.artifacts.checkpoints.folder import CheckpointFolder
@@ -95,6 +96,8 @@ class ProgramStatus(TypedDict):
     fetching: list[FetchingStatus]  # downloads in progress
     beacon: BeaconStatus
     trouble: str | None  # a problem that a person should know about or fix; null: none
+    #: what it is about: chain, store, beacon, checkpoint, weights, … or other; null: no trouble
+    trouble_kind: str | None
     counts: dict[str, dict[str, float]]  # counters since the start, by label: see docs/metrics.md
 
 
@@ -245,6 +248,13 @@ def describe_program(
             relays=[] if beacons is None else [_describe_relay(relay) for relay in beacons.figures],
         ),
     }
+
+
+def describe_trouble(trouble: Trouble | None) -> dict[str, str | None]:
+    """The fields of a `ProgramStatus` for a program's trouble."""
+    if trouble is None:
+        return {"trouble": None, "trouble_kind": None}
+    return {"trouble": trouble.text, "trouble_kind": trouble.kind.value}
 
 
 def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) -> DraftingStatus:

@@ -33,6 +33,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.placing import make_worker_settings
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Phase, encode_ss58
+from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
@@ -179,7 +180,7 @@ class NetworkMonitor:
         self._needs_permit = needs_permit
         self._looked: int | None = None
         self._fetched = -1
-        self._lack: str | None = None
+        self._missing: Trouble | None = None
 
     def require_seat(self) -> None:
         """Report a missing seat at the start instead of after a window, and how long the first
@@ -216,7 +217,7 @@ class NetworkMonitor:
                 extra={"event": "stake_weighed"},
             )
 
-    def check(self) -> str | None:
+    def check(self) -> Trouble | None:
         """The problem that the operator should fix, or None if the hotkey is in order. Raises
         ParametersChangedError: the network is gone. ChainError: the chain cannot be read."""
         session, chain, seen = self._session, self._session.chain, self.seen
@@ -234,14 +235,15 @@ class NetworkMonitor:
             self._require_known(head)
             # the state at this block is read and cached in any case
             block = compute_block(timing, window, Phase.CHALLENGE)
-            self._lack = self._find_lack(block, head)
+            self._missing = self._find_missing(block, head)
             with suppress(ForgottenError):  # an old block: the next window's is still known
                 seen.in_force = get_checkpoint_digest(chain, parameters, window)
             self._looked = window
         if head >= self._fetched + max(1, timing.window_blocks // LOOKS):
             self.fetch_ahead(head)
             self._fetched = head
-        return self._lack or session.followed.note
+        note = session.followed.note
+        return self._missing or (note and Trouble(TroubleKind.PARAMETERS, note)) or None
 
     def _require_known(self, head: int) -> None:
         """Require that there is work left under the known parameters. It ends an epoch after their
@@ -270,16 +272,20 @@ class NetworkMonitor:
         if amended.start.checkpoint != ZERO_DIGEST and amended.start.window > window:
             session.sources.checkpoints.prefetch(amended.start.checkpoint)
 
-    def _find_lack(self, block: int, head: int) -> str | None:
+    def _find_missing(self, block: int, head: int) -> Trouble | None:
         chain, hotkey = self._session.chain, self._session.account.hotkey
         name = encode_ss58(hotkey)
         if hotkey not in chain.get_members(block):
-            return (
+            return Trouble(
+                TroubleKind.WEIGHTS,
                 f"{name} had no uid of subnet {chain.netuid} when this window began: `assay "
-                "register`, or wait a window if you have just registered"
+                "register`, or wait a window if you have just registered",
             )
         if self._needs_permit and not any(
             row.permit for row in chain.get_metagraph(head) if row.hotkey == hotkey
         ):
-            return f"{name} has no validator permit: `assay stake`, then wait for an epoch"
+            return Trouble(
+                TroubleKind.WEIGHTS,
+                f"{name} has no validator permit: `assay stake`, then wait for an epoch",
+            )
         return None

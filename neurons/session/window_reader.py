@@ -24,7 +24,7 @@ from assay.protocol import (
     is_valid_beacon,
     parse_commitment,
 )
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.seeds import compute_challenge_seed
 from assay.protocol.window import compute_block, compute_round
 from assay.rounds.in_force import get_checkpoint_digest
@@ -36,6 +36,8 @@ _EPOCHS_AFTER = 3
 
 class BeaconError(OperatorError):
     """A source returned a beacon that is not the pinned chain's, or cannot be asked."""
+
+    trouble_kind = TroubleKind.BEACON
 
 
 @dataclass(frozen=True)

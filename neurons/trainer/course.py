@@ -15,6 +15,7 @@ from assay.neurons.trainer.folder import TrainerError, TrainerFolder, TrainerSta
 from assay.neurons.trainer.setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Context, Parameters, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.errors import Trouble
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_in_force_at
 from assay.rounds.keeper import RoundConfig, RoundKeeper
@@ -67,7 +68,7 @@ class CourseKeeper:
         if self._folder is not None:
             self._folder.close()
 
-    def begin(self) -> Course | str:
+    def begin(self) -> Course | Trouble:
         """Resume from the folder, or begin with the checkpoint on chain and the current window; or
         return why that is impossible now. Raises UnusableCheckpointError: nobody can use it."""
         sources, genesis = self._sources, self._first.identity.genesis_checkpoint
@@ -97,7 +98,7 @@ class CourseKeeper:
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
-            return str(error)
+            return Trouble.from_error(error)
         learner = self._restore(parent) if kept is not None and kept.learner else None
         if kept is None and (window or slot is not None):
             self._report(
@@ -118,7 +119,7 @@ class CourseKeeper:
         self.save(course)
         return course
 
-    def begin_anew(self, course: Course, parameters: Parameters) -> str | None:
+    def begin_anew(self, course: Course, parameters: Parameters) -> Trouble | None:
         """Continue from the checkpoint that an amendment names, which cannot use the ones before;
         or return why that is not possible yet. Raises as `begin` does."""
         digest = parameters.start.checkpoint
@@ -127,7 +128,7 @@ class CourseKeeper:
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
-            return str(error)
+            return Trouble.from_error(error)
         self._report(
             f"{NAME}: from window {course.window} on with checkpoint {parent.manifest.number} "
             f"({digest.hex()[:16]}…), which the amended parameters name"

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from assay.network.files import replace_file, take_lock, write_json
 from assay.protocol.encoding import U8, U64, Digest, EncodingError, from_json, read_json, to_json
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 from assay.training import Learner
 
 _STATE_FILE = "trainer.json"
@@ -24,6 +24,8 @@ _STATE_FILE = "trainer.json"
 
 class TrainerError(OperatorError):
     """The trainer's own folder cannot be used. The message says why and what to do."""
+
+    trouble_kind = TroubleKind.DISK
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.training.held_out import HeldOut
 
 #: k: checkpoints in each half.
@@ -113,6 +113,8 @@ _FILE = "progress.json"
 
 class LearningMonitorError(OperatorError):
     """The monitor's points cannot be read or written."""
+
+    trouble_kind = TroubleKind.DISK
 
 
 class LearningMonitor:
@@ -267,9 +269,11 @@ class TrainerWithMonitor:
         self._monitor = monitor
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """The trainer's trouble, else its workers', else the monitor's."""
-        return self._trainer.trouble or self._trainer.lack or self._monitor.alarm
+        alarm = self._monitor.alarm
+        diverged = None if alarm is None else Trouble(TroubleKind.CHECKPOINT, alarm)
+        return self._trainer.trouble or self._trainer.workers_trouble or diverged
 
     def step(self) -> bool:
         """See `Trainer.step` and `LearningMonitor.step`."""

@@ -34,6 +34,7 @@ from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.keeper import NextThing, RoundKeeper
 from assay.sandbox import WorkerError
@@ -74,7 +75,7 @@ class Trainer:
         judge: BackgroundJudge | None = None,
     ) -> None:
         self.name = NAME
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self._parameters = parameters
         self._sources = sources
         self._config = config
@@ -97,7 +98,7 @@ class Trainer:
         return None if self.course is None else self.course.window
 
     @property
-    def lack(self) -> str | None:
+    def workers_trouble(self) -> Trouble | None:
         """The problem of the workers that a person should fix, or None."""
         return None if self.judge is None else self.judge.pool.trouble
 
@@ -123,9 +124,9 @@ class Trainer:
         except WrongChainError:
             raise
         except (ChainError, StoreError, BeaconError) as error:
-            return self._wait(str(error))
+            return self._wait(Trouble.from_error(error))
 
-    def _wait(self, trouble: str) -> bool:
+    def _wait(self, trouble: Trouble) -> bool:
         self.pace.begin(None)
         self.trouble = trouble
         self._retry_at = get_time() + self._config.retry_s
@@ -158,7 +159,7 @@ class Trainer:
     def _start(self) -> bool:
         """Resume from the folder, or begin with the checkpoint on chain and the current window."""
         begun = self._keeper.begin()
-        if isinstance(begun, str):
+        if isinstance(begun, Trouble):
             return self._wait(begun)
         self.course, self.trouble = begun, None
         return True
@@ -171,14 +172,13 @@ class Trainer:
             # the windows before it come too late to teach the rounds' first parent
             course.window, self._challenge = begun, None
         if rounds is None or rounds.find_rounds(course.window) is None:
-            first = self._parameters.first.identity.trainer
-            return (
-                None
-                if self._hotkey == first
-                else self._wait("the rounds that name this trainer have not begun")
-            )
+            if self._hotkey == self._parameters.first.identity.trainer:
+                return None
+            text = "the rounds that name this trainer have not begun"
+            return self._wait(Trouble(TroubleKind.OTHER, text))
         if self._config.learning.lora_rank:
-            return self._wait("rounds merge whole weights: set lora_rank = 0")
+            text = "rounds merge whole weights: set lora_rank = 0"
+            return self._wait(Trouble(TroubleKind.OTHER, text))
         self.pace.begin(Activity.PUBLISHING)
         what = rounds.advance(course)
         self.trouble = None
@@ -201,8 +201,8 @@ class Trainer:
         self.pace.begin(Activity.WAITING)
         parameters = self._parameters.get(course.window)
         if parameters.start.number > course.parent.manifest.number:
-            lack = self._keeper.begin_anew(course, parameters)
-            return True if lack is None else self._wait(lack)
+            trouble = self._keeper.begin_anew(course, parameters)
+            return True if trouble is None else self._wait(trouble)
         if self.judge is not None:
             self._reading = self.judge.take_ahead(parameters, course.window)
             if self._reading is not None:
@@ -288,9 +288,9 @@ class Trainer:
         except CheckpointError as error:
             end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
             over = sources.chain.get_head() > end
-            return self._skip(course, str(error)) if over else self._wait(str(error))
+            return self._skip(course, str(error)) if over else self._wait(Trouble.from_error(error))
         except WorkerError as error:
-            return self._wait(str(error))
+            return self._wait(Trouble.from_error(error))
         reading.number = checkpoint.manifest.number
         if self._is_stale(course, reading):
             return True
@@ -301,8 +301,8 @@ class Trainer:
         hotkey = reading.waiting.pop(0)
         try:
             reading.judge(hotkey, checkpoint, sources)
-        except WorkerError as error:  # we lack something, and try again
-            self.trouble = str(error)
+        except WorkerError as error:  # something is missing here: try again
+            self.trouble = Trouble.from_error(error)
             reading.withheld.append(hotkey)
         reading.judged_s += get_time() - began
         return True
@@ -315,7 +315,7 @@ class Trainer:
         try:
             judge.wait(reading)
         except WorkerError as error:
-            return self._wait(str(error))
+            return self._wait(Trouble.from_error(error))
         self.trouble = None
         return True
 
@@ -349,8 +349,8 @@ class Trainer:
                 return
             self._on_lesson(lesson)
         elif reading.withheld:
-            lack = f"{len(reading.withheld)} of its files cannot be fetched"
-            self._skip(course, f"{lack}, and no other is good")
+            missing = f"{len(reading.withheld)} of its files cannot be fetched"
+            self._skip(course, f"{missing}, and no other is good")
         else:
             self._leave(course)
             self._keeper.save(course)

@@ -29,7 +29,7 @@ from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
 from assay.protocol.encoding import to_json
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 
 logger = logging.getLogger("assay")
 
@@ -116,10 +116,11 @@ class PostOutbox:
         database.execute(_SCHEMA)
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """The trouble of the newest settlement that is not confirmed."""
         rows = self._list("state != ? AND trouble IS NOT NULL", DeliveryState.CONFIRMED)
-        return rows[-1].trouble if rows else None
+        text = rows[-1].trouble if rows else None
+        return None if text is None else Trouble(TroubleKind.LEDGER, text)
 
     def put(self, epoch: int, entry: LedgerEntry) -> None:
         """Save the entry to post for a settlement. Contacts nobody and waits for nothing.
@@ -324,7 +325,7 @@ class PostThread:
     """
 
     def __init__(self, outbox: PostOutbox, look_s: float = LOOK_S) -> None:
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self._outbox = outbox
         self._look_s = look_s
         self._wake = threading.Event()
@@ -360,7 +361,7 @@ class PostThread:
             self._outbox.step()
             self._log_trouble(self._outbox.trouble)
         except (OperatorError, OSError) as error:
-            self._log_trouble(str(error))
+            self._log_trouble(Trouble.from_error(error))
             return False
         except Exception as error:  # noqa: BLE001 - the outermost loop of a thread
             logger.error(
@@ -368,13 +369,12 @@ class PostThread:
                 "".join(traceback.format_exception(error)),
                 extra={"event": "defect"},
             )
-            self._log_trouble(
-                "posting to the ledger fails because of a defect in assay, which the log shows"
-            )
+            text = "posting to the ledger fails because of a defect in assay, which the log shows"
+            self._log_trouble(Trouble(TroubleKind.LEDGER, text))
             return False
         return True
 
-    def _log_trouble(self, trouble: str | None) -> None:
+    def _log_trouble(self, trouble: Trouble | None) -> None:
         if trouble is not None and trouble != self.trouble:
             logger.warning("ledger: %s", trouble, extra={"event": "posting_trouble"})
         elif trouble is None and self.trouble is not None:

@@ -92,9 +92,10 @@ def run_validator(
             _count_judging(validator, verdicts, tally)
             timing, head = session.parameters.timing, network.seen.head
             number = 0 if head is None else head.number
+            trouble = None if posting is None else posting.trouble
             return describe_validator(validator, timing, number, database, book) | {
                 "posts": [describe_post(r) for r in list_posts(database, SHOWN)],
-                "posting_trouble": None if posting is None else posting.trouble,
+                "posting_trouble": None if trouble is None else trouble.text,
             }
 
         warn_at_start(session, "validator", public, locator or "")

@@ -35,6 +35,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.encoding import encode
+from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.record import (
     NOTHING,
     make_latest_name,
@@ -117,9 +118,10 @@ class RecordBook:
                 database.execute(table)
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """The reason why records are not published or announced, or None."""
-        return self._unpublished or self._unannounced
+        text = self._unpublished or self._unannounced
+        return None if text is None else Trouble(TroubleKind.RECORD, text)
 
     def describe(self) -> RecordStatus:
         """The state of publishing, for people."""

@@ -23,6 +23,7 @@ from assay.neurons.validator.submission_queue import JudgingJob, SubmissionQueue
 from assay.neurons.validator.weights_outbox import WeightsOutbox
 from assay.protocol import Context, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.window import compute_block, compute_window
 from assay.verification import (
     Ledger,
@@ -84,7 +85,7 @@ class Validator:
         pool: WorkerPool | None = None,
     ) -> None:
         self.name = "validator"
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self.hotkey = hotkey
         self.settlements: list[Settlement] = []
         self._parameters = parameters
@@ -106,7 +107,7 @@ class Validator:
         self.next_window = progress.next_window
         self.last_epoch = progress.last_epoch
         self._next_block = progress.last_epoch + 1
-        self._behind: str | None = None  # until a window is judged in full again
+        self._behind: Trouble | None = None  # until a window is judged in full again
 
     def step(self) -> bool:
         """Send weights, take a verdict, open or close a window, settle an epoch, or judge one
@@ -121,15 +122,15 @@ class Validator:
         except WrongChainError:
             raise
         except (BeaconError, ChainError) as error:  # a node or source may come back: retry
-            self.trouble = str(error)
+            self.trouble = Trouble.from_error(error)
             return False
-        lacks = [
+        troubles = [
             self.outbox.trouble,
             self._behind,
             None if self.pool is None else self.pool.trouble,
             None if self._book is None else self._book.trouble,
         ]
-        self.trouble = next(filter(None, lacks), None)
+        self.trouble = next(filter(None, troubles), None)
         return busy
 
     def _step(self) -> bool:
@@ -239,9 +240,10 @@ class Validator:
                 except (BeaconError, ForgottenError) as error:
                     judged.missing = str(error)
                 judged.close_fetching()
-                lack = judged.explain_abstention()
-                self.journal.note_faults(judged, missing=lack)
-                self._behind = lack and f"abstained from window {window}: {lack}"
+                missing = judged.explain_abstention()
+                self.journal.note_faults(judged, missing=missing)
+                text = f"abstained from window {window}: {missing}"
+                self._behind = None if missing is None else Trouble(TroubleKind.WINDOW, text)
                 self._on_window(judged)
                 self.journal.close_window(window)
                 judged.closed = True

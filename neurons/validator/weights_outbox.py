@@ -24,6 +24,7 @@ from assay.network.chain import (
 from assay.network.chain.ports import Chain
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
+from assay.protocol.errors import Trouble, TroubleKind
 
 #: Blocks by which the node that signed may have been ahead of the head that we saw.
 _AHEAD_BLOCKS = 16
@@ -95,15 +96,16 @@ class WeightsOutbox:
         self._hotkey = hotkey
         self._seen = -1  # head at which there was nothing more to do
         self._watched = -1
-        self._unanswered: str | None = None
+        self._unanswered: Trouble | None = None
         database.execute(_SCHEMA)
         newest = list_rows(database, 1)
         self._noted = newest[0].trouble if newest else None
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """The reason why the newest weights are not on chain, or what happened to them there."""
-        return self._unanswered or self._noted
+        noted = self._noted and Trouble(TroubleKind.WEIGHTS, self._noted)
+        return self._unanswered or noted or None
 
     def put(self, epoch: int, weights: Mapping[int, int]) -> None:
         """Save a settlement's weights, uid → u16. Older ones that were not sent yet never will be.
@@ -149,7 +151,7 @@ class WeightsOutbox:
         except WrongChainError:
             raise
         except ChainError as error:  # the chain cannot be asked now: retry at the next block
-            self._unanswered = str(error)
+            self._unanswered = Trouble.from_error(error)
         self._seen = head
         return False
 

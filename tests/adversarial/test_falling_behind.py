@@ -10,6 +10,7 @@ from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator import submission_queue
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase
+from assay.protocol.errors import TroubleKind
 from assay.protocol.window import compute_block
 from tests.adversarial.mortal import HOTKEYS, TIMING, Mortal
 
@@ -34,7 +35,7 @@ class Slow(Mortal):
     cost, quick_from = 0, 60
 
     def __init__(self, *arguments, **options):
-        self.begun, self.ended, self.said = [], [], []
+        self.begun, self.ended, self.troubles = [], [], []
         super().__init__(*arguments, **options)
 
     def judge(self, context, hotkey, *arguments, **options):
@@ -42,7 +43,7 @@ class Slow(Mortal):
         if options["late"]:
             return super().judge(context, hotkey, *arguments, **options)
         self.begun.append((context.window, head))
-        self.said.append(self.validator.trouble)
+        self.troubles.append(self.validator.trouble)
         answer = super().judge(context, hotkey, *arguments, **options)
         if head < self.quick_from and hotkey in COMMITTED:
             for _ in range(self.cost):
@@ -53,7 +54,7 @@ class Slow(Mortal):
     def play_to(self, block):
         while self.real.get_head() < block:
             self.play(1)
-            self.said.append(self.validator.trouble)
+            self.troubles.append(self.validator.trouble)
 
     def read_window(self, window):
         return json.loads((self.folder / "verdicts" / f"window-{window}.json").read_text())
@@ -92,9 +93,10 @@ def test_stopped_for_five_windows(tmp_path, monkeypatch):
     same = list_weights(mortal)
     assert len(same) >= 4
     assert all(undisturbed[windows] == weights for windows, weights in same.items())
-    said = [text for text in mortal.said if text]
-    assert all("abstained from" in text for text in said)
-    assert said
+    troubles = [trouble for trouble in mortal.troubles if trouble]
+    assert all(trouble.kind is TroubleKind.WINDOW for trouble in troubles)
+    assert all("abstained from" in trouble.text for trouble in troubles)
+    assert troubles
     assert mortal.validator.trouble is None  # it has caught up
     assert {row.state for row in list_rows(mortal.database, 99)} == {DeliveryState.CONFIRMED}
 
@@ -125,7 +127,7 @@ def test_a_forward_pass_that_takes_longer_than_a_window(tmp_path, monkeypatch):
     assert len(slow_weights) >= 4
     assert all(whole_weights[windows] == weights for windows, weights in slow_weights.items())
     assert max(lost) <= slow.quick_from // TIMING.window_blocks
-    assert any("not judged in time" in (text or "") for text in slow.said)
+    assert any("not judged in time" in str(trouble) for trouble in slow.troubles)
     assert slow.validator.trouble is None
     rows = list_rows(slow.database, 99)
     assert {row.state for row in rows} <= {DeliveryState.CONFIRMED, DeliveryState.SUPERSEDED}
@@ -145,6 +147,6 @@ def test_missing_inputs_are_named(tmp_path, monkeypatch, kind):
 
         monkeypatch.setattr(submission_queue, "open_checkpoint", fail)
     mortal.play_to(40)
-    assert mortal.validator.trouble.startswith("abstained from window ")
+    assert mortal.validator.trouble.text.startswith("abstained from window ")
     why = {"beacon": "its audit beacon did not come in time", "checkpoint": "no mirror has it"}
-    assert why[kind] in mortal.validator.trouble
+    assert why[kind] in mortal.validator.trouble.text

@@ -251,7 +251,7 @@ def test_a_checkpoint_that_cannot_be_had_yet_is_waited_for(bench, tmp_path):
     shutil.rmtree(tmp_path / "models")
     bench.start()
     assert not bench.trainer.step()
-    assert "cannot read" in bench.trainer.trouble
+    assert "cannot read" in bench.trainer.trouble.text
     fetch_checkpoint([bench.store], bench.published[1], tmp_path / "models")
     assert bench.trainer.step()
 
@@ -307,7 +307,7 @@ def test_a_node_that_answers_nothing_costs_no_young_window(bench, undisturbed):
     bench.chain.get_block = refuse
     for _ in range(50):
         assert not bench.trainer.step()
-    assert bench.trainer.trouble == "the node is busy"
+    assert bench.trainer.trouble.text == "the node is busy"
     assert bench.trainer.window == 0
     bench.chain.get_block = answer
     bench.run()

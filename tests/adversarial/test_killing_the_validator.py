@@ -186,7 +186,8 @@ def test_a_node_that_is_away_ends_nothing(tmp_path, monkeypatch, short_doubt):
         mortal.real.mint()
         for _ in range(100):  # a loop looks again and again before the next block
             mortal.validator.step()
-            troubles.add(mortal.validator.trouble)
+            trouble = mortal.validator.trouble
+            troubles.add(trouble and trouble.text)
     said = "the node does not answer"
     assert {None, said} <= troubles <= {None, said, f"the record is not announced: {said}"}
     assert mortal.describe() == expected.describe()

@@ -295,7 +295,7 @@ def test_factors_beside_the_weights_cannot_be_merged(tmp_path, monkeypatch):
     config = replace(vars(trainer)["_config"], learning=LearnConfig(lora_rank=4))
     monkeypatch.setattr(trainer, "_config", config)
     assert not trainer.step()
-    assert trainer.trouble == "rounds merge whole weights: set lora_rank = 0"
+    assert trainer.trouble.text == "rounds merge whole weights: set lora_rank = 0"
     bench.close()
 
 
@@ -308,7 +308,9 @@ def test_an_amendment_brings_rounds(tmp_path):
     bench = RoundBench(tmp_path, first=first)
     begins = bench.get_round(4).windows.start * bench.parameters.timing.window_blocks
     bench.run_to(begins - 30)
-    assert bench.trainers["second"].trouble == "the rounds that name this trainer have not begun"
+    assert (
+        bench.trainers["second"].trouble.text == "the rounds that name this trainer have not begun"
+    )
     bench.history.add(bench.parameters)
     bench.run_to(begins - 1)
     assert bench.trainers["trainer"].course.parent.manifest.number > 1

@@ -217,7 +217,7 @@ def test_an_unknown_outcome_that_did_not_is_sent_again_once_it_cannot_come(chain
     raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
     box.put(5, ONE)
     box.run(2)
-    assert "no node reported the outcome" in box.box.trouble
+    assert "no node reported the outcome" in box.box.trouble.text
     box.run(EXTRINSIC_BLOCKS - 2)
     assert chain.sent == []
     box.run(DOUBT_BLOCKS - EXTRINSIC_BLOCKS + 3)
@@ -331,7 +331,7 @@ def test_without_a_permit_they_are_kept_until_there_is_one(tmp_path):
     box.run(40)
     assert box.states == {5: DeliveryState.DUE}
     assert "no permit" in box.get(5).trouble
-    assert "no permit" in box.box.trouble
+    assert "no permit" in box.box.trouble.text
     assert chain.tries == 4  # with growing pauses: at once, after 4, 8 and 16 blocks
     chain.fund(chain.hotkeys[2], 9)
     chain.add_stake(chain.hotkeys[2], 9)
@@ -347,7 +347,7 @@ def test_a_hotkey_that_lost_its_uid_sends_when_it_has_one_again(tmp_path):
     box.run(3)
     evict(chain, chain.hotkeys[2])
     box.run(8)
-    assert "no longer has a uid" in box.box.trouble  # a look at what stands says so too
+    assert "no longer has a uid" in box.box.trouble.text  # a look at what stands says so too
     box.put(5, TWO)
     box.run(10)
     assert box.states[5] is DeliveryState.DUE
@@ -401,7 +401,7 @@ def test_somebody_else_with_the_hotkey_is_reported_and_not_fought(chain, box):
     box.run(3)
     chain.real.set_weights(chain.hotkeys[2], TWO)
     box.run(20)
-    assert "this program has not sent" in box.box.trouble
+    assert "this program has not sent" in box.box.trouble.text
     assert "this program has not sent" in box.get(5).trouble
     assert box.states == {5: DeliveryState.CONFIRMED}
     assert len(chain.sent) == 1
@@ -445,7 +445,7 @@ def test_a_node_that_is_away_is_waited_for(chain, box, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(chain.real, "get_next_weights_block", fail)
         box.run(3)
-    assert box.box.trouble == "the node does not answer"
+    assert box.box.trouble.text == "the node does not answer"
     assert box.states == {5: DeliveryState.DUE}
     box.run(3)
     assert box.states == {5: DeliveryState.CONFIRMED}

@@ -106,7 +106,7 @@ def test_a_file_that_no_process_could_read_is_looked_at_again(
         if context.window == 1 and hotkey == world.hotkeys["bob"] and len(lacking) < 2:
             lacking.append(True)
             raise WorkerError("no process can be started: free some memory")
-        troubles.add(bench.trainer.trouble)
+        troubles.add(str(bench.trainer.trouble))
         return look(context, hotkey, *arguments)
 
     monkeypatch.setattr(submission_judge, "open_submission", lack_twice)

@@ -214,7 +214,7 @@ def test_a_record_is_never_rewritten(tmp_path, monkeypatch):
     place.write_bytes(b"what stood there before")
     mortal.play(30)
     assert place.read_bytes() == b"what stood there before"
-    assert "never rewritten" in mortal.validator.trouble
+    assert "never rewritten" in mortal.validator.trouble.text
     assert read_settlements(mortal) == []
     assert all(row.state is DeliveryState.CONFIRMED for row in list_rows(mortal.database, 9))
     place.unlink()
@@ -232,7 +232,7 @@ def test_a_store_that_fails_delays_no_weights(tmp_path, monkeypatch):
 
     mortal.fate.hook = fail
     mortal.play(30)
-    assert mortal.validator.trouble == "the record is not published: the disk is full"
+    assert mortal.validator.trouble.text == "the record is not published: the disk is full"
     assert [row.state for row in list_rows(mortal.database, 9)] == [DeliveryState.CONFIRMED] * 2
     mortal.fate.hook = lambda name: None
     mortal.play(1)
@@ -271,7 +271,7 @@ def test_a_slot_that_is_used_for_something_else_is_left_alone(tmp_path, monkeypa
     mortal.real.set_commitment(VALIDATOR, b"the parameters, say")
     mortal.play(30)
     assert get_slot(mortal) == b"the parameters, say"
-    assert LOCATOR in mortal.validator.trouble
+    assert LOCATOR in mortal.validator.trouble.text
     assert len(read_settlements(mortal)) == 2
 
 
@@ -284,7 +284,7 @@ def test_an_announcement_that_is_refused_delays_nothing(tmp_path, monkeypatch):
 
     mortal.fate.hook = refuse
     mortal.play(30)
-    assert mortal.validator.trouble == "the record is not announced: too much space used"
+    assert mortal.validator.trouble.text == "the record is not announced: too much space used"
     assert [row.state for row in list_rows(mortal.database, 9)] == [DeliveryState.CONFIRMED] * 2
     assert len(read_settlements(mortal)) == 2
     sent = mortal.fate.points.count("before set_commitment")

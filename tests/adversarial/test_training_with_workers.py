@@ -179,14 +179,14 @@ def test_without_any_worker_it_waits_and_leaves_no_file_out(world, tmp_path, exp
         gone.touch()
         bench.step()  # it stands before window 0
         bench.chain.head = world.chain.get_head()
-        while "no worker is left to judge" not in (bench.trainer.trouble or ""):
+        while "no worker is left to judge" not in str(bench.trainer.trouble):
             bench.trainer.step()
         assert (bench.trainer.window, bench.lessons) == (0, [])
         assert "no worker is left" in bench.trainer.lack
         gone.unlink()
         wait_until(lambda: pool.is_working)
         bench.run()
-        assert (bench.trainer.trouble, bench.trainer.lack) == (None, None)
+        assert (bench.trainer.trouble, bench.trainer.workers_trouble) == (None, None)
         require_same(bench, expected)
 
 

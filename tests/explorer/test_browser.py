@@ -180,6 +180,7 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
             "windows": [],
             "posts": [],
             "trouble": trouble,
+            "trouble_kind": trouble and "chain",
             "at": int(time.time()),
         }
         (copy / "status.new").write_text(json.dumps(status))

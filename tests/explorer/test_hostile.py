@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from assay.explorer.documents.windows import GroupFacts, TokenRow
-from assay.explorer.labels import show_hidden
+from assay.explorer.labels import TROUBLES, show_hidden
 from assay.explorer.pages import link_static
 from assay.explorer.ports import GroupReading, RolloutReading
-from assay.explorer.views.common import describe_trouble
+from assay.explorer.sources.run_view import RunView
 from assay.protocol import decode_window_record
 from assay.protocol.encoding import encode
+from assay.protocol.errors import TroubleKind
 from tests.explorer.inside import Page, look_into
 from tests.explorer.program import list_pages
 
@@ -80,6 +81,7 @@ def poison(folder):
         miner["name"] = EVIL
     status["stage"] = EVIL
     status["trouble"] = f"the store {SECRET} cannot be read: {EVIL}"
+    status["trouble_kind"] = "store"
     for one in status["windows"]:
         one["missing"] = f"no answer from wss://10.0.0.7:9944/{SECRET}"
     said = f"ledger: https://evm.example/{SECRET}"
@@ -144,22 +146,17 @@ def test_a_trouble_is_told_by_its_kind(hostile):
     assert [one["trouble"]["kind"] for one in said if one] == ["ledger"]
 
 
-@pytest.mark.parametrize(
-    ("sentence", "kind"),
-    [
-        ("weights of epoch 12, again in block 30: wss://a.example does not answer", "weights"),
-        ("settlement of epoch 12, again in block 30: the account holds too little", "ledger"),
-        ("the record of window 3 cannot be published: s3://bucket refuses", "record"),
-        ("beacon round 7 is late", "beacon"),
-        ("the chain does not answer", "chain"),
-        ("/var/lib/assay: no space left on the disk", "disk"),
-        ("nobody follows the announced parameters 00ff…: too early", "parameters"),
-        ("this program stops before window 20: they need more", "parameters"),
-        ("it rains in 10.0.0.7", "other"),
-    ],
-)
-def test_a_trouble_is_of_the_kind_that_it_speaks_of_first(sentence, kind):
-    assert describe_trouble(sentence)["kind"] == kind
+@pytest.mark.parametrize("kind", [None, EVIL, ["store"], {"kind": "store"}, 7])
+def test_a_kind_that_is_none_is_another_trouble(copy, kind):
+    """A status of an older program has no kind, and a forged one any."""
+    status = json.loads((copy / "status.json").read_text())
+    status |= {"trouble": f"it rains in {SECRET}", "trouble_kind": kind}
+    (copy / "status.json").write_text(json.dumps(status))
+    assert RunView(copy, bytes(32)).read_live().trouble.kind is TroubleKind.OTHER
+
+
+def test_every_kind_is_put_into_words():
+    assert set(TROUBLES) == set(TroubleKind)
 
 
 def test_a_record_other_than_the_settled_one_is_named(hostile, demo):

@@ -27,6 +27,7 @@ from assay.explorer.waiting_app import AWAITED, WaitingApp
 from assay.lab.localnet.description import BeaconService, Localnet, Party, write_localnet
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
+from assay.protocol.errors import Trouble, TroubleKind
 from subtensor_devnet import Devnet, Seal
 from tests.explorer.inside import look_into
 from tests.explorer.program import serve
@@ -150,16 +151,17 @@ def tell(folder, hotkey, head=0, age=0, **more):
 
 
 def test_both_words_are_heard():
-    run = Live(10, True, "the validator", "no store", ({"window": 1},))
+    store, chain_away = Trouble(TroubleKind.STORE, "no store"), Trouble(TroubleKind.CHAIN, "away")
+    run = Live(10, True, "the validator", store, ({"window": 1},))
     chain = Live(12, True, "the chain")
     assert join_live(run, None) is run
     assert join_live(None, chain) is chain
     both = join_live(run, chain)
-    assert (both.head, both.program, both.trouble) == (12, "the validator", "no store")
+    assert (both.head, both.program, both.trouble) == (12, "the validator", store)
     assert both.windows == run.windows
-    silent = Live(12, True, "the chain", "it does not answer", since_ms=7)
-    assert join_live(run, silent).trouble == "it does not answer"
-    ended = Live(10, False, "the validator has stopped", "no store")
+    silent = Live(12, True, "the chain", chain_away, since_ms=7)
+    assert join_live(run, silent).trouble == chain_away
+    ended = Live(10, False, "the validator has stopped", store)
     told = join_live(ended, chain)
     assert (told.program, told.trouble) == ("the chain; the validator has stopped", None)
     assert told.moving
@@ -168,14 +170,14 @@ def test_both_words_are_heard():
 def test_a_silent_peer_is_reported_before_giving_up(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    answers = PeerHealth("the node")
+    answers = PeerHealth("the node", TroubleKind.CHAIN)
     answers.begin()
     assert answers.describe() is None
     clock[0] += 6
-    assert answers.describe()[0] == "the node does not answer"
+    assert answers.describe()[0] == Trouble(TroubleKind.CHAIN, "the node does not answer")
     answers.end("it is gone")
     answers.begin()  # asked again, it is still in trouble
-    assert answers.describe()[0] == "it is gone"
+    assert answers.describe()[0] == Trouble(TroubleKind.CHAIN, "it is gone")
     answers.end()
     assert answers.describe() is None
 

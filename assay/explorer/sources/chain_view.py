@@ -18,7 +18,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Tag, encode_ss58, parse_commitment
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.protocol.window import compute_window
 
 #: Seconds between two readings of the head, of a page's wait for weights, until a head is stale.
@@ -44,7 +44,7 @@ class ChainView:
         self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
         self._neurons: tuple[float, Neurons] | None = None
-        self._health = PeerHealth("the chain’s node")
+        self._health = PeerHealth("the chain’s node", TroubleKind.CHAIN)
         self._shown: BoundedCache[int, tuple[float, ShownWeights | None]] = BoundedCache(256)
         self._lock = threading.Lock()
         # one request for weights at a time, whatever the number of visitors
@@ -117,7 +117,7 @@ class ChainView:
             live[1], moving, "the chain", trouble and trouble[0], since_ms=trouble and trouble[1]
         )
 
-    def get_trouble(self) -> tuple[str, int] | None:
+    def get_trouble(self) -> tuple[Trouble, int] | None:
         return self._health.describe()
 
     def read_neurons(self) -> Neurons | None:

@@ -13,7 +13,7 @@ from assay.explorer.documents.settlements import EntryFields
 from assay.explorer.ports import EntryEvent, LedgerReading
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.evm import EvmError, EvmNode, ScoreLedger
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 
 #: Seconds between two readings.
 _EVERY_S = 3.0
@@ -59,7 +59,7 @@ class LedgerEvents:
         self._on_change = on_change
         self._opened: ScoreLedger | None = None
         self._node = urlsplit(place.endpoint).netloc.rpartition("@")[2]
-        self._health = PeerHealth(f"EVM node {self._node}")
+        self._health = PeerHealth(f"EVM node {self._node}", TroubleKind.LEDGER)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

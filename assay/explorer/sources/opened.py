@@ -41,16 +41,18 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Context
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
 _MANIFEST_BYTES = 1 << 20
 #: Manifests and weights in memory.
 _CACHED = 1_024
-_REPLACED = (
+_REPLACED = Trouble(
+    TroubleKind.ANEW,
     "the localnet was begun anew, and this page shows the one before it: start `assay explorer` "
-    "again"
+    "again",
 )
+_NO_BLOCK = Trouble(TroubleKind.CHAIN, "no new block")
 #: A block is overdue after so many slots, and so many seconds at least.
 _OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
 #: Most curves of another run, and most characters of its name.
@@ -107,7 +109,7 @@ class OpenedSources:
         since_ms = self.pace.note(live.head)
         if since_ms is None:
             return live
-        return replace(live, trouble=live.trouble or "no new block", since_ms=since_ms)
+        return replace(live, trouble=live.trouble or _NO_BLOCK, since_ms=since_ms)
 
     def list_announced(self, head: int | None) -> Sequence[AnnouncedParameters]:
         if self.chain is not None:

@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 
+from assay.protocol.errors import Trouble, TroubleKind
+
 #: Seconds without an answer after which a peer counts as silent.
 SLOW_S = 5.0
 
@@ -11,10 +13,16 @@ logger = logging.getLogger(__name__)
 
 
 class PeerHealth:
-    """Health of one peer. Thread-safe. who: the peer's name at the start of a sentence."""
+    """Health of one peer. Thread-safe.
 
-    def __init__(self, who: str) -> None:
+    Args:
+        who: the peer's name at the start of a sentence.
+        kind: what is in trouble while the peer does not answer.
+    """
+
+    def __init__(self, who: str, kind: TroubleKind) -> None:
         self._who = who
+        self._kind = kind
         self._lock = threading.Lock()
         self._good_ms = time.time_ns() // 1_000_000
         self._asked: float | None = None
@@ -34,12 +42,12 @@ class PeerHealth:
         if is_news:
             logger.warning("%s", trouble, extra={"event": "explorer_trouble"})
 
-    def describe(self) -> tuple[str, int] | None:
+    def describe(self) -> tuple[Trouble, int] | None:
         """The trouble and its start, Unix milliseconds. None without trouble.
 
         After a failure, trouble lasts until the peer answers.
         """
         with self._lock:
             slow = self._asked is not None and time.monotonic() - self._asked > SLOW_S
-            trouble = self._trouble or (f"{self._who} does not answer" if slow else None)
-            return None if trouble is None else (trouble, self._good_ms)
+            text = self._trouble or (f"{self._who} does not answer" if slow else None)
+            return None if text is None else (Trouble(self._kind, text), self._good_ms)

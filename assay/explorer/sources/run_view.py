@@ -24,6 +24,7 @@ from assay.explorer.ports import (
     TrainingStep,
 )
 from assay.network.files import is_locked
+from assay.protocol.errors import Trouble, TroubleKind
 
 #: Age of a status after which the program's lock is checked: it is written at least every 10 s.
 _STALE_S = 13.0
@@ -46,7 +47,7 @@ class RunView(RunFolder):
         document = self.status.read()
         try:
             windows = document["windows"] if document["program"] == "validator" else []
-            trouble = document.get("trouble")
+            trouble = _read_trouble(document)
             if document.get("stage") == "done":
                 moving, program = False, "the run has ended"
             else:
@@ -54,7 +55,7 @@ class RunView(RunFolder):
                 moving, end = self._describe_end(document, name)
                 stage = f": {document['stage']}" if moving and "stage" in document else ""
                 program = f"the {name}{stage}{end}"
-            return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
+            return Live(int(document["head"]), moving, program, trouble, windows)
         except BROKEN:
             return None
 
@@ -138,13 +139,21 @@ class RunView(RunFolder):
             return []
 
 
+def _read_trouble(document: Mapping[str, Any]) -> Trouble | None:
+    if not document.get("trouble"):
+        return None
+    said = document.get("trouble_kind")
+    kind = next((kind for kind in TroubleKind if kind == said), TroubleKind.OTHER)
+    return Trouble(kind, str(document["trouble"]))
+
+
 def _read_post(row: Mapping[str, Any]) -> EntryStatus:
     return EntryStatus(
         int(row["epoch"]),
         str(row["state"]),
         row["transaction"] and str(row["transaction"]),
         row["block"],
-        row["trouble"] and str(row["trouble"]),
+        Trouble(TroubleKind.LEDGER, str(row["trouble"])) if row["trouble"] else None,
         _read_entry(dict(row["entry"])),
     )
 

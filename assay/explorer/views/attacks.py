@@ -7,10 +7,11 @@ from typing import Any, get_type_hints
 from assay.explorer.documents.training import GauntletDocument, StrategyRow
 from assay.explorer.page_reader import PageReader
 from assay.explorer.views.common import Query, describe_trouble
+from assay.protocol.errors import Trouble, TroubleKind
 
 #: Most rows, reasons of a row and characters of a name; size of the largest number.
 _ROWS_MAX, _REASONS, _NAME, _NUMBER_MAX = 512, 32, 200, 10**15
-_BROKEN = "the gauntlet's table is not as `assay gauntlet` writes it"
+_BROKEN = Trouble(TroubleKind.GAUNTLET, "the gauntlet's table is not as `assay gauntlet` writes it")
 #: The columns of a row that hold a figure.
 _FIGURES = [name for name, kind in get_type_hints(StrategyRow).items() if kind == float | None]
 

@@ -1,6 +1,5 @@
 """Parts that views share: paged lists, heat strips, shares, commands that re-derive a page."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,42 +17,15 @@ from assay.explorer.documents.shared import (
     TroubleKind,
     VerdictStrip,
 )
-from assay.explorer.labels import get_mark
+from assay.explorer.labels import TROUBLES, get_mark
 from assay.explorer.page_reader import PageReader
+from assay.protocol.errors import Trouble
 from assay.protocol.reason import Reason, name_cost
 
 #: Longest number in an address, digits.
 _DIGITS_MAX = 12
 #: Rows of a list that an address may ask for at once, with `size`.
 ROWS_MAX = 1_000
-#: Kind → what the trouble is about, and what a sentence of that kind speaks of.
-TROUBLES: dict[str, tuple[str, str]] = {
-    "anew": (
-        "a chain that started again from its first block: restart this explorer",
-        r"^.*begun anew",
-    ),
-    "gauntlet": ("the gauntlet’s table, which is incomplete or not a table", r"gauntlet"),
-    "comparison": ("the comparison of validators, which cannot be read", r"comparison"),
-    "parameters": (
-        "the parameters that the owner has announced",
-        r"(?:announced )?parameters|stops before window",
-    ),
-    "weights": ("setting weights on chain", r"weights?|uid"),
-    "ledger": ("the ledger", r"ledger|settlements? of epoch|entry|evm"),
-    "record": ("publishing the record", r"records?|slot|announce\w*"),
-    "window": ("judging a window in full", r"windows? \d+|submissions?|verdicts?"),
-    "beacon": ("the beacon", r"beacons?|rounds?|relays?|drand"),
-    "checkpoint": ("the checkpoint", r"checkpoints?|model|manifest"),
-    "chain": ("the chain", r"chain|node|nodes|blocks?|rpc|wss?"),
-    "store": ("a store", r"stores?|bucket|s3|gs|https?|file"),
-    "disk": ("its own disk", r"disk|database|folder|sqlite|written"),
-}
-#: Where none of them is spoken of.
-_OTHER = "something that the validator’s log explains"
-_PATTERNS = {
-    kind: re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE)
-    for kind, (_, pattern) in TROUBLES.items()
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,21 +128,15 @@ def describe_audit(reader: PageReader, first: int | None, last: int | None) -> R
     return Rederivation(command=command.text, covers=covers)
 
 
-def describe_trouble(sentence: str | None) -> TroubleKind | None:
-    """The kind of trouble that a program's sentence mentions first. None without trouble.
+def describe_trouble(trouble: Trouble | None) -> TroubleKind | None:
+    """A program's trouble, as everybody may know it. None without trouble.
 
-    The sentence itself may name folders, endpoints and addresses. Only the operator sees it, in
-    `assay status` and in the log.
+    Its text may name folders, endpoints and addresses. Only the operator sees it, in `assay status`
+    and in the log.
     """
-    if not sentence:
+    if trouble is None:
         return None
-    places = {
-        kind: match.start()
-        for kind, pattern in _PATTERNS.items()
-        if (match := pattern.search(sentence)) is not None
-    }
-    kind = min(places, key=lambda one: places[one], default="other")
-    return TroubleKind(kind=kind, about=TROUBLES[kind][0] if places else _OTHER)
+    return TroubleKind(kind=trouble.kind.value, about=TROUBLES[trouble.kind])
 
 
 def name_hotkey(reader: PageReader, address: str) -> str | None:

@@ -21,6 +21,7 @@ from assay.explorer.ports import CheckpointOrigin, Live, ShownRecord
 from assay.explorer.views.common import Query, describe_audit, describe_trouble, divide
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
+from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.parameters import MILLION
 from assay.protocol.window import compute_block, compute_window
 
@@ -166,9 +167,17 @@ def _describe_progress(note: Mapping[str, Any]) -> OpenWindowProgress:
     chain, even as a count."""
     return OpenWindowProgress(
         state=str(note.get("state", "")),
-        trouble=describe_trouble(str(note.get("void") or note.get("missing") or "")),
+        trouble=describe_trouble(_find_trouble(note)),
         judged=len(note.get("verdicts", [])),
     )
+
+
+def _find_trouble(note: Mapping[str, Any]) -> Trouble | None:
+    if void := note.get("void"):
+        return Trouble(TroubleKind.CHECKPOINT, str(void))
+    if missing := note.get("missing"):
+        return Trouble(TroubleKind.WINDOW, str(missing))
+    return None
 
 
 def _describe_checkpoint(reader: PageReader) -> CheckpointInForce | None:

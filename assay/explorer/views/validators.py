@@ -16,9 +16,13 @@ from assay.explorer.documents.validators import (
 )
 from assay.explorer.page_reader import PageReader
 from assay.explorer.views.common import ROWS_MAX, Query, describe_trouble, name_hotkey
+from assay.protocol.errors import Trouble, TroubleKind
 
 _COMPARISON = TypeAdapter(ComparisonReport)
-_BROKEN = "the comparison of validators is not as `assay audit compare --json` prints it"
+_BROKEN = Trouble(
+    TroubleKind.COMPARISON,
+    "the comparison of validators is not as `assay audit compare --json` prints it",
+)
 #: Rows of each list of the document that are taken.
 _LIST_MAX = 256
 

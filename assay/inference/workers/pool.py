@@ -31,6 +31,7 @@ from assay.inference.workers.messages import (
     encode_measure,
 )
 from assay.inference.workers.seat import Pace, Patience, WorkerSeat
+from assay.protocol.errors import Trouble, TroubleKind
 from assay.sandbox import Sandbox, WorkerError, make_remote_sandbox, share_preloaded
 from assay.verification import Forward, Measurement, Projection
 
@@ -97,17 +98,18 @@ class WorkerPool:
         return any(seat.lack is None for seat in self._seats)
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         """The trouble that a person should fix; None while all work."""
         lacks = [seat.lack for seat in self._seats if seat.lack is not None]
         if not lacks:
             return None
         rest = len(self._seats) - len(lacks)
         if not rest:
-            return f"no worker is left to judge: {lacks[0]}"
-        return (
+            return Trouble(TroubleKind.OTHER, f"no worker is left to judge: {lacks[0]}")
+        return Trouble(
+            TroubleKind.OTHER,
             f"{len(lacks)} of {len(self._seats)} workers are left out until they are back: "
-            f"{lacks[0]}; the others continue"
+            f"{lacks[0]}; the others continue",
         )
 
     @property

@@ -18,6 +18,7 @@ from assay.neurons.program.status import (
     ChainStatus,
     describe_program,
     describe_self,
+    describe_trouble,
 )
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.judged_window import Settlement
@@ -62,7 +63,8 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
     return (
         program
         | describe_self(STOPPED if run.stage == "done" else RUNNING, run.started_at)
-        | {"trouble": validator.trouble, "counts": {}}
+        | describe_trouble(validator.trouble)
+        | {"counts": {}}
         | validating
         | {"posts": [], "posting_trouble": None, "stage": run.stage, "demo": _describe_demo(run)}
     )

@@ -32,7 +32,7 @@ from assay.network.text import describe_error, keep_secret, mask_endpoint
 from assay.network.threads import DaemonThreads
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 
 #: Longest answer, bytes. Real ones have at most 600.
 ANSWER_MAX = 4_096
@@ -51,6 +51,8 @@ _READS = 8
 
 class BeaconSourceError(OperatorError):
     """A source or server of beacons cannot be used with its settings, or is closed."""
+
+    trouble_kind = TroubleKind.BEACON
 
 
 class FaultKind(Enum):

@@ -4,7 +4,7 @@ import os
 import re
 
 from assay.network.text import hide, name_host
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 
 #: Errors that decoding a wrong answer raises.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
@@ -16,6 +16,8 @@ _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 class ChainError(OperatorError):
     """The chain refused a call or cannot answer. The message says why and what to do."""
+
+    trouble_kind = TroubleKind.CHAIN
 
 
 class WrongChainError(ChainError):

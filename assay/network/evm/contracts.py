@@ -9,6 +9,7 @@ from typing import Any
 from assay.network.chain.errors import ChainError
 from assay.network.text import hide
 from assay.protocol.encoding import U64, Digest
+from assay.protocol.errors import TroubleKind
 from assay.protocol.record import SettlementRecord
 from assay.protocol.score_tree import keccak256
 
@@ -30,6 +31,8 @@ _REMEDIES = {
 class EvmError(ChainError):
     """The EVM's node cannot answer, or nothing can be sent at present. The message is one printable
     line with reason and remedy, whatever text a node or a contract returned."""
+
+    trouble_kind = TroubleKind.LEDGER
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(c if c.isprintable() else "?" for c in hide(message)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from assay.protocol.errors import OperatorError
+from assay.protocol.errors import OperatorError, TroubleKind
 
 #: Longest locator that fits a commitment, bytes of UTF-8 (specification, section 1).
 LOCATOR_MAX = 80
@@ -21,6 +21,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 class StoreError(OperatorError):
     """A store cannot be used. The message tells this machine's operator what to do. It may name
     folders, and addresses in the operator's own network."""
+
+    trouble_kind = TroubleKind.STORE
 
     @property
     def public(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from assay.inference import Drafter, Request, Rules
 from assay.inference.following import FollowedRow, Follower
 from assay.neurons.miner.engines.engine import Engine, EngineError, Preparing, connect
+from assay.protocol.errors import Trouble, TroubleKind
 
 logger = logging.getLogger("assay")
 
@@ -56,13 +57,16 @@ class EngineDrafter:
     _last: dict[bytes, tuple[Engine, tuple[int, ...]]] = field(default_factory=dict, repr=False)
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> Trouble | None:
         left = [engine for engine in self.engines if engine.state == "left"]
-        lacks = [f"{engine.url}: {engine.lack}" for engine in left]
-        if not lacks:
+        if not left:
             return None
-        rest = "the others draft" if len(lacks) < len(self.engines) else "this program drafts"
-        return f"{len(lacks)} of {len(self.engines)} engines are left out, {lacks[0]}; {rest}"
+        first = f"{left[0].url}: {left[0].lack}"
+        rest = "the others draft" if len(left) < len(self.engines) else "this program drafts"
+        return Trouble(
+            TroubleKind.OTHER,
+            f"{len(left)} of {len(self.engines)} engines are left out, {first}; {rest}",
+        )
 
     def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
         """See `Drafter`."""

@@ -20,6 +20,7 @@ from assay.neurons.miner.engines.engine import Engine, EngineError, read_engine
 from assay.neurons.miner.engines.process import START_S, EngineCommand, EngineProcess, start_engines
 from assay.neurons.program.status import EngineStatus
 from assay.protocol import Domain, Rollout, hash_fields
+from assay.protocol.errors import Trouble, TroubleKind
 from assay.verification import Projection
 
 #: Replaces addresses: the miner starts servers on this machine.
@@ -41,7 +42,7 @@ class MinerEngines:
     def __init__(
         self, engines: Sequence[Engine], own: Sequence[EngineProcess] = (), *, exact: bool = False
     ) -> None:
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self.engines = [*engines, *(process.engine for process in own)]
         self._own = own
         self._exact = exact
@@ -76,7 +77,8 @@ class MinerEngines:
         given = drafter, reference, rules, projection, count
         if not getattr(reference.model, "packs", False):  # it can neither follow nor try a server
             name = checkpoint.models.placement.implementation
-            self.trouble = f"engines are not asked: {name} cannot follow a draft; name another"
+            text = f"engines are not asked: {name} cannot follow a draft; name another"
+            self.trouble = Trouble(TroubleKind.OTHER, text)
             return generate_groups(requests, *given, near=near)
         if self._served != checkpoint.digest:
             self._served, self._horizon = checkpoint.digest, Horizon()

@@ -48,8 +48,8 @@ def test_a_cluster_that_is_half_away(two_hosts, checkpoint, prefills):
         two_hosts.tell("remove")
         while pool.trouble is None:  # until both were asked, and one was waited for
             assert measure_all(pool, checkpoint, prefills) == expected
-        assert "no host of the Ray cluster has had room for 1 CPU" in pool.trouble
-        assert pool.trouble.endswith("the others continue")
+        assert "no host of the Ray cluster has had room for 1 CPU" in pool.trouble.text
+        assert pool.trouble.text.endswith("the others continue")
         assert measure_all(pool, checkpoint, prefills) == expected
         two_hosts.tell("add")
         wait_until(lambda: pool.trouble is None, 200)

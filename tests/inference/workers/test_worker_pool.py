@@ -155,7 +155,7 @@ def test_a_device_that_vanishes_is_left_out_and_comes_back(tmp_path, checkpoint,
         for _ in range(3):
             assert measure_all(pool, checkpoint, prefills) == expected
         wait_until(lambda: pool.trouble is not None)
-        assert pool.trouble == (
+        assert pool.trouble.text == (
             "1 of 2 workers are left out until they are back: worker 1 on cpu: device cuda:7 is "
             "not here: this machine has one card, cuda:0; the others continue"
         )

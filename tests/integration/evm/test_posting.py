@@ -140,7 +140,7 @@ def test_out_of_gas(validator: Validator, monkeypatch: pytest.MonkeyPatch) -> No
     validator.step(blocks=1)
     row = validator.get(10)
     assert (row.state, row.failures) == (DeliveryState.DUE, 1)
-    assert "out of gas" in (validator.outbox.trouble or "")
+    assert "out of gas" in str(validator.outbox.trouble)
     monkeypatch.undo()
     validator.step(blocks=1)
     assert validator.get(10).state is DeliveryState.DUE  # it pauses
@@ -156,8 +156,8 @@ def test_foreign_poster_until_it_is_bound(validator: Validator) -> None:
     validator.put(10)
     validator.step()
     assert validator.get(10).state is DeliveryState.DUE
-    assert "NotThePoster" in (validator.outbox.trouble or "")
-    assert "assay ledger bind" in (validator.outbox.trouble or "")
+    assert "NotThePoster" in str(validator.outbox.trouble)
+    assert "assay ledger bind" in str(validator.outbox.trouble)
     bind_hotkey(stage.ledger, own, stage.hotkey.public, stage.hotkey.sign, 0)
     validator.step(blocks=4)
     validator.step(blocks=1 + DEEP)
@@ -172,7 +172,7 @@ def test_another_entry_stands_already(validator: Validator, tmp_path: Path) -> N
     validator.put(10)
     validator.step()
     assert validator.get(10).state is DeliveryState.TAKEN
-    assert other.digest.hex() in (validator.outbox.trouble or "")
+    assert other.digest.hex() in str(validator.outbox.trouble)
     validator.put(20)  # and the next goes on
     validator.step()
     validator.step(blocks=1 + DEEP)
@@ -238,7 +238,7 @@ def test_a_lost_post_that_would_be_too_dear_to_outbid(
     monkeypatch.setattr(validator.stage.node, "_price_max", first.price)
     validator.stage.anvil.rpc("anvil_dropAllTransactions")
     validator.step(blocks=21)
-    assert "max_gas_price" in (validator.outbox.trouble or "")
+    assert "max_gas_price" in str(validator.outbox.trouble)
     validator.step(blocks=1 + DEEP)
     validator.require_posted_once(10)
     assert validator.get(10).post == first
@@ -345,7 +345,7 @@ def test_a_failing_evm_delays_nothing_and_is_tried_again(stage: Stage, tmp_path:
         thread.start()
         thread.put_record(make_record(10))
         await_(lambda: thread.trouble is not None)
-        assert "does not answer" in (thread.trouble or "")
+        assert "does not answer" in str(thread.trouble)
         thread.close()
         dead.close()
         poster = LedgerPoster(stage.ledger, stage.key, stage.hotkey.public)

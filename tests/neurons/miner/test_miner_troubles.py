@@ -55,7 +55,7 @@ def mine_until(subnet, miner, wanted):
             return troubles
         subnet.run_to(miner, subnet.chain.get_head() + 1)
         if miner.trouble:
-            troubles.append(miner.trouble)
+            troubles.append(miner.trouble.text)
     raise AssertionError("it never came to it")
 
 
@@ -122,7 +122,7 @@ def test_a_commitment_that_nobody_confirmed_and_that_stood_is_not_told_as_missed
         subnet.chain.mint()
     away.times = len(away.calls) + 1
     miner.step()
-    assert "busy" in miner.trouble
+    assert "busy" in miner.trouble.text
     miner.step()
     assert miner.trouble is None
     assert not any("was not committed" in line for line in subnet.lines)
@@ -147,7 +147,7 @@ def test_a_chain_that_is_away_is_trouble_and_comes_back(make_subnet, quick_miner
     miner = subnet.start(quick_miner, chain=away)
     for _ in range(3):
         assert not miner.step()
-        assert miner.trouble == "no node answers"
+        assert miner.trouble.text == "no node answers"
     subnet.run_to(miner, 13)
     assert miner.trouble is None
     assert parse_commitment(subnet.get_slot()).groups == 4
@@ -175,7 +175,7 @@ def test_a_beacon_source_that_lies_is_trouble(make_subnet, quick_miner):
     source = Lying()
     miner = subnet.start(quick_miner, beacons=source)
     subnet.run_to(miner, 8)
-    assert "is not the pinned chain's" in miner.trouble
+    assert "is not the pinned chain's" in miner.trouble.text
     source.lies = False
     subnet.run_to(miner, 13)
     assert miner.trouble is None
@@ -188,7 +188,7 @@ def test_a_beacon_source_that_cannot_be_asked_is_trouble(make_subnet, quick_mine
     stuck = Failing(subnet.beacons, "get", error, 5, subnet.chain)
     miner = subnet.start(quick_miner, beacons=stuck)
     subnet.run_to(miner, 4)
-    assert "the race did not end" in miner.trouble
+    assert "the race did not end" in miner.trouble.text
     subnet.run_to(miner, 13)
     assert miner.trouble is None
     assert parse_commitment(subnet.get_slot()).number == 0
@@ -199,7 +199,7 @@ def test_a_checkpoint_that_comes_late_is_mined_on(make_subnet, quick_miner, gene
     late = CheckpointFolder(tmp_path / "late")
     miner = subnet.start(quick_miner, checkpoints=late)
     subnet.run_to(miner, 8)
-    assert "cannot mine window 0 yet" in miner.trouble
+    assert "cannot mine window 0 yet" in miner.trouble.text
     assert len([line for line in subnet.lines if "cannot mine" in line]) == 1
     assert "cannot mine" in subnet.history.get_mined()[0].note
     late.add(GENESIS, genesis.digest)

@@ -249,7 +249,7 @@ def test_a_checkpoint_that_is_gone_leaves_the_verdict_open(
     monkeypatch.setattr(module, "open_checkpoint", look)
     run_to(get_block(subnet, 0, Phase.VERDICT_END) - 1)
     assert subnet.history.get_verdicts(0) == []
-    assert review.trouble == "not here"
+    assert review.trouble.text == "not here"
     run_to(get_block(subnet, 0, Phase.VERDICT_END))
     (own,) = subnet.history.get_verdicts(0)
     assert (own.reason, own.final, own.detail) == (None, True, "not here")

@@ -132,7 +132,7 @@ def test_a_full_disk_is_named_and_ends_no_window(make_subnet, quick_miner, monke
     miner = subnet.start(quick_miner)
     subnet.run_to(miner, 13)
     for words in ("window-0-", "No space left on device", "disk is not full"):
-        assert words in miner.trouble
+        assert words in miner.trouble.text
     assert len([line for line in subnet.lines if "No space left" in line]) == 1
     assert parse_commitment(subnet.get_slot()).groups == 4
     full[0] = False

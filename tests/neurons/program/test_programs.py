@@ -14,12 +14,16 @@ from rich.console import Console
 
 from assay.cli.exits import plain_errors
 from assay.cli.program_view import render_program
+from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
+from assay.network.evm.contracts import EvmError
 from assay.network.files import replace_file
 from assay.neurons.program import loop as program_loop
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import ProgramLoop, catch_signals, claim_folder
+from assay.neurons.session.window_reader import BeaconError
 from assay.neurons.settings.loading import ConfigError
+from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from tests.statuses import VALIDATOR
 
 
@@ -29,7 +33,7 @@ class ScriptedNeuron:
     name = "scripted"
 
     def __init__(self, stop: threading.Event, *acts: Callable[["ScriptedNeuron"], bool]) -> None:
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self.steps = 0
         self._acts = list(acts)
         self._stop = stop
@@ -49,9 +53,9 @@ def fail(error: Exception) -> Callable[[ScriptedNeuron], bool]:
     return act
 
 
-def lack(what: str | None) -> Callable[[ScriptedNeuron], bool]:
+def wait_for(what: str | None) -> Callable[[ScriptedNeuron], bool]:
     def act(neuron: ScriptedNeuron) -> bool:
-        neuron.trouble = what
+        neuron.trouble = None if what is None else Trouble(TroubleKind.OTHER, what)
         return False
 
     return act
@@ -69,7 +73,7 @@ def play(
     stop: threading.Event,
     folder: Path,
     *acts: Callable[[ScriptedNeuron], bool],
-    missing: str | None = None,
+    missing: Trouble | None = None,
 ) -> None:
     neuron = ScriptedNeuron(stop, *acts)
     ProgramLoop(neuron, folder, stop, lambda: {"steps": neuron.steps}, lambda: missing).run()
@@ -79,15 +83,40 @@ def test_a_trouble_is_said_once_and_so_is_its_end(
     stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "assay")
-    play(stop, tmp_path, lack(None), *[lack("no beacon")] * 3, lack("no node"), lack(None))
+    play(
+        stop,
+        tmp_path,
+        wait_for(None),
+        *[wait_for("no beacon")] * 3,
+        wait_for("no node"),
+        wait_for(None),
+    )
     assert [r.message for r in caplog.records] == ["no beacon", "no node", "over: no node"]
-    assert json.loads((tmp_path / "status.json").read_text())["trouble"] is None
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["trouble"], status["trouble_kind"]) == (None, None)
+
+
+def test_a_trouble_has_the_kind_of_the_error_that_makes_it(
+    stop: threading.Event, tmp_path: Path
+) -> None:
+    for error, kind in (
+        (ChainError("no node"), "chain"),
+        (EvmError("no node"), "ledger"),
+        (StoreError("no bucket"), "store"),
+        (BeaconError("no relay"), "beacon"),
+        (OperatorError("no idea"), "other"),
+        (OSError("no space"), "disk"),
+    ):
+        stop.clear()
+        play(stop, tmp_path, fail(error))
+        status = json.loads((tmp_path / "status.json").read_text())
+        assert (status["trouble"], status["trouble_kind"]) == (str(error), kind)
 
 
 def test_a_defect_is_written_out_and_tried_again(
     stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    play(stop, tmp_path, fail(KeyError("lost")), fail(ChainError("no node")), lack(None))
+    play(stop, tmp_path, fail(KeyError("lost")), fail(ChainError("no node")), wait_for(None))
     assert "KeyError: 'lost'" in caplog.text
     assert "Traceback" in caplog.text
     assert "no node" in caplog.text
@@ -103,7 +132,7 @@ def test_a_program_that_only_fails_ends(stop: threading.Event, tmp_path: Path) -
 def test_defects_now_and_then_end_nothing(stop: threading.Event, tmp_path: Path) -> None:
     """A program that runs for months meets more of them than it may meet in a row."""
     some = [fail(ValueError("broken"))] * (program_loop.DEFECTS_MAX - 1)
-    play(stop, tmp_path, *some, lack(None), *some, lack(None))
+    play(stop, tmp_path, *some, wait_for(None), *some, wait_for(None))
     assert (
         json.loads((tmp_path / "status.json").read_text())["steps"] == 2 * program_loop.DEFECTS_MAX
     )
@@ -111,13 +140,13 @@ def test_defects_now_and_then_end_nothing(stop: threading.Event, tmp_path: Path)
 
 def test_another_chain_ends_it_at_once(stop: threading.Event, tmp_path: Path) -> None:
     with pytest.raises(WrongChainError):
-        play(stop, tmp_path, fail(WrongChainError("another")), lack(None))
+        play(stop, tmp_path, fail(WrongChainError("another")), wait_for(None))
 
 
 def test_growing_pauses_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop, waited = threading.Event(), []
     monkeypatch.setattr(stop, "wait", waited.append)
-    play(stop, tmp_path, *[fail(ChainError("no node"))] * 9, lack(None))
+    play(stop, tmp_path, *[fail(ChainError("no node"))] * 9, wait_for(None))
     assert waited[:3] == [2.0, 4.0, 8.0]
     assert max(waited) == program_loop.LONGEST_PAUSE_S
     assert waited[-1] == program_loop.IDLE_S
@@ -181,7 +210,14 @@ def test_one_signal_asks_and_a_second_ends() -> None:
 def test_an_incomplete_check_is_reported_unless_there_is_worse(
     stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    play(stop, tmp_path, lack(None), lack("no node"), lack(None), missing="no uid")
+    play(
+        stop,
+        tmp_path,
+        wait_for(None),
+        wait_for("no node"),
+        wait_for(None),
+        missing=Trouble(TroubleKind.WEIGHTS, "no uid"),
+    )
     assert [record.message for record in caplog.records] == ["no uid", "no node", "no uid"]
 
 

@@ -105,7 +105,7 @@ def test_a_server_whose_pause_is_not_answered_is_resumed(
         mining = open_all(server)
         assert generate(mining, checkpoint, requests, projection)[0] == expected
         wait_until(lambda: "/resume" in server.orders)
-        assert "it cannot load the checkpoint: it does not answer in time" in mining.trouble
+        assert "it cannot load the checkpoint: it does not answer in time" in mining.trouble.text
 
 
 def test_a_server_without_the_processor_is_left_with_a_sentence(
@@ -116,8 +116,8 @@ def test_a_server_without_the_processor_is_left_with_a_sentence(
         found, _ = generate(mining, checkpoint, requests, projection)
         assert found == expected
         assert server.asked == engine_drafter.CANARY_ROWS
-        assert "it serves without assay-vllm, or another model" in mining.trouble
-        assert mining.trouble.endswith("; this program drafts")
+        assert "it serves without assay-vllm, or another model" in mining.trouble.text
+        assert mining.trouble.text.endswith("; this program drafts")
 
 
 def test_a_server_that_was_left_drafts_nothing_before_it_was_tried_again(
@@ -154,8 +154,8 @@ def test_a_servers_errors_cost_no_row(
         bad.kind = kind
         found, _ = generate(mining, checkpoint, requests[:2], projection)
         assert found == expected[:2]
-        assert f"1 of 2 engines are left out, {bad.url}: {said}" in mining.trouble
-        assert mining.trouble.endswith("; the others draft")
+        assert f"1 of 2 engines are left out, {bad.url}: {said}" in mining.trouble.text
+        assert mining.trouble.text.endswith("; the others draft")
 
 
 def test_an_engine_that_died_is_taken_up_again(
@@ -168,7 +168,7 @@ def test_an_engine_that_died_is_taken_up_again(
     server.close()
     found, _ = generate(mining, checkpoint, requests, projection)
     assert found == expected
-    assert "ConnectError" in mining.trouble
+    assert "ConnectError" in mining.trouble.text
     with EngineServer(rough_drafter, port=server.port) as again:
         found, _ = generate(mining, checkpoint, requests, projection)
         assert (found, mining.trouble) == (expected, None)
@@ -209,7 +209,7 @@ def test_a_server_that_draws_otherwise_than_in_its_canary_has_it_again(
         assert generate(mining, checkpoint, requests, projection)[0] == expected
         assert mining.engines[0].state == "new"
         assert generate(mining, checkpoint, requests, projection)[0] == expected
-        assert "it serves without assay-vllm" in mining.trouble
+        assert "it serves without assay-vllm" in mining.trouble.text
 
 
 def test_servers_take_up_a_checkpoint_all_at_once(
@@ -239,7 +239,7 @@ def test_a_server_that_hangs_holds_a_step_no_longer_than_the_window_allows(
             requests, checkpoint, TEMPERATURE, projection, DraftCount(), patience_s=0.2
         )
         assert list_ids(groups) == expected
-        assert "it does not answer in time" in mining.trouble
+        assert "it does not answer in time" in mining.trouble.text
 
 
 @pytest.mark.parametrize("near", [0, 2**40])
@@ -318,7 +318,7 @@ def test_a_server_that_cannot_load_is_left_and_goes_on_serving_others(
         mining = open_all(server)
         found, _ = generate(mining, checkpoint, requests, projection)
         assert found == expected
-        assert "it cannot load the checkpoint: it answers 500: " in mining.trouble
+        assert "it cannot load the checkpoint: it answers 500: " in mining.trouble.text
         assert mining.engines[0].state == "left"
         assert (server.orders[-1], server.is_paused) == ("/resume", False)
 
