@@ -1,46 +1,40 @@
 """A running program's metrics for Prometheus, all read from the status that it writes.
 
-One table defines them, and docs/metrics.md is printed from it. Names and units follow Prometheus's
-own conventions. A label has as many values as its description says, however many hotkeys there are:
-no label names another participant's hotkey.
+One table says what each metric is called, what it means and where a status has it; docs/metrics.md
+is printed from it. Names and units follow Prometheus's own conventions. A label has as many values
+as its description says, however many hotkeys there are: no label names another participant's
+hotkey.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from assay.neurons.program.status_samples import (
-    WHO,
-    Samples,
-    read_age,
-    read_confirmed,
-    read_count,
-    read_engines,
-    read_fetched,
-    read_finality_lag,
-    read_held_out,
-    read_hindrance,
-    read_info,
-    read_lag,
-    read_newest_row,
-    read_newest_settlement,
-    read_one,
-    read_pace,
-    read_pending,
-    read_phase,
-    read_relays,
-    read_step,
-    read_validator_queue,
-    read_workers,
-    read_workers_lost,
-)
-from assay.protocol import Reason
+from assay.protocol import Phase, Reason
+
+#: A program's status, as `neurons.program.status` describes it.
+Status = Mapping[str, Any]
+#: Label's value → number, or all labels' values → number where there are several. A metric without
+#: a label has the one value "".
+Samples = Mapping[str, float] | Mapping[tuple[str, ...], float]
+#: A status → its figure, or figures by label; None: it has none at the moment.
+Reader = Callable[[Status], float | Samples | None]
 
 #: The u16 that means a share of 1.
 _WHOLE = 65_535
 #: Rao of one alpha.
 _ALPHA = 1e9
+_REASONS = tuple(reason.value for reason in Reason)
+#: States of a miner's engine.
+_ENGINE_STATES = ("new", "starting", "drafting", "left")
+#: Bottlenecks of a trainer.
+HINDRANCES = ("judging", "learning", "publishing", "too few groups", "skipped for age")
+#: Activities that a trainer's time is divided into.
+_SPENT = ("judging", "learning", "publishing", "waiting")
+#: Fields of a status that name its program.
+_WHO = ("program", "software", "netuid", "hotkey")
 
 
 class MetricKind(Enum):
@@ -57,59 +51,176 @@ class Metric:
     name: str  # without the program's prefix; a counter's ends in `_total` when it is served
     kind: MetricKind
     help: str  # its meaning, and its labels' values
-    #: a status, as `status` describes it → the samples
-    read: Callable[[dict[str, Any]], Samples]
+    reader: Reader
     labels: tuple[str, ...] = ()
 
+    def read(self, status: Status) -> Samples:
+        """The samples of a status; none where it has no figure."""
+        figure = self.reader(status)
+        if isinstance(figure, Mapping):
+            return figure
+        return {} if figure is None else {"": float(figure)}
 
-_REASONS = tuple(reason.value for reason in Reason)
 
-
-def _gauge(
-    name: str, help_: str, read: Callable[[dict[str, Any]], Samples], *labels: str
-) -> Metric:
-    return Metric(name, MetricKind.GAUGE, help_, read, labels)
+def _gauge(name: str, help_: str, reader: Reader, *labels: str) -> Metric:
+    return Metric(name, MetricKind.GAUGE, help_, reader, labels)
 
 
 def _counter(name: str, count: str, help_: str, **values: Sequence[str]) -> Metric:
-    """A sum from the status's `counts`, without a label or with one that has these values."""
-    read = read_count(count, *(value for label in values.values() for value in label))
-    return Metric(name, MetricKind.COUNTER, help_, read, tuple(values))
+    """A sum from the status's `counts`, without a label or with one that has these values. It is 0
+    before anything was added."""
+    (known,) = values.values() or [("",)]
+    zeros = dict.fromkeys(known, 0.0)
+    return Metric(
+        name,
+        MetricKind.COUNTER,
+        help_,
+        lambda status: zeros | status["counts"].get(count, {}),
+        tuple(values),
+    )
 
 
-def _relay(name: str, kind: MetricKind, help_: str) -> Metric:
-    """A value of each relay, by the field's name."""
-    return Metric(f"assay_beacon_{name}", kind, help_, read_relays(name), ("relay",))
+def _relay(field: str, kind: MetricKind, help_: str) -> Metric:
+    """A figure of each relay."""
+
+    def read(status: Status) -> Samples:
+        relays = status["beacon"]["relays"]
+        return {relay["name"]: relay[field] for relay in relays if relay[field] is not None}
+
+    return Metric(f"assay_beacon_{field}", kind, help_, read, ("relay",))
+
+
+# --- where a status has a figure
+
+
+def _at(*path: str | int) -> Reader:
+    """The number at a path; none where something on it is null, or a list on it is empty."""
+
+    def read(status: Status) -> float | None:
+        value: Any = status
+        for step in path:
+            if not value:
+                return None
+            value = value[step]
+        return None if value is None else float(value)
+
+    return read
+
+
+def _age(field: str) -> Reader:
+    """Seconds since a time in the status."""
+
+    def read(status: Status) -> float | None:
+        at = status[field]
+        return None if at is None else max(0.0, time.time() - at)
+
+    return read
+
+
+def _mark(chosen: str, values: Iterable[str]) -> Samples:
+    """1 for the chosen one of a label's values, 0 for the others."""
+    return {value: float(value == chosen) for value in values}
+
+
+def _read_finality_lag(status: Status) -> float | None:
+    return None if status["best"] is None else max(0, status["best"] - status["head"])
+
+
+def _read_checkpoint_lag(status: Status) -> float | None:
+    used, newest = status["checkpoint"], status["published"]
+    if used is None or newest is None or used["number"] is None:
+        return None
+    return float(newest["number"] - used["number"])
+
+
+def _newest_row(part: str, field: str, scale: float = 1.0) -> Reader:
+    """The figure of a miner's newest window that has it; a verdict's once it is final."""
+
+    def read(status: Status) -> float | None:
+        parts = (row[part] for row in reversed(status["windows"]) if row[part] is not None)
+        known = (one[field] for one in parts if part != "verdict" or one["final"])
+        figure = next(known, None)
+        return None if figure is None else figure * scale
+
+    return read
+
+
+def _read_engines(status: Status) -> Samples:
+    states = [engine["state"] for engine in status["engines"]]
+    return {state: float(states.count(state)) for state in _ENGINE_STATES} if states else {}
+
+
+def _newest_settlement(field: str) -> Reader:
+    """Values by uid, of the newest settlement that has them."""
+    return lambda status: next(
+        (row[field] for row in status["settlements"] if row[field] is not None), None
+    )
+
+
+def _read_pending(status: Status) -> float:
+    return sum(row["state"] in ("due", "sending", "sent") for row in status["settlements"])
+
+
+def _read_confirmed(status: Status) -> float | None:
+    return max((row["confirmed_at"] or 0 for row in status["settlements"]), default=0) or None
+
+
+def _read_queues(status: Status) -> Samples:
+    judging = [window for window in status["windows"] if window["state"] == "judging"]
+    posts = [post for post in status["posts"] if post["state"] not in ("confirmed", "superseded")]
+    return {
+        "submissions": float(sum(w["members"] - len(w["verdicts"]) for w in judging)),
+        "records": float(status["record"]["waiting"] if status["record"] else 0),
+        "posts": float(len(posts)),
+    }
+
+
+def _read_workers(status: Status) -> Samples:
+    works = [worker["lack"] is None for worker in status["workers"]]
+    return {"working": float(sum(works)), "left_out": float(works.count(False))} if works else {}
+
+
+def _read_held_out(status: Status) -> float | None:
+    points = status["held_out"]
+    return points[-1]["correct"] / points[-1]["problems"] if points else None
+
+
+def _read_spent(status: Status) -> Samples | None:
+    pace = status["pace"]
+    return pace and {activity: pace[f"{activity}_seconds"] for activity in _SPENT}
 
 
 #: Metrics of every program.
 COMMON = (
-    _gauge("assay_info", "always 1; the labels identify the program", read_info, *WHO),
-    _gauge("assay_window", "window of the newest finalized block", read_one("window_now")),
+    _gauge(
+        "assay_info",
+        "always 1; the labels identify the program",
+        lambda s: {tuple(str(s[name]) for name in _WHO): 1.0},
+        *_WHO,
+    ),
+    _gauge("assay_window", "window of the newest finalized block", _at("window_now")),
     _gauge(
         "assay_phase",
         "1 for the latest moment of this window (specification, section 2), 0 for the others",
-        read_phase,
+        lambda s: _mark(s["countdown"]["phase"], (phase.name for phase in Phase)),
         "phase",
     ),
     _gauge(
         "assay_phase_remaining_blocks",
         "blocks until this window's next moment",
-        read_one("countdown", "blocks"),
+        _at("countdown", "blocks"),
     ),
     _gauge(
         "assay_phase_remaining_seconds",
         "seconds until this window's next moment, at the chain's block time",
-        read_one("countdown", "seconds"),
+        _at("countdown", "seconds"),
     ),
-    _gauge("assay_chain_head_block", "newest finalized block seen", read_one("head")),
-    _gauge(
-        "assay_chain_head_age_seconds", "seconds since that block's timestamp", read_age("head_at")
-    ),
+    _gauge("assay_chain_head_block", "newest finalized block seen", _at("head")),
+    _gauge("assay_chain_head_age_seconds", "seconds since that block's timestamp", _age("head_at")),
     _gauge(
         "assay_chain_finality_lag_blocks",
         "blocks between the node's newest block and its newest finalized one",
-        read_finality_lag,
+        _read_finality_lag,
     ),
     _relay(
         "pace_seconds",
@@ -122,47 +233,49 @@ COMMON = (
     _gauge(
         "assay_beacon_late",
         "1 while a round is due and no source has it",
-        lambda s: {"": float(s["beacon"]["trouble"] is not None)},
+        lambda s: s["beacon"]["trouble"] is not None,
     ),
     _gauge(
         "assay_checkpoint_number",
         "checkpoint in force, in steps since the genesis; absent until the program has opened it",
-        read_one("checkpoint", "number"),
+        _at("checkpoint", "number"),
     ),
     _gauge(
         "assay_checkpoint_published_number",
         "newest checkpoint that the trainer has committed to",
-        read_one("published", "number"),
+        _at("published", "number"),
     ),
     _gauge(
-        "assay_checkpoint_lag", "steps between the checkpoint in force and the newest one", read_lag
+        "assay_checkpoint_lag",
+        "steps between the checkpoint in force and the newest one",
+        _read_checkpoint_lag,
     ),
     _gauge(
         "assay_checkpoint_age_seconds",
         "seconds since this program first saw the newest checkpoint",
-        read_age("published_since"),
+        _age("published_since"),
     ),
     _gauge(
         "assay_checkpoint_fetched_bytes",
         "bytes downloaded so far of the checkpoints that are being downloaded",
-        read_fetched("bytes"),
+        lambda s: sum(download["bytes"] for download in s["fetching"]),
     ),
     _gauge(
         "assay_checkpoint_fetch_size_bytes",
         "bytes of all checkpoints that are being downloaded",
-        read_fetched("of"),
+        lambda s: sum(download["of"] for download in s["fetching"]),
     ),
     _gauge(
         "assay_trouble",
         "1 while a person should know about a problem or fix it: see the log or `assay status`",
-        lambda s: {"": float(s["trouble"] is not None)},
+        lambda s: s["trouble"] is not None,
     ),
     _gauge(
         "assay_status_age_seconds",
         "seconds since the program last wrote its status; grows in long turns and if it hangs",
-        read_age("at"),
+        _age("at"),
     ),
-    _gauge("assay_start_time_seconds", "Unix time of the program's start", read_one("started_at")),
+    _gauge("assay_start_time_seconds", "Unix time of the program's start", _at("started_at")),
     _counter("assay_steps", "steps", "finished turns of the program's loop"),
     _counter("assay_step_seconds", "step_seconds", "seconds spent in turns of the loop"),
     _counter(
@@ -191,14 +304,10 @@ COMMON = (
 OWN: dict[str, tuple[Metric, ...]] = {
     "miner": (
         _gauge(
-            "assay_miner_window",
-            "window that the miner is working on",
-            read_one("at_work", "window"),
+            "assay_miner_window", "window that the miner is working on", _at("at_work", "window")
         ),
         _gauge(
-            "assay_miner_window_groups",
-            "finished groups of that window",
-            read_one("at_work", "groups"),
+            "assay_miner_window_groups", "finished groups of that window", _at("at_work", "groups")
         ),
         _counter("assay_miner_groups", "groups", "groups generated"),
         _counter("assay_miner_tokens", "tokens", "completion tokens of generated groups"),
@@ -222,12 +331,12 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _gauge(
             "assay_miner_draft_ahead_tokens",
             "tokens by which drafts run ahead of the reference; absent without engines",
-            read_one("drafting", "ahead"),
+            _at("drafting", "ahead"),
         ),
         _gauge(
             "assay_miner_engines",
             "servers that draft: new, starting, drafting or left; absent if there are none",
-            read_engines,
+            _read_engines,
             "state",
         ),
         _counter(
@@ -239,17 +348,17 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _gauge(
             "assay_miner_score",
             "score of the newest window on which the miner's own verdict is final",
-            read_newest_row("verdict", "score"),
+            _newest_row("verdict", "score"),
         ),
         _gauge(
             "assay_miner_incentive_ratio",
             "the miner's share of the miners' emission in the last paid epoch",
-            read_newest_row("payment", "incentive", scale=1 / _WHOLE),
+            _newest_row("payment", "incentive", scale=1 / _WHOLE),
         ),
         _gauge(
             "assay_miner_emission_alpha",
             "alpha that the miner was paid in the last paid epoch",
-            read_newest_row("payment", "emission_rao_alpha", scale=1 / _ALPHA),
+            _newest_row("payment", "emission_rao_alpha", scale=1 / _ALPHA),
         ),
     ),
     "validator": (
@@ -275,46 +384,46 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _gauge(
             "assay_validator_weights_pending",
             "settlements whose weights are not confirmed yet",
-            read_pending,
+            _read_pending,
         ),
         _gauge(
             "assay_validator_weights_confirmed_block",
             "block in whose finalized state the newest weights were seen",
-            read_confirmed,
+            _read_confirmed,
         ),
         _gauge(
             "assay_validator_score",
             "score of each uid (at most 256) in the newest settlement",
-            read_newest_settlement("scores"),
+            _newest_settlement("scores"),
             "uid",
         ),
         _gauge(
             "assay_validator_weight",
             "weight (u16) of each uid (at most 256) in the newest settlement",
-            read_newest_settlement("weights"),
+            _newest_settlement("weights"),
             "uid",
         ),
         _gauge(
             "assay_validator_queue_depth",
             "queue lengths: submissions to judge, records to publish, posts to the ledger",
-            read_validator_queue,
+            _read_queues,
             "queue",
         ),
         _gauge(
             "assay_validator_workers",
             "worker processes: working or left out (see status.json); absent if there are none",
-            read_workers,
+            _read_workers,
             "state",
         ),
         Metric(
             "assay_validator_workers_lost",
             MetricKind.COUNTER,
             "restarts of workers that died, hung or ran out of memory",
-            read_workers_lost,
+            lambda s: sum(worker["lost"] for worker in s["workers"]),
         ),
     ),
     "trainer": (
-        _gauge("assay_trainer_window", "next window to learn from", read_one("window")),
+        _gauge("assay_trainer_window", "next window to learn from", _at("window")),
         _counter("assay_trainer_steps", "trainer_steps", "steps, each from one window"),
         _counter("assay_trainer_groups", "groups", "groups in all steps"),
         _counter(
@@ -335,49 +444,49 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _gauge(
             "assay_trainer_reward_mean",
             "mean reward of the newest step's groups, 0 to 1",
-            read_step("reward"),
+            _at("steps", -1, "reward"),
         ),
         _gauge(
             "assay_trainer_step_checkpoint",
             "checkpoint of the newest step",
-            read_step("checkpoint"),
+            _at("steps", -1, "checkpoint"),
         ),
         _gauge(
             "assay_trainer_held_out_accuracy_ratio",
             "share of held-out problems that the last tested checkpoint solved",
-            read_held_out,
+            _read_held_out,
         ),
         _gauge(
             "assay_trainer_held_out_checkpoint",
             "the last tested checkpoint",
-            lambda s: {"": s["held_out"][-1]["number"]} if s["held_out"] else {},
+            _at("held_out", -1, "number"),
         ),
         _gauge(
             "assay_trainer_diverged",
             "1 while reward rises and held-out accuracy does not rise enough with it",
-            lambda s: {"": float(s["alarm"] is not None)},
+            lambda s: s["alarm"] is not None,
         ),
         _gauge(
             "assay_trainer_held_back",
             "1 for the bottleneck: judging, learning, publishing, too few groups, skipped for age",
-            read_hindrance,
+            lambda s: s["pace"] and _mark(s["pace"]["holds_back"], HINDRANCES),
             "by",
         ),
         _gauge(
             "assay_trainer_spent_seconds",
             "seconds of the last 8 windows spent judging, learning, publishing, waiting",
-            read_pace,
+            _read_spent,
             "activity",
         ),
         _gauge(
             "assay_trainer_groups_came",
             "miners' accepted groups per window, mean of the last 8 windows",
-            read_one("pace", "groups_came"),
+            _at("pace", "groups_came"),
         ),
         _gauge(
             "assay_trainer_groups_usable",
             "groups per window that a step can use",
-            read_one("pace", "groups_usable"),
+            _at("pace", "groups_usable"),
         ),
     ),
 }

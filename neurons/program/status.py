@@ -2,7 +2,7 @@
 
 The document is for `assay status`, for the explorer and for an operator's own scripts. It is
 written atomically, with the version of its shape. docs/status.md is printed from the types here and
-in `neurons.validator.validator_status`. Times are Unix seconds, hotkeys SS58, digests hex, and
+in `neurons.validator.status`. Times are Unix seconds, hotkeys SS58, digests hex, and
 blocks those of the finalized chain.
 """
 

@@ -93,7 +93,9 @@ class PublishSettings(_Section):
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")
     changes: File | None = Field(None, description="parameters to change, TOML or JSON")
     beacon_info: File | None = Field(None, description="info of a drand chain; None: quicknet")
-    slot_ms: int | None = Field(None, ge=1, description="time slot, in ms; None: the preset's")
+    slot_ms: int | None = Field(
+        None, ge=1, description="milliseconds of a slot; None: the preset's"
+    )
 
 
 class AmendSettings(_Section):

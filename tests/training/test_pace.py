@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import get_type_hints
 
+from assay.neurons.program.metrics import HINDRANCES
 from assay.neurons.program.status import PaceStatus
-from assay.neurons.program.status_samples import HINDRANCES
 from assay.training.pace import PACE_WINDOWS, SKIPPED, Activity, TrainerPace
 
 JUDGING, LEARNING, PUBLISHING, WAITING = Activity
