@@ -87,12 +87,12 @@ def test_a_uid_bought_within_a_window_counts_from_the_next_one() -> None:
     place.chain.register(SELF)
     place.mint_to(WINDOW + 3)
     monitor.require_seat()
-    assert "had no uid of subnet 3 when this window began" in monitor.check()
+    assert "had no uid of subnet 3 when this window began" in str(monitor.check())
     head = monitor.seen.head
     assert head is not None
     assert head.number == WINDOW + 3
     place.mint_to(2 * WINDOW - 1)
-    assert "had no uid" in monitor.check()
+    assert "had no uid" in str(monitor.check())
     place.mint_to(2 * WINDOW)
     assert monitor.check() is None
 
@@ -126,7 +126,7 @@ def test_a_validator_without_a_permit_is_told_and_no_other_neuron() -> None:
     place.mint_to(TEMPO + WINDOW)
     validator, miner = place.stand(needs_permit=True), place.stand()
     validator.require_seat()
-    assert "no validator permit" in validator.check()
+    assert "no validator permit" in str(validator.check())
     assert miner.check() is None
     place.chain.fund(SELF, TAO)
     place.chain.add_stake(SELF, TAO)
@@ -153,7 +153,7 @@ def test_a_faulty_announcement_is_named_and_hides_no_missing_seat() -> None:
     monitor = place.stand()
     assert monitor.check() is None
     place.note = "nobody follows it"
-    assert monitor.check() == place.note
+    assert str(monitor.check()) == place.note
     place = Place(OWNER)
     place.note = "nobody follows it"
     assert "had no uid" in str(place.stand().check())
