@@ -46,21 +46,21 @@ class _Published:
     windows: dict[int, WindowRecord | None] = field(default_factory=dict)
     settlements: dict[int, SettlementRecord | None] = field(default_factory=dict)
 
-    def get_window(self, window: int, found: Findings | None) -> WindowRecord | None:
-        """A window's record. Faults of its bytes are added to `found`."""
-        if window not in self.windows or found is not None:
+    def get_window(self, window: int, findings: Findings | None) -> WindowRecord | None:
+        """A window's record. Faults of its bytes are added to `findings`."""
+        if window not in self.windows or findings is not None:
             name = make_window_record_name(self.reader.address, window)
             read = partial(decode_window, name, window)
-            self.windows[window] = self._read(name, read, found, lambda: self._excuse(window))
+            self.windows[window] = self._read(name, read, findings, lambda: self._excuse(window))
         return self.windows[window]
 
-    def get_settlement(self, epoch: int, found: Findings | None) -> SettlementRecord | None:
+    def get_settlement(self, epoch: int, findings: Findings | None) -> SettlementRecord | None:
         """The record of the settlement at an epoch block. Faults of its bytes are added to
-        `found`."""
-        if epoch not in self.settlements or found is not None:
+        `findings`."""
+        if epoch not in self.settlements or findings is not None:
             name = make_settlement_record_name(self.reader.address, epoch)
             read = partial(decode_settlement, name, epoch)
-            self.settlements[epoch] = self._read(name, read, found, lambda: None)
+            self.settlements[epoch] = self._read(name, read, findings, lambda: None)
         return self.settlements[epoch]
 
     def _excuse(self, window: int) -> str | None:
@@ -89,34 +89,34 @@ class _Published:
         self,
         name: str,
         decode: Callable[[bytes], _R | RecordFault],
-        found: Findings | None,
+        findings: Findings | None,
         excuse: Callable[[], str | None],
     ) -> _R | None:
-        found = Findings(0) if found is None else found
+        findings = Findings(0) if findings is None else findings
         try:
             data = self.reader.objects.get(name, self.reader.limit)
         except StoreError as error:
-            found.miss(Aspect.RECORD, str(error))
+            findings.miss(Aspect.RECORD, str(error))
             return None
         if data is None:
-            found.miss(Aspect.RECORD, excuse() or f"the validator has published no {name}")
+            findings.miss(Aspect.RECORD, excuse() or f"the validator has published no {name}")
             return None
-        found.look(Aspect.RECORD)
-        self._compare_copies(name, data, found)
+        findings.look(Aspect.RECORD)
+        self._compare_copies(name, data, findings)
         record = decode(data)
         if isinstance(record, RecordFault):
-            found.differ(Aspect.RECORD, record.sentence)
+            findings.differ(Aspect.RECORD, record.sentence)
             return None
         return record
 
-    def _compare_copies(self, name: str, data: bytes, found: Findings) -> None:
+    def _compare_copies(self, name: str, data: bytes, findings: Findings) -> None:
         for whose, copies in self.public.copies.items():
             other = copies.get(name, self.reader.limit)
             if other is None:
                 continue
-            found.look(Aspect.COPIES)
+            findings.look(Aspect.COPIES)
             if other != data:
-                found.differ(
+                findings.differ(
                     Aspect.COPIES,
                     f"{whose} has got another {name}: the validator shows different records to "
                     "different readers, or one of them was changed since; its own is the one that "
@@ -141,22 +141,22 @@ def audit(
     found_windows = []
     for done, window in enumerate(windows):
         progress(done, len(windows))
-        found = Findings(window)
-        record = published.get_window(window, found)
+        findings = Findings(window)
+        record = published.get_window(window, findings)
         if record is not None:
-            _check_window_link(published, record, found)
+            _check_window_link(published, record, findings)
             epoch = epochs.get(window)
             known = ledgers.get(epoch) if epoch is not None else None
             if epoch is not None and epoch not in ledgers:
                 known = {} if _is_first(published, window, epoch) else None
-            ran = check_window(public, validator, record, known, found)
+            ran = check_window(public, validator, record, known, findings)
             if epoch is not None:
                 ledgers[epoch] = known if ran else None
         elif window in epochs:
             ledgers[epochs[window]] = None
-        found_windows.append(found)
+        found_windows.append(findings)
         if window not in epochs:
-            found.notes.append("its settlement has not come yet, or is unknown")
+            findings.notes.append("its settlement has not come yet, or is unknown")
     found_settlements = [
         _check_settlement(published, epoch, windows) for epoch in sorted({*epochs.values()})
     ]
@@ -176,17 +176,17 @@ def audit(
 def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int]:
     """Window → the epoch block that settles it, if that epoch is over. The source is the chain or,
     if the chain has forgotten it, the validator's published settlements."""
-    public, found = published.public, {}
+    public, epochs = published.public, {}
     head = public.chain.get_head()
     try:
         for window in _list_known(public, windows):
             epoch = find_settlement(public.chain, public.history.get(window), window)
             if epoch <= head and public.chain.is_epoch(epoch):
-                found[window] = epoch
+                epochs[window] = epoch
     except ForgottenError:
         for record in _iterate_settlements(published, windows[0]):
-            found |= {c.window: record.epoch for c in record.windows if c.window in windows}
-    return found
+            epochs |= {c.window: record.epoch for c in record.windows if c.window in windows}
+    return epochs
 
 
 def _list_known(public: Public, windows: Sequence[int]) -> Sequence[int]:
@@ -214,40 +214,40 @@ def _is_first(published: _Published, window: int, epoch: int) -> bool:
     return settlement is not None and [c.window for c in settlement.windows[:1]] == [window]
 
 
-def _check_window_link(published: _Published, record: WindowRecord, found: Findings) -> None:
+def _check_window_link(published: _Published, record: WindowRecord, findings: Findings) -> None:
     """Check that a record names the one before it."""
     window, probe = record.window, Findings(record.window)
     before = published.get_window(window - 1, probe) if window else None
-    _check_link(record.previous, before, probe, f"window {window - 1}", found)
+    _check_link(record.previous, before, probe, f"window {window - 1}", findings)
 
 
 def _check_link(
-    said: bytes,
+    linked: bytes,
     before: WindowRecord | SettlementRecord | None,
     probe: Findings,
     name: str,
-    found: Findings,
+    findings: Findings,
 ) -> None:
     """Check that a record follows the one before it. `probe` has the findings of reading the
     latter."""
     if before is None:
         if probe.differences:
-            found.differ(Aspect.LINK, f"of {name}, before it: {probe.differences[0][1]}")
-        elif said != NOTHING:
-            found.notes.append("the record before it is missing: its link leads nowhere")
+            findings.differ(Aspect.LINK, f"of {name}, before it: {probe.differences[0][1]}")
+        elif linked != NOTHING:
+            findings.notes.append("the record before it is missing: its link leads nowhere")
         return
-    found.look(Aspect.LINK)
-    if said == before.digest:
+    findings.look(Aspect.LINK)
+    if linked == before.digest:
         return
-    follows = "starts a chain of its own" if said == NOTHING else "follows another record"
-    found.differ(Aspect.LINK, f"it {follows} than the one published of {name}")
+    follows = "starts a chain of its own" if linked == NOTHING else "follows another record"
+    findings.differ(Aspect.LINK, f"it {follows} than the one published of {name}")
 
 
 def _check_settlement(published: _Published, epoch: int, windows: range) -> Findings:
-    found = Findings(epoch)
-    record = published.get_settlement(epoch, found)
+    findings = Findings(epoch)
+    record = published.get_settlement(epoch, findings)
     if record is None:
-        return found
+        return findings
     covered = {
         c.window: window
         for c in record.windows
@@ -255,46 +255,46 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
     }
     outside = [window for window in covered if window not in windows]
     if outside:
-        found.notes.append(
+        findings.notes.append(
             f"outside of the range, taken as recorded: {len(outside)} of its {len(covered)} windows"
         )
-    _check_settlement_link(published, record, found)
+    _check_settlement_link(published, record, findings)
     left_out = check_settlement(
         published.public,
         published.reader.validator,
         record,
         covered,
         lambda other: published.get_settlement(other, None),
-        found,
+        findings,
     )
     silent = []
     for number in left_out:  # a record shows that it had begun, and had to settle it
         if published.get_window(number, None) is None:
             silent.append(number)
         else:
-            found.differ(
+            findings.differ(
                 Aspect.WINDOWS, f"window {number} of its epoch has a record, and is not settled"
             )
     if silent:
-        found.notes.append(
+        findings.notes.append(
             f"windows {silent[0]} to {silent[-1]} of its epoch have no record: the validator had "
             f"not begun, was away, or left them out; nobody can prove which"
         )
-    return found
+    return findings
 
 
 def _check_settlement_link(
-    published: _Published, record: SettlementRecord, found: Findings
+    published: _Published, record: SettlementRecord, findings: Findings
 ) -> None:
     """Check that a settlement names the one before it, and that the first one begins with the first
     window."""
     if record.previous != NOTHING:
         probe = Findings(record.epoch)
         before = published.get_settlement(record.previous_epoch, probe)
-        _check_link(record.previous, before, probe, f"epoch {record.previous_epoch}", found)
+        _check_link(record.previous, before, probe, f"epoch {record.previous_epoch}", findings)
         for epoch, known in sorted(published.settlements.items()):
             if known is not None and record.previous_epoch < epoch < record.epoch:
-                found.differ(
+                findings.differ(
                     Aspect.LINK,
                     f"it follows epoch {record.previous_epoch}, and passes over the settlement "
                     f"published of epoch {epoch}",
@@ -303,10 +303,10 @@ def _check_settlement_link(
     first = published.windows.get(record.windows[0].window) if record.windows else None
     earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]
     if record.previous_epoch or earlier or (first is not None and first.previous != NOTHING):
-        found.differ(Aspect.LINK, "it starts a chain of its own, and is not the first")
+        findings.differ(Aspect.LINK, "it starts a chain of its own, and is not the first")
 
 
-def _check_announced(published: _Published, found: Findings) -> None:
+def _check_announced(published: _Published, findings: Findings) -> None:
     """Check the digest on chain, which binds all records before it, so that a reader who is shown
     other records notices."""
     chain = published.public.chain
@@ -314,38 +314,38 @@ def _check_announced(published: _Published, found: Findings) -> None:
         chain.get_commitments(chain.get_head()).get(published.reader.validator, b"")
     )
     if slot is None or slot.tag is not Tag.RECORD:
-        found.notes.append(
+        findings.notes.append(
             "its slot on chain announces no record, so it can show different records to "
             "different readers"
         )
         return
-    if slot.number < found.number:
-        found.notes.append(
+    if slot.number < findings.number:
+        findings.notes.append(
             f"only what it published up to epoch {slot.number} is bound by the chain"
         )
     digest, epoch = slot.digest, slot.number
     for record in follow_links(lambda at: published.get_settlement(at, None), epoch, digest):
-        found.look(Aspect.ANNOUNCED)
-        if record.epoch <= found.number:
+        findings.look(Aspect.ANNOUNCED)
+        if record.epoch <= findings.number:
             return
         digest, epoch = record.previous, record.previous_epoch
-        if digest != NOTHING and epoch < found.number:
-            found.differ(
+        if digest != NOTHING and epoch < findings.number:
+            findings.differ(
                 Aspect.ANNOUNCED,
                 f"the announced settlements lead from epoch {record.epoch} past it to epoch "
                 f"{epoch}: the chain does not bind it",
             )
             return
-    there = published.get_settlement(epoch, None)
-    if there is None:
-        found.miss(
+    announced = published.get_settlement(epoch, None)
+    if announced is None:
+        findings.miss(
             Aspect.ANNOUNCED,
             f"the settlement of epoch {epoch} is announced, or linked "
             "to from the announced one, and not published",
         )
-    elif there.digest != digest:
-        found.look(Aspect.ANNOUNCED)
-        found.differ(
+    elif announced.digest != digest:
+        findings.look(Aspect.ANNOUNCED)
+        findings.differ(
             Aspect.ANNOUNCED,
             f"the chain binds the validator to another record of epoch {epoch} than the one "
             "that is published: it was rewritten, or readers are shown different ones",

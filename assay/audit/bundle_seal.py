@@ -75,13 +75,13 @@ def find_broken_seals(folder: Path) -> list[str]:
     sums = _parse(data)
     if sums is None:
         return [f"{path} is damaged: it is not as it was sealed"]
-    there, faults = set(_list_files(folder)), []
+    present, faults = set(_list_files(folder)), []
     for name, digest in sums.items():
-        if name not in there:
+        if name not in present:
             faults.append(f"{folder / name} is missing")
         elif _digest(folder / name) != digest:
             faults.append(f"{folder / name} is damaged: it is not as it was sealed")
-    faults += [f"{folder / name} was not sealed" for name in sorted(there - sums.keys())]
+    faults += [f"{folder / name} was not sealed" for name in sorted(present - sums.keys())]
     return faults
 
 

@@ -54,7 +54,7 @@ class WeightsAtBlock:
     """One validator's weights on chain at one block."""
 
     block: int
-    own: float | None  # distance to the nearest of its own records; None if it has none by then
+    own_distance: float | None  # to the nearest of its own records; None if it has none by then
     other: NearestWeights | None  # the nearest of others' records
     nearest: NearestWeights  # of all records
     fresh: float  # distance to the nearest of the newest settlement that any validator shows
@@ -72,7 +72,7 @@ class ComparedValidator:
 
     hotkey: bytes
     report: AuditReport | None  # None: it publishes no known record
-    shown: list[WeightsAtBlock] = field(default_factory=list)
+    observed: list[WeightsAtBlock] = field(default_factory=list)
     fault: str | None = None  # why its record could not be read
 
     @property
@@ -88,17 +88,17 @@ class ComparedValidator:
     @property
     def stale(self) -> list[WeightsAtBlock]:
         """The blocks at which its weights are of an older settlement than others show."""
-        return [shown for shown in self.shown if shown.is_stale]
+        return [one for one in self.observed if one.is_stale]
 
     @property
     def lags(self) -> bool:
         """Return whether it lags at more than half of the blocks: one block may be missed."""
-        return 2 * len(self.stale) > len(self.shown)
+        return 2 * len(self.stale) > len(self.observed)
 
     @property
     def has_stopped(self) -> bool:
         """Return whether it lags with the weights of one settlement only: it no longer sets any."""
-        return self.lags and len({shown.nearest.epoch for shown in self.stale}) == 1
+        return self.lags and len({one.nearest.epoch for one in self.stale}) == 1
 
     @property
     def suspicion(self) -> str | None:
@@ -111,8 +111,8 @@ class ComparedValidator:
             )
         if self.lags and not self.has_stopped and not self.witnessed:
             return (
-                f"at {len(self.stale)} of {len(self.shown)} epochs its weights are of an earlier "
-                "settlement than others show: it copies them, or is late each time"
+                f"at {len(self.stale)} of {len(self.observed)} epochs its weights are of an "
+                "earlier settlement than others show: it copies them, or is late each time"
             )
         return None
 
@@ -170,11 +170,11 @@ def compare(publics: Mapping[bytes, Public | None], windows: range) -> Validator
         by_then = {place: w for place, w in settled.items() if place[1] < block and w}
         newest = _find_newest(rows, by_then)
         for hotkey, validator in compared.items():
-            shown = (
+            observed = (
                 _look(block, hotkey, rows[hotkey], by_then, newest) if rows.get(hotkey) else None
             )
-            if shown is not None:
-                validator.shown.append(shown)
+            if observed is not None:
+                validator.observed.append(observed)
     has_model = next(iter(known.values())).models is not None
     shared = _count_shared(reports)
     return ValidatorComparison(
@@ -205,7 +205,7 @@ def _count_shared(reports: Mapping[bytes, AuditReport]) -> Counter[tuple[bytes, 
             for row in record.members:
                 if len(row.witness) >= _WITNESS_MIN:
                     holders.setdefault((window, row.hotkey, row.witness), []).append(hotkey)
-    return Counter(pair for found in holders.values() for pair in combinations(found, 2))
+    return Counter(pair for owners in holders.values() for pair in combinations(owners, 2))
 
 
 def _read_weights(
@@ -231,8 +231,8 @@ def _find_newest(
     """The newest settlement whose weights some validator shows as in its own record, or 0. A chain
     may reveal weights an epoch late, for all alike. One validator is enough: nobody can show a
     settlement before it judged its windows."""
-    shown = (e for (h, e), w in settled.items() if compute_distance(rows.get(h, {}), w) <= SAME)
-    return max(shown, default=0)
+    epochs = (e for (h, e), w in settled.items() if compute_distance(rows.get(h, {}), w) <= SAME)
+    return max(epochs, default=0)
 
 
 def _look(
@@ -243,20 +243,20 @@ def _look(
     newest: int,
 ) -> WeightsAtBlock | None:
     """Compare a validator's weights at a block. None: no settlement's weights are known by then."""
-    found = [NearestWeights(compute_distance(row, w), e, h) for (h, e), w in settled.items()]
-    if not found:
+    distances = [NearestWeights(compute_distance(row, w), e, h) for (h, e), w in settled.items()]
+    if not distances:
         return None
 
     def find_nearest(places: Iterable[NearestWeights]) -> NearestWeights | None:
         return min(places, key=lambda n: (n.distance, -n.epoch, n.validator), default=None)
 
-    own = find_nearest(n for n in found if n.validator == hotkey)
-    nearest = find_nearest(found) or found[0]
+    own_nearest = find_nearest(n for n in distances if n.validator == hotkey)
+    nearest = find_nearest(distances) or distances[0]
     return WeightsAtBlock(
         block,
-        None if own is None else own.distance,
-        find_nearest(n for n in found if n.validator != hotkey),
+        None if own_nearest is None else own_nearest.distance,
+        find_nearest(n for n in distances if n.validator != hotkey),
         nearest,
-        min((n.distance for n in found if n.epoch == newest), default=0.0),
+        min((n.distance for n in distances if n.epoch == newest), default=0.0),
         len({epoch for _, epoch in settled if nearest.epoch < epoch <= newest}),
     )

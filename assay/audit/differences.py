@@ -19,13 +19,13 @@ class DifferingVerdict:
     """A member of a window whose verdict or score is not the same in all records.
 
     Attributes:
-        said: validator's hotkey → reason, None without a verdict, and score. A validator whose
-            record does not have the member is missing.
+        by_validator: validator's hotkey → reason, None without a verdict, and score. A validator
+            whose record does not have the member is missing.
     """
 
     hotkey: bytes
     uid: int
-    said: Mapping[bytes, tuple[Reason | None, int]]
+    by_validator: Mapping[bytes, tuple[Reason | None, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class DifferingSeat:
     Attributes:
         hotkey: the uid's holder, 32 bytes; None if no record has a score for it, such as for the
             owner's.
-        said: validator's hotkey → score and weight; 0 where its record has none.
+        by_validator: validator's hotkey → score and weight; 0 where its record has none.
     """
 
     uid: int
     hotkey: bytes | None
-    said: Mapping[bytes, tuple[int, int]]
+    by_validator: Mapping[bytes, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,38 +77,45 @@ def compare_windows(
     records: Mapping[bytes, Mapping[int, WindowRecord]],
 ) -> tuple[ComparedWindow, ...]:
     """Compare windows. `records`: validator's hotkey → window → its record."""
-    return tuple(_compare_window(window, found) for window, found in _turn(records))
+    return tuple(_compare_window(window, by_validator) for window, by_validator in _turn(records))
 
 
 def compare_settlements(
     records: Mapping[bytes, Mapping[int, SettlementRecord]],
 ) -> tuple[ComparedSettlement, ...]:
     """Compare settlements. `records`: validator's hotkey → epoch block → its record."""
-    return tuple(_compare_settlement(epoch, found) for epoch, found in _turn(records))
+    return tuple(_compare_settlement(epoch, by_validator) for epoch, by_validator in _turn(records))
 
 
 def _turn(records: Mapping[bytes, Mapping[int, _R]]) -> list[tuple[int, dict[bytes, _R]]]:
     """Group by number, then by validator. Numbers that only one validator has are left out."""
-    numbers = sorted({number for found in records.values() for number in found})
+    numbers = sorted({number for numbered in records.values() for number in numbered})
     turned = [
-        (number, {who: found[number] for who, found in sorted(records.items()) if number in found})
+        (
+            number,
+            {
+                who: numbered[number]
+                for who, numbered in sorted(records.items())
+                if number in numbered
+            },
+        )
         for number in numbers
     ]
-    return [(number, found) for number, found in turned if len(found) > 1]
+    return [(number, numbered) for number, numbered in turned if len(numbered) > 1]
 
 
 def _compare_window(window: int, records: Mapping[bytes, WindowRecord]) -> ComparedWindow:
-    said: dict[tuple[int, bytes], dict[bytes, tuple[Reason | None, int]]] = {}
+    verdicts: dict[tuple[int, bytes], dict[bytes, tuple[Reason | None, int]]] = {}
     for validator, record in records.items():
         for row in record.members:
-            said.setdefault((row.uid, row.hotkey), {})[validator] = (row.reason, row.score)
+            verdicts.setdefault((row.uid, row.hotkey), {})[validator] = (row.reason, row.score)
     differing = (
-        DifferingVerdict(hotkey, uid, found)
-        for (uid, hotkey), found in sorted(said.items())
-        if len(found) < len(records) or len(set(found.values())) > 1
+        DifferingVerdict(hotkey, uid, by_validator)
+        for (uid, hotkey), by_validator in sorted(verdicts.items())
+        if len(by_validator) < len(records) or len(set(by_validator.values())) > 1
     )
     outcomes = {validator: record.outcome for validator, record in records.items()}
-    return ComparedWindow(window, outcomes, len(said), tuple(differing))
+    return ComparedWindow(window, outcomes, len(verdicts), tuple(differing))
 
 
 def _compare_settlement(
@@ -118,14 +125,14 @@ def _compare_settlement(
     scores = {who: {s.uid: s.score for s in record.scores} for who, record in records.items()}
     weights = {who: {w.uid: w.weight for w in record.weights} for who, record in records.items()}
     uids = sorted({uid for rows in (*scores.values(), *weights.values()) for uid in rows})
-    said = {
+    seats = {
         uid: {who: (scores[who].get(uid, 0), weights[who].get(uid, 0)) for who in records}
         for uid in uids
     }
     differing = (
-        DifferingSeat(uid, holders.get(uid), found)
-        for uid, found in said.items()
-        if len(set(found.values())) > 1
+        DifferingSeat(uid, holders.get(uid), by_validator)
+        for uid, by_validator in seats.items()
+        if len(set(by_validator.values())) > 1
     )
     totals = {who: sum(rows.values()) for who, rows in scores.items()}
     return ComparedSettlement(epoch, totals, len(uids), tuple(differing))

@@ -122,8 +122,8 @@ class Findings:
         return document
 
 
-def _list(found: Iterable[tuple[Aspect, str]]) -> list[dict[str, str]]:
-    return [{"check": check.value, "what": sentence} for check, sentence in found]
+def _list(entries: Iterable[tuple[Aspect, str]]) -> list[dict[str, str]]:
+    return [{"check": check.value, "what": sentence} for check, sentence in entries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +141,17 @@ class AuditReport:
     @property
     def differs(self) -> bool:
         """Return whether anything differs from the validator's claims."""
-        return any(found.differences for found in (*self.windows, *self.settlements))
+        return any(part.differences for part in (*self.windows, *self.settlements))
 
     @property
     def matched(self) -> bool:
         """Return whether everything was looked at and nothing differs."""
-        return all(found.matched for found in (*self.windows, *self.settlements))
+        return all(part.matched for part in (*self.windows, *self.settlements))
 
     def get_state(self, *checks: Aspect) -> bool | None:
         """Return whether these checks of all settlements found nothing; None if one was not
         made."""
-        if any(check in checks for found in self.settlements for check, _ in found.differences):
+        if any(check in checks for part in self.settlements for check, _ in part.differences):
             return False
-        done = [set(checks) <= set(found.checked) for found in self.settlements]
+        done = [set(checks) <= set(part.checked) for part in self.settlements]
         return True if done and all(done) else None

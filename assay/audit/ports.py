@@ -55,7 +55,7 @@ class Public:
     outlines: Outlines
     copies: Mapping[str, Objects]  # other readers' copies of them, by the readers' names
     models: Models | None = None  # None: no forward pass is run again
-    beside: int = 1  # members of a window that are checked at a time
+    parallel: int = 1  # members of a window that are checked at a time
     ledger: ScoreLedgerReader | None = None  # None: not compared
     #: a slot of the owner's → the store that it names, for parameters that the network has since
     #: replaced; may raise a StoreError. None: verdicts under them stay unchecked.

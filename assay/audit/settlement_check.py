@@ -30,7 +30,7 @@ def check_settlement(
     record: SettlementRecord,
     windows: Mapping[int, WindowRecord],
     read: _Read,
-    found: Findings,
+    findings: Findings,
 ) -> Sequence[int]:
     """Check a settlement's content.
 
@@ -45,29 +45,29 @@ def check_settlement(
         ChainError: the chain cannot be read.
     """
     if record.validator != validator:
-        found.differ(
+        findings.differ(
             Aspect.RECORD,
             f"the record is {encode_ss58(record.validator)}'s, who did not publish it here",
         )
     by_then = check_parameters(
-        public, record.parameters, _find_last_window(public, record), record.epoch, found
+        public, record.parameters, _find_last_window(public, record), record.epoch, findings
     )
     if by_then is None:
         return ()
     public = by_then
-    left_out = _check_covered(public, record, windows, found)
+    left_out = _check_covered(public, record, windows, findings)
     counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
     if any(window not in windows for window in counted):
         missing = next(window for window in counted if window not in windows)
-        found.miss(Aspect.SETTLED, f"window {missing}, which it counts, has no record")
+        findings.miss(Aspect.SETTLED, f"window {missing}, which it counts, has no record")
     else:
         last = windows[counted[-1]] if counted else None
-        _check_last(record, last, found)
-        _check_scores(public, record, [windows[window] for window in counted], found)
-    _check_root(record, found)
-    _check_weights(public, record, found)
-    _check_shown_weights(public.chain, record, read, found)
-    _check_ledger(public, record, found)
+        _check_last(record, last, findings)
+        _check_scores(public, record, [windows[window] for window in counted], findings)
+    _check_root(record, findings)
+    _check_weights(public, record, findings)
+    _check_shown_weights(public.chain, record, read, findings)
+    _check_ledger(public, record, findings)
     return left_out
 
 
@@ -79,23 +79,26 @@ def _find_last_window(public: Public, record: SettlementRecord) -> int:
 
 
 def _check_covered(
-    public: Public, record: SettlementRecord, windows: Mapping[int, WindowRecord], found: Findings
+    public: Public,
+    record: SettlementRecord,
+    windows: Mapping[int, WindowRecord],
+    findings: Findings,
 ) -> Sequence[int]:
     """Check every window between two epochs against its record's outcome. Return those that it may
     leave out."""
-    found.look(Aspect.WINDOWS)
+    findings.look(Aspect.WINDOWS)
     for covered in record.windows:
         window = windows.get(covered.window)
         if window is None:
-            found.miss(Aspect.WINDOWS, f"window {covered.window} has no record")
+            findings.miss(Aspect.WINDOWS, f"window {covered.window} has no record")
         elif window.digest != covered.record:
-            found.differ(
+            findings.differ(
                 Aspect.WINDOWS,
                 f"it was settled from another record of window {covered.window} than the one that "
                 "is published",
             )
         elif window.outcome is not covered.outcome:
-            found.differ(
+            findings.differ(
                 Aspect.WINDOWS,
                 f"window {covered.window} is {window.outcome.value} in its record and "
                 f"{covered.outcome.value} in the settlement",
@@ -103,31 +106,31 @@ def _check_covered(
     try:
         epoch = _find_epoch_before(public, record)
     except ForgottenError:
-        found.miss(Aspect.WINDOWS, FORGOTTEN.format(record.epoch))
+        findings.miss(Aspect.WINDOWS, FORGOTTEN.format(record.epoch))
         return ()
     if epoch is None:
-        found.differ(Aspect.WINDOWS, f"no epoch of the subnet ended with block {record.epoch}")
+        findings.differ(Aspect.WINDOWS, f"no epoch of the subnet ended with block {record.epoch}")
         return ()
     if record.previous_epoch > epoch:
-        found.differ(
+        findings.differ(
             Aspect.WINDOWS,
             f"it follows a settlement at block {record.previous_epoch}, with which no epoch of the "
             "subnet ended",
         )
     due = public.history.compute_settled(epoch, record.epoch)
     then = {p.digest: p for p in map(public.history.get, due)}
-    if not all(is_decided_so(replace(public, parameters=p), found) for p in then.values()):
+    if not all(is_decided_so(replace(public, parameters=p), findings) for p in then.values()):
         return ()
-    said = [covered.window for covered in record.windows]
+    covered_windows = [covered.window for covered in record.windows]
     # the validator had not begun before, or returns after an epoch that covers windows
     since = public.history.compute_settled(record.previous_epoch, record.epoch)
-    begins = bool(said) and (record.previous == NOTHING or since != due)
-    right = [window for window in due if not begins or window >= said[0]]
-    if said != right:
-        found.differ(
+    begins = bool(covered_windows) and (record.previous == NOTHING or since != due)
+    right = [window for window in due if not begins or window >= covered_windows[0]]
+    if covered_windows != right:
+        findings.differ(
             Aspect.WINDOWS,
             f"windows {_list(right)} end between epochs {epoch} and {record.epoch}, and it settles "
-            f"{_list(said)}",
+            f"{_list(covered_windows)}",
         )
     return [window for window in due if window not in right]
 
@@ -145,18 +148,18 @@ def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
     return number
 
 
-def _check_last(record: SettlementRecord, last: WindowRecord | None, found: Findings) -> None:
+def _check_last(record: SettlementRecord, last: WindowRecord | None, findings: Findings) -> None:
     """Check the values that the ledger's contract gets of the settlement."""
     checkpoint = NOTHING if last is None else last.checkpoint
     audit = 0 if last is None or last.audit is None else last.audit.beacon.round
     if record.checkpoint != checkpoint:
-        found.differ(
+        findings.differ(
             Aspect.WINDOWS,
             f"its last window that counts had checkpoint {checkpoint.hex()[:16]}…, and it says "
             f"{record.checkpoint.hex()[:16]}…",
         )
     if record.audit_round != audit:
-        found.differ(
+        findings.differ(
             Aspect.WINDOWS,
             f"its last window that counts was audited by round {audit}, and it says "
             f"{record.audit_round}",
@@ -164,7 +167,7 @@ def _check_last(record: SettlementRecord, last: WindowRecord | None, found: Find
 
 
 def _check_scores(
-    public: Public, record: SettlementRecord, counted: Sequence[WindowRecord], found: Findings
+    public: Public, record: SettlementRecord, counted: Sequence[WindowRecord], findings: Findings
 ) -> None:
     scores = compute_settlement(
         Result(window.window, Seat(row.uid, row.registered_at), row.reason, row.score)
@@ -175,20 +178,20 @@ def _check_scores(
     try:
         held = public.chain.get_members(record.epoch)
     except ForgottenError:
-        found.miss(Aspect.SETTLED, "who held which seat: " + FORGOTTEN.format(record.epoch))
-        _check_known_scores(record, scores, found)
+        findings.miss(Aspect.SETTLED, "who held which seat: " + FORGOTTEN.format(record.epoch))
+        _check_known_scores(record, scores, findings)
         return
-    found.look(Aspect.SETTLED)
+    findings.look(Aspect.SETTLED)
     right = {
         hotkey: SeatScore(hotkey, member.uid, member.registered_at, scores[seat])
         for hotkey, member in held.items()
         if (seat := Seat(member.uid, member.registered_at)) in scores
     }
-    said = {score.hotkey: score for score in record.scores}
-    for hotkey in sorted(right.keys() | said.keys()):
-        wanted, stated = right.get(hotkey), said.get(hotkey)
+    stated_scores = {score.hotkey: score for score in record.scores}
+    for hotkey in sorted(right.keys() | stated_scores.keys()):
+        wanted, stated = right.get(hotkey), stated_scores.get(hotkey)
         if wanted != stated:
-            found.differ(
+            findings.differ(
                 Aspect.SETTLED,
                 f"{encode_ss58(hotkey)} comes to {_name(wanted)}, and the record says "
                 f"{_name(stated)}",
@@ -196,13 +199,13 @@ def _check_scores(
 
 
 def _check_known_scores(
-    record: SettlementRecord, scores: Mapping[Seat, int], found: Findings
+    record: SettlementRecord, scores: Mapping[Seat, int], findings: Findings
 ) -> None:
     """Check without the chain that each listed seat has the score of its windows."""
     for score in record.scores:
         right = scores.get(Seat(score.uid, score.registered_at))
         if right != score.score:
-            found.differ(
+            findings.differ(
                 Aspect.SETTLED,
                 f"uid {score.uid} comes to {right} by its windows, and the record says "
                 f"{score.score}",
@@ -213,58 +216,58 @@ def _name(score: SeatScore | None) -> str:
     return "nothing" if score is None else f"{score.score} on uid {score.uid}"
 
 
-def _check_root(record: SettlementRecord, found: Findings) -> None:
-    found.look(Aspect.ROOT)
+def _check_root(record: SettlementRecord, findings: Findings) -> None:
+    findings.look(Aspect.ROOT)
     scores = [(score.hotkey, score.score) for score in record.scores]
     root = make_score_tree(scores).root if scores else NOTHING
     if record.score_root != root:
-        found.differ(
+        findings.differ(
             Aspect.ROOT,
             f"its scores have the root {root.hex()[:16]}…, and it says "
             f"{record.score_root.hex()[:16]}…",
         )
 
 
-def _check_weights(public: Public, record: SettlementRecord, found: Findings) -> None:
-    found.look(Aspect.WEIGHTS)
+def _check_weights(public: Public, record: SettlementRecord, findings: Findings) -> None:
+    findings.look(Aspect.WEIGHTS)
     by_uid = {score.uid: score.score for score in record.scores}
     counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
     right: Mapping[int, int] = {}
     if counted:  # the burn share may change from one window to the next
         identity = public.history.get(max(counted)).identity
         right = compute_weights(by_uid, identity.owner_uid, identity.burn_share)
-    said = {weight.uid: weight.weight for weight in record.weights}
-    difference = _find_weight(right, said)
+    stated_weights = {weight.uid: weight.weight for weight in record.weights}
+    difference = _find_weight(right, stated_weights)
     if difference is not None:
-        found.differ(Aspect.WEIGHTS, f"{difference} in the record")
+        findings.differ(Aspect.WEIGHTS, f"{difference} in the record")
     if record.weights_digest != compute_weights_digest(_pair_weights(record)):
-        found.differ(Aspect.WEIGHTS, "its weights have another digest than it says")
+        findings.differ(Aspect.WEIGHTS, "its weights have another digest than it says")
 
 
-def _check_ledger(public: Public, record: SettlementRecord, found: Findings) -> None:
+def _check_ledger(public: Public, record: SettlementRecord, findings: Findings) -> None:
     if public.ledger is None:
         return
     stands = public.ledger.get_digest(record.validator, record.epoch)
     entry = make_ledger_entry(record)
     if entry is None:  # nothing is posted for a settlement without scores
         if any(stands):
-            found.differ(
+            findings.differ(
                 Aspect.LEDGER,
                 f"the ledger holds an entry of epoch {record.epoch}, whose record has no scores",
             )
     elif not any(stands):
-        found.miss(
+        findings.miss(
             Aspect.LEDGER,
             f"the ledger holds nothing of epoch {record.epoch}: it was not posted, or not yet",
         )
     elif stands != entry.digest:
-        found.differ(
+        findings.differ(
             Aspect.LEDGER,
             f"the ledger holds another entry of epoch {record.epoch} than its record's score root, "
             "digest, checkpoint, audit round and weights",
         )
     else:
-        found.look(Aspect.LEDGER)
+        findings.look(Aspect.LEDGER)
 
 
 def _list(windows: Sequence[int]) -> str:
@@ -288,20 +291,20 @@ def _find_weight(right: Mapping[int, int], other: Mapping[int, int]) -> str | No
 
 
 def _check_shown_weights(
-    chain: BlockReader, record: SettlementRecord, read: _Read, found: Findings
+    chain: BlockReader, record: SettlementRecord, read: _Read, findings: Findings
 ) -> None:
     """Check that the chain has shown these weights, and at the next epoch only weights of the
     validator's own record: an epoch that counts no window does not permit arbitrary weights."""
     try:
         rows = _read_rows(chain, record)
         if not rows:
-            found.miss(
+            findings.miss(
                 Aspect.CHAIN, f"no block after epoch {record.epoch} could show its weights yet"
             )
             return
-        _compare(chain, record, rows, read, found)
+        _compare(chain, record, rows, read, findings)
     except ForgottenError:
-        found.miss(Aspect.CHAIN, "weights of that time: " + FORGOTTEN.format(record.epoch))
+        findings.miss(Aspect.CHAIN, "weights of that time: " + FORGOTTEN.format(record.epoch))
 
 
 def _read_rows(chain: BlockReader, record: SettlementRecord) -> dict[int, dict[int, int]]:
@@ -319,26 +322,26 @@ def _compare(
     record: SettlementRecord,
     rows: Mapping[int, dict[int, int]],
     read: _Read,
-    found: Findings,
+    findings: Findings,
 ) -> None:
-    said = dict(_pair_weights(record))
+    stated_weights = dict(_pair_weights(record))
     first, latest = min(rows), max(rows)
-    if said and rows[latest] != said:
-        difference = _find_weight(said, rows[first])
+    if stated_weights and rows[latest] != stated_weights:
+        difference = _find_weight(stated_weights, rows[first])
         never = f"up to block {latest} it never shows the record's weights"
         if all(row and _is_explained(chain, record, b, row, read) for b, row in rows.items()):
             # a later settlement's weights replace those that could not be sent in time
-            found.miss(
+            findings.miss(
                 Aspect.CHAIN, f"{difference} on chain: {never}, but other settlements' of it"
             )
         else:
-            found.differ(Aspect.CHAIN, f"{difference} on chain: {never}")
+            findings.differ(Aspect.CHAIN, f"{difference} on chain: {never}")
         return
-    found.look(Aspect.CHAIN)
+    findings.look(Aspect.CHAIN)
     row = rows[first]
     if row and not _is_explained(chain, record, first, row, read):
         uid, weight = max(row.items(), key=lambda item: item[1])
-        found.differ(
+        findings.differ(
             Aspect.CHAIN,
             f"at block {first} the chain shows weights that no settlement of the record has: uid "
             f"{uid} weighs {weight}",

@@ -81,10 +81,10 @@ class FetchedOutlines:
                 self._opened[digest] = self._open(digest)
             except CheckpointError as error:
                 self._opened[digest] = error
-        found = self._opened[digest]
-        if isinstance(found, CheckpointError):
-            raise found
-        return found
+        outline = self._opened[digest]
+        if isinstance(outline, CheckpointError):
+            raise outline
+        return outline
 
     def _open(self, digest: bytes) -> Outline:
         reasons = []

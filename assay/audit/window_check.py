@@ -44,7 +44,11 @@ _WITNESS_STEP = 1
 
 
 def check_window(
-    public: Public, validator: bytes, record: WindowRecord, ledgers: Ledgers | None, found: Findings
+    public: Public,
+    validator: bytes,
+    record: WindowRecord,
+    ledgers: Ledgers | None,
+    findings: Findings,
 ) -> bool:
     """Check a record's content.
 
@@ -59,62 +63,72 @@ def check_window(
         ChainError: the chain cannot be read.
     """
     if record.validator != validator:
-        found.differ(
+        findings.differ(
             Aspect.RECORD,
             f"the record is {encode_ss58(record.validator)}'s, who did not publish it here",
         )
     if record.software == "":
-        found.notes.append("the record does not say what software judged")
-    then = choose_parameters(public, record.window, found)
+        findings.notes.append("the record does not say what software judged")
+    then = choose_parameters(public, record.window, findings)
     if then is None:
         return False
     public = then
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
     if record.challenge is None:  # its parameters may be later ones: nothing uses them
-        found.notes.append("the record has no inputs of this window")
+        findings.notes.append("the record has no inputs of this window")
     else:
-        by_then = check_parameters(public, record.parameters, record.window, number, found)
+        by_then = check_parameters(public, record.parameters, record.window, number, findings)
         if by_then is None:
             return False
         public = by_then
-    context = derive_context(public, record, found)
-    _check_outcome(record, found)
+    context = derive_context(public, record, findings)
+    _check_outcome(record, findings)
     if context is None or record.audit is None:
-        found.notes.append("the validator abstained before the window's inputs were known")
+        findings.notes.append("the validator abstained before the window's inputs were known")
         return public.models is not None  # the validator judged nobody, and no ledger has changed
-    return _check_rows(public, record, context, ledgers, found)
+    return _check_rows(public, record, context, ledgers, findings)
 
 
-def _check_outcome(record: WindowRecord, found: Findings) -> None:
+def _check_outcome(record: WindowRecord, findings: Findings) -> None:
     """Check whether the record may count by its own contents."""
-    found.look(Aspect.VERDICTS)
+    findings.look(Aspect.VERDICTS)
     reasons = {row.reason for row in record.members}
     complete = record.audit is not None and None not in reasons
     broken = Reason.INTERNAL in reasons and Reason.ACCEPTED not in reasons
     if record.outcome is Outcome.COUNTED and not complete:
-        found.differ(Aspect.VERDICTS, "the window counts, although not every member has a verdict")
+        findings.differ(
+            Aspect.VERDICTS, "the window counts, although not every member has a verdict"
+        )
     elif record.outcome is Outcome.COUNTED and broken:
-        found.differ(Aspect.VERDICTS, "the window counts, although the judge failed for every file")
+        findings.differ(
+            Aspect.VERDICTS, "the window counts, although the judge failed for every file"
+        )
     elif record.outcome is Outcome.VOID and record.audit is None:
-        found.differ(
+        findings.differ(
             Aspect.VERDICTS, "the window is void, though the validator had nothing to judge yet"
         )
     elif record.outcome is Outcome.ABSTAINED and complete and not broken:
-        found.differ(Aspect.VERDICTS, "the validator abstained, though every member has a verdict")
+        findings.differ(
+            Aspect.VERDICTS, "the validator abstained, though every member has a verdict"
+        )
     elif record.outcome is Outcome.ABSTAINED:
-        found.notes.append("the validator abstained; nobody can prove whether it had to")
+        findings.notes.append("the validator abstained; nobody can prove whether it had to")
 
 
 def _check_rows(
-    public: Public, record: WindowRecord, context: Context, ledgers: Ledgers | None, found: Findings
+    public: Public,
+    record: WindowRecord,
+    context: Context,
+    ledgers: Ledgers | None,
+    findings: Findings,
 ) -> bool:
-    outline = _open_outline(public, record, context, found)
+    outline = _open_outline(public, record, context, findings)
     if outline is None:
         return False
-    checkpoint = _open_model(public, context, found)
+    checkpoint = _open_model(public, context, findings)
     void = find_checkpoint_fault(outline, public.parameters)
     if (void is not None) is not (record.outcome is Outcome.VOID):
-        _check_void(record, void, checkpoint, found)
+        _check_void(record, void, checkpoint, findings)
     if void is not None or record.outcome is Outcome.VOID:
         return False
     inputs = _RowInputs(
@@ -129,26 +143,26 @@ def _check_rows(
     }
 
     def check(row: MemberRow) -> tuple[Ledger, Findings]:
-        part = Findings(found.number)
+        part = Findings(findings.number)
         ledger = carried.get(seats[row.hotkey], Ledger())
         return _RowCheck(inputs, row, part).check(ledger), part
 
     # a ledger takes one row after the other: no parallel checks if two rows claim one seat
-    beside = public.beside if len({*seats.values()}) == len(rows) else 1
-    for judgment in judge_beside(rows, check, beside):
+    parallel = public.parallel if len({*seats.values()}) == len(rows) else 1
+    for judgment in judge_beside(rows, check, parallel):
         ledger, part = judgment.get()
         carried[seats[judgment.job.hotkey]] = ledger
-        found.add(part)
+        findings.add(part)
     return checkpoint is not None
 
 
 def _open_outline(
-    public: Public, record: WindowRecord, context: Context, found: Findings
+    public: Public, record: WindowRecord, context: Context, findings: Findings
 ) -> Outline | None:
     """The checkpoint's outline, or None if no rows can be checked."""
     if context.checkpoint == NOTHING:  # the slot names no checkpoint: void for all
         if record.outcome is Outcome.COUNTED:
-            found.differ(
+            findings.differ(
                 Aspect.CHECKPOINT, "the window counts, although no checkpoint was in force"
             )
         return None
@@ -156,24 +170,26 @@ def _open_outline(
         return public.outlines.get(context.checkpoint)
     except UnusableCheckpointError as error:
         if record.outcome is Outcome.COUNTED:
-            found.differ(
+            findings.differ(
                 Aspect.CHECKPOINT, f"the window counts, and its checkpoint is unusable: {error}"
             )
     except CheckpointError as error:
-        found.miss(Aspect.VALUES, f"the checkpoint in force cannot be fetched: {error}")
+        findings.miss(Aspect.VALUES, f"the checkpoint in force cannot be fetched: {error}")
     return None
 
 
-def _open_model(public: Public, context: Context, found: Findings) -> Checkpoint | None:
+def _open_model(public: Public, context: Context, findings: Findings) -> Checkpoint | None:
     if public.models is None:
         return None
     try:
         checkpoint = public.models.get(context.checkpoint)
     except CheckpointError as error:
-        found.miss(Aspect.VERDICTS, f"the model of the checkpoint in force cannot be run: {error}")
+        findings.miss(
+            Aspect.VERDICTS, f"the model of the checkpoint in force cannot be run: {error}"
+        )
         return None
     if checkpoint is None:
-        found.miss(
+        findings.miss(
             Aspect.VERDICTS,
             f"no --model holds checkpoint {context.checkpoint.hex()[:16]}…, which was in force",
         )
@@ -181,19 +197,19 @@ def _open_model(public: Public, context: Context, found: Findings) -> Checkpoint
 
 
 def _check_void(
-    record: WindowRecord, void: str | None, checkpoint: Checkpoint | None, found: Findings
+    record: WindowRecord, void: str | None, checkpoint: Checkpoint | None, findings: Findings
 ) -> None:
     if void is not None:
         if record.outcome is Outcome.COUNTED:
-            found.differ(
+            findings.differ(
                 Aspect.CHECKPOINT, f"the window counts, and its checkpoint is unusable: {void}"
             )
     elif checkpoint is not None:
-        found.differ(
+        findings.differ(
             Aspect.CHECKPOINT, "the record says that the checkpoint is unusable, and it can be used"
         )
     else:
-        found.claims += 1  # tensors that make no model void a window, too
+        findings.claims += 1  # tensors that make no model void a window, too
 
 
 # --- rows
@@ -217,7 +233,7 @@ class _RowCheck:
 
     inputs: _RowInputs
     row: MemberRow
-    found: Findings
+    findings: Findings
 
     @cached_property
     def name(self) -> str:
@@ -240,15 +256,15 @@ class _RowCheck:
         return select_committed(self.inputs.context, self.row.hotkey, groups)
 
     def differ(self, check: Aspect, sentence: str) -> None:
-        self.found.differ(check, f"{self.name}: {sentence}")
+        self.findings.differ(check, f"{self.name}: {sentence}")
 
     def note(self, sentence: str) -> None:
-        self.found.notes.append(f"{self.name}: {sentence}")
+        self.findings.notes.append(f"{self.name}: {sentence}")
 
     def miss_file(self, sentence: str) -> None:
-        self.found.look(Aspect.FILES)
+        self.findings.look(Aspect.FILES)
         if self.row.reason is not Reason.NOT_REVEALED:
-            self.found.miss(Aspect.FILES, f"{self.name}: {sentence}")
+            self.findings.miss(Aspect.FILES, f"{self.name}: {sentence}")
 
     def check(self, ledger: Ledger) -> Ledger:
         """Check the row. Return the ledger of its seat afterwards, as `judge` does."""
@@ -258,7 +274,7 @@ class _RowCheck:
                 self.note("there is no verdict")
             else:
                 word = "the validator's judge failed on it, which nobody can prove"
-                self.found.take_word(f"{self.name}: {word}")
+                self.findings.take_word(f"{self.name}: {word}")
         if self.audited in (None, Reason.INTERNAL):
             self.check_score()
             return ledger
@@ -280,34 +296,36 @@ class _RowCheck:
 
     def check_refusal(self, verdict: Verdict) -> None:
         """Check a refusal of the file, or of its lack, without a model."""
-        reason, said = verdict.reason, self.row.reason
-        self.found.look(Aspect.VERDICTS)
-        if said is reason:
+        reason, stated = verdict.reason, self.row.reason
+        self.findings.look(Aspect.VERDICTS)
+        if stated is reason:
             return
-        if not verdict.committed_groups or said in _BY_CHAIN:  # the chain alone decides
+        if not verdict.committed_groups or stated in _BY_CHAIN:  # the chain alone decides
             self.differ_from(verdict)
         elif not verdict.unbound:  # the file's content decides
-            if said in _UNBOUND:
+            if stated in _UNBOUND:
                 self.note(
-                    f"the record says {said}; what is served now is {reason}, and nobody can prove "
-                    "what was served then"
+                    f"the record says {stated}; what is served now is {reason}, and nobody can "
+                    "prove what was served then"
                 )
             else:
                 self.differ_from(verdict)
-        elif said in _UNBOUND:
-            self.note(f"the record says {said}, what is served now is {reason}")
+        elif stated in _UNBOUND:
+            self.note(f"the record says {stated}, what is served now is {reason}")
         else:
             self.miss_file(f"the committed file is not served: {verdict.detail}")
 
     def differ_from(self, verdict: Verdict) -> None:
-        said = f"the record says {self.row.reason}, and it is {verdict.reason}: {verdict.detail}"
-        self.differ(Aspect.VERDICTS, said)
+        sentence = (
+            f"the record says {self.row.reason}, and it is {verdict.reason}: {verdict.detail}"
+        )
+        self.differ(Aspect.VERDICTS, sentence)
 
     def check_whole(self, examined: Examined, ledger: Ledger) -> Ledger:
         """Check that the audited parts are there and whole: only a model could refuse them."""
-        said, inputs = self.audited, self.inputs
-        self.found.look(Aspect.FILES)
-        if said is not Reason.ACCEPTED and said not in _BY_MODEL:
+        audited, inputs = self.audited, self.inputs
+        self.findings.look(Aspect.FILES)
+        if audited is not Reason.ACCEPTED and audited not in _BY_MODEL:
             self.doubt_refusal()
             return ledger
         verdict = None
@@ -318,7 +336,7 @@ class _RowCheck:
             verdict, ledger = judged.verdict, judged.ledger
             self.check_verdict(verdict)
         else:
-            self.found.claims += 1
+            self.findings.claims += 1
         if self.row.reason is Reason.ACCEPTED:
             if verdict is None or not verdict.accepted:
                 verdict = examined.accept()
@@ -327,24 +345,25 @@ class _RowCheck:
 
     def doubt_refusal(self) -> None:
         """Report that the record refuses a file that has no fault as it is served now."""
-        said = self.row.reason
-        if said in _UNBOUND:
-            self.found.take_word(
-                f"{self.name}: the record says {said}; the file that is served now is whole, and "
+        stated = self.row.reason
+        if stated in _UNBOUND:
+            self.findings.take_word(
+                f"{self.name}: the record says {stated}; the file that is served now is whole, and "
                 "nobody can prove what was served then"
             )
         else:
             self.differ(
-                Aspect.VERDICTS, f"the record says {said}, and the committed file has no such fault"
+                Aspect.VERDICTS,
+                f"the record says {stated}, and the committed file has no such fault",
             )
 
     def check_samples(self, reader: SubmissionReader) -> None:
         """Check the samples of a file in which the record's audit has found no fault."""
-        said, context, committed = self.row.reason, self.inputs.context, self.committed
-        if self.audited is not Reason.ACCEPTED or said in (None, Reason.INTERNAL):
+        stated, context, committed = self.row.reason, self.inputs.context, self.committed
+        if self.audited is not Reason.ACCEPTED or stated in (None, Reason.INTERNAL):
             return
         if context.sample is None or committed is None:
-            self.differ(Aspect.VERDICTS, f"it is {said}, and no beacon said what was sampled")
+            self.differ(Aspect.VERDICTS, f"it is {stated}, and no beacon said what was sampled")
             return
         fault = read_submission(plan_samples(context, self.row.hotkey), reader).refusal
         if fault is not None:
@@ -357,43 +376,44 @@ class _RowCheck:
                 unbound=fault.unbound,
             )
             self.check_refusal(verdict)
-        elif said is not Reason.ACCEPTED:
+        elif stated is not Reason.ACCEPTED:
             self.doubt_refusal()
 
     def check_verdict(self, verdict: Verdict) -> None:
         """Compare the forward pass's verdict with the record."""
         by_ledger = Reason.LEDGER_MISMATCH in (self.audited, verdict.reason)
         if by_ledger and not self.inputs.has_ledgers:
-            self.found.miss(
+            self.findings.miss(
                 Aspect.VERDICTS,
                 f"{self.name}: the ledger of its seat begins with the settlement's first window, "
                 f"which was not checked",
             )
         elif self.audited is verdict.reason:
-            self.found.look(Aspect.VERDICTS)
+            self.findings.look(Aspect.VERDICTS)
         else:
             self.differ_from(verdict)
-        self.found.look(Aspect.WITNESS)
+        self.findings.look(Aspect.WITNESS)
         fault = _find_witness_fault(self.row.witness, verdict.witness)
         if fault is None:
-            self.found.witnessed += 1
+            self.findings.witnessed += 1
         else:
-            self.found.unwitnessed += 1
+            self.findings.unwitnessed += 1
             self.differ(Aspect.WITNESS, fault)
 
     def check_values(self, verdict: Verdict) -> None:
-        self.found.look(Aspect.VALUES)
-        said, values = list(self.row.values), [group.value for group in verdict.groups]
-        if said == values:
+        self.findings.look(Aspect.VALUES)
+        stated_values, values = list(self.row.values), [group.value for group in verdict.groups]
+        if stated_values == values:
             return
         valued = [group.index for group in verdict.groups]
-        if len(said) != len(values):
+        if len(stated_values) != len(values):
             listed = ", ".join(map(str, valued))
-            fault = f"groups {listed} are valued, and the record has {len(said)} values"
+            fault = f"groups {listed} are valued, and the record has {len(stated_values)} values"
         else:
-            place = next(i for i, value in enumerate(values) if said[i] != value)
+            place = next(i for i, value in enumerate(values) if stated_values[i] != value)
             fault = (
-                f"group {valued[place]} is worth {values[place]}, and the record says {said[place]}"
+                f"group {valued[place]} is worth {values[place]}, and the "
+                f"record says {stated_values[place]}"
             )
         self.differ(Aspect.VALUES, fault)
 
@@ -417,7 +437,7 @@ class _RowCheck:
     def check_score(self) -> None:
         """Check that the score follows from the row's own values, which were compared before."""
         row = self.row
-        self.found.look(Aspect.SCORES)
+        self.findings.look(Aspect.SCORES)
         if row.reason is not Reason.ACCEPTED:
             if row.score or row.values:
                 why = row.reason or "no verdict"
@@ -437,13 +457,13 @@ class _RowCheck:
             self.differ(Aspect.SCORES, f"its values make a score of {score}, not {row.score}")
 
 
-def _find_witness_fault(said: bytes, derived: bytes) -> str | None:
-    if len(said) != len(derived):
+def _find_witness_fault(stated: bytes, derived: bytes) -> str | None:
+    if len(stated) != len(derived):
         return (
             f"the forward passes leave {len(derived)} bytes of witness, and the record has "
-            f"{len(said)}"
+            f"{len(stated)}"
         )
-    one, other = (np.frombuffer(data, np.int8).astype(np.int16) for data in (said, derived))
+    one, other = (np.frombuffer(data, np.int8).astype(np.int16) for data in (stated, derived))
     apart = np.abs(one - other)
     if not len(apart) or int(apart.max()) <= _WITNESS_STEP:
         return None

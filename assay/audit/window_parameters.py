@@ -21,18 +21,18 @@ from assay.protocol.amendment import (
 )
 
 
-def choose_parameters(public: Public, window: int, found: Findings) -> Public | None:
-    """The inputs with a window's parameters. None if they cannot be read here; `found` then says
+def choose_parameters(public: Public, window: int, findings: Findings) -> Public | None:
+    """The inputs with a window's parameters. None if they cannot be read here; `findings` then says
     why."""
     try:
         return replace(public, parameters=public.history.get(window))
     except UnknownParametersError as error:
-        found.miss(Aspect.PARAMETERS, str(error))
+        findings.miss(Aspect.PARAMETERS, str(error))
         return None
 
 
 def check_parameters(
-    public: Public, record_digest: bytes, window: int, number: int, found: Findings
+    public: Public, record_digest: bytes, window: int, number: int, findings: Findings
 ) -> Public | None:
     """Check that a record uses the parameters that held for a window.
 
@@ -45,47 +45,49 @@ def check_parameters(
         network's if the owner has replaced the whole network since; None if these are
         unavailable. A change of the network, and verdicts before it, are no lie.
     """
-    then = choose_parameters(public, window, found)
-    if then is None or not is_decided_so(then, found):
+    then = choose_parameters(public, window, findings)
+    if then is None or not is_decided_so(then, findings):
         return None
     try:
         slot = _read_slot(public.chain, number)
     except ForgottenError:
         if record_digest in _list_digests(public.history):
-            _compare_parameters(then, record_digest, window, found)
+            _compare_parameters(then, record_digest, window, findings)
             return then
-        found.miss(
+        findings.miss(
             Aspect.PARAMETERS,
             f"it used {record_digest.hex()[:16]}…, and whether these were the network's then: "
             + FORGOTTEN.format(number),
         )
         return None
     if slot is None:
-        found.differ(Aspect.PARAMETERS, f"the owner had published no parameters at block {number}")
-        found.look(Aspect.PARAMETERS)
+        findings.differ(
+            Aspect.PARAMETERS, f"the owner had published no parameters at block {number}"
+        )
+        findings.look(Aspect.PARAMETERS)
         return then
     if _was_decided(public, slot, record_digest, window):
-        found.miss(
+        findings.miss(
             Aspect.PARAMETERS,
             f"it used {record_digest.hex()[:16]}…, which the owner's slot had named where that was "
             f"decided; it has led elsewhere since, and nothing of it is derived again",
         )
         return None
     if slot.digest in _list_digests(public.history):
-        _compare_parameters(then, record_digest, window, found)
+        _compare_parameters(then, record_digest, window, findings)
         return then
     if not slot.number and slot.digest != record_digest:  # another network's first parameters
-        found.differ(
+        findings.differ(
             Aspect.PARAMETERS,
             f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
             f"the record used {record_digest.hex()[:16]}…",
         )
-        found.look(Aspect.PARAMETERS)
+        findings.look(Aspect.PARAMETERS)
         return then
-    return _look_at_slot(then, slot, record_digest, window, number, found)
+    return _look_at_slot(then, slot, record_digest, window, number, findings)
 
 
-def is_decided_so(public: Public, found: Findings) -> bool:
+def is_decided_so(public: Public, findings: Findings) -> bool:
     """Return whether the current parameters hold by the content of the owner's slot at their
     decision."""
     start, digest = public.parameters.start, public.parameters.digest
@@ -100,12 +102,12 @@ def is_decided_so(public: Public, found: Findings) -> bool:
             f"that parameters {digest.hex()[:16]}… hold from window {start.window} on is their "
             "owner's word: " + FORGOTTEN.format(number)
         )
-        if note not in found.notes:
-            found.notes.append(note)
+        if note not in findings.notes:
+            findings.notes.append(note)
         return True
     if slot is not None and (slot.digest, slot.number) == (digest, start.window):
         return True
-    found.miss(
+    findings.miss(
         Aspect.PARAMETERS,
         f"those looked with here, {digest.hex()[:16]}…, were not in the owner's slot at block "
         f"{number}, which decides what holds from window {start.window} on",
@@ -137,10 +139,10 @@ def _was_decided(public: Public, slot: Commitment, digest: bytes, window: int) -
 
 
 def _compare_parameters(
-    public: Public, record_digest: bytes, window: int, found: Findings, network: str = ""
+    public: Public, record_digest: bytes, window: int, findings: Findings, network: str = ""
 ) -> None:
     """Compare a record's parameters with those of its window, which are known."""
-    found.look(Aspect.PARAMETERS)
+    findings.look(Aspect.PARAMETERS)
     digest, known = public.parameters.digest, public.history.all
     if record_digest == digest:
         return
@@ -151,7 +153,7 @@ def _compare_parameters(
         when = f", which hold from window {known[place].start.window} on"
     else:
         when = f", which held up to window {known[place + 1].start.window - 1}"
-    found.differ(
+    findings.differ(
         Aspect.PARAMETERS,
         f"parameters {digest.hex()[:16]}… hold for window {window}{network}, and the record used "
         f"{record_digest.hex()[:16]}…{when}",
@@ -174,46 +176,49 @@ def _look_at_slot(
     record_digest: bytes,
     window: int,
     number: int,
-    found: Findings,
+    findings: Findings,
 ) -> Public | None:
     """The same as `check_parameters` where the owner's slot named unknown parameters at a block:
     the owner had announced an amendment that did not hold, or the network was another one."""
     known = _list_digests(public.history)
     path: list[Parameters] = []
-    lack: str | None = "no store is asked for them"
+    problem: str | None = "no store is asked for them"
     if public.rules is not None:
         try:
             path = fetch_predecessors(
                 partial(fetch_parameters, public.rules(slot)), slot.digest, known
             )
-            lack = None
+            problem = None
         except (StoreError, UnavailableError) as error:
-            lack = str(error)
+            problem = str(error)
     if path and path[0].start.predecessor in known:
-        _compare_parameters(public, record_digest, window, found)
+        _compare_parameters(public, record_digest, window, findings)
         return public
-    if lack is not None and record_digest in known:  # a program that lacks them continues without
-        found.notes.append(
+    if (
+        problem is not None and record_digest in known
+    ):  # a program that lacks them continues without
+        findings.notes.append(
             f"what the owner's slot named at block {number}, {slot.digest.hex()[:16]}…, is not "
-            f"looked at: {lack}"
+            f"looked at: {problem}"
         )
-        _compare_parameters(public, record_digest, window, found)
+        _compare_parameters(public, record_digest, window, findings)
         return public
     then = public
     if path:
         try:
             then = _look_back(public, path, window)
         except ValueError as error:
-            lack = str(error)
-    if lack is not None:
-        found.miss(
+            problem = str(error)
+    if problem is not None:
+        findings.miss(
             Aspect.PARAMETERS,
             f"it used {record_digest.hex()[:16]}…, and the network's were "
             f"{slot.digest.hex()[:16]}… at block {number}; those looked with here are "
-            f"{public.parameters.digest.hex()[:16]}…, and nothing of it is derived again: {lack}",
+            f"{public.parameters.digest.hex()[:16]}…, and nothing of it is derived "
+            f"again: {problem}",
         )
         return None
-    _compare_parameters(then, record_digest, window, found, " of the network of then")
+    _compare_parameters(then, record_digest, window, findings, " of the network of then")
     return then
 
 

@@ -70,7 +70,7 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
     """Audit a bundle. Return the exit code."""
     with ExitStack() as stack:
         scratch = stack.enter_context(TemporaryDirectory(prefix="assay-"))
-        (models, beside), copies = _open_models(request, stack), _open_copies(request)
+        (models, parallel), copies = _open_models(request, stack), _open_copies(request)
         opened = open_bundle(bundle, Path(scratch), models, copies)
         require_beacon(opened.public.parameters, request.allow_local_beacon)
         address = encode_ss58(opened.validator)
@@ -83,7 +83,7 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
                 raise ConfigError(f"{bundle} has only windows {windows[0]} to {windows[-1]}")
             windows = asked
         with _show_progress(quiet or as_json) as progress:
-            public = replace(opened.public, beside=beside)
+            public = replace(opened.public, parallel=parallel)
             report = audit(public, opened.validator, windows, progress)
     return _print_outcome(report, as_json)
 
@@ -147,7 +147,7 @@ def open_network(
     """
     asked = None if request.windows is None else parse_windows(request.windows)
     with ExitStack() as stack:
-        (models, beside), copies = _open_models(request, stack), _open_copies(request)
+        (models, parallel), copies = _open_models(request, stack), _open_copies(request)
         session = stack.enter_context(open_session(settings))
         chain, stores, parameters = session.chain, session.stores, session.parameters
         if asked is not None:
@@ -168,7 +168,7 @@ def open_network(
             outlines=FetchedOutlines(session.folder / "models", mirrors),
             copies=copies,
             models=models,
-            beside=beside,
+            parallel=parallel,
             ledger=open_settled_ledger(settings, stack),
             rules=lambda slot: stores.open(slot.locator),
         )

@@ -90,7 +90,7 @@ def _describe_window(judged: ComparedWindow) -> dict[str, Any]:
                         "reason": reason and reason.value,
                         "score": score,
                     }
-                    for validator, (reason, score) in row.said.items()
+                    for validator, (reason, score) in row.by_validator.items()
                 ],
             }
             for row in judged.differing
@@ -112,7 +112,7 @@ def _describe_settlement(settled: ComparedSettlement) -> dict[str, Any]:
                 "hotkey": row.hotkey and encode_ss58(row.hotkey),
                 "said": [
                     {"validator": encode_ss58(validator), "score": score, "weight": weight}
-                    for validator, (score, weight) in row.said.items()
+                    for validator, (score, weight) in row.by_validator.items()
                 ],
             }
             for row in settled.differing
@@ -132,13 +132,13 @@ def _describe(validator: ComparedValidator) -> dict[str, Any]:
         "epochs": [
             {
                 "block": shown.block,
-                "distance_to_own": shown.own,
+                "distance_to_own": shown.own_distance,
                 "distance_to_others": shown.other and shown.other.distance,
                 "nearest": shown.other and encode_ss58(shown.other.validator),
                 "nearest_epoch": shown.other and shown.other.epoch,
                 "settlements_behind": shown.behind,
             }
-            for shown in validator.shown
+            for shown in validator.observed
         ],
         "stale_epochs": len(validator.stale),
         "stopped": validator.has_stopped,
@@ -199,9 +199,9 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
 
 
 def _make_row(validator: ComparedValidator, has_model: bool) -> list[str]:
-    report, shown = validator.report, validator.shown
+    report, shown = validator.report, validator.observed
     every = validator.witnessed + validator.unwitnessed
-    own = [s.own for s in shown if s.own is not None]
+    own = [s.own_distance for s in shown if s.own_distance is not None]
     others = [s.other.distance for s in shown if s.other is not None]
     return [
         encode_ss58(validator.hotkey),

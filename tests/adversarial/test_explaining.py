@@ -356,7 +356,7 @@ def test_structure_is_explained_without_tensors(world, tmp_path, name):
     (folder / "models").unlink()
     explanation, _ = ask(world, folder, model=bare)
     assert explanation.reason is reason
-    assert not explanation.facts.found.has_model
+    assert not explanation.facts.rejudgment.has_model
     assert [m.value for m in explanation.measures] == [value for _, value, _ in figures]
 
 
@@ -388,7 +388,7 @@ def test_a_close_up_names_the_token_that_should_have_been_drawn(world, tmp_path)
     case = start(world)
     cheap_model_generates(world, case)
     explanation, _ = ask(world, write_run(world, case, tmp_path))
-    close, where = explanation.facts.found.measured, explanation.where
+    close, where = explanation.facts.rejudgment.measured, explanation.where
     rollout = case.groups[where["group"]][where["rollout"]]
     assert close.claimed == rollout.tokens[where["token"]]
     # up to there the rollout is the honest one, and so is what should follow

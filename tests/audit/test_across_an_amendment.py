@@ -338,7 +338,7 @@ def test_each_side_is_explained_by_its_own_parameters(network, tmp_path):
         assert explanation.accepted, explanation
         assert explanation.facts.context.parameters == right
         assert len([g for g in explanation.groups if g.valued]) == right.work.valued_groups
-        assert explanation.facts.said[0].reason is Reason.ACCEPTED
+        assert explanation.facts.statements[0].reason is Reason.ACCEPTED
         assert explanation.facts.settled.score > 0
     assert explain_window(network, tmp_path, 5).facts.settles_at == EPOCHS[3]
 

@@ -33,7 +33,7 @@ def test_workers_find_what_this_process_does(public, liar, network, models, pool
         liar.agree()
     expected = audit_liar(public, liar, models=models)
     shelf = ModelShelf([network.models], pool.load)
-    found = audit_liar(replace(public, beside=3), liar, models=shelf)
+    found = audit_liar(replace(public, parallel=3), liar, models=shelf)
     assert as_json(found) == as_json(expected)
     assert found.differs is (lie is not None)
 
@@ -49,7 +49,7 @@ def test_workers_that_are_lost_change_nothing(public, liar, network, models, tmp
         for kind in kinds:
             put_faults(tmp_path, kind)
             shelf = ModelShelf([network.models], pool.load)
-            found = audit_liar(replace(public, beside=3), liar, models=shelf)
+            found = audit_liar(replace(public, parallel=3), liar, models=shelf)
             assert as_json(found) == as_json(expected)
             assert list_faults(tmp_path) == []
 
@@ -60,4 +60,4 @@ def test_with_no_worker_left_the_audit_says_so(public, liar, network, tmp_path):
         shelf = ModelShelf([network.models], pool.load)
         (tmp_path / "gone-worker 0 on cpu").touch()
         with pytest.raises(WorkerError, match="no worker is left to judge: worker 0 on cpu: dev"):
-            audit_liar(replace(public, beside=2), liar, models=shelf)
+            audit_liar(replace(public, parallel=2), liar, models=shelf)

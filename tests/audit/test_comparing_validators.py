@@ -59,11 +59,11 @@ def test_whoever_shows_anothers_last_weights_stands_out(network, public, settled
     for honest in (LIAR, RIVAL):
         assert found[honest].suspicion is None
         assert found[honest].report.matched
-        assert all(s.own == 0 and s.behind == 0 for s in found[honest].shown)
+        assert all(s.own_distance == 0 and s.behind == 0 for s in found[honest].observed)
     copier = found[COPIER]
     assert "of an earlier settlement than others show" in copier.suspicion
-    assert len(copier.stale) == len(copier.shown) > 0
-    assert all(s.other.distance == 0 and s.behind == 1 for s in copier.shown)
+    assert len(copier.stale) == len(copier.observed) > 0
+    assert all(s.other.distance == 0 and s.behind == 1 for s in copier.observed)
 
 
 @pytest.mark.parametrize("noise", [0.0025, 0.004])
@@ -88,7 +88,7 @@ def test_a_record_copied_afterwards_does_not_hide_copied_weights(network, settle
     shown = replace(network.make_public(), chain=chain)
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: shown}, WINDOWS))
     assert "than others show" in found[COPIER].suspicion
-    assert all(s.own == 0 for s in found[COPIER].shown)
+    assert all(s.own_distance == 0 for s in found[COPIER].observed)
     assert found[LIAR].suspicion is found[RIVAL].suspicion is None
 
 
@@ -135,7 +135,7 @@ def test_one_missed_epoch_is_neither_a_copy_nor_a_stop(network, settled):
 
     shown = replace(network.make_public(), chain=LateOnceChain(network.chain, settled))
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown}, WINDOWS))[RIVAL]
-    assert len(found.stale) == 1 < len(found.shown)
+    assert len(found.stale) == 1 < len(found.observed)
     assert found.suspicion is None
     assert not found.has_stopped
 
@@ -145,8 +145,10 @@ def test_whoever_has_no_record_and_shows_what_others_show_is_not_accused(network
     shown = replace(network.make_public(), chain=chain)
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: None}, WINDOWS))[COPIER]
     assert found.suspicion is None
-    assert found.shown
-    assert all(s.own is None and s.other.distance == 0 and s.behind == 0 for s in found.shown)
+    assert found.observed
+    assert all(
+        s.own_distance is None and s.other.distance == 0 and s.behind == 0 for s in found.observed
+    )
 
 
 def test_a_witness_of_anothers_passes_stands_out(network, liar, models):
@@ -190,10 +192,12 @@ def test_verdicts_scores_and_weights_that_differ_are_named(network, liar):
     (verdict,) = found.judged[4].differing
     assert (verdict.hotkey, verdict.uid) == (HOTKEYS["alice"], own.uid)
     refused, accepted = (Reason.SKETCH_MISMATCH, 0), (own.reason, own.score)
-    assert verdict.said == {LIAR: refused, RIVAL: accepted}
+    assert verdict.by_validator == {LIAR: refused, RIVAL: accepted}
     (settled,) = (each for each in found.settled if each.differing)
     seats = {seat.uid: seat for seat in settled.differing}
-    (score, weight), (own_score, own_weight) = (seats[own.uid].said[who] for who in (LIAR, RIVAL))
+    (score, weight), (own_score, own_weight) = (
+        seats[own.uid].by_validator[who] for who in (LIAR, RIVAL)
+    )
     assert score < own_score
     assert weight < own_weight
     assert settled.totals[LIAR] < settled.totals[RIVAL]
@@ -221,7 +225,7 @@ def test_a_record_that_cannot_be_read_does_not_stop_the_others(network, monkeypa
     monkeypatch.setattr(comparison, "audit", fail)
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown}, WINDOWS))
     assert found[LIAR].fault == "the server is away"
-    assert found[RIVAL].shown
+    assert found[RIVAL].observed
     with pytest.raises(ValueError, match="can be read: the server is away"):
         compare({LIAR: shown}, WINDOWS)
 
@@ -234,7 +238,7 @@ def test_weights_that_nodes_have_forgotten_are_counted(network):
     shown = replace(network.make_public(), chain=ForgetfulChain(network.chain, {}))
     found = compare({LIAR: shown, RIVAL: shown}, WINDOWS)
     assert found.forgotten > 0
-    assert not any(validator.shown for validator in found.validators)
+    assert not any(validator.observed for validator in found.validators)
 
 
 def test_nobody_can_be_compared_without_a_record():
@@ -310,7 +314,7 @@ def test_weights_by_rules_of_its_own_are_no_copies(network, settled):
     shown = replace(network.make_public(), chain=OddChain(network.chain, settled))
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: None}, WINDOWS))[COPIER]
     assert found.suspicion is None
-    assert all(s.other.distance > 0.1 for s in found.shown)
+    assert all(s.other.distance > 0.1 for s in found.observed)
 
 
 def test_windows_are_those_of_the_first_that_was_named_and_can_be_read(network):

@@ -79,8 +79,8 @@ class Explanation:
             "costs": name_cost(self.reason),
             "groups": [asdict(group) for group in self.groups],
             "score": self.score,
-            "said": [_describe(statement) for statement in facts.said],
-            "own": facts.own and _describe(facts.own),
+            "said": [_describe(statement) for statement in facts.statements],
+            "own": facts.own_verdict and _describe(facts.own_verdict),
             "settlement": facts.settled and describe_settled(facts.settled),
             "pay": list(self.pay),
             "notes": list(self.notes),
@@ -89,15 +89,16 @@ class Explanation:
 
 def explain(facts: WindowCase) -> Explanation:
     """Explain a window. Validators' claims come first, and own findings fill their gaps."""
-    found = facts.found.verdict
-    said = next((s for s in facts.said if s.reason is not None), None)
-    words = said or facts.own
+    rejudged = facts.rejudgment.verdict
+    statement = next((s for s in facts.statements if s.reason is not None), None)
+    words = statement or facts.own_verdict
     reason = words.reason if words is not None else None
     who = words.who if words is not None and reason is not None else ""
-    if reason is None and found is not None:
-        reason = found.reason
-        who = f"the judge on this machine{'' if facts.found.has_model else ', without a model'}"
-    agrees = found is not None and found.reason is reason
+    if reason is None and rejudged is not None:
+        reason = rejudged.reason
+        without = "" if facts.rejudgment.has_model else ", without a model"
+        who = f"the judge on this machine{without}"
+    agrees = rejudged is not None and rejudged.reason is reason
     where = _find_where(words, facts, agrees)
     statistics = _get_statistics(words, facts, agrees)
     text = None if reason is None else _order(TEXTS[reason], reason, statistics)
@@ -128,8 +129,8 @@ def _describe(statement: StatedVerdict) -> dict[str, Any]:
 
 
 def _find_where(words: StatedVerdict | None, facts: WindowCase, agrees: bool) -> dict[str, int]:
-    found = facts.found.verdict
-    sources: list[Any] = [found] if agrees else []
+    rejudged = facts.rejudgment.verdict
+    sources: list[Any] = [rejudged] if agrees else []
     sources += [words] if words is not None else []
     for source in sources:
         where = {name: getattr(source, name) for name in ("group", "rollout", "token")}
@@ -142,9 +143,9 @@ def _get_statistics(
     words: StatedVerdict | None, facts: WindowCase, agrees: bool
 ) -> Mapping[str, float]:
     """The statistics measured here if the model was available, else the validator's."""
-    found = facts.found.verdict
-    if agrees and found is not None and facts.found.has_model:
-        statistics: dict[str, float] = found.to_json(0)["statistics"]
+    rejudged = facts.rejudgment.verdict
+    if agrees and rejudged is not None and facts.rejudgment.has_model:
+        statistics: dict[str, float] = rejudged.to_json(0)["statistics"]
         return statistics
     return {} if words is None else words.statistics
 
@@ -161,15 +162,15 @@ def _order(text: Text, reason: Reason, statistics: Mapping[str, float]) -> Text:
 def _list_groups(
     words: StatedVerdict | None, facts: WindowCase, reason: Reason
 ) -> tuple[ExplainedGroup, ...]:
-    found, committed = facts.found, facts.context.commitments.get(facts.hotkey)
+    rejudgment, committed = facts.rejudgment, facts.context.commitments.get(facts.hotkey)
     if committed is None:
         return ()
     chosen = select_committed(facts.context, facts.hotkey, committed.groups)
-    audited = {**(words.audited if words is not None else {}), **found.audited}
+    audited = {**(words.audited if words is not None else {}), **rejudgment.audited}
     valued = [group.index for group in chosen if group.valued]
     values: dict[int, int] = {}
-    if reason is Reason.ACCEPTED and found.verdict is not None and found.verdict.accepted:
-        values = {group.index: group.value for group in found.verdict.groups}
+    if reason is Reason.ACCEPTED and rejudgment.verdict is not None and rejudgment.verdict.accepted:
+        values = {group.index: group.value for group in rejudgment.verdict.groups}
     elif words is not None and len(words.values) == len(valued):
         values = dict(zip(valued, words.values, strict=True))
     return tuple(
@@ -183,23 +184,23 @@ def _compute_score(
 ) -> int | None:
     if words is not None:
         return words.score
-    verdict = facts.found.verdict
+    verdict = facts.rejudgment.verdict
     return compute_score(verdict) if verdict is not None and reason is Reason.ACCEPTED else None
 
 
 def _list_seen(
     words: StatedVerdict | None, facts: WindowCase, reason: Reason | None, agrees: bool
 ) -> list[str]:
-    found = facts.found.verdict
+    rejudged = facts.rejudgment.verdict
     seen = []
     if facts.owned:
         seen.append(_name_owned(facts.owned))
-    if agrees and found is not None:
-        seen.append(found.detail)
+    if agrees and rejudged is not None:
+        seen.append(rejudged.detail)
     elif words is not None and words.detail:
         seen.append(words.detail)
-    close, outline = facts.found.measured, facts.found.outline
-    if agrees and close is not None and outline is not None and found is not None:
+    close, outline = facts.rejudgment.measured, facts.rejudgment.outline
+    if agrees and close is not None and outline is not None and rejudged is not None:
         read = outline.tokenizer.decode
         ends = outline.manifest.end_tokens
 
@@ -218,8 +219,8 @@ def _list_seen(
         if reason is Reason.LOGPROB_MISMATCH:
             claimed, measured = close.logprobs
             seen.append(
-                f"at token {found.token} it claims {claimed:.6f} nats (−ln p), and the reference "
-                f"has {measured:.6f}"
+                f"at token {rejudged.token} it claims {claimed:.6f} nats (−ln p), and the "
+                f"reference has {measured:.6f}"
             )
     committed = facts.context.commitments.get(facts.hotkey)
     if reason is Reason.NOT_REVEALED and committed is not None:
@@ -229,34 +230,36 @@ def _list_seen(
 
 
 def _name_owned(owned: Sequence[bytes]) -> str:
-    shown = ", ".join(encode_ss58(hotkey) for hotkey in owned[:_OWNED_SHOWN])
+    listed = ", ".join(encode_ss58(hotkey) for hotkey in owned[:_OWNED_SHOWN])
     more = f" and {len(owned) - _OWNED_SHOWN} more" if len(owned) > _OWNED_SHOWN else ""
     return (
         "the address is a member's coldkey, not a hotkey: name one of its hotkeys with --hotkey: "
-        f"{shown}{more}"
+        f"{listed}{more}"
     )
 
 
 def _list_notes(facts: WindowCase, reason: Reason | None) -> list[str]:
-    found = facts.found.verdict
+    rejudged = facts.rejudgment.verdict
     notes = list(facts.notes)
-    others = [s for s in facts.said if s.reason is not None]
+    others = [s for s in facts.statements if s.reason is not None]
     notes += [f"{s.who} says {s.reason}" for s in others[1:] if s.reason is not others[0].reason]
-    if found is not None and reason is not None and found.reason is not reason:
-        notes.append(_compare(facts, reason, found.reason))
-    if facts.own is not None and others and facts.own.reason not in (None, reason):
-        notes.append(f"the miner's own judge had said {facts.own.reason}: {facts.own.detail}")
-    return [*notes, *facts.found.lacks]
+    if rejudged is not None and reason is not None and rejudged.reason is not reason:
+        notes.append(_compare(facts, reason, rejudged.reason))
+    if facts.own_verdict is not None and others and facts.own_verdict.reason not in (None, reason):
+        notes.append(
+            f"the miner's own judge had said {facts.own_verdict.reason}: {facts.own_verdict.detail}"
+        )
+    return [*notes, *facts.rejudgment.lacks]
 
 
-def _compare(facts: WindowCase, said: Reason, here: Reason) -> str:
+def _compare(facts: WindowCase, stated: Reason, here: Reason) -> str:
     """The reason why two judges may differ without either being wrong."""
-    if said is Reason.LEDGER_MISMATCH:
+    if stated is Reason.LEDGER_MISMATCH:
         return (
             f"judged by itself the file is {here}: the ledger adds up all windows of the "
             "settlement, and one file cannot show it"
         )
-    if said in _FETCHING:
+    if stated in _FETCHING:
         return (
             f"the file that can be read from here now is {here}: the validator could not read it, "
             "or read another one then"

@@ -70,7 +70,7 @@ def gather_from_folder(
     source = open_file(path) if path.is_file() else None
     place = find_model(model, folder / "models", context)
     notes = []
-    found, lacks = judge_again(context, hotkey, source, place, placement=placement)
+    rejudgment, lacks = judge_again(context, hotkey, source, place, placement=placement)
     store = run.open_record()
     authors = [] if store is None else list_validators(store)
     records = [
@@ -78,17 +78,17 @@ def gather_from_folder(
         for author in authors
         if store is not None and validator in (None, author)
     ]
-    said = [s for r in records if (s := r.get_verdict(hotkey, window)) is not None]
-    if not said:
-        said = _read_verdicts(run, hotkey, context)
-        if said:
+    statements = [s for r in records if (s := r.get_verdict(hotkey, window)) is not None]
+    if not statements:
+        statements = _read_verdicts(run, hotkey, context)
+        if statements:
             notes.append("the validator has not published its record of this window yet")
     settled = _find_settled(records, hotkey, window)
     facts = WindowCase(
         hotkey=hotkey,
         context=context,
-        said=tuple(said),
-        found=found,
+        statements=tuple(statements),
+        rejudgment=rejudgment,
         settled=settled,
         settles_at=None if settled is None else settled.epoch,
         paid=None if settled is None else _find_paid(run, hotkey, settled.epoch, context),
@@ -102,8 +102,8 @@ def gather_from_folder(
 def _read_context(run: RunFolder, window: int) -> Context:
     file = run.get_context_path(window)
     if not file.is_file():
-        there = run.list_windows()
-        held = f"it has windows {there[0]} to {there[-1]}" if there else "it has none"
+        numbers = run.list_windows()
+        held = f"it has windows {numbers[0]} to {numbers[-1]}" if numbers else "it has none"
         raise ExplainError(f"{run.root} has no {file.stem.replace('-', ' ')}: {held}")
     try:
         context = run.read_context(window)

@@ -74,28 +74,28 @@ def gather_from_network(
     context = _get_context(session, records, window, notes)
     material = _find_material(stores, asked, context, notes)
     where = (material.model, outlines, asked.placement)
-    found, lacks = judge_again(context, hotkey, material.source, *where)
-    own = _read_history(chain, asked, context, notes)
-    reason = None if found.verdict is None else found.verdict.reason
+    rejudgment, lacks = judge_again(context, hotkey, material.source, *where)
+    own_verdict = _read_history(chain, asked, context, notes)
+    reason = None if rejudgment.verdict is None else rejudgment.verdict.reason
     notes += _look_at_chain(chain, context, hotkey, reason)
     owned = _find_owned(chain, context, hotkey) if reason is Reason.NOT_REGISTERED else ()
-    said = [(r, s) for r in records if (s := r.get_verdict(hotkey, window)) is not None]
+    statements = [(r, s) for r in records if (s := r.get_verdict(hotkey, window)) is not None]
     settles_at = None
     with suppress(ForgottenError):
         settles_at = find_settlement(chain, parameters, window)
     settled = None
-    if said and settles_at is not None:
-        settled = said[0][0].get_share(hotkey, settles_at)
+    if statements and settles_at is not None:
+        settled = statements[0][0].get_share(hotkey, settles_at)
     has_permit = None
-    if said:
-        rows, validator = chain.get_metagraph(head), said[0][0].reader.validator
+    if statements:
+        rows, validator = chain.get_metagraph(head), statements[0][0].reader.validator
         has_permit = any(row.permit for row in rows if row.hotkey == validator)
     facts = WindowCase(
         hotkey=hotkey,
         context=context,
-        said=tuple(statement for _, statement in said),
-        found=found,
-        own=own,
+        statements=tuple(statement for _, statement in statements),
+        rejudgment=rejudgment,
+        own_verdict=own_verdict,
         settled=settled,
         settles_at=settles_at,
         head=head,
@@ -135,13 +135,17 @@ def _get_context(
             record = published.reader.get_window(window)
             if record is None or record.parameters != parameters.digest:
                 continue
-            said = make_record_context(record, parameters)
-            if said is not None and said.audit is not None and find_context_fault(said) is None:
+            recorded = make_record_context(record, parameters)
+            if (
+                recorded is not None
+                and recorded.audit is not None
+                and find_context_fault(recorded) is None
+            ):
                 notes.append(
                     f"the nodes have forgotten window {window}: who took part and what was "
                     f"committed is {published.who}'s word"
                 )
-                return said
+                return recorded
         raise ExplainError(
             f"window {window} is too long ago: {error}; it needs an archive endpoint (archives "
             "under [chain]), or a validator's record of that window (--validator, --records)"
@@ -165,7 +169,7 @@ def _find_records(
     head = chain.get_head()
     slots = chain.get_commitments(head)
     stakes = {row.hotkey: row.stake for row in chain.get_metagraph(head)}
-    found = []
+    verdicts = []
     for hotkey in sorted(slots, key=lambda h: (-stakes.get(h, 0), h)):
         commitment = parse_commitment(slots[hotkey])
         if commitment is None or commitment.tag is not Tag.RECORD:
@@ -177,13 +181,13 @@ def _find_records(
         except StoreError as error:
             notes.append(f"the record of validator {encode_ss58(hotkey)} is not read: {error}")
             continue
-        found.append(open_published(store, hotkey, history, window))
-    if asked.validator is not None and not found:
+        verdicts.append(open_published(store, hotkey, history, window))
+    if asked.validator is not None and not verdicts:
         notes.append(
             f"validator {encode_ss58(asked.validator)} names no record on chain that can be read "
             "here: --records says where it lies"
         )
-    return found[:_VALIDATORS_MAX]
+    return verdicts[:_VALIDATORS_MAX]
 
 
 def _find_material(

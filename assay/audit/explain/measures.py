@@ -38,34 +38,34 @@ def list_measures(
 ) -> tuple[Measure, ...]:
     """The figures that a reason depends on, as far as they are known. `statistics` are in the units
     of a verdict's JSON, and empty if no model was run."""
-    tests, found = facts.context.parameters.tests, facts.found
+    tests, rejudgment = facts.context.parameters.tests, facts.rejudgment
     measured: tuple[Measure, ...] = ()
     match reason:
         case Reason.SAMPLING_MISMATCH:
-            measured = _measure_sampling(statistics, found, tests)
+            measured = _measure_sampling(statistics, rejudgment, tests)
         case Reason.LEDGER_MISMATCH:
             measured = _measure_ledger(statistics, tests)
         case Reason.SKETCH_MISMATCH:
-            measured = _measure_sketch(statistics, found, tests)
+            measured = _measure_sketch(statistics, rejudgment, tests)
         case Reason.LOGPROB_MISMATCH:
-            measured = _measure_logprobs(statistics, found, tests)
+            measured = _measure_logprobs(statistics, rejudgment, tests)
         case Reason.ACCEPTED if statistics:
             measured = (
-                *_measure_sampling(statistics, found, tests),
-                *_measure_sketch(statistics, found, tests),
-                *_measure_logprobs(statistics, found, tests),
+                *_measure_sampling(statistics, rejudgment, tests),
+                *_measure_sketch(statistics, rejudgment, tests),
+                *_measure_logprobs(statistics, rejudgment, tests),
                 *_measure_ledger(statistics, tests),
             )
         case Reason.NOT_REVEALED:
-            measured = _compare_size(found.opened)
+            measured = _compare_size(rejudgment.opened)
         case Reason.TOO_LARGE:
             measured = _measure_parts(facts)
         case Reason.MALFORMED | Reason.WRONG_HEADER | Reason.WRONG_CHECKPOINT:
             measured = _compare_header(facts)
         case Reason.WRONG_TERMINATION:
-            measured = _measure_length(found)
+            measured = _measure_length(rejudgment)
         case Reason.TOKEN_OUT_OF_RANGE:
-            measured = _measure_token(found, facts)
+            measured = _measure_token(rejudgment, facts)
     return measured
 
 
@@ -96,12 +96,12 @@ def _write_limit(
 
 
 def _measure_sampling(
-    statistics: Mapping[str, float], found: Rejudgment, tests: Tests
+    statistics: Mapping[str, float], rejudgment: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
-    if found.measured is not None and "margin_max" not in statistics:
+    if rejudgment.measured is not None and "margin_max" not in statistics:
         statistics = {
-            "margin_max": found.measured.margin,
-            "log_capital": found.measured.statistics.log_capital,
+            "margin_max": rejudgment.measured.margin,
+            "log_capital": rejudgment.measured.statistics.log_capital,
         }
     if not {"margin_max", "log_capital"} <= statistics.keys():  # a stranger's may lack them
         return ()
@@ -138,12 +138,12 @@ def _write_power(logarithm: float) -> str:
 
 
 def _measure_sketch(
-    statistics: Mapping[str, float], found: Rejudgment, tests: Tests
+    statistics: Mapping[str, float], rejudgment: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
     unit = "steps a token"
     measures = []
     mean = statistics.get("sketch_mean")
-    close = found.measured
+    close = rejudgment.measured
     if close is not None:
         first, end, worst = close.statistics.block
         name = f"sketch over tokens {first} to {end - 1}"
@@ -160,9 +160,9 @@ def _measure_sketch(
 
 
 def _measure_logprobs(
-    statistics: Mapping[str, float], found: Rejudgment, tests: Tests
+    statistics: Mapping[str, float], rejudgment: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
-    close = found.measured
+    close = rejudgment.measured
     value = statistics.get("logprob_rms") if close is None else close.statistics.logprob_rms
     if value is None:
         return ()
@@ -172,7 +172,7 @@ def _measure_logprobs(
     if close is not None:
         claimed, measured = close.logprobs
         measures.append(_compare(LOGPROB_MAX, abs(claimed - measured), tests, name))
-    elif not rms.exceeded and found.verdict is None:
+    elif not rms.exceeded and rejudgment.verdict is None:
         largest = LOGPROB_MAX.compute(tests)
         words = f"not known here; at most {largest:.6g} nats is allowed at each position"
         measures.append(Measure(name, "unknown", largest, "nats", False, words))
@@ -193,7 +193,7 @@ def _compare_size(opened: OpenedFile) -> tuple[Measure, ...]:
 
 def _measure_parts(facts: WindowCase) -> tuple[Measure, ...]:
     measures = []
-    work, opening = facts.context.parameters.work, facts.found.opened.opening
+    work, opening = facts.context.parameters.work, facts.rejudgment.opened.opening
     committed = facts.context.commitments.get(facts.hotkey)
     if committed is not None:
         measures.append(_count("groups committed", committed.groups, work.group_cap, "groups"))
@@ -212,7 +212,11 @@ def _count(name: str, value: int, allowed: int, unit: str) -> Measure:
 
 def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
     """The header's fields that differ from their expected values."""
-    header, context, outline = facts.found.opened.header, facts.context, facts.found.outline
+    header, context, outline = (
+        facts.rejudgment.opened.header,
+        facts.context,
+        facts.rejudgment.outline,
+    )
     if header is None:
         return ()
     committed = context.commitments.get(facts.hotkey)
@@ -234,10 +238,10 @@ def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
     )
 
 
-def _measure_length(found: Rejudgment) -> tuple[Measure, ...]:
-    if found.tokens is None or found.outline is None:
+def _measure_length(rejudgment: Rejudgment) -> tuple[Measure, ...]:
+    if rejudgment.tokens is None or rejudgment.outline is None:
         return ()
-    manifest, tokens = found.outline.manifest, found.tokens
+    manifest, tokens = rejudgment.outline.manifest, rejudgment.tokens
     end = next((i + 1 for i, token in enumerate(tokens) if token in manifest.end_tokens), None)
     stop = min(end or manifest.max_tokens, manifest.max_tokens)
     why = "its first end token" if end == stop else f"the longest length, {manifest.max_tokens}"
@@ -245,12 +249,12 @@ def _measure_length(found: Rejudgment) -> tuple[Measure, ...]:
     return (Measure("length of the completion", len(tokens), stop, "tokens", True, words),)
 
 
-def _measure_token(found: Rejudgment, facts: WindowCase) -> tuple[Measure, ...]:
-    verdict = found.verdict
-    if found.tokens is None or found.outline is None or verdict is None:
+def _measure_token(rejudgment: Rejudgment, facts: WindowCase) -> tuple[Measure, ...]:
+    verdict = rejudgment.verdict
+    if rejudgment.tokens is None or rejudgment.outline is None or verdict is None:
         return ()
-    drawable = found.outline.tokenizer.drawable
-    token = found.tokens[verdict.token or 0]
+    drawable = rejudgment.outline.tokenizer.drawable
+    token = rejudgment.tokens[verdict.token or 0]
     words = (
         f"id {token}; the model may draw {int(drawable.sum()):,} of the ids from 0 to "
         f"{len(drawable) - 1:,}"

@@ -15,19 +15,19 @@ from assay.protocol.window import compute_block
 
 def list_pay(facts: WindowCase) -> list[str]:
     """The fate of the window's score, step by step, one sentence each."""
-    said = facts.said[0] if facts.said else None
+    statement = facts.statements[0] if facts.statements else None
     lines = []
-    if said is not None and said.outcome is Outcome.ABSTAINED:
+    if statement is not None and statement.outcome is Outcome.ABSTAINED:
         lines.append(
-            f"{said.who} abstained from window {facts.context.window}: it lacked something of its "
-            "own, and its settlement leaves the window out for everybody"
+            f"{statement.who} abstained from window {facts.context.window}: it lacked something of "
+            "its own, and its settlement leaves the window out for everybody"
         )
-    elif said is not None and said.outcome is Outcome.VOID:
+    elif statement is not None and statement.outcome is Outcome.VOID:
         lines.append(
             f"window {facts.context.window} is void for everybody: the checkpoint in force is "
             "unusable, and nobody is paid for it"
         )
-    elif said is None:
+    elif statement is None:
         lines.append(_await_record(facts))
     if facts.settled is None:
         lines += _await_settlement(facts)
@@ -73,8 +73,8 @@ def _await_settlement(facts: WindowCase) -> list[str]:
 
 def _explain_chain(facts: WindowCase, settled: SettlementShare) -> list[str]:
     lines = []
-    if facts.has_permit is False and facts.said:
-        lines.append(f"{facts.said[0].who} {NO_PERMIT}")
+    if facts.has_permit is False and facts.statements:
+        lines.append(f"{facts.statements[0].who} {NO_PERMIT}")
     paid = facts.paid
     if paid is None:
         if facts.head is not None:

@@ -43,10 +43,10 @@ from assay.verification import Ledger, Measurement, Verdict, find_commitment, ma
 from assay.verification.rollout_statistics import compute_rollout_statistics
 
 
-def find_model(named: Path | None, kept: Path | None, context: Context) -> Path | None:
+def find_model(named: Path | None, stored: Path | None, context: Context) -> Path | None:
     """The folder of a window's checkpoint: the one named, or one kept under its digest."""
     name = context.checkpoint.hex()
-    places = [place for place in (named, kept) if place is not None]
+    places = [place for place in (named, stored) if place is not None]
     for place in places:
         if (place / name).is_dir():
             return place / name
@@ -125,11 +125,11 @@ def _judge(
     reader = SubmissionFile(source)
     opened = _read_opening(source, reader, committed)
     if outline is None:
-        lack = (
+        missing = (
             f"the window's checkpoint {context.checkpoint.hex()[:16]}… is not at hand: name its "
             "folder with --model"
         )
-        return Rejudgment(None, opened=opened, lacks=(lack,))
+        return Rejudgment(None, opened=opened, lacks=(missing,))
     try:
         examined = examine_file(reader, hotkey, context, outline)
         if isinstance(examined, Verdict):
@@ -137,17 +137,17 @@ def _judge(
             return Rejudgment(examined, False, outline, opened, tokens)
         audited = {group.index: tuple(group.audited) for group in examined.shown}
         if not isinstance(outline, Checkpoint):
-            lack = (
+            missing = (
                 "the checks that need no model find no fault; the others need the window's "
                 "checkpoint "
                 f"{context.checkpoint.hex()[:16]}…: name its folder with --model"
             )
-            return Rejudgment(None, False, outline, opened, audited=audited, lacks=(lack,))
+            return Rejudgment(None, False, outline, opened, audited=audited, lacks=(missing,))
         samples = read_samples(reader, hotkey, context)
         verdict = judge_and_carry(examined, outline, Ledger(), samples=samples).verdict
     except StoreError as error:
-        lack = f"the miner's file cannot be read from here: {error}"
-        return Rejudgment(None, False, outline, opened, lacks=(lack,))
+        missing = f"the miner's file cannot be read from here: {error}"
+        return Rejudgment(None, False, outline, opened, lacks=(missing,))
     measured = None
     group = next((group for group in examined.shown if group.index == verdict.group), None)
     if group is not None and verdict.rollout in group.audited:
@@ -204,10 +204,10 @@ def _measure(
     (measured,) = measure_rollouts(context, checkpoint, hotkey, group, prompt, {number: rollout})
     count = len(rollout.tokens)
     positions = select_positions(context.audit_seed, hotkey, group, number, count)
-    found = compute_rollout_statistics(
+    computed = compute_rollout_statistics(
         rollout, measured, positions, checkpoint.calibration, context.parameters
     )
-    token, worst, nats = verdict.token or 0, found.logprob_worst, float(1 << LOGPROB_BITS)
+    token, worst, nats = verdict.token or 0, computed.logprob_worst, float(1 << LOGPROB_BITS)
     claimed, ours = int(rollout.logprobs[worst]), int(measured.logprobs[worst])
     return RolloutMeasurement(
         tokens=count,
@@ -216,7 +216,7 @@ def _measure(
         margin=int(measured.margins[token]) / (1 << FRACTION_BITS),
         off=int((measured.margins > 0).sum()),
         above_cap=int((measured.margins > context.parameters.tests.margin_cap).sum()),
-        statistics=found,
+        statistics=computed,
         logprobs=(claimed / nats, ours / nats),
     )
 

@@ -76,9 +76,9 @@ class WindowCase:
 
     hotkey: bytes
     context: Context
-    said: tuple[StatedVerdict, ...]  # validators' own claims; the first is explained
-    found: Rejudgment
-    own: StatedVerdict | None = None  # the miner's own verdict, from its history
+    statements: tuple[StatedVerdict, ...]  # validators' own claims; the first is explained
+    rejudgment: Rejudgment
+    own_verdict: StatedVerdict | None = None  # the miner's own verdict, from its history
     settled: SettlementShare | None = None
     settles_at: int | None = None  # epoch block of the settlement, if it is known
     head: int | None = None  # newest final block

@@ -82,8 +82,8 @@ class ColumnLayout:
 
     def lay_out(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row of `ROLLOUT` as a row of this file."""
-        kept = {name: value for name, value in row.items() if name not in self.moved}
-        return kept | self.make(row)
+        fields = {name: value for name, value in row.items() if name not in self.moved}
+        return fields | self.make(row)
 
 
 def _make_trl(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,66 +87,68 @@ def check_provenance(
         CheckpointError: the parent is not here, or damaged.
         OperatorError: a bundle or a worker is unusable.
     """
-    record, found = step.record, Findings(step.record.window)
-    then = choose_parameters(public, record.window, found)
-    _check_before(step, checkpoints, then, found)
+    record, findings = step.record, Findings(step.record.window)
+    then = choose_parameters(public, record.window, findings)
+    _check_before(step, checkpoints, then, findings)
     if then is None:
-        return found
+        return findings
     number = compute_block(then.parameters.timing, record.window, Phase.COMMIT)
-    by_then = check_parameters(then, record.parameters, record.window, number, found)
+    by_then = check_parameters(then, record.parameters, record.window, number, findings)
     if by_then is None or by_then.parameters.digest != record.parameters:
-        return found
-    said = _read_record(by_then, validator, record.window, found)
-    context = _derive_context(by_then, said, record.window, found)
+        return findings
+    verdicts_record = _read_record(by_then, validator, record.window, findings)
+    context = _derive_context(by_then, verdicts_record, record.window, findings)
     if context is None:
-        return found
-    rows = None if said is None else {row.hotkey: row for row in said.members}
-    inputs = _open_inputs(by_then, context, rows, checkpoints, _find_share(taken, context), found)
+        return findings
+    rows = None if verdicts_record is None else {row.hotkey: row for row in verdicts_record.members}
+    inputs = _open_inputs(
+        by_then, context, rows, checkpoints, _find_share(taken, context), findings
+    )
     sources: dict[bytes, list[ConsumedGroup]] = defaultdict(list)
     for one in taken:
         if one.hotkey != by_then.parameters.identity.trainer:
             sources[one.hotkey].append(one)
-    _check_order(taken, by_then.parameters.identity.trainer, found)
+    _check_order(taken, by_then.parameters.identity.trainer, findings)
     for hotkey, groups in sources.items():
-        _check_source(inputs, hotkey, groups, found)
-    _check_choice(inputs, sources, found)
-    return found
+        _check_source(inputs, hotkey, groups, findings)
+    _check_choice(inputs, sources, findings)
+    return findings
 
 
 def _check_before(
-    step: Step, checkpoints: CheckpointFolder, public: Public | None, found: Findings
+    step: Step, checkpoints: CheckpointFolder, public: Public | None, findings: Findings
 ) -> None:
     """Check that each step's window comes after the last one's, so that no group is learned from
     twice. `public` has the parameters of the step's window, if these are known."""
     record, parent = step.record, checkpoints.get(step.record.parent).manifest
     is_named = public is not None and record.parent == public.parameters.start.checkpoint
     if not parent.number or is_named:  # the first under its parameters, whose windows come later
-        found.look(Aspect.LINK)
+        findings.look(Aspect.LINK)
         return
     path = StepFolder(step.path.parent).get_path(parent.number, parent.step)
     rounds = None if public is None else public.parameters.rounds
     if rounds is not None and not path.exists() and parent.number % rounds.windows == 0:
-        found.look(Aspect.LINK)  # the first of a round, whose number is at most its first window
+        findings.look(Aspect.LINK)  # the first of a round, whose number is at most its first window
         if record.window < parent.number:
-            found.differ(Aspect.LINK, f"window {record.window} is before its round")
+            findings.differ(Aspect.LINK, f"window {record.window} is before its round")
         return
     try:
         before = read_step(path).record
         if before.digest != parent.step:
             raise StepError("it is not the one that the parent names")
     except StepError as error:
-        found.miss(Aspect.LINK, f"the record of the step before, {parent.number}: {error}")
+        findings.miss(Aspect.LINK, f"the record of the step before, {parent.number}: {error}")
         return
-    found.look(Aspect.LINK)
+    findings.look(Aspect.LINK)
     if before.window >= record.window:
-        found.differ(
+        findings.differ(
             Aspect.LINK,
             f"the step before has learned from window {before.window}: no window is learned from "
             "twice, or after a later one",
         )
     counts = [_count_asked(one) for one in (before, record)]
     if counts[0] != counts[1]:
-        found.notes.append(
+        findings.notes.append(
             f"of its parent {counts[1]} held-out problems were asked, and {counts[0]} in the step "
             "before: levels follow from their success"
         )
@@ -160,7 +162,7 @@ def _count_asked(record: StepRecord) -> int:
 
 
 def _read_record(
-    public: Public, validator: bytes, window: int, found: Findings
+    public: Public, validator: bytes, window: int, findings: Findings
 ) -> WindowRecord | None:
     why = "another record lies under its name"
     try:
@@ -171,12 +173,12 @@ def _read_record(
             return record
     except StoreError as error:
         why = str(error)
-    found.miss(Aspect.VERDICTS, f"which files were accepted: {why}")
+    findings.miss(Aspect.VERDICTS, f"which files were accepted: {why}")
     return None
 
 
 def _derive_context(
-    public: Public, record: WindowRecord | None, window: int, found: Findings
+    public: Public, record: WindowRecord | None, window: int, findings: Findings
 ) -> Context | None:
     """The context from the chain, with a validator's record for state that nodes have forgotten;
     None: not known."""
@@ -184,10 +186,10 @@ def _derive_context(
         probe = Findings(window)
         context = derive_context(public, record, probe)
         for check in probe.checked:
-            found.look(check)
-        found.unknown += probe.unknown
+            findings.look(check)
+        findings.unknown += probe.unknown
         if probe.differences:
-            found.notes.append(
+            findings.notes.append(
                 f"the validator's record is not what public data say: {probe.differences[0][1]}; "
                 "`assay audit` says more"
             )
@@ -200,9 +202,9 @@ def _derive_context(
     except (ForgottenError, BeaconError) as error:
         why = str(error)
     if context is None:
-        found.miss(Aspect.COMMITMENTS, f"the chain's state for window {window}: {why}")
+        findings.miss(Aspect.COMMITMENTS, f"the chain's state for window {window}: {why}")
         return None
-    found.look(Aspect.COMMITMENTS)
+    findings.look(Aspect.COMMITMENTS)
     return context
 
 
@@ -212,17 +214,17 @@ def _open_inputs(
     rows: dict[bytes, MemberRow] | None,
     checkpoints: CheckpointFolder,
     trainer: bytes | None,
-    found: Findings,
+    findings: Findings,
 ) -> _StepInputs:
     outline: Outline | None = None
     try:
         outline = checkpoints.get(context.checkpoint)
     except CheckpointError as error:
-        found.miss(Aspect.LOGPROBS, f"no forward pass is run again: {error}")
+        findings.miss(Aspect.LOGPROBS, f"no forward pass is run again: {error}")
         try:
             outline = public.outlines.get(context.checkpoint)
         except CheckpointError as worse:
-            found.miss(Aspect.GROUPS, f"at which levels problems were asked: {worse}")
+            findings.miss(Aspect.GROUPS, f"at which levels problems were asked: {worse}")
     return _StepInputs(context, public, outline, rows, trainer)
 
 
@@ -238,34 +240,34 @@ def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | Non
 # --- the groups
 
 
-def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, found: Findings) -> None:
+def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, findings: Findings) -> None:
     """Check the order: the miners' groups by hotkey and index, each once, then the trainer's
     own."""
-    found.look(Aspect.GROUPS)
+    findings.look(Aspect.GROUPS)
     places = [(one.hotkey == trainer, one.hotkey, one.index) for one in taken]
     seen: set[tuple[bool, bytes, int]] = set()
     for place, one in zip(places, taken, strict=True):
         if place in seen:
-            found.differ(Aspect.GROUPS, f"{describe_group(one)}: the step learns from it twice")
+            findings.differ(Aspect.GROUPS, f"{describe_group(one)}: the step learns from it twice")
             return
         seen.add(place)
     if places != sorted(places):
-        found.differ(Aspect.GROUPS, "the groups are not in the order in which a step takes them")
+        findings.differ(Aspect.GROUPS, "the groups are not in the order in which a step takes them")
 
 
 def _check_source(
-    inputs: _StepInputs, hotkey: bytes, groups: Sequence[ConsumedGroup], found: Findings
+    inputs: _StepInputs, hotkey: bytes, groups: Sequence[ConsumedGroup], findings: Findings
 ) -> None:
     """Check one miner's groups in the step."""
     name = encode_ss58(hotkey)
     committed = find_commitment(inputs.context, hotkey)
-    found.look(Aspect.COMMITMENTS)
+    findings.look(Aspect.COMMITMENTS)
     if isinstance(committed, Refusal):
-        found.differ(Aspect.COMMITMENTS, f"{name}, learned from: {committed.detail}")
+        findings.differ(Aspect.COMMITMENTS, f"{name}, learned from: {committed.detail}")
         return
     strange = next((one for one in groups if one.proof != committed.root), None)
     if strange is not None:
-        found.differ(
+        findings.differ(
             Aspect.COMMITMENTS,
             f"{name} had committed to root {committed.root.hex()[:16]}…, and the step has groups "
             f"of {strange.proof.hex()[:16]}…",
@@ -273,18 +275,18 @@ def _check_source(
         return
     for one in groups:
         if fault := _find_misplaced(inputs, one, committed.groups):
-            found.differ(Aspect.GROUPS, f"{describe_group(one)}: {fault}")
+            findings.differ(Aspect.GROUPS, f"{describe_group(one)}: {fault}")
             return
     reader = inputs.public.submissions.open(inputs.context, hotkey)
     held = read_committed(reader, hotkey, inputs.context, groups)
-    genuine = _check_committed(inputs, hotkey, groups, held, found)
-    own = inputs.list_own(hotkey, committed.groups)
-    strange = next((one for one in groups if one.index not in own), None)
+    genuine = _check_committed(inputs, hotkey, groups, held, findings)
+    own_groups = inputs.list_own(hotkey, committed.groups)
+    strange = next((one for one in groups if one.index not in own_groups), None)
     if strange is not None:
-        found.differ(Aspect.CHOICE, f"{describe_group(strange)}: of another trainer's share")
+        findings.differ(Aspect.CHOICE, f"{describe_group(strange)}: of another trainer's share")
         return
-    whole = genuine and len(groups) == len(own)
-    _check_verdict(inputs, hotkey, whole, found)
+    whole = genuine and len(groups) == len(own_groups)
+    _check_verdict(inputs, hotkey, whole, findings)
 
 
 def _find_misplaced(inputs: _StepInputs, one: ConsumedGroup, count: int) -> str | None:
@@ -305,65 +307,69 @@ def _check_committed(
     hotkey: bytes,
     groups: Sequence[ConsumedGroup],
     held: CommittedGroups,
-    found: Findings,
+    findings: Findings,
 ) -> bool:
     """Check the file's own bytes. Return whether all of the step's groups are there and genuine."""
     name, refusal = encode_ss58(hotkey), held.refusal
     if held.groups:
-        found.look(Aspect.FILES)
+        findings.look(Aspect.FILES)
     if refusal is not None and not refusal.unbound:
-        said = f"nobody may learn from its file, {refusal.reason}: {refusal.detail}"
-        found.differ(Aspect.FILES, f"{name}: {said}")
+        sentence = f"nobody may learn from its file, {refusal.reason}: {refusal.detail}"
+        findings.differ(Aspect.FILES, f"{name}: {sentence}")
         return False
     if refusal is not None:
-        _miss_groups(name, {one.index for one in groups}, held, refusal, found)
+        _miss_groups(name, {one.index for one in groups}, held, refusal, findings)
     present = [one for one in groups if one.index in held.groups]
     if fault := compare_groups(present, held):
-        found.differ(Aspect.GROUPS, fault)
+        findings.differ(Aspect.GROUPS, fault)
         return False
     whole = [one for one in present if one.index in held.whole]
     if inputs.outline is None or not whole:
         return False
-    genuine = judge_committed(inputs.context, inputs.outline, whole, held, found)
+    genuine = judge_committed(inputs.context, inputs.outline, whole, held, findings)
     return genuine and refusal is None
 
 
 def _miss_groups(
-    name: str, indices: set[int], held: CommittedGroups, refusal: Refusal, found: Findings
+    name: str, indices: set[int], held: CommittedGroups, refusal: Refusal, findings: Findings
 ) -> None:
     """Report the groups of a file that are not available as committed."""
     missing, count = len(indices - held.groups.keys()), len(indices)
     if missing:
         check = Aspect.GROUPS if held.groups else Aspect.FILES
-        said = f"{missing} of {count} groups cannot be fetched as committed: {refusal.detail}"
-        found.miss(check, f"{name}: {said}")
+        sentence = f"{missing} of {count} groups cannot be fetched as committed: {refusal.detail}"
+        findings.miss(check, f"{name}: {sentence}")
     unproven = count - len(held.whole)
-    said = f"of {unproven} of {count} groups not all proofs can be had: {refusal.detail}"
-    found.miss(Aspect.LOGPROBS, f"{name}: {said}")
+    sentence = f"of {unproven} of {count} groups not all proofs can be had: {refusal.detail}"
+    findings.miss(Aspect.LOGPROBS, f"{name}: {sentence}")
 
 
-def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findings) -> None:
+def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, findings: Findings) -> None:
     """Check the validator's verdict on a file. `whole`: all of it was judged genuine here."""
     if inputs.rows is None:
         return
-    found.look(Aspect.VERDICTS)
+    findings.look(Aspect.VERDICTS)
     row, name = inputs.rows.get(hotkey), encode_ss58(hotkey)
     reason = None if row is None else row.reason
     if reason is Reason.ACCEPTED:
         return
     if reason in _BINDING and not whole:
-        found.differ(
+        findings.differ(
             Aspect.VERDICTS,
             f"{name}: the validator refused its file ({reason}), and the step learned from it",
         )
     else:
-        said = "has no verdict on its file" if reason is None else f"refused its file ({reason})"
+        verdict_text = (
+            "has no verdict on its file" if reason is None else f"refused its file ({reason})"
+        )
         genuine = ", and every group of it is genuine" if whole else ""
-        found.notes.append(f"{name}: the validator {said}; the step has learned from it{genuine}")
+        findings.notes.append(
+            f"{name}: the validator {verdict_text}; the step has learned from it{genuine}"
+        )
 
 
 def _check_choice(
-    inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], found: Findings
+    inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], findings: Findings
 ) -> None:
     """Check the choice: a step takes the groups of the lowest ranks of the files that it has read;
     in a round all of its trainer's share."""
@@ -376,7 +382,7 @@ def _check_choice(
     if not chosen:
         return
     last = max(rank(*place) for place in chosen)
-    found.look(Aspect.CHOICE)
+    findings.look(Aspect.CHOICE)
     silent = 0
     for hotkey in sorted(context.commitments.keys() & context.members.keys()):
         count = min(context.commitments[hotkey].groups, context.parameters.work.group_cap)
@@ -384,7 +390,7 @@ def _check_choice(
         passed = [i for i in left if inputs.trainer is not None or rank(hotkey, i) < last]
         row = None if inputs.rows is None else inputs.rows.get(hotkey)
         if passed and hotkey in sources:
-            found.differ(
+            findings.differ(
                 Aspect.CHOICE,
                 f"{encode_ss58(hotkey)}: group {passed[0]} ranks before others that were taken, "
                 f"and was left out",
@@ -392,7 +398,7 @@ def _check_choice(
         elif passed and row is not None and row.reason is Reason.ACCEPTED:
             silent += 1
     if silent:
-        found.notes.append(
+        findings.notes.append(
             f"{silent} accepted files were left out; nobody can prove whether the trainer could "
             f"not read them then, or found a bad group that no audit saw"
         )

@@ -21,8 +21,8 @@ def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], traine
     """Raise StepError if window or sources differ from those that the record names."""
     if any(one.window != record.window for one in taken):
         raise StepError(f"a consumed group is not of the record's window {record.window}")
-    told = Counter((one.hotkey, one.proof) for one in taken if one.hotkey != trainer)
-    if told != {(source.hotkey, source.root): source.groups for source in record.sources}:
+    counts = Counter((one.hotkey, one.proof) for one in taken if one.hotkey != trainer)
+    if counts != {(source.hotkey, source.root): source.groups for source in record.sources}:
         raise StepError("the consumed groups are of other submissions than the record's sources")
 
 
@@ -58,9 +58,9 @@ def find_false_group(
     for one in taken:
         if fault := _find_fault(one, parameters, parent.tokenizer):
             return f"{describe_group(one)}: {fault}"
-    own = [one for one in taken if one.hotkey == trainer]
-    again = generate_own(parent, parameters, len(own), record.window) if own else []
-    for one, other in zip(own, again, strict=True):
+    own_groups = [one for one in taken if one.hotkey == trainer]
+    again = generate_own(parent, parameters, len(own_groups), record.window) if own_groups else []
+    for one, other in zip(own_groups, again, strict=True):
         if (one.index, one.checkpoint, one.group) != (other.index, other.checkpoint, other.group):
             return f"{describe_group(one)}: not what the parent generates for the trainer"
     return None

@@ -143,8 +143,11 @@ def _compare_manifests(
         raise StepError(f"the record names {asked:,} held-out problems: more than anybody asks")
     counts = count_held_out(parent, parameters, asked) if asked else ()
     if counts != record.held_out:
-        said, found = _describe(record.held_out), _describe(counts)
-        return f"of the held-out problems the parent solves {found}; the record says {said}", None
+        recorded, counted = _describe(record.held_out), _describe(counts)
+        return (
+            f"of the held-out problems the parent solves {counted}; the record says {recorded}",
+            None,
+        )
     if child is None:
         return None
     expected = replace(
@@ -193,9 +196,9 @@ def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
                 f"the kept state before the step is of another model: {error}"
             ) from None
     if digest_tensors_of(learner.export_state()) != record.optimiser_before:
-        kept = "is not what the record says" if state is not None else "is not kept here"
+        fault = "is not what the record says" if state is not None else "is not kept here"
         raise StepError(
-            f"the optimiser's state before step {record.number} {kept}: a trainer keeps those of "
+            f"the optimiser's state before step {record.number} {fault}: a trainer keeps those of "
             "its last steps (steps_kept), and uploads them if it is told to (publish_states)"
         )
     return learner

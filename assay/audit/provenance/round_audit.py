@@ -129,11 +129,11 @@ def audit_round(
     say(f"round {of.end}: {len(of.rounds.trainers)} trainers' children")
     merging.gather(dict.fromkeys(merging.said, sources.stores), CHILD_SECONDS)
     fault, merge = merging.find_fault(manifest, record)
-    said = {child.hotkey: child.finding.value for child in record.children}
+    recorded = {child.hotkey: child.finding.value for child in record.children}
     children = tuple(
         ChildAudit(
             encode_ss58(child.hotkey),
-            said.get(child.hotkey, "nothing"),
+            recorded.get(child.hotkey, "nothing"),
             child.finding.value,
             merging.found[child.hotkey].judgment[1],
         )
@@ -188,9 +188,9 @@ def _open_merging(
             contexts[window] = context
     root = compute_outer_root(outer)
     facts = RoundFacts(of, outer, root, parent.manifest, contexts)
-    said = find_children(of, sources.chain.get_commitments(of.deadline))
+    commitments = find_children(of, sources.chain.get_commitments(of.deadline))
     expected = _find_first_parent(sources, of) or record.parent
-    return RoundMerge(facts, said, expected, sources.folder / "steps")
+    return RoundMerge(facts, commitments, expected, sources.folder / "steps")
 
 
 def _find_first_parent(sources: RoundSources, of: Round) -> bytes | None:
@@ -221,7 +221,7 @@ def _list_true(
 ) -> dict[bytes, int]:
     """Checkpoints whose groups the round may learn from, with their numbers: its parent, and
     earlier ones. Audits of their own rounds show that these are true."""
-    found, manifest = {parent.digest: parent.manifest.number}, parent.manifest
+    numbers, manifest = {parent.digest: parent.manifest.number}, parent.manifest
     while _find_merge(reader, manifest) is not None:
         try:
             manifest = reader.read_manifest(manifest.parent)
@@ -229,8 +229,8 @@ def _list_true(
             break
         if not is_fresh(of, parent.manifest.number, manifest.number):
             break
-        found[manifest.digest] = manifest.number
-    return found
+        numbers[manifest.digest] = manifest.number
+    return numbers
 
 
 def _do_again(

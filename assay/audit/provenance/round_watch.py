@@ -53,14 +53,14 @@ class RoundWatch:
         if in_force == NOTHING or in_force.number == 0 or in_force.digest == self._last:
             return None
         try:
-            found = audit_round(self._sources, in_force.digest, self._steps, self._say)
+            audit = audit_round(self._sources, in_force.digest, self._steps, self._say)
         except RoundError:
             self._last = in_force.digest
             raise
-        self._lines = [*self._lines, json.dumps(found.to_json())][-_KEPT:]
+        self._lines = [*self._lines, json.dumps(audit.to_json())][-_KEPT:]
         write_file(self._path, "".join(f"{line}\n" for line in self._lines).encode())
         self._last = in_force.digest
-        return found
+        return audit
 
     def _read_ahead(self, head: int) -> None:
         """Read the windows that are over, of the current round and of the one before."""
@@ -78,10 +78,10 @@ class RoundWatch:
                     self._contexts[before] = None
 
     def _get_context(self, window: int) -> Context | None:
-        found = self._contexts.get(window) or self._read_context(window)
-        if found is not None:
-            self._contexts[window] = found
-        return found
+        context = self._contexts.get(window) or self._read_context(window)
+        if context is not None:
+            self._contexts[window] = context
+        return context
 
 
 def _read_lines(path: Path) -> list[str]:

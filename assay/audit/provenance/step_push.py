@@ -74,18 +74,18 @@ class PushJournal:
         """Return the groups that were being sent when the last program ended, and mark them as
         unknown."""
         with self._database.transaction():
-            found = self._database.execute(
+            rows = self._database.execute(
                 "SELECT root, place FROM pushed WHERE state = ?", (_SENDING,)
             )
             self._database.execute(
                 "UPDATE pushed SET state = ? WHERE state = ?", (_UNKNOWN, _SENDING)
             )
-        return [(root, place) for root, place in found]
+        return [(root, place) for root, place in rows]
 
     def get(self, key: GroupKey) -> str | None:
         """The known state of a group; None: it was never sent."""
-        found = self._database.execute("SELECT state FROM pushed WHERE root = ? AND place = ?", key)
-        return found[0][0] if found else None
+        rows = self._database.execute("SELECT state FROM pushed WHERE root = ? AND place = ?", key)
+        return rows[0][0] if rows else None
 
     def put(self, key: GroupKey, state: str) -> None:
         """Note the state of a group. It is on the disk when this returns."""
@@ -167,29 +167,29 @@ class _Push:
     def _wait_for_room(self, group: ScoredGroup, deadline: float) -> tuple[int, int]:
         """Wait for room. Return the most tokens of a sequence, and the number for groups of this
         size."""
-        told = ""
+        last_reason = ""
         while True:
             try:
                 load = self.server.get_load()
                 if load is None:
                     self.envs.clear()  # the server was restarted
-                    trouble = "no trainer has registered there"
+                    reason = "no trainer has registered there"
                 elif load.queued >= QUEUE_MAX:
-                    trouble = f"{load.queued} groups wait for its trainer"
+                    reason = f"{load.queued} groups wait for its trainer"
                 elif (env := self._register(len(group.tokens), load.tokens_max)) is not None:
                     return load.tokens_max, env
                 else:
-                    trouble = "its trainer has not asked for a batch yet"
+                    reason = "its trainer has not asked for a batch yet"
             except ServerAwayError as error:
-                trouble = str(error)
+                reason = str(error)
             if time.monotonic() >= deadline:
                 raise ServerAwayError(
-                    f"{self.server.url} took no groups for {self.wait_s:g} s: {trouble}; run the "
+                    f"{self.server.url} took no groups for {self.wait_s:g} s: {reason}; run the "
                     f"command again later, and no group is sent twice"
                 )
-            if trouble != told:
-                self.say(f"waiting for {self.server.url}: {trouble}")
-                told = trouble
+            if reason != last_reason:
+                self.say(f"waiting for {self.server.url}: {reason}")
+                last_reason = reason
             time.sleep(min(LOOK_S, self.wait_s))
 
     def _register(self, size: int, tokens_max: int) -> int | None:

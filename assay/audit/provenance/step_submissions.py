@@ -132,7 +132,7 @@ def judge_committed(
     outline: Outline,
     taken: Sequence[ConsumedGroup],
     held: CommittedGroups,
-    found: Findings,
+    findings: Findings,
 ) -> bool:
     """Judge one miner's groups again, and their log-probabilities in the step.
 
@@ -144,16 +144,16 @@ def judge_committed(
     """
     hotkey, indices = taken[0].hotkey, sorted({one.index for one in taken})
     name, reader = encode_ss58(hotkey), held.reader
-    found.look(Aspect.LOGPROBS)
+    findings.look(Aspect.LOGPROBS)
     if not isinstance(outline, Checkpoint):
         examined = examine_file(reader, hotkey, context, outline, indices)
         if isinstance(examined, Verdict):
-            found.differ(Aspect.FILES, f"{name}: {examined.reason}: {examined.detail}")
+            findings.differ(Aspect.FILES, f"{name}: {examined.reason}: {examined.detail}")
             return False
         claimed = {g.index: [row.logprobs for row in g.audited.values()] for g in examined.shown}
         if apart := _find_apart(context, taken, claimed):
             why = "is not its miner's: only a forward pass shows which is right"
-            found.miss(Aspect.LOGPROBS, f"{name}: {apart} {why}")
+            findings.miss(Aspect.LOGPROBS, f"{name}: {apart} {why}")
         return False
     judged = judge_and_carry(
         read_submission(plan_groups(context, hotkey, indices), reader),
@@ -164,14 +164,14 @@ def judge_committed(
     )
     verdict = judged.verdict
     if not verdict.accepted:
-        found.differ(
+        findings.differ(
             Aspect.VERDICTS,
             f"{name}: nobody may learn from its file, {verdict.reason}: {verdict.detail}",
         )
         return False
     apart = _find_apart(context, taken, {g.index: g.logprobs for g in judged.measured})
     if apart is not None:
-        found.differ(Aspect.LOGPROBS, f"{name}: {apart} is not that of the checkpoint in force")
+        findings.differ(Aspect.LOGPROBS, f"{name}: {apart} is not that of the checkpoint in force")
     return apart is None
 
 
@@ -183,11 +183,11 @@ def _find_apart(
     """The first rollout whose log-probabilities in the step differ from these beyond the bounds."""
     for one in taken:
         for number, logprobs in enumerate(one.group.behaviour_logprobs):
-            told, wanted = to_integers(logprobs), right[one.index][number]
-            found = judge_logprobs(told, wanted, range(len(told)), context.parameters.tests)
-            if found.token is not None:
+            stated, wanted = to_integers(logprobs), right[one.index][number]
+            judged = judge_logprobs(stated, wanted, range(len(stated)), context.parameters.tests)
+            if judged.token is not None:
                 return (
                     f"the step's log-probability of group {one.index}, rollout {number}, token "
-                    f"{found.token}"
+                    f"{judged.token}"
                 )
     return None

@@ -111,15 +111,15 @@ def bisect_traces(
         faults = [_find_other_threads(x.record, step) for x in (a, b)]
         if any(faults):
             return _say_unfit(*faults)
-    found = find_parting(a, b)
-    if isinstance(found, TraceFaults):
-        return _say_unfit(found.a, found.b)
-    if found is None:
+    parting = find_parting(a, b)
+    if isinstance(parting, TraceFaults):
+        return _say_unfit(parting.a, parting.b)
+    if parting is None:
         return _compare_made(a.record, b.record, step, checkpoints, say)
     if step is None or checkpoints is None:
         unsaid = Standing("unknown", "no step was repeated: name the step with --step")
-        return _describe(found, unsaid, unsaid)
-    return _judge(found, (a.record, b.record), step, checkpoints, say)
+        return _describe(parting, unsaid, unsaid)
+    return _judge(parting, (a.record, b.record), step, checkpoints, say)
 
 
 def _require_one_step(a: TraceRecord, b: TraceRecord, step: Step | None) -> None:
@@ -211,8 +211,8 @@ def _judge_question(
         return Standing("right", "the step runs this operator here, on the same inputs")
     if (record.engine, record.code) == (_describe_here(), compute_code_digest()):
         what = "it ends" if theirs is None else f"it runs {theirs.operator}"
-        there = "the step ends" if here is None else f"the step runs {here.operator}"
-        return Standing("wrong", f"{what} where {there} here, or reads something else")
+        ending = "the step ends" if here is None else f"the step runs {here.operator}"
+        return Standing("wrong", f"{what} where {ending} here, or reads something else")
     return Standing("unknown", f"it was made by other software: {record.engine}")
 
 
@@ -248,8 +248,8 @@ def _judge_answer(
     place = (record.engine, record.processor, record.code)
     if place == (_describe_here(), describe_processor(), compute_code_digest()):
         return Standing("wrong", "it names a machine like this one, which gets another result")
-    there = f"{record.engine}, {record.processor}"
-    return Standing("unknown", f"this machine cannot get this result; try one like: {there}")
+    machine = f"{record.engine}, {record.processor}"
+    return Standing("unknown", f"this machine cannot get this result; try one like: {machine}")
 
 
 def _describe(parting: Parting, a: Standing, b: Standing) -> Bisection:

@@ -91,14 +91,14 @@ class _Layout:
 def _get_layout(kind: torch.dtype, sizes: torch.Size, strides: tuple[int, ...]) -> _Layout:
     places = range(len(sizes))
     expanded = tuple(i for i in places if sizes[i] > 1 and not strides[i])
-    kept = [i for i in places if sizes[i] != 1 and i not in expanded]
+    axes = [i for i in places if sizes[i] != 1 and i not in expanded]
     width, is_dense = 1, True
-    for i in (order := sorted(kept, key=lambda i: strides[i])):
+    for i in (order := sorted(axes, key=lambda i: strides[i])):
         is_dense &= strides[i] == width
         width *= sizes[i]
     is_dense |= not width
     text = ",".join(map(str, sizes))
-    if expanded or not is_dense or (width and order != kept[::-1]):
+    if expanded or not is_dense or (width and order != axes[::-1]):
         text += f"/{','.join(map(str, strides))}"
     name = str(kind).removeprefix("torch.")
     return _Layout(f"{name}[{text}]", width * kind.itemsize, is_dense, expanded)
@@ -133,16 +133,16 @@ class TensorDigests:
         just written to it, but torch counts that only when the operator is done."""
         if tensor.is_inference():
             return self._compute(tensor, _find_layout(tensor))
-        kept = self._find(tensor, bumped)
-        if kept.digests is None:
+        entry = self._find(tensor, bumped)
+        if entry.digests is None:
             return ZERO_DIGEST
         layout = _find_layout(tensor)
         begin = int(tensor.storage_offset()) * tensor.element_size()
         # dense ones are the same bytes in any order of dimensions
         place = (begin, layout.size if layout.is_dense else layout.text)
-        digest = kept.digests.get(place)
+        digest = entry.digests.get(place)
         if digest is None:
-            digest = kept.digests[place] = self._compute(tensor, layout)
+            digest = entry.digests[place] = self._compute(tensor, layout)
         return digest
 
     def leave_unwritten(self, tensor: Tensor) -> None:
@@ -158,17 +158,17 @@ class TensorDigests:
         storage = tensor.untyped_storage()
         address = get_address(storage)
         version = tensor._version + bumped  # noqa: SLF001 - torch documents it by this name
-        kept = self._kept.get(address)
-        if kept is None or kept.version != version:
-            kept = self._kept[address] = _Kept(StorageWeakRef(storage), version)
+        entry = self._kept.get(address)
+        if entry is None or entry.version != version:
+            entry = self._kept[address] = _Kept(StorageWeakRef(storage), version)
             self._until_sweep -= 1
             if not self._until_sweep:
                 self._sweep()
-        return kept
+        return entry
 
     def _sweep(self) -> None:
         self._until_sweep = _SWEEP
-        gone = [address for address, kept in self._kept.items() if kept.storage.expired()]
+        gone = [address for address, entry in self._kept.items() if entry.storage.expired()]
         for address in gone:
             del self._kept[address]
 

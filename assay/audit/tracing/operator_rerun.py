@@ -53,10 +53,10 @@ def list_machines() -> list[Machine]:
     machines = []
     for name in reversed(possible):
         variables = (f"ATEN_CPU_CAPABILITY={name}",)
-        told = tuple(f"{key}={value}" for key, value in _LIBRARIES[name].items())
+        settings = tuple(f"{key}={value}" for key, value in _LIBRARIES[name].items())
         if name != here:  # unchanged
             machines.append(Machine(f"torch's kernels for {name}", variables))
-        machines.append(Machine(f"all libraries' kernels for {name}", variables + told))
+        machines.append(Machine(f"all libraries' kernels for {name}", variables + settings))
     machines.append(Machine("no oneDNN", (), onednn=False))
     return machines
 
@@ -106,8 +106,8 @@ def rerun_on(machine: Machine, file: Path, threads: int) -> list[Answer]:
         )
         answers = json.loads(done.stdout)
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        why = said[0] if said else f"exit code {error.returncode}"
+        last_lines = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        why = last_lines[0] if last_lines else f"exit code {error.returncode}"
         raise RerunError(f"operators cannot be run again with {machine.name}: {why}") from None
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise RerunError(f"operators cannot be run again with {machine.name}: {error}") from None

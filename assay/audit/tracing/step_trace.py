@@ -90,18 +90,18 @@ def reach_operator(
     """
     taken, _ = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
-    found = []
+    records = []
 
     def take(call: Call) -> None:
         save_calls([call], file)
         operator, args, kwargs = call
-        found.append(call_operator(operator, args, kwargs, TensorDigests(step.record.threads))[1])
+        records.append(call_operator(operator, args, kwargs, TensorDigests(step.record.threads))[1])
 
     try:
         with ReachMode(index, take):
             learn_again(learner, taken)
     except ReachedError:
-        return found[0]
+        return records[0]
     return None
 
 

@@ -129,7 +129,7 @@ def test_a_folder_alone_tells_the_same(mortal):
 def test_before_the_record_is_out_the_block_that_settles_is_named(mortal):
     newest = max(w for w, audit in mortal.validator.judged_windows.items() if audit.verdicts)
     explanation = ask(mortal, ALICE, newest)
-    assert explanation.facts.said == ()
+    assert explanation.facts.statements == ()
     end, head = compute_block(TIMING, newest, Phase.VERDICT_END), mortal.real.get_head()
     assert head < end
     assert has(explanation.pay, f"window {newest} is still open until block {end}", f"block {head}")
@@ -271,7 +271,7 @@ def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal):
     facts, _ = gather_from_network(session, NoOutlines(), asked)
     assert has(facts.notes, "is not read", LOCATOR)
     explanation = ask(mortal, ALICE, 2, records=mortal.store)
-    assert explanation.facts.said
+    assert explanation.facts.statements
 
 
 # --- a validator's statistics are a stranger's JSON
