@@ -70,8 +70,8 @@ class Arithmetic(DrawnEnvironment):
         for _ in range(count - 1):
             size = stream.draw_between(1, largest)
             values.append(-size if stream.draw_below(100) < self.params["minus"] else size)
-        told = stream.draw_below(100) < self.params["words"]
-        prompt = _tell_story(stream, values) if told else f"{_join(values)}=?\n"
+        is_story = stream.draw_below(100) < self.params["words"]
+        prompt = _tell_story(stream, values) if is_story else f"{_join(values)}=?\n"
         return Problem(prompt, level, Terms(tuple(values)))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:

@@ -163,11 +163,11 @@ def _tell(stream: Stream, steps: int, largest: int) -> Row:
         return sentences[kind].format(a=a, b=b, t=thing, n=n, m=m)
 
     total = stream.draw_between(2, largest)
-    told, worked = [say(_START, total)], []
+    story, worked = [say(_START, total)], []
     left = steps
     while left:
         kind, n, m = _draw_step(stream, total, largest, left)
-        told.append(say(kind, n, m))
+        story.append(say(kind, n, m))
         if kind == _PACKS:
             worked.append(_work(m, "*", n, m * n))
             n, left = m * n, left - 1
@@ -180,7 +180,7 @@ def _tell(stream: Stream, steps: int, largest: int) -> Row:
         }[kind]
         worked.append(_work(total, sign, n, result))
         total, left = result, left - 1
-    question = " ".join([*told, say(_QUESTION)])
+    question = " ".join([*story, say(_QUESTION)])
     return Row(question, "\n".join([*worked, f"#### {total}"]), total)
 
 

@@ -174,13 +174,13 @@ def get_versions() -> bytes:
     Raises ValueError if reasoning-gym is not installed in the version with which the tables were
     made."""
     try:
-        found = version(PACKAGE)
+        installed = version(PACKAGE)
     except PackageNotFoundError:
-        found = "none"
-    if found != PACKAGE_VERSION:
+        installed = "none"
+    if installed != PACKAGE_VERSION:
         raise ValueError(
-            f"environments reasoning_gym:… need {PACKAGE} {PACKAGE_VERSION}, and {found} is here: "
-            "install the extra `envs`, as in pip install 'assay[envs]'"
+            f"environments reasoning_gym:… need {PACKAGE} {PACKAGE_VERSION}, and {installed} is "
+            "here: install the extra `envs`, as in pip install 'assay[envs]'"
         )
     needed = [line for line in requires(PACKAGE) or () if "extra ==" not in line]
     names = sorted(re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in needed)
@@ -306,8 +306,8 @@ def _make_entry(name: str, level: int, number: int) -> tuple[Any, Any]:
 def _get_reference(entry: dict[str, Any]) -> str:
     """The entry's own answer, or an example of one."""
     known = entry["answer"], *(entry["metadata"].get(name) for name in _EXAMPLES)
-    found = next(reference for reference in known if reference is not None)
-    return found if isinstance(found, str) else json.dumps(found)
+    reference_answer = next(reference for reference in known if reference is not None)
+    return reference_answer if isinstance(reference_answer, str) else json.dumps(reference_answer)
 
 
 def _pack(reply: dict[str, Any]) -> bytes:

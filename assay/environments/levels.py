@@ -79,11 +79,11 @@ def compute_candidates(levels: Sequence[int], legal: Sequence[int]) -> tuple[int
         ValueError: a level is not legal.
     """
     require_levels(levels, legal)
-    found = set(levels)
+    candidates = set(levels)
     for known in _divide(legal).values():
         for place in [place for place, level in enumerate(known) if level in levels]:
-            found.update(known[max(0, place - 1) : place + 2])
-    return tuple(sorted(found))
+            candidates.update(known[max(0, place - 1) : place + 2])
+    return tuple(sorted(candidates))
 
 
 def compute_levels(

@@ -146,11 +146,11 @@ class _Reader:
         return True
 
     def _need(self, *tokens: str) -> str:
-        found = self._peek()
-        if found not in tokens:
+        token = self._peek()
+        if token not in tokens:
             refuse()
         self._place += 1
-        return found
+        return token
 
     # --- an answer
 
@@ -179,20 +179,20 @@ class _Reader:
 
     def _read_unit(self, known: str) -> str:
         """Read a unit if one comes next. All values of an answer must have the same unit."""
-        found = self._peek()
-        if found in ("%", "$", "\u00b0"):
+        unit = self._peek()
+        if unit in ("%", "$", "\u00b0"):
             self._place += 1
-        elif found.startswith(UNIT):
+        elif unit.startswith(UNIT):
             self._place += 1
-            found = found.removeprefix(UNIT)
+            unit = unit.removeprefix(UNIT)
             if self._take("^"):
                 braced = self._take("{")
-                found += "^" + self._need("2", "3")
+                unit += "^" + self._need("2", "3")
                 if braced:
                     self._need("}")
         else:
             return known
-        return found if known in ("", found) else refuse()
+        return unit if known in ("", unit) else refuse()
 
     def _read_choices(self, read: "Callable[[], Value]") -> "list[Value]":
         """Read one value, or two if it contains a ±. It may contain at most one."""
@@ -355,9 +355,9 @@ class _Reader:
             above, below = self._read_argument(), self._read_argument()
             return self._count_quotient(above, below)
         if token == "\\sqrt":
-            found = root(self._read_base() if self._peek() == "(" else self._read_argument())
-            self._undone += found.keys() <= _RATIONAL
-            return found
+            terms = root(self._read_base() if self._peek() == "(" else self._read_argument())
+            self._undone += terms.keys() <= _RATIONAL
+            return terms
         if token in ("(", "{"):
             value = self._read_sum()
             self._need(")" if token == "(" else "}")

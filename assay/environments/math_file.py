@@ -63,8 +63,8 @@ class MathRow:
         if self.text is None:
             return "no \\boxed{…}"
         if self.right is None:
-            found = (name for name, pattern in _FORMS if pattern.search(self.text))
-            return next(found, "other forms")
+            reasons = (name for name, pattern in _FORMS if pattern.search(self.text))
+            return next(reasons, "other forms")
         return "no level of 1 to 5" if self.level is None else None
 
 
@@ -86,7 +86,7 @@ class MathFile(DrawnEnvironment):
         read = _RowReader()
         rows = find_rows(digest, NAME, read)
         self._by_level: dict[int, list[MathRow]] = {}
-        for row in read.kept:
+        for row in read.rows:
             assert row.level is not None, "only such rows are kept"
             self._by_level.setdefault(row.level, []).append(row)
         self.skipped = read.skipped
@@ -109,8 +109,8 @@ class MathFile(DrawnEnvironment):
         if not isinstance(problem.answer, MathTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
         answer = read_answer(completion)
-        found = None if answer is None else read_math(answer)
-        right = found is not None and problem.answer.right.agrees_with(found)
+        value = None if answer is None else read_math(answer)
+        right = value is not None and problem.answer.right.agrees_with(value)
         return RewardParts(MILLION if right else 0, 0, 0)
 
 
@@ -118,7 +118,7 @@ class _RowReader:
     """Takes a file's rows one by one. Keeps the usable ones, and the reason for skipping others."""
 
     def __init__(self) -> None:
-        self.kept: list[MathRow] = []
+        self.rows: list[MathRow] = []
         self.skipped: dict[str, list[int]] = {}
         self._known: dict[str, tuple[int, MathRow]] = {}
         self._number = 0
@@ -135,7 +135,7 @@ class _RowReader:
                     f"it asks what row {first} asks, and its answer is another: remove one of them"
                 )
             if first == self._number:
-                self.kept.append(row)
+                self.rows.append(row)
                 return
             reason = "asked already"
         self.skipped.setdefault(reason, []).append(self._number)
@@ -143,17 +143,17 @@ class _RowReader:
 
 def read_math_row(line: bytes) -> MathRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
-    found = read_texts(line, NAME)
-    text = found.get("answer")
+    fields = read_texts(line, NAME)
+    text = fields.get("answer")
     if type(text) is int:
         text = str(text)
     if not isinstance(text, str):
-        text = find_boxed(found["solution"])
+        text = find_boxed(fields["solution"])
     elif find_closing(text + "}") != len(text):
         raise ValueError("the braces of its answer are not balanced")
-    level = _LEVEL.fullmatch(str(found.get("level")))
+    level = _LEVEL.fullmatch(str(fields.get("level")))
     return MathRow(
-        found["problem"],
+        fields["problem"],
         text,
         None if level is None else int(level[1]),
         None if text is None else read_math(text),

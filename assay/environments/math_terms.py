@@ -27,15 +27,15 @@ def refuse() -> NoReturn:
 
 
 def trim(terms: Terms) -> Terms:
-    kept = {key: value for key, value in terms.items() if value}
-    if len(kept) > _TERMS_MAX:
+    nonzero = {key: value for key, value in terms.items() if value}
+    if len(nonzero) > _TERMS_MAX:
         refuse()
-    for (power, _), value in kept.items():
+    for (power, _), value in nonzero.items():
         if max(value.numerator.bit_length(), value.denominator.bit_length()) > _BITS_MAX:
             refuse()
         if abs(power) > EXPONENT_MAX:
             refuse()
-    return kept
+    return nonzero
 
 
 def scale(terms: Terms, factor: Fraction) -> Terms:

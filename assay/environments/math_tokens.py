@@ -102,16 +102,16 @@ _POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
 
 
 def _list_units() -> dict[str, str]:
-    found = {}
+    units = {}
     for symbol, names in _NAMES.items():
         for name in names:
-            found[name] = symbol
+            units[name] = symbol
             if len(name) > 1 and not name.endswith("s"):
-                found[f"{name}s"] = symbol
-    for name, symbol in list(found.items()):
+                units[f"{name}s"] = symbol
+    for name, symbol in list(units.items()):
         if symbol in _LENGTHS:
-            found.update({f"{word} {name}": symbol + power for word, power in _POWERS.items()})
-    return found
+            units.update({f"{word} {name}": symbol + power for word, power in _POWERS.items()})
+    return units
 
 
 #: Words → the unit: `square inches` is `in^2`.
@@ -144,25 +144,25 @@ def _unwrap(text: str) -> str:
     return text
 
 
-def _join_digits(found: re.Match[str]) -> str:
-    return re.sub(r"[^0-9]", "", found[0])
+def _join_digits(match: re.Match[str]) -> str:
+    return re.sub(r"[^0-9]", "", match[0])
 
 
 def _split(text: str) -> Iterator[str]:
     place, before = 0, ""
     while place < len(text):
-        found = _TOKEN.match(text, place)
-        if found is None:
+        match = _TOKEN.match(text, place)
+        if match is None:
             refuse()
-        place, kind = found.end(), found.lastgroup
+        place, kind = match.end(), match.lastgroup
         if kind == "space":
             continue
-        token = _ALIKE.get(found[0], found[0])
-        if kind in ("said", "words") or (kind == "plain" and found[0] not in _ALIKE):
-            token = _read_words(found["said"] if kind != "plain" else found[0])
+        token = _ALIKE.get(match[0], match[0])
+        if kind in ("said", "words") or (kind == "plain" and match[0] not in _ALIKE):
+            token = _read_words(match["said"] if kind != "plain" else match[0])
         if token != WORD_COMMA or before != ",":  # `, and` is one comma
             yield token
-        before = found[0]
+        before = match[0]
 
 
 def _read_words(text: str) -> str:

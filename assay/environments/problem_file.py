@@ -120,10 +120,10 @@ def find_file(digest: str, family: str) -> tuple[Path, bytes]:
         except ProblemFileError as error:
             looked.append(str(error))
             continue
-        found = sha256(data).hexdigest()
-        if found == digest:
+        actual = sha256(data).hexdigest()
+        if actual == digest:
             return file, data
-        looked.append(f"{file} has SHA-256 {found}")
+        looked.append(f"{file} has SHA-256 {actual}")
     where = "; ".join(looked) or "none is named"
     raise ProblemFileError(
         f"no file with SHA-256 {digest} is here: get it from the network's owner, see with `assay "
@@ -190,8 +190,8 @@ def read_row(line: bytes) -> Row:
     Raises:
         ValueError: the message names the fault.
     """
-    found = read_texts(line, "gsm")
-    question, solution = found["question"], found["answer"]
+    fields = read_texts(line, "gsm")
+    question, solution = fields["question"], fields["answer"]
     ending = _ENDING.fullmatch(solution)
     if ending is None or solution.count("####") != 1:
         raise ValueError("its answer does not end with its only ####, a line `#### N`")
@@ -210,23 +210,23 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
     if len(line) > ROW_MAX:
         raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
     try:
-        found = read_json(line)
+        row = read_json(line)
     except EncodingError as error:
         raise ValueError(f"it {error}") from None
     names = _FIELDS[family]
-    if not isinstance(found, dict):
+    if not isinstance(row, dict):
         raise ValueError(f"it is not an object with {' and '.join(names)}")
-    if not all(name in found for name in names):
-        raise _name_formats(found, names)
-    asked, *_ = [require_text(found, name, family) for name in names]
+    if not all(name in row for name in names):
+        raise _name_formats(row, names)
+    asked, *_ = [require_text(row, name, family) for name in names]
     if not 1 <= len(asked.strip()) <= len(asked) <= QUESTION_MAX:
         raise ValueError(f"its {names[0]} has {len(asked)} characters: 1 to {QUESTION_MAX} may be")
-    return found
+    return row
 
 
-def require_text(found: dict[str, Any], name: str, family: str) -> str:
+def require_text(row: dict[str, Any], name: str, family: str) -> str:
     """A field of a row. Raises ValueError if it is not text, or has control characters."""
-    text = found[name]
+    text = row[name]
     if not isinstance(text, str):
         raise ValueError(
             f"its {name} is {json.dumps(text)[:40]}, and {family}:SHA256 takes text: "
@@ -237,17 +237,17 @@ def require_text(found: dict[str, Any], name: str, family: str) -> str:
     return text
 
 
-def _name_formats(found: dict[str, Any], names: tuple[str, ...]) -> ValueError:
+def _name_formats(row: dict[str, Any], names: tuple[str, ...]) -> ValueError:
     """The error for a row that lacks some of these fields: its fields, and what reads such rows."""
     for family, fields in _FIELDS.items():
-        if all(name in found for name in fields):
+        if all(name in row for name in fields):
             return OtherFormatError(
                 f"it has {' and '.join(fields)}, not {' and '.join(names)}: "
                 f"{family}:SHA256 takes such files"
             )
-    has = clean(", ".join(map(str, list(found)[:8]))) or "no field"
+    has = clean(", ".join(map(str, list(row)[:8]))) or "no field"
     takes = ", ".join(f"{family}:SHA256 takes {' and '.join(f)}" for family, f in _FIELDS.items())
-    kind = ValueError if any(name in found for name in names) else OtherFormatError
+    kind = ValueError if any(name in row for name in names) else OtherFormatError
     return kind(f"it has {has}: {takes}")
 
 

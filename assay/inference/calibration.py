@@ -172,8 +172,8 @@ def compute_survival(a: Tensor, b: Tensor, taus: Tensor, t: float) -> Tensor:
     """
     p, q = ((side / t).softmax(dim=1) for side in (a, b))
     if a.shape[1] > _TOP:
-        kept = torch.maximum(p, q).topk(_TOP, dim=1).indices
-        a, b, p = (side.gather(1, kept) for side in (a, b, p))
+        top = torch.maximum(p, q).topk(_TOP, dim=1).indices
+        a, b, p = (side.gather(1, top) for side in (a, b, p))
     delta = (a - b) / t
     delta -= (p * delta).sum(dim=1, keepdim=True) / p.sum(dim=1, keepdim=True)
     delta, order = delta.sort(dim=1)
@@ -183,14 +183,14 @@ def compute_survival(a: Tensor, b: Tensor, taus: Tensor, t: float) -> Tensor:
     mass, drift = (
         torch.nn.functional.pad(part.cumsum(dim=1), (1, 0)) for part in (p, p * torch.expm1(-delta))
     )
-    found = []
+    survivals = []
     for tau in taus.tolist():
         x = delta - tau / t
         below = torch.searchsorted(delta, x)
         u, v = torch.expm1(x), drift.gather(1, below)
         excess = (u * mass.gather(1, below) + v + u * v).clamp_(min=0)
-        found.append((p * excess / (1 + excess)).sum(dim=1))
-    return torch.stack(found, dim=1)
+        survivals.append((p * excess / (1 + excess)).sum(dim=1))
+    return torch.stack(survivals, dim=1)
 
 
 def compute_gini(logits: Tensor) -> Tensor:

@@ -189,8 +189,12 @@ class Checkpoint(Outline):
         """A second opinion on a rejection: another implementation in fp32, one completion and its
         prompt at a time. Beside weights in bf16 it is loaded at the first rejection, on the CPU
         where the GPU lacks room."""
-        own = self.models.placement.implementation
-        other = DEFAULT_IMPLEMENTATION if own == APPEAL_IMPLEMENTATION else APPEAL_IMPLEMENTATION
+        implementation = self.models.placement.implementation
+        other = (
+            DEFAULT_IMPLEMENTATION
+            if implementation == APPEAL_IMPLEMENTATION
+            else APPEAL_IMPLEMENTATION
+        )
         model = self.get_model(other)
         drawable = self.tokenizer.drawable
         return self.budget.build(

@@ -31,9 +31,9 @@ class Rules:
 
     def cut(self, tokens: Sequence[int]) -> tuple[int, ...]:
         """A draft up to its first end token. A drafter may have continued behind it."""
-        kept = tuple(tokens[: self.max_tokens])
-        ends = (place for place, token in enumerate(kept) if token in self.end_tokens)
-        return kept[: next(ends, len(kept)) + 1]
+        limited = tuple(tokens[: self.max_tokens])
+        ends = (place for place, token in enumerate(limited) if token in self.end_tokens)
+        return limited[: next(ends, len(limited)) + 1]
 
     def is_finished(self, tokens: Sequence[int]) -> bool:
         """Return whether a completion has ended."""
@@ -131,10 +131,10 @@ class OwnDrafter:
         try:
             self._draft_batch(requests, drafted, ends)
         except (RuntimeError, MemoryError) as error:
-            said = require_lack(error, device)
+            message = require_lack(error, device)
             if len(requests) == 1:
                 what = f"a completion of up to {longest} tokens, one row at a time"
-                raise MemoryLackError(explain_lack(what, device, said)) from None
+                raise MemoryLackError(explain_lack(what, device, message)) from None
         else:
             return True
         free_memory(device)
@@ -160,12 +160,12 @@ class OwnDrafter:
                 open_row = open_rows[slot]
                 if open_row is not None and _extend(*open_row, tokens, last):
                     open_rows[slot] = None
-            kept = [slot for slot, row in enumerate(open_rows) if row is not None]
-            if not kept:
+            open_slots = [slot for slot, row in enumerate(open_rows) if row is not None]
+            if not open_slots:
                 return
-            if 2 * len(kept) <= len(open_rows):
-                batch.keep(kept)
-                open_rows = [open_rows[slot] for slot in kept]
+            if 2 * len(open_slots) <= len(open_rows):
+                batch.keep(open_slots)
+                open_rows = [open_rows[slot] for slot in open_slots]
 
 
 def _extend(row: list[int], end: int, tokens: Sequence[int], last: frozenset[int]) -> bool:
@@ -282,8 +282,8 @@ class _Batch:
 
     def keep(self, slots: Sequence[int]) -> None:
         """Drop all rows but these."""
-        kept = torch.tensor(slots, device=self._ids.device)
-        self._ids, self._positions = self._ids[kept], self._positions[kept]
-        self.keys, self.counts = self.keys[kept], self.counts[kept]
-        self._mask = None if self._mask is None else self._mask[kept]
-        self._cache.batch_select_indices(kept)
+        indices = torch.tensor(slots, device=self._ids.device)
+        self._ids, self._positions = self._ids[indices], self._positions[indices]
+        self.keys, self.counts = self.keys[indices], self.counts[indices]
+        self._mask = None if self._mask is None else self._mask[indices]
+        self._cache.batch_select_indices(indices)

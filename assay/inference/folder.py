@@ -150,7 +150,7 @@ def digest_weights(folder: Path, tensors: Sequence[TensorDigest]) -> bytes:
 def digest_tensors(folder: Path) -> list[TensorDigest]:
     """All tensors of a folder's safetensors files, memory-mapped. Raises a CheckpointError where
     there are none, or a file is not safetensors."""
-    return [tensor for _, found in _read_all(folder, digest_safetensors) for tensor in found]
+    return [tensor for _, digests in _read_all(folder, digest_safetensors) for tensor in digests]
 
 
 def find_tensors(folder: Path) -> dict[str, tuple[Path, TensorPlace]]:
@@ -161,8 +161,8 @@ def find_tensors(folder: Path) -> dict[str, tuple[Path, TensorPlace]]:
     """
     return {
         place.name: (path, place)
-        for path, found in _read_all(folder, locate_tensors)
-        for place in found
+        for path, places in _read_all(folder, locate_tensors)
+        for place in places
     }
 
 
@@ -212,13 +212,13 @@ def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
     """Check everything but the tensors against the manifest. Return the calibration. Raises a
     CheckpointError where a file is missing or differs from the manifest."""
     calibration = read_record(folder, CALIBRATION_FILE, Calibration)
-    for name, found, wanted in (
+    for name, digest, wanted in (
         ("calibration", calibration.digest, manifest.calibration),
         ("calibration set", digest_calibration_set(folder), manifest.calibration_set),
         ("structure", digest_structure(folder), manifest.structure),
         ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
     ):
-        _require_same(folder, name, found, wanted)
+        _require_same(folder, name, digest, wanted)
     return calibration
 
 
@@ -230,8 +230,8 @@ def verify_tensors(folder: Path, manifest: Manifest) -> list[TensorDigest]:
     return tensors
 
 
-def _require_same(folder: Path, name: str, found: bytes, wanted: bytes) -> None:
-    if found != wanted:
+def _require_same(folder: Path, name: str, digest: bytes, wanted: bytes) -> None:
+    if digest != wanted:
         raise CheckpointError(
             f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
             "changed, delete it and fetch it again"

@@ -49,12 +49,12 @@ class FollowedRow:
     logprobs: list[NDArray[np.int64]] = field(default_factory=list)
     sketch: list[NDArray[np.int8]] = field(default_factory=list)
     settled: tuple[int, int] | None = None
-    kept: KeptKeys | None = None
+    keys: KeptKeys | None = None
 
     @property
     def unread(self) -> int:
         """The number of tokens that must go through the model to measure the unmeasured ones."""
-        read = 0 if self.kept is None else self.kept.length
+        read = 0 if self.keys is None else self.keys.length
         return len(self.prompt) + len(self.tokens) - 1 - read
 
 
@@ -142,14 +142,14 @@ class Follower:
                 free_memory(str(self._reference.model.device))
 
         while waiting:
-            found = self._reference.budget.run(read_some, what, longest)
-            cut += sum(map(self._settle, waiting, found))
-            del waiting[: len(found)]
+            new_tokens = self._reference.budget.run(read_some, what, longest)
+            cut += sum(map(self._settle, waiting, new_tokens))
+            del waiting[: len(new_tokens)]
         return cut
 
     def forget(self, row: FollowedRow) -> None:
         """Free the memory of a finished row."""
-        row.kept = None
+        row.keys = None
         self._keeping.pop(row, None)
 
     # --- reading
@@ -167,49 +167,49 @@ class Follower:
 
     def _open(self, row: FollowedRow) -> None:
         """Allocate a row's keys, with those of its prompt, which its whole group shares."""
-        if row.kept is not None:
+        if row.keys is not None:
             self._keeping[row] = self._keeping.pop(row)
             return
         while len(self._keeping) >= self.kept_max:
             self.forget(next(iter(self._keeping)))
-        row.kept = self._read_prompt(row.prompt).fork(len(row.prompt) + self._max_tokens)
+        row.keys = self._read_prompt(row.prompt).fork(len(row.prompt) + self._max_tokens)
         self._keeping[row] = None
 
     def _read_prompt(self, prompt: tuple[int, ...]) -> KeptKeys:
         """The keys of a prompt but for its last token."""
         if self._prompt is None or self._prompt[0] != prompt:
-            kept = KeptKeys(len(prompt))
+            keys = KeptKeys(len(prompt))
             if len(prompt) > 1:
-                self._run([prompt[:-1]], [kept])
-            self._prompt = prompt, kept
+                self._run([prompt[:-1]], [keys])
+            self._prompt = prompt, keys
         return self._prompt[1]
 
-    def _run(self, parts: Sequence[Sequence[int]], kept: Sequence[KeptKeys]) -> list[Tensor]:
+    def _run(self, parts: Sequence[Sequence[int]], row_keys: Sequence[KeptKeys]) -> list[Tensor]:
         """The states of new tokens, float32 [n, H] for each sequence. Their keys are kept."""
         lengths = [len(part) for part in parts]
-        packing = make_kept_packing(list(zip(lengths, kept, strict=True)))
+        packing = make_kept_packing(list(zip(lengths, row_keys, strict=True)))
         device = self._reference.model.device
         ids = torch.tensor([[token for part in parts for token in part]], device=device)
         positions = packing.make_positions(device)
         out = self._reference.model.model(
             ids, position_ids=positions, packing=packing, use_cache=False
         )
-        for length, keys in zip(lengths, kept, strict=True):
+        for length, keys in zip(lengths, row_keys, strict=True):
             keys.length += length
         self.count.read += sum(lengths)
         return list(out.last_hidden_state[0].split(lengths))
 
     def _read(self, batch: Sequence[FollowedRow], plan: MemoryPlan) -> list[_NewTokens]:
-        kept = [row.kept for row in batch if row.kept is not None]
-        assert len(kept) == len(batch), "more rows are read together than are kept"
-        before = [keys.length for keys in kept]
+        row_keys = [row.keys for row in batch if row.keys is not None]
+        assert len(row_keys) == len(batch), "more rows are read together than are kept"
+        before = [keys.length for keys in row_keys]
         parts = [
             [*row.prompt, *row.tokens][read:-1] for row, read in zip(batch, before, strict=True)
         ]
         try:
-            return self._measure(batch, self._run(parts, kept), plan)
+            return self._measure(batch, self._run(parts, row_keys), plan)
         except (RuntimeError, MemoryError):
-            for keys, length in zip(kept, before, strict=True):
+            for keys, length in zip(row_keys, before, strict=True):
                 keys.length = length  # they are read again
             raise
 
@@ -229,31 +229,33 @@ class Follower:
             ),
             positions=torch.cat(places).to(device),
         )
-        found = self._reference.split_columns(
+        measured = self._reference.split_columns(
             rows, counts, self._project, plan, self._reference.lead_chunk
         )
         return [
             _NewTokens(leads, best, logprobs, sketch)
-            for leads, _, best, _, logprobs, sketch in found
+            for leads, _, best, _, logprobs, sketch in measured
         ]
 
     # --- corrections
 
-    def _settle(self, row: FollowedRow, found: _NewTokens) -> int:
+    def _settle(self, row: FollowedRow, measured: _NewTokens) -> int:
         """Keep the results up to the first wrong token, and replace that with the right one. Return
         how many tokens were removed."""
         new = np.array(row.tokens[row.measured :])
-        wrong = find_wrong(new, found.best, found.leads, self._near, partial(self._decide, row))
+        wrong = find_wrong(
+            new, measured.best, measured.leads, self._near, partial(self._decide, row)
+        )
         right = len(new) if wrong is None else wrong[0]
-        row.logprobs.append(found.logprobs[:right])
-        row.sketch.append(found.sketch[:right])
+        row.logprobs.append(measured.logprobs[:right])
+        row.sketch.append(measured.sketch[:right])
         row.measured += right
         if wrong is None:
             return 0
         cut = len(row.tokens) - row.measured
         row.tokens[row.measured :] = [wrong[1]]
-        if row.kept is not None:  # the state that draws the token is read again, together with it
-            row.kept.length = len(row.prompt) + row.measured - 1
+        if row.keys is not None:  # the state that draws the token is read again, together with it
+            row.keys.length = len(row.prompt) + row.measured - 1
         self.count.wrong += 1
         return cut
 

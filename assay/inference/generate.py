@@ -88,9 +88,9 @@ class Horizon:
         best = sqrt(2 * _STRETCH_COST * self.drafted / self.wrong)
         return max(AHEAD_MIN, min(AHEAD_MAX, 1 << round(best).bit_length() - 1))
 
-    def note(self, kept: int, wrong: int) -> None:
+    def note(self, confirmed: int, wrong: int) -> None:
         """Note how many tokens were the reference's own, and how many were wrong."""
-        self.drafted, self.wrong = self.drafted + kept + wrong, self.wrong + wrong
+        self.drafted, self.wrong = self.drafted + confirmed + wrong, self.wrong + wrong
         if self.drafted > 2 * _MEMORY:
             self.drafted, self.wrong = self.drafted / 2, max(self.wrong / 2, 0.5)
 
@@ -126,9 +126,9 @@ def generate_groups(
         with count.time_drafting():
             drafts = drafter.draft(list(unfinished.values()))
         for ((g, r), request), tokens in zip(unfinished.items(), drafts, strict=True):
-            kept = rules.cut(tokens)
-            count.drafted += len(kept) - len(request.tokens)
-            pending[g][r] = Request(request.prompt, request.seed, kept)
+            cut = rules.cut(tokens)
+            count.drafted += len(cut) - len(request.tokens)
+            pending[g][r] = Request(request.prompt, request.seed, cut)
         with count.time_reading():
             for g in list(pending):
                 made = reader.read(requests[g], pending[g])
@@ -160,9 +160,9 @@ class _GroupReader:
         )
         self.count.read += len(group.prompt) + sum(len(row.tokens) for row in rows)
         is_right = True
-        for r, (row, (found, leads)) in enumerate(zip(rows, measured, strict=True)):
+        for r, (row, (measurement, leads)) in enumerate(zip(rows, measured, strict=True)):
             decide = partial(self._decide, row)
-            wrong = find_wrong(np.array(row.tokens), found.best, leads, self.near, decide)
+            wrong = find_wrong(np.array(row.tokens), measurement.best, leads, self.near, decide)
             if wrong is not None:
                 rows[r] = _cut(row, *wrong)
                 self.count.discarded += len(row.tokens) - wrong[0]
@@ -170,8 +170,8 @@ class _GroupReader:
         if not is_right:
             return None
         return [
-            Rollout(np.array(row.tokens, np.uint32), found.logprobs, found.sketch)
-            for row, (found, _) in zip(rows, measured, strict=True)
+            Rollout(np.array(row.tokens, np.uint32), measurement.logprobs, measurement.sketch)
+            for row, (measurement, _) in zip(rows, measured, strict=True)
         ]
 
     def _decide(self, row: Request, place: int) -> int:
@@ -218,9 +218,9 @@ def follow_groups(
     groups = [[FollowedRow(q.prompt, seed) for seed in q.seeds] for q in requests]
     follower = Follower(reference, projection, rules.max_tokens, near, kept_max=flying)
     _fly(groups, drafter, follower, rules, count, horizon, max(1, follower.kept_max // 2))
-    found = follower.count
-    count.read += found.read + found.settling
-    count.settling += found.settling
+    following = follower.count
+    count.read += following.read + following.settling
+    count.settling += following.settling
     made = [[_take(row) for row in group] for group in groups]
     if exact:
         with count.time_reading():
@@ -256,9 +256,9 @@ def _fly(
                 unread = _follow(drafted, follower, rules, count, horizon)
             waiting.extendleft(reversed(unread))
             for row, tokens in zip(unfinished, drafting.result(), strict=True):
-                kept = rules.cut(tokens)
-                count.drafted += len(kept) - len(row.tokens)
-                row.tokens = list(kept)
+                cut = rules.cut(tokens)
+                count.drafted += len(cut) - len(row.tokens)
+                row.tokens = list(cut)
             drafted = rows
 
 
@@ -279,8 +279,8 @@ def _follow(
     """Let the reference read the drafts. Return the rows that are not done."""
     before, wrong = sum(row.measured for row in rows), follower.count.wrong
     count.discarded += follower.follow(rows)
-    kept = sum(row.measured for row in rows) - before
-    horizon.note(kept, follower.count.wrong - wrong)
+    confirmed = sum(row.measured for row in rows) - before
+    horizon.note(confirmed, follower.count.wrong - wrong)
     unfinished = []
     for row in rows:
         if row.measured == len(row.tokens) and rules.is_finished(row.tokens):
@@ -307,6 +307,6 @@ def _prefill(
     measured = reference.measure([request.prompt] * len(tokens), tokens, request.seeds, projection)
     count.read += len(request.prompt) + sum(map(len, tokens))
     return [
-        Rollout(rollout.tokens, found.logprobs, found.sketch)
-        for rollout, found in zip(group, measured, strict=True)
+        Rollout(rollout.tokens, measurement.logprobs, measurement.sketch)
+        for rollout, measurement in zip(group, measured, strict=True)
     ]

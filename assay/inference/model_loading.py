@@ -65,10 +65,10 @@ def load_model(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        said = str(error).partition("\n")[0]
+        message = str(error).partition("\n")[0]
     else:
         return placed
-    raise CheckpointError(explain_lack(f"the model in {folder}", device, said))
+    raise CheckpointError(explain_lack(f"the model in {folder}", device, message))
 
 
 def outline_model(folder: Path) -> PreTrainedModel:

@@ -67,12 +67,12 @@ class Segment(NamedTuple):
     end: int
     shared_start: int = 0  # equal to the next: it continues none
     shared_end: int = 0
-    kept: KeptKeys | None = None
+    keys: KeptKeys | None = None
 
     @property
     def first(self) -> int:
         """The position of its first token."""
-        return self.shared_end - self.shared_start if self.kept is None else self.kept.length
+        return self.shared_end - self.shared_start if self.keys is None else self.keys.length
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Packing:
         shape = queries, keys, window
         if shape not in self._masks:
             places = torch.arange(keys, device=device)
-            own = places[keys - queries :, None]
-            self._masks[shape] = (places <= own) & (places > own - window)
+            own_places = places[keys - queries :, None]
+            self._masks[shape] = (places <= own_places) & (places > own_places - window)
         return self._masks[shape]
 
 
@@ -111,8 +111,10 @@ def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
     segments: list[Segment] = []
     start = 0
     for length, shared in lengths:
-        own = (start, start + length)
-        segments.append(Segment(*own) if shared is None else Segment(*own, *segments[shared][:2]))
+        bounds = (start, start + length)
+        segments.append(
+            Segment(*bounds) if shared is None else Segment(*bounds, *segments[shared][:2])
+        )
         start += length
     return Packing(tuple(segments))
 
@@ -121,8 +123,8 @@ def make_kept_packing(sequences: Sequence[tuple[int, KeptKeys]]) -> Packing:
     """The packing of new tokens of sequences whose earlier keys and values are kept."""
     segments: list[Segment] = []
     start = 0
-    for length, kept in sequences:
-        segments.append(Segment(start, start + length, kept=kept))
+    for length, keys in sequences:
+        segments.append(Segment(start, start + length, keys=keys))
         start += length
     return Packing(tuple(segments))
 
@@ -156,14 +158,14 @@ def attend_packed(
         keys, values = _find_keys(segment, k, v, layer)
         if q.is_cuda and repeats > 1:  # torch's path for fp32 does not support shared key heads
             keys, values = (x.repeat_interleave(repeats, dim=1) for x in (keys, values))
-        own = q[:, :, segment.start : segment.end]
+        queries = q[:, :, segment.start : segment.end]
         seen = keys.shape[2]
         mask = None
         if segment.first or (window is not None and window < seen):
-            mask = packing.get_mask(own.shape[2], seen, window or seen, q.device)
+            mask = packing.get_mask(queries.shape[2], seen, window or seen, q.device)
         parts.append(
             functional.scaled_dot_product_attention(
-                own,
+                queries,
                 keys,
                 values,
                 attn_mask=mask,
@@ -177,13 +179,13 @@ def attend_packed(
 
 def _find_keys(segment: Segment, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
     """All keys and values that a sequence may see. Its own are appended if the sequence is kept."""
-    own = slice(segment.start, segment.end)
-    if segment.kept is not None:
-        return segment.kept.extend(layer, k[:, :, own], v[:, :, own])
+    columns = slice(segment.start, segment.end)
+    if segment.keys is not None:
+        return segment.keys.extend(layer, k[:, :, columns], v[:, :, columns])
     if not segment.first:
-        return k[:, :, own], v[:, :, own]
+        return k[:, :, columns], v[:, :, columns]
     shared = slice(segment.shared_start, segment.shared_end)
-    keys, values = (torch.cat((x[:, :, shared], x[:, :, own]), dim=2) for x in (k, v))
+    keys, values = (torch.cat((x[:, :, shared], x[:, :, columns]), dim=2) for x in (k, v))
     return keys, values
 
 

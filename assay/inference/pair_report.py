@@ -87,11 +87,11 @@ def describe_pair(pair: Pair) -> tuple[dict[str, Any], Calibration | None]:
         "fingerprints": _describe_fingerprints(honest, tests),
         "attacks": {
             name: {
-                "rate_above_0": _round(found.survival[:, 0].mean()),
-                "rate_beyond_cap": _round(found.survival[:, levels].mean()),
-                **_describe_fingerprints(found, tests),
+                "rate_above_0": _round(comparison.survival[:, 0].mean()),
+                "rate_beyond_cap": _round(comparison.survival[:, levels].mean()),
+                **_describe_fingerprints(comparison, tests),
             }
-            for name, found in pair.attacks.items()
+            for name, comparison in pair.attacks.items()
         },
     }
     document["refused"] = _find_refusals(document)
@@ -99,9 +99,9 @@ def describe_pair(pair: Pair) -> tuple[dict[str, Any], Calibration | None]:
     return document, None if document["refused"] else rates
 
 
-def get_held_out(found: Comparison) -> NDArray[np.bool_]:
+def get_held_out(comparison: Comparison) -> NDArray[np.bool_]:
     """Tokens of every other context, bool [N]."""
-    return np.repeat(np.arange(len(found.lengths)) % 2 == 1, found.lengths)
+    return np.repeat(np.arange(len(comparison.lengths)) % 2 == 1, comparison.lengths)
 
 
 def fit_pair(pair: Pair) -> Calibration:
@@ -135,7 +135,7 @@ def compute_distances(comparison: Comparison) -> tuple[Floats, Floats]:
 
 
 def _describe_envelope(
-    found: Comparison,
+    comparison: Comparison,
     lengths: NDArray[np.int64],
     chosen: NDArray[np.bool_],
     rates: Calibration,
@@ -149,17 +149,17 @@ def _describe_envelope(
     growth is the factor on α where single positions exceed the envelope, in the worst context: see
     `compute_peaks`.
     """
-    bounds = compute_honest_rates(found.gini, rates, tests, t)
-    measured = found.survival[:, : bounds.shape[1]]
+    bounds = compute_honest_rates(comparison.gini, rates, tests, t)
+    measured = comparison.survival[:, : bounds.shape[1]]
     bins: list[dict[str, Any]] = []
     for low, high in pairwise(GINI_EDGES):
-        inside = chosen & (found.gini >= low) & ((found.gini < high) | (high == 1.0))
+        inside = chosen & (comparison.gini >= low) & ((comparison.gini < high) | (high == 1.0))
         if inside.any():
             ratio = (measured[inside].sum(axis=0) / bounds[inside].sum(axis=0)).max()
             bins.append({"gini": [low, high], "tokens": int(inside.sum()), "ratio": _round(ratio)})
     starts = np.cumsum(lengths) - lengths
     by_context = np.add.reduceat(measured, starts) / np.add.reduceat(bounds, starts)
-    peaks = compute_peaks(measured, bounds, found.lengths, tests)[1][chosen[starts]]
+    peaks = compute_peaks(measured, bounds, comparison.lengths, tests)[1][chosen[starts]]
     growth = float(np.exp(np.minimum(mix_log_bets(peaks, tests).max(initial=0.0), 700.0)))
     return {
         "bins": bins,
@@ -169,14 +169,16 @@ def _describe_envelope(
     }
 
 
-def _describe_fingerprints(found: Comparison, tests: Tests) -> dict[str, Any]:
+def _describe_fingerprints(comparison: Comparison, tests: Tests) -> dict[str, Any]:
     """Sketches and log-probabilities relative to the judge's bounds, and the share that exceeds
     them.
 
     The positions of an audit are drawn after the commitment: the report uses a context's worst.
     """
-    blocks, means = compute_distances(found)
-    worst = [np.sort(rows)[-_POSITIONS:] for rows in _split(found.logprobs, found.lengths)]
+    blocks, means = compute_distances(comparison)
+    worst = [
+        np.sort(rows)[-_POSITIONS:] for rows in _split(comparison.logprobs, comparison.lengths)
+    ]
     rms = np.array([np.sqrt((rows.astype(float) ** 2).mean()) for rows in worst])
     largest = np.array([rows[-1] for rows in worst])
     breaks_sketch = (blocks * 1_000 > tests.sketch_block_bound) | (
@@ -200,14 +202,14 @@ def _describe_fingerprints(found: Comparison, tests: Tests) -> dict[str, Any]:
 def _find_refusals(document: Mapping[str, Any]) -> list[str]:
     """The reasons why no network may permit this pair."""
     pair = f"{document['a']} against {document['b']}"
-    found = []
+    refusals = []
     if document["rate_beyond_cap"] > CAP_RATE_MAX:
-        found.append(
+        refusals.append(
             f"{pair}: margins pass the cap of {document['cap']:.3g} logits "
             f"{document['rate_beyond_cap']:.2g} times a token; at most {CAP_RATE_MAX:g} is allowed"
         )
     if document["envelope"]["worst_bin"] > 1:
-        found.append(
+        refusals.append(
             f"{pair}: rates on held-out contexts are up to {document['envelope']['worst_bin']:.3g} "
             "times the bound"
         )
@@ -215,40 +217,40 @@ def _find_refusals(document: Mapping[str, Any]) -> list[str]:
         zip(document["rates"], document["rate_limits"], strict=True)
     ):
         if rate > limit:
-            found.append(f"{pair}: κ_{level} = {rate:.3g} exceeds the parameters' {limit:.3g}")
+            refusals.append(f"{pair}: κ_{level} = {rate:.3g} exceeds the parameters' {limit:.3g}")
             break
-    return found
+    return refusals
 
 
 def _find_others(document: Mapping[str, Any]) -> list[str]:
     """Problems that an owner should fix, though the pair itself may be permitted."""
-    found = []
+    warnings = []
     margin = document["margin_once_in_1e8"]
     if margin * CAP_DISTANCE > document["cap"]:
-        found.append(
+        warnings.append(
             f"the cap of {document['cap']:.3g} is less than {CAP_DISTANCE} times the margin of "
             f"{margin:.2g} that honest work exceeds once in 1e8 tokens: choose one of at least "
             f"{CAP_DISTANCE * margin:.2g}"
         )
     growth = document["envelope"]["alpha_growth"]
     if growth > 2:  # half of α is for the cap, which is exceeded far more rarely
-        found.append(
+        warnings.append(
             f"some contexts exceed the envelope so far that honest rollouts are refused up to "
             f"{growth:.3g} times as often as half of α allows"
         )
     stored = document["stored"]
     if stored is not None and stored["worst_bin"] > 1:
-        found.append(
+        warnings.append(
             f"the checkpoint's own rates do not cover this pair: {stored['worst_bin']:.3g} times "
             "the bound"
         )
     honest = document["fingerprints"]
-    found += [
+    warnings += [
         f"honest {name} {honest[name]} exceeds {honest[f'{name}_bound']}"
         for name in ("sketch_block", "sketch_rollout", "logprob_rms", "logprob_max")
         if honest[name] > honest[f"{name}_bound"]
     ]
-    return found
+    return warnings
 
 
 def _split(rows: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:

@@ -146,16 +146,16 @@ def make_packs(
         *before, last = prompts[members[0]]
         prefix: int | None = None  # its number in the pack
         for index in members:
-            own = [last, *completions[index][:-1]]
-            needed = len(own) + (0 if prefix is not None else len(before))
+            tokens = [last, *completions[index][:-1]]
+            needed = len(tokens) + (0 if prefix is not None else len(before))
             if pack.tokens and len(pack.tokens) + needed > tokens_max:
                 yield pack
                 pack, prefix = Pack(), None
             if len(members) == 1:
-                own = [*before, *own]
+                tokens = [*before, *tokens]
             elif before and prefix is None:
                 prefix = pack.add(before)
-            pack.add(own, prefix)
+            pack.add(tokens, prefix)
             pack.add_completion(index, len(completions[index]))
     if pack.tokens:
         yield pack

@@ -64,8 +64,8 @@ class Reference:
     ) -> list[Measurement]:
         """See `assay.verification.Forward`. Raises DeviceError: memory does not suffice for the
         longest completion alone."""
-        found = self._measure_all(prompts, completions, seeds, projection, self.measure_chunk)
-        return [_make_measurement(*columns) for columns in found]
+        measured = self._measure_all(prompts, completions, seeds, projection, self.measure_chunk)
+        return [_make_measurement(*columns) for columns in measured]
 
     def measure_with_leads(
         self,
@@ -75,8 +75,8 @@ class Reference:
         projection: Projection,
     ) -> list[tuple[Measurement, NDArray[np.int64]]]:
         """The same as `measure`, each with the leads of its tokens: see `RowMeter.find_leads`."""
-        found = self._measure_all(prompts, completions, seeds, projection, self.lead_chunk)
-        return [(_make_measurement(*columns), leads) for leads, *columns in found]
+        measured = self._measure_all(prompts, completions, seeds, projection, self.lead_chunk)
+        return [(_make_measurement(*columns), leads) for leads, *columns in measured]
 
     def _measure_all(
         self,
@@ -120,8 +120,8 @@ class Reference:
                     ),
                     positions=torch.cat([torch.arange(n) for n in lengths]).to(device),
                 )
-                found = self.split_columns(rows, lengths, project, plan, measure)
-                measured |= zip(chosen, found, strict=True)
+                columns = self.split_columns(rows, lengths, project, plan, measure)
+                measured |= zip(chosen, columns, strict=True)
         return [measured[i] for i in range(len(completions))]
 
     def compute_states(self, passages: Sequence[Passage]) -> list[Tensor]:
@@ -138,10 +138,10 @@ class Reference:
         def compute(plan: MemoryPlan) -> list[Tensor]:
             states: dict[int, Tensor] = {}
             with torch.inference_mode():
-                for chosen, found in read(
+                for chosen, chosen_states in read(
                     self.model, prompts, completions, plan.tokens, share=False
                 ):
-                    states |= zip(chosen, found, strict=True)
+                    states |= zip(chosen, chosen_states, strict=True)
             return [states[i] for i in range(len(passages))]
 
         longest = max((len(p.prompt) + len(p.completion) for p in passages), default=0)
@@ -203,9 +203,9 @@ class Reference:
     def _measure_logits(
         self, logits: Tensor, rows: "Rows", project: "SketchBuilder"
     ) -> tuple[Tensor, ...]:
-        found = self._meter.measure(logits, rows.keys, rows.positions, rows.tokens)
+        statistics = self._meter.measure(logits, rows.keys, rows.positions, rows.tokens)
         sketch = project.build(rows.states)
-        return found.margins, found.best, found.gini, found.logprobs, sketch
+        return statistics.margins, statistics.best, statistics.gini, statistics.logprobs, sketch
 
 
 def _make_measurement(

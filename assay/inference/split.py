@@ -166,13 +166,13 @@ def split_terms(x: Tensor, terms: int) -> list[Tensor]:
 
     With three terms the sum is x itself for all 2^-110 < |x| < 2^127.
     """
-    found = []
+    parts = []
     rest = x
     for _ in range(terms):
         term = rest.to(torch.bfloat16)
-        found.append(term)
+        parts.append(term)
         rest = rest - term
-    return found[::-1]
+    return parts[::-1]
 
 
 def multiply_split(x: Tensor, weights: Sequence[Tensor], terms: int) -> list[Tensor]:
@@ -239,9 +239,9 @@ def _split_on_cpu(rows: Tensor, terms: int) -> Sequence[Tensor]:
     kernels = load_kernels()
     if kernels is None or terms != EXACT_TERMS:
         return [term.float() for term in split_terms(rows, terms)]
-    found = rows.new_empty(terms, *rows.shape)
-    kernels.split_floats(*to_arrays(rows.flatten(), found.view(terms, -1)))
-    return found.unbind()
+    parts = rows.new_empty(terms, *rows.shape)
+    kernels.split_floats(*to_arrays(rows.flatten(), parts.view(terms, -1)))
+    return parts.unbind()
 
 
 def _normalise(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:

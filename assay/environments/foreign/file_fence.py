@@ -65,10 +65,10 @@ def shut(reads: Iterable[str]) -> bool:
 def list_python() -> list[str]:
     """The files and folders that this Python needs to start again and import its standard
     library."""
-    found = {"/etc/ld.so.cache", f"{sys.prefix}/pyvenv.cfg", *_LIBRARIES}
-    found |= {f"{sys.base_prefix}/lib", f"{sys.base_exec_prefix}/lib"}
-    found |= {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    return sorted(found)
+    paths = {"/etc/ld.so.cache", f"{sys.prefix}/pyvenv.cfg", *_LIBRARIES}
+    paths |= {f"{sys.base_prefix}/lib", f"{sys.base_exec_prefix}/lib"}
+    paths |= {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    return sorted(paths)
 
 
 def _list_programs() -> set[str]:
@@ -96,8 +96,8 @@ def _call(number: int, *arguments: int | bytes | None) -> tuple[int, int]:
     return int(libc.syscall(ctypes.c_long(number), *words)), ctypes.get_errno()
 
 
-def _require(found: tuple[int, int]) -> int:
-    number, error = found
+def _require(result: tuple[int, int]) -> int:
+    number, error = result
     if number < 0:
         raise OSError(error, f"Landlock: {errno.errorcode.get(error, error)}")
     return number

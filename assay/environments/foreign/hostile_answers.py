@@ -80,10 +80,10 @@ _EXACT = 1_000
 def list_near_numbers(text: str) -> Iterator[tuple[str, str]]:
     """Pairs of a change and the text in which the one number of the last line is so changed. None
     if the last line has no number, or several."""
-    found = list(_NUMBER.finditer(text, text.rfind("\n") + 1))
-    if len(found) != 1:
+    matches = list(_NUMBER.finditer(text, text.rfind("\n") + 1))
+    if len(matches) != 1:
         return
-    whole, _, fraction = found[0][0].replace(",", "").partition(".")
+    whole, _, fraction = matches[0][0].replace(",", "").partition(".")
     number, places = int(whole + fraction), len(fraction)
     near = {"1 % more": (101 * number, places + 2), "1 % less": (99 * number, places + 2)}
     near |= {"doubled": (2 * number, places), "negated": (-number, places)}
@@ -93,10 +93,10 @@ def list_near_numbers(text: str) -> Iterator[tuple[str, str]]:
         near |= {"one more": (number + 1, places), "one less": (number - 1, places)}
     for name, (digits, behind) in near.items():
         if digits * 10**places != number * 10**behind:
-            shown = f"{abs(digits):0{behind + 1}}"
-            point = len(shown) - behind
-            new = "-" * (digits < 0) + shown[:point] + "." * (behind > 0) + shown[point:]
-            yield name, text[: found[0].start()] + new + text[found[0].end() :]
+            padded = f"{abs(digits):0{behind + 1}}"
+            point = len(padded) - behind
+            new = "-" * (digits < 0) + padded[:point] + "." * (behind > 0) + padded[point:]
+            yield name, text[: matches[0].start()] + new + text[matches[0].end() :]
 
 
 def list_parts(text: str) -> Iterator[tuple[str, str]]:

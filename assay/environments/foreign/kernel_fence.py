@@ -150,8 +150,8 @@ def _answer_one(listener: int, copier: int) -> None:
     try:
         fcntl.ioctl(listener, _RECEIVE, question)
         number, asker = _QUESTION.unpack_from(question)
-        said = (0, 0, _GO_ON) if asker == copier else (0, -errno.EPERM, 0)
-        fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, *said))
+        reply = (0, 0, _GO_ON) if asker == copier else (0, -errno.EPERM, 0)
+        fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, *reply))
     except FileNotFoundError:  # the asking process has ended
         return
 

@@ -166,9 +166,9 @@ class PackageWork:
         self._view = view
         self.text, self.find_fault = text, text.find_text_fault if text else None
 
-    def make_view(self, own: frozenset[str]) -> Any:
-        """The view of Python that the modules named `own` have; None: all of Python."""
-        return self._view.PackageView(self.text.ALLOWED, own) if self._view else None
+    def make_view(self, own_names: frozenset[str]) -> Any:
+        """The view of Python that the modules named `own_names` have; None: all of Python."""
+        return self._view.PackageView(self.text.ALLOWED, own_names) if self._view else None
 
     def unpack(self, data: bytes) -> Any:
         """The archive's content as JSON values. The first is the result of `read_sources`."""
@@ -205,10 +205,10 @@ class PackageWork:
         if kind == "make":
             return {"prompt": prompt}
         if kind == "solve":
-            found = module.solve(task)
-            if type(found) is not str or len(found.encode()) > SOLUTION_MAX:
+            solution = module.solve(task)
+            if type(solution) is not str or len(solution.encode()) > SOLUTION_MAX:
                 raise ValueError(f"solve gives text of at most {SOLUTION_MAX} bytes")
-            return {"answer": found}
+            return {"answer": solution}
         if kind == "wrong":
             wrong = list(module.list_wrong(task))
             if len(wrong) > WRONG_MAX or not all(type(text) is str for text in wrong):
@@ -266,8 +266,8 @@ class PackageBox:
         gc.enable()
         kind, *rest = json.loads(request)
         self._shut()
-        said, steps = self._count(lambda: self._work.say(self._load(), kind, rest), end_with)
-        return said[:-1] + f', "steps": {steps}}}'.encode() if steps else said
+        reply, steps = self._count(lambda: self._work.say(self._load(), kind, rest), end_with)
+        return reply[:-1] + f', "steps": {steps}}}'.encode() if steps else reply
 
     def _count(
         self, do: Callable[[], Any], end_with: _EndWith | None, most: int = STEPS_MAX
@@ -279,16 +279,16 @@ class PackageBox:
         try:
             if self._in_copy is None:  # in a copy nobody can have changed anything
                 self._work.renew()
-            said, has_failed = self._counter.count(lambda: say_or_fail(do), most)
-            return said, 0 if has_failed else self._counter.steps
+            reply, has_failed = self._counter.count(lambda: say_or_fail(do), most)
+            return reply, 0 if has_failed else self._counter.steps
         except StepsSpentError:
             return spent, 0
 
     def _begin(self) -> str | None:
-        said = json.loads(self._run(self._begin_once, b""))
-        if "error" in said:
-            return str(said["error"])
-        self._work.go_on(said["known"])
+        reply = json.loads(self._run(self._begin_once, b""))
+        if "error" in reply:
+            return str(reply["error"])
+        self._work.go_on(reply["known"])
         return None
 
     def _begin_once(self, _: bytes, end_with: _EndWith | None) -> bytes:
@@ -435,10 +435,10 @@ class StepCounter:
         allow(True)
         set_trace(trace)
         try:
-            found = work()
+            result = work()
             if get_trace() is not trace:
                 raise spent
-            return found
+            return result
         finally:
             allow(True)
             set_trace(None)

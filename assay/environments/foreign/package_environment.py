@@ -154,10 +154,10 @@ class PackageEnvironment(DrawnEnvironment):
         if fault := self.find_fault(data):
             raise ProblemFileError(f"{file}: {fault}")
         self._digest, self._child = digest, self.open_child(file, digest)
-        said = self._child.decide("describe")
-        if fault := find_levels_fault(said):
+        description = self._child.decide("describe")
+        if fault := find_levels_fault(description):
             raise ProblemFileError(f"{file}: {fault}")
-        self.levels = said["levels"]
+        self.levels = description["levels"]
 
     @staticmethod
     def open_child(file: Path, digest: str) -> PackageChild:
@@ -192,29 +192,29 @@ class PackageEnvironment(DrawnEnvironment):
         answer = self.read_answer(completion)
         if answer is None:
             return RewardParts(0, 0, 0)
-        said = self._child.decide("score", task.level, task.number, answer)
-        return RewardParts(MILLION if said.get("right") is True else 0, 0, 0)
+        reply = self._child.decide("score", task.level, task.number, answer)
+        return RewardParts(MILLION if reply.get("right") is True else 0, 0, 0)
 
 
 def read_reply(reply: bytes) -> dict[str, Any]:
     """A child's reply, or `error` if no box of ours writes such a reply: a stranger's code may have
     taken over the child."""
     try:
-        said = json.loads(reply)
+        document = json.loads(reply)
     except (ValueError, RecursionError) as error:
         return {"error": f"its answer is not JSON: {error}"}
-    if not isinstance(said, dict) or any(
-        type(said.get(name, kind())) is not kind for name, kind in _SAID.items()
+    if not isinstance(document, dict) or any(
+        type(document.get(name, kind())) is not kind for name, kind in _SAID.items()
     ):
         return {"error": "its answer is not what was asked"}
-    return said
+    return document
 
 
-def find_levels_fault(said: Mapping[str, Any]) -> str | None:
+def find_levels_fault(description: Mapping[str, Any]) -> str | None:
     """The fault of a package's reply to `describe` or of its levels. None if there is none."""
-    if "error" in said:
-        return f"it is not an environment: {child.clean(said['error'])}"
-    levels = said.get("levels", [])
+    if "error" in description:
+        return f"it is not an environment: {child.clean(description['error'])}"
+    levels = description.get("levels", [])
     whole = all(type(level) is int for level in levels)  # True and 2.0 equal some integers
     legal = whole and 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
     if not legal or not 1 <= levels[0] <= levels[-1] < PART_LEVELS:

@@ -93,9 +93,9 @@ def _find_word(node: ast.AST, top: str, allowed: Sequence[str]) -> str | None:
     if isinstance(node, ast.While) and node.body[0].lineno <= (node.test.end_lineno or 0):
         return "a while whose body stands on its line"  # such a body may go uncounted
     if isinstance(node, ast.Attribute):
-        own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        own = own and node.attr[-1] != "_"  # such as enum's _convert_
-        private = node.attr.startswith("_") and not own and node.attr not in _PUBLIC
+        is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        is_own = is_own and node.attr[-1] != "_"  # such as enum's _convert_
+        private = node.attr.startswith("_") and not is_own and node.attr not in _PUBLIC
         hidden = is_hidden(node.attr) or private
         return f".{node.attr}" if hidden and node.attr not in _DUNDERS else None
     if isinstance(node, ast.MatchClass | ast.MatchValue | ast.MatchMapping):
@@ -136,8 +136,8 @@ def _find_import(node: ast.Import | ast.ImportFrom, top: str, allowed: Sequence[
         return f"import {module}"
     parts = [alias.name for alias in node.names]
     if not node.level and module in allowed:
-        kept = [part for part in parts if part == "*" or part.startswith("_")]
-        return f"import {kept[0]} from {module}" if kept else None
+        private = [part for part in parts if part == "*" or part.startswith("_")]
+        return f"import {private[0]} from {module}" if private else None
     return next((f"import {part}" for part in parts if is_hidden(part)), None)
 
 

@@ -63,22 +63,22 @@ _OF_CLASSES = {
 
 def _read_format(one: Any, name: str) -> Any:
     """`getattr` for the names in `FORMATS`. For text, the result checks the format's fields."""
-    found = _read_obj(one) if name == "obj" else getattr(one, name)
-    text = getattr(found, "__self__", None)
-    if found is getattr(str, name, None):
+    value = _read_obj(one) if name == "obj" else getattr(one, name)
+    text = getattr(value, "__self__", None)
+    if value is getattr(str, name, None):
         return lambda text, /, *given, **named: _read_format(text, name)(*given, **named)
-    if isinstance(found, types.BuiltinMethodType) and isinstance(text, str):
+    if isinstance(value, types.BuiltinMethodType) and isinstance(text, str):
         return functools.partial(_format_guarded, name, str.__str__(text))
-    return found
+    return value
 
 
 def _read_obj(one: Any) -> Any:
     """The attribute `obj`, but not an error's: the object that lacked an attribute can be any of
     Python's library."""
-    found = one.obj
-    if found is vars(AttributeError)["obj"] or isinstance(one, AttributeError):
+    owner = one.obj
+    if owner is vars(AttributeError)["obj"] or isinstance(one, AttributeError):
         raise PermissionError("an error's obj is not for a package")
-    return found
+    return owner
 
 
 def _format_guarded(method_name: str, text: str, /, *given: Any, **named: Any) -> str:
@@ -98,10 +98,10 @@ class _TypeKind(type):
     def __call__(cls, one: Any, /, *more: Any, **options: Any) -> Any:
         if more or options:
             raise TypeError("a class of a package is written as one: type makes none")
-        found = type(one)
-        if issubclass(found, type | dataclasses.Field):
-            raise TypeError(f"the type of a {found.__name__} is not for a package")
-        return found
+        kind = type(one)
+        if issubclass(kind, type | dataclasses.Field):
+            raise TypeError(f"the type of a {kind.__name__} is not for a package")
+        return kind
 
     def __instancecheck__(cls, one: Any) -> bool:
         return isinstance(one, type)
@@ -127,8 +127,10 @@ _Type.__module__ = "builtins"
 
 def _make_abstract(name: str, bases: Any, space: Any, **options: Any) -> Any:
     """`abc.ABCMeta` as a class statement calls it, with a check of the names in the class."""
-    own = METHODS | _OF_CLASSES
-    made_up = [one for one in space if type(one) is not str or (is_hidden(one) and one not in own)]
+    allowed = METHODS | _OF_CLASSES
+    made_up = [
+        one for one in space if type(one) is not str or (is_hidden(one) and one not in allowed)
+    ]
     if type(space) is not dict or made_up:
         raise TypeError(f"{made_up!a} is not for a package")
     return abc.ABCMeta(name, bases, space, **options)
@@ -182,9 +184,9 @@ def _set_state(made: Any, state: Any) -> None:
     if hasattr(made, "__setstate__"):
         made.__setstate__(_read_names(state) if isinstance(made, BaseException) else state)
         return
-    own, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
-    if own is not None:
-        made.__dict__.update(_read_names(own))
+    attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+    if attributes is not None:
+        made.__dict__.update(_read_names(attributes))
     if slots is not None:
         for name, value in _read_names(slots).items():
             setattr(made, name, value)
@@ -199,10 +201,10 @@ def _read_names(given: Any) -> dict[str, Any]:
     """
     if type(given) is not dict:
         raise TypeError(f"attributes of a {type(given).__name__} are not for a package")
-    found = dict(given)
-    if made_up := [name for name in found if _is_made_up(name)]:
+    names = dict(given)
+    if made_up := [name for name in names if _is_made_up(name)]:
         raise TypeError(f"{made_up[0]!a} is not for a package")
-    return found
+    return names
 
 
 def _build_class(body: Any, name: str, /, *bases: Any, metaclass: Any = None, **more: Any) -> Any:
@@ -225,20 +227,20 @@ class PackageView:
 
     Args:
         allowed: modules of the standard library that the package may import; already in memory.
-        own: names of the package's own modules, and of others that are made for it.
+        own_names: names of the package's own modules, and of others that are made for it.
     """
 
-    def __init__(self, allowed: Sequence[str], own: frozenset[str]) -> None:
+    def __init__(self, allowed: Sequence[str], own_names: frozenset[str]) -> None:
         _narrow_library()
-        self._own = own
+        self._own = own_names
         self._public = {name: _list_public(name) for name in allowed}
         self._made: dict[str, types.ModuleType] = {}
         self._import = builtins.__import__
-        self.load: Callable[[str], object] = id  # loads a module of `own` before its import
+        self.load: Callable[[str], object] = id  # loads a module of these before its import
         hidden = {*WORDS, "__loader__", "__spec__", "__doc__"}
-        kept = {name: one for name, one in vars(builtins).items() if name not in hidden}
+        visible = {name: one for name, one in vars(builtins).items() if name not in hidden}
         self._builtins = {
-            **kept,
+            **visible,
             "__import__": self._find,
             GUARD: _read_format,
             "type": _Type,
@@ -268,9 +270,9 @@ class PackageView:
         if level or not self._own.isdisjoint((name, name.partition(".")[0])):
             whole = f"{base.rsplit('.', level - 1)[0]}.{name}".strip(".") if level else name
             self.load(whole)
-            found = self._import(name, space, places, parts, level)
+            loaded = self._import(name, space, places, parts, level)
             _require_names(whole, parts)
-            return found
+            return loaded
         if name not in self._public:
             raise ImportError(f"import {name} is not for a package")
         top, _, inner = name.partition(".")
@@ -308,8 +310,8 @@ def _require_names(whole: str, parts: Any) -> None:
             raise ImportError(f"{place} is not the module of that name")
         if module is None:
             return
-        told = vars(module).get("__name__")
-        if type(told) is not str or told != place:
+        stated = vars(module).get("__name__")
+        if type(stated) is not str or stated != place:
             raise ImportError(f"{place} has another name by now")
         parent = module
     if parts and "*" in parts and "__all__" in vars(parent):
@@ -327,10 +329,10 @@ def _list_public(name: str) -> dict[str, Any]:
     module = sys.modules[name]
     names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
     hidden = _WITHHELD.get(name, set())
-    found = {key: getattr(module, key) for key in names if key not in hidden}
+    public = {key: getattr(module, key) for key in names if key not in hidden}
     return {
         key: _INSTEAD.get((name, key), one)
-        for key, one in found.items()
+        for key, one in public.items()
         if not isinstance(one, types.ModuleType)
     }
 
@@ -364,8 +366,8 @@ def _make_hash(name: str, data: Any = b"", **options: Any) -> Any:
 
 
 def _get_origin(one: Any) -> Any:
-    found = typing.get_origin(one)
-    return _Type if found is type else found
+    origin = typing.get_origin(one)
+    return _Type if origin is type else origin
 
 
 def _dataclass(kind: Any = None, /, **options: Any) -> Any:
@@ -391,8 +393,8 @@ def _dataclass(kind: Any = None, /, **options: Any) -> Any:
 
 def _is_own_module(name: object) -> bool:
     space = vars(sys.modules[name]) if type(name) is str and name in sys.modules else {}
-    found = space.get("__builtins__")
-    return isinstance(found, dict) and GUARD in found
+    space_builtins = space.get("__builtins__")
+    return isinstance(space_builtins, dict) and GUARD in space_builtins
 
 
 def _is_still(default: object) -> bool:
@@ -407,11 +409,11 @@ def _is_field_name(name: object) -> bool:
 def _list_fields(one: Any) -> list[Any]:
     """The fields of a class or instance. Raises TypeError if no text can have given one its name.
     The check is repeated at each use, because a package may keep a field and rename it."""
-    found = getattr(one, "__dataclass_fields__", {})
-    kept = list(found.values()) if type(found) is dict else [None]
-    if not all(type(field) is dataclasses.Field and _is_field_name(field.name) for field in kept):
+    fields = getattr(one, "__dataclass_fields__", {})
+    listed = list(fields.values()) if type(fields) is dict else [None]
+    if not all(type(field) is dataclasses.Field and _is_field_name(field.name) for field in listed):
         raise TypeError("names of fields are words")
-    return kept
+    return listed
 
 
 def _fields(one: Any) -> Any:

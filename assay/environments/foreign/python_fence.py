@@ -37,7 +37,7 @@ _READ = frozenset({"__code__", "__defaults__", "__kwdefaults__"})
 
 
 def make_hook(
-    own: frozenset[str], find_word: Callable[[Any], str | None] | None
+    local: frozenset[str], find_word: Callable[[Any], str | None] | None
 ) -> tuple[Callable[[str, tuple[Any, ...]], None], Callable[[object], object]]:
     """Two functions: an audit hook that refuses every event that a package does not need, and a
     function that allows the next call of `sys.settrace`, once for each call.
@@ -46,7 +46,7 @@ def make_hook(
     cannot change what it does.
 
     Args:
-        own: modules that may be imported. For an absent module of their package, the hook raises
+        local: modules that may be imported. For an absent module of their package, the hook raises
             Python's ModuleNotFoundError.
         find_word: returns the first forbidden name in code that was compiled from text at run time.
     """
@@ -65,9 +65,9 @@ def make_hook(
             if find_word is None or code.co_filename != "<string>" or find_word(code) is None:
                 return
         elif event == "import" and kind(name := arguments[0]) is text:
-            if name in own:
+            if name in local:
                 return
-            if name.partition(".")[0] in own:
+            if name.partition(".")[0] in local:
                 raise absent(f"No module named {name!r}", name=name)
         elif (event == "object.__setattr__" and arguments[1] in naming) or (
             event == "object.__getattr__" and arguments[1] in read
@@ -97,13 +97,13 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
     native = {name: vars(sys.modules["_" * (name == "signal") + name]) for name in hidden}
     main = vars(sys.modules["__main__"])
     ours: list[dict[str, Any]] = [vars(one) for one in main.values() if _is_unlisted(one)]
-    kept = []
+    replaced = []
     for space in ours:
         for name in hidden.keys() & space.keys():
-            found = vars(hidden[name]) | native[name]
-            used = found.keys() & _list_names(space)  # each copy removes them, which costs time
-            space[name] = types.SimpleNamespace(**{key: found[key] for key in used})
-            kept.append((space, name))
+            values = vars(hidden[name]) | native[name]
+            used = values.keys() & _list_names(space)  # each copy removes them, which costs time
+            space[name] = types.SimpleNamespace(**{key: values[key] for key in used})
+            replaced.append((space, name))
     for module, names in _OF_IMPORTS.items():
         for name in names:
             vars(sys.modules[module]).pop(name, None)
@@ -112,14 +112,14 @@ def hide_machine() -> list[tuple[dict[str, Any], str]]:
     for emptied in hidden.values():
         vars(emptied).clear()
     hide_sys()
-    return kept
+    return replaced
 
 
 def _list_names(space: dict[str, Any]) -> set[str]:
     """The names of globals and attributes that a module's functions and methods use."""
     kinds = [vars(one) for one in space.values() if isinstance(one, type)]
-    found = [one for names in (space, *kinds) for one in names.values()]
-    codes = [one.__code__ for one in found if isinstance(one, types.FunctionType)]
+    objects = [one for names in (space, *kinds) for one in names.values()]
+    codes = [one.__code__ for one in objects if isinstance(one, types.FunctionType)]
     for code in codes:
         codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
     return {name for code in codes for name in code.co_names}
@@ -133,10 +133,10 @@ def _is_unlisted(one: object) -> bool:
 def _list_held(modules: dict[str, types.ModuleType]) -> list[tuple[dict[str, Any], str]]:
     """The places where other modules hold these modules or their functions, as (globals, name)."""
     functions = types.BuiltinFunctionType, types.FunctionType
-    found = []
+    holders = []
     for space in [vars(one) for one in sys.modules.values() if one not in modules.values()]:
         for name, one in space.items():
             of_these = type(one) in functions and one.__module__ in modules
             if of_these or any(one is module for module in modules.values()):
-                found.append((space, name))
-    return found
+                holders.append((space, name))
+    return holders

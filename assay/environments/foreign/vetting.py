@@ -158,12 +158,12 @@ def vet_subject(
 
     subjects = [open_one(seed) for seed in _HASH_SEEDS]
     try:
-        said = subjects[0].ask("describe")
-        fault = find_levels_fault(said)
-        loaded = VetCheck("loads", fault is None, fault or f"levels {said.get('levels')}")
+        description = subjects[0].ask("describe")
+        fault = find_levels_fault(description)
+        loaded = VetCheck("loads", fault is None, fault or f"levels {description.get('levels')}")
         if fault is not None:
             return (loaded,)
-        levels = said["levels"]
+        levels = description["levels"]
         asked = [(level, _draw_number(level, i)) for level in levels for i in range(problems)]
         first, second = _Transcript(), _Transcript()
         for entry in asked:
@@ -208,17 +208,17 @@ def _examine(
         return
     level, number = entry
     where = f"level {level}, number {number}"
-    said = [subject.ask(kind, *entry) for kind in ("make", "solve", "wrong")]
-    _, solved, wrong = said
-    for kind, reply in zip(("problems", "right answers", "wrong answers"), said, strict=True):
+    answers = [subject.ask(kind, *entry) for kind in ("make", "solve", "wrong")]
+    _, solved, wrong = answers
+    for kind, reply in zip(("problems", "right answers", "wrong answers"), answers, strict=True):
         if "error" in reply:
             transcript.note(kind, f"{where}: {reply['error']}")
         if "costly" in reply:
             transcript.note("bounded", f"{where}: {reply['error']}")
     verdicts: list[bool] = []
-    if not any("error" in reply for reply in said):
+    if not any("error" in reply for reply in answers):
         right = solved["answer"]
-        transcript.rights[entry] = said[0]["prompt"], right
+        transcript.rights[entry] = answers[0]["prompt"], right
         scored = subject.ask("score", *entry, right)
         transcript.steps = max(transcript.steps, scored.get("steps", STEPS_MAX))
         if scored.get("right") is not True:
@@ -238,8 +238,8 @@ def _examine(
             if check.startswith(_NEARLY):
                 transcript.near.setdefault(check, []).append(verdicts[-1])
             elif verdicts[-1] and check != "bounded":
-                shown = " and ".join(repr(text[:60]) for text in texts)
-                transcript.note(check, f"{where}: {shown} earns")
+                quoted = " and ".join(repr(text[:60]) for text in texts)
+                transcript.note(check, f"{where}: {quoted} earns")
             for reply, text in zip(replies, texts, strict=True):
                 if "fault" in reply:
                     transcript.note("right answers", f"{where}: {text[:60]!r}: {reply['fault']}")
@@ -250,8 +250,8 @@ def _examine(
                 transcript.note("CPU time", f"{where}: {texts[0][:60]!r}")
             if dear or _is_dear(subject):
                 break  # each is costly, and one is enough
-    told = [{k: v for k, v in reply.items() if k != "steps"} for reply in said]
-    transcript.replies[entry] = json.dumps([told, verdicts])
+    contents = [{k: v for k, v in reply.items() if k != "steps"} for reply in answers]
+    transcript.replies[entry] = json.dumps([contents, verdicts])
 
 
 def _list_hostile(
@@ -284,7 +284,7 @@ def _look_at_time(
     limit. Near that limit a slower machine would give no verdict."""
     subjects = list(subjects)
     faults = [one.faults.get("CPU time", []) for one in (first, second)]
-    where = next((f"{found[0]}: " for found in faults if found), "")
+    where = next((f"{fault[0]}: " for fault in faults if fault), "")
     detail = f"{where}the dearest request took {max(one.dearest for one in subjects):.2f} s"
     passed = not any(map(_is_dear, subjects))
     return VetCheck("CPU time", passed, f"{detail} of {SECONDS / STEPS_SHARE:g} that it may")
@@ -338,20 +338,20 @@ def _try_constants(subject: VetSubject, level: int) -> VetCheck:
 
 
 def _try_memory(
-    open_subject: Callable[[int], VetSubject], subject: VetSubject, told: _Transcript
+    open_subject: Callable[[int], VetSubject], subject: VetSubject, transcript: _Transcript
 ) -> VetCheck:
     """Whether a problem is the same when a new process is asked it first, and when an old one is
     asked it last."""
-    entries = list(told.rights)
+    entries = list(transcript.rights)
     parted = [
-        f"level {entry[0]}, number {entry[1]} is another after {told.answers} answers"
+        f"level {entry[0]}, number {entry[1]} is another after {transcript.answers} answers"
         for entry in entries
-        if not _is_alike(subject, entry, *told.rights[entry])
+        if not _is_alike(subject, entry, *transcript.rights[entry])
     ]
     for entry in entries[:: max(1, len(entries) // FRESH)]:
         fresh = open_subject(_HASH_SEEDS[0])
         try:
-            if not _is_alike(fresh, entry, *told.rights[entry]):
+            if not _is_alike(fresh, entry, *transcript.rights[entry]):
                 parted.append(f"level {entry[0]}, number {entry[1]} is another if asked first")
         finally:
             fresh.close()

@@ -165,12 +165,12 @@ def read_program(completion: str) -> str | None:
 
 def read_code_row(line: bytes) -> CodeRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
-    found = read_texts(line, NAME)
-    question = found["question"]
-    if found.get("starter_code"):
-        question += "\n" + require_text(found, "starter_code", NAME)
+    fields = read_texts(line, NAME)
+    question = fields["question"]
+    if fields.get("starter_code"):
+        question += "\n" + require_text(fields, "starter_code", NAME)
     try:
-        tests = read_json(found["input_output"].encode())
+        tests = read_json(fields["input_output"].encode())
     except EncodingError as error:
         raise ValueError(f"its input_output {error}") from None
     given, expected = (
@@ -185,7 +185,7 @@ def read_code_row(line: bytes) -> CodeRow:
         raise ValueError("its fn_name is not a name of a function")
     make = _make_text_case if function is None else _make_call_case
     cases = tuple(map(make, given, expected))
-    return CodeRow(question, cases, _LEVELS.get(str(found.get("difficulty"))), function)
+    return CodeRow(question, cases, _LEVELS.get(str(fields.get("difficulty"))), function)
 
 
 def _make_text_case(given: Any, expected: Any) -> Case:

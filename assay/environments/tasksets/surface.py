@@ -326,8 +326,8 @@ def score_reply(task: Any, reply: Any) -> Any:
     trace = VfTrace(task.data, reply, state())
     available = {"task": task.data, "trace": trace}
     for kind in ("metric", "reward"):
-        for method, found in [(one, run_method(one, by, available)) for one, by in asked[kind]]:
-            items = found.items() if isinstance(found, dict) else [(method.__name__, found)]
+        for method, result in [(one, run_method(one, by, available)) for one, by in asked[kind]]:
+            items = result.items() if isinstance(result, dict) else [(method.__name__, result)]
             for name, value in items:
                 if kind == "metric":
                     trace.record_metric(name, value)

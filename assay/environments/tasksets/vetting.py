@@ -112,7 +112,7 @@ def list_near(bare: str) -> Iterator[str]:
     """Near answers: one character more at the start, one more at the end, one changed, the first
     half only, and the reverse. Those that mean the same are left out: differences in case and white
     space, or 5 and 05."""
-    spared = {place for found in _FRACTION.finditer(bare) for place in range(*found.span())}
+    spared = {place for match in _FRACTION.finditer(bare) for place in range(*match.span())}
     signs = str.isalnum if any(map(str.isalnum, bare)) else lambda sign: not sign.isspace()
     places = [n for n, sign in enumerate(bare) if signs(sign) and n not in spared]
     if not places:
@@ -131,10 +131,10 @@ def list_near(bare: str) -> Iterator[str]:
             yield near
 
 
-def _draw_sign(beside: str) -> str:
-    if beside.isdecimal():
+def _draw_sign(neighbour: str) -> str:
+    if neighbour.isdecimal():
         return "1"
-    return "q" if beside.isalnum() else beside
+    return "q" if neighbour.isalnum() else neighbour
 
 
 def _change_sign(sign: str) -> str:

@@ -131,13 +131,13 @@ def _compare_record(archive: zipfile.ZipFile, names: list[str]) -> None:
         rows = list(csv.reader(archive.read(records[0]).decode().splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
         raise WheelError("record", f"its RECORD cannot be read: {error}") from None
-    told = {row[0]: row[1] for row in rows if len(row) == 3}
+    recorded = {row[0]: row[1] for row in rows if len(row) == 3}
     for name in names:
         if name == records[0]:
             continue
-        if name not in told:
+        if name not in recorded:
             raise WheelError("record", f"{name[:80]} is not in its RECORD")
-        if told[name] != f"sha256={_encode(archive.read(name))}":
+        if recorded[name] != f"sha256={_encode(archive.read(name))}":
             raise WheelError("record", f"{name[:80]} has not the digest that its RECORD says")
 
 

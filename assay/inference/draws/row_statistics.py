@@ -121,7 +121,7 @@ class RowMeter:
     ) -> RowStatistics:
         """The same as `measure`, of float32, with Triton's kernels."""
         sampler = self._sampler
-        found, bits = kernels.measure_rows(
+        statistics, bits = kernels.measure_rows(
             logits.contiguous(),
             sampler.drawable,
             keys,
@@ -134,7 +134,7 @@ class RowMeter:
             LOGPROB_MAX,
         )
         require_useful(bits)
-        return RowStatistics(*found)
+        return RowStatistics(*statistics)
 
     def measure_on_tensors(
         self, logits: Tensor, keys: Tensor, positions: Tensor, tokens: Tensor

@@ -129,18 +129,18 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def explain_lack(what: str, device: str, said: str) -> str:
+def explain_lack(what: str, device: str, message: str) -> str:
     """The message that memory does not suffice, for people.
 
     Args:
         what: the thing that is computed or loaded.
-        said: PyTorch's error text.
+        message: PyTorch's error text.
     """
     free = get_free_memory(device)
     left = "unknown" if free is None else f"{free / 2**20:,.0f} MiB"
     return (
-        f"{device} has not enough memory for {what}: {left} are free ({said}); end other programs "
-        "there, or name a larger device"
+        f"{device} has not enough memory for {what}: {left} are free ({message}); end other "
+        "programs there, or name a larger device"
     )
 
 
@@ -150,16 +150,16 @@ class MemoryLackError(DeviceError):
 
 def find_failure(error: BaseException) -> str | None:
     """The error text of a GPU that has failed and answers no more calls; None: it works."""
-    said = str(error).partition("\n")[0]
+    message = str(error).partition("\n")[0]
     if isinstance(error, torch.AcceleratorError):
-        return said
-    failed = isinstance(error, RuntimeError) and any(word in said for word in _FAILED)
-    return said if failed and not is_out_of_memory(error) else None
+        return message
+    failed = isinstance(error, RuntimeError) and any(word in message for word in _FAILED)
+    return message if failed and not is_out_of_memory(error) else None
 
 
-def explain_failure(device: str, said: str) -> str:
-    """The message that a device has failed, for people. `said` is PyTorch's error text."""
-    return f"{device} has failed ({said}): start this program again, or name another device"
+def explain_failure(device: str, message: str) -> str:
+    """The message that a device has failed, for people. `message` is PyTorch's error text."""
+    return f"{device} has failed ({message}): start this program again, or name another device"
 
 
 def require_lack(error: BaseException, device: str) -> str:
@@ -181,7 +181,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception reports a lack of memory, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _LACKS_MEMORY)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _LACKS_MEMORY)
 
 
 def _name_processor() -> str:
@@ -204,11 +204,11 @@ def _read_driver() -> str | None:
 
 def _measure_machine() -> tuple[int | None, int | None]:
     """Total and available bytes of memory, by the machine's and the container's figures."""
-    found = [
+    measured = [
         read_machine_memory(Path("/proc/meminfo")),
         read_container_memory(Path("/sys/fs/cgroup")),
     ]
-    total, free = ([n for n in column if n is not None] for column in zip(*found, strict=True))
+    total, free = ([n for n in column if n is not None] for column in zip(*measured, strict=True))
     return min(total, default=None), min(free, default=None)
 
 

@@ -101,20 +101,20 @@ class MemoryBudget:
             DeviceError: the device has failed.
         """
         plan: MemoryPlan | None = self.plan
-        least, said = MemoryPlan(longest, self._vocabulary), ""
+        least, message = MemoryPlan(longest, self._vocabulary), ""
         while plan is not None:
             try:
-                found = compute(plan)
+                result = compute(plan)
             except (RuntimeError, MemoryError) as error:
-                said = require_lack(error, self._device)
+                message = require_lack(error, self._device)
             else:
-                if said:
-                    self._note(plan, what, said)
-                return found
+                if message:
+                    self._note(plan, what, message)
+                return result
             free_memory(self._device)
             plan = plan.halve(least)
         what = f"{what}, by {self._model}, one row at a time"
-        raise MemoryLackError(explain_lack(what, self._device, said))
+        raise MemoryLackError(explain_lack(what, self._device, message))
 
     def build(self, make: Callable[[], _T], what: str) -> _T:
         """The result of `make`, which no plan makes smaller. If memory runs out, it is called once
@@ -123,22 +123,22 @@ class MemoryBudget:
         Raises:
             DeviceError: see `run`.
         """
-        said = ""
+        message = ""
         for _ in range(2):
             try:
                 return make()
             except (RuntimeError, MemoryError) as error:
-                said = require_lack(error, self._device)
+                message = require_lack(error, self._device)
             free_memory(self._device)
-        raise MemoryLackError(explain_lack(f"{what} of {self._model}", self._device, said))
+        raise MemoryLackError(explain_lack(f"{what} of {self._model}", self._device, message))
 
-    def _note(self, plan: MemoryPlan, what: str, said: str) -> None:
+    def _note(self, plan: MemoryPlan, what: str, message: str) -> None:
         self.plan = plan
         logger.warning(
             "%s ran out of memory for %s: %s; from now on %s tokens are computed at a time",
             self._device,
             what,
-            said,
+            message,
             f"{plan.tokens:,}",
             extra={"event": "memory_lacked"},
         )

@@ -47,8 +47,8 @@ class MemoryPlan:
     def halve(self, least: "MemoryPlan") -> "MemoryPlan | None":
         """Half of it, but at least `least`; None if that is not smaller."""
         tokens, elements = (
-            max(own // 2, min(own, floor))
-            for own, floor in ((self.tokens, least.tokens), (self.elements, least.elements))
+            max(current // 2, min(current, floor))
+            for current, floor in ((self.tokens, least.tokens), (self.elements, least.elements))
         )
         smaller = MemoryPlan(tokens, elements)
         return None if smaller == self else smaller

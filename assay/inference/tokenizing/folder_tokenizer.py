@@ -88,9 +88,9 @@ class FolderTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end token."""
-        kept = [token for token in tokens if token not in self._ends]
+        visible = [token for token in tokens if token not in self._ends]
         with self._lock:
-            return str(self._backend.decode(kept, skip_special_tokens=False))
+            return str(self._backend.decode(visible, skip_special_tokens=False))
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:

@@ -130,9 +130,9 @@ def decode_request(data: bytes) -> WorkerRequest:
     task = WorkerTask(header["task"])
     if task is WorkerTask.START:
         return WorkerRequest(task, settings=WorkerSettings(**header["settings"]))
-    said = header["model"]
+    named = header["model"]
     model = ModelRequest(
-        Path(said["folder"]), bytes.fromhex(said["digest"]), said["temperature"], said["appeal"]
+        Path(named["folder"]), bytes.fromhex(named["digest"]), named["temperature"], named["appeal"]
     )
     if task is WorkerTask.LOAD:
         return WorkerRequest(task, model=model)
@@ -152,13 +152,13 @@ class WorkerReply:
     """An answer, or the reason why there is none.
 
     Attributes:
-        said: the description of a worker that has started.
+        description: the description of a worker that has started.
         seconds: time that the worker took.
     """
 
     fault: WorkerFault | None = None
     detail: str = ""
-    said: Mapping[str, Any] | None = None
+    description: Mapping[str, Any] | None = None
     seconds: float = 0.0
     measured: Sequence[Measurement] = ()
 
@@ -170,7 +170,7 @@ def encode_reply(reply: WorkerReply) -> bytes:
     header = {
         "fault": reply.fault,
         "detail": reply.detail[: HEADER_BYTES_MAX // 16],
-        "said": reply.said,
+        "said": reply.description,
         "seconds": reply.seconds,
     }
     measured, arrays = reply.measured, {}

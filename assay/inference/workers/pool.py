@@ -77,10 +77,10 @@ class WorkerPool:
         self._patience = patience or Patience()
         self._seats: list[WorkerSeat] = []
         pace = Pace()
-        for number, own in enumerate(settings):
-            name = f"worker {number} on {own.device}"
-            sandbox = make_sandbox(name, own, self._patience.start_s)
-            self._seats.append(WorkerSeat(name, own, sandbox, self._patience, pace))
+        for number, setting in enumerate(settings):
+            name = f"worker {number} on {setting.device}"
+            sandbox = make_sandbox(name, setting, self._patience.start_s)
+            self._seats.append(WorkerSeat(name, setting, sandbox, self._patience, pace))
         self._free = threading.Condition()
         self._waited = threading.local()
         self._closed = threading.Event()
@@ -95,12 +95,12 @@ class WorkerPool:
     @property
     def is_working(self) -> bool:
         """Return whether any worker is left."""
-        return any(seat.lack is None for seat in self._seats)
+        return any(seat.fault is None for seat in self._seats)
 
     @property
     def trouble(self) -> Trouble | None:
         """The trouble that a person should fix; None while all work."""
-        lacks = [seat.lack for seat in self._seats if seat.lack is not None]
+        lacks = [seat.fault for seat in self._seats if seat.fault is not None]
         if not lacks:
             return None
         rest = len(self._seats) - len(lacks)
@@ -123,10 +123,10 @@ class WorkerPool:
         return [
             {
                 "device": seat.settings.device,
-                "host": seat.said.get("host"),
-                "pid": seat.said.get("pid"),
+                "host": seat.description.get("host"),
+                "pid": seat.description.get("pid"),
                 "lost": seat.lost,
-                "lack": seat.lack,
+                "lack": seat.fault,
             }
             for seat in self._seats
         ]
@@ -200,24 +200,24 @@ class WorkerPool:
             try:
                 if not seat.look():
                     continue  # it is left out now, and does not count against the request
-                found = self._judge_answer(seat, ask(seat))
+                reply = self._judge_answer(seat, ask(seat))
             finally:
                 if seat.is_lost:
                     self._start_anew(seat)  # in the background: another worker gets the request
                 else:
                     self._give_back(seat)
-            if isinstance(found, WorkerReply):
-                return found
+            if isinstance(reply, WorkerReply):
+                return reply
             failed.append(seat)
             if self._count_failed(failed) >= TRIES:
-                raise found
+                raise reply
 
     def _count_failed(self, failed: Sequence[WorkerSeat]) -> int:
         """The number of times that workers failed a request. Workers whose device is gone do not
         count. Where the number may be too high, waits until that is known."""
         with self._free:
             while True:
-                blamed = [seat for seat in failed if seat.lack is None]
+                blamed = [seat for seat in failed if seat.fault is None]
                 if len(blamed) < TRIES or not any(seat.is_lost for seat in blamed):
                     return len(blamed)
                 self._free.wait(self._patience.start_s)  # starting a worker has a deadline
@@ -247,7 +247,7 @@ class WorkerPool:
         with self._free:
             while True:
                 self._require_any()
-                free = [seat for seat in self._seats if not seat.is_held and seat.lack is None]
+                free = [seat for seat in self._seats if not seat.is_held and seat.fault is None]
                 if free:
                     seat = min(free, key=lambda s: (s in failed, digest not in s.loaded))
                     seat.is_held = True
@@ -283,7 +283,7 @@ class WorkerPool:
         while not self._closed.wait(self._retry_s):
             for seat in self._seats:
                 with self._free:
-                    if seat.lack is None or seat.is_held:
+                    if seat.fault is None or seat.is_held:
                         continue
                     seat.is_held = True
                 try:
@@ -370,7 +370,7 @@ def open_workers(
     if address is not None:
         make_sandbox = partial(make_cluster_sandbox, address)
         settings = [
-            own if own.device == "cpu" else replace(own, device="cuda:0") for own in settings
+            one if one.device == "cpu" else replace(one, device="cuda:0") for one in settings
         ]
     pool = WorkerPool(settings, make_sandbox, patience, retry_s)
     try:

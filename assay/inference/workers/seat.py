@@ -64,8 +64,8 @@ class Pace:
 
     def note(self, tokens: int, seconds: float) -> None:
         if seconds > 0 and tokens >= _NOTED_TOKENS:
-            found = tokens / seconds
-            self.slowest = found if self.slowest is None else min(self.slowest, found)
+            rate = tokens / seconds
+            self.slowest = rate if self.slowest is None else min(self.slowest, rate)
 
 
 @dataclass(eq=False)
@@ -77,8 +77,8 @@ class WorkerSeat:
         is_ready: it has started and found its device.
         is_lost: it was lost over a request, and is not restarted yet.
         lost: how often it was lost.
-        lack: why it is left out; None: it is not.
-        said: the worker's own description.
+        fault: why it is left out; None: it is not.
+        description: the worker's own description.
         is_quiet: its state is not logged here, because the caller reports it.
     """
 
@@ -93,8 +93,8 @@ class WorkerSeat:
     is_held: bool = False
     is_lost: bool = False
     lost: int = 0
-    lack: str | None = None
-    said: dict[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+    description: dict[str, Any] = field(default_factory=dict)
     is_quiet: bool = False
 
     def look(self) -> bool:
@@ -109,16 +109,16 @@ class WorkerSeat:
         """Start it. Return why it is left out, or None."""
         error = self._greet()
         if error is None:
-            if self.lack is not None:
+            if self.fault is not None:
                 logger.info("%s is back", self.name, extra={"event": "worker_back"})
-            self.is_ready, self.lack = True, None
+            self.is_ready, self.fault = True, None
             return None
-        if self.lack is None and not self.is_quiet:
+        if self.fault is None and not self.is_quiet:
             logger.warning(
                 "%s is left out: %s", self.name, error, extra={"event": "worker_left_out"}
             )
         self._forget()
-        self.lack = f"{self.name}: {error}"
+        self.fault = f"{self.name}: {error}"
         return error
 
     def note_lost(self, why: str) -> None:
@@ -167,15 +167,15 @@ class WorkerSeat:
             return error
         if isinstance(reply, str):
             return WorkerError(reply)
-        if reply.fault is not None or reply.said is None:
+        if reply.fault is not None or reply.description is None:
             self.sandbox.renew()
             kind = DeviceError if reply.fault is WorkerFault.DEVICE else WorkerError
             return kind(reply.detail)
-        theirs, ours = reply.said.get("software"), get_worker_software()
+        theirs, ours = reply.description.get("software"), get_worker_software()
         if theirs != ours:
-            host = reply.said.get("host")
+            host = reply.description.get("host")
             return WorkerError(f"{host} has {theirs}, and this machine {ours}: install the same")
-        self.said = dict(reply.said)
+        self.description = dict(reply.description)
         return None
 
     def _ask_or_lose(self, request: bytes, most: int, seconds: float) -> WorkerReply | str:

@@ -73,7 +73,7 @@ class Worker:
     def _answer(self, data: bytes, began: float) -> WorkerReply:
         request = decode_request(data)
         if request.settings is not None:
-            return WorkerReply(said=self._start(request.settings))
+            return WorkerReply(description=self._start(request.settings))
         assert request.model is not None
         checkpoint = self._open(request.model)
         if request.model.appeal:
@@ -103,12 +103,12 @@ class Worker:
             while len(self._kept) >= KEPT:  # before another takes its memory
                 self._kept.popitem(last=False)
             try:
-                found = load_checkpoint(model.folder, model.digest, self._placement)
+                checkpoint = load_checkpoint(model.folder, model.digest, self._placement)
             except (torch.OutOfMemoryError, MemoryError) as error:
                 raise CheckpointError(
                     f"cannot load {model.folder} on {self._placement.device}: {clean(str(error))}"
                 ) from None
-            self._kept[model.digest] = found
+            self._kept[model.digest] = checkpoint
         self._kept.move_to_end(model.digest)
         return self._kept[model.digest]
 
