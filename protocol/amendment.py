@@ -57,7 +57,7 @@ def find_amendment_fault(old: Parameters, new: Parameters) -> str | None:
         before.mirror_end <= length + after.audit_offset
         and before.verdict_end < length + after.verdict_end
     )
-    kept = (start.checkpoint, start.number) == (old.start.checkpoint, old.start.number)
+    is_same_start = (start.checkpoint, start.number) == (old.start.checkpoint, old.start.number)
     others = (ZERO_DIGEST, old.start.checkpoint, new.identity.genesis_checkpoint)
     is_new = start.checkpoint not in others and start.number > old.start.number
     calibrated = needs_calibration(old, new)
@@ -75,7 +75,7 @@ def find_amendment_fault(old: Parameters, new: Parameters) -> str | None:
                 ),
                 ("windows would be judged out of order", ordered),
                 ("they name no checkpoint calibrated for them", is_new or not calibrated),
-                ("they replace a checkpoint that serves them", kept or calibrated),
+                ("they replace a checkpoint that serves them", is_same_start or calibrated),
                 ("they start within a round", _ends_round(old, start.window)),
             )
             if not holds
@@ -96,13 +96,13 @@ class ParameterHistory:
 
     Attributes:
         end: the first window whose parameters are decided but cannot be read here, or None.
-        lack: the reason why they cannot be read.
+        problem: the reason why they cannot be read.
     """
 
     def __init__(self, first: Parameters) -> None:
         self._known: tuple[Parameters, ...] = (first,)
         self.end: int | None = None
-        self.lack: str | None = None
+        self.problem: str | None = None
 
     @property
     def first(self) -> Parameters:
@@ -122,7 +122,7 @@ class ParameterHistory:
     def get(self, window: int) -> Parameters:
         """The parameters that hold for a window. Raises an UnknownParametersError if not known."""
         if self.end is not None and window >= self.end:
-            raise UnknownParametersError(self.lack or "")
+            raise UnknownParametersError(self.problem or "")
         return next(p for p in reversed(self._known) if p.start.window <= window)
 
     def get_at(self, block: int) -> Parameters:
@@ -137,11 +137,11 @@ class ParameterHistory:
         if fault is not None:
             raise ValueError(fault)
         self._known += (parameters,)
-        self.end = self.lack = None
+        self.end = self.problem = None
 
-    def stop_at(self, window: int, lack: str) -> None:
+    def stop_at(self, window: int, problem: str) -> None:
         """Note that the parameters that hold from a window on cannot be read here."""
-        self.end, self.lack = window, lack
+        self.end, self.problem = window, problem
 
     def compute_settled(self, previous_epoch: int, epoch: int) -> range:
         """The windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together.

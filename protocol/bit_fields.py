@@ -106,9 +106,9 @@ class BitReader:
         wide = np.broadcast_to(np.asarray(widths, np.int64), (count,))
         self._require(int(wide.sum()))
         starts = self.position + np.cumsum(wide) - wide
-        found = self.look(np.minimum(starts, max(0, self.end - 1)), wide) if self.end else wide * 0
+        values = self.look(np.minimum(starts, max(0, self.end - 1)), wide) if self.end else wide * 0
         self.position += int(wide.sum())
-        return found
+        return values
 
     def read_number(self, width: int) -> int:
         """One field."""

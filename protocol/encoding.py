@@ -295,10 +295,10 @@ class Maybe:
         return b"\0" if value is None else b"\1" + self.item.write(value)
 
     def read(self, data: bytes, offset: int) -> tuple[Any, int]:
-        there = _take(data, offset, 1)[0]
-        if there > 1:
-            raise EncodingError(f"is neither there nor not: {there}")
-        return self.item.read(data, offset + 1) if there else (None, offset + 1)
+        presence = _take(data, offset, 1)[0]
+        if presence > 1:
+            raise EncodingError(f"is neither there nor not: {presence}")
+        return self.item.read(data, offset + 1) if presence else (None, offset + 1)
 
     def to_json(self, value: Any) -> Json:
         return None if value is None else self.item.to_json(value)

@@ -118,8 +118,8 @@ def compute_path_top(leaf: bytes, leaves: int, index: int, path: Sequence[bytes]
     node, rest = leaf, iter(path)
     while leaves > 1:
         if index ^ 1 < leaves:
-            beside = next(rest)
-            pair = (beside, node) if index & 1 else (node, beside)
+            sibling = next(rest)
+            pair = (sibling, node) if index & 1 else (node, sibling)
             node = hash_fields(Domain.NODE, *pair)
         leaves, index = (leaves + 1) // 2, index // 2
     return node

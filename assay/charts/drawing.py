@@ -292,7 +292,7 @@ def _make_style() -> str:
     rules = rules.partition("*/")[2] + _PICTURE_RULES
 
     def resolve(colors: dict[str, str]) -> str:
-        return re.sub(r"var\(--([a-z0-9-]+)\)", lambda found: colors[found[1]], rules)
+        return re.sub(r"var\(--([a-z0-9-]+)\)", lambda match: colors[match[1]], rules)
 
     return f"{resolve(light)}@media (prefers-color-scheme: dark) {{{resolve(dark)}}}"
 

@@ -144,7 +144,7 @@ def _describe(
             "outcomes": {kind.value: n for kind, n in sorted(tally.outcomes.items())},
             "without_verdict": {kind.name.lower(): n for kind, n in tally.faults.items()},
             "left_out": tally.left_out,
-            "told": tally.told,
+            "told": tally.last_fault,
             "addressing": {
                 contestants[place].name: n for place, n in sorted(tally.addressing.items()) if n
             },

@@ -341,8 +341,8 @@ class SimulatedChain:
             raise TooSoonError(f"weights of this hotkey are accepted from block {allowed}", allowed)
         with self._lock:
             state = self._newest
-            own = state.members[hotkey].uid
-            if self.rules.permits and hotkey not in state.permits and set(row) != {own}:
+            own_uid = state.members[hotkey].uid
+            if self.rules.permits and hotkey not in state.permits and set(row) != {own_uid}:
                 raise ChainError("the hotkey has no permit: stake, and wait for an epoch")
             if not set(row) <= {member.uid for member in state.members.values()}:
                 raise ChainError("a weight is on a uid that nobody has")

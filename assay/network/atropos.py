@@ -120,10 +120,10 @@ class GroupServer:
             "weight": 1.0,
             "group_size": group_size,
         }
-        found = self._ask("POST", "/register-env", asked)
-        if found.get("status") != "success":
+        answer = self._ask("POST", "/register-env", asked)
+        if answer.get("status") != "success":
             return None
-        return _take_int(found, "env_id", "/register-env")
+        return _take_int(answer, "env_id", "/register-env")
 
     def leave(self, env: int) -> None:
         """Announce that an environment posts no more. Raises GroupServerError."""
@@ -148,11 +148,11 @@ class GroupServer:
             raise ServerAwayError(str(error)) from None
         if 400 <= answer.status < 500:
             raise GroupRefusedError(f"{self.url} refuses the group ({_describe(answer)})")
-        found = _read(answer)
-        said = found.get("status") if isinstance(found, dict) else None
-        if said not in ("received", "buffered"):
+        document = _read(answer)
+        status = document.get("status") if isinstance(document, dict) else None
+        if status not in ("received", "buffered"):
             raise UnknownDeliveryError(f"{self.url} answers a group with {_describe(answer)}")
-        return bool(said == "received")
+        return bool(status == "received")
 
     def _ask(
         self, method: str, path: str, value: Mapping[str, Any] | None = None
@@ -163,12 +163,12 @@ class GroupServer:
             raise ServerAwayError(str(error)) from None
         if answer.status >= 500:
             raise ServerAwayError(f"{self.url}{path} answers {_describe(answer)}")
-        found = _read(answer)
-        if not isinstance(found, dict):
+        document = _read(answer)
+        if not isinstance(document, dict):
             raise GroupServerError(
                 f"{self.url}{path} is not an Atropos server: it answers {_describe(answer)}"
             )
-        return found
+        return document
 
     def _send(self, method: str, path: str, value: Mapping[str, Any] | None) -> HttpAnswer:
         content = b""
@@ -189,8 +189,8 @@ def _read(answer: HttpAnswer) -> Any:
         return None
 
 
-def _take_int(found: Mapping[str, Any], name: str, path: str) -> int:
-    value = found.get(name)
+def _take_int(document: Mapping[str, Any], name: str, path: str) -> int:
+    value = document.get(name)
     if not isinstance(value, int) or not -1 <= value < 1 << 40:
         raise GroupServerError(f"{path} says no {name}: this is not an Atropos server")
     return value
@@ -199,5 +199,5 @@ def _take_int(found: Mapping[str, Any], name: str, path: str) -> int:
 def _describe(answer: HttpAnswer) -> str:
     """Status and the beginning of the answer's text, printable."""
     text = answer.body[:200].decode(errors="replace")
-    said = "".join(c if c.isprintable() else "?" for c in text)
-    return f"status {answer.status}: {said}"
+    printable = "".join(c if c.isprintable() else "?" for c in text)
+    return f"status {answer.status}: {printable}"

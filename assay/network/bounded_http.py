@@ -102,8 +102,8 @@ class HttpAnswer:
     @property
     def content_range(self) -> tuple[int, int, int] | None:
         """First and last byte of the part, and the whole's size; None: the answer does not say."""
-        said = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
-        return None if said is None else (int(said[1]), int(said[2]), int(said[3]))
+        match = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
+        return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
 
 
 class AnswerReader:

@@ -59,10 +59,10 @@ def read_toml(file: Path) -> tuple[dict[str, Any], str]:
         raise TomlError(f"{file} is not TOML: it has too many brackets") from None
     except tomllib.TOMLDecodeError as error:
         last = f"line {text.rstrip().count(chr(10)) + 1}, at its end"
-        said, place = _PLACE.sub("", str(error)), _PLACE.search(str(error))
+        message, place = _PLACE.sub("", str(error)), _PLACE.search(str(error))
         where = last if place is None or place[1] == _END else place[1]
-        said = _CLEARER.get(said, f"{said[0].lower()}{said[1:]}")
-        raise TomlError(f"{file}, {where}: not TOML: {said}") from None
+        message = _CLEARER.get(message, f"{message[0].lower()}{message[1:]}")
+        raise TomlError(f"{file}, {where}: not TOML: {message}") from None
 
 
 def name_place(file: Path | None, text: str, path: tuple[str, ...]) -> str:
@@ -82,13 +82,13 @@ def _find_line(lines: Mapping[tuple[str, ...], int], path: tuple[str, ...]) -> i
 
 def _find_lines(text: str) -> dict[tuple[str, ...], int]:
     """The first line of every name, found by reading one statement after the other."""
-    found: dict[tuple[str, ...], int] = {}
+    lines_of: dict[tuple[str, ...], int] = {}
     section: tuple[str, ...] = ()
     statement: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
         statement.append(line)
         try:
-            said = tomllib.loads("\n".join(statement))
+            values = tomllib.loads("\n".join(statement))
         except tomllib.TOMLDecodeError:  # the statement continues
             if len(statement) > _LINES_MAX:
                 break
@@ -96,16 +96,16 @@ def _find_lines(text: str) -> dict[tuple[str, ...], int]:
         first = number + 1 - len(statement)
         is_header = statement[0].lstrip().startswith("[")
         statement = []
-        paths = list(_walk(said, () if is_header else section))
+        paths = list(_walk(values, () if is_header else section))
         if is_header:
             section = paths[-1]
         for path in paths:
-            found.setdefault(path, first)
-    return found
+            lines_of.setdefault(path, first)
+    return lines_of
 
 
-def _walk(said: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for below in said if isinstance(said, list) else [said]:
+def _walk(node: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for below in node if isinstance(node, list) else [node]:
         if isinstance(below, Mapping):
             for name, value in below.items():
                 yield (*above, name)
@@ -115,11 +115,11 @@ def _walk(said: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def list_mistakes(error: ValidationError, model: type[BaseModel], text: str) -> list[Mistake]:
     """All mistakes that pydantic found, in the order of the file's lines, without names that are
     missing because of a typing mistake. `text` is the file's content, valid TOML."""
-    found = error.errors(include_url=False)
-    strange = {each["loc"][:-1] for each in found if each["type"] == "extra_forbidden"}
+    errors = error.errors(include_url=False)
+    strange = {each["loc"][:-1] for each in errors if each["type"] == "extra_forbidden"}
     mistakes = [
         _describe(each["type"], each["loc"], each["input"], model)
-        for each in found
+        for each in errors
         if each["type"] != "missing" or each["loc"][:-1] not in strange
     ]
     lines = _find_lines(text)
@@ -206,16 +206,16 @@ def _flatten(rules: Iterable[Any]) -> Iterator[Any]:
 
 
 def _say_bounds(rules: Sequence[Any], words: Mapping[str, str], unit: str = "") -> str:
-    found = {
+    bounds = {
         name: bound
         for name in words
         for rule in rules
         if (bound := getattr(rule, name, None)) is not None
     }
-    if tuple(found) in _PAIRS:
-        low, high = found.values()
+    if tuple(bounds) in _PAIRS:
+        low, high = bounds.values()
         return f" from {low} to {high}{unit}"
-    return " and".join(f" {words[name]} {bound}{unit}" for name, bound in found.items())
+    return " and".join(f" {words[name]} {bound}{unit}" for name, bound in bounds.items())
 
 
 def _is_model(kind: Any) -> bool:
@@ -229,8 +229,8 @@ def _is_secret(kind: Any) -> bool:
 def _show(value: Any) -> str:
     """A value as TOML writes it, without possible keys in an address."""
     if isinstance(value, str):
-        shown = json.dumps(mask_endpoint(value), ensure_ascii=False)
-        return shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}…"
+        text = json.dumps(mask_endpoint(value), ensure_ascii=False)
+        return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
     if isinstance(value, bool | int | float):
         return json.dumps(value)[:_SHOWN_MAX]
     if isinstance(value, list | tuple):

@@ -110,8 +110,8 @@ def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], st
 
 def _find_step(folder: Path, step: ChildStep) -> Path:
     """The path of a step's record, as its trainer keeps it, or as it was read from a store."""
-    own = StepFolder(folder).get_path(step.record.number, step.record.digest)
-    return own if own.exists() else StepFolder(folder).get_path(0, step.record.digest)
+    own_step = StepFolder(folder).get_path(step.record.number, step.record.digest)
+    return own_step if own_step.exists() else StepFolder(folder).get_path(0, step.record.digest)
 
 
 class RoundReader:

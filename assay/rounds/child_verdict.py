@@ -95,12 +95,12 @@ def judge_child(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> Judgment
     return ChildFinding.TAKEN, f"{len(child.steps)} steps"
 
 
-def leave_doubled(found: Sequence[tuple[ChildRecord | None, Judgment]]) -> list[Judgment]:
+def leave_doubled(judged: Sequence[tuple[ChildRecord | None, Judgment]]) -> list[Judgment]:
     """The judgments in order of hotkeys. A child is left out if an earlier child has the same
     weights: somebody copied, and the weights count once."""
     seen: set[bytes] = set()
     left = []
-    for record, judgment in found:
+    for record, judgment in judged:
         if record is not None and judgment[0] is ChildFinding.TAKEN:
             if record.masters in seen:
                 judgment = ChildFinding.DOUBLED, "its weights are those of a child before it"
@@ -111,8 +111,8 @@ def leave_doubled(found: Sequence[tuple[ChildRecord | None, Judgment]]) -> list[
 
 def _find_misfit(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | None:
     record, of = child.record, facts.of
-    said = (record.version, record.parameters, record.end)
-    if said != (ROUND_VERSION, of.parameters.digest, of.end):
+    stated = (record.version, record.parameters, record.end)
+    if stated != (ROUND_VERSION, of.parameters.digest, of.end):
         return "its record is of another round, or other parameters"
     if record.hotkey != hotkey:
         return "its record is another trainer's"
@@ -175,8 +175,8 @@ def _find_strange_group(step: ChildStep, trainer: bytes, context: Context, of: R
     places = [(one.hotkey, one.index) for one in step.taken]
     if places != sorted(set(places)):
         return "groups are not in order, each once"
-    told = Counter((one.hotkey, one.proof) for one in step.taken)
-    if told != {(source.hotkey, source.root): source.groups for source in step.record.sources}:
+    counts = Counter((one.hotkey, one.proof) for one in step.taken)
+    if counts != {(source.hotkey, source.root): source.groups for source in step.record.sources}:
         return "its groups are of other submissions than its record's sources"
     return next((f for one in step.taken if (f := _find_fault(one, trainer, context, of))), None)
 

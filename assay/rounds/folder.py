@@ -102,11 +102,11 @@ class RoundFolder:
         if outer is not None:
             self._write(self._get_outer(state.outer), outer.to_tensors())
         residuals = map(self._get_residual, (state.residual, state.child))
-        kept = {self._get_outer(state.outer), *residuals}
+        needed = {self._get_outer(state.outer), *residuals}
         try:
             write_json(self.folder / _STATE_FILE, to_json(state))
             for pattern in ("outer-*.safetensors", "residual-*.safetensors"):
-                for path in set(self.folder.glob(pattern)) - kept:
+                for path in set(self.folder.glob(pattern)) - needed:
                     path.unlink()
             names = {f"manifest-{step.child.hex()}.json" for step in state.steps}
             for path in self.folder.glob("manifest-*.json"):

@@ -60,24 +60,24 @@ def get_in_force_at(chain: BlockReader, parameters: Parameters, block: int) -> I
             return InForce(published.digest, published.number)
         if block < last.turns_end:  # in the future: the earlier one stays in force
             return get_in_force_at(chain, parameters, last.opening)
-    found = _read_anchor(slots, parameters)
-    if found is not None and found.number >= (coming if last is None else last).end:
-        found = NOTHING  # of an unfinished round, or out of turn
-    if found is None and last is not None:  # its trainer did not publish again
+    anchor = _read_anchor(slots, parameters)
+    if anchor is not None and anchor.number >= (coming if last is None else last).end:
+        anchor = NOTHING  # of an unfinished round, or out of turn
+    if anchor is None and last is not None:  # its trainer did not publish again
         return get_in_force_at(chain, parameters, last.opening)
-    return found or NOTHING
+    return anchor or NOTHING
 
 
 def find_newest(chain: BlockReader, parameters: Parameters, head: int) -> InForce | None:
     """The trainer's newest published checkpoint that will be in force, by the slots at the newest
     block. None if they name no checkpoint."""
     if parameters.rounds is not None:
-        found = get_in_force_at(chain, parameters, head)
-        return None if found == NOTHING else found
-    said = parse_commitment(chain.get_commitments(head).get(parameters.identity.trainer, b""))
-    if said is None or said.tag is not Tag.CHECKPOINT:
+        in_force = get_in_force_at(chain, parameters, head)
+        return None if in_force == NOTHING else in_force
+    commitment = parse_commitment(chain.get_commitments(head).get(parameters.identity.trainer, b""))
+    if commitment is None or commitment.tag is not Tag.CHECKPOINT:
         return None
-    return InForce(said.digest, said.number)
+    return InForce(commitment.digest, commitment.number)
 
 
 def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> Commitment | None:
@@ -87,14 +87,14 @@ def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> C
         return None
     line = compute_line(of, chain.get_block(of.deadline).hash)
     for place, hotkey in enumerate(line):
-        said = parse_commitment(slots.get(hotkey, b""))
+        commitment = parse_commitment(slots.get(hotkey, b""))
         if (
             block >= of.get_turn(place)
-            and said is not None
-            and said.tag is Tag.CHECKPOINT
-            and said.number == of.end
+            and commitment is not None
+            and commitment.tag is Tag.CHECKPOINT
+            and commitment.number == of.end
         ):
-            return said
+            return commitment
     return None
 
 
@@ -110,11 +110,11 @@ def _read_anchor(slots: Slots, parameters: Parameters) -> InForce | None:
     payload = slots.get(parameters.identity.trainer)
     if payload is None:
         return named
-    said = parse_commitment(payload)
-    if said is not None and said.tag is Tag.CHILD and parameters.rounds is not None:
+    commitment = parse_commitment(payload)
+    if commitment is not None and commitment.tag is Tag.CHILD and parameters.rounds is not None:
         return None
-    if said is None or said.tag is not Tag.CHECKPOINT:
+    if commitment is None or commitment.tag is not Tag.CHECKPOINT:
         return NOTHING
-    if is_amended and said.number <= start.number:
+    if is_amended and commitment.number <= start.number:
         return named
-    return InForce(said.digest, said.number)
+    return InForce(commitment.digest, commitment.number)

@@ -212,12 +212,12 @@ class RoundKeeper(Generic[C]):
 
     def _begin(self, course: C, anew: bool = False) -> RoundState:
         """Resume from the folder, or begin with the checkpoint in force."""
-        kept = None if anew else self._folder.load(self._history.first.digest)
-        if kept is not None and self.find_rounds(kept.end - 1) is not None:
-            self._outer = self._folder.load_outer(kept.outer)
+        stored = None if anew else self._folder.load(self._history.first.digest)
+        if stored is not None and self.find_rounds(stored.end - 1) is not None:
+            self._outer = self._folder.load_outer(stored.outer)
             if self._outer is not None:
-                self.state = kept
-                return kept
+                self.state = stored
+                return stored
         parameters = self._history.get(course.window)
         head = self._chain.get_head()
         in_force = self._find_parent(parameters, head)
@@ -341,7 +341,7 @@ class RoundKeeper(Generic[C]):
         if residual is None:
             self._report("the last child's residual is missing: this child is made without it")
         pieces, left = form.encode(outer.masters, pick_masters(whole), residual or {})
-        shown = form.decode(outer.masters, pieces)
+        decoded = form.decode(outer.masters, pieces)
         path = self._folder.write_begin(whole)
         held = path.read_bytes()
         record = ChildRecord(
@@ -352,12 +352,12 @@ class RoundKeeper(Generic[C]):
             state.outer,
             tuple(step.record.digest for step in steps),
             digest_tensors_of(whole.items()),
-            digest_tensors_of(shown.items()),
+            digest_tensors_of(decoded.items()),
             tuple(sha256(piece).digest() for piece in pieces),
             sha256(held).digest(),
         )
         parent = self._checkpoints.get(state.base).manifest
-        child = ChildFiles(record, parent, steps, shown)
+        child = ChildFiles(record, parent, steps, decoded)
         if config.publish_states:
             put_pieces(config.store, [held])
         put_child(config.store, child, pieces, config.steps.folder)
@@ -376,7 +376,7 @@ class RoundKeeper(Generic[C]):
         merging = self._merging
         if merging is None:
             merging = self._merging = self.open_merge(state, of)
-        merging.gather(self._stores.list_by(merging.said, head), get_patience(of))
+        merging.gather(self._stores.list_by(merging.commitments, head), get_patience(of))
         slots = self._chain.get_commitments(head)
         published = find_published(self._chain, of, slots, head)
         if published is not None:
@@ -428,7 +428,7 @@ class RoundKeeper(Generic[C]):
         levels = config.compute_levels(of.parameters, base.manifest.levels, counts)
         manifest = self._checkpoints.publish(base, merge.weights, record.digest, levels, of.end)
         made = open_checkpoint(self._checkpoints, manifest.digest, of.parameters)
-        for child in merging.found.values():
+        for child in merging.gathered.values():
             if child.files is not None:
                 put_child(config.store, child.files, child.pieces, merging.folder)
         put_outer(config.store, merge.outer, merge.after)

@@ -58,45 +58,47 @@ class Merge:
 
 def find_children(of: Round, slots: Slots) -> dict[bytes, Commitment | None]:
     """The children on chain at the deadline, by hotkey in order; None for a trainer without one."""
-    found: dict[bytes, Commitment | None] = {}
+    children: dict[bytes, Commitment | None] = {}
     for hotkey in of.rounds.trainers:
-        said = parse_commitment(slots.get(hotkey, b""))
-        is_child = said is not None and said.tag is Tag.CHILD and said.number == of.end
-        found[hotkey] = said if is_child else None
-    return found
+        commitment = parse_commitment(slots.get(hotkey, b""))
+        is_child = (
+            commitment is not None and commitment.tag is Tag.CHILD and commitment.number == of.end
+        )
+        children[hotkey] = commitment if is_child else None
+    return children
 
 
 def gather_child(
-    hotkey: bytes, said: Commitment | None, facts: RoundFacts, reader: RoundReader
+    hotkey: bytes, commitment: Commitment | None, facts: RoundFacts, reader: RoundReader
 ) -> FoundChild:
     """Read and judge one child."""
-    if said is None:
+    if commitment is None:
         absent = ChildFinding.ABSENT, "its slot had no child at the deadline"
         return FoundChild(hotkey, ZERO_DIGEST, absent)
     form = choose_form(facts.of.rounds)
     try:
-        record = reader.read_child_record(said.digest)
+        record = reader.read_child_record(commitment.digest)
         read = reader.read_child(record, facts.outer.masters, form, len(facts.of.windows))
     except WithheldError as error:
-        return FoundChild(hotkey, said.digest, (_WITHHELD, str(error)))
+        return FoundChild(hotkey, commitment.digest, (_WITHHELD, str(error)))
     if isinstance(read, str):
-        return FoundChild(hotkey, said.digest, (ChildFinding.MISFIT, read))
+        return FoundChild(hotkey, commitment.digest, (ChildFinding.MISFIT, read))
     files, pieces = read
     judgment = judge_child(files, hotkey, facts)
-    return FoundChild(hotkey, said.digest, judgment, files, pieces)
+    return FoundChild(hotkey, commitment.digest, judgment, files, pieces)
 
 
-def merge_round(facts: RoundFacts, found: Sequence[FoundChild]) -> Merge:
+def merge_round(facts: RoundFacts, children_found: Sequence[FoundChild]) -> Merge:
     """The merge of a round's children, which are in order of their hotkeys."""
-    pairs = [(one.files.record if one.files else None, one.judgment) for one in found]
+    pairs = [(one.files.record if one.files else None, one.judgment) for one in children_found]
     judgments = leave_doubled(pairs)
     children = tuple(
         MergedChild(one.hotkey, one.digest, judgment[0])
-        for one, judgment in zip(found, judgments, strict=True)
+        for one, judgment in zip(children_found, judgments, strict=True)
     )
     taken = [
         one.files.masters
-        for one, child in zip(found, children, strict=True)
+        for one, child in zip(children_found, children, strict=True)
         if child.finding is ChildFinding.TAKEN and one.files is not None
     ]
     outer = step_outwards(facts.outer, taken, facts.of.rounds)
@@ -111,19 +113,19 @@ class RoundMerge:
     store of the trainer that merged it."""
 
     facts: RoundFacts
-    said: Mapping[bytes, Commitment | None]  # see `find_children`
+    commitments: Mapping[bytes, Commitment | None]  # see `find_children`
     parent: bytes  # digest of the checkpoint that the round began with
     folder: Path
-    found: dict[bytes, FoundChild] = field(default_factory=dict)
+    gathered: dict[bytes, FoundChild] = field(default_factory=dict)
 
     def gather(self, stores: Mapping[bytes, Sequence[ObjectStore]], seconds: float) -> None:
         """Read the children that are still missing. `stores`: by hotkey, the stores to ask."""
         with open_step_parser() as parser:
-            for hotkey, said in self.said.items():
-                known = self.found.get(hotkey)
+            for hotkey, commitment in self.commitments.items():
+                known = self.gathered.get(hotkey)
                 if known is None or known.judgment[0] is _WITHHELD:
                     reader = RoundReader(stores[hotkey], self.folder, seconds, parser)
-                    self.found[hotkey] = gather_child(hotkey, said, self.facts, reader)
+                    self.gathered[hotkey] = gather_child(hotkey, commitment, self.facts, reader)
 
     def merge(self, withheld: frozenset[bytes] = frozenset()) -> Merge:
         """The merge without the children in `withheld`, which somebody else could not get."""
@@ -133,7 +135,7 @@ class RoundMerge:
                 FoundChild(hotkey, one.digest, (_WITHHELD, "by the record"))
                 if hotkey in withheld
                 else one
-                for hotkey, one in sorted(self.found.items())
+                for hotkey, one in sorted(self.gathered.items())
             ],
         )
 
@@ -141,7 +143,7 @@ class RoundMerge:
         """The difference between a published checkpoint and the round's result, or None; and that
         result."""
         names = {child.hotkey for child in record.children if child.finding is _WITHHELD}
-        merge, facts = self.merge(frozenset(names & self.said.keys())), self.facts
+        merge, facts = self.merge(frozenset(names & self.commitments.keys())), self.facts
         for what, theirs, ours in (
             ("step", manifest.step, record.digest),
             ("number", (manifest.number, record.end), (facts.of.end, facts.of.end)),
@@ -162,7 +164,7 @@ class RoundMerge:
         for child in merge.children:
             if child.finding in (ChildFinding.TAKEN, ChildFinding.ABSENT):
                 continue
-            finding, why = self.found[child.hotkey].judgment
+            finding, why = self.gathered[child.hotkey].judgment
             if child.finding is _WITHHELD and finding is not _WITHHELD:
                 why = "the trainer that published the merge could not read it, and this one could"
             name = child.hotkey.hex()[:16]
@@ -172,12 +174,12 @@ class RoundMerge:
     def _describe(self, what: str, record: MergeRecord, merge: Merge) -> str:
         if what != "children":
             return f"its {what} differs from the round's result"
-        said = {child.hotkey: child for child in record.children}
+        stated = {child.hotkey: child for child in record.children}
         for child in merge.children:
-            theirs = said.get(child.hotkey)
+            theirs = stated.get(child.hotkey)
             if theirs != child:
                 finding = "nothing" if theirs is None else theirs.finding.value
-                why = self.found[child.hotkey].judgment[1]
+                why = self.gathered[child.hotkey].judgment[1]
                 return (
                     f"it says {finding} of {child.hotkey.hex()[:16]}…'s child, which is "
                     f"{child.finding.value}: {why}"

@@ -48,7 +48,7 @@ def judge_published(
     except WithheldError as error:
         return str(error), merging.merge()
     # children that the publisher had and this trainer lacks
-    merging.gather(dict.fromkeys(merging.said, stores), get_patience(of))
+    merging.gather(dict.fromkeys(merging.commitments, stores), get_patience(of))
     fault, merge = merging.find_fault(manifest, record)
     if fault is None:
         fault = _find_manifest_fault(manifest, record, merging, compute_levels)

@@ -21,10 +21,10 @@ class TrainerStores:
         history: ParameterHistory,
         chain: BlockReader,
         stores: StoreFinder,
-        own: ObjectStore,
+        own_store: ObjectStore,
     ) -> None:
         self._hotkey, self._history, self._chain = hotkey, history, chain
-        self._stores, self._own = stores, own
+        self._stores, self._own = stores, own_store
 
     def list_at(self, head: int) -> list[ObjectStore]:
         """The trainer's own store, then the others', as announced at a block."""
@@ -32,26 +32,26 @@ class TrainerStores:
         rounds = parameters.rounds
         hotkeys = {parameters.identity.trainer, *(() if rounds is None else rounds.trainers)}
         slots = self._chain.get_commitments(head)
-        found = [self._own]
+        stores = [self._own]
         for hotkey in sorted(hotkeys - {self._hotkey}):
-            said = parse_commitment(slots.get(hotkey, b""))
-            store = None if said is None else self._stores.get(said.locator)
+            commitment = parse_commitment(slots.get(hotkey, b""))
+            store = None if commitment is None else self._stores.get(commitment.locator)
             if store is not None:
-                found.append(store)
-        return found
+                stores.append(store)
+        return stores
 
     def list_with(self, locator: str, head: int) -> list[ObjectStore]:
         """The same as `list_at`, with the store at a locator first."""
         return self._put_first(locator, self.list_at(head))
 
     def list_by(
-        self, said: Mapping[bytes, Commitment | None], head: int
+        self, commitments: Mapping[bytes, Commitment | None], head: int
     ) -> dict[bytes, Sequence[ObjectStore]]:
         """For each trainer's child: the store that its commitment names, then the others."""
         others = self.list_at(head)
         return {
             hotkey: others if child is None else self._put_first(child.locator, others)
-            for hotkey, child in said.items()
+            for hotkey, child in commitments.items()
         }
 
     def _put_first(self, locator: str, others: list[ObjectStore]) -> list[ObjectStore]:

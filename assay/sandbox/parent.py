@@ -325,8 +325,8 @@ class _Child:
             errors = self._errors
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2_000))
             lines = errors.read().decode(errors="replace").split("\n")
-            said = next((line for line in reversed(lines) if line.strip()), "it says nothing")
-            raise WorkerError(f"the {self._name} does not start: {clean(said)}")
+            last_line = next((line for line in reversed(lines) if line.strip()), "it says nothing")
+            raise WorkerError(f"the {self._name} does not start: {clean(last_line)}")
         self._errors.close()
 
     def _send(self, data: bytes, deadline: float, seconds: float) -> None:

@@ -241,7 +241,10 @@ class _ForkedPopen(subprocess.Popen[Any]):
                 raise OSError("only an executed child can have this")
             self.pid = self._preloaded.fork(
                 [os.fsdecode(word) for word in command[3:]],
-                [own if end == -1 else end for own, end in enumerate(pipes[n] for n in (0, 3, 5))],
+                [
+                    standard if end == -1 else end
+                    for standard, end in enumerate(pipes[n] for n in (0, 3, 5))
+                ],
                 os.path.abspath("." if folder is None else os.fsdecode(folder)),
                 {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()},
                 None if asked["start_new_session"] else group,

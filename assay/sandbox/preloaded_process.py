@@ -74,22 +74,22 @@ def _fork(
     connection: socket.socket, owner: int, request: bytes, streams: Sequence[int]
 ) -> str | None:
     """Fork a child of the owner's and answer. Return the child's code in the child, else None."""
-    told, tell = os.pipe()
+    reading, tell = os.pipe()
     held, let = os.pipe()
     middle = os.fork()
     if middle == 0:
-        for end in (told, let):
+        for end in (reading, let):
             os.close(end)
         connection.close()
         return _fork_orphan(tell, held, request, streams)
     os.close(tell)
     os.close(held)
     os.waitpid(middle, 0)
-    number = os.read(told, 16)
+    number = os.read(reading, 16)
     refusal = _find_refusal(number, owner)
     if not refusal:
         os.write(let, b"!")
-    for end in (told, let):
+    for end in (reading, let):
         os.close(end)
     connection.send(refusal.encode() or FORKED + number)
     return None

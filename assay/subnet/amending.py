@@ -123,8 +123,8 @@ def name_checkpoint(
         raise ConfigError(f"{out} already exists: name another folder with --out")
     source = load_checkpoint(folder)
     slot = chain.get_commitments(chain.get_head()).get(latest.identity.trainer, b"")
-    said = parse_commitment(slot)
-    newest = said.number if said is not None and said.tag is Tag.CHECKPOINT else 0
+    commitment = parse_commitment(slot)
+    newest = commitment.number if commitment is not None and commitment.tag is Tag.CHECKPOINT else 0
     ahead = amended.start.window - compute_window(latest.timing, chain.get_head())
     number = max(newest, latest.start.number, source.manifest.number) + ahead + _TRAINED_LATE
     shutil.copytree(source.folder, out)

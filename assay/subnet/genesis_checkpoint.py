@@ -166,8 +166,8 @@ def calibrate_anew(
     """
     environment = open_environment(parameters.environment)
     legal = set(environment.levels)
-    kept = tuple(level for level in manifest.levels if level in legal)
-    levels = kept or tuple(environment.levels[:1])
+    remaining = tuple(level for level in manifest.levels if level in legal)
+    levels = remaining or tuple(environment.levels[:1])
     max_tokens = min(manifest.max_tokens, parameters.work.max_tokens)
     calibration, calibration_set = _calibrate(
         folder,

@@ -102,14 +102,14 @@ def read_changes(file: Path) -> Mapping[str, Any]:
             data = opened.read(BYTES_MAX + 1)
         if len(data) > BYTES_MAX:
             raise ConfigError(f"{file} is larger than {BYTES_MAX >> 20} MiB")
-        found = read_json(data)
+        changes = read_json(data)
     except OSError as error:
         raise ConfigError(f"cannot read {file} ({error.strerror})") from None
     except EncodingError as error:
         raise ConfigError(f"{file} is not JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(changes, dict):
         raise ConfigError(f"{file} has no sections: write sections such as [work]")
-    return found
+    return changes
 
 
 def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Parameters:

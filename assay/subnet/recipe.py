@@ -85,8 +85,8 @@ class ModelNumbers(_RecipePart):
         """The number of all weights in the supported families: Qwen2 has biases of queries, keys
         and values, Qwen3 norms of queries and keys."""
         heads = self.num_attention_heads + 2 * self.num_key_value_heads
-        own = {"llama": 0, "qwen2": heads * self.head, "qwen3": 2 * self.head}[self.model_type]
-        small = self.num_hidden_layers * (2 * self.hidden_size + own) + self.hidden_size
+        extra = {"llama": 0, "qwen2": heads * self.head, "qwen3": 2 * self.head}[self.model_type]
+        small = self.num_hidden_layers * (2 * self.hidden_size + extra) + self.hidden_size
         table = 0 if self.tie_word_embeddings else self.vocab_size * self.hidden_size
         return self.products + small + table
 
@@ -166,9 +166,9 @@ class Recipe(_RecipePart):
 
     def require_levels(self, environment: str) -> None:
         """Raise ConfigError if the environment lacks a level that the recipe begins with."""
-        said = self._find_odd_levels(environment, open_named_environment(environment).levels)
-        if said is not None:
-            raise ConfigError(said)
+        fault = self._find_odd_levels(environment, open_named_environment(environment).levels)
+        if fault is not None:
+            raise ConfigError(fault)
 
     def find_environment_fault(self) -> str | None:
         """Why the recipe's environment or its levels cannot be, whatever its file of problems
@@ -182,8 +182,8 @@ class Recipe(_RecipePart):
     def _find_odd_levels(self, environment: str, legal: Sequence[int]) -> str | None:
         if set(self.levels) <= set(legal):
             return None
-        shown = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
-        return f"levels: {environment} does not have all of {list(self.levels)}; it has {shown}"
+        listed = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
+        return f"levels: {environment} does not have all of {list(self.levels)}; it has {listed}"
 
     def fill_environment(self) -> str:
         """The environment's name, with its placeholder replaced by the digest of the file of
@@ -197,9 +197,9 @@ class Recipe(_RecipePart):
             kind = re.compile(rf"{family}:[0-9a-f]{{64}}")
             entries = [each for each in list_environments() if kind.fullmatch(each.name)]
             if len(entries) != 1:
-                found = f"{len(entries)} such files are named" if entries else "none is named"
+                count = f"{len(entries)} such files are named" if entries else "none is named"
                 raise ConfigError(
-                    f"the problems are in {self.file or 'a file'}; {found}: name it with "
+                    f"the problems are in {self.file or 'a file'}; {count}: name it with "
                     f"--file FILE, or the environment with --environment {named}"
                 )
             named = named.replace(f"{family}:{PLACEHOLDER}", entries[0].name)
@@ -213,9 +213,9 @@ def read_recipe(named: str) -> Recipe:
         ConfigError: there is none, or it cannot be used: says which key, and what was meant.
     """
     file = find_recipe(named)
-    found = read_changes(file)
+    document = read_changes(file)
     try:
-        recipe = Recipe.model_validate_json(json.dumps(found, allow_nan=False), strict=True)
+        recipe = Recipe.model_validate_json(json.dumps(document, allow_nan=False), strict=True)
     except ValidationError as error:
         text = "" if file.suffix == ".json" else read_toml(file)[1]
         lines = [
@@ -224,14 +224,14 @@ def read_recipe(named: str) -> Recipe:
         ]
         raise ConfigError("\n".join(lines)) from None
     except (ValueError, TypeError):
-        path, value = next(_find_other_values(found))
+        path, value = next(_find_other_values(document))
         raise ConfigError(
             f"{file}: {path}: {value} is neither text, boolean, number nor list"
         ) from None
     try:  # without its file of problems, any other environment shows faults of the rest
-        said = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
-        if said is not None:
-            raise ConfigError(said)
+        fault = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
+        if fault is not None:
+            raise ConfigError(fault)
         rules = recipe.make_rules("arithmetic" if recipe.file else None)
         if rules.work.group_size < 2:
             raise ConfigError(
@@ -280,33 +280,33 @@ def require_architecture(recipe: Recipe, folder: Path) -> None:
     config = config if isinstance(config, dict) else {}
     wanted = recipe.model.model_dump(exclude={"name", "head_dim"})
     for name, value in wanted.items():
-        found = config.get(name, False if name == "tie_word_embeddings" else None)
-        if found != value:
-            raise ConfigError(_say_other(file, name, found, value, recipe))
-    found = config.get("head_dim") or recipe.model.hidden_size // recipe.model.num_attention_heads
-    if found != recipe.model.head:
-        raise ConfigError(_say_other(file, "head_dim", found, recipe.model.head, recipe))
+        actual = config.get(name, False if name == "tie_word_embeddings" else None)
+        if actual != value:
+            raise ConfigError(_say_other(file, name, actual, value, recipe))
+    actual = config.get("head_dim") or recipe.model.hidden_size // recipe.model.num_attention_heads
+    if actual != recipe.model.head:
+        raise ConfigError(_say_other(file, "head_dim", actual, recipe.model.head, recipe))
 
 
-def _say_other(file: Path, name: str, found: object, value: object, recipe: Recipe) -> str:
+def _say_other(file: Path, name: str, actual: object, value: object, recipe: Recipe) -> str:
     return (
-        f"{file} has another architecture than the recipe: {name} is {found} and not {value}: "
+        f"{file} has another architecture than the recipe: {name} is {actual} and not {value}: "
         f"name a folder with {recipe.model.name}, or another recipe"
     )
 
 
-def _find_other_values(found: Any, path: str = "") -> Iterator[tuple[str, object]]:
+def _find_other_values(node: Any, path: str = "") -> Iterator[tuple[str, object]]:
     """Values that no recipe may have: dates, times, NaN and infinities; each with its key's
     path."""
-    if isinstance(found, Mapping | list):
-        pairs = found.items() if isinstance(found, Mapping) else enumerate(found)
+    if isinstance(node, Mapping | list):
+        pairs = node.items() if isinstance(node, Mapping) else enumerate(node)
         for name, value in pairs:
             yield from _find_other_values(value, f"{path}.{name}" if path else str(name))
-    elif isinstance(found, float):
-        if not isfinite(found):
-            yield path, found
-    elif not isinstance(found, str | int):
-        yield path, found
+    elif isinstance(node, float):
+        if not isfinite(node):
+            yield path, node
+    elif not isinstance(node, str | int):
+        yield path, node
 
 
 def _say_unknown(path: str, name: str, known: Iterable[str]) -> str:
@@ -342,9 +342,9 @@ def _find_misfit(recipe: Recipe) -> str | None:
             f"file: describe the file if the environment has {PLACEHOLDER}, and only then: it is "
             f"{recipe.environment!r}"
         )
-    said = recipe.find_environment_fault()
-    if said is not None:
-        return said
+    fault = recipe.find_environment_fault()
+    if fault is not None:
+        return fault
     course, processes = recipe.course, recipe.trainer.processes
     if course.card != "cpu" and processes != course.trainer_cards:
         return (

@@ -192,17 +192,17 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     settings, runs = recipe.trainer, recipe.course.implementation
     of_group = lengths.prompt + work.group_size * lengths.completion
     taken = groups if settings.external_groups is None else min(groups, settings.external_groups)
-    own = settings.local_groups
-    learned = (taken + own) * of_group * settings.epochs
-    seconds = compute_read_seconds(model, card, runs, lengths, (groups + own) * of_group)
-    drawn = _TRIES * settings.problems + own * work.group_size
+    own_groups = settings.local_groups
+    learned = (taken + own_groups) * of_group * settings.epochs
+    seconds = compute_read_seconds(model, card, runs, lengths, (groups + own_groups) * of_group)
+    drawn = _TRIES * settings.problems + own_groups * work.group_size
     seconds += compute_draft_seconds(model, card, runs, lengths, drawn)
     learning = compute_learn_seconds(model, card, lengths, learned, settings)
     seconds += learning / recipe.course.trainer_cards + compute_keep_seconds(recipe)
     moved = groups * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
     if settings.publish_states:
         moved += _count_state_bytes(recipe)
-    tokens = round((groups + own) * of_group + learned)
+    tokens = round((groups + own_groups) * of_group + learned)
     return WindowCost(tokens, seconds, round(moved), compute_trainer_bytes(recipe), groups)
 
 

@@ -72,11 +72,11 @@ def count_successes(
             hash_fields(Domain.HELD_OUT, environment.digest, n.to_bytes(4, "big")) for n in numbers
         ]
         batch = [environment.make_problem(s, levels or checkpoint.manifest.levels) for s in seeds]
-        found = again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
+        successes = again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
         if twice:
             seeds = [hash_fields(Domain.HELD_OUT, seed) for seed in seeds]
             again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
-        for problem, right, right_again in zip(batch, found, again, strict=True):
+        for problem, right, right_again in zip(batch, successes, again, strict=True):
             asked[problem.level] += 1
             solved[problem.level] += right
             mixed[problem.level] += right != right_again

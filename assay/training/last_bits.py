@@ -44,9 +44,9 @@ def describe_processor() -> str:
     if info.exists():
         first = info.read_text().partition("\n\n")[0]
         lines = (line.partition(":") for line in first.splitlines())
-        said = {name.strip(): value.strip() for name, _, value in lines}
+        fields = {name.strip(): value.strip() for name, _, value in lines}
         names = ("vendor_id", "cpu family", "model", "stepping", "CPU implementer", "CPU part")
-        makes = [f"{name} {said[name]}" for name in names if name in said]
+        makes = [f"{name} {fields[name]}" for name in names if name in fields]
     capability = torch.backends.cpu.get_cpu_capability()
     return ", ".join([capability, *(makes or [platform.machine()])])[:128]
 

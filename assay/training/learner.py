@@ -266,8 +266,8 @@ class Learner:
         Raises:
             OSError, SafetensorError: a folder cannot be read.
         """
-        own = get_base_weights(self.model) if self.config.lora_rank else self._get_weights()
-        load_tensors(own, model)
+        weights = get_base_weights(self.model) if self.config.lora_rank else self._get_weights()
+        load_tensors(weights, model)
         if self._reference is not None and reference is not None:
             first = self._reference.inner.state_dict()
             tied = find_tied(self._reference.inner)
@@ -349,8 +349,11 @@ class Learner:
             RuntimeError: the masters are another model's.
         """
         here = self.model.state_dict()
-        found = self.model.load_state_dict(pick_masters(state), strict=False)
-        if found.unexpected_keys or set(found.missing_keys) != here.keys() - self._get_weights():
+        loading = self.model.load_state_dict(pick_masters(state), strict=False)
+        if (
+            loading.unexpected_keys
+            or set(loading.missing_keys) != here.keys() - self._get_weights()
+        ):
             raise RuntimeError("the masters are another model's")
         self._take_moments({name: tensor.clone() for name, tensor in state.items()})
         self.step = int(state["step"])

@@ -64,13 +64,15 @@ class TrainerPace:
 
     Args:
         get_time: seconds of a clock that is never set.
-        own: the trainer's own groups in each lesson.
-        beside: workers judge in parallel.
+        own_groups: the trainer's own groups in each lesson.
+        is_parallel: workers judge in parallel.
     """
 
-    def __init__(self, get_time: Callable[[], float], own: int = 0, beside: bool = False) -> None:
+    def __init__(
+        self, get_time: Callable[[], float], own_groups: int = 0, is_parallel: bool = False
+    ) -> None:
         self.get_time = get_time
-        self._own, self._beside = own, beside
+        self._own_groups, self._is_parallel = own_groups, is_parallel
         self._now: Activity | None = None
         self._since = get_time()
         self._row = WindowTimes()
@@ -102,7 +104,7 @@ class TrainerPace:
             return None
         spent = add_up_spent(rows)
         learning_s = spent[Activity.LEARNING]
-        usable = compute_usable(rows, window_s, self._own, self._beside)
+        usable = compute_usable(rows, window_s, self._own_groups, self._is_parallel)
         return PaceFigures(
             len(rows),
             round(spent[Activity.JUDGING], 3),
@@ -151,7 +153,7 @@ def compute_came(rows: Sequence[WindowTimes]) -> float:
 
 
 def compute_usable(
-    rows: Sequence[WindowTimes], window_s: float, own: int, beside: bool
+    rows: Sequence[WindowTimes], window_s: float, own_groups: int, is_parallel: bool
 ) -> int | None:
     """n*, rounded down: the number of the miners' groups that a step could use. None while there
     was no lesson, or nothing took any time."""
@@ -162,10 +164,10 @@ def compute_usable(
     publishing_s = spent[Activity.PUBLISHING] / sum(row.used > 0 for row in rows)
     learning_s = spent[Activity.LEARNING] / used
     judging_s = sum(row.judged_s for row in rows if not row.stale) / max(1, came)
-    left_s = window_s - publishing_s - own * learning_s
+    left_s = window_s - publishing_s - own_groups * learning_s
     # an activity that takes no time is no bound
     costs = [(left_s, learning_s + judging_s)]
-    if beside:
+    if is_parallel:
         costs = [(left_s, learning_s), (window_s, judging_s)]
     bounds = [total / each for total, each in costs if each > 0]
     return max(0, floor(min(bounds))) if bounds else None

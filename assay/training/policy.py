@@ -112,8 +112,8 @@ class _Chunks(torch.autograd.Function):
         parts = zip(torch.split(states, rows), torch.split(tokens, rows), strict=True)
         return torch.cat(
             [
-                _score(functional.linear(part.to(dtype), factor).float(), own, excluded)
-                for part, own in parts
+                _score(functional.linear(part.to(dtype), factor).float(), targets, excluded)
+                for part, targets in parts
             ]
         )
 
@@ -140,6 +140,6 @@ class _Chunks(torch.autograd.Function):
                 blocks = zip(
                     torch.split(of_weight, _BLOCK), torch.split(slope.T, _BLOCK), strict=True
                 )
-                for block, own in blocks:  # a sum of two types makes a copy of its terms
-                    block += own @ part
+                for block, slopes in blocks:  # a sum of two types makes a copy of its terms
+                    block += slopes @ part
         return of_states, of_weight, None, None, None, None

@@ -72,11 +72,11 @@ def shard(model: nn.Module, device: torch.device, offload: bool) -> None:
 def _compute_buffers(model: nn.Module, device: torch.device) -> None:
     """Compute the buffers that no file holds: a rotary embedding's frequencies, from its config."""
     for module in model.modules():
-        own = dict(module.named_buffers(recurse=False))
-        if own:
+        buffers = dict(module.named_buffers(recurse=False))
+        if buffers:
             make: Any = type(module)
             fresh = make(module.config)
-            for name in own:
+            for name in buffers:
                 setattr(module, name, fresh.get_buffer(name).to(device))
 
 
@@ -125,10 +125,10 @@ def agree(seen: Mapping[str, str], fault: str | None) -> None:
     Raises:
         RuntimeError: in every process, if one has a fault, or values differ: names these.
     """
-    found: list[tuple[Mapping[str, str], str | None]] = [({}, None)] * get_team()[1]
-    dist.all_gather_object(found, (seen, fault))
-    first, _ = found[0]
-    for rank, (other, why) in enumerate(found):
+    reports: list[tuple[Mapping[str, str], str | None]] = [({}, None)] * get_team()[1]
+    dist.all_gather_object(reports, (seen, fault))
+    first, _ = reports[0]
+    for rank, (other, why) in enumerate(reports):
         if why is not None:
             raise RuntimeError(f"process {rank}: {why}")
         names = [n for n in dict.fromkeys([*first, *other]) if first.get(n) != other.get(n)]

@@ -254,7 +254,7 @@ class NetworkMonitor:
         settled = find_settlement(chain, history.latest, history.end - 1)
         if head > find_epoch(chain, history.latest, settled + 1):
             raise ParametersChangedError(
-                f"all windows before {history.end} are finished; {history.lack}"
+                f"all windows before {history.end} are finished; {history.problem}"
             )
 
     def fetch_ahead(self, head: int) -> None:

@@ -302,7 +302,7 @@ class ParameterFollower:
         if unread is not None:
             history.stop_at(*unread)
         else:
-            history.end = history.lack = None
+            history.end = history.problem = None
 
     def _take(self, one: _SeenSlot) -> tuple[int, str] | None:
         """Add the parameters that a slot's content decided. Return None, or for unreadable
@@ -344,7 +344,7 @@ class ParameterFollower:
         history, latest = self.history, self.history.latest
         self.pending = self.note = None
         if history.end is not None:
-            self.note = f"this program stops before window {history.end}: {history.lack}"
+            self.note = f"this program stops before window {history.end}: {history.problem}"
             return
         if slot.digest in {parameters.digest for parameters in history.all}:
             return

@@ -37,14 +37,14 @@ def open_merging(bench, name, said=None):
     keeper = bench.trainers[name].rounds
     merging = keeper.open_merge(keeper.state, bench.get_round(0))
     if said is not None:
-        merging.said = {**merging.said, bench.hotkeys[LIAR]: said}
+        merging.commitments = {**merging.commitments, bench.hotkeys[LIAR]: said}
     return merging
 
 
 def gather(bench, merging, order=NAMES, stores=None):
     known = stores or bench.stores
     asked = [known[bench.locate(name)] for name in order]
-    merging.gather(dict.fromkeys(merging.said, asked), 60.0)
+    merging.gather(dict.fromkeys(merging.commitments, asked), 60.0)
     return merging
 
 
@@ -62,7 +62,7 @@ def judge(bench, genuine, said):
     for name, order in zip(HONEST, (NAMES, NAMES[::-1]), strict=True):
         merging = open_merging(bench, name, said)
         known = [genuine[honest] for honest in order if honest in HONEST]
-        merging.found = {one.hotkey: one for one in known}
+        merging.gathered = {one.hotkey: one for one in known}
         merges.append(gather(bench, merging, order).merge())
     assert len({(m.children, m.after, m.tensors) for m in merges}) == 1
     findings = {child.hotkey: child.finding for child in merges[0].children}
@@ -336,7 +336,7 @@ def test_values_that_a_measurer_cannot_make_up(bench):
 def test_a_round_without_a_child(bench):
     """The parent's weights stay, under the round's number, and the record says why."""
     merging = open_merging(bench, "trainer")
-    merging.said = dict.fromkeys(merging.said)
+    merging.commitments = dict.fromkeys(merging.commitments)
     merge = gather(bench, merging).merge()
     assert {child.finding for child in merge.children} == {ChildFinding.ABSENT}
     assert {child.child for child in merge.children} == {ZERO_DIGEST}

@@ -127,7 +127,7 @@ def audit_round(
         raise RoundError(f"its record names window {record.end}, which ends no round")
     merging = _open_merging(sources, of, record, reader)
     say(f"round {of.end}: {len(of.rounds.trainers)} trainers' children")
-    merging.gather(dict.fromkeys(merging.said, sources.stores), CHILD_SECONDS)
+    merging.gather(dict.fromkeys(merging.commitments, sources.stores), CHILD_SECONDS)
     fault, merge = merging.find_fault(manifest, record)
     recorded = {child.hotkey: child.finding.value for child in record.children}
     children = tuple(
@@ -135,12 +135,12 @@ def audit_round(
             encode_ss58(child.hotkey),
             recorded.get(child.hotkey, "nothing"),
             child.finding.value,
-            merging.found[child.hotkey].judgment[1],
+            merging.gathered[child.hotkey].judgment[1],
         )
         for child in merge.children
     )
     taken = [
-        merging.found[child.hotkey]
+        merging.gathered[child.hotkey]
         for child in merge.children
         if child.finding is ChildFinding.TAKEN
     ]

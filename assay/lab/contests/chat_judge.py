@@ -83,8 +83,8 @@ class JudgeError(OperatorError):
 class NoVerdictError(Exception):
     """A judge gave no verdict on one request."""
 
-    def __init__(self, fault: JudgeFault, told: str) -> None:
-        super().__init__(told)
+    def __init__(self, fault: JudgeFault, message: str) -> None:
+        super().__init__(message)
         self.fault = fault
 
 
@@ -176,12 +176,12 @@ class ChatJudge:
             fault = JudgeFault.UNREAD if isinstance(error, ServedError) else JudgeFault.AWAY
             raise NoVerdictError(fault, self._clean(str(error))) from None
         if answer.status != 200:
-            said = f"status {answer.status}: {answer.body.decode(errors='replace')}"
-            raise NoVerdictError(JudgeFault.REFUSED, self._clean(said))
+            message = f"status {answer.status}: {answer.body.decode(errors='replace')}"
+            raise NoVerdictError(JudgeFault.REFUSED, self._clean(message))
         verdict = _find_verdict(answer)
         if verdict is None:
-            said = answer.body.decode(errors="replace")
-            raise NoVerdictError(JudgeFault.NONSENSE, self._clean(said[-2 * _TOLD :]))
+            message = answer.body.decode(errors="replace")
+            raise NoVerdictError(JudgeFault.NONSENSE, self._clean(message[-2 * _TOLD :]))
         return verdict
 
     def _clean(self, text: str) -> str:
@@ -197,8 +197,8 @@ def _find_verdict(answer: HttpAnswer) -> str | None:
         return None
     lines = text.rstrip().splitlines() if isinstance(text, str) else []
     is_short = bool(lines) and len(lines[-1]) <= _LINE_MAX  # the pattern is slow on a long one
-    found = _VERDICT.fullmatch(lines[-1]) if is_short else None
-    return None if found is None else found[1]
+    match = _VERDICT.fullmatch(lines[-1]) if is_short else None
+    return None if match is None else match[1]
 
 
 def _read_place(url: str, has_key: bool) -> WebLocator:

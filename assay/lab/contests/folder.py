@@ -100,14 +100,14 @@ class ContestFolder:
         """The outcomes as they were written; empty if the judge was not asked."""
         name = _name_outcomes(judge, pair, block)
         try:
-            found = self._parse(
+            outcomes = self._parse(
                 name, lambda rows: {int(n): JudgeOutcome(said) for n, said in rows.items()}
             )
         except FileNotFoundError:
             return {}
-        if not found.keys() <= set(block):
+        if not outcomes.keys() <= set(block):
             raise self._damaged(name)
-        return found
+        return outcomes
 
     def _parse(self, name: str, parse: Callable[[Any], _T]) -> _T:
         try:

@@ -33,7 +33,7 @@ class JudgeTally:
             time.
         left_out: pairs that were not asked about because the judge had failed too often.
         addressing: answers that address the judge, by contestant's place.
-        told: message of the newest fault.
+        last_fault: message of the newest fault.
     """
 
     outcomes: Counter[JudgeOutcome] = field(default_factory=Counter)
@@ -41,7 +41,7 @@ class JudgeTally:
     faults: Counter[JudgeFault] = field(default_factory=Counter)
     left_out: int = 0
     addressing: Counter[int] = field(default_factory=Counter)
-    told: str = ""
+    last_fault: str = ""
     failed_in_a_row: int = 0
 
     @property
@@ -56,7 +56,7 @@ class JudgeTally:
     def count_fault(self, fault: NoVerdictError) -> None:
         """Count a pair without a verdict."""
         self.faults[fault.fault] += 1
-        self.told = str(fault)
+        self.last_fault = str(fault)
         self.failed_in_a_row += 1
 
     def count_addressing(self, pair: ShownPair, places: tuple[int, int]) -> None:

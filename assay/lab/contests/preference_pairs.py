@@ -78,10 +78,12 @@ class PreferenceWriter:
         if kind is None:
             write_file(self._folder / _CARD, self._make_card().encode())
 
-    def write(self, found: Sequence[Preference]) -> None:
+    def write(self, preferences: Sequence[Preference]) -> None:
         """Add rows. Of two with the same texts for a problem, the first is kept."""
-        kept = {(one.problem, one.chosen, one.rejected): one for one in reversed(found)}
-        rows = [{name: getattr(one, name) for name in _COLUMNS} for one in reversed(kept.values())]
+        unique = {(one.problem, one.chosen, one.rejected): one for one in reversed(preferences)}
+        rows = [
+            {name: getattr(one, name) for name in _COLUMNS} for one in reversed(unique.values())
+        ]
         if rows:
             self._writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
         self.rows += len(rows)

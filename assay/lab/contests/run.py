@@ -64,7 +64,7 @@ class _Block:
     numbers: range
     problems: Sequence[Problem]
     answers: Sequence[Sequence[ScoredAnswer]]  # by place
-    found: list[Preference] = field(default_factory=list)
+    preferences: list[Preference] = field(default_factory=list)
 
 
 def play_contest(
@@ -147,9 +147,9 @@ def _compare(
                 played.solved[place] += sum(answer.solved for answer in answers[place])
             for pair in pairs:
                 _compare_pair(pair, block, contestants, folder, judge, played)
-            writer.write(block.found)
+            writer.write(block.preferences)
             if apart is not None and judge is not None:
-                apart.write([one for one in block.found if one.decided_by == judge.model])
+                apart.write([one for one in block.preferences if one.decided_by == judge.model])
             if judge is not None and played.judge is not None:
                 say(_describe(judge, played.judge, numbers.stop, folder.rules.problems))
         played.preferences = writer.rows
@@ -180,7 +180,7 @@ def _compare_pair(
         if sign:
             chosen, rejected = pair if sign > 0 else pair[::-1]
             problem = block.problems[index]
-            block.found.append(
+            block.preferences.append(
                 Preference(
                     problem.prompt,
                     block.answers[chosen][index].text,
@@ -208,19 +208,19 @@ def _judge_pair(
     known = folder.read_outcomes(who, pair, block.numbers)
     outcomes: dict[int, JudgeOutcome] = {}
     open_pairs: dict[int, ShownPair] = {}
-    for number, shown in _show(pair, block, signs):
-        tally.count_addressing(shown, pair)
-        found = shown.decide_unasked() or known.get(number)
-        if found is None:
-            open_pairs[number] = shown
+    for number, texts in _show(pair, block, signs):
+        tally.count_addressing(texts, pair)
+        outcome = texts.decide_unasked() or known.get(number)
+        if outcome is None:
+            open_pairs[number] = texts
         else:
-            outcomes[number] = found
+            outcomes[number] = outcome
     if tally.has_given_up:
         tally.left_out += len(open_pairs)
     elif open_pairs:
         try:
-            for number, found in judge_pairs(judge, open_pairs, tally):
-                outcomes[number] = known[number] = found
+            for number, outcome in judge_pairs(judge, open_pairs, tally):
+                outcomes[number] = known[number] = outcome
         finally:
             folder.write_outcomes(who, pair, block.numbers, known)
     tally.outcomes.update(outcomes.values())
@@ -241,5 +241,5 @@ def _describe(judge: ChatJudge, tally: JudgeTally, done: int, problems: int) -> 
     failed = sum(tally.faults.values())
     text = f"judge {judge.model}: {done:,} of {problems:,} problems, {tally.asked:,} pairs asked"
     if failed:
-        text += f", {failed:,} without a verdict ({tally.told})"
+        text += f", {failed:,} without a verdict ({tally.last_fault})"
     return f"{text}; it is not asked any more" if tally.has_given_up else text

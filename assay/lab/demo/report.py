@@ -332,10 +332,10 @@ def find_broken_record(audit: AuditReport) -> list[str]:
     """The objections of an audit of the validator's record, made without a model."""
     each = [("window", f) for f in audit.windows] + [("settlement", f) for f in audit.settlements]
     return [
-        f"the record of {kind} {found.number} cannot be derived again: "
-        f"{(found.differences or found.unknown)[0][1]}"
-        for kind, found in each
-        if not found.matched
+        f"the record of {kind} {findings.number} cannot be derived again: "
+        f"{(findings.differences or findings.unknown)[0][1]}"
+        for kind, findings in each
+        if not findings.matched
     ]
 
 

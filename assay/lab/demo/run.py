@@ -346,9 +346,9 @@ class ModelFolders:
 
 def _find_recorded(records: ObjectStore, windows: range) -> range:
     """The demo's windows, and those before them that the validator's record lists as abstained."""
-    found = [
+    numbers = [
         int(name.rpartition("/window-")[2].removesuffix(".record"))
         for name in records.list()
         if name.endswith(".record") and "/window-" in name
     ]
-    return range(min(found, default=windows.start), windows.stop)
+    return range(min(numbers, default=windows.start), windows.stop)

@@ -124,8 +124,8 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
 
 def _render_pay(summary: dict[str, Any], name: str) -> str:
     """A miner's mean share of the consensus' pay to miners."""
-    found = [s["incentives"] for s in summary["settlements"] if s["incentives"] is not None]
-    shares = [incentives[name] / (sum(incentives.values()) or 1) for incentives in found]
+    paid = [s["incentives"] for s in summary["settlements"] if s["incentives"] is not None]
+    shares = [incentives[name] / (sum(incentives.values()) or 1) for incentives in paid]
     return f"{100 * fmean(shares):.1f} %" if any(shares) else "0"
 
 

@@ -128,8 +128,8 @@ class GroupRow:
     @cached_property
     def faults(self) -> list[Reason]:
         """The faults that can be found in it."""
-        found = (self.fault, *(rollout.fault for rollout in self.rollouts))
-        return [fault for fault in found if fault is not None]
+        each = (self.fault, *(rollout.fault for rollout in self.rollouts))
+        return [fault for fault in each if fault is not None]
 
 
 def found_network(

@@ -63,16 +63,16 @@ def open_family(name: str, cache: Path) -> Family:
         CheckpointError: a model's folder is damaged.
     """
     folder = GENESIS if name == SHIPPED else cache / name
-    found = {
+    folders = {
         role: cache / f"{name}-{role}"
         for role in ("smaller", "sibling", "foreign")
         if f"{name}-{role}" in _CONFIGS
     }
     if name == SHIPPED:
-        found["foreign"] = cache / "bench"
+        folders["foreign"] = cache / "bench"
     others = {
         role: load_model(path)
-        for role, path in found.items()
+        for role, path in folders.items()
         if (path / "model.safetensors").exists()
     }
     return Family(name, folder, others)

@@ -132,8 +132,8 @@ class SkippedEnd(Strategy):
         (group,) = self.bill_genuine(work, range(index, index + 1))
         rows = []
         for tokens, seed in zip(get_tokens(group), request.seeds, strict=True):
-            kept = (*tokens[:-1], tokens[0]) if tokens[-1] == end else tokens
-            rows.append(Request(request.prompt, seed, kept))
+            changed = (*tokens[:-1], tokens[0]) if tokens[-1] == end else tokens
+            rows.append(Request(request.prompt, seed, changed))
         return rows
 
 

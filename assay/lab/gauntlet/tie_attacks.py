@@ -42,7 +42,7 @@ def find_ties(
     ids = torch.from_numpy(drawable.nonzero()[0])
     states = reference.compute_states([Passage(request.prompt, row) for row in rows])
     keys = make_keys(request.seeds)
-    found = []
+    ties_of_rows = []
     for r, state in enumerate(states):
         logits = reference.compute_logits(state)
         count = len(state)
@@ -53,8 +53,8 @@ def find_ties(
         margins = (best.values[:, 0] - best.values[:, 1]).double() / (1 << FRACTION_BITS)
         close = (margins <= width).nonzero()[:, 0].tolist()
         ties = [Tie(t, int(ids[best.indices[t, 1]]), float(margins[t])) for t in close]
-        found.append(sorted(ties, key=lambda tie: tie.margin))
-    return found
+        ties_of_rows.append(sorted(ties, key=lambda tie: tie.margin))
+    return ties_of_rows
 
 
 class SteeredTies(Strategy):

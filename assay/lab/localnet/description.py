@@ -132,10 +132,10 @@ def read_settings(folder: Path, role: str | None = None) -> Sections:
             f"--localnet {folder}: no localnet has been started there: "
             f"`assay localnet --dir {folder}` in another terminal"
         )
-    found: Sections = read_toml(file)[0]
+    sections: Sections = read_toml(file)[0]
     if role is not None:
-        found.setdefault("wallet", {})["name"] = _WALLETS[role]
-    return found
+        sections.setdefault("wallet", {})["name"] = _WALLETS[role]
+    return sections
 
 
 def _write_toml(sections: Sections) -> bytes:

@@ -191,8 +191,8 @@ def open_beacon(folder: Path, block_time: float) -> LocalBeacon:
         secret = {"seed": secrets.token_hex(32), "genesis_ms": begin_ms, "period_ms": _PERIOD_MS}
         write_file(file, (json.dumps(secret) + "\n").encode(), mode=0o600)
     try:
-        kept = json.loads(file.read_bytes())
-        seed, begin_ms, period_ms = (kept[name] for name in ("seed", "genesis_ms", "period_ms"))
+        saved = json.loads(file.read_bytes())
+        seed, begin_ms, period_ms = (saved[name] for name in ("seed", "genesis_ms", "period_ms"))
         return LocalBeacon(bytes.fromhex(seed), int(begin_ms), int(period_ms), _get_now_ms)
     except (ValueError, KeyError, TypeError):
         raise ConfigError(f"{file} is damaged: take another folder") from None

@@ -47,11 +47,11 @@ def read_chain_info(data: bytes) -> BeaconChain:
     size = G2_BYTES if scheme is Scheme.UNCHAINED_G1 else G1_BYTES
     if len(public_key) != size:
         raise EncodingError(f"its public key has {len(public_key)} bytes, not {size}")
-    found = _read_bytes(fields, "hash")
+    stated_hash = _read_bytes(fields, "hash")
     by_drand = compute_chain_hash(period, genesis, public_key, seed, beacon_id)
-    if found not in (by_drand, compute_local_hash(public_key)):
-        raise EncodingError(f"its hash {found.hex()} does not follow from its other fields")
-    return BeaconChain(found, scheme, public_key, genesis * 1_000, period * 1_000)
+    if stated_hash not in (by_drand, compute_local_hash(public_key)):
+        raise EncodingError(f"its hash {stated_hash.hex()} does not follow from its other fields")
+    return BeaconChain(stated_hash, scheme, public_key, genesis * 1_000, period * 1_000)
 
 
 def compute_chain_hash(

@@ -127,12 +127,12 @@ class HttpBeacons:
                 return None
             if self._is_pausing(number):
                 return None
-            found = self._run(self._relays.get(number))
-            if isinstance(found, NoBeacon):
-                self._note_miss(number, found, -due_ms / 1_000)
+            result = self._run(self._relays.get(number))
+            if isinstance(result, NoBeacon):
+                self._note_miss(number, result, -due_ms / 1_000)
                 return None
-            self.cache.put(found)
-            beacon = found
+            self.cache.put(result)
+            beacon = result
         self._note_success(number)
         return beacon
 
@@ -186,18 +186,18 @@ class HttpBeacons:
 
     def _note_clock(self, number: int, due_s: int) -> None:
         """Report once that the machine's clock must be slow, and once that it no longer is."""
-        trouble = ""
+        problem = ""
         if due_s > _FAR_S:
-            trouble = (
+            problem = (
                 f"round {number} comes out in {due_s} s by this machine's clock: check the clock"
             )
-        if bool(trouble) != bool(self._clock_trouble):
+        if bool(problem) != bool(self._clock_trouble):
             logger.warning(
                 "%s",
-                trouble or "this machine's clock is right again",
+                problem or "this machine's clock is right again",
                 extra={"event": "clock_doubted"},
             )
-        self._clock_trouble = trouble
+        self._clock_trouble = problem
 
     def _note_miss(self, number: int, miss: NoBeacon, late_s: float) -> None:
         """Start a pause. Report the reason once, unless the round is just about to come out."""
@@ -212,15 +212,15 @@ class HttpBeacons:
         if miss.late and late_s < _LATE_S:
             self._trouble = ""
             return
-        trouble = f"waiting for round {number}, due for {late_s:.0f} s: {miss.why}"
+        problem = f"waiting for round {number}, due for {late_s:.0f} s: {miss.why}"
         if miss.absent and late_s > _FAR_S:
-            trouble += (
+            problem += (
                 "; if no relay has the round, this machine's clock is ahead: `assay doctor` "
                 "compares it with the chain's"
             )
         if not self._trouble:
-            logger.warning("%s", trouble, extra={"event": "beacon_late"})
-        self._trouble = trouble
+            logger.warning("%s", problem, extra={"event": "beacon_late"})
+        self._trouble = problem
 
     def _note_success(self, number: int) -> None:
         with self._lock:

@@ -65,8 +65,8 @@ def read_relay_clocks(urls: Sequence[str], now_ms: Callable[[], int]) -> list[Cl
 
 async def _ask_all(urls: Sequence[str], now_ms: Callable[[], int]) -> list[ClockReading]:
     async with AsyncHttpClient(_CONNECT_S, _ANSWER_S) as client:
-        found = await asyncio.gather(*(_RelayClock(client, url, now_ms).read() for url in urls))
-    return [reading for readings in found for reading in readings]
+        by_relay = await asyncio.gather(*(_RelayClock(client, url, now_ms).read() for url in urls))
+    return [reading for readings in by_relay for reading in readings]
 
 
 class _RelayClock:

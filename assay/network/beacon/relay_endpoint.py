@@ -117,11 +117,11 @@ class RelayEndpoint(SourceHistory):
         self, client: AsyncHttpClient, chain: BeaconChain, number: int, answer_s: float
     ) -> Beacon | RelayFault:
         """The verified beacon of exactly this round."""
-        found = await self._get(client, _ROUND_PATHS, chain, number, answer_s)
-        if isinstance(found, RelayFault):
-            return found
+        document = await self._get(client, _ROUND_PATHS, chain, number, answer_s)
+        if isinstance(document, RelayFault):
+            return document
         try:
-            beacon = read_beacon(found, chain.scheme)
+            beacon = read_beacon(document, chain.scheme)
         except EncodingError as error:
             return RelayFault(FaultKind.FAILED, f"sent no beacon: it {error}")
         if isinstance(beacon, RelayFault):
@@ -136,18 +136,18 @@ class RelayEndpoint(SourceHistory):
         self, client: AsyncHttpClient, chain: BeaconChain, answer_s: float
     ) -> RelayFault | None:
         """Check whether it claims to serve this chain. Return its fault, or None."""
-        found = await self._get(client, _INFO_PATHS, chain, 0, answer_s)
-        if isinstance(found, RelayFault):
-            if found.kind is FaultKind.LATE:
+        document = await self._get(client, _INFO_PATHS, chain, 0, answer_s)
+        if isinstance(document, RelayFault):
+            if document.kind is FaultKind.LATE:
                 return RelayFault(FaultKind.FAILED, "does not know the chain")
-            return found
+            return document
         try:
-            told = read_chain_info(found)
+            served = read_chain_info(document)
         except EncodingError as error:
             return RelayFault(FaultKind.FAILED, f"sent no chain info: it {error}")
-        if told == chain:
+        if served == chain:
             return None
-        return RelayFault(FaultKind.LIED, f"serves another chain, {told.chain_hash.hex()}")
+        return RelayFault(FaultKind.LIED, f"serves another chain, {served.chain_hash.hex()}")
 
     async def _get(
         self,

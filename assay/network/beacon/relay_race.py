@@ -140,15 +140,15 @@ class Relays:
                         running, timeout=stagger_s, return_when=asyncio.FIRST_COMPLETED
                     )
                     for task in done:
-                        endpoint, found = running.pop(task), task.result()
-                        if isinstance(found, Beacon):
+                        endpoint, result = running.pop(task), task.result()
+                        if isinstance(result, Beacon):
                             endpoint.note_answer(loop.time() - asked[endpoint])
                             self._end_trial(trial, running, asked)
                             endpoint.won += 1
                             self._note_paces(asked, set(running.values()), loop.time())
-                            return found
-                        faults.append((endpoint, found))
-                        self._set_aside(endpoint, found)
+                            return result
+                        faults.append((endpoint, result))
+                        self._set_aside(endpoint, result)
                 ended = True
         except TimeoutError:
             logger.debug(

@@ -58,18 +58,18 @@ class RoundCache:
         self._complained = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            found = _open(self._file)
-            if isinstance(found, str):
-                _put_aside(self._file, found)
-                found = _open(self._file)
+            opened = _open(self._file)
+            if isinstance(opened, str):
+                _put_aside(self._file, opened)
+                opened = _open(self._file)
         except (OSError, sqlite3.Error) as error:
-            found = str(error)
-        if isinstance(found, str):
+            opened = str(error)
+        if isinstance(opened, str):
             raise BeaconSourceError(
-                f"cannot store beacons in {self._file}: {found}; make the folder writable, or "
+                f"cannot store beacons in {self._file}: {opened}; make the folder writable, or "
                 "delete the file: it is only a cache"
             )
-        self.database = found
+        self.database = opened
 
     def get(self, number: int) -> Beacon | None:
         """A stored round, if it is still the chain's."""

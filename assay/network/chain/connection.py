@@ -187,20 +187,20 @@ class Connection:
                 return answer
             except faults as error:
                 self._judge_failure(error, substrate, where, resend)
-                trouble = f"{where} {describe_failure(error)}"
+                problem = f"{where} {describe_failure(error)}"
                 self._nodes.leave(substrate)
                 if substrate is not None and not resend:
                     raise UnknownOutcomeError(
-                        f"{trouble}; what it sent may still happen"
+                        f"{problem}; what it sent may still happen"
                     ) from error
                 tries, tried = tries + 1, self._loop.time() - started
                 hopeless = isinstance(error, NONSENSE) and tries > len(self.target.endpoints)
                 if hopeless or self._is_ending.is_set() or tried + pause > patience_s:
                     raise ChainError(
-                        f"{trouble}; tried for {tried:.0f} s: make sure that the node runs and "
+                        f"{problem}; tried for {tried:.0f} s: make sure that the node runs and "
                         "that this machine can reach it, or name another endpoint"
                     ) from error
-                self._note_lost(trouble, quiet=isinstance(error, StillError))
+                self._note_lost(problem, quiet=isinstance(error, StillError))
             if tries % len(self.target.endpoints) == 0:  # all of them were asked
                 self.heads.settle_for_less(self._loop.time())
                 with contextlib.suppress(TimeoutError):
@@ -233,13 +233,13 @@ class Connection:
         kind = ForgottenError if sdk_private.is_forgotten(error) else ChainError
         raise kind(f"{where} refused: {describe(error)}") from error
 
-    def _note_lost(self, trouble: str, *, quiet: bool) -> None:
+    def _note_lost(self, problem: str, *, quiet: bool) -> None:
         """Report a lost node once, however long it lasts."""
         if self._lost_at is None and not quiet:
             self._lost_at = self._loop.time()
-            logger.warning("%s; retrying", trouble, extra={"event": "node_lost"})
+            logger.warning("%s; retrying", problem, extra={"event": "node_lost"})
         else:
-            logger.debug("%s", trouble, extra={"event": "node_retried"})
+            logger.debug("%s", problem, extra={"event": "node_retried"})
 
     def _note_found(self) -> None:
         if self._lost_at is not None:

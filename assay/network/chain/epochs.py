@@ -62,10 +62,10 @@ class Epochs:
     def _read_last(self, number: int, runtime: RuntimeFeatures) -> int:
         async def read(substrate: Substrate) -> int:
             block = await substrate.block_hash(number)
-            found = await substrate.query(
+            epoch_block = await substrate.query(
                 MODULE, runtime.last_epoch, [self._netuid], block_hash=block
             )
-            return int(found or 0)
+            return int(epoch_block or 0)
 
         return self._connection.read(read)
 

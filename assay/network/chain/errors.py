@@ -61,15 +61,15 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, NONSENSE):
         return f"answers nonsense: {describe(error)}"
     text = _NOISE.sub("", hide(str(error)))
-    text = _REFUSED.sub(lambda found: os.strerror(int(found[1])).lower(), text)
+    text = _REFUSED.sub(lambda match: os.strerror(int(match[1])).lower(), text)
     if not text and not isinstance(error, TimeoutError) and not str(error):
         text = type(error).__name__
     return f"does not answer: {_NUMBER.sub('', text)}" if text else "does not answer in time"
 
 
-def make_wrong_genesis(endpoint: str, found: bytes, expected: bytes) -> WrongChainError:
+def make_wrong_genesis(endpoint: str, served: bytes, expected: bytes) -> WrongChainError:
     """The error for a node with another genesis hash than the expected one."""
     return WrongChainError(
-        f"{name_host(endpoint)} serves the chain with genesis hash {found.hex()}, not "
+        f"{name_host(endpoint)} serves the chain with genesis hash {served.hex()}, not "
         f"{expected.hex()}: name a node of the right chain"
     )

@@ -132,13 +132,13 @@ class NodePool:
             logger.error("%s", error, extra={"event": "node_set_aside"})
         self._put_aside(endpoint, error, ASIDE_S)
 
-    def deny(self, endpoint: str, trouble: str) -> UnfitError:
+    def deny(self, endpoint: str, problem: str) -> UnfitError:
         """Set aside a node whose head is not credible: first for a minute, then for longer."""
-        error, count = UnfitError(trouble), self._denials.get(endpoint, 0)
+        error, count = UnfitError(problem), self._denials.get(endpoint, 0)
         self._denials[endpoint] = count + 1
         if self.has_others or not count:
             text = "%s %s; it is not followed"
-            logger.warning(text, name_host(endpoint), trouble, extra={"event": "head_denied"})
+            logger.warning(text, name_host(endpoint), problem, extra={"event": "head_denied"})
         if self.has_others:
             self._put_aside(endpoint, error, min(ASIDE_S, FIRST_ASIDE_S * 2**count))
         return error

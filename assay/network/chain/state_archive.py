@@ -83,8 +83,8 @@ class StateArchive:
         """The entry of a block, or None."""
         if (kind, number) in self._spare:
             return self._spare[kind, number]
-        found = self._find("AND number = ?", kind, number)
-        return None if found is None else found[1]
+        row = self._find("AND number = ?", kind, number)
+        return None if row is None else row[1]
 
     def get_newest(self, kind: str) -> tuple[int, str] | None:
         """The entry of the highest block."""

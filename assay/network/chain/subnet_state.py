@@ -178,7 +178,7 @@ async def _read_numbers(
 ) -> list[int]:
     """Numbers of the subnet; 0 where none is stored."""
     asked = [substrate.query(MODULE, name, [netuid], block_hash=block) for name in names]
-    return [int(found or 0) for found in await asyncio.gather(*asked)]
+    return [int(number or 0) for number in await asyncio.gather(*asked)]
 
 
 async def _read_seats(

@@ -131,8 +131,8 @@ class SubtensorChain:
             newest = self._connection.read_head()
             self._follow_runtime()
             if newest < number - LAG_BLOCKS:  # no node that answers has come so far: it was a lie
-                kept = self.archive.get_newest("block")
-                number = kept[0] if kept is not None else -1
+                stored = self.archive.get_newest("block")
+                number = stored[0] if stored is not None else -1
             self._head = (max(number, newest), time.monotonic())  # a lagging node must not lower it
             return self._head[0]
 
@@ -180,11 +180,11 @@ class SubtensorChain:
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block. Its slot names the parameters."""
-        kept = self.archive.get("owner", number)
-        if kept is None:
-            kept = self._read_at(number, lambda s, h: read_owner(s, self.netuid, h)).hex()
-            self.archive.put("owner", number, kept)
-        return bytes.fromhex(kept)
+        stored = self.archive.get("owner", number)
+        if stored is None:
+            stored = self._read_at(number, lambda s, h: read_owner(s, self.netuid, h)).hex()
+            self.archive.put("owner", number, stored)
+        return bytes.fromhex(stored)
 
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights in force at a block, without zeros: validator's hotkey → uid → u16."""

@@ -172,8 +172,8 @@ def _require_password(files: Any, signer: str) -> str | None:
 
     file = getattr(files, f"{signer}_file")
     try:
-        own = resolve_key_password(env_var_name=file.env_var_name(), allow_prompt=False)
-        password: str | None = own or resolve_wallet_password(files)
+        own_password = resolve_key_password(env_var_name=file.env_var_name(), allow_prompt=False)
+        password: str | None = own_password or resolve_wallet_password(files)
     except (KeyfileError, ValueError) as error:
         raise ChainError(f"the {signer} in {file.path} stays locked: {error}") from None
     if password is None and not sys.stdin.isatty():
@@ -220,10 +220,10 @@ def list_wallets(folder: Path) -> list[WalletFolder]:
 
     return [
         WalletFolder(
-            WalletKey(found.name, found.ss58),
-            tuple(WalletKey(hotkey.name, hotkey.ss58) for hotkey in found.hotkeys),
+            WalletKey(wallet.name, wallet.ss58),
+            tuple(WalletKey(hotkey.name, hotkey.ss58) for hotkey in wallet.hotkeys),
         )
-        for found in list_wallets_detailed(str(folder))
+        for wallet in list_wallets_detailed(str(folder))
     ]
 
 

@@ -83,8 +83,8 @@ def send_weights(
     from bittensor import calls
     from bittensor.intents import SetWeights
 
-    found = connection.read(lambda s: s.query(MODULE, "WeightsVersionKey", [netuid]))
-    version_key = int(found or 0)
+    version = connection.read(lambda s: s.query(MODULE, "WeightsVersionKey", [netuid]))
+    version_key = int(version or 0)
     short = len(row) < settings.min_weights
     if short:
         count = connection.read(lambda s: s.query(MODULE, "SubnetworkN", [netuid]))

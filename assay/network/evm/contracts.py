@@ -104,14 +104,15 @@ def load_artifact(name: str) -> Artifact:
 @cache
 def _list_errors() -> dict[bytes, tuple[str, tuple[str, ...]]]:
     """Selector → name and types of every error of the contracts, and Solidity's own."""
-    found = {
+    errors = {
         (entry["name"], tuple(field["type"] for field in entry["inputs"]))
         for name in (LEDGER, WEIGHTS_CHECK)
         for entry in load_artifact(name).abi
         if entry["type"] == "error"
     } | {("Error", ("string",)), ("Panic", ("uint256",))}
     return {
-        keccak256(f"{name}({','.join(types)})".encode())[:4]: (name, types) for name, types in found
+        keccak256(f"{name}({','.join(types)})".encode())[:4]: (name, types)
+        for name, types in errors
     }
 
 
@@ -130,6 +131,6 @@ def explain_revert(data: bytes) -> RevertedError:
         values = decode(types, data[4:])
     except (DecodingError, OverflowError, ValueError):
         return RevertedError(f"the contract refuses the call: {name}, garbled", name)
-    shown = ", ".join(f"0x{v.hex()}" if isinstance(v, bytes) else str(v)[:200] for v in values)
+    listed = ", ".join(f"0x{v.hex()}" if isinstance(v, bytes) else str(v)[:200] for v in values)
     remedy = f": {_REMEDIES[name]}" if name in _REMEDIES else ""
-    return RevertedError(f"the contract refuses the call, {name}({shown}){remedy}", name)
+    return RevertedError(f"the contract refuses the call, {name}({listed}){remedy}", name)

@@ -111,10 +111,10 @@ class EvmNode:
 
     def require_chain(self) -> None:
         """Raise `WrongChainError` if the node is of another chain."""
-        found = self._count(lambda: self.eth.chain_id)
-        if found != self.chain_id:
+        served = self._count(lambda: self.eth.chain_id)
+        if served != self.chain_id:
             raise WrongChainError(
-                f"EVM node {self._provider.name} serves chain {found}, and settings name "
+                f"EVM node {self._provider.name} serves chain {served}, and settings name "
                 f"{self.chain_id}: correct the endpoint or the chain"
             )
 
@@ -146,16 +146,16 @@ class EvmNode:
 
         with self.explain():
             try:
-                found = self.eth.get_transaction_receipt(hash_)  # type: ignore[arg-type]
+                receipt = self.eth.get_transaction_receipt(hash_)  # type: ignore[arg-type]
             except TransactionNotFound:
                 return None
             return EvmReceipt(
                 hash_,
-                _read_count(found["blockNumber"]),
-                found["status"] == 1,
-                _read_count(found["gasUsed"]),
-                _read_count(found["effectiveGasPrice"]),
-                found.get("contractAddress"),
+                _read_count(receipt["blockNumber"]),
+                receipt["status"] == 1,
+                _read_count(receipt["gasUsed"]),
+                _read_count(receipt["effectiveGasPrice"]),
+                receipt.get("contractAddress"),
             )
 
     def open_contract(self, artifact: Artifact, address: str | None = None) -> Any:
@@ -290,12 +290,12 @@ class EvmNode:
         except Web3RPCError as error:
             # nodes put a contract's return data in different places
             answer: Any = (error.rpc_response or {}).get("error")
-            told = answer if isinstance(answer, dict) else {}
-            data = _read_data(told.get("data"))
+            details = answer if isinstance(answer, dict) else {}
+            data = _read_data(details.get("data"))
             if data:
                 raise explain_revert(data) from None
-            said = str(told.get("message", error.message))[:200]
-            raise EvmError(f"EVM node {self._provider.name} says: {said}") from None
+            message = str(details.get("message", error.message))[:200]
+            raise EvmError(f"EVM node {self._provider.name} says: {message}") from None
         except BadFunctionCallOutput:
             raise EvmError(
                 f"no contract of Assay is at that address on chain {self.chain_id}: correct it"

@@ -61,8 +61,8 @@ class ScoreLedger:
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
         """The digest of a settlement in the newest block: 32 bytes, zeros where it is missing."""
         with self.node.explain():
-            found = self._contract.functions.digests(self.netuid, hotkey, epoch).call()
-        return bytes(found)
+            digest = self._contract.functions.digests(self.netuid, hotkey, epoch).call()
+        return bytes(digest)
 
     def is_score_proven(
         self,
@@ -88,13 +88,13 @@ class ScoreLedger:
         first = epoch if epoch <= head else max(0, head - pages * _PAGE_BLOCKS + 1)
         for start in range(first, min(head + 1, first + pages * _PAGE_BLOCKS), _PAGE_BLOCKS):
             with self.node.explain():
-                found = self._contract.events.Posted().get_logs(
+                events = self._contract.events.Posted().get_logs(
                     {"netuid": self.netuid, "hotkey": hotkey, "epoch": epoch},
                     from_block=start,
                     to_block=min(head, start + _PAGE_BLOCKS - 1),
                 )
-                if found:
-                    return _read_posted(found[0])
+                if events:
+                    return _read_posted(events[0])
         return None
 
     def list_posted(
@@ -103,12 +103,12 @@ class ScoreLedger:
         """A hotkey's entries in some blocks, from their events: the settlement's epoch and the
         entry, in order. A node refuses more than about a thousand blocks."""
         with self.node.explain():
-            found = self._contract.events.Posted().get_logs(
+            events = self._contract.events.Posted().get_logs(
                 {"netuid": self.netuid, "hotkey": hotkey}, from_block=first, to_block=last
             )
             return [
                 (int(event["args"]["epoch"]), _read_posted(event))
-                for event in found
+                for event in events
                 if first <= event["blockNumber"] <= last
             ]
 

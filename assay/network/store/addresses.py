@@ -57,9 +57,9 @@ def resolve_name(host: str, port: int, seconds: float) -> list[str]:
         partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), "resolve"
     )
     try:
-        found = lookup.result(timeout=max(0.0, seconds))
+        entries = lookup.result(timeout=max(0.0, seconds))
     except TimeoutError:
         raise TimeoutError(f"no answer on {host} within {seconds:.1f} s") from None
     except UnicodeError:
         raise OSError("it is not a host's name") from None
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))

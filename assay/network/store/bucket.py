@@ -106,8 +106,8 @@ class BucketStore(ObjectStore):
         folder = check_folder(prefix)
         names: set[str] = set()
         with within(_LIST_S):
-            for found in self._list_pages(folder):
-                names.update(found)
+            for page in self._list_pages(folder):
+                names.update(page)
                 if some is not None and len(names) >= some:
                     return tuple(sorted(names)[:some])
                 if len(names) > LIST_MAX:

@@ -164,8 +164,8 @@ class BucketService:
             answer.status == 404 and asked.absent and code != "NoSuchBucket"
         ):
             return answer
-        said = f"status {answer.status}" + (f", {code}" if code is not None else "")
-        raise self.explain(problem, said, name_failure(answer.status, code))
+        message = f"status {answer.status}" + (f", {code}" if code is not None else "")
+        raise self.explain(problem, message, name_failure(answer.status, code))
 
     @contextmanager
     def explaining(self, problem: str, kind: type[StoreError] = StoreError) -> Iterator[None]:

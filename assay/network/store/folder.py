@@ -113,11 +113,11 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
     """Names, each with `prefix`, of the files below a folder, which need not exist. `above` has
     device and inode of each folder that leads to it. A link back to one is an `OSError`."""
     try:
-        found = folder.stat()
+        status = folder.stat()
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return
-    here = found.st_dev, found.st_ino
+    here = status.st_dev, status.st_ino
     if here in above:
         raise OSError(f"{folder} is a link to a folder above")
     for entry in entries:

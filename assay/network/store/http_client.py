@@ -180,12 +180,12 @@ class _PinnedBackend(httpcore.NetworkBackend):
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         try:
-            found = self._resolve(host, port, min(self._connect_s, get_rest()))
+            resolved = self._resolve(host, port, min(self._connect_s, get_rest()))
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from None
         except OSError as error:
             raise httpcore.ConnectError(describe_error(error)) from None
-        addresses = found[:ADDRESSES_MAX]
+        addresses = resolved[:ADDRESSES_MAX]
         hidden = [address for address in addresses if not is_public(address)]
         if hidden and not self._trusted:
             raise StoreError(

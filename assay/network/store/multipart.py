@@ -60,24 +60,24 @@ def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
             the service does not list them, or cannot make the object of them.
     """
     problem = f"cannot write {name}"
-    told, begun = True, None
+    may_list, begun = True, None
     try:
         begun = _find_begun(service, name)
     except RefusedError:
-        told = False
+        may_list = False
     except StoreError:  # the next attempt may learn of it
         pass
-    there = None if begun is None else _find_parts(service, name, begun)
-    if begun is None or there is None:
+    uploaded = None if begun is None else _find_parts(service, name, begun)
+    if begun is None or uploaded is None:
         answer = service.send(problem, BucketRequest("POST", name, "uploads=", limit=_XML_MAX))
         with service.explaining(problem):
             begun = write_query([("uploadId", read_upload(answer.body))])
-    sending = _Sending(service, name, begun, there or {})
+    sending = _Sending(service, name, begun, uploaded or {})
     try:
         sending.send_parts(pieces)
         sending.complete()
     except StoreError as error:
-        if not told or sending.is_hopeless(error):
+        if not may_list or sending.is_hopeless(error):
             _take_away(service, name, begun)
         raise
 
@@ -105,7 +105,7 @@ def _take_away(service: BucketService, name: str, begun: str) -> None:
 def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, UploadPart] | None:
     """Existing parts by number, as far as this can be known; None: there is no such upload. MinIO
     has listed parts that were gone."""
-    problem, found, after = f"cannot find parts of {name}", {}, ""
+    problem, known, after = f"cannot find parts of {name}", {}, ""
     with suppress(StoreError), within(_LOOK_S):
         for _ in range(_PAGES):
             query = f"part-number-marker={after}&{begun}" if after else begun
@@ -115,23 +115,23 @@ def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, U
                 return None
             with service.explaining(problem):
                 parts, after = read_parts(answer.body)
-            found.update(parts)
+            known.update(parts)
             if not after:
                 break
-    return found
+    return known
 
 
 class _Sending:
     """An upload in progress, by its query, and the parts that the service has."""
 
     def __init__(
-        self, service: BucketService, name: str, begun: str, there: Mapping[int, UploadPart]
+        self, service: BucketService, name: str, begun: str, uploaded: Mapping[int, UploadPart]
     ) -> None:
         self._service = service
         self._name = name
         self._problem = f"cannot write {name}"
         self._begun = begun
-        self._there = there
+        self._there = uploaded
         self._brought = False
         self._ends = False
         self._tags: list[str] = []

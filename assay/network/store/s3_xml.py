@@ -22,8 +22,8 @@ _CODE = re.compile(r"<Code>([A-Z][a-z][A-Za-z]{1,48})</Code>")
 
 def read_code(body: bytes) -> str | None:
     """The name of an error, or None."""
-    found = _CODE.search(body.decode(errors="replace"))
-    return None if found is None else found[1]
+    match = _CODE.search(body.decode(errors="replace"))
+    return None if match is None else match[1]
 
 
 def read_page(body: bytes) -> tuple[list[str], str]:

@@ -106,11 +106,11 @@ class _WebObject:
         raise ServedError(f"{self._url} answers with status {answer.status}")
 
     def _read_past_the_end(self, answer: HttpAnswer, start: int) -> bytes:
-        said = _NO_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        if said is not None and int(said[1]) > start:
+        match = _NO_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        if match is not None and int(match[1]) > start:
             raise ServedError(f"{self._url} refuses a range that lies within it")
-        if said is not None:
-            self._note_version(int(said[1]), answer)
+        if match is not None:
+            self._note_version(int(match[1]), answer)
         return b""
 
     def _read_part(self, answer: HttpAnswer, start: int, end: int) -> bytes:

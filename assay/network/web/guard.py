@@ -72,8 +72,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
-                kept = self._fresh if message["status"] in (200, 304) else "no-cache"
-                headers.setdefault("cache-control", kept)
+                caching = self._fresh if message["status"] in (200, 304) else "no-cache"
+                headers.setdefault("cache-control", caching)
             await send(message)
 
         refusal = self._find_refusal(scope)

@@ -151,7 +151,7 @@ def list_hosts(host: str, more: Sequence[str]) -> list[str]:
 def list_proxies(texts: Sequence[str]) -> list[IPv4Network | IPv6Network]:
     """Networks whose word about a visitor's address is believed, those of IPv4 also as a socket of
     IPv6 names them; `ServingError`: one of these is no network."""
-    found: list[IPv4Network | IPv6Network] = []
+    networks: list[IPv4Network | IPv6Network] = []
     for text in texts:
         try:
             network = ip_network(text)
@@ -160,11 +160,11 @@ def list_proxies(texts: Sequence[str]) -> list[IPv4Network | IPv6Network]:
                 f"--trusted-proxy {text}: {error}; write an address or a network, such as "
                 "127.0.0.1 or 10.0.0.0/8"
             ) from None
-        found.append(network)
+        networks.append(network)
         if isinstance(network, IPv4Network):
             mapped = f"::ffff:{network.network_address}/{96 + network.prefixlen}"
-            found.append(IPv6Network(mapped))
-    return found
+            networks.append(IPv6Network(mapped))
+    return networks
 
 
 def _check_name(name: str) -> str:

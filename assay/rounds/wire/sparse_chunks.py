@@ -180,9 +180,9 @@ def _decode(data: bytes, layout: ChunkLayout) -> _Values:
     magnitude = codes & ((1 << (layout.bits - 1)) - 1)
     size = (2 * magnitude + 1).astype(np.float32) * _get_units(pattern)[:, None]
     size[pattern == 0] = 0  # not −0 either
-    found = np.zeros((layout.chunks, layout.size), np.float32)
-    np.put_along_axis(found, index, np.where(codes >> (layout.bits - 1) == 1, -size, size), 1)
-    return found
+    values = np.zeros((layout.chunks, layout.size), np.float32)
+    np.put_along_axis(values, index, np.where(codes >> (layout.bits - 1) == 1, -size, size), 1)
+    return values
 
 
 def _require_canonical(

@@ -226,8 +226,8 @@ def test_unusable_parameters_stop_the_program(subnet: Subnet) -> None:
     subnet.decide(10)
     followed.look()
     assert followed.history.end == 10
-    assert followed.history.lack is not None
-    assert "another version" in followed.history.lack
+    assert followed.history.problem is not None
+    assert "another version" in followed.history.problem
 
 
 def damage_json(subnet: Subnet, amended: Parameters) -> None:
@@ -243,7 +243,7 @@ def test_parameters_of_a_later_version_stop_the_program(subnet: Subnet) -> None:
     subnet.decide(10)
     followed.look()
     assert followed.history.end == 10
-    assert "holds no parameters" in (followed.history.lack or "")
+    assert "holds no parameters" in (followed.history.problem or "")
 
 
 # --- files of problems
