@@ -33,8 +33,8 @@ def _write_value(value: Json) -> str:
         return "(none)"
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
         return ", ".join(encode_ss58(bytes.fromhex(str(one))) for one in value)
-    text, shown = (value, 16) if isinstance(value, str) else (json.dumps(value), _SHOWN)
-    return text if len(text) <= shown + 8 else f"{text[:shown]}…"
+    text, length = (value, 16) if isinstance(value, str) else (json.dumps(value), _SHOWN)
+    return text if len(text) <= length + 8 else f"{text[:length]}…"
 
 
 def _iterate_fields(document: dict[str, Json], place: str = "") -> Iterator[tuple[str, Json]]:

@@ -117,14 +117,14 @@ def make_mirrors(
     chain: BlockReader,
     parameters: Parameters,
     open_store: OpenStore,
-    own: Sequence[ObjectStore] = (),
+    own_stores: Sequence[ObjectStore] = (),
 ) -> Callable[[], Iterator[ObjectStore]]:
     """The stores that may have checkpoints: the operator's own mirrors, and the stores that
     trainers and owner currently name on chain. Raises ChainError: when iterated, the chain cannot
     be read."""
 
     def iterate() -> Iterator[ObjectStore]:
-        yield from own
+        yield from own_stores
         head = chain.get_head()
         slots = chain.get_commitments(head)
         seen = set()

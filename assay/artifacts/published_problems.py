@@ -56,14 +56,14 @@ def fetch_problem_files(
         OSError: the folder cannot be written.
     """
     for digest, family in _list_needed(choice).items():
-        kept = folder / digest
-        if kept.is_file():  # of an earlier run
-            add_problem_files([kept])
+        file = folder / digest
+        if file.is_file():  # of an earlier run
+            add_problem_files([file])
         try:
             find_file(digest, family)
         except ProblemFileError:
-            write_file(kept, _read_object(open_store(), digest))
-            add_problem_files([kept])
+            write_file(file, _read_object(open_store(), digest))
+            add_problem_files([file])
 
 
 def _list_needed(choice: EnvironmentChoice) -> dict[str, str]:

@@ -114,10 +114,10 @@ def _holds(store: ObjectStore, name: str, digest: bytes, size: int) -> bool:
     source = store.open(name)
     if source.size() != size:
         return False
-    found = sha256()
+    hashed = sha256()
     for start in range(0, size, CHUNK_BYTES):
-        found.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
-    return found.digest() == digest
+        hashed.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
+    return hashed.digest() == digest
 
 
 @contextmanager

@@ -177,10 +177,10 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
 def run_wallet_create(settings: Settings, no_password: bool, as_json: bool) -> None:
     """Make the missing keys of a wallet, and show their mnemonics once, on a terminal or on
     standard error: never in the JSON document."""
-    own = settings.wallet
-    if own.name.startswith("//"):
+    chosen = settings.wallet
+    if chosen.name.startswith("//"):
         raise ConfigError("development keys need no files: use them as they are")
-    coldkey = own.path.expanduser() / own.name / "coldkey"  # only a new one gets a password
+    coldkey = chosen.path.expanduser() / chosen.name / "coldkey"  # only a new one gets a password
     if not no_password and not coldkey.exists() and not sys.stdin.isatty():
         raise ConfigError(
             "there is no terminal to ask for a password on: run this on one, or leave the coldkey "
@@ -192,27 +192,27 @@ def run_wallet_create(settings: Settings, no_password: bool, as_json: bool) -> N
         errors.print(f"[bold]{key}[/bold]: write this down, only it can restore the key:")
         errors.print(f"  {mnemonic}", highlight=False, soft_wrap=True)
 
-    wallet = create_wallet(own.name, own.hotkey, own.path, show, encrypted=not no_password)
+    wallet = create_wallet(chosen.name, chosen.hotkey, chosen.path, show, encrypted=not no_password)
     cold, hot = encode_ss58(get_coldkey(wallet)), encode_ss58(get_hotkey(wallet))
-    document = {"name": own.name, "coldkey": cold, "hotkey_name": own.hotkey, "hotkey": hot}
-    text = f"wallet {own.name}: coldkey {cold}\n  hotkey {own.hotkey}: {hot}"
+    document = {"name": chosen.name, "coldkey": cold, "hotkey_name": chosen.hotkey, "hotkey": hot}
+    text = f"wallet {chosen.name}: coldkey {cold}\n  hotkey {chosen.hotkey}: {hot}"
     print_result(document, as_json, text)
 
 
 def run_wallet_list(settings: Settings, as_json: bool) -> None:
     """List every wallet of the folder, by public addresses."""
     folder = settings.wallet.path.expanduser()
-    found = list_wallets(folder)
+    wallets = list_wallets(folder)
     document = [
         {
             "name": wallet.coldkey.name,
             "coldkey": wallet.coldkey.address,
             "hotkeys": [{"name": key.name, "hotkey": key.address} for key in wallet.hotkeys],
         }
-        for wallet in found
+        for wallet in wallets
     ]
     lines = []
-    for wallet in found:
+    for wallet in wallets:
         lines.append(f"{wallet.coldkey.name}  {wallet.coldkey.address or '(unreadable)'}")
         lines += [f"  {key.name}  {key.address or '(unreadable)'}" for key in wallet.hotkeys]
     text = "\n".join(lines) or f"{folder} has no wallet: assay wallet create"

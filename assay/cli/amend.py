@@ -23,10 +23,10 @@ def run_subnet_amend(
     settings: Settings, withdraw: bool, confirm: Confirm, as_json: bool, quiet: bool
 ) -> None:
     """Announce parameters that follow those in force, or withdraw an undecided announcement."""
-    own = settings.amend
+    amending = settings.amend
     store, locator = open_own_store(settings)
     account = open_account(settings)
-    changes = {} if own.changes is None else read_changes(own.changes)
+    changes = {} if amending.changes is None else read_changes(amending.changes)
     with (
         log_lines(wants_json(settings, as_json), quiet),
         open_chain(settings.chain) as chain,
@@ -42,9 +42,9 @@ def run_subnet_amend(
         if withdraw:
             _withdraw(chain, account.hotkey, locator, followed, confirm, as_json)
             return
-        amended = amend(chain, latest, changes, own.window)
-        amended = name_checkpoint(chain, latest, amended, own.checkpoint, own.out)
-        calibrated = own.out if own.checkpoint is not None else None
+        amended = amend(chain, latest, changes, amending.window)
+        amended = name_checkpoint(chain, latest, amended, amending.checkpoint, amending.out)
+        calibrated = amending.out if amending.checkpoint is not None else None
         require_amendment(latest, amended, calibrated)
         announced = AnnouncedParameters(amended, latest, is_decided=False)
         instead = "" if followed.pending is None else " in place of the announced ones"

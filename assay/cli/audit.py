@@ -175,8 +175,8 @@ def open_network(
         windows = asked
         if windows is None:
             windows = find_newest(public.records, validator, public.history, announced)
-        kept = session.folder / "kept"
-        yield AuditedNetwork(public, validator, windows, kept, mirrors, chain, stores)
+        kept_folder = session.folder / "kept"
+        yield AuditedNetwork(public, validator, windows, kept_folder, mirrors, chain, stores)
 
 
 def _require_begun(parameters: Parameters, window: int, head: int) -> None:
@@ -352,8 +352,8 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "validator": encode_ss58(report.validator),
         "matched": report.matched,
         "model": report.has_model,
-        "windows": [found.to_json("window") for found in report.windows],
-        "settlements": [found.to_json("epoch") for found in report.settlements],
+        "windows": [part.to_json("window") for part in report.windows],
+        "settlements": [part.to_json("epoch") for part in report.settlements],
         "weights_match": report.get_state(*weights),
         "ledger_match": report.get_state(Aspect.LEDGER),
     }
@@ -362,15 +362,15 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
 def _print_report(report: AuditReport) -> None:
     console = open_console()
     console.print(f"validator {encode_ss58(report.validator)}")
-    for found in report.windows:
-        print_findings(console, f"window {found.number}", found)
-    for found in report.settlements:
-        print_findings(console, f"settlement at block {found.number}", found)
-    claims = sum(found.claims for found in (*report.windows, *report.settlements))
+    for part in report.windows:
+        print_findings(console, f"window {part.number}", part)
+    for part in report.settlements:
+        print_findings(console, f"settlement at block {part.number}", part)
+    claims = sum(part.claims for part in (*report.windows, *report.settlements))
     if claims:
         need = "1 verdict needs" if claims == 1 else f"{claims} verdicts need"
         console.print(f"{need} the model: --model FOLDER runs its forward passes again.")
-    words = sum(found.words for found in report.windows)
+    words = sum(part.words for part in report.windows)
     if words:
         console.print(
             f"{words} refusals are the validator's word, which nobody can check: compare with "
@@ -385,19 +385,19 @@ def _print_report(report: AuditReport) -> None:
         console.print("Nothing differs, but not everything could be checked.", style="yellow")
 
 
-def print_findings(console: Console, title: str, found: Findings) -> None:
+def print_findings(console: Console, title: str, findings: Findings) -> None:
     """Print what was checked, what differs, and what could not be checked."""
     state, style = "matches", "green"
-    if found.differences:
+    if findings.differences:
         state, style = "DIFFERS", "bold red"
-    elif found.unknown:
+    elif findings.unknown:
         state, style = "not checked in full", "yellow"
     console.print(f"{title}  ", end="")
     console.print(state, style=style, end="")
-    console.print(f"  {', '.join(check.value for check in found.checked)}", style="dim")
-    for check, sentence in found.differences:
+    console.print(f"  {', '.join(check.value for check in findings.checked)}", style="dim")
+    for check, sentence in findings.differences:
         console.print(f"  {check.value}: {sentence}", style="red", markup=False)
-    for check, sentence in found.unknown:
+    for check, sentence in findings.unknown:
         console.print(f"  {check.value} not checked: {sentence}", style="yellow", markup=False)
-    for note in found.notes:
+    for note in findings.notes:
         console.print(f"  {note}", style="dim", markup=False)

@@ -131,14 +131,14 @@ def _describe(validator: ComparedValidator) -> dict[str, Any]:
         "verdicts_unwitnessed": validator.unwitnessed,
         "epochs": [
             {
-                "block": shown.block,
-                "distance_to_own": shown.own_distance,
-                "distance_to_others": shown.other and shown.other.distance,
-                "nearest": shown.other and encode_ss58(shown.other.validator),
-                "nearest_epoch": shown.other and shown.other.epoch,
-                "settlements_behind": shown.behind,
+                "block": epoch_weights.block,
+                "distance_to_own": epoch_weights.own_distance,
+                "distance_to_others": epoch_weights.other and epoch_weights.other.distance,
+                "nearest": epoch_weights.other and encode_ss58(epoch_weights.other.validator),
+                "nearest_epoch": epoch_weights.other and epoch_weights.other.epoch,
+                "settlements_behind": epoch_weights.behind,
             }
-            for shown in validator.observed
+            for epoch_weights in validator.observed
         ],
         "stale_epochs": len(validator.stale),
         "stopped": validator.has_stopped,
@@ -199,10 +199,10 @@ def _print_comparison(comparison: ValidatorComparison) -> None:
 
 
 def _make_row(validator: ComparedValidator, has_model: bool) -> list[str]:
-    report, shown = validator.report, validator.observed
+    report, observed = validator.report, validator.observed
     every = validator.witnessed + validator.unwitnessed
-    own = [s.own_distance for s in shown if s.own_distance is not None]
-    others = [s.other.distance for s in shown if s.other is not None]
+    own_distances = [s.own_distance for s in observed if s.own_distance is not None]
+    others = [s.other.distance for s in observed if s.other is not None]
     return [
         encode_ss58(validator.hotkey),
         ("none" if validator.fault is None else "unread")
@@ -211,7 +211,7 @@ def _make_row(validator: ComparedValidator, has_model: bool) -> list[str]:
         if report.differs
         else "matches",
         f"{validator.witnessed} of {every}" if has_model and report is not None else "-",
-        f"{max(own):.2%}" if own else "-",
+        f"{max(own_distances):.2%}" if own_distances else "-",
         f"{max(others):.2%}" if others else "-",
-        str(max((s.behind for s in shown), default=0)),
+        str(max((s.behind for s in observed), default=0)),
     ]

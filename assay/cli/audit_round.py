@@ -48,35 +48,35 @@ def run_round(
         say = ignore_line if quiet else print_line
         sources = _open_sources(session, places, folder)
 
-        def show(found: RoundAudit) -> None:
+        def show(audit: RoundAudit) -> None:
             if as_json:
-                print(json.dumps(found.to_json(), indent=None if follow else 1), flush=True)
+                print(json.dumps(audit.to_json(), indent=None if follow else 1), flush=True)
             elif not quiet:
-                _print(found)
+                _print(audit)
 
         if follow:
             slot = session.parameters.timing.slot_ms / 1_000
             _follow(RoundWatch(sources, steps, say), show, slot)
-        found = audit_round(sources, _read_digest(session, checkpoint), steps, say)
-    show(found)
-    if found.fault is not None or found.named:
+        audit = audit_round(sources, _read_digest(session, checkpoint), steps, say)
+    show(audit)
+    if audit.fault is not None or audit.named:
         return FINDING
-    return OK if all(step.equal for step in found.steps) else COULD_NOT_RUN
+    return OK if all(step.equal for step in audit.steps) else COULD_NOT_RUN
 
 
 def _follow(watch: RoundWatch, show: Callable[[RoundAudit], None], block_s: float) -> NoReturn:
     """Look after each block. An unavailable input is retried, and reported once."""
-    trouble = ""
+    last_error = ""
     while True:
         try:
-            found = watch.look()
+            audit = watch.look()
         except (RoundError, ChainError, StoreError, CheckpointError) as error:
-            if str(error) != trouble:
-                print_line(trouble := str(error))
+            if str(error) != last_error:
+                print_line(last_error := str(error))
         else:
-            trouble = ""
-            if found is not None:
-                show(found)
+            last_error = ""
+            if audit is not None:
+                show(audit)
         time.sleep(block_s)
 
 
@@ -110,12 +110,12 @@ def _open_sources(session: Session, places: Sequence[str], folder: Path) -> Roun
     return RoundSources(chain, history, find_context, checkpoints, stores, folder)
 
 
-def _print(found: RoundAudit) -> None:
-    head = "EQUAL" if found.fault is None else "DIFFERENT"
-    why = "the round makes it" if found.fault is None else found.fault
-    print(f"{head}  checkpoint {found.end} ({found.checkpoint[:16]}…): {why}")
-    for child in found.children:
+def _print(audit: RoundAudit) -> None:
+    head = "EQUAL" if audit.fault is None else "DIFFERENT"
+    why = "the round makes it" if audit.fault is None else audit.fault
+    print(f"{head}  checkpoint {audit.end} ({audit.checkpoint[:16]}…): {why}")
+    for child in audit.children:
         print(f"  {child.hotkey}  {child.found}: {child.detail}")
     words = {True: "equal", False: "DIFFERENT", None: "unknown"}
-    for step in found.steps:
+    for step in audit.steps:
         print(f"  {step.hotkey}  window {step.window}, {words[step.equal]}: {step.detail}")

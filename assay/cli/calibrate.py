@@ -159,14 +159,14 @@ def _measure_attacks(
         "int4": lambda: Reference(make_int4(checkpoint.model), drawable, temperature),
         "1 % noise": lambda: Reference(_perturb(checkpoint.model), drawable, temperature),
     }
-    found = {}
+    comparisons = {}
     for name, make in makers.items():
         step(f"attack: {name}")
         side = Side.compute(make(), contexts)
-        found[name] = compare(side, judge, contexts, taus, temperature, projection)
+        comparisons[name] = compare(side, judge, contexts, taus, temperature, projection)
     step("attack: T = .9")
-    found["T = .9"] = compare(judge, judge, contexts, taus, temperature, projection, _COOLER)
-    return found
+    comparisons["T = .9"] = compare(judge, judge, contexts, taus, temperature, projection, _COOLER)
+    return comparisons
 
 
 def _perturb(model: PreTrainedModel) -> PreTrainedModel:

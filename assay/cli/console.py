@@ -31,12 +31,12 @@ def open_console(least: int = 0) -> Console:
     return console
 
 
-def print_result(document: Any, as_json: bool, shown: RenderableType, least: int = 0) -> None:
+def print_result(document: Any, as_json: bool, view: RenderableType, least: int = 0) -> None:
     """Print one JSON document, or the form for people."""
-    if as_json or isinstance(shown, str):
-        print(json.dumps(document) if as_json else shown)
+    if as_json or isinstance(view, str):
+        print(json.dumps(document) if as_json else view)
     else:
-        open_console(least).print(shown)
+        open_console(least).print(view)
 
 
 def make_table(*names: str, left: Container[str] | None = None, **options: Any) -> Table:
@@ -85,7 +85,7 @@ def list_own_folder(folder: Path, whose: str, *patterns: str) -> list[str]:
     return names
 
 
-def require_consent(confirm: Confirm, question: str, kept: str = "nothing was sent") -> None:
+def require_consent(confirm: Confirm, question: str, unchanged: str = "nothing was sent") -> None:
     """Raise ConfigError if a person does not agree."""
     if not confirm(question):
-        raise ConfigError(f"not confirmed: {kept}")
+        raise ConfigError(f"not confirmed: {unchanged}")

@@ -76,14 +76,14 @@ def run_contest(
             judge.close()
     document = _describe(environment, rules, contestants, played, judge)
     write_json(out / _RANKING, document)
-    shown = document | {"out": str(out)}
+    printed = document | {"out": str(out)}
     lines = _render(document, out)
     if judge_pairs:
-        shown["judge_pairs"] = played.judge_pairs
+        printed["judge_pairs"] = played.judge_pairs
         lines.renderables.append(
             Text(f"{played.judge_pairs:,} of them, the judge's, are in {out / JUDGE_PAIRS} too")
         )
-    print_result(shown, as_json, lines, FIGURES)
+    print_result(printed, as_json, lines, FIGURES)
     return OK if played.judge is None or played.judge.is_whole else FINDING
 
 
@@ -91,11 +91,11 @@ def _name_all(folders: Sequence[Path]) -> list[str]:
     """A name for each: its folder's, numbered if several have the same."""
     names = [_make_printable(folder.resolve().name) for folder in folders]
     counts, seen = Counter(names), Counter[str]()
-    found = []
+    unique = []
     for name in names:
         seen[name] += 1
-        found.append(f"{name}#{seen[name]}" if counts[name] > 1 else name)
-    return found
+        unique.append(f"{name}#{seen[name]}" if counts[name] > 1 else name)
+    return unique
 
 
 def _choose_levels(
@@ -192,16 +192,16 @@ def _describe_ranking(
 def _render(document: Mapping[str, Any], out: Path) -> Group:
     problems = document["problems"]
     levels = ", ".join(map(str, document["levels"]))
-    shown: list[Any] = [
+    parts: list[Any] = [
         Text(f"{problems:,} problems of {document['environment']}, levels {levels}")
     ]
     for key, title in (("by_scorer", "by the scorer"), ("by_scorer_and_judge", "with the judge")):
         if key in document:
-            shown += _render_ranking(document[key], title, problems)
+            parts += _render_ranking(document[key], title, problems)
     if (judge := document.get("judge")) is not None:
-        shown.append(Text(_render_judge(judge)))
-    shown.append(Text(f"{document['preferences']:,} preferences and {_RANKING} are in {out}"))
-    return Group(*shown)
+        parts.append(Text(_render_judge(judge)))
+    parts.append(Text(f"{document['preferences']:,} preferences and {_RANKING} are in {out}"))
+    return Group(*parts)
 
 
 def _render_ranking(ranking: Mapping[str, Any], title: str, problems: int) -> list[Any]:
@@ -227,8 +227,8 @@ def _render_ranking(ranking: Mapping[str, Any], title: str, problems: int) -> li
 
 
 def _render_judge(judge: Mapping[str, Any]) -> str:
-    said = ", ".join(f"{n:,} {kind}" for kind, n in judge["outcomes"].items()) or "nothing"
-    lines = [f"judge {judge['model']}: {said}"]
+    outcomes = ", ".join(f"{n:,} {kind}" for kind, n in judge["outcomes"].items()) or "nothing"
+    lines = [f"judge {judge['model']}: {outcomes}"]
     if missing := sum(judge["without_verdict"].values()):
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in judge["without_verdict"].items())
         lines.append(f"! {missing:,} pairs have no verdict ({kinds}): {judge['told']}")

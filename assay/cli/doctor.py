@@ -18,15 +18,15 @@ from assay.protocol.errors import OperatorError
 
 def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
     """Check everything that the program of a role needs. Return 1 if something must be fixed."""
-    found: list[PreflightCheck] = []
+    results: list[PreflightCheck] = []
     with open_session(settings) as session, print_checks(as_json) as show:
 
         def note(*checks: PreflightCheck) -> None:
-            found.extend(checks)
+            results.extend(checks)
             show(*checks)
 
         chain = _look_at_clock(session, note)
-        clock = found[0].state
+        clock = results[0].state
         is_off = clock is CheckState.FAIL
         start.announce("loading PyTorch")
         from assay.neurons.preflight.examination import examine, list_hidden
@@ -46,8 +46,8 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         rules = around.parameters
         note(check_fences(None if rules is None else rules.environment))
         first = "set the clock first" if is_off else "fix the other problems"
-        note(*list_hidden(role, found, f"{first}, then check again"))
-    return 1 if any(check.state is CheckState.FAIL for check in found) else 0
+        note(*list_hidden(role, results, f"{first}, then check again"))
+    return 1 if any(check.state is CheckState.FAIL for check in results) else 0
 
 
 def _look_at_clock(session: Session, note: Note) -> SubtensorChain | None:

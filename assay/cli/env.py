@@ -80,11 +80,11 @@ def run_env_sample(
         _make(environment, seed, hotkey, levels, index) for index in range(count)
     ]  # all, before the first line is printed
     if as_json:
-        found = [
+        samples = [
             {"index": index, "prompt": problem.prompt, "level": problem.level}
             for index, problem in enumerate(problems)
         ]
-        print(json.dumps(found))
+        print(json.dumps(samples))
         return
     console = Console(highlight=False)
     for index, problem in enumerate(problems):

@@ -153,8 +153,8 @@ def _show_report(file: Path | None, report: VetReport, as_json: bool) -> int:
     }
     table = make_table("looked at", "", "found")
     for check in report.checks:
-        shown = Text("✓", "green") if check.passed else Text("✗", "red")
-        table.add_row(check.name, shown, Text(_make_printable(check.detail)))
+        mark = Text("✓", "green") if check.passed else Text("✗", "red")
+        table.add_row(check.name, mark, Text(_make_printable(check.detail)))
     verdict = (
         "fit for a subnet" if report.is_fit else f"not fit for a subnet: {', '.join(report.failed)}"
     )

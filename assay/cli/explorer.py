@@ -39,8 +39,8 @@ def make_request(source: SettingsSource) -> ExplorerRequest:
     network, netuid = source.flags["chain"]["network"], source.flags["chain"]["netuid"]
     if localnet is None and netuid is None:
         settings = _load(source)
-        own, usual = settings.explorer, settings.localnet.dir
-        named = own.dir or own.record or settings.chain.netuid
+        explorer, usual = settings.explorer, settings.localnet.dir
+        named = explorer.dir or explorer.record or settings.chain.netuid
         if not named and not settings.demo.out.is_dir() and find_localnet(usual) is not None:
             localnet = usual  # there is nothing else here
     online: tuple[str, ...] | None = None
@@ -71,12 +71,13 @@ def _load(source: SettingsSource) -> Settings:
 def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
     """Serve until asked to stop, and return 0. While the content is not there yet, a page says what
     is missing."""
-    own = request.settings.explorer
+    explorer = request.settings.explorer
     _check_places(request)
-    hosts, proxies = tuple(list_hosts(own.host, own.hosts)), list_proxies(own.trusted_proxies)
+    hosts = tuple(list_hosts(explorer.host, explorer.hosts))
+    proxies = list_proxies(explorer.trusted_proxies)
     with ExitStack() as stack:
-        opened = stack.enter_context(bind(own.host, own.port))
-        waiting = WaitingApp(hosts, own.rate)
+        opened = stack.enter_context(bind(explorer.host, explorer.port))
+        waiting = WaitingApp(hosts, explorer.rate)
         server = make_server(waiting, proxies=proxies)
         opening = ExplorerOpening(request, stack, waiting, hosts, quiet)
         stack.callback(opening.stop)
@@ -168,8 +169,8 @@ class ExplorerOpening:
         except IndexDamagedError as error:
             raise ConfigError(f"{error}: name another folder with --index") from None
         stack.callback(index.close)
-        own = self._request.settings.explorer
-        access = Access(own.rate, is_public=bool(own.trusted_proxies))
+        explorer = self._request.settings.explorer
+        access = Access(explorer.rate, is_public=bool(explorer.trusted_proxies))
         app, events, indexer = make_app(subject, index, source.sources, self._hosts, access)
         listeners.append(events.notify)
         stack.callback(indexer.stop)
@@ -179,25 +180,29 @@ class ExplorerOpening:
         self._place = subject.place
         self._waiting.install(app, events.bind, events.close)
 
-    def tell(self, lack: NoRecordError) -> None:
+    def tell(self, missing: NoRecordError) -> None:
         """Report once what is missing, on the page and to the operator."""
-        self._waiting.awaited = lack.kind
-        if str(lack) != self._told and not self._quiet:
-            print(f"assay: {lack}; waiting for it, Ctrl-C stops", file=sys.stderr, flush=True)
-        self.waits, self._told = True, str(lack)
+        self._waiting.awaited = missing.kind
+        if str(missing) != self._told and not self._quiet:
+            print(f"assay: {missing}; waiting for it, Ctrl-C stops", file=sys.stderr, flush=True)
+        self.waits, self._told = True, str(missing)
         self._done.set()
 
 
 def _check_places(request: ExplorerRequest) -> None:
     """Check that each named place is of the named kind."""
-    own = request.settings.explorer
-    record = own.record or ""
-    if record.startswith(("http://", "https://")) and own.hotkey is None and not request.online:
+    explorer = request.settings.explorer
+    record = explorer.record or ""
+    if (
+        record.startswith(("http://", "https://"))
+        and explorer.hotkey is None
+        and not request.online
+    ):
         raise ConfigError(f"{record} has no list of its records: name a validator with --hotkey")
     named = {
-        "--dir": own.dir,
-        "--trainer": own.trainer,
-        "--model": own.model,
+        "--dir": explorer.dir,
+        "--trainer": explorer.trainer,
+        "--model": explorer.model,
         "--record": Path(record) if record and "://" not in record else None,
     }
     for option, place in named.items():

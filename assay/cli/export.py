@@ -32,12 +32,12 @@ def run_export_steps(
     folder = settings.trainer.dir
     if push is not None:
         try:
-            found = push_steps(folder, push, _parse_windows(windows), wait, resend, say)
+            push_summary = push_steps(folder, push, _parse_windows(windows), wait, resend, say)
         except UnknownDeliveryError as error:
             print(f"assay: {error}", file=sys.stderr)
             return FINDING
-        _print_push(found, push, as_json)
-        return FINDING if found.unknown else OK
+        _print_push(push_summary, push, as_json)
+        return FINDING if push_summary.unknown else OK
     assert out is not None
     if files:
         _export_files(files, out, as_json)
@@ -53,16 +53,16 @@ def run_export_steps(
     return OK
 
 
-def _print_push(found: PushSummary, url: str, as_json: bool) -> None:
+def _print_push(summary: PushSummary, url: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(found) | {"url": url}, indent=1))
+        print(json.dumps(asdict(summary) | {"url": url}, indent=1))
     else:
-        unknown = len(found.unknown)
+        unknown = len(summary.unknown)
         print(
-            f"sent {found.sent:,} of {found.groups:,} groups of {found.steps:,} steps, "
-            f"{found.rollouts:,} rollouts; {found.already:,} were sent before, {unknown:,} have "
-            f"an unknown outcome, {found.too_long:,} are too long for the server's trainer; "
-            f"{found.own:,} of the trainer's own are not sent"
+            f"sent {summary.sent:,} of {summary.groups:,} groups of {summary.steps:,} steps, "
+            f"{summary.rollouts:,} rollouts; {summary.already:,} were sent before, {unknown:,} "
+            f"have an unknown outcome, {summary.too_long:,} are too long for the server's trainer; "
+            f"{summary.own:,} of the trainer's own are not sent"
         )
 
 

@@ -67,15 +67,15 @@ def run_ledger_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> No
     with open_node(settings) as node:
         most = _ask(node, 2 * setup.DEPLOY_GAS_MAX)
         require_consent(confirm, f"Deploy both contracts on chain {node.chain_id}, for {most}?")
-        found = deploy_contracts(node, open_key(settings), settings.ledger.confirmations)
+        deployed = deploy_contracts(node, open_key(settings), settings.ledger.confirmations)
     document = {
         "chain_id": node.chain_id,
-        "contract": found.ledger,
-        "weights_check": found.weights_check,
-        "transactions": [_describe(receipt) for receipt in found.receipts],
+        "contract": deployed.ledger,
+        "weights_check": deployed.weights_check,
+        "transactions": [_describe(receipt) for receipt in deployed.receipts],
     }
-    text = f"ScoreLedger {found.ledger}\nWeightsCheck {found.weights_check}"
-    cost = sum(receipt.cost for receipt in found.receipts)
+    text = f"ScoreLedger {deployed.ledger}\nWeightsCheck {deployed.weights_check}"
+    cost = sum(receipt.cost for receipt in deployed.receipts)
     print_result(document, as_json, f"{text}\npaid {format_wei(cost)}; name them under [ledger]")
 
 
@@ -128,8 +128,8 @@ def run_ledger_show(
             check = settings.ledger.weights_check
             if check is None:
                 raise ConfigError("which WeightsCheck? name it under [ledger], weights_check")
-            found = ledger.check_weights(check, uid, hotkey, epoch, posted.entry)
-            weights = {"equal": found.equal, "digest": found.digest.hex()}
+            comparison = ledger.check_weights(check, uid, hotkey, epoch, posted.entry)
+            weights = {"equal": comparison.equal, "digest": comparison.digest.hex()}
     document: dict[str, Any] = {
         "netuid": ledger.netuid,
         "validator": validator,
@@ -194,8 +194,8 @@ def run_ledger_verify_score(
         "contract": ledger.address,
         "call": call,
     }
-    said = "proven" if proven else "NOT proven: another record, score or ledger"
-    print_result(document, as_json, f"{miner} has {claimed:,} in epoch {settled.epoch}: {said}")
+    sentence = "proven" if proven else "NOT proven: another record, score or ledger"
+    print_result(document, as_json, f"{miner} has {claimed:,} in epoch {settled.epoch}: {sentence}")
     return OK if proven else FINDING
 
 
@@ -208,8 +208,8 @@ def run_ledger_status(settings: Settings, as_json: bool) -> None:
     for row in rows:
         cells = (row["epoch"], row["state"], row["block"], row["transaction"], row["trouble"])
         table.add_row(*("" if cell is None else str(cell) for cell in cells))
-    shown = table if rows else "nothing was posted from this folder"
-    print_result({"posts": rows}, as_json, shown, FIGURES)
+    view = table if rows else "nothing was posted from this folder"
+    print_result({"posts": rows}, as_json, view, FIGURES)
 
 
 def _read_record(file: Path) -> SettlementRecord:

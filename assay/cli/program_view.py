@@ -54,9 +54,9 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
         f"\nbehind: {'; '.join(behind)}" if behind else "\nup to date",
         style=("yellow" if behind else "green"),
     )
-    for trouble in (status["trouble"], status["beacon"]["trouble"]):
-        if trouble and trouble not in behind:
-            text.append(f"\n{trouble}", style="yellow")
+    for sentence in (status["trouble"], status["beacon"]["trouble"]):
+        if sentence and sentence not in behind:
+            text.append(f"\n{sentence}", style="yellow")
     return text
 
 
@@ -200,13 +200,13 @@ def render_shares(
 def _render_posts(status: dict[str, Any]) -> RenderableType:
     """The state of settlements on their way to the ledger: nothing if none is posted."""
     counts = Counter(post["state"] for post in status.get("posts", []))
-    trouble = status.get("posting_trouble")
-    if not counts and not trouble:
+    problem = status.get("posting_trouble")
+    if not counts and not problem:
         return Text("")
-    said = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
-    text = Text(f"ledger: {said or 'nothing to post yet'}")
-    if trouble:
-        text.append(f"\n{trouble}", style="yellow")
+    states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    text = Text(f"ledger: {states or 'nothing to post yet'}")
+    if problem:
+        text.append(f"\n{problem}", style="yellow")
     return text
 
 
@@ -268,7 +268,7 @@ def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
         return Text("no window was mined yet", style="dim")
     names = ("window", "groups", "committed", "own verdict", "score", "weight", "alpha")
     table = make_table(*names, left=("committed", "own verdict"))
-    told = []
+    remarks = []
     for row in rows:
         groups, verdict, payment = (row[name] for name in ("groups", "verdict", "payment"))
         table.add_row(
@@ -281,8 +281,8 @@ def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
             f"{payment['emission_rao_alpha'] / 1e9:.4f}" if payment else "",
         )
         if words := _find_words(row):
-            told.append(Text(f"window {row['window']}: {'; '.join(words)}", style="yellow"))
-    return Group(table, *told)
+            remarks.append(Text(f"window {row['window']}: {'; '.join(words)}", style="yellow"))
+    return Group(table, *remarks)
 
 
 def _name_commitment(commitment: dict[str, Any] | None) -> Text:

@@ -94,12 +94,12 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
 def _find_only(store: ObjectStore, where: str) -> bytes:
     if where.startswith(("http://", "https://")):
         raise ConfigError(f"{where} has no list of its records: name a validator with --hotkey")
-    found = list_validators(store)
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(map(encode_ss58, found[:8]))
+    validators = list_validators(store)
+    if len(validators) == 1:
+        return validators[0]
+    names = ", ".join(map(encode_ss58, validators[:8]))
     raise ConfigError(
-        f"{where} has {f'the records of {names}' if found else 'no record'}: name a validator "
+        f"{where} has {f'the records of {names}' if validators else 'no record'}: name a validator "
         "with --hotkey"
     )
 
@@ -110,10 +110,10 @@ def _read_newest(reader: RecordReader, where: str) -> SettlementRecord:
         raise ConfigError(
             f"{where} has no record of {reader.address}: it is published once weights are revealed"
         )
-    found: SettlementRecord | RecordFault
-    found = latest if isinstance(latest, RecordFault) else reader.read_settlement(latest.epoch)
+    record: SettlementRecord | RecordFault
+    record = latest if isinstance(latest, RecordFault) else reader.read_settlement(latest.epoch)
     digest = None if isinstance(latest, RecordFault) else latest.digest
-    return _require(found, digest, reader, where)
+    return _require(record, digest, reader, where)
 
 
 def _require(
@@ -175,8 +175,8 @@ def render_record(document: dict[str, Any], now: float) -> RenderableType:
     table = make_table("window", "outcome", "challenge", "audit", "accepted", "others")
     for window in windows:
         rounds = [_name_round(window[name]) for name in ("challenge", "audit")]
-        told = count_reasons(window["verdicts"])
-        table.add_row(str(window["window"]), window["outcome"], *rounds, *told)
+        reasons = count_reasons(window["verdicts"])
+        table.add_row(str(window["window"]), window["outcome"], *rounds, *reasons)
     return Group(text, table, render_shares(document["scores"], document["weights"], windows))
 
 

@@ -76,11 +76,11 @@ def _choose(rules: PublishSettings) -> _ChosenRules:
         raise ConfigError("--model and --genesis both name the first checkpoint: leave one out")
     if recipe is None and rules.model is not None:
         raise ConfigError("--model needs a recipe: name one with --recipe")
-    own = {} if rules.changes is None else read_changes(rules.changes)
+    changes = {} if rules.changes is None else read_changes(rules.changes)
     if recipe is None:
         environment = rules.environment or "arithmetic"
         parse_environment(environment)
-        return _ChosenRules(rules.preset or "main", environment, (own,), None)
+        return _ChosenRules(rules.preset or "main", environment, (changes,), None)
     folder = rules.model or rules.genesis
     if folder is None:
         raise ConfigError(
@@ -91,8 +91,8 @@ def _choose(rules: PublishSettings) -> _ChosenRules:
     environment = rules.environment or recipe.fill_environment()
     recipe.require_levels(environment)
     preset = rules.preset or recipe.preset
-    recipe.make_rules(environment, preset, own)
-    return _ChosenRules(preset, environment, (recipe.parameters, own), recipe)
+    recipe.make_rules(environment, preset, changes)
+    return _ChosenRules(preset, environment, (recipe.parameters, changes), recipe)
 
 
 def _find_genesis(settings: Settings, chosen: _ChosenRules, report: Callable[[str], None]) -> Path:

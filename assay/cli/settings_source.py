@@ -49,10 +49,10 @@ class SettingsSource:
                 deadline = time.monotonic() + _START_SECONDS
                 while is_starting(self.localnet) and time.monotonic() < deadline:
                     time.sleep(_POLL_S)
-            there = read_settings(self.localnet, self.role)
+            sections = read_settings(self.localnet, self.role)
             for section, values in below.items():
-                there[section] = values | there.get(section, {})
-            settings = load_settings(self.config, self.flags, there)
+                sections[section] = values | sections.get(section, {})
+            settings = load_settings(self.config, self.flags, sections)
             if not is_running(self.localnet):  # it may be restarting: programs wait for it
                 start = f"`assay localnet --dir {self.localnet}` in another terminal"
                 say = f"assay: the localnet in {self.localnet} is not running: {start}"

@@ -113,7 +113,7 @@ def _read(folder: Path, demo: Path) -> dict[str, Any]:
             raise ConfigError(
                 f"--dir {folder}: there is no such folder; {start}{_NAME_A_RUN}"
             ) from None
-        below = sorted(str(found.parent) for found in folder.glob("*/status.json"))
+        below = sorted(str(path.parent) for path in folder.glob("*/status.json"))
         if below:
             raise ConfigError(
                 f"{folder} has several programs: name one with --dir {' or '.join(below)}"

@@ -49,8 +49,8 @@ def run_trace(place: StepPlace, out: Path | None, as_json: bool, quiet: bool) ->
     equal = record.tensors == step.record.tensors
     size = (folder / ROOTS).stat().st_size
     if as_json:
-        found = {"operators": record.operators, "root": record.root.hex(), "roots_bytes": size}
-        document = {"out": str(folder), "equal": equal, "remarks": remarks} | found
+        summary = {"operators": record.operators, "root": record.root.hex(), "roots_bytes": size}
+        document = {"out": str(folder), "equal": equal, "remarks": remarks} | summary
         print(json.dumps(document, indent=1))
     elif not quiet:
         made = "the tensors that" if equal else "other tensors than"
@@ -66,15 +66,15 @@ def run_bisect(a: str, b: str, place: StepPlace | None, as_json: bool, quiet: bo
     step, checkpoints = (None, None) if place is None else place.open()
     traces = open_trace(a), open_trace(b)
     make_cards_repeat()
-    found = bisect_traces(*traces, step, checkpoints, ignore_line if quiet else print_line)
+    bisection = bisect_traces(*traces, step, checkpoints, ignore_line if quiet else print_line)
     if as_json:
         reads = [_count_reads(trace) for trace in traces]
-        print(json.dumps(asdict(found) | {"read": reads}, indent=1))
+        print(json.dumps(asdict(bisection) | {"read": reads}, indent=1))
     elif not quiet:
-        _print_bisection(found, traces)
-    if found.accuses:
+        _print_bisection(bisection, traces)
+    if bisection.accuses:
         return FINDING
-    return OK if found.is_settled else COULD_NOT_RUN
+    return OK if bisection.is_settled else COULD_NOT_RUN
 
 
 def _count_reads(trace: StoredTrace | TraceFault) -> dict[str, int] | None:
@@ -84,12 +84,12 @@ def _count_reads(trace: StoredTrace | TraceFault) -> dict[str, int] | None:
 
 
 def _print_bisection(
-    found: Bisection, traces: tuple[StoredTrace | TraceFault, StoredTrace | TraceFault]
+    bisection: Bisection, traces: tuple[StoredTrace | TraceFault, StoredTrace | TraceFault]
 ) -> None:
-    print(found.detail)
-    if found.arguments is not None:
-        print(f"  {found.operator}({found.arguments[:2_000]})")
-    for name, standing, trace in zip("AB", (found.a, found.b), traces, strict=True):
+    print(bisection.detail)
+    if bisection.arguments is not None:
+        print(f"  {bisection.operator}({bisection.arguments[:2_000]})")
+    for name, standing, trace in zip("AB", (bisection.a, bisection.b), traces, strict=True):
         print(f"{name}  {standing.status}  {standing.detail}")
         if (read := _count_reads(trace)) is not None:
             print(

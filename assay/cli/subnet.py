@@ -141,14 +141,14 @@ def parse_shares(words: Sequence[str]) -> dict[int, int]:
     """uid → share, from words such as `5=3`."""
     shares: dict[int, int] = {}
     for word in words:
-        found = _PAIR.fullmatch(word)
-        if found is None or int(found[1]) > 65_535:
+        match = _PAIR.fullmatch(word)
+        if match is None or int(match[1]) > 65_535:
             raise ConfigError(
                 f"{word!r} is not a weight: write UID=SHARE in whole numbers, such as 5=3"
             )
-        if int(found[1]) in shares:
-            raise ConfigError(f"uid {found[1]} is given twice: give it once")
-        shares[int(found[1])] = int(found[2])
+        if int(match[1]) in shares:
+            raise ConfigError(f"uid {match[1]} is given twice: give it once")
+        shares[int(match[1])] = int(match[2])
     if not any(shares.values()):
         raise ConfigError("every share is 0: give at least one uid more")
     return shares
@@ -211,8 +211,8 @@ def run_weights_set(
         seats = {seat.uid: seat for seat in chain.get_metagraph(chain.get_head())}
         if set(row) - seats.keys():
             raise ConfigError(f"nobody has uid {min(set(row) - seats.keys())}: see the metagraph")
-        own = next((seat for seat in seats.values() if seat.hotkey == account.hotkey), None)
-        if own is not None and not own.permit:
+        own_seat = next((seat for seat in seats.values() if seat.hotkey == account.hotkey), None)
+        if own_seat is not None and not own_seat.permit:
             logger.warning(
                 "%s has no permit: the chain accepts its weights for itself only, and counts none",
                 name,
@@ -248,8 +248,8 @@ def _await(
     """The final block that shows the weights, and whether they are still encrypted."""
     if chain.get_hyperparameters().commit_reveal:
         return chain.get_head(), True
-    kept = {uid: weight for uid, weight in row.items() if weight}
-    while chain.get_weights(head := chain.get_head()).get(hotkey) != kept:
+    wanted = {uid: weight for uid, weight in row.items() if weight}
+    while chain.get_weights(head := chain.get_head()).get(hotkey) != wanted:
         if time.monotonic() > deadline:
             raise ChainError("the weights were sent but are not there: see `assay weights show`")
         time.sleep(_LOOK_S)

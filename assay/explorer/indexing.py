@@ -66,7 +66,7 @@ class Indexer:
                 self.step()
             except (OperatorError, OSError) as error:
                 self._log_trouble(f"the record cannot be read: {error}")
-                self._note(trouble="the record cannot be read just now")
+                self._note(problem="the record cannot be read just now")
             except IndexDamagedError:
                 self.begin_again()
             else:
@@ -95,7 +95,7 @@ class Indexer:
         cannot be read. IndexDamagedError: the index cannot be used."""
         latest = self._read_latest()
         if latest is None:
-            self._note(done=True, trouble="no settlement is published yet")
+            self._note(done=True, problem="no settlement is published yet")
             return
         self._follow(*latest)
         self._read_gaps()
@@ -178,8 +178,8 @@ class Indexer:
             window, outcome, record, link, find_beacon_state(self._subject, record), total, count
         )
 
-    def _note(self, *, done: bool = False, lowest: int = 0, trouble: str | None = None) -> None:
-        fresh = IndexProgress(done, self._count(), lowest, trouble)
+    def _note(self, *, done: bool = False, lowest: int = 0, problem: str | None = None) -> None:
+        fresh = IndexProgress(done, self._count(), lowest, problem)
         if fresh != self.progress:
             self.progress = fresh
             self._on_change()

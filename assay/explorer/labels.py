@@ -139,6 +139,6 @@ def _show(character: str) -> str:
     if character in _HIDDEN:
         return _HIDDEN[character]
     code = ord(character)
-    shown = character == " " or (character.isprintable() and character not in _BLANKS)
-    shown = shown and not 0xFE00 <= code <= 0xFE0F  # variation selectors
-    return character if shown else f"⟨U+{code:04X}⟩"
+    is_visible = character == " " or (character.isprintable() and character not in _BLANKS)
+    is_visible = is_visible and not 0xFE00 <= code <= 0xFE0F  # variation selectors
+    return character if is_visible else f"⟨U+{code:04X}⟩"

@@ -40,21 +40,21 @@ class ExtrinsicPool:
             raise RpcError(1013, "Transaction is already in the pool")
         if extrinsic.nonce < nonce:
             raise make_invalid_transaction_error("Transaction is outdated")
-        own = self._by_signer.setdefault(extrinsic.signer, {})
-        if extrinsic.nonce in own:
+        queued = self._by_signer.setdefault(extrinsic.signer, {})
+        if extrinsic.nonce in queued:
             raise RpcError(
                 1014, "Priority is too low", "another transaction with this nonce is in the pool"
             )
-        if len(self._order) >= POOL_SIZE or len(own) >= SIGNER_SIZE:
+        if len(self._order) >= POOL_SIZE or len(queued) >= SIGNER_SIZE:
             raise RpcError(1016, "Immediately Dropped", "The transaction pool is full")
-        own[extrinsic.nonce] = waiting
+        queued[extrinsic.nonce] = waiting
         self._order[extrinsic.hash] = waiting
 
     def count_ready(self, signer: str, nonce: int) -> int:
         """The number of a signer's extrinsics that could follow at once, from a nonce on."""
-        own = self._by_signer.get(signer, {})
+        queued = self._by_signer.get(signer, {})
         count = 0
-        while nonce + count in own:
+        while nonce + count in queued:
             count += 1
         return count
 
@@ -78,7 +78,7 @@ class ExtrinsicPool:
         """Lets an extrinsic go."""
         extrinsic = waiting.extrinsic
         del self._order[extrinsic.hash]
-        own = self._by_signer[extrinsic.signer]
-        del own[extrinsic.nonce]
-        if not own:
+        queued = self._by_signer[extrinsic.signer]
+        del queued[extrinsic.nonce]
+        if not queued:
             del self._by_signer[extrinsic.signer]

@@ -168,9 +168,9 @@ class _Download:
                 path.unlink()
 
     def _explain(self, reasons: list[str]) -> CheckpointError:
-        said = "; ".join(reasons) or "no mirror is known"
+        listed = "; ".join(reasons) or "no mirror is known"
         name = self.digest.hex()[:16]
-        return CheckpointError(f"checkpoint {name}… is not here and cannot be had: {said}")
+        return CheckpointError(f"checkpoint {name}… is not here and cannot be had: {listed}")
 
     # --- everything but the tensors
 

@@ -329,11 +329,11 @@ class CheckpointFolder:
         with self._lock, suppress(OSError):  # another program prunes, too, or owns one of them
             here = [path for path in self._root.iterdir() if len(path.name) == 2 * len(newest)]
             here.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            kept = {digest.hex() for digest in self.opened} | {newest.hex()}
+            needed = {digest.hex() for digest in self.opened} | {newest.hex()}
             numbers = {path: _read_number(path) for path in here}
-            kept |= {path.name for path, n in numbers.items() if n in (0, max(numbers.values()))}
+            needed |= {path.name for path, n in numbers.items() if n in (0, max(numbers.values()))}
             for path in here[self._keep :]:
-                if path.name not in kept:
+                if path.name not in needed:
                     # renamed first, so that readers find a whole folder or none
                     gone = Path(tempfile.mkdtemp(dir=self._root, prefix=".old-"))
                     path.rename(gone)

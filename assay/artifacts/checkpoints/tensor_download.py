@@ -231,18 +231,18 @@ class TensorDownload:
 
     def _write(self, piece: WantedTensor, file: BinaryIO, parts: Iterator[bytes]) -> bool:
         """Write a tensor to its places and hash it. Return whether it was the right one."""
-        at, found = 0, sha256()
+        at, digest = 0, sha256()
         for data in parts:
             if self._stopped:
                 raise _StoppedError
-            found.update(data)
+            digest.update(data)
             for offset in piece.offsets:
                 file.seek(offset + at)
                 file.write(data)
             at += len(data)
             with self._changed:
                 self._written[piece.sha256] = at
-        return at == piece.size and found.digest() == piece.sha256
+        return at == piece.size and digest.digest() == piece.sha256
 
     def _read(self, source: ObjectSource, size: int, mirror: _Mirror) -> Iterator[bytes]:
         begun = time.monotonic()
@@ -290,7 +290,7 @@ def _iterate(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    found = sha256()
+    digest = sha256()
     for data in _iterate(file, size):
-        found.update(data)
-    return found.digest()
+        digest.update(data)
+    return digest.digest()

@@ -201,11 +201,11 @@ def list_validators(store: ObjectStore) -> list[bytes]:
     else:
         ends = (".record", "/latest.json")
         names = {name.partition("/")[0] for name in store.list() if name.endswith(ends)}
-    found = []
+    validators = []
     for name in sorted(names):
         with suppress(ValueError):
-            found.append(decode_ss58(name))
-    return found
+            validators.append(decode_ss58(name))
+    return validators
 
 
 def parse_statistics(data: bytes | str, work: Work) -> dict[str, dict[str, Any]] | None:
@@ -214,11 +214,11 @@ def parse_statistics(data: bytes | str, work: Work) -> dict[str, dict[str, Any]]
     No commitment binds them. A malformed verdict is left out. None: the whole is malformed.
     """
     try:
-        found = json.loads(data).get("verdicts", [])
+        rows = json.loads(data).get("verdicts", [])
     except _BROKEN:
         return None
     verdicts = {}
-    for row in found if isinstance(found, list) else ():
+    for row in rows if isinstance(rows, list) else ():
         with suppress(*_BROKEN):
             verdicts[_cut(row["hotkey"], _NAME)] = _clean_verdict(row, work)
     return verdicts

@@ -73,11 +73,11 @@ class StepFolder:
     kept: int = 1
     _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
 
-    def keep_before(self, learner: Learner, kept: Path | None) -> None:
+    def keep_before(self, learner: Learner, present: Path | None) -> None:
         """Write the state before the next step, if states are kept.
 
         Args:
-            kept: a file with the learner's present state, which is linked if possible.
+            present: a file with the learner's present state, which is linked if possible.
 
         Raises:
             OSError, SafetensorError: it cannot be written.
@@ -88,7 +88,7 @@ class StepFolder:
             self._cleaned.append(True)
         if self.kept:
             with replace_file(self.folder / _BEFORE) as temporary:
-                if kept is None or not _link(kept, temporary):
+                if present is None or not _link(present, temporary):
                     learner.save_state(temporary)
 
     def keep_data(
@@ -100,14 +100,14 @@ class StepFolder:
         path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
             write_groups(temporary, taken)
-        own = path.with_suffix(".before.safetensors")
+        before_path = path.with_suffix(".before.safetensors")
         if self.kept:
             before = self.folder / _BEFORE
-            before.replace(own)
+            before.replace(before_path)
             # if a killed trainer has named the same file already, rename(2) leaves both names
             if before.exists():
                 before.unlink()
-        others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
+        others = (p for p in self.folder.glob("step-*.before.safetensors") if p != before_path)
         # after a clock was set back, the newest looks old
         states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
         for state in states[max(0, self.kept - 1) :]:

@@ -25,7 +25,7 @@ def mix_groups(
     taken: Sequence[ConsumedGroup],
     parent: Checkpoint,
     context: Context,
-    own: int,
+    own_count: int,
     external: int | None,
 ) -> list[ConsumedGroup]:
     """A step's groups: at most `external` of the miners' (None: all), then `own` of the
@@ -34,7 +34,7 @@ def mix_groups(
     if external is not None:
         chosen = choose_external(taken, external, context.audit_seed)
     parameters, window = context.parameters, context.window
-    return chosen + (generate_own(parent, parameters, own, window) if own else [])
+    return chosen + (generate_own(parent, parameters, own_count, window) if own_count else [])
 
 
 def choose_external(

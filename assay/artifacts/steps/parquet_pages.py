@@ -38,7 +38,7 @@ def check_pages(data: bytes, where: str, values: int, unpacked: int, most: int) 
             column, are of another kind or in another order, or do not hold the claimed values
             within the claimed bytes.
     """
-    offset = pages = found = size = 0
+    offset = pages = counted = size = 0
     while offset < len(data):
         page = _read_page(data, offset, where)
         if page.kind == _DICTIONARY:
@@ -46,12 +46,12 @@ def check_pages(data: bytes, where: str, values: int, unpacked: int, most: int) 
                 raise FileFault(f"{where} has a dictionary out of place or of too many values")
         else:
             pages += 1
-            found += page.values
+            counted += page.values
         if pages > most:
             raise FileFault(f"{where} has more than {most} data pages")
         size += page.unpacked
         offset = page.end
-    if offset != len(data) or found != values or size > unpacked:
+    if offset != len(data) or counted != values or size > unpacked:
         raise FileFault(f"the pages of {where} do not hold what the footer claims")
 
 

@@ -115,10 +115,10 @@ class StoredTrace:
         lowest = get_lowest_height(total)
         if height < lowest:  # computed from the operators
             block = (first << height) >> lowest
-            found = self._read_block(block)
-            if isinstance(found, TraceFault):
-                return found
-            levels = compute_tree([compute_operator_leaf(data) for data in found])
+            operators = self._read_block(block)
+            if isinstance(operators, TraceFault):
+                return operators
+            levels = compute_tree([compute_operator_leaf(data) for data in operators])
             start = first - (block << (lowest - height))
             return levels[min(height, len(levels) - 1)][start : start + count]
         above = sum(count_nodes(total, h) for h in range(height + 1, get_top_height(total) + 1))
@@ -131,9 +131,11 @@ class StoredTrace:
     def read_operator(self, index: int) -> bytes | TraceFault:
         """See `TraceNodes`. Raises UnavailableError, StoreError: no answer."""
         lowest = get_lowest_height(self.record.operators)
-        found = self._read_block(index >> lowest)
+        operators = self._read_block(index >> lowest)
         return (
-            found if isinstance(found, TraceFault) else found[index - (index >> lowest << lowest)]
+            operators
+            if isinstance(operators, TraceFault)
+            else operators[index - (index >> lowest << lowest)]
         )
 
     def _read_block(self, block: int) -> list[bytes] | TraceFault:
@@ -162,9 +164,9 @@ class StoredTrace:
         if isinstance(data, TraceFault):
             return data
         self.operators += count
-        found = [data[a - offsets[0] : b - offsets[0]] for a, b in pairwise(offsets)]
-        self._block = block, found
-        return found
+        operators = [data[a - offsets[0] : b - offsets[0]] for a, b in pairwise(offsets)]
+        self._block = block, operators
+        return operators
 
     def _ask(self, ask: Callable[[], T]) -> T:
         return answer_in_time(ask, lambda: min(_PATIENCE_S, self.deadline - time.monotonic()))

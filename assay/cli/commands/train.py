@@ -110,8 +110,8 @@ def verify_step(
 
     source = invocation.source
     named = (*source.flags["chain"].values(), source.localnet, offline)
-    beside = any(value is not None for value in named)
-    if not beside and (files or validator or records):
+    has_network = any(value is not None for value in named)
+    if not has_network and (files or validator or records):
         raise ConfigError("name a bundle with --offline, or a network with --netuid")
     settings = source.load()
     _require_step(record, store)
@@ -120,7 +120,7 @@ def verify_step(
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.audit import AuditRequest
         from assay.cli.train_steps import ProvenanceRequest, run_verify_step
-    place = offline or (settings if beside else None)
+    place = offline or (settings if has_network else None)
     request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
     provenance = None if place is None else ProvenanceRequest(place, request, files or ())
     return run_verify_step(record, models, store or (), directory, provenance, as_json, quiet)

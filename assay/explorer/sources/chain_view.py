@@ -111,10 +111,10 @@ class ChainView:
             live = self._live
         if live is None:
             return None
-        trouble = self._health.describe()
+        problem = self._health.describe()
         moving = time.monotonic() - live[0] < _STALE_S
         return Live(
-            live[1], moving, "the chain", trouble and trouble[0], since_ms=trouble and trouble[1]
+            live[1], moving, "the chain", problem and problem[0], since_ms=problem and problem[1]
         )
 
     def get_trouble(self) -> tuple[Trouble, int] | None:
@@ -190,19 +190,19 @@ class ChainView:
     ) -> ShownWeights | None:
         chain, first = self._open(), None
         for number in iterate_weight_blocks(chain, epoch):
-            shown = ShownWeights(number, dict(chain.get_weights(number).get(validator, {})))
-            if shown.weights == wanted:
-                return shown
-            first = first or shown
+            on_chain = ShownWeights(number, dict(chain.get_weights(number).get(validator, {})))
+            if on_chain.weights == wanted:
+                return on_chain
+            first = first or on_chain
         return first
 
     def _find_cached(
         self, epoch: int, wanted: Mapping[int, int]
     ) -> tuple[ShownWeights | None, bool]:
         """The weights of the last reading, and whether another one is unnecessary now."""
-        when, shown = self._shown.get(epoch) or (float("-inf"), None)
-        same = shown is not None and dict(shown.weights) == dict(wanted)
-        return shown, same or time.monotonic() - when < _AGAIN_S
+        when, cached = self._shown.get(epoch) or (float("-inf"), None)
+        same = cached is not None and dict(cached.weights) == dict(wanted)
+        return cached, same or time.monotonic() - when < _AGAIN_S
 
     def look(self) -> None:
         """Read the head, once a window the parameters, and once a minute the uids."""

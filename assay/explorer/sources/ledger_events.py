@@ -82,15 +82,15 @@ class LedgerEvents:
         return self.get_reading()
 
     def get_reading(self) -> LedgerReading:
-        trouble = self._health.describe()
+        problem = self._health.describe()
         with self._lock:
             return LedgerReading(
                 self._node,
                 self._head,
                 self._first,
                 self._place.confirmations,
-                trouble and trouble[0],
-                trouble and trouble[1],
+                problem and problem[0],
+                problem and problem[1],
                 dict(self._posted),
             )
 

@@ -211,10 +211,10 @@ def join_live(run: Live | None, chain: Live | None) -> Live | None:
     """Combine the state of a program on this machine with the chain's."""
     if run is None or chain is None:
         return run or chain
-    trouble = (chain.trouble, chain.since_ms) if chain.trouble else (run.trouble, None)
+    problem = (chain.trouble, chain.since_ms) if chain.trouble else (run.trouble, None)
     head = max(run.head, chain.head)
     if run.moving:
-        return replace(run, head=head, trouble=trouble[0], since_ms=trouble[1])
+        return replace(run, head=head, trouble=problem[0], since_ms=problem[1])
     return replace(
         chain, head=head, program=f"{chain.program}; {run.program}", trouble=chain.trouble
     )
@@ -296,8 +296,8 @@ def find_trainer(settings: Settings, folder: Path | None) -> TrainerOutput:
     """The first folder with steps, else the one that would have them."""
     named = _require("--trainer", settings.explorer.trainer)
     places = (named, folder, settings.trainer.dir)
-    there = (place for place in places if place and (place / "steps").is_dir())
-    return TrainerOutput(next(there, named or settings.trainer.dir))
+    existing = (place for place in places if place and (place / "steps").is_dir())
+    return TrainerOutput(next(existing, named or settings.trainer.dir))
 
 
 def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | None:
@@ -306,27 +306,27 @@ def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | 
     named = _require("--model", settings.explorer.model)
     if named is not None:
         return named
-    own = None if folder is None else folder / "models"
-    return own if own is not None and (own.is_dir() or not begun) else None
+    models = None if folder is None else folder / "models"
+    return models if models is not None and (models.is_dir() or not begun) else None
 
 
 def find_ledger(settings: Settings, validator: bytes, netuid: int) -> LedgerPlace | None:
     """The reader of the EVM ledger. None if the settings name no node."""
-    own = settings.ledger
-    if own.endpoint is None:
+    ledger = settings.ledger
+    if ledger.endpoint is None:
         return None
-    contract = check_contract(own.contract)
+    contract = check_contract(ledger.contract)
     if contract is None:
         raise ConfigError(
             "which ledger? name its address with --contract, or contract under [ledger]"
         )
     number = get_chain_id(settings)
-    if not _is_node(own.endpoint):  # it may hold a key: it is not repeated
+    if not _is_node(ledger.endpoint):  # it may hold a key: it is not repeated
         raise ConfigError(
             "--evm: write the EVM node's address as https://host or https://host:port, with a port "
             "of 1 to 65535"
         )
-    return LedgerPlace(own.endpoint, number, contract, netuid, validator, own.confirmations)
+    return LedgerPlace(ledger.endpoint, number, contract, netuid, validator, ledger.confirmations)
 
 
 def _is_node(endpoint: str) -> bool:

@@ -125,8 +125,8 @@ def _open_around(
     settings, subject = request.settings, result.subject
     trainer = find_trainer(settings, folder)
     models = find_models(settings, folder, result.begun)
-    own = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
-    roots = [path for path in (*own, result.root) if path is not None and path.is_dir()]
+    own_folders = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
+    roots = [path for path in (*own_folders, result.root) if path is not None and path.is_dir()]
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, settings.store, scratch, on_change)
     stack.callback(groups.close)
@@ -332,15 +332,15 @@ def _find_validator(
     if named is not None:
         return parse_hotkey(named, "--hotkey")
     # a bucket is not listed for this
-    there = list_validators(objects) if isinstance(objects, FolderStore) else []
-    if len(there) == 1:
-        return there[0]
+    validators = list_validators(objects) if isinstance(objects, FolderStore) else []
+    if len(validators) == 1:
+        return validators[0]
     if len(announced) == 1:
         return decode_ss58(next(iter(announced)))
-    if there:
+    if validators:
         raise ConfigError(
             f"{place} holds several records: name one with --hotkey: "
-            + ", ".join(map(encode_ss58, there))
+            + ", ".join(map(encode_ss58, validators))
         )
     raise NoRecordError(f"{place} holds no record yet (name its validator with --hotkey)")
 

@@ -27,9 +27,9 @@ def make_curve(
     return _draw(name, title, along, [{"run": OWN, "points": list(points)[-POINTS_MAX:]}], top)
 
 
-def add_runs(own: Sequence[Curve], others: Mapping[str, Sequence[Curve]]) -> list[Curve]:
+def add_runs(of_run: Sequence[Curve], others: Mapping[str, Sequence[Curve]]) -> list[Curve]:
     """Curves with other runs' curves of the same name, and the curves that only others have."""
-    merged = {curve["name"]: curve for curve in own}
+    merged = {curve["name"]: curve for curve in of_run}
     for run, curves in others.items():
         for curve in curves:
             points = next((s["points"] for s in curve["series"] if s["run"] == OWN), [])

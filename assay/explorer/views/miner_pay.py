@@ -188,16 +188,16 @@ def _check_weights(reader: PageReader, miner: Mapping[str, Any], share: Settleme
     if not share.weight:
         return _make_step(name, "bad", "the settlement's record gives it no weight")
     sentences = [f"the settlement's record gives uid {uid} the weight {share.weight:,}"]
-    shown, state = reader.sources.read_shown(share.epoch, record), "good"
-    if shown is None:
+    on_chain, state = reader.sources.read_shown(share.epoch, record), "good"
+    if on_chain is None:
         sentences.append("this explorer does not know what the chain shows")
-    elif shown.weights.get(uid):
+    elif on_chain.weights.get(uid):
         sentences.append(
-            f"at block {shown.block} the chain shows {shown.weights[uid]:,} of this validator"
+            f"at block {on_chain.block} the chain shows {on_chain.weights[uid]:,} of this validator"
         )
     else:
         state = "bad"
-        sentences.append(f"at block {shown.block} the chain shows none of this validator")
+        sentences.append(f"at block {on_chain.block} the chain shows none of this validator")
     validator = None if neurons is None else _find_uid(reader, reader.address)
     if neurons is not None and not (validator is not None and validator.permit):
         return _make_step(name, "bad", *sentences, f"this validator {NO_PERMIT}")

@@ -90,8 +90,8 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> SettledWeights:
     )
     scores, complete = _derive_scores(reader, epoch)
     derived = _derive_weights(reader, epoch, held, scores) if complete else None
-    shown = reader.sources.read_shown(epoch, record)
-    rows = _list_seats(reader, held, record, scores, derived, shown)
+    chain_weights = reader.sources.read_shown(epoch, record)
+    rows = _list_seats(reader, held, record, scores, derived, chain_weights)
     rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
     return SettledWeights(
         epoch=epoch,
@@ -103,8 +103,8 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> SettledWeights:
         if complete
         else None,
         derived=None if derived is None else derived == record,
-        block=None if shown is None else shown.block,
-        on_chain=None if shown is None else dict(shown.weights) == record,
+        block=None if chain_weights is None else chain_weights.block,
+        on_chain=None if chain_weights is None else dict(chain_weights.weights) == record,
     )
 
 
@@ -118,11 +118,11 @@ def _list_seats(
     record: dict[int, int],
     scores: dict[Seat, int],
     derived: dict[int, int] | None,
-    shown: ShownWeights | None,
+    chain_weights: ShownWeights | None,
 ) -> list[SeatWeight]:
     """The settlement's seats; and uids without a seat in it that have a weight (recorded, derived
     or shown) or a derived score: the owner's, or one too many."""
-    on_chain = {} if shown is None else shown.weights
+    on_chain = {} if chain_weights is None else chain_weights.weights
     total = _sum_scores(held)
 
     def describe(
@@ -137,7 +137,7 @@ def _list_seats(
             derived_score=None if derived is None else derived_score,
             weight=record.get(uid, 0),
             derived_weight=None if derived is None else derived.get(uid, 0),
-            chain_weight=None if shown is None else on_chain.get(uid, 0),
+            chain_weight=None if chain_weights is None else on_chain.get(uid, 0),
             share=divide(score, total),
         )
 

@@ -74,8 +74,8 @@ def _get_pool(state: StateView, netuid: int) -> tuple[int, int]:
 def get_stake(state: StateView, hotkey: str, coldkey: str, netuid: int) -> int:
     """Alpha that a coldkey has on a hotkey, rao."""
     shares = _get_number(state, "TotalHotkeySharesV2", hotkey, netuid)
-    own = _get_number(state, "AlphaV2", hotkey, coldkey, netuid)
-    return int(state.get(MODULE, "TotalHotkeyAlpha", hotkey, netuid)) * own // max(1, shares)
+    alpha = _get_number(state, "AlphaV2", hotkey, coldkey, netuid)
+    return int(state.get(MODULE, "TotalHotkeyAlpha", hotkey, netuid)) * alpha // max(1, shares)
 
 
 def add_alpha(runtime: DevnetRuntime, hotkey: str, netuid: int, amount: int) -> None:
@@ -91,13 +91,13 @@ def add_stake_of(
     state = runtime.state
     shares = _get_number(state, "TotalHotkeySharesV2", hotkey, netuid)
     total = int(runtime.get("TotalHotkeyAlpha", hotkey, netuid))
-    own = _get_number(state, "AlphaV2", hotkey, coldkey, netuid)
-    if amount < 0 and total * own // max(1, shares) == -amount:
-        change = -own  # all of it: no crumbs
+    alpha = _get_number(state, "AlphaV2", hotkey, coldkey, netuid)
+    if amount < 0 and total * alpha // max(1, shares) == -amount:
+        change = -alpha  # all of it: no crumbs
     else:
         change = amount * shares // total if shares and total else amount
     _put_number(runtime, "TotalHotkeySharesV2", hotkey, netuid, shares + change)
-    _put_number(runtime, "AlphaV2", hotkey, coldkey, netuid, own + change)
+    _put_number(runtime, "AlphaV2", hotkey, coldkey, netuid, alpha + change)
     add_alpha(runtime, hotkey, netuid, amount)
     hotkeys = runtime.get("StakingHotkeys", coldkey)
     if amount > 0 and hotkey not in hotkeys:

@@ -90,8 +90,8 @@ def _is_rate_kept(runtime: DevnetRuntime, netuid: int, uid: int) -> bool:
 
 def _require_mechanism(runtime: DevnetRuntime, netuid: int, mechanism: int) -> None:
     """Refuses subnets and mechanisms that are not there."""
-    there = runtime.get("NetworksAdded", netuid) and mechanism == _MAIN_MECHANISM
-    if not there:
+    exists = runtime.get("NetworksAdded", netuid) and mechanism == _MAIN_MECHANISM
+    if not exists:
         raise DispatchError(MODULE, "MechanismDoesNotExist")
 
 
