@@ -202,7 +202,7 @@ def run_ledger_verify_score(
 def run_ledger_status(settings: Settings, as_json: bool) -> None:
     """Show what a validator's folder has posted and has yet to post."""
     file = settings.validator.dir / VALIDATOR_FILE
-    with closing(Database(file, looking=True)) as database:
+    with closing(Database(file, read_only=True)) as database:
         rows = [describe_post(row) for row in list_posts(database, _SHOWN)]
     table = make_table("epoch", "post", "block", "transaction", "trouble")
     for row in rows:

@@ -176,7 +176,7 @@ def run_weights_show(
         ],
     }
     if directory is not None:
-        with closing(Database(directory / VALIDATOR_FILE, looking=True)) as database:
+        with closing(Database(directory / VALIDATOR_FILE, read_only=True)) as database:
             document["settlements"] = [describe_row(row) for row in list_rows(database, _SHOWN)]
     print_result(document, as_json, _draw(document, by_uid), FIGURES)
 

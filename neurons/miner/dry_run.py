@@ -101,7 +101,7 @@ def dry_run(
     now_ms: int,
     *,
     followed: FollowedParameters | None = None,
-    shown: ObjectStore | None = None,
+    public_store: ObjectStore | None = None,
     public: Callable[[], ObjectStore | None] = lambda: None,
     timer: Callable[[], float] = perf_counter,
     are_engines_busy: bool = False,
@@ -112,7 +112,7 @@ def dry_run(
         coldkey: the key that would pay for a uid.
         now_ms: Unix time, milliseconds.
         followed: the source of the parameters, including future ones.
-        shown: the store as validators reach it; None: as the miner does.
+        public_store: the store as validators reach it; None: as the miner does.
         public: the store as strangers reach it that have named none.
         timer: monotonic seconds.
         are_engines_busy: a running miner uses them, so `outside` has none.
@@ -129,7 +129,7 @@ def dry_run(
         followed=followed,
         beacons=outside.beacons,
         store=outside.store,
-        shown=shown,
+        shown=public_store,
         public=public,
         checkpoints=outside.checkpoints,
         placement=outside.checkpoints.placement,
@@ -222,10 +222,10 @@ def _check_drafting(
             return PreflightCheck("drafting", CheckState.OK, detail)
         remedy = "an inference engine drafts faster: docs/engines.md"
         return PreflightCheck("drafting", CheckState.OK, f"{detail}; {remedy}")
-    kept = spent["kept"] or 0.0
+    kept_share = spent["kept"] or 0.0
     detail = (
-        f"{kept:.1%} of drafts kept, {spent['ahead']} tokens ahead: {drafting:.1f} s drafting and "
-        f"{reading:.1f} s reading, at the same time"
+        f"{kept_share:.1%} of drafts kept, {spent['ahead']} tokens ahead: {drafting:.1f} s "
+        f"drafting and {reading:.1f} s reading, at the same time"
     )
     if engines.trouble is not None:
         remedy = "fix the servers that were left out: docs/engines.md"

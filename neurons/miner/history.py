@@ -109,7 +109,7 @@ class MiningHistory:
 
     Args:
         file: created if it does not exist.
-        kept: number of windows to keep. Each new window drops the oldest.
+        window_count: number of windows to keep. Each new window drops the oldest.
 
     Raises:
         HistoryError: the file cannot be used, or is another's. All methods raise it too.
@@ -121,10 +121,10 @@ class MiningHistory:
         genesis_hash: bytes,
         netuid: int,
         hotkey: bytes,
-        kept: int = HISTORY_WINDOWS,
+        window_count: int = HISTORY_WINDOWS,
     ) -> None:
         self._file = file
-        self._kept = kept
+        self._kept = window_count
         self._lock = Lock()
         identity = (genesis_hash, netuid, hotkey)
         with self._explained():
@@ -137,13 +137,13 @@ class MiningHistory:
             self.database.executescript(_SCHEMA)
             with self.database:
                 self.database.execute("BEGIN IMMEDIATE")
-                found = self.database.execute("SELECT * FROM identity").fetchone()
-                if found is None:
+                stored = self.database.execute("SELECT * FROM identity").fetchone()
+                if stored is None:
                     self.database.execute("INSERT INTO identity VALUES (?, ?, ?)", identity)
-        if found is not None and tuple(found) != identity:
+        if stored is not None and tuple(stored) != identity:
             self.database.close()
             raise HistoryError(
-                f"{file} is the history of hotkey {encode_ss58(found[2])} on subnet {found[1]}: "
+                f"{file} is the history of hotkey {encode_ss58(stored[2])} on subnet {stored[1]}: "
                 "give each hotkey and subnet a folder of its own"
             )
 

@@ -271,9 +271,9 @@ class Miner:
         )
 
     def _open(self, window: int, head: int) -> WindowWork | None:
-        found = self.dependencies
+        dependencies = self.dependencies
         parameters = self._parameters.get(window)
-        challenge = get_challenge(found.chain, found.beacons, parameters, window)
+        challenge = get_challenge(dependencies.chain, dependencies.beacons, parameters, window)
         if challenge is None:
             return None
         checkpoint = self._open_checkpoint(challenge, head)

@@ -48,26 +48,26 @@ def run_miner(
         kind: the miner's class; tests pass miners that cheat.
         stop: see `run_program`.
     """
-    own = settings.miner
-    command = _make_engine_command(own)
+    section = settings.miner
+    command = _make_engine_command(section)
     store, locator = open_own_store(settings)
     with ExitStack() as stack:
-        program = open_program(settings, own, "miner", as_json, quiet)
+        program = open_program(settings, section, "miner", as_json, quiet)
         session, watch = stack.enter_context(program)
         store = meter(store, watch.tally)
         chain, hotkey, sources = session.chain, session.account.hotkey, session.sources
-        workbook = stack.enter_context(WorkDatabase(own.dir / "work"))
+        workbook = stack.enter_context(WorkDatabase(section.dir / "work"))
         history = stack.enter_context(
-            MiningHistory(own.dir / "history.sqlite", chain.genesis_hash, chain.netuid, hotkey)
+            MiningHistory(section.dir / "history.sqlite", chain.genesis_hash, chain.netuid, hotkey)
         )
-        engines = stack.enter_context(open_engines(own.engines, command, exact=own.exact))
+        engines = stack.enter_context(open_engines(section.engines, command, exact=section.exact))
         reached = (chain, sources.beacons, sources.checkpoints, store, locator)
         miner = kind(
             "miner",
             hotkey,
             session.history,
             MinerDependencies(*reached, workbook, history, engines),
-            make_miner_config(own),
+            make_miner_config(section),
             make_report("miner_note"),
         )
         review = MinerReview(
@@ -99,17 +99,17 @@ def _describe_miner(miner: Miner, engines: MinerEngines | None) -> dict[str, Any
 
 def check_mining(settings: Settings, as_json: bool = False) -> DryRun:
     """Check everything that mining needs, and send nothing. `as_json`: see `open_program`."""
-    own = settings.miner
-    command = _make_engine_command(own)
+    miner = settings.miner
+    command = _make_engine_command(miner)
     store, locator = open_own_store(settings)
     placement = open_placement(settings.compute)
     # a server that drafts for a running miner must not be disturbed
-    are_busy = bool(own.engines) and is_locked(own.dir / ".assay-miner") is True
-    names = () if are_busy else own.engines
+    are_busy = bool(miner.engines) and is_locked(miner.dir / ".assay-miner") is True
+    names = () if are_busy else miner.engines
     with (
         log_lines(as_json, quiet=True),
-        join_network(settings, own.dir, "miner", placement, looking=True) as session,
-        open_engines(names, command, exact=own.exact) as engines,
+        join_network(settings, miner.dir, "miner", placement, observing=True) as session,
+        open_engines(names, command, exact=miner.exact) as engines,
     ):
         sources, account = session.sources, session.account
         reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
@@ -118,32 +118,32 @@ def check_mining(settings: Settings, as_json: bool = False) -> DryRun:
             account.hotkey,
             account.coldkey,
             session.parameters,
-            make_miner_config(own),
+            make_miner_config(miner),
             now_ms(),
             followed=session.followed,
-            shown=session.stores.get(locator),
+            public_store=session.stores.get(locator),
             public=lambda: session.stores.get_as_stranger(locator),
             are_engines_busy=are_busy,
         )
 
 
-def make_miner_config(own: MinerSettings) -> MinerConfig:
+def make_miner_config(miner: MinerSettings) -> MinerConfig:
     """The configuration of a miner."""
-    return MinerConfig(own.groups, own.groups_per_step, commit_margin=own.commit_margin)
+    return MinerConfig(miner.groups, miner.groups_per_step, commit_margin=miner.commit_margin)
 
 
-def _make_engine_command(own: MinerSettings) -> EngineCommand:
+def _make_engine_command(miner: MinerSettings) -> EngineCommand:
     """The command with which `auto` starts servers, checked before anything else is opened.
 
     Raises:
         EngineError: see `open_engines`. ConfigError: a setting of `auto` without it.
     """
-    if (own.engine_python or own.engine_flags) and AUTO not in own.engines:
+    if (miner.engine_python or miner.engine_flags) and AUTO not in miner.engines:
         raise ConfigError(
             "engine_python and engine_flags are for servers that this program starts: name them "
             "with --engine auto, or leave both out"
         )
-    python = own.engine_python or Path(sys.executable)
-    command = EngineCommand(python, own.engine_flags, own.dir, list_others_variables())
-    require_engines(own.engines, command)
+    python = miner.engine_python or Path(sys.executable)
+    command = EngineCommand(python, miner.engine_flags, miner.dir, list_others_variables())
+    require_engines(miner.engines, command)
     return command

@@ -48,16 +48,16 @@ def upload(
         store.put(name, data)
         note(len(data))
         return
-    begun = said = time.monotonic()
+    begun = logged_at = time.monotonic()
 
     def cut() -> Iterator[bytes]:
-        nonlocal said
+        nonlocal logged_at
         for start in range(0, len(data), _PART_BYTES):
             yield data[start : start + _PART_BYTES]
             done = min(len(data), start + _PART_BYTES)
             note(done)
-            if time.monotonic() - said > _LINE_S:
-                said = time.monotonic()
+            if time.monotonic() - logged_at > _LINE_S:
+                logged_at = time.monotonic()
                 report(f"uploaded {done / 1e6:.1f} of {len(data) / 1e6:.1f} MB of {name}")
 
     store.put_parts(name, cut())

@@ -100,15 +100,15 @@ class WorkDatabase:
 
     Args:
         folder: created if it does not exist.
-        kept: number of windows whose files stay.
+        window_count: number of windows whose files stay.
 
     Raises:
         WorkDatabaseError: it cannot be used, or another miner uses it. All methods raise it too.
     """
 
-    def __init__(self, folder: Path, kept: int = KEPT_WINDOWS) -> None:
+    def __init__(self, folder: Path, window_count: int = KEPT_WINDOWS) -> None:
         self._folder = folder
-        self._kept = kept
+        self._kept = window_count
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / _LOCK).open("a")

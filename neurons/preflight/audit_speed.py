@@ -45,14 +45,14 @@ class AuditSpeed:
 def measure_audit_speed(
     checkpoint: Checkpoint,
     parameters: Parameters,
-    beside: int = 1,
+    parallel: int = 1,
     timer: Callable[[], float] = perf_counter,
 ) -> AuditSpeed:
     """Read as many passages of the calibration set as an audit reads rollouts, twice, and time the
     second time. The cost of fetching files and scoring answers is left out.
 
     Args:
-        beside: audits at a time: the number of the checkpoint's workers.
+        parallel: audits at a time: the number of the checkpoint's workers.
         timer: seconds.
 
     Raises:
@@ -73,11 +73,11 @@ def measure_audit_speed(
     seconds = 0.0
     for _ in range(2):
         started = timer()
-        for judgment in judge_beside(range(beside), audit, beside):
+        for judgment in judge_beside(range(parallel), audit, parallel):
             judgment.get()
         seconds = timer() - started
     read = sum(map(len, prompts)) + sum(map(len, completions))
-    return AuditSpeed(read * work.audited_rollouts // len(passages), seconds / beside)
+    return AuditSpeed(read * work.audited_rollouts // len(passages), seconds / parallel)
 
 
 def count_miners(chain: SubnetReader, parameters: Parameters) -> int:

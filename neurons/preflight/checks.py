@@ -174,8 +174,8 @@ def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
 def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
     """Check the disk space for a program's files, where its folder is or would be. `checkpoint` is
     the size of one, bytes; 0: not known."""
-    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     needed = _DISK_BYTES + 2 * checkpoint
     wanted = needed + CHECKPOINTS_KEPT * checkpoint
     detail = f"{free / 2**30:,.1f} GiB free for {folder}"
@@ -207,8 +207,8 @@ def check_program(folder: Path, now_ms: int) -> PreflightCheck:
                 "wait; its log says what it does. If Ctrl-Z stopped it, type fg in its terminal"
             )
         detail = f"{words}; its last trouble: {trouble}" if trouble else words
-        found = CheckState.FAIL if life is Life.ENDED else CheckState.WARN
-        return PreflightCheck("program", found, detail, remedy)
+        outcome = CheckState.FAIL if life is Life.ENDED else CheckState.WARN
+        return PreflightCheck("program", outcome, detail, remedy)
     if trouble:
         return PreflightCheck("program", CheckState.WARN, str(trouble), "do what it says")
     lost = {row["window"]: row["missing"] for row in windows if row.get("missing")}
@@ -260,7 +260,7 @@ def check_memory(needed: int, available: int | None, rollouts: int | None = None
 
 def check_store(
     store: ObjectStore,
-    shown: ObjectStore,
+    public_store: ObjectStore,
     hotkey: bytes,
     stamp: int,
     public: Callable[[], ObjectStore | None] = lambda: None,
@@ -269,17 +269,17 @@ def check_store(
     request its size, as validators do.
 
     Args:
-        shown: the store as validators reach it.
+        public_store: the store as validators reach it.
         stamp: makes this object differ from the last check's.
         public: the store as strangers reach it that have named no store; None: they cannot.
     """
     name = f"{encode_ss58(hotkey)}/{PROBE}"
     data = f"assay probe {stamp}".encode()
     store.put(name, data)
-    start, source = len(data) // 2, shown.open(name)
-    found = source.read(start, len(data))
-    if found != data[start:] or shown.get(name, len(data)) != data:
-        what = "does not exist" if found is None else "has other bytes"
+    start, source = len(data) // 2, public_store.open(name)
+    data_read = source.read(start, len(data))
+    if data_read != data[start:] or public_store.get(name, len(data)) != data:
+        what = "does not exist" if data_read is None else "has other bytes"
         return PreflightCheck(
             "store",
             CheckState.FAIL,

@@ -42,13 +42,13 @@ def find_offset(readings: Sequence[ClockReading]) -> tuple[int, list[ClockReadin
 
 def judge_clock(readings: Sequence[ClockReading]) -> PreflightCheck:
     """The conclusion from all readings about this machine's clock."""
-    found = find_offset(readings)
-    if found is None:
+    measured = find_offset(readings)
+    if measured is None:
         detail = "; ".join(f"{r.source} {_say_offset(r.ahead_ms)}" for r in readings)
         detail = detail or "no relay and no node says what time it is"
         remedy = "compare the clock with another machine's"
         return PreflightCheck("clock", CheckState.WARN, detail, remedy)
-    offset, witnesses = found
+    offset, witnesses = measured
     others = [f"{r.source} {_say_offset(r.ahead_ms)}" for r in readings if r not in witnesses]
     names = ", ".join(r.source for r in witnesses)
     if not offset:

@@ -103,11 +103,11 @@ def examine(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCheck]:
 
 def list_hidden(
     role: str,
-    found: Iterable[PreflightCheck],
+    results: Iterable[PreflightCheck],
     remedy: str = "fix the other problems, then check again",
 ) -> list[PreflightCheck]:
     """Results for checks that the lack of something else has prevented. `found`: all results."""
-    looked_at = {check.check for check in found}
+    looked_at = {check.check for check in results}
     hidden = [name for name in _EXPECTED[role] if name not in looked_at]
     return [PreflightCheck(name, CheckState.WARN, "not checked", remedy) for name in hidden]
 
@@ -197,10 +197,10 @@ def _examine_services(around: PreflightInputs, now_ms: int) -> Iterator[Prefligh
     if beacons is not None and chain is not None and rules is not None:
         yield attempt("beacon", remedy, lambda: check_beacon(chain, beacons, rules))
     if store is not None and hotkey is not None:
-        shown = around.shown or store
+        public_store = around.shown or store
         remedy = "do what the message says, or name another store with --store"
         yield attempt(
-            "store", remedy, lambda: check_store(store, shown, hotkey, now_ms, around.public)
+            "store", remedy, lambda: check_store(store, public_store, hotkey, now_ms, around.public)
         )
 
 
@@ -268,8 +268,8 @@ def _examine_speed(
         speed = measure_audit_speed(checkpoint, rules)
         return check_audit_speed(speed, count_miners(chain, rules), rules)
     if is_running(around.folder, around.role):
-        said = "not measured: the running validator has the workers; its status.json lists them"
-        return PreflightCheck("speed", CheckState.OK, said)
+        sentence = "not measured: the running validator has the workers; its status.json lists them"
+        return PreflightCheck("speed", CheckState.OK, sentence)
     with ExitStack() as stack:
         pool = stack.enter_context(around.open_pool())
         pooled = pool.load(checkpoint.folder, checkpoint.digest)

@@ -35,7 +35,7 @@ def open_surroundings(
     )
     if chain is not None and account is not None:
         chain.add_wallet(account.wallet)
-    own, stores = open_role_stores(session, role, opening)
+    own_store, stores = open_role_stores(session, role, opening)
     remedy = "fix the store if the message names one, or ask the subnet's owner"
     rules = opening.open("rules", remedy, lambda: session.parameters, chain, stores)
     remedy = "name relays with --beacon"
@@ -67,9 +67,11 @@ def open_surroundings(
         followed=None if rules is None else session.followed,
         beacons=beacons,
         relays=None if beacons is None else beacons.check,
-        store=None if own is None else own[0],
-        shown=None if own is None or stores is None else stores.get(own[1]),
-        public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
+        store=None if own_store is None else own_store[0],
+        shown=None if own_store is None or stores is None else stores.get(own_store[1]),
+        public=lambda: (
+            None if own_store is None or stores is None else stores.get_as_stranger(own_store[1])
+        ),
         checkpoints=checkpoints,
         placement=placement,
         open_pool=(lambda: open_pool(settings)) if devices else None,
@@ -80,8 +82,8 @@ def open_surroundings(
 def _open_own(session: Session) -> Account:
     """The wallet. Raises ChainError: it does not exist, or a program could not unlock its
     hotkey."""
-    own = session.settings.wallet
-    require_keys(own.name, own.hotkey, own.path, "hotkey")
+    wallet = session.settings.wallet
+    require_keys(wallet.name, wallet.hotkey, wallet.path, "hotkey")
     return session.account
 
 
@@ -91,11 +93,11 @@ def _open_placement(compute: ComputeSettings, workers: Sequence[str]) -> Placeme
     if not workers:
         return open_placement(compute)
     threads = compute.threads or 1
-    found = [
+    placements = [
         open_placement(compute.model_copy(update={"device": device, "threads": threads}))
         for device in workers
     ]
-    return found[0]
+    return placements[0]
 
 
 def open_role_stores(
@@ -104,10 +106,10 @@ def open_role_stores(
     """The store for writing with its locator, if the role has one, and the readable stores. These
     leave out one's own if it cannot be opened, so that it does not hide the stores of others."""
     remedy = "fix what the message says, or name another store with --store or --readable"
-    settings, own = session.settings, None
+    settings, own_store = session.settings, None
     if role != "validator" or settings.store.locator is not None:
-        own = opening.open("store", remedy, lambda: open_own_store(settings))
-        if own is None:
+        own_store = opening.open("store", remedy, lambda: open_own_store(settings))
+        if own_store is None:
             others = settings.store.model_copy(update={"locator": None})
             session.settings = settings.model_copy(update={"store": others})
-    return own, opening.open("store", remedy, lambda: session.stores)
+    return own_store, opening.open("store", remedy, lambda: session.stores)

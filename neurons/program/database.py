@@ -36,38 +36,38 @@ class Database:
 
     Args:
         file: created if it does not exist; None: a database in memory, for the life of this object.
-        looking: read only, beside the program that writes.
+        read_only: for a reader beside the program that writes.
 
     Raises:
         JournalError: the file cannot be used.
     """
 
-    def __init__(self, file: Path | None = None, *, looking: bool = False) -> None:
+    def __init__(self, file: Path | None = None, *, read_only: bool = False) -> None:
         self.name = "memory" if file is None else str(file)
         self._lock = RLock()
         self._depth = 0
-        if looking and (file is None or not file.exists()):
+        if read_only and (file is None or not file.exists()):
             raise JournalError(f"{self.name} does not exist: no validator has run in that folder")
-        mode = "ro" if looking else "rwc"
+        mode = "ro" if read_only else "rwc"
         where = ":memory:" if file is None else f"{file.resolve().as_uri()}?mode={mode}"
         with self._explain():
-            if file is not None and not looking:
+            if file is not None and not read_only:
                 file.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True
             )
-            if not looking:
+            if not read_only:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
-            self._require_version(looking)
+            self._require_version(read_only)
 
-    def _require_version(self, looking: bool) -> None:
-        ((found,),) = self._connection.execute("PRAGMA user_version")
-        if found == 0 and not looking:  # a new file
+    def _require_version(self, read_only: bool) -> None:
+        ((version,),) = self._connection.execute("PRAGMA user_version")
+        if version == 0 and not read_only:  # a new file
             self._connection.execute(f"PRAGMA user_version = {_VERSION}")
-        elif found != _VERSION:
+        elif version != _VERSION:
             raise JournalError(
-                f"{self.name} is of version {found} and this program writes {_VERSION}: use the "
+                f"{self.name} is of version {version} and this program writes {_VERSION}: use the "
                 "program that wrote it, or a new folder"
             )
 

@@ -50,13 +50,13 @@ class LogContext:
 
     def describe(self) -> dict[str, Any]:
         """The fields of a line; null as long as they are not known."""
-        found: dict[str, Any] = {"window": None, "phase": None, "hotkey": self.hotkey}
+        fields: dict[str, Any] = {"window": None, "phase": None, "hotkey": self.hotkey}
         head = None if self.seen is None else self.seen.head
         if head is not None and self.timing is not None:
-            found["window"] = compute_window(self.timing, head.number)
-            countdown = describe_countdown(self.timing, found["window"], head.number)
-            found["phase"] = countdown["phase"]
-        return found
+            fields["window"] = compute_window(self.timing, head.number)
+            countdown = describe_countdown(self.timing, fields["window"], head.number)
+            fields["phase"] = countdown["phase"]
+        return fields
 
 
 #: The context of this process.
@@ -155,16 +155,16 @@ def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _write_sentence(coloured: bool, _: WrappedLogger, __: str, event: EventDict) -> str:
     """A line for people: time, window, phase, hotkey, and the sentence."""
     level, message = event["level"], event["message"]
-    said = "".join(c if c.isprintable() or c == "\n" else "?" for c in message)
+    printable = "".join(c if c.isprintable() or c == "\n" else "?" for c in message)
     if level not in ("debug", "info"):
-        said = f"{level}: {said}"
+        printable = f"{level}: {printable}"
     clock = time.strftime("%H:%M:%S", time.localtime(event["at"]))
     known = (event[name] for name in ("window", "phase", "hotkey"))
     where = " ".join("–" if value is None else str(value)[:_SHOWN] for value in known)
     if not coloured:
-        return f"{clock}  {where}  {said}"
+        return f"{clock}  {where}  {printable}"
     shade = {"warning": "\x1b[33m", "error": "\x1b[31m"}.get(level, "")
-    return f"\x1b[2m{clock}  {where}\x1b[0m  {shade}{said}\x1b[0m"
+    return f"\x1b[2m{clock}  {where}\x1b[0m  {shade}{printable}\x1b[0m"
 
 
 class LineWriter(logging.Handler):

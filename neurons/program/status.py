@@ -259,11 +259,11 @@ def describe_trouble(trouble: Trouble | None) -> dict[str, str | None]:
 
 def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) -> DraftingStatus:
     """The status of a step that took this many seconds."""
-    kept = count.drafted - count.discarded
+    kept_count = count.drafted - count.discarded
     return DraftingStatus(
         tokens=count.submitted,
         seconds=round(seconds, 3),
-        kept=round(kept / count.drafted, 4) if count.drafted else None,
+        kept=round(kept_count / count.drafted, 4) if count.drafted else None,
         ahead=ahead,
         drafting_seconds=round(count.drafting_s, 3),
         reading_seconds=round(count.reading_s, 3),

@@ -105,9 +105,9 @@ class Announcement:
         head = self.chain.get_head()
         if self.stands or head == self.seen_at:
             return
-        found = self.chain.get_commitments(head).get(self.hotkey) == self.payload
+        is_there = self.chain.get_commitments(head).get(self.hotkey) == self.payload
         self.seen_at = head
-        if found:
+        if is_there:
             self._note(DeliveryEvent.FINAL)
         elif not self.due and head >= self.sent_at + _CONFIRM_BLOCKS:
             self._note(DeliveryEvent.EXPIRED)

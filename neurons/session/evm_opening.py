@@ -24,12 +24,12 @@ _FILE_MAX = 65_536
 @contextmanager
 def open_node(settings: Settings) -> Iterator[EvmNode]:
     """The EVM node that the settings name. It is not contacted yet."""
-    own = settings.ledger
-    if own.endpoint is None:
+    ledger = settings.ledger
+    if ledger.endpoint is None:
         raise ConfigError(
             "which EVM? name a node with --evm, such as https://host, or endpoint under [ledger]"
         )
-    node = EvmNode(own.endpoint, get_chain_id(settings), own.max_gas_price * GWEI)
+    node = EvmNode(ledger.endpoint, get_chain_id(settings), ledger.max_gas_price * GWEI)
     try:
         yield node
     finally:
@@ -38,13 +38,13 @@ def open_node(settings: Settings) -> Iterator[EvmNode]:
 
 def get_chain_id(settings: Settings) -> int:
     """The chain id that the EVM node must have."""
-    found = settings.ledger.chain_id or CHAIN_IDS.get(settings.chain.network)
-    if found is None:
+    chain_id = settings.ledger.chain_id or CHAIN_IDS.get(settings.chain.network)
+    if chain_id is None:
         raise ConfigError(
             "which EVM is this network's? name its number with --chain-id, or chain_id under "
             "[ledger]: 964 main, 945 test, 42 local"
         )
-    return found
+    return chain_id
 
 
 def open_ledger(settings: Settings, node: EvmNode) -> ScoreLedger:
@@ -111,10 +111,10 @@ def read_password(settings: LedgerSettings, question: str, *, again: bool = Fals
         file = settings.password_file.expanduser()
         if file.stat().st_mode & 0o077:
             raise ConfigError(f"others may read {file}: chmod 600 {file}")
-        kept = _read(file).rstrip("\r\n")
-        if not kept:
+        text = _read(file).rstrip("\r\n")
+        if not text:
             raise ConfigError(f"{file} is empty: write the EVM key's password into it")
-        return kept
+        return text
     if not sys.stdin.isatty():
         raise ConfigError(
             "the EVM key has a password and there is no terminal to ask on: put the password into "

@@ -87,7 +87,7 @@ class NeuronSession(Session):
         fetching = DownloadSettings(
             self.checkpoint_mirrors,
             longest_s=find_longest_retry(self.parameters.timing),
-            in_background=not self._hasty,
+            in_background=not self._interactive,
         )
         load = None if pool is None else pool.load
         checkpoints = CheckpointFolder(
@@ -106,19 +106,19 @@ class NeuronSession(Session):
 
 @contextmanager
 def join_network(
-    settings: Settings, folder: Path, kind: str, placement: Placement, *, looking: bool = False
+    settings: Settings, folder: Path, kind: str, placement: Placement, *, observing: bool = False
 ) -> Iterator[NeuronSession]:
     """Open everything that a neuron needs, in order, from the chain to its own folder.
 
     Args:
         kind: the program. Its folder serves no other program.
         placement: where and how its models run.
-        looking: for a command beside a program that may hold the folder. It waits less long.
+        observing: for a command beside a program that may hold the folder. It waits less long.
     """
     with ExitStack() as stack:
-        if not looking:
+        if not observing:
             stack.enter_context(claim_folder(folder, kind))
-        session = NeuronSession(settings, folder, signing=True, hasty=looking)
+        session = NeuronSession(settings, folder, signing=True, interactive=observing)
         session.placement = placement
         stack.callback(session.close)
         session.learns = kind == "trainer"
@@ -208,11 +208,11 @@ class NetworkMonitor:
             extra={"event": "seat_found"},
         )
         if self._needs_permit:
-            own, others = measure_stake(chain, hotkey)
+            own_stake, others = measure_stake(chain, hotkey)
             logger.info(
                 "%.1f α on this hotkey, %.1f α on others with a permit: consensus clips weights "
                 "that less than half of all stake supports",
-                own / 1e9,
+                own_stake / 1e9,
                 others / 1e9,
                 extra={"event": "stake_weighed"},
             )
@@ -262,12 +262,12 @@ class NetworkMonitor:
         session = self._session
         parameters = session.parameters
         window = compute_window(parameters.timing, head)
-        said = find_newest(session.chain, parameters, head)
-        if said is not None:
-            if self.seen.published != (said.digest, said.number):
-                self.seen.published = said.digest, said.number
+        newest = find_newest(session.chain, parameters, head)
+        if newest is not None:
+            if self.seen.published != (newest.digest, newest.number):
+                self.seen.published = newest.digest, newest.number
                 self.seen.published_since = time.time()
-            session.sources.checkpoints.prefetch(said.digest)
+            session.sources.checkpoints.prefetch(newest.digest)
         amended = session.followed.pending or session.history.latest
         if amended.start.checkpoint != ZERO_DIGEST and amended.start.window > window:
             session.sources.checkpoints.prefetch(amended.start.checkpoint)

@@ -177,21 +177,21 @@ class ParameterFollower:
     def _open(self, slot: Commitment) -> ParameterHistory:
         """The history that an earlier run knew, unless the slot now names another network; else the
         first parameters of the network that the slot names."""
-        kept = self._load_kept()
+        stored = self._load_kept()
         path: list[Parameters] = []
         try:
-            path = self._fetch_path(slot.digest, slot.locator, {p.digest for p in kept})
+            path = self._fetch_path(slot.digest, slot.locator, {p.digest for p in stored})
         except DiscoveryError:
-            if not kept:  # a recent announcement may be unavailable, and older ones not
+            if not stored:  # a recent announcement may be unavailable, and older ones not
                 path = self._fetch_earlier_path()
-            if not kept and not path:
+            if not stored and not path:
                 raise
         if path and path[0].start.predecessor == ZERO_DIGEST:
-            kept, self._memory = path[:1], _Memory()
-        fault = find_parameters_fault(kept[0]) or find_mismatch(self._chain, kept[0])
+            stored, self._memory = path[:1], _Memory()
+        fault = find_parameters_fault(stored[0]) or find_mismatch(self._chain, stored[0])
         if fault is not None:  # the slot can name another network's parameters
             raise DiscoveryError(f"the owner of subnet {self._chain.netuid} has published {fault}")
-        return make_history(kept)
+        return make_history(stored)
 
     def _load_kept(self) -> list[Parameters]:
         """The newest parameters that an earlier run saw decided, after all their predecessors."""
@@ -328,9 +328,9 @@ class ParameterFollower:
                 fault = "its slot names another window"
             if fault is not None or (not has_missed and len(path) > 1):
                 return None
-            lack = self._find_lack(one.locator, parameters)
-            if lack is not None:
-                return parameters.start.window, lack
+            missing = self._find_lack(one.locator, parameters)
+            if missing is not None:
+                return parameters.start.window, missing
             history.add(parameters)
             name, window = _name(parameters), parameters.start.window
             logger.info(
@@ -373,8 +373,10 @@ class ParameterFollower:
             return
         self.pending, self.note = parameters, self._find_lack(slot.locator, parameters)
         if parameters != self._reported:
-            said = AnnouncedParameters(parameters, latest, is_decided=False).describe()
-            logger.info("announced: parameters %s", said, extra={"event": "parameters_announced"})
+            description = AnnouncedParameters(parameters, latest, is_decided=False).describe()
+            logger.info(
+                "announced: parameters %s", description, extra={"event": "parameters_announced"}
+            )
         self._reported = parameters
 
     def _refuse_network(self, slot: Commitment) -> NoReturn:

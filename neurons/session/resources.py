@@ -57,17 +57,17 @@ class Account:
 
 @contextmanager
 def connect(
-    settings: ChainSettings, folder: Path | None = None, *, hasty: bool = True
+    settings: ChainSettings, folder: Path | None = None, *, interactive: bool = True
 ) -> Iterator[Connection]:
     """A connection to the chain that the settings name.
 
     Args:
         folder: where the SDK keeps runtime metadata; None: only in memory.
-        hasty: a person waits; otherwise it retries for as long as a neuron would.
+        interactive: a person waits; otherwise it retries for as long as a neuron would.
     """
     text = settings.genesis_hash
     genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
-    patience_s = _PATIENCE_S if hasty else PATIENCE_S
+    patience_s = _PATIENCE_S if interactive else PATIENCE_S
     target = ChainTarget.from_name(
         settings.network, settings.fallbacks, settings.archives, genesis, patience_s
     )
@@ -82,17 +82,21 @@ def connect(
 
 @contextmanager
 def open_chain(
-    settings: ChainSettings, folder: Path | None = None, poll_s: float = 1.0, *, hasty: bool = True
+    settings: ChainSettings,
+    folder: Path | None = None,
+    poll_s: float = 1.0,
+    *,
+    interactive: bool = True,
 ) -> Iterator[SubtensorChain]:
     """The subnet that the settings name. `folder` is where state is kept once read; None: only in
     memory."""
     netuid = require_netuid(settings)
     with TemporaryDirectory(prefix="assay-") as scratch:
-        kept = Path(scratch) if folder is None else folder
+        state_folder = Path(scratch) if folder is None else folder
         with connect(
-            settings, None if folder is None else folder / "sdk", hasty=hasty
+            settings, None if folder is None else folder / "sdk", interactive=interactive
         ) as connection:
-            chain = SubtensorChain(connection, netuid, kept, poll_s)
+            chain = SubtensorChain(connection, netuid, state_folder, poll_s)
             try:
                 yield chain
             finally:
@@ -108,23 +112,23 @@ def open_account(settings: Settings) -> Account:
 def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
     """The alpha on a hotkey, and on all other hotkeys that may set weights, rao."""
     rows = chain.get_metagraph(chain.get_head())
-    own = sum(row.stake for row in rows if row.hotkey == hotkey)
-    return own, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
+    own_stake = sum(row.stake for row in rows if row.hotkey == hotkey)
+    return own_stake, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
 
 
 def open_stores(settings: StoreSettings) -> "ReadableStores":
     """The stores that the settings allow to read, including the operator's own."""
     from assay.network.store import HttpClient, ReadableStores
 
-    own, home = settings.locator, None
-    if own is None:
+    locator, home = settings.locator, None
+    if locator is None:
         return ReadableStores(settings.readable)
     authorities = _read_authorities(settings)
     if authorities is not None:  # a private authority vouches for one's own locator alone
         context = ssl.create_default_context()
         context.load_verify_locations(cadata=authorities)
-        home = own, HttpClient(True, tls=context)
-    return ReadableStores([*settings.readable, own], home=home)
+        home = locator, HttpClient(True, tls=context)
+    return ReadableStores([*settings.readable, locator], home=home)
 
 
 def _read_authorities(store: StoreSettings) -> str | None:
@@ -185,8 +189,8 @@ def read_credentials(settings: StoreSettings) -> "Credentials":
     token = settings.session_token
     key, secret = settings.access_key_id, settings.secret_access_key
     if settings.credentials is not None:
-        found = _read_credentials_file(settings.credentials.expanduser(), settings.profile)
-        key, secret, token = (found.get(f"aws_{name}") for name in _KEY_NAMES)
+        credentials = _read_credentials_file(settings.credentials.expanduser(), settings.profile)
+        key, secret, token = (credentials.get(f"aws_{name}") for name in _KEY_NAMES)
     if key is None or secret is None:
         raise ConfigError(
             "a bucket is written with a key: set AWS_ACCESS_KEY_ID and "

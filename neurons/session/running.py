@@ -29,7 +29,7 @@ logger = logging.getLogger("assay")
 @contextmanager
 def open_program(
     settings: Settings,
-    own: MinerSettings | ValidatorSettings | TrainerSettings,
+    program_settings: MinerSettings | ValidatorSettings | TrainerSettings,
     kind: str,
     as_json: bool,
     quiet: bool,
@@ -37,14 +37,14 @@ def open_program(
     """Open a program's log, metrics and session, for as long as it runs.
 
     Args:
-        own: the program's section. kind: the program.
+        program_settings: its section. kind: the program.
         as_json: log lines are JSON. quiet: there are none but of problems.
     """
     placement = open_placement(settings.compute)
     with (
         log_lines(wants_json(settings, as_json), quiet),
         serve_metrics(settings.metrics.listen, kind, settings.metrics.hosts) as note,
-        join_network(settings, own.dir, kind, placement) as session,
+        join_network(settings, program_settings.dir, kind, placement) as session,
     ):
         _ = session.account.wallet.hotkey  # asks for its password now, and not in a window
         yield session, LoopHooks(note=note)

@@ -28,18 +28,18 @@ class Session:
     Args:
         folder: keeps what was read of chain, beacons, parameters and checkpoints.
         signing: the chain gets the wallet.
-        hasty: a person waits: nothing is fetched in the background, and retries are short.
+        interactive: a person waits: nothing is fetched in the background, and retries are short.
 
     Attributes:
         settings, folder: as given.
     """
 
     def __init__(
-        self, settings: Settings, folder: Path, *, signing: bool = False, hasty: bool = True
+        self, settings: Settings, folder: Path, *, signing: bool = False, interactive: bool = True
     ) -> None:
         self.settings = settings
         self.folder = folder
-        self._signing, self._hasty = signing, hasty
+        self._signing, self._interactive = signing, interactive
         self._opened = ExitStack()
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Session:
         """The subnet that the settings name, see `open_chain`."""
         account = self.account if self._signing else None
         folder = self.folder / "chain"
-        opening = open_chain(self.settings.chain, folder, hasty=self._hasty)
+        opening = open_chain(self.settings.chain, folder, interactive=self._interactive)
         chain = self._opened.enter_context(opening)
         if account is not None:
             chain.add_wallet(account.wallet)
@@ -108,15 +108,15 @@ class Session:
     @cached_property
     def checkpoint_mirrors(self) -> Callable[[], Iterator[ObjectStore]]:
         """The sources of checkpoints under the current parameters, see `make_mirrors`."""
-        own = self.own_mirrors
-        return lambda: make_mirrors(self.chain, self.parameters, self.stores.open, own)()
+        own_mirrors = self.own_mirrors
+        return lambda: make_mirrors(self.chain, self.parameters, self.stores.open, own_mirrors)()
 
     @cached_property
     def submission_mirrors(self) -> MirrorList:
         """The mirrors of others' submissions, besides their own stores. They leave out the
         session's own account, if it has one."""
-        own = self.account.hotkey if self._signing else bytes(32)
-        return MirrorList(self.chain, self.stores.get, self.own_mirrors, own)
+        own_hotkey = self.account.hotkey if self._signing else bytes(32)
+        return MirrorList(self.chain, self.stores.get, self.own_mirrors, own_hotkey)
 
 
 @contextmanager

@@ -178,11 +178,11 @@ def select_commitments(
     slots: Mapping[bytes, bytes], window: int, block: int
 ) -> Mapping[bytes, Committed]:
     """The slots (hotkey → payload) that commit to a window's file, read at a block."""
-    found = {}
+    committed = {}
     for hotkey, payload in slots.items():
         commitment = parse_commitment(payload)
         if commitment is not None and commitment.tag is Tag.MINER and commitment.number == window:
-            found[hotkey] = Committed(
+            committed[hotkey] = Committed(
                 commitment.digest, commitment.groups, block, commitment.locator
             )
-    return found
+    return committed

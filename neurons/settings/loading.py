@@ -87,14 +87,14 @@ def load_settings(
     try:
         return AllSettings(**given)  # type: ignore[arg-type] # sections by name
     except ValidationError as error:
-        said = []
+        mistakes = []
         for mistake in list_mistakes(error, Settings, text):
             name = _find_source(mistake.path, given)
             if name is None:
                 at = file if mistake.path[0] in written else None
                 name = name_place(at, text, mistake.path)
-            said.append(f"{name} {mistake.what}")
-        raise ConfigError("\n".join(said)) from None
+            mistakes.append(f"{name} {mistake.what}")
+        raise ConfigError("\n".join(mistakes)) from None
 
 
 def _find_source(path: tuple[str, ...], flags: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -109,8 +109,8 @@ def _find_source(path: tuple[str, ...], flags: Mapping[str, Mapping[str, Any]]) 
 def _read_aws_variables() -> dict[str, str]:
     """The credentials in the variables that all S3 tools read."""
     names = ("access_key_id", "secret_access_key", "session_token")
-    found = {name: os.environ.get(f"AWS_{name}".upper()) for name in names}
-    return {name: value for name, value in found.items() if value}
+    variables = {name: os.environ.get(f"AWS_{name}".upper()) for name in names}
+    return {name: value for name, value in variables.items() if value}
 
 
 def list_settings() -> dict[str, dict[str, FieldInfo]]:
@@ -129,21 +129,23 @@ def _require_known_variables() -> None:
         for section, fields in list_settings().items()
         for name, field in fields.items()
     }
-    said = []
+    mistakes = []
     for variable, value in os.environ.items():
         if not variable.startswith(_PREFIX) or variable in _TOOL_VARIABLES:
             continue
         if variable not in known:
             near = get_close_matches(variable, known, 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "see docs/settings.md"
-            said.append(f"environment variable {variable} is not a setting: {hint}")
+            mistakes.append(f"environment variable {variable} is not a setting: {hint}")
         elif get_origin(known[variable].annotation) is tuple:
             try:
                 json.loads(value)
             except ValueError:
-                said.append(f'environment variable {variable} is not a JSON list: use ["…", "…"]')
-    if said:
-        raise ConfigError("\n".join(said))
+                mistakes.append(
+                    f'environment variable {variable} is not a JSON list: use ["…", "…"]'
+                )
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
 
 
 #: Test suites read these, not programs.

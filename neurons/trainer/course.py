@@ -76,31 +76,33 @@ class CourseKeeper:
         now = self._parameters.get_at(head)
         has_rounds = now.rounds is not None
         slot = sources.chain.get_commitments(head).get(self._hotkey)
-        said = None if slot is None else parse_commitment(slot)
-        if said is not None and said.tag is not Tag.CHECKPOINT:
-            said = None
+        commitment = None if slot is None else parse_commitment(slot)
+        if commitment is not None and commitment.tag is not Tag.CHECKPOINT:
+            commitment = None
         if has_rounds:  # the slot may name a child, or another trainer's checkpoint to begin with
-            said, slot = None, None
-        kept = self._load(said)
-        if kept is not None:
-            digest, window = kept.checkpoint, kept.window
+            commitment, slot = None, None
+        state = self._load(commitment)
+        if state is not None:
+            digest, window = state.checkpoint, state.window
         else:
-            digest = genesis if said is None else said.digest
+            digest = genesis if commitment is None else commitment.digest
             window = compute_window(self._first.timing, head)
-        if kept is None and has_rounds:
+        if state is None and has_rounds:
             digest = get_in_force_at(sources.chain, now, head).digest
         parameters = self._parameters.get(window)
-        number = kept.number if kept is not None else 0 if said is None else said.number
+        number = (
+            state.number if state is not None else 0 if commitment is None else commitment.number
+        )
         if number < parameters.start.number and not has_rounds:
-            kept, digest = None, parameters.start.checkpoint
+            state, digest = None, parameters.start.checkpoint
         try:
             parent = open_checkpoint(sources.checkpoints, digest, parameters)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
             return Trouble.from_error(error)
-        learner = self._restore(parent) if kept is not None and kept.learner else None
-        if kept is None and (window or slot is not None):
+        learner = self._restore(parent) if state is not None and state.learner else None
+        if state is None and (window or slot is not None):
             self._report(
                 f"{NAME}: starting with checkpoint {parent.manifest.number} "
                 f"({digest.hex()[:16]}…) and window {window}"
@@ -159,11 +161,11 @@ class CourseKeeper:
         TrainerError, unless the window is to blame, whose lesson nobody could use."""
         if self._folder is None:
             raise error
-        kept = self._folder.load(self._first.digest, self._hotkey)
-        if not isinstance(error, UnusableCheckpointError | LessonError) or kept is None:
+        state = self._folder.load(self._first.digest, self._hotkey)
+        if not isinstance(error, UnusableCheckpointError | LessonError) or state is None:
             raise TrainerError(f"the step of window {window} failed: {error}") from error
         self._report(f"{NAME}: window {window} is left out: {error}")
-        self._folder.save(replace(kept, window=window + 1))
+        self._folder.save(replace(state, window=window + 1))
 
     def upload(self, course: Course) -> None:
         """Upload the parent, and the step that made it, to the store, if there is one."""
@@ -208,7 +210,7 @@ class CourseKeeper:
             course.unsaid = self.announce(payload)
             return True
 
-        kept = RoundConfig(
+        round_config = RoundConfig(
             config.folder / "rounds",
             config.store,
             config.locator,
@@ -224,25 +226,25 @@ class CourseKeeper:
             sources.chain,
             sources.checkpoints,
             sources.stores,
-            kept,
+            round_config,
             lambda course: self.save(course, learner=True),
             announce,
             lambda line: self._report(f"{NAME}: {line}"),
         )
 
-    def _load(self, said: Commitment | None) -> TrainerState | None:
+    def _load(self, commitment: Commitment | None) -> TrainerState | None:
         """The folder's state, unless the chain is ahead of it."""
         if self._folder is None:
             return None
         aside = self._folder.set_aside(self._first.digest, self._hotkey)
         if aside is not None:
             self._report(f"{NAME}: another network, so training starts anew: the old is in {aside}")
-        kept = self._folder.load(self._first.digest, self._hotkey)
-        if kept is None or said is None or said.number <= kept.number:
-            return kept
+        state = self._folder.load(self._first.digest, self._hotkey)
+        if state is None or commitment is None or commitment.number <= state.number:
+            return state
         self._report(
-            f"{NAME}: the chain has checkpoint {said.number} and the folder ends with "
-            f"{kept.number}: another trainer has continued in its place"
+            f"{NAME}: the chain has checkpoint {commitment.number} and the folder ends with "
+            f"{state.number}: another trainer has continued in its place"
         )
         return None
 

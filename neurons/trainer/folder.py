@@ -96,11 +96,11 @@ class TrainerFolder:
             self._require_same("hotkey", state.hotkey, hotkey)
         return state
 
-    def _require_same(self, what: str, found: bytes, wanted: bytes) -> None:
-        if found != wanted:
+    def _require_same(self, what: str, actual: bytes, wanted: bytes) -> None:
+        if actual != wanted:
             raise TrainerError(
                 f"{self._folder / _STATE_FILE} is of a trainer with the {what} "
-                f"{found.hex()[:16]}…, not {wanted.hex()[:16]}…: give this one a folder of its own"
+                f"{actual.hex()[:16]}…, not {wanted.hex()[:16]}…: give this one a folder of its own"
             )
 
     def _read(self) -> TrainerState | None:

@@ -47,11 +47,11 @@ def run_trainer(
         stop: see `run_program`. Without a team.
     """
     make_cards_repeat()
-    own = settings.trainer
-    if (own.processes > 1 or own.offload) and not is_member():
+    trainer = settings.trainer
+    if (trainer.processes > 1 or trainer.offload) and not is_member():
         if not again:
             raise ValueError("a trainer of several processes must know how to start them: `again`")
-        return run_team(own.processes, again)
+        return run_team(trainer.processes, again)
     with join_team() as rank:
         if rank == 0:
             _run_first(settings, as_json, quiet, stop)
@@ -65,21 +65,21 @@ def _run_first(
     settings: Settings, as_json: bool, quiet: bool, stop: threading.Event | None
 ) -> None:
     """The process of the neuron."""
-    own = settings.trainer
+    section = settings.trainer
     store, locator = open_own_store(settings)
-    with open_program(settings, own, "trainer", as_json, quiet) as (session, watch):
+    with open_program(settings, section, "trainer", as_json, quiet) as (session, watch):
         store = meter(store, watch.tally)
         _require_trainer(session)
-        held_out = HeldOut(session.history, own.problems)
+        held_out = HeldOut(session.history, section.problems)
         report = make_report("held_out_tried")
-        monitor = LearningMonitor(own.dir, session.sources.checkpoints, held_out, report)
+        monitor = LearningMonitor(section.dir, session.sources.checkpoints, held_out, report)
         course = _Course(monitor, watch.tally, lambda: _get_pace(trainer, session))
         pool = session.pool
         trainer = Trainer(
             session.account.hotkey,
             session.history,
             session.sources,
-            make_trainer_config(own, locator, store, held_out),
+            make_trainer_config(section, locator, store, held_out),
             course.note,
             make_report("trainer_note"),
             None

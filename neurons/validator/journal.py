@@ -90,29 +90,29 @@ class Journal:
             for table in _TABLES:
                 database.execute(table)
             self._require_own(hotkey)
-            found = database.execute("SELECT parameters, last_epoch FROM validator")
-            if not found:
+            rows = database.execute("SELECT parameters, last_epoch FROM validator")
+            if not rows:
                 self._begin(hotkey, first)
-            elif found[0][0] != parameters.first.digest:
-                self._drop_old_network(found[0][0])
+            elif rows[0][0] != parameters.first.digest:
+                self._drop_old_network(rows[0][0])
                 # an epoch is settled once, even if the node asked now lags
-                self._begin(hotkey, replace(first, last_epoch=max(first.last_epoch, found[0][1])))
+                self._begin(hotkey, replace(first, last_epoch=max(first.last_epoch, rows[0][1])))
 
     def _require_own(self, hotkey: bytes) -> None:
         database, identity = self._database, self._parameters.first.identity
         subnet = (identity.genesis_hash, identity.netuid)
-        found = database.execute("SELECT hotkey, parameters FROM validator")
+        rows = database.execute("SELECT hotkey, parameters FROM validator")
         known = database.execute("SELECT genesis_hash, netuid FROM subnet")
-        if not known and all(digest == self._parameters.first.digest for _, digest in found):
+        if not known and all(digest == self._parameters.first.digest for _, digest in rows):
             database.execute("INSERT INTO subnet VALUES (?, ?)", subnet)
         elif known != [subnet]:
             raise JournalError(
                 f"{database.name} is the journal of another subnet or chain, not of subnet "
                 f"{identity.netuid} on {identity.genesis_hash.hex()[:16]}…: use another folder"
             )
-        if found and found[0][0] != hotkey:
+        if rows and rows[0][0] != hotkey:
             raise JournalError(
-                f"{database.name} is the journal of hotkey {encode_ss58(found[0][0])}, not of "
+                f"{database.name} is the journal of hotkey {encode_ss58(rows[0][0])}, not of "
                 f"{encode_ss58(hotkey)}: use another folder"
             )
 

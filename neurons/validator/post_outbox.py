@@ -82,8 +82,8 @@ def list_posts(database: Database, limit: int) -> list[PostRow]:
     tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'ledger'")
     if not tables:  # a validator that posts nothing
         return []
-    found = database.execute(f"SELECT {_COLUMNS} FROM ledger ORDER BY epoch DESC LIMIT ?", (limit,))
-    return [_decode(database, *values) for values in found]
+    rows = database.execute(f"SELECT {_COLUMNS} FROM ledger ORDER BY epoch DESC LIMIT ?", (limit,))
+    return [_decode(database, *values) for values in rows]
 
 
 def describe_post(row: PostRow) -> dict[str, Any]:
@@ -290,10 +290,10 @@ class PostOutbox:
         return [row.post.nonce for row in under_way if row.post is not None]
 
     def _list(self, condition: str, *values: int | str) -> list[PostRow]:
-        found = self._database.execute(
+        rows = self._database.execute(
             f"SELECT {_COLUMNS} FROM ledger WHERE {condition} ORDER BY epoch", values
         )
-        return [_decode(self._database, *row) for row in found]
+        return [_decode(self._database, *row) for row in rows]
 
     def save(self, row: PostRow) -> None:
         values = [getattr(row, field.name) for field in fields(row)]
@@ -387,13 +387,13 @@ def open_posting(
     settings: Settings, database: Database, hotkey: bytes
 ) -> Iterator[PostThread | None]:
     """A validator's running posting thread, or None where the settings name no ledger."""
-    own = settings.ledger
-    if own.endpoint is None and own.contract is None:
+    ledger = settings.ledger
+    if ledger.endpoint is None and ledger.contract is None:
         yield None
         return
     with open_node(settings) as node:
         poster = LedgerPoster(open_ledger(settings, node), open_key(settings), hotkey)
-        thread = PostThread(PostOutbox(database, poster, own.confirmations))
+        thread = PostThread(PostOutbox(database, poster, ledger.confirmations))
         thread.start()
         try:
             yield thread

@@ -43,13 +43,13 @@ def run_validator(
         as_json, quiet: see `open_program`.
         stop: see `run_program`.
     """
-    own = settings.validator
+    section = settings.validator
     with ExitStack() as stack:
-        program = open_program(settings, own, "validator", as_json, quiet)
+        program = open_program(settings, section, "validator", as_json, quiet)
         session, watch = stack.enter_context(program)
         tally, pool = watch.tally, session.pool
-        database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
-        archive = Archive(own.dir)
+        database = stack.enter_context(closing(Database(section.dir / VALIDATOR_FILE)))
+        archive = Archive(section.dir)
         store, locator = _open_record_store(settings)
         store = meter(store, tally)
         author = Author(get_software(), session.history, session.account.hotkey)
@@ -57,7 +57,7 @@ def run_validator(
         posting = stack.enter_context(open_posting(settings, database, session.account.hotkey))
         public = None if locator is None else store
         ahead = stack.enter_context(
-            open_read_ahead(session.sources, public, own.mirrored, own.fetches)
+            open_read_ahead(session.sources, public, section.mirrored, section.fetches)
         )
         on_published = None if posting is None else posting.put_record
         book = RecordBook(database, session.chain, author, tempo, store, locator, on_published)

@@ -175,8 +175,8 @@ class RecordBook:
         """Make a settlement's records, within the caller's transaction or in its own."""
         database = self._database
         with database.transaction():
-            found = database.execute("SELECT window_digest, digest, epoch FROM record_ends")
-            heads = RecordHeads(*found[0]) if found else RecordHeads()
+            rows = database.execute("SELECT window_digest, digest, epoch FROM record_ends")
+            heads = RecordHeads(*rows[0]) if rows else RecordHeads()
             windows, record = make_records(self._author, heads, settlement, judged_windows)
             objects = {make_settlement_record_name(self._address, record.epoch): encode(record)}
             for window in windows:
@@ -258,8 +258,8 @@ class RecordBook:
             self._database.execute("DELETE FROM record_published")
             self._database.execute("INSERT INTO record_published VALUES (?, ?)", (epoch, digest))
             if self._on_published is not None:
-                own = make_settlement_record_name(self._address, epoch)
-                self._on_published(decode_settlement_record(dict(objects)[own]))
+                record_name = make_settlement_record_name(self._address, epoch)
+                self._on_published(decode_settlement_record(dict(objects)[record_name]))
         return True
 
     def _put(self, name: str, data: bytes) -> None:
@@ -304,10 +304,10 @@ class RecordBook:
 
     def _announce(self, head: int) -> str | None:
         """Announce the newest published settlement. Return why that is not possible."""
-        found = self._database.execute("SELECT epoch, digest FROM record_published")
-        if self._locator is None or not found:
+        rows = self._database.execute("SELECT epoch, digest FROM record_published")
+        if self._locator is None or not rows:
             return None
-        epoch, digest = found[0]
+        epoch, digest = rows[0]
         payload = encode_commitment(Commitment(Tag.RECORD, epoch, 0, digest, self._locator))
         if self._announcement is None or self._announcement.payload != payload:
             self._announcement = Announcement(self._chain, self._author.hotkey, payload)
@@ -316,8 +316,8 @@ class RecordBook:
         if announcement.stands or not announcement.due:
             return None
         slot = self._chain.get_commitments(head).get(self._author.hotkey)
-        there = None if slot is None else parse_commitment(slot)
-        if slot is not None and (there is None or there.tag is not Tag.RECORD):
+        published = None if slot is None else parse_commitment(slot)
+        if slot is not None and (published is None or published.tag is not Tag.RECORD):
             return (
                 "the record is not announced, because the hotkey's slot has another commitment; "
                 f"tell readers its locator: {self._locator}"

@@ -19,9 +19,9 @@ class Archive:
     """Writes contexts, verdicts and settlements under one folder, each file atomically. `kept` is
     the number of windows, and of settlements, whose files stay. The public record is elsewhere."""
 
-    def __init__(self, root: Path, kept: int = KEPT_WINDOWS) -> None:
+    def __init__(self, root: Path, window_count: int = KEPT_WINDOWS) -> None:
         self._root = root
-        self._kept = kept
+        self._kept = window_count
         self._written = 0
 
     def write_context(self, context: Context) -> None:

@@ -123,7 +123,7 @@ class SubmissionQueue:
 
     def forget(self, epoch: int) -> None:
         """Drop the ledgers of settlements up to an epoch."""
-        self.ledgers = {key: kept for key, kept in self.ledgers.items() if key[0] > epoch}
+        self.ledgers = {key: ledger for key, ledger in self.ledgers.items() if key[0] > epoch}
 
     # --- the choice
 

@@ -71,8 +71,8 @@ _NEWEST = "ORDER BY epoch DESC LIMIT"
 
 def list_rows(database: Database, limit: int) -> list[WeightsRow]:
     """The settlements whose weights were or will be sent, newest first."""
-    found = database.execute(f"SELECT {_COLUMNS} FROM weights {_NEWEST} ?", (limit,))
-    return [_decode(*values) for values in found]
+    rows = database.execute(f"SELECT {_COLUMNS} FROM weights {_NEWEST} ?", (limit,))
+    return [_decode(*values) for values in rows]
 
 
 def describe_row(row: WeightsRow) -> dict[str, Any]:
@@ -252,10 +252,10 @@ class WeightsOutbox:
             self.save(replace(row, trouble=trouble))
 
     def _find(self, condition: str, *values: int | str) -> WeightsRow | None:
-        found = self._database.execute(
+        rows = self._database.execute(
             f"SELECT {_COLUMNS} FROM weights WHERE {condition} {_NEWEST} 1", values
         )
-        return _decode(*found[0]) if found else None
+        return _decode(*rows[0]) if rows else None
 
     def save(self, row: WeightsRow) -> None:
         values = [getattr(row, field.name) for field in fields(row)]

@@ -159,7 +159,7 @@ def test_away_until_the_nodes_have_forgotten(tmp_path, monkeypatch):
     mortal = Mortal(tmp_path, monkeypatch)
     mortal.play(20)
     mortal.database.close()
-    before = len(list_rows(Database(tmp_path / "validator.sqlite", looking=True), 99))
+    before = len(list_rows(Database(tmp_path / "validator.sqlite", read_only=True), 99))
     for _ in range(400):
         mortal.real.mint()
     mortal.restart()
@@ -412,7 +412,7 @@ def test_a_damaged_or_foreign_file_says_which(tmp_path):
         Database(file)
     file.unlink()
     with pytest.raises(JournalError, match="no validator has run"):
-        Database(file, looking=True)
+        Database(file, read_only=True)
     foreign = sqlite3.connect(file)
     foreign.execute("PRAGMA user_version = 7")
     foreign.close()

@@ -78,7 +78,7 @@ def describe_validator(folder: Path) -> dict[str, Any]:
         records[str(path.relative_to(folder))] = {
             k: v for k, v in record.items() if "audit_block" not in k
         }
-    database = Database(folder / VALIDATOR_FILE, looking=True)
+    database = Database(folder / VALIDATOR_FILE, read_only=True)
     rows = [
         (row.epoch, row.state.value, sorted(row.weights.items())) for row in list_rows(database, 99)
     ]

@@ -43,7 +43,9 @@ HOTKEY = b"\x01" * 32
 
 @pytest.fixture
 def history(tmp_path):
-    with MiningHistory(tmp_path / "history.sqlite", bytes(32), 3, HOTKEY, kept=20) as history:
+    with MiningHistory(
+        tmp_path / "history.sqlite", bytes(32), 3, HOTKEY, window_count=20
+    ) as history:
         yield history
 
 
@@ -122,7 +124,7 @@ def test_posts_of_long_ago(monkeypatch):
 
 def test_a_validators_files(tmp_path):
     """Contexts, verdicts and settlements of the last windows; another's file is left alone."""
-    archive, parameters = Archive(tmp_path, kept=8), make_parameters()
+    archive, parameters = Archive(tmp_path, window_count=8), make_parameters()
     (tmp_path / "verdicts").mkdir()
     (tmp_path / "verdicts" / "notes.json").write_text("{}")
     for window in range(60):
@@ -136,7 +138,7 @@ def test_a_validators_files(tmp_path):
         numbers = {int(n.split("-")[1][:-5]) for n in names if n.startswith(kind)}
         assert set(range(52, 60)) <= numbers <= set(range(49, 60))
     assert "notes.json" in names
-    again = Archive(tmp_path, kept=2)  # after a start with another limit
+    again = Archive(tmp_path, window_count=2)  # after a start with another limit
     again.write_settlement(Settlement(60, (60,), (), {}, {}))
     again.write_window(JudgedWindow(challenge))
     assert len(list((tmp_path / "verdicts").glob("window-*.json"))) == 2

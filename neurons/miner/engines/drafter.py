@@ -80,11 +80,11 @@ class EngineDrafter:
             shares: dict[int, list[int]] = {}
             for i in waiting:
                 shares.setdefault(requests[i].seed[0] % len(engines), []).append(i)
-            found = asyncio.run(
+            answers = asyncio.run(
                 self._ask({engines[e]: rows for e, rows in shares.items()}, requests, ahead)
             )
-            drafted |= found
-            waiting = [i for i in waiting if i not in found]
+            drafted |= answers
+            waiting = [i for i in waiting if i not in answers]
             engines = [engine for engine in engines if engine.lack is None]
         if waiting:
             self._own = self._own or self.make_own()
@@ -98,8 +98,8 @@ class EngineDrafter:
             engine, tokens = self._last.pop(request.seed, (None, ()))
             if engine is not None:
                 pairs = zip(tokens, request.tokens, strict=False)
-                kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-                engine.kept -= len(tokens) - kept
+                matching = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                engine.kept -= len(tokens) - matching
 
     def doubt(self) -> None:
         """Check the servers after a step, when the fate of all drafts is known. A server with too
@@ -150,14 +150,14 @@ class EngineDrafter:
                 for request, i in zip(few, places, strict=True)
             ]
             drafted = sum(len(row.tokens) for row in rows)
-            kept = drafted - follower.follow(rows)
+            accepted = drafted - follower.follow(rows)
             for row in rows:
                 follower.forget(row)
-            if kept < CANARY_SHARE * drafted:
+            if accepted < CANARY_SHARE * drafted:
                 self._leave(
                     engine,
-                    f"only {kept / drafted:.0%} of its tokens are the model's own draws: it serves "
-                    "without assay-vllm, or another model (docs/engines.md)",
+                    f"only {accepted / drafted:.0%} of its tokens are the model's own draws: it "
+                    "serves without assay-vllm, or another model (docs/engines.md)",
                 )
             else:
                 engine.is_tried, engine.failures = True, 0
@@ -165,7 +165,7 @@ class EngineDrafter:
                 logger.info(
                     "engine %s drafts: %.0f %% of its first tokens were kept",
                     engine.url,
-                    100 * kept / drafted,
+                    100 * accepted / drafted,
                     extra={"event": "engine_drafts"},
                 )
 
@@ -180,9 +180,9 @@ class EngineDrafter:
             engine.lack = "it is still loading the checkpoint"
             return False
         engine.preparing = None
-        ready, said = preparing.is_ready and preparing.folder == checkpoint, preparing.said
-        if said is not None:
-            self._leave(engine, f"it cannot load the checkpoint: {said}")
+        ready, failure = preparing.is_ready and preparing.folder == checkpoint, preparing.said
+        if failure is not None:
+            self._leave(engine, f"it cannot load the checkpoint: {failure}")
         elif ready:
             engine.is_starting, engine.lack = False, None
         return ready

@@ -69,7 +69,7 @@ class EngineCommand:
         """Raise an EngineError if the environment does not exist, or lacks a package."""
         hint = "name the Python of an environment that has both with --engine-python"
         try:
-            found = subprocess.run(
+            result = subprocess.run(
                 [self.python, "-c", _LOOK],
                 capture_output=True,
                 text=True,
@@ -80,9 +80,9 @@ class EngineCommand:
             raise EngineError(f"{self.python} cannot be run ({error.strerror}): {hint}") from None
         except subprocess.TimeoutExpired:
             raise EngineError(f"{self.python} does not answer: {hint}") from None
-        if found.returncode:
+        if result.returncode:
             raise EngineError(f"{self.python} is not a Python that can be used: {hint}")
-        if lacks := found.stdout.strip():
+        if lacks := result.stdout.strip():
             raise EngineError(f"{self.python} lacks {lacks}: {hint} (docs/engines.md)")
 
 
@@ -185,12 +185,12 @@ class EngineProcess:
             "port": str(port),
         }
         switches = ["--disable-uvicorn-access-log"]  # a line for each request: gigabytes a day
-        told = {**_ENVIRONMENT, **self._command.environment}
-        told["PATH"] = os.pathsep.join([str(python.parent), told.get("PATH", os.defpath)])
+        variables = {**_ENVIRONMENT, **self._command.environment}
+        variables["PATH"] = os.pathsep.join([str(python.parent), variables.get("PATH", os.defpath)])
         if self._card is None:
-            told = _ENVIRONMENT_CPU | told
+            variables = _ENVIRONMENT_CPU | variables
         else:
-            told["CUDA_VISIBLE_DEVICES"] = self._card
+            variables["CUDA_VISIBLE_DEVICES"] = self._card
             needed["gpu-memory-utilization"] = str(_SHARE)
         flags = [part for name, value in needed.items() for part in (f"--{name}", value)]
         if self.log.exists():
@@ -205,7 +205,7 @@ class EngineProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=told,
+                env=variables,
             )
 
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
@@ -233,6 +233,6 @@ def list_cards(environment: Mapping[str, str]) -> list[str]:
 
 
 def _find_free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -31,7 +31,7 @@ class MinerEngines:
     """The servers that a miner drafts with, and their known quality.
 
     Args:
-        engines: running servers. own: servers that this program starts and ends.
+        engines: running servers. processes: servers that this program starts and ends.
         exact: see `follow_groups`.
 
     Attributes:
@@ -40,11 +40,15 @@ class MinerEngines:
     """
 
     def __init__(
-        self, engines: Sequence[Engine], own: Sequence[EngineProcess] = (), *, exact: bool = False
+        self,
+        engines: Sequence[Engine],
+        processes: Sequence[EngineProcess] = (),
+        *,
+        exact: bool = False,
     ) -> None:
         self.trouble: Trouble | None = None
-        self.engines = [*engines, *(process.engine for process in own)]
-        self._own = own
+        self.engines = [*engines, *(process.engine for process in processes)]
+        self._own = processes
         self._exact = exact
         self._horizon = Horizon()
         self._served: bytes | None = None  # the checkpoint that they were tried with
@@ -158,8 +162,10 @@ def open_engines(
     if not names:
         yield None
         return
-    own = start_engines(command) if AUTO in names else []
-    engines = MinerEngines([read_engine(name) for name in names if name != AUTO], own, exact=exact)
+    processes = start_engines(command) if AUTO in names else []
+    engines = MinerEngines(
+        [read_engine(name) for name in names if name != AUTO], processes, exact=exact
+    )
     try:
         yield engines
     finally:

@@ -62,7 +62,7 @@ def look(subnet, hotkey=ALICE, seconds=1.0, late_ms=0, shown=None, config=CONFIG
         subnet.parameters,
         config,
         now_ms,
-        shown=shown,
+        public_store=shown,
         timer=lambda: next(times),
     )
     assert not {name.split()[1] for name in fuse.names} & SENDS
