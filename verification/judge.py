@@ -136,12 +136,12 @@ def examine(
         fault = find_width_fault(submission.opening, id_bits) or fault
     if fault is not None:
         return case.refuse(fault)
-    shown = _decode(submission.groups, id_bits)
-    if isinstance(shown, Refusal):
-        return case.refuse(shown)
-    fault = next(_find_structural_faults(case, shown), None)
+    groups = _decode(submission.groups, id_bits)
+    if isinstance(groups, Refusal):
+        return case.refuse(groups)
+    fault = next(_find_structural_faults(case, groups), None)
     audit = submission.purpose is Purpose.AUDIT
-    return Examined(case, shown, audit) if fault is None else case.refuse(fault)
+    return Examined(case, groups, audit) if fault is None else case.refuse(fault)
 
 
 def measure(
@@ -334,7 +334,7 @@ class _Case:
 
 
 def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refusal:
-    shown = []
+    groups = []
     for group in read:
         index, rollout = group.chosen.index, None
         try:
@@ -353,15 +353,15 @@ def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refus
         ):
             detail = f"the ids of group {index} are not coded by their own frequencies"
             return Refusal(Reason.MALFORMED, detail, index)
-        shown.append(ShownGroup(index, group.chosen.valued, tokens, audited))
-    return shown
+        groups.append(ShownGroup(index, group.chosen.valued, tokens, audited))
+    return groups
 
 
-def _find_structural_faults(case: _Case, shown: Sequence[ShownGroup]) -> Iterator[Refusal]:
+def _find_structural_faults(case: _Case, groups: Sequence[ShownGroup]) -> Iterator[Refusal]:
     """Faults of tokens first, in all completions that were read; then faults of how each one
     ends."""
     drawable = case.tokenizer.drawable
-    each = [(group.index, r, tokens) for group in shown for r, tokens in group.tokens.items()]
+    each = [(group.index, r, tokens) for group in groups for r, tokens in group.tokens.items()]
     for g, r, tokens in each:
         known = np.minimum(tokens, len(drawable) - 1)
         bad = (tokens >= len(drawable)) | ~drawable[known]

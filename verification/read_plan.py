@@ -273,10 +273,10 @@ def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
 
 def find_width_fault(opening: Opening, id_bits: int) -> Refusal | None:
     """A refusal if a file's ids are not as wide as the checkpoint's."""
-    said = opening.header.id_bits
-    if said == id_bits:
+    width = opening.header.id_bits
+    if width == id_bits:
         return None
-    detail = f"the header's ids have {said} bits, the checkpoint's {id_bits}"
+    detail = f"the header's ids have {width} bits, the checkpoint's {id_bits}"
     return Refusal(Reason.WRONG_HEADER, detail)
 
 
@@ -415,14 +415,14 @@ def _check_opening(
     except EncodingError as error:
         return Refusal(Reason.MALFORMED, f"the file {error}")
     header, work = opening.header, context.parameters.work
-    for name, found, wanted in (
+    for name, actual, wanted in (
         ("version", header.version, PROTOCOL_VERSION),
         ("parameters digest", header.parameters, context.parameters.digest),
         ("window", header.window, context.window),
         ("hotkey", header.hotkey, hotkey),
         ("group size", header.group_size, work.group_size),
     ):
-        if found != wanted:
+        if actual != wanted:
             return Refusal(Reason.WRONG_HEADER, f"the header's {name} is not that of this window")
     if not is_opening_committed(data, committed.root):
         return Refusal(Reason.ROOT_MISMATCH, "header and index are not the ones committed")

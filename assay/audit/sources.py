@@ -12,7 +12,7 @@ from assay.artifacts.ports import Objects, StoreFinder
 from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
 from assay.artifacts.submissions.reader import (
     KnownMirror,
-    Looking,
+    ReadRequest,
     know_no_mirrors,
     open_submission,
 )
@@ -40,7 +40,7 @@ class StoredSubmissions:
         if self.mirrors is know_no_mirrors:
             return audited
         return _AuditedOrSampled(
-            audited, open_submission(context, hotkey, self, Looking(samples=True))
+            audited, open_submission(context, hotkey, self, ReadRequest(samples=True))
         )
 
 

@@ -146,7 +146,7 @@ class MinerReview:
         over = head > self._compute_block(mined.window, Phase.MIRROR_END)
         known = self._history.get_verdicts(mined.window)
         committed = context.commitments.get(self._hotkey)
-        own = OwnVerdict(
+        own_verdict = OwnVerdict(
             window=mined.window,
             settlement=settlement,
             judged_at=head,
@@ -161,16 +161,16 @@ class MinerReview:
             token=verdict.token,
             statistics=verdict.to_json(0)["statistics"],
         )
-        self._history.write_verdict(own, seat, after)
+        self._history.write_verdict(own_verdict, seat, after)
         if [v.reason for v in known] != [verdict.reason]:
-            what = f"score {own.score:,}" if verdict.accepted else verdict.detail
+            what = f"score {own_verdict.score:,}" if verdict.accepted else verdict.detail
             self._report(f"window {mined.window}: {verdict.reason.value}: {what}")
         return True
 
     def _give_up(self, mined: MinedWindow, settlement: int, head: int, detail: str) -> None:
         """Record that a window cannot be judged here, now or later."""
-        own = OwnVerdict(mined.window, settlement, head, True, False, None, detail)
-        self._history.write_verdict(own, None, Ledger())
+        own_verdict = OwnVerdict(mined.window, settlement, head, True, False, None, detail)
+        self._history.write_verdict(own_verdict, None, Ledger())
 
     # --- payments
 

@@ -79,8 +79,8 @@ class WindowReading:
     @property
     def levels(self) -> tuple[int, ...] | None:
         """The levels of the problems of all groups; None where they differ."""
-        found = {taken.levels for taken in self.groups}
-        return found.pop() if len(found) == 1 else None
+        levels_of_groups = {taken.levels for taken in self.groups}
+        return levels_of_groups.pop() if len(levels_of_groups) == 1 else None
 
     def count_tokens(self) -> tuple[int, int]:
         """The number of tokens of all completions, and of those in groups without signal."""

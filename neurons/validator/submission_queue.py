@@ -12,7 +12,7 @@ from functools import partial
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
 from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
-from assay.artifacts.submissions.reader import Looking
+from assay.artifacts.submissions.reader import ReadRequest
 from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
@@ -39,7 +39,7 @@ class JudgingJob:
     judged: JudgedWindow
     context: Context
     hotkey: bytes
-    looking: Looking
+    request: ReadRequest
     account: Account
     ledger: Ledger
     head: int
@@ -89,11 +89,11 @@ class SubmissionQueue:
             if over and all(job.judged is not judged for job in self.jobs):
                 judged.close_fetching()
             return False
-        hotkey, looking = chosen
-        checkpoint = None if looking.samples else self._open_checkpoint(judged, context)
-        if checkpoint is None and not looking.samples:
+        hotkey, request = chosen
+        checkpoint = None if request.samples else self._open_checkpoint(judged, context)
+        if checkpoint is None and not request.samples:
             return False
-        self._judge(judged, context, hotkey, looking, checkpoint, head)
+        self._judge(judged, context, hotkey, request, checkpoint, head)
         return True
 
     def take_up_next(self, judged: JudgedWindow | None = None) -> bool:
@@ -129,7 +129,7 @@ class SubmissionQueue:
 
     def _choose(
         self, judged: JudgedWindow, context: Context, head: int
-    ) -> tuple[bytes, Looking] | None:
+    ) -> tuple[bytes, ReadRequest] | None:
         """The hotkey to judge next, and how. Files that had come from miners in time also count
         after FETCH_END. Samples come before audits, since they take no time."""
         timing, window = context.parameters.timing, context.window
@@ -144,14 +144,16 @@ class SubmissionQueue:
         if self._ahead is None:
             now = ((h, kind) for kind in kinds for h in due if (h in judged.provisional) is kind)
             hotkey, samples = next(now, (None, False))
-            return None if hotkey is None or over else (hotkey, Looking(samples, late))
+            return None if hotkey is None or over else (hotkey, ReadRequest(samples, late))
         if late:
             self._ahead.drop(window, late=over)
         if not over:
             for samples in kinds:
-                self._begin(judged, context, head, due, Looking(samples, late))
+                self._begin(judged, context, head, due, ReadRequest(samples, late))
         looks = {
-            Looking(samples, is_late): [h for h in waiting if (h in judged.provisional) is samples]
+            ReadRequest(samples, is_late): [
+                h for h in waiting if (h in judged.provisional) is samples
+            ]
             for is_late in ((False, True) if late else (False,))
             for samples in kinds
         }
@@ -163,16 +165,16 @@ class SubmissionQueue:
         context: Context,
         head: int,
         due: Sequence[bytes],
-        looking: Looking,
+        request: ReadRequest,
     ) -> None:
         """Start to read files ahead, samples too where an audit waits for the judge."""
         assert self._ahead is not None
-        if looking.samples:
+        if request.samples:
             due = sorted(due, key=lambda h: (h in judged.withheld) - (h in judged.provisional))
         else:
             due = [hotkey for hotkey in due if hotkey not in judged.provisional]
         for hotkey in due:
-            if not self._ahead.begin(context, hotkey, head, looking):
+            if not self._ahead.begin(context, hotkey, head, request):
                 break
 
     def _leave_out_busy(self, context: Context, hotkeys: list[bytes]) -> list[bytes]:
@@ -206,21 +208,21 @@ class SubmissionQueue:
         judged: JudgedWindow,
         context: Context,
         hotkey: bytes,
-        looking: Looking,
+        request: ReadRequest,
         checkpoint: Checkpoint | None,
         head: int,
     ) -> None:
         """Judge one hotkey. Without a checkpoint, judge only the samples of a file whose audit
         found no fault."""
-        sources, late = self._sources, looking.late
+        sources, late = self._sources, request.late
         account = self._get_account(context, hotkey)
         ledger = self.ledgers.get(account, Ledger())
-        job = JudgingJob(judged, context, hotkey, looking, account, ledger, head)
+        job = JudgingJob(judged, context, hotkey, request, account, ledger, head)
         call: Callable[[], JudgeResult]
         if checkpoint is None:
-            found = judged.provisional[hotkey]
+            provisional = judged.provisional[hotkey]
             # the evidence of the audit stays in the ledger, whatever is withheld
-            call = partial(_judge_samples, context, hotkey, sources, found, ledger, late=late)
+            call = partial(_judge_samples, context, hotkey, sources, provisional, ledger, late=late)
         else:
             call = partial(
                 judge_hotkey,
@@ -251,10 +253,10 @@ class SubmissionQueue:
             judged.asked_at[hotkey] = head
             return
         verdict, ledger = result.verdict, result.ledger
-        if job.looking.late and verdict.is_withheld:  # it stays so, if asked for in time
+        if job.request.late and verdict.is_withheld:  # it stays so, if asked for in time
             judged.asked_at[hotkey] = head
             return
-        if job.looking.samples:
+        if job.request.samples:
             seconds += judged.seconds[hotkey]
         end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
         if self._sources.chain.get_head() > end:

@@ -8,7 +8,7 @@ from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import judge as submission_judge
 from assay.artifacts.submissions.pack import encode_pack, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
-from assay.artifacts.submissions.reader import KnownMirror, Looking
+from assay.artifacts.submissions.reader import KnownMirror, ReadRequest
 from assay.network import open_folder
 from assay.neurons.validator import submission_queue
 from assay.protocol import Phase, Reason, encode_ss58
@@ -190,7 +190,7 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
     assert first.audit(0).verdicts[bob].reason is Reason.ACCEPTED
     context = second.audit(0).context
     for samples in (False, True):
-        looking = Looking(samples)
+        looking = ReadRequest(samples)
         parts = {}
         fetch(submission_judge.open_submission(context, alice, world.sources, looking), parts=parts)
         name = make_mirror_name(0, context.commitments[alice].root, samples=samples)

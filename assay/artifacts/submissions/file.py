@@ -106,5 +106,5 @@ def _decode(head: GroupHead, rollout: int, ids: bytes, proofs: bytes) -> Rollout
         raise EncodingError(
             f"is damaged, rollout {rollout} is not what its head names: fetch the file again"
         )
-    found = decode_proof(proof, head, rollout)
-    return Rollout(decode_ids(record, head, rollout), found.logprobs, found.sketch)
+    proof_values = decode_proof(proof, head, rollout)
+    return Rollout(decode_ids(record, head, rollout), proof_values.logprobs, proof_values.sketch)

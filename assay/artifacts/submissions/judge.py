@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol, TypedDict, Unpack
 
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
-from assay.artifacts.submissions.reader import Looking, SubmissionSources, open_submission
+from assay.artifacts.submissions.reader import ReadRequest, SubmissionSources, open_submission
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission, refuse_unread
 from assay.inference import Checkpoint, Outline
 from assay.network.store import StoreError, within
@@ -84,11 +84,11 @@ def judge_hotkey(
     Raises:
         WorkerError: no child can be started that scores answers: try again later.
     """
-    looking = Looking(late=late)
+    request = ReadRequest(late=late)
 
     def attempt() -> JudgeResult:
         plan = _plan(context, hotkey, checkpoint, groups)
-        submission = _read(plan, sources, looking)
+        submission = _read(plan, sources, request)
         return judge_and_carry(submission, checkpoint, ledger, **options)
 
     return _try_twice(attempt, context, hotkey, ledger)
@@ -102,7 +102,7 @@ def judge_samples(
 
     def attempt() -> JudgeResult:
         plan = plan_samples(context, hotkey)
-        fault = _read(plan, sources, Looking(samples=True, late=late)).refusal
+        fault = _read(plan, sources, ReadRequest(samples=True, late=late)).refusal
         if fault is not None:
             fault = replace(fault, detail=f"a sampled rollout: {fault.detail}")
         return JudgeResult(conclude(verdict, fault), Ledger())
@@ -126,16 +126,16 @@ def _plan(
     return plan_groups(context, hotkey, groups, id_bits)
 
 
-def _read(plan: ReadPlan, sources: HotkeySources, looking: Looking) -> CheckedSubmission:
+def _read(plan: ReadPlan, sources: HotkeySources, request: ReadRequest) -> CheckedSubmission:
     """What was read ahead of the file, or else is read now. Raises StoreError."""
     context, hotkey, ahead = plan.context, plan.hotkey, sources.ahead
     if ahead is not None and plan.purpose is not Purpose.GROUPS:
-        checked = ahead.take(context, hotkey, looking)
+        checked = ahead.take(context, hotkey, request)
         if checked is not None:
             return checked
     # reading on the judge's own thread, which others wait for, must not take long
     with nullcontext() if ahead is None else within(_AGAIN_S):
-        return read_submission(plan, open_submission(context, hotkey, sources, looking))
+        return read_submission(plan, open_submission(context, hotkey, sources, request))
 
 
 def _try_twice(

@@ -59,14 +59,14 @@ class MirrorList:
         self,
         chain: SubnetReader,
         find: Callable[[str], ObjectStore | None],
-        own: Sequence[ObjectStore],
+        own_mirrors: Sequence[ObjectStore],
         hotkey: bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chain = chain
         self._find = find
         self._clock = clock
-        self._own = [KnownMirror(store, clock) for store in own]
+        self._own = [KnownMirror(store, clock) for store in own_mirrors]
         self._hotkey = hotkey
         self._stakes: dict[bytes, int] = {}
         self._locators: dict[bytes, str] = {}

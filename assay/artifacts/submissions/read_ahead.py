@@ -19,7 +19,7 @@ from assay.artifacts.submissions.pack import PackedSubmission, compute_pack_max,
 from assay.artifacts.submissions.reader import (
     AUDITED,
     CommittedSubmission,
-    Looking,
+    ReadRequest,
     SubmissionSources,
 )
 from assay.artifacts.submissions.reading import TolerantReader, read_submission
@@ -41,7 +41,7 @@ _FIRST_S, _FILE_S = 10.0, 80.0
 #: Seconds that a caller waits for the first file to come.
 WAIT_S = 0.5
 
-_Key = tuple[int, bytes, Looking]
+_Key = tuple[int, bytes, ReadRequest]
 #: A file to read, and its seconds.
 _Job = tuple[CommittedSubmission, float]
 
@@ -117,18 +117,18 @@ class ReadAhead:
             return len(self._begun), len(self._there)
 
     def choose(
-        self, context: Context, due: Mapping[Looking, Sequence[bytes]]
-    ) -> tuple[bytes, Looking] | None:
+        self, context: Context, due: Mapping[ReadRequest, Sequence[bytes]]
+    ) -> tuple[bytes, ReadRequest] | None:
         """The first of these hotkeys that can be judged without waiting for the network: its file
         has come, or state alone decides. Waits a moment while one is being read."""
         deadline = time.monotonic() + WAIT_S
-        keys = [(context.window, hotkey, looking) for looking in due for hotkey in due[looking]]
+        keys = [(context.window, hotkey, request) for request in due for hotkey in due[request]]
         with self.changed:
             while True:
                 for key in keys:
-                    _, hotkey, looking = key
+                    _, hotkey, request = key
                     if key in self._there or isinstance(find_commitment(context, hotkey), Refusal):
-                        return hotkey, looking
+                        return hotkey, request
                 rest = deadline - time.monotonic()
                 if rest <= 0 or self._begun.isdisjoint(keys):
                     return None
@@ -143,15 +143,15 @@ class ReadAhead:
             }
 
     def take(
-        self, context: Context, hotkey: bytes, looking: Looking = AUDITED
+        self, context: Context, hotkey: bytes, request: ReadRequest = AUDITED
     ) -> CheckedSubmission | None:
         """Take the parts read of a file, once; None: there are none. Raises WorkerError,
         OUR_FAULTS: the error of reading it, including a defect."""
         with self.changed:
-            fetched = self._there.pop((context.window, hotkey, looking), None)
+            fetched = self._there.pop((context.window, hotkey, request), None)
             if fetched is None:
                 return None
-            self.held_bytes[looking.samples] -= fetched.size
+            self.held_bytes[request.samples] -= fetched.size
         if fetched.error is not None:
             raise fetched.error
         return fetched.checked
@@ -164,17 +164,19 @@ class ReadAhead:
             for key in [key for key in self._there if key[0] == window]:
                 self.held_bytes[key[2].samples] -= self._there.pop(key).size
 
-    def begin(self, context: Context, hotkey: bytes, head: int, looking: Looking = AUDITED) -> bool:
+    def begin(
+        self, context: Context, hotkey: bytes, head: int, request: ReadRequest = AUDITED
+    ) -> bool:
         """Start to read a file unless it has come, or is being read. Return whether another may be
         begun. A file that was missing or other than committed is requested again at a later block,
         while the result waits for the judge. No thread waits for servers longer than there is
         time."""
-        key, in_time = ((context.window, hotkey, way) for way in (looking, looking.in_time))
+        key, in_time = ((context.window, hotkey, way) for way in (request, request.in_time))
         size = compute_pack_max(context.parameters)
         with self.changed:
             audited = sum(not key[2].samples for key in (*self._begun, *self._there))
-            held = self.held_bytes[looking.samples]
-            if (audited >= AHEAD and not looking.samples) or 0 < held > KEPT_BYTES - size:
+            held = self.held_bytes[request.samples]
+            if (audited >= AHEAD and not request.samples) or 0 < held > KEPT_BYTES - size:
                 return False
             came = [self._there[way] for way in (key, in_time) if way in self._there]
             if key in self._begun or any(fetched.is_whole for fetched in came):
@@ -184,16 +186,16 @@ class ReadAhead:
         committed = find_commitment(context, hotkey)
         if isinstance(committed, Refusal):
             return True
-        reader = CommittedSubmission(context, hotkey, committed, self._sources, looking)
+        reader = CommittedSubmission(context, hotkey, committed, self._sources, request)
         with self.changed:
             self._begun.add(key)
             self._asked_at[key] = head
-            self.held_bytes[looking.samples] += size
+            self.held_bytes[request.samples] += size
         timing = context.parameters.timing
         first, last = timing.audit_offset, timing.fetch_end
-        if looking.samples:
+        if request.samples:
             first = timing.sample_offset
-        if looking.late:
+        if request.late:
             first, last = timing.fetch_end, timing.mirror_end
         slot_s, end = timing.slot_ms / 1_000, context.challenge_block.number + last
         # on a quick chain, too, silent miners get a verdict
@@ -201,7 +203,7 @@ class ReadAhead:
         longest_s = min(_FILE_S, max(1, end + 1 - head) * slot_s)
         seconds = min(longest_s, first_s * 2 ** self.tries.get(key, 0))
         self.tries[key] = self.tries.get(key, 0) + 1
-        self._jobs[looking.samples].put((reader, seconds))
+        self._jobs[request.samples].put((reader, seconds))
         return True
 
     def _work(self, jobs: "SimpleQueue[_Job | None]") -> None:
@@ -211,7 +213,7 @@ class ReadAhead:
 
     def _read(self, reader: CommittedSubmission, seconds: float) -> None:
         context = reader.context
-        key = context.window, reader.hotkey, reader.looking
+        key = context.window, reader.hotkey, reader.request
         with self.changed:
             wanted = key in self._begun
         parts: PartRecord = {}
@@ -222,17 +224,17 @@ class ReadAhead:
         except BaseException as error:  # noqa: BLE001 - `take` raises it
             fetched = FetchedSubmission(None, error=error)
         with self.changed:
-            self.held_bytes[reader.looking.samples] -= compute_pack_max(context.parameters)
+            self.held_bytes[reader.request.samples] -= compute_pack_max(context.parameters)
             if key in self._begun:  # otherwise it comes too late, also for others
                 self._begun.discard(key)
                 if key in self._there:  # of an earlier block
-                    self.held_bytes[reader.looking.samples] -= self._there[key].size
+                    self.held_bytes[reader.request.samples] -= self._there[key].size
                 self._there[key] = fetched
-                self.held_bytes[reader.looking.samples] += fetched.size
+                self.held_bytes[reader.request.samples] += fetched.size
                 packed = pack_parts(reader.hotkey, parts) if fetched.is_whole else None
                 if self._keep is not None and packed is not None:
                     root = reader.committed.root
-                    self._keep(context.window, root, packed, reader.looking.samples)
+                    self._keep(context.window, root, packed, reader.request.samples)
             self.changed.notify_all()
 
 
@@ -241,7 +243,7 @@ def fetch(
 ) -> FetchedSubmission:
     """Read everything that an audit reads of a file, or all its samples, and no further than to the
     first fault. `parts`: gets the bytes."""
-    make_plan = plan_samples if reader.looking.samples else plan_audit
+    make_plan = plan_samples if reader.request.samples else plan_audit
     try:
         plan = make_plan(reader.context, reader.hotkey)
         if parts is not None:

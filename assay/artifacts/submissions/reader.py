@@ -76,30 +76,30 @@ def know_no_mirrors(root: bytes) -> Sequence[KnownMirror]:
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class ReadRequest:
     """The part of a file to read, and from where."""
 
     samples: bool = False  # the sampled rollouts; else the audited ones
     late: bool = False  # FETCH_END has passed: only from mirrors
 
     @property
-    def in_time(self) -> "Looking":
+    def in_time(self) -> "ReadRequest":
         """The same before FETCH_END."""
-        return Looking(self.samples)
+        return ReadRequest(self.samples)
 
 
-AUDITED = Looking()
+AUDITED = ReadRequest()
 
 
 def open_submission(
-    context: Context, hotkey: bytes, sources: SubmissionSources, looking: Looking = AUDITED
+    context: Context, hotkey: bytes, sources: SubmissionSources, request: ReadRequest = AUDITED
 ) -> SubmissionReader:
     """A reader of the file that a hotkey committed to: its own copy, or any mirror's that matches
     the root."""
     committed = context.commitments.get(hotkey)
     if committed is None:
         return AbsentSubmission()
-    return CommittedSubmission(context, hotkey, committed, sources, looking)
+    return CommittedSubmission(context, hotkey, committed, sources, request)
 
 
 class CommittedSubmission:
@@ -115,12 +115,12 @@ class CommittedSubmission:
         hotkey: bytes,
         committed: Committed,
         sources: SubmissionSources,
-        looking: Looking = AUDITED,
+        request: ReadRequest = AUDITED,
     ) -> None:
         self.context = context
         self.hotkey = hotkey
         self.committed = committed
-        self.looking = looking
+        self.request = request
         self._sources = sources
         self._mirrors = sources.mirrors(committed.root)
         self._mirrors_s = _MIRRORS_S
@@ -132,23 +132,23 @@ class CommittedSubmission:
     def offer(self, plan: ReadPlan) -> Refusal | None:
         """See `SubmissionReader`. Raises StoreError: the miner's own store cannot be read, and no
         mirror has the part."""
-        own = self._offer_own(plan)
-        if own is None:
+        refusal = self._offer_own(plan)
+        if refusal is None:
             return None
         position = 0
         while position < len(self._copies) or self._open_copy():
             if _offer_copy(*self._copies[position], plan) is None:
                 return None
             position += 1
-        if isinstance(own, StoreError):
-            raise own
-        return own
+        if isinstance(refusal, StoreError):
+            raise refusal
+        return refusal
 
     def _offer_own(self, plan: ReadPlan) -> Refusal | StoreError | None:
         """Offer what the miner's own store has. A store that has failed is not asked again."""
         if self._failure is not None:
             return self._failure
-        if self.looking.late:
+        if self.request.late:
             detail = "it was not shown in time, and no mirror has it"
             return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
         try:
@@ -185,7 +185,7 @@ class CommittedSubmission:
     def _open_pack(self, mirror: KnownMirror) -> PackedCopy:
         """The mirror's pack of the submission. Raises StoreError: it is missing or malformed."""
         name = make_mirror_name(
-            self.context.window, self.committed.root, samples=self.looking.samples
+            self.context.window, self.committed.root, samples=self.request.samples
         )
         with within(_MIRROR_S):
             data = mirror.get(name, compute_pack_max(self.context.parameters))

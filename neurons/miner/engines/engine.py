@@ -216,9 +216,9 @@ class Engine:
             raise EngineError(describe_error(error)) from None
         if answer.status == OK:
             return answer.body
-        said = json.dumps(answer.body.decode(errors="replace"))
+        body = json.dumps(answer.body.decode(errors="replace"))
         kind = _UnknownPathError if answer.status in _UNKNOWN else EngineError
-        raise kind(f"it answers {answer.status}: {said}")
+        raise kind(f"it answers {answer.status}: {body}")
 
 
 def connect(in_flight: int = 1) -> AsyncHttpClient:

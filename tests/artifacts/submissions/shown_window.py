@@ -6,13 +6,13 @@ from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
 from assay.artifacts.submissions.pack import encode_pack, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
-from assay.artifacts.submissions.reader import AUDITED, KnownMirror, Looking, open_submission
+from assay.artifacts.submissions.reader import AUDITED, KnownMirror, ReadRequest, open_submission
 from assay.network import StoreError, open_folder
 from assay.neurons.session.neuron import JudgeSources
 from assay.verification import Ledger
 from tests.neurons.miner_bench import ALICE, LOCATOR
 
-SAMPLED = Looking(samples=True)
+SAMPLED = ReadRequest(samples=True)
 
 
 @dataclass

@@ -21,7 +21,12 @@ from assay.artifacts.submissions.pack import (
     pack_parts,
 )
 from assay.artifacts.submissions.read_ahead import fetch
-from assay.artifacts.submissions.reader import AUDITED, CommittedSubmission, KnownMirror, Looking
+from assay.artifacts.submissions.reader import (
+    AUDITED,
+    CommittedSubmission,
+    KnownMirror,
+    ReadRequest,
+)
 from assay.network import StoreError
 from assay.protocol import Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -85,19 +90,19 @@ def mirror(
 
 
 def open_from(
-    shown: Shown, own: Store, *mirrors: Store, looking: Looking = AUDITED
+    shown: Shown, own: Store, *mirrors: Store, request: ReadRequest = AUDITED
 ) -> CommittedSubmission:
     sources: Any = SimpleNamespace(
         stores=SimpleNamespace(get=lambda locator: own),
         mirrors=lambda root: [KnownMirror(store) for store in mirrors],  # type: ignore[arg-type]
     )
-    return CommittedSubmission(shown.context, HOTKEY, shown.committed, sources, looking)
+    return CommittedSubmission(shown.context, HOTKEY, shown.committed, sources, request)
 
 
-def pack(shown: Shown, looking: Looking = AUDITED) -> PackedSubmission:
+def pack(shown: Shown, request: ReadRequest = AUDITED) -> PackedSubmission:
     """The parts of the file that a validator has read."""
     parts: dict[Range, bytes | Refusal] = {}
-    fetch(open_from(shown, serve(shown, shown.data), looking=looking), parts=parts)
+    fetch(open_from(shown, serve(shown, shown.data), request=request), parts=parts)
     packed = pack_parts(HOTKEY, parts)
     assert packed is not None
     return packed
@@ -171,12 +176,12 @@ def test_mirrors_with_a_part_each_make_a_whole(shown: Shown) -> None:
 
 def find_fault(shown: Shown, own: Store, *mirrors: Store, late: bool = False) -> Refusal | None:
     """The fault of the samples, or None."""
-    reader = open_from(shown, own, *mirrors, looking=Looking(samples=True, late=late))
+    reader = open_from(shown, own, *mirrors, request=ReadRequest(samples=True, late=late))
     return shown.find_sample_fault(reader)
 
 
 def test_mirrors_keep_samples_beside_audited_parts(shown: Shown) -> None:
-    audited, sampled = pack(shown), pack(shown, Looking(samples=True))
+    audited, sampled = pack(shown), pack(shown, ReadRequest(samples=True))
     gone, whole = serve(shown, None), mirror(shown, audited, sampled)
     assert find_fault(shown, serve(shown, shown.data)) is None
     assert find_fault(shown, gone, whole) is None
@@ -195,16 +200,16 @@ def test_mirrors_keep_samples_beside_audited_parts(shown: Shown) -> None:
 def test_after_fetch_end_mirrors_alone_are_asked(shown: Shown) -> None:
     """The miner's own store is, by now, too late with whatever it shows."""
     own = serve(shown, shown.data)
-    whole = mirror(shown, pack(shown), pack(shown, Looking(samples=True)))
-    late = Looking(late=True)
+    whole = mirror(shown, pack(shown), pack(shown, ReadRequest(samples=True)))
+    late = ReadRequest(late=True)
     for found in (
-        shown.read(open_from(shown, own, looking=late)),
+        shown.read(open_from(shown, own, request=late)),
         find_fault(shown, own, late=True),
     ):
         expect(found, Reason.NOT_REVEALED, "not shown in time")
         assert isinstance(found, Refusal)
         assert found.unbound
-    assert not isinstance(shown.read(open_from(shown, own, whole, looking=late)), Refusal)
+    assert not isinstance(shown.read(open_from(shown, own, whole, request=late)), Refusal)
     assert find_fault(shown, own, Broken(), whole, late=True) is None
     assert own.asked == []
 

@@ -9,7 +9,7 @@ import pytest
 from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.pack import compute_pack_max
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.reader import AUDITED, KnownMirror, Looking
+from assay.artifacts.submissions.reader import AUDITED, KnownMirror, ReadRequest
 from assay.network import open_folder
 from assay.network.store.deadlines import _allowance
 from assay.protocol import Reason
@@ -18,7 +18,7 @@ from tests.artifacts.submissions.shown_window import SAMPLED, Broken, mirror_of,
 from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR
 
 BOB = HOTKEYS["owner"]
-LATE = Looking(late=True)
+LATE = ReadRequest(late=True)
 #: A block at which there is time.
 HEAD = DEMO_TIMING.audit_offset
 
@@ -157,7 +157,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
         (AUDITED, ends.fetch_end - ends.audit_offset),
         (SAMPLED, ends.fetch_end - ends.sample_offset),
         (LATE, ends.mirror_end - ends.fetch_end),
-        (Looking(samples=True, late=True), ends.mirror_end - ends.fetch_end),
+        (ReadRequest(samples=True, late=True), ends.mirror_end - ends.fetch_end),
     ):
         asked.clear()
         with closing(ReadAhead(shown.sources)) as ahead:
@@ -196,7 +196,7 @@ def test_files_that_came_in_time_are_judged_after_fetch_end(shown, monkeypatch):
             assert choose(ahead, shown.context, [ALICE], looking) == ALICE
         ahead.drop(0, late=True)
         # nor is it asked for again
-        for looking in (LATE, Looking(samples=True, late=True)):
+        for looking in (LATE, ReadRequest(samples=True, late=True)):
             assert ahead.begin(shown.context, ALICE, HEAD, looking)
         assert ahead.counts == (0, 2)
         sources = replace(shown.sources, ahead=ahead)
@@ -224,7 +224,7 @@ def test_a_file_refused_in_time_is_searched_in_mirrors(shown, tmp_path, monkeypa
         asked.append(mirror_of(shown, tmp_path / "mirror"))
         ahead.drop(0, late=False)
         for samples in (False, True):
-            looking = Looking(samples, late=True)
+            looking = ReadRequest(samples, late=True)
             assert choose(ahead, shown.context, [ALICE], looking) == ALICE
         assert shown.judge(sources).reason is Reason.NOT_REVEALED
         assert shown.judge(sources, late=True) == verdict
