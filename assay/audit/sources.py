@@ -131,12 +131,12 @@ class ModelShelf:
         self._places: dict[bytes, Path] = {}
         self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         for folder in folders:
-            found = [folder] if (folder / MANIFEST_FILE).is_file() else _list_folders(folder)
-            if not found:
+            checkpoints = [folder] if (folder / MANIFEST_FILE).is_file() else _list_folders(folder)
+            if not checkpoints:
                 raise CheckpointError(
                     f"{folder} has neither a checkpoint nor folders of checkpoints"
                 )
-            for path in found:
+            for path in checkpoints:
                 self._places.setdefault(verify_manifest(path).digest, path)
 
     def get(self, digest: bytes) -> Checkpoint | None:

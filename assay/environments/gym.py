@@ -164,7 +164,7 @@ def _spell(dataset: str, text: str) -> str:
     if "case" in alike and text.isascii():
         text = text.lower()
     if "zeros" in alike:
-        text = _ZEROS.sub(lambda found: found[1] or "", text)
+        text = _ZEROS.sub(lambda match: match[1] or "", text)
     return text.replace(" ", "") if "blanks" in alike else text
 
 

@@ -102,7 +102,7 @@ class RunningDownload:
     error: Exception | None = None
     thread: Thread | None = None
     began: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
+    logged_at: float = field(default_factory=time.monotonic)
 
     def note(self, done: int, due: int) -> None:
         """Log progress now and then, but nothing for quick downloads. Ends the calling thread if
@@ -111,8 +111,8 @@ class RunningDownload:
         if self.stopped:
             raise CheckpointError("the program ends; what has come is kept")
         now = time.monotonic()
-        if now - self.said >= _LINE_S:
-            self.said = now
+        if now - self.logged_at >= _LINE_S:
+            self.logged_at = now
             logger.info(
                 "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
                 self.digest.hex()[:16],

@@ -332,7 +332,7 @@ def _try_constants(subject: VetSubject, level: int) -> VetCheck:
     best, count = "", 0
     for answer in sorted(answers):
         solved = sum(subject.ask("score", *e, answer).get("right") is True for e in entries)
-        best, count = max((best, count), (answer, solved), key=lambda found: found[1])
+        best, count = max((best, count), (answer, solved), key=lambda pair: pair[1])
     detail = f"{best[:40]!r} solves {count} of {CONSTANTS} problems of level {level}"
     return VetCheck("constant answers", count * SHARE <= CONSTANTS, detail)
 

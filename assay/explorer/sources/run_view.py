@@ -142,8 +142,8 @@ class RunView(RunFolder):
 def _read_trouble(document: Mapping[str, Any]) -> Trouble | None:
     if not document.get("trouble"):
         return None
-    said = document.get("trouble_kind")
-    kind = next((kind for kind in TroubleKind if kind == said), TroubleKind.OTHER)
+    stated = document.get("trouble_kind")
+    kind = next((kind for kind in TroubleKind if kind == stated), TroubleKind.OTHER)
     return Trouble(kind, str(document["trouble"]))
 
 
@@ -182,8 +182,8 @@ class TrainerOutput:
     def read(self, points: Sequence[AccuracyPoint] = ()) -> Training | None:
         """Steps and points. None: there are neither. points: for a folder without any of its
         own."""
-        steps, own = self._read_steps(), self._read_points()
-        return Training(steps, own or points) if steps or own or points else None
+        steps, own_points = self._read_steps(), self._read_points()
+        return Training(steps, own_points or points) if steps or own_points or points else None
 
     def get_newest_step(self) -> Path | None:
         paths = self._list_steps()
