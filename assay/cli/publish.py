@@ -36,7 +36,7 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
     store, locator = open_own_store(settings)
     account = open_account(settings)
     beacon = _read_beacon(rules.beacon_info)
-    trainer = parse_hotkey(rules.trainer or "", "--trainer")  # `require_trainer` has checked it
+    trainer = parse_hotkey(rules.trainer or "", "--trainer")  # the command has checked it
     chosen = _choose(rules)
     with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("publication_note")
