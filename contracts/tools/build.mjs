@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 const CONTRACTS = ["ScoreLedger", "WeightsCheck"];
 const HERE = dirname(dirname(fileURLToPath(import.meta.url)));
 const VERIFY = join(HERE, "verify");
-const PACKAGED = join(HERE, "..", "network", "evm", "data");
+const PACKAGED = join(HERE, "..", "assay", "network", "evm", "data");
 // foundry.toml's, in the compiler's words
 const SETTINGS = {
   evmVersion: "cancun",
