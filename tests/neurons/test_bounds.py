@@ -4,7 +4,7 @@ import gc
 import json
 import sys
 import threading
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -111,9 +111,8 @@ def test_posts_of_long_ago(monkeypatch):
     monkeypatch.setattr(post_outbox, "KEPT_ROWS", 5)
     database = Database()
     box = PostOutbox(database, None, 6)
-    entry = LedgerEntry(
-        **{f.name: bytes(32) if f.type in (bytes, "bytes") else 1 for f in fields(LedgerEntry)}
-    )
+    kinds = get_type_hints(LedgerEntry)
+    entry = LedgerEntry(**{name: bytes(32) if kinds[name] is bytes else 1 for name in kinds})
     for epoch in range(30):
         box.put(epoch, entry)
         (row,) = list_posts(database, 1)
