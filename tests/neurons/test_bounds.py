@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 from dataclasses import replace
+from typing import get_type_hints
 
 import pytest
 import torch
