@@ -3,6 +3,7 @@
 This module does not check the tensors against a manifest: `checkpoint` has done so before.
 """
 
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,6 +38,10 @@ from assay.protocol.encoding import read_json
 _BACKEND = "pread"
 #: Weights that are checked together. Tuning.
 _PART = 1 << 22
+#: One thread makes a model at a time. While it does, transformers replaces functions of its own
+#: classes and of torch, and puts back what was there when it began: of two threads, one would put
+#: back the other's replacement, and no model of this process would have tied weights any more.
+_MAKING = threading.Lock()
 
 
 def load_model(
@@ -75,7 +80,7 @@ def outline_model(folder: Path) -> PreTrainedModel:
     """The model of a folder whose manifest was verified, on torch's `meta` device: its weights have
     sizes and no values, and take gradients."""
     transformers_logging.disable_progress_bar()
-    with copy_of(folder, (CONFIG_FILE,)) as alone, torch.device("meta"):
+    with _MAKING, copy_of(folder, (CONFIG_FILE,)) as alone, torch.device("meta"):
         config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, attn_implementation="sdpa"
@@ -98,14 +103,15 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
             _require_fit(folder, stored)
             config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
             kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-            model, loaded = kind.from_pretrained(
-                None,
-                config=config,
-                state_dict=stored,  # each tensor is read when it is put into its place
-                dtype=dtype,
-                attn_implementation="sdpa",
-                output_loading_info=True,
-            )
+            with _MAKING:
+                model, loaded = kind.from_pretrained(
+                    None,
+                    config=config,
+                    state_dict=stored,  # each tensor is read when it is put into its place
+                    dtype=dtype,
+                    attn_implementation="sdpa",
+                    output_loading_info=True,
+                )
         except UnusableCheckpointError:
             raise
         except OSError as error:  # our machine's fault, not the checkpoint's

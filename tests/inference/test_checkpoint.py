@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from torch import nn
+from transformers import PreTrainedModel
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.folder import digest_tensors
+from assay.inference.model_loading import load_model
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
@@ -185,3 +189,13 @@ def test_a_cut_or_padded_safetensors_file_is_named(tmp_path, change):
     path.write_bytes(change((GENESIS / "model.safetensors").read_bytes()))
     with pytest.raises(CheckpointError, match=r"cannot read .*model\.safetensors"):
         digest_tensors(tmp_path)
+
+
+def test_threads_that_load_at_once_leave_transformers_as_it_was(checkpoint):
+    """Loading replaces functions of transformers and of torch, and puts them back."""
+    before = PreTrainedModel.tie_weights, nn.init.normal_, nn.Linear.reset_parameters
+    with ThreadPoolExecutor(4) as threads:
+        for model in [threads.submit(load_model, GENESIS) for _ in range(24)]:
+            model.result()
+    after = PreTrainedModel.tie_weights, nn.init.normal_, nn.Linear.reset_parameters
+    assert after == before

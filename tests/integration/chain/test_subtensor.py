@@ -116,7 +116,8 @@ def test_a_chain_that_is_shorter_than_what_is_kept_was_started_anew(
 ) -> None:
     chain = open_chain(behind, subnet, tmp_path)
     head = chain.get_head()
-    chain.archive.put("block", head + 300, chain.archive.get("block", head) or '["", 0]')
+    kept = f'["{"ab" * 32}", 0]'
+    chain.archive.put("block", head + 300, chain.archive.get("block", head) or kept)
     faulty.cut()
     with pytest.raises(WrongChainError, match="started anew"):
         chain.get_head()
