@@ -189,6 +189,4 @@ def _derive_weights(
         for row in held
         if (seat := Seat(row["uid"], row["registered_at"])) in scores
     }
-    if not by_uid:
-        return {}
     return compute_weights(by_uid, identity.owner_uid, identity.burn_share)
