@@ -51,7 +51,7 @@ def gather(bench, merging, order=NAMES, stores=None):
 @pytest.fixture(scope="module")
 def genuine(bench):
     """The children by name, as an honest trainer reads them."""
-    found = gather(bench, open_merging(bench, HONEST[0])).found
+    found = gather(bench, open_merging(bench, HONEST[0])).gathered
     return {name: found[bench.hotkeys[name]] for name in NAMES}
 
 
@@ -295,7 +295,7 @@ def test_a_store_shows_different_children_to_different_readers(bench, tmp_path):
     blind = gather(bench, open_merging(bench, "second"), stores=hidden)
     with_it, without = seeing.merge(), blind.merge()
     assert with_it.after != without.after
-    assert blind.found[bench.hotkeys[LIAR]].judgment[0] is ChildFinding.WITHHELD
+    assert blind.gathered[bench.hotkeys[LIAR]].judgment[0] is ChildFinding.WITHHELD
     # the reader without the child measures
     record = make_record(bench, blind, without, "second")
     fault, merge = find_fault(seeing, record)

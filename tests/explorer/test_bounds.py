@@ -91,7 +91,7 @@ def explain_measures(statistics):
     """Name → whether `assay explain` says that the bound is exceeded."""
     parameters = SimpleNamespace(tests=TESTS)
     found = SimpleNamespace(measured=None, verdict=None)
-    facts = SimpleNamespace(context=SimpleNamespace(parameters=parameters), found=found)
+    facts = SimpleNamespace(context=SimpleNamespace(parameters=parameters), rejudgment=found)
     listed = explain.list_measures(facts, Reason.ACCEPTED, statistics)
     return {measure.name: measure.exceeded for measure in listed}
 
