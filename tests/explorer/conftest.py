@@ -2,18 +2,30 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from assay.audit.provenance.round_audit import ChildAudit, RoundAudit, StepAudit
 from assay.audit.provenance.round_watch import FINDINGS
+from assay.explorer.sources import groups
 from assay.protocol import encode_ss58
+from tests.commands import PRELOADED
 from tests.explorer.compared import compare_played
 from tests.explorer.inside import look_into
 from tests.explorer.program import serve
 
 CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_helpers():
+    """Explorers within this process fork their helpers, instead of loading torch for each. Those
+    that are programs start them cold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "Sandbox", partial(groups.Sandbox, preloaded=PRELOADED))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,11 @@ class Inside:
             check_document(path, answer.json())
         return answer
 
+    def get_json(self, path):
+        answer = self.get(path, accept="application/json")
+        assert answer.status_code == 200, (path, answer.status_code, answer.text)
+        return answer.json()
+
 
 @contextmanager
 def look_into(folder, index=None, ledger=None, access=UNLIMITED, **settings):

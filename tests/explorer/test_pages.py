@@ -135,8 +135,7 @@ def test_a_file_other_than_the_committed_one_is_not_shown(copy, summary):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with serve(copy.parent, "--dir", copy.name) as explorer:
-        explorer.wait_until_read()
+    with look_into(copy) as explorer:
         path = f"/window/{played['window']}/{honest}"
         last = explorer.get_json(path)["groups"] - 1
         assert wait_for_rollout(explorer, f"{path}/{last}/0")["lack"]["why"].endswith(
