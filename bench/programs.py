@@ -58,7 +58,7 @@ def main() -> None:
     rate = TIMED / (perf_counter() - started)
     programs = draw_programs()
     idle, before = [run_all(programs, given), os.getloadavg()[0]]
-    interpreter._get_sandbox().renew()
+    interpreter._get_sandboxes().renew()
     beside = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BESIDE)]
     try:
         deadline = time.monotonic() + _PATIENCE

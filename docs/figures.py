@@ -27,7 +27,7 @@ THEMES = {
         "learning teaching evidence step step_memory team trace operators checkpoints exports "
         "outer_bytes outer_success swarm pipeline rounds"
     ),
-    "Problems": "environments programs math_answers contests",
+    "Problems": "environments programs scoring math_answers contests",
     "The whole": "demo localnet first_output soak explorer record files",
     "Chain, contracts and beacon": "chain devnet clients contracts beacon beacon_race",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu",

@@ -36,6 +36,15 @@ PROTOCOL_VERSION = 2
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
 MILLION = 1_000_000
+#: The setting of an environment, or of a mixture's part, that says how many millions of counted
+#: units the scoring of one completion may take. An environment that runs code from completions has
+#: it.
+UNITS = "units"
+#: The reference machine: millions of units a second, by its 32 cores. It must be able to score what
+#: all hotkeys show in a window within 1/`SCORING_SHARE` of the window's time.
+SCORING_RATE, SCORING_SHARE = 32 * 4_000, 2
+#: Hotkeys of a subnet at most.
+SEATS_MAX = 256
 #: Most trainers of a network with rounds.
 TRAINERS_MAX = 16
 
@@ -203,7 +212,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
     """The reason why nobody could run a network by these parameters, or None. Checks across
     fields."""
     timing, work, tests = parameters.timing, parameters.work, parameters.tests
-    choice, start = parameters.environment, parameters.start
+    choice, start, rounds = parameters.environment, parameters.start, parameters.rounds
     is_first = start.predecessor == ZERO_DIGEST
     names = [setting.name for setting in choice.settings]
     weights = (choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight)
@@ -263,7 +272,39 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
             )
             if not holds
         ),
-        None if parameters.rounds is None else _find_rounds_fault(parameters.rounds, parameters),
+        find_scoring_fault(compute_scoring_units(choice), timing, work)
+        or (None if rounds is None else _find_rounds_fault(rounds, parameters)),
+    )
+
+
+def compute_scoring_units(choice: EnvironmentChoice) -> int:
+    """Millions of units that the scoring of one completion may take: the dearest part's of a
+    mixture, and 0 where nothing runs that would count them."""
+    named = (s.value for s in choice.settings if s.name.rpartition(".")[2] == UNITS)
+    return max((0, *named))
+
+
+def compute_scoring_load(units: int, timing: Timing, work: Work) -> tuple[int, int]:
+    """Millions of units that the scoring of a window may take, and that the reference machine has
+    time for. `units`: millions that one completion may take."""
+    rollouts = SEATS_MAX * work.valued_groups * work.group_size
+    window_ms = timing.window_blocks * timing.slot_ms
+    return rollouts * units, SCORING_RATE * window_ms // (1_000 * SCORING_SHARE)
+
+
+def find_scoring_fault(units: int, timing: Timing, work: Work) -> str | None:
+    """The load of scoring that is too much, and the numbers that would fit, in one line; or None.
+    `units`: millions that one completion may take."""
+    load, room = compute_scoring_load(units, timing, work)
+    if load <= room:
+        return None
+    sizes = {UNITS: units, "valued_groups": work.valued_groups, "group_size": work.group_size}
+    fits = {name: room * size // load for name, size in sizes.items()}
+    said = " or ".join(f"{name} = {size}" for name, size in fits.items() if size)
+    return (
+        f"scoring takes up to {load:,} million units a window, {SEATS_MAX} hotkeys · "
+        + " · ".join(f"{name} = {size:,}" for name, size in sizes.items())
+        + f", and there is time for {room:,}: {said or 'a longer window'} would fit"
     )
 
 

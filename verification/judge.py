@@ -9,13 +9,21 @@ miner sends raises an exception: an exception is our own fault. Specification, s
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
+from assay.environments import (
+    Environment,
+    Problem,
+    RewardParts,
+    compute_reward,
+    get_weights,
+    open_environment,
+    score_all,
+)
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Calibration, Manifest
@@ -235,7 +243,7 @@ class Examined:
     def accept(self) -> Verdict:
         """The verdict where the model finds no fault. Runs the reward code."""
         case = self.case
-        values = tuple(case.value_group(group) for group in self.shown if group.valued)
+        values = case.value_groups([group for group in self.shown if group.valued])
         audited = [rollout for group in self.shown for rollout in group.audited.values()]
         return Verdict(
             window=case.context.window,
@@ -296,17 +304,31 @@ class _Case:
             unbound=refusal.unbound,
         )
 
-    def value_group(self, group: ShownGroup) -> GroupValue:
-        """Rewards and value of a group that has been read whole."""
+    def value_groups(self, groups: Sequence[ShownGroup]) -> tuple[GroupValue, ...]:
+        """Rewards and values of groups that have been read whole. All are scored together, so that
+        they share the cores."""
+        problems = [self.make_problem(group.index) for group in groups]
+        scores = iter(
+            score_all(
+                self.environment,
+                [
+                    (problem, self.tokenizer.decode(tokens.tolist()))
+                    for problem, group in zip(problems, groups, strict=True)
+                    for _, tokens in sorted(group.tokens.items())
+                ],
+            )
+        )
+        return tuple(
+            self._value_group(group, problem, list(islice(scores, len(group.tokens))))
+            for problem, group in zip(problems, groups, strict=True)
+        )
+
+    def _value_group(
+        self, group: ShownGroup, problem: Problem, scores: Sequence[RewardParts]
+    ) -> GroupValue:
         parameters = self.context.parameters
         weights = get_weights(parameters.environment)
-        problem = self.make_problem(group.index)
-        rewards = tuple(
-            compute_reward(
-                self.environment.score(problem, self.tokenizer.decode(tokens.tolist())), weights
-            )
-            for _, tokens in sorted(group.tokens.items())
-        )
+        rewards = tuple(compute_reward(parts, weights) for parts in scores)
         value = compute_value(
             parameters.work,
             completion_tokens=sum(map(len, group.tokens.values())),

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.exits import FINDING, OK
+from assay.environments import compute_named_units
+from assay.environments.programs.speed import measure_rate
 from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.memory import (
@@ -27,8 +29,10 @@ from assay.subnet.window_costs import (
     LEAST_WEIGHTS,
     SUSTAINED,
     Card,
+    ScoringCost,
     WindowCost,
     compute_miner_cost,
+    compute_scoring_cost,
     compute_trainer_cost,
     compute_validator_cost,
     get_card,
@@ -73,6 +77,8 @@ class CoursePlan:
     miners: int
     window_seconds: float
     roles: tuple[RolePlan, ...]
+    #: of all completions that a validator scores; None: they bring no code
+    scoring: ScoringCost | None = None
 
     @property
     def step_seconds(self) -> float:
@@ -105,6 +111,7 @@ class CoursePlan:
             "window_seconds": self.window_seconds,
             "miners": self.miners,
             "roles": {role.role: role.to_json() for role in self.roles},
+            "scoring": self.scoring and asdict(self.scoring) | {"seconds": self.scoring.seconds},
             "card": asdict(self.card),
             "sustained": SUSTAINED,
             "hashed": HASHED,
@@ -140,7 +147,7 @@ def run_plan(
 
 def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
     """The plan of all three roles, each with such GPUs; each miner makes as many groups as it
-    can."""
+    can. Where completions bring code, measures how quickly this machine runs it."""
     rules = recipe.make_rules("arithmetic" if recipe.file else None)
     window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
     mined = compute_miner_cost(recipe, rules, card)
@@ -148,6 +155,8 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
     taught = compute_trainer_cost(recipe, rules, card, miners * mined.groups)
     mining = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
     team = recipe.course.trainer_cards
+    units = compute_named_units(recipe.environment)
+    scoring = compute_scoring_cost(units, rules, miners, measure_rate()) if units else None
     return CoursePlan(
         recipe,
         rules,
@@ -159,6 +168,7 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
             _plan_role("validator", recipe, rules, card, 1, judged, window),
             _plan_role("trainer", recipe, rules, card, team, taught, window),
         ),
+        scoring,
     )
 
 
@@ -227,6 +237,20 @@ def render_plan(plan: CoursePlan) -> RenderableType:
     return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))
 
 
+def _describe_scoring(cost: ScoringCost) -> str:
+    measured = "this machine was not measured: install the extra `envs`"
+    if cost.rate is not None and cost.seconds is not None:
+        measured = (
+            f"{cost.seconds:,.0f} s by all cores of this machine, which were measured to count "
+            f"{cost.rate:,.0f} million units a second"
+        )
+    return (
+        f"scoring takes a validator up to {cost.units:,} million units: of a window's "
+        f"{cost.allowed_seconds:,.0f} s for it, {cost.reference_seconds:,.0f} s on the reference "
+        f"machine, and {measured}"
+    )
+
+
 def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
     """Lines: the introduction, and the text below the table."""
     card, course = plan.card, plan.recipe.course
@@ -248,6 +272,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
         f"the plan assumes that all programs run {course.implementation}: start them with "
         f"--implementation {course.implementation}",
+        *(() if plan.scoring is None else (_describe_scoring(plan.scoring),)),
         *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "

@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from assay.environments.problem_file import compute_file_digest as compute_file_digest
     from assay.environments.registry import ENVIRONMENTS as ENVIRONMENTS
     from assay.environments.registry import EnvironmentEntry as EnvironmentEntry
+    from assay.environments.registry import compute_named_units as compute_named_units
     from assay.environments.registry import list_environments as list_environments
     from assay.environments.registry import list_named_levels as list_named_levels
     from assay.environments.registry import make_environment as make_environment
     from assay.environments.registry import open_environment as open_environment
     from assay.environments.registry import parse_choice as parse_choice
+    from assay.environments.scoring import score_all as score_all
 else:
     __getattr__ = load_lazily(
         __name__,
@@ -63,11 +65,13 @@ else:
             "registry": (
                 "ENVIRONMENTS",
                 "EnvironmentEntry",
+                "compute_named_units",
                 "list_environments",
                 "list_named_levels",
                 "make_environment",
                 "open_environment",
                 "parse_choice",
             ),
+            "scoring": ("score_all",),
         },
     )

@@ -107,6 +107,10 @@ class Environment(Protocol):
     def digest(self) -> bytes:
         """32 bytes that name this environment, its version and its parameters."""
 
+    @property
+    def scorers(self) -> int:
+        """Completions that it scores at once on this machine, each on a thread of its caller's."""
+
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """The problem of a 32-byte seed. The seed draws its level uniformly from `levels`.
 
@@ -220,6 +224,8 @@ class DrawnEnvironment(ABC):
     """
 
     levels: Sequence[int]
+    #: Our own scorers take so little time that threads would only cost some.
+    scorers = 1
 
     def __init__(
         self, name: str, version: int, declared: Mapping[str, Param], params: Mapping[str, int]

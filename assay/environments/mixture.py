@@ -62,6 +62,7 @@ class Mixture:
             for level in part.levels
         )
         self._legal = frozenset(self.levels)
+        self.scorers = max(part.scorers for part in self.parts)
         digests = b"".join(part.digest for part in self.parts)
         self.digest = compute_digest(NAME, VERSION, self.params, digests)
 

@@ -21,7 +21,7 @@ from assay.environments.problem_file import (
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.tasksets import TasksetEnvironment, is_bundle
 from assay.environments.worlds import errands
-from assay.protocol.parameters import EnvironmentChoice
+from assay.protocol.parameters import UNITS, EnvironmentChoice
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
@@ -50,6 +50,8 @@ FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = Mappin
         TasksetEnvironment.family: TasksetEnvironment,
     }
 )
+#: Settings of a family's environments, where they have any.
+_SETTINGS: Mapping[str, Mapping[str, Param]] = {code_file.NAME: code_file.PARAMS}
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
 
 
@@ -87,6 +89,10 @@ def open_environment(choice: EnvironmentChoice) -> Environment:
             f"environment {choice.name!r} here is another version than the network's parameters "
             "name: install the version of assay, and of its extras, that this network runs"
         )
+    stated = {setting.name for setting in choice.settings}
+    hidden = [n for n in environment.params if n.rpartition(".")[2] == UNITS and n not in stated]
+    if hidden:  # the parameters' load of scoring would not be checked
+        raise ValueError(f"the network's parameters do not state the setting {hidden[0]!r}")
     return environment
 
 
@@ -131,11 +137,23 @@ def list_named_levels(text: str, placeholder: str) -> list[int]:
     ]
 
 
+def compute_named_units(text: str) -> int:
+    """Millions of units that the scoring of one completion may take (`protocol.parameters.UNITS`),
+    in an environment whose files need not be on this machine, named as for `parse_choice`."""
+    name, params = parse_choice(text)
+    weights, settings = mixture.divide(params) if name == mixture.NAME else ({name}, {name: params})
+    declared = {part: _SETTINGS.get(part.partition(":")[0], {}) for part in weights}
+    return max(
+        settings[part].get(UNITS, declared[part][UNITS].default) if UNITS in declared[part] else 0
+        for part in weights
+    )
+
+
 def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
     family, _, what = name.partition(":")
     if what != placeholder and family != gym.NAME:
         return list(make_environment(name, params).levels)
-    resolve_params(name, {}, params)  # neither files nor datasets have settings
+    resolve_params(name, _SETTINGS.get(family, {}), params)
     if family == gym.NAME:  # reasoning-gym need not be installed
         gym.require_dataset(what)
         return list(LEVELS[what])

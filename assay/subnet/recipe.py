@@ -15,12 +15,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assay.environments import list_environments, list_named_levels
+from assay.environments import compute_named_units, list_environments, list_named_levels
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.parameters import find_scoring_fault
 from assay.subnet.presets import (
     PRESETS,
     change_parameters,
@@ -233,6 +234,10 @@ def read_recipe(named: str) -> Recipe:
         if fault is not None:
             raise ConfigError(fault)
         rules = recipe.make_rules("arithmetic" if recipe.file else None)
+        units = compute_named_units(recipe.environment)
+        fault = find_scoring_fault(units, rules.timing, rules.work)
+        if fault is not None:
+            raise ConfigError(fault)
         if rules.work.group_size < 2:
             raise ConfigError(
                 "parameters.work.group_size is 1: a rollout is compared with others of its group"

@@ -17,6 +17,7 @@ from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, TrainerSettings
 from assay.protocol import Parameters
+from assay.protocol.parameters import SCORING_RATE, SCORING_SHARE
 from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained.
@@ -87,6 +88,29 @@ def get_card(name: str) -> Card:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoringCost:
+    """The most that a window's scoring may take, where completions bring code to run.
+
+    Attributes:
+        units: millions of counted units, of all miners.
+        allowed_seconds: a validator's share of the window's time.
+        reference_seconds: seconds of the specification's reference machine.
+        rate: millions of units a second that this machine was measured to count, by all its cores;
+            None: it was not measured, because it lacks the interpreter.
+    """
+
+    units: int
+    allowed_seconds: float
+    reference_seconds: float
+    rate: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of this machine."""
+        return None if self.rate is None else self.units / self.rate
+
+
+@dataclass(frozen=True, slots=True)
 class WindowCost:
     """The cost of a window to one role."""
 
@@ -95,6 +119,16 @@ class WindowCost:
     moved: int  # bytes of files, and of a whole checkpoint; its deltas are smaller
     stored: int  # most bytes on disk: checkpoints, and the states of a trainer
     groups: int  # made by a miner, judged by a trainer; 0 for a validator
+
+
+def compute_scoring_cost(
+    units: int, rules: Parameters, miners: int, rate: float | None
+) -> ScoringCost:
+    """The scoring of a window with this many miners. `units`: millions for one completion."""
+    rollouts = miners * rules.work.valued_groups * rules.work.group_size
+    window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
+    load = rollouts * units
+    return ScoringCost(load, window / SCORING_SHARE, load / SCORING_RATE, rate)
 
 
 def compute_read_seconds(

@@ -18,6 +18,7 @@ from assay.environments import (
     compute_levels,
     find_undecided,
     open_environment,
+    score_all,
 )
 from assay.inference import Checkpoint, Drafter, Request
 from assay.protocol import Domain, Parameters, StepSuccess, hash_fields
@@ -93,10 +94,8 @@ def try_problems(
 ) -> list[bool]:
     """Return for each problem whether the completion drawn with its 32-byte seed solves it."""
     texts = answer_problems(drafter, tokenizer, problems, seeds)
-    return [
-        environment.score(problem, text).correctness == MILLION
-        for problem, text in zip(problems, texts, strict=True)
-    ]
+    scores = score_all(environment, list(zip(problems, texts, strict=True)))
+    return [parts.correctness == MILLION for parts in scores]
 
 
 def answer_problems(

@@ -167,10 +167,21 @@ class SubmissionQueue:
         due: Sequence[bytes],
         request: ReadRequest,
     ) -> None:
-        """Start to read files ahead, samples too where an audit waits for the judge."""
+        """Start to read files ahead.
+
+        Everybody can see which samples are mirrored, and when. So those of all files are read and
+        mirrored alike, whatever the judge has found so far, and in an order that it does not
+        change. Nobody judges the samples of a refused file.
+        """
         assert self._ahead is not None
         if request.samples:
-            due = sorted(due, key=lambda h: (h in judged.withheld) - (h in judged.provisional))
+            unread = self._ahead.release(context.window, judged.verdicts, request)
+            judging = {
+                job.hotkey for job in self.jobs if job.judged is judged and job.request.samples
+            }
+            unjudged = context.members.keys() - judged.verdicts.keys() - judging
+            unread |= {h for h in unjudged if judged.asked_at.get(h, -1) < head}
+            due = sorted(unread, key=lambda h: (h in judged.withheld, h))
         else:
             due = [hotkey for hotkey in due if hotkey not in judged.provisional]
         for hotkey in due:

@@ -252,7 +252,7 @@ class Validator:
 
     def _judge_one(self, head: int) -> bool:
         for judged in self.judged_windows.values():
-            if judged.closed or judged.complete or judged.void:
+            if judged.closed or judged.void:
                 continue
             context = self._open_context(judged)
             if context is not None and self._queue.judge_next(judged, context, head):

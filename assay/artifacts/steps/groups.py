@@ -10,7 +10,7 @@ Specification, section 11.
 from collections.abc import Sequence
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.environments import compute_reward, get_weights, open_environment
+from assay.environments import compute_reward, get_weights, open_environment, score_all
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
@@ -88,7 +88,10 @@ def generate_own(
         group = Group(
             list(request.prompt),
             completions,
-            [compute_reward(environment.score(problem, text), weights) for text in texts],
+            [
+                compute_reward(parts, weights)
+                for parts in score_all(environment, [(problem, text) for text in texts])
+            ],
             [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts],
         )
         taken.append(

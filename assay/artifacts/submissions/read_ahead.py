@@ -10,7 +10,7 @@ requested again at a later block, like any other.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
@@ -88,6 +88,7 @@ class ReadAhead:
         self.changed = Condition()
         self._begun: set[_Key] = set()
         self._there: dict[_Key, FetchedSubmission] = {}
+        self._whole: set[tuple[int, bytes, bool]] = set()
         self.tries: dict[_Key, int] = {}
         self._asked_at: dict[_Key, int] = {}  # block
         self.held_bytes = {False: 0, True: 0}
@@ -156,8 +157,20 @@ class ReadAhead:
             raise fetched.error
         return fetched.checked
 
+    def release(self, window: int, hotkeys: Collection[bytes], request: ReadRequest) -> set[bytes]:
+        """Free the parts of files that nobody will judge any more. Return the hotkeys of those that
+        were not read whole yet, in time or late."""
+        with self.changed:
+            for hotkey in hotkeys:
+                for key in {(window, hotkey, way) for way in (request, request.in_time)}:
+                    fetched = self._there.get(key)
+                    if fetched is not None and fetched.is_whole:
+                        self.held_bytes[request.samples] -= self._there.pop(key).size
+            return {h for h in hotkeys if (window, h, request.samples) not in self._whole}
+
     def forget(self, window: int) -> None:
         with self.changed:
+            self._whole = {key for key in self._whole if key[0] != window}
             self._begun = {key for key in self._begun if key[0] != window}
             self.tries = {key: n for key, n in self.tries.items() if key[0] != window}
             self._asked_at = {key: at for key, at in self._asked_at.items() if key[0] != window}
@@ -231,6 +244,8 @@ class ReadAhead:
                     self.held_bytes[reader.request.samples] -= self._there[key].size
                 self._there[key] = fetched
                 self.held_bytes[reader.request.samples] += fetched.size
+                if fetched.is_whole:
+                    self._whole.add((context.window, reader.hotkey, reader.request.samples))
                 packed = pack_parts(reader.hotkey, parts) if fetched.is_whole else None
                 if self._keep is not None and packed is not None:
                     root = reader.committed.root

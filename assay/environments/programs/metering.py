@@ -3,7 +3,8 @@
 Each engine counts fuel in its own way, and its frames decide where a stack ends. So code within the
 module counts what a program uses, the same in every engine: instructions by basic block, bytes that
 bulk operations move, and stack, by the locals of the functions entered. A program that has used up
-any of these traps. The module also settles what the standard leaves to a machine: every NaN gets
+any of these traps. The module imports nothing (`inner_host`), so there is no work that it causes
+and does not count. The module also settles what the standard leaves to a machine: every NaN gets
 one bit pattern, and the memory has a maximum, so that it grows alike.
 
 This file knows the instructions of one module: WebAssembly 2.0 without vectors and with exceptions.
@@ -14,10 +15,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-#: Instructions that a call of the host counts as. It takes some 15 µs of a processor, as long as a
-#: hundred thousand instructions, but an honest program calls once for each byte of a line that it
-#: reads.
-HOST_COST = 20_000
 #: A bulk operation counts one instruction for each 2 ** this bytes.
 _BULK_SHIFT = 3
 #: Slots of stack that a function counts as, in addition to its locals.
@@ -73,7 +70,6 @@ class _Shape:
     """The facts from other sections that the code section needs. Types are given by their
     numbers."""
 
-    imported: int = 0
     functions: list[int] = field(default_factory=list)
     arities: list[int] = field(default_factory=list)
     globals: int = 0
@@ -90,10 +86,10 @@ class _Shape:
     def first_helper(self) -> int:
         """Index of the first of four appended functions: NaNs of f32 and f64, memory.copy,
         memory.fill."""
-        return self.imported + len(self.functions)
+        return len(self.functions)
 
 
-class _ModuleReader:
+class ModuleReader:
     """Reads the bytes and numbers of a section in order."""
 
     def __init__(self, data: bytes, place: int = 0) -> None:
@@ -148,7 +144,7 @@ def write_section(number: int, body: bytes) -> bytes:
 
 
 def read_sections(module: bytes) -> Iterator[tuple[int, bytes]]:
-    reader = _ModuleReader(module, 8)
+    reader = ModuleReader(module, 8)
     while reader.place < len(module):
         number = reader.byte()
         yield number, reader.take(reader.unsigned())
@@ -159,29 +155,23 @@ def _read_shape(sections: dict[int, bytes]) -> _Shape:
     missing = {_TYPE, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE} - sections.keys()
     if missing:
         raise MeteringError(f"it lacks the sections {sorted(missing)}")
-    reader = _ModuleReader(sections[_TYPE])
+    reader = ModuleReader(sections[_TYPE])
     for _ in range(reader.unsigned()):
         if reader.byte() != 0x60:
             raise MeteringError("it has types other than functions'")
         shape.arities.append(reader.unsigned())
         reader.take(shape.arities[-1])
         reader.take(reader.unsigned())
-    reader = _ModuleReader(sections.get(_IMPORT, b"\0"))
-    for _ in range(reader.unsigned()):
-        reader.take(reader.unsigned())
-        reader.take(reader.unsigned())
-        if reader.byte() != 0:
-            raise MeteringError("it imports something other than functions")
-        reader.skip_number()
-        shape.imported += 1
-    reader = _ModuleReader(sections[_FUNCTION])
+    if ModuleReader(sections.get(_IMPORT, b"\0")).unsigned():
+        raise MeteringError("it imports something, which nothing would count")
+    reader = ModuleReader(sections[_FUNCTION])
     shape.functions = [reader.unsigned() for _ in range(reader.unsigned())]
-    shape.globals = _ModuleReader(sections[_GLOBAL]).unsigned()
+    shape.globals = ModuleReader(sections[_GLOBAL]).unsigned()
     return shape
 
 
 def _change_section(number: int, body: bytes, shape: _Shape, pages: int, slots: int) -> bytes:
-    reader = _ModuleReader(body)
+    reader = ModuleReader(body)
     if number not in (_TYPE, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE):
         return body
     count = reader.unsigned()
@@ -209,7 +199,7 @@ def _change_section(number: int, body: bytes, shape: _Shape, pages: int, slots: 
     return pack_unsigned(count + 4) + b"".join([*bodies, *helpers])
 
 
-def _limit_memory(reader: _ModuleReader, count: int, pages: int) -> bytes:
+def _limit_memory(reader: ModuleReader, count: int, pages: int) -> bytes:
     flags, least = reader.byte(), reader.unsigned()
     if count != 1 or flags > 1 or least > pages:
         raise MeteringError(f"its memory is not one of at most {pages} pages")
@@ -255,7 +245,7 @@ class _Function:
     """
 
     def __init__(self, code: bytes, shape: _Shape, arity: int, slots: int) -> None:
-        self._reader = _ModuleReader(code)
+        self._reader = ModuleReader(code)
         self._shape, self._slots = shape, slots
         locals_ = [
             (self._reader.unsigned(), self._reader.byte()) for _ in range(self._reader.unsigned())
@@ -309,8 +299,7 @@ class _Function:
         helper = self._shape.first_helper
         if opcode in (_CALL, _CALL_INDIRECT):
             self._calls = True
-            host = opcode == _CALL and index < self._shape.imported
-            return code + self._restore(), opcode, HOST_COST if host else 1
+            return code + self._restore(), opcode, 1
         if opcode in _NAN_F32:
             code += bytes([_CALL]) + pack_unsigned(helper)
         elif opcode in _NAN_F64:

@@ -6,7 +6,7 @@ a millionth. The output is never evaluated, and is read in time linear in its le
 
 import json
 import re
-from fractions import Fraction
+from functools import cache
 from typing import Any, NoReturn
 
 #: Most levels of lists and objects in a value.
@@ -14,7 +14,7 @@ DEPTH_MAX = 32
 #: A decimal fraction may miss the expected value by 1/`_NEAR` of it, or by 1/`_NEAR` below 1.
 _NEAR = 10**6
 _NUMBER = re.compile(
-    r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?"
+    r"([+-]?)(?=\.?[0-9])([0-9]{0,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,3}))?"
 )
 #: A string, or the unterminated start of one. Every search consumes all that it looks at.
 _STRING = re.compile(r'"(?:[^"\\]|\\.?)*+"?')
@@ -66,10 +66,24 @@ def _agree_words(expected: str, output: str) -> bool:
 
 
 def _is_near(expected: str, output: str) -> bool:
-    if not _NUMBER.fullmatch(expected) or not _NUMBER.fullmatch(output):
+    first, second = _NUMBER.fullmatch(expected), _NUMBER.fullmatch(output)
+    if first is None or second is None:
         return False
-    wanted, value = Fraction(expected), Fraction(output)
-    return abs(wanted - value) * _NEAR <= max(Fraction(1), abs(wanted))
+    (wanted, shift), (value, other) = _read_decimal(first), _read_decimal(second)
+    least = min(shift, other, 0)
+    wanted, value = wanted * _raise_ten(shift - least), value * _raise_ten(other - least)
+    return abs(wanted - value) * _NEAR <= max(_raise_ten(-least), abs(wanted))
+
+
+def _read_decimal(number: re.Match[str]) -> tuple[int, int]:
+    """n and e of the number n · 10^e."""
+    sign, whole, fraction, exponent = number.groups(default="")
+    return int(f"{sign}{whole}{fraction}"), int(exponent or 0) - len(fraction)
+
+
+@cache
+def _raise_ten(exponent: int) -> int:
+    return int(10**exponent)
 
 
 def agree_as_value(expected: str, output: bytes) -> bool:

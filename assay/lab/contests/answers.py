@@ -8,7 +8,7 @@ seed belongs to no window and to no trainer's held-out problems.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.environments import Environment, Problem
+from assay.environments import Environment, Problem, score_all
 from assay.inference import Checkpoint
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import MILLION
@@ -65,7 +65,8 @@ def draw_answers(
     problems, seeds = make_problems(environment, rules, numbers)
     drafter = checkpoint.get_drafter(rules.temperature)
     texts = answer_problems(drafter, checkpoint.tokenizer, problems, seeds)
+    scores = score_all(environment, list(zip(problems, texts, strict=True)))
     return [
-        ScoredAnswer(text, environment.score(problem, text).correctness == MILLION)
-        for problem, text in zip(problems, texts, strict=True)
+        ScoredAnswer(text, parts.correctness == MILLION)
+        for text, parts in zip(texts, scores, strict=True)
     ]
