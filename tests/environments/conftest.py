@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from assay.environments import problem_file
+from assay.environments.foreign import vetting
 from assay.sandbox import Budget, Lost, Sandbox
 
 
@@ -27,6 +28,12 @@ def ask_scorer(sandbox: Sandbox, *request: object) -> dict[str, object]:
 def forget_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test knows another's files of problems."""
     monkeypatch.setattr(problem_file, "_known", {})
+
+
+@pytest.fixture(autouse=True)
+def few_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vetting asks constant answers of eight problems: of forty they are half of its work."""
+    monkeypatch.setattr(vetting, "CONSTANTS", 8)
 
 
 #: Texts around a right answer `{}`, none of which is an answer. Every environment is shown them.

@@ -3,6 +3,7 @@ still may do."""
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from assay.environments.foreign import pack_folder
 from assay.environments.foreign.package_environment import PackageChild, read_reply
+from tests.environments.bare_box import STEPS, BareBox, open_bare_box
 
 #: Ways beyond a package's imports. Each led out, or to a name that leads out, by Python alone.
 WAYS_OUT = {
@@ -333,35 +335,33 @@ WAYS_IN = {
 }
 
 
-def open_package(folder: Path, text: str, copies: bool = True) -> PackageChild:
-    """A package whose prompt is what `X` is."""
+def write_package(folder: Path, text: str) -> tuple[Path, str]:
+    """A package whose prompt is what `X` is: its archive, and the SHA-256 of that."""
     package = folder / "pack"
     package.mkdir()
     more = "LEVELS = (1,)\ndef make_problem(draw, level):\n    return ascii(X)[:99], 1\n"
     (package / "__init__.py").write_text(f"{text}\n{more}")
     file = folder / "pack.zip"
     file.write_bytes(pack_folder(package))
-    return PackageChild(file, sha256(file.read_bytes()).hexdigest(), copies=copies)
+    return file, sha256(file.read_bytes()).hexdigest()
 
 
-def ask(folder: Path, text: str) -> dict[str, object]:
-    child = open_package(folder, text)
-    try:
-        return child.ask("make", 1, 0)
-    finally:
-        child.close()
+@pytest.fixture(scope="module")
+def bare_box() -> Iterator[BareBox]:
+    with open_bare_box() as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("name", WAYS_OUT)
-def test_no_way_out(name: str, tmp_path: Path) -> None:
-    said = ask(tmp_path, WAYS_OUT[name])
+def test_no_way_out(name: str, tmp_path: Path, bare_box: BareBox) -> None:
+    said = bare_box.make(*write_package(tmp_path, WAYS_OUT[name]))
     assert "prompt" not in said
     assert "costly" not in said
 
 
 @pytest.mark.parametrize("name", _SET)
-def test_no_name_is_made_up(name: str, tmp_path: Path) -> None:
-    said = ask(tmp_path, f"{_PUT}{_SET[name]}\nX = M.found")
+def test_no_name_is_made_up(name: str, tmp_path: Path, bare_box: BareBox) -> None:
+    said = bare_box.make(*write_package(tmp_path, f"{_PUT}{_SET[name]}\nX = M.found"))
     assert said["error"] != "AttributeError: found"
 
 
@@ -388,21 +388,40 @@ for name, parts in (("collections", ("path",)), ("collections.abc", None)):
 
 
 @pytest.mark.parametrize("name", UNSEEN)
-def test_no_work_is_left_uncounted(name: str, tmp_path: Path) -> None:
-    said = ask(tmp_path, f"{UNSEEN[name]}\nX = 1")
-    assert said == {"error": "more than 5,000,000 steps", "costly": True}
+def test_no_work_is_left_uncounted(name: str, tmp_path: Path, bare_box: BareBox) -> None:
+    said = bare_box.make(*write_package(tmp_path, f"{UNSEEN[name]}\nX = 1"))
+    assert said == {"error": f"more than {STEPS:,} steps", "costly": True}
 
 
 @pytest.mark.parametrize("name", WAYS_IN)
-def test_the_parts_of_packages(name: str, tmp_path: Path) -> None:
-    said = ask(tmp_path, WAYS_IN[name])
+def test_the_parts_of_packages(name: str, tmp_path: Path, bare_box: BareBox) -> None:
+    said = bare_box.make(*write_package(tmp_path, WAYS_IN[name]))
     assert "prompt" in said, said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (WAYS_IN["classes"], {"prompt": "(True, 1)", "steps": 146}),
+        (
+            WAYS_OUT["a module in a module"],
+            {"error": "ImportError: dataclasses.sys is not for a package"},
+        ),
+        (UNSEEN["a loop of a declaration"], {"error": "more than 5,000,000 steps", "costly": True}),
+    ],
+)
+def test_a_sandbox_says_the_same(text: str, said: dict[str, object], tmp_path: Path) -> None:
+    child = PackageChild(*write_package(tmp_path, text))
+    try:
+        assert child.ask("make", 1, 0) == said
+    finally:
+        child.close()
 
 
 def test_no_later_request_finds_what_a_package_sets_in_a_module(tmp_path: Path) -> None:
     """Nor its own modules, nor Python's other packages: each request has its own of both."""
     text = "import math\nX = math.pi > 4\nM = math\nM.pi = 5"
-    child = open_package(tmp_path, text)
+    child = PackageChild(*write_package(tmp_path, text))
     try:
         assert [child.ask("make", 1, n)["prompt"] for n in range(3)] == ["False"] * 3
     finally:
@@ -413,7 +432,8 @@ def test_no_later_request_finds_what_a_package_sets_in_a_module(tmp_path: Path) 
 def test_no_answer_is_written_by_what_a_package_changed(copies: bool, tmp_path: Path) -> None:
     """Python's own writer of JSON has names that a package may set: the box calls none of them."""
     text = "import json\nJ = [json.JSONEncoder][0]\ndef f(self, one):\n    return '[' * 99_999\n"
-    child = open_package(tmp_path, f"{text}J.encode = J.iterencode = f\nX = json.dumps(1)", copies)
+    text += "J.encode = J.iterencode = f\nX = json.dumps(1)"
+    child = PackageChild(*write_package(tmp_path, text), copies=copies)
     try:
         assert child.ask("make", 1, 0)["prompt"] == "'" + "[" * 98
     finally:

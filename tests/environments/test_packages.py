@@ -65,8 +65,9 @@ def write_archive(folder: Path, text: str, name: str = "pack") -> Path:
     return file
 
 
-def find_failed(file: Path) -> dict[str, str]:
-    report = vet_package(file)
+def find_failed(file: Path, problems: int = 2) -> dict[str, str]:
+    """Failed checks, tried on two problems of each level: enough for an intended defect."""
+    report = vet_package(file, problems)
     return {check.name: check.detail for check in report.checks if check.name in report.failed}
 
 
@@ -99,9 +100,7 @@ def test_the_same_folder_is_the_same_archive(tmp_path: Path) -> None:
 
 @pytest.fixture
 def package(tmp_path: Path) -> str:
-    file = write_archive(tmp_path, GOOD)
-    add_problem_files([file])
-    return f"package:{sha256(file.read_bytes()).hexdigest()}"
+    return add_package(tmp_path, "", "")
 
 
 def test_problems_and_scores_are_the_same_in_another_process(package: str) -> None:
@@ -156,13 +155,13 @@ DEFECTS = {
         "answer == str(task)",
         "abs(float(answer) - task) < 0.5",
         "nearly right",
-        "a tenth more earns in 8 of 8 problems",
+        "a tenth more earns in 2 of 2 problems",
     ),
     "takes a beginning": (
         "answer == str(task)",
         "answer != '' and str(task).startswith(answer)",
         "nearly right",
-        "its first half earns in 8 of 8 problems",
+        "its first half earns in 2 of 2 problems",
     ),
     "its own wrong ones earn": ("str(task + 1)", "str(task)", "wrong answers", "earns"),
     "names no wrong ones": ("[str(task + 1)]", "[]", "wrong answers", "none"),
@@ -182,7 +181,7 @@ DEFECTS = {
     "asks otherwise after a while": (
         "a, b = draw(10 ** (level + 2)), draw(90)",
         "kind = type(Fraction(1))\n    kind.seen = kind.seen + 1 if 'seen' in dir(kind) else 0\n"
-        "    a, b = draw(10 ** (level + 2)), draw(90)\n    b += kind.seen > 2700",
+        "    a, b = draw(10 ** (level + 2)), draw(90)\n    b += kind.seen > 1500",
         "keeps nothing",
         "is another after",
     ),
@@ -198,7 +197,7 @@ DEFECTS = {
         "bounded",
         "CPU time",
     ),
-    "always the same answer": ("a + b\n", "'7'\n", "constant answers", "solves 40"),
+    "always the same answer": ("a + b\n", "'7'\n", "constant answers", "solves 8 of 8"),
     "too much work": (
         "return answer ==",
         "len(answer) > 2000 and sum(1 for _ in range(10**7))\n    return answer ==",
@@ -215,24 +214,28 @@ DEAR = {"a pattern without bound", "work that takes no step"}
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.nightly] * (n in DEAR)) for n in DEFECTS]
 )
-def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
+def test_one_defect_and_it_is_not_fit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "asks otherwise after a while":  # in the forty problems of constant answers
+        monkeypatch.setattr(vetting, "CONSTANTS", 40)
     before, after, check, words = DEFECTS[name]
     assert before in GOOD
     text = "import re\nfrom fractions import Fraction\n" + GOOD.replace(before, after)
     if name == "always the same answer":
         text = text.replace("str(task + 1)", "'8'").replace("str(task)", "task")
+    text = text.replace("LEVELS = 1, 2", "LEVELS = (1,)")
     failed = find_failed(write_archive(tmp_path, text))
     found = [detail for key, detail in failed.items() if key.startswith(check)]
     assert found, failed
     assert words in found[0]
 
 
-@pytest.mark.parametrize("right", ["", " or answer == str(task + (task % 4 == 0))"])
-def test_the_right_package_has_no_defect(right: str, tmp_path: Path) -> None:
-    """Nor has one that takes another right answer, close to the first, of some problems."""
-    text = GOOD.replace("answer == str(task)", f"answer == str(task){right}")
-    text = text.replace("str(task + 1)", "str(task + 2)")
-    assert find_failed(write_archive(tmp_path, text)) == {}
+def test_another_right_answer_close_to_the_first_is_no_defect(tmp_path: Path) -> None:
+    """Where only some problems have one."""
+    text = GOOD.replace("answer == str(task)", "answer in (str(task), str(task + (task % 5 == 0)))")
+    text = text.replace("str(task + 1)", "str(task + 2)").replace("LEVELS = 1, 2", "LEVELS = (1,)")
+    assert find_failed(write_archive(tmp_path, text), 8) == {}
 
 
 #: Code that is refused even without the look at the text: bytes that it does not see.
@@ -316,33 +319,43 @@ def test_a_malformed_package_is_not_run(data: bytes, words: str, tmp_path: Path)
 
 #: Native loops without end: of these Python takes no step, so nothing but a clock ends them.
 ENDLESS = "answer == '7' and sum(iter(int, 1)) or answer"
+TOO_LONG = r"took more than 0\.5 s of CPU time"
+
+
+def add_package(folder: Path, before: str, after: str) -> str:
+    """The name of an environment: the right package with one part replaced."""
+    file = write_archive(folder, GOOD.replace(before, after))
+    add_problem_files([file])
+    return f"package:{sha256(file.read_bytes()).hexdigest()}"
 
 
 def test_an_end_by_the_clock_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow machine would say 0 where a fast one says right: it says nothing, in scoring, in
-    making and in opening."""
+    """A slow machine would say 0 where a fast one says right: it says nothing."""
     monkeypatch.setattr(package_environment, "SECONDS", 0.5)
-    too_long = r"took more than 0\.5 s of CPU time"
-    file = write_archive(tmp_path / "score", GOOD.replace("return answer", f"return {ENDLESS}"))
-    add_problem_files([file])
-    environment = make_environment(f"package:{sha256(file.read_bytes()).hexdigest()}", {})
+    environment = make_environment(add_package(tmp_path, "return answer", f"return {ENDLESS}"), {})
     problem = environment.make_problem(make_seed(7), [1])
     a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
-    with pytest.raises(WorkerError, match=too_long):
+    with pytest.raises(WorkerError, match=TOO_LONG):
         environment.score(problem, "#### 7")
     assert environment.score(problem, f"#### {a + b}") == FULL
     assert environment.score(problem, "#### 8") == NOTHING
 
-    file = write_archive(tmp_path / "make", GOOD.replace("a, b =", "sum(iter(int, 1))\n    a, b ="))
-    add_problem_files([file])
-    environment = make_environment(f"package:{sha256(file.read_bytes()).hexdigest()}", {})
-    with pytest.raises(WorkerError, match=too_long):
+
+def test_an_end_by_the_clock_makes_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_environment, "SECONDS", 0.5)
+    name = add_package(tmp_path, "a, b =", "sum(iter(int, 1))\n    a, b =")
+    environment = make_environment(name, {})
+    with pytest.raises(WorkerError, match=TOO_LONG):
         environment.make_problem(make_seed(7), [1])
 
-    file = write_archive(tmp_path / "open", GOOD.replace("LEVELS", "sum(iter(int, 1))\nLEVELS"))
-    add_problem_files([file])
-    with pytest.raises(WorkerError, match=too_long):
-        make_environment(f"package:{sha256(file.read_bytes()).hexdigest()}", {})
+
+def test_an_end_by_the_clock_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package_environment, "SECONDS", 0.5)
+    name = add_package(tmp_path, "LEVELS", "sum(iter(int, 1))\nLEVELS")
+    with pytest.raises(WorkerError, match=TOO_LONG):
+        make_environment(name, {})
 
 
 @pytest.mark.parametrize("stops", ["'time').sleep(60)", "'signal').raise_signal(9)"])
@@ -406,20 +419,24 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
     ],
 )
 def test_vetting_says_which_fences_were_missing(
-    fences: Fences,
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    fences: Fences, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vetting, "probe_fences", lambda: fences)
+    check = vetting.look_at_fences()
+    assert (check.name, check.passed) == ("fences", fences.is_whole)
+    assert words in check.detail
+
+
+def test_a_missing_fence_is_the_machines_and_not_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(vetting, "probe_fences", lambda: Fences(False, True, 7))
     file = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
     assert run_env_vet(file, None, True) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["fit"], told["fenced"]) == (True, fences.is_whole)
+    assert (told["fit"], told["fenced"]) == (True, False)
     *_, check = told["checks"]
-    assert (check["name"], check["passed"]) == ("fences", fences.is_whole)
-    assert words in check["detail"]
+    assert (check["name"], check["passed"]) == ("fences", False)
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".taskset.zip", ".whl"])
@@ -446,7 +463,7 @@ def test_levels_are_ascending_integers(levels: list[object]) -> None:
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     """Writing spares somebody else's file. An earlier run's own file is renewed, if its replacement
     is fit."""
-    packed = write_archive(tmp_path, GOOD)
+    packed = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
     assert is_packed(packed)
     (tmp_path / "pack/more.py").write_text("X = 1\n")
     assert run_env_vet(tmp_path / "pack", None, True) == 0

@@ -6,11 +6,13 @@ import random
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from assay.cli import env_package
 from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
 from assay.environments.foreign import package_box, package_text, package_view, python_fence
 from assay.environments.tasksets import box as taskset_box
@@ -156,7 +158,7 @@ def test_chance_without_a_seed_is_found_and_decides_alike(drawn: str, tmp_path: 
     )
     assert drawn in text
     file = write_taskset(tmp_path, text, WORDS)
-    failed = [check.name for check in vet_bundle(file).checks if not check.passed]
+    failed = [check.name for check in vet_bundle(file, 2).checks if not check.passed]
     assert "same twice" in failed
     add_problem_files([file])
     name = f"verifiers:{sha256(file.read_bytes()).hexdigest()}"
@@ -340,7 +342,8 @@ def test_a_bundle_whose_parts_are_others_is_not_opened(tmp_path: Path) -> None:
         make_environment("verifiers:" + "0" * 64, {})
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(env_package, "vet_bundle", partial(vet_bundle, tasks=2))
     name, wheel = pack_wheel(GOOD)
     (tmp_path / name).write_bytes(wheel)
     (tmp_path / "rows.jsonl").write_bytes(ROWS)

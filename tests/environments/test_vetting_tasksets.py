@@ -176,13 +176,23 @@ NEARLY = {
 }
 
 
+RATIO = """import difflib
+
+def ratio(a, b):
+    return difflib.SequenceMatcher(None, a, b).ratio()
+
+"""
+
+
+def test_an_exact_answer_of_several_words_is_one(tmp_path: Path) -> None:
+    text = TAGS.replace("SYSTEM =", f"{RATIO}SYSTEM =")
+    assert find_failed(write_taskset(tmp_path, text, SEVERAL)) == {}
+
+
 @pytest.mark.parametrize("name", NEARLY)
 def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path: Path) -> None:
-    ratio = "import difflib\n\ndef ratio(a, b):\n"
-    ratio += "    return difflib.SequenceMatcher(None, a, b).ratio()\n\n"
-    text = TAGS.replace("SYSTEM =", f"{ratio}SYSTEM =")
-    assert find_failed(write_taskset(tmp_path, text, SEVERAL)) == {}
-    failed = find_failed(write_taskset(tmp_path, text.replace(EXACT, NEARLY[name]), SEVERAL))
+    text = TAGS.replace("SYSTEM =", f"{RATIO}SYSTEM =").replace(EXACT, NEARLY[name])
+    failed = find_failed(write_taskset(tmp_path, text, SEVERAL))
     assert "earns" in failed["hostile answers"]
 
 
@@ -226,7 +236,7 @@ def test_what_is_nearly_a_number(text: str, near: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "is_fit"), [("1e-6", True), ("0.5", False), ("0.01 * abs(number)", False)]
+    ("tolerance", "is_fit"), [("0.5", False), ("1e-6", True), ("0.01 * abs(number)", False)]
 )
 def test_a_tolerance_that_takes_another_number_is_no_reward(
     tolerance: str, is_fit: bool, tmp_path: Path

@@ -125,7 +125,7 @@ class _Transcript:
         self.faults.setdefault(check, []).append(fault)
 
 
-def vet_package(file: Path) -> VetReport:
+def vet_package(file: Path, problems: int = PROBLEMS) -> VetReport:
     """Vets the package in `file`. Raises ProblemFileError if the file cannot be read, and
     WorkerError if no child can run."""
     digest = compute_file_digest(file)
@@ -134,7 +134,7 @@ def vet_package(file: Path) -> VetReport:
     listed = VetCheck("archive", fault is None, fault or "one package of Python, within limits")
     if fault is not None:
         return VetReport(subject, (listed,))
-    checks = vet_subject(lambda seed: PackageChild(file, digest, seed, copies=False))
+    checks = vet_subject(lambda seed: PackageChild(file, digest, seed, copies=False), problems)
     return VetReport(subject, (listed, *checks))
 
 
