@@ -29,10 +29,10 @@ class RowCase:
     claimed: list[int]  # scores of `tokens`
 
 
-def make_rows(kind: str, vocabulary: int, temperature: int) -> RowCase:
-    """Rows where something could go wrong, and the rule's own draws."""
+def make_rows(kind: str, vocabulary: int, temperature: int, count: int = ROWS) -> RowCase:
+    """Rows where something could go wrong, three or more, and the rule's own draws."""
     rng = np.random.default_rng([len(kind), vocabulary, temperature])
-    shape = ROWS, vocabulary
+    shape = count, vocabulary
     made = {
         "normal": lambda: rng.normal(0, 3, shape),
         "flat": lambda: np.full(shape, rng.normal()),
@@ -47,8 +47,8 @@ def make_rows(kind: str, vocabulary: int, temperature: int) -> RowCase:
     logits = made[kind]().astype(np.float32)
     drawable = rng.random(vocabulary) < (2 / vocabulary if kind == "few drawable" else 0.9)
     drawable[rng.integers(vocabulary)] = True
-    keys = rng.integers(0, 2**32, (ROWS, 4))
-    positions = rng.integers(0, 2**32, ROWS)
+    keys = rng.integers(0, 2**32, (count, 4))
+    positions = rng.integers(0, 2**32, count)
     drawn = [
         draw_token(row, drawable, tuple(key), int(at), temperature)
         for row, key, at in zip(logits, keys.tolist(), positions, strict=True)
@@ -65,7 +65,7 @@ def make_rows(kind: str, vocabulary: int, temperature: int) -> RowCase:
         tokens=torch.from_numpy(tokens),
         best=[token for token, _ in drawn],
         scores=[score for _, score in drawn],
-        claimed=scores[np.arange(ROWS), tokens].tolist(),
+        claimed=scores[np.arange(count), tokens].tolist(),
     )
 
 

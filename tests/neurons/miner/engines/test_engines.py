@@ -9,7 +9,12 @@ from assay.inference import DraftCount, generate_groups
 from assay.neurons.miner.engines import MinerEngines, engine
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import EngineError, read_engine
-from tests.inference.conftest import checkpoint, list_ids, projection, requests  # noqa: F401 - fixtures among them
+from tests.inference.conftest import (
+    checkpoint,  # noqa: F401 - a fixture
+    list_ids,
+    make_group_requests,
+    projection,  # noqa: F401 - a fixture
+)
 from tests.inference.workers.pooled import wait_until
 from tests.neurons.miner.engines.engine_server import ORDERS, EngineServer, load_drafter
 
@@ -18,8 +23,15 @@ TEMPERATURE = 1_024
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """Be patient: a busy machine takes seconds for work of one."""
+    """Be patient: a busy machine takes seconds for work of one. A canary of a few rows tells a
+    keyed draw, too, and the server drafts one row at a time."""
     monkeypatch.setattr(engine_drafter, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(engine_drafter, "CANARY_ROWS", 4)
+
+
+@pytest.fixture(scope="module")
+def requests(checkpoint):
+    return make_group_requests(checkpoint)[:2]
 
 
 @pytest.fixture(scope="module")
