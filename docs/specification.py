@@ -40,6 +40,7 @@ from assay.protocol.encoding import (
     get_fields,
 )
 from assay.protocol.hashing import Domain
+from assay.protocol.manifest import FurtherFile, LevelFigure
 from assay.protocol.parameters import (
     DEMO_TIMING,
     MAIN_TIMING,
@@ -94,6 +95,8 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     GroupSizes: {},
     Calibration: {},
     Manifest: {},
+    FurtherFile: {},
+    LevelFigure: {},
     Member: {},
     Committed: {},
     Beacon: {},

@@ -3,6 +3,7 @@
 Specification, section 7. Pure: file contents come in as bytes.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +18,8 @@ from assay.protocol.encoding import (
     Integer,
     Json,
     Many,
+    Prefixed,
+    Record,
     encode,
     read_json,
 )
@@ -28,6 +31,11 @@ RATE_UNIT = 10**18
 _HIDDEN_MAX = 1 << 16
 #: A larger safetensors header is refused (the library's own limit is 100 MB).
 _HEADER_BYTES_MAX = 1 << 24
+#: Most further files of a checkpoint, and most bytes of all of them.
+FILES_MAX, FILES_BYTES_MAX = 16, 1 << 26
+_FIGURES_MAX = 1 << 12
+#: A further file's name, which is one on any file system.
+_FILE_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +53,28 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherFile:
+    """A file that is served with a checkpoint beside those that make the model."""
+
+    name: Annotated[str, Prefixed(64, text=True)]
+    sha256: Digest
+    size: U64  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFigure:
+    """An integer that a checkpoint states about one level of one part of the environment."""
+
+    part: U32  # its place in a mixture; 0 where the environment is none
+    level: U32
+    value: Annotated[int, Integer(8, signed=True)]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that two copies of a checkpoint must have in common to be the same checkpoint."""
 
-    version: U16  # 2
+    version: U16  # 3
     structure: Digest  # digest of config.json's bytes
     tokenizer: Digest  # digest of the tokenizer files' bytes
     chat_template: Digest  # digest of the template's bytes; of no bytes where there is no template
@@ -61,6 +87,10 @@ class Manifest:
     scale: U64  # root mean squared distance from μ, 2^-16
     calibration: Digest  # digest of the rates
     calibration_set: Digest  # digest of the token sequences behind μ, scale and rates
+    #: files served with the checkpoint, by ascending name
+    files: Annotated[tuple[FurtherFile, ...], Many(Record(FurtherFile), FILES_MAX)]
+    #: by ascending part and level
+    figures: Annotated[tuple[LevelFigure, ...], Many(Record(LevelFigure), _FIGURES_MAX)]
     parent: Digest  # checkpoint digest it was trained from, zeros for a genesis
     step: Digest  # digest of the step or merge record, zeros for a genesis
     number: U64  # steps from the genesis; of a merged checkpoint the round's end
@@ -202,4 +232,21 @@ def find_fault(
         return f"max_tokens {manifest.max_tokens} is outside [1, {max_tokens}]"
     if not manifest.end_tokens or not manifest.levels:
         return "the manifest names no end token or no level"
+    return find_list_fault(manifest)
+
+
+def find_list_fault(manifest: Manifest) -> str | None:
+    """The fault of a manifest's further files and figures, or None. Before it is None, their names
+    are a stranger's text."""
+    names = [file.name for file in manifest.files]
+    for name in names:
+        if not _FILE_NAME.fullmatch(name):
+            return f"{name!r} is no name of a further file"
+    if names != sorted(set(names)):
+        return "the further files are not in ascending order of their names"
+    if sum(file.size for file in manifest.files) > FILES_BYTES_MAX:
+        return f"the further files have more than {FILES_BYTES_MAX:,} bytes"
+    places = [(figure.part, figure.level) for figure in manifest.figures]
+    if places != sorted(set(places)):
+        return "the figures are not in ascending order of part and level"
     return None

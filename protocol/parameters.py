@@ -32,7 +32,7 @@ from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 
 #: Fraction bits of every logit, margin and Gumbel value.
 FRACTION_BITS = 20
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
 MILLION = 1_000_000
@@ -75,7 +75,7 @@ class EnvironmentChoice:
 class Identity:
     """The network's identity, and who may speak for it."""
 
-    version: U16  # 2
+    version: U16  # 3
     genesis_hash: Digest  # of the chain
     netuid: U16
     owner_uid: U16  # takes the burn share

@@ -38,7 +38,7 @@ from assay.protocol.parameters import Parameters
 from assay.protocol.reason import Reason
 from assay.protocol.window import Block, Phase, compute_block
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 #: `previous` of a chain's first record; also a checkpoint that was never known.
 NOTHING = bytes(32)
 #: Most members of a record: as many as there can be uids.
@@ -101,7 +101,7 @@ class MemberRow:
 class WindowRecord:
     """One window as one validator judged it. `decode_window_record` decodes one."""
 
-    version: U16  # 2
+    version: U16  # 3
     software: Software  # name and version of the software that judged
     parameters: Digest
     validator: Digest  # its hotkey
@@ -155,7 +155,7 @@ class Weight:
 class SettlementRecord:
     """One settlement of one validator. `decode_settlement_record` decodes one."""
 
-    version: U16  # 2
+    version: U16  # 3
     software: Software  # as in a window's record
     parameters: Digest  # those of the last window that it covers
     validator: Digest

@@ -18,7 +18,7 @@ from assay.protocol.encoding import U16, U32, U64, Digest, Many, Prefixed, Recor
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.record import MEMBERS_MAX, Software
 
-STEP_VERSION = 2
+STEP_VERSION = 3
 #: Most levels in force, as in a manifest. The levels next to each are tried as well.
 LEVELS_MAX = 32
 #: Most bytes of a step's settings as JSON.
@@ -48,7 +48,7 @@ class StepSuccess:
 class StepRecord:
     """One step: its start, its inputs and its results."""
 
-    version: U16  # 2
+    version: U16  # 3
     software: Software  # name and version of the software that learned
     #: the libraries and machine that computed: others may give other last bits
     engine: Annotated[str, Prefixed(128, text=True)]

@@ -6,6 +6,7 @@ Specification, section 7. This module does not know whether the files make a mod
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -18,12 +19,14 @@ from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
     Calibration,
+    FurtherFile,
     Manifest,
     TensorDigest,
     TensorPlace,
     compute_files_digest,
     compute_tensor_root,
     digest_safetensors,
+    find_list_fault,
     locate_tensors,
 )
 
@@ -34,6 +37,8 @@ CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 #: Everything that a manifest binds beside the tensors.
 SMALL_FILES = (CALIBRATION_FILE, PASSAGES_FILE, CONFIG_FILE, *TOKENIZER_FILES)
+#: The folder of the further files that a manifest names.
+FILES_FOLDER = "files"
 #: The tensors, as Assay writes them. Readers take them from any *.safetensors file.
 MODEL_FILE = "model.safetensors"
 #: Most bytes of a folder's small files, and of those that Python parses as JSON.
@@ -198,6 +203,7 @@ def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:
 
     Raises:
         CheckpointError: it is missing, malformed or another checkpoint's.
+        UnusableCheckpointError: its further files or figures are none that a manifest may name.
     """
     manifest = read_record(folder, MANIFEST_FILE, Manifest)
     if expected is not None and manifest.digest != expected:
@@ -205,7 +211,21 @@ def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:
             f"{folder} holds checkpoint {manifest.digest.hex()[:16]}…, "
             f"not {expected.hex()[:16]}…: fetch the one in force"
         )
+    fault = find_list_fault(manifest)
+    if fault is not None:
+        raise UnusableCheckpointError(f"{folder / MANIFEST_FILE}: {fault}")
     return manifest
+
+
+def list_small_files(manifest: Manifest) -> list[str]:
+    """The paths in a model folder of everything that a verified manifest binds beside the
+    tensors."""
+    return [*SMALL_FILES, *map(get_path, manifest.files)]
+
+
+def get_path(file: FurtherFile) -> str:
+    """A further file's path in a model folder, and below a checkpoint's name in a store."""
+    return f"{FILES_FOLDER}/{file.name}"
 
 
 def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
@@ -219,6 +239,10 @@ def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
         ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
     ):
         _require_same(folder, name, digest, wanted)
+    for file in manifest.files:
+        data = read_small_file(folder, get_path(file))
+        _require_same(folder, f"file {file.name!r}", sha256(data).digest(), file.sha256)
+        _require_same(folder, f"size of {file.name!r}", len(data), file.size)
     return calibration
 
 
@@ -230,8 +254,8 @@ def verify_tensors(folder: Path, manifest: Manifest) -> list[TensorDigest]:
     return tensors
 
 
-def _require_same(folder: Path, name: str, digest: bytes, wanted: bytes) -> None:
-    if digest != wanted:
+def _require_same(folder: Path, name: str, actual: object, wanted: object) -> None:
+    if actual != wanted:
         raise CheckpointError(
             f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
             "changed, delete it and fetch it again"

@@ -18,7 +18,10 @@ ComputeLevels = Callable[[Parameters, tuple[int, ...], tuple[StepSuccess, ...]],
 #: Shortest time in which a child can be read from its trainer's store, seconds.
 _PATIENCE_MIN_S = 20.0
 #: Fields of a manifest that no round changes.
-_FIXED = ("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens")
+_FIXED = (
+    *("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens"),
+    *("files", "figures"),
+)
 
 
 def judge_published(

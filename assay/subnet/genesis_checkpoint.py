@@ -99,6 +99,8 @@ def make_genesis(
         scale=0,
         calibration=calibration.digest,
         calibration_set=calibration_set,
+        files=(),
+        figures=(),
         parent=ZERO_DIGEST,
         step=ZERO_DIGEST,
         number=0,

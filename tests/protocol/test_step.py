@@ -20,7 +20,7 @@ def digest(name: str) -> bytes:
 
 
 def hash_by_hand(label: str, *fields: bytes) -> bytes:
-    name = f"assay/v2/{label}".encode()
+    name = f"assay/v3/{label}".encode()
     data = bytes([len(name)]) + name
     for field in fields:
         data += len(field).to_bytes(4, "big") + field
@@ -55,7 +55,7 @@ def text(value: str) -> bytes:
 def test_the_record_byte_by_byte() -> None:
     data = b"".join(
         [
-            (2).to_bytes(2, "big"),
+            (3).to_bytes(2, "big"),
             text("assay 1.0"),
             text("torch 2 x"),
             (2).to_bytes(4, "big"),

@@ -75,11 +75,28 @@ def iterate_bad_manifests() -> list[Json]:
         ("more tokens than the parameters'", "max_tokens 49 is outside", "max_tokens", 49),
         ("no end token", "no end token or no level", "end_tokens", []),
         ("no level", "no end token or no level", "levels", []),
+        ("a file above the folder", "is no name", "files", [_name_file("../pool")]),
+        ("a file in upper case", "is no name", "files", [_name_file("Pool")]),
+        ("a file without a name", "is no name", "files", [_name_file("")]),
+        ("a hidden file", "is no name", "files", [_name_file(".pool")]),
+        ("a file twice", "ascending order of their", "files", [_name_file("pool")] * 2),
+        ("files in another order", "ascending order of their", "files", [*map(_name_file, "ba")]),
+        ("files that are large", "have more than", "files", [_name_file("a", 1), _name_file("b")]),
+        ("a figure twice", "order of part and level", "figures", [_state(0, 5)] * 2),
+        ("figures by level", "of part and level", "figures", [_state(1, 5), _state(0, 6)]),
     ]
     return [
         {"reason": reason, "because": because, "field": name, "value": value}
         for reason, because, name, value in bad
     ]
+
+
+def _name_file(name: str, size: int = 1 << 26) -> Json:
+    return {"name": name, "sha256": "5f" * 32, "size": size}
+
+
+def _state(part: int, level: int) -> Json:
+    return {"part": part, "level": level, "value": -1}
 
 
 def iterate_bad_commitments(payload: bytes) -> list[Json]:

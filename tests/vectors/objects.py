@@ -37,7 +37,13 @@ from assay.protocol import (
 from assay.protocol.beacon import compute_message, compute_round_at
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode, to_json
-from assay.protocol.manifest import compute_files_digest, compute_tensor_root, digest_safetensors
+from assay.protocol.manifest import (
+    FurtherFile,
+    LevelFigure,
+    compute_files_digest,
+    compute_tensor_root,
+    digest_safetensors,
+)
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 
 DATA = Path(__file__).parents[1] / "data"
@@ -167,6 +173,11 @@ def make_manifest() -> Json:
         scale=1 << 16,
         calibration=calibration.digest,
         calibration_set=digest("calibration set"),
+        files=(
+            FurtherFile("notes.txt", digest("notes"), 12),
+            FurtherFile("pool", digest("pool"), 1 << 20),
+        ),
+        figures=(LevelFigure(0, 5, -(1 << 40)), LevelFigure(0, 6, 7), LevelFigure(1, 5, 0)),
         parent=bytes(32),
         step=bytes(32),
         number=0,

@@ -31,7 +31,7 @@ from assay.protocol import (
 )
 from assay.protocol.encoding import decode, encode
 from assay.protocol.gumbel import compute_gumbels
-from assay.protocol.parameters import FRACTION_BITS, EnvironmentChoice, Setting
+from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import AuditedGroup, select_committed, select_rollouts, select_sampled
@@ -336,7 +336,7 @@ class World:
     def seal(self, draft: Draft) -> tuple[MemoryReader, Context]:
         """The file as it is served, and the window in which its root is on chain."""
         honest = Header(
-            version=2,
+            version=PROTOCOL_VERSION,
             parameters=self.parameters.digest,
             window=self.context.window,
             hotkey=self.hotkey,
@@ -426,6 +426,8 @@ def make_manifest(calibration: Calibration) -> Manifest:
         scale=3 << 16,
         calibration=calibration.digest,
         calibration_set=bytes(32),
+        files=(),
+        figures=(),
         parent=bytes(32),
         step=bytes(32),
         number=0,

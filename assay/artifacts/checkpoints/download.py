@@ -33,14 +33,15 @@ from assay.artifacts.store_objects import (
 from assay.inference.architecture import compute_bytes_max
 from assay.inference.folder import (
     CONFIG_FILE,
+    FILES_FOLDER,
     JSON_BYTES,
     MANIFEST_FILE,
     MODEL_FILE,
     SMALL_FILE_BYTES,
-    SMALL_FILES,
     CheckpointError,
     UnusableCheckpointError,
     find_tensors,
+    list_small_files,
     read_small_file,
     verify_manifest,
     verify_small_files,
@@ -102,8 +103,9 @@ def fetch_small_files(fetch: Callable[[str, int], bytes], digest: bytes, folder:
         fetch: returns a file's bytes, from its name and the most bytes to accept.
     """
     write_file(folder / MANIFEST_FILE, fetch(MANIFEST_FILE, JSON_BYTES))
-    verify_manifest(folder, digest)
-    for name in SMALL_FILES:
+    manifest = verify_manifest(folder, digest)
+    (folder / FILES_FOLDER).mkdir(exist_ok=True)
+    for name in list_small_files(manifest):
         write_file(folder / name, fetch(name, SMALL_FILE_BYTES))
 
 
@@ -162,9 +164,12 @@ class _Download:
             gathering.run(self.progress)
         except UnavailableError as error:
             raise self._explain([*reasons, str(error)]) from None
-        keep = {MANIFEST_FILE, *SMALL_FILES, MODEL_FILE}
-        for path in self.folder.iterdir():
-            if path.name not in keep:
+        keep = {MANIFEST_FILE, MODEL_FILE, *list_small_files(manifest)}
+        for path in sorted(self.folder.rglob("*"), reverse=True):  # a folder after what is in it
+            if path.is_dir():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif str(path.relative_to(self.folder)) not in keep:
                 path.unlink()
 
     def _explain(self, reasons: list[str]) -> CheckpointError:

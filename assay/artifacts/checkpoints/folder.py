@@ -35,13 +35,10 @@ from assay.inference import (
     measure_centre,
 )
 from assay.inference.folder import (
-    CALIBRATION_FILE,
-    CONFIG_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
-    PASSAGES_FILE,
-    TOKENIZER_FILES,
     digest_tensors,
+    list_small_files,
     read_passages,
     verify_manifest,
 )
@@ -368,7 +365,8 @@ class CheckpointFolder:
             number: of the child; None: the parent's plus one.
         """
         with self._make_temporary() as temporary:
-            for name in (CONFIG_FILE, *TOKENIZER_FILES, CALIBRATION_FILE, PASSAGES_FILE):
+            for name in list_small_files(parent.manifest):
+                (temporary / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(parent.folder / name, temporary / name)
             save_file(dict(weights), temporary / MODEL_FILE, metadata={"format": "pt"})
             manifest = replace(

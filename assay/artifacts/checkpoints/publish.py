@@ -25,9 +25,9 @@ from assay.artifacts.store_objects import (
 )
 from assay.inference.folder import (
     MANIFEST_FILE,
-    SMALL_FILES,
     CheckpointError,
     find_tensors,
+    list_small_files,
     read_small_file,
     verify_manifest,
     verify_small_files,
@@ -70,7 +70,7 @@ class _Upload:
         with suppress(CheckpointError):  # no parent, no delta
             before = find_tensors(self.folder.parent / self.manifest.parent.hex())
         due, done = sum(place.end - place.start for _, place in places.values()), 0
-        for name in SMALL_FILES:
+        for name in list_small_files(self.manifest):
             self._put_small(name, read_small_file(self.folder, name))
         self._put_small(TABLE_FILE, encode_table(tensors))
         for tensor in tensors:

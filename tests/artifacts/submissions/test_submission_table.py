@@ -108,7 +108,7 @@ def test_a_file_that_is_cut_off_leaves_nothing(shown: Shown, tmp_path: Path) -> 
 @pytest.mark.parametrize("data", [b"", b"\0", b"PAR1" + bytes(999), b"{}", b"\0\1" + bytes(999)])
 def test_a_file_of_another_kind(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
-    with pytest.raises(TableError, match="is not a miner's file of version 2"):
+    with pytest.raises(TableError, match="is not a miner's file of version 3"):
         write_table(tmp_path / "a", tmp_path / "b")
 
 

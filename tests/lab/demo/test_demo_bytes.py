@@ -1,7 +1,7 @@
 """The demo's bytes: `assay demo --fast` gives the same results as before.
 
 `tests/data/demo.json` has the results of the demo with the default seed on 22 November 2026, under
-version 2 of the protocol. Results that follow from the seed alone are the same on every machine.
+version 3 of the protocol. Results that follow from the seed alone are the same on every machine.
 Tokens, weights and checkpoints follow from sums of floats too: they are compared if one forward and
 one backward pass of the genesis round as they did then. From its first step on, a demo's
 checkpoints name the digest of the code that made them, so a demo of other code has other

@@ -15,7 +15,7 @@ const { openCheckpoint, readSmall, requireThat, sketchState } = require('./model
 const { HEAD, judgeTrial } = require('./trial.js');
 
 const { encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
-const VERSION = 2n, faults = [], words = [];
+const VERSION = 3n, faults = [], words = [];
 let checked = 0;
 function same(what, ours, theirs) {
   const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' ? `${x}` : x));

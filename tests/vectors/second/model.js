@@ -197,25 +197,37 @@ function readSmall(folder, digest) {
   for (const [name, value] of Object.entries(found))
     requireThat(hex(value) === manifest[name], `${folder}: its ${name} is not what the manifest names`);
   const calibrated = hex(hash('calibration', encode('Calibration', calibration))) === manifest.calibration;
+  for (const { name, sha256: wanted, size } of manifest.files) {
+    const data = readFileSync(join(folder, 'files', name));
+    requireThat(hex(sha256(data)) === wanted && BigInt(data.length) === size, `${folder}: its file ${name} is not what the manifest names`);
+  }
   return { manifest, calibration, calibrated, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
 }
 /** Why a manifest is unusable by itself; null where it is not. Of tensors and config.json only what `Model` refuses, and that as unreadable. */
 function findFlaw({ manifest: m, calibration, calibrated }, { tests, work }, { rows, entries, drawn, hidden, isLevel }) {
   const square = (x) => x * x, levels = m.levels.map(Number);
   const flaws = {
-    'another version': m.version !== 2n,
+    'another version': m.version !== 3n,
     'another calibration': !calibrated || calibration.rates.length !== tests.margin_levels.length,
     'a rate above its limit': calibration.rates.some((rate, k) => rate > tests.rate_limits[k]),
     'a scale out of bounds': m.scale < tests.scale_min || m.scale > tests.scale_max,
     'a centre far out': 1000000n * m.centre.reduce((sum, x) => sum + square(x), 0n) > square(tests.centre_ratio_max * m.scale),
     'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
     'no end token or no level': !m.end_tokens.length || !levels.length,
+    'further files or figures that none may name': !areListsLegal(m),
     'an entry beyond the vocabulary': entries.some((id) => id >= rows),
     'an end token that may not be drawn': !m.end_tokens.every((id) => drawn.includes(Number(id))),
     'levels that are none': !levels.every((level, i) => isLevel(level) && (i === 0 || level > levels[i - 1])),
     'a centre of another width': m.centre.length !== hidden,
   };
   return Object.keys(flaws).find((flaw) => flaws[flaw]) ?? null;
+}
+const FILE_NAME = /^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/;
+const ascends = (rows, isLess) => rows.every((row, i) => i === 0 || isLess(rows[i - 1], row));
+function areListsLegal({ files, figures }) {
+  return files.every((file) => FILE_NAME.test(file.name)) && ascends(files, (a, b) => a.name < b.name)
+    && files.reduce((sum, file) => sum + file.size, 0n) <= 1n << 26n
+    && ascends(figures, (a, b) => a.part < b.part || (a.part === b.part && a.level < b.level));
 }
 function openCheckpoint(folder, digest, parameters, { isLevel }) {
   const small = readSmall(folder, digest), { manifest, calibration } = small, tensors = readTensors(folder);
