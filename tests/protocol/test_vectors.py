@@ -384,7 +384,8 @@ def test_a_manifest_is_written_field_by_field() -> None:
     vector = load("manifest")
     kinds = (
         "version:2 structure:h tokenizer:h chat_template:h tensors:h end_tokens:l4 max_tokens:4 "
-        "levels:l4 centre:centre scale:8 calibration:h calibration_set:h parent:h step:h number:8"
+        "levels:l4 centre:centre scale:8 calibration:h calibration_set:h files:files "
+        "figures:figures parent:h step:h number:8"
     )
     manifest, written = vector["manifest"], b""
     assert list(manifest) == [column.split(":")[0] for column in kinds.split()]
@@ -392,6 +393,15 @@ def test_a_manifest_is_written_field_by_field() -> None:
         if kind == "centre":
             centre = manifest[name]
             written += struct.pack(f">I{len(centre)}q", len(centre), *centre)
+        elif kind == "files":
+            written += struct.pack(">I", len(manifest[name]))
+            for file in manifest[name]:
+                written += struct.pack(">I", len(file["name"])) + file["name"].encode()
+                written += bytes.fromhex(file["sha256"]) + struct.pack(">Q", file["size"])
+        elif kind == "figures":
+            rows = [(row["part"], row["level"], row["value"]) for row in manifest[name]]
+            written += struct.pack(">I", len(rows))
+            written += b"".join(struct.pack(">IIq", *row) for row in rows)
         else:
             written += naive_write(kind, manifest[name])
     assert vector["encoding"] == written.hex()

@@ -113,7 +113,7 @@ def test_a_file_of_another_kind(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_file_that_names_no_rollout(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"\0\2" + bytes(999))
+    (tmp_path / "a").write_bytes(b"\0\3" + bytes(999))
     with pytest.raises(TableError, match="names no rollout"):
         write_table(tmp_path / "a", tmp_path / "b")
 
