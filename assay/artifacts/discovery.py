@@ -31,11 +31,16 @@ class DiscoveryError(OperatorError):
     trouble_kind = TroubleKind.PARAMETERS
 
 
+def encode_published(parameters: Parameters) -> bytes:
+    """Parameters as a store has them."""
+    return (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
+
+
 def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
     """Put parameters where their digest says, unless they are there. Raises StoreError: the store
     cannot be read or written."""
     name = make_parameters_name(parameters.digest)
-    data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
+    data = encode_published(parameters)
     source = store.open(name)
     if source.size() != len(data) or source.read(0, len(data)) != data:
         store.put(name, data)

@@ -4,7 +4,6 @@ Everything is written atomically when it is read, and the seals last. After an i
 same command continues, and requests nothing again that it has.
 """
 
-import json
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from assay.artifacts.discovery import encode_published
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import make_parameters_name
 from assay.artifacts.submissions.pack import PackedCopy, encode_pack, pack_parts
@@ -88,8 +88,7 @@ def export_bundle(
         keep = partial(_KeptObjects, folder / STORE_FOLDER)
         for parameters in public.history.all:
             name = make_parameters_name(parameters.digest)
-            data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
-            _put(folder / STORE_FOLDER / name, data)
+            _put(folder / STORE_FOLDER / name, encode_published(parameters))
         submissions = _KeptSubmissions(folder / SUBMISSIONS_FOLDER, public.submissions)
         recording = replace(
             public,

@@ -25,12 +25,14 @@ from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import VerdictCounter, meter
 from assay.neurons.program.logs import log_lines, make_report
 from assay.neurons.program.status import SHOWN
-from assay.neurons.session.neuron import NetworkMonitor, join_network
+from assay.neurons.session.neuron import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.session.running import open_program, run_program
 from assay.neurons.settings.loading import ConfigError, list_others_variables
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import MinerSettings, Settings
+from assay.protocol import encode_ss58
+from assay.rounds.calendar import list_trainers
 
 
 def run_miner(
@@ -54,6 +56,7 @@ def run_miner(
     with ExitStack() as stack:
         program = open_program(settings, section, "miner", as_json, quiet)
         session, watch = stack.enter_context(program)
+        _require_slot(session)
         store = meter(store, watch.tally)
         chain, hotkey, sources = session.chain, session.account.hotkey, session.sources
         workbook = stack.enter_context(WorkDatabase(section.dir / "work"))
@@ -86,6 +89,22 @@ def run_miner(
         run_program(session, neuron, describe, NetworkMonitor(session), as_json, watch, stop)
 
 
+def _require_slot(session: NeuronSession) -> None:
+    """Raise ConfigError if others read something else in the hotkey's slot on chain, which mining
+    would overwrite."""
+    hotkey, chain = session.account.hotkey, session.chain
+    if hotkey == chain.get_owner(chain.get_head()):
+        holder = "the subnet's owner, whose slot names the network's parameters"
+    elif hotkey in list_trainers(session.history, session.followed.pending):
+        holder = "a trainer, whose slot names checkpoints"
+    else:
+        return
+    raise ConfigError(
+        f"the wallet's hotkey {encode_ss58(hotkey)} is {holder}, and mining would overwrite it: "
+        "mine with another hotkey"
+    )
+
+
 def _describe_miner(miner: Miner, engines: MinerEngines | None) -> dict[str, Any]:
     """The part of status.json that is about the present window."""
     progress, upload = miner.progress, miner.uploads.newest
@@ -111,6 +130,7 @@ def check_mining(settings: Settings, as_json: bool = False) -> DryRun:
         join_network(settings, miner.dir, "miner", placement, observing=True) as session,
         open_engines(names, command, exact=miner.exact) as engines,
     ):
+        _require_slot(session)
         sources, account = session.sources, session.account
         reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
         return dry_run(

@@ -16,6 +16,7 @@ from assay.neurons.miner.program import run_miner
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings, TrainerSettings
 from assay.neurons.trainer.program import run_trainer
+from tests.commands import run_command
 
 PATIENCE_S = 120.0
 
@@ -33,13 +34,15 @@ def test_a_miner_runs_until_its_event_is_set(
 ) -> None:
     monkeypatch.setattr(services, "_found_apart", found)  # the model is in memory anyway
     torch.set_num_threads(1)
-    own = {
-        "miner": {"dir": tmp_path / "miner", "groups": 1},
-        "wallet": {"name": "//Alice"},  # the owner has a uid
-    }
+    own = {"miner": {"dir": tmp_path / "miner", "groups": 1}, "wallet": {"name": "//Bob"}}
     stop = Event()
     with run_services(short_folder, 0.5, port=0), ThreadPoolExecutor(1) as pool:
-        settings = load_settings(None, own, read_settings(short_folder))
+        network = read_settings(short_folder)
+        for name in ("//Alice", "//Trainer"):  # whose slots others read
+            with pytest.raises(ConfigError, match="mine with another hotkey"):
+                run_miner(load_settings(None, own | {"wallet": {"name": name}}, network))
+        run_command("register", "--localnet", short_folder, "--wallet", "//Bob", "--yes")
+        settings = load_settings(None, own, network)
         run = pool.submit(run_miner, settings, quiet=True, stop=stop)
         try:
             wait_for_status(settings.miner.dir, run)
