@@ -1,18 +1,21 @@
 """The demo's bytes: `assay demo --fast` gives the same results as before.
 
-`tests/data/demo.json` has the results of the demo with the default seed on 22 November 2026, under
-version 3 of the protocol. Results that follow from the seed alone are the same on every machine.
-Tokens, weights and checkpoints follow from sums of floats too: they are compared if one forward and
-one backward pass of the genesis round as they did then. From its first step on, a demo's
-checkpoints name the digest of the code that made them, so a demo of other code has other
-challenges. A demo that claims the code of that day must leave all of that day's bytes.
+`tests/data/demo.json` has the results of the demo with the default seed, under version 3 of the
+protocol; `python -m tests.lab.demo.test_demo_bytes` writes it anew where they are to change.
+Results that follow from the seed alone are the same on every machine. Tokens, weights and
+checkpoints follow from sums of floats too: they are compared if one forward and one backward pass
+of the genesis round as they did then. From its first step on, a demo's checkpoints name the digest
+of the code that made them, so a demo of other code has other challenges. A demo that claims the
+code of that day must leave all of that day's bytes.
 """
 
 import json
+import os
 import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -21,12 +24,16 @@ import torch
 from assay.inference import load_checkpoint
 from assay.inference.implementations import make_packing_twin
 from assay.inference.reading import make_packs
+from assay.network.files import write_file
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.submission import HEADER_BYTES
 from assay.training import GENESIS
+from assay.training.last_bits import compute_code_digest
 from assay.training.policy import Policy
 
-PINNED = json.loads((Path(__file__).parents[2] / "data" / "demo.json").read_bytes())
+_FILE = Path(__file__).parents[2] / "data" / "demo.json"
+PINNED = json.loads(_FILE.read_bytes())
+_ASKED = ("demo", "--fast", "--windows", "6", "--problems", "1000", "--json", "--quiet")
 #: Windows whose checkpoint is the genesis: no code is named in them.
 EARLY = ("window-5", "window-6")
 #: A demo whose steps claim the code of that day.
@@ -157,9 +164,8 @@ def test_every_byte_where_the_code_is_said_to_be_that_days(
     tmp_path: Path, same_rounding: None
 ) -> None:
     out = tmp_path / "run"
-    asked = ("demo", "--fast", "--out", str(out), "--windows", "6", "--problems", "1000")
     done = subprocess.run(
-        [sys.executable, "-P", "-c", CLAIMING, *asked, "--json", "--quiet"],
+        [sys.executable, "-P", "-c", CLAIMING, *_ASKED, "--out", str(out)],
         capture_output=True,
         text=True,
         timeout=1_000,
@@ -167,3 +173,26 @@ def test_every_byte_where_the_code_is_said_to_be_that_days(
     )
     found = json.loads(json.dumps(describe_rounded(out, json.loads(done.stdout))))
     assert found == PINNED["rounded"]
+
+
+def main() -> None:
+    """Play the demo and write its results to `tests/data/demo.json`."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        command = [sys.executable, "-P", "-m", "assay", *_ASKED, "--out", str(out)]
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # noqa: TID251 - a child's, as tests have
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, timeout=1_000, check=True, env=one_thread
+        )
+        summary = json.loads(done.stdout)
+        document = {
+            "code": compute_code_digest().hex(),
+            "rounding": compute_rounding(),
+            "everywhere": describe_everywhere(out, summary),
+            "rounded": describe_rounded(out, summary),
+        }
+    write_file(_FILE, (json.dumps(document, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
