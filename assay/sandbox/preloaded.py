@@ -40,6 +40,8 @@ _READ_BY_IMPORTS = (
     "NVIDIA_", "HIP_", "ROCR_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "SAFETENSORS_",
     "TOKENIZERS_", "RAYON_", "ARROW_", "JE_", "MPL", "BT_", "BITTENSOR_",
 )  # fmt: skip
+#: Of these, what torchrun tells a process of a team: it is read when the process joins.
+_READ_LATER = ("TORCHELASTIC_", "TORCH_NCCL_")
 #: Lines of /proc/thread-self/status that a child inherits.
 _INHERITED = frozenset(
     {"Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigBlk"}
@@ -271,7 +273,11 @@ def _describe_surroundings(environment: Mapping[str, str]) -> list[object]:
 
 
 def _get_import_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_READ_BY_IMPORTS)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_READ_BY_IMPORTS) and not name.startswith(_READ_LATER)
+    }
 
 
 @contextmanager

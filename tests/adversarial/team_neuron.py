@@ -2,9 +2,8 @@
 may be killed within the second step, or stopped there for ever, or be killed when it has written
 its part of the second state.
 
-python -m tests.adversarial.team_neuron FOLDER [RANK lesson|stop|save|round]
-
-`round` kills nobody: the first process is a trainer of a round.
+It is each process of the team: `python -m tests.adversarial.team_neuron FOLDER [RANK
+lesson|stop|save|round]`. `round` kills nobody: the first process is a trainer of a round.
 """
 
 import json
@@ -18,7 +17,7 @@ import torch
 
 from assay.training import LearnConfig, LossConfig, sharding, team_watch
 from assay.training.learner import Learner
-from assay.training.team import TeamError, follow, is_member, join_team, run_team
+from assay.training.team import follow, join_team
 from tests.adversarial.conftest import World, make_world
 from tests.adversarial.round_bench import NAMES, OFFSET, RoundBench
 from tests.adversarial.trainer_bench import Bench, Calls
@@ -121,10 +120,4 @@ def main(folder: Path, dying: str | None, where: str | None) -> None:
 
 
 if __name__ == "__main__":
-    if is_member():
-        main(Path(sys.argv[1]), *(sys.argv[2:] or (None, None)))
-    else:
-        try:
-            run_team(2, ["-m", "tests.adversarial.team_neuron", *sys.argv[1:]])
-        except TeamError as error:
-            sys.exit(str(error))
+    main(Path(sys.argv[1]), *(sys.argv[2:] or (None, None)))

@@ -2,10 +2,6 @@
 killed process costs no step."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,18 +9,15 @@ from safetensors.torch import load_file
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.training import GENESIS
+from assay.training.team import TeamError
 from tests.adversarial.round_bench import NAMES
 from tests.adversarial.team_neuron import RATE, play_round, train
-
-ROOT = Path(__file__).parents[2]
+from tests.training.forked_team import run_forked_team
 
 
 def run_team(folder, *dying):
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tests.adversarial.team_neuron", str(folder), *dying]
-    # it holds where PYTHONSAFEPATH keeps the working directory out, too
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    return run_forked_team(2, "tests.adversarial.team_neuron", str(folder), *dying)
 
 
 def read_published(bench_folder):
@@ -63,8 +56,7 @@ def require_alike(published, alone):
 
 @pytest.mark.slow
 def test_two_processes_learn_from_miners_what_one_does(tmp_path, alone):
-    done = run_team(tmp_path)
-    assert done.returncode == 0, done.stderr[-3_000:]
+    assert run_team(tmp_path) == 0
     assert (tmp_path / "followed").exists()
     assert json.loads((tmp_path / "lessons.json").read_text()) == alone[1]
     require_alike(read_published(tmp_path), alone[0])
@@ -75,13 +67,12 @@ def test_two_processes_learn_from_miners_what_one_does(tmp_path, alone):
     ("dying", "where", "left"), [("0", "lesson", [1]), ("1", "lesson", [1]), ("0", "save", [0, 1])]
 )
 def test_a_process_that_is_killed_ends_the_team_and_costs_no_step(
-    tmp_path, world, alone, dying, where, left
+    tmp_path, world, alone, capfd, dying, where, left
 ):
     """The next start has one process: another number of processes continues with the same state."""
-    done = run_team(tmp_path, dying, where)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"process {dying} of 2 ended by SIGKILL")
+    with pytest.raises(TeamError, match=f"^process {dying} of 2 ended by SIGKILL"):
+        run_team(tmp_path, dying, where)
+    assert capfd.readouterr().err == ""
     bench = train(tmp_path, world)
     assert [lesson.window for lesson in bench.lessons] == left
     require_alike(read_published(tmp_path), alone[0])
@@ -89,14 +80,15 @@ def test_a_process_that_is_killed_ends_the_team_and_costs_no_step(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stopped", ["0", "1"])
-def test_a_process_that_hangs_ends_the_team_and_costs_no_step(tmp_path, world, alone, stopped):
+def test_a_process_that_hangs_ends_the_team_and_costs_no_step(
+    tmp_path, world, alone, capfd, stopped
+):
     """Nothing comes from it, not even an error; the other tells by its silence."""
-    done = run_team(tmp_path, stopped, "stop")
-    assert done.returncode == 1
-    why, ended = done.stderr.splitlines()
+    ended = f"^process {1 - int(stopped)} of 2 ended with exit code 1, and so have the others$"
+    with pytest.raises(TeamError, match=ended):
+        run_team(tmp_path, stopped, "stop")
+    (why,) = capfd.readouterr().err.splitlines()
     assert why.startswith(f"assay: process {stopped} of 2 has given no sign of life for 10 s: ")
-    other = 1 - int(stopped)
-    assert ended == f"process {other} of 2 ended with exit code 1, and so have the others"
     bench = train(tmp_path, world)
     assert [lesson.window for lesson in bench.lessons] == [1]
     require_alike(read_published(tmp_path), alone[0])
@@ -107,8 +99,7 @@ def test_a_team_has_its_part_in_a_round(tmp_path):
     """Its child is merged, and the merge is what one process would have published."""
     torch.set_num_threads(1)
     alone = play_round(tmp_path / "alone")
-    done = run_team(tmp_path / "team", "0", "round")
-    assert done.returncode == 0, done.stderr[-3_000:]
+    assert run_team(tmp_path / "team", "0", "round") == 0
     played = json.loads((tmp_path / "team" / "round.json").read_text())
     assert played["lessons"] == alone["lessons"]
     assert len(alone["lessons"]) >= 3

@@ -138,6 +138,14 @@ def test_what_imports_have_read_cannot_differ(preloaded, name, value):
     assert seen["environment"][name] == value
 
 
+def test_what_torchrun_tells_a_process_of_a_team_may_differ(preloaded):
+    assert look(preloaded.popen)["fork"]
+    told = {"TORCHELASTIC_RUN_ID": "7", "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}
+    seen = look(preloaded.popen, env={**os.environ, **told})  # noqa: TID251 - a child's
+    assert seen["fork"]
+    assert seen["environment"].items() >= told.items()
+
+
 def _set_limit():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))

@@ -1,7 +1,7 @@
 """A team of two of which the second sees something else than the first: another value, then other
 code. Each process writes down how the first disagreement ended; the second one ends the team.
 
-python -m tests.training.odd_process FOLDER
+It is each process of the team: `python -m tests.training.odd_process FOLDER`.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.training import GENESIS, LearnConfig, team
 from assay.training.sharding import agree
-from assay.training.team import TeamError, follow, is_member, join_team, make_shared, run_team
+from assay.training.team import TeamError, follow, join_team, make_shared
 
 
 def main(folder: Path) -> None:
@@ -30,10 +30,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if is_member():
-        main(Path(sys.argv[1]))
-    else:
-        try:
-            run_team(2, ["-m", "tests.training.odd_process", *sys.argv[1:]])
-        except TeamError as error:
-            sys.exit(str(error))
+    main(Path(sys.argv[1]))

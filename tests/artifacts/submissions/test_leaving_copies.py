@@ -34,7 +34,7 @@ class Slow:
     def put(self, name, data):
         self.names.append(name)
         self.begun.set()
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(60)
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 512])
@@ -55,12 +55,12 @@ def test_waiting_copies_are_left_when_the_program_ends(waiting, monkeypatch):
     monkeypatch.setattr(mirror_writer, "END_S", 0.01)
     mirror = MirrorWriter(store, 2)
     mirror.put(0, ROOT, PACKED, False)
-    assert store.begun.wait(30)
+    assert store.begun.wait(60)
     for _ in range(waiting):
         mirror.put(0, ROOT, PACKED, False)
     mirror.close()
     store.go_on.set()
-    mirror.thread.join(30)
+    mirror.thread.join(60)
     assert not mirror.thread.is_alive()
     assert len(store.names) == 1
 
@@ -109,7 +109,7 @@ def test_a_defect_costs_one_copy_and_neither_the_thread_nor_its_bytes(tmp_path, 
     monkeypatch.setattr(store, "put", lambda *_: 1 / 0)
     mirror = MirrorWriter(store, 2)
     mirror.put(0, ROOT, PACKED, False)
-    mirror.thread.join(30)
+    mirror.thread.join(60)
     assert mirror.held_bytes == 0
     monkeypatch.setattr(store, "put", whole)
     mirror.put(0, ROOT, PACKED, False)

@@ -23,8 +23,6 @@ from assay.sandbox import Sandbox, share_preloaded
 from assay.sandbox.child import serve
 
 PATIENT = Patience()
-#: For a test of a hang, which costs it as long.
-HASTY = Patience(pass_s=5.0, tokens_s=1e4)
 #: A temperature that kills each worker that is asked for it.
 POISON = 7_777
 KINDS = ("die before", "die within", "die after", "hang", "memory", "device", "broken")
@@ -36,6 +34,23 @@ def make_boot(folder, name):
         f"import sys; sys.path.insert(0, {here!r}); import faulty_worker; "
         f"faulty_worker.serve_faulty({str(folder)!r}, {name!r})"
     )
+
+
+class HastyPatience:
+    """Little patience with a pass while its fault is still to come, and as much as ever with later
+    ones: a slow machine is no fault."""
+
+    tokens_s = 1e4
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def __getattr__(self, name):
+        return getattr(PATIENT, name)
+
+    @property
+    def pass_s(self):
+        return 2.0 if list_faults(self._folder) else PATIENT.pass_s
 
 
 @contextmanager

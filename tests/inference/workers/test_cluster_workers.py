@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import time
 
 import pytest
 
@@ -75,13 +74,11 @@ def test_a_cluster_that_goes_away_ends_no_program(checkpoint, prefills):
 def test_a_cluster_that_was_never_there():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    began = time.monotonic()
     said = (
         rf"no Ray cluster answers at 127.0.0.1:{port} .*refused.*: start it there with `ray start"
     )
     with pytest.raises(WorkerError, match=said), open_workers([CPU, CPU], f"127.0.0.1:{port}"):
         pass
-    assert time.monotonic() - began < 60
 
 
 def test_without_ray_a_line_names_the_extra(monkeypatch):

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -15,9 +14,10 @@ from assay.inference.workers.pool import BrokenForwardError, WorkerSettings, ope
 from assay.inference.workers.seat import Pace, WorkerSeat
 from assay.sandbox import WorkerError
 from assay.training import GENESIS
+from tests.commands import PRELOADED
 from tests.inference.workers.faulty_worker import (
-    HASTY,
     PATIENT,
+    HastyPatience,
     list_faults,
     open_faulty,
     put_faults,
@@ -114,7 +114,9 @@ def test_killed_between_requests(pool, checkpoint, prefills):
     ],
 )
 def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
-    with open_faulty(tmp_path, patience=HASTY if kind == "hang" else PATIENT) as pool:
+    with open_faulty(
+        tmp_path, patience=HastyPatience(tmp_path) if kind == "hang" else PATIENT
+    ) as pool:
         put_faults(tmp_path, kind)
         assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
         assert list_faults(tmp_path) == []
@@ -210,7 +212,7 @@ with open_workers([WorkerSettings()] * 2) as pool:
 
 
 def test_workers_end_with_their_parent():
-    with subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE) as parent:
+    with PRELOADED.popen(_PARENT, stdout=subprocess.PIPE) as parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
         assert all(map(is_alive, pids))

@@ -56,7 +56,7 @@ def proxy(s3: S3) -> Iterator[FaultProxy]:
 
 def open_at(s3: S3, url: str) -> BucketStore:
     address = read_bucket(f"s3://{BUCKET}/{PREFIX}", url, REGION)
-    return open_bucket(address, s3.credentials, patience=HttpTimeouts(total_s=5.0, tries=1))
+    return open_bucket(address, s3.credentials, patience=HttpTimeouts(total_s=60.0, tries=1))
 
 
 def list_uploads(s3: S3) -> list[str]:

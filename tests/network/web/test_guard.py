@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from assay.network.web.guard import BURST, RATE, Guard, Rates, get_network, is_known_host
 from assay.network.web.http_server import ServingError, list_hosts, list_proxies, make_server
+from tests.inference.workers.pooled import wait_until
 
 
 @pytest.fixture
@@ -95,6 +97,7 @@ def test_the_table_of_clients_does_not_grow():
 
 
 SERVER = """
+import sys
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
@@ -109,21 +112,37 @@ async def small(request):
 opened = bind("127.0.0.1", 0)
 print(opened.getsockname()[1], flush=True)
 app = Starlette(routes=[Route("/large", large), Route("/", small)])
-patience = ServerLimits(connections=12, per_client=8, request_s=1, answer_s=2)
+request_s, answer_s = map(int, sys.argv[1:])
+patience = ServerLimits(connections=12, per_client=8, request_s=request_s, answer_s=answer_s)
 serve(make_server(app, patience), opened)
 """
 ASKED = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def hasty():
-    """A server with little patience: its port."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+@contextmanager
+def serving(request_s, answer_s, program=SERVER):
+    """A server in a process of its own: its port."""
+    command = [sys.executable, "-c", program, str(request_s), str(answer_s)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield int(process.stdout.readline())
     finally:
         process.terminate()
         process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """With little patience."""
+    with serving(1, 2) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """With more patience than any machine needs."""
+    with serving(600, 600) as port:
+        yield port
 
 
 def test_a_head_of_a_request_that_is_too_large_is_not_read(hasty):
@@ -176,18 +195,33 @@ def read_to_the_end(opened):
     return data
 
 
-def test_a_client_holds_so_many_connections_and_others_still_come_in(hasty):
-    held = [connect(hasty) for _ in range(8)]
+def test_a_client_holds_so_many_connections_and_others_still_come_in(calm):
+    held = [connect(calm) for _ in range(8)]
     assert b"200 OK" in ask(held[0])
-    refused = connect(hasty)
+    refused = connect(calm)
     assert b"503" in read_to_the_end(refused)
-    others = [connect(hasty, "127.0.0.2") for _ in range(4)]
+    others = [connect(calm, "127.0.0.2") for _ in range(4)]
     assert b"200 OK" in ask(others[0])
-    assert b"503" in read_to_the_end(connect(hasty, "127.0.0.3")), "twelve in all"
-    for one in (*held, *others):  # idle, or kept alive after an answer: ended by the deadline
+    assert b"503" in read_to_the_end(connect(calm, "127.0.0.3")), "twelve in all"
+    for one in (*held, *others):
+        one.close()
+    wait_until(lambda: b"200 OK" in ask_anew(calm))
+
+
+def ask_anew(port):
+    with connect(port) as opened, suppress(ConnectionError):
+        return ask(opened)
+    return b""
+
+
+def test_idle_connections_are_hung_up_on(hasty):
+    """And those kept alive after an answer."""
+    held = [connect(hasty) for _ in range(8)]
+    with suppress(ConnectionError):  # a late process is hung up on before
+        ask(held[0])
+    for one in held:
         assert read_to_the_end(one).count(b"HTTP/1.1") == 0
-    with connect(hasty) as again:
-        assert b"200 OK" in ask(again)
+        one.close()
 
 
 def test_whoever_reads_a_byte_a_second_is_hung_up_on(hasty):
@@ -218,10 +252,18 @@ def test_a_body_that_drips_holds_no_connection(hasty):
 
 
 def test_a_connection_that_goes_on_asking_is_kept(hasty):
-    with connect(hasty) as opened:
-        for _ in range(8):
-            assert b"200 OK" in ask(opened)
-            time.sleep(0.3)
+    """For longer than one request may take. Where this process itself was late it asks anew."""
+    is_kept = False
+    until = time.monotonic() + 60
+    while not is_kept:
+        assert time.monotonic() < until
+        with connect(hasty) as opened, suppress(ConnectionError):
+            is_kept = all(b"200 OK" in ask_later(opened) for _ in range(8))
+
+
+def ask_later(opened):
+    time.sleep(0.3)
+    return ask(opened)
 
 
 EARLY = """
@@ -299,15 +341,8 @@ def test_a_client_over_the_limit_is_told_when_to_come_again():
 def test_connections_of_a_trusted_proxy_are_not_counted_as_one_client():
     proxied = SERVER.replace("make_server(app, patience)", "make_server(app, patience, None, nets)")
     nets = "from ipaddress import ip_network\nnets = [ip_network('127.0.0.1')]\n"
-    process = subprocess.Popen(
-        [sys.executable, "-c", nets + proxied], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        port = int(process.stdout.readline())
+    with serving(600, 600, nets + proxied) as port:
         held = [connect(port) for _ in range(10)]  # eight are a client's share
         assert b"200 OK" in ask(held[-1])
         for one in held:
             one.close()
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)

@@ -222,6 +222,13 @@ def test_the_time_of_a_window_on_the_main_network():
     assert compute_window_seconds(MAIN_TIMING, 33) == 0
 
 
+@pytest.fixture
+def short_canary(monkeypatch):
+    """A few rows tell a keyed draw, too, and the server drafts one at a time."""
+    monkeypatch.setattr(engine_drafter, "CANARY_ROWS", 4)
+
+
+@pytest.mark.usefixtures("short_canary")
 def test_the_drafter_is_named_with_advice_on_speed(subnet, genesis):
     found = find(look(subnet), "drafting")
     assert (found.state, found.detail[:21]) == (CheckState.OK, "this program drafts: ")
@@ -237,6 +244,7 @@ def test_the_drafter_is_named_with_advice_on_speed(subnet, genesis):
         assert "it serves without assay-vllm" in found.detail
 
 
+@pytest.mark.usefixtures("short_canary")
 def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monkeypatch):
     """Drafts that this program makes meanwhile are not counted as the server's."""
     monkeypatch.setattr(engine_drafter, "PATIENCE_S", 0.05)

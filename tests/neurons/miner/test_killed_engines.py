@@ -4,8 +4,7 @@ The server is a process of its own and a simulation, see `engine_server`; the mi
 request, and another one starts on its folder.
 """
 
-import sys
-from multiprocessing import get_context
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,37 +16,43 @@ from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.protocol import Phase
 from assay.protocol.window import compute_block
 from assay.training import GENESIS
-from tests.neurons.miner.engines.engine_server import serve
+from tests.commands import PRELOADED
 from tests.neurons.miner_bench import Killed
 
+ROOT = Path(__file__).parents[3]
 CONFIG = MinerConfig(4, 2)
 POINTS, FATES = 20, ("server", "miner", "both")
 _PATIENCE_S = 60.0
+
+
+_SERVE = (
+    "import sys; sys.path.append(sys.argv[1])\n"
+    "from tests.neurons.miner.engines.engine_server import serve\n"
+    "serve(sys.argv[2], int(sys.argv[3]))"
+)
 
 
 class Server:
     """A process that serves on one port, and can be killed and started again."""
 
     def __init__(self):
-        self.spawn, self.port = get_context("spawn"), 0
+        self.port = 0
         self.start()
 
     def start(self):
-        here, there = self.spawn.Pipe(duplex=False)
-        self.process = self.spawn.Process(target=serve, args=(str(GENESIS), self.port, there))
-        self.process.start()
-        assert here.poll(_PATIENCE_S)
-        self.port = here.recv()
+        arguments = [str(ROOT), str(GENESIS), str(self.port)]
+        self.process = PRELOADED.popen(_SERVE, arguments, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}"
 
     def kill(self):
         self.process.kill()
-        self.process.join(_PATIENCE_S)
+        self.process.wait(_PATIENCE_S)
+        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
 def server():
-    sys.path.append(str(Path(__file__).parents[3]))  # its process imports `tests` too
     serving = Server()
     yield serving
     serving.kill()

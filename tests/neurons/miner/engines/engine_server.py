@@ -159,9 +159,9 @@ def main():
     server.close()
 
 
-def serve(folder, port, tell):
-    """Serves in a process of its own, until that is killed; tells its port."""
+def serve(folder, port):
+    """Serves in a process of its own, until that is killed; prints its port."""
     torch.set_num_threads(1)
     server = EngineServer(load_drafter(folder), port=port, load=load_drafter)
-    tell.send(server.port)
+    print(server.port, flush=True)
     threading.Event().wait()
