@@ -16,7 +16,7 @@ from assay.verification.judge import (
     judge,
     measure,
 )
-from assay.verification.ports import Forward, Measurement, Projection, Tokenizer
+from assay.verification.ports import Forward, Measurement, Projection, Tokenizer, UnheardError
 from assay.verification.read_plan import (
     CheckedSubmission,
     PartLimits,
@@ -58,6 +58,7 @@ __all__ = [
     "Seat",
     "Statistics",
     "Tokenizer",
+    "UnheardError",
     "Verdict",
     "compute_score",
     "compute_settlement",

@@ -22,6 +22,14 @@ class LogprobResult:
     token: int | None  # position of the largest difference where a bound is exceeded, else None
 
 
+def compute_differences(
+    claimed: NDArray[np.uint32], measured: NDArray[np.uint32], positions: Sequence[int]
+) -> NDArray[np.int64]:
+    """|δ| of two uint32 [T] at each position, int64 [positions], 2^-16 nats."""
+    chosen = np.array(positions, np.int64)
+    return np.abs(claimed.astype(np.int64)[chosen] - measured.astype(np.int64)[chosen])
+
+
 def judge_logprobs(
     claimed: NDArray[np.uint32],
     measured: NDArray[np.uint32],
@@ -29,7 +37,7 @@ def judge_logprobs(
     tests: Tests,
 ) -> LogprobResult:
     """Compare two uint32 [T], 2^-16 nats, at `positions`. All comparisons are in integers."""
-    difference = np.abs(claimed.astype(np.int64) - measured.astype(np.int64))[list(positions)]
+    difference = compute_differences(claimed, measured, positions)
     squares = int((difference**2).sum())
     fails = LOGPROB_MAX.is_exceeded(
         int(difference.max()), tests.logprob_max_bound

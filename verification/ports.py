@@ -49,6 +49,10 @@ class Measurement:
     sketch: NDArray[np.int8]  # int8 [T, C], one column for each of the projection's
 
 
+class UnheardError(Exception):
+    """A second opinion that cannot be had here. The first one stands."""
+
+
 class Forward(Protocol):
     """The reference (section 3): the checkpoint's stored weights, activations in fp32."""
 

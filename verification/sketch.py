@@ -77,18 +77,26 @@ def compute_token_distances(
     return distances
 
 
+def compute_block_distances(
+    claimed: NDArray[np.int8], measured: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sums of `compute_token_distances` over each block, and the blocks' tokens: int64 [blocks]
+    each."""
+    starts, ends = np.array(list(iterate_blocks(len(claimed)))).T
+    sums: NDArray[np.int64] = np.add.reduceat(compute_token_distances(claimed, measured), starts)
+    return sums, ends - starts
+
+
 def judge_sketch(
     claimed: NDArray[np.int8], measured: NDArray[np.int8], tests: Tests
 ) -> SketchResult:
     """Compare two sketches, int8 [T, 2]. All comparisons are in integers."""
-    per_token = compute_token_distances(claimed, measured)
-    total, count = int(per_token.sum()), len(per_token)
-    starts, ends = np.array(list(iterate_blocks(count))).T
-    sums = np.add.reduceat(per_token, starts)
-    beyond = SKETCH_BLOCK.is_exceeded(sums * 1_000, tests.sketch_block_bound * (ends - starts))
+    sums, counts = compute_block_distances(claimed, measured)
+    total, count = int(sums.sum()), len(claimed)
+    beyond = SKETCH_BLOCK.is_exceeded(sums * 1_000, tests.sketch_block_bound * counts)
     token = None
     if beyond.any():
-        token = int(starts[beyond.argmax()])
+        token = int(counts[: beyond.argmax()].sum())
     elif SKETCH_MEAN.is_exceeded(total * 1_000, tests.sketch_rollout_bound * count):
         token = 0
     return SketchResult(mean=total / count, token=token)

@@ -18,8 +18,9 @@ from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_rollout_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import SKETCH_COLUMNS, Rollout
+from assay.verification.appeal import APPEALS_MAX, is_beyond_rounding
 from assay.verification.logprobs import judge_logprobs
-from assay.verification.ports import Forward, Measurement, Projection
+from assay.verification.ports import Forward, Measurement, Projection, UnheardError
 from assay.verification.sampling import Floats, judge_sampling
 from assay.verification.seat_ledger import Ledger
 from assay.verification.sketch import judge_sketch
@@ -33,8 +34,6 @@ Check = Callable[[int, int, Rollout, Measurement], "Finding"]
 HEAD_TOKENS = 64
 #: The heads are judged first if they are at most this fraction (one in …) of all tokens.
 HEAD_SHARE = 8
-#: Second prefills that one submission may cause.
-APPEALS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +52,7 @@ class Trial:
         projection: the sketch's two columns; any further ones are the witness's.
         prompts: index of a group → its prompt's token ids.
         appeal: another implementation of the reference, or None: then every rejection is final.
+            So is one that it cannot hear (UnheardError).
         keeps_logprobs: whether somebody wants the log-probabilities afterwards.
 
     Attributes:
@@ -138,11 +138,21 @@ class Trial:
                 if finding.log_bets is not None:
                     self._log_bets[place] = finding.log_bets
                 if finding.fault is not None:
+                    is_whole = judged is batch
+                    if self._is_beyond_rounding(place, judged[place], measurement, is_whole):
+                        return finding.fault
                     cleared = self._hear_appeal(place, batch[place])
                     if cleared is None:
                         return finding.fault
                     self._cleared[place] = cleared
         return None
+
+    def _is_beyond_rounding(
+        self, place: Place, judged: Rollout, measurement: Measurement, is_whole: bool
+    ) -> bool:
+        positions = self._select_positions(place, judged) if is_whole else ()
+        tests = self._context.parameters.tests
+        return is_beyond_rounding(judged, measurement, positions, tests)
 
     def _measure(self, forward: Forward, rollouts: Mapping[Place, Rollout]) -> list[Measurement]:
         challenge = self._context.challenge_seed
@@ -165,11 +175,15 @@ class Trial:
         return heads * HEAD_SHARE <= sum(prompt + length for prompt, length in work)
 
     def _hear_appeal(self, place: Place, rollout: Rollout) -> Floats | None:
-        """The second prefill's bets for the ledger, or None if the rollout fails there too."""
+        """The second prefill's bets for the ledger, or None if the rollout fails there too, or is
+        not measured again."""
         if self._appeal is None or self._appeals_left == 0:
             return None
         self._appeals_left -= 1
-        (measurement,) = self._measure(self._appeal, {place: rollout})
+        try:
+            (measurement,) = self._measure(self._appeal, {place: rollout})
+        except UnheardError:
+            return None
         for check in (self._check_sketch, self._check_logprobs, self._check_sampling):
             finding = check(*place, rollout, measurement)
             if finding.fault is not None:
@@ -212,18 +226,22 @@ class Trial:
     def _check_logprobs(
         self, index: int, r: int, rollout: Rollout, measurement: Measurement
     ) -> Finding:
-        context = self._context
-        positions = select_positions(
-            context.audit_seed, self._hotkey, index, r, len(rollout.tokens)
-        )
         result = judge_logprobs(
-            rollout.logprobs, measurement.logprobs, positions, context.parameters.tests
+            rollout.logprobs,
+            measurement.logprobs,
+            self._select_positions((index, r), rollout),
+            self._context.parameters.tests,
         )
         fault = None
         if result.token is not None:
             detail = "a log-probability is not the checkpoint's own"
             fault = Refusal(Reason.LOGPROB_MISMATCH, detail, index, r, result.token)
         return Finding(Statistics(logprob_rms=result.rms), fault)
+
+    def _select_positions(self, place: Place, rollout: Rollout) -> Sequence[int]:
+        """The positions at which a rollout's log-probabilities are compared."""
+        seed = self._context.audit_seed
+        return select_positions(seed, self._hotkey, *place, len(rollout.tokens))
 
     def _check_sampling(
         self, index: int, r: int, rollout: Rollout, measurement: Measurement

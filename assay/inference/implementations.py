@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from assay.inference.block_attention import BLOCK_ATTENTION
 from assay.inference.packing import PACKED_ATTENTION, Packing
 from assay.inference.placing.model_sizes import MemoryPlan
 from assay.inference.placing.precision import require_exact_products
@@ -89,7 +90,7 @@ class RoundedModel:
 PERMITTED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
     {
         "fp32-sdpa": make_packing_twin,
-        "fp32-eager": lambda model: make_twin(model, "eager"),
+        "fp32-eager": lambda model: make_twin(model, BLOCK_ATTENTION),
         "split3": SplitModel,
     }
 )

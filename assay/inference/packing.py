@@ -10,7 +10,7 @@ This module does not know any model. `attend_for_models` is attention as Hugging
 it, and `assay.inference.split` calls `attend_packed`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ from transformers import AttentionInterface
 
 #: The name by which Hugging Face's models find `attend_for_models`.
 PACKED_ATTENTION = "assay_packed"
+#: Queries whose mask exists at a time. Tuning.
+MASKED_QUERIES = 512
 
 
 class KeptKeys:
@@ -159,22 +161,47 @@ def attend_packed(
         if q.is_cuda and repeats > 1:  # torch's path for fp32 does not support shared key heads
             keys, values = (x.repeat_interleave(repeats, dim=1) for x in (keys, values))
         queries = q[:, :, segment.start : segment.end]
-        seen = keys.shape[2]
-        mask = None
-        if segment.first or (window is not None and window < seen):
-            mask = packing.get_mask(queries.shape[2], seen, window or seen, q.device)
-        parts.append(
-            functional.scaled_dot_product_attention(
-                queries,
-                keys,
-                values,
-                attn_mask=mask,
-                is_causal=mask is None,
-                scale=scale,
-                enable_gqa=keys.shape[1] < q.shape[1],
-            )
-        )
+        if segment.first or (window is not None and window < keys.shape[2]):
+            parts += _attend_masked(queries, keys, values, packing, scale, window)
+        else:
+            parts.append(_attend(queries, keys, values, None, scale))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _attend_masked(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    packing: Packing,
+    scale: float | None,
+    window: int | None,
+) -> Iterator[Tensor]:
+    """Attention of the last tokens of a sequence, some at a time, each block with the keys that it
+    sees: a mask of all of them would take T² floats."""
+    count, seen = queries.shape[2], keys.shape[2]
+    for start in range(0, count, MASKED_QUERIES):
+        end = min(start + MASKED_QUERIES, count)
+        last = seen - count + end
+        first = 0 if window is None else max(0, seen - count + start + 1 - window)
+        mask = packing.get_mask(end - start, last - first, window or seen, queries.device)
+        visible = slice(first, last)
+        yield _attend(
+            queries[:, :, start:end], keys[:, :, visible], values[:, :, visible], mask, scale
+        )
+
+
+def _attend(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    return functional.scaled_dot_product_attention(
+        queries,
+        keys,
+        values,
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+        enable_gqa=keys.shape[1] < queries.shape[1],
+    )
 
 
 def _find_keys(segment: Segment, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:

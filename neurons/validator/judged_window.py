@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from assay.artifacts.submissions.appeals import AppealBudget
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Context, Reason
 from assay.verification import Seat, Verdict
@@ -21,6 +22,9 @@ class JudgedWindow:
     withheld: dict[bytes, Verdict] = field(default_factory=dict)
     #: files without a fault so far, whose samples have not been checked
     provisional: dict[bytes, Verdict] = field(default_factory=dict)
+    #: files for which our memory or time has not sufficed so far
+    lacking: set[bytes] = field(default_factory=set)
+    appeals: AppealBudget = field(default_factory=AppealBudget)
     closed: bool = False
     #: why the window counts for nobody, whichever validator judges it: its checkpoint is unusable
     void: str | None = None
@@ -44,6 +48,11 @@ class JudgedWindow:
         """Close fetching at MIRROR_END: a file that was asked for in vain is withheld for good, one
         never asked for has no verdict. A later fetch could differ from what others saw."""
         self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
+
+    @property
+    def works(self) -> bool:
+        """Return whether our judge has accepted a file."""
+        return any(verdict.accepted for verdict in self.verdicts.values())
 
     def explain_abstention(self) -> str | None:
         """The inputs that this validator lacked for a window whose verdicts are final; None where
@@ -77,8 +86,7 @@ class JudgedWindow:
         If it works on no file, the fault is ours, and we abstain for all alike (section 8).
         """
         broken = any(verdict.reason is Reason.INTERNAL for verdict in self.verdicts.values())
-        works = any(verdict.accepted for verdict in self.verdicts.values())
-        return self.void is None and self.complete and (works or not broken)
+        return self.void is None and self.complete and (self.works or not broken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
 from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
 from assay.artifacts.submissions.reader import ReadRequest
 from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
+from assay.inference.workers.pool import MEMORY_LACKS
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.validator.journal import Account, Journal
 from assay.neurons.validator.judged_window import JudgedWindow
-from assay.protocol import Context, Phase
+from assay.protocol import Context, Phase, Reason
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
 from assay.verification import JudgeResult, Ledger, Seat, Verdict
@@ -113,6 +114,8 @@ class SubmissionQueue:
         """Take all results of a window whose verdicts are final, and forget its files."""
         while self.take_up_next(judged):
             pass
+        judged.lacking |= {job.hotkey for job in self.jobs if job.judged is judged}
+        self._charge_lacks(judged)
         if self._ahead is not None:
             self._ahead.forget(judged.challenge.window)
 
@@ -244,6 +247,7 @@ class SubmissionQueue:
                 ledger,
                 validator=self._hotkey,
                 late=late,
+                appeals=judged.appeals,
             )
         if self._threads is None:
             self._take_up(judge_here(job, call))
@@ -259,6 +263,11 @@ class SubmissionQueue:
             return
         try:
             result: JudgeResult = judgment.get()
+        except MEMORY_LACKS as error:  # perhaps for a moment: the file is tried again
+            self._journal.note_faults(judged, missing=str(error))
+            judged.lacking.add(hotkey)
+            judged.asked_at[hotkey] = head
+            return
         except (WorkerError, DeviceError) as error:  # we lack something, and try again
             self._journal.note_faults(judged, missing=str(error))
             judged.asked_at[hotkey] = head
@@ -271,10 +280,26 @@ class SubmissionQueue:
             seconds += judged.seconds[hotkey]
         end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
         if self._sources.chain.get_head() > end:
-            return  # verdicts are final by now, and this one stays missing
+            judged.lacking.add(hotkey)
+            return  # verdicts are final by now
         self._journal.put_verdict(verdict, head, seconds, job.account, ledger)
         self.ledgers[job.account] = ledger
         judged.add(verdict, head, seconds)
+
+    def _charge_lacks(self, judged: JudgedWindow) -> None:
+        """Charge a file whose verdict could not be had to its owner alone, if the judge works: one
+        that takes all memory or time would otherwise void the window for everybody."""
+        context = judged.context
+        if context is None or not judged.works:
+            return
+        for hotkey in sorted(judged.lacking - judged.verdicts.keys()):
+            detail = "our own fault, not the miner's: memory or time did not suffice for the file"
+            verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
+            account = self._get_account(context, hotkey)
+            ledger = self.ledgers.get(account, Ledger())
+            asked_at = judged.asked_at.get(hotkey, self._sources.chain.get_head())
+            self._journal.put_verdict(verdict, asked_at, 0.0, account, ledger)
+            judged.add(verdict, asked_at, 0.0)
 
 
 def _judge_samples(

@@ -9,6 +9,7 @@ from assay.artifacts.submissions import judge as submission_judge
 from assay.artifacts.submissions.pack import encode_pack, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import KnownMirror, ReadRequest
+from assay.inference.placing.devices import MemoryLackError
 from assay.network import open_folder
 from assay.neurons.validator import submission_queue
 from assay.protocol import Phase, Reason, encode_ss58
@@ -76,6 +77,48 @@ def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monk
     assert verdicts[world.hotkeys["bob"]].reason is Reason.ACCEPTED
     bob = world.chain.get_members(0)[world.hotkeys["bob"]].uid
     assert set(watched.settlements[0].weights) == {bob}
+
+
+def lack_memory_for(monkeypatch, hotkeys):
+    honest, asked = submission_judge.judge_and_carry, []
+
+    def judge(submission, *arguments, **options):
+        if submission.hotkey in hotkeys:
+            asked.append(submission.hotkey)
+            raise MemoryLackError("the longest of its rollouts does not fit")
+        return honest(submission, *arguments, **options)
+
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
+    return asked
+
+
+def test_a_file_that_takes_all_memory_costs_its_own_window_only(fresh_world, monkeypatch):
+    """It is tried again at later blocks, since memory may lack for a moment only."""
+    world = fresh_world
+    alice, bob = (world.hotkeys[name] for name in ("alice", "bob"))
+    asked = lack_memory_for(monkeypatch, {alice})
+    watched = Watched(world)
+    watched.run_to_settlement(1)
+    judged = watched.audit(0)
+    assert judged.verdicts[alice].reason is Reason.INTERNAL
+    assert judged.verdicts[bob].reason is Reason.ACCEPTED
+    assert judged.explain_abstention() is None
+    assert len(asked) > 1
+    bob_uid = world.chain.get_members(0)[bob].uid
+    assert set(watched.settlements[0].weights) == {bob_uid}
+    assert not watched.settlements[0].abstained
+
+
+def test_memory_that_suffices_for_no_file_is_our_own_lack(fresh_world, monkeypatch):
+    world = fresh_world
+    lack_memory_for(monkeypatch, {world.hotkeys["alice"], world.hotkeys["bob"]})
+    watched = Watched(world)
+    while 0 not in watched.validator.judged_windows or not watched.audit(0).closed:
+        world.mint()
+        while watched.validator.step():
+            pass
+    assert not watched.audit(0).counts
+    assert "does not fit" in watched.audit(0).explain_abstention()
 
 
 def test_a_file_that_breaks_the_judge_once_gets_a_fresh_reader(fresh_world, monkeypatch):

@@ -33,12 +33,16 @@ def run(count: int, margin: int = 0, logprob: int = LOGPROB, sketch: Any = SKETC
 
 
 GOOD, LONG = [run(4)], [run(700)]
-BAD_SKETCH = [run(3), run(1, sketch=(127, 127))]
+BAD_SKETCH = [run(3), run(1, sketch=(6, -6))]
 BAD_LOGPROB = [run(1), run(1, logprob=LOGPROB + 65), run(2)]
 BAD_SAMPLING = [run(2), run(1, margin=CAP + 1), run(1)]
 FLIPPED = [run(1, margin=1), run(3)]
+#: The last failures that rounding may explain, and the first that it may not.
+EDGE_MARGIN, FAR_MARGIN = ([run(1, margin=16 * CAP + by), run(3)] for by in (0, 1))
+EDGE_LOGPROB, FAR_LOGPROB = ([run(3), run(1, logprob=LOGPROB - 1_024 - by)] for by in (0, 1))
+EDGE_SKETCH, FAR_SKETCH = ([run(3, sketch=(9, -7)), run(1, sketch=(9 + by, -7))] for by in (0, 1))
 #: Wrong at token 300 alone, behind the head; and in the head alone.
-LATE_SKETCH = [run(300), run(40, sketch=(127, 127)), run(360)]
+LATE_SKETCH = [run(300), run(40, sketch=(6, -6)), run(360)]
 EARLY_SAMPLING = [run(30), run(1, margin=CAP + 1), run(669)]
 
 _NONE = (None, None, None)
@@ -83,7 +87,7 @@ CASES: list[tuple[str, Mapping[Any, list[Run]], Mapping[Any, list[Run]], Any, li
     ),
     (
         "what is cleared is not looked at again",
-        {(0, 1): [run(2), run(1, CAP + 1, 0, (127, 127)), run(1)]},
+        {(0, 1): [run(2), run(1, CAP + 1, LOGPROB + 65, (6, -6)), run(1)]},
         {(0, 1): GOOD},
         (None, _NONE),
         [(0, 1)],
@@ -117,9 +121,46 @@ CASES: list[tuple[str, Mapping[Any, list[Run]], Mapping[Any, list[Run]], Any, li
         [(2, 0)],
     ),
     (
+        "as far as rounding may reach: each is heard",
+        {(0, 1): EDGE_SKETCH, (2, 0): EDGE_LOGPROB},
+        {(0, 1): GOOD, (2, 0): GOOD},
+        (None, _NONE),
+        [(0, 1), (2, 0)],
+    ),
+    (
+        "a margin as far as rounding may reach is heard",
+        {(0, 1): EDGE_MARGIN},
+        {(0, 1): GOOD},
+        (None, _NONE),
+        [(0, 1)],
+    ),
+    ("a margin beyond rounding", {(0, 1): FAR_MARGIN}, {}, ("SAMPLING_MISMATCH", (0, 1, 0)), []),
+    (
+        "a log-probability beyond rounding",
+        {(0, 1): FAR_LOGPROB},
+        {},
+        ("LOGPROB_MISMATCH", (0, 1, 3)),
+        [],
+    ),
+    ("a sketch beyond rounding", {(0, 1): FAR_SKETCH}, {}, ("SKETCH_MISMATCH", (0, 1, 0)), []),
+    (
+        "a narrow failure of a rollout that is beyond rounding elsewhere",
+        {(0, 1): GOOD, (2, 0): [*EARLY_SAMPLING[:2], run(20), run(1, margin=1 << 20), run(648)]},
+        {},
+        ("SAMPLING_MISMATCH", (2, 0, 30)),
+        [],
+    ),
+    (
+        "a head is heard whatever lies behind it",
+        {(0, 1): LONG, (2, 0): [*EARLY_SAMPLING[:2], run(668), run(1, margin=1 << 20)]},
+        {(2, 0): LONG},
+        (None, _NONE),
+        [(2, 0)],
+    ),
+    (
         "heads of rollouts that are too short are not judged first",
-        {(0, 1): [run(90), run(10, sketch=(127, 127))], (2, 0): [run(1, CAP + 1), run(99)]},
-        {(0, 1): [run(90), run(10, sketch=(127, 127))]},
+        {(0, 1): [run(90), run(10, sketch=(6, -6))], (2, 0): [run(1, CAP + 1), run(99)]},
+        {(0, 1): [run(90), run(10, sketch=(6, -6))]},
         ("SKETCH_MISMATCH", (0, 1, 64)),
         [(0, 1)],
     ),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from assay.protocol import Reason, Rollout
-from assay.verification import Ledger, Measurement, Projection, trial
+from assay.verification import Ledger, Measurement, Projection, UnheardError, trial
+from assay.verification.appeal import APPEALS_MAX, is_beyond_rounding
 
 SIZE = 8  # rollouts of a group in the small world
 
@@ -150,16 +151,69 @@ def test_a_third_rejection_stands_without_appeal(world: World, cap: int) -> None
     verdict, _ = judge_by(world, forward, second)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
     assert (verdict.group, verdict.rollout) == (world.valued[0], 6)
-    assert len(second.asked) == trial.APPEALS_MAX == 2
+    assert len(second.asked) == APPEALS_MAX == 2
 
 
 def test_an_appeal_looks_at_every_test(world: World, cap: int) -> None:
-    """A rollout whose sketch is forged is not cleared by margins that are fine."""
+    """A rollout whose sketch is narrowly wrong is not cleared by margins that are fine."""
     draft = world.mine()
     rollout = draft.groups[world.audited][2]
-    draft.groups[world.audited][2] = replace(rollout, sketch=np.zeros_like(rollout.sketch))
-    verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else), groups=world.valued)
+    draft.groups[world.audited][2] = replace(rollout, sketch=rollout.sketch ^ 1)
+    second = Disturbed(world, say_nothing_else)
+    verdict = world.judge(draft, appeal=second, groups=world.valued)
     assert verdict.reason is Reason.SKETCH_MISMATCH
+    assert second.asked == [[len(rollout.tokens)]]
+
+
+def test_no_difference_below_eight_caps_is_beyond_rounding(world: World, cap: int) -> None:
+    """The proof in docs/security.md, with logits that differ as far as it allows. In integers."""
+    random = np.random.default_rng(0)
+    keyed = random.integers(0, 1 << 22, (4_096, 50))  # scores by which the miner draws
+    keyed[:, 1] = keyed.max(axis=1)  # a tie
+    drawn = keyed.argmax(axis=1)[:, None]
+    differences = random.choice([-8 * cap, 8 * cap], keyed.shape)
+    np.put_along_axis(differences, drawn, -8 * cap, axis=1)
+    scores = keyed + differences
+    margins = scores.max(axis=1) - np.take_along_axis(scores, drawn, axis=1)[:, 0]
+    assert margins.max() == 16 * cap  # the bound is reached
+    column = np.zeros(len(margins), np.uint32)
+    sketch = np.zeros((len(margins), 2), np.int8)
+    rollout = Rollout(column, column, sketch)
+    measured = Measurement(margins, column.astype(np.int64), column * 0.5, column, sketch)
+    tests = world.parameters.tests
+    assert not is_beyond_rounding(rollout, measured, [0], tests)
+    assert is_beyond_rounding(rollout, replace(measured, margins=margins + 1), [0], tests)
+
+
+FORGED = {
+    "another token": lambda rollout: replace(rollout, tokens=(rollout.tokens + 1) % 90),
+    "a sketch of zeros": lambda rollout: replace(rollout, sketch=np.zeros_like(rollout.sketch)),
+    "log-probabilities of zeros": lambda rollout: replace(
+        rollout, logprobs=np.zeros_like(rollout.logprobs)
+    ),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_junk_forces_no_appeal(world: World, forge: Callable[[Rollout], Rollout]) -> None:
+    draft = world.mine()
+    if forge is FORGED["another token"]:
+        world.rewrite(draft, world.audited, 2, forge(draft.groups[world.audited][2]).tokens)
+    else:
+        draft.groups[world.audited][2] = forge(draft.groups[world.audited][2])
+    second = Disturbed(world, say_nothing_else)
+    assert not world.judge(draft, appeal=second, groups=world.valued).accepted
+    assert second.asked == []
+
+
+def test_a_rejection_stands_where_the_second_prefill_cannot_be_had(world: World, cap: int) -> None:
+    class Unheard:
+        def measure(self, *arguments: Any) -> list[Measurement]:
+            raise UnheardError("memory does not suffice")
+
+    forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 5))
+    verdict, _ = judge_by(world, forward, Unheard())
+    assert verdict.reason is Reason.SAMPLING_MISMATCH
 
 
 def test_the_first_tokens_of_all_rollouts_are_judged_before_the_rest_of_any(
@@ -193,7 +247,7 @@ def test_heads_are_not_measured_twice_where_completions_are_short(world: World) 
 def test_an_appeal_does_not_pass_over_forged_logprobs(world: World) -> None:
     draft = world.mine()
     rollout = draft.groups[world.audited][2]
-    forged = replace(rollout, logprobs=np.zeros_like(rollout.logprobs))
+    forged = replace(rollout, logprobs=rollout.logprobs + 65)
     draft.groups[world.audited][2] = forged
     verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else), groups=world.valued)
     assert verdict.reason is Reason.LOGPROB_MISMATCH

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol, TypedDict, Unpack
 
+from assay.artifacts.submissions.appeals import AffordableAppeal, AppealBudget
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
 from assay.artifacts.submissions.reader import ReadRequest, SubmissionSources, open_submission
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission, refuse_unread
@@ -51,9 +52,11 @@ class HotkeySources(SubmissionSources, Protocol):
 
 
 class JudgeOptions(TypedDict, total=False):
-    """See `MeasureOptions`. Without a forward pass, the checkpoint's own is used."""
+    """See `MeasureOptions`. Without a forward pass, the checkpoint's own is used. `appeals`: those
+    that this program still hears in the window; None: it has no such bound."""
 
     forward: Forward | None
+    appeals: AppealBudget | None
     samples: CheckedSubmission | None
     validator: bytes | None
     hand_out: bool
@@ -83,6 +86,7 @@ def judge_hotkey(
 
     Raises:
         WorkerError: no child can be started that scores answers: try again later.
+        MEMORY_LACKS: memory does not suffice for the file's longest rollout.
     """
     request = ReadRequest(late=late)
 
@@ -196,7 +200,7 @@ def judge_and_carry(
     temperature = submission.context.parameters.work.temperature
     forward = options.get("forward") or checkpoint.get_forward(temperature)
     more = MeasureOptions(
-        appeal=checkpoint.get_appeal(temperature),
+        appeal=AffordableAppeal(checkpoint, temperature, options.get("appeals")),
         samples=options.get("samples"),
         validator=options.get("validator"),
         hand_out=options.get("hand_out", False),

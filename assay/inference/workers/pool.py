@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from assay.inference.checkpoint import Checkpoint, FolderModels, load_outline
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.placement import Placement
-from assay.inference.placing.devices import DeviceError
+from assay.inference.placing.devices import DeviceError, MemoryLackError
 from assay.inference.workers.messages import (
     ModelRequest,
     Prefill,
@@ -51,6 +51,14 @@ class BrokenForwardError(RuntimeError):
 
 class NoWorkerError(WorkerError):
     """No worker is left, for any request."""
+
+
+class WorkerMemoryError(WorkerError):
+    """No worker that was asked had the memory for this request."""
+
+
+#: Errors of a pass for which memory does not suffice, in this process or in workers.
+MEMORY_LACKS = (MemoryLackError, WorkerMemoryError)
 
 
 class WorkerPool:
@@ -238,7 +246,8 @@ class WorkerPool:
             return CheckpointError(detail)
         seat.sandbox.renew()  # only a new process gives back the memory, or finds a lost device
         seat.note_lost(f"{fault}: {detail}")
-        return WorkerError(f"{seat.name}: {detail}")  # our own lack: the request is retried later
+        kind = WorkerMemoryError if fault is WorkerFault.MEMORY else WorkerError
+        return kind(f"{seat.name}: {detail}")  # our own lack: the request is retried later
 
     def _take(self, digest: bytes, failed: Sequence[WorkerSeat]) -> WorkerSeat:
         """Take a free worker: at best one that has the checkpoint, at worst one that has failed at

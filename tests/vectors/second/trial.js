@@ -2,7 +2,7 @@
 // The trial of section 5: what the model says of a submission's audited rollouts, appeals and the seat's ledger included.
 const { EMPTY, enterLedger, judgeLogprobs, judgeSampling, judgeSketch, selectPositions } = require('./rules.js');
 
-const HEAD = 64, APPEALS = 2, TESTS = ['SKETCH_MISMATCH', 'LOGPROB_MISMATCH', 'SAMPLING_MISMATCH'];
+const HEAD = 64, APPEALS = 2, ROUNDING = 16n, ANY = 1n << 40n, TESTS = ['SKETCH_MISMATCH', 'LOGPROB_MISMATCH', 'SAMPLING_MISMATCH'];
 const bytes = (value) => (typeof value === 'string' ? Buffer.from(value, 'hex') : value);
 
 /** Whether heads are judged first: with their prompts they are at most an eighth of all. */
@@ -28,8 +28,15 @@ function judgeTrial({ rollouts, appeal, tests, calibration, temperature, auditSe
   };
   const sample = ({ margins, gini }, length) =>
     judgeSampling(margins.slice(0, length), gini.slice(0, length).map(Number), calibration, tests, temperature);
+  /** Whether a measurement is too far from the claim for rounding. Log-probabilities are compared in whole rollouts only. */
+  const isBeyondRounding = ({ group, rollout, claimed: { logprobs, sketch } }, measured, length) =>
+    measured.margins.slice(0, length).some((margin) => margin > ROUNDING * tests.margin_cap) ||
+    judgeSketch(measured.sketch.slice(0, length).map((q, t) => [...sketch[t], ...q]), ROUNDING * tests.sketch_block_bound, ANY)[1] !== null ||
+    (length === Infinity && judgeLogprobs(logprobs, measured.logprobs,
+      selectPositions(bytes(auditSeed), bytes(hotkey), group, rollout, logprobs.length), ANY, ROUNDING * tests.logprob_max_bound) !== null);
   /** Whether the second implementation clears a rollout, as a whole and by all three tests. */
-  const clears = (i) => {
+  const clears = (i, measured, length) => {
+    if (isBeyondRounding(rollouts[i], measured, length)) return false;
     const other = appeals++ < APPEALS ? appeal(i) : null;
     if (!other || TESTS.some((test) => judge[test](rollouts[i], other) !== null)) return false;
     cleared.set(i, other);
@@ -41,7 +48,7 @@ function judgeTrial({ rollouts, appeal, tests, calibration, temperature, auditSe
       for (const [i, { group, rollout, measured }] of rollouts.entries()) {
         if (cleared.has(i)) continue;
         const token = judge[reason](rollouts[i], measured, length);
-        if (token !== null && !clears(i)) return { reason, group, rollout, token, ledger, headsOnly: length === HEAD };
+        if (token !== null && !clears(i, measured, length)) return { reason, group, rollout, token, ledger, headsOnly: length === HEAD };
       }
   let after = ledger ?? EMPTY, capital;
   for (const [i, { group, rollout, measured }] of rollouts.entries()) {

@@ -1,0 +1,73 @@
+"""Attention by its formula: softmax(q kᵀ · scale) v, in fp32, for some queries at a time.
+
+It is the plainest attention, so that it rounds in other places than torch's own kernels: a second
+opinion uses it. Written out at once, its scores would take heads · T² floats, many times the memory
+of the pass that the second opinion is about. Blocks of queries bound them, and a block leaves out
+the keys that none of its queries sees. The size of a block follows from the row alone: no result
+depends on the memory of a machine.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+
+#: The name by which Hugging Face's models find `attend_in_blocks`.
+BLOCK_ATTENTION = "assay_blocks"
+#: Most scores of a block, and its fewest queries. Tuning: 8 MiB stay in a processor's caches.
+SCORES, QUERIES_MIN = 1 << 21, 16
+
+
+def attend_in_blocks(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention of whole rows as Hugging Face's models call it, without a mask: they make
+    none for an attention that they do not know.
+
+    Args:
+        query: [B, heads, T, width].
+        key, value: [B, key heads, T, width]; each key head serves heads / key heads queries.
+
+    Returns:
+        [B, T, heads, width].
+
+    Raises:
+        ValueError: there are keys of a cache, or a mask.
+    """
+    rows, heads, tokens, width = query.shape
+    if attention_mask is not None or key.shape[2] != tokens:
+        raise ValueError("attention in blocks reads whole sequences: neither masks nor caches")
+    scale = width**-0.5 if scaling is None else scaling
+    queries = query.unflatten(1, (key.shape[1], -1))  # [B, key heads, repeats, T, width]
+    mixed = torch.empty_like(queries)
+    step = max(QUERIES_MIN, SCORES // (rows * heads * tokens))
+    places = torch.arange(tokens, device=query.device)
+    for start in range(0, tokens, step):
+        end = min(start + step, tokens)
+        first = 0 if sliding_window is None else max(0, start + 1 - sliding_window)
+        seen = slice(first, end)
+        block = queries[:, :, :, start:end].flatten(2, 3)
+        scores = (block @ key[:, :, seen].mT).unflatten(2, (-1, end - start)).mul_(scale)
+        unseen = _find_unseen(places[start:end], places[seen], sliding_window)
+        scores.masked_fill_(unseen, -torch.inf)
+        weights = scores.softmax(-1).flatten(2, 3)
+        mixed[:, :, :, start:end] = (weights @ value[:, :, seen]).unflatten(2, (-1, end - start))
+    return mixed.flatten(1, 2).transpose(1, 2).contiguous(), None
+
+
+def _find_unseen(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
+    """The keys that each query does not see, by their places, bool [queries, keys]."""
+    ahead = queries[:, None] - keys
+    unseen = ahead < 0
+    return unseen if window is None else unseen | (ahead >= window)
+
+
+AttentionInterface.register(BLOCK_ATTENTION, attend_in_blocks)
