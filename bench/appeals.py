@@ -30,7 +30,7 @@ from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS
 from assay.training.genesis_model import make_model as make_random_model
 from assay.verification import Forward, Ledger, Measurement, Projection
 from assay.verification.appeal import APPEALS_MAX
-from assay.verification.trial import Trial
+from assay.verification.trial import HEAD_TOKENS, Trial
 
 THREADS = 1
 VOCABULARY, HIDDEN, LAYERS, PROMPT = 2_048, 512, 4, 128
@@ -61,7 +61,7 @@ class Replaced:
 
     def _replace(self, number: int, count: int) -> Measurement:
         margins = np.zeros(count, np.int64)
-        if self.narrow and number < FAILING:
+        if self.narrow and number < FAILING and count > HEAD_TOKENS:
             margins[-1] = SMALL_MODEL_TESTS.margin_cap + 1
         best, zeros = np.zeros(count, np.int64), np.zeros(count, np.uint32)
         return Measurement(margins, best, np.full(count, 0.5), zeros, np.zeros((count, 4), np.int8))

@@ -27,7 +27,8 @@ def compute_differences(
 ) -> NDArray[np.int64]:
     """|δ| of two uint32 [T] at each position, int64 [positions], 2^-16 nats."""
     chosen = np.array(positions, np.int64)
-    return np.abs(claimed.astype(np.int64)[chosen] - measured.astype(np.int64)[chosen])
+    differences: NDArray[np.int64] = claimed.astype(np.int64)[chosen] - measured[chosen]
+    return np.abs(differences)
 
 
 def judge_logprobs(

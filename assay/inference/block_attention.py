@@ -54,10 +54,11 @@ def attend_in_blocks(
         end = min(start + step, tokens)
         first = 0 if sliding_window is None else max(0, start + 1 - sliding_window)
         seen = slice(first, end)
-        block = queries[:, :, :, start:end].flatten(2, 3)
-        scores = (block @ key[:, :, seen].mT).unflatten(2, (-1, end - start)).mul_(scale)
-        unseen = _find_unseen(places[start:end], places[seen], sliding_window)
-        scores.masked_fill_(unseen, -torch.inf)
+        block = queries[:, :, :, start:end].flatten(2, 3) * scale
+        scores = (block @ key[:, :, seen].mT).unflatten(2, (-1, end - start))
+        edge = start if sliding_window is None else first  # every query sees all keys before it
+        unseen = _find_unseen(places[start:end], places[edge:end], sliding_window)
+        scores[..., edge - first :].masked_fill_(unseen, -torch.inf)
         weights = scores.softmax(-1).flatten(2, 3)
         mixed[:, :, :, start:end] = (weights @ value[:, :, seen]).unflatten(2, (-1, end - start))
     return mixed.flatten(1, 2).transpose(1, 2).contiguous(), None

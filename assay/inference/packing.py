@@ -155,7 +155,7 @@ def attend_packed(
     """
     repeats = q.shape[1] // k.shape[1]
     packing = packing or make_packing([(q.shape[2], None)])
-    parts = []
+    parts: list[Tensor] = []
     for segment in packing.segments:
         keys, values = _find_keys(segment, k, v, layer)
         if q.is_cuda and repeats > 1:  # torch's path for fp32 does not support shared key heads

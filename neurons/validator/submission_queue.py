@@ -5,7 +5,7 @@ takes one submission at a time. This module does not know when windows open and 
 settlement uses verdicts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,6 +81,7 @@ class SubmissionQueue:
 
     def judge_next(self, judged: JudgedWindow, context: Context, head: int) -> bool:
         """Judge a window's next submission, or begin to. Return whether there was one, and room."""
+        self._begin_reading(judged, context, head)  # a busy judge keeps no file from being read
         if self._threads is not None and not self._threads.has_room:
             return False
         chosen = self._choose(judged, context, head)
@@ -148,11 +149,6 @@ class SubmissionQueue:
             now = ((h, kind) for kind in kinds for h in due if (h in judged.provisional) is kind)
             hotkey, samples = next(now, (None, False))
             return None if hotkey is None or over else (hotkey, ReadRequest(samples, late))
-        if late:
-            self._ahead.drop(window, late=over)
-        if not over:
-            for samples in kinds:
-                self._begin(judged, context, head, due, ReadRequest(samples, late))
         looks = {
             ReadRequest(samples, is_late): [
                 h for h in waiting if (h in judged.provisional) is samples
@@ -162,34 +158,35 @@ class SubmissionQueue:
         }
         return self._ahead.choose(context, looks)
 
-    def _begin(
-        self,
-        judged: JudgedWindow,
-        context: Context,
-        head: int,
-        due: Sequence[bytes],
-        request: ReadRequest,
-    ) -> None:
+    def _begin_reading(self, judged: JudgedWindow, context: Context, head: int) -> None:
         """Start to read files ahead.
 
         Everybody can see which samples are mirrored, and when. So those of all files are read and
         mirrored alike, whatever the judge has found so far, and in an order that it does not
         change. Nobody judges the samples of a refused file.
         """
-        assert self._ahead is not None
-        if request.samples:
-            unread = self._ahead.release(context.window, judged.verdicts, request)
-            judging = {
-                job.hotkey for job in self.jobs if job.judged is judged and job.request.samples
-            }
-            unjudged = context.members.keys() - judged.verdicts.keys() - judging
-            unread |= {h for h in unjudged if judged.asked_at.get(h, -1) < head}
-            due = sorted(unread, key=lambda h: (h in judged.withheld, h))
-        else:
-            due = [hotkey for hotkey in due if hotkey not in judged.provisional]
-        for hotkey in due:
-            if not self._ahead.begin(context, hotkey, head, request):
-                break
+        if self._ahead is None:
+            return
+        timing, window = context.parameters.timing, context.window
+        late = head > compute_block(timing, window, Phase.FETCH_END)
+        over = head > compute_block(timing, window, Phase.MIRROR_END)
+        if late:
+            self._ahead.drop(window, late=over)
+        if over:
+            return
+        judging = {(job.hotkey, job.request.samples) for job in self.jobs if job.judged is judged}
+        unjudged = sorted(context.members.keys() - judged.verdicts.keys())
+        due = [hotkey for hotkey in unjudged if judged.asked_at.get(hotkey, -1) < head]
+        if context.sample is not None:
+            request = ReadRequest(samples=True, late=late)
+            unread = self._ahead.release(window, judged.verdicts, request)
+            unread |= {hotkey for hotkey in due if (hotkey, True) not in judging}
+            classes: list[list[bytes]] = [[], []]
+            for hotkey in sorted(unread):
+                classes[hotkey in judged.withheld].append(hotkey)
+            self._ahead.begin_all(context, classes, head, request)
+        audited = [h for h in due if h not in judged.provisional and (h, False) not in judging]
+        self._ahead.begin_all(context, (audited,), head, ReadRequest(late=late))
 
     def _leave_out_busy(self, context: Context, hotkeys: list[bytes]) -> list[bytes]:
         """The hotkeys whose seat has no running job: a ledger takes one submission at a time."""

@@ -116,13 +116,13 @@ def encode_pack(packed: PackedSubmission) -> bytes:
     return encode(packed)
 
 
-def compute_pack_max(parameters: Parameters) -> int:
-    """Most bytes of a pack: the parts that an audit requests of an honest file."""
+def compute_pack_max(parameters: Parameters, *, samples: bool = False) -> int:
+    """Most bytes of a pack: the parts that an audit requests of an honest file, or its samples."""
     work = parameters.work
     limits = get_part_limits(work)
-    heads = (work.audited_rollouts + work.sampled_rollouts) * (limits.head + 8_192)
-    ids = work.valued_groups * limits.ids
-    records = work.audited_rollouts + work.sampled_rollouts
+    records = work.sampled_rollouts if samples else work.audited_rollouts
+    heads = records * (limits.head + 8_192)
+    ids = 0 if samples else work.valued_groups * limits.ids
     rest = records * (limits.ids + limits.proofs) // work.group_size
     return (1 << 20) + get_opening_bytes(work.group_cap) + heads + ids + rest
 

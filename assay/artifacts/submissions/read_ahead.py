@@ -3,17 +3,23 @@ computes.
 
 Each file is read and checked on one of a few threads, within a deadline and the sizes of an honest
 file, and kept until it is judged. The total of bytes is limited, and a file that is being read
-counts as the largest possible. Samples have their own threads and room: by FETCH_END the samples of
-all files are read, however far the judge has come, and however many stores are silent. Nothing is
-judged here: verdicts do not depend on the order in which files came. A file that did not come is
-requested again at a later block, like any other.
+counts as the largest possible. Samples have their own threads and room.
+
+A silent store takes a thread until its time is over. So that all files are requested by FETCH_END,
+however many stores are silent, a file's time is at most its share of the rest: it shrinks with the
+number of files that wait. Files that came quickly before are read first, those of one server in
+turn with those of others. Nothing is judged here: verdicts do not depend on the order in which
+files came. A file that did not come is requested again at a later block, like any other.
 """
 
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
+from urllib.parse import urlsplit
 
 from assay.artifacts.submissions.pack import PackedSubmission, compute_pack_max, pack_parts
 from assay.artifacts.submissions.reader import (
@@ -30,8 +36,9 @@ from assay.verification.read_plan import PartRecord
 
 #: Errors of a broken judge or model. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
-#: Files read at a time, audited and sampled; and audited ones read or kept ahead of the judge.
-THREADS, AHEAD = 24, 64
+#: Files read at a time, and how many times as many whose samples are read, which are smaller and
+#: have less time; and audited ones read or kept ahead of the judge.
+THREADS, SAMPLES_FACTOR, AHEAD = 24, 4, 64
 #: Most bytes kept, or being read, of audited parts and of samples. A file that may exceed them is
 #: begun only if it is alone.
 KEPT_BYTES = 256 << 20
@@ -40,10 +47,12 @@ KEPT_BYTES = 256 << 20
 _FIRST_S, _FILE_S = 10.0, 80.0
 #: Seconds that a caller waits for the first file to come.
 WAIT_S = 0.5
+#: Hotkeys whose last reading is remembered.
+_REMEMBERED = 4_096
 
 _Key = tuple[int, bytes, ReadRequest]
-#: A file to read, and its seconds.
-_Job = tuple[CommittedSubmission, float]
+#: A file to read, its seconds, and when they are over at the latest, on the monotonic clock.
+_Job = tuple[CommittedSubmission, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +100,16 @@ class ReadAhead:
         self._whole: set[tuple[int, bytes, bool]] = set()
         self.tries: dict[_Key, int] = {}
         self._asked_at: dict[_Key, int] = {}  # block
+        self._took: dict[bytes, float] = {}  # hotkey → seconds of its last reading; ∞: in vain
         self.held_bytes = {False: 0, True: 0}
         self._jobs: dict[bool, SimpleQueue[_Job | None]] = {
             samples: SimpleQueue() for samples in (False, True)
         }
+        self._readers = {False: threads, True: SAMPLES_FACTOR * threads}
         self.threads = [
             Thread(target=self._work, args=(jobs,), name="read ahead", daemon=True)
-            for jobs in self._jobs.values()
-            for _ in range(threads)
+            for samples, jobs in self._jobs.items()
+            for _ in range(self._readers[samples])
         ]
         for thread in self.threads:
             thread.start()
@@ -177,80 +188,165 @@ class ReadAhead:
             for key in [key for key in self._there if key[0] == window]:
                 self.held_bytes[key[2].samples] -= self._there.pop(key).size
 
+    def begin_all(
+        self, context: Context, due: Sequence[Sequence[bytes]], head: int, request: ReadRequest
+    ) -> None:
+        """Start to read as many files as there is room for, each as `begin` does.
+
+        Args:
+            due: hotkeys in classes. Those of a class come before those of the next.
+        """
+        wanted = [
+            hotkey
+            for hotkeys in due
+            for hotkey in self._order(
+                context, [h for h in hotkeys if self._is_wanted(context, h, head, request)], request
+            )
+        ]
+        for number, hotkey in enumerate(wanted):
+            if not self.begin(context, hotkey, head, request, len(wanted) - number):
+                break
+
     def begin(
-        self, context: Context, hotkey: bytes, head: int, request: ReadRequest = AUDITED
+        self,
+        context: Context,
+        hotkey: bytes,
+        head: int,
+        request: ReadRequest = AUDITED,
+        waiting: int = 1,
     ) -> bool:
         """Start to read a file unless it has come, or is being read. Return whether another may be
         begun. A file that was missing or other than committed is requested again at a later block,
         while the result waits for the judge. No thread waits for servers longer than there is
-        time."""
-        key, in_time = ((context.window, hotkey, way) for way in (request, request.in_time))
-        size = compute_pack_max(context.parameters)
+        time.
+
+        Args:
+            waiting: files that have to be read by the same block, this one included.
+        """
+        size = compute_pack_max(context.parameters, samples=request.samples)
         with self.changed:
             audited = sum(not key[2].samples for key in (*self._begun, *self._there))
             held = self.held_bytes[request.samples]
             if (audited >= AHEAD and not request.samples) or 0 < held > KEPT_BYTES - size:
                 return False
-            came = [self._there[way] for way in (key, in_time) if way in self._there]
-            if key in self._begun or any(fetched.is_whole for fetched in came):
-                return True
-            if key in self._there and self._asked_at[key] >= head:
-                return True
-        committed = find_commitment(context, hotkey)
-        if isinstance(committed, Refusal):
+        if not self._is_wanted(context, hotkey, head, request):
             return True
+        key, committed = (context.window, hotkey, request), context.commitments[hotkey]
         reader = CommittedSubmission(context, hotkey, committed, self._sources, request)
+        seconds, rest = self._allot(context, key, head, waiting)
         with self.changed:
             self._begun.add(key)
             self._asked_at[key] = head
             self.held_bytes[request.samples] += size
-        timing = context.parameters.timing
+        self.tries[key] = self.tries.get(key, 0) + 1
+        self._jobs[request.samples].put((reader, seconds, time.monotonic() + rest))
+        return True
+
+    def _is_wanted(self, context: Context, hotkey: bytes, head: int, request: ReadRequest) -> bool:
+        """Return whether a file is to be read now: the chain's state allows it, it has not come,
+        nor is it being read, nor was it requested at this block."""
+        if isinstance(find_commitment(context, hotkey), Refusal):
+            return False
+        key, in_time = ((context.window, hotkey, way) for way in (request, request.in_time))
+        with self.changed:
+            came = [self._there[way] for way in (key, in_time) if way in self._there]
+            if key in self._begun or any(fetched.is_whole for fetched in came):
+                return False
+            return key not in self._there or self._asked_at[key] < head
+
+    def _order(
+        self, context: Context, hotkeys: Sequence[bytes], request: ReadRequest
+    ) -> list[bytes]:
+        """The order in which files are begun: those requested least often first, then those that
+        came quickly the last time. Servers take turns, so that one with many hotkeys keeps back
+        only these."""
+        tries = {h: self.tries.get((context.window, h, request), 0) for h in hotkeys}
+        quick = sorted(hotkeys, key=lambda h: (tries[h], self._took.get(h, 0.0)))
+        seen: Counter[tuple[int, bool, str]] = Counter()
+        places = {}
+        for hotkey in quick:
+            in_vain = self._took.get(hotkey) == math.inf
+            turn = tries[hotkey], in_vain, _find_server(context, hotkey)
+            places[hotkey] = (*turn[:2], seen[turn])
+            seen[turn] += 1
+        return sorted(quick, key=places.__getitem__)
+
+    def _allot(self, context: Context, key: _Key, head: int, waiting: int) -> tuple[float, float]:
+        """The seconds for one attempt at a file, and those until its last block has passed.
+
+        If all stores are silent, threads read in rounds. Each attempt takes no more than its part
+        of the rest, with a round to spare where there are several.
+        """
+        timing, request = context.parameters.timing, key[2]
         first, last = timing.audit_offset, timing.fetch_end
         if request.samples:
             first = timing.sample_offset
         if request.late:
             first, last = timing.fetch_end, timing.mirror_end
         slot_s, end = timing.slot_ms / 1_000, context.challenge_block.number + last
+        rest = max(1, end + 1 - head) * slot_s
+        size = compute_pack_max(context.parameters, samples=request.samples)
+        places = max(1, min(self._readers[request.samples], KEPT_BYTES // size))
+        with self.changed:
+            running = sum(begun[2].samples == request.samples for begun in self._begun)
+        rounds = math.ceil((waiting + running) / places)
+        share = rest / (rounds + (rounds > 1))
         # on a quick chain, too, silent miners get a verdict
         first_s = min(_FIRST_S, (last - first) * slot_s / 4)
-        longest_s = min(_FILE_S, max(1, end + 1 - head) * slot_s)
-        seconds = min(longest_s, first_s * 2 ** self.tries.get(key, 0))
-        self.tries[key] = self.tries.get(key, 0) + 1
-        self._jobs[request.samples].put((reader, seconds))
-        return True
+        return min(_FILE_S, share, first_s * 2 ** self.tries.get(key, 0)), rest
 
     def _work(self, jobs: "SimpleQueue[_Job | None]") -> None:
         while (job := jobs.get()) is not None:
             self._read(*job)
             del job  # frees the file while the next one is waited for
 
-    def _read(self, reader: CommittedSubmission, seconds: float) -> None:
-        context = reader.context
+    def _read(self, reader: CommittedSubmission, seconds: float, end: float) -> None:
+        context, began = reader.context, time.monotonic()
         key = context.window, reader.hotkey, reader.request
         with self.changed:
-            wanted = key in self._begun
+            wanted = key in self._begun and began < end
         parts: PartRecord = {}
         try:
             fetched = FetchedSubmission(None)
             if wanted:
+                seconds = min(seconds, end - began)
                 fetched = fetch(reader, seconds, None if self._keep is None else parts)
         except BaseException as error:  # noqa: BLE001 - `take` raises it
             fetched = FetchedSubmission(None, error=error)
         with self.changed:
-            self.held_bytes[reader.request.samples] -= compute_pack_max(context.parameters)
-            if key in self._begun:  # otherwise it comes too late, also for others
-                self._begun.discard(key)
+            samples = reader.request.samples
+            size = compute_pack_max(context.parameters, samples=samples)
+            self.held_bytes[samples] -= size
+            if wanted:
+                took = time.monotonic() - began if fetched.is_whole else math.inf
+                self._note(reader.hotkey, took)
+            if wanted and key in self._begun:  # otherwise it comes too late, also for others
                 if key in self._there:  # of an earlier block
-                    self.held_bytes[reader.request.samples] -= self._there[key].size
+                    self.held_bytes[samples] -= self._there[key].size
                 self._there[key] = fetched
-                self.held_bytes[reader.request.samples] += fetched.size
+                self.held_bytes[samples] += fetched.size
                 if fetched.is_whole:
-                    self._whole.add((context.window, reader.hotkey, reader.request.samples))
+                    self._whole.add((context.window, reader.hotkey, samples))
                 packed = pack_parts(reader.hotkey, parts) if fetched.is_whole else None
                 if self._keep is not None and packed is not None:
-                    root = reader.committed.root
-                    self._keep(context.window, root, packed, reader.request.samples)
+                    self._keep(context.window, reader.committed.root, packed, samples)
+            self._begun.discard(key)
             self.changed.notify_all()
+
+    def _note(self, hotkey: bytes, seconds: float) -> None:
+        self._took.pop(hotkey, None)
+        self._took[hotkey] = seconds
+        while len(self._took) > _REMEMBERED:
+            del self._took[next(iter(self._took))]
+
+
+def _find_server(context: Context, hotkey: bytes) -> str:
+    """The host of a hotkey's store."""
+    locator = context.commitments[hotkey].locator
+    try:
+        return urlsplit(locator).hostname or locator
+    except ValueError:  # it is no URL, and leads to no store
+        return locator
 
 
 def fetch(

@@ -184,11 +184,10 @@ class CommittedSubmission:
 
     def _open_pack(self, mirror: KnownMirror) -> PackedCopy:
         """The mirror's pack of the submission. Raises StoreError: it is missing or malformed."""
-        name = make_mirror_name(
-            self.context.window, self.committed.root, samples=self.request.samples
-        )
+        samples = self.request.samples
+        name = make_mirror_name(self.context.window, self.committed.root, samples=samples)
         with within(_MIRROR_S):
-            data = mirror.get(name, compute_pack_max(self.context.parameters))
+            data = mirror.get(name, compute_pack_max(self.context.parameters, samples=samples))
         if data is None:
             raise StoreError(f"the mirror has no {name}")
         try:

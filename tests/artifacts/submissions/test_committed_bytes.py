@@ -194,7 +194,7 @@ def test_mirrors_keep_samples_beside_audited_parts(shown: Shown) -> None:
     starts = [{part.start for part in pack.parts} for pack in (audited, sampled)]
     assert starts[0] - starts[1]
     assert starts[1] - starts[0]
-    assert measure_pack(sampled) <= compute_pack_max(shown.context.parameters)
+    assert measure_pack(sampled) <= compute_pack_max(shown.context.parameters, samples=True)
 
 
 def test_after_fetch_end_mirrors_alone_are_asked(shown: Shown) -> None:

@@ -186,7 +186,66 @@ def test_servers_are_not_waited_for_past_the_deadline(shown, monkeypatch, lookin
             assert ahead.begin(shown.context, ALICE, head, looking)
             assert find_ready(ahead, shown.context, [ALICE], looking) == ALICE
             ahead.take(shown.context, ALICE, looking)
-    assert [seconds * 1_000 / DEMO_TIMING.slot_ms for seconds in asked] == [4, 2, 1]
+    assert [round(seconds * 1_000 / DEMO_TIMING.slot_ms) for seconds in asked] == [4, 2, 1]
+
+
+@pytest.mark.parametrize("looking", [AUDITED, SAMPLED, LATE])
+@pytest.mark.parametrize("waiting", [1, 2, 5, 64, 256])
+def test_all_files_are_asked_for_in_time_however_many_stores_are_silent(
+    shown, monkeypatch, looking, waiting
+):
+    """One thread for audits, and four for samples, in rounds: no first try takes more than its part
+    of the blocks that are left."""
+    asked = []
+
+    def note(reader, seconds, parts):
+        asked.append(seconds)
+        return read_ahead.FetchedSubmission(None)
+
+    monkeypatch.setattr(read_ahead, "fetch", note)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
+    end = DEMO_TIMING.mirror_end if looking.late else DEMO_TIMING.fetch_end
+    with closing(ReadAhead(shown.sources, threads=1)) as ahead:
+        assert ahead.begin(shown.context, ALICE, HEAD, looking, waiting)
+        assert find_ready(ahead, shown.context, [ALICE], looking) == ALICE
+    places = read_ahead.SAMPLES_FACTOR if looking.samples else 1
+    rounds = -(-waiting // places)
+    assert 0 < asked[0] * rounds <= (end + 1 - HEAD) * DEMO_TIMING.slot_ms / 1_000
+
+
+def test_quick_stores_are_asked_first_and_servers_in_turn(shown, monkeypatch):
+    names = [b"%032d" % number for number in range(5)]
+    servers = ["broken://one", "broken://one", "broken://one", "broken://two", "broken://two"]
+    sent = shown.context.commitments[ALICE]
+    context = replace(
+        shown.context,
+        members=dict.fromkeys([*names, ALICE], shown.context.members[ALICE]),
+        commitments={
+            ALICE: sent,
+            **{n: replace(sent, locator=s) for n, s in zip(names, servers, strict=True)},
+        },
+    )
+    fetch, asked = read_ahead.fetch, []
+
+    def note(reader, seconds, parts):
+        asked.append(reader.hotkey)
+        return fetch(reader, seconds, parts)
+
+    monkeypatch.setattr(read_ahead, "fetch", note)
+    stores = {**shown.sources.stores, **dict.fromkeys(servers, Broken())}
+    with closing(ReadAhead(replace(shown.sources, stores=stores), threads=1)) as ahead:
+
+        def ask(window):
+            asked.clear()
+            due = ([*names, ALICE],)
+            ahead.begin_all(replace(context, window=window), due, HEAD, AUDITED)
+            with ahead.changed:
+                assert ahead.changed.wait_for(lambda: not ahead.counts[0], 60)
+            return asked
+
+        in_turn = [names[0], names[3], names[1], names[4], names[2]]
+        assert [name for name in ask(0) if name != ALICE] == in_turn
+        assert ask(1) == [ALICE, *in_turn]  # the others were asked in vain
 
 
 def test_files_that_came_in_time_are_judged_after_fetch_end(shown, monkeypatch):
