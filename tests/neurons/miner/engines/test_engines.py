@@ -99,10 +99,11 @@ def test_a_server_that_takes_long_over_a_checkpoint_keeps_no_window(
 ):
     monkeypatch.setattr(engine_drafter, "PATIENCE_S", 0.05)
     with EngineServer(rough_drafter, load=load_drafter) as server:
-        server.pause_s = 2.0
+        server.pause_s = 60.0
         mining = open_all(server)
         assert generate(mining, checkpoint, requests, projection)[0] == expected
         assert (mining.engines[0].state, mining.trouble) == ("starting", None)
+        server.go_on.set()
         wait_until(lambda: server.orders[-1:] == ["/resume"])
         assert generate(mining, checkpoint, requests, projection)[0] == expected
         assert mining.engines[0].state == "drafting"
@@ -113,10 +114,11 @@ def test_a_server_whose_pause_is_not_answered_is_resumed(
 ):
     monkeypatch.setattr(engine, "_ORDER_S", 0.5)
     with EngineServer(rough_drafter, load=load_drafter) as server:
-        server.pause_s = 1.0
+        server.pause_s = 60.0
         mining = open_all(server)
         assert generate(mining, checkpoint, requests, projection)[0] == expected
         wait_until(lambda: "/resume" in server.orders)
+        server.go_on.set()
         assert "it cannot load the checkpoint: it does not answer in time" in mining.trouble.text
 
 
@@ -231,12 +233,13 @@ def test_servers_take_up_a_checkpoint_all_at_once(
     servers = [EngineServer(rough_drafter, load=load_drafter) for _ in range(3)]
     with servers[0], servers[1], servers[2]:
         for server in servers:
-            server.pause_s = 2.0
+            server.pause_s = 60.0
         mining = open_all(*servers)
         assert generate(mining, checkpoint, requests[:1], projection)[0] == expected[:1]
         assert [engine.state for engine in mining.engines] == ["starting"] * 3
         assert not mining.is_settled
         for server in servers:
+            server.go_on.set()
             wait_until(lambda server=server: server.orders[-1:] == ["/resume"])
 
 
