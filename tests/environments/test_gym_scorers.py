@@ -81,15 +81,21 @@ def test_an_end_by_the_clock_is_no_verdict(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Native code takes no steps: of a slow machine and of a loop without end nobody can tell which
-    it was, so that nothing is scored, and no other problem is asked."""
+    it was, so that nothing is scored."""
     monkeypatch.setattr(gym, "SECONDS", 0.5)
     sandbox.boot = boot("1.0 if answer == '8' else sum(iter(int, 1))")
     with pytest.raises(WorkerError, match=r"more than 0\.5 s of CPU time"):
         DECIMALS.score(OPEN, "#### 7")
     assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
+
+
+def test_an_end_by_the_clock_makes_no_problem(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is another asked for."""
+    monkeypatch.setattr(gym, "SECONDS", 0.5)
     endless = "d.__getitem__ = lambda self, i: sum(iter(int, 1))\n"
     sandbox.boot = boot("0").replace("g.serve_gym()", f"{endless}g.serve_gym()")
-    sandbox.renew()
     with pytest.raises(WorkerError, match="CPU time"):
         DECIMALS.make_problem(make_seed(3), [1])
 
