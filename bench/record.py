@@ -74,7 +74,7 @@ def make_audit(parameters: Parameters, window: int) -> JudgedWindow:
     )
     challenge = Challenge(window, blocks[0], beacons[0], digest("checkpoint"), parameters)
     audit = JudgedWindow(challenge, context)
-    groups = tuple(GroupValue(i, 28_000 + i, (), ()) for i in range(work.valued_groups))
+    groups = tuple(GroupValue(i, 28_000 + i, (), (), ()) for i in range(work.valued_groups))
     for hotkey in HOTKEYS:
         verdict = Verdict(
             window,

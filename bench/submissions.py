@@ -336,17 +336,17 @@ def value_groups(checkpoint: Checkpoint, groups: list[Group]) -> np.ndarray:
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     tokenizer, weights, values = checkpoint.tokenizer, RewardWeights(), []
     for problem, group in zip(make_problems(checkpoint, len(groups)), groups, strict=True):
-        rewards = [
-            compute_reward(
-                environment.score(problem, tokenizer.decode(rollout.tokens.tolist())), weights
-            )
+        scores = [
+            environment.score(problem, tokenizer.decode(rollout.tokens.tolist()))
             for rollout in group
         ]
+        rewards = [compute_reward(parts, weights) for parts in scores]
         value = compute_value(
             MAIN_WORK,
             completion_tokens=sum(len(rollout.tokens) for rollout in group),
             prompt_tokens=len(tokenizer.encode(problem.prompt)),
             mean_reward=sum(rewards) // len(rewards),
+            mean_correctness=sum(parts.correctness for parts in scores) // len(scores),
         )
         values.append(value)
     return np.array(values, float)

@@ -119,7 +119,7 @@ class Work:
     prompt_share: U32  # pay of a prompt's token, in millionths of a completion's token
     value_base: U64  # 1e-18 a token: for verified work
     value_mean: U64  # 1e-18 a token: for each millionth m of mean reward
-    value_teach: U64  # 1e-18 a token: times m · (10^6 − m), for a group that can teach
+    value_teach: U64  # 1e-18 a token: times c · (10^6 − c), c the mean correctness
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,13 +329,15 @@ class _Case:
         parameters = self.context.parameters
         weights = get_weights(parameters.environment)
         rewards = tuple(compute_reward(parts, weights) for parts in scores)
+        correctness = tuple(parts.correctness for parts in scores)
         value = compute_value(
             parameters.work,
             completion_tokens=sum(map(len, group.tokens.values())),
             prompt_tokens=len(self.tokenizer.encode(problem.prompt)),
             mean_reward=sum(rewards) // len(rewards),
+            mean_correctness=sum(correctness) // len(correctness),
         )
-        return GroupValue(group.index, value, rewards, tuple(group.audited))
+        return GroupValue(group.index, value, rewards, correctness, tuple(group.audited))
 
     def make_problem(self, index: int) -> Problem:
         seed = compute_problem_seed(self.context.challenge_seed, self.hotkey, index)

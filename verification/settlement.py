@@ -36,7 +36,12 @@ class Result:
 
 
 def compute_value(
-    work: Work, *, completion_tokens: int, prompt_tokens: int, mean_reward: int
+    work: Work,
+    *,
+    completion_tokens: int,
+    prompt_tokens: int,
+    mean_reward: int,
+    mean_correctness: int,
 ) -> int:
     """Value of a group.
 
@@ -44,11 +49,13 @@ def compute_value(
         completion_tokens: of all its rollouts.
         prompt_tokens: counted once, and paid at the parameters' share.
         mean_reward: m, millionths, rounded down.
+        mean_correctness: c, the same of correctness alone. A group teaches if some of its rollouts
+            are right and some are wrong, whatever else is paid for.
     """
     factor = (
         work.value_base
         + work.value_mean * mean_reward
-        + work.value_teach * mean_reward * (MILLION - mean_reward)
+        + work.value_teach * mean_correctness * (MILLION - mean_correctness)
     )
     tokens = completion_tokens * MILLION + prompt_tokens * work.prompt_share
     return tokens * factor // (MILLION * _VALUE_UNIT)

@@ -30,12 +30,13 @@ from assay.protocol.submission import LOGPROB_BITS
 
 @dataclass(frozen=True, slots=True)
 class GroupValue:
-    """A group that was read whole: its integer value, and the rewards of its rollouts in
-    millionths."""
+    """A group that was read whole: its integer value, and the rewards of its rollouts and their
+    correctness alone, in millionths."""
 
     index: U32
     value: U128
     rewards: Annotated[tuple[int, ...], Many(Integer(8, signed=True), 1 << 16)]
+    correctness: Annotated[tuple[int, ...], Many(Integer(4), 1 << 16)]
     #: its rollouts that went through the model
     audited: Annotated[tuple[int, ...], Many(Integer(2), 1 << 16)]
 
@@ -119,6 +120,7 @@ class Verdict:
                     "index": g.index,
                     "value": g.value,
                     "rewards": list(g.rewards),
+                    "correctness": list(g.correctness),
                     "audited": list(g.audited),
                 }
                 for g in self.groups

@@ -151,11 +151,13 @@ def _render(verdict: dict[str, Any]) -> RenderableType:
             style="dim",
         )
     for group in verdict["groups"]:
-        mean = sum(group["rewards"]) / len(group["rewards"]) / 1e6
+        mean, right = (
+            sum(group[name]) / len(group[name]) / 1e6 for name in ("rewards", "correctness")
+        )
         rollouts = ", ".join(map(str, group["audited"]))
         text.append(
-            f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}, audited "
-            f"rollouts {rollouts}\n"
+            f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}, mean "
+            f"correctness {right:.3f}, audited rollouts {rollouts}\n"
         )
     tokens = f"{verdict['tokens']} tokens verified in " if verdict["accepted"] else ""
     text.append(f"  {tokens}{verdict['seconds']} s", style="dim")

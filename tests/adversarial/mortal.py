@@ -270,7 +270,7 @@ class Mortal:
             detail=f"rollout {ledger.rollouts} of the settlement",
             committed_groups=2,
             statistics=Statistics(ledger_capital=sum(ledger.log_sums)),
-            groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2), (0,)),),
+            groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2), (1, 0), (0,)),),
             tokens=window,
             witness=sha256(validator + hotkey + bytes([window])).digest()[:16],
             provisional=True,

@@ -226,6 +226,7 @@ VERDICTS = st.builds(
             st.integers(0, 99),
             st.integers(0, 2**70),
             st.lists(st.integers(0, 10**6), max_size=4).map(tuple),
+            st.lists(st.integers(0, 10**6), max_size=4).map(tuple),
             st.lists(st.integers(0, 99), max_size=4).map(tuple),
         ),
         max_size=3,

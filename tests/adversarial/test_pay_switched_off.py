@@ -55,7 +55,7 @@ def test_without_counting_what_is_withheld(monkeypatch):
 def test_a_score_that_does_not_grow_with_the_groups() -> None:
     """Paid by the mean alone, a miner would stop after the first group it likes."""
     few, many = (
-        Verdict(0, bytes(32), Reason.ACCEPTED, "", n, groups=(GroupValue(0, 700, (), ()),) * 4)
+        Verdict(0, bytes(32), Reason.ACCEPTED, "", n, groups=(GroupValue(0, 700, (), (), ()),) * 4)
         for n in (4, 48)
     )
     assert compute_score(many) / compute_score(few) == 12
@@ -74,7 +74,13 @@ def test_flat_pay_for_a_group(price):
     """Many hotkeys that each stop where the next problem is long."""
     work, costs = DEMO_WORK, draw_lengths()
     by_token = [
-        compute_value(work, completion_tokens=tokens, prompt_tokens=30, mean_reward=300_000)
+        compute_value(
+            work,
+            completion_tokens=tokens,
+            prompt_tokens=30,
+            mean_reward=300_000,
+            mean_correctness=300_000,
+        )
         for tokens in costs
     ]
     assert compute_stopping_gain(costs, by_token, price) < 0.01  # the prompt's own tokens
@@ -82,11 +88,31 @@ def test_flat_pay_for_a_group(price):
         assert compute_stopping_gain(costs, [1.0] * len(costs), price) > 0.9
 
 
+def test_a_shaped_score():
+    """Rollouts that are all wrong and paid for their form: they differ, and teach nothing right."""
+    tokens, shaped = 10_000, 500_000
+    wrong, mixed = (
+        compute_value(
+            DEMO_WORK,
+            completion_tokens=tokens,
+            prompt_tokens=0,
+            mean_reward=shaped,
+            mean_correctness=right,
+        )
+        for right in (0, shaped)
+    )
+    factor = DEMO_WORK.value_base + DEMO_WORK.value_mean * shaped
+    assert wrong == tokens * factor // 10**18
+    assert mixed - wrong == tokens * DEMO_WORK.value_teach * shaped**2 // 10**18
+
+
 def test_a_step_in_the_value():
     """A bonus at a mean reward of .5 would be worth steering one rollout over it."""
     work = DEMO_WORK
     smooth = [
-        compute_value(work, completion_tokens=10_000, prompt_tokens=0, mean_reward=mean)
+        compute_value(
+            work, completion_tokens=10_000, prompt_tokens=0, mean_reward=mean, mean_correctness=mean
+        )
         for mean in (437_500, 500_000)
     ]
     stepped = [10_000 * (7 + 3 * (mean >= 500_000)) // 10 for mean in (437_500, 500_000)]

@@ -63,7 +63,7 @@ def test_names_and_sentences_of_statistics_are_cut(run):
     def fill(document, verdict):
         verdict |= {"reason": "R" * 9_000, "detail": "D" * 9_000}
         verdict["statistics"] |= {"S" * 9_000: 1.0}
-        many = {"rewards": [1] * 500, "audited": [999] * 500}
+        many = {"rewards": [1] * 300, "correctness": [1] * 300, "audited": [999] * 300}
         verdict["groups"] = [{"index": 0, "value": 0} | many] * 500
         document["verdicts"] += ["H", {"hotkey": "H" * 9_000}, {"statistics": 7}, {"groups": None}]
 
@@ -77,7 +77,7 @@ def test_names_and_sentences_of_statistics_are_cut(run):
         assert (len(words["reason"]), len(words["detail"])) == (64, 400)
         assert max(map(len, words["statistics"])) < 64
         assert len(words["groups"]) <= work.valued_groups
-        for name in ("rewards", "audited"):
+        for name in ("rewards", "correctness", "audited"):
             assert {len(group[name]) for group in words["groups"]} == {work.group_size}
         assert inside.get(f"/window/{window}/{hotkey}").status_code == 200
 

@@ -88,7 +88,7 @@ FILES: tuple[Any, ...] = (
         Reason.ACCEPTED,
         "every check passed",
         statistics=Statistics(3, 0.1, inf),
-        groups=(GroupValue(0, 1 << 70, (0, 1_000_000), (1,)),),
+        groups=(GroupValue(0, 1 << 70, (0, 1_000_000), (0, 1_000_000), (1,)),),
         witness=b"\x01\x02",
     ),
 )

@@ -521,6 +521,7 @@ def test_values_are_fractions_rounded_down() -> None:
     for entry in vector["values"]:
         m = entry["mean"]
         paid = entry["tokens"] + share * entry["prompt_tokens"]
-        teach = work["value_teach"] * m * (10**6 - m)
+        c = entry["mean_correctness"]
+        teach = work["value_teach"] * c * (10**6 - c)
         factor = work["value_base"] + work["value_mean"] * m + teach
         assert entry["value"] == floor(paid * Fraction(factor, 10**18))

@@ -309,6 +309,14 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
             [[[where, "beacon", "public_key"], generator] for where in ("parameters", "beacons")],
         ),
         (
+            "scoring that nobody has time for",
+            "scoring takes up to",
+            [
+                [["parameters", "environment", "settings"], [{"name": "units", "value": 10**9}]],
+                [["environment", "params"], {"units": 10**9}],
+            ],
+        ),
+        (
             "a beacon of no period",
             "period_ms is 0",
             [[[where, "beacon", "period_ms"], 0] for where in ("parameters", "beacons")],

@@ -23,13 +23,18 @@ SEAT, OTHER = Seat(3, 100), Seat(4, 100)
 
 
 def verdict(n: int, values: list[int], reason: Reason = Reason.ACCEPTED) -> Verdict:
-    groups = tuple(GroupValue(i, value, (), ()) for i, value in enumerate(values))
+    groups = tuple(GroupValue(i, value, (), (), ()) for i, value in enumerate(values))
     return Verdict(1, bytes(32), reason, "", committed_groups=n, groups=groups)
 
 
 def value(tokens: int, mean: int, prompt: int = 0) -> int:
+    """With scores that are right or wrong and nothing else."""
     return compute_value(
-        MAIN_WORK, completion_tokens=tokens, prompt_tokens=prompt, mean_reward=mean
+        MAIN_WORK,
+        completion_tokens=tokens,
+        prompt_tokens=prompt,
+        mean_reward=mean,
+        mean_correctness=mean,
     )
 
 

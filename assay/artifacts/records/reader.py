@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -37,7 +38,7 @@ from assay.protocol.record import (
 
 #: Most bytes of the pointer to the newest settlement; of a record whose parameters are unknown
 #: (under the main network's parameters, no true record is larger); of a window's statistics. For
-#: 256 miners with 12 valued groups of 16 rollouts, statistics take 1.2 MiB, and up to 25 times that
+#: 256 miners with 12 valued groups of 16 rollouts, statistics take 1.7 MiB, and up to 25 times that
 #: while they are parsed.
 LATEST_BYTES, RECORD_BYTES, STATISTICS_BYTES = 1 << 12, 32 << 20, 2 << 20
 #: Settlements that are followed back from one.
@@ -236,12 +237,12 @@ def _clean_verdict(verdict: dict[str, Any], work: Work) -> dict[str, Any]:
     groups = []
     for group in verdict.get("groups", [])[: work.valued_groups]:
         index, value = _get_integer(group["index"]), _get_integer(group["value"])
-        rewards, audited = (
-            [_get_integer(number) for number in group[name][: work.group_size]]
-            for name in ("rewards", "audited")
-        )
-        if None not in (index, value, *rewards, *audited):
-            groups.append({"index": index, "value": value, "rewards": rewards, "audited": audited})
+        lists = {
+            name: [_get_integer(number) for number in group[name][: work.group_size]]
+            for name in ("rewards", "correctness", "audited")
+        }
+        if None not in (index, value, *chain.from_iterable(lists.values())):
+            groups.append({"index": index, "value": value, **lists})
     statistics = verdict.get("statistics", {})
     return {
         "reason": _cut(verdict.get("reason"), _NAME),

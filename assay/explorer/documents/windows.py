@@ -160,6 +160,8 @@ class ValuedGroupRow(AuditedGroupRow):
     value: Count | None
     rewards: list[Millionths]
     mean: float | None
+    correctness: list[Millionths]
+    mean_correctness: float | None
 
 
 class MemberDocument(AuditedDocument, MemberSummary, ReasonAdvice):

@@ -312,18 +312,21 @@ def _describe_groups(
     row: MemberRow, words: dict[str, Any], audited: list[AuditedGroupRow]
 ) -> list[ValuedGroupRow]:
     """Audited groups with the values of the record, and the rewards of the validator's report."""
-    reported = {group["index"]: group["rewards"] for group in words.get("groups", [])}
+    reported = {group["index"]: group for group in words.get("groups", [])}
     valued = [group["index"] for group in audited if group["valued"]]
     values = dict(zip(valued, row.values, strict=True)) if len(row.values) == len(valued) else {}
     rows = []
     for group in audited:
-        rewards = reported.get(group["index"], [])
+        words_of = reported.get(group["index"], {})
+        rewards, correctness = words_of.get("rewards", []), words_of.get("correctness", [])
         rows.append(
             ValuedGroupRow(
                 **group,
                 value=values.get(group["index"]),
                 rewards=rewards,
                 mean=divide(sum(rewards), len(rewards) * 1_000_000),
+                correctness=correctness,
+                mean_correctness=divide(sum(correctness), len(correctness) * 1_000_000),
             )
         )
     return rows

@@ -122,7 +122,13 @@ def bound_gain(work: Work) -> float:
 
 def _value_token(work: Work, mean_reward: int) -> int:
     """Pay for a million completion tokens: a token is paid and costs, so pay for each counts."""
-    return compute_value(work, completion_tokens=MILLION, prompt_tokens=0, mean_reward=mean_reward)
+    return compute_value(
+        work,
+        completion_tokens=MILLION,
+        prompt_tokens=0,
+        mean_reward=mean_reward,
+        mean_correctness=mean_reward,
+    )
 
 
 def find_best_share(

@@ -49,7 +49,15 @@ def compute_gain(groups: list[tuple[int, int]], ratio: float, share: int) -> flo
     work = replace(MAIN_WORK, prompt_share=share)
     costs = [tokens + ratio * prompt for prompt, tokens in groups]
     values = [
-        float(compute_value(work, completion_tokens=t, prompt_tokens=p, mean_reward=300_000))
+        float(
+            compute_value(
+                work,
+                completion_tokens=t,
+                prompt_tokens=p,
+                mean_reward=300_000,
+                mean_correctness=300_000,
+            )
+        )
         for p, t in groups
     ]
     return compute_stopping_gain(costs, values, HOTKEY_PRICE)

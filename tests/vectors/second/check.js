@@ -271,7 +271,7 @@ const families = {
   worth(v) {
     for (const r of v.rewards) same('reward', rules.reward(r.parts, r.weights), r.reward);
     for (const m of v.means) same('mean', rules.mean(m.rewards), m.mean);
-    for (const g of v.values) same('value', rules.value(v.work, g.tokens, g.prompt_tokens, g.mean), g.value);
+    for (const g of v.values) same('value', rules.value(v.work, g.tokens, g.prompt_tokens, g.mean, g.mean_correctness), g.value);
     for (const s of v.scores) same('score', rules.score(s.groups, s.values), s.score);
   },
   settlement(v) {

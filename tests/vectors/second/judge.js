@@ -154,8 +154,9 @@ function tryModel({ challenge, audit, validator, parameters, checkpoint }, hotke
 }
 function valueGroup({ environment, parameters: { environment: e, work }, checkpoint: { tokenizer, ends } }, { tokens }, { problem, prompt }) {
   const weights = [e.correctness_weight, e.quality_weight, e.satisfaction_weight], rows = [...tokens.values()];
-  const rewards = rows.map((ids) => rules.reward(environment.score(problem, tokenizer.decode(ids, ends)), weights));
-  return rules.value(work, BigInt(rows.flat().length), BigInt(prompt.length), rules.mean(rewards));
+  const scores = rows.map((ids) => environment.score(problem, tokenizer.decode(ids, ends)));
+  const means = [scores.map((parts) => rules.reward(parts, weights)), scores.map(([correctness]) => correctness)].map(rules.mean);
+  return rules.value(work, BigInt(rows.flat().length), BigInt(prompt.length), ...means);
 }
 
 // ---- windows

@@ -176,8 +176,8 @@ function judgeLogprobs(claimed, measured, positions, rmsBound, maxBound) {
 // ---- section 9
 const reward = (parts, weights) => sum(parts.map((part, i) => part * weights[i])) / MILLION;
 const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
-const value = (work, tokens, prompt, m) =>
-  ((MILLION * tokens + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * m * (MILLION - m))) / 10n ** 24n;
+const value = (work, tokens, prompt, m, c) =>
+  ((MILLION * tokens + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * c * (MILLION - c))) / 10n ** 24n;
 const score = (groups, values) => (groups * sum(values)) / BigInt(values.length);
 const CHEATING = /^(TOKEN_OUT_OF_RANGE|WRONG_TERMINATION|(SKETCH|LOGPROB|SAMPLING|LEDGER)_MISMATCH)$/;
 const WITHHELD = /^(NOT_REVEALED|TOO_LARGE|MALFORMED|WRONG_HEADER|ROOT_MISMATCH|WRONG_CHECKPOINT)$/;
