@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from assay.environments import (
     add_problem_files,
     list_environments,
     make_environment,
+    open_environment,
     score_all,
 )
 from assay.environments.programs import interpreter
@@ -38,7 +40,15 @@ from assay.environments.programs.interpreter import (
 from assay.environments.programs.library import add_library
 from assay.environments.programs.metering import MeteringError, meter
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import (
+    MAIN_TIMING,
+    MAIN_WORK,
+    MILLION,
+    UNITS,
+    EnvironmentChoice,
+    Setting,
+    find_scoring_fault,
+)
 from tests.environments.conftest import make_seed
 
 HOST = Path(__file__).with_name("v8_host.mjs")
@@ -501,6 +511,22 @@ def test_modules_that_cannot_be_metered(module: bytes, message: str) -> None:
 def test_damaged_rows(tmp_path: Path, row: dict[str, object], message: str) -> None:
     with pytest.raises(ProblemFileError, match=message):
         open_rows(tmp_path, {**SUM, **row})
+
+
+def test_parameters_state_the_units_that_a_program_may_take(tmp_path: Path) -> None:
+    """Otherwise a default that they do not show would escape the rule of load."""
+    environment = open_rows(tmp_path, SUM)
+    stated = tuple(Setting(name, value) for name, value in sorted(environment.params.items()))
+    choice = EnvironmentChoice(environment.name, stated, environment.digest, 0, 0, 0)
+    assert open_environment(choice).digest == environment.digest
+    hidden = tuple(setting for setting in stated if setting.name != UNITS)
+    with pytest.raises(ValueError, match="do not state the setting 'units'"):
+        open_environment(replace(choice, settings=hidden))
+
+
+def test_the_default_fits_the_main_network(tmp_path: Path) -> None:
+    units = open_rows(tmp_path, SUM).params[UNITS]
+    assert find_scoring_fault(units, MAIN_TIMING, MAIN_WORK) is None
 
 
 def test_a_file_is_listed(tmp_path: Path) -> None:
