@@ -36,6 +36,7 @@ from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
 from tests.quick_miner import QuickMiner
+from tests.small_genesis import make_small_genesis
 
 LOCATOR = "test:store"
 GROUPS = 5
@@ -151,9 +152,10 @@ def make_world(
     beacons = LocalBeacon(
         b"test", genesis_ms, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
-    checkpoint = load_checkpoint(GENESIS)
+    make_small_genesis(folder / "genesis")
+    checkpoint = load_checkpoint(folder / "genesis")
     checkpoints = CheckpointFolder(folder / "models")
-    checkpoints.add(GENESIS, checkpoint.digest)
+    checkpoints.add(checkpoint.folder, checkpoint.digest)
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
     )

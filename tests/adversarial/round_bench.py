@@ -16,7 +16,7 @@ from assay.neurons.trainer.trainer import Trainer
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Rounds
 from assay.rounds.calendar import find_round
-from assay.training import GENESIS, LearnConfig
+from assay.training import LearnConfig
 from tests.adversarial.conftest import GROUPS, World, make_world
 from tests.amended_parameters import amend
 
@@ -83,7 +83,7 @@ class RoundBench:
         self.models = CheckpointFolder(
             folder / "miners", DownloadSettings(lambda: list(self.stores.values()), retry_s=0.0)
         )
-        self.models.add(GENESIS, world.checkpoint.digest)
+        self.models.add(world.checkpoint.folder, world.checkpoint.digest)
         for name, miner in list(world.miners.items()):
             outside = replace(miner.dependencies, checkpoints=self.models)
             world.miners[name] = type(miner)(
@@ -111,7 +111,7 @@ class RoundBench:
         view = Stores(self.stores | self.views.get(name, {}))
         fetching = DownloadSettings(lambda: list(self.stores.values()), retry_s=0.0)
         checkpoints = CheckpointFolder(own / "models", fetching)
-        checkpoints.add(GENESIS, self.world.checkpoint.digest)
+        checkpoints.add(self.world.checkpoint.folder, self.world.checkpoint.digest)
         sources = replace(self.world.sources, checkpoints=checkpoints, stores=view)
         config = TrainerConfig(
             learning,

@@ -246,28 +246,9 @@ def test_sparse_children_are_merged_alike(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_trainer_that_was_away_too_long_begins_anew(tmp_path):
-    """The nodes have forgotten the deadline of its round, so it cannot merge any more."""
-    torch.set_num_threads(1)
-    bench = RoundBench(tmp_path)
-    first = bench.get_round(0)
-    bench.run_to(first.opening - 2)
-    bench.run_round(0, without=("third",))
-    states = vars(bench.chain)["_states"]
-    for number in [n for n in states if n <= first.deadline]:
-        del states[number]
-    third = bench.trainers["third"]
-    while third.step():
-        pass
-    assert [line for line in bench.said["third"] if "begins anew" in line]
-    assert {bench.get_base(name) for name in NAMES} == {bench.get_base("third")}
-    assert third.rounds.state.end == bench.trainers["second"].rounds.state.end
-    bench.close()
-
-
-@pytest.mark.slow
-def test_a_child_that_cannot_be_written_is_dropped_once(tmp_path, monkeypatch):
-    """Its trainer does not try again, and continues with the others."""
+def test_one_cannot_write_its_child_and_one_is_away_too_long(tmp_path, monkeypatch):
+    """The one drops its child, does not try again and continues with the others. For the other the
+    nodes have forgotten the round's deadline: it cannot merge any more, and begins anew."""
     torch.set_num_threads(1)
     bench = RoundBench(tmp_path)
     upload = vars(RoundKeeper)["_upload_child"]
@@ -278,12 +259,23 @@ def test_a_child_that_cannot_be_written_is_dropped_once(tmp_path, monkeypatch):
         return upload(keeper, course, state, of)
 
     monkeypatch.setattr(RoundKeeper, "_upload_child", refuse)
+    first = bench.get_round(0)
+    bench.run_to(first.opening - 2)
     bench.run_round(0, without=("third",))
     assert [line.partition(": ")[2] for line in bench.said["second"] if "dropped" in line] == [
         f"round {WINDOWS}: this trainer's child cannot be written: a number is not finite; "
         "its steps are dropped"
     ]
     assert bench.get_base("second") == bench.get_base("trainer")
+    states = vars(bench.chain)["_states"]
+    for number in [n for n in states if n <= first.deadline]:
+        del states[number]
+    third = bench.trainers["third"]
+    while third.step():
+        pass
+    assert [line for line in bench.said["third"] if "begins anew" in line]
+    assert {bench.get_base(name) for name in NAMES} == {bench.get_base("third")}
+    assert third.rounds.state.end == bench.trainers["second"].rounds.state.end
     bench.close()
 
 

@@ -20,7 +20,6 @@ from assay.neurons.session.neuron import NetworkMonitor
 from assay.protocol import Reason
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
-from assay.training import GENESIS
 from tests.adversarial.conftest import LOCATOR
 from tests.adversarial.watched import Watched, publish
 
@@ -82,7 +81,7 @@ def make_folder(world, name, store):
     folder = CheckpointFolder(
         world.folder / name, DownloadSettings(lambda: [held], retry_s=0.0, in_background=True)
     )
-    folder.add(GENESIS, world.checkpoint.digest)
+    folder.add(world.checkpoint.folder, world.checkpoint.digest)
     return folder, held
 
 

@@ -25,10 +25,16 @@ from assay.audit.tracing.step_trace import trace_learning, trace_step
 from assay.lab.gauntlet.faulty_operator import FaultyMachine
 from assay.protocol.encoding import from_json
 from assay.protocol.trace import TraceRecord, get_top_height
-from tests.adversarial.test_reexecuting_steps import get_steps, taught
+from tests.adversarial.test_reexecuting_steps import get_steps, train
 from tests.commands import run_command, run_program
 
-__all__ = ["taught"]
+
+@pytest.fixture(scope="module")
+def taught(world, tmp_path_factory):
+    """Steps of few groups: a trace has an entry for each operator of each pass."""
+    folder = tmp_path_factory.mktemp("taught")
+    train(world, folder, external_groups=2)
+    return folder
 
 
 def open_course(taught, number=1):

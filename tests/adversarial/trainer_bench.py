@@ -14,7 +14,7 @@ from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import parse_commitment
 from assay.protocol.amendment import ParameterHistory
-from assay.training import GENESIS, LearnConfig
+from assay.training import LearnConfig
 
 LOCATOR = "test:trainer"
 LEARNING = LearnConfig(epochs=1, groups_per_batch=64, learning_rate=1e-3)
@@ -123,7 +123,8 @@ class Bench:
         self.hotkey = world.hotkeys["trainer"]
         self.chain = RecordedChain(world.chain, self.hotkey, calls)
         self.store = open_folder(folder / "store")
-        CheckpointFolder(folder / "models").add(GENESIS, world.checkpoint.digest)
+        genesis = world.checkpoint
+        CheckpointFolder(folder / "models").add(genesis.folder, genesis.digest)
         self.lessons, self.said = [], []
         self.trainer = None
         self.pool = pool

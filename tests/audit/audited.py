@@ -57,8 +57,8 @@ from assay.protocol.record import (
 )
 from assay.protocol.score_tree import compute_weights_digest
 from assay.subnet.presets import NETUID, make_demo_parameters
-from assay.training import GENESIS
 from assay.verification import Result, Seat, compute_settlement, compute_weights
+from tests.small_genesis import make_small_genesis
 
 GENESIS_MS = 1_700_000_000_000
 LOCATOR, RECORDS = "test:store", "test:records"
@@ -139,9 +139,10 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
     beacons = LocalBeacon(
         b"audited", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
-    checkpoint = load_checkpoint(GENESIS)
+    make_small_genesis(folder / "genesis")
+    checkpoint = load_checkpoint(folder / "genesis")
     checkpoints = CheckpointFolder(folder / "models")
-    checkpoints.add(GENESIS, checkpoint.digest)
+    checkpoints.add(checkpoint.folder, checkpoint.digest)
     taught = checkpoints.publish(
         checkpoint, checkpoint.load_trainable().bfloat16().state_dict(), b"\1" * 32
     )

@@ -17,14 +17,7 @@ from tests.audit.audited import (
     ForgetfulChain,
     list_differences,
     open_audit,
-    play_network,
 )
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    return play_network(tmp_path_factory.mktemp("exported"))
-
 
 #: Whose files can be read.
 READ = {HOTKEYS[name] for name in ("alice", "bob", "mallory")}

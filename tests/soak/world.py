@@ -9,7 +9,6 @@ composition are the real ones.
 
 import json
 import logging
-import shutil
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,17 +19,13 @@ from typing import Any
 
 import torch
 
-from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import publish_parameters
-from assay.inference import load_checkpoint
-from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages
-from assay.inference.passages import digest_passages, encode_passages
 from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_race import RelayTimeouts
 from assay.network.chain import STATE_BLOCKS
-from assay.network.files import write_file, write_json
 from assay.network.store import open_folder
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.neuron import JudgeSources
@@ -38,33 +33,18 @@ from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
-from assay.training import GENESIS
+from tests.small_genesis import make_small_genesis
 from tests.soak.programs import Program, StuckError, take_over
 from tests.soak.weather import Weather
 
 GENESIS_MS = 1_700_000_000_000
 MINERS = {"alice": 2, "bob": 3}
 NAMES = ("owner", "trainer", "validator", "witness", *MINERS)
-#: Passages of the genesis checkpoint's calibration set: each checkpoint measures μ on all of them.
-_PASSAGES = 8
 #: Windows at either end without faults, so that everybody is there and everything is settled.
 _CALM = 2
-
-
-def make_small_genesis(folder: Path) -> bytes:
-    """The shipped model with shorter completions and a smaller calibration set; its digest."""
-    shutil.copytree(GENESIS, folder)
-    data = encode_passages(read_passages(folder)[:_PASSAGES])
-    write_file(folder / PASSAGES_FILE, data)
-    manifest = load_checkpoint(GENESIS).manifest
-    manifest = replace(manifest, calibration_set=digest_passages(data), max_tokens=16)
-    manifest = measure_manifest(manifest, folder)
-    write_json(folder / MANIFEST_FILE, to_json(manifest))
-    return manifest.digest
 
 
 class World:
@@ -153,7 +133,7 @@ class World:
         return self.chain.get_block(self.chain.get_head()).timestamp_ms
 
     def _found(self) -> None:
-        digest = make_small_genesis(self.folder / "genesis")
+        digest = make_small_genesis(self.folder / "genesis", max_tokens=16)
         owner = self.stores[self.get_locator("owner")]
         publish_checkpoint(owner, self.folder / "genesis", digest)
         parameters = make_demo_parameters(
