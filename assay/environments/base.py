@@ -144,6 +144,8 @@ class Param:
 PART_LEVELS = 1_000
 #: Most bytes of an answer, in UTF-8.
 ANSWER_BYTES = 1 << 15
+#: The blanks: no other character of Unicode is one.
+BLANKS = " \t\r\n"
 #: A whole number in an answer: at most 18 digits, one spelling for each number.
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 

@@ -19,7 +19,7 @@ from assay.environments.base import (
     RewardParts,
     read_answer,
 )
-from assay.environments.problem_file import Row, find_rows, read_row
+from assay.environments.problem_file import KnownAnswers, Row, find_rows, read_row
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -135,11 +135,12 @@ class GsmFile(_WordProblems):
 
         Raises:
             ValueError: `digest` is no digest, this machine has no such file, a row cannot be asked,
-                or a setting is given: there are none.
+                two rows ask the same and have different answers, or a setting is given: there are
+                none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
         self.rows = sorted(
-            find_rows(digest, NAME, read_row), key=lambda row: row.solution.count("\n")
+            find_rows(digest, NAME, _RowReader()), key=lambda row: row.solution.count("\n")
         )
         self.levels = range(1, min(FILE_LEVELS, len(self.rows)) + 1)
 
@@ -147,6 +148,21 @@ class GsmFile(_WordProblems):
         """Draw one of the level's rows, each equally likely."""
         first, end = (i * len(self.rows) // len(self.levels) for i in (level - 1, level))
         return make_row_problem(self.rows[stream.draw_between(first, end - 1)], level)
+
+
+class _RowReader:
+    """Takes a file's rows one by one."""
+
+    def __init__(self) -> None:
+        self._known = KnownAnswers()
+        self._number = 0
+
+    def __call__(self, line: bytes) -> Row:
+        """The next row. Raises ValueError if it is damaged or contradicts another row."""
+        self._number += 1
+        row = read_row(line)
+        self._known.is_new(row.question, row.value, self._number)
+        return row
 
 
 def make_row_problem(row: Row, level: int) -> Problem:

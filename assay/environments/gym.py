@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 from assay.environments.base import (
     ANSWER_BYTES,
+    BLANKS,
     Answer,
     DrawnEnvironment,
     Problem,
@@ -93,7 +94,7 @@ class ReasoningGym(DrawnEnvironment):
             made = _ask("make", self._dataset, level, number)
             if isinstance(made, Lost) or not _is_askable(made):
                 continue
-            prompt = f"{made['question'].rstrip()}\n{_REQUEST}\n"
+            prompt = f"{made['question'].rstrip(BLANKS)}\n{_REQUEST}\n"
             return Problem(prompt, level, Entry(self._dataset, level, number, made["answer"]))
         raise WorkerError(f"{self.name} makes no problem at level {level}")
 
@@ -195,8 +196,8 @@ def _is_askable(made: Mapping[str, Any]) -> bool:
     if not isinstance(question, str) or not isinstance(reference, str):
         return False
     return (
-        1 <= len(question.strip()) <= len(question) <= QUESTION_MAX
-        and reference == reference.strip() != ""
+        1 <= len(question.strip(BLANKS)) <= len(question) <= QUESTION_MAX
+        and reference == reference.strip(BLANKS) != ""
         and "####" not in reference
         and all(c.isprintable() or c in "\n\t" for c in question + reference)
         and len(reference.encode()) <= ANSWER_BYTES

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from assay.environments.base import Answer, DrawnEnvironment, Problem, RewardParts, read_answer
 from assay.environments.math_answer import MathAnswer, read_math
-from assay.environments.problem_file import ProblemFileError, find_rows, read_texts
+from assay.environments.problem_file import KnownAnswers, ProblemFileError, find_rows, read_texts
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Increases whenever any problem or score would change.
-VERSION = 5
+VERSION = 6
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 #: Levels that a file may have.
@@ -120,7 +120,7 @@ class _RowReader:
     def __init__(self) -> None:
         self.rows: list[MathRow] = []
         self.skipped: dict[str, list[int]] = {}
-        self._known: dict[str, tuple[int, MathRow]] = {}
+        self._known = KnownAnswers()
         self._number = 0
 
     def __call__(self, line: bytes) -> None:
@@ -129,12 +129,7 @@ class _RowReader:
         row = read_math_row(line)
         reason = row.name_reason()
         if reason is None:
-            first, same = self._known.setdefault(row.problem, (self._number, row))
-            if same.right != row.right:
-                raise ValueError(
-                    f"it asks what row {first} asks, and its answer is another: remove one of them"
-                )
-            if first == self._number:
+            if self._known.is_new(row.problem, row.right, self._number):
                 self.rows.append(row)
                 return
             reason = "asked already"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from assay.environments.base import BLANKS
 from assay.environments.math_terms import refuse
 
 #: How the token of a unit of measure starts.
@@ -17,9 +18,10 @@ UNIT = "unit "
 WORD_COMMA = "and"
 
 _TOKEN = re.compile(
-    r"(?P<space>[ \t\n]+|~|\\[ ,;:!]"
+    rf"(?P<space>[{BLANKS}]+|~|\\[ ,;:!]"
     r"|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
-    r"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])\s*\{(?P<said>[a-zA-Z .~]*)\})"
+    rf"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])[{BLANKS}]*"
+    r"\{(?P<said>[a-zA-Z .~]*)\})"
     r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
     r"|(?P<sign>[-+*/^(){}\[\],=%$\u2212\u221e\u03c0\u221a\u222a\u2208\u00b0\u00b1\u00d7\u00b7])"
@@ -55,7 +57,7 @@ _ALIKE = {
 _GROUPED = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,)[0-9]{3}(?:\1[0-9]{3})*(?![0-9])")
 _BY_COMMAS = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _LISTED = re.compile(r"[(\[]|\\\{|\\lbrace")
-_DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
+_DEGREES = re.compile(rf"\^[{BLANKS}]*(?:\{{[{BLANKS}]*\\circ[{BLANKS}]*\}}|\\circ(?![a-zA-Z]))")
 #: Delimiters around an answer, outermost first, and the text that may not occur within.
 _AROUND = (
     ("$$", "$$", ("$",)),
@@ -124,7 +126,7 @@ def split_answer(text: str) -> list[str]:
     Raises:
         UnknownError: a part of the text is no token.
     """
-    text = _DEGREES.sub("\u00b0", _unwrap(text.strip().removesuffix(".")))
+    text = _DEGREES.sub("\u00b0", _unwrap(text.strip(BLANKS).removesuffix(".")))
     text = _GROUPED.sub(_join_digits, text)
     if not _LISTED.search(text):
         text = _BY_COMMAS.sub(_join_digits, text)
@@ -140,7 +142,7 @@ def _unwrap(text: str) -> str:
         inner = text[len(opening) : -len(closing)]
         whole = not any(other in inner for other in others)
         if text.startswith(opening) and text.endswith(closing) and whole:
-            text = inner.strip().removesuffix(".")
+            text = inner.strip(BLANKS).removesuffix(".")
     return text
 
 

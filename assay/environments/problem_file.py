@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from assay.environments.base import INTEGER
+from assay.environments.base import BLANKS, INTEGER
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.sandbox import Budget, Lost, Sandbox, child
@@ -33,7 +33,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(r"([a-z_]+):([0-9a-f]{64})")
 #: GSM8K writes some numbers with commas, and some of its answers end in blanks. A file may have
 #: both: neither is ambiguous.
-_ENDING = re.compile(r"(?:.*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)[ \t\r\n]*+", re.DOTALL)
+_ENDING = re.compile(
+    rf"(?:.*\n)?#### (-?[0-9]{{1,3}}(?:,[0-9]{{3}})+|-?[0-9]+)[{BLANKS}]*+", re.DOTALL
+)
 
 #: Environment → the fields of a row that it reads as text, the question first.
 _FIELDS = {
@@ -73,6 +75,23 @@ class Row:
     question: str
     solution: str
     value: int
+
+
+class KnownAnswers:
+    """The right answers to a file's questions, row by row: one question has one answer."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, object]] = {}
+
+    def is_new(self, question: str, right: object, row: int) -> bool:
+        """Whether no row before this one asks the question. Raises ValueError if one does, and its
+        answer is another."""
+        first, known = self._first.setdefault(question, (row, right))
+        if known != right:
+            raise ValueError(
+                f"it asks what row {first} asks, and its answer is another: remove one of them"
+            )
+        return first == row
 
 
 def add_problem_files(files: Iterable[Path]) -> None:
@@ -219,7 +238,7 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
     if not all(name in row for name in names):
         raise _name_formats(row, names)
     asked, *_ = [require_text(row, name, family) for name in names]
-    if not 1 <= len(asked.strip()) <= len(asked) <= QUESTION_MAX:
+    if not 1 <= len(asked.strip(BLANKS)) <= len(asked) <= QUESTION_MAX:
         raise ValueError(f"its {names[0]} has {len(asked)} characters: 1 to {QUESTION_MAX} may be")
     return row
 

@@ -251,6 +251,7 @@ BAD_ROWS = {
     ),
     "a name twice": ('{"question": "a", "question": "b", "answer": "#### 1"}', "occurs twice"),
     "nested too deeply": ('{"question": ' + "[" * 30_000, "is not JSON"),
+    "blank question": ('{"question": " \\t\\r\\n", "answer": "#### 1"}', "question has 4 char"),
     "empty question": ('{"question": " ", "answer": "#### 1"}', "question has 1 characters"),
     "long question": (json.dumps({"question": "a" * 9_000, "answer": "#### 1"}), "has 9000"),
     "terminal escapes": ('{"question": "\\u001b[2J", "answer": "#### 1"}', r"U\+001B"),
@@ -272,6 +273,14 @@ BAD_ROWS = {
         "more than 65536",
     ),
 }
+
+
+def test_two_answers_to_one_question_are_told(tmp_path: Path) -> None:
+    row = {"question": "How many?", "answer": "#### 1,234"}
+    same, other = row | {"answer": "They are\n#### 1234"}, row | {"answer": "#### 1235"}
+    assert len(open_file(write_jsonl(tmp_path, [row, same])).rows) == 2  # type: ignore[attr-defined]
+    with pytest.raises(ProblemFileError, match=r"rows\.jsonl, row 3: it asks what row 1 asks"):
+        open_file(write_jsonl(tmp_path, [row, same, other]))
 
 
 @pytest.mark.parametrize("name", BAD_ROWS)

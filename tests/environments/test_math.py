@@ -225,6 +225,13 @@ def test_any_text_is_read_or_not():
     assert read > 200
 
 
+@pytest.mark.parametrize("sign", ["\u00a0", "\u2003", "\u3000", "\x0b", "\x0c", "\x1c", "\x85"])
+def test_no_other_character_of_unicode_is_a_blank(sign):
+    """Python's `strip` and `\\s` take them, and other languages take others."""
+    texts = f"{sign}7", f"7{sign}", f"${sign}7$", f"1{sign}/2", f"90^{sign}\\circ"
+    assert [read_math(text) for text in texts] == [None] * len(texts)
+
+
 def test_sums_products_and_quotients_are_exact():
     """Against the same computed in fractions."""
     drawn = random.Random(7)

@@ -57,11 +57,13 @@ READ = {
     r"\{1\}\cup\{2\}": gather("union", gather("set", 1), gather("set", 2)),
     r"3\%, 4\%": gather("list", 3, 4),
     **{"$7$": 7, "$$7$$": 7, r"\(7\)": 7, r"\[\boxed{7}.\]": 7, r"\fbox{7}": 7, " 7. ": 7},
+    **{"\t\r\n7\r\n": 7, "1\r/\n2": Rational(1, 2), "90^\t{\r\\circ\n}": 90, "$ \r7\r $": 7},
     r"$$\boxed{(1,2)}$$": brackets("()", 1, 2),
 }
 BESIDE = {
     **{"x = 5": "x", r"x \in [0,1]": "x", "x = 1, x = 2": "x", "5 inches": "in", r"50\%": "%"},
     **{r"\$18.90": "$", r"90^\circ": "\u00b0", r"90^{\circ}": "\u00b0", "60\u00b0": "\u00b0"},
+    "90^\t{\r\\circ\n}": "\u00b0",
     **{r"5\text{ square inches}": "in^2", r"15\mbox{ cm}^2": "cm^2", r"3 \mathrm{ft}^{3}": "ft^3"},
     r"3\%, 4\%": "%",
 }
@@ -117,7 +119,7 @@ def test_a_file_s_rows_and_problems():
     file = VECTOR["file"]
     data = "".join(line + "\n" for line in file["lines"]).encode()
     assert file["name"] == f"math:{sha256(data).hexdigest()}"
-    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\5", b"")
+    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\6", b"")
     assert file["digest"] == encoded.hex()
     rows = [json.loads(line) for line in file["lines"]]
     assert file["asked"] == [1, 2, 3, 6, 7]

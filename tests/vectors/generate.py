@@ -42,6 +42,7 @@ from math_answers import make_math  # noqa: E402
 from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
 from outer import make_rounds  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
+from program_outputs import make_outputs  # noqa: E402
 from records import make_record  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
@@ -351,6 +352,7 @@ FAMILIES = {
     "errands": make_errands,
     "mix": make_mix,
     "math": make_math,
+    "outputs": make_outputs,
     "trial": make_trials,
     "chat_template": make_chat_template,
     "delta": make_deltas,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.environments.base import (
+    BLANKS,
     PART_LEVELS,
     Answer,
     DrawnEnvironment,
@@ -175,7 +176,7 @@ class PackageEnvironment(DrawnEnvironment):
             number = stream.draw_below(2**63)
             made = self._child.decide("make", level, number)
             if "prompt" in made:
-                prompt = f"{made['prompt'].rstrip()}{self.ending}\n"
+                prompt = f"{made['prompt'].rstrip(BLANKS)}{self.ending}\n"
                 return Problem(prompt, level, PackageTask(self._digest, level, number))
             cause = made.get("error", "no prompt")
         raise WorkerError(f"{self.name} makes no problem at level {level}: {cause}")

@@ -9,6 +9,8 @@ import re
 from functools import cache
 from typing import Any, NoReturn
 
+from assay.environments.base import BLANKS
+
 #: Most levels of lists and objects in a value.
 DEPTH_MAX = 32
 #: A decimal fraction may miss the expected value by 1/`_NEAR` of it, or by 1/`_NEAR` below 1.
@@ -16,6 +18,8 @@ _NEAR = 10**6
 _NUMBER = re.compile(
     r"([+-]?)(?=\.?[0-9])([0-9]{0,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,3}))?"
 )
+_WHOLE = re.compile("[+-]?[0-9]+")
+_WORD = re.compile(f"[^{BLANKS}]+")
 #: A string, or the unterminated start of one. Every search consumes all that it looks at.
 _STRING = re.compile(r'"(?:[^"\\]|\\.?)*+"?')
 
@@ -49,20 +53,18 @@ def agree_as_text(expected: str, output: bytes) -> bool:
 
 
 def _split(text: str) -> list[str]:
-    return [line.rstrip(" \t\r") for line in text.rstrip(" \t\r\n").split("\n")]
+    return [line.rstrip(BLANKS) for line in text.rstrip(BLANKS).split("\n")]
 
 
 def _agree_lines(expected: str, output: str) -> bool:
     if expected == output:
         return True
-    wanted, words = expected.split(), output.split()
+    wanted, words = _WORD.findall(expected), _WORD.findall(output)
     return len(wanted) == len(words) and all(map(_agree_words, wanted, words))
 
 
 def _agree_words(expected: str, output: str) -> bool:
-    return expected == output or (
-        not expected.lstrip("+-").isdigit() and _is_near(expected, output)
-    )
+    return expected == output or (not _WHOLE.fullmatch(expected) and _is_near(expected, output))
 
 
 def _is_near(expected: str, output: str) -> bool:

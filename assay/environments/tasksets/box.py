@@ -29,6 +29,8 @@ _PLACE = "assay.environments.tasksets."
 TASKS_MAX, ENDLESS_MAX = 20_000, 1_000
 #: Most characters of a prompt; most replies tried in search of a right one.
 PROMPT_MAX, TRIES_MAX = 16_384, 96
+#: As `assay.environments.base.BLANKS`.
+_BLANKS = " \t\r\n"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TAG = re.compile(r"<([A-Za-z][A-Za-z0-9_-]{0,40})>")
 #: Fields that every task has. None holds its answer.
@@ -212,7 +214,7 @@ class TasksetWork:
         if data.prompt is None:
             raise PermissionError("a task has no prompt: somebody else opens, in several turns")
         parts = [data.system_prompt, data.prompt_text]
-        return "\n\n".join(part for part in parts if part).rstrip()
+        return "\n\n".join(part for part in parts if part).rstrip(_BLANKS)
 
     def _solve(self, task: Any) -> dict[str, Any]:
         """A reply that earns in full, made from the task's data.
@@ -283,7 +285,7 @@ def _require_bare(data: Any) -> None:
 
 
 def _is_prompt(text: str) -> bool:
-    return 1 <= len(text.strip()) <= len(text) <= PROMPT_MAX and not _CONTROL.search(text)
+    return 1 <= len(text.strip(_BLANKS)) <= len(text) <= PROMPT_MAX and not _CONTROL.search(text)
 
 
 def _list_replies(data: Any) -> Iterator[tuple[str, str, str]]:

@@ -21,7 +21,7 @@ from assay.environments.tasksets.bundle import find_bundle_fault
 
 NAME = "verifiers"
 #: Increases whenever any problem or score would change.
-VERSION = 4
+VERSION = 5
 #: Most bytes of a completion in UTF-8, thoughts included.
 REPLY_BYTES = 1 << 17
 

@@ -373,7 +373,7 @@ const families = {
   // the grammar of answers is left to the tests in Python
   math(v) {
     const { name, lines, asked, answers } = v.file, rows = lines.map((line) => JSON.parse(line));
-    same('file', [name, hex(environments.fileDigest(name, 5))], [`math:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`, v.file.digest]);
+    same('file', [name, hex(environments.fileDigest(name, 6))], [`math:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`, v.file.digest]);
     same('answers', rows.map(environments.boxed), answers);
     const of = asked.map((n) => rows[Number(n) - 1]), levelOf = (row) => Number(`${row.level}`.replace('Level ', ''));
     same('levels', [...new Set(of.map(levelOf))].sort(), v.file.levels);
@@ -381,6 +381,9 @@ const families = {
       const [stream, level] = environments.open(name, unhex(p.seed), ints(p.levels)), row = stream.choose(of.filter((r) => levelOf(r) === level));
       same('problem', [level, `${row.problem}\nEnd with a line of ####, a space and the answer alone, in LaTeX.\n`], [p.level, p.prompt]);
     }
+  },
+  outputs(v) {
+    for (const { expected, output, agrees } of v) same('output', environments.agreeAsText(expected, output), agrees);
   },
   mix(v) {
     for (const d of v.digests)

@@ -176,4 +176,22 @@ function boxed({ answer, solution }) {
     if (depth === 0) return solution.slice(start, place);
   }
 }
-module.exports = { boxed, environmentDigest, fileDigest, make, open, openEnvironment, score };
+// ---- code: outputs as text
+const NUMBER = /^([+-]?)(?=\.?[0-9])([0-9]{0,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,3}))?$/;
+const lines = (text) => text.replace(/[ \t\r\n]+$/, '').split('\n').map((line) => line.replace(/[ \t\r\n]+$/, ''));
+function isNear(expected, output) {
+  const found = [expected, output].map((text) => NUMBER.exec(text));
+  if (/^[+-]?[0-9]+$/.test(expected) || found.includes(null)) return false;
+  const numbers = found.map(([, sign, whole, fraction = '', power = '0']) => [BigInt(`${whole}${fraction}`) * (sign === '-' ? -1n : 1n), Number(power) - fraction.length]);
+  const least = Math.min(0, ...numbers.map(([, power]) => power));
+  const [wanted, value] = numbers.map(([n, power]) => n * 10n ** BigInt(power - least)), size = (n) => (n < 0n ? -n : n), one = 10n ** BigInt(-least);
+  return size(wanted - value) * 1000000n <= (size(wanted) > one ? size(wanted) : one);
+}
+function agreeAsText(expected, output) {
+  const [wanted, found] = [expected, output].map(lines), words = (line) => line.match(/[^ \t\r\n]+/g) ?? [];
+  return wanted.length === found.length && wanted.every((line, i) => {
+    const [due, had] = [line, found[i]].map(words);
+    return line === found[i] || (due.length === had.length && due.every((word, j) => word === had[j] || isNear(word, had[j])));
+  });
+}
+module.exports = { agreeAsText, boxed, environmentDigest, fileDigest, make, open, openEnvironment, score };
