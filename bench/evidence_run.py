@@ -255,7 +255,7 @@ def learn_by_trl(run: Run) -> None:
     trainer = make_trl_trainer(
         course,
         model,
-        load_tokenizer(checkpoint.folder),
+        load_tokenizer(checkpoint.folder, len(checkpoint.tokenizer.drawable)),
         end,
         see,
         save_strategy="steps",

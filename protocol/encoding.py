@@ -7,10 +7,12 @@ exactly what encoding produces: each value has one sequence of bytes. Specificat
 """
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from math import isfinite
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from assay.protocol.ss58 import decode_ss58, encode_ss58
@@ -18,6 +20,12 @@ from assay.protocol.ss58 import decode_ss58, encode_ss58
 _D = TypeVar("_D")
 
 Json = Any  # what json.loads returns
+#: Most levels of objects and lists in JSON, and digits of an integer. Both are far below what the
+#: stack of a process or a setting of Python could refuse.
+JSON_DEPTH, JSON_DIGITS = 64, 64
+_LONG_INTEGER = re.compile(rb"[0-9]{%d}" % (JSON_DIGITS + 1))
+_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TOO_DEEP = f"is not JSON: nested deeper than {JSON_DEPTH} levels"
 
 
 class EncodingError(ValueError):
@@ -467,18 +475,66 @@ def from_json(of: type[_D], value: Json) -> _D:
 
 
 def read_json(data: bytes) -> Json:
-    """JSON from a stranger, parsed. It must be UTF-8, name each member of an object once, and have
-    no NaN and no Infinity. Otherwise two readers could read one file in two different ways.
+    """JSON from a stranger, parsed. It must be UTF-8, name each member of an object once, have no
+    NaN and no infinite number, no integer of more than `JSON_DIGITS` digits, and no value more than
+    `JSON_DEPTH` levels deep. Otherwise two readers could read one file in two different ways.
 
     Raises:
-        EncodingError: the data is anything else, including JSON that is nested too deeply.
+        EncodingError: the data is anything else.
     """
     try:
-        return json.loads(
-            data.decode(), object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=_refuse_repeats,
+            parse_constant=_refuse_constant,
+            parse_float=_read_float,
+            parse_int=_read_int if _LONG_INTEGER.search(data) else None,
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise EncodingError(f"is not JSON: {error}") from None
+    except RecursionError:
+        if _count_levels(data) <= JSON_DEPTH:
+            raise  # our own stack is full: no fault of the data
+        raise EncodingError(_TOO_DEEP) from None
+    _require_shallow(value)
+    return value
+
+
+def _require_shallow(value: Json) -> None:
+    """Raises EncodingError for a value that is nested too deeply."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(JSON_DEPTH):
+        level = [
+            part
+            for outer in level
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+            if type(part) is dict or type(part) is list
+        ]
+        if not level:
+            return
+    raise EncodingError(_TOO_DEEP)
+
+
+def _count_levels(data: bytes) -> int:
+    """The deepest nesting of objects and lists, from the text alone."""
+    depth = deepest = 0
+    for found in _BRACKET.finditer(data):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _read_float(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise EncodingError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _read_int(text: str) -> int:
+    if len(text) > JSON_DIGITS:
+        raise EncodingError(f"an integer has more than {JSON_DIGITS} digits")
+    return int(text)
 
 
 def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -13,15 +13,12 @@ from threading import RLock
 import torch
 from transformers import PreTrainedModel
 
-from assay.inference.architecture import find_vocabulary
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.folder import (
-    CONFIG_FILE,
-    JSON_BYTES,
     CheckpointError,
     UnusableCheckpointError,
     find_tensors,
-    read_small_file,
+    read_config,
     verify_manifest,
     verify_small_files,
     verify_tensors,
@@ -40,7 +37,6 @@ from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measure_shape
 from assay.inference.reference import CausalModel, Reference
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, open_tokenizer
-from assay.protocol.encoding import read_json
 from assay.protocol.manifest import Calibration, Manifest
 from assay.verification import Forward
 
@@ -221,10 +217,10 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
     """
     manifest = verify_manifest(folder, expected)
     calibration = verify_small_files(folder, manifest)
-    vocabulary = find_vocabulary(read_json(read_small_file(folder, CONFIG_FILE, JSON_BYTES)))
-    if vocabulary is None:
-        raise UnusableCheckpointError(f"{folder / CONFIG_FILE} is of no model that is known here")
-    tokenizer = open_tokenizer(folder, manifest, vocabulary)
+    config = read_config(folder)
+    if len(manifest.centre) != config["hidden_size"]:
+        raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
+    tokenizer = open_tokenizer(folder, manifest, config["vocab_size"])
     return Outline(manifest, calibration, tokenizer)
 
 
@@ -242,17 +238,16 @@ def load_checkpoint(
             the placement's implementation cannot run this model.
     """
     placement = placement or Placement()
-    manifest = verify_manifest(folder, expected)
-    calibration = verify_small_files(folder, manifest)
-    tensors = verify_tensors(folder, manifest)
-    if {tensor.dtype for tensor in tensors} != {"BF16"}:
-        raise UnusableCheckpointError(f"{folder} stores a tensor that is not bf16")
+    outline = load_outline(folder, expected)  # before the long work: most faults are there
+    manifest = outline.manifest
+    for tensor in verify_tensors(folder, manifest):
+        if tensor.dtype != "BF16":
+            raise UnusableCheckpointError(
+                f"{folder} stores tensor {tensor.name} in {tensor.dtype}, not in bf16"
+            )
     models = FolderModels(folder, placement)
     try:
-        config = models.get(placement.implementation).config
+        models.get(placement.implementation)
     except ImplementationError as error:
         raise CheckpointError(f"{folder}: {error}; name another implementation") from None
-    if len(manifest.centre) != config.hidden_size:
-        raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
-    tokenizer = open_tokenizer(folder, manifest, config.vocab_size)
-    return Checkpoint(manifest, calibration, tokenizer, folder, models)
+    return Checkpoint(manifest, outline.calibration, outline.tokenizer, folder, models)

@@ -4,7 +4,7 @@ Specification, section 7. This module does not know whether the files make a mod
 """
 
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +13,10 @@ from typing import TypeVar
 
 from transformers import PreTrainedTokenizerFast
 
+from assay.inference.architecture import find_config_fault
+from assay.inference.gate.files import UnfitFileError, open_regular, read_regular
 from assay.inference.passages import Passage, decode_passages, digest_passages
-from assay.protocol.encoding import EncodingError, from_json, read_json
+from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
@@ -58,33 +60,57 @@ class UnusableCheckpointError(CheckpointError):
 
 
 @contextmanager
-def copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A temporary folder with only these JSON files: libraries read more than they are asked to."""
+def hold_alone(files: Mapping[str, bytes]) -> Iterator[Path]:
+    """A temporary folder with only these files: libraries read more than they are asked to."""
     with TemporaryDirectory() as temporary:
-        for name in names:
-            data = read_small_file(folder, name)
-            try:
-                read_json(data)
-            except EncodingError as error:
-                raise UnusableCheckpointError(f"{folder / name} {error}") from None
+        for name, data in files.items():
             (Path(temporary) / name).write_bytes(data)
         yield Path(temporary)
 
 
 def read_small_file(folder: Path, name: str, limit: int = SMALL_FILE_BYTES) -> bytes:
     """A file of a model folder that fits memory: at most `limit` bytes. Raises a CheckpointError
-    where it is missing or too large."""
+    where it is missing or too large, or no regular file of the folder."""
     path = folder / name
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        return read_regular(path, limit)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path} ({error.strerror}): name a folder that holds a checkpoint"
         ) from None
-    if len(data) > limit:
-        raise CheckpointError(f"{path} is larger than {limit >> 20} MiB")
-    return data
+    except UnfitFileError as error:
+        raise CheckpointError(f"{path} {error}") from None
+
+
+def read_document(folder: Path, name: str, limit: int = JSON_BYTES) -> Json:
+    """A JSON file of a model folder, parsed.
+
+    Raises:
+        CheckpointError: see `read_small_file`. UnusableCheckpointError: it is not JSON.
+    """
+    return parse_document(folder / name, read_small_file(folder, name, limit))
+
+
+def parse_document(path: Path, data: bytes) -> Json:
+    """The same for a file that has been read."""
+    try:
+        return read_json(data)
+    except EncodingError as error:
+        raise UnusableCheckpointError(f"{path} {error}") from None
+
+
+def read_config(folder: Path) -> dict[str, Json]:
+    """config.json, checked by itself.
+
+    Raises:
+        CheckpointError: see `read_small_file`. UnusableCheckpointError: it is of no known model.
+    """
+    config = read_document(folder, CONFIG_FILE)
+    fault = find_config_fault(config)
+    if fault is not None:
+        raise UnusableCheckpointError(f"{folder}: {fault}")
+    found: dict[str, Json] = config
+    return found
 
 
 def read_record(folder: Path, name: str, of: type[_D]) -> _D:
@@ -181,14 +207,14 @@ def _read_all(folder: Path, read: Callable[[bytes], list[_D]]) -> list[tuple[Pat
         fault = ""
         try:
             with (
-                path.open("rb") as file,
+                open_regular(path) as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
             ):
                 try:
                     results.append((path, read(data)))  # type: ignore[arg-type] # a buffer, too
                 except EncodingError as error:  # its traceback would hold the map open
                     fault = str(error)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # an UnfitFileError, or an empty file's
             fault = str(error)
         if fault:
             raise CheckpointError(f"cannot read {path}: {fault}")

@@ -20,18 +20,20 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from assay.inference.architecture import find_misfit
+from assay.inference.architecture import EMBEDDING, HEAD, find_misfit, find_tied_fault
 from assay.inference.folder import (
     CONFIG_FILE,
     JSON_BYTES,
     CheckpointError,
     UnusableCheckpointError,
-    copy_of,
+    hold_alone,
+    read_config,
     read_small_file,
 )
+from assay.inference.gate.files import UnfitFileError, open_regular
+from assay.inference.gate.thrown import NOT_THROWN
 from assay.inference.placing.devices import explain_lack, is_out_of_memory
 from assay.inference.placing.precision import require_exact_products
-from assay.protocol.encoding import read_json
 
 #: How safetensors reads. With a memory map, each tensor leaks two Python integers (safetensors
 #: 0.8).
@@ -80,7 +82,8 @@ def outline_model(folder: Path) -> PreTrainedModel:
     """The model of a folder whose manifest was verified, on torch's `meta` device: its weights have
     sizes and no values, and take gradients."""
     transformers_logging.disable_progress_bar()
-    with _MAKING, copy_of(folder, (CONFIG_FILE,)) as alone, torch.device("meta"):
+    config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE, JSON_BYTES)}
+    with _MAKING, hold_alone(config_file) as alone, torch.device("meta"):
         config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, attn_implementation="sdpa"
@@ -92,14 +95,10 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Load it on the CPU. An error for lack of memory is PyTorch's own."""
     model: PreTrainedModel
     loaded: dict[str, Any]
-    with copy_of(folder, (CONFIG_FILE,)) as alone, ExitStack() as opened:
+    config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE, JSON_BYTES)}
+    with hold_alone(config_file) as alone, ExitStack() as opened:
         try:
-            stored = {
-                name: file.get_slice(name)
-                for path in sorted(folder.glob("*.safetensors"))
-                for file in [opened.enter_context(_open_tensors(path))]
-                for name in file.keys()  # noqa: SIM118 - it is no mapping
-            }
+            stored = _list_tensors(folder, opened)
             _require_fit(folder, stored)
             config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
             kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -114,9 +113,11 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
                 )
         except UnusableCheckpointError:
             raise
-        except OSError as error:  # our machine's fault, not the checkpoint's
+        except (OSError, UnfitFileError) as error:  # our machine's fault, not the checkpoint's
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
-        except Exception as error:  # libraries raise any exception on hostile content
+        except NOT_THROWN:
+            raise
+        except BaseException as error:  # libraries throw anything on hostile content, panics too
             if is_out_of_memory(error):
                 raise  # our machine's fault, too
             raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
@@ -144,12 +145,45 @@ def _is_finite(weights: torch.Tensor) -> bool:
     return all(bool(torch.isfinite(part).all()) for part in weights.flatten().split(_PART))
 
 
+def _list_tensors(folder: Path, opened: ExitStack) -> dict[str, Any]:
+    """The folder's tensors by name, still on disk."""
+    stored: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        file = opened.enter_context(_open_tensors(path))
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            if name in stored:
+                raise UnusableCheckpointError(f"{path} has tensor {name} once more: remove it")
+            stored[name] = file.get_slice(name)
+    return stored
+
+
 def _open_tensors(path: Path) -> Any:
-    return safe_open(path, framework="pt", device="cpu", backend=_BACKEND)
+    with open_regular(path):  # the library would wait for a pipe
+        return safe_open(path, framework="pt", device="cpu", backend=_BACKEND)
 
 
 def _require_fit(folder: Path, stored: Mapping[str, Any]) -> None:
+    config = read_config(folder)
+    for name, part in stored.items():
+        if part.get_dtype() != "BF16":
+            raise UnusableCheckpointError(
+                f"{folder} stores tensor {name} in {part.get_dtype()}: convert all tensors to bf16"
+            )
     shapes = {name: tuple(part.get_shape()) for name, part in stored.items()}
-    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE, JSON_BYTES)), shapes)
+    fault = find_misfit(config, shapes)
+    if fault is None and HEAD in stored and config.get("tie_word_embeddings", False):
+        fault = find_tied_fault(config, _is_same(stored[HEAD], stored[EMBEDDING]))
     if fault is not None:
         raise UnusableCheckpointError(f"{folder}: {fault}")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two stored tensors have the same bytes. Reads a part at a time."""
+    if one.get_shape() != other.get_shape():
+        return False
+    rows, columns = one.get_shape()
+    step = max(1, _PART // columns)
+    return all(
+        torch.equal(*(part[at : min(rows, at + step)].view(torch.int16) for part in (one, other)))
+        for at in range(0, rows, step)
+    )

@@ -27,19 +27,27 @@ from assay.inference.folder import (
     MANIFEST_FILE,
     PASSAGES_FILE,
     TOKENIZER_FILES,
+    CheckpointError,
+    UnusableCheckpointError,
     digest_chat_template,
     digest_structure,
     digest_tensors,
     digest_tokenizer,
+    read_config,
+    read_document,
     read_small_file,
 )
 from assay.inference.model_loading import load_model
 from assay.inference.passages import digest_passages, encode_passages
 from assay.inference.placing.devices import CPU
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
+from assay.inference.tokenizing.folder_tokenizer import (
+    FolderTokenizer,
+    load_tokenizer,
+    make_tokenizer,
+)
 from assay.network.files import move_folder, write_file, write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
-from assay.protocol.encoding import read_json, to_json
+from assay.protocol.encoding import to_json
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS, Parameters, Tests
@@ -82,7 +90,7 @@ def make_genesis(
     """
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     adopt_chat_template(folder)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = open_bare_tokenizer(folder)
     calibration, calibration_set = _calibrate(
         folder, environment, levels, tokenizer, max_tokens, tests, temperature, problems, device
     )
@@ -175,7 +183,7 @@ def calibrate_anew(
         folder,
         environment,
         levels,
-        load_tokenizer(folder),
+        open_bare_tokenizer(folder),
         max_tokens,
         parameters.tests,
         parameters.work.temperature,
@@ -197,20 +205,40 @@ def calibrate_anew(
     return made
 
 
-def adopt_chat_template(folder: Path) -> None:
-    """Copy a template from its own file, where newer libraries store it, to tokenizer_config.json,
-    which the manifest's digest covers. An existing template stays.
+def open_bare_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a folder without a manifest, past the same gate as a checkpoint's.
 
     Raises:
-        ValueError: it is not UTF-8.
+        CheckpointError: a file is missing. UnusableCheckpointError: nobody could use it, or it
+            names no end token.
+    """
+    vocabulary = read_config(folder)["vocab_size"]
+    tokenizer = load_tokenizer(folder, vocabulary)
+    end = tokenizer.special_tokens_map.get("eos_token")
+    if end is None:
+        raise UnusableCheckpointError(f"{folder / TOKENIZER_FILES[1]} names no eos_token")
+    make_tokenizer(folder, tokenizer, vocabulary, (tokenizer.eos_token_id,))
+    return tokenizer
+
+
+def adopt_chat_template(folder: Path) -> None:
+    """Copy a template from its own file, where newer libraries store it, to tokenizer_config.json,
+    which the manifest's digest covers. Like other libraries, it takes the file before a template
+    that is there.
+
+    Raises:
+        UnusableCheckpointError: it is not UTF-8. CheckpointError: it cannot be read.
     """
     path, config_path = folder / TEMPLATE_FILE, folder / TOKENIZER_FILES[1]
-    config = read_json(read_small_file(folder, config_path.name))
-    if path.is_file() and isinstance(config, dict) and config.get("chat_template") is None:
-        try:
-            config["chat_template"] = read_small_file(folder, path.name).decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8: {error}") from None
+    if not path.exists():
+        return
+    config = read_document(folder, config_path.name)
+    try:
+        template = read_small_file(folder, path.name).decode()
+    except UnicodeDecodeError as error:
+        raise UnusableCheckpointError(f"{path} is not UTF-8: {error}") from None
+    if isinstance(config, dict) and config.get("chat_template") != template:
+        config["chat_template"] = template
         write_file(config_path, json.dumps(config, indent=2, ensure_ascii=False).encode())
 
 
@@ -259,7 +287,7 @@ def main() -> None:
         environment = open_named_environment(given.environment)
         levels = DEMO_LEVELS if given.level is None else sorted(set(given.level))
         manifest = make_genesis(given.folder, given.max_tokens, environment, levels)
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, CheckpointError, ValueError) as error:
         parser.error(str(error))
     print(json.dumps({"checkpoint": manifest.digest.hex(), "scale": manifest.scale}))
 

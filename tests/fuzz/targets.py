@@ -215,7 +215,7 @@ def attack_tokenizer(data: bytes) -> None:
         (Path(name) / TOKENIZER_FILES[0]).write_bytes(data)
         (Path(name) / TOKENIZER_FILES[1]).write_bytes(b"{}")
         try:
-            load_tokenizer(Path(name)).get_vocab()
+            load_tokenizer(Path(name), VOCABULARY).get_vocab()
         except UnusableCheckpointError:
             return
 
@@ -226,7 +226,7 @@ def attack_tokenizer_config(data: bytes) -> None:
         (Path(name) / TOKENIZER_FILES[0]).write_bytes((GENESIS / TOKENIZER_FILES[0]).read_bytes())
         (Path(name) / TOKENIZER_FILES[1]).write_bytes(data)
         try:
-            hugging_face = load_tokenizer(Path(name))
+            hugging_face = load_tokenizer(Path(name), VOCABULARY)
             digest_chat_template(hugging_face)
             tokenizer = FolderTokenizer(hugging_face, VOCABULARY, (1,))
         except (UnusableCheckpointError, ValueError):

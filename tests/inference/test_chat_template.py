@@ -103,8 +103,9 @@ def test_a_clock_tells_one_day_to_all() -> None:
         '{{ "\\ud800" }}',
     ],
 )
-def test_a_template_that_fails_leaves_the_prompt(source: str) -> None:
-    assert ChatTemplate(source, {}).render(PROMPT) == PROMPT
+def test_a_template_that_fails_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match="chat template"):
+        ChatTemplate(source, {})
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,15 @@ def test_a_prompt_that_the_tokenizer_refuses_is_one_id(tmp_path, write_checkpoin
         tokenizer.encode_strictly("7+15=?")
 
 
+def test_a_prompt_that_the_template_refuses_is_one_id(tmp_path, write_checkpoint) -> None:
+    template = "{% if '8' in messages[0].content %}{{ raise_exception('no') }}{% endif %}7"
+    tokenizer = load_outline(tmp_path, write_checkpoint(chat_template=template)).tokenizer
+    assert tokenizer.encode("8+15=?") == [0]
+    assert tokenizer.encode("9+15=?") == load_outline(GENESIS).tokenizer.encode("7")
+    with pytest.raises(ValueError, match="TemplateError: no"):
+        tokenizer.encode_strictly("8+15=?")
+
+
 @pytest.mark.parametrize(
     "template", [[{"name": "default", "template": "x"}], {"default": "x"}, 5, "{{ broken"], ids=str
 )
@@ -168,12 +178,19 @@ def test_a_checkpoint_whose_template_is_none_is_of_no_use(
         load_outline(tmp_path, digest)
 
 
-def test_a_tokenizer_with_more_ids_than_the_model_is_of_no_use(tmp_path, write_checkpoint) -> None:
-    """A prompt with such an id would end every program that reads it."""
+@pytest.mark.parametrize(
+    ("id_", "said"),
+    [("98", "'98' of added_tokens_decoder is not an id"), ("5", "has id 98, the model has 98 ids")],
+)
+def test_a_tokenizer_with_more_ids_than_the_model_is_of_no_use(
+    tmp_path, write_checkpoint, id_: str, said: str
+) -> None:
+    """A prompt with such an id would end every program that reads it. The library gives added
+    tokens the next ids, whatever the file says."""
     added = {"content": "<more>", "lstrip": False, "normalized": False, "rstrip": False}
-    more = {"98": {**added, "single_word": False, "special": True}}
+    more = {id_: {**added, "single_word": False, "special": True}}
     digest = write_checkpoint(added_tokens_decoder=more)
-    with pytest.raises(UnusableCheckpointError, match="has id 98, the model has 98 ids"):
+    with pytest.raises(UnusableCheckpointError, match=said):
         load_outline(tmp_path, digest)
 
 
@@ -181,12 +198,12 @@ def test_a_template_in_a_file_of_its_own_is_put_where_the_digest_covers_it(tmp_p
     shutil.copytree(GENESIS, tmp_path, dirs_exist_ok=True)
     (tmp_path / "chat_template.jinja").write_text(QWEN)
     adopt_chat_template(tmp_path)
-    tokenizer = load_tokenizer(tmp_path)
+    tokenizer = load_tokenizer(tmp_path, 98)
     assert tokenizer.chat_template == QWEN
     assert digest_chat_template(tokenizer) == hash_fields(Domain.CHAT_TEMPLATE, QWEN.encode())
     (tmp_path / "chat_template.jinja").write_text("another")
-    adopt_chat_template(tmp_path)
-    assert load_tokenizer(tmp_path).chat_template == QWEN
+    adopt_chat_template(tmp_path)  # as other libraries, it takes the file first
+    assert load_tokenizer(tmp_path, 98).chat_template == "another"
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ Of the model it knows only the vocabulary's size.
 Specification, section 3.
 """
 
+import json
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -18,11 +18,20 @@ from assay.inference.folder import (
     TOKENIZER_FILES,
     CheckpointError,
     UnusableCheckpointError,
-    copy_of,
     digest_chat_template,
+    hold_alone,
+    parse_document,
+    read_document,
+    read_small_file,
 )
+from assay.inference.gate.rules import UnfitError
+from assay.inference.gate.thrown import LibraryError, catch_thrown
+from assay.inference.gate.tokenizer_file import find_tokenizer_fault
+from assay.inference.gate.tokenizer_settings import read_settings
 from assay.inference.tokenizing.chat_template import ChatTemplate
 from assay.protocol.manifest import Manifest
+
+_CORE, _SETTINGS = TOKENIZER_FILES
 
 
 class FolderTokenizer:
@@ -34,40 +43,39 @@ class FolderTokenizer:
         end_tokens: of the manifest; left out when decoding.
 
     Raises:
-        ValueError: it has ids that the model lacks, or a chat template that does not compile.
+        ValueError: it has ids that the model lacks or an id twice, or its chat template is refused.
     """
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerFast, vocabulary: int, end_tokens: Sequence[int]
     ) -> None:
-        largest = max(tokenizer.get_vocab().values(), default=-1)
-        if largest >= vocabulary:
-            raise ValueError(f"its tokenizer has id {largest}, the model has {vocabulary} ids")
-        self._tokenizer = tokenizer
         # alone: the library's wrapper acts on fields whose nonsense values would crash it
         self._backend = tokenizer.backend_tokenizer
-        self._backend.no_truncation()
-        self._backend.no_padding()
-        self._vocabulary = vocabulary
+        with catch_thrown():
+            self._backend.no_truncation()
+            self._backend.no_padding()
+            entries = self._backend.get_vocab(with_added_tokens=True)
+            padding = tokenizer.special_tokens_map.get("pad_token")
+        ids = np.fromiter(entries.values(), np.int64, len(entries))
+        largest = ids.max(initial=-1)
+        if largest >= vocabulary:
+            raise ValueError(f"its tokenizer has id {largest}, the model has {vocabulary} ids")
         self._ends = frozenset(end_tokens)
+        #: bool [V]: ids with a tokenizer entry, without padding.
+        self.drawable: NDArray[np.bool_] = np.zeros(vocabulary, bool)
+        self.drawable[ids] = True
+        if np.count_nonzero(self.drawable) < len(ids):
+            raise ValueError("two entries of its tokenizer have one id")
+        if padding in entries and entries[padding] not in self._ends:
+            self.drawable[entries[padding]] = False
         self._template = None
         if tokenizer.chat_template is not None:
             self._template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
         self._lock = Lock()  # the library's own refuses a call while another thread holds it
 
-    @cached_property
-    def drawable(self) -> NDArray[np.bool_]:
-        """bool [V]: ids with a tokenizer entry, without padding."""
-        mask = np.zeros(self._vocabulary, bool)
-        mask[list(self._tokenizer.get_vocab().values())] = True
-        padding = self._tokenizer.pad_token_id
-        if padding is not None and padding not in self._ends:
-            mask[padding] = False
-        return mask
-
     def encode(self, prompt: str) -> list[int]:
         """Token ids of a prompt, at least one. Applies the chat template if the checkpoint has one.
-        A text that the tokenizer refuses becomes the id 0."""
+        A prompt that the template or the tokenizer refuses becomes the id 0."""
         try:
             return self.encode_strictly(prompt)
         except ValueError:
@@ -77,20 +85,23 @@ class FolderTokenizer:
         """The same as `encode`, but with an error for an owner at a prompt that nobody can read.
 
         Raises:
-            ValueError: the tokenizer refuses the text.
+            ValueError: the template or the tokenizer refuses the text.
         """
         text = prompt if self._template is None else self._template.render(prompt)
         try:
-            with self._lock:
+            with self._lock, catch_thrown():
                 return list(self._backend.encode(text, add_special_tokens=False).ids) or [0]
-        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+        except LibraryError as error:
             raise ValueError(f"the tokenizer cannot write {text[:200]!r}: {error}") from None
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of a completion without its end token."""
+        """Text of a completion without its end token; no text if the library refuses the ids."""
         visible = [token for token in tokens if token not in self._ends]
-        with self._lock:
-            return str(self._backend.decode(visible, skip_special_tokens=False))
+        try:
+            with self._lock, catch_thrown():
+                return str(self._backend.decode(visible, skip_special_tokens=False))
+        except LibraryError:
+            return ""
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:
@@ -102,29 +113,50 @@ def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderT
     Raises:
         CheckpointError: the template differs. UnusableCheckpointError: nobody can use it.
     """
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, vocabulary)
     if digest_chat_template(tokenizer) != manifest.chat_template:
         raise CheckpointError(
             f"the chat template in {folder} is not its manifest's: fetch it again"
         )
+    return make_tokenizer(folder, tokenizer, vocabulary, manifest.end_tokens)
+
+
+def make_tokenizer(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, vocabulary: int, end_tokens: Sequence[int]
+) -> FolderTokenizer:
+    """A `FolderTokenizer`. Raises an UnusableCheckpointError where it would raise a ValueError."""
     try:
-        return FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens)
+        return FolderTokenizer(tokenizer, vocabulary, end_tokens)
     except ValueError as error:
         raise UnusableCheckpointError(f"{folder} is of no use: {error}") from None
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer exactly as the two hashed files define it.
+def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:
+    """The tokenizer exactly as the two hashed files define it. The gate checks both before the
+    library sees them.
 
     `AutoTokenizer` would pick a class by the model's type, and that class rebuilds the file in its
     own way: for Qwen2 it drops white space that another tokenizer in the folder keeps.
 
+    Args:
+        vocabulary: V, rows of the model's output matrix.
+
     Raises:
-        UnusableCheckpointError: the files are not a tokenizer.
+        CheckpointError: a file is missing.
+        UnusableCheckpointError: the files are not a tokenizer that may be used.
     """
-    with copy_of(folder, TOKENIZER_FILES) as alone:
+    data = read_small_file(folder, _CORE)
+    try:
+        kept = read_settings(read_document(folder, _SETTINGS), vocabulary)
+    except UnfitError as error:
+        raise UnusableCheckpointError(f"{folder / _SETTINGS}: {error}") from None
+    fault = find_tokenizer_fault(parse_document(folder / _CORE, data), vocabulary)
+    if fault is not None:
+        raise UnusableCheckpointError(f"{folder}: {fault}")
+    with hold_alone({_CORE: data, _SETTINGS: json.dumps(kept).encode()}) as alone:
         try:
-            return PreTrainedTokenizerFast.from_pretrained(alone, local_files_only=True)
-        except Exception as error:  # the tokenizers library raises nothing narrower
-            detail = f"{folder} holds no tokenizer that loads: {error}"
-            raise UnusableCheckpointError(detail) from error
+            with catch_thrown():
+                return PreTrainedTokenizerFast.from_pretrained(alone, local_files_only=True)
+        except LibraryError as error:
+            detail = f"{folder / _CORE} or {_SETTINGS} is no tokenizer that loads: {error}"
+            raise UnusableCheckpointError(detail) from None
