@@ -129,9 +129,6 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
     layers = len({name.split(".")[2] for name in shapes if name.startswith(_LAYERS)})
     if config["num_hidden_layers"] != layers:
         return f"config.json says another number of layers than the {layers} that there are"
-    kinds = config.get("layer_types")
-    if kinds is not None and len(kinds) != layers:
-        return f"layer_types is not a list of {layers}"
     for name, shape in _iterate_shapes(config):
         if tuple(shapes.get(name, ())) != shape:
             return f"tensor {name} has not the shape {shape} that config.json says"
@@ -203,9 +200,11 @@ def _find_illegal_values(config: dict[str, Json]) -> Iterator[str]:
         fault = _find_rope_fault(config.get(name))
         if fault is not None:
             yield f"{name} in config.json {fault}"
-    kinds = config.get("layer_types")
-    if kinds is not None and not all(is_text(kind) and kind in LAYER_TYPES for kind in kinds):
-        yield f"layer_types in config.json is not a list of {' and '.join(LAYER_TYPES)}"
+    kinds, layers = config.get("layer_types"), config["num_hidden_layers"]
+    if kinds is not None and not (
+        len(kinds) == layers and all(is_text(kind) and kind in LAYER_TYPES for kind in kinds)
+    ):
+        yield f"layer_types in config.json is not a list of {layers} of {', '.join(LAYER_TYPES)}"
 
 
 def _find_rope_fault(rope: Json) -> str | None:

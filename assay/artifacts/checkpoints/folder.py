@@ -54,7 +54,7 @@ logger = logging.getLogger("assay")
 
 #: Checkpoints that a program keeps on disk, besides the genesis; and open in memory.
 CHECKPOINTS_KEPT, OPENED_MAX = 8, 4
-#: Digests whose last error is kept because no mirror had them.
+#: Digests whose last error is kept, because no mirror had them or nobody can use them.
 FAILURES_MAX = 64
 #: Seconds until mirrors are asked again for a checkpoint that none had: at first, and at most.
 RETRY_S, RETRY_MAX_S = 5.0, 300.0
@@ -148,6 +148,7 @@ class CheckpointFolder:
         self._lock = Lock()
         self._fetch_lock = Lock()  # not `_lock`: a caller whose checkpoint is here never waits
         self.failures: dict[bytes, _Failure] = {}
+        self._unusable: dict[bytes, str] = {}  # why, for this version of the libraries
         self._downloads: dict[bytes, RunningDownload] = {}
 
     def get(self, digest: bytes) -> Checkpoint:
@@ -158,6 +159,8 @@ class CheckpointFolder:
             CheckpointError: it is missing and no mirror has it, or not yet; or the copy here is
                 damaged.
         """
+        if digest in self._unusable:  # opening it takes long, and programs ask at every step
+            raise UnusableCheckpointError(self._unusable[digest])
         fetching = self._fetching
         if fetching is not None and fetching.in_background:
             self._await(digest, fetching)
@@ -244,10 +247,16 @@ class CheckpointFolder:
 
     def _load(self, digest: bytes) -> Checkpoint:
         folder = self._root / digest.hex()
-        if self._elsewhere is not None:
-            return self._elsewhere(folder, digest)
-        self._make_room(folder)
-        return load_checkpoint(folder, digest, self.placement)
+        try:
+            if self._elsewhere is not None:
+                return self._elsewhere(folder, digest)
+            self._make_room(folder)
+            return load_checkpoint(folder, digest, self.placement)
+        except UnusableCheckpointError as error:
+            self._unusable[digest] = str(error)
+            for oldest in list(self._unusable)[:-FAILURES_MAX]:
+                self._unusable.pop(oldest, None)  # another thread may have
+            raise
 
     def _make_room(self, folder: Path) -> None:
         """Close the least recently used checkpoints until the new one fits into memory."""

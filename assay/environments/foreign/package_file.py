@@ -10,6 +10,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from assay.environments.foreign.archive import find_method_fault
 from assay.environments.foreign.package_text import find_name_fault
 
 #: Limits: bytes of an archive, of all its text unpacked; files in it.
@@ -53,6 +54,8 @@ def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:
     for name in names:
         if not _PATH.fullmatch(name):
             return f"{name[:80]!r} is in it: files of Python in folders of lower-case names may be"
+    if fault := find_method_fault(infos):
+        return fault
     if sum(info.file_size for info in infos) > SOURCE_MAX:
         return f"it unpacks to more than {SOURCE_MAX >> 20} MiB"
     tops = {name.partition("/")[0] for name in names}

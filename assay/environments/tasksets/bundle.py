@@ -11,6 +11,7 @@ import zipfile
 from hashlib import sha256
 from pathlib import Path
 
+from assay.environments.foreign.archive import read_member
 from assay.environments.problem_file import FILE_MAX, ROW_MAX, ROWS_MAX
 from assay.environments.tasksets.wheel_file import ZIP_FAULTS, WheelError, read_wheel, write_archive
 from assay.protocol.encoding import EncodingError, read_json
@@ -52,7 +53,9 @@ def find_bundle_fault(data: bytes) -> str | None:
                 return f"it has not {MANIFEST}, {WHEEL} and {DATA} alone, within {FILE_MAX} bytes"
             if sizes[MANIFEST] > _MANIFEST_MAX:
                 return f"its {MANIFEST} has more than {_MANIFEST_MAX} bytes"
-            manifest_data, wheel, rows = (archive.read(name) for name in sizes)
+            manifest_data, wheel, rows = (
+                read_member(archive, name, size) for name, size in sizes.items()
+            )
     except ZIP_FAULTS as error:
         return f"it is not a zip archive: {error or 'it ends too soon'}"
     try:

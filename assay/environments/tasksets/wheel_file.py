@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping
 from hashlib import sha256
 
+from assay.environments.foreign.archive import find_method_fault, read_member
 from assay.environments.foreign.package_text import find_name_fault
 
 #: Limits: bytes of a wheel, of all its content unpacked; files in it.
@@ -98,6 +99,8 @@ def _read_members(archive: zipfile.ZipFile) -> str:
         )
     if sum(info.file_size for info in infos) > UNPACKED_MAX:
         raise WheelError("wheel", f"it unpacks to more than {UNPACKED_MAX >> 20} MiB")
+    if fault := find_method_fault(infos):
+        raise WheelError("wheel", fault)
     if bad := [name for name in names if name.startswith("/") or ".." in name.split("/")]:
         raise WheelError("wheel", f"{bad[0][:80]!r} would lie outside of it")
     if native := [name for name in names if name.lower().endswith(_LIBRARIES)]:
@@ -128,7 +131,7 @@ def _compare_record(archive: zipfile.ZipFile, names: list[str]) -> None:
     if len(records) != 1:
         raise WheelError("record", f"it has {len(records)} RECORD files, not one")
     try:
-        rows = list(csv.reader(archive.read(records[0]).decode().splitlines()))
+        rows = list(csv.reader(_read(archive, records[0]).decode().splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
         raise WheelError("record", f"its RECORD cannot be read: {error}") from None
     recorded = {row[0]: row[1] for row in rows if len(row) == 3}
@@ -137,8 +140,12 @@ def _compare_record(archive: zipfile.ZipFile, names: list[str]) -> None:
             continue
         if name not in recorded:
             raise WheelError("record", f"{name[:80]} is not in its RECORD")
-        if recorded[name] != f"sha256={_encode(archive.read(name))}":
+        if recorded[name] != f"sha256={_encode(_read(archive, name))}":
             raise WheelError("record", f"{name[:80]} has not the digest that its RECORD says")
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    return read_member(archive, name, archive.getinfo(name).file_size)
 
 
 def _encode(data: bytes) -> str:

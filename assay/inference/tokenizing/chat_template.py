@@ -280,12 +280,14 @@ class ChatTemplate:
             parsed = add_meter(self._sandbox, parse_template(self._sandbox, source))
             self._template = self._sandbox.from_string(parsed)
         except (TemplateSyntaxFault, TemplateError, SyntaxError) as error:
-            raise ValueError(f"its chat template: {error}") from None
+            raise ValueError(f"the chat template in tokenizer_config.json: {error}") from None
         self._names = {**special_tokens, "tools": None, "documents": None}
         try:
             self.render(PROBE)
         except TemplateFault as error:
-            raise ValueError(f"its chat template fails for {PROBE!r}: {error}") from None
+            raise ValueError(
+                f"the chat template in tokenizer_config.json fails for {PROBE!r}: {error}"
+            ) from None
 
     def render(self, prompt: str) -> str:
         """Render the prompt as a user's message, and the beginning of the answer.

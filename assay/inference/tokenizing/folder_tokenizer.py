@@ -32,6 +32,7 @@ from assay.inference.tokenizing.chat_template import ChatTemplate
 from assay.protocol.manifest import Manifest
 
 _CORE, _SETTINGS = TOKENIZER_FILES
+_BOTH = f"{_CORE} with {_SETTINGS}"
 
 
 class FolderTokenizer:
@@ -59,13 +60,13 @@ class FolderTokenizer:
         ids = np.fromiter(entries.values(), np.int64, len(entries))
         largest = ids.max(initial=-1)
         if largest >= vocabulary:
-            raise ValueError(f"its tokenizer has id {largest}, the model has {vocabulary} ids")
+            raise ValueError(f"{_BOTH} has id {largest}, the model has {vocabulary} ids")
         self._ends = frozenset(end_tokens)
         #: bool [V]: ids with a tokenizer entry, without padding.
         self.drawable: NDArray[np.bool_] = np.zeros(vocabulary, bool)
         self.drawable[ids] = True
         if np.count_nonzero(self.drawable) < len(ids):
-            raise ValueError("two entries of its tokenizer have one id")
+            raise ValueError(f"two entries of {_BOTH} have one id")
         if padding in entries and entries[padding] not in self._ends:
             self.drawable[entries[padding]] = False
         self._template = None
@@ -128,7 +129,7 @@ def make_tokenizer(
     try:
         return FolderTokenizer(tokenizer, vocabulary, end_tokens)
     except ValueError as error:
-        raise UnusableCheckpointError(f"{folder} is of no use: {error}") from None
+        raise UnusableCheckpointError(f"{folder}: {error}") from None
 
 
 def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:
@@ -158,5 +159,5 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:
             with catch_thrown():
                 return PreTrainedTokenizerFast.from_pretrained(alone, local_files_only=True)
         except LibraryError as error:
-            detail = f"{folder / _CORE} or {_SETTINGS} is no tokenizer that loads: {error}"
+            detail = f"{folder}: {_BOTH} is no tokenizer that loads: {error}"
             raise UnusableCheckpointError(detail) from None

@@ -1,0 +1,43 @@
+"""Reads files of a stranger's zip archive within limits, however much they claim to unpack to.
+
+An archive says how large each file is, and lies where it likes. `ZipFile.read` unpacks first and
+compares afterwards, and its bz2 and lzma unpack all of a file at once. So only stored and deflated
+files are read here, a piece at a time, and never past the limit.
+"""
+
+import zipfile
+from collections.abc import Iterable
+
+#: Ways to store a file that unpack a piece at a time.
+METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_PIECE = 1 << 16
+
+
+def find_method_fault(infos: Iterable[zipfile.ZipInfo]) -> str | None:
+    """The reason why a file of an archive is not read, or None."""
+    for info in infos:
+        if info.compress_type not in METHODS:
+            return f"{info.filename[:80]!r} is packed in another way than stored or deflated"
+        if info.flag_bits & 1:
+            return f"{info.filename[:80]!r} is encrypted"
+    return None
+
+
+def read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """A file of an archive.
+
+    Raises:
+        ValueError: it is packed in another way, or has more than `limit` bytes. zipfile's own
+            errors and zlib's: it is damaged.
+    """
+    fault = find_method_fault([archive.getinfo(name)])
+    if fault is not None:
+        raise ValueError(fault)
+    pieces, left = [], limit
+    with archive.open(name) as member:
+        while piece := member.read(_PIECE):
+            left -= len(piece)
+            if left < 0:
+                raise ValueError(f"{name[:80]!r} unpacks to more than {limit} bytes")
+            pieces.append(piece)
+    return b"".join(pieces)

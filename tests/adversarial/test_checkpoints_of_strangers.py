@@ -1,0 +1,68 @@
+"""A trainer publishes a checkpoint whose digest is right and whose files would end programs."""
+
+from pathlib import Path
+
+import pytest
+
+from assay.neurons.program.database import Database
+from assay.neurons.trainer.setup import TrainerConfig
+from assay.neurons.trainer.trainer import Trainer
+from assay.protocol import Phase
+from assay.protocol.window import compute_block
+from assay.training import LearnConfig
+from tests.adversarial.watched import Watched, publish
+from tests.hostile_folders import list_changes, write_changed
+
+#: A library's panic; a recursion of a library; an error of ours; prompts by the depth of the stack.
+ABOUT = (
+    "normalizer: a charsmap that is null",
+    "empty special tokens",
+    "no num_key_value_heads beside head_dim",
+    "template: a macro of 187 levels",
+)
+
+
+@pytest.mark.parametrize("about", ABOUT)
+def test_its_window_is_void_for_everybody_and_the_next_one_counts(
+    fresh_world, tmp_path: Path, about: str
+) -> None:
+    """Miners, validator and trainer go on, also those that start while it is in force."""
+    world = fresh_world
+    change = next(change for change in list_changes() if change.about == about)
+    digest = write_changed(tmp_path / "by-hand", change)
+    world.sources.checkpoints.add(tmp_path / "by-hand", digest)
+    database = Database()
+    trainer = Trainer(
+        world.hotkeys["trainer"],
+        world.history,
+        world.sources,
+        TrainerConfig(LearnConfig(), "test:store", last_window=2),
+        lambda lesson: None,
+        print,
+    )
+    trainer.step()
+    publish(world, digest)
+    watched = Watched(world, database=database)
+    _go_on(world, watched, trainer, 1)
+    assert change.file in watched.audit(1).void
+
+    publish(world, world.checkpoint.digest)
+    again = Watched(world, database=database)  # started anew
+    _go_on(world, again, trainer, 2)
+    assert again.audit(2).void is None
+    assert trainer.course is not None
+    assert trainer.course.window > 1
+    for name in ("alice", "bob"):
+        assert again.audit(2).verdicts[world.hotkeys[name]].accepted
+
+
+def _go_on(world, watched, trainer, window: int) -> None:
+    """New blocks until the window's verdicts are final, in each of which everybody does all it
+    can."""
+    end = compute_block(world.parameters.timing, window, Phase.VERDICT_END)
+    while world.chain.get_head() <= end:
+        world.mint()
+        while watched.validator.step():
+            pass
+        while trainer.step():
+            pass

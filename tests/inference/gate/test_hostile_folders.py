@@ -1,0 +1,109 @@
+"""Every reader says the same of a stranger's model folder, wherever it reads it, and none ends."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.store_objects import make_checkpoint_name
+from assay.audit.sources import FetchedOutlines
+from assay.inference import CheckpointError, UnusableCheckpointError, load_checkpoint
+from assay.inference.checkpoint import load_outline
+from assay.inference.folder import MANIFEST_FILE, SMALL_FILES
+from assay.network.store import open_folder
+from tests.hostile_folders import FILES, ODD_FILES, Change, list_changes, write_changed
+
+#: Parts that the changes are in; one of them is tried with each commit.
+PARTS = 8
+#: Levels of the stack that a deep caller uses; one change in so many is fetched as well.
+DEPTH, FETCHED = 300, 6
+
+
+def name_value(folder: Path, read: Callable[[], Any]) -> str:
+    """What a reader makes of a folder: why nobody can use it, or what a prompt and ids become."""
+    try:
+        tokenizer = read().tokenizer
+    except UnusableCheckpointError as error:
+        return str(error).replace(str(folder), "FOLDER")
+    ids, text = tokenizer.encode("7+15=?\n"), tokenizer.decode(range(len(tokenizer.drawable)))
+    return f"{ids} {text!r} {int(tokenizer.drawable.sum())}"
+
+
+def go_down(levels: int, call: Callable[[], str]) -> str:
+    """Call with so many more levels of the stack in use."""
+    return go_down(levels - 1, call) if levels else call()
+
+
+def fetch_outline(folder: Path, digest: bytes) -> Any:
+    """As an auditor and the explorer fetch it."""
+    store = open_folder(folder.parent / "store")
+    for name in (MANIFEST_FILE, *SMALL_FILES):
+        store.put(make_checkpoint_name(digest, name), (folder / name).read_bytes())
+    return FetchedOutlines(folder.parent / "fetched", lambda: [store]).get(digest)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_all_readers_say_the_same(tmp_path: Path, part: int) -> None:
+    for number, change in enumerate(list_changes()[part::PARTS]):
+        folder = tmp_path / str(number) / "folder"
+        digest = write_changed(folder, change)
+        value = name_value(folder, lambda f=folder, d=digest: load_checkpoint(f, d))
+        assert value.startswith("[") == change.fine, (change.about, value)
+        assert change.fine or value.count("\n") == 0
+        if not change.fine:
+            assert change.file in value, value
+        with ThreadPoolExecutor(1) as thread:
+            others = [
+                thread.submit(name_value, folder, lambda f=folder, d=digest: load_outline(f, d))
+            ]
+            others = [other.result() for other in others]
+        others.append(
+            go_down(DEPTH, lambda f=folder, d=digest: name_value(f, lambda: load_outline(f, d)))
+        )
+        if "shape" not in value and "layers" not in value:  # what only tensors show
+            assert {*others} == {value}, (change.about, others)
+        if number % FETCHED == 0 and {*others} == {value}:
+            there = folder.parent / "fetched" / "1" / digest.hex()
+            fetched = name_value(there, lambda f=folder, d=digest: fetch_outline(f, d))
+            assert fetched == value, change.about
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_json_is_of_no_use(tmp_path: Path, name: str) -> None:
+    digest = write_changed(tmp_path / "folder", FILES[name])
+    with pytest.raises(UnusableCheckpointError, match=name.partition(":")[0]):
+        load_outline(tmp_path / "folder", digest)
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_a_file_that_is_none_of_the_folders_is_our_own_affair(tmp_path: Path, name: str) -> None:
+    """Nobody else has such a file, so it voids nothing. A pipe holds nobody up."""
+    folder = tmp_path / "folder"
+    digest = write_changed(folder, lambda folder: None)
+    ODD_FILES[name](folder)
+    with pytest.raises(CheckpointError, match=name.partition(":")[0]) as caught:
+        load_checkpoint(folder, digest)
+    assert type(caught.value) is CheckpointError
+
+
+def test_what_nobody_can_use_is_opened_once(tmp_path: Path, monkeypatch: Any) -> None:
+    """Programs ask at every step, and hashing a large checkpoint takes a minute."""
+    change = next(change for change in list_changes() if not change.fine)
+    digest = write_changed(tmp_path / "by-hand", change)
+    checkpoints = CheckpointFolder(tmp_path / "models")
+    checkpoints.add(tmp_path / "by-hand", digest)
+    with pytest.raises(UnusableCheckpointError) as first:
+        checkpoints.get(digest)
+    (tmp_path / "models" / digest.hex() / MANIFEST_FILE).unlink()
+    with pytest.raises(UnusableCheckpointError) as second:
+        checkpoints.get(digest)
+    assert str(first.value) == str(second.value)
+
+
+def test_a_change_is_none_of_the_generators_doing(tmp_path: Path) -> None:
+    """The folder without a change can be used, so each refusal is its change's."""
+    digest = write_changed(tmp_path / "folder", Change("none", "config.json", ()))
+    assert load_checkpoint(tmp_path / "folder", digest).manifest.digest == digest
