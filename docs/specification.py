@@ -5,6 +5,7 @@ python docs/specification.py --check  # exit 1 if they differ
 """
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,11 @@ from assay.artifacts.store_objects import (
 )
 from assay.artifacts.submissions.pack import PackedPart, PackedRefusal, PackedSubmission
 from assay.neurons.preflight.checks import PROBE
-from assay.inference.architecture import FIELDS, LAYER_TYPES, ROPE_NUMBERS, ROPE_TYPES, SIZES, SWITCHES
+from assay.inference.architecture import LAYER_TYPES, OTHERS, ROPE_NUMBERS, ROPE_TYPES, SIZES
+from assay.inference.gate.rules import Rule
+from assay.inference.gate.tokenizer_file import ADDED_TOKEN, COMPONENTS, MODELS, REGEXES
+from assay.inference.tokenizing.chat_template import ATTRIBUTES, FILTERS, FUNCTIONS, TESTS
+from assay.inference.tokenizing.template_syntax import EXPRESSIONS, STATEMENTS
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import (
@@ -317,23 +322,72 @@ def make_objects() -> str:
 
 def make_config() -> str:
     """Fields of a config.json."""
-    listed = {
-        "sizes, all of them": SIZES,
-        "switches": SWITCHES,
-        "`rope_type`": ROPE_TYPES,
-        "numbers of rope_parameters": ROPE_NUMBERS,
-        "layer types": LAYER_TYPES,
-        "other fields": sorted(FIELDS - {*SIZES, *SWITCHES}),
-    }
     lines = ["| config.json | |", "|---|---|"]
-    lines += [f"| {what} | {', '.join(f'`{n}`' for n in names)} |" for what, names in listed.items()]
+    lines += [f"| `{name}` | size, 1 to {most} |" for name, most in SIZES.items()]
+    lines += [f"| `{name}` | {_write_rule(rule)} |" for name, rule in OTHERS.items()]
+    lines.append(f"| `rope_type` | {_quote(ROPE_TYPES)} |")
+    lines.append(f"| numbers of rope_parameters, all above 0 | {_quote(ROPE_NUMBERS)} |")
+    lines.append(f"| entries of layer_types | {_quote(LAYER_TYPES)} |")
     return "\n".join(lines)
+
+
+def make_tokenizer() -> str:
+    """Components of a tokenizer.json."""
+    lines = ["| part of tokenizer.json | type | fields |", "|---|---|---|"]
+    for part, kind in COMPONENTS.items():
+        for name, fields in kind.types.items():
+            lines.append(f"| {part} | `{name}` | {_write_fields(fields)} |")
+        again = f"; {_quote(sorted(kind.repeated))} may occur again" if kind.repeated else ""
+        lines.append(f"| {part} | `Sequence` | `{kind.parts}`: 1 to 8 of the above, each type once{again} |")
+    for name, fields in MODELS.items():
+        entries = {"vocab": "see below"} | ({"merges": "see below"} if name == "BPE" else {})
+        listed = ", ".join(f"`{field}`: {about}" for field, about in entries.items())
+        lines.append(f"| model | `{name}` | {listed}, {_write_fields(fields)} |")
+    lines.append(f"| an added token | | `id`: see below, {_write_fields(ADDED_TOKEN)} |")
+    return "\n".join(lines)
+
+
+def make_regexes() -> str:
+    """Regular expressions that a `Split` may have."""
+    return "\n".join(["```text", *REGEXES.values(), "```"])
+
+
+def make_template() -> str:
+    """What a chat template may have."""
+    parts = {
+        "statements": [node.__name__ for node in STATEMENTS],
+        "expressions": [node.__name__ for node in EXPRESSIONS],
+        "functions": FUNCTIONS,
+        "filters": FILTERS,
+        "tests": TESTS,
+    }
+    names = {str: "text", dict: "table", list: "list", tuple: "tuple"}
+    for kind, attributes in ATTRIBUTES.items():
+        parts[f"attributes of a {names.get(kind, 'loop')}"] = sorted(attributes)
+    lines = ["| a template may have | |", "|---|---|"]
+    return "\n".join(lines + [f"| {what} | {_quote(names)} |" for what, names in parts.items()])
+
+
+def _quote(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _write_rule(rule: Rule) -> str:
+    return rule.about.replace("|", "\\|")
+
+
+def _write_fields(fields: Mapping[str, Rule]) -> str:
+    return ", ".join(
+        f"`{name}`{'' if rule.required else ' (may be left out)'}: {_write_rule(rule)}"
+        for name, rule in fields.items()
+    )
 
 
 def main() -> int:
     """Rewrites or checks; the exit code."""
     parts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
-    parts |= {"objects": make_objects(), "config": make_config()}
+    parts |= {"objects": make_objects(), "config": make_config(), "tokenizer": make_tokenizer()}
+    parts |= {"regexes": make_regexes(), "template": make_template()}
     parts |= {of.__name__: make_record(of) for of in RECORDS}
     return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 

@@ -1,6 +1,7 @@
 """`assay doctor`: opens everything that a program would open, and reports each problem."""
 
 from contextlib import suppress
+from pathlib import Path
 
 from assay.cli import start
 from assay.cli.checks_view import print_checks
@@ -48,6 +49,18 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         first = "set the clock first" if is_off else "fix the other problems"
         note(*list_hidden(role, results, f"{first}, then check again"))
     return 1 if any(check.state is CheckState.FAIL for check in results) else 0
+
+
+def run_model_doctor(folder: Path, as_json: bool) -> int:
+    """Check a model's folder. Return 1 if nobody could use it."""
+    from assay.neurons.preflight.model_folder import check_model_folder
+
+    failed = False
+    with print_checks(as_json) as show:
+        for check in check_model_folder(folder):
+            show(check)
+            failed |= check.state is CheckState.FAIL
+    return int(failed)
 
 
 def _look_at_clock(session: Session, note: Note) -> SubtensorChain | None:

@@ -71,7 +71,7 @@ def test_a_file_that_says_how_large_it_is_is_read_to_the_limit() -> None:
 def test_what_unpacks_all_at_once_is_not_unpacked(way: str) -> None:
     with zipfile.ZipFile(io.BytesIO(ODD[way])) as archive:
         assert measure(lambda: read_member(archive, RECORD, 100)) < FEW
-    with pytest.raises(WheelError, match="stored or deflated|encrypted"):
+    with pytest.raises(WheelError, match=r"stored or deflated|encrypted"):
         read_wheel(ODD[way])
     package = ODD[way].replace(
         RECORD.encode(), b"x/__init__.py\x20\x20\x20\x20\x20\x20\x20\x20\x20"

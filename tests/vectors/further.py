@@ -10,10 +10,12 @@ from subjects import digest
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
 from assay.environments.levels import Success, compute_candidates, compute_levels
-from assay.inference.tokenizing.chat_template import ChatTemplate
+from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
 
 Json = Any
 
+_CALLS = "{%% macro f(n) %%}{%% if n %%}{{ f(n - 1) }}{%% endif %%}{%% endmacro %%}{{ f(%d) }}x"
+#: Templates, and what they are there to show.
 TEMPLATES = [
     (
         "ChatML",
@@ -31,8 +33,17 @@ TEMPLATES = [
     ("what trainers mark", "a{% generation %}\n{{ eos_token }}{% endgeneration %}\nb"),
     ("the clock", "{{ strftime_now('%Y-%m-%d %H:%M') }}"),
     ("break", "{% for c in messages[0].content %}{{ c }}{% break %}{% endfor %}"),
-    ("one that fails leaves the prompt", "{{ raise_exception('no') }}"),
+    (
+        "one that fails for this prompt alone",
+        "{% if messages[0].content[0] == ' ' %}{{ raise_exception('no') }}{% endif %}x",
+    ),
+    ("calls within calls", _CALLS % 15),
+    ("too many calls within calls", _CALLS % 16),
+    ("as many steps as there may be", "{% for i in range(3998) %}{% endfor %}x"),
+    ("a step too many", "{% for i in range(4000) %}{% endfor %}x"),
+    ("one that always fails", "{{ raise_exception('no') }}"),
     ("chance is none", "{{ lipsum() }}"),
+    ("an address", "{{ messages[0].items }}"),
 ]
 
 
@@ -42,10 +53,22 @@ def make_chat_template() -> Json:
         "prompt": prompt,
         "special_tokens": tokens,
         "rendered": [
-            {"about": about, "template": text, "text": ChatTemplate(text, tokens).render(prompt)}
+            {"about": about, "template": text, **_render(text, tokens, prompt)}
             for about, text in TEMPLATES
         ],
     }
+
+
+def _render(source: str, tokens: dict[str, str], prompt: str) -> Json:
+    """The text; null if the template fails for the prompt, and whether it is refused altogether."""
+    try:
+        template = ChatTemplate(source, tokens)
+    except ValueError:
+        return {"text": None, "refused": True}
+    try:
+        return {"text": template.render(prompt), "refused": False}
+    except TemplateFault:
+        return {"text": None, "refused": False}
 
 
 def make_deltas() -> Json:

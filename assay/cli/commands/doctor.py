@@ -10,7 +10,7 @@ from assay.cli.checks import require_subnet
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, network, reading
-from assay.cli.start import starting
+from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
 
@@ -27,15 +27,25 @@ def doctor(
     directory: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="The program's own folder.")
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="FOLDER", help="Check only this model's folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Check everything that a program needs, and say how to fix each problem.
 
     It checks chain and clock, wallet and uid, beacons, store, disk, the checkpoint in force, and
     device and memory. It sends nothing to the chain, and you can run it while the program runs.
-    Exit codes: 0 nothing failed, 1 something failed, 2 could not check.
+    With --model it needs no network: it opens a model's folder as every reader of a checkpoint
+    would, and says which file is unusable, and why. Exit codes: 0 nothing failed, 1 something
+    failed, 2 could not check.
     """
     source = invocation.source
+    if model is not None:
+        with starting(source.load(), loads=TORCH, opens=model):
+            from assay.cli.doctor import run_model_doctor
+        return run_model_doctor(model, as_json)
     source.flags[role] = {"dir": directory}
     settings = replace(source, role="trainer" if role == "trainer" else None).load()
     require_subnet(settings)

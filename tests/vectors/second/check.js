@@ -10,6 +10,7 @@ const environments = require('./environments.js');
 const { openCheckpoint, sketchState } = require('./model.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
+const gate = require('./gate.js');
 
 const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
@@ -279,6 +280,17 @@ const families = {
     for (const w of v.weights) same(w.about, rules.weigh(w.scores, w.owner_uid, w.burn_share), w.weights);
   },
   chat_template() {}, // Jinja is a library's: the tests in Python hold it against Hugging Face's
+  folders(v) {
+    const takes = { 'config.json': gate.takesConfig, 'tokenizer.json': gate.takesTokenizer, 'tokenizer_config.json': gate.takesSettings };
+    for (const { about, file: name, edits, refused: wanted } of v.changes) {
+      const changed = structuredClone(v.files[name]);
+      for (const [path, ...value] of edits) {
+        const last = path.at(-1), inner = path.slice(0, -1).reduce((part, step) => part[step], changed);
+        if (value.length) inner[last] = structuredClone(value[0]); else delete inner[last];
+      }
+      same(`${name}: ${about}`, !takes[name](changed, v.vocabulary), wanted);
+    }
+  },
   delta(v) { // frames of one raw block: 4 bytes magic, 1 of flags, 1 of size, 3 before the data
     for (const d of v) {
       const [parent, bytes] = [d.parent, d.delta].map(unhex), lengths = [0, 4, 8].map((at) => bytes.readUInt32LE(at));
