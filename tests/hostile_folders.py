@@ -268,6 +268,7 @@ _MODELS: dict[str, Any] = {
     "a suffix that tokens lack": _bpe(end_of_word_suffix="</w>"),
     "no merges": _bpe(merges=None),
     "a merge of three": _bpe(merges=["a b a"]),
+    "merges of two forms": _bpe(merges=[["a", "b"], "a b"]),
     "a merge of one": _bpe(merges=["a"]),
     "a merge that makes nothing": _bpe(merges=[["b", "a"]]),
     "a merge of what is not there": _bpe(merges=[["a", "c"]]),

@@ -7,6 +7,8 @@ them all under hypothesis, `run.py` under atheris.
 """
 
 import json
+import random
+from contextlib import suppress
 from functools import cache, partial
 from math import inf
 from pathlib import Path
@@ -14,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_pages import check_pages
@@ -27,10 +30,17 @@ from assay.environments.problem_file import read_row
 from assay.environments.programs.code_file import read_code_row
 from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.inference import UnusableCheckpointError
-from assay.inference.architecture import compute_bytes_max, find_misfit
-from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES, digest_chat_template
+from assay.inference.architecture import compute_bytes_max, find_config_fault, find_misfit
+from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
+from assay.inference.gate.thrown import LibraryError, catch_thrown
+from assay.inference.gate.tokenizer_file import find_tokenizer_fault
 from assay.inference.passages import decode_passages, encode_passages
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
+from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
+from assay.inference.tokenizing.folder_tokenizer import (
+    FolderTokenizer,
+    load_tokenizer,
+    make_tokenizer,
+)
 from assay.network.chain.forms import BlockStamp
 from assay.network.evm import LedgerEntry, SignedCall
 from assay.protocol import Context, EncodingError, Member, Reason, context_from_json
@@ -48,6 +58,7 @@ from tests.artifacts.steps.parquet_files import (
     split_file,
     write_step,
 )
+from tests.fuzz.hostile_tokenizers import PARTS_VOCABULARY, make_core, make_text
 from tests.fuzz.protocol_targets import (
     PROTOCOL_TARGETS,
     Target,
@@ -55,10 +66,7 @@ from tests.fuzz.protocol_targets import (
     attack_json,
     read_vectors,
 )
-
-#: V of the genesis checkpoint.
-VOCABULARY = 98
-
+from tests.hostile_folders import TEMPLATES, VOCABULARY
 
 # Files of our own, which a disk may damage and a stranger may have made
 
@@ -202,40 +210,93 @@ def attack_passages(data: bytes) -> None:
 
 
 def attack_config(data: bytes) -> None:
+    """A config is refused, or every number in it is within its bounds."""
     try:
         config = read_json(data)
     except EncodingError:
         return
-    compute_bytes_max(config)
+    fault = find_config_fault(config)
+    assert (compute_bytes_max(config) is None) == (fault is not None)
     find_misfit(config, {"model.embed_tokens.weight": (98, 96)})
+    if fault is None:
+        assert 1 <= config["vocab_size"] <= 1 << 20
+
+
+def write_tokenizer(folder: Path, core: bytes, settings: bytes) -> FolderTokenizer | None:
+    """The tokenizer of these files, or None if nobody can use them."""
+    for name, data in zip(TOKENIZER_FILES, (core, settings), strict=True):
+        (folder / name).write_bytes(data)
+    try:
+        library = load_tokenizer(folder, VOCABULARY)
+        return make_tokenizer(folder, library, VOCABULARY, (1,))
+    except UnusableCheckpointError:
+        return None
 
 
 def attack_tokenizer(data: bytes) -> None:
+    """Whatever a trainer writes there, a tokenizer is of no use or asks in ids that there are."""
     with TemporaryDirectory() as name:
-        (Path(name) / TOKENIZER_FILES[0]).write_bytes(data)
-        (Path(name) / TOKENIZER_FILES[1]).write_bytes(b"{}")
-        try:
-            load_tokenizer(Path(name), VOCABULARY).get_vocab()
-        except UnusableCheckpointError:
-            return
+        tokenizer = write_tokenizer(Path(name), data, b"{}")
+    if tokenizer is not None:
+        use(tokenizer)
 
 
 def attack_tokenizer_config(data: bytes) -> None:
-    """Whatever a trainer writes there, a checkpoint is of no use or asks in ids that there are."""
     with TemporaryDirectory() as name:
-        (Path(name) / TOKENIZER_FILES[0]).write_bytes((GENESIS / TOKENIZER_FILES[0]).read_bytes())
-        (Path(name) / TOKENIZER_FILES[1]).write_bytes(data)
-        try:
-            hugging_face = load_tokenizer(Path(name), VOCABULARY)
-            digest_chat_template(hugging_face)
-            tokenizer = FolderTokenizer(hugging_face, VOCABULARY, (1,))
-        except (UnusableCheckpointError, ValueError):
-            return
-    ids = tokenizer.encode("7+15=?\n")
-    assert ids
-    assert 0 <= min(ids) <= max(ids) < VOCABULARY
+        core = (GENESIS / TOKENIZER_FILES[0]).read_bytes()
+        tokenizer = write_tokenizer(Path(name), core, data)
+    if tokenizer is not None:
+        use(tokenizer)
+
+
+def use(tokenizer: FolderTokenizer) -> None:
     assert len(tokenizer.drawable) == VOCABULARY
-    tokenizer.decode(ids)
+    for prompt in ("7+15=?\n", "ÿ\u2028<end>", ""):
+        ids = tokenizer.encode(prompt)
+        assert ids
+        assert 0 <= min(ids) <= max(ids) < VOCABULARY
+        tokenizer.decode(ids)
+    tokenizer.decode([*range(VOCABULARY), VOCABULARY, (1 << 32) - 1, 0])
+
+
+def attack_template(data: bytes) -> None:
+    """A template is refused, or makes text or fails, each time alike and within its budgets."""
+    try:
+        template = ChatTemplate(data.decode(errors="replace"), {"bos_token": "<s>"})
+    except ValueError:
+        return
+
+    def render() -> str | None:
+        try:
+            return template.render("9+1=?\n")
+        except TemplateFault:
+            return None
+
+    text = render()
+    assert text == render()
+    assert text is None or len(text) < 1 << 21
+
+
+def list_templates() -> list[bytes]:
+    known = [entry["template"] for entry in read_vectors("chat_template")["rendered"]]
+    return [text.encode() for text in (*known, *TEMPLATES.values()) if len(text) < 1 << 12]
+
+
+def attack_tokenizer_parts(data: bytes) -> None:
+    """Any parts on the list, in any order: the library loads them, none panics at ids, and no text
+    has more ids than a few for each byte."""
+    chance = random.Random(data)
+    core = make_core(chance)
+    assert find_tokenizer_fault(core, PARTS_VOCABULARY) is None
+    with catch_thrown():
+        tokenizer = Tokenizer.from_str(json.dumps(core))
+    text = make_text(chance, 60)
+    with suppress(LibraryError), catch_thrown():  # some texts have no ids: the prompt is the id 0
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert len(ids) <= 16 * (len(text.encode()) + 16)
+    drawn = [chance.randrange(PARTS_VOCABULARY) for _ in range(chance.randrange(60))]
+    with catch_thrown():
+        tokenizer.decode(drawn, skip_special_tokens=False)
 
 
 def list_tokenizer_configs() -> list[bytes]:
@@ -418,5 +479,7 @@ TARGETS: dict[str, Target] = {
     ),
     "config.json": Target(attack_config, lambda: read_genesis("config.json")),
     "tokenizer.json": Target(attack_tokenizer, lambda: read_genesis("tokenizer.json"), 60),
+    "tokenizer.parts": Target(attack_tokenizer_parts, lambda: [b"", b"1", b"2"], 100),
+    "chat_template.jinja": Target(attack_template, list_templates, 60),
     "tokenizer_config.json": Target(attack_tokenizer_config, list_tokenizer_configs, 60),
 }

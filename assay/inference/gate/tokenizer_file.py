@@ -261,6 +261,8 @@ def _require_tokens(texts: Mapping[str, Json]) -> None:
 def _require_merges(merges: Json, ids: Mapping[str, int]) -> None:
     if not isinstance(merges, list):
         raise UnfitError("merges of its model is not a list")
+    if len({*map(type, merges)}) > 1:
+        raise UnfitError("merges of its model have two forms")
     for merge in merges:
         pair = merge.split(" ") if type(merge) is str else merge
         if not isinstance(pair, list) or len(pair) != 2:

@@ -86,7 +86,7 @@ _WRITING = frozenset(
     {"capitalize", "indent", "join", "lower", "replace", "string", "title", "tojson", "trim"}
     | {"upper"}
 )
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _PLAIN = (float, bool, type(None))
 #: Values that have no text that is the same in each process.
 _HIDDEN = (
@@ -130,7 +130,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         )
         known = self.filters | {"tojson": _write_json}
         self.filters = {name: _bound_filter(self, name, known[name]) for name in FILTERS}
-        self.tests = {name: _bound_test(self, self.tests[name]) for name in TESTS}
+        tests: dict[str, Any] = dict(self.tests)
+        self.tests = {name: _bound_test(self, tests[name]) for name in TESTS}
         functions = {"raise_exception": _raise, "strftime_now": _tell_time}
         self.globals = {name: (self.globals | functions)[name] for name in FUNCTIONS}
         self.budget = _Budget()

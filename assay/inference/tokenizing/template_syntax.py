@@ -158,29 +158,31 @@ class _Meter(NodeTransformer):
         return nodes.Const(node.data, lineno=node.lineno)
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
-        node = self.generic_visit(node)
+        self.generic_visit(node)
         node.iter = self._lead("count_items", node.iter)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        node = self.generic_visit(node)
+        self.generic_visit(node)
         return self._lead("join_texts", *node.nodes)
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
-        node = self.generic_visit(node)
+        self.generic_visit(node)
         node.expr = self._lead("weigh", node.expr)
         for operand in node.ops:
             operand.expr = self._lead("weigh", operand.expr)
         return node
 
     def visit_List(self, node: nodes.List) -> nodes.Node:
-        return self._lead("weigh", self.generic_visit(node))
+        self.generic_visit(node)
+        return self._lead("weigh", node)
 
     def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
-        return self._lead("weigh", self.generic_visit(node))
+        self.generic_visit(node)
+        return self._lead("weigh", node)
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
-        node = self.generic_visit(node)
+        self.generic_visit(node)
         return self._lead("weigh", node) if node.ctx == "load" else node
 
     def _lead(self, function: str, *values: nodes.Expr) -> nodes.Expr:

@@ -35,6 +35,7 @@ from assay.neurons.preflight.examination import (
 )
 from assay.neurons.preflight.machine_fences import check_fences, judge_fences
 from assay.neurons.preflight.memory import estimate_memory
+from assay.neurons.preflight.model_folder import check_model_folder
 from assay.neurons.preflight.surroundings import open_role_stores
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.session.session import Session
@@ -42,7 +43,7 @@ from assay.neurons.settings.loading import load_settings
 from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
-from assay.training import LearnConfig
+from assay.training import GENESIS, LearnConfig
 from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, Fuse, Fused
@@ -488,3 +489,21 @@ def test_a_network_that_needs_copies_fails_without_them(name, settings, needs, m
     choice = EnvironmentChoice(name, named, bytes(32), 1_000_000, 0, 0)
     assert check_fences(choice).state is (CheckState.FAIL if needs else CheckState.WARN)
     assert check_fences(None).state is CheckState.WARN
+
+
+def test_a_model_s_folder_is_checked_without_a_network(tmp_path: Path) -> None:
+    """A good one passes. Of a bad one, each part that nobody can use is named in one line."""
+    for number, change in enumerate((None, {"eos_token": ""})):
+        folder = tmp_path / str(number)
+        shutil.copytree(GENESIS, folder)
+        if change is not None:
+            path = folder / "tokenizer_config.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        found = {check.check: check for check in check_model_folder(folder)}
+        good = change is None
+        assert found["config"].state is found["tensors"].state is CheckState.OK
+        for name in ("tokenizer", "checkpoint"):
+            assert (found[name].state is CheckState.OK) == good, found[name]
+        if not good:
+            assert "tokenizer_config.json: eos_token" in found["tokenizer"].detail
+            assert found["tokenizer"].detail.count("\n") == 0

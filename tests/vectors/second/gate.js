@@ -108,7 +108,7 @@ function takesTokenizer(t, vocabulary) {
   const texts = Object.keys(model.vocab), ids = Object.values(model.vocab), known = new Set(texts);
   if (!texts.every((text) => isText(text)) || !ids.every((id) => isInteger(id, 0, Number(vocabulary) - 1)) || new Set(ids).size < ids.length) return false;
   const isMerge = (m) => { const pair = typeof m === 'string' ? m.split(' ') : m; return Array.isArray(pair) && pair.length === 2 && pair.every((x) => typeof x === 'string' && known.has(x)) && known.has(pair.join('')); };
-  if (model.type === 'BPE' && !model.merges.every(isMerge)) return false;
+  if (model.type === 'BPE' && !(model.merges.every(isMerge) && new Set(model.merges.map((m) => typeof m)).size <= 1)) return false;
   const taken = new Set(ids), seen = new Set();
   let next = BigInt(ids.length);
   return Array.isArray(t.added_tokens ?? []) && (t.added_tokens ?? []).every((token) => {
