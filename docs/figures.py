@@ -28,7 +28,7 @@ THEMES = {
         "outer_bytes outer_success swarm pipeline rounds"
     ),
     "Problems": "environments programs scoring math_answers contests",
-    "The whole": "demo localnet first_output soak explorer record files",
+    "The whole": "demo localnet first_output soak explorer record files folders",
     "Chain, contracts and beacon": "chain devnet clients contracts beacon beacon_race",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu",
 }

@@ -23,7 +23,7 @@ Json = Any  # what json.loads returns
 #: Most levels of objects and lists in JSON, and digits of an integer. Both are far below what the
 #: stack of a process or a setting of Python could refuse.
 JSON_DEPTH, JSON_DIGITS = 64, 64
-_LONG_INTEGER = re.compile(rb"[0-9]{%d}" % (JSON_DIGITS + 1))
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _TOO_DEEP = f"is not JSON: nested deeper than {JSON_DEPTH} levels"
 
@@ -488,7 +488,7 @@ def read_json(data: bytes) -> Json:
             object_pairs_hook=_refuse_repeats,
             parse_constant=_refuse_constant,
             parse_float=_read_float,
-            parse_int=_read_int if _LONG_INTEGER.search(data) else None,
+            parse_int=_read_int if _has_long_digits(data) else None,
         )
     except ValueError as error:
         raise EncodingError(f"is not JSON: {error}") from None
@@ -498,6 +498,11 @@ def read_json(data: bytes) -> Json:
         raise EncodingError(_TOO_DEEP) from None
     _require_shallow(value)
     return value
+
+
+def _has_long_digits(data: bytes) -> bool:
+    """Return whether more digits than an integer may have stand together, perhaps within a text."""
+    return b"0" * (JSON_DIGITS + 1) in data.translate(_ZEROS)
 
 
 def _require_shallow(value: Json) -> None:

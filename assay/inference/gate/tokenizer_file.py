@@ -265,11 +265,9 @@ def _require_merges(merges: Json, ids: Mapping[str, int]) -> None:
         raise UnfitError("merges of its model have two forms")
     for merge in merges:
         pair = merge.split(" ") if type(merge) is str else merge
-        if not isinstance(pair, list) or len(pair) != 2:
+        if type(pair) is not list or len(pair) != 2 or not type(pair[0]) is type(pair[1]) is str:
             raise UnfitError(f"{str(merge)[:60]!r} is not a merge of two tokens")
         first, second = pair
-        if type(first) is not str or type(second) is not str:
-            raise UnfitError(f"{str(merge)[:60]!r} is not a merge of two tokens")
         if not (first in ids and second in ids and first + second in ids):
             raise UnfitError(f"the merge {str(merge)[:60]!r} is not of tokens, or makes none")
 

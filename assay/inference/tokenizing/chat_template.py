@@ -86,7 +86,8 @@ _WRITING = frozenset(
     {"capitalize", "indent", "join", "lower", "replace", "string", "title", "tojson", "trim"}
     | {"upper"}
 )
-_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_SIZED = frozenset({str, list, tuple, dict, range, *_VIEWS})
 _PLAIN = (float, bool, type(None))
 #: Values that have no text that is the same in each process.
 _HIDDEN = (
@@ -179,7 +180,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         """Items that a loop goes through; each is a step."""
         if isinstance(items, GeneratorType):
             return self.count_lazily(items)
-        if isinstance(items, (str, list, tuple, dict, range, *_VIEWS)):
+        if type(items) in _SIZED:
             self.budget.spend(ITEM_SIZE * len(items), len(items))
         return items
 

@@ -8,6 +8,7 @@ This module knows nothing of a template's values: `chat_template` bounds what th
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from jinja2 import Environment, TemplateError, nodes
 from jinja2.visitor import NodeTransformer
@@ -159,7 +160,8 @@ class _Meter(NodeTransformer):
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)
-        node.iter = self._lead("count_items", node.iter)
+        iterated: Any = node.iter  # a visitor returns any node
+        node.iter = self._lead("count_items", iterated)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:

@@ -1,0 +1,212 @@
+"""What a stranger's model folder costs its reader: memory and processor time of each changed folder
+of `tests/hostile_folders.py`, each in a process of its own; and the gate's share of opening an
+honest one.
+
+A changed folder is the shipped genesis with one change, so its own weights are less than a MiB. The
+time counts opening it, encoding eight prompts and decoding all ids. Memory is what the process
+gained over a process that did the same with the unchanged folder's JSON alone: what the libraries
+take when they are first used is in both. The honest tokenizer has the size of Qwen2's: 151,643
+tokens, as many merges, its regular expression and a ChatML template. Its baseline is the library
+alone, with the files parsed once, as version 2 did.
+"""
+
+import json
+import os
+import random
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import process_time
+
+import numpy as np
+from figures import FAST, Figure, measure_together, report
+from transformers import PreTrainedTokenizerFast
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from assay.inference import CheckpointError, load_checkpoint
+from assay.inference.folder import TOKENIZER_FILES
+from assay.inference.gate.tokenizer_file import REGEXES
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
+from tests.hostile_folders import FILES, list_changes, write_changed
+
+TOKENS = 2_000 if FAST else 151_643
+VOCABULARY = TOKENS + 293
+PROMPTS = [f"{number}+{number}=?\n" for number in range(8)]
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def open_and_use(folder: Path, digest: bytes) -> None:
+    """As a validator does."""
+    try:
+        tokenizer = load_checkpoint(folder, digest).tokenizer
+    except CheckpointError:
+        return
+    for prompt in PROMPTS:
+        tokenizer.encode(prompt)
+    tokenizer.decode(range(len(tokenizer.drawable)))
+
+
+def spend(use: Callable[[], None]) -> tuple[float, float]:
+    """Processor seconds and MiB that a use takes in a process that has loaded the libraries."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if not child:
+        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, process_time()
+        use()
+        spent = process_time() - began
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        os.write(writable, json.dumps([spent, max(0, after - before) / 1024]).encode())
+        os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable, "rb") as answer:
+        said = answer.read()
+    _, status = os.waitpid(child, 0)
+    if status or not said:
+        raise SystemExit(f"the process ended with {status}")
+    seconds, mib = json.loads(said)
+    return seconds, mib
+
+
+def measure_hostile(folder: Path) -> list[Figure]:
+    """The dearest of all changes."""
+    changes = {f"{change.file}: {change.about}": change for change in list_changes()}
+    every: dict[str, object] = {**changes, **FILES}
+    names = list(every)[:: 20 if FAST else 1]
+    open_and_use(folder / "first", write_changed(folder / "first", lambda _: None))
+    costs = {}
+    for number, name in enumerate(names):
+        place = folder / str(number)
+        digest = write_changed(place, every[name])  # type: ignore[arg-type]
+        costs[name] = spend(lambda place=place, digest=digest: open_and_use(place, digest))
+        shutil.rmtree(place)
+    slowest, largest = (max(costs, key=lambda name, at=at: costs[name][at]) for at in (0, 1))
+    return [
+        Figure("changed folders that were opened", len(costs), ""),
+        Figure(f"processor time, the dearest ({slowest})", costs[slowest][0], "s", bound=5.0),
+        Figure(f"memory, the dearest ({largest})", costs[largest][1], "MiB", bound=512.0),
+    ]
+
+
+def write_large(folder: Path) -> None:
+    """A tokenizer of Qwen2's size and parts, with merges of random tokens."""
+    chance = random.Random(0)
+    tokens = [chr(0x100 + number) for number in range(256)]
+    known, merges = set(tokens), []
+    while len(tokens) < TOKENS:
+        first, second = chance.choice(tokens), chance.choice(tokens[:2_000])
+        if len(first) + len(second) <= 12 and first + second not in known:
+            merges.append([first, second])
+            tokens.append(first + second)
+            known.add(first + second)
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    specials = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    added = [
+        {"id": TOKENS + number, "content": text, **flags, "special": True}
+        for number, text in enumerate(specials)
+    ]
+    pattern = {"Regex": REGEXES["Qwen2, Qwen3"]}
+    split = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
+    level["use_regex"] = False
+    core = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
+        "post_processor": level,
+        "decoder": level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {token: number for number, token in enumerate(tokens)},
+            "merges": merges,
+        },
+    }
+    settings = {
+        "added_tokens_decoder": {
+            str(token["id"]): {name: token[name] for name in token if name != "id"}
+            for token in added
+        },
+        "additional_special_tokens": list(specials[1:]),
+        "chat_template": CHATML,
+        "eos_token": specials[2],
+        "pad_token": specials[0],
+        "model_max_length": 131_072,
+        "tokenizer_class": "Qwen2Tokenizer",
+    }
+    for name, document in zip(TOKENIZER_FILES, (core, settings), strict=True):
+        (folder / name).write_text(json.dumps(document, ensure_ascii=False))
+
+
+def open_bare(folder: Path) -> None:
+    """The library alone, and what is read from it; as version 2 opened it."""
+    for name in TOKENIZER_FILES:
+        json.loads((folder / name).read_text(), object_pairs_hook=take_pairs)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    largest = max(tokenizer.get_vocab().values())
+    assert largest < VOCABULARY
+    mask = np.zeros(VOCABULARY, bool)
+    mask[list(tokenizer.get_vocab().values())] = True
+
+
+def take_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose names differ."""
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def open_gated(folder: Path) -> None:
+    """As every reader of a checkpoint opens it."""
+    make_tokenizer(folder, load_tokenizer(folder, VOCABULARY), VOCABULARY, (TOKENS + 2,))
+
+
+def measure_honest(folder: Path) -> list[Figure]:
+    """Opening a large tokenizer, and prompts through its template."""
+    write_large(folder)
+    runs = (lambda: open_gated(folder), lambda: open_bare(folder))
+    gated, bare = measure_together(runs, 3 if FAST else 7, process_time)
+    library = load_tokenizer(folder, VOCABULARY)
+    tokenizer = make_tokenizer(folder, library, VOCABULARY, (TOKENS + 2,))
+
+    def ask() -> None:
+        for prompt in PROMPTS:
+            tokenizer.encode(prompt * 8)
+
+    (asked,) = measure_together((ask,), 21, process_time)
+    return [
+        Figure(
+            f"opening an honest tokenizer of {TOKENS:,} tokens",
+            gated,
+            "s",
+            "without the gate",
+            bare,
+            ratio_bound=1.2,
+        ),
+        Figure("a prompt through the template and the tokenizer", asked / len(PROMPTS), "s"),
+    ]
+
+
+def main() -> None:
+    with TemporaryDirectory() as name:
+        hostile, honest = Path(name) / "hostile", Path(name) / "honest"
+        hostile.mkdir()
+        honest.mkdir()
+        report("Folders of strangers", [*measure_hostile(hostile), *measure_honest(honest)], 1)
+
+
+if __name__ == "__main__":
+    main()
