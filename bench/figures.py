@@ -99,6 +99,15 @@ def time_cpu(run: Callable[[], object]) -> tuple[float, float]:
     return perf_counter() - started, used() - before
 
 
+def read_processor_time(pids: Sequence[int]) -> float:
+    """Processor seconds of this process and of others that run."""
+    spent = process_time()
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
+
+
 def describe_machine() -> dict[str, str]:
     """Processor, cores and versions."""
     cpu = platform.processor() or platform.machine()

@@ -16,9 +16,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from time import process_time
 
-from figures import FAST, Figure, report
+from figures import FAST, Figure, read_processor_time, report
 
 from assay.environments import Environment, Problem, add_problem_files, make_environment, score_all
 from assay.environments.programs import interpreter
@@ -215,11 +214,7 @@ def _time_file(
 
 
 def _read_processor_time() -> float:
-    spent = process_time()
-    for pid in interpreter._get_sandboxes().pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return spent
+    return read_processor_time(interpreter._get_sandboxes().pids)
 
 
 def _measure_rates() -> dict[str, float]:

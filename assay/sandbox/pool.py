@@ -5,6 +5,7 @@ import threading
 from typing import Self
 
 from assay.sandbox.parent import Budget, Lost, Sandbox, WorkerError
+from assay.sandbox.preloaded import PreloadedPython
 
 #: Seconds to wait for a free child, in units of the limit of a request: none holds a child longer
 #: than it takes to lose two of them.
@@ -23,14 +24,21 @@ class SandboxPool:
     which one it is.
 
     Args:
-        name, boot, seconds: see `Sandbox`.
+        name, boot, seconds, preloaded: see `Sandbox`.
         size: most children.
     """
 
-    def __init__(self, name: str, boot: str, seconds: float, size: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        boot: str,
+        seconds: float,
+        size: int,
+        preloaded: PreloadedPython | None = None,
+    ) -> None:
         self._name, self._seconds = name, seconds
         self._changed = threading.Condition()
-        self._sandboxes = [Sandbox(name, boot, seconds) for _ in range(size)]
+        self._sandboxes = [Sandbox(name, boot, seconds, preloaded=preloaded) for _ in range(size)]
         self._free = self._sandboxes[::-1]  # the last one is taken next, so idle ones are not begun
 
     def __enter__(self) -> Self:

