@@ -1,8 +1,9 @@
 """A window's cost to miner, validator and trainer: tokens, seconds and bytes moved, by arithmetic.
 
 Rates are from vendors' data sheets. A GPU is assumed to sustain the share SUSTAINED of them. HASHED
-and DISK are exceptions. The time of kernel launches, fetching, scoring and waiting is not counted.
-Drafts are assumed to be kept whole, and lengths are the averages that a recipe states.
+and DISK are exceptions. The time of kernel launches, fetching and waiting is not counted, nor that
+of scoring, except for programs: there it is the most that counted units allow. Drafts are assumed
+to be kept whole, and lengths are the averages that a recipe states.
 `neurons.preflight.memory` computes memory.
 """
 
