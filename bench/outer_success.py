@@ -37,9 +37,9 @@ from assay.network.files import replace_file
 from assay.protocol.encoding import Json
 from assay.protocol.parameters import Rounds
 from assay.rounds.choice import DEFAULTS, choose_outer_step
-from assay.rounds.outer_step import OuterState, begin_outer, round_masters, step_outwards
+from assay.rounds.outer_step import Masters, OuterState, begin_outer, round_masters, step_outwards
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
-from assay.training import GENESIS, LearnConfig, Learner, name_masters
+from assay.training import GENESIS, Group, LearnConfig, Learner, name_masters
 from assay.training.held_out import try_problems
 
 SEEDS = 1 if FAST else 3
@@ -91,6 +91,8 @@ ARMS = (
 class Course:
     """An arm's learning under one seed."""
 
+    steps, groups, problems = STEPS, GROUPS, PROBLEMS
+
     def __init__(self, arm: Arm, seed: int) -> None:
         self.arm, self.seed, self.round, self.sent = arm, seed, 0, 0
         self._checkpoint = load_checkpoint(GENESIS)
@@ -103,31 +105,41 @@ class Course:
         self._residuals: list[dict[str, Tensor]] = [{} for _ in self._learners]
 
     def take_round(self) -> None:
-        for step in range(STEPS):
+        for step in range(self.steps):
             if self.arm.fresh or step == 0:
                 self._publish()
-            name = f"{self.seed} {self.round * STEPS + step}"
-            groups = make_groups(self._checkpoint, self._drawing, name, None, GROUPS)
-            for place, learner in enumerate(self._learners):
-                learner.learn(groups[place :: len(self._learners)])
+            name = f"{self.seed} {self.round * self.steps + step}"
+            groups = make_groups(self._checkpoint, self._drawing, name, None, self.groups)
+            for place in range(len(self._learners)):
+                self.learn(place, groups[place :: len(self._learners)])
             if self.arm.form is None:
                 self._outer = begin_outer(get_masters(self._learners[0]))
         if self.arm.form is not None:
             self._merge(self.arm.form)
         self.round += 1
 
+    def learn(self, place: int, groups: list[Group]) -> None:
+        """A trainer's step."""
+        self._learners[place].learn(groups)
+
+    def choose_children(self, before: Masters, children: list[Masters]) -> list[Masters]:
+        """The children that are merged."""
+        return children
+
     def _publish(self) -> None:
         """Set the model that draws rollouts: the parent as bf16."""
         self._drawing.load_state_dict(round_masters(self._outer.masters), strict=False)
 
     def _merge(self, form: DifferenceForm) -> None:
-        before, seen = self._outer.masters, []
+        before = self._outer.masters
+        seen: list[Masters] = []
         for place, learner in enumerate(self._learners):
             child, residual = get_masters(learner), self._residuals[place]
             blobs, self._residuals[place] = encode_difference(before, child, form, residual)
             self.sent += sum(map(len, blobs))
             seen.append(decode_difference(before, blobs, form))
-        self._outer = step_outwards(self._outer, seen, self.arm.rules)
+        merged = self.choose_children(before, seen)
+        self._outer = step_outwards(self._outer, merged, self.arm.rules)
         parent = name_masters(self._outer.masters)
         for learner in self._learners:
             learner.import_state(dict(learner.export_state()) | parent)
@@ -138,13 +150,13 @@ class Course:
         environment = make_environment("arithmetic", {})
         drafter = self._checkpoint.get_drafter(1_024, self._drawing)
         levels, solved = self._checkpoint.manifest.levels, 0
-        for start in range(0, PROBLEMS, _BATCH):
-            numbers = range(start, min(PROBLEMS, start + _BATCH))
+        for start in range(0, self.problems, _BATCH):
+            numbers = range(start, min(self.problems, start + _BATCH))
             seeds = [sha256(f"held out {number}".encode()).digest() for number in numbers]
             problems = [environment.make_problem(seed, levels) for seed in seeds]
             tried = try_problems(drafter, self._checkpoint.tokenizer, environment, problems, seeds)
             solved += sum(tried)
-        return 100 * solved / PROBLEMS
+        return 100 * solved / self.problems
 
     def save(self, file: Path) -> None:
         state = {

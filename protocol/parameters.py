@@ -166,6 +166,7 @@ class Rounds:
     staleness: U16  # how many rounds older than the round's parent a group's checkpoint may be
     child_offset: U32  # blocks from the end of a round's windows to its children's deadline
     child_blocks: U32  # blocks just before the deadline, in which children are put on chain
+    reveal_blocks: U32  # blocks from the deadline on, in which trainers show their children
     turn_blocks: U32  # blocks that each trainer in line has to publish the merged checkpoint
     rate: U32  # rate of the outer step, millionths
     momentum: U32  # Nesterov's, millionths
@@ -311,7 +312,7 @@ def find_scoring_fault(units: int, timing: Timing, work: Work) -> str | None:
 def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
     length = rounds.windows * parameters.timing.window_blocks
     turns = len(rounds.trainers) * rounds.turn_blocks
-    steps = (rounds.rate, rounds.norm_bound, rounds.turn_blocks, rounds.child_blocks)
+    blocks = (rounds.child_blocks, rounds.reveal_blocks, rounds.turn_blocks)
     within = parameters.start.window % max(1, rounds.windows)
     return next(
         (
@@ -323,12 +324,16 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
                     list(rounds.trainers) == sorted(set(rounds.trainers)),
                 ),
                 ("a round has no window", rounds.windows > 0),
-                ("rate, norm_bound, turn_blocks or child_blocks is 0", min(steps) > 0),
+                ("rate or norm_bound is 0", min(rounds.rate, rounds.norm_bound) > 0),
+                ("child_blocks, reveal_blocks or turn_blocks is 0", min(blocks) > 0),
                 ("momentum is 1,000,000 or more", rounds.momentum < MILLION),
                 ("feedback exceeds 1,000,000", rounds.feedback <= MILLION),
                 ("norm_bound exceeds 2^30", rounds.norm_bound <= 1 << 30),
                 # between a deadline and the next children, the slots' content names the checkpoint
-                ("child_blocks and turns exceed the round", rounds.child_blocks + turns < length),
+                (
+                    "child_blocks, reveal_blocks and turns exceed the round",
+                    rounds.child_blocks + rounds.reveal_blocks + turns < length,
+                ),
                 ("kept, chunk, bits and feedback do not fit together", _is_form(rounds)),
                 ("start.window is within a round", not within),
             )

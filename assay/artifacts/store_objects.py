@@ -19,8 +19,8 @@ from assay.network.store import ObjectSource, ObjectStore, StoreError
 from assay.network.threads import call_beside
 from assay.protocol.errors import OperatorError, TroubleKind
 
-#: Folder of mirrors' copies.
-MIRRORS = "mirrors"
+#: Folders of mirrors' copies, and of children's records.
+MIRRORS, CHILDREN = "mirrors", "children"
 #: Bytes that are read and written at a time.
 CHUNK_BYTES = 8 << 20
 #: Most concurrent calls to stores, including those that never return.
@@ -71,7 +71,7 @@ def make_step_name(digest: bytes, name: str) -> str:
 
 
 def make_child_name(digest: bytes) -> str:
-    return f"children/{digest.hex()}.json"
+    return f"{CHILDREN}/{digest.hex()}.json"
 
 
 def make_merge_name(digest: bytes) -> str:

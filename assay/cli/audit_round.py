@@ -61,7 +61,7 @@ def run_round(
     show(audit)
     if audit.fault is not None or audit.named:
         return FINDING
-    return OK if all(step.equal for step in audit.steps) else COULD_NOT_RUN
+    return OK if all(one.equal for one in audit.repeated) else COULD_NOT_RUN
 
 
 def _follow(watch: RoundWatch, show: Callable[[RoundAudit], None], block_s: float) -> NoReturn:
@@ -119,3 +119,5 @@ def _print(audit: RoundAudit) -> None:
     words = {True: "equal", False: "DIFFERENT", None: "unknown"}
     for step in audit.steps:
         print(f"  {step.hotkey}  window {step.window}, {words[step.equal]}: {step.detail}")
+    for success in audit.successes:
+        print(f"  {success.hotkey}  held-out success, {words[success.equal]}: {success.detail}")

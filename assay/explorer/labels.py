@@ -28,13 +28,13 @@ MARKS = (_ACCEPTED, _CHEATING, _WITHHELD, _OTHER, _ABSENT, _UNKNOWN)
 #: What became of a trainer's child in a merge, by the finding's name.
 FINDINGS = {
     "taken": "it is merged",
-    "absent": "its slot on chain had no child at the deadline",
+    "absent": "its slot on chain had no child at the deadline, or its child equals the parent",
     "withheld": "the child, or something that it names, could not be read in time",
     "misfit": "its record names another version, round or trainer, or its weights do not fit",
     "stale": "it began with another checkpoint than the round’s parent",
     "broken": "its steps do not follow from each other",
     "strange": "its steps name windows, parameters or groups that are not its own to learn from",
-    "doubled": "it has the same weights as a child before it",
+    "doubled": "another child has the same weights",
     "endless": "one of its weights is not a finite number",
     "large": "its weights moved further from the parent than the bound allows",
 }

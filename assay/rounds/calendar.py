@@ -34,7 +34,8 @@ class Round:
 
     @property
     def deadline(self) -> int:
-        """The block whose state decides which children exist."""
+        """The block whose state decides which children exist. Until then nobody shows a child,
+        and from then on each trainer shows the one that it named."""
         length = self.parameters.timing.window_blocks
         return self.end * length + self.rounds.child_offset
 
@@ -51,7 +52,7 @@ class Round:
 
     def get_turn(self, place: int) -> int:
         """The first block at which a publication by the trainer at that place in line counts."""
-        return self.deadline + place * self.rounds.turn_blocks
+        return self.deadline + self.rounds.reveal_blocks + place * self.rounds.turn_blocks
 
 
 def find_round(parameters: Parameters, window: int) -> Round:

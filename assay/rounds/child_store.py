@@ -7,12 +7,13 @@
     outer/<root>               the masters and the velocity after it, a safetensors file
 
 A digest of its content names each object, so any store's copy will do. A store that cannot be read,
-or shows other bytes than it should, counts as withholding.
+or shows other bytes than it should, counts as withholding. Until its round's deadline, a trainer
+puts its child on a shelf, a store that nobody else reads.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +32,7 @@ from assay.artifacts.steps.folder import (
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.store_objects import (
+    CHILDREN,
     UnavailableError,
     answer_in_time,
     make_checkpoint_name,
@@ -39,21 +41,25 @@ from assay.artifacts.store_objects import (
     make_outer_name,
     make_piece_name,
     make_step_name,
+    map_file,
     put_object,
 )
 from assay.inference.folder import MANIFEST_FILE
-from assay.network import ObjectStore, StoreError
-from assay.network.files import write_file
+from assay.network import FolderStore, ObjectStore, StoreError
+from assay.network.files import replace_file, write_file
 from assay.protocol.encoding import EncodingError, from_json, read_json, to_json
 from assay.protocol.manifest import Manifest
 from assay.rounds.child_verdict import ChildFiles, ChildStep
 from assay.rounds.difference_form import FormError, WireForm
 from assay.rounds.outer_records import ChildRecord, MergeRecord
 from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
+from assay.rounds.wire import PIECE_BYTES
 
-#: Most bytes of a manifest, a child's and a merge's record; of a piece, in addition to its masters'
-#: own.
+#: Most bytes of a manifest, a child's and a merge's record; of an outer state's file, in addition
+#: to its tensors.
 _RECORD_MAX, _BESIDE_MAX = 1 << 22, 1 << 24
+#: Suffixes of a child's files in a reader's folder: its pieces in a row, and its decoded masters.
+_PIECES, _MASTERS = ".pieces", ".masters"
 #: Seconds for one object, and for all of one child. Tuning.
 _PATIENCE_S, CHILD_SECONDS = 60.0, 900.0
 T = TypeVar("T")
@@ -70,7 +76,7 @@ def put_record(store: ObjectStore, record: ChildRecord | MergeRecord) -> None:
     put_bytes(store, make(record.digest), json.dumps(to_json(record)).encode())
 
 
-def put_pieces(store: ObjectStore, pieces: Sequence[bytes]) -> None:
+def put_pieces(store: ObjectStore, pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         put_bytes(store, make_piece_name(sha256(piece).digest()), piece)
 
@@ -90,7 +96,7 @@ def put_bytes(store: ObjectStore, name: str, data: bytes) -> None:
     put_object(store, name, sha256(data).digest(), memoryview(data))
 
 
-def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], steps: Path) -> None:
+def put_child(store: ObjectStore, child: ChildFiles, pieces: Iterable[bytes], steps: Path) -> None:
     """Store everything that a child's record names, and the record last: a reader that finds the
     record finds all of it.
 
@@ -108,6 +114,28 @@ def put_child(store: ObjectStore, child: ChildFiles, pieces: Sequence[bytes], st
     put_record(store, child.record)
 
 
+def reveal(shelf: FolderStore, store: ObjectStore) -> None:
+    """Put everything on a shelf into a store, a child's record last. Raises StoreError, OSError."""
+    for name in sorted(shelf.list(), key=lambda name: name.startswith(f"{CHILDREN}/")):
+        with map_file(shelf.root / name) as data, memoryview(data) as view:
+            put_object(store, name, sha256(view).digest(), view)
+
+
+def read_pieces(file: Path) -> Iterator[bytes]:
+    """The pieces of a child, from the file of a `RoundReader`. Raises OSError."""
+    with file.open("rb") as opened:
+        while piece := opened.read(PIECE_BYTES):
+            yield piece
+
+
+def forget_masters(folder: Path) -> None:
+    """Remove the children's pieces and masters from a reader's folder. Masters that are still in
+    use stay readable. Raises OSError."""
+    for suffix in (_PIECES, _MASTERS):
+        for path in folder.glob(f"*{suffix}"):
+            path.unlink()
+
+
 def _find_step(folder: Path, step: ChildStep) -> Path:
     """The path of a step's record, as its trainer keeps it, or as it was read from a store."""
     own_step = StepFolder(folder).get_path(step.record.number, step.record.digest)
@@ -119,7 +147,8 @@ class RoundReader:
 
     Args:
         stores: asked in order.
-        folder: gets steps, in the layout of a trainer's folder.
+        folder: gets steps, in the layout of a trainer's folder, and the children's pieces and
+            masters.
         seconds: limit of all reads through this object.
         parser: see `open_step_parser`; None: one for each file.
     """
@@ -133,7 +162,7 @@ class RoundReader:
     ) -> None:
         self._parser = parser
         self._stores = stores
-        self._steps = StepFolder(folder)
+        self._folder, self._steps = folder, StepFolder(folder)
         self._deadline = time.monotonic() + seconds
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -176,8 +205,9 @@ class RoundReader:
 
     def read_child(
         self, record: ChildRecord, parent: Masters, form: WireForm, most_steps: int
-    ) -> tuple[ChildFiles, list[bytes]] | str:
-        """Everything that a child's record names, with its pieces; or a sentence with the fault.
+    ) -> tuple[ChildFiles, Path] | str:
+        """Everything that a child's record names, and the file with its pieces; or a sentence with
+        the fault. The masters are mapped from a file.
 
         Args:
             parent: masters that the round begins with. They limit the total size of the pieces.
@@ -187,16 +217,22 @@ class RoundReader:
             return f"it has {len(record.steps)} steps, and a round at most {most_steps}"
         steps = [self._read_step(digest) for digest in record.steps]
         first = self.read_manifest(steps[0].record.parent)
-        most = form.compute_limit(parent)
-        pieces: list[bytes] = []
-        for digest in record.pieces:
-            pieces.append(self._read_piece(digest, most))
-            most -= len(pieces[-1])
+        pieces = self._folder / f"{record.digest.hex()}{_PIECES}"
+        sizes = self._read_pieces(record, form.compute_limit(parent), pieces)
         try:
-            files = ChildFiles(record, first, steps, form.decode(parent, pieces))
+            masters = form.decode_file(parent, sizes, pieces, pieces.with_suffix(_MASTERS))
         except FormError as error:
             return f"its difference {error}"
-        return files, pieces
+        return ChildFiles(record, first, steps, masters), pieces
+
+    def _read_pieces(self, record: ChildRecord, most: int, path: Path) -> list[int]:
+        """Write the pieces, at most `most` bytes, into a file, and return their sizes."""
+        sizes: list[int] = []
+        with replace_file(path, durable=False) as temporary, temporary.open("wb") as file:
+            for digest in record.pieces:
+                piece = self._read_piece(digest, min(PIECE_BYTES, most - sum(sizes)))
+                sizes.append(file.write(piece))
+        return sizes
 
     def _read_piece(self, digest: bytes, most: int) -> bytes:
         def parse(data: bytes) -> bytes:

@@ -23,7 +23,8 @@ from assay.rounds.outer_step import (
     has_same_form,
     is_finite,
     is_within_bound,
-    round_masters,
+    measure_square,
+    round_master,
 )
 
 #: The child's fate, and the reason in one sentence if it is not merged.
@@ -87,26 +88,33 @@ def judge_child(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> Judgment
         (ChildFinding.BROKEN, _find_broken),
         (ChildFinding.STRANGE, _find_strange),
         (ChildFinding.ENDLESS, _find_endless),
-        (ChildFinding.LARGE, _find_large),
     ):
         fault = find(child, hotkey, facts)
         if fault is not None:
             return finding, fault
+    square, bound = measure_square(child.masters, facts.outer.masters), facts.of.rounds.norm_bound
+    if square is None or not is_within_bound(square, bound):
+        return ChildFinding.LARGE, f"its difference is longer than {bound / 2**20:g}"
+    if not square:
+        return ChildFinding.ABSENT, "it is equal to its parent"
     return ChildFinding.TAKEN, f"{len(child.steps)} steps"
 
 
 def leave_doubled(judged: Sequence[tuple[ChildRecord | None, Judgment]]) -> list[Judgment]:
-    """The judgments in order of hotkeys. A child is left out if an earlier child has the same
-    weights: somebody copied, and the weights count once."""
-    seen: set[bytes] = set()
-    left = []
-    for record, judgment in judged:
-        if record is not None and judgment[0] is ChildFinding.TAKEN:
-            if record.masters in seen:
-                judgment = ChildFinding.DOUBLED, "its weights are those of a child before it"
-            seen.add(record.masters)
-        left.append(judgment)
-    return left
+    """The judgments in the same order. A child is left out if another one has the same weights.
+    All were named before any was shown, so nobody can tell whose work it is."""
+    taken = [
+        record.masters
+        for record, (finding, _) in judged
+        if record is not None and finding is ChildFinding.TAKEN
+    ]
+    twice = {masters for masters, count in Counter(taken).items() if count > 1}
+    return [
+        (ChildFinding.DOUBLED, "another child has the same weights")
+        if record is not None and judgment[0] is ChildFinding.TAKEN and record.masters in twice
+        else judgment
+        for record, judgment in judged
+    ]
 
 
 def _find_misfit(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | None:
@@ -152,7 +160,10 @@ def _find_broken(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | N
     if state != record.optimiser:
         return "its optimiser's state is not its last step's"
     is_exact = not facts.of.rounds.kept and not facts.of.rounds.bits
-    if is_exact and digest_tensors_of(round_masters(child.masters).items()) != before.tensors:
+    if not is_exact:
+        return None
+    rounded = ((name, round_master(tensor)) for name, tensor in child.masters.items())
+    if digest_tensors_of(rounded) != before.tensors:
         return "its masters do not round to its last step's checkpoint"
     return None
 
@@ -202,10 +213,3 @@ def _find_fault(one: ConsumedGroup, trainer: bytes, context: Context, of: Round)
 
 def _find_endless(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | None:
     return None if is_finite(child.masters) else "a master is not a finite number"
-
-
-def _find_large(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | None:
-    bound = facts.of.rounds.norm_bound
-    if is_within_bound(child.masters, facts.outer.masters, bound):
-        return None
-    return f"its difference is longer than {bound / 2**20:g}"

@@ -11,13 +11,14 @@ from assay.protocol.errors import OperatorError
 ROUNDS = "rounds"
 #: OpenDiLoCo's outer step with less momentum: with .9, as in pretraining, nine rounds of RL end at
 #: lower success (`bench/outer_success.py`). Eight windows a round, with groups of the previous
-#: round's checkpoint allowed. On the main network children go on chain in the last 3 of the 12
-#: minutes before the deadline.
+#: round's checkpoint allowed. On the main network children are named on chain in the last 3
+#: of the 12 minutes before the deadline, and shown in the 3 minutes after it.
 DEFAULTS: Mapping[str, Json] = {
     "windows": 8,
     "staleness": 1,
     "child_offset": 60,
     "child_blocks": 15,
+    "reveal_blocks": 15,
     "turn_blocks": 15,
     "rate": 700_000,
     "momentum": 500_000,

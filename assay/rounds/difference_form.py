@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from assay.protocol.encoding import EncodingError
 from assay.protocol.parameters import Rounds
+from assay.rounds.mapped_masters import write_mapped
 from assay.rounds.outer_step import Masters
 from assay.rounds.wire import (
     DifferenceForm,
     compute_size_limit,
     decode_difference,
+    decode_tensors,
     encode_difference,
+    require_pieces,
 )
 
 
@@ -40,6 +44,24 @@ class WireForm:
         form."""
         try:
             return decode_difference(parent, pieces, self.form)
+        except EncodingError as error:
+            raise FormError(f"is not one of its form: {error}") from None
+
+    def decode_file(
+        self, parent: Masters, sizes: Sequence[int], pieces: Path, into: Path
+    ) -> Masters:
+        """The same as `decode`, from a file with the pieces in a row, into another file.
+
+        Args:
+            sizes: of the pieces, bytes.
+
+        Raises:
+            FormError: as `decode`. OSError.
+        """
+        try:
+            require_pieces(sizes, parent, self.form)
+            with pieces.open("rb") as file:
+                return write_mapped(into, decode_tensors(parent, file.read, self.form))
         except EncodingError as error:
             raise FormError(f"is not one of its form: {error}") from None
 

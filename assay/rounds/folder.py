@@ -4,11 +4,13 @@
     outer-<root>.safetensors       masters and velocity that it began with
     begin.safetensors              the learner's state that was loaded or uploaded last
     residual-<child>.safetensors   the part that a child left out
-    children/                      steps of others, as they were read
+    children/                      steps, pieces and masters of others, as they were read
+    shelf/                         a store: the current round's child, until the deadline
 
 `rounds.json` is written last and names the rest.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from assay.network import FolderStore, open_folder
 from assay.network.files import replace_file, write_json
 from assay.protocol.encoding import (
     U64,
@@ -34,7 +37,7 @@ from assay.protocol.manifest import Manifest
 from assay.rounds.outer_records import STEPS_MAX
 from assay.rounds.outer_step import Masters, OuterState, compute_outer_root
 
-_STATE_FILE, _BEGIN = "rounds.json", "begin.safetensors"
+_STATE_FILE, _BEGIN, _SHELF = "rounds.json", "begin.safetensors", "shelf"
 #: Most true checkpoints that are remembered.
 TRUE_MAX = 64
 
@@ -139,6 +142,13 @@ class RoundFolder:
     def write_residual(self, child: bytes, residual: Masters) -> None:
         """Write a child's residual, before the state that names the child."""
         self._write(self._get_residual(child), dict(residual))
+
+    def open_shelf(self) -> FolderStore:
+        """The store with what is to be published after the deadline. Raises StoreError."""
+        return open_folder(self.folder / _SHELF)
+
+    def clear_shelf(self) -> None:
+        shutil.rmtree(self.folder / _SHELF, ignore_errors=True)
 
     def keep_manifest(self, manifest: Manifest) -> None:
         try:

@@ -1,5 +1,5 @@
-"""A trainer's course through rounds: begin at the parent, learn from its share, publish a child,
-merge, continue.
+"""A trainer's course through rounds: begin at the parent, learn from its share, name a child on
+chain, show it after the deadline, merge, continue.
 
 The trainer's program learns from windows by ordinary steps. Between two windows it asks the keeper
 what to do next (`advance`). The keeper does not choose a step's groups; `find_unfit` only says why
@@ -10,7 +10,7 @@ The keeper trusts no published checkpoint: it compares each with its own merge
 own: it begins with the checkpoint in force.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from hashlib import sha256
@@ -57,6 +57,8 @@ from assay.rounds.child_store import (
     put_outer,
     put_pieces,
     put_record,
+    read_pieces,
+    reveal,
 )
 from assay.rounds.child_verdict import ChildFiles, ChildStep, RoundFacts, is_fresh
 from assay.rounds.difference_form import FormError, choose_form
@@ -64,7 +66,7 @@ from assay.rounds.folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, Tru
 from assay.rounds.in_force import InForce, find_published, get_in_force, get_in_force_at
 from assay.rounds.merging import RoundMerge, find_children
 from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
-from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root
+from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root, round_masters
 from assay.rounds.published import ComputeLevels, get_patience, judge_published
 from assay.rounds.trainer_stores import TrainerStores
 from assay.training import Learner, name_masters, pick_masters
@@ -76,6 +78,15 @@ class NextThing(Enum):
     LEARN = auto()  # learn from a window by an ordinary step
     WAIT = auto()  # for blocks
     GO_ON = auto()  # something was done: ask again
+
+
+class CountHeldOut(Protocol):
+    """Measures a checkpoint on held-out problems: its success under a window's parameters, with
+    other weights if there are any."""
+
+    def __call__(
+        self, checkpoint: Checkpoint, window: int, weights: Mapping[str, Tensor] | None = None
+    ) -> tuple[StepSuccess, ...]: ...
 
 
 class RoundCourse(Protocol):
@@ -100,7 +111,7 @@ class RoundConfig:
         store: the trainer's own store; locator: its address, as on chain.
         steps: records of its steps.
         get_context: returns a window's context; None if it is not known yet.
-        count: measures a checkpoint on held-out problems; None: levels stay.
+        count: None: levels stay.
         compute_levels: the levels that follow from such counts.
     """
 
@@ -110,7 +121,7 @@ class RoundConfig:
     steps: StepFolder
     publish_states: bool
     get_context: Callable[[Parameters, int], Context | None]
-    count: Callable[[Checkpoint, int], tuple[StepSuccess, ...]] | None
+    count: CountHeldOut | None
     compute_levels: ComputeLevels
 
 
@@ -147,7 +158,7 @@ class RoundKeeper(Generic[C]):
         self._outer: OuterState | None = None
         self._contexts: dict[int, Context] = {}
         self._merging: RoundMerge | None = None
-        self._published = ZERO_DIGEST
+        self._published = self._revealed = ZERO_DIGEST
 
     def find_rounds(self, window: int) -> Parameters | None:
         """The parameters of a window, if they have rounds."""
@@ -196,7 +207,7 @@ class RoundKeeper(Generic[C]):
         if course.window < of.end and head < of.deadline - half:
             return NextThing.LEARN
         if head < of.deadline:
-            return self._show_child(course, state, of, head)
+            return self._name_child(course, state, of, head)
         try:
             return self._merge(course, state, of, head)
         except ForgottenError:
@@ -286,6 +297,7 @@ class RoundKeeper(Generic[C]):
         if state.steps or state.child != ZERO_DIGEST:
             state = replace(state, steps=(), child=ZERO_DIGEST)
             self._folder.save(state)
+        self._folder.clear_shelf()
         self.state = state
         course.parent, course.learned, course.state = base, True, None
         course.uploaded = True
@@ -302,9 +314,10 @@ class RoundKeeper(Generic[C]):
         self._folder.keep_manifest(manifest)
         config = self._config
         if config.publish_states:  # who repeats the step needs its initial state and its parent
-            for line in publish_step(config.store, config.steps, manifest, with_state=True):
+            shelf = self._folder.open_shelf()
+            for line in publish_step(shelf, config.steps, manifest, with_state=True):
                 self._report(line)
-            publish_checkpoint(config.store, course.parent.folder, manifest.digest)
+            publish_checkpoint(shelf, course.parent.folder, manifest.digest)
         steps = (*state.steps, MadeStep(manifest.step, course.parent.digest))
         self.state = replace(state, steps=steps)
         self._folder.save(self.state)
@@ -312,27 +325,30 @@ class RoundKeeper(Generic[C]):
 
     # --- its child
 
-    def _show_child(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
-        """Upload the child and commit to it on chain, unless that is done."""
-        if not state.steps or head < of.opening or self._hotkey not in of.rounds.trainers:
+    def _name_child(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
+        """Make the child, and commit to it on chain from the opening on, unless that is done."""
+        if not state.steps or self._hotkey not in of.rounds.trainers:
             return NextThing.WAIT
         if state.child == ZERO_DIGEST:
             try:
-                state = self._upload_child(course, state, of)
+                state = self._make_child(course, state, of, in_haste=head >= of.opening)
             except FormError as error:
                 self._report(f"round {of.end}: this trainer's child {error}; its steps are dropped")
                 self._adopt(course, state)
                 return NextThing.GO_ON
             self.state = state
             self._folder.save(state)
+        if head < of.opening:
+            return NextThing.WAIT
         child = Commitment(Tag.CHILD, of.end, 0, state.child, self._config.locator)
         payload = encode_commitment(child)
         if self._chain.get_commitments(head).get(self._hotkey) == payload:
             return NextThing.WAIT
         return NextThing.GO_ON if self._announce(course, payload) else NextThing.WAIT
 
-    def _upload_child(self, course: C, state: RoundState, of: Round) -> RoundState:
-        """Upload the child, and return the state that names it."""
+    def _make_child(self, course: C, state: RoundState, of: Round, in_haste: bool) -> RoundState:
+        """Put the child on the shelf, and return the state that names it. In haste, its success is
+        not measured."""
         config, outer = self._config, self._require_outer()
         steps = [self._read_own(step) for step in state.steps]
         whole = dict(course.learner.export_state())
@@ -342,6 +358,10 @@ class RoundKeeper(Generic[C]):
             self._report("the last child's residual is missing: this child is made without it")
         pieces, left = form.encode(outer.masters, pick_masters(whole), residual or {})
         decoded = form.decode(outer.masters, pieces)
+        base = open_checkpoint(self._checkpoints, state.base, of.parameters)
+        counts: tuple[StepSuccess, ...] = ()
+        if config.count is not None and not in_haste:
+            counts = config.count(base, of.end - 1, round_masters(decoded))
         path = self._folder.write_begin(whole)
         held = path.read_bytes()
         record = ChildRecord(
@@ -355,12 +375,13 @@ class RoundKeeper(Generic[C]):
             digest_tensors_of(decoded.items()),
             tuple(sha256(piece).digest() for piece in pieces),
             sha256(held).digest(),
+            counts,
         )
-        parent = self._checkpoints.get(state.base).manifest
-        child = ChildFiles(record, parent, steps, decoded)
+        shelf = self._folder.open_shelf()
         if config.publish_states:
-            put_pieces(config.store, [held])
-        put_child(config.store, child, pieces, config.steps.folder)
+            put_pieces(shelf, [held])
+        child = ChildFiles(record, base.manifest, steps, decoded)
+        put_child(shelf, child, pieces, config.steps.folder)
         self._folder.write_residual(record.digest, left)
         return replace(state, child=record.digest)
 
@@ -372,7 +393,11 @@ class RoundKeeper(Generic[C]):
     # --- the merge
 
     def _merge(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
-        """After the deadline: publish in turn, and continue from the true checkpoint."""
+        """After the deadline: show the child, publish in turn, and continue from the true
+        checkpoint."""
+        if self._revealed != state.child:
+            reveal(self._folder.open_shelf(), self._config.store)
+            self._revealed = state.child
         merging = self._merging
         if merging is None:
             merging = self._merging = self.open_merge(state, of)
@@ -429,8 +454,8 @@ class RoundKeeper(Generic[C]):
         manifest = self._checkpoints.publish(base, merge.weights, record.digest, levels, of.end)
         made = open_checkpoint(self._checkpoints, manifest.digest, of.parameters)
         for child in merging.gathered.values():
-            if child.files is not None:
-                put_child(config.store, child.files, child.pieces, merging.folder)
+            if child.files is not None and child.pieces is not None:
+                put_child(config.store, child.files, read_pieces(child.pieces), merging.folder)
         put_outer(config.store, merge.outer, merge.after)
         put_record(config.store, record)
         publish_checkpoint(config.store, made.folder, made.digest)
@@ -464,6 +489,7 @@ class RoundKeeper(Generic[C]):
             self._report(f"round {of.end}: {line}")
         root = compute_outer_root(outer)
         end = of.end + (self._history.get(of.end).rounds or of.rounds).windows
+        merging.forget()
         # from the child that was shown; one that is made again in its round adds the same residual
         residual = state.residual if state.child == ZERO_DIGEST else state.child
         new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, residual, true)

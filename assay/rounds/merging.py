@@ -19,7 +19,7 @@ from assay.protocol import Commitment, Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
 from assay.rounds.calendar import Round
-from assay.rounds.child_store import RoundReader, WithheldError
+from assay.rounds.child_store import RoundReader, WithheldError, forget_masters
 from assay.rounds.child_verdict import ChildFiles, Judgment, RoundFacts, judge_child, leave_doubled
 from assay.rounds.difference_form import choose_form
 from assay.rounds.in_force import Slots
@@ -35,14 +35,14 @@ class FoundChild:
 
     Attributes:
         digest: as in the trainer's slot at the deadline; zeros if there was none.
-        files, pieces: None and empty if they are unavailable or unusable.
+        files, pieces: its files, and the file with its pieces; None: unavailable or unusable.
     """
 
     hotkey: bytes
     digest: bytes
     judgment: Judgment
     files: ChildFiles | None = None
-    pieces: Sequence[bytes] = ()
+    pieces: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,10 @@ class RoundMerge:
                 if known is None or known.judgment[0] is _WITHHELD:
                     reader = RoundReader(stores[hotkey], self.folder, seconds, parser)
                     self.gathered[hotkey] = gather_child(hotkey, commitment, self.facts, reader)
+
+    def forget(self) -> None:
+        """Remove the children's pieces and masters from the folder. Raises OSError."""
+        forget_masters(self.folder)
 
     def merge(self, withheld: frozenset[bytes] = frozenset()) -> Merge:
         """The merge without the children in `withheld`, which somebody else could not get."""

@@ -15,7 +15,7 @@ from assay.protocol.parameters import TRAINERS_MAX
 from assay.protocol.record import Software
 from assay.protocol.step import LEVELS_MAX
 
-ROUND_VERSION = 1
+ROUND_VERSION = 2
 #: Most pieces that a child's difference crosses the wire in.
 PIECES_MAX = 1 << 12
 #: Steps of a child: one a window.
@@ -26,13 +26,13 @@ class ChildFinding(Enum):
     """The fate of a trainer's child in a merge."""
 
     TAKEN = "taken"
-    ABSENT = "absent"  # its slot had no child at the deadline
+    ABSENT = "absent"  # its slot had no child at the deadline, or it is equal to its parent
     WITHHELD = "withheld"  # it, or what it names, was not to be had
     MISFIT = "misfit"  # of another version, round, network or model, or not what it says
     STALE = "stale"  # it began elsewhere than at the round's parent
     BROKEN = "broken"  # its steps do not follow from each other
     STRANGE = "strange"  # a step's window, parameters, sources or groups are not its own to use
-    DOUBLED = "doubled"  # the same weights as a child before it
+    DOUBLED = "doubled"  # another child has the same weights
     ENDLESS = "endless"  # a weight is no finite number
     LARGE = "large"  # it went further than the bound
 
@@ -41,7 +41,7 @@ class ChildFinding(Enum):
 class ChildRecord:
     """A trainer's round: where it began, its steps, what it made."""
 
-    version: U16  # 1
+    version: U16  # 2
     parameters: Digest  # of the round's windows
     end: U64  # the first window after the round
     hotkey: Digest  # of the trainer
@@ -51,6 +51,8 @@ class ChildRecord:
     masters: Digest  # root over the fp32 masters that the pieces decode to
     pieces: Annotated[tuple[bytes, ...], Many(FixedBytes(32), PIECES_MAX)]  # SHA-256, in order
     state: Digest  # SHA-256 of the file with the trainer's masters and moments
+    #: the success of these masters, as in a step's record; it decides nothing
+    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
 
     @cached_property
     def digest(self) -> bytes:
@@ -71,7 +73,7 @@ class MergedChild:
 class MergeRecord:
     """The children that a round was merged from, and the result."""
 
-    version: U16  # 1
+    version: U16  # 2
     software: Software  # name and version of the software that merged
     parameters: Digest  # of the round's windows
     end: U64  # the first window after the round: the made checkpoint's number

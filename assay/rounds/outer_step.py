@@ -1,14 +1,15 @@
 """The outer step: from children to the next parent's masters, the same bytes on every machine.
 
-Nesterov's step over the mean difference (DiLoCo: Douillard et al., 2023; OpenDiLoCo: Jaghouar et
-al., 2024). It uses numpy's float32, element by element, one rounded operation after another: no sum
-whose order a library chooses, no product that another instruction fuses. Specification, section
-11.1.
+Nesterov's step over the children's differences (DiLoCo: Douillard et al., 2023; OpenDiLoCo:
+Jaghouar et al., 2024), each with its factor (`agreement`). It uses numpy's float32, element by
+element, one rounded operation after another: no sum whose order a library chooses, no product that
+another instruction fuses. Children are read slice by slice, so they may lie in files.
+Specification, section 11.1.
 
 This module does not know whether a child was honestly made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,16 @@ from torch import Tensor
 
 from assay.artifacts.steps.folder import digest_tensors_of
 from assay.protocol.parameters import MILLION, Rounds
+from assay.rounds.agreement import (
+    FACTOR_BITS,
+    Products,
+    Values,
+    compute_factors,
+    find_exponent,
+    multiply,
+)
 
 Masters = Mapping[str, Tensor]
-_Values = NDArray[np.float32]
 #: A norm is summed over differences as whole numbers of 2^-30, in chunks that fit 64 bits.
 _UNIT_BITS, _BOUND_BITS = 30, 20
 _CHUNK, _HALF = 1 << 20, 20
@@ -69,34 +77,69 @@ def step_outwards(state: OuterState, children: Sequence[Masters], rounds: Rounds
     """The state after a round. Without children it is unchanged.
 
     Args:
-        children: masters of the merged children, in order of their hotkeys.
+        children: masters of the merged children, in order of their hotkeys. Each differs from the
+            state's somewhere.
     """
     if not children:
         return state
-    million = np.float32(MILLION)
+    million, unit = np.float32(MILLION), np.float32(1 << FACTOR_BITS)
     rate, momentum = np.float32(rounds.rate) / million, np.float32(rounds.momentum) / million
-    count = np.float32(len(children))
-    masters, velocity = {}, {}
-    for name, tensor in state.masters.items():
-        theta = _get_values(tensor)
-        total = _get_values(children[0][name]) - theta
-        for child in children[1:]:
-            total = total + (_get_values(child[name]) - theta)
-        mean = total / count
-        speed = _get_values(state.velocity[name]) * momentum + mean
-        masters[name] = torch.from_numpy(theta + (speed * momentum + mean) * rate)
-        velocity[name] = torch.from_numpy(speed)
+    factors = [np.float32(f) / unit for f in weigh_children(state.masters, children)]
+    masters, velocity = (_copy(one) for one in (state.masters, state.velocity))
+    for name, part, differences in _cut(state.masters, children):
+        theta, speed = (_get_values(one[name])[part] for one in (masters, velocity))
+        total = differences[0] * factors[0]
+        for difference, factor in zip(differences[1:], factors[1:], strict=True):
+            total = total + difference * factor
+        speed[:] = speed * momentum + total
+        theta[:] = theta + (speed * momentum + total) * rate
     return OuterState(masters, velocity)
 
 
-def _get_values(tensor: Tensor) -> _Values:
-    values: _Values = tensor.detach().contiguous().numpy()
+def _copy(masters: Masters) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone().contiguous() for name, tensor in masters.items()}
+
+
+def weigh_children(theta: Masters, children: Sequence[Masters]) -> list[int]:
+    """Each child's factor in the merged difference, in units of 2^-24; see `agreement`."""
+    if len(children) == 1:
+        return [1 << FACTOR_BITS]
+    largest = [0.0] * len(children)
+    for _, _, differences in _cut(theta, children):
+        tops = (float(np.abs(one).max()) for one in differences)
+        largest = list(map(max, largest, tops))
+    exponents = list(map(find_exponent, largest))
+    products: Products = [[0] * len(children) for _ in children]
+    for _, _, differences in _cut(theta, children):
+        for row, more in zip(products, multiply(differences, exponents), strict=True):
+            row[:] = [old + new for old, new in zip(row, more, strict=True)]
+    return compute_factors(products, exponents)
+
+
+def _cut(theta: Masters, children: Sequence[Masters]) -> Iterator[tuple[str, slice, list[Values]]]:
+    """The children's differences, some elements of a tensor at a time. An empty tensor has none."""
+    for name, tensor in theta.items():
+        before = _get_values(tensor)
+        flat = [_get_values(child[name]) for child in children]
+        for start in range(0, len(before), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            yield name, part, [values[part] - before[part] for values in flat]
+
+
+def _get_values(tensor: Tensor) -> Values:
+    """A tensor's elements in order; without a copy where it is contiguous."""
+    values: Values = tensor.detach().contiguous().numpy().reshape(-1)
     return values
 
 
 def round_masters(masters: Masters) -> dict[str, Tensor]:
-    """The masters as published: bf16, to nearest even."""
-    return {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in masters.items()}
+    """The masters as published."""
+    return {name: round_master(tensor) for name, tensor in masters.items()}
+
+
+def round_master(tensor: Tensor) -> Tensor:
+    """bf16, to nearest even."""
+    return tensor.to(torch.bfloat16).contiguous()
 
 
 def has_same_form(one: Masters, other: Masters) -> bool:
@@ -112,22 +155,22 @@ def is_finite(masters: Masters) -> bool:
     return all(bool(np.isfinite(_get_values(tensor)).all()) for tensor in masters.values())
 
 
-def is_within_bound(masters: Masters, parent: Masters, bound: int) -> bool:
-    """Whether the Euclidean norm of the difference is at most `bound`, in units of 2^-20.
-    Differences are truncated to whole numbers of 2^-30, then squared and summed as integers, so
-    that every machine gets the same result."""
-    limit = (bound << (_UNIT_BITS - _BOUND_BITS)) ** 2
+def measure_square(masters: Masters, parent: Masters) -> int | None:
+    """The square of the difference's Euclidean norm, in units of 2^-60; None: beyond every bound,
+    or no number. Differences are truncated to whole numbers of 2^-30, then squared and summed as
+    integers, so that every machine gets the same result."""
     total = 0
-    for name, tensor in masters.items():
-        flat = np.abs(_get_values(tensor) - _get_values(parent[name])).reshape(-1)
-        for start in range(0, flat.size, _CHUNK):
-            chunk = flat[start : start + _CHUNK].astype(np.float64) * 2.0**_UNIT_BITS
-            if not bool((chunk < 2.0 ** (2 * _HALF)).all()):  # beyond any bound, or no number
-                return False
-            total += _sum_squares(chunk.astype(np.uint64))
-            if total > limit:
-                return False
-    return True
+    for _, _, (difference,) in _cut(parent, [masters]):
+        chunk = np.abs(difference).astype(np.float64) * 2.0**_UNIT_BITS
+        if not bool((chunk < 2.0 ** (2 * _HALF)).all()):
+            return None
+        total += _sum_squares(chunk.astype(np.uint64))
+    return total
+
+
+def is_within_bound(square: int, bound: int) -> bool:
+    """Whether a norm with this square is at most `bound`, in units of 2^-20."""
+    return square <= (bound << (_UNIT_BITS - _BOUND_BITS)) ** 2
 
 
 def _sum_squares(values: NDArray[np.uint64]) -> int:

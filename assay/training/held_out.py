@@ -9,6 +9,9 @@ the step's new checkpoint follow from the record. Specification, section 11.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
+from torch import Tensor
+from transformers import PreTrainedModel
+
 from assay.environments import (
     PROBLEMS_MIN,
     Environment,
@@ -62,10 +65,12 @@ def count_successes(
     levels: Sequence[int] | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
     twice: bool = False,
+    model: PreTrainedModel | None = None,
 ) -> dict[int, Success]:
     """The same as `evaluate`, by level. With `twice`, each problem is tried once more with other
-    draws, to count the problems with different results. The number solved is of the first try."""
-    drafter = checkpoint.get_drafter(temperature)
+    draws, to count the problems with different results. The number solved is of the first try.
+    `model` answers in place of the checkpoint's own."""
+    drafter = checkpoint.get_drafter(temperature, model)
     asked, solved, mixed = Counter[int](), Counter[int](), Counter[int]()
     for start in range(0, problems, _BATCH):
         numbers = range(start, min(start + _BATCH, problems))
@@ -134,11 +139,17 @@ class HeldOut:
         """Return whether `count` can answer at once."""
         return digest in self._counted or not self.asks
 
-    def count(self, checkpoint: Checkpoint, window: int) -> HeldOutCounts:
+    def count(
+        self, checkpoint: Checkpoint, window: int, weights: Mapping[str, Tensor] | None = None
+    ) -> HeldOutCounts:
         """The counts of each level that was asked, ascending: levels in force and their neighbours.
-        Empty where no problems are asked. The window's parameters apply."""
+        Empty where no problems are asked. The window's parameters apply. `weights` take the place
+        of the checkpoint's."""
         if not self.asks:
             return ()
+        if weights is not None:
+            parameters = self._parameters.get(window)
+            return count_held_out(checkpoint, parameters, self._problems, weights)
         if checkpoint.digest not in self._counted:
             self._counted[checkpoint.digest] = count_held_out(
                 checkpoint, self._parameters.get(window), self._problems
@@ -148,17 +159,32 @@ class HeldOut:
         return self._counted[checkpoint.digest]
 
 
-def count_held_out(checkpoint: Checkpoint, parameters: Parameters, problems: int) -> HeldOutCounts:
-    """The counts of the first `problems` held-out problems, as a step record has them."""
+def count_held_out(
+    checkpoint: Checkpoint,
+    parameters: Parameters,
+    problems: int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> HeldOutCounts:
+    """The counts of the first `problems` held-out problems, as a step record has them. `weights`
+    take the place of the checkpoint's."""
     environment = open_environment(parameters.environment)
     levels = compute_candidates(checkpoint.manifest.levels, environment.levels)
+    model = None if weights is None else _load_with(checkpoint, weights)
+    temperature = parameters.work.temperature
     counted = count_successes(
-        checkpoint, environment, parameters.work.temperature, problems, levels, twice=True
+        checkpoint, environment, temperature, problems, levels, twice=True, model=model
     )
     return tuple(
         StepSuccess(level, success.solved, success.asked, success.mixed)
         for level, success in sorted(counted.items())
     )
+
+
+def _load_with(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> PreTrainedModel:
+    """A model of the checkpoint's kind with other weights."""
+    model = checkpoint.load_trainable().requires_grad_(False)
+    model.load_state_dict(dict(weights), strict=False)  # a tied weight has one of its names here
+    return model.to(checkpoint.models.placement.device)
 
 
 def compute_next_levels(

@@ -17,6 +17,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Rounds
 from assay.rounds.calendar import find_round
 from assay.training import LearnConfig
+from assay.training.held_out import HeldOut
 from tests.adversarial.conftest import GROUPS, World, make_world
 from tests.amended_parameters import amend
 
@@ -43,9 +44,12 @@ class RoundBench:
     Args:
         first: the window with which an amendment brings the rounds; 0: the network began with them.
         views: trainer's name → locator → the store that it finds there instead of the true one.
+        problems: held-out ones, on which trainers measure checkpoints and children; 0: none.
     """
 
-    def __init__(self, folder: Path, rounds=None, views=None, last=None, first=0, **classes):
+    def __init__(
+        self, folder: Path, rounds=None, views=None, last=None, first=0, problems=0, **classes
+    ):
         self.world: World = make_world(folder, last=last)
         world, chain = self.world, self.world.chain
         self.hotkeys = {name: world.hotkeys.get(name) or name_hotkey(name) for name in NAMES}
@@ -60,6 +64,7 @@ class RoundBench:
             staleness=1,
             child_offset=OFFSET,
             child_blocks=6,
+            reveal_blocks=2,
             turn_blocks=4,
             rate=700_000,
             momentum=900_000,
@@ -89,7 +94,7 @@ class RoundBench:
             world.miners[name] = type(miner)(
                 name, miner.hotkey, self.history, outside, MinerConfig(GROUPS, GROUPS, last), print
             )
-        self.folder, self.views = folder, views or {}
+        self.folder, self.views, self.problems = folder, views or {}, problems
         self.said = {name: [] for name in NAMES}
         self.lessons = {name: [] for name in NAMES}
         self.trainers = {}
@@ -121,6 +126,7 @@ class RoundBench:
             retry_s=0.0,
             steps=StepFolder(own / "steps"),
             publish_states=True,
+            held_out=HeldOut(self.history, self.problems) if self.problems else None,
         )
         self.trainers[name] = kind(
             self.hotkeys[name],

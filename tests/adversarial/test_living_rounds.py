@@ -72,8 +72,7 @@ def test_two_rounds_of_three_trainers(tmp_path):
     middle = second.opening - 6
     bench.run_to(middle)
     bench.start("second")  # killed, and started again
-    bench.run_to(second.deadline - 1, without=("third",))
-    bench.world.mint()
+    bench.run_to(second.deadline, without=("third",))
     line = compute_line(second, bench.chain.get_block(second.deadline).hash)
     names = {hotkey: name for name, hotkey in bench.hotkeys.items()}
     gone = {"third", names[line[0]]}  # whoever is to measure vanishes, too
@@ -147,11 +146,26 @@ class LiesAboutGroups(Trainer):
         return super()._learn(course, reading)
 
 
+def boast(trainer, monkeypatch):
+    """Let a trainer say that its child solves one problem more of the first level."""
+    keeper = trainer.rounds
+    config = vars(keeper)["_config"]
+
+    def count(checkpoint, window, weights=None):
+        first, *rest = config.count(checkpoint, window, weights)
+        more = 0 if weights is None else 1
+        return (replace(first, solved=first.solved + more), *rest)
+
+    monkeypatch.setattr(keeper, "_config", replace(config, count=count))
+
+
 @pytest.mark.slow
-def test_a_child_of_other_groups_is_merged_and_named(tmp_path):
-    """Nothing that everybody decides alike shows it; doing its steps again does."""
+def test_a_child_of_other_groups_is_merged_and_named(tmp_path, monkeypatch):
+    """Nothing that everybody decides alike shows it; doing its steps again does. Another trainer
+    boasts of its child's success, which decides nothing, and measuring it again shows that."""
     torch.set_num_threads(1)
-    bench = RoundBench(tmp_path, third=LiesAboutGroups)
+    bench = RoundBench(tmp_path, third=LiesAboutGroups, problems=24)
+    boast(bench.trainers["second"], monkeypatch)
     sources = open_sources(bench, tmp_path / "auditor")
     deadline = bench.get_round(0).deadline
 
@@ -169,8 +183,16 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path):
     found = watch.look()
     assert found.checkpoint == base[0].hex()
     assert found.fault is None
-    assert found.named == [encode_ss58(bench.hotkeys["third"])]
-    honest = [lesson for lesson in found.steps if lesson.hotkey not in found.named]
+    second, third = (encode_ss58(bench.hotkeys[name]) for name in ("second", "third"))
+    assert {one.hotkey for one in found.steps if one.equal is False} == {third}
+    assert {one.hotkey: one.equal for one in found.successes} == {
+        encode_ss58(bench.hotkeys["trainer"]): True,
+        second: False,
+        third: True,
+    }
+    assert found.named == sorted((second, third))
+    assert all("its record says that it solves" in child.detail for child in found.children)
+    honest = [lesson for lesson in found.steps if lesson.hotkey != third]
     assert honest
     assert all(lesson.equal for lesson in honest)
     written = [json.loads(line) for line in (sources.folder / FINDINGS).read_text().splitlines()]
@@ -217,7 +239,7 @@ def test_sparse_children_are_merged_alike(tmp_path, monkeypatch):
     save, made = RoundFolder.save, []
 
     def die_once(folder, state, outer=None):
-        """The second trainer is killed when its child is uploaded, before its state names it."""
+        """The second trainer is killed when its child is made, before its state names it."""
         if state.child != ZERO_DIGEST and folder.folder.parents[1].name == "second":
             made.append(state.child)
             if len(made) == 1:
@@ -238,8 +260,9 @@ def test_sparse_children_are_merged_alike(tmp_path, monkeypatch):
     for name in NAMES:
         state = bench.trainers[name].rounds.state
         assert state.true[-1].number == WINDOWS
-        kept = (tmp_path / name / "course" / "rounds").glob("residual-*")
-        assert [path.name for path in kept] == [f"residual-{state.residual.hex()[:32]}.safetensors"]
+        kept = {path.name for path in (tmp_path / name / "course" / "rounds").glob("residual-*")}
+        named = [state.residual, *({state.child} - {ZERO_DIGEST})]  # the next one is made by now
+        assert kept == {f"residual-{child.hex()[:32]}.safetensors" for child in named}
     pieces = [p.stat().st_size for p in (tmp_path / "second" / "store" / "pieces").iterdir()]
     assert min(pieces) < weights // 16  # 64 of 4,096 values of two bits, and where they are
     bench.close()
@@ -251,18 +274,19 @@ def test_one_cannot_write_its_child_and_one_is_away_too_long(tmp_path, monkeypat
     nodes have forgotten the round's deadline: it cannot merge any more, and begins anew."""
     torch.set_num_threads(1)
     bench = RoundBench(tmp_path)
-    upload = vars(RoundKeeper)["_upload_child"]
+    make = vars(RoundKeeper)["_make_child"]
 
-    def refuse(keeper, course, state, of):
+    def refuse(keeper, course, state, of, in_haste):
         if "second" in str(vars(keeper)["_folder"].folder):
             raise FormError("cannot be written: a number is not finite")
-        return upload(keeper, course, state, of)
+        return make(keeper, course, state, of, in_haste)
 
-    monkeypatch.setattr(RoundKeeper, "_upload_child", refuse)
+    monkeypatch.setattr(RoundKeeper, "_make_child", refuse)
     first = bench.get_round(0)
     bench.run_to(first.opening - 2)
     bench.run_round(0, without=("third",))
-    assert [line.partition(": ")[2] for line in bench.said["second"] if "dropped" in line] == [
+    dropped = [line.partition(": ")[2] for line in bench.said["second"] if "dropped" in line]
+    assert [line for line in dropped if f"round {WINDOWS}: " in line] == [
         f"round {WINDOWS}: this trainer's child cannot be written: a number is not finite; "
         "its steps are dropped"
     ]

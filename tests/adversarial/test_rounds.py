@@ -1,12 +1,13 @@
 """Three trainers of which none lies, or one in each way that everybody can see: the honest ones
 derive the same bytes. Lies that only a repeated step shows are tested with the audit."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from assay.artifacts.store_objects import make_step_name
+from assay.artifacts.store_objects import make_child_name, make_step_name
 from assay.network import open_folder
 from assay.protocol import Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
@@ -14,20 +15,23 @@ from assay.rounds.child_store import put_record
 from assay.rounds.child_verdict import judge_child
 from assay.rounds.merging import find_children, merge_round
 from assay.rounds.outer_records import ROUND_VERSION, ChildFinding, MergeRecord
-from assay.rounds.outer_step import compute_outer_root
+from assay.rounds.outer_step import compute_outer_root, measure_square, weigh_children
 from tests.adversarial.forged_children import remake_last, show, with_masters
 from tests.adversarial.round_bench import NAMES, RoundBench
 
 LIAR, HONEST = "third", ("trainer", "second")
+#: Folders of a store with what leads to a child.
+SHOWN = ("children", "pieces", "steps")
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """Round 0 at its deadline: three genuine children are on chain, nobody has merged."""
+    """Round 0 at its deadline: three genuine children are on chain and shown, nobody has merged."""
     torch.set_num_threads(1)
     made = RoundBench(tmp_path_factory.mktemp("rounds"), last=1)
     made.run_to(made.get_round(0).deadline - 1)
-    made.chain.mint()
+    made.shown_before = {name: made.stores[made.locate(name)].list() for name in NAMES}
+    made.run_to(made.get_round(0).deadline)
     yield made
     made.close()
 
@@ -55,9 +59,10 @@ def genuine(bench):
     return {name: found[bench.hotkeys[name]] for name in NAMES}
 
 
-def judge(bench, genuine, said):
+def judge(bench, genuine, said, copied=None):
     """The honest trainers' judgment, which is the same bytes whether the liar's store is asked
-    first or last. The other children's known results are not read again."""
+    first or last. The other children's known results are not read again. They are all taken but
+    the one that was copied."""
     merges = []
     for name, order in zip(HONEST, (NAMES, NAMES[::-1]), strict=True):
         merging = open_merging(bench, name, said)
@@ -66,8 +71,8 @@ def judge(bench, genuine, said):
         merges.append(gather(bench, merging, order).merge())
     assert len({(m.children, m.after, m.tensors) for m in merges}) == 1
     findings = {child.hotkey: child.finding for child in merges[0].children}
-    for name in HONEST:
-        assert findings[bench.hotkeys[name]] is ChildFinding.TAKEN
+    left_out = {name for name in HONEST if findings[bench.hotkeys[name]] is not ChildFinding.TAKEN}
+    assert left_out == (set() if copied is None else {copied})
     return findings[bench.hotkeys[LIAR]], merges[0]
 
 
@@ -76,11 +81,16 @@ def test_genuine_children_are_taken_by_all(bench, genuine):
         assert one.judgment[0] is ChildFinding.TAKEN, one.judgment
     finding, merge = judge(bench, genuine, None)
     assert finding is ChildFinding.TAKEN
-    children = [genuine[name].files.masters for name in NAMES]
+    in_order = sorted(genuine.values(), key=lambda one: one.hotkey)
+    children = [one.files.masters for one in in_order]
     keeper = bench.trainers[LIAR].rounds
     theta = keeper.open_merge(keeper.state, bench.get_round(0)).facts.outer.masters
-    for name, tensor in merge.outer.masters.items():  # about where the mean difference leads
-        mean = sum(child[name] - theta[name] for child in children) / 3
+    shares = [f / 2**24 for f in weigh_children(theta, children)]
+    assert min(shares) > 0.1
+    for name, tensor in merge.outer.masters.items():  # about where their differences lead
+        mean = sum(
+            s * (child[name] - theta[name]) for s, child in zip(shares, children, strict=True)
+        )
         expected = theta[name] + 0.7 * (mean + 0.9 * mean)
         assert torch.allclose(tensor, expected, rtol=1e-4, atol=1e-8)
 
@@ -97,7 +107,8 @@ def test_no_group_is_learned_from_twice_and_none_is_lost(bench, genuine):
 
 
 def make_lies(bench, genuine):
-    child, other = genuine[LIAR].files, genuine[HONEST[1]].files
+    child = genuine[LIAR].files
+    theta = open_merging(bench, LIAR).facts.outer.masters
     masters, record = child.masters, child.record
     first = next(iter(masters))
     poisoned = {n: torch.full_like(t, torch.nan) if n == first else t for n, t in masters.items()}
@@ -140,7 +151,7 @@ def make_lies(bench, genuine):
         "a window of another round": (remake_last(child, window=7), None, ChildFinding.WITHHELD),
         "not finite": (with_masters(child, poisoned), None, ChildFinding.ENDLESS),
         "too far": (with_masters(child, far), None, ChildFinding.LARGE),
-        "doubled": (with_masters(child, other.masters), None, ChildFinding.DOUBLED),
+        "nothing learned": (with_masters(child, theta), None, ChildFinding.ABSENT),
         "more steps than windows": (
             replace(child, record=replace(record, steps=record.steps * 2)),
             None,
@@ -166,7 +177,7 @@ LIES = (
     "a window of another round",
     "not finite",
     "too far",
-    "doubled",
+    "nothing learned",
     "more steps than windows",
     "sources that it has not",
 )
@@ -187,14 +198,70 @@ def test_a_lying_child_is_left_out_by_all(bench, genuine, lie):
         )
     said = show(bench, LIAR, child, steps, pieces)
     finding, merge = judge(bench, genuine, said)
-    is_later = bench.hotkeys[LIAR] > bench.hotkeys["second"]
-    if expected is not ChildFinding.DOUBLED or is_later:
-        assert finding is expected
-    honest = [genuine[name] for name in HONEST]
-    honest.sort(key=lambda one: one.hotkey)
-    if finding is expected:
-        facts = open_merging(bench, HONEST[0]).facts
-        assert merge_round(facts, honest).after == merge.after
+    assert finding is expected
+    assert merge_honest(bench, genuine).after == merge.after
+
+
+def merge_honest(bench, genuine, names=HONEST):
+    """The merge of these children alone."""
+    children = sorted((genuine[name] for name in names), key=lambda one: one.hotkey)
+    return merge_round(open_merging(bench, HONEST[0]).facts, children)
+
+
+def test_nothing_is_shown_before_the_deadline(bench, genuine):
+    """Neither the child nor the steps and states that lead to it: there is nothing to copy when
+    children are named. Afterwards all of it is there."""
+    for name in NAMES:
+        before, record = bench.shown_before[name], genuine[name].files.record
+        assert not [one for one in before if one.partition("/")[0] in SHOWN], name
+        after = bench.stores[bench.locate(name)].list()
+        states = {make_step_name(step, "before.safetensors") for step in record.steps}
+        assert {make_child_name(genuine[name].digest), *states} <= set(after)
+
+
+def test_the_name_of_anothers_child_is_of_no_use(bench, genuine):
+    """A thief can only copy what is on chain before the deadline. The record that it names is the
+    victim's."""
+    slots = bench.chain.get_commitments(bench.chain.get_head())
+    said = parse_commitment(slots[bench.hotkeys["second"]])
+    assert judge(bench, genuine, said)[0] is ChildFinding.MISFIT
+
+
+def test_of_equal_children_none_counts(bench, genuine):
+    """Somebody knew the other's weights before they were shown, and nobody can tell who."""
+    child = with_masters(genuine[LIAR].files, genuine["second"].files.masters)
+    said = show(bench, LIAR, child, genuine[LIAR].files.steps)
+    finding, merge = judge(bench, genuine, said, copied="second")
+    assert finding is ChildFinding.DOUBLED
+    assert merge.after == merge_honest(bench, genuine, HONEST[:1]).after
+
+
+def measure_distance(one, other):
+    return math.sqrt(measure_square(one, other)) / 2**30
+
+
+@pytest.mark.parametrize("length", [1.0, 100.0, 0.01])
+@pytest.mark.parametrize("kind", ["noise", "back"])
+def test_a_child_that_leads_elsewhere_decides_nothing(bench, genuine, kind, length):
+    """Noise, or the way back from where the honest ones lead, of any length within the bound."""
+    child, other = genuine[LIAR].files, genuine["second"].files
+    theta = open_merging(bench, LIAR).facts.outer.masters
+    random = torch.Generator().manual_seed(1)
+    way = {
+        name: torch.randn(tensor.shape, generator=random)
+        if kind == "noise"
+        else tensor - other.masters[name]
+        for name, tensor in theta.items()
+    }
+    usual = measure_distance(other.masters, theta)
+    whole = math.sqrt(sum(float(tensor.double().square().sum()) for tensor in way.values()))
+    scale = min(length * usual, 99.0) / whole
+    bad = with_masters(child, {name: theta[name] + way[name] * scale for name in theta})
+    finding, merge = judge(bench, genuine, show(bench, LIAR, bad, child.steps))
+    honest = merge_honest(bench, genuine)
+    moved = measure_distance(honest.outer.masters, theta)
+    assert finding is ChildFinding.TAKEN
+    assert measure_distance(merge.outer.masters, honest.outer.masters) < 0.1 * moved
 
 
 def test_anothers_groups(bench, genuine):

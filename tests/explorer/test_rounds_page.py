@@ -25,7 +25,7 @@ from tests.explorer.test_paid_or_not import Beside
 
 TRAINERS = tuple(bytes([n]) * 32 for n in (1, 2, 3))
 NAMES = tuple(map(encode_ss58, TRAINERS))
-ROUNDS = Rounds(TRAINERS, 4, 1, 8, 4, 3, 700_000, 900_000, 1 << 30, 0, 0, 0, 0)
+ROUNDS = Rounds(TRAINERS, 4, 1, 8, 4, 3, 3, 700_000, 900_000, 1 << 30, 0, 0, 0, 0)
 
 
 def make_merge(end, *findings):

@@ -14,6 +14,7 @@ RULES = Rounds(
     staleness=1,
     child_offset=20,
     child_blocks=6,
+    reveal_blocks=3,
     turn_blocks=4,
     rate=700_000,
     momentum=900_000,

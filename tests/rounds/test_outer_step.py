@@ -1,13 +1,12 @@
 """The outer step: its own arithmetic a second time, by Python's fractions and by torch."""
 
 import math
-import struct
 from fractions import Fraction
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from assay.rounds.outer_step import (
@@ -16,62 +15,96 @@ from assay.rounds.outer_step import (
     compute_outer_root,
     is_finite,
     is_within_bound,
+    measure_square,
     round_masters,
     step_outwards,
+    weigh_children,
 )
+from tests.rounds.outer_by_hand import step_by_hand
 from tests.rounds.round_rules import RULES
 
 FLOATS = st.floats(-4, 4, width=32)
 
 
-def round_to_single(value: Fraction) -> Fraction:
-    """To nearest even, by search over single floats: no arithmetic of a library."""
-    near = np.float32(float(value))
-    beside = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
-    best = min(abs(Fraction(float(one)) - value) for one in beside)
-    tied = [one for one in beside if abs(Fraction(float(one)) - value) == best]
-    even = [one for one in tied if not struct.unpack("<I", struct.pack("<f", one))[0] & 1]
-    return Fraction(float((even or tied)[0]))
-
-
-def step_by_hand(theta, velocity, children):
-    r = round_to_single
-    rate, momentum = (r(Fraction(p, 10**6)) for p in (RULES.rate, RULES.momentum))
-    total = r(children[0] - theta)
-    for child in children[1:]:
-        total = r(total + r(child - theta))
-    mean = r(total / len(children))
-    speed = r(r(velocity * momentum) + mean)
-    return r(theta + r(r(r(speed * momentum) + mean) * rate)), speed
+ROWS = st.tuples(FLOATS, FLOATS, FLOATS)
 
 
 @settings(max_examples=200, deadline=None)
-@given(FLOATS, FLOATS, st.lists(FLOATS, min_size=1, max_size=5))
+@given(ROWS, ROWS, st.lists(ROWS, min_size=1, max_size=5))
 def test_one_rounded_operation_after_another(theta, velocity, children):
-    state = OuterState({"w": torch.tensor([theta])}, {"w": torch.tensor([velocity])})
-    after = step_outwards(state, [{"w": torch.tensor([child])} for child in children], RULES)
-    expected = step_by_hand(Fraction(theta), Fraction(velocity), list(map(Fraction, children)))
-    found = after.masters["w"].item(), after.velocity["w"].item()
-    assert tuple(map(Fraction, found)) == expected
+    state = OuterState({"w": torch.tensor(theta)}, {"w": torch.tensor(velocity)})
+    masters = [{"w": torch.tensor(child)} for child in children]
+    assume(all(measure_square(child, state.masters) for child in masters))
+    after = step_outwards(state, masters, RULES)
+    to_fractions = partial(map, Fraction)
+    expected = step_by_hand(
+        RULES,
+        *(list(to_fractions(row)) for row in (theta, velocity)),
+        [list(to_fractions(child)) for child in children],
+    )
+    found = zip(after.masters["w"].tolist(), after.velocity["w"].tolist(), strict=True)
+    assert [tuple(to_fractions(pair)) for pair in found] == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shape", [(1,), (7, 13), (1_000, 33)])
+@pytest.mark.parametrize("shape", [(1,), (7, 13), (1_100, 1_000)])
 def test_sizes_and_threads_change_no_bit(shape, threads):
-    """Vector units take the ends of an array one by one: the same bits, as torch's own."""
+    """Vector units take the ends of an array one by one, and a large tensor is taken in parts: the
+    same bits, as torch's own."""
     generator = torch.Generator().manual_seed(7)
     theta, velocity, *children = torch.randn(4, *shape, generator=generator)
     torch.set_num_threads(threads)
-    after = step_outwards(
-        OuterState({"w": theta}, {"w": velocity}), [{"w": child} for child in children], RULES
-    )
+    state, masters = OuterState({"w": theta}, {"w": velocity}), [{"w": c} for c in children]
+    after = step_outwards(state, masters, RULES)
     million = torch.tensor(1e6)
     rate, momentum = torch.tensor(float(RULES.rate)), torch.tensor(float(RULES.momentum))
     rate, momentum = rate / million, momentum / million
-    mean = ((children[0] - theta) + (children[1] - theta)) / 2
+    factors = [torch.tensor(f / 2**24) for f in weigh_children(state.masters, masters)]
+    mean = (children[0] - theta) * factors[0] + (children[1] - theta) * factors[1]
     speed = velocity * momentum + mean
     assert torch.equal(after.velocity["w"], speed)
     assert torch.equal(after.masters["w"], theta + (speed * momentum + mean) * rate)
+
+
+def weigh(*rows):
+    """Shares of children of one tensor each."""
+    theta = {"w": torch.zeros(len(rows[0]))}
+    return [f / 2**24 for f in weigh_children(theta, [{"w": torch.tensor(row)} for row in rows])]
+
+
+def test_children_of_one_mind_count_alike():
+    assert weigh((1.0, 2.0)) == [1.0]
+    assert weigh((1.0, 2.0), (1.0, 2.0), (1.0, 2.0)) == pytest.approx([1 / 3] * 3, abs=1e-5)
+    assert weigh((1.0, 0.0), (0.0, 1.0)) == [0.5, 0.5]
+    assert weigh((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)) == pytest.approx(
+        [1 / 3] * 3, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("length", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_child_that_leads_elsewhere_counts_nothing(place, length):
+    """Whatever its length is, and wherever it comes in order: back, or where no other leads."""
+    for row in ((-3.0, -3.0, 0.0), (0.0, 0.0, 3.0)):
+        rows = [(3.0, 1.0, 0.0), (1.0, 3.0, 0.0)]
+        rows.insert(place, tuple(length * value for value in row))
+        shares = weigh(*rows)
+        assert shares.pop(place) == 0
+        assert shares == pytest.approx([0.5, 0.5], abs=1e-6)
+
+
+def test_a_long_child_is_shortened_and_a_short_one_counts_less():
+    long = weigh((1.0, 1.0), (1.0, 1.0), (50.0, 50.0))
+    assert long == pytest.approx([1 / 3, 1 / 3, 2 / 50 / 3], abs=1e-5)
+    short = weigh((1.0, 1.0), (1.0, 1.0), (0.1, 0.1))
+    assert short == pytest.approx([1 / 2.1, 1 / 2.1, 0.1 / 2.1], abs=1e-5)
+    of_two = weigh((1.0, 1.0), (50.0, 50.0))  # which of them lies nobody knows
+    assert of_two == pytest.approx([0.5, 2 / 50 / 2], abs=1e-5)
+
+
+def test_a_minority_that_agrees_with_itself_counts_nothing():
+    honest = [(3.0, 1.0, 1.0, 0.0), (1.0, 3.0, 1.0, 0.0), (1.0, 1.0, 3.0, 0.0)]
+    assert weigh(*honest, (0.0, 0.0, 0.0, 5.0), (0.0, 0.0, 0.0, 4.0))[3:] == [0.0, 0.0]
 
 
 def test_a_round_without_a_child_leaves_all_as_it_is():
@@ -106,19 +139,19 @@ def test_the_norm_is_exact(values, bound):
     there = torch.tensor(values)
     parts = [abs(Fraction(value)) for value in there.tolist()]
     whole = sum(math.floor(part * 2**30) ** 2 for part in parts)
-    expected = whole <= (bound << 10) ** 2
-    assert is_within_bound({"w": there}, {"w": torch.zeros_like(there)}, bound) == expected
+    assert measure_square({"w": there}, {"w": torch.zeros_like(there)}) == whole
+    assert is_within_bound(whole, bound) == (whole <= (bound << 10) ** 2)
 
 
 def test_differences_beyond_every_bound():
     for value in (2.0**10, 3e38, math.inf, math.nan):
         there = {"w": torch.tensor([0.0, value])}
-        assert not is_within_bound(there, {"w": torch.zeros(2)}, 1 << 30)
+        assert measure_square(there, {"w": torch.zeros(2)}) is None
     large = {"w": torch.full((3 << 20,), 2.0**-11)}  # several chunks
-    zeros = {"w": torch.zeros(3 << 20)}
+    square = measure_square(large, {"w": torch.zeros(3 << 20)})
     norm = math.sqrt(3 << 20) * 2.0**-11
-    assert is_within_bound(large, zeros, math.ceil(norm * 2**20))
-    assert not is_within_bound(large, zeros, math.floor(norm * 2**20))
+    assert is_within_bound(square, math.ceil(norm * 2**20))
+    assert not is_within_bound(square, math.floor(norm * 2**20))
 
 
 def test_numbers_that_are_none():

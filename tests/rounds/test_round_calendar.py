@@ -70,10 +70,15 @@ def test_parameters_without_rounds_are_written_as_ever():
         ({"trainers": TRAINERS[::-1]}, "in order"),
         ({"trainers": TRAINERS[:1] * 2}, "in order"),
         ({"windows": 0}, "no window"),
-        ({"rate": 0}, "child_blocks is 0"),
+        ({"rate": 0}, "rate or norm_bound is 0"),
+        ({"child_blocks": 0}, "turn_blocks is 0"),
+        ({"reveal_blocks": 0}, "turn_blocks is 0"),
+        ({"turn_blocks": 0}, "turn_blocks is 0"),
         ({"momentum": 10**6}, "momentum"),
         ({"norm_bound": (1 << 30) + 1}, "norm_bound"),
-        ({"child_blocks": 36}, "child_blocks and turns exceed"),
+        ({"child_blocks": 33}, "child_blocks, reveal_blocks and turns exceed"),
+        ({"child_blocks": 32}, None),
+        ({"reveal_blocks": 30}, "child_blocks, reveal_blocks and turns exceed"),
         ({"kept": 64}, "do not fit together"),
         ({"kept": 64, "chunk": 4096, "bits": 9}, "do not fit together"),
         ({"bits": 2}, "do not fit together"),
@@ -172,7 +177,8 @@ def test_the_first_in_line_whose_turn_has_come_is_in_force():
 
     assert get(0) == get(first.deadline + 99) == GENESIS
     slots.say(0, line[2], Tag.CHECKPOINT, first.end, digest("third"))
-    assert get(first.deadline) == GENESIS  # its turn has not come
+    assert get(first.deadline) == GENESIS  # children are shown now
+    assert first.get_turn(0) == first.deadline + RULES.reveal_blocks
     assert get(first.get_turn(2) - 1) == GENESIS
     assert get(first.get_turn(2)) == digest("third")
     slots.say(first.get_turn(1), line[1], Tag.CHECKPOINT, first.end, digest("second"))
@@ -188,11 +194,12 @@ def test_children_in_the_slots_leave_the_checkpoint_in_force():
     slots = Slots()
     first, second = find_round(PARAMETERS, 0), SECOND
     line = compute_line(first, slots.get_block(first.deadline).hash)
-    slots.say(first.deadline + 1, line[0], Tag.CHECKPOINT, first.end, digest("P1"))
+    slots.say(first.deadline + 1, line[0], Tag.CHECKPOINT, first.end, digest("P1"))  # too soon
     for trainer in TRAINERS:
         slots.say(second.opening + 2, trainer, Tag.CHILD, second.end, digest("child"))
     slots.say(second.opening + 3, line[1], Tag.CHECKPOINT, first.end, digest("lie"))
-    for block in range(first.deadline + 1, second.deadline + 5):
+    assert get_in_force_at(slots, PARAMETERS, first.get_turn(0) - 1).digest == GENESIS
+    for block in range(first.get_turn(0), second.deadline + 5):
         assert get_in_force_at(slots, PARAMETERS, block).digest == digest("P1"), block
     again = compute_line(second, slots.get_block(second.deadline).hash)
     slots.say(second.deadline + 5, again[0], Tag.CHECKPOINT, second.end, digest("P2"))

@@ -8,6 +8,7 @@ from assay.protocol import Parameters
 from assay.protocol.encoding import decode, from_json
 from assay.rounds.outer_records import ChildRecord, MergeRecord
 from tests.protocol.test_vectors import load
+from tests.rounds.outer_by_hand import round_to_single, step_by_hand, weigh_by_hand
 
 VECTOR = load("rounds")
 
@@ -56,29 +57,21 @@ def read(text: str) -> list[float]:
     return list(struct.unpack(f">{len(text) // 8}f", bytes.fromhex(text)))
 
 
-def single(value: float) -> float:
-    """A double to the next single: right for one operation on singles."""
-    return struct.unpack("f", struct.pack("f", value))[0]
-
-
 def test_outer_steps() -> None:
-    """The test uses doubles that are rounded once per operation. That equals singles' own rounding
-    (Figueroa, 1995), except for numbers below a normal single, where sums are exact in any case."""
-    rules = VECTOR["parameters"]["rounds"]
-    rate, momentum = (single(rules[name] / 1e6) for name in ("rate", "momentum"))
+    rules = decode(Parameters, bytes.fromhex(VECTOR["encoding"])).rounds
     for step in VECTOR["steps"]:
-        children = list(map(read, step["children"]))
-        after = []
-        for place, theta in enumerate(read(step["theta"])):
-            total = single(children[0][place] - theta)
-            for child in children[1:]:
-                total = single(total + single(child[place] - theta))
-            mean = single(total / len(children))
-            speed = single(single(read(step["velocity"])[place] * momentum) + mean)
-            moved = single(single(single(speed * momentum) + mean) * rate)
-            after.append((single(theta + moved), speed))
-        assert [a for a, _ in after] == read(step["theta_after"])
-        assert [s for _, s in after] == read(step["velocity_after"])
+        theta, velocity, *children = (
+            list(map(Fraction, read(text)))
+            for text in (step["theta"], step["velocity"], *step["children"])
+        )
+        differences = [
+            [round_to_single(c - t) for c, t in zip(child, theta, strict=True)]
+            for child in children
+        ]
+        assert weigh_by_hand(differences) == step["factors"]
+        after = step_by_hand(rules, theta, velocity, children)
+        found = zip(read(step["theta_after"]), read(step["velocity_after"]), strict=True)
+        assert [tuple(map(Fraction, pair)) for pair in found] == after
 
 
 def test_bounds() -> None:

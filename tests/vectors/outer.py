@@ -17,11 +17,18 @@ from assay.rounds.outer_records import (
     MergedChild,
     MergeRecord,
 )
-from assay.rounds.outer_step import OuterState, compute_outer_root, is_within_bound, step_outwards
+from assay.rounds.outer_step import (
+    OuterState,
+    compute_outer_root,
+    is_within_bound,
+    measure_square,
+    step_outwards,
+    weigh_children,
+)
 
 Json = Any
 TRAINERS = tuple(sorted((ALICE, BOB, digest("third trainer"))))
-ROUNDS = Rounds(TRAINERS, 4, 1, 20, 6, 4, 700_000, 900_000, 1 << 20, 0, 0, 0, 0)
+ROUNDS = Rounds(TRAINERS, 4, 1, 20, 6, 3, 4, 700_000, 900_000, 1 << 20, 0, 0, 0, 0)
 #: Places of the outer step: halves that round to even, sums that cancel, the least numbers.
 THETA = (1.0, -0.5, 3.0e-5, 1.5e-45, 16_777_216.0, 0.1)
 VELOCITY = (0.0, 0.25, -1.0e-6, 0.0, 1.0, 3.0e38)
@@ -31,19 +38,36 @@ CHILDREN = (
     (1.5, -0.5, 3.0e-5, 1.0e-40, 16_777_217.0, -0.4),
 )
 
+_NEAR = tuple(
+    tuple(t + m for t, m in zip(THETA, moves, strict=True))
+    for moves in (
+        (0.5, 0.25, 0.0, 0.0, 2.0, -0.125),
+        (0.25, 0.5, 0.0, 0.0, 2.0, -0.25),
+        (0.5, 0.5, 1.0e-3, 0.0, 4.0, 0.0),
+    )
+)
+#: One that is long, one that is short, one that leads back, and two of five that agree alone.
+OTHERS = (
+    (*_NEAR[:2], tuple(t + 64 * (n - t) for t, n in zip(THETA, _NEAR[2], strict=True))),
+    (_NEAR[0], tuple(t + (n - t) / 8 for t, n in zip(THETA, _NEAR[1], strict=True)), _NEAR[2]),
+    (tuple(t - 2 * (n - t) for t, n in zip(THETA, _NEAR[0], strict=True)), *_NEAR[1:]),
+    (*_NEAR, (1.0, -0.5, 9.0, 0.0, 16_777_216.0, 9.0), (1.0, -0.5, 8.0, 0.0, 16_777_216.0, 7.0)),
+)
+
 
 def _hex(tensor: torch.Tensor) -> str:
     return tensor.numpy().astype(">f4").tobytes().hex()
 
 
-def _make_step(count: int) -> Json:
+def _make_step(rows: tuple[tuple[float, ...], ...]) -> Json:
     state = OuterState({"w": torch.tensor(THETA)}, {"w": torch.tensor(VELOCITY)})
-    children = [{"w": torch.tensor(child)} for child in CHILDREN[:count]]
+    children = [{"w": torch.tensor(child)} for child in rows]
     after = step_outwards(state, children, ROUNDS)
     return {
         "theta": _hex(state.masters["w"]),
         "velocity": _hex(state.velocity["w"]),
         "children": [_hex(child["w"]) for child in children],
+        "factors": weigh_children(state.masters, children),
         "theta_after": _hex(after.masters["w"]),
         "velocity_after": _hex(after.velocity["w"]),
         "root_after": compute_outer_root(after).hex(),
@@ -57,12 +81,16 @@ def _make_bounds() -> list[Json]:
         {
             "difference": _hex(torch.tensor(difference)),
             "bound": bound,
-            "within": is_within_bound(
-                {"w": torch.tensor(difference)}, {"w": torch.zeros(len(difference))}, bound
-            ),
+            "within": _is_within(difference, bound),
         }
         for difference, bound in zip(values, bounds, strict=True)
     ]
+
+
+def _is_within(difference: tuple[float, ...], bound: int) -> bool:
+    there = {"w": torch.tensor(difference)}
+    square = measure_square(there, {"w": torch.zeros(len(difference))})
+    return square is not None and is_within_bound(square, bound)
 
 
 def _make_records() -> dict[str, Json]:
@@ -78,6 +106,7 @@ def _make_records() -> dict[str, Json]:
         digest("masters"),
         (digest("piece"),),
         digest("state"),
+        (StepSuccess(3, 12, 32, 6),),
     )
     findings = (ChildFinding.TAKEN, ChildFinding.ABSENT, ChildFinding.STALE)
     digests = (child.digest, bytes(32), digest("other child"))
@@ -128,7 +157,8 @@ def make_rounds() -> Json:
             {"block_hash": block.hex(), "line": [h.hex() for h in compute_line(of, block)]}
             for block in (digest("block"), digest("other block"))
         ],
-        "steps": [_make_step(count) for count in range(1, 4)],
+        "steps": [_make_step(CHILDREN[:count]) for count in range(1, 4)]
+        + [_make_step(rows) for rows in OTHERS],
         "bounds": _make_bounds(),
         **_make_records(),
     }

@@ -143,7 +143,7 @@ def _compare_manifests(
         raise StepError(f"the record names {asked:,} held-out problems: more than anybody asks")
     counts = count_held_out(parent, parameters, asked) if asked else ()
     if counts != record.held_out:
-        recorded, counted = _describe(record.held_out), _describe(counts)
+        recorded, counted = describe_counts(record.held_out), describe_counts(counts)
         return (
             f"of the held-out problems the parent solves {counted}; the record says {recorded}",
             None,
@@ -169,7 +169,8 @@ def _compare_manifests(
     return f"the made checkpoint's manifest has other {', '.join(names)}", None
 
 
-def _describe(counts: Sequence[StepSuccess]) -> str:
+def describe_counts(counts: Sequence[StepSuccess]) -> str:
+    """Held-out success in words, by level."""
     parts = (f"{c.solved} of {c.asked} of level {c.level}, {c.mixed} mixed" for c in counts)
     return "; ".join(parts) or "none of none"
 

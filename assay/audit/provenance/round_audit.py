@@ -1,21 +1,23 @@
 """Derives a round again: the merged children, and the reasons why others were left out. Repeats
-steps of the merged children.
+steps of the merged children, and measures their success.
 
 The merge is plain arithmetic: equal or not, on every machine. A repeated step shows whether a
-child follows from the groups that its steps name. On another kind of machine last bits differ. The
-audit then reports that and accuses nobody.
+child follows from the groups that its steps name. Held-out success decides nothing; it shows the
+owner whose children lead elsewhere. On another kind of machine last bits differ. The audit then
+reports that and accuses nobody.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import read_step
 from assay.artifacts.steps.store import fetch_step
-from assay.audit.provenance.reexecution import reexecute
+from assay.audit.provenance.reexecution import PROBLEMS_TRIED_MAX, describe_counts, reexecute
 from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
 from assay.network.chain import ChainError, ForgottenError
@@ -32,7 +34,9 @@ from assay.rounds.child_verdict import RoundFacts, is_fresh
 from assay.rounds.in_force import get_in_force
 from assay.rounds.merging import FoundChild, RoundMerge, find_children
 from assay.rounds.outer_records import ChildFinding, MergeRecord
-from assay.rounds.outer_step import begin_outer, compute_outer_root
+from assay.rounds.outer_step import begin_outer, compute_outer_root, round_masters
+from assay.training.held_out import count_held_out
+from assay.training.last_bits import describe_engine
 
 
 class RoundError(OperatorError):
@@ -61,6 +65,16 @@ class StepAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class SuccessAudit:
+    """A child's held-out success, measured again. `equal` None: it could not be, or the machines
+    differ."""
+
+    hotkey: str
+    equal: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoundAudit:
     """A round, derived again. `fault` says why its checkpoint is not the round's result; None if it
     is."""
@@ -70,11 +84,17 @@ class RoundAudit:
     fault: str | None
     children: tuple[ChildAudit, ...]
     steps: tuple[StepAudit, ...]
+    successes: tuple[SuccessAudit, ...] = ()
+
+    @property
+    def repeated(self) -> tuple[StepAudit | SuccessAudit, ...]:
+        """Everything that was computed again."""
+        return self.steps + self.successes
 
     @property
     def named(self) -> list[str]:
         """The trainers that lied."""
-        return sorted({step.hotkey for step in self.steps if step.equal is False})
+        return sorted({one.hotkey for one in self.repeated if one.equal is False})
 
     def to_json(self) -> dict[str, Json]:
         return asdict(self) | {"named": self.named}
@@ -109,7 +129,8 @@ def audit_round(
 
     Args:
         digest: digest of the merged checkpoint.
-        steps: number of steps to repeat of each merged child, drawn by the deadline's block.
+        steps: number of steps to repeat of each merged child, drawn by the deadline's block. With
+            0, its success is not measured either.
 
     Raises:
         RoundError: no round made it, or a store lacks the needed files.
@@ -135,7 +156,7 @@ def audit_round(
             encode_ss58(child.hotkey),
             recorded.get(child.hotkey, "nothing"),
             child.finding.value,
-            merging.gathered[child.hotkey].judgment[1],
+            _describe(merging.gathered[child.hotkey]),
         )
         for child in merge.children
     )
@@ -150,7 +171,19 @@ def audit_round(
         for one in taken
         for step in draw_steps(block, one, steps)
     ]
-    return RoundAudit(of.end, digest.hex(), fault, children, tuple(done))
+    measured = (
+        _measure_again(sources, merging.facts, record.parent, one, say) for one in taken if steps
+    )
+    successes = tuple(filter(None, measured))
+    merging.forget()
+    return RoundAudit(of.end, digest.hex(), fault, children, tuple(done), successes)
+
+
+def _describe(child: FoundChild) -> str:
+    why = child.judgment[1]
+    if child.files is None or not child.files.record.held_out:
+        return why
+    return f"{why}; its record says that it solves {describe_counts(child.files.record.held_out)}"
 
 
 def draw_steps(block_hash: bytes, child: FoundChild, count: int) -> list[int]:
@@ -249,3 +282,29 @@ def _do_again(
     detail = "; ".join((compared.detail, *compared.remarks))
     equal = compared.equal if compared.equal or not compared.remarks else None
     return StepAudit(hotkey, window, equal, detail)
+
+
+def _measure_again(
+    sources: RoundSources,
+    facts: RoundFacts,
+    parent: bytes,
+    child: FoundChild,
+    say: Callable[[str], None],
+) -> SuccessAudit | None:
+    """A child's held-out success. None: its trainer did not measure it."""
+    files, hotkey = child.files, encode_ss58(child.hotkey)
+    if files is None or not files.record.held_out:
+        return None
+    said, asked = files.record.held_out, sum(one.asked for one in files.record.held_out)
+    if asked > PROBLEMS_TRIED_MAX:
+        why = f"its record names {asked:,} held-out problems: more than anybody asks"
+        return SuccessAudit(hotkey, None, why)
+    say(f"the child of {hotkey}: {asked:,} held-out problems")
+    base, parameters = sources.checkpoints.get(parent), facts.of.parameters
+    found = count_held_out(base, parameters, asked, round_masters(files.masters))
+    if found == said:
+        return SuccessAudit(hotkey, True, f"solves {describe_counts(found)}")
+    engine = describe_engine(torch.device(base.models.placement.device))
+    is_alike = engine == files.steps[-1].record.engine
+    detail = f"solves {describe_counts(found)}; its record says {describe_counts(said)}"
+    return SuccessAudit(hotkey, False if is_alike else None, detail)

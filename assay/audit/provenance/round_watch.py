@@ -15,6 +15,7 @@ from assay.network.chain import ForgottenError
 from assay.network.files import write_file
 from assay.protocol import Context
 from assay.protocol.window import compute_window
+from assay.rounds.calendar import find_last_round
 from assay.rounds.in_force import NOTHING, get_in_force_at
 
 #: Findings, one JSON object a line, the newest last.
@@ -69,6 +70,8 @@ class RoundWatch:
             return
         window = compute_window(parameters.timing, head)
         first = max(parameters.start.window, window - 2 * parameters.rounds.windows)
+        last = find_last_round(parameters, head)  # its checkpoint may come much later
+        first = first if last is None else min(first, last.windows.start)
         self._contexts = {w: c for w, c in self._contexts.items() if w >= first}
         for before in range(first, window):
             if before not in self._contexts:

@@ -203,9 +203,9 @@ def round_(
     """Recompute a round of several trainers: the merged children, and why others were left out.
 
     It also repeats some steps of each child, drawn by the deadline's block, if their trainers
-    publish the states. Run it with --follow beside each trainer. Exit codes: 0 the checkpoint and
-    every repeated step are equal, 1 something differs (it names the trainer that lied), 2 could
-    not run, or could not repeat some step.
+    publish the states, and measures its held-out success again. Run it with --follow beside each
+    trainer. Exit codes: 0 the checkpoint and everything repeated are equal, 1 something differs
+    (it names the trainer that lied), 2 could not run, or could not repeat something.
     """
     settings = invocation.load_settings()
     require_subnet(settings)

@@ -11,8 +11,10 @@ from assay.rounds.wire.difference import (
     DifferenceForm,
     compute_size_limit,
     decode_difference,
+    decode_tensors,
     encode_difference,
     find_form_fault,
+    require_pieces,
 )
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "DifferenceForm",
     "compute_size_limit",
     "decode_difference",
+    "decode_tensors",
     "encode_difference",
     "find_form_fault",
+    "require_pieces",
 ]

@@ -12,7 +12,7 @@ twice. Every operation on numbers is one of fp32, element by element, rounded to
 machines find the same. Specification, section 11.2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -117,29 +117,39 @@ def decode_difference(
     parent: Masters, blobs: Sequence[bytes], form: DifferenceForm
 ) -> dict[str, Tensor]:
     """The child's masters as everybody sees them, fp32, of the parent's names and shapes. The
-    caller judges whether they are finite, and whose they are. Memory: these masters and one more
-    tensor.
+    caller judges whether they are finite, and whose they are.
 
     Raises:
         EncodingError: no difference encodes to these blobs.
         ValueError: the form is invalid, or the parent is not fp32.
     """
+    require_pieces(list(map(len, blobs)), parent, form)
+    return dict(decode_tensors(parent, BytesIO(b"".join(blobs)).read, form))
+
+
+def require_pieces(sizes: Sequence[int], parent: Masters, form: DifferenceForm) -> None:
+    """Raises EncodingError if no difference is cut into pieces of these sizes, in bytes."""
     _require_form(form)
-    size, limit = sum(map(len, blobs)), compute_size_limit(parent, form)
+    size, limit = sum(sizes), compute_size_limit(parent, form)
     if size > limit or (form.kept and size != limit):
         raise EncodingError(f"a difference has {size} bytes, where its form asks for {limit}")
-    if any(len(blob) != PIECE_BYTES for blob in blobs[:-1]):
+    if any(size != PIECE_BYTES for size in sizes[:-1]):
         raise EncodingError("a difference is cut into other pieces")
-    if blobs and not 0 < len(blobs[-1]) <= PIECE_BYTES:
+    if sizes and not 0 < sizes[-1] <= PIECE_BYTES:
         raise EncodingError("a difference's last piece is empty, or too large")
-    take = _Pieces(blobs).take
-    child = {}
+
+
+def decode_tensors(
+    parent: Masters, take: Take, form: DifferenceForm
+) -> Iterator[tuple[str, Tensor]]:
+    """The same as `decode_difference`, one tensor after another in order of name, from the pieces'
+    bytes in a row. Memory: one tensor of each."""
+    _require_form(form)
     for name in sorted(parent):
         values = _decode_tensor(_get_values(name, parent), take, form)
-        child[name] = torch.from_numpy(values).reshape(parent[name].shape)
+        yield name, torch.from_numpy(values).reshape(parent[name].shape)
     if take(1):
         raise EncodingError("a difference has bytes after its end")
-    return child
 
 
 def compute_size_limit(parent: Masters, form: DifferenceForm) -> int:
@@ -230,22 +240,3 @@ def _read_delta(before: _Values | NDArray[np.uint16], take: Take) -> NDArray[np.
 
 def _cut(data: bytes) -> list[bytes]:
     return [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)]
-
-
-class _Pieces:
-    """Bytes of several pieces, one after another."""
-
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces, self._piece, self._at = pieces, 0, 0
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes, fewer only at the end."""
-        parts = []
-        while count and self._piece < len(self._pieces):
-            part = self._pieces[self._piece][self._at : self._at + count]
-            parts.append(part)
-            count -= len(part)
-            self._at += len(part)
-            if self._at == len(self._pieces[self._piece]):
-                self._piece, self._at = self._piece + 1, 0
-        return b"".join(parts)

@@ -128,7 +128,7 @@ def test_a_validator_without_a_permit(subnet):
 
 
 def test_a_trainer_whose_rounds_are_yet_to_begin(subnet):
-    rounds = Rounds((ALICE,), 2, 1, 18, 6, 4, 700_000, 900_000, 100 << 20, 0, 0, 0, 0)
+    rounds = Rounds((ALICE,), 2, 1, 18, 6, 3, 4, 700_000, 900_000, 100 << 20, 0, 0, 0, 0)
     first = subnet.parameters
     amended = replace(first, rounds=rounds, start=replace(first.start, window=48))
     assert check_trainer(first, [], ALICE).state is CheckState.FAIL

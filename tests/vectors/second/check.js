@@ -11,6 +11,7 @@ const { openCheckpoint, sketchState } = require('./model.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
 const gate = require('./gate.js');
+const merge = require('./merge.js');
 
 const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
@@ -51,14 +52,12 @@ const families = {
     }
     const floats = (text) => Float32Array.from({ length: text.length / 8 }, (_, i) => unhex(text).readFloatBE(4 * i));
     const words = (f) => { const b = Buffer.alloc(4 * f.length); f.forEach((x, i) => b.writeFloatBE(x, 4 * i)); return hex(b); };
-    const r = Math.fround, { rate, momentum } = v.parameters.rounds;
+    const { rate, momentum } = v.parameters.rounds;
     for (const s of v.steps) {
-      const [theta, velocity] = [s.theta, s.velocity].map(floats), children = s.children.map(floats);
-      const eta = r(r(Number(rate)) / r(1e6)), mu = r(r(Number(momentum)) / r(1e6));
-      const mean = theta.map((x, i) => r(children.map((c) => r(c[i] - x)).reduce((a, b) => r(a + b)) / children.length));
-      const speed = mean.map((d, i) => r(r(velocity[i] * mu) + d));
-      same('velocity', words(speed), s.velocity_after);
-      same('theta', words(theta.map((x, i) => r(x + r(r(r(speed[i] * mu) + mean[i]) * eta)))), s.theta_after);
+      const made = merge.step(floats(s.theta), floats(s.velocity), s.children.map(floats), rate, momentum);
+      same('factors', made.factors, s.factors);
+      same('velocity', words(made.speed), s.velocity_after);
+      same('theta', words(made.theta), s.theta_after);
     }
   },
   hashing(v) {
