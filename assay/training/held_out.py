@@ -9,6 +9,7 @@ the step's new checkpoint follow from the record. Specification, section 11.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -184,7 +185,8 @@ def _load_with(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> PreTrai
     """A model of the checkpoint's kind with other weights."""
     model = checkpoint.load_trainable().requires_grad_(False)
     model.load_state_dict(dict(weights), strict=False)  # a tied weight has one of its names here
-    return model.to(checkpoint.models.placement.device)
+    placed: PreTrainedModel = model.to(torch.device(checkpoint.models.placement.device))
+    return placed
 
 
 def compute_next_levels(
