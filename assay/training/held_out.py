@@ -8,8 +8,8 @@ the step's new checkpoint follow from the record. Specification, section 11.
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -183,9 +183,9 @@ def count_held_out(
 
 def _load_with(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> PreTrainedModel:
     """A model of the checkpoint's kind with other weights."""
-    model = checkpoint.load_trainable().requires_grad_(False)
+    model: Any = checkpoint.load_trainable().requires_grad_(False)  # its `to` has an unfitting type
     model.load_state_dict(dict(weights), strict=False)  # a tied weight has one of its names here
-    placed: PreTrainedModel = model.to(torch.device(checkpoint.models.placement.device))
+    placed: PreTrainedModel = model.to(checkpoint.models.placement.device)
     return placed
 
 

@@ -33,7 +33,8 @@ def test_calendar() -> None:
     length = VECTOR["parameters"]["timing"]["window_blocks"]
     end = (of["window"] // rules["windows"] + 1) * rules["windows"]
     deadline = end * length + rules["child_offset"]
-    turns = [deadline + k * rules["turn_blocks"] for k in range(len(rules["trainers"]))]
+    shown = deadline + rules["reveal_blocks"]
+    turns = [shown + k * rules["turn_blocks"] for k in range(len(rules["trainers"]))]
     opening = deadline - rules["child_blocks"]
     expected = {"window": of["window"], "end": end, "opening": opening}
     assert of == expected | {"deadline": deadline, "turns": turns}
