@@ -2,11 +2,12 @@
 its direction with those of a majority.
 
 A trainer that lies can send any difference. A long one is shortened to twice the median length, so
-that it cannot drown the others. One whose direction has less in common with the nearest majority
-than the median child's has counts less: noise and a difference that leads back have nothing in
-common with the others, and count nothing. A short one counts as much as it is long, so that an idle
-trainer does not slow the others down. Whoever agrees with the others in part, and misleads them in
-the rest, counts: no rule can tell such a child from an honest one.
+that it cannot drown the others. One whose direction has less than half as much in common with the
+nearest majority as the median child's has counts less: noise and a difference that leads back have
+nothing in common with the others, and count nothing. So does one that is shorter than half the
+median, or an idle trainer would slow the others down. Within a factor of two of what is usual, all
+count alike, so that honest children make their mean. Whoever agrees with the others in part, and
+misleads them in the rest, counts: no rule can tell such a child from an honest one.
 
 Lengths and directions are compared in whole numbers, and sums of their products are exact whatever
 their order is: all machines find the same. Specification, section 11.1.
@@ -24,8 +25,8 @@ Products = list[list[int]]
 
 #: Fraction bits of lengths' ratios and of cosines, and of a child's factor.
 SHARE_BITS, FACTOR_BITS = 20, 24
-#: A child is shortened to this multiple of the median length.
-LONGEST = 2
+#: A child counts in full, and unshortened, within this factor of the median.
+SPREAD = 2
 #: Bits of a difference's whole numbers. So many products are summed exactly in doubles.
 _WHOLE_BITS, _TOGETHER = 20, 1 << 12
 
@@ -61,12 +62,12 @@ def compute_factors(products: Products, exponents: Sequence[int]) -> list[int]:
     least = min(exponents)
     squares = [products[i][i] << 2 * (x - least) for i, x in enumerate(exponents)]
     median = sorted(squares)[middle]
-    lengths = [min(unit, _take_root(square, median)) for square in squares]
-    shrunk = [min(unit, _take_root(LONGEST**2 * median, square)) for square in squares]
+    lengths = [min(unit, _take_root(SPREAD**2 * square, median)) for square in squares]
+    shrunk = [min(unit, _take_root(SPREAD**2 * median, square)) for square in squares]
     agreed = [_find_agreement(products, child) for child in range(count)]
     usual = sorted(agreed)[middle]
     weights = [
-        length * min(one, usual) // usual if usual else length
+        length * min(SPREAD * one, usual) // usual if usual else length
         for length, one in zip(lengths, agreed, strict=True)
     ]
     whole = sum(weights)

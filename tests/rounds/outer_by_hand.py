@@ -46,8 +46,8 @@ def weigh_by_hand(differences):
     usual = sorted(agreed)[middle]
     weights = []
     for square, one in zip(squares, agreed, strict=True):
-        length = min(2**20, take_root(square / median))
-        weights.append(length * min(one, usual) // usual if usual else length)
+        length = min(2**20, take_root(4 * square / median))
+        weights.append(length * min(2 * one, usual) // usual if usual else length)
     shrunk = [min(2**20, take_root(4 * median / square)) for square in squares]
     return [16 * w * s // sum(weights) for w, s in zip(weights, shrunk, strict=True)]
 

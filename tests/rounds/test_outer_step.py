@@ -97,7 +97,8 @@ def test_a_long_child_is_shortened_and_a_short_one_counts_less():
     long = weigh((1.0, 1.0), (1.0, 1.0), (50.0, 50.0))
     assert long == pytest.approx([1 / 3, 1 / 3, 2 / 50 / 3], abs=1e-5)
     short = weigh((1.0, 1.0), (1.0, 1.0), (0.1, 0.1))
-    assert short == pytest.approx([1 / 2.1, 1 / 2.1, 0.1 / 2.1], abs=1e-5)
+    assert short == pytest.approx([1 / 2.2, 1 / 2.2, 0.2 / 2.2], abs=1e-5)
+    assert weigh((1.0, 1.0), (1.9, 1.9), (0.6, 0.6)) == pytest.approx([1 / 3] * 3, abs=1e-6)
     of_two = weigh((1.0, 1.0), (50.0, 50.0))  # which of them lies nobody knows
     assert of_two == pytest.approx([0.5, 2 / 50 / 2], abs=1e-5)
 

@@ -27,8 +27,8 @@ function findFactors(differences) {
     const cosines = row.map((g, j) => (g > 0n ? root(g * g, row[i] * product[j][j]) : 0n)).filter((_, j) => j !== i);
     return ascending(cosines).toReversed()[Math.floor(count / 2) - 1];
   });
-  const shared = middle(agreed), lengths = squares.map((s) => least(UNIT, root(s, usual)));
-  const weights = lengths.map((length, i) => (shared ? (length * least(agreed[i], shared)) / shared : length));
+  const shared = middle(agreed), lengths = squares.map((s) => least(UNIT, root(4n * s, usual)));
+  const weights = lengths.map((length, i) => (shared ? (length * least(2n * agreed[i], shared)) / shared : length));
   return weights.map((w, i) => (16n * w * least(UNIT, root(4n * usual, squares[i]))) / sum(weights));
 }
 
