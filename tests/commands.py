@@ -48,6 +48,11 @@ def start_cold_program(*arguments: object, **options: Any) -> "subprocess.Popen[
     return start_python(_PROGRAM, [*map(str, arguments)], **options)
 
 
+def start_code(code: str, *arguments: object, **options: Any) -> "subprocess.Popen[Any]":
+    """`python -c code …` in a process of its own that has loaded torch, as `start_program`."""
+    return PRELOADED.popen(code, [*map(str, arguments)], **options)
+
+
 def run_program(
     *arguments: object,
     given: str = "",

@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 
 import pytest
@@ -23,6 +22,7 @@ from tests.adversarial.mirrors.lab import (
     require_nothing,
     require_whole,
 )
+from tests.commands import start_code
 
 
 def test_a_cut_download_goes_on_where_it_ended(mirror, store, tmp_path, one_worker):
@@ -75,8 +75,8 @@ fetch_checkpoint([Slow(open_folder(Path(sys.argv[1])))], bytes.fromhex(sys.argv[
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
 def test_kill_9_at_any_time(store, tmp_path, share):
-    arguments = [sys.executable, "-c", SLOW_FETCH, store.root, DIGEST.hex(), tmp_path]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+    arguments = store.root, DIGEST.hex(), tmp_path
+    with start_code(SLOW_FETCH, *arguments, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if int(line) >= share * MODEL_BYTES:
                 break
@@ -149,13 +149,15 @@ except CheckpointError as error:
 @pytest.mark.parametrize("limit", [100, 20_000, MODEL_BYTES - 1, MODEL_BYTES])
 def test_a_disk_that_fills(store, tmp_path, limit):
     root = tmp_path / "models"
-    arguments = [sys.executable, "-c", LIMITED_FETCH, store.root, DIGEST.hex(), root, str(limit)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120)
+    arguments = store.root, DIGEST.hex(), root, limit
+    with start_code(LIMITED_FETCH, *arguments, stdout=subprocess.PIPE, text=True) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
     if limit == MODEL_BYTES:
         require_whole(root)
         return
-    assert "cannot keep checkpoint" in done.stdout
-    assert "disk is not full" in done.stdout
+    assert "cannot keep checkpoint" in output
+    assert "disk is not full" in output
     assert list(root.iterdir()) == []
     fetch_checkpoint([store], DIGEST, root)
     require_whole(root)

@@ -129,18 +129,21 @@ def test_a_liar_is_dropped_at_its_first_tensor(mirror, store, tmp_path):
     assert 0 < len(mirror.tensors_read) <= tensor_download.WORKERS // 2
 
 
-def test_a_mirror_that_dies_half_way(mirror, store, tmp_path, one_worker):
+def test_a_mirror_that_dies_half_way(mirror, store, tmp_path, one_worker, monkeypatch):
     """The other one delivers the rest, and nothing twice except the tensor under way."""
+
+    dead = threading.Event()
 
     def die(data, start):
         if len(mirror.tensors_read) > len(NAMES) // 2:
+            dead.set()
             raise StoreError("the connection was reset")
-        time.sleep(0.01)  # the other one has its turn
         return data
 
+    monkeypatch.setattr(tensor_download, "HASTE_S", 60.0)  # the second is not left for the first
     mirror.lies["all"] = die
     second = Mirror(store)
-    second.lies["all"] = lambda data, start: time.sleep(0.05) or data
+    second.lies["all"] = lambda data, start: dead.wait(60) and data
     fetch_checkpoint([mirror, second], DIGEST, tmp_path)
     require_whole(tmp_path)
     assert len(mirror.tensors_read) + len(second.tensors_read) == len(NAMES) + 1
@@ -154,7 +157,9 @@ def test_a_mirror_that_never_answers(mirror, store, tmp_path, monkeypatch):
     mirror.lies = dict.fromkeys(NAMES, lambda data, start: wake.wait(30) and flip(data, start))
     fetch_checkpoint([mirror, store], DIGEST, tmp_path)
     wake.set()
-    time.sleep(0.1)
+    for thread in threading.enumerate():
+        if thread.name in ("fetch", "read"):
+            thread.join(60)
     require_whole(tmp_path)
     monkeypatch.setattr(checkpoint_download, "PATIENCE_S", 0.5)
     for name in SMALL:
