@@ -1,9 +1,10 @@
 # Assay in a container: `docker build -t assay .`; docs/running.md has the rest.
 # Build arguments: PIP_TORCH_ARGS as for make; EXTRAS, locks to add (gpu, cluster, train, envs);
 # PACKAGES, Debian's that the programs need (on a card "gcc python3-dev": Triton compiles with them);
-# OWNER, the uid that owns /data and reads the keys.
+# OWNER, the uid that owns /data and reads the keys; BASE, Debian's image, by digest if you like.
 
-FROM debian:bookworm-slim AS build
+ARG BASE=debian:bookworm-slim
+FROM $BASE AS build
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends ca-certificates gcc libc6-dev python3-dev python3-venv
 RUN python3 -m venv /opt/assay
@@ -15,7 +16,7 @@ COPY . /src
 RUN /opt/assay/bin/pip --disable-pip-version-check install -qq --no-deps --no-build-isolation /src/devnet /src \
     && /opt/assay/bin/pip --disable-pip-version-check check
 
-FROM debian:bookworm-slim
+FROM $BASE
 ARG PACKAGES=""
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends ca-certificates python3 $PACKAGES \

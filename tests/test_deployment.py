@@ -83,6 +83,36 @@ def test_every_file_that_a_service_mounts_is_there():
     assert (ROOT / "docs" / "grafana" / "assay.json").exists()
 
 
+@pytest.fixture(scope="module")
+def unit_of_the_explorer():
+    more = DEPLOY / "systemd" / "assay@explorer.service.d" / "keys.conf"
+    return re.search(r"^InaccessiblePaths=(.*)$", more.read_text(), re.M)[1].split()
+
+
+def test_the_public_explorer_sees_no_keys(unit_of_the_explorer):
+    """The bucket's keys and hotkeys are where the settings and the page say."""
+    mounted = {mount.split(":")[0] for mount in COMPOSE["services"]["explorer"]["volumes"]}
+    assert mounted == {"data", "./deploy/settings/explorer.toml"}
+    credentials = {load_settings(file, {}).store.credentials for file in SETTINGS} - {None}
+    hidden = {Path(place.removeprefix("-")) for place in unit_of_the_explorer}
+    assert hidden == credentials | {Path("/var/lib/assay/.bittensor")}
+
+
+def test_no_service_has_a_password_that_everybody_knows():
+    password = COMPOSE["services"]["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
+    assert re.fullmatch(r"\$\{GRAFANA_PASSWORD:\?[^}]+\}", password)
+
+
+def test_images_of_others_can_be_named_by_digest():
+    named = [one["image"] for one in COMPOSE["services"].values() if "build" not in one]
+    assert len(named) == 2
+    assert all(re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z/]+:v?[0-9.]+\}", image) for image in named)
+    base = re.search(r"\$\{BASE_IMAGE:-(.*)\}", PROGRAMS["miner"]["build"]["args"]["BASE"])[1]
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert f"ARG BASE={base}" in lines
+    assert {line.split()[1] for line in lines if line.startswith("FROM ")} == {"$BASE"}
+
+
 def test_prometheus_asks_every_program_that_serves_metrics_under_its_name():
     asked = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     (job,) = asked["scrape_configs"]
@@ -131,7 +161,7 @@ def test_compose_can_read_its_file(more):
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "HOME": "/home/somebody"},  # noqa: TID251 - a child's
+        env={**os.environ, "HOME": "/home/somebody", "GRAFANA_PASSWORD": "x"},  # noqa: TID251 - a child's
     )
     assert done.returncode == 0, done.stderr
 

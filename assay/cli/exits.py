@@ -50,6 +50,9 @@ def _find_place(error: OSError) -> str:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    for line in message.splitlines() or [""]:  # several settings are wrong: one line for each
+    from assay.network.text import mask_secrets
+
+    # several settings are wrong: one line for each
+    for line in mask_secrets(message).splitlines() or [""]:
         print(f"assay: {line}", file=sys.stderr)
     raise typer.Exit(code)

@@ -20,6 +20,7 @@ from assay.explorer.sources.shell_commands import show_address
 from assay.lab.localnet.description import find_localnet
 from assay.network import StoreError
 from assay.network.files import hold_folder
+from assay.network.store.locators import read_locator
 from assay.network.web.http_server import bind, list_hosts, list_proxies, make_server, serve
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
@@ -193,6 +194,8 @@ def _check_places(request: ExplorerRequest) -> None:
     """Check that each named place is of the named kind."""
     explorer = request.settings.explorer
     record = explorer.record or ""
+    if "://" in record:
+        read_locator(record)  # refuses one with a password
     if (
         record.startswith(("http://", "https://"))
         and explorer.hotkey is None

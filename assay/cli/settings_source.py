@@ -11,8 +11,9 @@ from assay.cli.start import announce
 if TYPE_CHECKING:
     from assay.neurons.settings.sections import Settings
 
-#: Seconds between two looks at a localnet that is starting, and until it is given up.
-_POLL_S, _START_SECONDS = 0.2, 300.0
+#: Seconds between two looks at a localnet that is starting; until it is given up; and until its
+#: program counts as not started, as in `assay localnet & assay mine --localnet …`.
+_POLL_S, _START_SECONDS, _APPEAR_S = 0.2, 300.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,10 @@ class SettingsSource:
         if self.localnet is None:
             settings = load_settings(self.config, self.flags, below)
         else:
-            from assay.lab.localnet.description import is_running, is_starting, read_settings
+            from assay.lab.localnet.description import is_running, read_settings
 
-            if self.waits and is_starting(self.localnet):
-                announce(f"waiting for the localnet in {self.localnet}, which is starting")
-                deadline = time.monotonic() + _START_SECONDS
-                while is_starting(self.localnet) and time.monotonic() < deadline:
-                    time.sleep(_POLL_S)
+            if self.waits:
+                _await_localnet(self.localnet)
             sections = read_settings(self.localnet, self.role)
             for section, values in below.items():
                 sections[section] = values | sections.get(section, {})
@@ -58,3 +56,18 @@ class SettingsSource:
                 say = f"assay: the localnet in {self.localnet} is not running: {start}"
                 print(say, file=sys.stderr)
         return settings
+
+
+def _await_localnet(folder: Path) -> None:
+    """Wait until a localnet is described, as long as there is reason to."""
+    from assay.lab.localnet.description import is_missing, is_starting
+
+    for is_so, doing, seconds in (
+        (is_missing, f"waiting for a localnet to start in {folder}", _APPEAR_S),
+        (is_starting, f"waiting for the localnet in {folder}, which is starting", _START_SECONDS),
+    ):
+        if is_so(folder):
+            announce(doing)
+            deadline = time.monotonic() + seconds
+            while is_so(folder) and time.monotonic() < deadline:
+                time.sleep(_POLL_S)

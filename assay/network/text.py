@@ -5,6 +5,9 @@ from urllib.parse import unquote, urlsplit
 
 #: Shortest part of an address that may be a key: `rpc` and `v1` are not.
 _KEY_MIN = 6
+#: Secret parts of an address in a text: user and password, and signatures and keys after the `?`.
+_USER = re.compile(r"(://)[^/\s]+@")
+_KEY = re.compile(r"(?i)([?&][\w.-]*(?:sig|token|key|secret|passw|credential)[\w.-]*=)[^&\s\"']+")
 #: Parts of addresses in use besides host and port: peers repeat the requests that they get.
 _hidden: set[str] = set()
 
@@ -42,6 +45,11 @@ def describe_error(error: Exception) -> str:
     """One printable line of at most 200 characters, whatever text the peer sent."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return "".join(c if c.isprintable() else "?" for c in hide(text))[:200]
+
+
+def mask_secrets(text: str) -> str:
+    """A text whose addresses contain no user, password, signature or key."""
+    return _KEY.sub(r"\1…", _USER.sub(r"\1…@", text))
 
 
 def mask_url(url: str) -> str:

@@ -7,7 +7,6 @@ position to each line. A slow or absent reader costs lines, and never blocks the
 
 import logging
 import os
-import re
 import sys
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ import structlog
 from rich.console import Console
 from structlog.typing import EventDict, WrappedLogger
 
+from assay.network.text import mask_secrets
 from assay.neurons.program.status import ChainStatus, describe_countdown
 from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import Timing
@@ -33,9 +33,6 @@ logger = logging.getLogger("assay")
 
 #: Lines that may wait to be written; seconds that the last ones have at the end.
 _WAITING, _END_S = 1_000, 2.0
-#: Secret parts of an address: user and password, and signatures and keys after the `?`.
-_USER = re.compile(r"(://)[^/\s@]+@")
-_KEY = re.compile(r"(?i)([?&][\w.-]*(?:sig|token|key|secret|passw|credential)[\w.-]*=)[^&\s\"']+")
 #: Letters of a hotkey, and of a phase, in a line for people.
 _SHOWN = 11
 
@@ -139,11 +136,6 @@ def _mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         key: mask_secrets(value) if isinstance(value, str) else value
         for key, value in event.items()
     }
-
-
-def mask_secrets(text: str) -> str:
-    """A text whose addresses contain no user, password, signature or key."""
-    return _KEY.sub(r"\1…", _USER.sub(r"\1…@", text))
 
 
 def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

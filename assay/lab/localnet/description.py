@@ -92,6 +92,11 @@ def is_starting(folder: Path) -> bool:
     return find_localnet(folder) is None and bool(is_locked(folder / ".assay-localnet"))
 
 
+def is_missing(folder: Path) -> bool:
+    """Return whether nothing of a localnet is in a folder yet, or any more."""
+    return not (is_starting(folder) or (folder / SETTINGS_FILE).exists())
+
+
 def make_settings(folder: Path, localnet: Localnet) -> Sections:
     """The settings with which every command works on a localnet. Programs keep their files in
     it."""

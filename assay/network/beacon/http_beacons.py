@@ -84,6 +84,7 @@ class HttpBeacons:
             )
         self.chain = chain
         self._patience = patience
+        self._settle_ms = min(1_000 * patience.settle_s, chain.period_ms / 6)
         self._now_ms = now_ms
         self._trouble = self._clock_trouble = ""
         self.pauses: OrderedDict[int, tuple[float, float]] = OrderedDict()  # (until, length)
@@ -110,7 +111,7 @@ class HttpBeacons:
         """The verified beacon of exactly this round; None: it is not out, or not available at
         present.
 
-        Takes about `total_s` at most; shortly before the round's time, and in a pause, no time at
+        Takes about `total_s` at most; until just after the round's time, and in a pause, no time at
         all. If this machine's clock is wrong, relays are asked all the same: no window is lost.
 
         Raises:
@@ -122,7 +123,7 @@ class HttpBeacons:
         if beacon is None:
             due_ms = compute_round_time_ms(self.chain, number) - self._now_ms()
             self._note_clock(number, due_ms // 1_000)
-            if self._patience.early_s * 1_000 < due_ms <= _FAR_S * 1_000:
+            if -self._settle_ms < due_ms <= _FAR_S * 1_000:
                 self._trouble = ""
                 return None
             if self._is_pausing(number):

@@ -49,8 +49,9 @@ class RelayTimeouts:
     #: after a race without a beacon, the round is not asked for again; doubles each time
     pause_s: float = 0.5
     longest_pause_s: float = 8.0  # upper limit of the doubling
-    #: a round is requested this long before its time by our clock, which may be slow
-    early_s: float = 0.5
+    #: a round is requested this long after its time, or a sixth of the chain's period if that is
+    #: less: a CDN before a relay that does not have it yet may keep the "not found" for long
+    settle_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

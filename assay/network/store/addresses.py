@@ -18,12 +18,16 @@ Resolve = Callable[[str, int, float], list[str]]
 #: Most addresses of one name that are used.
 ADDRESSES_MAX = 8
 
+#: Blocks of public addresses at which a cloud serves its own machines alone: Azure's host, Equinix
+#: Metal's metadata, IBM's services. Those of other clouds lie in private blocks.
+_CLOUDS_4 = "168.63.129.16/32", "192.80.8.124/32", "161.26.0.0/16", "166.8.0.0/14"
 _NOT_PUBLIC_4 = tuple(
     IPv4Network(text)
     for text in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
         *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
         *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+        *_CLOUDS_4,
     )
 )
 #: The rest of IPv6 is mapped, local, multicast or not assigned: ::1, ::ffff:0:0/96, 64:ff9b:1::/48,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
@@ -21,7 +21,7 @@ from assay.network.bounded_http import (
     TooLongFault,
     read_address,
 )
-from assay.network.text import describe_error
+from assay.network.text import describe_error, mask_url
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError
@@ -65,6 +65,7 @@ class Engine:
         is_tried: its canary has passed.
         is_starting: this program started it, and it has not answered yet.
         preparing: the checkpoint that it is loading.
+        key: that it requires of every request; empty: none.
     """
 
     _path: ClassVar[str] = "/v1/completions"
@@ -78,6 +79,7 @@ class Engine:
     is_tried: bool = False
     is_starting: bool = False
     preparing: "Preparing | None" = None
+    key: str = field(default="", repr=False)
 
     def leave(self, why: str, until: float = 0.0) -> None:
         """Leave it out. It drafts nothing before it is tried again, at the clock's time `until` or
@@ -201,6 +203,8 @@ class Engine:
         """The body of a successful answer, within these bytes and seconds."""
         content = b"" if asked is None else json.dumps(asked).encode()
         headers = (_ACCEPT, _JSON) if content else (_ACCEPT,)
+        if self.key:
+            headers = (*headers, ("Authorization", f"Bearer {self.key}"))
         url, head = f"{self.url}{path}", most * 3 // 4
         request = HttpRequest(method, url, most, headers, content, words=300, head=head)
         try:
@@ -322,7 +326,7 @@ def read_engine(text: str) -> Engine:
     parts = read_address(url)
     if parts is None or parts.query:
         raise EngineError(
-            f"{text!r} is not an engine: write http://host:port, http://host:port#model, "
+            f"{mask_url(text)!r} is not an engine: write http://host:port, http://host:port#model, "
             f"{_SGLANG}http://host:port, or auto"
         )
     if "@" in parts.netloc:

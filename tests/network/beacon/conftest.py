@@ -16,7 +16,7 @@ from tests.network.beacon.relay import Answer, Relay, describe, serve
 GENESIS_MS, ROUNDS = 1_700_000_000_000, 100
 NOW_MS = GENESIS_MS + (ROUNDS - 1) * 1_000
 #: Nothing ends here but by what a relay does: the next one is asked when the one before has failed.
-CALM = RelayTimeouts(stagger_s=3_600, hedge=1e9, answer_s=60, total_s=60, pause_s=0)
+CALM = RelayTimeouts(stagger_s=3_600, hedge=1e9, answer_s=60, total_s=60, pause_s=0, settle_s=0)
 #: The next relay is asked soon; for relays that stall.
 EAGER = replace(CALM, stagger_s=0.02)
 #: A relay that stalls is given up soon.

@@ -20,6 +20,7 @@ from assay.network.beacon import (
 )
 from assay.network.beacon.server import BeaconServer
 from assay.protocol import QUICKNET, Beacon
+from assay.protocol.beacon import compute_round_time_ms
 from tests.network.beacon.conftest import CALM, GENESIS_MS, NOW_MS, ROUNDS
 from tests.network.beacon.recorded_rounds import DATA, TODAY_MS, get_chain, get_recorded
 from tests.network.beacon.relay import (
@@ -175,16 +176,45 @@ def test_a_round_is_not_asked_for_before_its_time(
     honest: Relay, open_source: Open, local: LocalBeacon
 ) -> None:
     now_ms = NOW_MS
-    source = open_source(honest.url, now_ms=lambda: now_ms, patience=replace(CALM, early_s=0.1))
+    source = open_source(honest.url, now_ms=lambda: now_ms, patience=replace(CALM, settle_s=0.1))
     assert source.get(ROUNDS + 1) is None
-    now_ms = NOW_MS + 899
+    now_ms = NOW_MS + 1_099
     assert source.get(ROUNDS + 1) is None
     assert honest.asked == []
     assert source.trouble == ""
-    now_ms = NOW_MS + 900
+    now_ms = NOW_MS + 1_100
     assert source.get(ROUNDS + 1) is None  # asked for, and not out by the relay's clock
     assert len(honest.asked) == 2  # in both versions, since old relays say 404 for either
     assert source.trouble == ""
+
+
+@pytest.mark.parametrize(("period_ms", "settles_ms"), [(1_000, 166), (3_000, 500), (30_000, 500)])
+def test_a_cdn_is_never_asked_for_what_it_would_remember_not_to_have(
+    period_ms: int, settles_ms: int, start: Start, open_source: Open
+) -> None:
+    """As in drand/drand#774: the CDN of a relay keeps each "not found" for longer than a window."""
+    now_ms = GENESIS_MS + 40 * period_ms
+    local = LocalBeacon(b"seed", GENESIS_MS, period_ms, lambda: now_ms - 100)  # it takes a while
+    kept: set[str] = set()
+
+    async def answer(path: str, writer: Any) -> None:
+        beacon = None if path in kept else local.get(int(path.rsplit("/", 1)[1]))
+        if beacon is None:
+            kept.add(path)
+            writer.write(write_answer(b"", 404))
+        else:
+            writer.write(write_answer(json.dumps(describe(beacon)).encode()))
+
+    relay = start(answer)
+    patience = RelayTimeouts(pause_s=0.0, longest_pause_s=0.0)
+    source = open_source(relay.url, chain=local.chain, now_ms=lambda: now_ms, patience=patience)
+    number = local.get_newest_round() + 2
+    due_ms = compute_round_time_ms(local.chain, number)
+    for now_ms in range(due_ms - 1_000, due_ms + settles_ms, 50):
+        assert source.get(number) is None
+    assert kept == set()
+    now_ms = due_ms + settles_ms + 1
+    assert source.get(number) == local.get(number) is not None
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**63, 2**64, 2**80])

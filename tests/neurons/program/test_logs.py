@@ -117,6 +117,7 @@ def test_a_line_for_people_is_plain_in_a_file_and_coloured_on_a_terminal(
     ("said", "kept"),
     [
         ("wss://me:hunter2@node/path", "wss://…@node/path"),
+        ("wss://me:hunt@er2@node/path", "wss://…@node/path"),
         ("https://s/x?X-Amz-Signature=abc&part=1", "https://s/x?X-Amz-Signature=…&part=1"),
         ("https://s/x?sv=1&SIG=a%2Fb)", "https://s/x?sv=1&SIG=…"),
         ("https://s/?api_key=1 and ?token=2", "https://s/?api_key=… and ?token=…"),

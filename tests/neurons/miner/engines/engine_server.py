@@ -30,14 +30,15 @@ class EngineServer:
     """Serves until it is closed.
 
     kind: one of KINDS, and may be changed. load: makes a drafter of a checkpoint's folder; without
-    it the server takes no orders. orders: paths of those that came. pause_s: seconds that it takes
-    to pause, unless `go_on` is set before.
+    it the server takes no orders. orders: paths of those that came. bearers: keys that came.
+    pause_s: seconds that it takes to pause, unless `go_on` is set before.
     """
 
     def __init__(self, drafter, kind="keyed", port=0, load=None):
         self.kind, self.asked, self.drafter = kind, 0, drafter
         self.load, self.orders, self.is_paused, self.pause_s = load, [], False, 0.0
         self.go_on = threading.Event()
+        self.bearers: set[str | None] = set()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), self._make_handler())
         self.port = self._server.server_address[1]
@@ -112,6 +113,7 @@ class EngineServer:
                 self.answer(200 if self.path == "/health" else 404, {})
 
             def do_POST(self):
+                server.bearers.add(self.headers["Authorization"])
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"null")
                 status, answer = 200, {}
                 if self.path not in ("/v1/completions", "/generate"):

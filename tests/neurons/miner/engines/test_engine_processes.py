@@ -62,7 +62,7 @@ def expected(checkpoint, requests, projection):
 
 
 def test_a_server_is_started_killed_started_again_and_ended(
-    checkpoint, requests, projection, expected, python, tmp_path, monkeypatch
+    checkpoint, requests, projection, expected, server, python, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(engine_process, "RESTART_S", 0.0)
     monkeypatch.setattr(engine_process, "list_cards", lambda environment: [])
@@ -81,6 +81,11 @@ def test_a_server_is_started_killed_started_again_and_ended(
         pid, *told = (tmp_path / "engine-cpu.log").read_text().splitlines()[0].split()
         assert told[:2] == ["--served-model-name", "assay"]
         assert {"--max-num-seqs", "VLLM_SERVER_DEV_MODE", "VLLM_CPU_KVCACHE_SPACE"} <= set(told)
+        assert told[told.index("--middleware") + 1] == "assay_vllm.key.RequireKey"
+        assert "ENGINE_KEY" in told
+        (engine,) = mining.engines
+        assert server.bearers == {f"Bearer {engine.key}"}
+        assert engine.key not in repr(engine)
         assert not any(name.startswith("ASSAY_") for name in told)
         os.kill(int(pid), signal.SIGKILL)
         wait_until(lambda: not is_alive(int(pid)))
