@@ -33,11 +33,11 @@ from torch.nn import functional
 
 from assay.inference.draws.sampler import load_kernels, to_arrays
 from assay.inference.packing import Packing, attend_packed
+from assay.inference.placing.model_sizes import SPLIT_FAMILIES
 from assay.inference.placing.precision import require_exact_products
 
 #: Terms that hold every bit of an fp32 activation.
 EXACT_TERMS = 3
-_KINDS = ("qwen2", "qwen3")
 #: Rotations whose frequencies do not depend on the length of the sequence.
 _STATIC_ROTATIONS = ("default", "linear", "yarn", "llama3")
 #: Activations whose terms exist at once: enough to keep a GPU busy; a CPU keeps its cache. Tuning.
@@ -295,8 +295,9 @@ def _as_factor(weight: Tensor) -> Tensor:
 
 def _require_supported(model: Any) -> None:
     config = model.config
-    if config.model_type not in _KINDS:
-        raise ValueError(f"split products serve {' and '.join(_KINDS)}, not {config.model_type}")
+    if config.model_type not in SPLIT_FAMILIES:
+        listed = " and ".join(SPLIT_FAMILIES)
+        raise ValueError(f"split products serve {listed}, not {config.model_type}")
     if any(kind != "full_attention" for kind in config.layer_types):
         raise ValueError("split products know no sliding window: use fp32-sdpa")
     rotation = config.rope_parameters["rope_type"]

@@ -293,7 +293,7 @@ def test_a_plan_of_nothing_is_refused_in_a_line(words, said):
     assert "Traceback" not in done.stderr
 
 
-def test_a_plan_is_for_the_implementation_that_it_names():
+def test_a_plan_is_for_the_implementation_that_it_names(write):
     """fp32 needs 4 bytes of a weight, of two checkpoints, and an H100's fp32 is 14.8 times slower
     than its bf16, of which `split3` takes three products."""
     words = ("plan", "qwen2.5-1.5b-math", "--implementation", "fp32-sdpa")
@@ -307,6 +307,10 @@ def test_a_plan_is_for_the_implementation_that_it_names():
     assert plain["memory"] - split["memory"] == 2 * 2 * recipe.model.parameters
     slower = plain["cost"]["seconds"] / split["cost"]["seconds"]
     assert 3 < slower < 989 / 67 / 3
+    llama = write(change(change(GOOD, '"qwen2"', '"llama"'), 'ion = "split3"', 'ion = "fp32-sdpa"'))
+    done = run_command("plan", llama, "--implementation", "split3")
+    assert done.returncode == 2
+    assert "--implementation split3 runs qwen2 and qwen3, not llama" in done.stderr
     done = run_command("plan", "qwen2.5-1.5b-math", "--implementation", "split")
     assert done.returncode == 2
     assert "'split3'" in done.stderr
