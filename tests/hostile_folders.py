@@ -376,6 +376,7 @@ TEMPLATES: dict[str, str] = {
     "an if of ifs": "{{ 1" + " if messages else 1" * 400 + " }}",
     "tags in tags": "{% if messages %}" * 400 + "{% endif %}" * 400,
     "set in set": "{% set x | d(a=1) %}" * 400 + "{% endset %}" * 400,
+    "an if of many branches": "{% if 0 %}" + "{% elif 0 %}" * 4_000 + "{% endif %}",
     "a macro of 187 levels": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}"
     "{{ f(187) }}SYSTEM {{ messages[0].content }}",
     "a macro without end": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",

@@ -160,7 +160,10 @@ def find_config_fault(config: Json) -> str | None:
     if config.get("model_type") not in FAMILIES:
         return f"model_type in config.json is none of {', '.join(FAMILIES)}"
     if unknown := sorted(set(config) - FIELDS):
-        return f"config.json has a field {unknown[0][:60]!r} that is not known here"
+        return (
+            f"config.json has a field {unknown[0][:60]!r} that is not known here: remove it if the "
+            "model does not need it"
+        )
     if not all(is_integer(config.get(name), 1, most) for name, most in SIZES.items()):
         return f"config.json does not give {', '.join(SIZES)} as sizes within their bounds"
     for name, rule in OTHERS.items():

@@ -3,14 +3,15 @@
 This module does not check the tensors against a manifest: `checkpoint` has done so before.
 """
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -38,6 +39,9 @@ from assay.inference.placing.precision import require_exact_products
 #: How safetensors reads. With a memory map, each tensor leaks two Python integers (safetensors
 #: 0.8).
 _BACKEND = "pread"
+#: A part's name in a folder of several, and most parts that are looked for.
+_PART_NAME = re.compile(r"(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")
+_PARTS_MAX = 1_024
 #: Weights that are checked together. Tuning.
 _PART = 1 << 22
 #: One thread makes a model at a time. While it does, transformers replaces functions of its own
@@ -111,7 +115,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
                     attn_implementation="sdpa",
                     output_loading_info=True,
                 )
-        except UnusableCheckpointError:
+        except CheckpointError:
             raise
         except (OSError, UnfitFileError) as error:  # our machine's fault, not the checkpoint's
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
@@ -146,9 +150,18 @@ def _is_finite(weights: torch.Tensor) -> bool:
 
 
 def _list_tensors(folder: Path, opened: ExitStack) -> dict[str, Any]:
-    """The folder's tensors by name, still on disk."""
+    """The folder's tensors by name, still on disk.
+
+    Raises:
+        CheckpointError: files are missing. UnusableCheckpointError: one is not safetensors, or has
+            a tensor of another one.
+    """
     stored: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise CheckpointError(f"{folder} holds no *.safetensors file")
+    _require_all_parts(paths)
+    for path in paths:
         file = opened.enter_context(_open_tensors(path))
         for name in file.keys():  # noqa: SIM118 - it is no mapping
             if name in stored:
@@ -157,9 +170,27 @@ def _list_tensors(folder: Path, opened: ExitStack) -> dict[str, Any]:
     return stored
 
 
+def _require_all_parts(paths: Sequence[Path]) -> None:
+    """Raises a CheckpointError unless all parts are there that the files' names count."""
+    for path in paths:
+        counted = _PART_NAME.fullmatch(path.name)
+        if counted is None:
+            continue
+        for number in range(1, min(int(counted[2]), _PARTS_MAX) + 1):
+            name = f"{counted[1]}-{number:05d}-of-{counted[2]}.safetensors"
+            if not path.with_name(name).exists():
+                raise CheckpointError(f"{path.with_name(name)} is missing: fetch it")
+
+
 def _open_tensors(path: Path) -> Any:
     with open_regular(path):  # the library would wait for a pipe
-        return safe_open(path, framework="pt", device="cpu", backend=_BACKEND)
+        try:
+            return safe_open(path, framework="pt", device="cpu", backend=_BACKEND)
+        except SafetensorError as error:
+            raise UnusableCheckpointError(
+                f"{path} is not safetensors ({error}): if it is a pointer of Git LFS, fetch the "
+                "file itself"
+            ) from None
 
 
 def _require_fit(folder: Path, stored: Mapping[str, Any]) -> None:

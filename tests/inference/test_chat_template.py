@@ -118,6 +118,38 @@ def test_a_template_that_does_not_compile_is_refused(source: str) -> None:
         ChatTemplate(source, {})
 
 
+#: Templates at a bound each, and what they make.
+AT_THE_BOUNDS = {
+    "brackets": ("{{ " + "(not " * 11 + "1" + ")" * 11 + " }}", "False"),
+    "prefixes": ("{{ " + "not " * 32 + "1 }}", "True"),
+    "tags": (
+        "{% if 1 %}" * 16 + "{{ " + "(" * 12 + "1" + ")" * 12 + " }}" + "{% endif %}" * 16,
+        "1",
+    ),
+    "loops": ("{% for i in [1] %}" * 16 + "{{ loop.index }}" + "{% endfor %}" * 16, "1"),
+    "levels": ("{{ " + "1 + " * 60 + "1 }}", "61"),
+    "branches": ("{% if 0 %}" + "{% elif 0 %}" * 62 + "{% else %}x{% endif %}", "x"),
+    "calls": (
+        "{% macro f(n) %}{% for i in [1] %}{% if n %}{{ f(n - 1) }}{% endif %}{% endfor %}"
+        "{% endmacro %}{{ f(15) }}x",
+        "x",
+    ),
+}
+
+
+def go_down(levels: int, call: Callable[[], str]) -> str:
+    """Call with so many more levels of the stack in use."""
+    return go_down(levels - 1, call) if levels else call()
+
+
+@pytest.mark.parametrize("name", AT_THE_BOUNDS)
+def test_a_template_at_a_bound_needs_little_of_the_stack(name: str) -> None:
+    """The same in a process whose stack is half full: the bounds are what decides."""
+    source, expected = AT_THE_BOUNDS[name]
+    assert go_down(500, lambda: ChatTemplate(source, {}).render(PROMPT)) == expected
+    assert ChatTemplate(source, {}).render(PROMPT) == expected
+
+
 @pytest.fixture
 def write_checkpoint(tmp_path: Path) -> Callable[..., bytes]:
     """Writes a checkpoint with another tokenizer into `tmp_path`; its digest."""

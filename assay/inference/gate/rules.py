@@ -74,18 +74,21 @@ def require_fields(
     """Raise an UnfitError unless a value is an object with fields that follow the rules.
 
     Args:
+        where: the object, in messages; empty for the whole file.
         others: names of further fields, which the caller checks.
     """
     if not isinstance(value, dict):
-        raise UnfitError(f"{where} is not an object")
+        raise UnfitError(f"{where or 'it'} is not an object")
     if unknown := sorted(value.keys() - rules.keys() - {*others}):
-        raise UnfitError(f"{where} has a field {unknown[0][:60]!r} that is not known here")
+        name = unknown[0][:60]
+        raise UnfitError(f"{where or 'it'} has a field {name!r} that is not known here")
     for name, rule in rules.items():
         if name not in value:
             if rule.required:
-                raise UnfitError(f"{where} lacks {name}")
+                raise UnfitError(f"{where or 'it'} lacks {name}")
         elif not rule.holds(value[name]):
-            raise UnfitError(f"{name} of {where} is not {rule.about}")
+            place = f"{name} of {where}" if where else name
+            raise UnfitError(f"{place} is not {rule.about}")
 
 
 def require_type(value: Json, kinds: Collection[str], where: str) -> str:

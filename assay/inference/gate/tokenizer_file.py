@@ -194,7 +194,7 @@ def find_tokenizer_fault(file: Json, vocabulary: int) -> str | None:
         vocabulary: V, rows of the model's output matrix.
     """
     try:
-        require_fields(file, _FIELDS, "it", (*COMPONENTS, "model", "added_tokens"))
+        require_fields(file, _FIELDS, "", (*COMPONENTS, "model", "added_tokens"))
         for field, kind in COMPONENTS.items():
             if file.get(field) is not None:
                 _require_component(file[field], kind, f"its {field}")

@@ -11,7 +11,7 @@ from assay.inference.gate.tokenizer_file import ADDED_TOKEN
 from assay.protocol.encoding import Json
 
 #: Most characters of a chat template.
-TEMPLATE_MAX = 128 << 10
+TEMPLATE_MAX = 64 << 10
 #: Most special tokens.
 SPECIALS_MAX = 1 << 12
 #: The special tokens with names that every tokenizer knows.
@@ -51,7 +51,7 @@ def read_settings(file: Json, vocabulary: int) -> dict[str, Json]:
     if not isinstance(file, dict):
         raise UnfitError("it is not an object")
     known = {name: file[name] for name in OTHERS if name in file}
-    require_fields(known, OTHERS, "it")
+    require_fields(known, OTHERS, "")
     tokens = {
         name: token
         for name, token in file.items()

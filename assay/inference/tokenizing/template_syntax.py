@@ -14,10 +14,12 @@ from jinja2 import Environment, TemplateError, nodes
 from jinja2.visitor import NodeTransformer
 
 #: Most characters of a template.
-SOURCE_MAX = 128 << 10
+SOURCE_MAX = 64 << 10
 #: Levels of brackets in one tag; prefixes and conditions in one; tags around another; levels of the
 #: parsed template.
 BRACKETS_MAX, PREFIXES_MAX, TAGS_MAX, LEVELS_MAX = 12, 32, 16, 64
+#: Branches of one `if`: the compiler takes each as one within the other.
+BRANCHES_MAX = 64
 #: Integers that a template may have are below this, and above its negative.
 INTEGER_END = 1 << 63
 STATEMENTS = (
@@ -55,7 +57,8 @@ def parse_template(environment: Environment, source: str) -> nodes.Template:
     except TemplateSyntaxFault:
         raise
     except (TemplateError, SyntaxError, ValueError) as error:
-        raise TemplateSyntaxFault(f"it does not compile: {error}") from None
+        text = " ".join(str(error).split())[:200]
+        raise TemplateSyntaxFault(f"it does not compile: {text}") from None
     _require_known(environment, parsed)
     return parsed
 
@@ -141,6 +144,8 @@ def _find_fault(environment: Environment, node: nodes.Node) -> str | None:
         node.dyn_args or node.dyn_kwargs
     ):
         return "it calls something with a list of arguments"
+    if isinstance(node, nodes.If) and len(node.elif_) >= BRANCHES_MAX:
+        return f"an if of it has more than {BRANCHES_MAX} branches"
     if isinstance(node, nodes.Name) and node.name in _SELF:
         return f"it names {node.name}"
     if isinstance(node, nodes.Const) and type(node.value) is int and node.value >= INTEGER_END:

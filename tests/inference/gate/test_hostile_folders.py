@@ -1,11 +1,14 @@
 """Every reader says the same of a stranger's model folder, wherever it reads it, and none ends."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.store_objects import make_checkpoint_name
@@ -13,7 +16,10 @@ from assay.audit.sources import FetchedOutlines
 from assay.inference import CheckpointError, UnusableCheckpointError, load_checkpoint
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILES
+from assay.inference.model_loading import load_model
+from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network.store import open_folder
+from assay.training import GENESIS
 from tests.hostile_folders import FILES, ODD_FILES, Change, list_changes, write_changed
 
 #: Parts that the changes are in; one of them is tried with each commit.
@@ -107,3 +113,39 @@ def test_a_change_is_none_of_the_generators_doing(tmp_path: Path) -> None:
     """The folder without a change can be used, so each refusal is its change's."""
     digest = write_changed(tmp_path / "folder", Change("none", "config.json", ()))
     assert load_checkpoint(tmp_path / "folder", digest).manifest.digest == digest
+
+
+def test_a_panic_of_the_library_is_a_value() -> None:
+    """Parts beyond the list panic at some ids and texts, in the library's own words. Whoever asks
+    goes on, and the next answer is right."""
+    core = Tokenizer(models.WordLevel({" ": 0, "a": 1, "b": 2}, unk_token="b"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"(a|aa)+$b|[\s\S]"), "isolated")
+    core.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 1)])
+    library = PreTrainedTokenizerFast(tokenizer_object=core)
+    tokenizer = FolderTokenizer(library, 3, ())
+    with pytest.raises(BaseException, match=r"range|slice") as caught:
+        core.decode([0])
+    assert not isinstance(caught.value, Exception)
+    for _ in range(2):
+        assert tokenizer.decode([0]) == ""
+        assert tokenizer.decode([0, 1, 0]) == "a"
+        assert tokenizer.encode("a" * 400) == [0]  # it backtracks until it gives up
+        assert tokenizer.encode("ab") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), "holds no \\*.safetensors file"),
+        (("m-00001-of-00003", "m-00003-of-00003"), "m-00002-of-00003.safetensors is missing"),
+        (("model",), "model.safetensors is not safetensors"),
+    ],
+)
+def test_an_incomplete_download_is_named(tmp_path: Path, names: Sequence[str], said: str) -> None:
+    shutil.copytree(GENESIS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").unlink()
+    for name in names:
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n"
+        (tmp_path / f"{name}.safetensors").write_bytes(pointer)
+    with pytest.raises(CheckpointError, match=said):
+        load_model(tmp_path)

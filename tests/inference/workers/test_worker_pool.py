@@ -9,12 +9,13 @@ from contextlib import suppress
 
 import pytest
 
-from assay.inference import CheckpointError, DeviceError, load_checkpoint
+from assay.inference import CheckpointError, DeviceError, UnusableCheckpointError, load_checkpoint
 from assay.inference.workers.pool import BrokenForwardError, WorkerSettings, open_workers
 from assay.inference.workers.seat import Pace, WorkerSeat
 from assay.sandbox import WorkerError
 from assay.training import GENESIS
 from tests.commands import PRELOADED
+from tests.hostile_folders import list_changes, write_changed
 from tests.inference.workers.faulty_worker import (
     PATIENT,
     HastyPatience,
@@ -89,6 +90,14 @@ def test_a_load_error_is_the_same_as_without_workers(tmp_path, checkpoint):
                 pool.load(folder, checkpoint.digest)
             assert str(found.value) == str(here.value)
             assert type(found.value) is type(here.value) is CheckpointError
+        for change in [change for change in list_changes() if not change.fine][::40]:
+            hostile = tmp_path / change.about
+            digest = write_changed(hostile, change)
+            with pytest.raises(UnusableCheckpointError) as here:
+                load_checkpoint(hostile, digest)
+            with pytest.raises(UnusableCheckpointError) as found:
+                pool.load(hostile, digest)
+            assert str(found.value) == str(here.value)
         assert pool.trouble is None
 
 

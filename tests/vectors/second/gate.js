@@ -123,7 +123,7 @@ function takesTokenizer(t, vocabulary) {
 // ---- tokenizer_config.json
 const NAMED = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].map((name) => `${name}_token`);
 function takesSettings(s, vocabulary) {
-  if (!isObject(s) || !follows({ ...s }, {}, { split_special_tokens: isFlag, chat_template: orNull((v) => isText(v, 0, 131072)) }, Object.keys(s).filter((n) => !['split_special_tokens', 'chat_template'].includes(n)))) return false;
+  if (!isObject(s) || !follows({ ...s }, {}, { split_special_tokens: isFlag, chat_template: orNull((v) => isText(v, 0, 65536)) }, Object.keys(s).filter((n) => !['split_special_tokens', 'chat_template'].includes(n)))) return false;
   const { content, ...rest } = ADDED, isFields = (v) => follows(v, { content }, rest);
   const isToken = (v) => { if (!isObject(v)) return isText(v); const { __type, ...inner } = v; return __type === 'AddedToken' && isFields(inner); };
   const isName = (name) => /^[a-z][a-z_]{0,40}_token$/.test(name), isTable = (v) => isObject(v) && Object.entries(v).every(([name, token]) => isName(name) && isToken(token));
