@@ -25,7 +25,7 @@ from work import load_genesis, write_larger_checkpoint
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.environments import open_environment
+from assay.environments import make_miner_problem, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups, load_checkpoint
 from assay.inference.folder import verify_manifest
 from assay.inference.workers.messages import WorkerSettings
@@ -36,7 +36,7 @@ from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Parameters, Reason
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import make_projection
@@ -227,9 +227,7 @@ def mine(checkpoint: Checkpoint, context: Context) -> tuple[bytes, Context]:
     environment = open_environment(parameters.environment)
     requests = []
     for index in range(GROUPS):
-        problem = environment.make_problem(
-            compute_problem_seed(seed, MINER, index), checkpoint.manifest.levels
-        )
+        problem = make_miner_problem(environment, seed, MINER, index, checkpoint.manifest.levels)
         requests.append(
             GroupRequest(
                 tuple(checkpoint.tokenizer.encode(problem.prompt)),

@@ -28,7 +28,7 @@ from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Models, Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.environments import open_environment
+from assay.environments import make_miner_problem, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.lab import simulator
 from assay.lab.demo.run import ModelFolders
@@ -45,7 +45,7 @@ from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.record import make_settlement_record_name, make_window_record_name
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_settled_windows
 from assay.subnet.presets import NETUID, make_demo_parameters
@@ -161,9 +161,7 @@ class Stage:
         for hotkey in HOTKEYS:
             for index in range(count):
                 levels = self.checkpoint.manifest.levels
-                problem = environment.make_problem(
-                    compute_problem_seed(seed, hotkey, index), levels
-                )
+                problem = make_miner_problem(environment, seed, hotkey, index, levels)
                 size = self.parameters.work.group_size
                 seeds = tuple(compute_rollout_seed(seed, hotkey, index, r) for r in range(size))
                 prompt = tuple(self.checkpoint.tokenizer.encode(problem.prompt))

@@ -343,7 +343,7 @@ def value_groups(checkpoint: Checkpoint, groups: list[Group]) -> np.ndarray:
         rewards = [compute_reward(parts, weights) for parts in scores]
         value = compute_value(
             MAIN_WORK,
-            completion_tokens=sum(len(rollout.tokens) for rollout in group),
+            lengths=[len(rollout.tokens) for rollout in group],
             prompt_tokens=len(tokenizer.encode(problem.prompt)),
             mean_reward=sum(rewards) // len(rewards),
             mean_correctness=sum(parts.correctness for parts in scores) // len(scores),

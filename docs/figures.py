@@ -22,7 +22,7 @@ THEMES = {
         "verify audit workers memory detection false_positives sketch drift record_audit "
         "submissions stores"
     ),
-    "Mining": "sampling draw_bytes honest follow engine draft_precision",
+    "Mining": "sampling draw_bytes honest follow engine draft_precision pay",
     "Learning": (
         "learning teaching evidence step step_memory team trace operators checkpoints exports "
         "outer_bytes outer_success swarm pipeline rounds"

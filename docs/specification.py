@@ -198,6 +198,7 @@ PREIMAGES = {
     Domain.CHALLENGE: "section 2",
     Domain.AUDIT: "section 2",
     Domain.PROBLEM: "section 3",
+    Domain.BLOCK: "section 3",
     Domain.ROLLOUT: "section 3",
     Domain.PROJECTION: "challenge_seed",
     Domain.VALIDATOR_PROJECTION: "audit_seed, the validator's hotkey",

@@ -19,6 +19,7 @@ class Domain(Enum):
     CHALLENGE = b"assay/v3/challenge"
     AUDIT = b"assay/v3/audit"
     PROBLEM = b"assay/v3/problem"
+    BLOCK = b"assay/v3/block"
     ROLLOUT = b"assay/v3/rollout"
     PROJECTION = b"assay/v3/projection"
     VALIDATOR_PROJECTION = b"assay/v3/validator-projection"

@@ -116,10 +116,17 @@ class Work:
     group_cap: U32  # most groups that a miner may submit in a window
     max_tokens: U32  # longest completion a manifest may ask for
     temperature: U32  # Tq = 1024 · T
-    prompt_share: U32  # pay of a prompt's token, in millionths of a completion's token
+    prompt_share: U32  # pay of a prompt's token, in millionths of a completion's first token
+    #: what each own token before it adds to the pay of a completion's token, in millionths of the
+    #: first token's pay: later tokens cost more
+    position_share: U64
     value_base: U64  # 1e-18 a token: for verified work
     value_mean: U64  # 1e-18 a token: for each millionth m of mean reward
     value_teach: U64  # 1e-18 a token: times c · (10^6 − c), c the mean correctness
+
+    def weigh_completion(self, tokens: int) -> int:
+        """w(T): a completion's work, in millionths of the first token's."""
+        return tokens * MILLION + self.position_share * (tokens * (tokens - 1) // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +235,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
     )
     late_ms = (timing.fetch_end - timing.sample_offset) * timing.slot_ms
     group_tokens = work.group_size * work.max_tokens
+    group_work = work.group_size * work.weigh_completion(work.max_tokens)
     next_audit = timing.window_blocks + timing.audit_offset
     stakes = (tests.mean_stakes, tests.level_stakes)
     sizes = (work.group_size, work.valued_groups, work.group_cap, work.max_tokens)
@@ -254,6 +262,8 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("prompt_share exceeds 1,000,000", work.prompt_share <= MILLION),
                 ("temperature is 0", work.temperature > 0),
                 ("group_size · max_tokens exceeds 2^22", group_tokens <= 1 << 22),
+                # a stream draws a number below it
+                ("position_share: a group's work is 2^64 or more", group_work < 1 << 64),
                 ("group_cap exceeds 16,384", work.group_cap <= 1 << 14),
                 ("alpha_inverse is 0", tests.alpha_inverse > 0),
                 ("rate_floor is 0", tests.rate_floor > 0),
@@ -392,6 +402,7 @@ MAIN_WORK = Work(
     max_tokens=4_096,
     temperature=1_024,
     prompt_share=150_000,
+    position_share=3_000,
     value_base=7 * 10**17,
     value_mean=10**11,
     value_teach=8 * 10**5,

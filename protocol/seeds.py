@@ -46,6 +46,11 @@ def compute_problem_seed(challenge_seed: bytes, hotkey: bytes, index: int) -> by
     return hash_fields(Domain.PROBLEM, challenge_seed, hotkey, _u32(index))
 
 
+def compute_block_seed(challenge_seed: bytes, hotkey: bytes, number: int) -> bytes:
+    """Seed of the levels of a miner's `number`-th block of problems."""
+    return hash_fields(Domain.BLOCK, challenge_seed, hotkey, _u32(number))
+
+
 def compute_rollout_seed(challenge_seed: bytes, hotkey: bytes, index: int, rollout: int) -> bytes:
     """Seed of one rollout: the noise of every token it draws."""
     return hash_fields(Domain.ROLLOUT, challenge_seed, hotkey, _u32(index), _u32(rollout))

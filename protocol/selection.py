@@ -3,6 +3,7 @@
 All validators make the same choice, and so does anyone later. Specification, sections 6 and 8.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -26,7 +27,7 @@ class AuditedGroup:
     """A group with audited rollouts."""
 
     index: int
-    rollouts: int  # how many are audited; `select_rollouts` draws them by length
+    rollouts: int  # how many are audited; `select_rollouts` draws them
     valued: bool  # whether it is read whole and scored
 
 
@@ -75,10 +76,10 @@ def select_sampled(context: Context, hotkey: bytes, groups: int) -> tuple[tuple[
 
 
 def select_rollouts(
-    audit_seed: bytes, hotkey: bytes, group: AuditedGroup, lengths: Sequence[int]
+    audit_seed: bytes, hotkey: bytes, group: AuditedGroup, lengths: Sequence[int], work: Work
 ) -> tuple[int, ...]:
     """The audited rollouts of a group, ascending. In a valued group the first is drawn in
-    proportion to its tokens, since tokens are paid.
+    proportion to its work, since work is paid.
 
     Args:
         lengths: tokens of each of its rollouts.
@@ -86,8 +87,9 @@ def select_rollouts(
     stream = Stream(compute_rollouts_seed(audit_seed, hotkey, group.index))
     chosen: list[int] = []
     if group.valued:
-        token = stream.draw_below(sum(lengths))
-        chosen.append(next(r for r, end in enumerate(accumulate(lengths)) if token < end))
+        ends = list(accumulate(map(work.weigh_completion, lengths)))
+        drawn_work = stream.draw_below(ends[-1])
+        chosen.append(bisect_right(ends, drawn_work))
     others = [rollout for rollout in range(len(lengths)) if rollout not in chosen]
     drawn = stream.sample(len(others), group.rollouts - len(chosen))
     return tuple(sorted([*chosen, *(others[place] for place in drawn)]))

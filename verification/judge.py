@@ -21,6 +21,7 @@ from assay.environments import (
     RewardParts,
     compute_reward,
     get_weights,
+    make_miner_problem,
     open_environment,
     score_all,
 )
@@ -28,7 +29,7 @@ from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.reason import Reason, Refusal
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_witness_seed
+from assay.protocol.seeds import compute_projection_seed, compute_witness_seed
 from assay.protocol.submission import (
     Rollout,
     are_ids_canonical,
@@ -332,7 +333,7 @@ class _Case:
         correctness = tuple(parts.correctness for parts in scores)
         value = compute_value(
             parameters.work,
-            completion_tokens=sum(map(len, group.tokens.values())),
+            lengths=map(len, group.tokens.values()),
             prompt_tokens=len(self.tokenizer.encode(problem.prompt)),
             mean_reward=sum(rewards) // len(rewards),
             mean_correctness=sum(correctness) // len(correctness),
@@ -340,8 +341,8 @@ class _Case:
         return GroupValue(group.index, value, rewards, correctness, tuple(group.audited))
 
     def make_problem(self, index: int) -> Problem:
-        seed = compute_problem_seed(self.context.challenge_seed, self.hotkey, index)
-        return self.environment.make_problem(seed, self.manifest.levels)
+        seed, levels = self.context.challenge_seed, self.manifest.levels
+        return make_miner_problem(self.environment, seed, self.hotkey, index, levels)
 
     def encode_prompt(self, index: int) -> list[int]:
         return self.tokenizer.encode(self.make_problem(index).prompt)

@@ -357,7 +357,7 @@ def _read_group(progress: _Progress, opening: Opening, chosen: AuditedGroup) -> 
         whole = tuple(_Part)
     head, records = yield from _read_together(opening, index, work, whole)
     if chosen.rollouts < work.group_size:
-        audited = select_rollouts(context.audit_seed, progress.hotkey, chosen, head.lengths)
+        audited = select_rollouts(context.audit_seed, progress.hotkey, chosen, head.lengths, work)
     for part in _Part:
         for rollout in audited:
             if rollout not in records[part]:

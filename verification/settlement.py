@@ -38,7 +38,7 @@ class Result:
 def compute_value(
     work: Work,
     *,
-    completion_tokens: int,
+    lengths: Iterable[int],
     prompt_tokens: int,
     mean_reward: int,
     mean_correctness: int,
@@ -46,7 +46,7 @@ def compute_value(
     """Value of a group.
 
     Args:
-        completion_tokens: of all its rollouts.
+        lengths: tokens of each of its completions.
         prompt_tokens: counted once, and paid at the parameters' share.
         mean_reward: m, millionths, rounded down.
         mean_correctness: c, the same of correctness alone. A group teaches if some of its rollouts
@@ -57,8 +57,8 @@ def compute_value(
         + work.value_mean * mean_reward
         + work.value_teach * mean_correctness * (MILLION - mean_correctness)
     )
-    tokens = completion_tokens * MILLION + prompt_tokens * work.prompt_share
-    return tokens * factor // (MILLION * _VALUE_UNIT)
+    done = sum(map(work.weigh_completion, lengths)) + prompt_tokens * work.prompt_share
+    return done * factor // (MILLION * _VALUE_UNIT)
 
 
 def compute_score(verdict: Verdict) -> int:

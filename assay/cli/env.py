@@ -19,11 +19,11 @@ from assay.environments import (
     RewardWeights,
     compute_reward,
     list_environments,
+    make_miner_problem,
 )
 from assay.neurons.settings.loading import ConfigError, open_named_environment, parse_hotkey
 from assay.neurons.settings.sections import Settings
 from assay.protocol.hashing import DIGEST_BYTES
-from assay.protocol.seeds import compute_problem_seed
 
 #: Bytes of an answer that are read from standard input.
 _ANSWER_MAX = 16 << 20
@@ -127,7 +127,7 @@ def _make(
     owner = bytes(DIGEST_BYTES) if hotkey is None else parse_hotkey(hotkey, "--hotkey")
     try:
         legal = environment.levels if levels is None else sorted(set(levels))
-        return environment.make_problem(compute_problem_seed(challenge, owner, index), legal)
+        return make_miner_problem(environment, challenge, owner, index, legal)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -36,6 +36,7 @@ from assay.subnet.window_costs import (
     Card,
     ScoringCost,
     WindowCost,
+    compute_late_share,
     compute_miner_cost,
     compute_scoring_cost,
     compute_trainer_cost,
@@ -86,6 +87,11 @@ class CoursePlan:
     scoring: ScoringCost | None = None
 
     @property
+    def late_share(self) -> int:
+        """The computed counterpart of the parameters' `position_share`, millionths."""
+        return compute_late_share(self.recipe.model, self.card, self.recipe.course.implementation)
+
+    @property
     def step_seconds(self) -> float:
         trainer = self.roles[-1]
         return max(self.window_seconds, trainer.cost.seconds)
@@ -123,6 +129,7 @@ class CoursePlan:
             "disk": DISK,
             "memory_share": MEMORY_SHARE,
             "commit_margin": MinerSettings().commit_margin,
+            "late_share": self.late_share,
             "weights": self.recipe.model.parameters,
             "model": self.recipe.model.model_dump() | {"products": self.recipe.model.products},
             "work": asdict(self.rules.work),
@@ -274,6 +281,10 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{trainer.offloaded / _GIB:,.1f} GiB of host memory, which is not checked, and the time "
         "for moving them is not counted"
     )
+    late = (
+        f"each own token before it adds {plan.late_share / 1e4:.2f} % of a first token's cost to a "
+        f"token; position_share pays {plan.rules.work.position_share / 1e4:.2f} %"
+    )
     return (
         f"{plan.recipe.about}",
         f"{miners} up to {miner.cost.groups} groups each in a window of "
@@ -282,6 +293,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"the plan assumes that all programs run {course.implementation}: start them with "
         f"--implementation {course.implementation}",
         *(() if plan.scoring is None else (_describe_scoring(plan.scoring),)),
+        late,
         *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from assay.environments.base import RewardWeights as RewardWeights
     from assay.environments.base import compute_reward as compute_reward
     from assay.environments.base import get_weights as get_weights
+    from assay.environments.dealing import deal_level as deal_level
+    from assay.environments.dealing import make_miner_problem as make_miner_problem
     from assay.environments.levels import PROBLEMS_MIN as PROBLEMS_MIN
     from assay.environments.levels import Success as Success
     from assay.environments.levels import compute_candidates as compute_candidates
@@ -54,6 +56,7 @@ else:
                 "compute_reward",
                 "get_weights",
             ),
+            "dealing": ("deal_level", "make_miner_problem"),
             "levels": (
                 "PROBLEMS_MIN",
                 "Success",

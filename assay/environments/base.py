@@ -111,8 +111,13 @@ class Environment(Protocol):
     def scorers(self) -> int:
         """Completions that it scores at once on this machine, each on a thread of its caller's."""
 
+    def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
+        """How often each of `levels` is asked, relative to the others: coprime integers of 1 or
+        more."""
+
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        """The problem of a 32-byte seed. The seed draws its level uniformly from `levels`.
+        """The problem of a 32-byte seed. The seed draws its level from `levels`, by their
+        shares.
 
         Raises:
             ValueError: a seed of another length; levels empty, not ascending or not legal.
@@ -235,6 +240,9 @@ class DrawnEnvironment(ABC):
         self.name = name
         self.params: Mapping[str, int] = MappingProxyType(resolve_params(name, declared, params))
         self.digest = compute_digest(name, version, self.params)
+
+    def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
+        return (1,) * len(levels)
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """A problem of one of `levels`, each equally likely."""

@@ -8,6 +8,7 @@ in force. A part without a level in force is never drawn.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd, lcm
 from types import MappingProxyType
 
 from assay.environments.base import (
@@ -65,6 +66,17 @@ class Mixture:
         self.scorers = max(part.scorers for part in self.parts)
         digests = b"".join(part.digest for part in self.parts)
         self.digest = compute_digest(NAME, VERSION, self.params, digests)
+
+    def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
+        """Each part's weight, divided equally among its levels."""
+        counts = [len(asked) for asked in self._divide_levels(levels)]
+        whole = lcm(*(count for count in counts if count))
+        shares = []
+        for level in levels:
+            part = level // PART_LEVELS - 1
+            shares.append(self._weights[part] * whole // counts[part])
+        common = gcd(*shares)
+        return [share // common for share in shares]
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """The problem that the drawn part makes of the same seed, from its levels among

@@ -18,7 +18,7 @@ from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, TrainerSettings
 from assay.protocol import Parameters
-from assay.protocol.parameters import SCORING_RATE, SCORING_SHARE
+from assay.protocol.parameters import MILLION, SCORING_RATE, SCORING_SHARE
 from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained.
@@ -174,6 +174,26 @@ def compute_draft_seconds(
     rate = card.bf16 if implementation in BF16_WEIGHTS else card.fp32
     products = _PRODUCT * model.products * completions * lengths.completion / rate
     return max(read / card.bandwidth, products) / SUSTAINED
+
+
+def compute_late_share(model: ModelNumbers, card: Card, implementation: Implementation) -> int:
+    """What each own token before it adds to the cost of a miner's token, in millionths of the first
+    token's cost: what `position_share` pays for.
+
+    It is the largest share that an engine can have: a draft of as many rows as are decoded together
+    reads their keys and values from memory, with nothing at the same time, and the reference
+    attends to them.
+    """
+    split = implementation in BF16_WEIGHTS
+    rate, times = (card.bf16, _SPLIT) if split else (card.fp32, 1)
+    weights = compute_weight_bytes(_STORED, implementation) * model.products / _DRAFTED
+    products = _PRODUCT * model.products / rate
+    first = max(weights / card.bandwidth, products) + times * products
+    first += _DRAW_BYTES * model.vocab_size / card.bandwidth
+    cached = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head
+    width = model.num_attention_heads * model.head
+    attention = 2 * _PRODUCT * model.num_hidden_layers * width / card.fp32
+    return ceil(MILLION * (_CACHED * cached / card.bandwidth + attention) / first)
 
 
 def compute_learn_seconds(

@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
-from assay.environments import open_environment
+from assay.environments import make_miner_problem, open_environment
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -40,7 +40,7 @@ from assay.protocol import (
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.errors import Trouble
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_window
 from assay.verification import Projection, make_projection
@@ -259,9 +259,9 @@ class Miner:
     def make_request(self, work: WindowWork, index: int) -> GroupRequest:
         """The request for one problem: its prompt and rollout seeds."""
         parameters = work.challenge.parameters
-        seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
         environment = open_environment(parameters.environment)
-        problem = environment.make_problem(seed, work.checkpoint.manifest.levels)
+        levels = work.checkpoint.manifest.levels
+        problem = make_miner_problem(environment, work.challenge.seed, self.hotkey, index, levels)
         return GroupRequest(
             prompt=tuple(work.checkpoint.tokenizer.encode(problem.prompt)),
             seeds=tuple(

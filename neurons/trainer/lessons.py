@@ -10,6 +10,7 @@ from itertools import compress
 
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.submissions.judge import judge_hotkey
+from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
 from assay.neurons.session.neuron import JudgeSources
 from assay.protocol import Context
@@ -32,7 +33,7 @@ class Lesson:
     rewards: tuple[int, ...]  # mean reward of each group, millionths
     stats: LearnStats
     published: Manifest
-    levels: tuple[int, ...] | None  # of the problems of all its groups; None where they differ
+    levels: tuple[int, ...] | None  # in force for its groups' problems; None where there is none
     tokens: int  # tokens of its groups' completions, all drawn and judged
     silent_tokens: int  # of these, tokens in groups without signal, which teach nothing
 
@@ -51,6 +52,7 @@ class WindowReading:
     looked_at: int | None = None  # head of the last look
     judged_s: float = 0.0  # seconds spent on judging its files
     number: int | None = None  # of the checkpoint that judges them, once it was opened
+    levels: tuple[int, ...] | None = None  # in force under that checkpoint
     #: whether a group is the trainer's to learn from; None: all are
     is_own: Callable[[Context, bytes, int], bool] | None = None
 
@@ -75,12 +77,6 @@ class WindowReading:
         """Mean reward of each group, millionths."""
         rewards = (taken.group.rewards for taken in self.groups)
         return tuple(sum(group) // len(group) for group in rewards)
-
-    @property
-    def levels(self) -> tuple[int, ...] | None:
-        """The levels of the problems of all groups; None where they differ."""
-        levels_of_groups = {taken.levels for taken in self.groups}
-        return levels_of_groups.pop() if len(levels_of_groups) == 1 else None
 
     def count_tokens(self) -> tuple[int, int]:
         """The number of tokens of all completions, and of those in groups without signal."""
@@ -112,6 +108,8 @@ class WindowReading:
             self.withheld.append(hotkey)
         if not verdict.accepted:
             return
+        environment = open_environment(context.parameters.environment)
+        seed, levels = context.challenge_seed, checkpoint.manifest.levels
         self.groups += [
             ConsumedGroup(
                 _make_group(measured, value.rewards),
@@ -120,8 +118,8 @@ class WindowReading:
                 value.index,
                 checkpoint.digest,
                 committed.root,
-                compute_problem_seed(context.challenge_seed, hotkey, value.index),
-                checkpoint.manifest.levels,
+                compute_problem_seed(seed, hotkey, value.index),
+                (deal_level(environment, seed, hotkey, value.index, levels),),
             )
             for value, measured in zip(verdict.groups, judged.measured, strict=True)
         ]

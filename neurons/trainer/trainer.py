@@ -292,6 +292,7 @@ class Trainer:
         except WorkerError as error:
             return self._wait(Trouble.from_error(error))
         reading.number = checkpoint.manifest.number
+        reading.levels = checkpoint.manifest.levels
         if self._is_stale(course, reading):
             return True
         if self.judge is not None:

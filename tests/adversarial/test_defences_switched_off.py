@@ -11,6 +11,7 @@ import pytest
 from assay.artifacts.submissions import judge as submission_judge
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.reader import open_submission
+from assay.environments import dealing
 from assay.lab.gauntlet.attack_setup import MemorySubmission
 from assay.lab.gauntlet.chain_attacks import OverwritesTheCommitment
 from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS
@@ -23,7 +24,12 @@ from assay.protocol import Reason, Refusal, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import DIGEST_BYTES, Domain
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import (
+    compute_block_seed,
+    compute_problem_seed,
+    compute_projection_seed,
+    compute_rollout_seed,
+)
 from assay.protocol.selection import select_groups, select_rollouts, select_sampled
 from assay.protocol.submission import HEADER_BYTES
 from assay.protocol.window import compute_round
@@ -204,7 +210,8 @@ def bind(monkeypatch, *, hotkey=None, challenge=None):
         return lambda seed, key, *rest: function(challenge or seed, hotkey or key, *rest)
 
     monkeypatch.setattr(trial, "compute_rollout_seed", change(compute_rollout_seed))
-    monkeypatch.setattr(judge_module, "compute_problem_seed", change(compute_problem_seed))
+    monkeypatch.setattr(dealing, "compute_problem_seed", change(compute_problem_seed))
+    monkeypatch.setattr(dealing, "compute_block_seed", change(compute_block_seed))
     if challenge is not None:
         monkeypatch.setattr(
             judge_module, "compute_projection_seed", lambda _: compute_projection_seed(challenge)
@@ -235,7 +242,9 @@ def find_audited(lab, groups, seed=None):
     return {
         (group.index, rollout)
         for group in chosen
-        for rollout in select_rollouts(seed, hotkey, group, lengths[group.index])
+        for rollout in select_rollouts(
+            seed, hotkey, group, lengths[group.index], lab.parameters.work
+        )
     }
 
 

@@ -52,7 +52,9 @@ def start(world):
     chosen = select_committed(context, hotkey, len(groups))
     group = next(group for group in chosen if group.valued)
     lengths = [len(rollout.tokens) for rollout in groups[group.index]]
-    (rollout, *_) = select_rollouts(context.audit_seed, hotkey, group, lengths)
+    (rollout, *_) = select_rollouts(
+        context.audit_seed, hotkey, group, lengths, context.parameters.work
+    )
     return Case(groups, group.index, rollout)
 
 

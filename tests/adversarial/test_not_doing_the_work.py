@@ -264,7 +264,8 @@ def find_audited(world, groups):
     audited = set()
     for group in chosen:
         lengths = [len(rollout.tokens) for rollout in groups[group.index]]
-        rollouts = select_rollouts(context.audit_seed, hotkey, group, lengths)
+        work = context.parameters.work
+        rollouts = select_rollouts(context.audit_seed, hotkey, group, lengths, work)
         audited |= {(group.index, rollout) for rollout in rollouts}
     return audited, set(select_sampled(context, hotkey, len(groups))) - audited
 

@@ -7,6 +7,7 @@ import pytest
 from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
 from assay.lab.gauntlet.measuring import compute_stopping_gain
 from assay.protocol import Reason, Stream
+from assay.protocol.parameters import MAIN_WORK
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import (
     GroupValue,
@@ -71,19 +72,17 @@ def draw_lengths():
 
 @pytest.mark.parametrize("price", [0.0, 0.05, 0.2, 1.0])
 def test_flat_pay_for_a_group(price):
-    """Many hotkeys that each stop where the next problem is long."""
-    work, costs = DEMO_WORK, draw_lengths()
-    by_token = [
+    """Many hotkeys that each stop where the next problem is long, on an engine as steep as pay."""
+    work = MAIN_WORK
+    groups = [[tokens // work.group_size] * work.group_size for tokens in draw_lengths()]
+    costs = [float(sum(map(work.weigh_completion, lengths))) for lengths in groups]
+    by_work = [
         compute_value(
-            work,
-            completion_tokens=tokens,
-            prompt_tokens=30,
-            mean_reward=300_000,
-            mean_correctness=300_000,
+            work, lengths=lengths, prompt_tokens=30, mean_reward=300_000, mean_correctness=300_000
         )
-        for tokens in costs
+        for lengths in groups
     ]
-    assert compute_stopping_gain(costs, by_token, price) < 0.01  # the prompt's own tokens
+    assert compute_stopping_gain(costs, by_work, price) < 0.01  # the prompt's own tokens
     if price < 0.1:
         assert compute_stopping_gain(costs, [1.0] * len(costs), price) > 0.9
 
@@ -94,7 +93,7 @@ def test_a_shaped_score():
     wrong, mixed = (
         compute_value(
             DEMO_WORK,
-            completion_tokens=tokens,
+            lengths=[1] * tokens,
             prompt_tokens=0,
             mean_reward=shaped,
             mean_correctness=right,
@@ -111,7 +110,7 @@ def test_a_step_in_the_value():
     work = DEMO_WORK
     smooth = [
         compute_value(
-            work, completion_tokens=10_000, prompt_tokens=0, mean_reward=mean, mean_correctness=mean
+            work, lengths=[10_000], prompt_tokens=0, mean_reward=mean, mean_correctness=mean
         )
         for mean in (437_500, 500_000)
     ]

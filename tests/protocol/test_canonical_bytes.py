@@ -218,7 +218,8 @@ def test_selection_vectors() -> None:
         assert [list(place) for place in places] == sampled
     for entry in vector["rollouts"]:
         group = AuditedGroup(entry["index"], entry["count"], entry["valued"])
-        found = select_rollouts(seed, hotkey, group, entry["lengths"])
+        work = replace(MAIN_WORK, position_share=entry["position_share"])
+        found = select_rollouts(seed, hotkey, group, entry["lengths"], work)
         assert list(found) == entry["rollouts"]
     for entry in vector["positions"]:
         place = entry["index"], entry["rollout"], entry["tokens"]
@@ -245,7 +246,7 @@ def test_all_rollouts_of_the_most_possible_groups_are_audited(
     assert sum(group.valued for group in chosen) == min(valued, wanted, groups)
     lengths = [1 + 7 * r for r in range(size)]
     for group in chosen:
-        rollouts = select_rollouts(seed, bytes(32), group, lengths)
+        rollouts = select_rollouts(seed, bytes(32), group, lengths, MAIN_WORK)
         assert list(rollouts) == sorted(set(rollouts))
         assert len(rollouts) == group.rollouts
         assert set(rollouts) <= set(range(size))
@@ -262,8 +263,11 @@ def test_the_number_of_sampled_rollouts(seed: bytes, groups: int, size: int) -> 
 
 def test_a_long_rollout_of_a_valued_group_is_audited_as_often_as_it_is_paid() -> None:
     lengths = [30, 10, 900, 60]
-    for valued, share in ((True, 0.9), (False, 0.25)):
-        group = AuditedGroup(0, 1, valued)
+    steep = sum(1 + 0.01 * t for t in range(900)) / sum(
+        1 + 0.01 * t for tokens in lengths for t in range(tokens)
+    )
+    for valued, position_share, share in ((True, 0, 0.9), (True, 10_000, steep), (False, 0, 0.25)):
+        group, work = AuditedGroup(0, 1, valued), replace(MAIN_WORK, position_share=position_share)
         seeds = (number.to_bytes(32) for number in range(1_000))
-        met = sum(select_rollouts(seed, bytes(32), group, lengths) == (2,) for seed in seeds)
+        met = sum(select_rollouts(seed, bytes(32), group, lengths, work) == (2,) for seed in seeds)
         assert abs(met / 1_000 - share) < 0.05

@@ -134,6 +134,7 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
         "audit": audit,
         "sample": sample,
         "problem": naive_hash("problem", challenge, hotkey, index),
+        "block": naive_hash("block", challenge, hotkey, index),
         "rollout": naive_hash("rollout", challenge, hotkey, index, rollout),
         "projection": naive_hash("projection", challenge),
         "positions": naive_hash("positions", audit, hotkey, index, rollout),
@@ -156,7 +157,8 @@ PARAMETERS = {
     "mirror_end:4 verdict_end:4 checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4 "
     "notice_windows:4",
     "work": "group_size:2 audited_rollouts:2 valued_groups:2 sampled_rollouts:2 group_cap:4 "
-    "max_tokens:4 temperature:4 prompt_share:4 value_base:8 value_mean:8 value_teach:8",
+    "max_tokens:4 temperature:4 prompt_share:4 position_share:8 "
+    "value_base:8 value_mean:8 value_teach:8",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
     "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
     "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4",
@@ -489,7 +491,14 @@ def test_selections_are_heads_of_shuffles() -> None:
         assert entry["sampled"] == [[place // size, place % size] for place in places]
 
 
-def test_the_rollout_of_a_valued_group_is_drawn_by_its_tokens() -> None:
+def weigh(tokens: int, share: int) -> int:
+    """A completion's work: token by token where they are few."""
+    if tokens < 100:
+        return sum(10**6 + share * place for place in range(tokens))
+    return tokens * 10**6 + share * tokens * (tokens - 1) // 2
+
+
+def test_the_rollout_of_a_valued_group_is_drawn_by_its_work() -> None:
     vector = load("selection")
     audit, hotkey = bytes.fromhex(vector["audit_seed"]), bytes.fromhex(vector["hotkey"])
     for entry in vector["rollouts"]:
@@ -497,9 +506,9 @@ def test_the_rollout_of_a_valued_group_is_drawn_by_its_tokens() -> None:
         stream = open_stream(naive_hash("audit-rollouts", audit, hotkey, index))
         rollouts, chosen = list(range(len(entry["lengths"]))), []
         if entry["valued"]:
-            token = next(stream) % sum(entry["lengths"])
-            ends = list(accumulate(entry["lengths"]))
-            chosen.append(rollouts.pop(bisect_right(ends, token)))
+            share = entry["position_share"]
+            ends = list(accumulate(weigh(tokens, share) for tokens in entry["lengths"]))
+            chosen.append(rollouts.pop(bisect_right(ends, next(stream) % ends[-1])))
         drawn = shuffle(stream, len(rollouts), entry["count"] - len(chosen))
         assert entry["rollouts"] == sorted(chosen + [rollouts[i] for i in drawn])
 
@@ -520,7 +529,8 @@ def test_values_are_fractions_rounded_down() -> None:
     share = Fraction(work["prompt_share"], 10**6)
     for entry in vector["values"]:
         m = entry["mean"]
-        paid = entry["tokens"] + share * entry["prompt_tokens"]
+        own = sum(weigh(tokens, work["position_share"]) for tokens in entry["lengths"])
+        paid = Fraction(own, 10**6) + share * entry["prompt_tokens"]
         c = entry["mean_correctness"]
         teach = work["value_teach"] * c * (10**6 - c)
         factor = work["value_base"] + work["value_mean"] * m + teach

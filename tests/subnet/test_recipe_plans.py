@@ -19,10 +19,12 @@ from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe
 from assay.subnet.window_costs import (
     CARDS,
+    LEAST_WEIGHTS,
     SUSTAINED,
     Card,
     compute_draft_seconds,
     compute_keep_seconds,
+    compute_late_share,
     compute_learn_seconds,
     compute_miner_cost,
     compute_read_seconds,
@@ -314,3 +316,28 @@ def test_a_plan_is_for_the_implementation_that_it_names(write):
     done = run_command("plan", "qwen2.5-1.5b-math", "--implementation", "split")
     assert done.returncode == 2
     assert "'split3'" in done.stderr
+
+
+def test_late_tokens_are_paid_as_much_as_the_steepest_card_spends_on_them():
+    """Each recipe's `position_share`, and the main network's for all of them."""
+    steepest = 0
+    for name in list_recipes():
+        recipe = read_recipe(name)
+        if recipe.model.parameters < LEAST_WEIGHTS:
+            continue
+        runs = recipe.course.implementation
+        most = max(compute_late_share(recipe.model, card, runs) for card in CARDS.values())
+        paid = recipe.make_rules("arithmetic" if recipe.file else None).work.position_share
+        assert most <= paid <= 1.1 * most
+        steepest = max(steepest, most)
+    assert steepest <= MAIN_WORK.position_share <= 1.1 * steepest
+
+
+def test_a_late_tokens_cost_by_hand():
+    """Ten layers of 5 keys and values of 10 numbers, four bytes each; attention of 10 heads."""
+    products = 2 * 1_300_000 / 1e8
+    weights = 4 * 1_300_000 / 256 / 1e6
+    first = max(weights, products) + products + 12 * 1_000 / 1e6
+    late = 4 * 2 * 10 * 5 * 10 / 1e6 + 4 * 10 * 100 / 1e8
+    share = compute_late_share(PLAIN, ROUND, "fp32-sdpa")
+    assert share == pytest.approx(10**6 * late / first, abs=1)

@@ -271,6 +271,7 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
         ("nothing valued", [*work, "valued_groups"], 0, "a size under [work] is 0"),
         ("more valued than audited", [*work, "audited_rollouts"], 11, "valued_groups exceeds"),
         ("prompts above the whole", [*work, "prompt_share"], 1_000_001, "prompt_share"),
+        ("work too large for a draw", [*work, "position_share"], 2**63, "position_share"),
         ("no temperature", [*work, "temperature"], 0, "temperature is 0"),
         ("no level of margins", [*tests, "margin_levels"], [], "margin_levels is empty"),
         ("a level too many", [*tests, "margin_levels"], [0] * 9, "differ in length"),

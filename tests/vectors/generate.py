@@ -171,6 +171,7 @@ def make_seeds() -> Json:
         "audit": audit,
         "sample": sample,
         "problem": seeds.compute_problem_seed(challenge, ALICE, 3),
+        "block": seeds.compute_block_seed(challenge, ALICE, 3),
         "rollout": seeds.compute_rollout_seed(challenge, ALICE, 3, 5),
         "projection": seeds.compute_projection_seed(challenge),
         "positions": seeds.compute_positions_seed(audit, ALICE, 3, 5),
@@ -253,7 +254,15 @@ def make_selection() -> Json:
         "hotkey": ALICE.hex(),
         "groups": [_select(seed, *shape) for shape in shapes],
         "samples": [_sample(sample_seed, *shape) for shape in sampled],
-        "rollouts": [_select_rollouts(seed, *case) for case in _iterate_groups()],
+        "rollouts": [
+            *(
+                _select_rollouts(seed, *case, share)
+                for share in (0, 3_000)
+                for case in _iterate_groups()
+            ),
+            # nearly as much work as a draw allows
+            _select_rollouts(seed, AuditedGroup(3, 1, True), [2**21, 2**21 - 1], 2**22 - 1),
+        ],
         "positions": [
             {
                 "index": i,
@@ -303,13 +312,15 @@ def _iterate_groups() -> Iterable[tuple[AuditedGroup, list[int]]]:
     yield AuditedGroup(2**32 - 1, 2, True), [2**22, 2**22 - 1, 1]
 
 
-def _select_rollouts(seed: bytes, group: AuditedGroup, lengths: list[int]) -> Json:
+def _select_rollouts(seed: bytes, group: AuditedGroup, lengths: list[int], share: int) -> Json:
+    work = replace(PARAMETERS.work, position_share=share)
     return {
         "index": group.index,
         "count": group.rollouts,
         "valued": group.valued,
+        "position_share": share,
         "lengths": lengths,
-        "rollouts": list(select_rollouts(seed, ALICE, group, lengths)),
+        "rollouts": list(select_rollouts(seed, ALICE, group, lengths, work)),
     }
 
 

@@ -21,11 +21,11 @@ sys.path.insert(0, str(HERE))
 from generate import write_json  # noqa: E402
 from subjects import ALICE, digest  # noqa: E402
 
-from assay.environments import make_environment  # noqa: E402
+from assay.environments import make_environment, make_miner_problem  # noqa: E402
 from assay.inference import GroupRequest, generate_groups, load_checkpoint  # noqa: E402
 from assay.protocol.draw import score_tokens  # noqa: E402
 from assay.protocol.prf import compute_key, compute_words  # noqa: E402
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed  # noqa: E402
+from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed  # noqa: E402
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, DEMO_WORK  # noqa: E402
 from assay.training import GENESIS  # noqa: E402
 from assay.verification import make_projection  # noqa: E402
@@ -44,9 +44,7 @@ def make_golden() -> Json:
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     temperature = DEMO_WORK.temperature
     problems = [
-        environment.make_problem(
-            compute_problem_seed(CHALLENGE, ALICE, index), checkpoint.manifest.levels
-        )
+        make_miner_problem(environment, CHALLENGE, ALICE, index, checkpoint.manifest.levels)
         for index in range(GROUPS)
     ]
     requests = [

@@ -1,12 +1,13 @@
 """Vectors of the environments' problems, and of the rewards of answers."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from subjects import digest
+from subjects import ALICE, digest
 
-from assay.environments import Environment, Problem, make_environment
+from assay.environments import Environment, Problem, deal_level, make_environment
 from assay.environments.arithmetic import Terms
 from assay.environments.gsm import THEMES, Task
 from assay.environments.sat import Formula
@@ -203,6 +204,33 @@ def make_gsm() -> Json:
     }
 
 
+def _iterate_blocks() -> Iterator[Json]:
+    """The first levels of miners' problems."""
+    wide = {"arithmetic": 10**6 - 17, "gsm": 3, "sat": 999_983}
+    for name, params, levels, count in (
+        ("arithmetic", {}, [6], 3),
+        ("arithmetic", {}, [2, 5, 9], 8),
+        ("sat", {}, list(range(5, 37)), 40),
+        ("mix", {"arithmetic": 3, "sat": 1}, [1_005, 1_006, 2_005], 20),
+        ("mix", {"arithmetic": 3, "sat": 1}, [1_005, 1_006], 5),
+        ("mix", {"arithmetic": 2, "gsm": 3, "sat": 1}, [1_001, 1_003, 2_004, 3_005], 26),
+        ("mix", wide, [1_001, 1_002, 1_003, 2_001, 3_005, 3_006, 3_007, 3_008, 3_009], 130),
+    ):
+        environment = make_environment(name, params)
+        challenge = digest(f"challenge of {name}")
+        yield {
+            "name": name,
+            "settings": dict(environment.params),
+            "levels": levels,
+            "shares": list(environment.compute_shares(levels)),
+            "challenge": challenge.hex(),
+            "hotkey": ALICE.hex(),
+            "asked": [
+                deal_level(environment, challenge, ALICE, index, levels) for index in range(count)
+            ],
+        }
+
+
 def make_mix() -> Json:
     problems, digests = [], []
     for params, levels in (
@@ -232,6 +260,7 @@ def make_mix() -> Json:
     return {
         "digests": digests,
         "problems": problems,
+        "blocks": list(_iterate_blocks()),
         "bad": [
             *({"reason": r, "settings": s, "because": because} for r, s, because in bad),
             *({"reason": r, "settings": pair, "levels": x, "because": "level"} for r, x in wrong),

@@ -31,22 +31,22 @@ def make_worth() -> Json:
         (1_000_000,) * 3,
         (0, 0, 952_380),
     ]
-    groups = [  # completion tokens, prompt tokens, mean reward, mean correctness
-        (1, 0, 0, 0),
-        (1, 0, 500_000, 500_000),
-        (1, 9, 1_000_000, 1_000_000),
-        (1, 10, 1_000_000, 1_000_000),
-        (100, 0, 0, 0),
-        (100, 40, 0, 0),
-        (100, 40, 1_000_000, 1_000_000),
-        (100, 45, 500_000, 500_000),
-        (1_234, 117, 333_333, 333_333),
-        (1_235, 118, 999_999, 999_999),
-        (65_536, 1, 1, 1),
-        (65_536, 1, 500_000, 0),
-        (65_536, 1, 500_000, 1_000_000),
-        (65_536, 1, 900_000, 625_000),
-        (2**22, 2**20, 500_000, 500_000),
+    groups = [  # lengths of completions, prompt tokens, mean reward, mean correctness
+        ([1], 0, 0, 0),
+        ([1], 0, 500_000, 500_000),
+        ([1], 9, 1_000_000, 1_000_000),
+        ([1], 10, 1_000_000, 1_000_000),
+        ([1] * 100, 0, 0, 0),
+        ([1, 99], 40, 0, 0),
+        ([100], 40, 1_000_000, 1_000_000),
+        ([50, 50], 45, 500_000, 500_000),
+        ([1, 2, 1_231], 117, 333_333, 333_333),
+        ([1_235], 118, 999_999, 999_999),
+        ([4_096] * 16, 1, 1, 1),
+        ([4_096] * 16, 1, 500_000, 0),
+        ([4_096] * 16, 1, 500_000, 1_000_000),
+        ([4_096] * 16, 1, 900_000, 625_000),
+        ([2**22], 2**20, 500_000, 500_000),
     ]
     scores = [(1, [100]), (4, [1, 2, 3, 4]), (13, [7, 7, 7, 8]), (1_024, [0, 0, 0, 1])]
     rewards = [([1_000_000, 0, 0], 333_333), ([800_000] * 8, 800_000), ([1, 0], 0)]
@@ -64,19 +64,19 @@ def make_worth() -> Json:
         "work": to_json(PARAMETERS.work),
         "values": [
             {
-                "tokens": tokens,
+                "lengths": lengths,
                 "prompt_tokens": prompt,
                 "mean": mean,
                 "mean_correctness": right,
                 "value": compute_value(
                     PARAMETERS.work,
-                    completion_tokens=tokens,
+                    lengths=lengths,
                     prompt_tokens=prompt,
                     mean_reward=mean,
                     mean_correctness=right,
                 ),
             }
-            for tokens, prompt, mean, right in groups
+            for lengths, prompt, mean, right in groups
         ],
         "scores": [
             {"groups": n, "values": values, "score": compute_score(_accept(n, values))}

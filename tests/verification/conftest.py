@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from assay.artifacts.submissions.reading import SubmissionCopy, read_submission
-from assay.environments import make_environment
+from assay.environments import make_environment, make_miner_problem
 from assay.protocol import (
     Calibration,
     Committed,
@@ -33,7 +33,7 @@ from assay.protocol.encoding import decode, encode
 from assay.protocol.gumbel import compute_gumbels
 from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import AuditedGroup, select_committed, select_rollouts, select_sampled
 from assay.protocol.submission import (
     HEADER_BYTES,
@@ -273,11 +273,13 @@ class World:
         """Rollouts of a group that the audit puts through the model."""
         (group,) = [group for group in self.chosen if group.index == index]
         lengths = [len(rollout.tokens) for rollout in draft.groups[index]]
-        return select_rollouts(self.context.audit_seed, self.hotkey, group, lengths)
+        return select_rollouts(
+            self.context.audit_seed, self.hotkey, group, lengths, self.parameters.work
+        )
 
     def get_prompt(self, index: int, hotkey: bytes | None = None) -> list[int]:
-        seed = compute_problem_seed(self.context.challenge_seed, hotkey or self.hotkey, index)
-        problem = self.environment.make_problem(seed, self.manifest.levels)
+        seed, levels = self.context.challenge_seed, self.manifest.levels
+        problem = make_miner_problem(self.environment, seed, hotkey or self.hotkey, index, levels)
         return self.tokenizer.encode(problem.prompt)
 
     def get_seed(self, index: int, rollout: int, hotkey: bytes | None = None) -> bytes:

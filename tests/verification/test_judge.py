@@ -106,7 +106,7 @@ def test_honest_work_is_accepted_and_valued(world: World) -> None:
     for group in verdict.groups:
         assert group.value == compute_value(
             world.parameters.work,
-            completion_tokens=sum(len(r.tokens) for r in draft.groups[group.index]),
+            lengths=[len(r.tokens) for r in draft.groups[group.index]],
             prompt_tokens=len(world.get_prompt(group.index)),
             mean_reward=sum(group.rewards) // SIZE,
             mean_correctness=sum(group.correctness) // SIZE,

@@ -1,5 +1,7 @@
 """From verdicts to weights: goldens worked out by hand, and what no score may ever do."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,8 @@ from assay.verification import (
 
 MILLION = 1_000_000
 SEAT, OTHER = Seat(3, 100), Seat(4, 100)
+#: Late tokens are paid like early ones.
+FLAT = replace(MAIN_WORK, position_share=0)
 
 
 def verdict(n: int, values: list[int], reason: Reason = Reason.ACCEPTED) -> Verdict:
@@ -30,11 +34,7 @@ def verdict(n: int, values: list[int], reason: Reason = Reason.ACCEPTED) -> Verd
 def value(tokens: int, mean: int, prompt: int = 0) -> int:
     """With scores that are right or wrong and nothing else."""
     return compute_value(
-        MAIN_WORK,
-        completion_tokens=tokens,
-        prompt_tokens=prompt,
-        mean_reward=mean,
-        mean_correctness=mean,
+        FLAT, lengths=[tokens], prompt_tokens=prompt, mean_reward=mean, mean_correctness=mean
     )
 
 

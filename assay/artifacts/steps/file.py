@@ -42,7 +42,7 @@ class ConsumedGroup:
     checkpoint: bytes  # of the checkpoint that generated it
     proof: bytes  # root of its submission, as committed on chain; zeros for own groups
     problem_seed: bytes
-    levels: tuple[int, ...]  # the environment's levels in force for it
+    levels: tuple[int, ...]  # with one entry: the level of its problem
 
 
 def open_step_parser() -> ParquetWorker:

@@ -10,7 +10,13 @@ Specification, section 11.
 from collections.abc import Sequence
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.environments import compute_reward, get_weights, open_environment, score_all
+from assay.environments import (
+    compute_reward,
+    get_weights,
+    make_miner_problem,
+    open_environment,
+    score_all,
+)
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
@@ -62,7 +68,9 @@ def generate_own(
     environment = open_environment(parameters.environment)
     weights, levels = get_weights(parameters.environment), checkpoint.manifest.levels
     seeds = [compute_problem_seed(place, hotkey, index) for index in range(count)]
-    problems = [environment.make_problem(seed, levels) for seed in seeds]
+    problems = [
+        make_miner_problem(environment, place, hotkey, index, levels) for index in range(count)
+    ]
     requests = [
         GroupRequest(
             tuple(checkpoint.tokenizer.encode(problem.prompt)),
@@ -96,7 +104,14 @@ def generate_own(
         )
         taken.append(
             ConsumedGroup(
-                group, window, hotkey, index, checkpoint.digest, _ZERO, seeds[index], levels
+                group,
+                window,
+                hotkey,
+                index,
+                checkpoint.digest,
+                _ZERO,
+                seeds[index],
+                (problem.level,),
             )
         )
     return taken

@@ -44,7 +44,7 @@ ROLLOUT: Columns = {
     "rollout": (pa.uint32(), "index within the group"),
     "checkpoint": (pa.string(), "digest of the model that generated it"),
     "problem_seed": (pa.string(), "from which the environment makes the problem, of `levels`"),
-    "levels": (_IDS, "of the environment, in force for it"),
+    "levels": (_IDS, "of the environment: the one of its problem"),
     "step": (pa.uint64(), "number of the checkpoint learned from it"),
     "step_record": (pa.string(), "digest of that step's record"),
     "proof": (
@@ -172,7 +172,7 @@ LAYOUTS: dict[str, ColumnLayout] = {
             ),
             "extra_info": (
                 pa.struct([("index", pa.uint32()), ("split", _TEXT), ("levels", _IDS)]),
-                "`index` is the group's, `levels` those in force for it",
+                "`index` is the group's, `levels` has that of its problem",
             ),
             "responses": (pa.list_(_TEXT), "what was answered, the one text"),
         },

@@ -28,6 +28,7 @@ from assay.audit.provenance.step_submissions import (
     read_committed,
 )
 from assay.audit.window_parameters import check_parameters, choose_parameters
+from assay.environments import deal_level, open_environment
 from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
@@ -297,9 +298,19 @@ def _find_misplaced(inputs: _StepInputs, one: ConsumedGroup, count: int) -> str 
         return f"checkpoint {context.checkpoint.hex()[:16]}… was in force, and it names another"
     if one.problem_seed != compute_problem_seed(context.challenge_seed, one.hotkey, one.index):
         return "its problem is not the one that the window's challenge asks"
-    if inputs.outline is not None and one.levels != tuple(inputs.outline.manifest.levels):
-        return "its problem is of other levels than those in force"
+    if inputs.outline is not None and one.levels != (_deal_level(inputs, one),):
+        return "its problem is of another level than the one that the window's challenge asks"
     return None
+
+
+def _deal_level(inputs: _StepInputs, one: ConsumedGroup) -> int | None:
+    """The level that the miner was asked; None before the checkpoint is known."""
+    context, outline = inputs.context, inputs.outline
+    if outline is None:
+        return None
+    environment = open_environment(context.parameters.environment)
+    levels = outline.manifest.levels
+    return deal_level(environment, context.challenge_seed, one.hotkey, one.index, levels)
 
 
 def _check_committed(

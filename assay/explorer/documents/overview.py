@@ -32,6 +32,7 @@ class NetworkFacts(TypedDict):
     valued_groups: Count
     sampled_rollouts: Count
     prompt_share: Share
+    position_share: Share
 
 
 class ParameterChange(TypedDict):

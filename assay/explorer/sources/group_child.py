@@ -16,7 +16,7 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
-from assay.environments import compute_reward, get_weights, open_environment
+from assay.environments import compute_reward, get_weights, make_miner_problem, open_environment
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
@@ -28,7 +28,6 @@ from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import FRACTION_BITS
-from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
@@ -82,8 +81,8 @@ class GroupReader:
                 note or "the window's checkpoint is not at hand, and with it its tokenizer"
             )
         environment = open_environment(context.parameters.environment)
-        seed = compute_problem_seed(context.challenge_seed, hotkey, group)
-        problem = environment.make_problem(seed, outline.manifest.levels)
+        levels = outline.manifest.levels
+        problem = make_miner_problem(environment, context.challenge_seed, hotkey, group, levels)
         vocabulary = len(outline.tokenizer.drawable)
         if any(int(rollout.tokens.max()) >= vocabulary for rollout in rollouts):
             checkpoint, note = (
@@ -206,7 +205,8 @@ def _list_audited(context: Context, hotkey: bytes, read: ReadGroup) -> Sequence[
     groups = context.commitments[hotkey].groups
     for group in select_committed(context, hotkey, groups):
         if group.index == read.chosen.index:
-            return select_rollouts(context.audit_seed, hotkey, group, read.head.lengths)
+            work = context.parameters.work
+            return select_rollouts(context.audit_seed, hotkey, group, read.head.lengths, work)
     return ()
 
 

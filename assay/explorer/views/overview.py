@@ -106,6 +106,7 @@ def _describe_network(reader: PageReader, parameters: Parameters) -> NetworkFact
         valued_groups=work.valued_groups,
         sampled_rollouts=work.sampled_rollouts,
         prompt_share=work.prompt_share / MILLION,
+        position_share=work.position_share / MILLION,
     )
 
 

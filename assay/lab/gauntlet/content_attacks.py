@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import open_environment, write_solution
+from assay.environments import make_miner_problem, open_environment, write_solution
 from assay.inference import GroupRequest, Request
 from assay.lab.gauntlet.strategy import Strategy, Tokens
 from assay.neurons.miner.miner import Group, Miner, WindowWork
@@ -151,7 +151,9 @@ class PrefillOnly(Strategy):
         drafts = []
         for index, request in zip(indices, requests, strict=True):
             seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
-            problem = environment.make_problem(seed, manifest.levels)
+            problem = make_miner_problem(
+                environment, work.challenge.seed, self.hotkey, index, manifest.levels
+            )
             terms = problem.prompt.count("+") + problem.prompt.count("-") + 1
             if not problem.prompt.endswith("=?\n"):  # a problem in words: commas separate the terms
                 terms = problem.prompt.count(",") + 1

@@ -201,7 +201,8 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
         drawn = pool[rng.integers(len(rows), size=(WINDOWS, audited))]
         results = []
         for window, chosen in enumerate(drawn):
-            reason = find_fault([rows[i] for i in chosen], valued, rng.random(audited).tolist())
+            draws = rng.random(audited).tolist()
+            reason = find_fault([rows[i] for i in chosen], valued, draws, work)
             caught += reason is not None
             if reason is not None and kind.hides is not None:
                 reason = Reason(kind.hides)
@@ -218,9 +219,11 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
     return Income(float(np.mean(incomes)), float(np.std(incomes, ddof=1)), detected)
 
 
-def find_fault(groups: Sequence[GroupRow], valued: int, draws: Sequence[float]) -> Reason | None:
+def find_fault(
+    groups: Sequence[GroupRow], valued: int, draws: Sequence[float], work: Work
+) -> Reason | None:
     """The fault that an audit finds if it looks at one rollout of each group and values the first
-    `valued` groups. In those, a rollout is drawn by its tokens, and all endings are read.
+    `valued` groups. In those, a rollout is drawn by its work, and all endings are read.
 
     Args:
         draws: uniform in [0, 1), one for each group.
@@ -230,7 +233,8 @@ def find_fault(groups: Sequence[GroupRow], valued: int, draws: Sequence[float]) 
             continue
         if place < valued and group.fault is not None:
             return group.fault
-        ends = list(accumulate(r.tokens if place < valued else 1 for r in group.rollouts))
+        weights = (work.weigh_completion(r.tokens) if place < valued else 1 for r in group.rollouts)
+        ends = list(accumulate(weights))
         fault = group.rollouts[bisect_right(ends, draw * ends[-1])].fault
         if fault is not None:
             return fault

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import compute_reward, get_weights, open_environment
+from assay.environments import compute_reward, get_weights, make_miner_problem, open_environment
 from assay.inference import (
     DraftCount,
     GroupRequest,
@@ -31,7 +31,6 @@ from assay.inference import (
 )
 from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.protocol import Rollout
-from assay.protocol.seeds import compute_problem_seed
 
 Tokens = tuple[int, ...]
 
@@ -170,9 +169,9 @@ class Strategy(Miner):
     def rate(self, work: WindowWork, index: int, tokens: Sequence[int]) -> int:
         """The reward that a completion would earn, millionths."""
         weights = get_weights(work.challenge.parameters.environment)
-        seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
         environment = open_environment(work.challenge.parameters.environment)
-        problem = environment.make_problem(seed, work.checkpoint.manifest.levels)
+        levels = work.checkpoint.manifest.levels
+        problem = make_miner_problem(environment, work.challenge.seed, self.hotkey, index, levels)
         text = work.checkpoint.tokenizer.decode(tokens)
         return compute_reward(environment.score(problem, text), weights)
 

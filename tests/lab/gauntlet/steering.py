@@ -121,10 +121,10 @@ def bound_gain(work: Work) -> float:
 
 
 def _value_token(work: Work, mean_reward: int) -> int:
-    """Pay for a million completion tokens: a token is paid and costs, so pay for each counts."""
+    """Pay for a million first tokens: a token is paid and costs, so pay for each counts."""
     return compute_value(
         work,
-        completion_tokens=MILLION,
+        lengths=[1] * MILLION,
         prompt_tokens=0,
         mean_reward=mean_reward,
         mean_correctness=mean_reward,

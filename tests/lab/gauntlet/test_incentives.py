@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.selection import select_groups, select_rollouts
@@ -19,6 +21,8 @@ from tests.lab.gauntlet.incentives import (
     compute_window_pay,
 )
 
+#: Parameters by which a completion's work is its tokens.
+FLAT = replace(MAIN_WORK, position_share=0)
 #: Costs of a faked window, with 1 for a genuine one.
 COSTS = [0.001, 0.01, 0.1, 0.3, 0.6, 0.8, 0.95]
 PRICES = [0.0, 0.02, 0.1, 0.5, 0.9]
@@ -144,7 +148,7 @@ def test_the_sum_is_what_a_simulated_audit_gives(groups: int) -> None:
         seed = number.to_bytes(32, "big")
         chosen = select_groups(seed, hotkey, groups, work)
         hit = any(
-            min(select_rollouts(seed, hotkey, group, lengths)) < fake.rollouts
+            min(select_rollouts(seed, hotkey, group, lengths, FLAT)) < fake.rollouts
             for group in chosen
             if group.index < faked
         )
@@ -210,3 +214,62 @@ def test_adapting_is_worth_more_than_any_fixed_plan() -> None:
             for withholds in (False, True)
         )
         assert compute_adaptive_gain(cost, detection) > fixed > 0
+
+
+def make_lengths(name: str) -> NDArray[np.float64]:
+    """Tokens of 2,000 completions."""
+    rng = np.random.default_rng(3)
+    if name == "log-normal":
+        return np.clip(rng.lognormal(np.log(500), 0.8, 2_000), 1, 4_096)
+    return np.where(rng.random(2_000) < 0.01, 4_096.0, np.clip(rng.gamma(4, 60, 2_000), 1, 4_096))
+
+
+def compute_best_drop(lengths: NDArray[np.float64], paid: float, late: float) -> float:
+    """The largest gain of a window in which one end token replaces a share of the completions
+    within bounds, whose lengths are known beforehand.
+
+    Args:
+        paid, late: what each own token before it adds to a token's pay and cost.
+    """
+    before = lengths * (lengths - 1) / 2
+    pay, cost = lengths + paid * before, lengths + late * before
+    uniform = MAIN_WORK.audited_rollouts - MAIN_WORK.valued_groups
+    edges = [0, *np.quantile(lengths, [0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.985]), 4_096]
+    best = -1.0
+    for low, high, share in product(edges, edges, (0.01, 0.1, 0.3, 1.0)):
+        dropped = share * ((low < lengths) & (lengths <= high))
+        if 0 < dropped.mean() < 1:
+            kept = 1 - (dropped * pay).sum() / pay.sum()
+            spent = 1 - (dropped * cost).sum() / cost.sum()
+            best = max(best, kept * (1 - dropped.mean()) ** uniform / spent - 1)
+    return best
+
+
+@pytest.mark.parametrize("name", ["log-normal", "bimodal"])
+def test_no_drop_gains_up_to_the_cost_that_is_paid(name: str) -> None:
+    """Late tokens as dear as `position_share` pays them, or less. Dearer ones, or pay by tokens
+    alone, would let a miner gain by dropping long completions."""
+    lengths, paid = make_lengths(name), MAIN_WORK.position_share / 10**6
+    for part in (0.0, 0.1, 0.3, 0.5, 0.8, 1.0):
+        assert compute_best_drop(lengths, paid, part * paid) < 0
+    if name == "bimodal":
+        assert compute_best_drop(lengths, 0.0, paid) > 0.1
+        assert compute_best_drop(lengths, paid, 20 * paid) > 0
+
+
+@pytest.mark.parametrize("name", ["log-normal", "bimodal"])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_what_a_drop_saves_beyond_its_pay(name: str, part: float) -> None:
+    """The bound of docs/security.md, reached at E[T(T − 1)/2] / E[T], and small enough."""
+    lengths, paid = make_lengths(name), MAIN_WORK.position_share / 10**6
+    late, first = part * paid, lengths.mean()
+    second = (lengths * (lengths - 1) / 2).mean()
+    places = np.arange(1.0, 4_097)
+    before = places * places / 2
+    saved = (places + late * before) / (first + late * second)
+    saved -= (places + paid * before) / (first + paid * second)
+    top = second / first
+    most = (paid - late) * top**2 / 2 / first / (1 + paid * top) / (1 + late * top)
+    assert saved.max() == pytest.approx(most, rel=1e-3)
+    assert abs(places[saved.argmax()] - top) <= 1
+    assert most <= top / (2 * first) < 2.7

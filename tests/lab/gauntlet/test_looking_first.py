@@ -13,6 +13,7 @@ import pytest
 
 from assay.environments import make_environment
 from assay.environments.registry import parse_choice
+from assay.lab.gauntlet.looking import Engine, compute_level_pay, compute_looking_gain, deal_levels
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
 from assay.protocol.parameters import MAIN_WORK, MILLION
 from assay.verification import compute_value
@@ -27,7 +28,7 @@ MIXTURES = [
     "mix,gsm=1,sat=1",
     "mix,gsm=2,arithmetic=1",
 ]
-GROUPS = 200
+GROUPS = 600
 #: Characters of a token, as a large vocabulary has them.
 CHARACTERS = 4
 
@@ -46,16 +47,12 @@ def draw_groups(name: str, mean_tokens: int) -> list[tuple[int, int]]:
 
 
 def compute_gain(groups: list[tuple[int, int]], ratio: float, share: int) -> float:
-    work = replace(MAIN_WORK, prompt_share=share)
+    work = replace(MAIN_WORK, prompt_share=share, position_share=0)
     costs = [tokens + ratio * prompt for prompt, tokens in groups]
     values = [
         float(
             compute_value(
-                work,
-                completion_tokens=t,
-                prompt_tokens=p,
-                mean_reward=300_000,
-                mean_correctness=300_000,
+                work, lengths=[t], prompt_tokens=p, mean_reward=300_000, mean_correctness=300_000
             )
         )
         for p, t in groups
@@ -83,3 +80,41 @@ def test_cases_outside_the_bound() -> None:
     groups = draw_groups("mix,gsm=1,sat=1", 60)
     assert compute_gain(groups, 0.4, MAIN_WORK.prompt_share) > 0.03
     assert compute_gain(groups, 0.15, MAIN_WORK.prompt_share) < 0.001
+
+
+#: Levels in force, and the mean tokens of a completion of each.
+COURSES = {
+    "gsm": {2: 250, 3: 310, 4: 375},
+    "mix,gsm=1,sat=1": {1_002: 250, 1_003: 310, 1_004: 375, 2_005: 600, 2_008: 750, 2_012: 900},
+    "mix,gsm=2,arithmetic=1": {
+        1_004: 150,
+        1_005: 190,
+        1_006: 225,
+        2_002: 250,
+        2_003: 310,
+        2_004: 375,
+    },
+}
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
+    """Success from .8 to .2 by level, as far apart as the rule of levels allows. Levels that were
+    drawn one by one would be worth looking at."""
+    environment, levels = make_environment(*parse_choice(name)), list(COURSES[name])
+    engine = Engine(0.1, MAIN_WORK.position_share / MILLION)
+    pays = {
+        level: compute_level_pay(
+            MAIN_WORK,
+            engine,
+            success=(0.8, 0.5, 0.2)[place % 3],
+            prompt_tokens=60,
+            lengths=[tokens],
+        )
+        for place, (level, tokens) in enumerate(COURSES[name].items())
+    }
+    dealt = deal_levels(environment, levels, 120, 96)
+    shares = np.array(environment.compute_shares(levels), float)
+    drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())
+    assert compute_looking_gain(dealt, pays, HOTKEY_PRICE) <= 0.01
+    assert compute_looking_gain(drawn, pays, HOTKEY_PRICE) > 0.01

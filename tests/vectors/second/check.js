@@ -271,7 +271,7 @@ const families = {
   worth(v) {
     for (const r of v.rewards) same('reward', rules.reward(r.parts, r.weights), r.reward);
     for (const m of v.means) same('mean', rules.mean(m.rewards), m.mean);
-    for (const g of v.values) same('value', rules.value(v.work, g.tokens, g.prompt_tokens, g.mean, g.mean_correctness), g.value);
+    for (const g of v.values) same('value', rules.value(v.work, g.lengths, g.prompt_tokens, g.mean, g.mean_correctness), g.value);
     for (const s of v.scores) same('score', rules.score(s.groups, s.values), s.score);
   },
   settlement(v) {
@@ -402,6 +402,11 @@ const families = {
     for (const p of v.problems) {
       const { level, prompt } = environments.make.mix(p.settings, unhex(p.seed), ints(p.levels));
       same('problem', [level, prompt], [p.level, p.prompt]);
+    }
+    for (const b of v.blocks) {
+      const levels = ints(b.levels), shares = environments.sharesOf(b.name, b.settings, levels);
+      same('shares', shares, ints(b.shares));
+      b.asked.forEach((level, i) => same('asked', levels[rules.dealLevel(unhex(b.challenge), unhex(b.hotkey), i, shares)], Number(level)));
     }
   },
 };

@@ -141,6 +141,16 @@ function makeMixed(settings, seed, levels, themes) {
   return { level: 1000 * (part + 1) + problem.level, prompt: problem.prompt, part: names[part], problem };
 }
 
+/** How often each level is asked, as coprime integers. */
+function sharesOf(name, settings, levels) {
+  if (name !== 'mix') return levels.map(() => 1);
+  const gcd = (a, b) => (b ? gcd(b, a % b) : a), names = partsOf(settings), partOf = (level) => Math.floor(level / 1000) - 1;
+  const counts = names.map((_, i) => levels.filter((l) => partOf(l) === i).length);
+  const whole = counts.filter((n) => n).reduce((a, b) => (a * b) / gcd(a, b), 1);
+  const shares = levels.map((l) => (Number(settings[names[partOf(l)]]) * whole) / counts[partOf(l)]);
+  return shares.map((share) => share / shares.reduce(gcd));
+}
+
 const make = { arithmetic: makeSum, errands: (settings, ...given) => makeErrands(settings, ...open('errands', ...given)), gsm: makeStory, mix: makeMixed, sat: makeFormula };
 const score = { arithmetic: scoreSum, errands: scoreErrands, gsm: scoreStory, mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula };
 
@@ -160,6 +170,7 @@ function openEnvironment({ name, settings: chosen, digest }) {
   return {
     isLevel: (l) => (parts.length ? within(l % 1000, LEVELS[parts[Math.floor(l / 1000) - 1]] ?? [1, 0]) : within(l, LEVELS[name])),
     make: (seed, levels) => make[name](settings, seed, levels, themes),
+    sharesOf: (levels) => sharesOf(name, settings, levels),
     score: score[name],
   };
 }
@@ -194,4 +205,4 @@ function agreeAsText(expected, output) {
     return line === found[i] || (due.length === had.length && due.every((word, j) => word === had[j] || isNear(word, had[j])));
   });
 }
-module.exports = { agreeAsText, boxed, environmentDigest, fileDigest, make, open, openEnvironment, score };
+module.exports = { agreeAsText, boxed, environmentDigest, fileDigest, make, open, openEnvironment, score, sharesOf };

@@ -88,7 +88,7 @@ class Submission {
     this.open(hotkey);
     const shape = { groups: this.n, group_size: this.size, audited_rollouts, valued_groups };
     const groups = rules.selectGroups(audit, key, shape).map(([index, count, valued]) => {
-      const head = this.head(index), lengths = head.lengths.map(BigInt), chosen = rules.selectRollouts(audit, key, { index, count, valued, lengths });
+      const head = this.head(index), lengths = head.lengths.map(BigInt), chosen = rules.selectRollouts(audit, key, { index, count, valued, lengths, position_share: work.position_share });
       const read = (part, some) => new Map(some.map((r) => [r, this.record(index, head, part, r)]));
       return { index, head, chosen, valued, ids: read('ids', valued ? [...lengths.keys()] : chosen), proofs: read('proofs', chosen) };
     });
@@ -135,7 +135,9 @@ function judgeMember(context, hotkey, committed, take, ledger) {
   return { reason: 'ACCEPTED', values, score: rules.score(committed.groups, values), witness, ledger: verdict.ledger };
 }
 function makeProblem({ challenge, environment, checkpoint: { manifest, tokenizer } }, hotkey, index) {
-  const problem = environment.make(rules.placeSeed('problem', challenge, unhex(hotkey), index), manifest.levels.map(Number));
+  const levels = manifest.levels.map(Number), key = unhex(hotkey);
+  const level = levels[rules.dealLevel(challenge, key, index, environment.sharesOf(levels))];
+  const problem = environment.make(rules.placeSeed('problem', challenge, key, index), [level]);
   return { problem, prompt: tokenizer.encode(problem.prompt) };
 }
 function tryModel({ challenge, audit, validator, parameters, checkpoint }, hotkey, groups, problems, ledger) {
@@ -156,7 +158,7 @@ function valueGroup({ environment, parameters: { environment: e, work }, checkpo
   const weights = [e.correctness_weight, e.quality_weight, e.satisfaction_weight], rows = [...tokens.values()];
   const scores = rows.map((ids) => environment.score(problem, tokenizer.decode(ids, ends)));
   const means = [scores.map((parts) => rules.reward(parts, weights)), scores.map(([correctness]) => correctness)].map(rules.mean);
-  return rules.value(work, BigInt(rows.flat().length), BigInt(prompt.length), ...means);
+  return rules.value(work, rows.map((row) => BigInt(row.length)), BigInt(prompt.length), ...means);
 }
 
 // ---- windows

@@ -68,11 +68,23 @@ function selectSamples(seed, hotkey, { groups: n, group_size: size, sampled_roll
   const sampled = new Stream(placeSeed('sampled-rollouts', seed, hotkey)).sample(n * size, Math.min(n * size, s));
   return ascending(sampled).map((i) => [Math.floor(i / size), i % size]);
 }
-function selectRollouts(audit, hotkey, { index, count, valued, lengths }) {
+/** The place, among `shares`, of the level of a miner's problem: section 3. */
+function dealLevel(challenge, hotkey, index, shares) {
+  const total = shares.reduce((a, b) => a + b, 0), size = Math.min(total, 64), ends = [];
+  for (const share of shares) ends.push((ends.at(-1) ?? 0) + share);
+  const stream = new Stream(placeSeed('block', challenge, hotkey, Math.floor(index / size))), first = Number(stream.below(total)), begin = Number(stream.below(size));
+  const order = [...Array(size).keys()].sort((a, b) => ((2654435769 * a) % 2 ** 32) - ((2654435769 * b) % 2 ** 32));
+  const point = (begin + order[index % size]) % size;
+  return ends.findIndex((end) => first + total * point < size * end);
+}
+/** w(T), section 8: a completion's work. */
+const workOf = (tokens, share) => MILLION * tokens + share * ((tokens * (tokens - 1n)) / 2n);
+function selectRollouts(audit, hotkey, { index, count, valued, lengths, position_share: share }) {
   const stream = new Stream(placeSeed('audit-rollouts', audit, hotkey, index)), chosen = [];
   if (valued) {
-    let token = stream.below(sum(lengths));
-    chosen.push(lengths.findIndex((t) => (token -= t) < 0n));
+    const works = lengths.map((t) => workOf(t, share));
+    let place = stream.below(sum(works));
+    chosen.push(works.findIndex((w) => (place -= w) < 0n));
   }
   const others = [...lengths.keys()].filter((r) => !chosen.includes(r));
   return ascending([...chosen, ...stream.sample(others.length, Number(count) - chosen.length).map((i) => others[i])]);
@@ -176,8 +188,8 @@ function judgeLogprobs(claimed, measured, positions, rmsBound, maxBound) {
 // ---- section 9
 const reward = (parts, weights) => sum(parts.map((part, i) => part * weights[i])) / MILLION;
 const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
-const value = (work, tokens, prompt, m, c) =>
-  ((MILLION * tokens + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * c * (MILLION - c))) / 10n ** 24n;
+const value = (work, lengths, prompt, m, c) =>
+  ((sum(lengths.map((t) => workOf(t, work.position_share))) + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * c * (MILLION - c))) / 10n ** 24n;
 const score = (groups, values) => (groups * sum(values)) / BigInt(values.length);
 const CHEATING = /^(TOKEN_OUT_OF_RANGE|WRONG_TERMINATION|(SKETCH|LOGPROB|SAMPLING|LEDGER)_MISMATCH)$/;
 const WITHHELD = /^(NOT_REVEALED|TOO_LARGE|MALFORMED|WRONG_HEADER|ROOT_MISMATCH|WRONG_CHECKPOINT)$/;
@@ -242,7 +254,7 @@ function nextLevels(levels, legal, heldOut) {
 }
 
 module.exports = {
-  block, blocks, challengeSeed, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
+  block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
   judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, reward, scoreRoot,
   roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
   sketch, triedLevels, value, weigh, weightsDigest, WITHHELD,

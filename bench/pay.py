@@ -1,0 +1,305 @@
+"""Whether pay follows cost: the best cheat that replaces long completions by one end token, and the
+best use of looking at prompts first. A simulation, whose selection, values and levels are computed
+by the protocol's own code.
+
+An engine's late share is what each own token before it adds to a token's cost; `position_share`
+pays it. *Fakes*: a miner stops a share of the completions that reach a length, or replaces
+completions that the prompt announces, for log-normal and bimodal lengths. The best of these is
+chosen on one half of the windows and measured on the other; it sees each audit, withholds the first
+window in which a fake is drawn, and is honest from then on where that pays. The first window is
+faked, so that a loss shows as one. *Looking first*: many hotkeys at a twentieth of a group each,
+with success from .8 to .2 by level, as the rule of levels allows, and lengths by part.
+`--fast`: few windows and hotkeys.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+
+import numpy as np
+from figures import FAST, Figure, report
+from numpy.typing import NDArray
+
+from assay.environments import make_environment
+from assay.environments.registry import parse_choice
+from assay.lab.gauntlet.looking import (
+    Engine,
+    LevelPay,
+    compute_level_pay,
+    compute_looking_gain,
+    deal_levels,
+)
+from assay.lab.gauntlet.measuring import HOTKEY_PRICE, SETTLEMENT_WINDOWS
+from assay.protocol.parameters import MAIN_WORK, MILLION, Work
+from assay.protocol.selection import select_groups, select_rollouts
+from assay.verification import compute_value
+
+WINDOWS = 200 if FAST else 3_000
+#: Windows whose mean is one observation of a gain.
+BATCH = WINDOWS // 20
+GROUPS, SUCCESS, LONGEST = 256, 0.4, MAIN_WORK.max_tokens
+#: The cost of a token at position 4,096, with 1 for the first one.
+STATED = 1 + LONGEST * MAIN_WORK.position_share / MILLION
+RATIOS = (1.0, 5.0, 9.0, STATED, 20.0, 40.0)
+HOTKEYS, PROBLEMS = (40, 64) if FAST else (400, 192)
+
+Lengths = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """The completions that are replaced by one end token.
+
+    Attributes:
+        limit: tokens after which a completion is stopped; 0: it is never begun.
+        share: of the completions that would be longer, or of the groups that a prompt announces.
+        kind: of groups that are replaced without a token: "long" or "short"; None: any that reach
+            the limit.
+    """
+
+    limit: int
+    share: float
+    kind: str | None = None
+
+
+CHEATS = (
+    *(Cheat(limit, share) for limit in (500, 1_000, 2_000, 3_500) for share in (0.05, 0.3, 1.0)),
+    *(Cheat(0, share, kind) for kind in ("long", "short") for share in (0.05, 1.0)),
+)
+
+
+def draw_lengths(
+    name: str, rng: np.random.Generator, count: int
+) -> tuple[Lengths, NDArray[np.bool_]]:
+    """Tokens of `count` groups' completions, [count, G], and which groups are long by their
+    prompt."""
+    size = MAIN_WORK.group_size
+    is_long = rng.random(count) < 0.5
+    if name == "log-normal":
+        median = np.where(is_long, 800.0, 300.0)[:, None]
+        drawn = median * rng.lognormal(0.0, 0.8, (count, size))
+    else:
+        mean = np.where(is_long, 310.0, 150.0)[:, None]
+        drawn = mean * rng.gamma(4.0, 0.25, (count, size))
+        drawn[rng.random((count, size)) < 0.01] = LONGEST
+    return np.clip(drawn, 1, LONGEST).astype(np.int64), is_long
+
+
+def choose_fakes(
+    cheat: Cheat, lengths: Lengths, is_long: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    if cheat.kind is None:
+        return (lengths > cheat.limit) & (rng.random(lengths.shape) < cheat.share)
+    announced = is_long if cheat.kind == "long" else ~is_long
+    groups = announced & (rng.random(len(lengths)) < cheat.share)
+    return np.broadcast_to(groups[:, None], lengths.shape)
+
+
+@dataclass(frozen=True)
+class Played:
+    """A cheat's windows: pay relative to honest work's mean, and whether a fake was drawn."""
+
+    honest: NDArray[np.float64]
+    faked: NDArray[np.float64]
+    found: NDArray[np.bool_]
+    #: tokens, and own tokens before each: of honest and of cheating work, a completion
+    honest_cost: tuple[float, float]
+    faked_cost: tuple[float, float]
+
+
+def play(work: Work, name: str, cheat: Cheat) -> Played:
+    rng = np.random.default_rng(7)
+    chosen_groups = work.audited_rollouts
+    honest, faked, found = [], [], []
+    for window in range(WINDOWS):
+        seed = sha256(window.to_bytes(8, "big")).digest()
+        lengths, is_long = draw_lengths(name, rng, chosen_groups)
+        fakes = choose_fakes(cheat, lengths, is_long, rng)
+        right = (rng.random(lengths.shape) < SUCCESS) & (lengths < LONGEST)
+        shown = np.where(fakes, 1, lengths)
+        hit, values, others = False, [], []
+        for place, group in enumerate(select_groups(seed, bytes(32), GROUPS, work)):
+            row = shown[place].tolist()
+            drawn = select_rollouts(seed, bytes(32), group, row, work)
+            hit = hit or bool(fakes[place, list(drawn)].any())
+            if group.valued:
+                values.append(value_group(work, row, right[place] & ~fakes[place]))
+                others.append(value_group(work, lengths[place].tolist(), right[place]))
+        honest.append(np.mean(others))
+        faked.append(np.mean(values))
+        found.append(hit)
+    lengths, is_long = draw_lengths(name, np.random.default_rng(8), 20_000)
+    fakes = choose_fakes(cheat, lengths, is_long, np.random.default_rng(9))
+    made = np.where(fakes, np.minimum(lengths, cheat.limit), lengths)
+    return Played(
+        np.array(honest),
+        np.array(faked),
+        np.array(found),
+        count_tokens(lengths),
+        count_tokens(made),
+    )
+
+
+def value_group(work: Work, lengths: Sequence[int], right: NDArray[np.bool_]) -> int:
+    mean = int(right.sum()) * MILLION // len(right)
+    return compute_value(
+        work, lengths=lengths, prompt_tokens=100, mean_reward=mean, mean_correctness=mean
+    )
+
+
+def count_tokens(lengths: Lengths) -> tuple[float, float]:
+    return float(lengths.mean()), float((lengths * (lengths - 1) / 2).mean())
+
+
+def compute_gain(played: Played, where: slice, ratio: float) -> float:
+    """The gain of a settlement that begins with a faked window and goes on as pays best."""
+    late = (ratio - 1) / LONGEST
+    costs = [a + late * b for a, b in (played.honest_cost, played.faked_cost)]
+    missed = ~played.found[where]
+    paid = float(played.faked[where][missed].mean()) if missed.any() else 0.0
+    return find_best(
+        1 - float(missed.mean()), paid / float(played.honest[where].mean()), costs[1] / costs[0]
+    )
+
+
+def find_best(detection: float, paid: float, cost: float) -> float:
+    """The same, from the probability that a fake is drawn, and the pay and cost of a window without
+    that, with 1 for honest ones; by backward induction."""
+    low, high = 0.0, 8.0
+    while high - low > 1e-5:
+        rate = (low + high) / 2
+        surplus = compute_surplus(rate, detection, paid, cost)
+        low, high = (rate, high) if surplus > 0 else (low, rate)
+    return low - 1
+
+
+def compute_surplus(rate: float, detection: float, paid: float, cost: float) -> float:
+    """Most expected pay less `rate` for each unit of cost, of a settlement that begins with a faked
+    window."""
+
+    @cache
+    def go_on(left: int, withheld: bool, fakes: int, honest: int) -> float:
+        if left == 0:
+            return fakes * paid + honest
+        work = go_on(left - 1, withheld, fakes, honest + 1) - rate
+        return max(work, fake(left, withheld, fakes, honest))
+
+    def fake(left: int, withheld: bool, fakes: int, honest: int) -> float:
+        missed = go_on(left - 1, withheld, fakes + 1, honest)
+        hit = 0.0 if withheld else go_on(left - 1, True, fakes, honest)
+        return (1 - detection) * missed + detection * hit - rate * cost
+
+    return fake(SETTLEMENT_WINDOWS, False, 0, 0)
+
+
+def measure_fakes() -> Iterator[Figure]:
+    half = WINDOWS // 2
+    for name in ("log-normal", "bimodal"):
+        games = {
+            share: [play(replace(MAIN_WORK, position_share=share), name, cheat) for cheat in CHEATS]
+            for share in (MAIN_WORK.position_share, 0)
+        }
+        for ratio in RATIOS:
+            gains = {}
+            for share, played in games.items():
+                best = max(played, key=lambda one: compute_gain(one, slice(0, half), ratio))
+                batches = [
+                    compute_gain(best, slice(start, start + BATCH), ratio)
+                    for start in range(half, WINDOWS, BATCH)
+                ]
+                gains[share] = (
+                    100 * compute_gain(best, slice(half, WINDOWS), ratio),
+                    100 * float(np.std(batches, ddof=1)) / len(batches) ** 0.5,
+                )
+            (gain, error), (flat, _) = gains[MAIN_WORK.position_share], gains[0]
+            bound = 3 * error if ratio <= STATED else None
+            what = f"best cheat's gain, {name} lengths, a token at 4,096 costs {ratio:.3g}"
+            yield Figure(f"{what}", gain, "%", "without position_share", flat, bound)
+            yield Figure(f"{what}: standard error", error, "%")
+
+
+#: Environments and mixtures, levels in force, and mean tokens of a completion by part.
+COURSES = (
+    ("arithmetic", (4, 5, 6)),
+    ("gsm", (2, 3, 4)),
+    ("sat", (5, 8, 12)),
+    ("errands", (2, 3, 4)),
+    ("mix,arithmetic=3,sat=1", (1_004, 1_005, 1_006, 2_005, 2_008, 2_012)),
+    ("mix,gsm=1,sat=1", (1_002, 1_003, 1_004, 2_005, 2_008, 2_012)),
+    ("mix,gsm=2,arithmetic=1", (1_004, 1_005, 1_006, 2_002, 2_003, 2_004)),
+    ("mix,errands=2,gsm=3,sat=1", (1_002, 1_003, 1_004, 2_002, 2_003, 2_004, 3_005, 3_008)),
+)
+TOKENS = {"arithmetic": 150, "gsm": 250, "sat": 600, "errands": 300}
+SUCCESSES = (0.8, 0.5, 0.2)
+
+
+def measure_looking() -> Iterator[Figure]:
+    """Gains by environment: the engine that `position_share` stands for, with cheap and dear
+    prompts; then a flat one."""
+    steep = MAIN_WORK.position_share / MILLION
+    for name, levels in COURSES:
+        environment = make_environment(*parse_choice(name))
+        dealt = deal_levels(environment, levels, HOTKEYS, PROBLEMS)
+        shares = np.array(environment.compute_shares(levels), float)
+        drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())
+
+        gain, before, flat = (
+            compute_most(name, levels, asked, late)
+            for asked, late in ((dealt, steep), (drawn, steep), (dealt, 0.0))
+        )
+        yield Figure(f"looking first, {name}", gain, "%", "levels drawn one by one", before, 1.0)
+        yield Figure(f"looking first, {name}, a flat engine", flat, "%")
+
+
+def compute_most(name: str, levels: Sequence[int], asked: NDArray[np.int64], late: float) -> float:
+    """The largest gain over costs of a prompt's token, per cent."""
+    pays = [expect_pays(name, levels, Engine(prompt, late)) for prompt in (0.01, 0.1, 0.4)]
+    return 100 * max(compute_looking_gain(asked, one, HOTKEY_PRICE) for one in pays)
+
+
+def expect_pays(name: str, levels: Sequence[int], engine: Engine) -> dict[int, LevelPay]:
+    environment = make_environment(*parse_choice(name))
+    parts = sorted(part for part in parse_choice(name)[1]) or [name]
+    pays = {}
+    for level in levels:
+        part = parts[level // 1_000 - 1] if len(parts) > 1 else name
+        place = [other for other in levels if other // 1_000 == level // 1_000].index(level)
+        median = TOKENS[part] * (1 + 0.25 * place)
+        drawn = np.random.default_rng(5).lognormal(np.log(median), 0.5, 1_000)
+        prompts = [
+            len(environment.make_problem(sha256(bytes([i])).digest(), [level]).prompt) // 4
+            for i in range(20)
+        ]
+        pays[level] = compute_level_pay(
+            MAIN_WORK,
+            engine,
+            success=SUCCESSES[place],
+            prompt_tokens=sum(prompts) // len(prompts),
+            lengths=np.clip(drawn, 1, LONGEST).astype(int).tolist(),
+        )
+    return pays
+
+
+def measure_overpay() -> Iterator[Figure]:
+    """Arithmetic: what a flat engine is paid for its cost, by length."""
+    base = MAIN_WORK.weigh_completion(500) / 500
+    for tokens in (100, 1_000, LONGEST):
+        pay = MAIN_WORK.weigh_completion(tokens) / tokens / base
+        yield Figure(
+            f"pay for its cost on a flat engine, {tokens:,} tokens", pay, "", "500 tokens", 1
+        )
+
+
+def main() -> None:
+    figures = [*measure_fakes(), *measure_looking(), *measure_overpay()]
+    report(
+        f"pay at cost: position_share {MAIN_WORK.position_share}, {WINDOWS:,} windows of {GROUPS} "
+        f"groups, {HOTKEYS} hotkeys",
+        figures,
+        1,
+    )
+
+
+if __name__ == "__main__":
+    main()
