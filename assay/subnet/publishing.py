@@ -15,7 +15,15 @@ from assay.inference import load_checkpoint
 from assay.network import ObjectStore
 from assay.network.chain.ports import Chain
 from assay.neurons.session.chain_delivery import Announcement
-from assay.protocol import BeaconChain, Commitment, Parameters, Tag, encode_commitment, encode_ss58
+from assay.protocol import (
+    BeaconChain,
+    Commitment,
+    Parameters,
+    Tag,
+    encode_commitment,
+    encode_ss58,
+    parse_commitment,
+)
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet.presets import Preset, make_identity, make_parameters
 
@@ -162,6 +170,15 @@ def _require_publishable(
         warn(
             f"the trainer's hotkey {encode_ss58(identity.trainer)} is not registered: it cannot "
             "publish a checkpoint until it is"
+        )
+    slots = chain.get_commitments(head)
+    announced = parse_commitment(slots.get(owner, b""))
+    is_new = announced is None or announced.digest != parameters.digest
+    if is_new and slots.get(identity.trainer):
+        warn(
+            f"the slot of the trainer's hotkey {encode_ss58(identity.trainer)} is not empty: what "
+            "it names from an earlier network is in force at once, in place of the genesis "
+            "checkpoint. Name a hotkey with --trainer that has committed nothing"
         )
     tempo = chain.get_hyperparameters().tempo
     if parameters.timing.tempo != tempo:

@@ -28,9 +28,10 @@ from assay.network import FolderStore, ObjectStore, StoreError, open_folder, ope
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError
 from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment
+from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import EnvironmentChoice, find_parameters_fault
+from assay.rounds.in_force import get_in_force_at
 from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
@@ -312,6 +313,22 @@ def test_an_environment_of_another_version(net):
     choice = replace(net.parameters.environment, digest=bytes(32))
     with pytest.raises(DiscoveryError, match="another version"):
         net.publish(replace(net.parameters, environment=choice))
+
+
+def test_a_checkpoint_of_an_earlier_network_in_the_trainers_slot_is_warned_of(net):
+    """It would be in force in place of the genesis, and nobody may be able to read it any more."""
+    net.publish()
+    trainer = net.parameters.identity.trainer
+    old = Commitment(Tag.CHECKPOINT, 500, 0, bytes(range(32)), LOCATOR)
+    net.commit(trainer, encode_commitment(old))
+    net.publish()  # the same network, whose trainer works already
+    assert net.warnings == []
+    other = change(net.parameters, burn_share=net.parameters.identity.burn_share + 1)
+    net.publish(other)
+    (warning,) = net.warnings
+    assert f"{encode_ss58(trainer)} is not empty" in warning
+    net.chain.mint()
+    assert get_in_force_at(net.chain, other, net.chain.get_head()).digest == old.digest
 
 
 def test_faults_that_hinder_nobody_yet_are_warnings(net):
