@@ -471,6 +471,7 @@ def _list_broken(names: Iterable[str]) -> Iterator[tuple[str, Callable[[Path], N
             "70 lists in lists": b"[" * 70 + b"]" * 70,
             "a name twice": data.rstrip()[:-1] + b', "x": 1, "x": 2}',
             "an infinite number": data.rstrip()[:-1] + b', "x": 1e999}',
+            **({} if name == CORE else {"5 MiB of blanks": data + b" " * (5 << 20)}),
             "a long number": data.rstrip()[:-1] + b', "x": ' + b"9" * 5_000 + b"}",
         }.items():
             yield f"{name}: {about}", _write(name, changed)

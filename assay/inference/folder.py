@@ -82,13 +82,17 @@ def read_small_file(folder: Path, name: str, limit: int = SMALL_FILE_BYTES) -> b
         raise CheckpointError(f"{path} {error}") from None
 
 
-def read_document(folder: Path, name: str, limit: int = JSON_BYTES) -> Json:
+def read_document(folder: Path, name: str) -> Json:
     """A JSON file of a model folder, parsed.
 
     Raises:
-        CheckpointError: see `read_small_file`. UnusableCheckpointError: it is not JSON.
+        CheckpointError: see `read_small_file`. UnusableCheckpointError: it is not JSON, or larger
+            than `JSON_BYTES`.
     """
-    return parse_document(folder / name, read_small_file(folder, name, limit))
+    data = read_small_file(folder, name)
+    if len(data) > JSON_BYTES:  # everybody's copy is
+        raise UnusableCheckpointError(f"{folder / name} is larger than {JSON_BYTES >> 20} MiB")
+    return parse_document(folder / name, data)
 
 
 def parse_document(path: Path, data: bytes) -> Json:

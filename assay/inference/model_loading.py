@@ -24,7 +24,6 @@ from transformers.utils import logging as transformers_logging
 from assay.inference.architecture import EMBEDDING, HEAD, find_misfit, find_tied_fault
 from assay.inference.folder import (
     CONFIG_FILE,
-    JSON_BYTES,
     CheckpointError,
     UnusableCheckpointError,
     hold_alone,
@@ -86,7 +85,7 @@ def outline_model(folder: Path) -> PreTrainedModel:
     """The model of a folder whose manifest was verified, on torch's `meta` device: its weights have
     sizes and no values, and take gradients."""
     transformers_logging.disable_progress_bar()
-    config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE, JSON_BYTES)}
+    config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
     with _MAKING, hold_alone(config_file) as alone, torch.device("meta"):
         config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
@@ -99,7 +98,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Load it on the CPU. An error for lack of memory is PyTorch's own."""
     model: PreTrainedModel
     loaded: dict[str, Any]
-    config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE, JSON_BYTES)}
+    config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
     with hold_alone(config_file) as alone, ExitStack() as opened:
         try:
             stored = _list_tensors(folder, opened)

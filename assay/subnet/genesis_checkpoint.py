@@ -58,7 +58,7 @@ from assay.subnet.presets import (
     DEMO_SETTINGS,
     DEMO_WORK,
 )
-from assay.subnet.recipe import Recipe, require_architecture
+from assay.subnet.recipe import Recipe, require_architecture, require_files
 
 #: File in which newer libraries store a chat template.
 TEMPLATE_FILE = "chat_template.jinja"
@@ -145,7 +145,9 @@ def make_recipe_genesis(
     temporary = Path(mkdtemp(dir=out.parent, prefix=".new-"))
     try:
         template = [TEMPLATE_FILE] if (model / TEMPLATE_FILE).is_file() else []
-        for name in (CONFIG_FILE, *TOKENIZER_FILES, *template, *tensors):
+        names = (CONFIG_FILE, *TOKENIZER_FILES, *template, *tensors)
+        require_files(model / name for name in names)
+        for name in names:
             shutil.copyfile(model / name, temporary / name)
         manifest = make_genesis(
             temporary,

@@ -271,9 +271,18 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
+def require_files(paths: Iterable[Path]) -> None:
+    """Raise ConfigError if one of these is there and is no file: a pipe would be waited for, and a
+    device has no end. Links are followed, since a hub's folders are made of them."""
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is not a regular file: name a folder of files")
+
+
 def require_architecture(recipe: Recipe, folder: Path) -> None:
     """Raise ConfigError if a folder's config.json does not have the recipe's sizes."""
     file = folder / "config.json"
+    require_files([file])
     try:
         with file.open("rb") as opened:
             config = read_json(opened.read(_CONFIG_BYTES_MAX))
