@@ -76,7 +76,7 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
-from assay.protocol.step import StepRecord, StepSource, StepSuccess
+from assay.protocol.step import StepLeftOut, StepRecord, StepSource, StepSuccess
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
@@ -115,6 +115,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Weight: {},
     StepRecord: {},
     StepSource: {},
+    StepLeftOut: {},
     StepSuccess: {},
     ChildRecord: {},
     MergeRecord: {},

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from assay.protocol.score_tree import make_score_tree as make_score_tree
     from assay.protocol.ss58 import decode_ss58 as decode_ss58
     from assay.protocol.ss58 import encode_ss58 as encode_ss58
+    from assay.protocol.step import StepLeftOut as StepLeftOut
     from assay.protocol.step import StepRecord as StepRecord
     from assay.protocol.step import StepSource as StepSource
     from assay.protocol.step import StepSuccess as StepSuccess
@@ -82,7 +83,7 @@ else:
             ),
             "score_tree": ("make_score_tree",),
             "ss58": ("decode_ss58", "encode_ss58"),
-            "step": ("StepRecord", "StepSource", "StepSuccess"),
+            "step": ("StepRecord", "StepLeftOut", "StepSource", "StepSuccess"),
             "submission": ("Header", "Rollout"),
             "window": ("Block", "Phase"),
         },

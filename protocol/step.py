@@ -14,13 +14,17 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.encoding import U16, U32, U64, Digest, Many, Prefixed, Record, encode
+from assay.protocol.encoding import U16, U32, U64, Choice, Digest, Many, Prefixed, Record, encode
 from assay.protocol.hashing import Domain, compute_root, hash_fields
+from assay.protocol.reason import Reason
 from assay.protocol.record import MEMBERS_MAX, Software
 
 STEP_VERSION = 3
 #: Most levels in force, as in a manifest. The levels next to each are tried as well.
 LEVELS_MAX = 32
+#: Most groups with a fault of a file from whose other groups a step learns. A file with one more
+#: teaches nothing.
+LEFT_OUT_MAX = 64
 #: Most bytes of a step's settings as JSON.
 CONFIG_BYTES = 1 << 20
 
@@ -32,6 +36,15 @@ class StepSource:
     hotkey: Digest
     root: Digest  # as committed on chain
     groups: U32  # number of its groups that were learned from
+
+
+@dataclass(frozen=True, slots=True)
+class StepLeftOut:
+    """A group with a fault, which the step left out."""
+
+    hotkey: Digest
+    index: U32  # of the problem among the hotkey's
+    reason: Annotated[Reason, Choice(Reason, "a reason")]  # as the trainer's judge found it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,8 @@ class StepRecord:
     number: U64  # of the made checkpoint: one more than its parent's
     parent: Digest  # digest of the checkpoint that the step began with
     sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
+    #: groups with a fault, by hotkey and index
+    left_out: Annotated[tuple[StepLeftOut, ...], Many(Record(StepLeftOut), MEMBERS_MAX)]
     groups: U32  # all groups consumed
     consumed: Digest  # root over all groups, the trainer's own included, in the order learned from
     #: the parent's success, by ascending level, with the levels next to those in force. It

@@ -66,11 +66,14 @@ class JudgeResult:
     Attributes:
         ledger: afterwards. Unchanged unless all rollouts passed their own tests.
         measured: the groups of an accepted submission, ascending, if they were asked for.
+        left_out: the faults of groups that were left out, ascending. An accepted verdict is on the
+            other groups.
     """
 
     verdict: Verdict
     ledger: Ledger
     measured: tuple[MeasuredGroup, ...] = ()
+    left_out: tuple[Refusal, ...] = ()
 
 
 class MeasureOptions(TypedDict, total=False):
@@ -116,7 +119,7 @@ def judge(
         raise ValueError("the calibration is not the one the manifest names")
     examined = examine(submission, tokenizer, manifest=manifest)
     if isinstance(examined, Verdict):
-        return JudgeResult(examined, ledger)
+        return JudgeResult(examined, ledger, left_out=submission.left_out)
     return measure(examined, forward, calibration, ledger, **options)
 
 
@@ -145,6 +148,10 @@ def examine(
         fault = find_width_fault(submission.opening, id_bits) or fault
     if fault is not None:
         return case.refuse(fault)
+    if submission.leave_out:
+        kept, left_out = _sift(case, submission.groups, id_bits)
+        faults = (*submission.left_out, *left_out)
+        return Examined(case, kept, audit=False, leave_out=submission.leave_out, left_out=faults)
     groups = _decode(submission.groups, id_bits)
     if isinstance(groups, Refusal):
         return case.refuse(groups)
@@ -177,7 +184,10 @@ def measure(
         options.get("appeal"),
         keeps_logprobs=hand_out,
     )
-    fault, ledger = trial.process(examined.get_batches(), ledger)
+    if examined.leave_out:
+        examined, fault, ledger = _measure_each(examined, trial, ledger)
+    else:
+        fault, ledger = trial.process(examined.get_batches(), ledger)
     if fault is None and samples is not None:
         fault = samples.refusal
     verdict = examined.accept() if fault is None else case.refuse(fault)
@@ -188,7 +198,31 @@ def measure(
         witness=trial.witness,
     )
     measured = examined.collect(trial) if hand_out and fault is None else ()
-    return JudgeResult(verdict, ledger, measured)
+    return JudgeResult(verdict, ledger, measured, examined.left_out)
+
+
+def _measure_each(
+    examined: "Examined", trial: Trial, ledger: Ledger
+) -> tuple["Examined", Refusal | None, Ledger]:
+    """Judge each group by itself, and leave out those with a fault.
+
+    Returns:
+        The submission with the groups that are left; the fault that refuses all of it: one too
+        many, or the last one where no group is left; the ledger with the groups that are left.
+    """
+    kept, left_out = [], list(examined.left_out)
+    for group, batch in zip(examined.shown, examined.get_batches(), strict=True):
+        if len(left_out) > examined.leave_out:
+            break
+        fault, ledger = trial.process([batch], ledger)
+        if fault is None:
+            kept.append(group)
+        else:
+            left_out.append(fault)
+    refused = len(left_out) > examined.leave_out or not kept
+    fault = left_out[-1] if refused else None
+    left_out.sort(key=lambda left: -1 if left.group is None else left.group)
+    return replace(examined, shown=kept, left_out=tuple(left_out)), fault, ledger
 
 
 def conclude(verdict: Verdict, fault: Refusal | None) -> Verdict:
@@ -227,6 +261,8 @@ class Examined:
     case: "_Case"
     shown: Sequence[ShownGroup]  # ascending
     audit: bool  # the audit's selection; else its reader's
+    leave_out: int = 0  # see `plan_groups`
+    left_out: tuple[Refusal, ...] = ()  # the faults of groups that were left out
 
     @property
     def context(self) -> Context:
@@ -380,6 +416,25 @@ def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refus
             return Refusal(Reason.MALFORMED, detail, index)
         groups.append(ShownGroup(index, group.chosen.valued, tokens, audited))
     return groups
+
+
+def _sift(
+    case: _Case, read: Sequence[ReadGroup], id_bits: int
+) -> tuple[list[ShownGroup], list[Refusal]]:
+    """The groups without a fault, each decoded by itself, and the faults of the others."""
+    groups: list[ShownGroup] = []
+    faults: list[Refusal] = []
+    for one in read:
+        shown = _decode([one], id_bits)
+        if isinstance(shown, Refusal):
+            faults.append(shown)
+            continue
+        fault = next(_find_structural_faults(case, shown), None)
+        if fault is None:
+            groups += shown
+        else:
+            faults.append(fault)
+    return groups, faults
 
 
 def _find_structural_faults(case: _Case, groups: Sequence[ShownGroup]) -> Iterator[Refusal]:

@@ -73,6 +73,8 @@ class CheckedSubmission:
     groups: tuple[ReadGroup, ...]  # ascending; of samples, none
     refusal: Refusal | None  # the first fault, which ended the reading
     size: int  # bytes that were taken
+    leave_out: int = 0  # see `plan_groups`
+    left_out: tuple[Refusal, ...] = ()  # the faults of groups that were left out, ascending
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,16 @@ class _Request:
     parse: Callable[[bytes], object]
 
 
-#: Requests that end in a value. A refusal ends the plan: it never gets back in here.
+#: Requests that end in a value.
 _Steps = Generator[_Request, Any, _T]
+
+
+class _PartFault(Exception):
+    """A refusal of the wanted part. It ends the plan, unless a step goes on without the part."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
 
 
 @dataclass(slots=True)
@@ -96,6 +106,7 @@ class _Progress:
     committed: Committed
     opening: Opening | None = None
     groups: list[ReadGroup] = field(default_factory=list)
+    left_out: list[Refusal] = field(default_factory=list)
 
 
 class ReadPlan:
@@ -113,10 +124,12 @@ class ReadPlan:
         hotkey: bytes,
         purpose: Purpose,
         read: Callable[[_Progress], _Steps[None]],
+        leave_out: int = 0,
     ) -> None:
         self.context = context
         self.hotkey = hotkey
         self.purpose = purpose
+        self._leave_out = leave_out
         self._progress: _Progress | None = None
         self._refusal: Refusal | None = None
         self._size = 0
@@ -150,6 +163,8 @@ class ReadPlan:
             groups=() if progress is None else tuple(progress.groups),
             refusal=self._refusal,
             size=self._size,
+            leave_out=self._leave_out,
+            left_out=() if progress is None else tuple(progress.left_out),
         )
 
     def record(self, parts: PartRecord) -> None:
@@ -182,7 +197,8 @@ class ReadPlan:
         return None
 
     def refuse(self, refusal: Refusal) -> None:
-        """End the plan: no source has the committed bytes of the wanted part."""
+        """Go on without the wanted part's group, or end the plan: no source has the committed bytes
+        of the part."""
         self._enter(self._require_request().part, refusal)
         self._end(refusal)
 
@@ -202,8 +218,13 @@ class ReadPlan:
             self._request = None
 
     def _end(self, refusal: Refusal) -> None:
-        self._request, self._refusal = None, refusal
-        self._steps.close()
+        """End the plan for a refusal, unless its steps leave a group out for it."""
+        try:
+            self._request = self._steps.throw(_PartFault(refusal))
+        except StopIteration:
+            self._request = None
+        except _PartFault:
+            self._request, self._refusal = None, refusal
 
 
 def plan_audit(context: Context, hotkey: bytes, id_bits: int | None = None) -> ReadPlan:
@@ -226,11 +247,14 @@ def plan_groups(
     groups: Sequence[int],
     id_bits: int | None = None,
     rollouts: int | None = None,
+    leave_out: int = 0,
 ) -> ReadPlan:
     """A plan of these groups instead of the audit's selection, with the ids of all their rollouts.
 
     Args:
         rollouts: audited ones of each group; None: all.
+        leave_out: the most groups with a fault of their own that are left out. One more refuses the
+            file, as the first fault does at 0.
     """
     audited = context.parameters.work.group_size if rollouts is None else rollouts
 
@@ -239,7 +263,8 @@ def plan_groups(
             raise ValueError(f"groups to judge are some of 0 to {count - 1}")
         return [AuditedGroup(group, audited, True) for group in sorted(set(groups))]
 
-    return ReadPlan(context, hotkey, Purpose.GROUPS, partial(_read_groups, select, id_bits))
+    read = partial(_read_groups, select, id_bits, leave_out=leave_out)
+    return ReadPlan(context, hotkey, Purpose.GROUPS, read, leave_out)
 
 
 def plan_samples(context: Context, hotkey: bytes) -> ReadPlan:
@@ -312,12 +337,22 @@ def _ask(part: Range, parse: Callable[[bytes], _T | Refusal]) -> _Steps[_T]:
 
 
 def _read_groups(
-    select: Callable[[int], Sequence[AuditedGroup]], id_bits: int | None, progress: _Progress
+    select: Callable[[int], Sequence[AuditedGroup]],
+    id_bits: int | None,
+    progress: _Progress,
+    leave_out: int = 0,
 ) -> _Steps[None]:
     """The opening and the selected groups, in that order."""
     opening = yield from _read_opening(progress, id_bits)
     for chosen in select(progress.committed.groups):
-        group = yield from _read_group(progress, opening, chosen)
+        try:
+            group = yield from _read_group(progress, opening, chosen)
+        except _PartFault as fault:
+            if leave_out:
+                progress.left_out.append(replace(fault.refusal, group=chosen.index))
+            if len(progress.left_out) > leave_out or not leave_out:
+                raise
+            continue
         progress.groups.append(group)
 
 

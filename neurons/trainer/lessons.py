@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.submissions.appeals import AppealBudget
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
+from assay.inference.workers.pool import MEMORY_LACKS
 from assay.neurons.session.neuron import JudgeSources
 from assay.protocol import Context
 from assay.protocol.manifest import Manifest
 from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_problem_seed
+from assay.protocol.step import LEFT_OUT_MAX, StepLeftOut
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats, compute_advantages
 from assay.verification import Ledger, MeasuredGroup
@@ -45,8 +48,10 @@ class WindowReading:
     context: Context
     waiting: list[bytes]  # hotkeys whose files are still to be judged
     groups: list[ConsumedGroup] = field(default_factory=list)
+    left_out: dict[bytes, list[StepLeftOut]] = field(default_factory=dict)  # hotkey → its groups
+    appeals: AppealBudget = field(default_factory=AppealBudget)
     #: hotkeys whose files were missing or other than committed at the last look, or on which our
-    #: own judge failed
+    #: own judge failed, or our memory lacked
     withheld: list[bytes] = field(default_factory=list)
     looks: int = 1  # number of looks at the files; the withheld ones are looked at again each time
     looked_at: int | None = None  # head of the last look
@@ -85,8 +90,9 @@ class WindowReading:
         return sum(counts), sum(compress(counts, silent))
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
-        """Judge all own groups of one file. One bad group excludes the whole file. Several threads
-        may judge one file each. Raises WorkerError: we lack something that judging needs."""
+        """Judge all own groups of one file. Groups with a fault are left out; too many of them
+        exclude the whole file. Several threads may judge one file each. Raises WorkerError: we lack
+        something that judging needs."""
         context = self.context
         committed = context.commitments[hotkey]
         groups: Sequence[int] = range(min(committed.groups, context.parameters.work.group_cap))
@@ -94,18 +100,30 @@ class WindowReading:
             groups = [index for index in groups if self.is_own(context, hotkey, index)]
             if not groups:
                 return
-        judged = judge_hotkey(
-            context,
-            hotkey,
-            checkpoint,
-            sources,
-            Ledger(),  # of this file alone: small steerings also exclude a file
-            groups=groups,
-            hand_out=True,
-        )
+        try:
+            judged = judge_hotkey(
+                context,
+                hotkey,
+                checkpoint,
+                sources,
+                Ledger(),  # of this file alone: small steerings also exclude groups
+                groups=groups,
+                leave_out=LEFT_OUT_MAX,
+                appeals=self.appeals,
+                hand_out=True,
+            )
+        except MEMORY_LACKS:  # it may pass
+            self.withheld.append(hotkey)
+            return
         verdict = judged.verdict
         if verdict.is_withheld or verdict.reason is Reason.INTERNAL:  # our own fault may pass
             self.withheld.append(hotkey)
+            return
+        self.left_out[hotkey] = [
+            StepLeftOut(hotkey, fault.group, fault.reason)
+            for fault in judged.left_out
+            if fault.group is not None
+        ]
         if not verdict.accepted:
             return
         environment = open_environment(context.parameters.environment)

@@ -14,6 +14,7 @@ of a lesson does not depend on workers, nor on the order of judging.
 
 import time
 from collections.abc import Callable
+from itertools import chain
 
 from safetensors import SafetensorError
 
@@ -386,6 +387,7 @@ class Trainer:
             parameters,
             reading.context.window,
             reading.groups,
+            chain.from_iterable(reading.left_out.values()),
             parent.manifest,
             counts,
             learner.config,

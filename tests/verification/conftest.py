@@ -384,10 +384,11 @@ class World:
         reader: MemoryReader,
         context: Context,
         groups: Sequence[int] | None = None,
+        leave_out: int = 0,
         **options: Any,
     ) -> JudgeResult:
         """Judge a file, its samples excepted."""
-        submission = self.check(reader, context, groups)
+        submission = self.check(reader, context, groups, leave_out)
         options = {"ledger": Ledger(), "manifest": self.manifest} | options
         calibration = options.pop("calibration", self.calibration)
         return judge(
@@ -395,11 +396,16 @@ class World:
         )
 
     def check(
-        self, reader: MemoryReader, context: Context, groups: Sequence[int] | None = None
+        self,
+        reader: MemoryReader,
+        context: Context,
+        groups: Sequence[int] | None = None,
+        leave_out: int = 0,
     ) -> CheckedSubmission:
         if groups is None:
             return read_submission(plan_audit(context, self.hotkey), reader)
-        return read_submission(plan_groups(context, self.hotkey, groups), reader)
+        plan = plan_groups(context, self.hotkey, groups, leave_out=leave_out)
+        return read_submission(plan, reader)
 
     def read_samples(self, reader: MemoryReader, context: Context) -> CheckedSubmission:
         return read_submission(plan_samples(context, self.hotkey), reader)

@@ -36,7 +36,14 @@ from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.inference import read_tensors
 from assay.network import open_folder
 from assay.network.files import remove_unfinished, replace_file, write_json
-from assay.protocol import EncodingError, Parameters, StepRecord, StepSource, StepSuccess
+from assay.protocol import (
+    EncodingError,
+    Parameters,
+    StepLeftOut,
+    StepRecord,
+    StepSource,
+    StepSuccess,
+)
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
@@ -191,6 +198,7 @@ def make_record(
     parameters: Parameters,
     window: int,
     groups: Sequence[ConsumedGroup],
+    left_out: Iterable[StepLeftOut],
     parent: Manifest,
     held_out: tuple[StepSuccess, ...],
     config: LearnConfig,
@@ -201,6 +209,7 @@ def make_record(
     """The record of a step that has just been computed.
 
     Args:
+        left_out: groups with a fault, in any order.
         held_out: the parent's results on the held-out problems.
         states: digests of the learner's before and after, see `digest_tensors_of`.
         weights: as published.
@@ -217,6 +226,7 @@ def make_record(
         number=parent.number + 1,
         parent=parent.digest,
         sources=_count_sources(groups, parameters.identity.trainer),
+        left_out=tuple(sorted(left_out, key=lambda left: (left.hotkey, left.index))),
         groups=len(groups),
         consumed=compute_root_of(groups, window, parent.digest),
         held_out=held_out,

@@ -70,6 +70,7 @@ def judge_hotkey(
     ledger: Ledger,
     *,
     groups: Sequence[int] | None = None,
+    leave_out: int = 0,
     late: bool = False,
     **options: Unpack[JudgeOptions],
 ) -> JudgeResult:
@@ -82,6 +83,7 @@ def judge_hotkey(
 
     Args:
         groups: those to judge, whole; None: the audit's selection.
+        leave_out: of these groups, see `plan_groups`.
         late: FETCH_END has passed, and only mirrors are asked.
 
     Raises:
@@ -91,7 +93,7 @@ def judge_hotkey(
     request = ReadRequest(late=late)
 
     def attempt() -> JudgeResult:
-        plan = _plan(context, hotkey, checkpoint, groups)
+        plan = _plan(context, hotkey, checkpoint, groups, leave_out)
         submission = _read(plan, sources, request)
         return judge_and_carry(submission, checkpoint, ledger, **options)
 
@@ -122,12 +124,16 @@ def judge_samples(
 
 
 def _plan(
-    context: Context, hotkey: bytes, checkpoint: Outline, groups: Sequence[int] | None
+    context: Context,
+    hotkey: bytes,
+    checkpoint: Outline,
+    groups: Sequence[int] | None,
+    leave_out: int = 0,
 ) -> ReadPlan:
     id_bits = get_id_bits(len(checkpoint.tokenizer.drawable))
     if groups is None:
         return plan_audit(context, hotkey, id_bits)
-    return plan_groups(context, hotkey, groups, id_bits)
+    return plan_groups(context, hotkey, groups, id_bits, leave_out=leave_out)
 
 
 def _read(plan: ReadPlan, sources: HotkeySources, request: ReadRequest) -> CheckedSubmission:

@@ -25,6 +25,7 @@ from assay.audit.provenance.step_submissions import (
     CommittedGroups,
     compare_groups,
     judge_committed,
+    judge_left_out,
     read_committed,
 )
 from assay.audit.window_parameters import check_parameters, choose_parameters
@@ -33,7 +34,7 @@ from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
-from assay.protocol import Context, Phase, Reason, Refusal, StepRecord, encode_ss58
+from assay.protocol import Context, Phase, Reason, Refusal, StepLeftOut, StepRecord, encode_ss58
 from assay.protocol.reason import CHEATING
 from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
@@ -58,6 +59,7 @@ class _StepInputs:
     #: of the validator's record, by hotkey; None if there is no record
     rows: dict[bytes, MemberRow] | None
     trainer: bytes | None  # whose share of a round's groups the step learned from; None: no rounds
+    left_out: frozenset[bytes]  # hotkeys with groups that the step has left out for a fault
 
     def list_own(self, hotkey: bytes, count: int) -> list[int]:
         """The indices of a miner's groups that the step could learn from."""
@@ -102,9 +104,9 @@ def check_provenance(
     if context is None:
         return findings
     rows = None if verdicts_record is None else {row.hotkey: row for row in verdicts_record.members}
-    inputs = _open_inputs(
-        by_then, context, rows, checkpoints, _find_share(taken, context), findings
-    )
+    outline = _open_outline(by_then, context, checkpoints, findings)
+    left_out = frozenset(left.hotkey for left in record.left_out)
+    inputs = _StepInputs(context, by_then, outline, rows, _find_share(taken, context), left_out)
     sources: dict[bytes, list[ConsumedGroup]] = defaultdict(list)
     for one in taken:
         if one.hotkey != by_then.parameters.identity.trainer:
@@ -112,7 +114,8 @@ def check_provenance(
     _check_order(taken, by_then.parameters.identity.trainer, findings)
     for hotkey, groups in sources.items():
         _check_source(inputs, hotkey, groups, findings)
-    _check_choice(inputs, sources, findings)
+    _check_left_out(inputs, record.left_out, findings)
+    _check_choice(inputs, sources, record.left_out, findings)
     return findings
 
 
@@ -209,24 +212,19 @@ def _derive_context(
     return context
 
 
-def _open_inputs(
-    public: Public,
-    context: Context,
-    rows: dict[bytes, MemberRow] | None,
-    checkpoints: CheckpointFolder,
-    trainer: bytes | None,
-    findings: Findings,
-) -> _StepInputs:
-    outline: Outline | None = None
+def _open_outline(
+    public: Public, context: Context, checkpoints: CheckpointFolder, findings: Findings
+) -> Outline | None:
+    """The checkpoint in force, or what is known of it."""
     try:
-        outline = checkpoints.get(context.checkpoint)
+        return checkpoints.get(context.checkpoint)
     except CheckpointError as error:
         findings.miss(Aspect.LOGPROBS, f"no forward pass is run again: {error}")
-        try:
-            outline = public.outlines.get(context.checkpoint)
-        except CheckpointError as worse:
-            findings.miss(Aspect.GROUPS, f"at which levels problems were asked: {worse}")
-    return _StepInputs(context, public, outline, rows, trainer)
+    try:
+        return public.outlines.get(context.checkpoint)
+    except CheckpointError as error:
+        findings.miss(Aspect.GROUPS, f"at which levels problems were asked: {error}")
+    return None
 
 
 def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | None:
@@ -364,7 +362,8 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, findings: Fi
     reason = None if row is None else row.reason
     if reason is Reason.ACCEPTED:
         return
-    if reason in _BINDING and not whole:
+    left_out = hotkey in inputs.left_out and reason in CHEATING
+    if reason in _BINDING and not whole and not left_out:
         findings.differ(
             Aspect.VERDICTS,
             f"{name}: the validator refused its file ({reason}), and the step learned from it",
@@ -374,16 +373,36 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, findings: Fi
             "has no verdict on its file" if reason is None else f"refused its file ({reason})"
         )
         genuine = ", and every group of it is genuine" if whole else ""
+        if left_out:
+            genuine = ", and has left out groups with a fault"
         findings.notes.append(
             f"{name}: the validator {verdict_text}; the step has learned from it{genuine}"
         )
 
 
-def _check_choice(
-    inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], findings: Findings
+def _check_left_out(
+    inputs: _StepInputs, left_out: Sequence[StepLeftOut], findings: Findings
 ) -> None:
-    """Check the choice: a step takes the groups of the lowest ranks of the files that it has read;
-    in a round all of its trainer's share."""
+    """Check each group that the step has left out for a fault."""
+    for left in left_out:
+        committed = find_commitment(inputs.context, left.hotkey)
+        count = 0 if isinstance(committed, Refusal) else committed.groups
+        if left.index not in inputs.list_own(left.hotkey, count):
+            name = f"{encode_ss58(left.hotkey)}, group {left.index}"
+            findings.differ(Aspect.CHOICE, f"{name}: left out, and not the step's to learn from")
+            return
+        reader = inputs.public.submissions.open(inputs.context, left.hotkey)
+        judge_left_out(inputs.context, inputs.outline, left, reader, findings)
+
+
+def _check_choice(
+    inputs: _StepInputs,
+    sources: dict[bytes, list[ConsumedGroup]],
+    left_out: Sequence[StepLeftOut],
+    findings: Findings,
+) -> None:
+    """Check the choice: a step takes the groups of the lowest ranks of the files that it has read,
+    in a round all of its trainer's share, except for those that it has left out for a fault."""
     context = inputs.context
 
     def rank(hotkey: bytes, index: int) -> bytes:
@@ -392,12 +411,13 @@ def _check_choice(
     chosen = {(hotkey, one.index) for hotkey, groups in sources.items() for one in groups}
     if not chosen:
         return
+    known = chosen | {(left.hotkey, left.index) for left in left_out}
     last = max(rank(*place) for place in chosen)
     findings.look(Aspect.CHOICE)
     silent = 0
     for hotkey in sorted(context.commitments.keys() & context.members.keys()):
         count = min(context.commitments[hotkey].groups, context.parameters.work.group_cap)
-        left = (i for i in inputs.list_own(hotkey, count) if (hotkey, i) not in chosen)
+        left = (i for i in inputs.list_own(hotkey, count) if (hotkey, i) not in known)
         passed = [i for i in left if inputs.trainer is not None or rank(hotkey, i) < last]
         row = None if inputs.rows is None else inputs.rows.get(hotkey)
         if passed and hotkey in sources:

@@ -22,15 +22,26 @@ from assay.environments import (
 from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.protocol import Parameters, StepRecord, encode_ss58
+from assay.protocol.step import LEFT_OUT_MAX
 
 
 def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
-    """Raise StepError if window or sources differ from those that the record names."""
+    """Raise StepError if window or sources differ from those that the record names, or it names
+    groups as left out that it cannot have left out."""
     if any(one.window != record.window for one in taken):
         raise StepError(f"a consumed group is not of the record's window {record.window}")
     counts = Counter((one.hotkey, one.proof) for one in taken if one.hotkey != trainer)
     if counts != {(source.hotkey, source.root): source.groups for source in record.sources}:
         raise StepError("the consumed groups are of other submissions than the record's sources")
+    left_out = [(left.hotkey, left.index) for left in record.left_out]
+    if left_out != sorted(set(left_out)):
+        raise StepError("the groups that were left out are not in order, each once")
+    if not {(one.hotkey, one.index) for one in taken}.isdisjoint(left_out):
+        raise StepError("the step has learned from a group that it names as left out")
+    sources = {source.hotkey for source in record.sources}
+    by_hotkey = Counter(hotkey for hotkey, _ in left_out)
+    if any(by_hotkey[hotkey] > LEFT_OUT_MAX for hotkey in sources):
+        raise StepError("the step has learned from a file with too many groups that it left out")
 
 
 def make_problem_of(

@@ -18,12 +18,17 @@ from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
 from assay.inference import Checkpoint, Outline
 from assay.network import ObjectStore, StoreError
-from assay.protocol import Context, EncodingError, Reason, Refusal, encode_ss58
+from assay.protocol import Context, EncodingError, Reason, Refusal, StepLeftOut, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.submission import Range, decode_ids
-from assay.verification import Ledger, ReadPlan, Verdict, plan_groups
+from assay.verification import Examined, Ledger, ReadPlan, Verdict, examine, plan_groups
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.read_plan import ReadGroup
+
+#: Reasons that one group alone, or bytes that are there now, do not show.
+_UNCHECKED = frozenset({Reason.NOT_REVEALED, Reason.ROOT_MISMATCH, Reason.LEDGER_MISMATCH})
+#: Reasons that only a forward pass shows.
+_BY_MODEL = frozenset({Reason.SKETCH_MISMATCH, Reason.LOGPROB_MISMATCH, Reason.SAMPLING_MISMATCH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,39 @@ def judge_committed(
     if apart is not None:
         findings.differ(Aspect.LOGPROBS, f"{name}: {apart} is not that of the checkpoint in force")
     return apart is None
+
+
+def judge_left_out(
+    context: Context,
+    outline: Outline | None,
+    left: StepLeftOut,
+    reader: SubmissionReader,
+    findings: Findings,
+) -> None:
+    """Judge a group again that the step has left out, by itself. Nobody can check afterwards
+    whether bytes were missing, nor, by one group, small deviations that add up over a file."""
+    name = f"{encode_ss58(left.hotkey)}, group {left.index}, left out ({left.reason})"
+    submission = read_submission(plan_groups(context, left.hotkey, [left.index]), _Copies([reader]))
+    refusal = submission.refusal
+    if refusal is not None and refusal.unbound:
+        findings.miss(Aspect.FILES, f"{name}: it cannot be fetched: {refusal.detail}")
+        return
+    if left.reason in _UNCHECKED or outline is None:
+        findings.miss(Aspect.CHOICE, f"{name}: nobody can check this afterwards")
+        return
+    if isinstance(outline, Checkpoint):
+        forward = outline.get_reference(context.parameters.work.temperature)
+        found = judge_and_carry(submission, outline, Ledger(), forward=forward).verdict.reason
+    else:
+        examined = examine(submission, outline.tokenizer, manifest=outline.manifest)
+        if isinstance(examined, Examined) and left.reason in _BY_MODEL:
+            findings.miss(Aspect.CHOICE, f"{name}: only a forward pass shows its fault")
+            return
+        found = examined.reason if isinstance(examined, Verdict) else Reason.ACCEPTED
+    findings.look(Aspect.CHOICE)
+    if found is not left.reason:
+        finding = "it is genuine" if found is Reason.ACCEPTED else f"its fault is {found}"
+        findings.differ(Aspect.CHOICE, f"{name}: {finding}")
 
 
 def _find_apart(

@@ -25,7 +25,7 @@ from assay.cli.audit import AuditRequest
 from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
-from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.protocol import Commitment, Reason, StepLeftOut, Tag, encode_commitment, encode_ss58
 from assay.protocol.amendment import make_history
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import Start
@@ -364,6 +364,61 @@ def test_a_cheats_file_that_was_learned_from(case):
     )
     found = case.trace([one])
     assert any("refused its file (SAMPLING_MISMATCH)" in said for _, said in found.differences)
+
+
+def leave_out(case, left, taken=None, **more):
+    """What an auditor finds where the step has left out a group, too."""
+    others = [one for one in case.step.record.left_out if one.hotkey != left.hotkey]
+    record = replace(case.step.record, left_out=(left, *others))
+    return case.trace(
+        case.taken if taken is None else taken, replace(case.step, record=record), **more
+    )
+
+
+def find_cheat(case):
+    return next(r.hotkey for r in case.record.members if str(r.reason) == "SAMPLING_MISMATCH")
+
+
+def test_groups_left_out_for_a_fault_are_derived_again(case):
+    """Those of the demo's cheats are in the records already."""
+    cheat = find_cheat(case)
+    assert {left.hotkey for left in case.step.record.left_out} >= {cheat}
+    found = leave_out(case, StepLeftOut(cheat, 0, Reason.SAMPLING_MISMATCH))
+    assert found.matched, (found.differences, found.unknown)
+
+
+def test_a_genuine_group_that_was_left_out(case, tmp_path):
+    one = case.taken[0]
+    left = StepLeftOut(one.hotkey, one.index, Reason.SAMPLING_MISMATCH)
+    ((check, sentence),) = leave_out(case, left, case.taken[1:]).differences
+    assert check is Aspect.CHOICE
+    assert f"group {one.index}, left out (SAMPLING_MISMATCH): it is genuine" in sentence
+    few = CheckpointFolder(tmp_path / "models")
+    few.add(case.folder / "models" / case.step.record.parent.hex(), case.step.record.parent)
+    found = leave_out(case, left, case.taken[1:], checkpoints=few)
+    assert not found.differences
+    assert any("only a forward pass" in said for _, said in found.unknown)
+
+
+def test_a_group_left_out_for_another_reason(case):
+    left = StepLeftOut(find_cheat(case), 0, Reason.TOKEN_OUT_OF_RANGE)
+    ((_, sentence),) = leave_out(case, left).differences
+    assert "its fault is SAMPLING_MISMATCH" in sentence
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_REVEALED, Reason.LEDGER_MISMATCH])
+def test_what_nobody_can_check_of_a_group_left_out(case, reason):
+    one = case.taken[0]
+    found = leave_out(case, StepLeftOut(one.hotkey, one.index, reason), case.taken[1:])
+    assert not found.differences
+    assert any("nobody can check" in said for _, said in found.unknown)
+
+
+def test_a_group_left_out_that_nobody_has_committed_to(case):
+    left = StepLeftOut(case.taken[0].hotkey, 10**6, Reason.SAMPLING_MISMATCH)
+    ((check, sentence),) = leave_out(case, left).differences
+    assert check is Aspect.CHOICE
+    assert "not the step's to learn from" in sentence
 
 
 def test_a_window_that_the_step_before_has_learned_from(case):
