@@ -36,7 +36,7 @@ THREADS = 1
 VOCABULARY, HIDDEN, LAYERS, PROMPT = 2_048, 512, 4, 128
 TOKENS = 512 if FAST else 4_096
 #: Rollouts of a file, and heads of attention.
-SHAPES = [(16, 8)] if FAST else [(16, 8), (2, 8), (2, 32)]
+SHAPES = [(16, 8)] if FAST else [(4, 8), (2, 8), (2, 32)]
 #: Rollouts of the dearest file that fail by a margin just above the cap.
 FAILING = APPEALS_MAX + 1
 
