@@ -384,15 +384,21 @@ def _check_left_out(
     inputs: _StepInputs, left_out: Sequence[StepLeftOut], findings: Findings
 ) -> None:
     """Check each group that the step has left out for a fault."""
+    unchecked: dict[bytes, list[str]] = defaultdict(list)
     for left in left_out:
         committed = find_commitment(inputs.context, left.hotkey)
         count = 0 if isinstance(committed, Refusal) else committed.groups
         if left.index not in inputs.list_own(left.hotkey, count):
-            name = f"{encode_ss58(left.hotkey)}, group {left.index}"
+            name = f"{encode_ss58(left.hotkey)}: group {left.index}"
             findings.differ(Aspect.CHOICE, f"{name}: left out, and not the step's to learn from")
             return
         reader = inputs.public.submissions.open(inputs.context, left.hotkey)
-        judge_left_out(inputs.context, inputs.outline, left, reader, findings)
+        why = judge_left_out(inputs.context, inputs.outline, left, reader, findings)
+        if why is not None:
+            unchecked[left.hotkey].append(why)
+    for hotkey, reasons in unchecked.items():
+        count = f"{len(reasons)} of the groups that were left out"
+        findings.miss(Aspect.CHOICE, f"{encode_ss58(hotkey)}: {count}: {reasons[0]}")
 
 
 def _check_choice(

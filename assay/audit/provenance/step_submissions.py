@@ -186,31 +186,33 @@ def judge_left_out(
     left: StepLeftOut,
     reader: SubmissionReader,
     findings: Findings,
-) -> None:
-    """Judge a group again that the step has left out, by itself. Nobody can check afterwards
-    whether bytes were missing, nor, by one group, small deviations that add up over a file."""
-    name = f"{encode_ss58(left.hotkey)}, group {left.index}, left out ({left.reason})"
+) -> str | None:
+    """Judge a group again that the step has left out, by itself.
+
+    Returns:
+        Why that cannot be checked, or None. Nobody can check afterwards whether bytes were missing,
+        nor, by one group, small deviations that add up over a file.
+    """
     submission = read_submission(plan_groups(context, left.hotkey, [left.index]), _Copies([reader]))
     refusal = submission.refusal
     if refusal is not None and refusal.unbound:
-        findings.miss(Aspect.FILES, f"{name}: it cannot be fetched: {refusal.detail}")
-        return
+        return f"cannot be fetched as committed: {refusal.detail}"
     if left.reason in _UNCHECKED or outline is None:
-        findings.miss(Aspect.CHOICE, f"{name}: nobody can check this afterwards")
-        return
+        return "nobody can check this afterwards"
     if isinstance(outline, Checkpoint):
         forward = outline.get_reference(context.parameters.work.temperature)
         found = judge_and_carry(submission, outline, Ledger(), forward=forward).verdict.reason
     else:
         examined = examine(submission, outline.tokenizer, manifest=outline.manifest)
         if isinstance(examined, Examined) and left.reason in _BY_MODEL:
-            findings.miss(Aspect.CHOICE, f"{name}: only a forward pass shows its fault")
-            return
+            return "only a forward pass shows the fault"
         found = examined.reason if isinstance(examined, Verdict) else Reason.ACCEPTED
     findings.look(Aspect.CHOICE)
     if found is not left.reason:
         finding = "it is genuine" if found is Reason.ACCEPTED else f"its fault is {found}"
-        findings.differ(Aspect.CHOICE, f"{name}: {finding}")
+        name = f"{encode_ss58(left.hotkey)}: group {left.index}"
+        findings.differ(Aspect.CHOICE, f"{name}, left out ({left.reason}): {finding}")
+    return None
 
 
 def _find_apart(

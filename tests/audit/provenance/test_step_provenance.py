@@ -228,7 +228,8 @@ def test_the_first_step_from_a_checkpoint_that_an_amendment_names(case, tmp_path
 def test_files_missing_from_a_bundle_are_reported_unchecked(case):
     found = case.trace(case.taken, public=case.alone)
     assert not found.differences
-    assert {check for check, _ in found.unknown} == {Aspect.GROUPS, Aspect.LOGPROBS}
+    aspects = {Aspect.GROUPS, Aspect.LOGPROBS, Aspect.CHOICE}
+    assert {check for check, _ in found.unknown} == aspects
     assert "--files" in found.unknown[0][1]
 
 
@@ -259,7 +260,9 @@ def test_without_the_model_they_are_held_against_the_miners(case, tmp_path):
     few.add(case.folder / "models" / parent.hex(), parent)
     found = case.trace(case.taken, checkpoints=few)
     assert not found.differences
-    assert [check for check, _ in found.unknown] == [Aspect.LOGPROBS]
+    cheats = {left.hotkey for left in case.step.record.left_out}
+    checks = [check for check, _ in found.unknown]
+    assert checks == [Aspect.LOGPROBS, *[Aspect.CHOICE] * len(cheats)]
     one = case.taken[0]
     told = [[value - 0.5 for value in row] for row in one.group.behaviour_logprobs]
     found = case.trace([change(one, behaviour_logprobs=told)], checkpoints=few)
@@ -362,7 +365,8 @@ def test_a_cheats_file_that_was_learned_from(case):
         proof=row.committed.root,
         problem_seed=seed,
     )
-    found = case.trace([one])
+    step = replace(case.step, record=replace(case.step.record, left_out=()))
+    found = case.trace([one], step)
     assert any("refused its file (SAMPLING_MISMATCH)" in said for _, said in found.differences)
 
 
