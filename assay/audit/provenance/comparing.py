@@ -397,8 +397,8 @@ def _check_left_out(
         if why is not None:
             unchecked[left.hotkey].append(why)
     for hotkey, reasons in unchecked.items():
-        count = f"{len(reasons)} of the groups that were left out"
-        findings.miss(Aspect.CHOICE, f"{encode_ss58(hotkey)}: {count}: {reasons[0]}")
+        sentence = f"{len(reasons)} of the groups that were left out: {reasons[0]}"
+        findings.miss(Aspect.CHOICE, f"{encode_ss58(hotkey)}: {sentence}")
 
 
 def _check_choice(
