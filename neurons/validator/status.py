@@ -50,6 +50,7 @@ class WindowStatus(TypedDict):
     audit: RoundStatus | None  # null before the round is out
     members: int | None  # members to judge; null before the audit is drawn
     committed: int | None  # members that committed to a file
+    judged: int  # members with a verdict, or with none to come but for their samples
     verdicts: list[VerdictStatus]  # in the order of the hotkeys' bytes
 
 
@@ -118,6 +119,7 @@ def _describe_window(judged: JudgedWindow, timing: Timing, head: int) -> WindowS
         else _describe_round(context.audit_block, context.audit.round),
         members=None if context is None else len(context.members),
         committed=None if context is None else len(context.commitments.keys() & context.members),
+        judged=len(judged.verdicts.keys() | judged.provisional.keys()),
         verdicts=_describe_verdicts(judged, context),
     )
 

@@ -165,11 +165,11 @@ def _describe_open(
 
 def _describe_progress(note: Mapping[str, Any]) -> OpenWindowProgress:
     """A validator's progress. Its results are for its operator alone until the weights are open on
-    chain, even as a count."""
+    chain, even as a count: before samples are known, only refusals are verdicts."""
     return OpenWindowProgress(
         state=str(note.get("state", "")),
         trouble=describe_trouble(_find_trouble(note)),
-        judged=len(note.get("verdicts", [])),
+        judged=judged if type(judged := note.get("judged")) is int else 0,
     )
 
 
