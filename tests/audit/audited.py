@@ -16,6 +16,7 @@ import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import publish_parameters
+from assay.artifacts.submissions.reading import SubmissionReader
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
@@ -45,6 +46,7 @@ from assay.protocol import (
     make_score_tree,
 )
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.record import (
@@ -70,6 +72,25 @@ WINDOWS = range(6)
 EPOCHS = (48, 73, 98)
 #: Block before which the trainer publishes its checkpoint: in force from window 3 on.
 TAUGHT_AT = 30
+
+
+@dataclass(frozen=True)
+class Located:
+    """A reader of a file in a folder of this machine."""
+
+    path: Path
+    reader: SubmissionReader
+
+    def offer(self, plan):
+        return self.reader.offer(plan)
+
+
+class LocatedSubmissions(StoredSubmissions):
+    """Miners' files in their one store, a folder."""
+
+    def open(self, context, hotkey):
+        name = make_object_name(encode_ss58(hotkey), context.window)
+        return Located(self.stores[LOCATOR].root / name, super().open(context, hotkey))
 
 
 @dataclass
@@ -104,7 +125,7 @@ class Network:
             parameters=self.parameters,
             history=self.history,
             records=self.records,
-            submissions=StoredSubmissions({LOCATOR: open_folder(self.folder / "store")}),
+            submissions=LocatedSubmissions({LOCATOR: open_folder(self.folder / "store")}),
             outlines=FetchedOutlines(scratch, lambda: [ModelFolders(self.models)]),
             copies={},
             rules=lambda _: open_folder(self.folder / "store"),

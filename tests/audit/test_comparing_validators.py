@@ -66,9 +66,13 @@ def test_whoever_shows_anothers_last_weights_stands_out(network, public, settled
     assert all(s.other.distance == 0 and s.behind == 1 for s in copier.observed)
 
 
-@pytest.mark.parametrize("noise", [0.0025, 0.004])
-def test_noise_on_copied_weights_does_not_hide_them(network, settled, noise):
-    """They equal no settlement's weights to the last digit, but are far nearer to the old ones."""
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_noise_on_copied_weights_does_not_hide_them(network, settled, share):
+    """They equal no settlement's weights to the last digit, but are far nearer to the old ones: the
+    noise is a share of how far weights move from one settlement to the next."""
+    rows = [{w.uid: w.weight for w in settled[epoch].weights} for epoch in sorted(settled)]
+    noise = share * min(map(compute_distance, rows, rows[1:]))
+    assert noise > 0
     chain = CopiedChain(network.chain, settled, noise=noise)
     shown = replace(network.make_public(), chain=chain)
     found = by_hotkey(compare({LIAR: shown, RIVAL: shown, COPIER: None}, WINDOWS))
