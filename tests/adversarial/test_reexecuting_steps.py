@@ -21,6 +21,7 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.groups import choose_external, generate_own
+from assay.audit.provenance.consumed import verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
@@ -29,7 +30,7 @@ from assay.inference import CheckpointError
 from assay.neurons.settings.learning import read_config
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import encode_ss58
+from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.training import LearnConfig, LossConfig, compute_advantages
 from tests.adversarial.trainer_bench import Calls, RecordedChain
@@ -331,6 +332,23 @@ def test_sources_that_nothing_was_learned_from(course):
     lie = replace(step, record=replace(step.record, sources=sources))
     with pytest.raises(StepError, match="other submissions"):
         reexecute(lie, CheckpointFolder(course / "models"))
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (lambda taken: [taken[0]], "that it names as left out"),
+        (lambda taken: [(taken[0][0], 9_002), (taken[0][0], 9_001)], "not in order"),
+        (lambda taken: [(taken[0][0], 9_000 + i) for i in range(65)], "too many groups"),
+    ],
+)
+def test_groups_that_no_step_can_have_left_out(taught, places, said):
+    step = read_step(get_steps(taught)[0])
+    taken = [(one.hotkey, one.index) for one in read_taken(step)]
+    left_out = (StepLeftOut(*place, Reason.SAMPLING_MISMATCH) for place in places(taken))
+    lie = replace(step, record=replace(step.record, left_out=tuple(left_out)))
+    with pytest.raises(StepError, match=said):
+        verify_provenance(lie.record, read_taken(step), b"")
 
 
 def test_only_the_last_states_are_kept(world, tmp_path):
