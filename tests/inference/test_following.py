@@ -32,12 +32,12 @@ def make(checkpoint, model=None, implementation=None, how=generate_groups):
 
 @pytest.fixture(scope="module")
 def rough(checkpoint):
-    """A model that draws another id every few tokens."""
+    """A model of half noise, which draws other ids."""
     model = checkpoint.load_trainable().requires_grad_(False)
     torch.manual_seed(0)
     with torch.no_grad():
         weight = model.lm_head.weight
-        weight.add_(torch.randn_like(weight) * 0.1 * weight.std())
+        weight.add_(torch.randn_like(weight) * weight.std())
     return model
 
 
