@@ -17,7 +17,12 @@ from torch import Tensor
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import read_step
 from assay.artifacts.steps.store import fetch_step
-from assay.audit.provenance.reexecution import PROBLEMS_TRIED_MAX, describe_counts, reexecute
+from assay.audit.provenance.reexecution import (
+    PROBLEMS_TRIED_MAX,
+    THREADS_MAX,
+    describe_counts,
+    reexecute,
+)
 from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
 from assay.network.chain import ChainError, ForgottenError
@@ -296,15 +301,17 @@ def _measure_again(
     if files is None or not files.record.held_out:
         return None
     said, asked = files.record.held_out, sum(one.asked for one in files.record.held_out)
-    if asked > PROBLEMS_TRIED_MAX:
-        why = f"its record names {asked:,} held-out problems: more than anybody asks"
-        return SuccessAudit(hotkey, None, why)
+    last = files.steps[-1].record
+    if asked > PROBLEMS_TRIED_MAX or not 1 <= last.threads <= THREADS_MAX:
+        why = f"its records name {asked:,} held-out problems and {last.threads:,} threads"
+        return SuccessAudit(hotkey, None, f"{why}: more than anybody has")
+    torch.set_num_threads(last.threads)  # their number may change last bits
     say(f"the child of {hotkey}: {asked:,} held-out problems")
     base, parameters = sources.checkpoints.get(parent), facts.of.parameters
     found = count_held_out(base, parameters, asked, round_masters(files.masters))
     if found == said:
         return SuccessAudit(hotkey, True, f"solves {describe_counts(found)}")
     engine = describe_engine(torch.device(base.models.placement.device))
-    is_alike = engine == files.steps[-1].record.engine
+    is_alike = engine == last.engine
     detail = f"solves {describe_counts(found)}; its record says {describe_counts(said)}"
     return SuccessAudit(hotkey, False if is_alike else None, detail)
