@@ -25,7 +25,7 @@ THEMES = {
     "Mining": "sampling draw_bytes honest follow engine draft_precision pay",
     "Learning": (
         "learning teaching evidence step step_memory team trace operators checkpoints exports "
-        "outer_bytes outer_success swarm pipeline rounds"
+        "outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
     "Problems": "environments programs scoring math_answers contests",
     "The whole": "demo localnet first_output soak explorer record files folders",
