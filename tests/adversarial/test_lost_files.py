@@ -156,6 +156,8 @@ def test_windows_without_files_or_with_refused_ones_teach_nothing_and_cost_nothi
         return found
 
     monkeypatch.setattr(lessons, "judge_hotkey", note)
+    # a copy is left out of its file, and all of a file's but one are too many
+    monkeypatch.setattr(lessons, "LEFT_OUT_MAX", GROUPS - 2)
     bench = Bench(four_windows, tmp_path, Calls())
     bench.start(last_window=3)
     bench.run(window=4)
