@@ -134,7 +134,7 @@ def teach_form(model, prompts, answers) -> None:
     The mean over answers of −ln p is ln N if each of N has 1/N. Its excess over ln N is at least
     −ln of the probability that any of them is given.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     (size,) = {len(answer) for answer in answers}
     enough = math.log(len(answers)) - math.log(LEARNED)
     in_turn = 0
@@ -149,5 +149,6 @@ def teach_form(model, prompts, answers) -> None:
             return
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # a first leap ends on a plateau
         optimizer.step()
     raise AssertionError(f"the form of an answer was not learned in {STEPS} steps")
