@@ -301,7 +301,7 @@ def of_another_problem(case):
 
 
 def at_other_levels(case):
-    return [replace(case.taken[0], levels=(7,))], Aspect.GROUPS, "of other levels"
+    return [replace(case.taken[0], levels=(7,))], Aspect.GROUPS, "of another level"
 
 
 def passed_over(case):
