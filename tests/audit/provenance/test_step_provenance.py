@@ -229,7 +229,8 @@ def test_files_missing_from_a_bundle_are_reported_unchecked(case):
     found = case.trace(case.taken, public=case.alone)
     assert not found.differences
     aspects = {Aspect.GROUPS, Aspect.LOGPROBS, Aspect.CHOICE}
-    assert {check for check, _ in found.unknown} == aspects
+    # of a file that its validator refused early, a bundle may have no group
+    assert aspects <= {check for check, _ in found.unknown} <= aspects | {Aspect.FILES}
     assert "--files" in found.unknown[0][1]
 
 
