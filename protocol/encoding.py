@@ -537,7 +537,7 @@ def _read_float(text: str) -> float:
 
 
 def _read_int(text: str) -> int:
-    if len(text) > JSON_DIGITS:
+    if len(text.lstrip("-")) > JSON_DIGITS:
         raise EncodingError(f"an integer has more than {JSON_DIGITS} digits")
     return int(text)
 

@@ -149,9 +149,8 @@ def examine(
     if fault is not None:
         return case.refuse(fault)
     if submission.leave_out:
-        kept, left_out = _sift(case, submission.groups, id_bits)
-        faults = (*submission.left_out, *left_out)
-        return Examined(case, kept, audit=False, leave_out=submission.leave_out, left_out=faults)
+        kept, left_out = _sift(case, submission, id_bits)
+        return Examined(case, kept, audit=False, leave_out=submission.leave_out, left_out=left_out)
     groups = _decode(submission.groups, id_bits)
     if isinstance(groups, Refusal):
         return case.refuse(groups)
@@ -419,12 +418,15 @@ def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refus
 
 
 def _sift(
-    case: _Case, read: Sequence[ReadGroup], id_bits: int
-) -> tuple[list[ShownGroup], list[Refusal]]:
-    """The groups without a fault, each decoded by itself, and the faults of the others."""
+    case: _Case, submission: CheckedSubmission, id_bits: int
+) -> tuple[list[ShownGroup], tuple[Refusal, ...]]:
+    """The groups without a fault, each decoded by itself, and the faults of the others: with those
+    of the reading, one more than may be left out at most."""
     groups: list[ShownGroup] = []
-    faults: list[Refusal] = []
-    for one in read:
+    faults = list(submission.left_out)
+    for one in submission.groups:
+        if len(faults) > submission.leave_out:
+            break
         shown = _decode([one], id_bits)
         if isinstance(shown, Refusal):
             faults.append(shown)
@@ -434,7 +436,7 @@ def _sift(
             groups += shown
         else:
             faults.append(fault)
-    return groups, faults
+    return groups, tuple(faults)
 
 
 def _find_structural_faults(case: _Case, groups: Sequence[ShownGroup]) -> Iterator[Refusal]:

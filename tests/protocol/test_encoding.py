@@ -20,7 +20,15 @@ from assay.protocol import (
     Member,
     Parameters,
 )
-from assay.protocol.encoding import decode, encode, from_json, read_hex, to_json
+from assay.protocol.encoding import (
+    JSON_DIGITS,
+    decode,
+    encode,
+    from_json,
+    read_hex,
+    read_json,
+    to_json,
+)
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -147,3 +155,11 @@ def test_hex_has_one_spelling(text: Any) -> None:
 @given(st.binary(max_size=40))
 def test_hex_of_bytes_is_read_back(data: bytes) -> None:
     assert read_hex(data.hex()) == data
+
+
+@pytest.mark.parametrize("beside", [b'""', b'"%s"' % (b"2" * (JSON_DIGITS + 1))])
+def test_a_sign_is_no_digit_whatever_stands_beside_it(beside: bytes) -> None:
+    longest = -int("1" * JSON_DIGITS)
+    assert read_json(b"[%d, %s]" % (longest, beside))[0] == longest
+    with pytest.raises(EncodingError):
+        read_json(b"[%d1, %s]" % (longest, beside))

@@ -36,10 +36,12 @@ def judge(world: World, draft: Any, lacking: int = 0, **options: Any) -> JudgeRe
 
 
 def fake_token(world: World, draft: Any, index: int) -> None:
-    """One token in one rollout of a group: the cheapest fake."""
-    tokens = draft.groups[index][3].tokens.copy()
+    """One token in one rollout of a group: the cheapest fake. The rollout's end stays as it is."""
+    rollouts = [rollout.tokens for rollout in draft.groups[index]]
+    longest = max(range(len(rollouts)), key=lambda place: len(rollouts[place]))
+    tokens = rollouts[longest].copy()
     tokens[0] = (tokens[0] + 1) % 90
-    world.rewrite(draft, index, 3, tokens)
+    world.rewrite(draft, index, longest, tokens)
 
 
 def name_unknown_id(world: World, draft: Any, index: int) -> None:
@@ -98,6 +100,17 @@ def test_a_file_with_one_group_too_many_is_refused(world: World, fault: Any) -> 
     assert not refused.verdict.accepted
     assert [fault.group for fault in refused.left_out] == [0, 2]
     assert refused.measured == ()
+
+
+def test_a_file_of_faults_alone_is_named_no_oftener_than_that(world: World) -> None:
+    """Step records have room for so many groups of each hotkey, and not for whole files."""
+    draft = world.mine()
+    for index in range(len(draft.groups)):
+        name_unknown_id(world, draft, index)
+    for lacking in (0, 2):
+        refused = judge(world, draft, lacking=lacking, leave_out=2)
+        assert not refused.verdict.accepted
+        assert [fault.group for fault in refused.left_out] == [0, 1, 2]
 
 
 def test_missing_parts_are_no_reason_to_read_on_for_ever(world: World) -> None:

@@ -22,8 +22,8 @@ APPEALS_A_WINDOW = 16
 class AppealBudget:
     """The appeals that a program still hears in one window. Safe to use from several threads."""
 
-    def __init__(self) -> None:
-        self._left = APPEALS_A_WINDOW
+    def __init__(self, left: int = APPEALS_A_WINDOW) -> None:
+        self._left = left
         self._lock = Lock()
 
     def take(self) -> bool:

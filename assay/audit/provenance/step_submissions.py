@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.steps.file import ConsumedGroup, to_integers
+from assay.artifacts.submissions.appeals import AppealBudget
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import examine_file, judge_and_carry
 from assay.artifacts.submissions.pack import PackError
@@ -16,7 +17,8 @@ from assay.audit.bundle_seal import BundleError
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
-from assay.inference import Checkpoint, Outline
+from assay.inference import Checkpoint, CheckpointError, Outline
+from assay.inference.workers.pool import MEMORY_LACKS
 from assay.network import ObjectStore, StoreError
 from assay.protocol import Context, EncodingError, Reason, Refusal, StepLeftOut, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -199,20 +201,37 @@ def judge_left_out(
         return f"cannot be fetched as committed: {refusal.detail}"
     if left.reason in _UNCHECKED or outline is None:
         return "nobody can check this afterwards"
-    if isinstance(outline, Checkpoint):
-        forward = outline.get_reference(context.parameters.work.temperature)
-        found = judge_and_carry(submission, outline, Ledger(), forward=forward).verdict.reason
-    else:
-        examined = examine(submission, outline.tokenizer, manifest=outline.manifest)
-        if isinstance(examined, Examined) and left.reason in _BY_MODEL:
-            return "only a forward pass shows the fault"
-        found = examined.reason if isinstance(examined, Verdict) else Reason.ACCEPTED
+    examined = examine(submission, outline.tokenizer, manifest=outline.manifest)
+    found = examined.reason if isinstance(examined, Verdict) else Reason.ACCEPTED
+    if isinstance(examined, Examined) and isinstance(outline, Checkpoint):
+        try:
+            found = _find_model_fault(examined, outline, left.reason)
+        except (*MEMORY_LACKS, CheckpointError):
+            return "it cannot be measured here by two implementations"
+    elif isinstance(examined, Examined) and left.reason in _BY_MODEL:
+        return "only a forward pass shows the fault"
     findings.look(Aspect.CHOICE)
     if found is not left.reason:
         finding = "it is genuine" if found is Reason.ACCEPTED else f"its fault is {found}"
         name = f"{encode_ss58(left.hotkey)}: group {left.index}"
         findings.differ(Aspect.CHOICE, f"{name}, left out ({left.reason}): {finding}")
     return None
+
+
+def _find_model_fault(examined: Examined, checkpoint: Checkpoint, stated: Reason) -> Reason:
+    """The fault that either implementation finds, or ACCEPTED; `stated` if both are of the model.
+
+    A miner can make a fault that rounding hides from one implementation, or shows as another one.
+    The trainer may have had no appeal left for it.
+    """
+    temperature = examined.context.parameters.work.temperature
+    for get in (checkpoint.get_reference, checkpoint.get_appeal):
+        forward, none = get(temperature), AppealBudget(0)
+        judged = judge_and_carry(examined, checkpoint, Ledger(), forward=forward, appeals=none)
+        found = judged.verdict.reason
+        if found is not Reason.ACCEPTED:
+            return stated if {found, stated} <= _BY_MODEL else found
+    return Reason.ACCEPTED
 
 
 def _find_apart(

@@ -23,6 +23,7 @@ from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
 from assay.cli.audit import AuditRequest
 from assay.cli.train_steps import ProvenanceRequest, open_provenance
+from assay.inference import Checkpoint
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Commitment, Reason, StepLeftOut, Tag, encode_commitment, encode_ss58
@@ -403,6 +404,28 @@ def test_a_genuine_group_that_was_left_out(case, tmp_path):
     found = leave_out(case, left, case.taken[1:], checkpoints=few)
     assert not found.differences
     assert any("only a forward pass" in said for _, said in found.unknown)
+
+
+def test_rounding_decides_which_fault_of_the_model_is_found_first(case):
+    found = leave_out(case, StepLeftOut(find_cheat(case), 0, Reason.LOGPROB_MISMATCH))
+    assert not found.differences
+
+
+def test_a_fault_that_one_implementation_finds_names_no_trainer(case, monkeypatch):
+    """A miner's fault can be as small as rounding, and the trainer may have no appeal left."""
+    one = case.taken[0]
+    left = StepLeftOut(one.hotkey, one.index, Reason.SKETCH_MISMATCH)
+    get = Checkpoint.get_appeal
+
+    class Rounding:
+        def __init__(self, forward):
+            self.forward = forward
+
+        def measure(self, *given):
+            return [replace(m, sketch=m.sketch ^ np.int8(1)) for m in self.forward.measure(*given)]
+
+    monkeypatch.setattr(Checkpoint, "get_appeal", lambda *given: Rounding(get(*given)))
+    assert not leave_out(case, left, case.taken[1:]).differences
 
 
 def test_a_group_left_out_for_another_reason(case):
