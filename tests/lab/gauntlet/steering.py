@@ -121,10 +121,10 @@ def bound_gain(work: Work) -> float:
 
 
 def _value_token(work: Work, mean_reward: int) -> int:
-    """Pay for a million first tokens: a token is paid and costs, so pay for each counts."""
+    """Pay for a thousand first tokens: a token is paid and costs, so pay for each counts."""
     return compute_value(
         work,
-        lengths=[1] * MILLION,
+        lengths=[1] * 1_000,
         prompt_tokens=0,
         mean_reward=mean_reward,
         mean_correctness=mean_reward,
