@@ -64,7 +64,7 @@ from assay.rounds.child_verdict import ChildFiles, ChildStep, RoundFacts, is_fre
 from assay.rounds.difference_form import FormError, choose_form
 from assay.rounds.folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
 from assay.rounds.in_force import InForce, find_published, get_in_force, get_in_force_at
-from assay.rounds.merging import RoundMerge, find_children
+from assay.rounds.merging import Merge, RoundMerge, find_children
 from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
 from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root, round_masters
 from assay.rounds.published import ComputeLevels, get_patience, judge_published
@@ -159,6 +159,7 @@ class RoundKeeper(Generic[C]):
         self._contexts: dict[int, Context] = {}
         self._merging: RoundMerge | None = None
         self._published = self._revealed = ZERO_DIGEST
+        self._short = self._looked_back = -1  # ends of rounds
 
     def find_rounds(self, window: int) -> Parameters | None:
         """The parameters of a window, if they have rounds."""
@@ -206,6 +207,11 @@ class RoundKeeper(Generic[C]):
         head, half = self._chain.get_head(), of.rounds.child_blocks // 2
         if course.window < of.end and head < of.deadline - half:
             return NextThing.LEARN
+        if head >= of.opening and self._looked_back != of.end:
+            is_late = self._look_back(course, state, of)
+            self._looked_back = of.end
+            if is_late:
+                return NextThing.GO_ON
         if head < of.deadline:
             return self._name_child(course, state, of, head)
         try:
@@ -405,8 +411,16 @@ class RoundKeeper(Generic[C]):
         slots = self._chain.get_commitments(head)
         published = find_published(self._chain, of, slots, head)
         if published is not None:
-            self._take_up(course, state, merging, published)
+            merge = self._judge(merging, published)
+            if merge is None:
+                self._continue(course, state, merging, state.true, self._require_outer())
+                self._looked_back = self._require_state().end  # it is decided
+            else:
+                self._take_up(course, state, merging, published, merge)
             return NextThing.GO_ON
+        shortage = merging.find_shortage()
+        if shortage is not None:
+            return self._miss(course, state, merging, head, shortage)
         line = compute_line(of, self._chain.get_block(of.deadline).hash)
         if self._hotkey not in line or head < of.get_turn(line.index(self._hotkey)):
             return NextThing.WAIT
@@ -461,10 +475,53 @@ class RoundKeeper(Generic[C]):
         publish_checkpoint(config.store, made.folder, made.digest)
         return made.digest
 
-    def _take_up(
-        self, course: C, state: RoundState, merging: RoundMerge, published: Commitment
-    ) -> None:
-        """Continue from the published checkpoint if it is true, else from the round's parent."""
+    def _miss(
+        self, course: C, state: RoundState, merging: RoundMerge, head: int, shortage: str
+    ) -> NextThing:
+        """Publish nothing without a majority of the children. If nobody has published when all
+        turns are over, continue from the round's parent."""
+        of = merging.facts.of
+        if head < of.turns_end:
+            if self._short != of.end:
+                self._short = of.end
+                self._report(
+                    f"round {of.end}: {shortage}; this trainer publishes nothing unless it finds "
+                    "more of them"
+                )
+            return NextThing.WAIT
+        self._report(
+            f"round {of.end} is lost: {shortage}, and nobody published its checkpoint; this "
+            "trainer continues from the round's parent"
+        )
+        self._continue(course, state, merging, state.true, self._require_outer())
+        self._anchor(course, of)
+        return NextThing.GO_ON
+
+    def _look_back(self, course: C, state: RoundState, of: Round) -> bool:
+        """Take up a true checkpoint of the round before, if this trainer gave that round up and a
+        checkpoint was published later. None counts after this round's opening."""
+        start = of.windows.start
+        if start <= of.parameters.start.window or state.true[-1].number >= start:
+            return False
+        earlier = replace(state, end=start, steps=(), child=ZERO_DIGEST)
+        before = self._get_round(earlier)
+        try:
+            slots = self._chain.get_commitments(of.opening)
+            published = find_published(self._chain, before, slots, of.opening)
+            if published is None:
+                return False
+            merging = self.open_merge(earlier, before)
+        except ForgottenError:
+            return False
+        merge = self._judge(merging, published)
+        if merge is None:
+            merging.forget()
+            return False
+        self._take_up(course, earlier, merging, published, merge)
+        return True
+
+    def _judge(self, merging: RoundMerge, published: Commitment) -> Merge | None:
+        """The round's merge if the published checkpoint is true; else None, and a report."""
         of = merging.facts.of
         fault, merge = judge_published(
             published,
@@ -474,12 +531,7 @@ class RoundKeeper(Generic[C]):
             self._config.folder / "children",
             self._config.compute_levels,
         )
-        base, outer = state.base, self._require_outer()
-        true = state.true
-        if fault is None:
-            base, outer = published.digest, merge.outer
-            true = (*true, TrueCheckpoint(base, of.end))[-TRUE_MAX:]
-        else:
+        if fault is not None:
             self._report(
                 f"checkpoint {of.end} ({published.digest.hex()[:16]}…) differs from the "
                 f"round's result: {fault}; it is in force until the next round's, and this trainer "
@@ -487,6 +539,27 @@ class RoundKeeper(Generic[C]):
             )
         for line in merging.list_left_out(merge):
             self._report(f"round {of.end}: {line}")
+        return merge if fault is None else None
+
+    def _take_up(
+        self, course: C, state: RoundState, merging: RoundMerge, published: Commitment, merge: Merge
+    ) -> None:
+        """Continue from a true checkpoint."""
+        of = merging.facts.of
+        true = (*state.true, TrueCheckpoint(published.digest, of.end))[-TRUE_MAX:]
+        self._continue(course, state, merging, true, merge.outer)
+        self._anchor(course, of)
+
+    def _continue(
+        self,
+        course: C,
+        state: RoundState,
+        merging: RoundMerge,
+        true: tuple[TrueCheckpoint, ...],
+        outer: OuterState,
+    ) -> None:
+        """Begin the next round with the newest true checkpoint."""
+        of, base = merging.facts.of, true[-1].digest
         root = compute_outer_root(outer)
         end = of.end + (self._history.get(of.end).rounds or of.rounds).windows
         merging.forget()
@@ -495,14 +568,23 @@ class RoundKeeper(Generic[C]):
         new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, residual, true)
         self._folder.save(new, outer)
         self.state, self._outer, self._merging = new, outer, None
-        self._contexts = {w: c for w, c in self._contexts.items() if w >= of.end}
+        # the round's own stay: a checkpoint of a round that was given up can still come
+        self._contexts = {w: c for w, c in self._contexts.items() if w >= of.windows.start}
         self._published = ZERO_DIGEST
         course.window = max(course.window, of.end)
         self._adopt(course, new)
-        if fault is None and self._hotkey == of.parameters.identity.trainer:
-            anchor = Commitment(Tag.CHECKPOINT, of.end, 0, base, self._config.locator)
-            publish_checkpoint(self._config.store, course.parent.folder, base)
-            self._announce(course, encode_commitment(anchor))
+
+    def _anchor(self, course: C, of: Round) -> None:
+        """Let identity's trainer name the parent that it continues from: it is in force when no
+        round's checkpoint is."""
+        if self._hotkey != of.parameters.identity.trainer:
+            return
+        base = course.parent
+        anchor = Commitment(
+            Tag.CHECKPOINT, base.manifest.number, 0, base.digest, self._config.locator
+        )
+        publish_checkpoint(self._config.store, base.folder, base.digest)
+        self._announce(course, encode_commitment(anchor))
 
     # --- lookups
 

@@ -2,8 +2,8 @@
 are compared with it.
 
 Everybody with the same children gets the same result. If a publisher's own record says that it
-lacked a child, it merged without that child, and the comparison does the same. Everything else has
-to be equal.
+lacked a child, it merged without that child, and the comparison does the same, while the lacking
+children are fewer than half of those named on chain. Everything else has to be equal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,6 +66,14 @@ def find_children(of: Round, slots: Slots) -> dict[bytes, Commitment | None]:
         )
         children[hotkey] = commitment if is_child else None
     return children
+
+
+def find_shortage(named: int, withheld: int) -> str | None:
+    """Why a round cannot be merged without the withheld ones of the children named on chain, or
+    None. A measurer could otherwise leave out whom it likes, until its own child decides alone."""
+    if 2 * withheld < max(named, 1):
+        return None
+    return f"{withheld} of the {named} children named on chain are withheld, not fewer than half"
 
 
 def gather_child(
@@ -131,6 +139,15 @@ class RoundMerge:
         """Remove the children's pieces and masters from the folder. Raises OSError."""
         forget_masters(self.folder)
 
+    def find_shortage(self) -> str | None:
+        """Why this reader cannot merge the round with the children that it has, or None."""
+        findings = [one.judgment[0] for one in self.gathered.values()]
+        return find_shortage(len(self._named), findings.count(_WITHHELD))
+
+    @property
+    def _named(self) -> frozenset[bytes]:
+        return frozenset(hotkey for hotkey, child in self.commitments.items() if child is not None)
+
     def merge(self, withheld: frozenset[bytes] = frozenset()) -> Merge:
         """The merge without the children in `withheld`, which somebody else could not get."""
         return merge_round(
@@ -146,8 +163,9 @@ class RoundMerge:
     def find_fault(self, manifest: Manifest, record: MergeRecord) -> tuple[str | None, Merge]:
         """The difference between a published checkpoint and the round's result, or None; and that
         result."""
-        names = {child.hotkey for child in record.children if child.finding is _WITHHELD}
-        merge, facts = self.merge(frozenset(names & self.commitments.keys())), self.facts
+        said = {child.hotkey for child in record.children if child.finding is _WITHHELD}
+        withheld = self._named & said
+        merge, facts = self.merge(withheld), self.facts
         for what, theirs, ours in (
             ("step", manifest.step, record.digest),
             ("number", (manifest.number, record.end), (facts.of.end, facts.of.end)),
@@ -160,7 +178,7 @@ class RoundMerge:
         ):
             if theirs != ours:
                 return self._describe(what, record, merge), merge
-        return None, merge
+        return find_shortage(len(self._named), len(withheld)), merge
 
     def list_left_out(self, merge: Merge) -> list[str]:
         """A sentence on each available child that was not merged."""

@@ -13,7 +13,7 @@ from assay.audit.provenance.round_watch import FINDINGS, RoundWatch
 from assay.network.chain import ForgottenError
 from assay.neurons.session import window_reader
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.rounds import compute_line, get_checkpoint_digest
 from assay.rounds.child_store import RoundReader
@@ -227,6 +227,38 @@ def test_a_made_up_merge_is_in_force_and_followed_by_nobody(tmp_path):
     assert healed[0] not in (before[0], b"\7" * 32)
     found = audit(bench, tmp_path / "auditor", healed[0])
     assert found.fault is None
+    bench.close()
+
+
+@pytest.mark.slow
+def test_a_majority_shows_its_children_too_late(tmp_path):
+    """Two of three name children and show them only after all turns. The third publishes nothing
+    alone and goes on from the round's parent. When the two publish after all, it follows them."""
+    torch.set_num_threads(1)
+    bench = RoundBench(tmp_path)
+    first, late = bench.get_round(0), NAMES[1:]
+    bench.run_to(first.deadline - 1)
+    before = bench.get_base("trainer")
+    bench.run_to(first.turns_end + 1, without=late)
+    lines = [line for line in bench.said["trainer"] if "2 of the 3 children" in line]
+    assert len(lines) == 2
+    assert "publishes nothing" in lines[0]
+    assert f"round {first.end} is lost" in lines[1]
+    assert bench.get_base("trainer") == before
+    assert bench.trainers["trainer"].rounds.state.end == bench.get_round(1).end
+    head = bench.chain.get_head()
+    anchor = parse_commitment(bench.chain.get_commitments(head)[bench.hotkeys["trainer"]])
+    assert (anchor.tag, anchor.number, anchor.digest) == (Tag.CHECKPOINT, 0, before[0])
+    assert get_in_force_at(bench.chain, bench.parameters, head).digest == before[0]
+
+    bench.run_to(bench.get_round(1).opening - 1)
+    (base,) = {bench.get_base(name) for name in late}
+    assert base[0] != before[0] == bench.get_base("trainer")[0]
+    bench.run_to(bench.get_round(1).opening + 1)
+    assert {bench.get_base(name) for name in NAMES} == {base}
+    bench.run_round(1)
+    (after,) = {bench.get_base(name) for name in NAMES}
+    assert after[0] != base[0]
     bench.close()
 
 

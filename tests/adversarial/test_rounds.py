@@ -396,6 +396,32 @@ def test_a_store_shows_different_children_to_different_readers(bench, tmp_path):
     assert merge.after == with_it.after
 
 
+def test_a_measurer_cannot_leave_out_the_others(bench):
+    """It says that it could not fetch them. Of three it may lack one, but not two. Then its own
+    child would be merged as it is: nothing would be left to measure it by."""
+    honest = gather(bench, open_merging(bench, "second"))
+    others = [bench.hotkeys[name] for name in HONEST]
+    for withheld in (others[:1], others[1:], others):
+        merge = honest.merge(frozenset(withheld))
+        taken = [child for child in merge.children if child.finding is ChildFinding.TAKEN]
+        assert len(taken) == 3 - len(withheld)
+        fault, _ = find_fault(honest, make_record(bench, honest, merge, LIAR))
+        if len(withheld) == 1:
+            assert fault is None
+        else:
+            assert "2 of the 3 children named on chain are withheld" in fault
+    # nor the only other one, of two that are named; an absent child cannot be withheld
+    honest.commitments = {**honest.commitments, others[0]: None}
+    del honest.gathered[others[0]]
+    merge = gather(bench, honest).merge(frozenset(others[1:]))
+    record = make_record(bench, honest, merge, LIAR)
+    assert "1 of the 2 children" in find_fault(honest, record)[0]
+    both = honest.merge(frozenset(others))
+    fault, _ = find_fault(honest, make_record(bench, honest, both, LIAR))
+    assert "it says withheld of" in fault
+    assert "which is absent" in fault
+
+
 def test_values_that_a_measurer_cannot_make_up(bench):
     honest = gather(bench, open_merging(bench, "second"))
     merge = honest.merge()

@@ -84,6 +84,12 @@ def test_bounds() -> None:
         )
 
 
+def test_withheld_children() -> None:
+    for entry in VECTOR["withheld"]:
+        named, withheld = entry["named"], entry["withheld"]
+        assert entry["enough"] == (named == 0 or Fraction(withheld, named) < Fraction(1, 2))
+
+
 def test_records() -> None:
     for name, of in (("child", ChildRecord), ("merge", MergeRecord)):
         entry = VECTOR[name]

@@ -1,4 +1,4 @@
-"""Vectors of rounds: shares, lines, outer steps, bounds on the norm, records."""
+"""Vectors of rounds: shares, lines, outer steps, bounds on norm and withheld children, records."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,6 +10,7 @@ from assay.protocol import StepSuccess
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.parameters import Rounds
 from assay.rounds.calendar import compute_line, compute_share, find_round
+from assay.rounds.merging import find_shortage
 from assay.rounds.outer_records import (
     ROUND_VERSION,
     ChildFinding,
@@ -160,5 +161,10 @@ def make_rounds() -> Json:
         "steps": [_make_step(CHILDREN[:count]) for count in range(1, 4)]
         + [_make_step(rows) for rows in OTHERS],
         "bounds": _make_bounds(),
+        "withheld": [
+            {"named": named, "withheld": withheld, "enough": find_shortage(named, withheld) is None}
+            for named in range(6)
+            for withheld in range(named + 1)
+        ],
         **_make_records(),
     }

@@ -1,5 +1,5 @@
 'use strict';
-// How children are merged: section 11.1.
+// How children are merged, and how many may be withheld: section 11.1.
 
 const fround = Math.fround, UNIT = 1n << 20n;
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0n);
@@ -41,4 +41,7 @@ function step(theta, velocity, children, rate, momentum) {
   return { factors, speed, theta: theta.map((start, i) => fround(start + fround(fround(fround(speed[i] * mu) + merged[i]) * eta))) };
 }
 
-module.exports = { step };
+/** Whether enough children are left if a record says "withheld" of some of those that are named on chain. */
+const isEnough = (named, withheld) => named === 0 || withheld < named / 2;
+
+module.exports = { isEnough, step };
