@@ -30,18 +30,18 @@ GOLDEN = [
     (
         {},
         [1, 5, 12],
-        "4726335dc788f6e29ce790dfe4376ab5305a0e0e10b9a30b94407d2cc7e51ab0",
-        [("27+16+24=?\n", 5), ("7455+3894+4692+1633+9718+5722+1683+1069=?\n", 12), ("9+4=?\n", 1)],
+        "7f79e1709ff182e6588be780e3c10bb7071b5e7cf4b85bd77cf5b188a001d41e",
+        [("26+45+37=?\n", 5), ("2344+3740+1336+3254+7329+5427+1578+3009=?\n", 12), ("9+9=?\n", 1)],
     ),
     (
         {"minus": 50, "words": 50},
         [2, 6],
-        "bf98cff2a2c1785ce344c4e6aa2195758c92b1aa71eda9ade85dba66d22d7a32",
+        "85aa100799a3a3c5181a072fcba39e792eda8b8e449d68c3f33b8a985c3609f7",
         [
-            ("Dan counts 27 books, adds 16, adds 24, takes away 30. How many?\n", 6),
-            ("3+6+3=?\n", 2),
-            ("9+4-2=?\n", 2),
-            ("30+45+30+17=?\n", 6),
+            ("5-6-8=?\n", 2),
+            ("Ada counts 4 shells, adds 5, takes away 4. How many?\n", 2),
+            ("Finn counts 9 pens, adds 9, takes away 6. How many?\n", 2),
+            ("Eve counts 25 pens, adds 23, takes away 10, adds 33. How many?\n", 6),
         ],
     ),
 ]

@@ -52,14 +52,14 @@ def run(*commands: str) -> State | None:
 
 
 PINNED = [
-    ({}, 1, "0bca13e101506aae8be6a7357b305dfb", "0a065c01787bbcef88a0cae266582aec"),
-    ({}, 8, "18775f5cfa85ddf1899ad0130a4e28cf", "b2d4c85b73c3a788620ae74555ddd454"),
-    ({"slack": 0}, 4, "c208e17061c34809b2fc4f9e38f54333", "84dabab7df0de34e294a3f2f28e8cf9c"),
+    ({}, 1, "c990975c3f53cb02ba6ab4c39e557620", "196f463c3b4115a5be66b17e120c0d72"),
+    ({}, 8, "71005b44e97240fc1759020986a0bdf0", "0e315f02c6145214f4a021a1e5932560"),
+    ({"slack": 0}, 4, "d1e1b005bf1fb667b183991158320418", "90d5b433081a4432952819071b402951"),
 ]
 
 
 def test_pinned_digest() -> None:
-    assert ENVIRONMENT.digest.hex()[:32] == "78b180663e1346fe15d20e281fdc8743"
+    assert ENVIRONMENT.digest.hex()[:32] == "acdcdda62f016b8b9b42660115c9dc84"
 
 
 @pytest.mark.parametrize(("params", "level", "prompt", "answer"), PINNED)

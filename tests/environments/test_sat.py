@@ -21,19 +21,19 @@ GOLDEN = [
     (
         {},
         [5],
-        "ea211099222b84c4ab28b4b74fe49d8c8a1f0b3fc55af1a0631e95169e8cd883",
+        "c0d3c823ccc843cedb117994dfa4d7135468b078ae1a1d689e5ba8fe7f541903",
         [
-            ("d349637d92fdf811b2bf7f042ab0d4d4befa86ccb6ec036c106669b9c661fe9b", 5),
-            ("23bd24f4392c1d5af99eb4e0f4ad63416928a68bd5dc93be0c9cd6f4a34acba9", 5),
+            ("6ba9ef183d37f4d9c0089c4d0782c0073069140d2002d5d0de2a7e67d46b443d", 5),
+            ("3a1a2f17d8f34c3c08f14ababd4665bbb0b6cb727fc1eaed92bd0d56a926e910", 5),
         ],
     ),
     (
         {"k": 4, "density": 900},
         [6, 9],
-        "8f2fee039ee1afef3986c015bc69d168a7df118a29b4193cb174f50cd3391b8a",
+        "f6a37df60ce7e85d304abf947bf2cfb6bf8996b1308ef5b7b7343afdc3b4eb2d",
         [
-            ("7132799c51f021b172f0742602fe582c3913fe2f4be28aeed314dee7cf4ba852", 6),
-            ("8042cf123056bd7aa6f8aa0c45b3ef7ca1841e0952b2a9bb91841021c48ca60c", 9),
+            ("b410b1d338281b634439a59197417c8194da2d97a24d56c024cc25cbf89a564e", 9),
+            ("df030a05a53864f7b8166e204124416525887fc904bf592658763b2790739e52", 9),
         ],
     ),
 ]
