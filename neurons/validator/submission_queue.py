@@ -111,10 +111,16 @@ class SubmissionQueue:
         self._take_up(judgment)
         return True
 
-    def close(self, judged: JudgedWindow) -> None:
-        """Take all results of a window whose verdicts are final, and forget its files."""
+    def close(self, judged: JudgedWindow, head: int) -> None:
+        """Take all results of a window at VERDICT_END, charge the files that are still being
+        judged, and forget all of them.
+
+        The block at which this validator notices VERDICT_END decides, not the one at which a file
+        was done: nobody can tell it afterwards, where the chain's node was slow.
+        """
         while self.take_up_next(judged):
             pass
+        self._check_last_samples(judged, head)
         judged.lacking |= {job.hotkey for job in self.jobs if job.judged is judged}
         self._charge_lacks(judged)
         if self._ahead is not None:
@@ -222,9 +228,11 @@ class SubmissionQueue:
         request: ReadRequest,
         checkpoint: Checkpoint | None,
         head: int,
+        *,
+        waits: bool = False,
     ) -> None:
-        """Judge one hotkey. Without a checkpoint, judge only the samples of a file whose audit
-        found no fault."""
+        """Judge one hotkey, or begin to. Without a checkpoint, judge only the samples of a file
+        whose audit found no fault. `waits`: judge it on this thread."""
         sources, late = self._sources, request.late
         account = self._get_account(context, hotkey)
         ledger = self.ledgers.get(account, Ledger())
@@ -246,7 +254,7 @@ class SubmissionQueue:
                 late=late,
                 appeals=judged.appeals,
             )
-        if self._threads is None:
+        if self._threads is None or waits:
             self._take_up(judge_here(job, call))
         else:
             self._threads.begin(job, call)
@@ -276,12 +284,27 @@ class SubmissionQueue:
         if job.request.samples:
             seconds += judged.seconds[hotkey]
         end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
-        if self._sources.chain.get_head() > end:
-            judged.lacking.add(hotkey)
-            return  # verdicts are final by now
+        if verdict.is_withheld and self._sources.chain.get_head() > end:
+            return  # a program that was stopped may have asked for the bytes too late
         self._journal.put_verdict(verdict, head, seconds, job.account, ledger)
         self.ledgers[job.account] = ledger
         judged.add(verdict, head, seconds)
+
+    def _check_last_samples(self, judged: JudgedWindow, head: int) -> None:
+        """Check the samples that had come in time, of files whose audits were taken up only now: a
+        file that takes long keeps back the results of those that were begun after it."""
+        context, ahead = judged.context, self._ahead
+        if ahead is None or context is None or context.sample is None:
+            return
+        ahead.drop(context.window, late=True)
+        requests = [ReadRequest(samples=True, late=late) for late in (False, True)]
+        busy = {job.hotkey for job in self.jobs if job.judged is judged}
+        while True:
+            due = sorted(judged.provisional.keys() - judged.verdicts.keys() - busy)
+            chosen = ahead.choose(context, dict.fromkeys(requests, due))
+            if chosen is None:
+                return
+            self._judge(judged, context, *chosen, None, head, waits=True)
 
     def _charge_lacks(self, judged: JudgedWindow) -> None:
         """Charge a file whose verdict could not be had to its owner alone, if the judge works: one

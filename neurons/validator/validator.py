@@ -234,7 +234,7 @@ class Validator:
             timing = judged.challenge.parameters.timing
             due = compute_block(timing, window, Phase.VERDICT_END)
             if not judged.closed and head >= due:
-                self._queue.close(judged)
+                self._queue.close(judged, head)
                 try:
                     self._open_context(judged)  # for the record, even where nothing could be judged
                 except (BeaconError, ForgottenError) as error:

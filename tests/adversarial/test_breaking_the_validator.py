@@ -1,13 +1,16 @@
 """Miners that would stop a validator, or void everybody's window."""
 
+from contextlib import closing
 from dataclasses import replace
+from threading import Event
 
 import pytest
 
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import judge as submission_judge
+from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.pack import encode_pack, pack_parts
-from assay.artifacts.submissions.read_ahead import fetch
+from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.reader import KnownMirror, ReadRequest
 from assay.inference.placing.devices import MemoryLackError
 from assay.network import open_folder
@@ -19,6 +22,7 @@ from assay.sandbox import WorkerError
 from assay.verification import JudgeResult, Ledger, Verdict
 from tests.adversarial.conftest import GROUPS
 from tests.adversarial.watched import Watched
+from tests.inference.workers.pooled import wait_until
 
 
 def test_honest_windows_are_settled_and_written(fresh_world):
@@ -119,6 +123,62 @@ def test_memory_that_suffices_for_no_file_is_our_own_lack(fresh_world, monkeypat
             pass
     assert not watched.audit(0).counts
     assert "does not fit" in watched.audit(0).explain_abstention()
+
+
+class HeldThreads(JudgingThreads):
+    """Counts one hotkey's job as not running, so that the validator's steps end."""
+
+    def __init__(self, hotkey):
+        super().__init__(2)
+        self.hotkey = hotkey
+
+    @property
+    def running(self):
+        return {judgment.job.hotkey for judgment in self._judgments if not judgment.is_done}
+
+    def wait(self, seconds):
+        return super().wait(seconds) and bool(self.running - {self.hotkey})
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_only_a_file_that_is_still_judged_at_the_end_costs_its_miner_the_window(
+    fresh_world, monkeypatch, is_done
+):
+    """The chain's node shows VERDICT_END some blocks late. The files begun after the long one are
+    done, and nobody has taken up their results yet."""
+    world, timing = fresh_world, fresh_world.parameters.timing
+    long, short = sorted(world.hotkeys[name] for name in ("alice", "bob"))
+    honest, held = submission_judge.judge_and_carry, Event()
+
+    def judge(submission, *arguments, **options):
+        if submission.hotkey == long:
+            assert held.wait(600)
+        return honest(submission, *arguments, **options)
+
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
+    threads = HeldThreads(long)
+    with closing(ReadAhead(world.sources, threads=1)) as ahead:
+        watched = Watched(world, ahead=ahead, threads=threads)
+        while world.chain.get_head() < compute_block(timing, 0, Phase.FETCH_END):
+            world.mint()
+            while watched.validator.step():
+                pass
+            wait_until(lambda: not ahead.counts[0])
+        wait_until(lambda: threads.running == {long})
+        assert not watched.audit(0).verdicts.keys() & {long, short}
+        if is_done:
+            held.set()
+            wait_until(lambda: not threads.running)
+        while world.chain.get_head() < compute_block(timing, 0, Phase.VERDICT_END) + 2:
+            world.chain.mint()
+        while not watched.audit(0).closed:
+            watched.validator.step()
+        held.set()
+        wait_until(lambda: not threads.running)
+    judged = watched.audit(0)
+    assert judged.verdicts[short].reason is Reason.ACCEPTED
+    assert judged.verdicts[long].reason is (Reason.ACCEPTED if is_done else Reason.INTERNAL)
+    assert judged.counts
 
 
 def test_a_file_that_breaks_the_judge_once_gets_a_fresh_reader(fresh_world, monkeypatch):

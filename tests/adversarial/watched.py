@@ -20,7 +20,7 @@ from assay.protocol.window import compute_block
 class Watched:
     """A validator with all its publications, driven block by block together with the miners."""
 
-    def __init__(self, world, name="validator", database=None, ahead=None):
+    def __init__(self, world, name="validator", database=None, ahead=None, threads=None):
         self.world = world
         self.windows, self.settlements = [], []
         self.validator = Validator(
@@ -32,6 +32,7 @@ class Watched:
             self.windows.append,
             self.take_settlement,
             ahead=ahead,
+            threads=threads,
         )
 
     def take_settlement(self, settlement):
