@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.artifacts.submissions.appeals import AppealBudget
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
@@ -49,7 +48,6 @@ class WindowReading:
     waiting: list[bytes]  # hotkeys whose files are still to be judged
     groups: list[ConsumedGroup] = field(default_factory=list)
     left_out: dict[bytes, list[StepLeftOut]] = field(default_factory=dict)  # hotkey → its groups
-    appeals: AppealBudget = field(default_factory=AppealBudget)
     #: hotkeys whose files were missing or other than committed at the last look, or on which our
     #: own judge failed, or our memory lacked
     withheld: list[bytes] = field(default_factory=list)
@@ -91,8 +89,9 @@ class WindowReading:
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
         """Judge all own groups of one file. Groups with a fault are left out; too many of them
-        exclude the whole file. Several threads may judge one file each. Raises WorkerError: we lack
-        something that judging needs."""
+        exclude the whole file. Several threads may judge one file each, in any order: so appeals
+        are bounded in a file, and not in a window. Raises WorkerError: we lack something that
+        judging needs."""
         context = self.context
         committed = context.commitments[hotkey]
         groups: Sequence[int] = range(min(committed.groups, context.parameters.work.group_cap))
@@ -109,7 +108,6 @@ class WindowReading:
                 Ledger(),  # of this file alone: small steerings also exclude groups
                 groups=groups,
                 leave_out=LEFT_OUT_MAX,
-                appeals=self.appeals,
                 hand_out=True,
             )
         except MEMORY_LACKS:  # it may pass

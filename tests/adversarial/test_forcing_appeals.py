@@ -8,8 +8,10 @@ import pytest
 from assay.artifacts.submissions import appeals
 from assay.inference.implementations import PlainReference
 from assay.inference.placing.devices import MemoryLackError
+from assay.neurons.trainer import lessons
 from assay.protocol import Reason
-from tests.adversarial.conftest import make_world
+from assay.verification.appeal import APPEALS_MAX
+from tests.adversarial.conftest import GROUPS, make_world
 from tests.adversarial.watched import Watched
 from tests.quick_miner import QuickMiner
 
@@ -60,3 +62,34 @@ def test_forced_appeals_stop_no_honest_file(tmp_path, monkeypatch, lacks_memory)
     assert judged.counts
     uids = world.chain.get_members(0)
     assert set(watched.settlements[0].weights) == {uids[world.hotkeys[n]].uid for n in HONEST}
+
+
+def test_appeals_give_no_lesson_an_order(world, monkeypatch):
+    """Each group of every file needs one: which are heard does not depend on other files."""
+    context = world.contexts[1]
+    forward = world.checkpoint.get_reference(context.parameters.work.temperature)
+    judge = lessons.judge_hotkey
+
+    class Noisy:
+        def measure(self, *arguments):
+            first, *others = forward.measure(*arguments)
+            margins = first.margins.copy()
+            margins[0] = context.parameters.tests.margin_cap + 1
+            return [replace(first, margins=margins), *others]
+
+    def judge_noisily(*arguments, **options):
+        return judge(*arguments, forward=Noisy(), **options)
+
+    monkeypatch.setattr(lessons, "judge_hotkey", judge_noisily)
+    monkeypatch.setattr(appeals, "APPEALS_A_WINDOW", APPEALS_MAX + 1)
+    hotkeys = [world.hotkeys[name] for name in HONEST]
+    readings = []
+    for order in (hotkeys, hotkeys[::-1]):
+        reading = lessons.WindowReading(context, [])
+        for hotkey in order:
+            reading.judge(hotkey, world.checkpoint, world.sources)
+        readings.append(reading)
+    first, second = readings
+    assert first.sort_groups() == second.sort_groups()
+    assert first.left_out == second.left_out
+    assert [len(first.left_out[hotkey]) for hotkey in hotkeys] == [GROUPS - APPEALS_MAX] * 2

@@ -14,16 +14,20 @@ from assay.inference import Checkpoint, CheckpointError
 from assay.inference.workers.pool import MEMORY_LACKS
 from assay.verification import Measurement, Projection, UnheardError
 
-#: Rollouts that a program measures again in one window. Honest files practically need none: all of
-#: them together would use this many in millions of windows.
+#: Rollouts that a validator measures again in one window. Honest files practically need none: all
+#: of them together would use this many in millions of windows.
 APPEALS_A_WINDOW = 16
 
 
 class AppealBudget:
-    """The appeals that a program still hears in one window. Safe to use from several threads."""
+    """The appeals that a program still hears in one window. Safe to use from several threads.
 
-    def __init__(self, left: int = APPEALS_A_WINDOW) -> None:
-        self._left = left
+    Args:
+        left: None: as many as a window has.
+    """
+
+    def __init__(self, left: int | None = None) -> None:
+        self._left = APPEALS_A_WINDOW if left is None else left
         self._lock = Lock()
 
     def take(self) -> bool:
