@@ -384,21 +384,23 @@ def _check_left_out(
     inputs: _StepInputs, left_out: Sequence[StepLeftOut], findings: Findings
 ) -> None:
     """Check each group that the step has left out for a fault."""
-    unchecked: dict[bytes, list[str]] = defaultdict(list)
+    files: dict[bytes, list[StepLeftOut]] = defaultdict(list)
     for left in left_out:
-        committed = find_commitment(inputs.context, left.hotkey)
+        files[left.hotkey].append(left)
+    for hotkey, groups in files.items():
+        name = encode_ss58(hotkey)
+        committed = find_commitment(inputs.context, hotkey)
         count = 0 if isinstance(committed, Refusal) else committed.groups
-        if left.index not in inputs.list_own(left.hotkey, count):
-            name = f"{encode_ss58(left.hotkey)}: group {left.index}"
-            findings.differ(Aspect.CHOICE, f"{name}: left out, and not the step's to learn from")
+        strange = {left.index for left in groups}.difference(inputs.list_own(hotkey, count))
+        if strange:
+            said = f"{name}: group {min(strange)}: left out, and not the step's to learn from"
+            findings.differ(Aspect.CHOICE, said)
             return
-        reader = inputs.public.submissions.open(inputs.context, left.hotkey)
-        why = judge_left_out(inputs.context, inputs.outline, left, reader, findings)
-        if why is not None:
-            unchecked[left.hotkey].append(why)
-    for hotkey, reasons in unchecked.items():
-        sentence = f"{len(reasons)} of the groups that were left out: {reasons[0]}"
-        findings.miss(Aspect.CHOICE, f"{encode_ss58(hotkey)}: {sentence}")
+        reader = inputs.public.submissions.open(inputs.context, hotkey)
+        reasons = judge_left_out(inputs.context, inputs.outline, groups, reader, findings)
+        if reasons:
+            sentence = f"{len(reasons)} of the groups that were left out: {reasons[0]}"
+            findings.miss(Aspect.CHOICE, f"{name}: {sentence}")
 
 
 def _check_choice(

@@ -23,7 +23,15 @@ from assay.network import ObjectStore, StoreError
 from assay.protocol import Context, EncodingError, Reason, Refusal, StepLeftOut, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.submission import Range, decode_ids
-from assay.verification import Examined, Ledger, ReadPlan, Verdict, examine, plan_groups
+from assay.verification import (
+    CheckedSubmission,
+    Examined,
+    Ledger,
+    ReadPlan,
+    Verdict,
+    examine,
+    plan_groups,
+)
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.read_plan import ReadGroup
 
@@ -185,20 +193,40 @@ def judge_committed(
 def judge_left_out(
     context: Context,
     outline: Outline | None,
-    left: StepLeftOut,
+    left_out: Sequence[StepLeftOut],
     reader: SubmissionReader,
     findings: Findings,
-) -> str | None:
-    """Judge a group again that the step has left out, by itself.
+) -> list[str]:
+    """Judge groups of one file again that the step has left out, each by itself.
 
     Returns:
-        Why that cannot be checked, or None. Nobody can check afterwards whether bytes were missing,
-        nor, by one group, small deviations that add up over a file.
+        Why groups cannot be checked, a reason for each of these. Nobody can check afterwards
+        whether bytes were missing, nor, by one group, small deviations that add up over a file.
     """
-    submission = read_submission(plan_groups(context, left.hotkey, [left.index]), _Copies([reader]))
-    refusal = submission.refusal
-    if refusal is not None and refusal.unbound:
-        return f"cannot be fetched as committed: {refusal.detail}"
+    unchecked: list[str] = []
+    copies = _Copies([reader])  # all groups need the file's opening
+    for number, left in enumerate(left_out):
+        submission = read_submission(plan_groups(context, left.hotkey, [left.index]), copies)
+        refusal = submission.refusal
+        if refusal is not None and refusal.unbound:
+            unread = f"cannot be fetched as committed: {refusal.detail}"
+            if submission.opening is None:
+                return [*unchecked, *[unread] * (len(left_out) - number)]
+            unchecked.append(unread)
+        else:
+            why = _judge_one_left_out(context, outline, left, submission, findings)
+            if why is not None:
+                unchecked.append(why)
+    return unchecked
+
+
+def _judge_one_left_out(
+    context: Context,
+    outline: Outline | None,
+    left: StepLeftOut,
+    submission: CheckedSubmission,
+    findings: Findings,
+) -> str | None:
     if left.reason in _UNCHECKED or outline is None:
         return "nobody can check this afterwards"
     examined = examine(submission, outline.tokenizer, manifest=outline.manifest)

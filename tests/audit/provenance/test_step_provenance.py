@@ -26,7 +26,15 @@ from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.inference import Checkpoint
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
-from assay.protocol import Commitment, Reason, StepLeftOut, Tag, encode_commitment, encode_ss58
+from assay.protocol import (
+    Commitment,
+    Reason,
+    Refusal,
+    StepLeftOut,
+    Tag,
+    encode_commitment,
+    encode_ss58,
+)
 from assay.protocol.amendment import make_history
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import Start
@@ -440,6 +448,57 @@ def test_what_nobody_can_check_of_a_group_left_out(case, reason):
     found = leave_out(case, StepLeftOut(one.hotkey, one.index, reason), case.taken[1:])
     assert not found.differences
     assert any("nobody can check" in said for _, said in found.unknown)
+
+
+class Watching:
+    """Miners' files, where one is read from the store, part by part.
+
+    Args:
+        parts: as many parts of it as can be read; None: all.
+    """
+
+    def __init__(self, case, hotkey, parts=None):
+        self.case, self.hotkey, self.most = case, hotkey, parts
+        self.opened, self.read = 0, []
+
+    def open(self, context, hotkey):
+        if hotkey != self.hotkey:
+            return self.case.public.submissions.open(context, hotkey)
+        self.opened += 1
+        name = make_object_name(encode_ss58(hotkey), context.window)
+        self.file = SubmissionFile(open_folder(self.case.folder / "store").open(name))
+        return self
+
+    def offer(self, plan):
+        self.read.append(plan.wanted)
+        if self.most is None or len(self.read) <= self.most:
+            return self.file.offer(plan)
+        return Refusal(Reason.NOT_REVEALED, "it is away", unbound=True)
+
+
+def leave_out_three(case, files):
+    """What an auditor finds where the step has left out three groups of one file."""
+    others = [one for one in case.step.record.left_out if one.hotkey != files.hotkey]
+    left = [StepLeftOut(files.hotkey, index, Reason.SAMPLING_MISMATCH) for index in range(3)]
+    step = replace(case.step, record=replace(case.step.record, left_out=(*left, *others)))
+    return case.trace(case.taken, step, replace(case.public, submissions=files))
+
+
+def test_a_file_is_read_once_for_all_its_groups_that_were_left_out(case):
+    files = Watching(case, find_cheat(case))
+    leave_out_three(case, files)
+    assert files.opened == 1
+    assert len(files.read) == len(set(files.read)) > 3
+
+
+@pytest.mark.parametrize(("parts", "asked"), [(0, 1), (1, 4)])
+def test_groups_left_out_of_a_file_that_cannot_be_read(case, parts, asked):
+    """Without its opening, nobody asks again for each of its groups."""
+    files = Watching(case, find_cheat(case), parts)
+    found = leave_out_three(case, files)
+    assert not found.differences
+    assert any("3 of the groups that were left out" in said for _, said in found.unknown)
+    assert len(files.read) == asked
 
 
 def test_a_group_left_out_that_nobody_has_committed_to(case):
