@@ -70,7 +70,7 @@ def _make_part(chance: random.Random, part: str) -> dict[str, Any] | None:
 
 def _make_fields(chance: random.Random, part: str, name: str) -> dict[str, Any]:
     if name == "Prepend":
-        return {"prepend": _make_short(chance, 4)}
+        return {"prepend": _make_short(chance, 4)[:8]}  # a piece may be five characters
     if name == "Replace":
         pattern = _make_short(chance, 4)
         content = _make_short(chance, 4)[: len(pattern)]
