@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
@@ -232,6 +232,26 @@ class _RoomyLayer(DynamicLayer):
         return grown[0], grown[1]
 
 
+class _StateLayer(LinearAttentionLayer):
+    """States of a recurrent layer, of which rows can be dropped."""
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """See `DynamicLayer.batch_select_indices`."""
+        chosen: Any = indices  # the library wants a type that torch has no values of
+        self.reorder_cache(chosen)
+
+
+def _make_cache(config: Any, room: int) -> DynamicCache:
+    """A cache for a model of this configuration, for rows of at most `room` tokens."""
+    cache = DynamicCache(config=config)
+    for place, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:
+            cache.layers[place] = _RoomyLayer(room)
+        elif type(layer) is LinearAttentionLayer:
+            cache.layers[place] = _StateLayer()
+    return cache
+
+
 class _Batch:
     """Rows that are decoded together, left-padded, with their key–value cache.
 
@@ -251,11 +271,7 @@ class _Batch:
         self._ids = ids.to(device)
         self._mask = mask.to(device) if bool((mask == 0).any()) else None
         self._positions = (mask.cumsum(dim=1) - 1).clamp_(min=0).to(device)
-        self._cache = DynamicCache(config=model.config)
-        self._cache.layers = [
-            _RoomyLayer(width + ahead) if type(layer) is DynamicLayer else layer
-            for layer in self._cache.layers
-        ]
+        self._cache = _make_cache(model.config, width + ahead)
         #: int64 [N, 4], and int64 [N]: tokens of each completion so far
         self.keys = make_keys([request.seed for request in requests], device)
         self.counts = torch.tensor([len(request.tokens) for request in requests], device=device)

@@ -1,4 +1,6 @@
-"""The reference that follows a growing draft: it keeps keys and values, and reads only new tokens.
+"""The reference that follows a growing draft: it keeps what the tokens before have left in its
+layers, and reads only new ones. After a correction a recurrent layer's state returns to the start
+of the stretch, and the stretch's right tokens are read once more.
 
 Its findings on a token are those of a prefill of the whole, except for the last bits: the shapes
 differ. Where an id came second by so little that those bits could decide, a prefill of exactly the
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assay.inference.draws.sampler import make_keys
-from assay.inference.packing import KeptKeys, make_kept_packing
+from assay.inference.packing import KeptState, make_kept_packing
 from assay.inference.placing.devices import free_memory, get_free_memory, is_out_of_memory
 from assay.inference.placing.model_sizes import MemoryPlan, measure_shape
 from assay.inference.reference import Reference, Rows, SketchBuilder
@@ -49,12 +51,12 @@ class FollowedRow:
     logprobs: list[NDArray[np.int64]] = field(default_factory=list)
     sketch: list[NDArray[np.int8]] = field(default_factory=list)
     settled: tuple[int, int] | None = None
-    keys: KeptKeys | None = None
+    kept: KeptState | None = None
 
     @property
     def unread(self) -> int:
         """The number of tokens that must go through the model to measure the unmeasured ones."""
-        read = 0 if self.keys is None else self.keys.length
+        read = 0 if self.kept is None else self.kept.length
         return len(self.prompt) + len(self.tokens) - 1 - read
 
 
@@ -85,8 +87,9 @@ class Follower:
         projection: of the window's sketches.
         max_tokens: of a completion.
         near: see `NEAR`.
-        kept_max: most sequences whose keys are kept. Fewer are kept if half of the free memory has
-            no room for them, and once memory runs out. The others are read again at their turn.
+        kept_max: most sequences of which the state is kept. Fewer are kept if half of the free
+            memory has no room for them, and once memory runs out. The others are read again at
+            their turn.
 
     Raises (`follow`):
         DeviceError: memory does not suffice for a single sequence.
@@ -107,17 +110,18 @@ class Follower:
         self._near = near
         self.kept_max = self._fit(kept_max)
         self._keeping: dict[FollowedRow, None] = {}  # oldest first
-        self._prompt: tuple[tuple[int, ...], KeptKeys] | None = None
+        self._prompt: tuple[tuple[int, ...], KeptState] | None = None
         self.count = FollowCount()
 
     def _fit(self, wanted: int) -> int:
-        """The number of sequences that fit into memory, with prompts as long as completions."""
+        """The number of sequences that fit into memory, with prompts as long as completions, and
+        with the states of recurrent layers twice: now, and at the mark."""
         model = self._reference.model
         free = get_free_memory(str(model.device))
         if free is None:
             return wanted
         shape = measure_shape(model.config, 0)
-        each = _FLOAT_BYTES * shape.cached * 2 * self._max_tokens
+        each = _FLOAT_BYTES * 2 * (shape.cached * self._max_tokens + shape.state)
         return max(1, min(wanted, free // 2 // each))
 
     def follow(self, rows: Sequence[FollowedRow]) -> int:
@@ -149,7 +153,7 @@ class Follower:
 
     def forget(self, row: FollowedRow) -> None:
         """Free the memory of a finished row."""
-        row.keys = None
+        row.kept = None
         self._keeping.pop(row, None)
 
     # --- reading
@@ -166,52 +170,66 @@ class Follower:
         return batch
 
     def _open(self, row: FollowedRow) -> None:
-        """Allocate a row's keys, with those of its prompt, which its whole group shares."""
-        if row.keys is not None:
+        """Allocate what is kept of a row, with that of its prompt, which its whole group shares."""
+        if row.kept is not None:
             self._keeping[row] = self._keeping.pop(row)
             return
         while len(self._keeping) >= self.kept_max:
             self.forget(next(iter(self._keeping)))
-        row.keys = self._read_prompt(row.prompt).fork(len(row.prompt) + self._max_tokens)
+        row.kept = self._read_prompt(row.prompt).fork(len(row.prompt) + self._max_tokens)
         self._keeping[row] = None
 
-    def _read_prompt(self, prompt: tuple[int, ...]) -> KeptKeys:
-        """The keys of a prompt but for its last token."""
+    def _read_prompt(self, prompt: tuple[int, ...]) -> KeptState:
+        """What a prompt but for its last token leaves behind."""
         if self._prompt is None or self._prompt[0] != prompt:
-            keys = KeptKeys(len(prompt))
+            kept = KeptState(len(prompt))
             if len(prompt) > 1:
-                self._run([prompt[:-1]], [keys])
-            self._prompt = prompt, keys
+                self._run([prompt[:-1]], [kept])
+            self._prompt = prompt, kept
         return self._prompt[1]
 
-    def _run(self, parts: Sequence[Sequence[int]], row_keys: Sequence[KeptKeys]) -> list[Tensor]:
-        """The states of new tokens, float32 [n, H] for each sequence. Their keys are kept."""
+    def _run(self, parts: Sequence[Sequence[int]], kept: Sequence[KeptState]) -> list[Tensor]:
+        """The states of new tokens, float32 [n, H] for each sequence, which `kept` then counts."""
         lengths = [len(part) for part in parts]
-        packing = make_kept_packing(list(zip(lengths, row_keys, strict=True)))
+        packing = make_kept_packing(list(zip(lengths, kept, strict=True)))
         device = self._reference.model.device
         ids = torch.tensor([[token for part in parts for token in part]], device=device)
         positions = packing.make_positions(device)
         out = self._reference.model.model(
             ids, position_ids=positions, packing=packing, use_cache=False
         )
-        for length, keys in zip(lengths, row_keys, strict=True):
-            keys.length += length
+        for length, each in zip(lengths, kept, strict=True):
+            each.length += length
         self.count.read += sum(lengths)
         return list(out.last_hidden_state[0].split(lengths))
 
     def _read(self, batch: Sequence[FollowedRow], plan: MemoryPlan) -> list[_NewTokens]:
-        row_keys = [row.keys for row in batch if row.keys is not None]
-        assert len(row_keys) == len(batch), "more rows are read together than are kept"
-        before = [keys.length for keys in row_keys]
-        parts = [
-            [*row.prompt, *row.tokens][read:-1] for row, read in zip(batch, before, strict=True)
-        ]
+        kept = [row.kept for row in batch if row.kept is not None]
+        assert len(kept) == len(batch), "more rows are read together than are kept"
+        whole = [[*row.prompt, *row.tokens] for row in batch]
         try:
-            return self._measure(batch, self._run(parts, row_keys), plan)
+            self._catch_up(
+                [
+                    (each, tokens[each.length : len(row.prompt) + row.measured - 1])
+                    for row, tokens, each in zip(batch, whole, kept, strict=True)
+                    if each.is_recurrent
+                ]
+            )
+            parts = [tokens[each.length : -1] for tokens, each in zip(whole, kept, strict=True)]
+            return self._measure(batch, self._run(parts, kept), plan)
         except (RuntimeError, MemoryError):
-            for keys, length in zip(row_keys, before, strict=True):
-                keys.length = length  # they are read again
+            for each in kept:
+                each.return_to_mark()  # the tokens are read again
             raise
+
+    def _catch_up(self, settled: Sequence[tuple[KeptState, Sequence[int]]]) -> None:
+        """Read the tokens that are known to be right, and mark them: no other correction goes back
+        before them."""
+        behind = [(each, tokens) for each, tokens in settled if tokens]
+        if behind:
+            self._run([tokens for _, tokens in behind], [each for each, _ in behind])
+            for each, _ in behind:
+                each.mark()
 
     def _measure(
         self, batch: Sequence[FollowedRow], states: Sequence[Tensor], plan: MemoryPlan
@@ -250,13 +268,14 @@ class Follower:
         row.logprobs.append(measured.logprobs[:right])
         row.sketch.append(measured.sketch[:right])
         row.measured += right
-        if wrong is None:
-            return 0
-        cut = len(row.tokens) - row.measured
-        row.tokens[row.measured :] = [wrong[1]]
-        if row.keys is not None:  # the state that draws the token is read again, together with it
-            row.keys.length = len(row.prompt) + row.measured - 1
-        self.count.wrong += 1
+        cut = 0
+        if wrong is not None:
+            cut = len(row.tokens) - row.measured
+            row.tokens[row.measured :] = [wrong[1]]
+            self.count.wrong += 1
+        if row.kept is not None:  # the state that draws a right token is read again, with it
+            row.kept.rewind(len(row.prompt) + row.measured - 1)
+            row.kept.mark()
         return cut
 
     def _decide(self, row: FollowedRow, index: int) -> int:

@@ -22,6 +22,7 @@ from assay.inference.packing import PACKED_ATTENTION, Packing
 from assay.inference.placing.model_sizes import MemoryPlan
 from assay.inference.placing.precision import require_exact_products
 from assay.inference.reading import Batch, CausalModel, read_alone
+from assay.inference.recurrent import prepare_recurrent_layers
 from assay.inference.reference import Reference
 from assay.inference.split import SplitModel, States
 from assay.protocol.errors import OperatorError
@@ -45,6 +46,7 @@ def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     twin = copy.deepcopy(model, shared)
     twin.set_attn_implementation(attention)
+    prepare_recurrent_layers(twin)
     return twin
 
 
@@ -65,6 +67,7 @@ class RoundedModel:
     def __init__(self, model: PreTrainedModel) -> None:
         self._rounded: Any = copy.deepcopy(model).bfloat16()
         self._rounded.set_attn_implementation(PACKED_ATTENTION)
+        prepare_recurrent_layers(self._rounded)
         self.config = model.config
         self.device = model.device
 

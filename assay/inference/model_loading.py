@@ -34,6 +34,7 @@ from assay.inference.gate.files import UnfitFileError, open_regular
 from assay.inference.gate.thrown import NOT_THROWN
 from assay.inference.placing.devices import explain_lack, is_out_of_memory
 from assay.inference.placing.precision import require_exact_products
+from assay.inference.recurrent import prepare_recurrent_layers
 
 #: How safetensors reads. With a memory map, each tensor leaks two Python integers (safetensors
 #: 0.8).
@@ -91,6 +92,7 @@ def outline_model(folder: Path) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, attn_implementation="sdpa"
         )
+    prepare_recurrent_layers(model)
     return model.eval()
 
 
@@ -130,6 +132,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
             raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
     if not all(_is_finite(parameter) for parameter in model.parameters()):
         raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
+    prepare_recurrent_layers(model)
     return model.eval().requires_grad_(False)
 
 

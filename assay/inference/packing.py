@@ -6,6 +6,9 @@ see their own sequence and the one that it continues, which is another sequence 
 it, or one whose keys and values were kept. So completions of one prompt follow it in the row, and
 none of them is padded.
 
+Recurrent layers must know it, too (`assay.inference.recurrent`): a sequence starts from the state
+that the one it continues has left.
+
 This module does not know any model. `attend_for_models` is attention as Hugging Face's models call
 it, and `assay.inference.split` calls `attend_packed`.
 """
@@ -25,39 +28,85 @@ PACKED_ATTENTION = "assay_packed"
 MASKED_QUERIES = 512
 
 
-class KeptKeys:
-    """Keys and values of one sequence in all layers, as far as it has been read.
+#: What a sequence leaves behind in a recurrent layer: the last inputs of its convolution, [1,
+#: channels, kernel - 1], and its state, [1, heads, key width, value width]. Never changed in place.
+RecurrentState = tuple[Tensor, Tensor]
+
+
+class KeptState:
+    """What one sequence has left behind in all layers, as far as it has been read: keys and values
+    of attention, and the states of recurrent layers.
+
+    Tokens can be taken back. Keys and values are simply cut. A recurrent state cannot be cut: it
+    returns to where it was marked, and the tokens since then are read again.
 
     Args:
         capacity: most tokens.
 
     Attributes:
-        length: tokens that were read. A lower value may be set to forget the tokens beyond it.
+        length: tokens that were read.
+        is_recurrent: some layers are.
     """
 
     def __init__(self, capacity: int) -> None:
         self.length = 0
+        self.is_recurrent = False
         self._capacity = capacity
-        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self._keys: dict[int, tuple[Tensor, Tensor]] = {}
+        self._states: dict[int, RecurrentState] = {}
+        self._mark: tuple[int, dict[int, RecurrentState]] = 0, {}
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append [1, heads, N, width] to a layer's keys and values, and return all of them. The
         caller updates `length` once all layers are extended."""
-        if layer not in self._layers:
-            one, heads, _, width = k.shape
-            shape = one, heads, self._capacity, width
-            self._layers[layer] = k.new_empty(shape), v.new_empty(shape)
+        if layer not in self._keys:
+            self._keys[layer] = self._allocate(k), self._allocate(v)
         end = self.length + k.shape[2]
-        keys, values = self._layers[layer]
+        keys, values = self._keys[layer]
         keys[:, :, self.length : end], values[:, :, self.length : end] = k, v
         return keys[:, :, :end], values[:, :, :end]
 
-    def fork(self, capacity: int) -> "KeptKeys":
-        """Another sequence that begins with this one."""
-        other = KeptKeys(capacity)
-        for layer, (keys, values) in self._layers.items():
+    def _allocate(self, like: Tensor) -> Tensor:
+        one, heads, _, width = like.shape
+        return like.new_empty(one, heads, self._capacity, width)
+
+    def get_state(self, layer: int) -> RecurrentState | None:
+        """The state of a recurrent layer; None where nothing was read."""
+        return self._states.get(layer)
+
+    def replace_state(self, layer: int, state: RecurrentState) -> None:
+        """Take a recurrent layer's state after new tokens."""
+        self.is_recurrent = True
+        self._states[layer] = state
+
+    def mark(self) -> None:
+        """Note that the tokens so far stay. Each state exists once until more tokens are read, and
+        then twice."""
+        self._mark = self.length, dict(self._states)
+
+    def rewind(self, length: int) -> None:
+        """Forget the tokens beyond `length`, and with recurrent layers all since the mark, unless
+        there are none beyond. Raises a ValueError where the mark is beyond `length`."""
+        if length < self._mark[0]:
+            raise ValueError(f"{self._mark[0]} tokens were marked, and {length} are to stay")
+        if not self.is_recurrent:
+            self.length = length
+        elif length < self.length:
+            self.return_to_mark()
+
+    def return_to_mark(self) -> None:
+        """Forget all tokens since the mark, also those of a pass that has failed."""
+        self.length, states = self._mark
+        self._states = dict(states)
+
+    def fork(self, capacity: int) -> "KeptState":
+        """Another sequence that begins with this one, marked there."""
+        other = KeptState(capacity)
+        for layer, (keys, values) in self._keys.items():
             other.extend(layer, keys[:, :, : self.length], values[:, :, : self.length])
-        other.length = self.length
+        other.length, other._states = self.length, dict(self._states)
+        other.is_recurrent = self.is_recurrent
+        other.mark()
         return other
 
 
@@ -69,12 +118,12 @@ class Segment(NamedTuple):
     end: int
     shared_start: int = 0  # equal to the next: it continues none
     shared_end: int = 0
-    keys: KeptKeys | None = None
+    kept: KeptState | None = None
 
     @property
     def first(self) -> int:
         """The position of its first token."""
-        return self.shared_end - self.shared_start if self.keys is None else self.keys.length
+        return self.shared_end - self.shared_start if self.kept is None else self.kept.length
 
 
 @dataclass(frozen=True)
@@ -121,12 +170,12 @@ def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
     return Packing(tuple(segments))
 
 
-def make_kept_packing(sequences: Sequence[tuple[int, KeptKeys]]) -> Packing:
-    """The packing of new tokens of sequences whose earlier keys and values are kept."""
+def make_kept_packing(sequences: Sequence[tuple[int, KeptState]]) -> Packing:
+    """The packing of new tokens of sequences of which the state after earlier ones is kept."""
     segments: list[Segment] = []
     start = 0
-    for length, keys in sequences:
-        segments.append(Segment(start, start + length, keys=keys))
+    for length, kept in sequences:
+        segments.append(Segment(start, start + length, kept=kept))
         start += length
     return Packing(tuple(segments))
 
@@ -207,8 +256,8 @@ def _attend(
 def _find_keys(segment: Segment, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
     """All keys and values that a sequence may see. Its own are appended if the sequence is kept."""
     columns = slice(segment.start, segment.end)
-    if segment.keys is not None:
-        return segment.keys.extend(layer, k[:, :, columns], v[:, :, columns])
+    if segment.kept is not None:
+        return segment.kept.extend(layer, k[:, :, columns], v[:, :, columns])
     if not segment.first:
         return k[:, :, columns], v[:, :, columns]
     shared = slice(segment.shared_start, segment.shared_end)

@@ -27,8 +27,9 @@ STORED = 2
 OPENED_MIN = 2
 #: Assumed length of prompts, tokens.
 _PROMPT = 256
-#: Rows that a drafter decodes together.
-_DRAFTED = 256
+#: Rows that a drafter decodes together, and states of recurrent layers that each has: a step's old
+#: and new one, or what a follower marks.
+_DRAFTED, _STATES = 256, 2
 
 
 class Learning(Protocol):
@@ -106,7 +107,8 @@ def estimate_height(
     floats = prefilled * (shape.cached + shape.wide)
     floats += 2 * min(plan.elements, prefilled * shape.vocabulary)
     if role == "miner":
-        floats += min(_DRAFTED, groups_per_step * work.group_size) * length * shape.cached
+        rows = min(_DRAFTED, groups_per_step * work.group_size)
+        floats += rows * (length * shape.cached + _STATES * shape.state)
     if learning is not None:
         trained = _count_trained(learning)
         gathered = 0

@@ -11,7 +11,7 @@ import torch
 from assay.inference import DraftCount, follow_groups, generate_groups
 from assay.inference.following import NEAR
 from assay.inference.generate import AHEAD_MAX, AHEAD_MIN, Horizon
-from assay.inference.packing import KeptKeys
+from assay.inference.packing import KeptState
 from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import MemoryPlan
 from tests.inference.conftest import list_ids
@@ -149,7 +149,7 @@ def test_kept_keys_are_given_back_where_memory_lacks(
     checkpoint, requests, projection, rough, monkeypatch
 ):
     """There is room for five sequences' keys; more of them lack memory, and are read anew."""
-    living, honest = WeakSet(), KeptKeys.fork
+    living, honest = WeakSet(), KeptState.fork
 
     def fork(kept, capacity):
         if len(living) >= 5:
@@ -158,7 +158,7 @@ def test_kept_keys_are_given_back_where_memory_lacks(
         living.add(made)
         return made
 
-    monkeypatch.setattr(KeptKeys, "fork", fork)
+    monkeypatch.setattr(KeptState, "fork", fork)
     whole, _ = make(checkpoint)
     stretched, count = make(checkpoint, rough, how=follow_groups)
     plan = checkpoint.get_reference(1_024).budget.plan

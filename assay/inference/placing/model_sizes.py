@@ -8,6 +8,10 @@ from typing import Any
 TOKENS_MAX, ELEMENTS_MAX_CPU, ELEMENTS_MAX = 1 << 15, 1 << 24, 1 << 28
 #: Logits that a learner computes at once: `assay.training.LOGITS_MAX`, whose module loads torch.
 LEARNED_LOGITS_MAX = 1 << 25
+#: Tokens of a recurrent layer whose values are solved for together, which decides the last bits.
+#: 64, as the library has it, loses three to ten times as much to rounding, and is no faster on a
+#: CPU.
+RECURRENT_CHUNK = 16
 #: Implementations of the reference that keep weights as stored, in bf16. The others convert them to
 #: fp32.
 BF16_WEIGHTS = frozenset({"split3", "split2"})
@@ -35,6 +39,7 @@ class ModelShape:
     tables: int  # of these, in embeddings and a separate head
     block: int  # of these, in one layer; the norm behind the last layer counts with it
     cached: int  # of keys and values in all layers
+    state: int  # floats of a sequence, however long, in all recurrent layers
     wide: int  # of a layer at its widest
     kept: int  # kept by all layers for gradients
     recomputed: int  # the same if layers keep only inputs and recompute the rest in turn
@@ -63,18 +68,59 @@ class MemoryPlan:
         return None if smaller == self else smaller
 
 
+@dataclass(frozen=True, slots=True)
+class _LayerShape:
+    """The size of one layer of a kind, floats per token unless noted otherwise."""
+
+    cached: int
+    state: int  # floats of a sequence
+    wide: int
+    kept: int
+
+
 def measure_shape(config: Any, parameters: int) -> ModelShape:
     """The size of a model from its Hugging Face configuration."""
-    layer = 4 * config.intermediate_size + 14 * config.hidden_size
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    kinds = getattr(config, "layer_types", None) or ()
+    recurrent = sum(kind == "linear_attention" for kind in kinds)
+    layers = [_measure_attention(config)] * (config.num_hidden_layers - recurrent)
+    layers += [_measure_recurrence(config)] * recurrent if recurrent else []
     tables = (1 if config.tie_word_embeddings else 2) * config.vocab_size * config.hidden_size
     return ModelShape(
         parameters=parameters,
         tables=tables,
         block=ceil((parameters - tables) / config.num_hidden_layers),
-        cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
-        wide=3 * config.intermediate_size + 4 * config.hidden_size,
-        kept=config.num_hidden_layers * layer,
-        recomputed=config.num_hidden_layers * config.hidden_size + layer,
+        cached=sum(layer.cached for layer in layers),
+        state=sum(layer.state for layer in layers),
+        wide=max(layer.wide for layer in layers),
+        kept=sum(layer.kept for layer in layers),
+        recomputed=len(layers) * config.hidden_size + max(layer.kept for layer in layers),
         vocabulary=config.vocab_size,
+    )
+
+
+def _measure_attention(config: Any) -> _LayerShape:
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return _LayerShape(
+        cached=2 * config.num_key_value_heads * head,
+        state=0,
+        wide=3 * config.intermediate_size + 4 * config.hidden_size,
+        kept=4 * config.intermediate_size + 14 * config.hidden_size,
+    )
+
+
+def _measure_recurrence(config: Any) -> _LayerShape:
+    """A gated DeltaNet by torch's own code, as counted in it: copies of queries, keys and values
+    with as many heads as values have, matrices of chunks, and for gradients each chunk's state."""
+    heads, width = config.linear_num_value_heads, config.linear_value_head_dim
+    keys, values = heads * config.linear_key_head_dim, heads * width
+    mixed = 2 * config.linear_num_key_heads * config.linear_key_head_dim + values
+    chunks = heads * RECURRENT_CHUNK
+    state = keys * width
+    wide = 5 * config.hidden_size + 2 * mixed + 5 * (keys + values) + 3 * chunks
+    kept = 8 * config.hidden_size + 4 * mixed + 8 * (keys + values) + 5 * chunks
+    return _LayerShape(
+        cached=0,
+        state=state + (config.linear_conv_kernel_dim - 1) * mixed,
+        wide=max(wide, 3 * config.intermediate_size + 4 * config.hidden_size),
+        kept=kept + state // RECURRENT_CHUNK + 4 * config.intermediate_size,
     )
