@@ -55,8 +55,9 @@ def open_bucket(
             f"{address.url} cannot be opened: its key, secret or token is empty, or has blanks or "
             "letters that no key has"
         )
-    tls = ssl.create_default_context()
+    tls = None
     if certificates is not None:
+        tls = ssl.create_default_context()
         try:
             tls.load_verify_locations(cadata=certificates)
         except (ssl.SSLError, ValueError):

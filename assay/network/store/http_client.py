@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpcore
@@ -49,6 +50,12 @@ class HttpTimeouts:
     pause_s: float = 0.25  # before the second try, twice as long before each further one
 
 
+@cache
+def trust_system() -> ssl.SSLContext:
+    """The authorities that the system trusts, read once: that takes as long as many requests."""
+    return ssl.create_default_context()
+
+
 class HttpClient:
     """Connections to servers, shared by threads.
 
@@ -67,7 +74,7 @@ class HttpClient:
     ) -> None:
         self._patience = patience or HttpTimeouts()
         self._pool = httpcore.ConnectionPool(
-            ssl_context=tls or ssl.create_default_context(),
+            ssl_context=tls or trust_system(),
             max_connections=_CONNECTIONS,
             max_keepalive_connections=_IDLE,
             keepalive_expiry=_IDLE_S,
