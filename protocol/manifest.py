@@ -24,7 +24,7 @@ from assay.protocol.encoding import (
     read_json,
 )
 from assay.protocol.hashing import Domain, compute_root, hash_fields
-from assay.protocol.parameters import PROTOCOL_VERSION, Tests
+from assay.protocol.parameters import EXPERT_BITS, PROTOCOL_VERSION, Tests
 
 #: Denominator of a rate: κ is in units of 1e-18.
 RATE_UNIT = 10**18
@@ -85,6 +85,8 @@ class Manifest:
     #: μ, mean last hidden state over the calibration set, 2^-16
     centre: Annotated[tuple[int, ...], Many(Integer(8, signed=True), _HIDDEN_MAX)]
     scale: U64  # root mean squared distance from μ, 2^-16
+    router_ramp: U32  # the parameters': under another one the tensors make another model
+    experts: U32  # that a token of the calibration set needs on average, 2^-10; 0: no mixture
     calibration: Digest  # digest of the rates
     calibration_set: Digest  # digest of the token sequences behind μ, scale and rates
     #: files served with the checkpoint, by ascending name
@@ -212,9 +214,9 @@ def find_fault(
 ) -> str | None:
     """The reason why a published checkpoint is unusable for everybody, or None.
 
-    Without this check, a trainer could switch the tests off through μ, scale or rates. The
-    parameters bound these values, and a checkpoint beyond the bounds voids its window for all
-    (section 2).
+    Without this check, a trainer could switch the tests off through μ, scale or rates, or make
+    everybody compute all experts of a mixture. The parameters bound these values, and a checkpoint
+    beyond the bounds voids its window for all (section 2).
     """
     if manifest.version != PROTOCOL_VERSION:
         return f"the manifest's version is {manifest.version}, not {PROTOCOL_VERSION}"
@@ -228,6 +230,11 @@ def find_fault(
         return f"scale {manifest.scale} is outside [{tests.scale_min}, {tests.scale_max}]"
     if sum(m * m for m in manifest.centre) * 10**6 > (tests.centre_ratio_max * manifest.scale) ** 2:
         return f"the centre lies farther out than {tests.centre_ratio_max} thousandths of the scale"
+    if manifest.router_ramp != tests.router_ramp:
+        return f"router_ramp {manifest.router_ramp} is not the parameters' {tests.router_ramp}"
+    if manifest.experts > tests.experts_max:
+        needed, most = (n / (1 << EXPERT_BITS) for n in (manifest.experts, tests.experts_max))
+        return f"a token needs {needed:.2f} experts on average, and the parameters allow {most:.2f}"
     if not 1 <= manifest.max_tokens <= max_tokens:
         return f"max_tokens {manifest.max_tokens} is outside [1, {max_tokens}]"
     if not manifest.end_tokens or not manifest.levels:

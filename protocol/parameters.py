@@ -35,6 +35,8 @@ FRACTION_BITS = 20
 PROTOCOL_VERSION = 3
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
+#: Fraction bits of the number of experts that a token needs.
+EXPERT_BITS = 10
 MILLION = 1_000_000
 #: The setting of an environment, or of a mixture's part, that says how many millions of counted
 #: units the scoring of one completion may take. An environment that runs code from completions has
@@ -148,6 +150,9 @@ class Tests:
     centre_ratio_max: U32  # ‖μ‖ over scale, thousandths: a centre far out would hide every state
     logprob_rms_bound: U32  # 2^-16 nats
     logprob_max_bound: U32  # 2^-16 nats
+    #: ε, 2^-20 of a router's scores: the choice of experts is a ramp of width 2ε (section 3)
+    router_ramp: U32
+    experts_max: U32  # most experts that a token may need on average, 2^-10; 0: no mixtures
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +274,10 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("rate_floor is 0", tests.rate_floor > 0),
                 ("scale_min is 0", tests.scale_min > 0),
                 ("margin_levels is empty", len(tests.margin_levels) > 0),
+                (
+                    "one of router_ramp and experts_max is 0, and the other is not",
+                    (tests.router_ramp > 0) == (tests.experts_max > 0),
+                ),
                 (
                     "margin_levels and rate_limits differ in length",
                     len(tests.margin_levels) == len(tests.rate_limits),
@@ -428,6 +437,8 @@ def make_tests(cap: int) -> Tests:
         centre_ratio_max=4_000,
         logprob_rms_bound=16,
         logprob_max_bound=64,
+        router_ramp=0,
+        experts_max=0,
     )
 
 

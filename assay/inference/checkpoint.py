@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.folder import (
+    MANIFEST_FILE,
     CheckpointError,
     UnusableCheckpointError,
     find_tensors,
@@ -220,6 +221,8 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
     config = read_config(folder)
     if len(manifest.centre) != config["hidden_size"]:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
+    if manifest.experts:
+        raise UnusableCheckpointError(f"{folder / MANIFEST_FILE} states experts of no mixture")
     tokenizer = open_tokenizer(folder, manifest, config["vocab_size"])
     return Outline(manifest, calibration, tokenizer)
 

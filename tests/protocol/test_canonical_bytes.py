@@ -155,6 +155,8 @@ def test_a_checkpoint_beyond_the_bounds_of_the_parameters_is_unusable() -> None:
         find(replace(manifest, scale=tests.scale_min - 1), calibration),
         find(replace(manifest, scale=tests.scale_max + 1), calibration),
         find(replace(manifest, centre=(tests.scale_max * 5, 0, 0)), calibration),
+        find(replace(manifest, router_ramp=1), calibration),
+        find(replace(manifest, experts=1), calibration),
         find(replace(manifest, version=1), calibration),
         find(replace(manifest, max_tokens=0), calibration),
         find(replace(manifest, max_tokens=49), calibration),

@@ -161,7 +161,8 @@ PARAMETERS = {
     "value_base:8 value_mean:8 value_teach:8",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
     "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
-    "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4",
+    "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4 "
+    "router_ramp:4 experts_max:4",
     "start": "predecessor:h window:8 checkpoint:h number:8",
 }
 
@@ -386,8 +387,8 @@ def test_a_manifest_is_written_field_by_field() -> None:
     vector = load("manifest")
     kinds = (
         "version:2 structure:h tokenizer:h chat_template:h tensors:h end_tokens:l4 max_tokens:4 "
-        "levels:l4 centre:centre scale:8 calibration:h calibration_set:h files:files "
-        "figures:figures parent:h step:h number:8"
+        "levels:l4 centre:centre scale:8 router_ramp:4 experts:4 calibration:h calibration_set:h "
+        "files:files figures:figures parent:h step:h number:8"
     )
     manifest, written = vector["manifest"], b""
     assert list(manifest) == [column.split(":")[0] for column in kinds.split()]

@@ -45,6 +45,7 @@ from outer import make_rounds  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from program_outputs import make_outputs  # noqa: E402
 from records import make_record  # noqa: E402
+from routers import make_routers  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
 from trials import make_trials  # noqa: E402
@@ -352,6 +353,7 @@ FAMILIES = {
     "ss58": make_ss58,
     "beacons": make_beacons,
     "draws": make_draws,
+    "routers": make_routers,
     "sketch": make_sketch,
     "logprobs": make_logprobs,
     "sampling": make_sampling,

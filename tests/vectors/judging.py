@@ -106,7 +106,7 @@ def make_manifest_for(centre: Sequence[int], scale: int) -> Manifest:
     """A manifest of which only centre and scale matter."""
     none = bytes(32)
     return Manifest(
-        *(PROTOCOL_VERSION, *[none] * 4, (2,), 48, (5,), tuple(centre), scale),
+        *(PROTOCOL_VERSION, *[none] * 4, (2,), 48, (5,), tuple(centre), scale, 0, 0),
         *(none, none, (), (), none, none, 0),
     )
 

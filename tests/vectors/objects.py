@@ -171,6 +171,8 @@ def make_manifest() -> Json:
         levels=(5, 6),
         centre=(-3, 0, 70_000),
         scale=1 << 16,
+        router_ramp=0,
+        experts=0,
         calibration=calibration.digest,
         calibration_set=digest("calibration set"),
         files=(

@@ -432,6 +432,8 @@ def make_manifest(calibration: Calibration) -> Manifest:
         levels=(1, 2),
         centre=tuple(range(-HIDDEN // 2, HIDDEN // 2)),
         scale=3 << 16,
+        router_ramp=0,
+        experts=0,
         calibration=calibration.digest,
         calibration_set=bytes(32),
         files=(),

@@ -7,7 +7,7 @@ const core = require('./core.js');
 const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
-const { openCheckpoint, sketchState } = require('./model.js');
+const { openCheckpoint, route, sketchState } = require('./model.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
 const gate = require('./gate.js');
@@ -236,6 +236,18 @@ const families = {
       const scores = d.logits.map((logit, i) => logit + added[i]);
       same(d.about, [added, scores, rules.draw(scores, ints(d.barred))], [d.noise, d.scores, d.token]);
     }
+  },
+  routers(v) {
+    const unit = 2 ** 20, counts = v.cases.map((c) => {
+      const [logits, biases] = [c.logits, c.biases].map((row) => row.map((x) => Number(x) / unit));
+      const chosen = Number(c.chosen), ramp = Number(v.router_ramp) / unit, scaling = Number(c.scaling);
+      const { factors, weights } = route(logits, { biases, chosen, ramp, weightsBy: c.weights_by, normalised: c.normalised, scaling });
+      const near = (ours, theirs) => ours.every((x, i) => Math.abs(x - Number(theirs[i])) <= Number(v.tolerance));
+      const taking = factors.flatMap((f, i) => (f > 0 ? [i] : []));
+      same(c.about, [taking, near(factors, c.factors), near(weights, c.weights)], [ints(c.taking_part), true, true]);
+      return taking.length;
+    });
+    same('experts a token', Math.ceil((1024 * counts.reduce((a, b) => a + b)) / counts.length), Number(v.experts));
   },
   sketch(v) {
     const columns = (hidden) => rules.projection(unhex(v.seed), Number(hidden));

@@ -170,6 +170,16 @@ class Model {
     return { margins, gini, logprobs, states };
   }
 }
+/** Each expert's factor and weight for one token, from a router's logits: section 3. */
+function route(logits, { biases, chosen, ramp, weightsBy, normalised, scaling }) {
+  const top = Math.max(...logits), powers = logits.map((x) => Math.exp(x - top)), sum = powers.reduce((a, b) => a + b);
+  const shares = weightsBy === 'softmax' ? powers.map((p) => p / sum) : logits.map((x) => 1 / (1 + Math.exp(-x)));
+  const scores = weightsBy === 'softmax' ? logits : shares.map((p, i) => p + biases[i]);
+  const [last, next] = [...scores].sort((a, b) => b - a).slice(chosen - 1), middle = (last + next) / 2;
+  const factors = scores.map((s) => Math.min(1, Math.max(0, 0.5 + (s - middle) / (2 * ramp))));
+  const weights = factors.map((f, i) => f * shares[i]), all = normalised ? weights.reduce((a, b) => a + b) : 1;
+  return { factors, weights: weights.map((w) => (scaling * w) / all) };
+}
 /** Two signed bytes of a state: `columns` of ±1, centre and scale in 2^-16. */
 function sketchState(state, columns, { centre, scale }) {
   return columns.map((signs) => {
@@ -212,6 +222,8 @@ function findFlaw({ manifest: m, calibration, calibrated }, { tests, work }, { r
     'a rate above its limit': calibration.rates.some((rate, k) => rate > tests.rate_limits[k]),
     'a scale out of bounds': m.scale < tests.scale_min || m.scale > tests.scale_max,
     'a centre far out': 1000000n * m.centre.reduce((sum, x) => sum + square(x), 0n) > square(tests.centre_ratio_max * m.scale),
+    'a ramp that is not the network\'s': m.router_ramp !== tests.router_ramp,
+    'too many experts a token': m.experts > tests.experts_max,
     'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
     'no end token or no level': !m.end_tokens.length || !levels.length,
     'further files or figures that none may name': !areListsLegal(m),
@@ -219,6 +231,7 @@ function findFlaw({ manifest: m, calibration, calibrated }, { tests, work }, { r
     'an end token that may not be drawn': !m.end_tokens.every((id) => drawn.includes(Number(id))),
     'levels that are none': !levels.every((level, i) => isLevel(level) && (i === 0 || level > levels[i - 1])),
     'a centre of another width': m.centre.length !== hidden,
+    'experts of a model without routers': m.experts !== 0n, // this program reads no others
   };
   return Object.keys(flaws).find((flaw) => flaws[flaw]) ?? null;
 }
@@ -240,4 +253,4 @@ function openCheckpoint(folder, digest, parameters, { isLevel }) {
   return { manifest, calibration, model, tokenizer, drawn, ends, flaw };
 }
 
-module.exports = { Model, openCheckpoint, readSmall, requireThat, sketchState, Tokenizer, Unreadable };
+module.exports = { Model, openCheckpoint, readSmall, requireThat, route, sketchState, Tokenizer, Unreadable };
