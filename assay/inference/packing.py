@@ -13,19 +13,18 @@ This module does not know any model. `attend_for_models` is attention as Hugging
 it, and `assay.inference.split` calls `attend_packed`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import AttentionInterface
+
+from assay.inference.attention import attend
 
 #: The name by which Hugging Face's models find `attend_for_models`.
 PACKED_ATTENTION = "assay_packed"
-#: Queries whose mask exists at a time. Tuning.
-MASKED_QUERIES = 512
 
 
 #: What a sequence leaves behind in a recurrent layer: the last inputs of its convolution, [1,
@@ -136,7 +135,6 @@ class Packing:
     """
 
     segments: tuple[Segment, ...]
-    _masks: dict[tuple[int, int, int], Tensor] = field(default_factory=dict, repr=False)
 
     def make_positions(self, device: torch.device) -> Tensor:
         """Each token's position in its sequence, int64 [1, N]."""
@@ -144,16 +142,6 @@ class Packing:
             torch.arange(s.first, s.first + s.end - s.start, device=device) for s in self.segments
         ]
         return torch.cat(parts)[None]
-
-    def get_mask(self, queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-        """The mask of the keys that the last `queries` tokens see, bool [queries, keys]; made once
-        for all layers."""
-        shape = queries, keys, window
-        if shape not in self._masks:
-            places = torch.arange(keys, device=device)
-            own_places = places[keys - queries :, None]
-            self._masks[shape] = (places <= own_places) & (places > own_places - window)
-        return self._masks[shape]
 
 
 def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
@@ -189,7 +177,7 @@ def attend_packed(
     scale: float | None = None,
     window: int | None = None,
 ) -> Tensor:
-    """Causal attention in every sequence, by torch's own kernels, which store no table of scores.
+    """Causal attention in every sequence, see `assay.inference.attention`.
 
     Args:
         q: [B, heads, N, width].
@@ -202,55 +190,14 @@ def attend_packed(
     Returns:
         [B, heads, N, width].
     """
-    repeats = q.shape[1] // k.shape[1]
     packing = packing or make_packing([(q.shape[2], None)])
-    parts: list[Tensor] = []
-    for segment in packing.segments:
-        keys, values = _find_keys(segment, k, v, layer)
-        if q.is_cuda and repeats > 1:  # torch's path for fp32 does not support shared key heads
-            keys, values = (x.repeat_interleave(repeats, dim=1) for x in (keys, values))
-        queries = q[:, :, segment.start : segment.end]
-        if segment.first or (window is not None and window < keys.shape[2]):
-            parts += _attend_masked(queries, keys, values, packing, scale, window)
-        else:
-            parts.append(_attend(queries, keys, values, None, scale))
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-
-
-def _attend_masked(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    packing: Packing,
-    scale: float | None,
-    window: int | None,
-) -> Iterator[Tensor]:
-    """Attention of the last tokens of a sequence, some at a time, each block with the keys that it
-    sees: a mask of all of them would take T² floats."""
-    count, seen = queries.shape[2], keys.shape[2]
-    for start in range(0, count, MASKED_QUERIES):
-        end = min(start + MASKED_QUERIES, count)
-        last = seen - count + end
-        first = 0 if window is None else max(0, seen - count + start + 1 - window)
-        mask = packing.get_mask(end - start, last - first, window or seen, queries.device)
-        visible = slice(first, last)
-        yield _attend(
-            queries[:, :, start:end], keys[:, :, visible], values[:, :, visible], mask, scale
+    parts = [
+        attend(
+            q[:, :, segment.start : segment.end], *_find_keys(segment, k, v, layer), scale, window
         )
-
-
-def _attend(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float | None
-) -> Tensor:
-    return functional.scaled_dot_product_attention(
-        queries,
-        keys,
-        values,
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scale,
-        enable_gqa=keys.shape[1] < queries.shape[1],
-    )
+        for segment in packing.segments
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def _find_keys(segment: Segment, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:

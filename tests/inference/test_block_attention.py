@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from assay.inference import block_attention, packing
+from assay.inference import block_attention
 from assay.inference.block_attention import attend_in_blocks
-from assay.inference.packing import attend_packed, make_packing
 
 HEADS, KEY_HEADS, TOKENS, WIDTH = 4, 2, 150, 8
 
@@ -40,16 +39,6 @@ def test_blocks_are_the_whole_table(row, monkeypatch, window, queries):
     monkeypatch.setattr(block_attention, "QUERIES_MIN", queries)
     found, _ = attend_in_blocks(None, *row, None, sliding_window=window)
     assert torch.allclose(found.transpose(1, 2).double(), attend_exactly(*row, window), atol=1e-6)
-
-
-@pytest.mark.parametrize("window", [None, 1, 20])
-@pytest.mark.parametrize("queries", [1, 16, 1_000])
-def test_a_mask_in_blocks_is_the_whole_mask(row, monkeypatch, window, queries):
-    """A sequence that continues another one, as every completion of a prompt does."""
-    monkeypatch.setattr(packing, "MASKED_QUERIES", queries)
-    shared = make_packing([(50, None), (TOKENS - 50, 0)])
-    found = attend_packed(*row, shared, window=window)
-    assert torch.allclose(found.double(), attend_exactly(*row, window), atol=1e-6)
 
 
 def test_a_mask_or_a_cache_is_refused(row):

@@ -1,0 +1,107 @@
+"""Attention of a sequence's last tokens to all of its tokens, by torch's own kernels, in memory
+that grows with the tokens and not with their square.
+
+The kernels store no table of scores. But all that they know themselves is a square: as many queries
+as keys, each with the keys up to its own. Tokens behind others that were read before are none, and
+a mask for them would have queries · keys elements, many times all else. So where there are no fewer
+queries than keys before them, zeros in front of the queries make a square, whose results are
+dropped: at most a third more work, and no mask. Elsewhere, and where tokens see only a window, some
+queries at a time have a mask, for the keys that they see. What is done follows from the sequence
+alone: no result depends on the memory of a machine.
+
+A key head that several heads share is never copied: its heads are a batch, which reads it again and
+again.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+#: Queries of a block with a mask; the last one has less than twice as many. Tuning: the mask of
+#: 16,384 keys takes 20 MiB. On a CPU fewer than 192 are multiplied by another kernel, whose last
+#: bits may differ.
+BLOCK = 256
+#: Keys that torch's kernel takes together on a CPU: a block's keys begin and end with whole ones,
+#: so that its results are those of one mask for all queries to the last bit.
+_KEYS = 512
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, window: int | None = None
+) -> Tensor:
+    """Causal attention of the last tokens of a sequence.
+
+    Args:
+        q: [B, heads, N, width], of the last N of T tokens.
+        k, v: [B, key heads, T, width], each with a width of its own; each key head serves heads /
+            key heads queries.
+        scale: of scores; None: 1 / √width.
+        window: number of tokens that a token sees, itself included; None: all.
+
+    Returns:
+        [B, heads, N, width of v].
+    """
+    ahead = k.shape[2] - q.shape[2]
+    if window is not None and window < k.shape[2]:
+        return _attend_in_blocks(q, k, v, scale, window)
+    if not ahead:
+        return _attend(q, k, v, scale, None)
+    if ahead <= q.shape[2]:
+        padded = functional.pad(q, (0, 0, ahead, 0))
+        return _attend(padded, k, v, scale, None)[:, :, ahead:]
+    return _attend_in_blocks(q, k, v, scale, None)
+
+
+def _attend_in_blocks(
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None
+) -> Tensor:
+    # a gradient would keep every block's mask: they are made again for it
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    parts = []
+    for queries, keys in _cut(q.shape[2], k.shape[2], window):
+        ahead = k.shape[2] - q.shape[2] + queries.start - keys.start
+        block = q[:, :, queries], k[:, :, keys], v[:, :, keys], ahead, scale, window
+        parts.append(
+            checkpoint(_attend_masked, *block, use_reentrant=False, preserve_rng_state=False)
+            if learns
+            else _attend_masked(*block)
+        )
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _cut(count: int, seen: int, window: int | None) -> Iterator[tuple[slice, slice]]:
+    """Blocks of the last `count` of `seen` tokens, each with the keys that its queries see."""
+    ahead = seen - count
+    starts = range(0, max(1, count - BLOCK + 1), BLOCK)
+    for start in starts:
+        end = count if start == starts[-1] else start + BLOCK
+        first = 0 if window is None else max(0, ahead + start + 1 - window)
+        last = min(seen, -(-(ahead + end) // _KEYS) * _KEYS)
+        yield slice(start, end), slice(first // _KEYS * _KEYS, last)
+
+
+def _attend_masked(
+    q: Tensor, k: Tensor, v: Tensor, ahead: int, scale: float | None, window: int | None
+) -> Tensor:
+    """Attention of the tokens that follow the first `ahead` of T ones, with a mask of N · T
+    elements."""
+    mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril_(ahead)
+    if window is not None:
+        mask.triu_(ahead + 1 - window)
+    return _attend(q, k, v, scale, mask)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, mask: Tensor | None) -> Tensor:
+    """Attention by torch's kernel; without a mask that of a square."""
+    shared = k.shape[1]
+    repeats = q.shape[1] // shared
+    if repeats > 1:
+        q = q.unflatten(1, (shared, repeats)).flatten(0, 1)
+        k, v = (x.flatten(0, 1)[:, None].expand(-1, repeats, -1, -1) for x in (k, v))
+    mixed = functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale
+    )
+    return mixed.unflatten(0, (-1, shared)).flatten(1, 2) if repeats > 1 else mixed
