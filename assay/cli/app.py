@@ -6,6 +6,7 @@ Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped
 import typer
 
 from assay.cli.commands import (
+    adopt,
     audit,
     calibrate,
     contest,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(demo.app)
 app.add_typer(submission.app)
+app.add_typer(adopt.app)
 app.add_typer(calibrate.app)
 app.add_typer(contest.app)
 app.add_typer(plan.app)

@@ -4,17 +4,18 @@
     python -m assay.subnet.genesis_checkpoint FOLDER --environment gsm --level 1 \
         --level 2 --max-tokens 256
 
-The demo's own model was made by `python -m assay.training.pretrain` and then by this. The rates are
-measured between two permitted implementations of the reference: SDPA and eager attention.
+The folder is one that `assay adopt` writes. The demo's own model was made by `python -m
+assay.training.pretrain` and then by this. The rates are measured between two permitted
+implementations of the reference: SDPA and eager attention.
 """
 
 import argparse
 import json
-import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import mkdtemp
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
@@ -34,8 +35,6 @@ from assay.inference.folder import (
     digest_tensors,
     digest_tokenizer,
     read_config,
-    read_document,
-    read_small_file,
 )
 from assay.inference.model_loading import load_model
 from assay.inference.passages import digest_passages, encode_passages
@@ -45,12 +44,19 @@ from assay.inference.tokenizing.folder_tokenizer import (
     load_tokenizer,
     make_tokenizer,
 )
-from assay.network.files import move_folder, write_file, write_json
+from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS, Parameters, Tests
+from assay.subnet.adoption.adopt import (
+    Progress,
+    find_unadopted,
+    make_folder,
+    plan_adoption,
+    write_adoption,
+)
 from assay.subnet.presets import (
     DEMO_ENVIRONMENT,
     DEMO_LEVELS,
@@ -58,10 +64,9 @@ from assay.subnet.presets import (
     DEMO_SETTINGS,
     DEMO_WORK,
 )
-from assay.subnet.recipe import Recipe, require_architecture, require_files
+from assay.subnet.recipe import Recipe, require_sizes
+from assay.subnet.waiting import Report, ignore_report, telling
 
-#: File in which newer libraries store a chat template.
-TEMPLATE_FILE = "chat_template.jinja"
 #: Problems whose sampled completions make the calibration set.
 _PROBLEMS = 256
 
@@ -75,8 +80,10 @@ def make_genesis(
     temperature: int = DEMO_WORK.temperature,
     problems: int = _PROBLEMS,
     device: str = CPU,
+    report: Report = ignore_report,
 ) -> Manifest:
-    """Write calibration_set.json, calibration.json and manifest.json. Return the manifest.
+    """Write calibration_set.json, calibration.json and manifest.json into an adopted folder. Return
+    the manifest.
 
     Args:
         environment: source of the network's problems; None: the demo's.
@@ -84,15 +91,33 @@ def make_genesis(
         tests, temperature: of the network's parameters.
         problems: number whose sampled completions make the calibration set.
         device: torch's name of the model's device.
+        report: called with what is being done, and with the seconds that it takes.
 
     Raises:
         ValueError: levels are invalid.
+        CheckpointError: the folder cannot be used, or is not as `assay adopt` writes it.
     """
+    unadopted = find_unadopted(folder)
+    if unadopted is not None:
+        raise CheckpointError(
+            f"{folder} is not as `assay adopt` writes it ({unadopted}): "
+            f"run assay adopt {folder} --out NEW"
+        )
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
-    adopt_chat_template(folder)
     tokenizer = open_bare_tokenizer(folder)
+    ends = read_end_tokens(folder, tokenizer)
     calibration, calibration_set = _calibrate(
-        folder, environment, levels, tokenizer, max_tokens, tests, temperature, problems, device
+        folder,
+        environment,
+        levels,
+        tokenizer,
+        ends,
+        max_tokens,
+        tests,
+        temperature,
+        problems,
+        device,
+        report,
     )
     manifest = Manifest(
         version=PROTOCOL_VERSION,
@@ -100,7 +125,7 @@ def make_genesis(
         tokenizer=digest_tokenizer(folder),
         chat_template=digest_chat_template(tokenizer),
         tensors=compute_tensor_root(digest_tensors(folder)),
-        end_tokens=(tokenizer.eos_token_id,),
+        end_tokens=ends,
         max_tokens=max_tokens,
         levels=tuple(levels),
         centre=(),
@@ -115,42 +140,45 @@ def make_genesis(
         step=ZERO_DIGEST,
         number=0,
     )
-    manifest = measure_manifest(manifest, folder, device)
+    with telling(report, "measuring the centre of the states"):
+        manifest = measure_manifest(manifest, folder, device)
     write_json(folder / MANIFEST_FILE, to_json(manifest))
     return manifest
 
 
 def make_recipe_genesis(
-    recipe: Recipe, model: Path, out: Path, rules: Parameters, device: str = CPU
+    recipe: Recipe,
+    model: Path,
+    out: Path,
+    rules: Parameters,
+    device: str = CPU,
+    report: Report = ignore_report,
+    progress: Progress = lambda done, total: None,
 ) -> Manifest:
-    """Make checkpoint 0 of a recipe's network from a model's folder, which is unchanged.
+    """Make checkpoint 0 of a recipe's network from a model's folder, which is adopted.
 
     Args:
         out: gets the checkpoint, atomically.
         rules: the network's parameters, with blank identity.
+        report: see `make_genesis`.
+        progress: called with the bytes of tensors that were copied, and all.
 
     Raises:
         ConfigError: `out` exists, or the folder has another model than the recipe's.
         CheckpointError: the model cannot be used.
         OSError: it cannot be copied.
     """
-    require_architecture(recipe, model)
     if out.exists():
         raise ConfigError(
             f"{out} already exists: publish it with --genesis {out} in place of --model, or name "
             "another folder with --out"
         )
-    tensors = sorted(path.name for path in model.glob("*.safetensors"))
-    if not tensors:
-        raise ConfigError(f"{model} has no *.safetensors: name a folder with {recipe.model.name}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(mkdtemp(dir=out.parent, prefix=".new-"))
-    try:
-        template = [TEMPLATE_FILE] if (model / TEMPLATE_FILE).is_file() else []
-        names = (CONFIG_FILE, *TOKENIZER_FILES, *template, *tensors)
-        require_files(model / name for name in names)
-        for name in names:
-            shutil.copyfile(model / name, temporary / name)
+    with make_folder(out) as temporary:
+        with plan_adoption(model) as adoption:
+            require_sizes(recipe, model / CONFIG_FILE, adoption.config)
+            write_adoption(adoption, temporary, progress)
+        for kind, text in adoption.notes.iterate():
+            report(f"{kind}: {text}")
         manifest = make_genesis(
             temporary,
             rules.work.max_tokens,
@@ -160,11 +188,8 @@ def make_recipe_genesis(
             rules.work.temperature,
             recipe.calibration.problems,
             device,
+            report,
         )
-        temporary.chmod(0o755)
-        move_folder(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
     return manifest
 
 
@@ -188,6 +213,7 @@ def calibrate_anew(
         environment,
         levels,
         open_bare_tokenizer(folder),
+        manifest.end_tokens,
         max_tokens,
         parameters.tests,
         parameters.work.temperature,
@@ -226,25 +252,13 @@ def open_bare_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def adopt_chat_template(folder: Path) -> None:
-    """Copy a template from its own file, where newer libraries store it, to tokenizer_config.json,
-    which the manifest's digest covers. Like other libraries, it takes the file before a template
-    that is there.
-
-    Raises:
-        UnusableCheckpointError: it is not UTF-8. CheckpointError: it cannot be read.
-    """
-    path, config_path = folder / TEMPLATE_FILE, folder / TOKENIZER_FILES[1]
-    if not path.exists():
-        return
-    config = read_document(folder, config_path.name)
-    try:
-        template = read_small_file(folder, path.name).decode()
-    except UnicodeDecodeError as error:
-        raise UnusableCheckpointError(f"{path} is not UTF-8: {error}") from None
-    if isinstance(config, dict) and config.get("chat_template") != template:
-        config["chat_template"] = template
-        write_file(config_path, json.dumps(config, indent=2, ensure_ascii=False).encode())
+def read_end_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """The ids that end a completion: config.json's, as `assay adopt` writes them, or the
+    tokenizer's own in a folder that names none."""
+    found: Any = read_config(folder).get("eos_token_id")
+    if found is None:
+        found = tokenizer.eos_token_id
+    return tuple(found) if isinstance(found, list) else (found,)
 
 
 def _calibrate(
@@ -252,28 +266,32 @@ def _calibrate(
     environment: Environment,
     levels: Sequence[int],
     hugging_face: PreTrainedTokenizerFast,
+    ends: tuple[int, ...],
     max_tokens: int,
     tests: Tests,
     temperature: int,
     problems: int = _PROBLEMS,
     device: str = CPU,
+    report: Report = ignore_report,
 ) -> tuple[Calibration, bytes]:
     """Sample the set and measure the rates. Also returns the set's digest."""
-    model = load_model(folder, device)
-    end = hugging_face.eos_token_id
+    with telling(report, "loading the model"):
+        model = load_model(folder, device)
     vocabulary = model.get_output_embeddings().weight.shape[0]
-    tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
-    rules = Rules(temperature, (end,), max_tokens)
+    tokenizer = FolderTokenizer(hugging_face, vocabulary, ends)
+    rules = Rules(temperature, ends, max_tokens)
     drafter = OwnDrafter(model, tokenizer.drawable, rules)
     encode = tokenizer.encode_strictly
-    passages = sample_passages(drafter, encode, environment, levels, problems)
+    with telling(report, f"sampling {problems} completions of at most {max_tokens} tokens"):
+        passages = sample_passages(drafter, encode, environment, levels, problems)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
     a, b = (
         Reference(make_model(model, name), tokenizer.drawable, temperature)
         for name in ("fp32-sdpa", "fp32-eager")
     )
-    calibration = measure_rates(a, b, passages, tests.margin_levels, temperature)
+    with telling(report, "comparing two implementations on them"):
+        calibration = measure_rates(a, b, passages, tests.margin_levels, temperature)
     write_json(folder / CALIBRATION_FILE, to_json(calibration))
     return calibration, digest_passages(data)
 
@@ -291,10 +309,16 @@ def main() -> None:
     try:
         environment = open_named_environment(given.environment)
         levels = DEMO_LEVELS if given.level is None else sorted(set(given.level))
-        manifest = make_genesis(given.folder, given.max_tokens, environment, levels)
+        manifest = make_genesis(
+            given.folder, given.max_tokens, environment, levels, report=_print_line
+        )
     except (ConfigError, CheckpointError, ValueError) as error:
         parser.error(str(error))
     print(json.dumps({"checkpoint": manifest.digest.hex(), "scale": manifest.scale}))
+
+
+def _print_line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

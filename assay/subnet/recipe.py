@@ -271,18 +271,11 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def require_files(paths: Iterable[Path]) -> None:
-    """Raise ConfigError if one of these is there and is no file: a pipe would be waited for, and a
-    device has no end. Links are followed, since a hub's folders are made of them."""
-    for path in paths:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{path} is not a regular file: name a folder of files")
-
-
 def require_architecture(recipe: Recipe, folder: Path) -> None:
     """Raise ConfigError if a folder's config.json does not have the recipe's sizes."""
     file = folder / "config.json"
-    require_files([file])
+    if file.exists() and not file.is_file():  # a pipe would be waited for, a device has no end
+        raise ConfigError(f"{file} is not a regular file: name a folder of files")
     try:
         with file.open("rb") as opened:
             config = read_json(opened.read(_CONFIG_BYTES_MAX))
@@ -292,7 +285,11 @@ def require_architecture(recipe: Recipe, folder: Path) -> None:
         ) from None
     except EncodingError as error:
         raise ConfigError(f"{file} {error}") from None
-    config = config if isinstance(config, dict) else {}
+    require_sizes(recipe, file, config if isinstance(config, dict) else {})
+
+
+def require_sizes(recipe: Recipe, file: Path, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError, which names `file`, if a config does not have the recipe's sizes."""
     wanted = recipe.model.model_dump(exclude={"name", "head_dim"})
     for name, value in wanted.items():
         actual = config.get(name, False if name == "tie_word_embeddings" else None)

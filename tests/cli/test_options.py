@@ -62,6 +62,7 @@ SIBLINGS = {
     "export": "--dir --out --quiet --config",
     "demo, calibrate, gauntlet, contest": "--out --quiet --config",
     "verify": "--quiet --config",
+    "adopt": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",
     "convert, plan, env new, env vet": "",
 }

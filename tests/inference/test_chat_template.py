@@ -12,13 +12,11 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.inference import UnusableCheckpointError
 from assay.inference.checkpoint import load_outline
-from assay.inference.folder import digest_chat_template, digest_tokenizer
+from assay.inference.folder import digest_tokenizer
 from assay.inference.tokenizing.chat_template import ChatTemplate
-from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.protocol.encoding import from_json, to_json
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import Manifest
-from assay.subnet.genesis_checkpoint import adopt_chat_template
 from assay.training import GENESIS
 
 #: A shortened template in the style of Qwen2.5, Llama 3.1 and Mistral.
@@ -224,18 +222,6 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_of_no_use(
     digest = write_checkpoint(added_tokens_decoder=more)
     with pytest.raises(UnusableCheckpointError, match=said):
         load_outline(tmp_path, digest)
-
-
-def test_a_template_in_a_file_of_its_own_is_put_where_the_digest_covers_it(tmp_path) -> None:
-    shutil.copytree(GENESIS, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "chat_template.jinja").write_text(QWEN)
-    adopt_chat_template(tmp_path)
-    tokenizer = load_tokenizer(tmp_path, 98)
-    assert tokenizer.chat_template == QWEN
-    assert digest_chat_template(tokenizer) == hash_fields(Domain.CHAT_TEMPLATE, QWEN.encode())
-    (tmp_path / "chat_template.jinja").write_text("another")
-    adopt_chat_template(tmp_path)  # as other libraries, it takes the file first
-    assert load_tokenizer(tmp_path, 98).chat_template == "another"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSetting
 from assay.artifacts.discovery import make_mirrors
 from assay.cli import publish as command
 from assay.environments import add_problem_files, open_environment, problem_file
+from assay.inference.folder import CheckpointError
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.chain_info import describe_chain
@@ -250,8 +251,8 @@ def copy_model(folder, *names):
     ("files", "options", "said"),
     [
         (FILES, {"recipe": "qwen2.5-0.5b-gsm"}, "another architecture than the recipe"),
-        (FILES[:3], {"recipe": DEMO_RECIPE}, "tokenizer_config.json"),
-        (("config.json", *FILES[2:]), {"recipe": DEMO_RECIPE}, r"has no \*.safetensors"),
+        (FILES[:2], {"recipe": DEMO_RECIPE}, "has no tokenizer.json"),
+        (("config.json", *FILES[2:]), {"recipe": DEMO_RECIPE}, r"holds no \*.safetensors"),
         (
             FILES,
             {"recipe": DEMO_RECIPE, "environment": "mix,gsm=1,sat=1"},
@@ -266,7 +267,7 @@ def test_a_failed_publication_leaves_nothing(folder, monkeypatch, files, options
     """Neither in the store, nor on chain, nor a folder that looks like a checkpoint."""
     stage = Stage(folder, monkeypatch, "demo")
     model = copy_model(folder / "model", *files)
-    with pytest.raises((ConfigError, OSError), match=said):
+    with pytest.raises((ConfigError, CheckpointError), match=said):
         stage.publish(**{"model": model} | options)
     assert {path.name for path in folder.iterdir()} <= {"model", "store", "info.json"}
     assert not any((folder / "store").rglob("*"))

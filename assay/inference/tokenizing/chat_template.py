@@ -291,14 +291,19 @@ class ChatTemplate:
                 f"the chat template in tokenizer_config.json fails for {PROBE!r}: {error}"
             ) from None
 
-    def render(self, prompt: str) -> str:
+    def render(self, prompt: str, answer: str | None = None) -> str:
         """Render the prompt as a user's message, and the beginning of the answer.
+
+        Args:
+            answer: the model's whole turn, in place of its beginning.
 
         Raises:
             TemplateFault: the template fails for this prompt, for everybody.
         """
-        message = {"role": "user", "content": prompt}
-        names = self._names | {"messages": [message], "add_generation_prompt": True}
+        messages = [{"role": "user", "content": prompt}]
+        if answer is not None:
+            messages.append({"role": "assistant", "content": answer})
+        names = self._names | {"messages": messages, "add_generation_prompt": answer is None}
         with self._lock:
             self._sandbox.budget = _Budget(SIZE_MAX + SIZE_EACH * len(prompt))
             try:

@@ -1,0 +1,182 @@
+"""Adopts a model: a source folder becomes one that the gate passes, or an error says why not.
+
+The new folder appears whole, under its name, or not at all.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from assay.inference.architecture import EMBEDDING, HEAD
+from assay.inference.folder import CONFIG_FILE, MODEL_FILE, CheckpointError
+from assay.network.files import move_folder
+from assay.protocol.encoding import Json, read_json
+from assay.subnet.adoption.config import (
+    complete,
+    drop_meaningless,
+    require_family,
+    settle_head,
+    take_text_part,
+)
+from assay.subnet.adoption.notes import Notes
+from assay.subnet.adoption.source import (
+    dump,
+    list_leftovers,
+    open_tensors,
+    read_source_json,
+    require_config,
+)
+from assay.subnet.adoption.texts import GENERATION_FILE, SETTINGS, Texts, adopt_texts
+from assay.subnet.adoption.weights import (
+    PlannedTensor,
+    count_bytes,
+    is_same,
+    plan_tensors,
+    require_numbers,
+    write_tensors,
+)
+
+#: Called with the bytes written so far, and all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """A model to be adopted, or one that was.
+
+    Attributes:
+        config: of the new folder.
+        tensors: in the order of their names.
+    """
+
+    config: Mapping[str, Json]
+    texts: Texts
+    tensors: Sequence[PlannedTensor]
+    notes: Notes
+
+    @property
+    def weights(self) -> int:
+        """The number of weights."""
+        return sum(tensor.numbers for tensor in self.tensors)
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """The ids that end a completion, the one that closes a turn first."""
+        return tuple(number for number, _ in self.texts.ends)
+
+
+@contextmanager
+def plan_adoption(source: Path, end_tokens: Sequence[str] = ()) -> Iterator[Adoption]:
+    """Everything that can be known of an adoption before tensors are read. Their files are open in
+    the block.
+
+    Args:
+        source: a folder in Hugging Face's format.
+        end_tokens: texts or ids of tokens that end a completion; none: found.
+
+    Raises:
+        CheckpointError: the model cannot be adopted: says in one line what is wrong, and where.
+    """
+    notes = Notes()
+    whole = require_config(source)
+    config = take_text_part(whole, notes)
+    sees = config.get("model_type") != whole.get("model_type") or "text_config" in whole
+    config = drop_meaningless(config, notes)
+    require_family(config)
+    with ExitStack() as opened:
+        stored = open_tensors(source, notes, opened)
+        planned = plan_tensors(stored, sees, notes)
+        require_numbers(planned)
+        if settle_head(config, planned, lambda: is_same(planned[HEAD], planned[EMBEDDING]), notes):
+            planned.pop(HEAD, None)
+        shapes = {name: tensor.shape for name, tensor in planned.items()}
+        complete_config = complete(config, shapes, notes)
+        texts = adopt_texts(source, complete_config, end_tokens, notes)
+        ends: Any = texts.generation["eos_token_id"]
+        complete_config["eos_token_id"] = ends[0] if len(ends) == 1 else ends
+        if programs := list_leftovers(source, ()):
+            notes.dropped.append(f"{', '.join(programs)[:200]}: programs, which nobody runs")
+        tensors = [planned[name] for name in sorted(planned)]
+        yield Adoption(complete_config, texts, tensors, notes)
+
+
+def adopt_model(source: Path, out: Path, end_tokens: Sequence[str], progress: Progress) -> Adoption:
+    """Adopt a model into a new folder, atomically.
+
+    Args:
+        source, end_tokens: see `plan_adoption`.
+        progress: called while tensors are written.
+
+    Raises:
+        CheckpointError: it cannot be adopted, `out` exists, or the disk has no room.
+        OSError: the disk.
+    """
+    require_new(out)
+    with plan_adoption(source, end_tokens) as adoption, make_folder(out) as temporary:
+        write_adoption(adoption, temporary, progress)
+    return adoption
+
+
+def require_new(out: Path) -> None:
+    """Raise a CheckpointError where something of this name is there."""
+    if out.exists() or out.is_symlink():
+        raise CheckpointError(f"{out} already exists: name another folder with --out")
+
+
+@contextmanager
+def make_folder(out: Path) -> Iterator[Path]:
+    """A folder that has the name `out` once the block has ended well, and is gone otherwise."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}-"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        move_folder(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
+
+
+def write_adoption(adoption: Adoption, folder: Path, progress: Progress) -> None:
+    """Write an adopted model's files into an empty folder. Raises as `adopt_model`."""
+    small = {
+        CONFIG_FILE: dump(dict(adoption.config)),
+        GENERATION_FILE: dump(dict(adoption.texts.generation)),
+        **adoption.texts.files,
+    }
+    needed = count_bytes(adoption.tensors) + sum(map(len, small.values())) + (1 << 20)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise CheckpointError(
+            f"{folder.parent} has {free >> 20:,} MiB free and the model needs {needed >> 20:,}: "
+            "make room, or name a folder of another disk with --out"
+        )
+    for name, data in small.items():
+        (folder / name).write_bytes(data)
+    write_tensors(folder / MODEL_FILE, adoption.tensors, adoption.notes, progress)
+
+
+def find_unadopted(folder: Path) -> str | None:
+    """What an adoption of this folder would change, or None: it is as an adoption writes it.
+
+    Raises:
+        CheckpointError: it cannot be adopted.
+    """
+    with plan_adoption(folder) as adoption:
+        found = require_config(folder)
+        if changed := (*adoption.notes.dropped, *adoption.notes.converted):
+            return f"drops or converts {changed[0]}"
+        other = [tensor.name for tensor in adoption.tensors if tensor.dtype != "BF16"]
+        if other:
+            return f"converts {other[0]} to bf16"
+        for name in ("eos_token_id", "tie_word_embeddings"):
+            if found.get(name, False) != adoption.config[name]:
+                return f"sets {name} of {CONFIG_FILE} to {adoption.config[name]}"
+        settings = read_source_json(folder, SETTINGS) or {}
+        made = read_json(adoption.texts.files[SETTINGS])
+        if made.get("chat_template") != settings.get("chat_template"):
+            return f"sets the chat_template of {SETTINGS}"
+    return None

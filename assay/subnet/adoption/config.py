@@ -1,0 +1,245 @@
+"""config.json of an adopted model: the text part, without what means nothing, complete.
+
+The loader knows a closed list of fields and stays strict, since an unknown one can change what a
+library computes: `is_causal` makes a Llama see the future. Here a closed list of fields without
+meaning is dropped, and each is told.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from assay.inference.architecture import (
+    EMBEDDING,
+    FAMILIES,
+    FIELDS,
+    HEAD,
+    SIZES,
+    find_config_fault,
+    find_misfit,
+)
+from assay.inference.folder import CheckpointError
+from assay.inference.gate.rules import is_integer
+from assay.inference.gate.thrown import LibraryError, catch_thrown
+from assay.protocol.encoding import Json
+from assay.subnet.adoption.notes import Notes
+
+#: Fields that are no part of the model, at any value: tried on models of three families, whose
+#: logits stayed the same bit for bit, or read by no model (settings of generation, of trainers).
+MEANINGLESS = frozenset(
+    {
+        *("_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "_name_or_path"),
+        *("architecture", "attn_implementation", "auto_map", "base_model_name_or_path"),
+        *("begin_suppress_tokens", "bad_words_ids", "cache_implementation"),
+        *("chunk_size_feed_forward", "cross_attention_hidden_size", "custom_pipelines"),
+        *("decoder_start_token_id", "diversity_penalty", "do_sample", "early_stopping"),
+        *("encoder_no_repeat_ngram_size", "eod_token_id", "exponential_decay_length_penalty"),
+        *("finetuning_task", "forced_bos_token_id", "forced_eos_token_id"),
+        *("gradient_checkpointing", "id2label", "is_llama_config", "label2id", "length_penalty"),
+        *("max_length", "min_length", "model_name", "neftune_noise_alpha"),
+        *("no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels"),
+        *("num_return_sequences", "output_attentions", "output_hidden_states", "output_scores"),
+        *("prefix", "problem_type", "pruned_heads", "remove_invalid_values"),
+        *("repetition_penalty", "return_dict", "return_dict_in_generate", "sep_token_id"),
+        *("suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss"),
+        *("tie_encoder_decoder", "tokenizer_class", "top_k", "top_p", "torchscript"),
+        *("transformers.js_config", "trl_version", "typical_p", "unsloth_fixed"),
+        *("unsloth_version", "use_bfloat16"),
+    }
+)
+#: Fields that are no part of the model at these values alone.
+HARMLESS: Mapping[str, tuple[Json, ...]] = {
+    "add_cross_attention": (False,),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (False,),
+    "quantization_config": (None,),
+    "rope_interleaved": (False,),  # transformers ignores it, and another engine may obey
+    "use_mrope": (False,),
+}
+#: The text part of a model that also sees → the family that computes the same on text alone: where
+#: all three positions of a token are equal, rotary angles by sections are the plain ones.
+TEXT_FAMILIES: Mapping[str, str] = {
+    "gemma3": "gemma3_text",
+    "gemma4": "gemma4_text",
+    "mistral3": "mistral",
+    "qwen2_vl": "qwen2",
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen3_5": "qwen3_5_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
+    "qwen3_vl": "qwen3",
+    "qwen3_vl_text": "qwen3",
+    "qwen3_vl_moe_text": "qwen3_moe",
+}
+#: What the text part of such a config may have from the whole.
+_SHARED = (
+    *("bos_token_id", "dtype", "eos_token_id", "pad_token_id", "quantization_config"),
+    *("tie_word_embeddings", "torch_dtype", "transformers_version"),
+)
+#: What stands for pictures and sounds in a config without a text part of its own.
+_SEEING = ("image_", "video_", "vision_", "audio_")
+#: Fields of rotary angles that place pictures.
+_SECTIONS = ("mrope_interleaved", "mrope_section")
+#: Fields that older libraries wrote, and whose meaning the class now has in others.
+_RESPELLED = frozenset(
+    {"partial_rotary_factor", "rope_local_base_freq", "sliding_window_pattern"}
+    | {"_sliding_window_pattern"}
+)
+_ROPES = ("rope_parameters", "rope_scaling", "rope_theta")
+#: Classes of transformers that are no language models, by how their names end.
+_OTHER_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+
+
+def take_text_part(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
+    """The config of the model's language part; the config itself where there is no other."""
+    inner, kind = config.get("text_config"), config.get("model_type")
+    if isinstance(inner, dict):
+        text = {name: config[name] for name in _SHARED if name in config} | inner
+        text.setdefault("model_type", kind)
+    elif kind in TEXT_FAMILIES and "vision_config" in config:
+        text = {name: value for name, value in config.items() if not name.startswith(_SEEING)}
+    else:
+        return dict(config)
+    family = text["model_type"]
+    if isinstance(family, str):
+        text["model_type"] = TEXT_FAMILIES.get(family, family)
+    for name in ("rope_parameters", "rope_scaling"):
+        rope = text.get(name)
+        if isinstance(rope, dict) and {*rope} & {*_SECTIONS, "type", "rope_type"}:
+            plain = {key: value for key, value in rope.items() if key not in _SECTIONS}
+            for key in ("type", "rope_type"):
+                if plain.get(key) == "mrope":
+                    plain[key] = "default"
+            text[name] = plain
+    notes.kept.append(f"the text part of {kind}, as {text['model_type']}")
+    notes.dropped.append("what sees or hears: its config and its tensors")
+    return text
+
+
+def drop_meaningless(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
+    """The config without fields that are no part of the model."""
+    dropped = sorted(
+        name
+        for name, value in config.items()
+        if name not in FIELDS
+        and (name in MEANINGLESS or any(value is each for each in HARMLESS.get(name, ())))
+    )
+    if dropped:
+        notes.dropped.append(f"config.json: {', '.join(dropped)}: no part of the model")
+    return {name: value for name, value in config.items() if name not in dropped}
+
+
+def require_family(config: Mapping[str, Json]) -> str:
+    """The family. Raises a CheckpointError, in one line, for others than a language model of a
+    family that is known here."""
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        shown = repr(family)[:60]
+        raise CheckpointError(
+            f"config.json has model_type {shown}, which the reference does not compute: it knows "
+            f"{', '.join(FAMILIES)}"
+        )
+    classes = config.get("architectures")
+    for name in classes if isinstance(classes, list) else ():
+        if isinstance(name, str) and name.endswith(_OTHER_HEADS):
+            raise CheckpointError(
+                f"config.json is of a {name[:60]}, which has no head for text: name the folder of "
+                "a language model"
+            )
+    return str(family)
+
+
+def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], notes: Notes) -> Any:
+    """The config with every field of its family, fitted to the tensors.
+
+    Args:
+        config: of a known family, without meaningless fields.
+        shapes: tensor name → shape, of all tensors to be written.
+
+    Raises:
+        CheckpointError: it cannot belong to these tensors, or is refused; says which line to
+            change.
+    """
+    known = {name: value for name, value in config.items() if value is not None}
+    for name, most in SIZES.items():  # before a library builds anything of that size
+        if name in known and not is_integer(known[name], 1, most):
+            raise CheckpointError(f"{name} in config.json is {known[name]!r}, not 1 to {most}")
+    full = _build(known)
+    defaults = _build({"model_type": known["model_type"]})
+    known = {
+        name: value
+        for name, value in known.items()
+        if name in FIELDS or name not in defaults or defaults[name] != value
+    }
+    missing = {
+        name: value
+        for name, value in full.items()
+        if name in FIELDS and name not in _ROPES and name not in known and value is not None
+    }
+    missing.pop("dtype", None)
+    ours = {
+        "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[known["model_type"]]],
+        "torch_dtype" if "torch_dtype" in known else "dtype": "bfloat16",
+        "tie_word_embeddings": HEAD not in shapes,
+    }
+    spelled = known | missing | ours
+    rope = full.get("rope_parameters")
+    respelled = {name: value for name, value in spelled.items() if name in FIELDS}
+    respelled = {name: value for name, value in respelled.items() if name not in _ROPES}
+    respelled |= {} if rope is None else {"rope_parameters": rope}
+    fault = find_config_fault(spelled)
+    only_spelled = {*spelled} - FIELDS <= _RESPELLED
+    if fault is not None and only_spelled and find_config_fault(respelled) is None:
+        spelled, fault = respelled, None
+        notes.converted.append("config.json: to the spelling of the installed transformers")
+    fault = fault or find_misfit(spelled, shapes)
+    if fault is not None:
+        raise CheckpointError(fault)
+    filled = sorted({*missing} & {*SIZES, "head_dim"})
+    if filled:
+        said = ", ".join(f"{name} {missing[name]}" for name in filled)
+        notes.guessed.append(f"config.json: {said}: left out, the library's own")
+    return {name: spelled[name] for name in sorted(spelled)}
+
+
+def settle_head(
+    config: Mapping[str, Json], names: Mapping[str, Any], is_same: Callable[[], bool], notes: Notes
+) -> bool:
+    """Whether the output matrix is the embedding, by the tensors: so all programs agree.
+
+    Args:
+        names: of the tensors.
+        is_same: whether the stored output matrix has the embedding's bytes.
+    """
+    said = config.get("tie_word_embeddings")
+    if HEAD not in names:
+        if said is False:
+            notes.guessed.append(f"tie_word_embeddings true: there is no {HEAD}")
+        return True
+    if said is False or EMBEDDING not in names:
+        return False
+    if is_same():
+        notes.dropped.append(f"{HEAD}: the embedding once more")
+        return True
+    if said:
+        notes.guessed.append(
+            f"tie_word_embeddings false: config.json ties the head, and {HEAD} differs from the "
+            "embedding; a program that believes the config drops it"
+        )
+    return False
+
+
+def _build(config: Mapping[str, Json]) -> dict[str, Any]:
+    """The config with all fields of its class in the installed library."""
+    values = {name: value for name, value in config.items() if name != "model_type"}
+    try:
+        with catch_thrown():
+            made = AutoConfig.for_model(config["model_type"], **values)
+            found: dict[str, Any] = made.to_dict()
+    except LibraryError as error:
+        reason = str(error).removeprefix("StrictDataclassFieldValidationError: ")
+        raise CheckpointError(f"config.json is refused by its own class: {reason}") from None
+    return found

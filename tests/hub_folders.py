@@ -1,0 +1,629 @@
+"""Model folders in the shapes that hubs, trainers and interrupted downloads leave them in.
+
+A generator: `FOLDERS` has for each shape how it is made, and what becomes of it: it is adopted,
+with these end tokens and notes, or refused in one line. The models are tiny and random.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from assay.inference.gate.tokenizer_file import REGEXES
+
+#: The ids of a byte-level tokenizer before its added tokens, and rows of the models here.
+BYTES, VOCABULARY = 256, 288
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+}
+QWEN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+LLAMA_TOKENS = ("<|begin_of_text|>", "<|end_of_text|>", "<|eom_id|>", "<|eot_id|>")
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] "
+    "+ '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LLAMA3 = (
+    "{{ bos_token }}{% for message in messages %}{{ '<|begin_of_text|>' if false else '' }}"
+    "{{ message['role'] + '\n\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant\n\n' }}{% endif %}"
+)
+LLAMA3_ROPE = {
+    "factor": 32.0,
+    "high_freq_factor": 4.0,
+    "low_freq_factor": 1.0,
+    "original_max_position_embeddings": 128,
+    "rope_type": "llama3",
+}
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5000000000\n"
+
+Tensors = dict[str, torch.Tensor]
+
+
+@cache
+def _make_tensors(family: str, tied: bool, changes: tuple[tuple[str, Any], ...]) -> Tensors:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        family, **SIZES, tie_word_embeddings=tied, pad_token_id=None, **dict(changes)
+    )
+    model = AutoModelForCausalLM.from_config(config).bfloat16()
+    state = model.state_dict()
+    if tied:
+        del state["lm_head.weight"]
+    return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+def make_tensors(family: str = "qwen2", tied: bool = True, **changes: Any) -> Tensors:
+    """The tensors of a tiny model in bf16, always the same."""
+    return dict(_make_tensors(family, tied, tuple(sorted(changes.items()))))
+
+
+def make_config(family: str = "qwen2", tied: bool = True, **changes: Any) -> dict[str, Any]:
+    """A config.json as hubs have it, in the spelling of transformers 4."""
+    names = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama"}
+    return SIZES | {
+        "architectures": [f"{names.get(family, family)}ForCausalLM"],
+        "model_type": family,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "rope_scaling": None,
+        "tie_word_embeddings": tied,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.46.0",
+        "use_cache": True,
+        **({"head_dim": 8} if family == "qwen3" else {}),
+        **changes,
+    }
+
+
+def make_core(tokens: tuple[str, ...], first: str | None = None, **changes: Any) -> dict[str, Any]:
+    """A byte-level tokenizer.json with these special tokens; `first` comes before each text."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({text: i for i, text in enumerate(alphabet)}, []))
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(REGEXES["Qwen2, Qwen3"]), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in tokens])
+    made.post_processor = processors.ByteLevel(trim_offsets=False)
+    if first is not None:
+        pair = [(first, made.token_to_id(first))]
+        made.post_processor = processors.Sequence(
+            [
+                processors.ByteLevel(trim_offsets=True),
+                processors.TemplateProcessing(f"{first} $A", f"{first} $A {first} $B", pair),
+            ]
+        )
+    document: dict[str, Any] = json.loads(made.to_str())
+    return document | changes
+
+
+def make_settings(eos: str | None = "<|im_end|>", **changes: Any) -> dict[str, Any]:
+    """A tokenizer_config.json."""
+    named = {} if eos is None else {"eos_token": eos}
+    return {"tokenizer_class": "Qwen2Tokenizer", "model_max_length": 512, **named, **changes}
+
+
+def find_id(text: str, tokens: tuple[str, ...] = QWEN_TOKENS) -> int:
+    """The id of a special token."""
+    return BYTES + tokens.index(text)
+
+
+@dataclass(slots=True)
+class Content:
+    """What a folder gets. A test changes some of it."""
+
+    config: dict[str, Any] | None
+    tensors: Tensors
+    core: dict[str, Any] | None
+    settings: dict[str, Any] | None
+    #: other files, by name
+    others: dict[str, bytes]
+    #: tensors of each further safetensors file
+    parts: dict[str, Tensors]
+
+    def write(self, folder: Path) -> Path:
+        """Write all of it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        documents = {
+            "config.json": self.config,
+            "tokenizer.json": self.core,
+            "tokenizer_config.json": self.settings,
+        }
+        for name, document in documents.items():
+            if document is not None:
+                (folder / name).write_text(json.dumps(document))
+        files = {"model.safetensors": self.tensors} if self.tensors else {}
+        for name, tensors in (files | self.parts).items():
+            save_file(tensors, folder / name, metadata={"format": "pt"})
+        for name, data in self.others.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+        return folder
+
+
+def make_qwen(family: str = "qwen2", tied: bool = True, **changes: Any) -> Content:
+    """A Qwen of instructions. `changes` of its config."""
+    ends = {"eos_token_id": find_id("<|im_end|>")}
+    return Content(
+        make_config(family, tied, **ends | changes),
+        make_tensors(family, tied, **({"head_dim": 8} if family == "qwen3" else {})),
+        make_core(QWEN_TOKENS),
+        make_settings(chat_template=CHATML, pad_token="<|endoftext|>"),
+        {},
+        {},
+    )
+
+
+def make_llama(template: str | None = LLAMA3, **changes: Any) -> Content:
+    """A Llama 3. Its tokenizer puts a token before each text."""
+    settings = make_settings("<|eot_id|>", bos_token="<|begin_of_text|>")
+    return Content(
+        make_config("llama", rope_theta=500000.0, rope_scaling=LLAMA3_ROPE, **changes),
+        make_tensors("llama"),
+        make_core(LLAMA_TOKENS, "<|begin_of_text|>"),
+        settings if template is None else settings | {"chat_template": template},
+        {},
+        {},
+    )
+
+
+def dump(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class HubFolder:
+    """A shape of folders.
+
+    Attributes:
+        make: its content.
+        refused: what the one line says; None: it is adopted.
+        notes: what must be told, each "kind: part of a text".
+        ends: the end tokens, in order.
+    """
+
+    make: Callable[[], Content]
+    refused: str | None = None
+    notes: tuple[str, ...] = ()
+    ends: tuple[str, ...] | None = None
+
+
+def _of(content: Content, **changes: Any) -> Content:
+    """A content with other config, settings or files."""
+    for name, value in changes.items():
+        setattr(content, name, value)
+    return content
+
+
+def _with_settings(content: Content, **changes: Any) -> Content:
+    assert content.settings is not None
+    merged = {**content.settings, **changes}
+    content.settings = {name: value for name, value in merged.items() if value is not ...}
+    return content
+
+
+def _with_tensors(
+    content: Content, change: Callable[[str, torch.Tensor], torch.Tensor | None]
+) -> Content:
+    changed = {name: change(name, tensor) for name, tensor in content.tensors.items()}
+    content.tensors = {name: one for name, one in changed.items() if one is not None}
+    return content
+
+
+def _shard(content: Content, index: bool = True, keep: Mapping[str, bytes | None] = {}) -> Content:
+    """Its tensors in three parts. `keep`: other bytes for a part, None: it is missing."""
+    names = [f"model-{i:05d}-of-00003.safetensors" for i in (1, 2, 3)]
+    places = {tensor: names[i % 3] for i, tensor in enumerate(content.tensors)}
+    for name in names:
+        if name not in keep:
+            content.parts[name] = {t: content.tensors[t] for t in places if places[t] == name}
+        elif (data := keep[name]) is not None:
+            content.others[name] = data
+    if index:
+        content.others["model.safetensors.index.json"] = dump({"weight_map": places})
+    content.tensors = {}
+    return content
+
+
+def _own_head(content: Content, factor: float) -> Content:
+    content.tensors["lm_head.weight"] = content.tensors["model.embed_tokens.weight"] * factor
+    return content
+
+
+def _see(content: Content, kind: str, flat: bool = False) -> Content:
+    """The text part of a model that also sees, with the names that hubs have."""
+    config = content.config
+    assert config is not None
+    rope = {"type": "mrope", "mrope_section": [2, 1, 1]}
+    if flat:
+        content.config = config | {
+            "model_type": kind,
+            "rope_scaling": rope,
+            "vision_config": {"depth": 2},
+            "image_token_id": 5,
+        }
+    else:
+        content.config = {
+            "architectures": ["SomeForConditionalGeneration"],
+            "model_type": kind,
+            "tie_word_embeddings": config.pop("tie_word_embeddings"),
+            "text_config": config | {"model_type": f"{kind}_text", "rope_scaling": rope},
+            "vision_config": {"depth": 2},
+        }
+    content.tensors = {
+        name.replace("model.", "model.language_model.", 1): tensor
+        for name, tensor in content.tensors.items()
+    }
+    content.tensors["model.visual.patch_embed.weight"] = torch.zeros(4, 4, dtype=torch.bfloat16)
+    return content
+
+
+IM_END, END_OF_TEXT = "<|im_end|>", "<|endoftext|>"
+_CONSOLIDATED = {"consolidated.safetensors": {"layers.0.wq": torch.zeros(2)}}
+
+#: Every shape by its name.
+FOLDERS: Mapping[str, HubFolder] = {
+    "Qwen with a list of end tokens": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            others={
+                "generation_config.json": dump(
+                    {"eos_token_id": [BYTES + 2, BYTES], "top_k": 20, "repetition_penalty": 1.1}
+                )
+            },
+        ),
+        notes=("dropped: top_k, repetition_penalty: people",),
+        ends=(IM_END, END_OF_TEXT),
+    ),
+    "a base whose template closes turns with another token": HubFolder(
+        lambda: _with_settings(make_qwen(eos_token_id=BYTES), eos_token=END_OF_TEXT),
+        notes=("guessed: <|im_end|> ends a completion first",),
+        ends=(IM_END, END_OF_TEXT),
+    ),
+    "an end token that is ordinary text": HubFolder(
+        lambda: make_qwen(eos_token_id=2),
+        notes=("dropped: eos_token_id 2 of config.json is the text",),
+        ends=(IM_END,),
+    ),
+    "a tied model whose head is there once more": HubFolder(
+        lambda: _own_head(make_qwen(), 1), notes=("dropped: lm_head.weight: the embedding",)
+    ),
+    "a tied model with a head of its own": HubFolder(
+        lambda: _own_head(make_qwen(), 1.5), notes=("guessed: tie_word_embeddings false",)
+    ),
+    "no word on the tie, and no head": HubFolder(
+        lambda: _of(
+            make_qwen(), config=make_config(eos_token_id=258) | {"tie_word_embeddings": None}
+        )
+    ),
+    "untied by its config, without a head": HubFolder(
+        lambda: make_qwen(tie_word_embeddings=False),
+        notes=("guessed: tie_word_embeddings true: there is no lm_head.weight",),
+    ),
+    "Llama 3 of instructions": HubFolder(
+        lambda: make_llama(eos_token_id=[257, 258, 259]),
+        ends=("<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"),
+    ),
+    "a base model whose tokenizer adds a token": HubFolder(
+        lambda: make_llama(None), notes=("guessed: prompts begin with <|begin_of_text|>",)
+    ),
+    "a base model whose tokenizer is told to add a token": HubFolder(
+        lambda: _with_settings(
+            make_qwen(), chat_template=..., bos_token=END_OF_TEXT, add_bos_token=True
+        ),
+        notes=(f"guessed: prompts begin with {END_OF_TEXT}",),
+    ),
+    "a base model whose tokenizer is told to add none": HubFolder(
+        lambda: _with_settings(make_llama(None), add_bos_token=False),
+        notes=("kept: prompts as bare text",),
+    ),
+    "SmolLM2's fields": HubFolder(
+        lambda: make_qwen(
+            **{
+                "is_llama_config": True,
+                "rope_interleaved": False,
+                "transformers.js_config": {"kv_cache_dtype": {"fp16": "float16"}},
+            }
+        ),
+        notes=("dropped: config.json: is_llama_config, rope_interleaved, transformers.js_config",),
+    ),
+    "fields of trainers": HubFolder(
+        lambda: make_qwen(
+            _name_or_path="a/b",
+            _attn_implementation_autoset=True,
+            unsloth_fixed=True,
+            unsloth_version="1",
+            torchscript=False,
+            neftune_noise_alpha=5,
+            num_labels=2,
+            id2label={"0": "A", "1": "B"},
+            quantization_config=None,
+        ),
+        notes=("dropped: config.json: _attn_implementation_autoset, _name_or_path, id2label",),
+    ),
+    "an interleaved rope, which engines may obey": HubFolder(
+        lambda: make_qwen(rope_interleaved=True), "field 'rope_interleaved' that is not known here"
+    ),
+    "a field that makes attention see the future": HubFolder(
+        lambda: make_qwen(is_causal=False), "field 'is_causal' that is not known here"
+    ),
+    "code of its own": HubFolder(
+        lambda: _of(
+            make_qwen(auto_map={"AutoModelForCausalLM": "modeling_x.X"}),
+            others={"modeling_x.py": b"raise SystemExit(7)\n"},
+        ),
+        notes=("dropped: config.json: auto_map", "dropped: modeling_x.py"),
+    ),
+    "a head size of null": HubFolder(lambda: make_qwen(head_dim=None)),
+    "a family that nobody knows": HubFolder(
+        lambda: make_qwen(model_type="gpt2"), "model_type 'gpt2', which the reference does not"
+    ),
+    "a classifier": HubFolder(
+        lambda: make_qwen(architectures=["Qwen2ForSequenceClassification"]), "no head for text"
+    ),
+    "another vocabulary than the tensors": HubFolder(
+        lambda: make_qwen(vocab_size=300), r"tensor model.embed_tokens.weight has not the shape"
+    ),
+    "a rope that depends on the longest sequence": HubFolder(
+        lambda: make_qwen(rope_scaling={"type": "dynamic", "factor": 4.0}), "is none of default"
+    ),
+    "YaRN in the older spelling": HubFolder(
+        lambda: make_qwen(
+            rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+        )
+    ),
+    "a window of nothing": HubFolder(
+        lambda: make_qwen(use_sliding_window=True, sliding_window=0), "sliding_window in config"
+    ),
+    "three parts and an index": HubFolder(lambda: _shard(make_qwen())),
+    "three parts without an index": HubFolder(lambda: _shard(make_qwen(), index=False)),
+    "a part is missing": HubFolder(
+        lambda: _shard(make_qwen(), keep={"model-00002-of-00003.safetensors": None}),
+        r"model-00002-of-00003.safetensors, which model.safetensors.index.json names, is missing",
+    ),
+    "a part is missing, and the index": HubFolder(
+        lambda: _shard(make_qwen(), False, {"model-00002-of-00003.safetensors": None}),
+        r"model-00002-of-00003.safetensors, one of 3 parts, is missing",
+    ),
+    "a part is a pointer": HubFolder(
+        lambda: _shard(make_qwen(), keep={"model-00002-of-00003.safetensors": POINTER}),
+        r"model-00002-of-00003.safetensors is a pointer of Git LFS",
+    ),
+    "a part is cut off": HubFolder(
+        lambda: _shard(make_qwen(), keep={"model-00002-of-00003.safetensors": b"\x10" + bytes(9)}),
+        r"model-00002-of-00003.safetensors is not safetensors",
+    ),
+    "the tokenizer is a pointer": HubFolder(
+        lambda: _of(make_qwen(), core=None, others={"tokenizer.json": POINTER}),
+        r"tokenizer.json is a pointer of Git LFS",
+    ),
+    "an older save beside it": HubFolder(
+        lambda: _of(make_qwen(), parts={"model-00001-of-00002.safetensors": {"x": torch.zeros(2)}}),
+        notes=("dropped: model-00001-of-00002.safetensors",),
+    ),
+    "the makers' own format beside it": HubFolder(
+        lambda: _of(make_qwen(), parts=_CONSOLIDATED), notes=("dropped: consolidated.safetensors",)
+    ),
+    "the makers' own format alone": HubFolder(
+        lambda: _of(
+            make_qwen(), tensors={}, parts={"consolidated.safetensors": {"x": torch.zeros(2)}}
+        ),
+        r"holds only consolidated.safetensors",
+    ),
+    "an adapter beside it": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            parts={"adapter_model.safetensors": {"x": torch.zeros(2)}},
+            others={"adapter_config.json": b"{}"},
+        ),
+        notes=("dropped: adapter_model.safetensors",),
+    ),
+    "pickles alone": HubFolder(
+        lambda: _of(make_qwen(), tensors={}, others={"pytorch_model.bin": b"x"}),
+        r"no \*.safetensors, only pytorch_model.bin: a pickle",
+    ),
+    "no weights": HubFolder(lambda: _of(make_qwen(), tensors={}), "holds no \\*.safetensors file"),
+    "no config": HubFolder(lambda: _of(make_qwen(), config=None), "has no config.json"),
+    "a tokenizer in another format": HubFolder(
+        lambda: _of(make_qwen(), core=None, others={"tokenizer.model": b"\n\x0b"}),
+        "no tokenizer.json, only tokenizer.model: convert it",
+    ),
+    "no tokenizer": HubFolder(lambda: _of(make_qwen(), core=None), "has no tokenizer.json: fetch"),
+    "fp16": HubFolder(
+        lambda: _with_tensors(make_qwen(torch_dtype="float16"), lambda name, one: one.half()),
+        notes=("converted: 26 tensors from F16 to BF16: largest relative change",),
+    ),
+    "fp32": HubFolder(
+        lambda: _with_tensors(make_qwen(), lambda name, one: one.float() * 1.001),
+        notes=("converted: 26 tensors from F32 to BF16: largest relative change 0.001",),
+    ),
+    "norms in fp32": HubFolder(
+        lambda: _with_tensors(
+            make_qwen(), lambda name, one: one.float() if "norm" in name else one
+        ),
+        notes=("converted: 5 tensors from F32 to BF16: largest relative change 0",),
+    ),
+    "a weight that is too large for bf16": HubFolder(
+        lambda: _with_tensors(
+            make_qwen(),
+            lambda name, one: one.float().fill_(3.4e38) if name == "model.norm.weight" else one,
+        ),
+        "model.norm.weight has a weight that is too large for bf16",
+    ),
+    "a weight that is no number": HubFolder(
+        lambda: _with_tensors(
+            make_qwen(), lambda name, one: one * float("nan") if "q_proj.w" in name else one
+        ),
+        r"layers.0.self_attn.q_proj.weight has a weight that is not a finite number",
+    ),
+    "weights in integers": HubFolder(
+        lambda: _with_tensors(
+            make_qwen(), lambda name, one: one.to(torch.int8) if "q_proj.w" in name else one
+        ),
+        r"q_proj.weight is stored in I8",
+    ),
+    "names of a trainer's wrapper": HubFolder(
+        lambda: _of(
+            make_qwen(), tensors={f"_fsdp_wrapped_module.{n}": t for n, t in make_tensors().items()}
+        ),
+        notes=("converted: names of 26 tensors",),
+    ),
+    "names without the model's prefix": HubFolder(
+        lambda: _of(
+            make_qwen(), tensors={n.removeprefix("model."): t for n, t in make_tensors().items()}
+        ),
+        notes=("converted: names of 26 tensors",),
+    ),
+    "buffers of older libraries": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            tensors=make_tensors()
+            | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)},
+        ),
+        notes=("dropped: model.layers.0.self_attn.rotary_emb.inv_freq",),
+    ),
+    "the text part of a model that sees": HubFolder(
+        lambda: _see(make_qwen("qwen3"), "qwen3_vl"),
+        notes=("kept: the text part of qwen3_vl, as qwen3", "dropped: what sees"),
+    ),
+    "the same in the older spelling": HubFolder(
+        lambda: _see(make_qwen(), "qwen2_5_vl", flat=True),
+        notes=("kept: the text part of qwen2_5_vl, as qwen2",),
+    ),
+    "a template in its own file beside an older one": HubFolder(
+        lambda: _of(
+            _with_settings(make_qwen(), chat_template="OLD {{ messages[0].content }}"),
+            others={"chat_template.jinja": CHATML.encode()},
+        ),
+        notes=("dropped: tokenizer_config.json: its chat_template: chat_template.jinja comes",),
+        ends=(IM_END,),
+    ),
+    "a template with a byte order mark and other line ends": HubFolder(
+        lambda: _of(
+            _with_settings(make_qwen(), chat_template=...),
+            others={"chat_template.jinja": b"\xef\xbb\xbf" + CHATML.replace("\n", "\r\n").encode()},
+        ),
+        notes=("converted: chat_template.jinja: without a byte order mark",),
+        ends=(IM_END,),
+    ),
+    "a template in the file of models that see": HubFolder(
+        lambda: _of(
+            _with_settings(make_qwen(), chat_template=...),
+            others={"chat_template.json": dump({"chat_template": CHATML})},
+        ),
+        ends=(IM_END,),
+    ),
+    "templates in a folder of their own": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            others={
+                "chat_template.jinja": CHATML.encode(),
+                "additional_chat_templates/tool_use.jinja": b"X",
+            },
+        ),
+        notes=("dropped: additional_chat_templates/tool_use.jinja",),
+    ),
+    "a list of named templates": HubFolder(
+        lambda: _with_settings(
+            make_qwen(),
+            chat_template=[
+                {"name": "default", "template": CHATML},
+                {"name": "tool_use", "template": "X"},
+            ],
+        ),
+        notes=("dropped: tokenizer_config.json: the templates tool_use",),
+        ends=(IM_END,),
+    ),
+    "a list of templates without a default": HubFolder(
+        lambda: _with_settings(make_qwen(), chat_template=[{"name": "rag", "template": "X"}]),
+        "nor a list with one named default \\(named are rag\\)",
+    ),
+    "a template that fails": HubFolder(
+        lambda: _with_settings(make_qwen(), chat_template="{{ raise_exception('no system') }}"),
+        "fails for '7\\+15=\\?\\\\n': TemplateError: no system",
+    ),
+    "an end token in the older map alone": HubFolder(
+        lambda: _of(
+            _with_settings(make_qwen(eos_token_id=None), eos_token=..., chat_template=...),
+            others={"special_tokens_map.json": dump({"eos_token": {"content": IM_END}})},
+        ),
+        notes=("kept: eos_token of special_tokens_map.json",),
+        ends=(IM_END,),
+    ),
+    "special tokens of no text": HubFolder(
+        lambda: _with_settings(
+            make_qwen(), bos_token="", eos_token="", unk_token="", chat_template=...
+        ),
+        notes=("guessed: eos_token <|im_end|>: by eos_token_id 258",),
+        ends=(IM_END,),
+    ),
+    "special tokens that the tokenizer lacks": HubFolder(
+        lambda: _with_settings(
+            make_qwen(), pad_token="[PAD]", additional_special_tokens=["<|im_start|>", "<no>"]
+        ),
+        notes=("dropped: tokenizer_config.json: pad_token [PAD], <no>",),
+    ),
+    "no end token at all": HubFolder(
+        lambda: _with_settings(
+            make_qwen(eos_token_id=None), eos_token=None, chat_template="{{ messages[0].content }}"
+        ),
+        "name it with --end-token",
+    ),
+    "truncation and padding saved": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            core=make_core(
+                QWEN_TOKENS,
+                truncation={
+                    "direction": "Right",
+                    "max_length": 4,
+                    "strategy": "LongestFirst",
+                    "stride": 0,
+                },
+            ),
+        ),
+        notes=("dropped: tokenizer.json: truncation",),
+    ),
+    "a special token of pictures beyond the rows": HubFolder(
+        lambda: _of(make_qwen(), core=make_core((*QWEN_TOKENS, *map("<{}>".format, range(30))))),
+        notes=("dropped: tokenizer.json: <29>: the model has 288 ids",),
+    ),
+    "a token of texts beyond the rows": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            core=make_core(QWEN_TOKENS)
+            | {
+                "added_tokens": [
+                    {
+                        "id": VOCABULARY,
+                        "content": "<new>",
+                        "special": False,
+                        "single_word": False,
+                        "lstrip": False,
+                        "rstrip": False,
+                        "normalized": False,
+                    }
+                ]
+            },
+        ),
+        "token <new> with id 288, and the model has 288 ids",
+    ),
+}
