@@ -16,9 +16,12 @@ from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
+from assay.inference.placing.model_sizes import TOKENS_MAX
 
 #: Steps on a GPU between two looks at the drawn tokens, since each look waits for the GPU. Tuning.
 _BURST = 8
+#: Elements of the mask that the library makes for the padded rows of a pass: 5 bytes each. Tuning.
+_MASKED = 1 << 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,15 +281,30 @@ class _Batch:
 
     def step(self, model: PreTrainedModel) -> Tensor:
         """Run one step. Return the states that draw the next tokens, [N, H]."""
-        out = model.model(
-            self._ids,
-            attention_mask=self._mask,
-            position_ids=self._positions,
-            past_key_values=self._cache,
-            use_cache=True,
-        )
+        width = self._ids.shape[1]
+        before = self._cache.get_seq_length()
+        size = self._count_columns(before + width)
+        for start in range(0, width, size):
+            columns = slice(start, start + size)
+            out = model.model(
+                self._ids[:, columns],
+                attention_mask=None
+                if self._mask is None
+                else self._mask[:, : before + start + size],
+                position_ids=self._positions[:, columns],
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         states: Tensor = out.last_hidden_state[:, -1]
         return states
+
+    def _count_columns(self, length: int) -> int:
+        """The number of columns of a prompt that go through the model together. All do with
+        recurrent layers: the library leaves out padding only before their first tokens."""
+        rows, width = self._ids.shape
+        if any(isinstance(layer, _StateLayer) for layer in self._cache.layers):
+            return width
+        return max(1, min(width, _MASKED // (rows * length), TOKENS_MAX // rows))
 
     def append(self, drawn: Tensor) -> None:
         """Append the drawn tokens, int64 [N], as the next step's input."""

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from assay.inference import DraftCount, OwnDrafter, Request, generate_groups
+from assay.inference import DraftCount, OwnDrafter, Request, Rules, draft, generate_groups
 from assay.inference.reading import PAD_TOKENS
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 
@@ -136,3 +137,31 @@ def test_tokens_drawn_after_an_end_between_two_looks_are_dropped(checkpoint, req
     )
     assert each == seldom
     assert len({len(row) % 5 for row in each}) > 1 or ahead is not None
+
+
+@pytest.mark.parametrize("window", [None, 6])
+def test_prompts_that_are_read_in_parts_draw_the_same(monkeypatch, window):
+    """Rows of unequal length, whose padding fills the first parts."""
+    kinds = {"layer_types": ["sliding_attention", "full_attention"], "use_sliding_window": True}
+    config = Qwen2Config(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        **({} if window is None else {**kinds, "sliding_window": window}),
+    )
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(config).eval()
+    rules, drawable = Rules(1_024, (), 12), np.ones(64, bool)
+    random = np.random.default_rng(0)
+    asked = [
+        Request(tuple(random.integers(0, 64, length).tolist()), bytes([length]) * 32)
+        for length in (3, 20, 31)
+    ]
+    drafter = OwnDrafter(model, drawable, rules)
+    whole = drafter.draft(asked)
+    for elements in (0, 400):
+        monkeypatch.setattr(draft, "_MASKED", elements)
+        assert drafter.draft(asked) == whole
