@@ -4,6 +4,7 @@ python docs/specification.py          # rewrites them
 python docs/specification.py --check  # exit 1 if they differ
 """
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,7 +27,10 @@ from assay.artifacts.store_objects import (
 )
 from assay.artifacts.submissions.pack import PackedPart, PackedRefusal, PackedSubmission
 from assay.neurons.preflight.checks import PROBE
-from assay.inference.architecture import LAYER_TYPES, OTHERS, ROPE_NUMBERS, ROPE_TYPES, SIZES
+from assay.inference.families import FAMILIES, REFUSED, Family, Tensors, list_fields
+from assay.inference.families.family import WORDS
+from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
+from assay.inference.families.rotary import COMMON_TYPES, ROPE_NUMBERS, ROPE_TYPES
 from assay.inference.gate.rules import Rule
 from assay.inference.gate.tokenizer_file import ADDED_TOKEN, COMPONENTS, MODELS, REGEXES
 from assay.inference.tokenizing.chat_template import ATTRIBUTES, FILTERS, FUNCTIONS, TESTS
@@ -324,13 +328,101 @@ def make_objects() -> str:
 
 def make_config() -> str:
     """Fields of a config.json."""
-    lines = ["| config.json | |", "|---|---|"]
+    lines = ["| every config.json | |", "|---|---|"]
     lines += [f"| `{name}` | size, 1 to {most} |" for name, most in SIZES.items()]
-    lines += [f"| `{name}` | {_write_rule(rule)} |" for name, rule in OTHERS.items()]
-    lines.append(f"| `rope_type` | {_quote(ROPE_TYPES)} |")
+    lines += [f"| `{name}` | {_write_rule(rule)} |" for name, rule in COMMON.items()]
+    lines += [
+        f"| `{name}` | {_write_rule(rule)}; only where the family reads older fields |"
+        for name, rule in OLDER_ROPE.items()
+    ]
+    lines += [
+        f"| rotary type `{kind}` | {'needs ' + _quote(needs) if needs else 'needs nothing'} |"
+        for kind, needs in ROPE_TYPES.items()
+    ]
     lines.append(f"| numbers of rope_parameters, all above 0 | {_quote(ROPE_NUMBERS)} |")
-    lines.append(f"| entries of layer_types | {_quote(LAYER_TYPES)} |")
     return "\n".join(lines)
+
+
+def make_groups() -> str:
+    """Groups of tensors, by the words of their shapes."""
+    lines = ["| group | tensors of a layer, or of the model |", "|---|---|"]
+    groups: dict[str, Mapping[str, str]] = {}
+    for family in FAMILIES.values():
+        for group in (*family.layer, *family.outside):
+            if groups.setdefault(group.about, group.shapes) != group.shapes:
+                raise ValueError(f"two groups are named {group.about}")
+    lines += [
+        f"| {about} | {', '.join(f'`{name}` [{_write_shape(words)}]' for name, words in shapes.items())} |"
+        for about, shapes in sorted(groups.items())
+    ]
+    words = ", ".join(f"{word} = {about}" for word, about in WORDS.items())
+    return "\n".join([*lines, f"| words | {words} |"])
+
+
+def _write_shape(words: str) -> str:
+    return ", ".join(words.split()) or "a scalar"
+
+
+def make_families() -> str:
+    """One row a family: its fields, its groups, what a token sees, what follows the head."""
+    titles = ("model_type", "fields", "left out: as", "groups", "a token sees", "logits", "rotary")
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for kind, family in FAMILIES.items():
+        own = {name: rule for name, rule in list_fields(family).items() if name in family.fields}
+        fields = ", ".join(
+            f"`{name}`{' (needed)' if name in family.required else ''}: {_write_rule(rule)}"
+            for name, rule in own.items()
+        )
+        defaults = ", ".join(f"`{name}` {_write_json(v)}" for name, v in family.defaults.items())
+        groups = "; ".join(_write_group(group) for group in (*family.layer, *family.outside))
+        sizes = "".join(f"; {word} = `{name}`" for word, name in family.sizes.items())
+        cells = (fields, defaults, groups + sizes, family.mask.value, _write_finish(family))
+        lines.append(f"| `{kind}` | {' | '.join(cells)} | {_write_rotation(family)} |")
+    return "\n".join(lines)
+
+
+def make_refused() -> str:
+    """Types that are refused, and why."""
+    lines = ["| refused | what is missing |", "|---|---|"]
+    return "\n".join(lines + [f"| `{kind}` | {why} |" for kind, why in sorted(REFUSED.items())])
+
+
+def _write_group(group: Tensors) -> str:
+    when = f" if {group.when}" if group.when else ""
+    return group.about + when + (f" unless {group.unless}" if group.unless else "")
+
+
+def _write_json(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _write_finish(family: Family) -> str:
+    if family.finish is None:
+        return "the products"
+    name = f"`{family.finish.field}`"
+    return {
+        "divide": f"the products / {name}",
+        "multiply": f"the products · {name}",
+        "cap": f"{name} · tanh(the products / {name})",
+    }[family.finish.rule]
+
+
+def _write_rotation(family: Family) -> str:
+    rotation = family.rotation
+    parts = [] if rotation.types == COMMON_TYPES else [_quote(rotation.types)]
+    if rotation.numbers:
+        parts.append(f"further numbers {_quote(rotation.numbers)}")
+    if rotation.switches:
+        parts.append(f"switches {_quote(rotation.switches)}")
+    if rotation.needs:
+        parts.append(f"needs {_quote(rotation.needs)}")
+    if rotation.fraction:
+        parts.append(f"`partial_rotary_factor`, left out: {rotation.fraction}")
+    if rotation.by_layer:
+        parts.append(f"an object for each of {_quote(rotation.by_layer)}")
+    if not rotation.older:
+        parts.append("no older fields")
+    return "; ".join(parts) or "as every family"
 
 
 def make_tokenizer() -> str:
@@ -389,6 +481,7 @@ def main() -> int:
     """Rewrites or checks; the exit code."""
     parts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
     parts |= {"objects": make_objects(), "config": make_config(), "tokenizer": make_tokenizer()}
+    parts |= {"groups": make_groups(), "families": make_families(), "refused": make_refused()}
     parts |= {"regexes": make_regexes(), "template": make_template()}
     parts |= {of.__name__: make_record(of) for of in RECORDS}
     return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})

@@ -11,9 +11,13 @@ alone: no result depends on the memory of a machine.
 
 A key head that several heads share is never copied: its heads are a batch, which reads it again and
 again.
+
+No kernel caps scores: capped ones are stored for a block of queries and one key head at a time.
+Sinks are a key more for the kernels.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,10 +31,26 @@ BLOCK = 256
 #: Keys that torch's kernel takes together on a CPU: a block's keys begin and end with whole ones,
 #: so that its results are those of one mask for all queries to the last bit.
 _KEYS = 512
+#: Columns that sinks add: kernels want a multiple of eight.
+_SINK_COLUMNS = 8
+
+
+class _Scores(NamedTuple):
+    """How scores are made: see `attend`. `sunk`: queries have the columns for sinks."""
+
+    scale: float | None
+    cap: float | None = None
+    sunk: bool = False
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, window: int | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float | None = None,
+    window: int | None = None,
+    cap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Causal attention of the last tokens of a sequence.
 
@@ -40,30 +60,70 @@ def attend(
             key heads queries.
         scale: of scores; None: 1 / √width.
         window: number of tokens that a token sees, itself included; None: all.
+        cap: scores become cap · tanh(score / cap); None: they stay.
+        sinks: [heads], scores of a further key that every token sees, whose value is zero; None:
+            there is none.
 
     Returns:
         [B, heads, N, width of v].
+
+    Raises:
+        ValueError: there are a cap and sinks, which no model has together.
     """
+    if sinks is not None:
+        if cap is not None:
+            raise ValueError("there are no sinks beside capped scores")
+        return _attend_with_sinks(q, k, v, scale, window, sinks)
+    scores = _Scores(scale, cap)
+    window = None if window is not None and window >= k.shape[2] else window
+    if cap is None and window is None:
+        return _attend_all(q, k, v, scores)
+    return _attend_in_blocks(q, k, v, scores, window)
+
+
+def _attend_all(q: Tensor, k: Tensor, v: Tensor, scores: _Scores) -> Tensor:
+    """Attention without a window."""
     ahead = k.shape[2] - q.shape[2]
-    if window is not None and window < k.shape[2]:
-        return _attend_in_blocks(q, k, v, scale, window)
     if not ahead:
-        return _attend(q, k, v, scale, None)
+        return _attend(q, k, v, scores, None)
     if ahead <= q.shape[2]:
         padded = functional.pad(q, (0, 0, ahead, 0))
-        return _attend(padded, k, v, scale, None)[:, :, ahead:]
-    return _attend_in_blocks(q, k, v, scale, None)
+        return _attend(padded, k, v, scores, None)[:, :, ahead:]
+    return _attend_in_blocks(q, k, v, scores, None)
+
+
+def _attend_with_sinks(
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None, sinks: Tensor
+) -> Tensor:
+    """The further key has a column of its own, in which queries have its score."""
+    width = q.shape[3]
+    scale = width**-0.5 if scale is None else scale
+    column = (sinks / scale).view(1, -1, 1, 1).expand(len(q), -1, q.shape[2], -1)
+    q = functional.pad(torch.cat((q, column), dim=3), (0, _SINK_COLUMNS - 1))
+    if window is None or window >= k.shape[2]:
+        mixed = _attend_all(q, *_add_sink(k, v), _Scores(scale))
+    else:
+        mixed = _attend_in_blocks(q, k, v, _Scores(scale, sunk=True), window)
+    return mixed[..., : v.shape[3]]
+
+
+def _add_sink(k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values, wider, with a further key in front of the others."""
+    width = k.shape[3]
+    k = functional.pad(k, (0, _SINK_COLUMNS, 1, 0))
+    k[:, :, 0, width] = 1
+    return k, functional.pad(v, (0, k.shape[3] - v.shape[3], 1, 0))
 
 
 def _attend_in_blocks(
-    q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None
+    q: Tensor, k: Tensor, v: Tensor, scores: _Scores, window: int | None
 ) -> Tensor:
     # a gradient would keep every block's mask: they are made again for it
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     parts = []
     for queries, keys in _cut(q.shape[2], k.shape[2], window):
         ahead = k.shape[2] - q.shape[2] + queries.start - keys.start
-        block = q[:, :, queries], k[:, :, keys], v[:, :, keys], ahead, scale, window
+        block = q[:, :, queries], k[:, :, keys], v[:, :, keys], ahead, scores, window
         parts.append(
             checkpoint(_attend_masked, *block, use_reentrant=False, preserve_rng_state=False)
             if learns
@@ -84,17 +144,37 @@ def _cut(count: int, seen: int, window: int | None) -> Iterator[tuple[slice, sli
 
 
 def _attend_masked(
-    q: Tensor, k: Tensor, v: Tensor, ahead: int, scale: float | None, window: int | None
+    q: Tensor, k: Tensor, v: Tensor, ahead: int, scores: _Scores, window: int | None
 ) -> Tensor:
     """Attention of the tokens that follow the first `ahead` of T ones, with a mask of N · T
     elements."""
     mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril_(ahead)
     if window is not None:
         mask.triu_(ahead + 1 - window)
-    return _attend(q, k, v, scale, mask)
+    if scores.cap is not None:
+        return _attend_capped(q, k, v, scores.scale, mask, scores.cap)
+    if scores.sunk:
+        k, v = _add_sink(k, v)
+        mask = functional.pad(mask, (1, 0), value=True)
+    return _attend(q, k, v, scores, mask)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, mask: Tensor | None) -> Tensor:
+def _attend_capped(
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None, mask: Tensor, cap: float
+) -> Tensor:
+    """Attention by its formula, for the heads of one key head after the other."""
+    count, width = q.shape[2:]
+    queries = q.unflatten(1, (k.shape[1], -1)) * (width**-0.5 if scale is None else scale)
+    parts = []
+    for head in range(k.shape[1]):
+        products = queries[:, head].flatten(1, 2) @ k[:, head].mT  # [B, repeats · N, keys]
+        capped = (torch.tanh(products / cap) * cap).unflatten(1, (-1, count))
+        weights = capped.masked_fill(~mask, -torch.inf).softmax(-1)
+        parts.append(weights @ v[:, head, None])
+    return torch.cat(parts, dim=1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, scores: _Scores, mask: Tensor | None) -> Tensor:
     """Attention by torch's kernel; without a mask that of a square."""
     shared = k.shape[1]
     repeats = q.shape[1] // shared
@@ -102,6 +182,6 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None, mask: Tensor |
         q = q.unflatten(1, (shared, repeats)).flatten(0, 1)
         k, v = (x.flatten(0, 1)[:, None].expand(-1, repeats, -1, -1) for x in (k, v))
     mixed = functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale
+        q, k, v, attn_mask=mask, is_causal=mask is None, scale=scores.scale
     )
     return mixed.unflatten(0, (-1, shared)).flatten(1, 2) if repeats > 1 else mixed

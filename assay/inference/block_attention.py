@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from assay.inference.packing import require_known_arguments
+
 #: The name by which Hugging Face's models find `attend_in_blocks`.
 BLOCK_ATTENTION = "assay_blocks"
 #: Most scores of a block, and its fewest queries. Tuning: 8 MiB stay in a processor's caches.
@@ -27,6 +29,8 @@ def attend_in_blocks(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention of whole rows as Hugging Face's models call it, without a mask: they make
@@ -35,19 +39,27 @@ def attend_in_blocks(
     Args:
         query: [B, heads, T, width].
         key, value: [B, key heads, T, width]; each key head serves heads / key heads queries.
+        softcap: scores become softcap · tanh(score / softcap).
+        s_aux: [heads], scores of a further key that every token sees, whose value is zero.
 
     Returns:
         [B, T, heads, width].
 
     Raises:
-        ValueError: there are keys of a cache, or a mask.
+        ValueError: there are keys of a cache, a mask, or an argument that is not known.
     """
+    require_known_arguments(module, others)
     rows, heads, tokens, width = query.shape
     if attention_mask is not None or key.shape[2] != tokens:
         raise ValueError("attention in blocks reads whole sequences: neither masks nor caches")
     scale = width**-0.5 if scaling is None else scaling
     queries = query.unflatten(1, (key.shape[1], -1))  # [B, key heads, repeats, T, width]
-    mixed = torch.empty_like(queries)
+    mixed = value.new_empty(*queries.shape[:-1], value.shape[3])
+    sinks = (
+        None
+        if s_aux is None
+        else s_aux.view(1, key.shape[1], -1, 1, 1).expand(rows, -1, -1, -1, -1)
+    )
     step = max(QUERIES_MIN, SCORES // (rows * heads * tokens))
     places = torch.arange(tokens, device=query.device)
     for start in range(0, tokens, step):
@@ -56,10 +68,14 @@ def attend_in_blocks(
         seen = slice(first, end)
         block = queries[:, :, :, start:end].flatten(2, 3) * scale
         scores = (block @ key[:, :, seen].mT).unflatten(2, (-1, end - start))
+        if softcap is not None:
+            scores.div_(softcap).tanh_().mul_(softcap)
         edge = start if sliding_window is None else first  # every query sees all keys before it
         unseen = _find_unseen(places[start:end], places[edge:end], sliding_window)
         scores[..., edge - first :].masked_fill_(unseen, -torch.inf)
-        weights = scores.softmax(-1).flatten(2, 3)
+        if sinks is not None:
+            scores = torch.cat((scores, sinks.expand(-1, -1, -1, end - start, -1)), dim=-1)
+        weights = scores.softmax(-1)[..., : end - first].flatten(2, 3)
         mixed[:, :, :, start:end] = (weights @ value[:, :, seen]).unflatten(2, (-1, end - start))
     return mixed.flatten(1, 2).transpose(1, 2).contiguous(), None
 

@@ -15,6 +15,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
 from assay.inference.draws.sampler import KeyedSampler, make_keys
+from assay.inference.head import compute_logits
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
 from assay.inference.placing.model_sizes import TOKENS_MAX
 
@@ -156,7 +157,7 @@ class OwnDrafter:
         while True:
             drawn = []
             for _ in range(self._burst):
-                logits = self._model.lm_head(batch.step(self._model)).float()
+                logits = compute_logits(self._model, batch.step(self._model))
                 drawn.append(self.sampler.draw(logits, batch.keys, batch.counts)[0])
                 batch.append(drawn[-1])
             for slot, tokens in enumerate(torch.stack(drawn, dim=1).tolist()):

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from transformers import PreTrainedTokenizerFast
 
-from assay.inference.architecture import find_config_fault
+from assay.inference.families import find_config_fault
 from assay.inference.gate.files import UnfitFileError, open_regular, read_regular
 from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.protocol.encoding import EncodingError, Json, from_json, read_json

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from assay.inference.architecture import EMBEDDING, HEAD, find_misfit, find_tied_fault
+from assay.inference.families import EMBEDDING, HEAD, find_misfit, find_tied_fault, is_tied
 from assay.inference.folder import (
     CONFIG_FILE,
     CheckpointError,
@@ -204,7 +204,7 @@ def _require_fit(folder: Path, stored: Mapping[str, Any]) -> None:
             )
     shapes = {name: tuple(part.get_shape()) for name, part in stored.items()}
     fault = find_misfit(config, shapes)
-    if fault is None and HEAD in stored and config.get("tie_word_embeddings", False):
+    if fault is None and HEAD in stored and is_tied(config):
         fault = find_tied_fault(config, _is_same(stored[HEAD], stored[EMBEDDING]))
     if fault is not None:
         raise UnusableCheckpointError(f"{folder}: {fault}")

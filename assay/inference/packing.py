@@ -13,7 +13,7 @@ This module does not know any model. `attend_for_models` is attention as Hugging
 it, and `assay.inference.split` calls `attend_packed`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ from assay.inference.attention import attend
 
 #: The name by which Hugging Face's models find `attend_for_models`.
 PACKED_ATTENTION = "assay_packed"
+#: Arguments of a model's forward pass that reach attention and have no meaning in it.
+_MEANINGLESS = frozenset({"output_attentions", "output_router_logits", "position_ids", "use_cache"})
 
 
 #: What a sequence leaves behind in a recurrent layer: the last inputs of its convolution, [1,
@@ -56,8 +58,8 @@ class KeptState:
         self._mark: tuple[int, dict[int, RecurrentState]] = 0, {}
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append [1, heads, N, width] to a layer's keys and values, and return all of them. The
-        caller updates `length` once all layers are extended."""
+        """Append [1, heads, N, width] to a layer's keys and values, which may differ in width, and
+        return all of them. The caller updates `length` once all layers are extended."""
         if layer not in self._keys:
             self._keys[layer] = self._allocate(k), self._allocate(v)
         end = self.length + k.shape[2]
@@ -176,6 +178,8 @@ def attend_packed(
     layer: int = 0,
     scale: float | None = None,
     window: int | None = None,
+    cap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Causal attention in every sequence, see `assay.inference.attention`.
 
@@ -186,17 +190,17 @@ def attend_packed(
         layer: of these keys, where some are kept.
         scale: of scores; None: 1 / √width.
         window: number of tokens that a token sees, itself included; None: all.
+        cap, sinks: see there.
 
     Returns:
         [B, heads, N, width].
     """
     packing = packing or make_packing([(q.shape[2], None)])
-    parts = [
-        attend(
-            q[:, :, segment.start : segment.end], *_find_keys(segment, k, v, layer), scale, window
-        )
-        for segment in packing.segments
-    ]
+    parts = []
+    for segment in packing.segments:
+        keys, values = _find_keys(segment, k, v, layer)
+        queries = q[:, :, segment.start : segment.end]
+        parts.append(attend(queries, keys, values, scale, window, cap, sinks))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
@@ -221,19 +225,34 @@ def attend_for_models(
     scaling: float | None = None,
     sliding_window: int | None = None,
     packing: Packing | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """`attend_packed` in the form that Hugging Face's models call, without a mask: they make none
     for an attention that they do not know.
 
     Raises:
-        ValueError: there are keys of a cache, or a mask.
+        ValueError: there are keys of a cache, a mask, or an argument that is not known.
     """
     if attention_mask is not None or key.shape[2] != query.shape[2]:
         raise ValueError("packed attention reads whole sequences: neither masks nor caches")
+    require_known_arguments(module, others)
     layer = getattr(module, "layer_idx", 0)
-    mixed = attend_packed(query, key, value, packing, layer, scaling, sliding_window)
+    mixed = attend_packed(
+        query, key, value, packing, layer, scaling, sliding_window, softcap, s_aux
+    )
     return mixed.transpose(1, 2).contiguous(), None
+
+
+def require_known_arguments(module: Any, others: Mapping[str, Any]) -> None:
+    """Raise a ValueError where a model asks its attention for more than causal attention of whole
+    rows: what is ignored would make another function, without an error."""
+    for name, value in others.items():
+        if value is not None and name not in _MEANINGLESS and not (name == "dropout" and not value):
+            raise ValueError(f"attention has no argument {name!r}: this model needs another")
+    if not getattr(module, "is_causal", True):
+        raise ValueError("attention is causal here, and this model's is not")
 
 
 AttentionInterface.register(PACKED_ATTENTION, attend_for_models)

@@ -27,11 +27,11 @@ Batch = tuple[list[int], list[Tensor]]
 
 
 class CausalModel(Protocol):
-    """A causal model as `Reference` calls it: Hugging Face's Qwen2, Qwen3, Llama; `SplitModel`.
+    """A causal model as `Reference` calls it: Hugging Face's, or `SplitModel`.
 
     Its `.model(input_ids, use_cache=False)` gives normed states [B, T, H] as `.last_hidden_state`,
-    its `.lm_head(states)` logits. If its attribute `packs` is true, `.model` also takes
-    `position_ids` and `packing` with one row of ids.
+    its `.lm_head(states)` what `assay.inference.head` makes logits of. If its attribute `packs` is
+    true, `.model` also takes `position_ids` and `packing` with one row of ids.
     """
 
     @property

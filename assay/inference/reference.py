@@ -22,6 +22,7 @@ from torch import Tensor
 
 from assay.inference.draws.row_statistics import RowMeter
 from assay.inference.draws.sampler import KeyedSampler, make_keys
+from assay.inference.head import compute_logits
 from assay.inference.passages import Passage
 from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import MemoryPlan
@@ -150,7 +151,7 @@ class Reference:
     def compute_logits(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]. The caller bounds T."""
         with torch.inference_mode():
-            return self.model.lm_head(states)
+            return compute_logits(self.model, states)
 
     def _iterate_states(
         self,
@@ -192,11 +193,11 @@ class Reference:
 
     def measure_chunk(self, rows: "Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
         """Margins, argmax, Gini impurity, log-probabilities and sketch of some rows."""
-        return self._measure_logits(self.model.lm_head(rows.states), rows, project)
+        return self._measure_logits(compute_logits(self.model, rows.states), rows, project)
 
     def lead_chunk(self, rows: "Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
         """The same after the leads, see `RowMeter.find_leads`."""
-        logits = self.model.lm_head(rows.states)
+        logits = compute_logits(self.model, rows.states)
         leads = self._meter.find_leads(logits, rows.keys, rows.positions)
         return leads, *self._measure_logits(logits, rows, project)
 

@@ -11,11 +11,12 @@ from dataclasses import fields
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.environments import compute_named_units, list_environments, list_named_levels
+from assay.inference.families import FAMILIES, count_tensors
 from assay.inference.placing.model_sizes import find_family_fault
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.neurons.settings.loading import ConfigError, open_named_environment
@@ -50,6 +51,10 @@ _CONFIG_BYTES_MAX = 1 << 20
 
 Size = Annotated[int, Field(ge=1, le=1 << 20)]
 Implementation = Literal["fp32-sdpa", "fp32-eager", "split3"]
+if TYPE_CHECKING:
+    ModelType = str
+else:
+    ModelType = Literal[tuple(FAMILIES)]
 
 
 class _RecipePart(BaseModel):
@@ -60,7 +65,7 @@ class ModelNumbers(_RecipePart):
     """`[model]`: the sizes in a config.json, by the names that they have there."""
 
     name: str = Field(min_length=1, max_length=200)  # source of its folder
-    model_type: Literal["llama", "qwen2", "qwen3"]
+    model_type: ModelType
     vocab_size: Size
     hidden_size: Size
     intermediate_size: Size
@@ -84,13 +89,10 @@ class ModelNumbers(_RecipePart):
 
     @property
     def parameters(self) -> int:
-        """The number of all weights in the supported families: Qwen2 has biases of queries, keys
-        and values, Qwen3 norms of queries and keys."""
-        heads = self.num_attention_heads + 2 * self.num_key_value_heads
-        extra = {"llama": 0, "qwen2": heads * self.head, "qwen3": 2 * self.head}[self.model_type]
-        small = self.num_hidden_layers * (2 * self.hidden_size + extra) + self.hidden_size
-        table = 0 if self.tie_word_embeddings else self.vocab_size * self.hidden_size
-        return self.products + small + table
+        """The number of all weights."""
+        _, elements = count_tensors(self.model_dump(exclude={"name"}, exclude_none=True))
+        table = self.vocab_size * self.hidden_size if self.tie_word_embeddings else 0
+        return elements - table
 
 
 class CalibrationPart(_RecipePart):

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from assay.inference.head import Finisher, compute_logits, find_finisher
 from assay.inference.reading import Pack, read_pack
 
 Precision = Literal["float32", "bfloat16"]
@@ -70,10 +71,11 @@ class Policy(nn.Module):
             states = torch.cat(read_pack(base, pack))
             rows = max(1, LOGITS_MAX // base.config.vocab_size)
             if len(states) <= rows:
-                return _score(base.lm_head(states).float(), tokens, self._excluded)
+                return _score(compute_logits(base, states), tokens, self._excluded)
         dtype = torch.bfloat16 if self._precision == "bfloat16" else torch.float32
+        finisher = find_finisher(base.config)
         scored: Any = _Chunks.apply(
-            states, base.lm_head.weight, tokens, self._excluded, rows, dtype
+            states, base.lm_head.weight, tokens, finisher, self._excluded, rows, dtype
         )
         return cast(Tensor, scored)
 
@@ -92,9 +94,9 @@ def _score(logits: Tensor, tokens: Tensor, excluded: Sequence[int]) -> Tensor:
 
 
 class _Chunks(torch.autograd.Function):
-    """`_score` of states [N, H] and an output matrix [V, H], with gradients for both. Logits of
-    `rows` rows are in memory together, and are computed again in the backward pass. The factors of
-    all products have type `dtype`."""
+    """`_score` of states [N, H], an output matrix [V, H] and what follows it, with gradients for
+    both. Logits of `rows` rows are in memory together, and are computed again in the backward pass.
+    The factors of all products have type `dtype`."""
 
     @staticmethod
     def forward(
@@ -102,17 +104,22 @@ class _Chunks(torch.autograd.Function):
         states: Tensor,
         weight: Tensor,
         tokens: Tensor,
+        finisher: Finisher,
         excluded: Sequence[int],
         rows: int,
         dtype: torch.dtype,
     ) -> Tensor:
         ctx.save_for_backward(states, weight, tokens)
-        ctx.excluded, ctx.rows, ctx.dtype = excluded, rows, dtype
+        ctx.finisher, ctx.excluded, ctx.rows, ctx.dtype = finisher, excluded, rows, dtype
         factor = weight.to(dtype)
         parts = zip(torch.split(states, rows), torch.split(tokens, rows), strict=True)
         return torch.cat(
             [
-                _score(functional.linear(part.to(dtype), factor).float(), targets, excluded)
+                _score(
+                    finisher.apply(functional.linear(part.to(dtype), factor).float()),
+                    targets,
+                    excluded,
+                )
                 for part, targets in parts
             ]
         )
@@ -127,14 +134,15 @@ class _Chunks(torch.autograd.Function):
         for start in range(0, len(states), ctx.rows):
             piece = slice(start, start + ctx.rows)
             part, scale = states[piece].to(ctx.dtype), gradient[piece, None]
-            logits = functional.linear(part, factor).float()
+            logits = ctx.finisher.apply(functional.linear(part, factor).float())
+            bend = ctx.finisher.find_slope(logits)
             if ctx.excluded:
                 logits[:, ctx.excluded] = -torch.inf
             # a log-probability's slope in its logits: 1 at the token, less all probabilities
             slope = logits.sub_(logits.logsumexp(-1, keepdim=True)).exp_().mul_(-scale)
             places = torch.arange(len(part), device=part.device)
             slope[places, tokens[piece]] += scale[:, 0]
-            slope = slope.to(ctx.dtype)
+            slope = (slope if bend is None else slope.mul_(bend)).to(ctx.dtype)
             of_states[piece] = slope @ factor
             if of_weight is not None:
                 blocks = zip(
@@ -142,4 +150,4 @@ class _Chunks(torch.autograd.Function):
                 )
                 for block, slopes in blocks:  # a sum of two types makes a copy of its terms
                     block += slopes @ part
-        return of_states, of_weight, None, None, None, None
+        return of_states, of_weight, None, None, None, None, None

@@ -30,7 +30,7 @@ from assay.environments.problem_file import read_row
 from assay.environments.programs.code_file import read_code_row
 from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.inference import UnusableCheckpointError
-from assay.inference.architecture import compute_bytes_max, find_config_fault, find_misfit
+from assay.inference.families import compute_bytes_max, find_config_fault, find_misfit
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
 from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.inference import UnusableCheckpointError, load_checkpoint
-from assay.inference.architecture import compute_bytes_max, find_misfit
+from assay.inference.families import compute_bytes_max, find_misfit
 from assay.inference.folder import digest_structure
 from assay.protocol.encoding import from_json, to_json
 from assay.protocol.manifest import Manifest

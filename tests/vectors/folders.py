@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2]))
-from assay.inference.architecture import find_config_fault
+from assay.inference.families import find_config_fault
 from assay.inference.folder import CONFIG_FILE, TOKENIZER_FILES
 from assay.inference.gate.rules import UnfitError
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault

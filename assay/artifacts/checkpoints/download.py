@@ -30,7 +30,7 @@ from assay.artifacts.store_objects import (
     make_checkpoint_name,
     read_parts,
 )
-from assay.inference.architecture import compute_bytes_max
+from assay.inference.families import compute_bytes_max
 from assay.inference.folder import (
     CONFIG_FILE,
     FILES_FOLDER,

@@ -3,7 +3,7 @@
 Start with `tokenizer_file`. A library builds whatever a file says, and panics at what it did not
 expect. So every part of a file is of a closed list here, with bounds on its numbers and texts. This
 folder does not know whether the files make a model that is any good, and it never loads one.
-config.json is checked in `assay.inference.architecture`, and a chat template's rendering is bounded
+config.json is checked in `assay.inference.families`, and a chat template's rendering is bounded
 in `assay.inference.tokenizing`.
 
 Specification, section 7.

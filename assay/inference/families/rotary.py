@@ -1,0 +1,132 @@
+"""How a config.json may place rotary angles."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
+from types import MappingProxyType
+from typing import Any
+
+from assay.inference.gate.rules import is_text
+from assay.protocol.encoding import Json
+
+#: Methods to place rotary angles, and the numbers that each must have. Others, such as `dynamic`
+#: and `longrope`, depend on the longest sequence of a batch, so that a measurement would depend on
+#: the other sequences.
+ROPE_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "default": (),
+        "linear": ("factor",),
+        "yarn": ("factor",),
+        "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+        "proportional": ("rope_theta",),
+    }
+)
+#: The types of every family but those that say otherwise.
+COMMON_TYPES = ("default", "linear", "llama3", "yarn")
+#: The field that names the type (the second in older files), and the numbers beside it.
+ROPE_NAMES = ("rope_type", "type")
+ROPE_NUMBERS = (
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "factor",
+    "high_freq_factor",
+    "low_freq_factor",
+    "original_max_position_embeddings",
+    "rope_theta",
+)
+#: The part of a head that is turned, in the families that turn a part.
+FRACTION = "partial_rotary_factor"
+PLACES = ("rope_parameters", "rope_scaling")
+_NUMBER_MAX = 1 << 40
+
+
+def is_number(value: Json) -> bool:
+    """Whether a value is a finite number of a moderate size, and not a truth value."""
+    return type(value) in (int, float) and isfinite(value) and abs(value) <= _NUMBER_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a family's rotary angles may be.
+
+    Attributes:
+        types: of `ROPE_TYPES`.
+        numbers: further numbers of `rope_parameters`.
+        switches: its truth values.
+        needs: numbers that it must have, where it is there.
+        fraction: the part of a head that is turned where no field says so; 0: all of it, and there
+            is no such field.
+        by_layer: the layer types, each with an object of its own; none: one for all layers.
+        older: whether the older fields rope_scaling and rope_theta are read.
+    """
+
+    types: tuple[str, ...] = COMMON_TYPES
+    numbers: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    fraction: float = 0
+    by_layer: tuple[str, ...] = ()
+    older: bool = True
+
+    def find_faults(self, config: Mapping[str, Any], head: int) -> Iterator[str]:
+        """Reasons against the fields of rotary angles, for heads of a size."""
+        if all(config.get(name) is not None for name in PLACES):
+            yield f"config.json has both {' and '.join(PLACES)}"
+        for name in PLACES:
+            rope = config.get(name)
+            if rope is None:
+                continue
+            for about, part in self._list_parts(name, rope):
+                fault = self._find_fault(part) or self._find_partial_fault(config, part, head)
+                if fault is not None:
+                    yield f"{about} in config.json {fault}"
+        fault = self._find_partial_fault(config, {}, head)
+        if fault is not None:
+            yield f"config.json {fault}"
+
+    def _list_parts(self, name: str, rope: dict[str, Json]) -> Iterator[tuple[str, Json]]:
+        """The objects with a type each."""
+        if name != "rope_parameters" or not self.by_layer:
+            yield name, rope
+        elif set(rope) != set(self.by_layer):
+            yield name, None
+        else:
+            yield from ((f"{name} of {kind}", rope[kind]) for kind in self.by_layer)
+
+    def _find_fault(self, rope: Json) -> str | None:
+        if not isinstance(rope, dict):
+            listed = ", ".join(self.by_layer)
+            return f"is not an object with an object for each of {listed}" if listed else "is none"
+        partial = (FRACTION,) if self.fraction else ()
+        numeric = (*ROPE_NUMBERS, *self.numbers, *partial)
+        if unknown := sorted(set(rope) - {*ROPE_NAMES, *numeric, *self.switches}):
+            return f"has a field {unknown[0][:60]!r} that is not known here"
+        kinds = [rope[name] for name in ROPE_NAMES if name in rope]
+        if any(not is_text(kind) or kind not in self.types or kind != kinds[0] for kind in kinds):
+            return f"is none of {', '.join(self.types)}"
+        if any(type(rope[name]) is not bool for name in self.switches if name in rope):
+            return f"gives something else than true or false as one of {', '.join(self.switches)}"
+        numbers = {name: rope[name] for name in numeric if name in rope}
+        if not all(is_number(number) and number > 0 for number in numbers.values()):
+            return f"gives something else than a positive number as one of {', '.join(numeric)}"
+        ordered = ROPE_TYPES[kinds[0]] if kinds else ()
+        if lacking := [name for name in (*ordered, *self.needs) if name not in numbers]:
+            return f"has no {lacking[0]}" + (f", and type {kinds[0]}" if kinds else "")
+        if numbers.get("rope_theta", 2) <= 1 or any(
+            numbers[low] >= numbers[high] for low, high in pairwise(ordered[1:])
+        ):
+            return "has a rope_theta of 1 or less, or factors that are not in order"
+        return None
+
+    def _find_partial_fault(
+        self, config: Mapping[str, Any], rope: Mapping[str, Any], head: int
+    ) -> str | None:
+        """Whether an even part of a head is turned. A proportional rotation turns pairs."""
+        if not self.fraction or rope.get("rope_type") == "proportional":
+            return None
+        part = rope.get(FRACTION, config.get(FRACTION, self.fraction))
+        if not 0 < part <= 1 or int(head * part) < 2 or int(head * part) % 2:
+            return f"turns no even part of a head of {head}, by {FRACTION}"
+        return None
