@@ -30,39 +30,62 @@ def make_mask(ahead, count, window):
     return (behind >= 0) & (behind < (window or ahead + count))
 
 
-def attend_exactly(q, k, v, window):
+#: More than the causal scores: a cap, or the score of a further key for each head.
+FORMS = {"plain": {}, "capped": {"cap": 0.7}, "sinks": {"sinks": torch.tensor([0.5, -1, 2, 0])}}
+
+
+def attend_exactly(q, k, v, window, cap=None, sinks=None):
     """The whole table in fp64, [1, heads, N, width]."""
     repeats = HEADS // KEY_HEADS
     q, k, v = (x.double() for x in (q, *(x.repeat_interleave(repeats, dim=1) for x in (k, v))))
     mask = make_mask(k.shape[2] - q.shape[2], q.shape[2], window)
-    scores = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf)
-    return scores.softmax(-1) @ v
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    scores = scores if cap is None else cap * torch.tanh(scores / cap)
+    scores = scores.masked_fill(~mask, -math.inf)
+    if sinks is not None:
+        column = sinks.double().view(1, HEADS, 1, 1).expand(1, -1, q.shape[2], -1)
+        scores = torch.cat((scores, column), dim=-1)
+    return scores.softmax(-1)[..., : k.shape[2]] @ v
 
 
 @pytest.mark.parametrize("block", [16, BLOCK])
 @pytest.mark.parametrize("window", [None, 1, 20, 150])
 @pytest.mark.parametrize(("ahead", "count"), SIZES)
-def test_attention_is_its_formula(monkeypatch, ahead, count, window, block):
+@pytest.mark.parametrize("form", FORMS)
+def test_attention_is_its_formula(monkeypatch, form, ahead, count, window, block):
     monkeypatch.setattr(attention, "BLOCK", block)
     monkeypatch.setattr(attention, "_KEYS", 2 * block)
     for width in (WIDTH, VALUE_WIDTH):
         row = make_row(ahead, count, value_width=width)
-        exact = attend_exactly(*row, window)
-        assert torch.allclose(attend(*row, window=window).double(), exact, atol=1e-6)
+        exact = attend_exactly(*row, window, **FORMS[form])
+        found = attend(*row, window=window, **FORMS[form])
+        assert torch.allclose(found.double(), exact, atol=1e-6)
 
 
 @pytest.mark.parametrize("window", [None, 1, 20])
 @pytest.mark.parametrize(("ahead", "count"), SIZES)
-def test_gradients_are_the_formulas(monkeypatch, ahead, count, window):
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_the_formulas(monkeypatch, form, ahead, count, window):
     """Masks are made again for them: in blocks of 16 the same gradients as in one."""
     row = [x.requires_grad_() for x in make_row(ahead, count)]
     slopes = torch.randn(1, HEADS, count, WIDTH, generator=torch.Generator().manual_seed(1))
-    exact = torch.autograd.grad((attend_exactly(*row, window) * slopes).sum(), row)
+    learned = [x.clone().requires_grad_() for x in FORMS[form].values() if torch.is_tensor(x)]
+    more = dict.fromkeys(("sinks",), learned[0]) if learned else FORMS[form]
+    exact = torch.autograd.grad(
+        (attend_exactly(*row, window, **more) * slopes).sum(), [*row, *learned]
+    )
     for block in (16, BLOCK):
         monkeypatch.setattr(attention, "BLOCK", block)
-        found = torch.autograd.grad((attend(*row, window=window) * slopes).sum(), row)
+        found = torch.autograd.grad(
+            (attend(*row, window=window, **more) * slopes).sum(), [*row, *learned]
+        )
         for each, right in zip(found, exact, strict=True):
             assert torch.allclose(each, right, atol=1e-5)
+
+
+def test_no_model_has_sinks_beside_capped_scores():
+    with pytest.raises(ValueError, match="no sinks"):
+        attend(*make_row(0, 2), cap=1.0, sinks=torch.zeros(HEADS))
 
 
 @pytest.mark.parametrize("window", [None, 700])

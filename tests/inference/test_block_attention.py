@@ -1,7 +1,7 @@
 """Attention in blocks: its results are those of the whole table of scores, in a fraction of its
 memory."""
 
-import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from assay.inference import block_attention
 from assay.inference.block_attention import attend_in_blocks
+from assay.inference.packing import attend_for_models
+from tests.inference.test_attention import FORMS, attend_exactly
 
 HEADS, KEY_HEADS, TOKENS, WIDTH = 4, 2, 150, 8
 
@@ -22,23 +24,28 @@ def row():
     ]
 
 
-def attend_exactly(q, k, v, window):
-    """The whole table in fp64, [1, heads, T, width]."""
-    q, k, v = (x.double() for x in (q, *(x.repeat_interleave(2, dim=1) for x in (k, v))))
-    places = torch.arange(TOKENS)
-    ahead = places[:, None] - places
-    seen = (ahead >= 0) & (ahead < (window or TOKENS))
-    scores = (q @ k.mT / math.sqrt(WIDTH)).masked_fill(~seen, -math.inf)
-    return scores.softmax(-1) @ v
-
-
 @pytest.mark.parametrize("window", [None, 1, 20])
 @pytest.mark.parametrize("queries", [1, 16, 1_000])
 def test_blocks_are_the_whole_table(row, monkeypatch, window, queries):
     monkeypatch.setattr(block_attention, "SCORES", 0)
     monkeypatch.setattr(block_attention, "QUERIES_MIN", queries)
-    found, _ = attend_in_blocks(None, *row, None, sliding_window=window)
-    assert torch.allclose(found.transpose(1, 2).double(), attend_exactly(*row, window), atol=1e-6)
+    names = {"cap": "softcap", "sinks": "s_aux"}  # as Hugging Face's models call them
+    for form in FORMS.values():
+        more = {names[name]: value for name, value in form.items()}
+        found, _ = attend_in_blocks(None, *row, None, sliding_window=window, **more)
+        exact = attend_exactly(*row, window, **form)
+        assert torch.allclose(found.transpose(1, 2).double(), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("attend", [attend_in_blocks, attend_for_models])
+@pytest.mark.parametrize("more", [{"is_causal": False}, {"position_bias": 1}, {"dropout": 0.1}])
+def test_an_argument_that_is_not_known_is_refused(row, attend, more):
+    """Ignored, it would be another function without an error."""
+    attend(None, *row, None, dropout=0.0, position_ids=None, use_cache=False)
+    with pytest.raises(ValueError, match="no argument"):
+        attend(None, *row, None, **more)
+    with pytest.raises(ValueError, match="causal"):
+        attend(SimpleNamespace(is_causal=False), *row, None)
 
 
 def test_a_mask_or_a_cache_is_refused(row):
