@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from assay.inference.architecture import EMBEDDING, HEAD
+from assay.inference.families import EMBEDDING, HEAD
 from assay.inference.folder import CONFIG_FILE, MODEL_FILE, CheckpointError
 from assay.network.files import move_folder
 from assay.protocol.encoding import Json, read_json

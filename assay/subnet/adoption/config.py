@@ -11,15 +11,15 @@ from typing import Any
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from assay.inference.architecture import (
+from assay.inference.families import (
     EMBEDDING,
     FAMILIES,
-    FIELDS,
     HEAD,
-    SIZES,
     find_config_fault,
     find_misfit,
+    list_fields,
 )
+from assay.inference.families.fields import COMMON, SIZES
 from assay.inference.folder import CheckpointError
 from assay.inference.gate.rules import is_integer
 from assay.inference.gate.thrown import LibraryError, catch_thrown
@@ -121,10 +121,11 @@ def take_text_part(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
 
 def drop_meaningless(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
     """The config without fields that are no part of the model."""
+    fields = _list_fields(config)
     dropped = sorted(
         name
         for name, value in config.items()
-        if name not in FIELDS
+        if name not in fields
         and (name in MEANINGLESS or any(value is each for each in HARMLESS.get(name, ())))
     )
     if dropped:
@@ -163,6 +164,7 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
         CheckpointError: it cannot belong to these tensors, or is refused; says which line to
             change.
     """
+    fields = _list_fields(config)
     known = {name: value for name, value in config.items() if value is not None}
     for name, most in SIZES.items():  # before a library builds anything of that size
         if name in known and not is_integer(known[name], 1, most):
@@ -172,12 +174,12 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
     known = {
         name: value
         for name, value in known.items()
-        if name in FIELDS or name not in defaults or defaults[name] != value
+        if name in fields or name not in defaults or defaults[name] != value
     }
     missing = {
         name: value
         for name, value in full.items()
-        if name in FIELDS and name not in _ROPES and name not in known and value is not None
+        if name in fields and name not in _ROPES and name not in known and value is not None
     }
     missing.pop("dtype", None)
     ours = {
@@ -187,11 +189,11 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
     }
     spelled = known | missing | ours
     rope = full.get("rope_parameters")
-    respelled = {name: value for name, value in spelled.items() if name in FIELDS}
+    respelled = {name: value for name, value in spelled.items() if name in fields}
     respelled = {name: value for name, value in respelled.items() if name not in _ROPES}
     respelled |= {} if rope is None else {"rope_parameters": rope}
     fault = find_config_fault(spelled)
-    only_spelled = {*spelled} - FIELDS <= _RESPELLED
+    only_spelled = {*spelled} - fields <= _RESPELLED
     if fault is not None and only_spelled and find_config_fault(respelled) is None:
         spelled, fault = respelled, None
         notes.converted.append("config.json: to the spelling of the installed transformers")
@@ -230,6 +232,12 @@ def settle_head(
             "embedding; a program that believes the config drops it"
         )
     return False
+
+
+def _list_fields(config: Mapping[str, Json]) -> set[str]:
+    """The fields that a config of this family may have; of an unknown one those of every family."""
+    family = FAMILIES.get(str(config.get("model_type")))
+    return {"model_type", *SIZES, *(COMMON if family is None else list_fields(family))}
 
 
 def _build(config: Mapping[str, Json]) -> dict[str, Any]:
