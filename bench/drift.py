@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from assay.inference import make_model
 from assay.inference.reading import CausalModel
-from assay.inference.split import multiply_split
+from assay.inference.split import Splitter
 
 THREADS = 2
 LOGIT_STD = 3.0
@@ -164,7 +164,7 @@ def compare_products() -> Iterator[Figure]:
 
         split, three, plain = measure_together(
             [
-                wait(lambda x=x, weight=weight: multiply_split(x, (weight,), 3)),
+                wait(lambda x=x, weight=weight: Splitter(3).multiply(x, weight)),
                 wait(lambda n=narrow, w=weight: [n @ w.t() for _ in range(3)]),
                 wait(lambda x=x, wide=wide: x @ wide.t()),
             ]

@@ -11,11 +11,7 @@ from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.environments import compute_named_units
 from assay.environments.programs.speed import measure_rate
-from assay.inference.placing.model_sizes import (
-    compute_weight_bytes,
-    find_family_fault,
-    measure_shape,
-)
+from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.memory import (
     OPENED_MIN,
@@ -24,7 +20,6 @@ from assay.neurons.preflight.memory import (
     estimate_height,
     estimate_offloaded,
 )
-from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings
 from assay.protocol import Parameters
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
@@ -147,12 +142,9 @@ def run_plan(
     as_json: bool,
 ) -> int:
     """Print the cost of a window. The exit code is 1 if something does not fit. Raises ConfigError:
-    there is no such recipe, or the implementation cannot run its model."""
+    there is no such recipe."""
     read = read_recipe(recipe)
     if implementation is not None:
-        fault = find_family_fault(read.model.model_type, implementation)
-        if fault is not None:
-            raise ConfigError(f"--implementation {fault}")
         course = read.course.model_copy(update={"implementation": implementation})
         read = read.model_copy(update={"course": course})
     chosen = get_card(read.course.card if card is None else card)

@@ -7,7 +7,6 @@ them share the weights of the model that they are made from.
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +24,7 @@ from assay.inference.reading import Batch, CausalModel, read_alone
 from assay.inference.recurrent import prepare_recurrent_layers
 from assay.inference.reference import Reference
 from assay.inference.split import SplitModel, States
+from assay.inference.twins import copy_sharing
 from assay.protocol.errors import OperatorError
 
 
@@ -43,10 +43,7 @@ def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
     """
     if model.dtype != torch.float32:
         raise ValueError(f"it computes in float32, and the model is {model.dtype}")
-    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-    twin = copy.deepcopy(model, shared)
-    twin.set_attn_implementation(attention)
-    prepare_recurrent_layers(twin)
+    twin: PreTrainedModel = copy_sharing(model, attention)
     return twin
 
 

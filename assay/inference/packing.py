@@ -10,7 +10,7 @@ Recurrent layers must know it, too (`assay.inference.recurrent`): a sequence sta
 that the one it continues has left.
 
 This module does not know any model. `attend_for_models` is attention as Hugging Face's models call
-it, and `assay.inference.split` calls `attend_packed`.
+it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,8 @@ class KeptState:
 
     def _allocate(self, like: Tensor) -> Tensor:
         one, heads, _, width = like.shape
-        return like.new_empty(one, heads, self._capacity, width)
+        with torch.inference_mode(False):  # passes in this mode and outside it write here
+            return like.new_empty(one, heads, self._capacity, width)
 
     def get_state(self, layer: int) -> RecurrentState | None:
         """The state of a recurrent layer; None where nothing was read."""

@@ -8,8 +8,12 @@ keeps 8. Three bf16 terms, each the rounding of the remainder of the ones before
 and the two subtractions are exact. A product of two bf16 numbers has 16 bits and is exact in fp32,
 so x·W = h₃·W + h₂·W + h₁·W loses accuracy only in its sums, which run in fp32. That is what plain
 fp32 loses, at the cost of three bf16 products. Two terms leave about 1/1500 of bf16's own noise,
-too much for the cap (`bench/drift.py`). Norms, rotations, softmax, activation functions and
-attention's products of two activations are plain fp32, attention without a table of its scores.
+too much for the cap (`bench/drift.py`).
+
+A model is split by what its modules are, whatever its family: linear layers, embeddings, and the
+stacked experts of a mixture hold nearly all of its weights. All else is fp32: norms, routers,
+rotations, softmax, activation functions, and attention's products of two activations, without a
+table of its scores.
 
 On a GPU each term is a product of bf16 into fp32, added to the earlier terms. A CPU has no such
 product, and multiplies the same three terms in fp32: three times the work of plain fp32. A
@@ -23,28 +27,34 @@ higher-precision computations" (2019); Ootomo and Yokota, "Recovering single pre
 tensor cores" (2022). Specification, section 3.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from assay.inference.draws.sampler import load_kernels, to_arrays
-from assay.inference.packing import Packing, attend_packed
-from assay.inference.placing.model_sizes import SPLIT_FAMILIES
+from assay.inference.packing import PACKED_ATTENTION, Packing
 from assay.inference.placing.precision import require_exact_products
+from assay.inference.twins import copy_sharing
 
 #: Terms that hold every bit of an fp32 activation.
 EXACT_TERMS = 3
-#: Rotations whose frequencies do not depend on the length of the sequence.
-_STATIC_ROTATIONS = ("default", "linear", "yarn", "llama3")
-#: Activations whose terms exist at once: enough to keep a GPU busy; a CPU keeps its cache. Tuning.
+#: Elements of an activation that are multiplied at once: enough to keep a GPU busy; a CPU keeps its
+#: cache. Tuning.
 _CARD_ELEMENTS = 1 << 26
 _CPU_ELEMENTS = 1 << 21
+#: Most of these parts whose terms are kept for the next product. Tuning: beyond it, splitting once
+#: more costs little beside the product.
+_KEPT_PARTS = 4
 #: Elements of a bf16 matrix that a CPU holds in fp32 at once. Tuning.
 _FACTOR_ELEMENTS = 1 << 21
+
+#: Terms of some rows of an activation, the smallest first: bf16 on a GPU, float32 on a CPU.
+_Terms = Sequence[Tensor]
 
 
 class States(NamedTuple):
@@ -53,31 +63,8 @@ class States(NamedTuple):
     last_hidden_state: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """Weights of one decoder layer. Matrices [out, in], vectors [out]; norms of q and k: Qwen3."""
-
-    attention_norm: Tensor
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    o: Tensor
-    q_bias: Tensor | None
-    k_bias: Tensor | None
-    v_bias: Tensor | None
-    o_bias: Tensor | None
-    q_norm: Tensor | None
-    k_norm: Tensor | None
-    mlp_norm: Tensor
-    gate: Tensor
-    up: Tensor
-    down: Tensor
-    activate: Callable[[Tensor], Tensor]
-
-
 class SplitModel:
-    """A Qwen2 or Qwen3 whose matrix products are split. It works wherever `Reference` takes a
-    model.
+    """A model whose matrix products are split. It works wherever `Reference` takes a model.
 
     It reads the given model's own parameters. Of matrices in fp32, a GPU holds a second copy in
     bf16. A model in bf16 is never held in fp32: a CPU converts a part of a matrix at a time.
@@ -88,26 +75,20 @@ class SplitModel:
         terms: bf16 terms of an activation. Fewer than three exist to show that they do not suffice.
 
     Raises:
-        ValueError: another architecture, sliding windows, or a weight that is not a bf16 number.
+        ValueError: a weight is not a bf16 number, or a constant of the model was rounded to one.
     """
 
     dtype = torch.float32
     packs = True
 
-    def __init__(self, model: Any, terms: int = EXACT_TERMS) -> None:
-        _require_supported(model)
+    def __init__(self, model: PreTrainedModel, terms: int = EXACT_TERMS) -> None:
+        _require_unrounded(model)
         require_exact_products()
         self.config = model.config
         self.device = model.device
-        self._terms = terms
-        self._heads = model.config.num_attention_heads
-        self._epsilon = model.config.rms_norm_eps
-        self._embedding = model.get_input_embeddings().weight
-        self.layers = [_read_layer(layer) for layer in model.model.layers]
-        self._width = len(self.layers[0].q) // self._heads
-        self._norm = model.model.norm.weight.float()
-        self._rotary = model.model.rotary_emb
-        self.head = _as_factor(model.get_output_embeddings().weight)
+        self._splitter = Splitter(terms)
+        self.twin = copy_sharing(model, PACKED_ATTENTION)
+        _replace_modules(self.twin, self._splitter)
 
     def model(
         self,
@@ -124,41 +105,81 @@ class SplitModel:
                 that no token sees padding.
             use_cache: accepted for Hugging Face's interface; there is no cache.
         """
-        x = functional.embedding(input_ids, self._embedding).float()
-        if position_ids is None:
-            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
-        cos, sin = self._rotary(x, position_ids)
-        for number, layer in enumerate(self.layers):
-            normed = _normalise(x, layer.attention_norm, self._epsilon)
-            q, k, v = self._project(layer, normed)
-            q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            mixed = attend_packed(q, k, v, packing, number).transpose(1, 2).flatten(2)
-            x = x + self._multiply(mixed, layer.o, bias=layer.o_bias)
-            normed = _normalise(x, layer.mlp_norm, self._epsilon)
-            gate, up = multiply_split(normed, (layer.gate, layer.up), self._terms)
-            x = x + self._multiply(layer.activate(gate).mul_(up), layer.down)
-        return States(_normalise(x, self._norm, self._epsilon))
+        with self._splitter.keep_last():
+            out = self.twin.model(
+                input_ids, position_ids=position_ids, packing=packing, use_cache=False
+            )
+        return States(out.last_hidden_state)
 
     def lm_head(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]."""
-        return self._multiply(states, self.head)
+        with self._splitter.keep_last():
+            logits: Tensor = self.twin.get_output_embeddings()(states)
+        return logits
 
-    def _multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        (product,) = multiply_split(x, (weight,), self._terms)
-        return product if bias is None else product + bias
 
-    def _project(self, layer: _Layer, x: Tensor) -> list[Tensor]:
-        """Queries, keys and values, float32 [B, heads of each, T, width]."""
-        products = multiply_split(x, (layer.q, layer.k, layer.v), self._terms)
-        biases = (layer.q_bias, layer.k_bias, layer.v_bias)
-        norms = (layer.q_norm, layer.k_norm, None)
-        heads = []
-        for product, bias, norm in zip(products, biases, norms, strict=True):
-            y = product if bias is None else product + bias
-            y = y.unflatten(-1, (-1, self._width))
-            y = y if norm is None else _normalise(y, norm, self._epsilon)
-            heads.append(y.transpose(1, 2))
-        return heads
+class _Split(NamedTuple):
+    """An activation, the number of changes to it so far, and the terms of all its rows."""
+
+    activation: Tensor
+    version: int
+    terms: list[_Terms]
+
+
+class Splitter:
+    """Split products. Matrices that multiply one activation in turn, as those of queries, keys and
+    values do, find its terms kept. Safe to use from several threads.
+
+    Args:
+        terms: of an activation.
+    """
+
+    def __init__(self, terms: int) -> None:
+        self._terms = terms
+        self._last: _Split | None = None
+
+    @contextmanager
+    def keep_last(self) -> Iterator[None]:
+        """Keep the terms of the last activation until the next one, or the end."""
+        # in inference mode tensors would not count their changes
+        with torch.inference_mode(False), torch.no_grad():
+            try:
+                yield
+            finally:
+                self._last = None
+
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """x @ Wᵀ. Each term's product is added to one accumulator, the smallest first.
+
+        Args:
+            x: float32 [..., in].
+            weight: [out, in], as `_as_factor` gives it.
+
+        Returns:
+            float32 [..., out].
+        """
+        product = x.new_empty(x.shape[:-1].numel(), len(weight))
+        on_cpu = x.device.type == "cpu"
+        multiply = _multiply_on_cpu if on_cpu else multiply_on_card
+        rest = product
+        for terms in self._get_terms(x, _CPU_ELEMENTS if on_cpu else _CARD_ELEMENTS):
+            multiply(terms, weight, rest[: len(terms[0])])
+            rest = rest[len(terms[0]) :]
+        return product.view(*x.shape[:-1], -1)
+
+    def _get_terms(self, x: Tensor, elements: int) -> Iterable[_Terms]:
+        """The terms of all rows, some rows at a time."""
+        if x.is_inference() or x.numel() > _KEPT_PARTS * elements:
+            return self._split(x, elements)
+        last, version = self._last, x._version  # noqa: SLF001 - torch documents it by this name
+        if last is None or last.activation is not x or last.version != version:
+            self._last = last = _Split(x, version, list(self._split(x, elements)))
+        return last.terms
+
+    def _split(self, x: Tensor, elements: int) -> Iterator[_Terms]:
+        split = _split_on_cpu if x.device.type == "cpu" else split_terms
+        for rows in x.reshape(-1, x.shape[-1]).split(max(1, elements // x.shape[-1])):
+            yield split(rows, self._terms)
 
 
 def split_terms(x: Tensor, terms: int) -> list[Tensor]:
@@ -175,66 +196,37 @@ def split_terms(x: Tensor, terms: int) -> list[Tensor]:
     return parts[::-1]
 
 
-def multiply_split(x: Tensor, weights: Sequence[Tensor], terms: int) -> list[Tensor]:
-    """x @ Wᵀ for each of several weights, with x split once.
+def multiply_on_card(terms: _Terms, weight: Tensor, product: Tensor) -> None:
+    """Multiply bf16 terms [N, in] by bf16 [out, in] into float32 [N, out].
 
-    Each term's product is added to one accumulator, the smallest first.
-
-    Args:
-        x: float32 [..., in].
-        weights: [out, in], as `_as_factor` gives them.
-
-    Returns:
-        float32 [..., out] a weight.
+    Each term is one product of the GPU's library, with bf16 operands and fp32 sums, added to the
+    result. Only the terms (6 bytes an activation) and the result are ever in memory. One product of
+    all terms' rows would leave three results to add, 36 bytes an output instead of 20. A kernel
+    that splits in registers would save most of these 20 bytes, but would have to multiply as fast
+    as the library does, on every GPU.
     """
-    rows = x.reshape(-1, x.shape[-1])
-    multiply = _multiply_on_cpu if rows.device.type == "cpu" else multiply_on_card
-    elements = _CPU_ELEMENTS if rows.device.type == "cpu" else _CARD_ELEMENTS
-    step = max(1, elements // rows.shape[1])
-    products = [rows.new_empty(len(rows), len(weight)) for weight in weights]
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        multiply(rows[part], weights, terms, [product[part] for product in products])
-    return [product.view(*x.shape[:-1], -1) for product in products]
+    smallest, *larger = terms
+    factor = weight.t()
+    torch.mm(smallest, factor, out_dtype=torch.float32, out=product)
+    for term in larger:
+        torch.addmm(product, term, factor, out_dtype=torch.float32, out=product)
 
 
-def multiply_on_card(
-    rows: Tensor, weights: Sequence[Tensor], terms: int, products: Sequence[Tensor]
-) -> None:
-    """Multiply float32 [N, in] by bf16 weights [out, in] into float32 [N, out] each.
-
-    Each term is one product of the GPU's library, with bf16 operands and fp32 sums, added to its
-    result array. Only the terms (6 bytes an activation) and the results are ever in memory. One
-    product of all terms' rows would leave three results to add, 36 bytes an output instead of 20. A
-    kernel that splits in registers would save most of these 20 bytes, but would have to multiply as
-    fast as the library does, on every GPU.
-    """
-    smallest, *larger = split_terms(rows, terms)
-    for weight, product in zip(weights, products, strict=True):
-        factor = weight.t()
-        torch.mm(smallest, factor, out_dtype=torch.float32, out=product)
-        for term in larger:
-            torch.addmm(product, term, factor, out_dtype=torch.float32, out=product)
-
-
-def _multiply_on_cpu(
-    rows: Tensor, weights: Sequence[Tensor], terms: int, products: Sequence[Tensor]
-) -> None:
+def _multiply_on_cpu(terms: _Terms, weight: Tensor, product: Tensor) -> None:
     """The same with terms and weights held in fp32. A bf16 weight is converted in parts."""
-    smallest, *larger = _split_on_cpu(rows, terms)
-    for weight, product in zip(weights, products, strict=True):
-        parts = len(weight)
-        if weight.dtype != torch.float32:
-            parts = max(1, _FACTOR_ELEMENTS // weight.shape[1])
-        for start in range(0, len(weight), parts):
-            factor = weight[start : start + parts].float().t()
-            total = product[:, start : start + parts]
-            torch.mm(smallest, factor, out=total)
-            for term in larger:
-                total.addmm_(term, factor)
+    smallest, *larger = terms
+    parts = len(weight)
+    if weight.dtype != torch.float32:
+        parts = max(1, _FACTOR_ELEMENTS // weight.shape[1])
+    for start in range(0, len(weight), parts):
+        factor = weight[start : start + parts].float().t()
+        total = product[:, start : start + parts]
+        torch.mm(smallest, factor, out=total)
+        for term in larger:
+            total.addmm_(term, factor)
 
 
-def _split_on_cpu(rows: Tensor, terms: int) -> Sequence[Tensor]:
+def _split_on_cpu(rows: Tensor, terms: int) -> _Terms:
     """`split_terms` as float32, in one pass where that compiles."""
     kernels = load_kernels()
     if kernels is None or terms != EXACT_TERMS:
@@ -244,67 +236,128 @@ def _split_on_cpu(rows: Tensor, terms: int) -> Sequence[Tensor]:
     return parts.unbind()
 
 
-def _normalise(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """Root-mean-square norm over the last dimension (Zhang and Sennrich, 2019)."""
-    return weight * (x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + epsilon))
+class SplitLinear(nn.Module):
+    """A linear layer with a split product; its bias is added in fp32."""
+
+    def __init__(self, inner: nn.Linear, splitter: Splitter) -> None:
+        super().__init__()
+        self.weight = _as_factor(inner.weight)
+        self.bias = None if inner.bias is None else inner.bias.detach().float()
+        self._splitter = splitter
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [..., in] → [..., out]."""
+        product = self._splitter.multiply(x, self.weight)
+        return product if self.bias is None else product.add_(self.bias)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (Su et al., 2021): [B, heads, T, width] with [1, T, width] of angles."""
-    low, high = x.chunk(2, dim=-1)
-    return x * cos[:, None] + torch.cat((-high, low), dim=-1) * sin[:, None]
+class SplitEmbedding(nn.Module):
+    """An embedding of any class, by that class's own arithmetic, on fp32 copies of the rows that
+    are looked up."""
+
+    def __init__(self, inner: nn.Embedding) -> None:
+        super().__init__()
+        self._table = inner.weight.detach()
+        del inner.weight
+        inner.padding_idx = None  # it matters to gradients only
+        self._inner = inner
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """int64 [...] → float32 [..., H]."""
+        rows = self._table[ids.flatten()].float()
+        alone = copy.deepcopy(self._inner)  # other threads may read at the same time
+        alone.weight = nn.Parameter(rows, requires_grad=False)
+        found: Tensor = alone(torch.arange(len(rows), device=ids.device).view(ids.shape))
+        return found
 
 
-def _read_layer(layer: Any) -> _Layer:
-    attention, mlp = layer.self_attn, layer.mlp
-    return _Layer(
-        attention_norm=layer.input_layernorm.weight.float(),
-        q=_as_factor(attention.q_proj.weight),
-        k=_as_factor(attention.k_proj.weight),
-        v=_as_factor(attention.v_proj.weight),
-        o=_as_factor(attention.o_proj.weight),
-        q_bias=_as_vector(attention.q_proj.bias),
-        k_bias=_as_vector(attention.k_proj.bias),
-        v_bias=_as_vector(attention.v_proj.bias),
-        o_bias=_as_vector(attention.o_proj.bias),
-        q_norm=_as_vector(attention.q_norm.weight) if hasattr(attention, "q_norm") else None,
-        k_norm=_as_vector(attention.k_norm.weight) if hasattr(attention, "k_norm") else None,
-        mlp_norm=layer.post_attention_layernorm.weight.float(),
-        gate=_as_factor(mlp.gate_proj.weight),
-        up=_as_factor(mlp.up_proj.weight),
-        down=_as_factor(mlp.down_proj.weight),
-        activate=mlp.act_fn,
-    )
+class SplitExperts(nn.Module):
+    """The stacked experts of a mixture, one after the other, in the form that transformers gives
+    those of every family.
+
+    A token's experts are added in the order of their numbers: which of them is first by weight may
+    differ from one implementation to the next.
+    """
+
+    def __init__(self, inner: Any, splitter: Splitter) -> None:
+        super().__init__()
+        self._count = inner.num_experts
+        names = ("gate_up_proj" if inner.has_gate else "up_proj", "down_proj")
+        self._factors = [_as_factor(getattr(inner, name)) for name in names]
+        if inner.is_transposed:
+            self._factors = [factor.mT for factor in self._factors]
+        for name in names:
+            delattr(inner, name)
+        self._biases = [f"{name}_bias" for name in names] if inner.has_bias else None
+        # families replace the first by its name
+        self._activate = inner._apply_gate if inner.has_gate else inner.act_fn  # noqa: SLF001
+        self._inner = inner
+        self._splitter = splitter
+
+    def forward(self, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """The weighted sum of each token's experts, float32 [N, H].
+
+        Args:
+            hidden: float32 [N, H].
+            chosen: int64 [N, k], distinct in a row; the number of experts stands for none.
+            weights: float32 [N, k].
+        """
+        total = torch.zeros_like(hidden)
+        ordered, places = chosen.flatten().sort(stable=True)
+        counts = ordered.bincount(minlength=self._count).tolist()
+        for expert, slots in enumerate(places.split(counts)[: self._count]):
+            if len(slots):
+                tokens = slots // chosen.shape[1]
+                made = self._run(expert, hidden[tokens])
+                total[tokens] += made * weights.flatten()[slots, None]
+        return total
+
+    def _run(self, expert: int, x: Tensor) -> Tensor:
+        widen, narrow = (factor[expert] for factor in self._factors)
+        if self._biases is None:
+            inner = self._activate(self._splitter.multiply(x, widen))
+            return self._splitter.multiply(inner, narrow)
+        first, second = (getattr(self._inner, name)[expert] for name in self._biases)
+        inner = self._activate(self._splitter.multiply(x, widen) + first)
+        return self._splitter.multiply(inner, narrow) + second
 
 
-def _as_vector(vector: Tensor | None) -> Tensor | None:
-    return None if vector is None else vector.detach().float()
+def _replace_modules(twin: nn.Module, splitter: Splitter) -> None:
+    """Put split modules in the place of those that hold matrices, and all else in fp32."""
+    for module in list(twin.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear) and type(child).forward is nn.Linear.forward:
+                setattr(module, name, SplitLinear(child, splitter))
+            elif isinstance(child, nn.Embedding):
+                setattr(module, name, SplitEmbedding(child))
+            elif hasattr(child, "_apply_gate"):
+                setattr(module, name, SplitExperts(child, splitter))
+    for module in twin.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.dtype != torch.float32:
+                setattr(module, name, nn.Parameter(parameter.float(), requires_grad=False))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.dtype == torch.bfloat16:
+                setattr(module, name, buffer.float())
 
 
 def _as_factor(weight: Tensor) -> Tensor:
-    """The matrix in the form for products: bf16 on a GPU, unchanged elsewhere."""
+    """A matrix, or several, in the form for products: bf16 on a GPU, unchanged elsewhere."""
     weight = weight.detach()
     if weight.dtype == torch.bfloat16:
         return weight
     # in parts, so that a large matrix is not held three times
-    parts = weight.split(max(1, _FACTOR_ELEMENTS // weight.shape[1]))
+    parts = weight.split(max(1, _FACTOR_ELEMENTS // weight[0].numel()))
     if not all(torch.equal(part.to(torch.bfloat16).float(), part) for part in parts):
         raise ValueError("a matrix holds numbers that are not bf16: splitting is exact for bf16")
     return weight.to(torch.bfloat16) if weight.is_cuda else weight
 
 
-def _require_supported(model: Any) -> None:
-    config = model.config
-    if config.model_type not in SPLIT_FAMILIES:
-        listed = " and ".join(SPLIT_FAMILIES)
-        raise ValueError(f"split products serve {listed}, not {config.model_type}")
-    if any(kind != "full_attention" for kind in config.layer_types):
-        raise ValueError("split products know no sliding window: use fp32-sdpa")
-    rotation = config.rope_parameters["rope_type"]
-    if rotation not in _STATIC_ROTATIONS:
-        raise ValueError(f"split products know no rotary positions of type {rotation!r}")
+def _require_unrounded(model: PreTrainedModel) -> None:
     kinds = {tensor.dtype for tensor in model.parameters()}
     if not kinds <= {torch.float32, torch.bfloat16}:
         raise ValueError(f"split products start from float32 or bf16 weights, not {model.dtype}")
-    if model.model.rotary_emb.inv_freq.dtype != torch.float32:
-        raise ValueError("the frequencies of rotary positions were rounded: keep them in float32")
+    stored = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name not in stored and buffer.dtype in (torch.bfloat16, torch.float16):
+            raise ValueError(f"{name}, which no file stores, was rounded: keep it in float32")

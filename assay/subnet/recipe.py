@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.environments import compute_named_units, list_environments, list_named_levels
 from assay.inference.families import FAMILIES, count_tensors
-from assay.inference.placing.model_sizes import find_family_fault
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import TrainerSettings
@@ -360,9 +359,6 @@ def _find_misfit(recipe: Recipe) -> str | None:
     if fault is not None:
         return fault
     course, processes = recipe.course, recipe.trainer.processes
-    fault = find_family_fault(recipe.model.model_type, course.implementation)
-    if fault is not None:
-        return f"course.implementation: {fault}"
     if course.card != "cpu" and processes != course.trainer_cards:
         return (
             f"trainer.processes: {processes} differ from the {course.trainer_cards} of "

@@ -4,13 +4,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import torch
-from transformers import (
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 
 from assay.environments import make_environment
 from assay.inference import Checkpoint, GroupRequest, load_checkpoint
@@ -80,10 +74,10 @@ def build_random_model(
         "max_position_embeddings": 512,
         "tie_word_embeddings": False,
     } | changes
-    if kind == "qwen2":
-        model = Qwen2ForCausalLM(Qwen2Config(**settings))
-    else:
-        model = Qwen3ForCausalLM(Qwen3Config(head_dim=32, **settings))
+    if kind != "qwen2":
+        settings["head_dim"] = 32
+    config = CONFIG_MAPPING[kind](**settings)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
     model = model.eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if "norm" in name:

@@ -52,19 +52,20 @@ def test_a_placement_decides_what_judges(projection, requests, checkpoint, imple
 def test_weights_that_are_multiplied_as_stored_are_not_in_memory_in_fp32(checkpoint):
     placed = load_checkpoint(GENESIS, placement=Placement(implementation="split3"))
     placed.get_reference(1_024)
-    split = placed.get_model("split3")
-    assert {split.head.dtype, split.layers[0].gate.dtype} == {torch.bfloat16}
+    twin = placed.get_model("split3").twin
+    factors = {twin.lm_head.weight.dtype, twin.model.layers[0].mlp.gate_proj.weight.dtype}
+    assert factors == {torch.bfloat16}
     assert not placed.models.has_plain
     # where fp32 is in memory, it serves
-    assert checkpoint.get_model("split3").head.dtype == torch.float32
+    assert checkpoint.get_model("split3").twin.lm_head.weight.dtype == torch.float32
 
 
 def test_an_implementation_that_cannot_run_a_model_is_named(monkeypatch):
     def refuse(model, implementation):
-        raise ImplementationError("split3 cannot run this model: it knows no llama")
+        raise ImplementationError("split3 cannot run this model: its weights are finer")
 
     monkeypatch.setattr(checkpoint_module, "make_model", refuse)
-    with pytest.raises(CheckpointError, match="knows no llama; name another implementation"):
+    with pytest.raises(CheckpointError, match="are finer; name another implementation"):
         load_checkpoint(GENESIS, placement=Placement(implementation="split3"))
 
 

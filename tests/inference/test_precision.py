@@ -55,7 +55,7 @@ def test_split_products_multiply_bf16_numbers(checkpoint, requests, projection):
         assert torch.equal(call.left, call.left.bfloat16().float())
     assert all(call.shapes[0][1] >= wide for call in products)
     others = {call.name for call in made} - {"mm", "addmm_"}
-    assert others == {"scaled_dot_product_attention", "linear"}  # the sketch's
+    assert others == {"_scaled_dot_product_flash_attention_for_cpu", "linear"}  # the sketch's
 
 
 @pytest.mark.parametrize(

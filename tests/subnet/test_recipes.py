@@ -106,7 +106,6 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
         ("num_key_value_heads = 2", "num_key_value_heads = 4", "_heads: 4 do not divide 14 num_a"),
         ("hidden_size = 896", "hidden_size = 14", "model.head_dim: 1 is odd"),
         ("group_size = 16", "group_size = 1", "parameters.work.group_size is 1: "),
-        ('e = "qwen2"', 'e = "llama"', "implementation: split3 runs qwen2 and qwen3, not llama"),
         ('ion = "split3"', 'ion = "split2"', 'course.implementation is "split2"; use "fp32-sdpa"'),
         ("trainer_cards = 1", "trainer_cards = 8", "trainer.processes: 1 differ from the 8 of cou"),
         ("epochs = 1", "epochs = 1\nprocesses = 2", "trainer.processes: 2 differ from the 1 of"),

@@ -15,20 +15,11 @@ RECURRENT_CHUNK = 16
 #: Implementations of the reference that keep weights as stored, in bf16. The others convert them to
 #: fp32.
 BF16_WEIGHTS = frozenset({"split3", "split2"})
-#: The families that these implementations compute.
-SPLIT_FAMILIES = ("qwen2", "qwen3")
 
 
 def compute_weight_bytes(stored: int, implementation: str) -> int:
     """Bytes of memory that weights take. `stored` is the size of their files, in bf16."""
     return stored if implementation in BF16_WEIGHTS else 2 * stored
-
-
-def find_family_fault(family: str, implementation: str) -> str | None:
-    """Why an implementation cannot run a family of models, by its `model_type`; None: it can."""
-    if implementation not in BF16_WEIGHTS or family in SPLIT_FAMILIES:
-        return None
-    return f"{implementation} runs {' and '.join(SPLIT_FAMILIES)}, not {family}: use fp32-sdpa"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,24 @@
+"""Other models over the weights of one that is loaded."""
+
+import copy
+from itertools import chain
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from assay.inference.recurrent import prepare_recurrent_layers
+
+
+def copy_sharing(model: PreTrainedModel, attention: str) -> Any:
+    """The same modules and configuration once more, over the same parameters and buffers. Its
+    recurrent layers read packed rows.
+
+    Args:
+        model: unchanged.
+        attention: of the copy, by Hugging Face's name.
+    """
+    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    twin = copy.deepcopy(model, shared)
+    twin.set_attn_implementation(attention)
+    prepare_recurrent_layers(twin)
+    return twin
