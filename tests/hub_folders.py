@@ -374,7 +374,7 @@ FOLDERS: Mapping[str, HubFolder] = {
     ),
     "a head size of null": HubFolder(lambda: make_qwen(head_dim=None)),
     "a family that nobody knows": HubFolder(
-        lambda: make_qwen(model_type="gpt2"), "model_type 'gpt2', which the reference does not"
+        lambda: make_qwen(model_type="gpt2"), "model_type 'gpt2' in config.json is none of"
     ),
     "a classifier": HubFolder(
         lambda: make_qwen(architectures=["Qwen2ForSequenceClassification"]), "no head for text"

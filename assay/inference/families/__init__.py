@@ -18,6 +18,7 @@ from assay.inference.families.fit import count_tensors as count_tensors
 from assay.inference.families.fit import find_config_fault as find_config_fault
 from assay.inference.families.fit import find_misfit as find_misfit
 from assay.inference.families.fit import find_tied_fault as find_tied_fault
+from assay.inference.families.fit import find_type_fault as find_type_fault
 from assay.inference.families.fit import is_tied as is_tied
 from assay.inference.families.fit import list_fields as list_fields
 from assay.inference.families.refused import REFUSED as REFUSED

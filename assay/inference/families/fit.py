@@ -11,6 +11,7 @@ This module does not know whether the model is any good, or loads at all.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from assay.inference.families.dense import DENSE
 from assay.inference.families.family import Config, Family, Tensors, count_elements, iterate_shapes
@@ -102,12 +103,10 @@ def find_config_fault(config: Json) -> str | None:
     if not isinstance(config, dict):
         return "config.json is not an object"
     kind = config.get("model_type")
-    kind = kind if isinstance(kind, str) else ""
-    if kind in REFUSED:
-        return f"model_type {kind} in config.json: {REFUSED[kind]}"
-    if kind not in FAMILIES:
-        return f"model_type in config.json is none of {', '.join(FAMILIES)}"
-    family = FAMILIES[kind]
+    fault = find_type_fault(kind)
+    if fault is not None:
+        return fault
+    family = FAMILIES[str(kind)]
     rules = list_fields(family)
     if unknown := sorted(set(config) - {"model_type", *SIZES, *rules}):
         return (
@@ -122,6 +121,16 @@ def find_config_fault(config: Json) -> str | None:
     if lacking := [name for name in family.required if config.get(name) is None]:
         return f"config.json has no {lacking[0]}"
     return next(_find_illegal_values(family, config), None)
+
+
+def find_type_fault(kind: Any) -> str | None:
+    """The reason why no model of a `model_type` is read, or None."""
+    if isinstance(kind, str) and kind in REFUSED:
+        return f"model_type {kind} in config.json: {REFUSED[kind]}"
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        shown = repr(kind)[:60]
+        return f"model_type {shown} in config.json is none of {', '.join(FAMILIES)}"
+    return None
 
 
 def find_tied_fault(config: Config, same: bool | None) -> str | None:

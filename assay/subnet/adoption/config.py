@@ -17,6 +17,7 @@ from assay.inference.families import (
     HEAD,
     find_config_fault,
     find_misfit,
+    find_type_fault,
     list_fields,
 )
 from assay.inference.families.fields import COMMON, SIZES
@@ -137,12 +138,9 @@ def require_family(config: Mapping[str, Json]) -> str:
     """The family. Raises a CheckpointError, in one line, for others than a language model of a
     family that is known here."""
     family = config.get("model_type")
-    if family not in FAMILIES:
-        shown = repr(family)[:60]
-        raise CheckpointError(
-            f"config.json has model_type {shown}, which the reference does not compute: it knows "
-            f"{', '.join(FAMILIES)}"
-        )
+    fault = find_type_fault(family)
+    if fault is not None:
+        raise CheckpointError(fault)
     classes = config.get("architectures")
     for name in classes if isinstance(classes, list) else ():
         if isinstance(name, str) and name.endswith(_OTHER_HEADS):
