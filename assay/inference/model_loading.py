@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import nn
+from torch.overrides import TorchFunctionMode
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
@@ -83,17 +85,46 @@ def load_model(
 
 
 def outline_model(folder: Path) -> PreTrainedModel:
-    """The model of a folder whose manifest was verified, on torch's `meta` device: its weights have
-    sizes and no values, and take gradients."""
+    """The model of a folder whose manifest was verified, with its weights on torch's `meta` device:
+    they have sizes and no values, and take gradients. Buffers have their values."""
     transformers_logging.disable_progress_bar()
     config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
-    with _MAKING, hold_alone(config_file) as alone, torch.device("meta"):
-        config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
+    with _MAKING, hold_alone(config_file) as alone:
+        return _outline(AutoConfig.from_pretrained(alone, trust_remote_code=False))
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Makes tensors without values on torch's `meta` device. Large weights begin as such tensors,
+    and buffers never do."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        device = {"device": "meta"} if func is torch.empty else {}
+        return func(*args, **{**(kwargs or {}), **device})
+
+
+def _outline(config: Any) -> PreTrainedModel:
+    with _EmptyOnMeta():
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, attn_implementation="sdpa"
         )
+    for module in model.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if not weight.is_meta:  # a norm's: ones
+                setattr(module, name, nn.Parameter(weight.detach().to("meta")))
     prepare_recurrent_layers(model)
     return model.eval()
+
+
+def _restore_constants(model: PreTrainedModel) -> None:
+    """Compute the buffers that no file stores once more, in fp32: the library rounds some to the
+    type of the weights."""
+    stored = model.state_dict().keys()
+    for name, constant in _outline(model.config).named_buffers():
+        if name not in stored:
+            owner, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, constant)
 
 
 def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -116,6 +147,8 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
                     attn_implementation="sdpa",
                     output_loading_info=True,
                 )
+                if dtype != torch.float32:
+                    _restore_constants(model)
         except CheckpointError:
             raise
         except (OSError, UnfitFileError) as error:  # our machine's fault, not the checkpoint's

@@ -45,8 +45,8 @@ def get_team() -> tuple[int, int]:
 
 
 def shard(model: nn.Module, device: torch.device, offload: bool) -> None:
-    """Spread a model's weights over the team: each layer is gathered at its turn. A model on
-    torch's `meta` device then has weights without values, in each process its own part.
+    """Spread a model's weights over the team: each layer is gathered at its turn. Weights on
+    torch's `meta` device then have no values, in each process its own part.
 
     Args:
         offload: keep weights and gradients on the CPU, where they are updated, and bring a layer's
@@ -65,19 +65,11 @@ def shard(model: nn.Module, device: torch.device, offload: bool) -> None:
                 fully_shard(layer, mesh=mesh, offload_policy=policy)
     fully_shard(model, mesh=mesh, offload_policy=policy)
     if empty:
+        buffers = dict(model.named_buffers())
         model.to_empty(device=place)
-        _compute_buffers(model, device)
-
-
-def _compute_buffers(model: nn.Module, device: torch.device) -> None:
-    """Compute the buffers that no file holds: a rotary embedding's frequencies, from its config."""
-    for module in model.modules():
-        buffers = dict(module.named_buffers(recurse=False))
-        if buffers:
-            make: Any = type(module)
-            fresh = make(module.config)
-            for name in buffers:
-                setattr(module, name, fresh.get_buffer(name).to(device))
+        for name, buffer in buffers.items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, buffer.to(device))
 
 
 def gather(tensor: Tensor) -> Tensor:

@@ -5,13 +5,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.folder import digest_tensors
-from assay.inference.model_loading import load_model
+from assay.inference.model_loading import load_model, outline_model
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
@@ -199,3 +200,15 @@ def test_threads_that_load_at_once_leave_transformers_as_it_was(checkpoint):
             model.result()
     after = PreTrainedModel.tie_weights, nn.init.normal_, nn.Linear.reset_parameters
     assert after == before
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text"])
+def test_an_outline_has_sizes_of_weights_and_values_of_constants(make_random_model, tmp_path, kind):
+    make_random_model(kind, 48, 2).to(torch.bfloat16).save_pretrained(tmp_path)
+    whole, outline = load_model(tmp_path), outline_model(tmp_path)
+    shapes = {name: weight.shape for name, weight in whole.named_parameters()}
+    assert {name: weight.shape for name, weight in outline.named_parameters()} == shapes
+    assert all(weight.is_meta for weight in outline.parameters())
+    constants = dict(outline.named_buffers())
+    assert constants.keys() == dict(whole.named_buffers()).keys()
+    assert all(torch.equal(constants[name], value) for name, value in whole.named_buffers())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from assay.inference import split
+from assay.inference.model_loading import load_model
 from assay.inference.packing import make_packing
 from assay.inference.split import SplitExperts, SplitModel, Splitter, split_terms
 from tests.inference.products import RecordedProducts
@@ -309,3 +310,15 @@ def test_a_model_that_it_cannot_run_is_refused(make_random_model):
     finer.model.layers[1].mlp.up_proj.weight.mul_(1 + 2**-12)
     with pytest.raises(ValueError, match="not bf16"):
         SplitModel(finer)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text"])
+def test_a_folder_is_read_in_bf16_as_in_fp32(make_random_model, tmp_path, kind):
+    """Constants that no file stores, such as Gemma's factor of embeddings, are not rounded with the
+    weights."""
+    make_random_model(kind, 48, 2).to(torch.bfloat16).save_pretrained(tmp_path)
+    plain, narrow = load_model(tmp_path), load_model(tmp_path, dtype=torch.bfloat16)
+    assert {weight.dtype for weight in narrow.parameters()} == {torch.bfloat16}
+    ids = torch.arange(40)[None]
+    split_plain, split_narrow = SplitModel(plain), SplitModel(narrow)
+    assert torch.equal(compute_logits(split_narrow, ids), compute_logits(split_plain, ids))
