@@ -1,7 +1,8 @@
 """`assay plan`: the cost of a recipe's window, and whether it fits, by arithmetic. Nothing here
 loads torch, which takes seconds."""
 
-from dataclasses import asdict, dataclass
+from bisect import bisect_right
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,7 +12,7 @@ from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.environments import compute_named_units
 from assay.environments.programs.speed import measure_rate
-from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
+from assay.inference.placing.model_sizes import compute_weight_bytes
 from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.memory import (
     OPENED_MIN,
@@ -39,6 +40,8 @@ from assay.subnet.window_costs import (
     get_card,
 )
 
+#: Most tokens of a group: see `find_parameters_fault`.
+_TOKENS_MAX = 1 << 22
 #: Share of a GPU's memory that a program may use: the rest is for the allocator.
 MEMORY_SHARE = 0.9
 _GIB = 1 << 30
@@ -54,6 +57,7 @@ class RolePlan:
     allowed_seconds: float
     memory: int  # most bytes on one GPU
     allowed_memory: int
+    tokens_fit: int  # the largest max_tokens for which memory suffices; 0: none
     offloaded: int  # bytes in host memory instead of on GPUs, of all of a trainer's processes
     fits_time: bool
     fits_memory: bool
@@ -189,26 +193,41 @@ def _plan_role(
     cost: WindowCost,
     allowed: float,
 ) -> RolePlan:
-    shape = measure_shape(recipe.model, recipe.model.parameters)
+    shape, learning = recipe.model.shape, recipe.trainer if role == "trainer" else None
+    offloaded = estimate_offloaded(shape, learning) if learning is not None else 0
     # as many open checkpoints as when memory is scarce
-    memory = PROGRAM_BYTES + OPENED_MIN * compute_weight_bytes(
+    held = PROGRAM_BYTES + OPENED_MIN * compute_weight_bytes(
         STORED * shape.parameters, recipe.course.implementation
     )
-    memory += estimate_height(
-        role,
-        shape,
-        rules.work,
-        recipe.course.groups_per_step if role == "miner" else 0,
-        recipe.trainer if role == "trainer" else None,
-        cards,
-    )
-    offloaded = estimate_offloaded(shape, recipe.trainer) if role == "trainer" else 0
     if card.name == "cpu":  # it is the same memory
-        memory, offloaded = memory + offloaded, 0
-    enough = cost.groups >= rules.work.valued_groups if role == "miner" else True
+        held, offloaded = held + offloaded, 0
+
+    def estimate(tokens: int) -> int:
+        return held + estimate_height(
+            role,
+            shape,
+            replace(rules.work, max_tokens=tokens),
+            recipe.course.groups_per_step if role == "miner" else 0,
+            learning,
+            cards,
+            recipe.course.prompt,
+        )
+
     room = int(card.memory * MEMORY_SHARE)
-    in_time = enough and cost.seconds <= allowed
-    return RolePlan(role, cards, cost, allowed, memory, room, offloaded, in_time, memory <= room)
+    memory, most = estimate(rules.work.max_tokens), _TOKENS_MAX // rules.work.group_size
+    enough = cost.groups >= rules.work.valued_groups if role == "miner" else True
+    return RolePlan(
+        role=role,
+        cards=cards,
+        cost=cost,
+        allowed_seconds=allowed,
+        memory=memory,
+        allowed_memory=room,
+        tokens_fit=bisect_right(range(1, most + 1), room, key=estimate),
+        offloaded=offloaded,
+        fits_time=enough and cost.seconds <= allowed,
+        fits_memory=memory <= room,
+    )
 
 
 def render_plan(plan: CoursePlan) -> RenderableType:
@@ -243,6 +262,18 @@ def render_plan(plan: CoursePlan) -> RenderableType:
         )
     lines = _describe_plan(plan)
     return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))
+
+
+def _describe_lack(role: RolePlan, plan: CoursePlan) -> str:
+    """The number that would fit where memory does not suffice."""
+    prompt, tokens = plan.recipe.course.prompt, plan.rules.work.max_tokens
+    said = (
+        f"the {role.role} needs {role.memory / _GIB:,.1f} GiB for {tokens:,} tokens behind a "
+        f"prompt of {prompt:,}, and there are {role.allowed_memory / _GIB:,.1f}: "
+    )
+    if role.tokens_fit:
+        return f"{said}max_tokens = {role.tokens_fit:,} would fit"
+    return f"{said}no max_tokens would fit"
 
 
 def _describe_scoring(cost: ScoringCost) -> str:
@@ -286,6 +317,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"--implementation {course.implementation}",
         *(() if plan.scoring is None else (_describe_scoring(plan.scoring),)),
         late,
+        *(_describe_lack(role, plan) for role in plan.roles if not role.fits_memory),
         *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "

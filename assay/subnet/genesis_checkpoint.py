@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from assay.artifacts.checkpoints.folder import measure_manifest
 from assay.environments import Environment, add_problem_files, make_environment, open_environment
 from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
+from assay.inference.context_length import find_context_fault
 from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
@@ -274,14 +275,23 @@ def _calibrate(
     device: str = CPU,
     report: Report = ignore_report,
 ) -> tuple[Calibration, bytes]:
-    """Sample the set and measure the rates. Also returns the set's digest."""
+    """Sample the set and measure the rates. Also returns the set's digest. Raises CheckpointError
+    at a problem whose longest completion exceeds the model's context."""
     with telling(report, "loading the model"):
         model = load_model(folder, device)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, ends)
     rules = Rules(temperature, ends, max_tokens)
     drafter = OwnDrafter(model, tokenizer.drawable, rules)
-    encode = tokenizer.encode_strictly
+    config = read_config(folder)
+
+    def encode(prompt: str) -> list[int]:
+        ids = tokenizer.encode_strictly(prompt)
+        fault = find_context_fault(config, len(ids), max_tokens)
+        if fault is not None:
+            raise CheckpointError(f"{folder}: {fault}")
+        return ids
+
     with telling(report, f"sampling {problems} completions of at most {max_tokens} tokens"):
         passages = sample_passages(drafter, encode, environment, levels, problems)
     data = encode_passages(passages)

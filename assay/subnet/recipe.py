@@ -11,13 +11,23 @@ from dataclasses import fields
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.environments import compute_named_units, list_environments, list_named_levels
-from assay.inference.families import FAMILIES, count_tensors
+from assay.inference.context_length import find_context_fault
+from assay.inference.families import (
+    FAMILIES,
+    Mask,
+    count_products,
+    count_tensors,
+    find_config_fault,
+)
+from assay.inference.placing.model_sizes import ModelShape, measure_shape
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
+from assay.neurons.preflight.memory import PROMPT
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import QUICKNET, Parameters
@@ -73,6 +83,14 @@ class ModelNumbers(_RecipePart):
     num_key_value_heads: Annotated[int, Field(ge=1, le=1_024)]
     head_dim: Annotated[int, Field(ge=1, le=4_096)] | None = None
     tie_word_embeddings: bool
+    #: its other fields that tensors, windows or the longest context depend on
+    config: dict[str, Any] = {}
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """config.json, as far as it is stated here."""
+        sizes = self.model_dump(exclude={"name", "config"}, exclude_none=True)
+        return {**sizes, **self.config}
 
     @property
     def head(self) -> int:
@@ -81,17 +99,31 @@ class ModelNumbers(_RecipePart):
 
     @property
     def products(self) -> int:
-        """Weights that each token is multiplied by: all matrices but the table of embeddings."""
-        heads = 2 * self.num_attention_heads + 2 * self.num_key_value_heads
-        layer = self.hidden_size * (heads * self.head + 3 * self.intermediate_size)
-        return self.num_hidden_layers * layer + self.hidden_size * self.vocab_size
+        """Weights that each token is multiplied by: all matrices but tables of embeddings, and of
+        experts those that it takes."""
+        return count_products(self.whole)
 
     @property
     def parameters(self) -> int:
         """The number of all weights."""
-        _, elements = count_tensors(self.model_dump(exclude={"name"}, exclude_none=True))
+        _, elements = count_tensors(self.whole)
         table = self.vocab_size * self.hidden_size if self.tie_word_embeddings else 0
         return elements - table
+
+    @property
+    def shape(self) -> ModelShape:
+        """The size of the model."""
+        return measure_shape(SimpleNamespace(**self.whole), self.parameters)
+
+    def count_seen(self, context: float) -> float:
+        """The tokens that a token behind `context` others sees, in all layers together. Recurrent
+        layers see none."""
+        kinds = self.whole.get("layer_types") or ["full_attention"] * self.num_hidden_layers
+        window = self.whole.get("sliding_window") or context
+        if not self.whole.get("layer_types") and FAMILIES[self.model_type].mask is Mask.WINDOW:
+            kinds = ["sliding_attention"] * self.num_hidden_layers
+        seen = {"full_attention": context, "sliding_attention": min(context, window)}
+        return sum(seen.get(kind, 0) for kind in kinds)
 
 
 class CalibrationPart(_RecipePart):
@@ -119,8 +151,15 @@ class ExpectedCourse(_RecipePart):
     miners: Annotated[int, Field(ge=1, le=256)]
     groups_per_step: Annotated[int, Field(ge=1, le=1_024)]  # of a miner: as its GPU has room for
     prompt_tokens: Annotated[int, Field(ge=1, le=1 << 20)]  # of a prompt, on average
+    #: of the longest prompt, for memory; None: `PROMPT` of `neurons.preflight.memory`
+    longest_prompt: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)]  # of a completion, on average
     steps: Annotated[int, Field(ge=1, le=1_000_000)]  # checkpoints that the trainer publishes
+
+    @property
+    def prompt(self) -> int:
+        """Tokens of the longest prompt."""
+        return self.longest_prompt or max(PROMPT, self.prompt_tokens)
 
     @property
     def lengths(self) -> Lengths:
@@ -249,6 +288,9 @@ def read_recipe(named: str) -> Recipe:
             raise ConfigError(
                 f"course.completion_tokens: {mean} exceed the {most} of parameters.work.max_tokens"
             )
+        fault = find_context_fault(recipe.model.whole, recipe.course.prompt, most)
+        if fault is not None:
+            raise ConfigError(fault)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     return recipe
@@ -291,14 +333,16 @@ def require_architecture(recipe: Recipe, folder: Path) -> None:
 
 def require_sizes(recipe: Recipe, file: Path, config: Mapping[str, Any]) -> None:
     """Raise ConfigError, which names `file`, if a config does not have the recipe's sizes."""
-    wanted = recipe.model.model_dump(exclude={"name", "head_dim"})
+    model = recipe.model
+    stated = {name: value for name, value in model.config.items() if name in config}
+    wanted = model.model_dump(exclude={"name", "head_dim", "config"}) | stated
     for name, value in wanted.items():
         actual = config.get(name, False if name == "tie_word_embeddings" else None)
         if actual != value:
             raise ConfigError(_say_other(file, name, actual, value, recipe))
-    actual = config.get("head_dim") or recipe.model.hidden_size // recipe.model.num_attention_heads
-    if actual != recipe.model.head:
-        raise ConfigError(_say_other(file, "head_dim", actual, recipe.model.head, recipe))
+    actual = config.get("head_dim") or model.hidden_size // model.num_attention_heads
+    if actual != model.head:
+        raise ConfigError(_say_other(file, "head_dim", actual, model.head, recipe))
 
 
 def _say_other(file: Path, name: str, actual: object, value: object, recipe: Recipe) -> str:
@@ -364,7 +408,12 @@ def _find_misfit(recipe: Recipe) -> str | None:
             f"trainer.processes: {processes} differ from the {course.trainer_cards} of "
             "course.trainer_cards: `assay train` starts one process on each GPU"
         )
-    return _find_odd_heads(recipe.model)
+    if course.longest_prompt is not None and course.longest_prompt < course.prompt_tokens:
+        return (
+            f"course.longest_prompt: {course.longest_prompt} is below course.prompt_tokens, the "
+            f"{course.prompt_tokens} of a prompt on average"
+        )
+    return _find_odd_heads(recipe.model) or _find_odd_config(recipe.model)
 
 
 def _find_odd_heads(model: ModelNumbers) -> str | None:
@@ -379,3 +428,12 @@ def _find_odd_heads(model: ModelNumbers) -> str | None:
     if model.head % 2:
         return f"model.head_dim: {model.head} is odd: positions turn pairs of its numbers"
     return None
+
+
+def _find_odd_config(model: ModelNumbers) -> str | None:
+    """The reason why no model has such a config.json."""
+    twice = sorted(set(model.config) & set(ModelNumbers.model_fields))
+    if twice:
+        return f"model.config.{twice[0]} belongs under [model]"
+    fault = find_config_fault(model.whole)
+    return None if fault is None else f"model.config: {fault}"

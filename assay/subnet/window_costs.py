@@ -151,7 +151,7 @@ def _compute_scores(model: ModelNumbers, card: Card, lengths: Lengths) -> float:
     """A data sheet's seconds for a token's attention."""
     context = lengths.prompt + lengths.completion / 2
     width = model.num_attention_heads * model.head
-    return 2 * _PRODUCT * model.num_hidden_layers * width * context / card.fp32
+    return 2 * _PRODUCT * model.count_seen(context) * width / card.fp32
 
 
 def compute_draft_seconds(
@@ -165,11 +165,11 @@ def compute_draft_seconds(
     """Seconds for decoding this many completions, `rows` at a time: each step reads all weights,
     and the keys and values of every row."""
     weights = compute_weight_bytes(_STORED, implementation)
-    cached = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head
-    context = lengths.prompt + lengths.completion / 2
+    cached = 2 * model.num_key_value_heads * model.head
+    seen = model.count_seen(lengths.prompt + lengths.completion / 2)
     steps = ceil(completions / min(rows, _DRAFTED)) * lengths.completion
     read = steps * weights * model.products + completions * lengths.completion * (
-        _CACHED * cached * context
+        _CACHED * cached * seen
     )
     rate = card.bf16 if implementation in BF16_WEIGHTS else card.fp32
     products = _PRODUCT * model.products * completions * lengths.completion / rate
@@ -190,9 +190,10 @@ def compute_late_share(model: ModelNumbers, card: Card, implementation: Implemen
     products = _PRODUCT * model.products / rate
     first = max(weights / card.bandwidth, products) + times * products
     first += _DRAW_BYTES * model.vocab_size / card.bandwidth
-    cached = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head
+    layers = model.count_seen(1)
+    cached = 2 * layers * model.num_key_value_heads * model.head
     width = model.num_attention_heads * model.head
-    attention = 2 * _PRODUCT * model.num_hidden_layers * width / card.fp32
+    attention = 2 * _PRODUCT * layers * width / card.fp32
     return ceil(MILLION * (_CACHED * cached / card.bandwidth + attention) / first)
 
 

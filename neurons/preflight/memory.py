@@ -21,12 +21,15 @@ _FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 2
 _LAYERS_GATHERED = 2
 #: Arrays of a chunk's logits that exist at once in the backward pass.
 _LOGIT_ARRAYS = 4
+#: Floats for each token of a context that the mask of a block of attention takes
+#: (`assay.inference.attention`, which loads torch): a byte and a float for each of its queries.
+MASK_FLOATS = 5 * 512 // 4
 #: Bytes of a weight in a checkpoint's files.
 STORED = 2
 #: Checkpoints that are open together if memory has no room for more: windows overlap.
 OPENED_MIN = 2
-#: Assumed length of prompts, tokens.
-_PROMPT = 256
+#: Assumed length of the longest prompt, tokens, where nobody says it.
+PROMPT = 256
 #: Rows that a drafter decodes together, and states of recurrent layers that each has: a step's old
 #: and new one, or what a follower marks.
 _DRAFTED, _STATES = 256, 2
@@ -84,6 +87,7 @@ def estimate_height(
     groups_per_step: int = 0,
     learning: Learning | None = None,
     cards: int = 1,
+    prompt: int = PROMPT,
 ) -> int:
     """Most bytes of a program on its device, besides interpreter and open checkpoints.
 
@@ -100,15 +104,16 @@ def estimate_height(
         cards: GPUs of a trainer's team, over which its weights are sharded, except for the
             embeddings and the head, which each GPU holds whole during a step. The result is for the
             first.
+        prompt: tokens of the longest prompt.
     """
     plan = MemoryPlan()
-    length = _PROMPT + work.max_tokens
-    prefilled = min(plan.tokens, work.group_size * length)
-    floats = prefilled * (shape.cached + shape.wide)
+    length = prompt + work.max_tokens
+    prefilled = max(length, min(plan.tokens, work.group_size * length))  # a longer row goes alone
+    floats = prefilled * shape.wide + MASK_FLOATS * length
     floats += 2 * min(plan.elements, prefilled * shape.vocabulary)
-    if role == "miner":
+    if role == "miner":  # only what follows a draft keeps keys
         rows = min(_DRAFTED, groups_per_step * work.group_size)
-        floats += rows * (length * shape.cached + _STATES * shape.state)
+        floats += (prefilled + rows * length) * shape.cached + rows * _STATES * shape.state
     if learning is not None:
         trained = _count_trained(learning)
         gathered = 0
@@ -146,4 +151,4 @@ def count_rollouts(shape: ModelShape, work: Work, placement: "Placement", free: 
     """Rollouts of full length whose keys and values fit at once beside two checkpoints."""
     weights = placement.compute_weight_bytes(STORED * shape.parameters)
     left = int(free * placement.memory_share) - OPENED_MIN * weights
-    return max(0, left) // (_FLOAT * shape.cached * (_PROMPT + work.max_tokens))
+    return max(0, left) // (_FLOAT * shape.cached * (PROMPT + work.max_tokens))

@@ -11,6 +11,7 @@ import pytest
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
+from assay.inference.folder import CheckpointError
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
@@ -50,6 +51,14 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     environment = open_environment(parameters.environment)
     found = evaluate(checkpoint, environment, parameters.work.temperature, 8)
     assert found.asked == 8
+
+
+def test_a_genesis_whose_completions_exceed_the_models_context_is_refused(tmp_path: Path) -> None:
+    """Before a completion is drawn, with the number that would fit behind the prompt."""
+    folder = tmp_path / "genesis"
+    shutil.copytree(GENESIS, folder)
+    with pytest.raises(CheckpointError, match=r"context is 512 .*: set max_tokens = 49\d un"):
+        make_genesis(folder, 512)
 
 
 @pytest.mark.parametrize(

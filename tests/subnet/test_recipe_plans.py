@@ -12,8 +12,9 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT
 from assay.cli.plan import make_plan, render_plan
+from assay.inference.attention import BLOCK
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
-from assay.neurons.preflight.memory import estimate_memory
+from assay.neurons.preflight.memory import MASK_FLOATS, estimate_height, estimate_memory
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe
@@ -196,7 +197,7 @@ def test_a_plan_is_printed_for_people_and_as_json():
     assert plan["hours"] == pytest.approx(300 * plan["step_seconds"] / 3_600)
     assert list(plan["roles"]) == ["miner", "validator", "trainer"]
     given = tomllib.loads(MATH)
-    assert plan["course"] == given["course"]
+    assert plan["course"] == given["course"] | {"longest_prompt": None}
     assert given["model"].items() <= plan["model"].items()
     assert given["parameters"]["work"].items() <= plan["work"].items()
     assert plan["timing"] == asdict(MAIN_TIMING)
@@ -277,6 +278,37 @@ def test_a_plan_that_does_not_fit_is_a_finding():
     roles = json.loads(done.stdout)["roles"]
     assert not any(role["fits_memory"] for role in roles.values())
     assert roles["trainer"]["cards"] == 8
+
+
+def test_memory_that_does_not_suffice_is_told_with_the_max_tokens_that_would(write):
+    """One token fewer than said fits, one more does not."""
+    long = change(GOOD, "max_tokens = 512", "max_tokens = 65_536")
+    long = change(long, "groups_per_step = 8", "groups_per_step = 8\nlongest_prompt = 2_000")
+    recipe = read_recipe(write(long))
+    assert recipe.course.prompt == 2_000
+    miner = make_plan(recipe, CARDS["RTX 4090"], 2).roles[0]
+    assert not miner.fits_memory
+    for tokens in (miner.tokens_fit, miner.tokens_fit + 1):
+        work = recipe.parameters["work"] | {"max_tokens": tokens}
+        changed = recipe.model_copy(update={"parameters": recipe.parameters | {"work": work}})
+        role = make_plan(changed, CARDS["RTX 4090"], 2).roles[0]
+        assert role.fits_memory is (tokens == miner.tokens_fit)
+        assert role.tokens_fit == miner.tokens_fit
+    done = run_command("plan", write(long))
+    assert done.returncode == 1
+    said = f"prompt of 2,000, and there are 20.1: max_tokens = {miner.tokens_fit:,} would fit"
+    assert said in " ".join(done.stdout.split())
+
+
+def test_a_context_takes_memory_in_proportion_to_its_tokens():
+    """A judge's pass of one long rollout: states and masks, and the logits of a chunk."""
+    shape = read_recipe("qwen3-4b-mixture").model.shape
+    first, second, third = (
+        estimate_height("validator", shape, replace(MAIN_WORK, max_tokens=tokens))
+        for tokens in (1 << 16, 1 << 17, 3 << 16)
+    )
+    assert third - second == second - first == 4 * (shape.wide + MASK_FLOATS) << 16
+    assert MASK_FLOATS == 5 * 2 * BLOCK // 4
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,26 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
         ("hidden_size = 896", "hidden_size = 14", "model.head_dim: 1 is odd"),
         ("group_size = 16", "group_size = 1", "parameters.work.group_size is 1: "),
         ('ion = "split3"', 'ion = "split2"', 'course.implementation is "split2"; use "fp32-sdpa"'),
+        (
+            "steps = 200",
+            "steps = 200\nlongest_prompt = 9",
+            "longest_prompt: 9 is below course.prompt_tokens, the 120 of",
+        ),
+        (
+            "[parameters.work]",
+            "[model.config]\nfoo = 1\n[parameters.work]",
+            "config: .* field 'foo'",
+        ),
+        (
+            "[parameters.work]",
+            "[model.config]\nhead_dim = 64\n[parameters.work]",
+            "model.config.head_dim belongs under",
+        ),
+        (
+            "[parameters.work]",
+            "[model.config]\nmax_position_embeddings = 700\n[parameters.work]",
+            "context is 700 tokens .*: set max_tokens = 444 under .parameters.work. or less",
+        ),
         ("trainer_cards = 1", "trainer_cards = 8", "trainer.processes: 1 differ from the 8 of cou"),
         ("epochs = 1", "epochs = 1\nprocesses = 2", "trainer.processes: 2 differ from the 1 of"),
         ("steps = 200", "steps = 200\nspeed = 3", "course.speed is not a setting: there are c"),

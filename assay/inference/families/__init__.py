@@ -14,6 +14,7 @@ from assay.inference.families.fit import EMBEDDING as EMBEDDING
 from assay.inference.families.fit import FAMILIES as FAMILIES
 from assay.inference.families.fit import HEAD as HEAD
 from assay.inference.families.fit import compute_bytes_max as compute_bytes_max
+from assay.inference.families.fit import count_products as count_products
 from assay.inference.families.fit import count_tensors as count_tensors
 from assay.inference.families.fit import find_config_fault as find_config_fault
 from assay.inference.families.fit import find_misfit as find_misfit

@@ -188,6 +188,20 @@ def count_elements(
     return count, elements
 
 
+def count_matrices(
+    tensors: Collection[Tensors], values: Mapping[str, int], traits: Collection[str], chosen: int
+) -> int:
+    """The elements of the matrices. Of those that are listed by a number, as experts are, `chosen`
+    count."""
+    return sum(
+        (1 if _LISTED.search(name) is None else chosen) * prod(shape)
+        for part in tensors
+        if part.occur(traits)
+        for name, words in part.shapes.items()
+        if len(shape := _compute_shape(words, values)) == 2
+    )
+
+
 def _compute_shape(words: str, values: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(
         sum(times * (values[word] if word else 1) for times, word in terms)

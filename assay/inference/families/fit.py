@@ -14,7 +14,14 @@ from types import MappingProxyType
 from typing import Any
 
 from assay.inference.families.dense import DENSE
-from assay.inference.families.family import Config, Family, Tensors, count_elements, iterate_shapes
+from assay.inference.families.family import (
+    Config,
+    Family,
+    Tensors,
+    count_elements,
+    count_matrices,
+    iterate_shapes,
+)
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.refused import REFUSED
 from assay.inference.gate.rules import Rule, is_integer, is_text
@@ -96,6 +103,22 @@ def count_tensors(config: Config) -> tuple[int, int]:
         more, larger = count_elements(family.layer, dict(values), layer_traits)
         tensors, elements = tensors + times * more, elements + times * larger
     return tensors, elements
+
+
+def count_products(config: Config) -> int:
+    """The weights that a token is multiplied by, by a config of a known family: the matrices of the
+    layers and the output matrix. Of a layer's experts, those that a token takes."""
+    family = FAMILIES[config["model_type"]]
+    chosen = family.get(config, "num_experts_per_tok") or 0
+    alike = Counter(
+        (frozenset(family.measure(config, layer).items()), family.list_traits(config, layer))
+        for layer in range(config["num_hidden_layers"])
+    )
+    layers = sum(
+        times * count_matrices(family.layer, dict(values), traits, chosen)
+        for (values, traits), times in alike.items()
+    )
+    return layers + config["vocab_size"] * config["hidden_size"]
 
 
 def find_config_fault(config: Json) -> str | None:
