@@ -375,7 +375,9 @@ def make_families() -> str:
         )
         defaults = ", ".join(f"`{name}` {_write_json(v)}" for name, v in family.defaults.items())
         groups = "; ".join(_write_group(group) for group in (*family.layer, *family.outside))
-        sizes = "".join(f"; {word} = `{name}`" for word, name in family.sizes.items())
+        sizes = "".join(
+            f"; {word} = `{names.replace(' · ', '` · `')}`" for word, names in family.sizes.items()
+        )
         cells = (fields, defaults, groups + sizes, family.mask.value, _write_finish(family))
         lines.append(f"| `{kind}` | {' | '.join(cells)} | {_write_rotation(family)} |")
     return "\n".join(lines)
@@ -418,6 +420,8 @@ def _write_rotation(family: Family) -> str:
         parts.append(f"needs {_quote(rotation.needs)}")
     if rotation.fraction:
         parts.append(f"`partial_rotary_factor`, left out: {rotation.fraction}")
+    if rotation.sections:
+        parts.append("`mrope_section`: three numbers whose sum is half of what is turned of a head")
     if rotation.by_layer:
         parts.append(f"an object for each of {_quote(rotation.by_layer)}")
     if not rotation.older:

@@ -141,9 +141,16 @@ class World:
 
 
 def make_world(
-    folder: Path, mining: Sequence[str] = ("alice", "bob"), last: int | None = None
+    folder: Path,
+    mining: Sequence[str] = ("alice", "bob"),
+    last: int | None = None,
+    genesis: Path | None = None,
 ) -> World:
-    """A fresh chain at block 0 with everyone registered and miners ready, up to a last window."""
+    """A fresh chain at block 0 with everyone registered and miners ready, up to a last window.
+
+    Args:
+        genesis: the folder of another checkpoint 0 than the shipped one.
+    """
     genesis_ms = 1_700_000_000_000
     hotkeys = {name: sha256(name.encode()).digest() for name in dict.fromkeys((*NAMES, *mining))}
     chain = SimulatedChain(
@@ -152,8 +159,10 @@ def make_world(
     beacons = LocalBeacon(
         b"test", genesis_ms, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
-    make_small_genesis(folder / "genesis")
-    checkpoint = load_checkpoint(folder / "genesis")
+    if genesis is None:
+        genesis = folder / "genesis"
+        make_small_genesis(genesis)
+    checkpoint = load_checkpoint(genesis)
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(checkpoint.folder, checkpoint.digest)
     parameters = make_demo_parameters(

@@ -7,10 +7,10 @@ KINDS = ("qwen3_5_text", "qwen3_next")
 VOCABULARY = 512
 
 
-def build_hybrid(kind: str, seed: int = 0) -> PreTrainedModel:
+def build_hybrid(kind: str, seed: int = 0, vocabulary: int = VOCABULARY) -> PreTrainedModel:
     """In fp32; its logits have a standard deviation of about 1.5."""
     settings = {
-        "vocab_size": VOCABULARY,
+        "vocab_size": vocabulary,
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_hidden_layers": 3,

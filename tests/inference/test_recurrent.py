@@ -19,6 +19,7 @@ from assay.inference import (
     follow_groups,
     following,
     generate_groups,
+    make_model,
 )
 from assay.inference.following import FollowedRow, Follower
 from assay.inference.generate import Horizon
@@ -68,10 +69,11 @@ def compute_plainly(model, prompts, completions):
     ]
 
 
+@pytest.mark.parametrize("implementation", ["fp32-sdpa", "split3"])
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("tokens_max", [150, 1_000])
-def test_a_pack_reads_what_the_class_reads(model, passages, share, tokens_max):
-    packing = make_packing_twin(model)
+def test_a_pack_reads_what_the_class_reads(model, passages, share, tokens_max, implementation):
+    packing = make_model(model, implementation)
     with torch.inference_mode():
         plain = compute_plainly(model, *passages)
         packed = compute_logits(packing, read(packing, *passages, tokens_max, share=share))

@@ -89,7 +89,8 @@ class Family:
         defaults: of fields that tensors or windows depend on, where config.json lacks the field;
             those of a library's class. Elsewhere a switch is off and a number is null.
         required: of `fields`, those that config.json must have.
-        sizes: further words of shapes → the field that gives each.
+        sizes: further words of shapes → the field that gives each, or two, which are multiplied:
+            `one · other`.
         mask: which tokens a token sees.
         finish: what follows the output matrix.
         rotation: how positions turn queries and keys.
@@ -131,7 +132,8 @@ class Family:
     def measure(self, config: Config, layer: int | None = None) -> dict[str, int]:
         """The value of each word, in one layer or outside of them."""
         values = {word: config[name] for word, name in WORDS.items() if name in _SIZES}
-        values |= {word: self.get(config, name) or 0 for word, name in self.sizes.items()}
+        for word, names in self.sizes.items():
+            values[word] = prod(self.get(config, name) or 0 for name in names.split(" · "))
         values["d"] = self.get_head_size(config)
         if self.lay_out is not None:
             values |= self.lay_out(config, layer)

@@ -23,12 +23,13 @@ from assay.inference.families.family import (
     iterate_shapes,
 )
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
+from assay.inference.families.hybrid import HYBRID
 from assay.inference.families.refused import REFUSED
 from assay.inference.gate.rules import Rule, is_integer, is_text
 from assay.protocol.encoding import Json
 
 #: All families, by `model_type`.
-FAMILIES: Mapping[str, Family] = MappingProxyType({**DENSE})
+FAMILIES: Mapping[str, Family] = MappingProxyType({**DENSE, **HYBRID})
 #: The tensors of the input's and the output's table of a model.
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _ENDS = (

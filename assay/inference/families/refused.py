@@ -7,18 +7,19 @@ _PICTURES = "it reads pictures, too: `assay adopt` keeps its text part"
 _GROUPS = "its router chooses groups of experts first, a second step that nothing smooths here"
 _MIXTURE = "its mixture of experts has a router that is not known here"
 _LATENT = "its attention keeps compressed keys, which the packing does not know"
-_MAMBA = "its layers keep a Mamba state, which the packing does not know"
+_MAMBA = (
+    "its layers keep a Mamba state, which the packing does not carry from a prompt to completions"
+)
+_CONVOLUTION = "its convolutions would read across the sequences of a pack"
 _CODE = "its code is not in the library transformers"
 
 #: model_type → what is missing.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        "bamba": _MAMBA,
         "bitnet": "its products are ternary, by kernels of its own",
         "deepseek_v2": _LATENT,
         "deepseek_v3": f"{_LATENT}, and {_GROUPS}",
         "deepseek_v4": f"{_LATENT}, and {_GROUPS}",
-        "falcon_h1": _MAMBA,
         "gemma3": _PICTURES,
         "gemma3n": "its layers mix several streams and choose neurons, which is not known here",
         "gemma4": _PICTURES,
@@ -26,19 +27,25 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "internlm3": _CODE,
         "kimi_k25": f"{_LATENT}, and {_GROUPS}",
         "kimi_linear": f"{_LATENT}, and its linear layers keep a state that is not known here",
-        "lfm2": "its convolutions read across the sequences of a pack",
-        "lfm2_moe": "its convolutions read across the sequences of a pack",
+        "lfm2": _CONVOLUTION,
+        "lfm2_moe": _CONVOLUTION,
         "llama4": "its attention sees chunks, which the packing does not know",
         "mimo": _CODE,
         "mimo_v2": _CODE,
         "mistral3": _PICTURES,
         "nemotron": "its attention is its own, and does not read packs",
-        "nemotron_h": _MAMBA,
         "qwen3_5": _PICTURES,
         "qwen3_5_moe": _PICTURES,
         "qwen3_vl": _PICTURES,
         "step3": _CODE,
     }
+    | dict.fromkeys(
+        (
+            *("bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "mamba", "mamba2"),
+            *("nemotron_h", "zamba", "zamba2"),
+        ),
+        _MAMBA,
+    )
     | dict.fromkeys(
         (
             "afmoe",
@@ -54,8 +61,5 @@ REFUSED: Mapping[str, str] = MappingProxyType(
             "qwen3_moe",
         ),
         _MIXTURE,
-    )
-    | dict.fromkeys(
-        ("qwen3_5_text", "qwen3_next"), "its linear layers keep a state that is not known here"
     )
 )

@@ -7,7 +7,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
-from assay.inference.gate.rules import is_text
+from assay.inference.gate.rules import is_integer, is_text
 from assay.protocol.encoding import Json
 
 #: Methods to place rotary angles, and the numbers that each must have. Others, such as `dynamic`
@@ -38,6 +38,8 @@ ROPE_NUMBERS = (
 )
 #: The part of a head that is turned, in the families that turn a part.
 FRACTION = "partial_rotary_factor"
+#: The angles of each of a picture's three positions.
+SECTIONS = "mrope_section"
 PLACES = ("rope_parameters", "rope_scaling")
 _NUMBER_MAX = 1 << 40
 
@@ -58,6 +60,8 @@ class Rotation:
         needs: numbers that it must have, where it is there.
         fraction: the part of a head that is turned where no field says so; 0: all of it, and there
             is no such field.
+        sections: whether angles may have sections, for pictures: a text's positions are alike in
+            all of them.
         by_layer: the layer types, each with an object of its own; none: one for all layers.
         older: whether the older fields rope_scaling and rope_theta are read.
     """
@@ -67,6 +71,7 @@ class Rotation:
     switches: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     fraction: float = 0
+    sections: bool = False
     by_layer: tuple[str, ...] = ()
     older: bool = True
 
@@ -101,7 +106,8 @@ class Rotation:
             return f"is not an object with an object for each of {listed}" if listed else "is none"
         partial = (FRACTION,) if self.fraction else ()
         numeric = (*ROPE_NUMBERS, *self.numbers, *partial)
-        if unknown := sorted(set(rope) - {*ROPE_NAMES, *numeric, *self.switches}):
+        sections = (SECTIONS,) if self.sections else ()
+        if unknown := sorted(set(rope) - {*ROPE_NAMES, *numeric, *self.switches, *sections}):
             return f"has a field {unknown[0][:60]!r} that is not known here"
         kinds = [rope[name] for name in ROPE_NAMES if name in rope]
         if any(not is_text(kind) or kind not in self.types or kind != kinds[0] for kind in kinds):
@@ -129,4 +135,12 @@ class Rotation:
         part = rope.get(FRACTION, config.get(FRACTION, self.fraction))
         if not 0 < part <= 1 or int(head * part) < 2 or int(head * part) % 2:
             return f"turns no even part of a head of {head}, by {FRACTION}"
+        sections, turned = rope.get(SECTIONS), int(head * part) // 2
+        if sections is not None and not (
+            isinstance(sections, list)
+            and len(sections) == 3
+            and all(is_integer(section, 1, turned) for section in sections)
+            and sum(sections) == turned
+        ):
+            return f"has an {SECTIONS} that is not three numbers whose sum is {turned}"
         return None
