@@ -276,6 +276,26 @@ def _see(content: Content, kind: str, flat: bool = False) -> Content:
     return content
 
 
+FP8 = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic"}
+
+
+def _quantise(content: Content, block: list[int] | None) -> Content:
+    """Its products in FP8, with a scale for each block, or one for each matrix."""
+    assert content.config is not None
+    content.config["quantization_config"] = FP8 | {"weight_block_size": block}
+    for name, tensor in [*content.tensors.items()]:
+        if not name.endswith("proj.weight"):
+            continue
+        content.tensors[name] = (tensor.float() * 64).to(torch.float8_e4m3fn)
+        high, wide = block or tensor.shape
+        shape = (-(-tensor.shape[0] // high), -(-tensor.shape[1] // wide)) if block else ()
+        scales = torch.full(shape, 1 / 64)
+        content.tensors[name.replace(".weight", ".weight_scale_inv")] = scales
+        if block is None:
+            content.tensors[name.replace(".weight", ".activation_scale")] = torch.ones(())
+    return content
+
+
 IM_END, END_OF_TEXT = "<|im_end|>", "<|endoftext|>"
 _CONSOLIDATED = {"consolidated.safetensors": {"layers.0.wq": torch.zeros(2)}}
 
@@ -375,6 +395,10 @@ FOLDERS: Mapping[str, HubFolder] = {
     "a head size of null": HubFolder(lambda: make_qwen(head_dim=None)),
     "a family that nobody knows": HubFolder(
         lambda: make_qwen(model_type="gpt2"), "model_type 'gpt2' in config.json is none of"
+    ),
+    "a family that is refused": HubFolder(
+        lambda: make_qwen(model_type="nemotron_h"),
+        "model_type nemotron_h in config.json: its layers keep a Mamba state",
     ),
     "a classifier": HubFolder(
         lambda: make_qwen(architectures=["Qwen2ForSequenceClassification"]), "no head for text"
@@ -625,5 +649,40 @@ FOLDERS: Mapping[str, HubFolder] = {
             },
         ),
         "token <new> with id 288, and the model has 288 ids",
+    ),
+    "an end token that begins texts": HubFolder(
+        lambda: make_llama(eos_token_id=[256, 259]),
+        notes=("dropped: eos_token_id 256 of config.json is <|begin_of_text|>, which begins",),
+        ends=("<|eot_id|>",),
+    ),
+    "fp8 in blocks": HubFolder(
+        lambda: _quantise(make_qwen(), [16, 16]), notes=("converted: 14 tensors from fp8",)
+    ),
+    "fp8 with one scale a matrix": HubFolder(
+        lambda: _quantise(make_qwen(), None), notes=("converted: 14 tensors from fp8",)
+    ),
+    "fp8 without scales": HubFolder(
+        lambda: _with_tensors(
+            _quantise(make_qwen(), [16, 16]), lambda name, one: None if "scale" in name else one
+        ),
+        "is in fp8 and its weight_scale_inv is missing",
+    ),
+    "fp8 with scales of other blocks": HubFolder(
+        lambda: _of(
+            _quantise(make_qwen(), [16, 16]),
+            config=make_config(quantization_config=FP8 | {"weight_block_size": [8, 8]}),
+        ),
+        "weight_scale_inv has the shape",
+    ),
+    **{
+        f"quantised by {method}": HubFolder(
+            lambda method=method: make_qwen(quantization_config={"quant_method": method}),
+            f"quantised with {method}, which loses",
+        )
+        for method in ("awq", "bitsandbytes", "compressed-tensors", "fbgemm_fp8", "gptq")
+    },
+    "quantised in the older words of bitsandbytes": HubFolder(
+        lambda: make_qwen(quantization_config={"load_in_4bit": True}),
+        "quantised with bitsandbytes, which loses",
     ),
 }

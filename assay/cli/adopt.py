@@ -1,4 +1,4 @@
-"""`assay adopt`: makes a model folder that Assay takes, and says what it did."""
+"""`assay adopt`: makes a model folder that Assay takes, or others open, and says what it did."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.text import Text
 from assay.cli.console import print_result
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.settings.sections import Settings
-from assay.subnet.adoption.adopt import adopt_model
+from assay.subnet.adoption.adopt import Adoption, adopt_model, export_checkpoint
 from assay.subnet.waiting import telling_bytes
 
 
@@ -18,13 +18,28 @@ def run_adopt(
     source: Path,
     out: Path,
     end_tokens: Sequence[str],
+    base: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Adopt a model into a new folder, and print what was done."""
     with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
-        adoption = adopt_model(source, out, end_tokens, telling_bytes(report, "writing tensors"))
+        progress = telling_bytes(report, "writing tensors")
+        adoption = adopt_model(source, out, progress, end_tokens, base)
+    _print(adoption, out, as_json, f"Next: `assay subnet publish --recipe RECIPE --model {out}`")
+
+
+def run_export(settings: Settings, checkpoint: Path, out: Path, as_json: bool, quiet: bool) -> None:
+    """Write a checkpoint as a folder that other programs open, and print what it has."""
+    with log_lines(wants_json(settings, as_json), quiet):
+        report = make_report("adoption_note")
+        report(f"comparing {checkpoint} with its manifest")
+        adoption = export_checkpoint(checkpoint, out, telling_bytes(report, "writing tensors"))
+    _print(adoption, out, as_json, "Next: name this folder to vLLM, transformers or a converter")
+
+
+def _print(adoption: Adoption, out: Path, as_json: bool, then: str) -> None:
     document: dict[str, Any] = {
         "folder": str(out),
         "model_type": adoption.config["model_type"],
@@ -34,7 +49,4 @@ def run_adopt(
     }
     lines = [f"{out}: {document['model_type']}, {adoption.weights:,} weights in bf16"]
     lines += [f"  {kind:<10} {text}" for kind, text in adoption.notes.iterate()]
-    lines.append(
-        f"Next: `assay subnet publish --recipe RECIPE --model {out}`, or a recipe of yours"
-    )
-    print_result(document, as_json, Text("\n".join(lines)))
+    print_result(document, as_json, Text("\n".join([*lines, then])))

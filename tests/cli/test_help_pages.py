@@ -43,6 +43,8 @@ WRONG_USES = (
     "adopt NONE --out NEW",
     "adopt FOLDER",
     "adopt FOLDER --out FILE",
+    "adopt --out NEW",
+    "adopt --export FOLDER --base FOLDER --out NEW",
     "calibrate",
     "calibrate --model FOLDER --a split3 --b split3",
     "status --dir NONE",

@@ -17,10 +17,14 @@ app = typer.Typer(cls=PagedGroup)
 @command(app, "adopt")
 def adopt(
     invocation: Invocation,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the model.")],
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Folder of a model, as hubs have it.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the adopted model.")],
+        Path | None, typer.Argument(metavar="SOURCE", help="Folder of a model, as hubs have it.")
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the model for which SOURCE is a LoRA adapter."),
+    ] = None,
     end_token: Annotated[
         list[str] | None,
         typer.Option(
@@ -29,22 +33,46 @@ def adopt(
             help="Text or id of a token that ends a completion; may repeat [default: found].",
         ),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="In place of SOURCE: folder of a checkpoint, for other programs."
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a model's folder into one that Assay takes, or say in one line why not.
 
-    It joins shards, converts weights to bf16, takes the text part of a model that also sees, finds
-    the chat template and the tokens that end a completion, and drops what is no part of the model.
-    It prints what it kept, dropped, converted and guessed: check the guesses. The source stays as
-    it is. `assay subnet publish --model` does the same first.
+    It joins shards, converts weights to bf16, takes the text part of a model that also sees, merges
+    an adapter, finds the chat template and the tokens that end a completion, and drops what is no
+    part of the model. It prints what it kept, dropped, converted and guessed: check the guesses.
+    SOURCE stays as it is. `assay subnet publish --model` does the same first. With --export it
+    writes a checkpoint of Assay as a folder that transformers, vLLM and converters open.
     """
     settings = invocation.load_settings()
-    require_there(source)
+    _require_one(source, base, end_token, export)
+    require_there(source, base, export)
     _require_new(out)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
-        from assay.cli.adopt import run_adopt
-    run_adopt(settings, source, out, end_token or (), as_json, quiet)
+        from assay.cli.adopt import run_adopt, run_export
+    if source is not None:
+        run_adopt(settings, source, out, end_token or (), base, as_json, quiet)
+    else:
+        assert export is not None
+        run_export(settings, export, out, as_json, quiet)
+
+
+def _require_one(
+    source: Path | None, base: Path | None, end_token: list[str] | None, export: Path | None
+) -> None:
+    """Check which options are combined."""
+    from assay.neurons.settings.loading import ConfigError
+
+    if (source is None) == (export is None):
+        raise ConfigError("name either a model's folder, or a checkpoint's with --export")
+    if export is not None and (base is not None or end_token):
+        raise ConfigError("--export writes a checkpoint as it is: leave out --base and --end-token")
 
 
 def _require_new(out: Path) -> None:

@@ -12,9 +12,17 @@ from tempfile import mkdtemp
 from typing import Any
 
 from assay.inference.families import EMBEDDING, HEAD
-from assay.inference.folder import CONFIG_FILE, MODEL_FILE, CheckpointError
+from assay.inference.folder import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    CheckpointError,
+    verify_manifest,
+    verify_small_files,
+    verify_tensors,
+)
 from assay.network.files import move_folder
 from assay.protocol.encoding import Json, read_json
+from assay.subnet.adoption.adapter import merge_adapter
 from assay.subnet.adoption.config import (
     complete,
     drop_meaningless,
@@ -23,14 +31,16 @@ from assay.subnet.adoption.config import (
     take_text_part,
 )
 from assay.subnet.adoption.notes import Notes
-from assay.subnet.adoption.source import (
-    dump,
-    list_leftovers,
-    open_tensors,
-    read_source_json,
-    require_config,
+from assay.subnet.adoption.quantised import dequantise
+from assay.subnet.adoption.source import dump, open_tensors, read_source_json, require_config
+from assay.subnet.adoption.texts import (
+    ADOPTION_FILE,
+    CORE,
+    GENERATION_FILE,
+    SETTINGS,
+    Texts,
+    adopt_texts,
 )
-from assay.subnet.adoption.texts import GENERATION_FILE, SETTINGS, Texts, adopt_texts
 from assay.subnet.adoption.weights import (
     PlannedTensor,
     count_bytes,
@@ -70,45 +80,60 @@ class Adoption:
 
 
 @contextmanager
-def plan_adoption(source: Path, end_tokens: Sequence[str] = ()) -> Iterator[Adoption]:
+def plan_adoption(
+    source: Path, end_tokens: Sequence[str] = (), base: Path | None = None
+) -> Iterator[Adoption]:
     """Everything that can be known of an adoption before tensors are read. Their files are open in
     the block.
 
     Args:
         source: a folder in Hugging Face's format.
-        end_tokens: texts or ids of tokens that end a completion; none: found.
+        end_tokens: texts or ids of tokens that end a completion; none: found, or what an earlier
+            adoption has found.
+        base: the model for which `source` is an adapter.
 
     Raises:
         CheckpointError: the model cannot be adopted: says in one line what is wrong, and where.
     """
     notes = Notes()
-    whole = require_config(source)
+    model = source if base is None else base
+    whole = require_config(model)
     config = take_text_part(whole, notes)
     sees = config.get("model_type") != whole.get("model_type") or "text_config" in whole
     config = drop_meaningless(config, notes)
     require_family(config)
     with ExitStack() as opened:
-        stored = open_tensors(source, notes, opened)
-        planned = plan_tensors(stored, sees, notes)
+        stored = open_tensors(model, notes, opened)
+        planned = dequantise(config, plan_tensors(stored, sees, notes), notes)
         require_numbers(planned)
+        if base is not None:
+            planned = merge_adapter(source, planned, notes, opened)
+            require_numbers(planned)
         if settle_head(config, planned, lambda: is_same(planned[HEAD], planned[EMBEDDING]), notes):
             planned.pop(HEAD, None)
         shapes = {name: tensor.shape for name, tensor in planned.items()}
         complete_config = complete(config, shapes, notes)
-        texts = adopt_texts(source, complete_config, end_tokens, notes)
+        own = base is None or (source / CORE).is_file()  # trainers save a tokenizer beside it
+        texts = adopt_texts(source if own else model, complete_config, end_tokens, notes)
         ends: Any = texts.generation["eos_token_id"]
         complete_config["eos_token_id"] = ends[0] if len(ends) == 1 else ends
-        if programs := list_leftovers(source, ()):
+        if programs := sorted(path.name for path in model.glob("*.py")):
             notes.dropped.append(f"{', '.join(programs)[:200]}: programs, which nobody runs")
         tensors = [planned[name] for name in sorted(planned)]
         yield Adoption(complete_config, texts, tensors, notes)
 
 
-def adopt_model(source: Path, out: Path, end_tokens: Sequence[str], progress: Progress) -> Adoption:
+def adopt_model(
+    source: Path,
+    out: Path,
+    progress: Progress,
+    end_tokens: Sequence[str] = (),
+    base: Path | None = None,
+) -> Adoption:
     """Adopt a model into a new folder, atomically.
 
     Args:
-        source, end_tokens: see `plan_adoption`.
+        source, end_tokens, base: see `plan_adoption`.
         progress: called while tensors are written.
 
     Raises:
@@ -116,9 +141,25 @@ def adopt_model(source: Path, out: Path, end_tokens: Sequence[str], progress: Pr
         OSError: the disk.
     """
     require_new(out)
-    with plan_adoption(source, end_tokens) as adoption, make_folder(out) as temporary:
+    with plan_adoption(source, end_tokens, base) as adoption, make_folder(out) as temporary:
         write_adoption(adoption, temporary, progress)
     return adoption
+
+
+def export_checkpoint(checkpoint: Path, out: Path, progress: Progress) -> Adoption:
+    """Write a checkpoint's model as a folder that other programs open, atomically. Its config has
+    every field, and names the end tokens of the manifest.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint, or a damaged one, `out` exists, or the disk
+            has no room.
+        OSError: the disk.
+    """
+    require_new(out)
+    manifest = verify_manifest(checkpoint)
+    verify_small_files(checkpoint, manifest)
+    verify_tensors(checkpoint, manifest)
+    return adopt_model(checkpoint, out, progress, [str(end) for end in manifest.end_tokens])
 
 
 def require_new(out: Path) -> None:
@@ -157,6 +198,8 @@ def write_adoption(adoption: Adoption, folder: Path, progress: Progress) -> None
     for name, data in small.items():
         (folder / name).write_bytes(data)
     write_tensors(folder / MODEL_FILE, adoption.tensors, adoption.notes, progress)
+    done = {"end_tokens": list(adoption.end_tokens), **adoption.notes.to_json()}
+    (folder / ADOPTION_FILE).write_bytes(dump(done))
 
 
 def find_unadopted(folder: Path) -> str | None:

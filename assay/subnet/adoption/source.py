@@ -91,6 +91,8 @@ def require_config(folder: Path) -> dict[str, Json]:
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder: name the folder of a model")
     config = read_source_json(folder, CONFIG_FILE)
+    if config is None and (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(_say_no_tensors(folder, []))
     if config is None:
         raise CheckpointError(
             f"{folder} has no {CONFIG_FILE}: name the folder of a model in Hugging Face's format"
@@ -218,12 +220,6 @@ def _require_no_pointer(path: Path, data: bytes) -> None:
         raise CheckpointError(
             f"{path} is a pointer of Git LFS: fetch the file itself, such as with git lfs pull"
         )
-
-
-def list_leftovers(folder: Path, used: Iterable[str]) -> list[str]:
-    """Files of a folder that programs run, and that an adoption leaves behind."""
-    known = {*used}
-    return sorted(path.name for path in folder.glob("*.py") if path.name not in known)
 
 
 def dump(document: Json) -> bytes:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.inference.folder import (
     JSON_BYTES,
+    MANIFEST_FILE,
     SMALL_FILE_BYTES,
     TOKENIZER_FILES,
     CheckpointError,
@@ -27,6 +28,8 @@ from assay.subnet.adoption.source import dump, read_source_file, read_source_jso
 
 CORE, SETTINGS = TOKENIZER_FILES
 GENERATION_FILE = "generation_config.json"
+#: What an adoption did, in the folder that it wrote.
+ADOPTION_FILE = "adoption.json"
 #: Files in which libraries store a chat template: newer ones, and those of models that see.
 TEMPLATE_FILE, OTHER_TEMPLATE_FILE = "chat_template.jinja", "chat_template.json"
 TEMPLATE_FOLDER = "additional_chat_templates"
@@ -104,6 +107,7 @@ def adopt_texts(
     files = {CORE: _dump_core(folder, core), SETTINGS: dump(_finish(settings, template, notes))}
     with hold_alone(files) as alone:
         tokenizer = _load(alone, folder, vocabulary)
+    wanted = wanted or _read_settled(folder)
     ends = _find_ends(tokenizer, known, config, generation, wanted, vocabulary, notes)
     with hold_alone(files) as alone:
         _check(alone, folder, tokenizer, vocabulary, [number for number, _ in ends])
@@ -415,15 +419,21 @@ def _find_ends(
             f"{closing} ends a completion first: the template closes the model's turn with it; "
             f"the tokenizer's eos_token is {own}"
         )
+    begins = tokenizer.special_tokens_map.get("bos_token")
     ordinary = []
     for where, document in (("config.json", config), (GENERATION_FILE, generation)):
         for number in _iterate_ids(document.get("eos_token_id")):
             text = known.name(number)
-            if text is not None and text in known.added and number < vocabulary:
-                found.setdefault(number, text)
-            elif number not in found:
-                said = "no token" if text is None else f"the text {text!r}"
-                ordinary.append(f"{number} of {where} is {said}")
+            if number in found:
+                continue
+            if text is None or number >= vocabulary:
+                ordinary.append(f"{number} of {where} is no token")
+            elif text not in known.added:
+                ordinary.append(f"{number} of {where} is the text {text!r}")
+            elif text == begins:
+                ordinary.append(f"{number} of {where} is {text}, which begins a text")
+            else:
+                found[number] = text
     if ordinary:
         notes.dropped.append(f"eos_token_id {name_some(ordinary)}: no end token")
     if not found:
@@ -434,14 +444,24 @@ def _find_ends(
     return list(found.items())[:_ENDS_MAX]
 
 
+def _read_settled(folder: Path) -> list[str]:
+    """The end tokens of a folder that was adopted, or of a checkpoint; none of others."""
+    for name in (ADOPTION_FILE, MANIFEST_FILE):
+        settled = (read_source_json(folder, name) or {}).get("end_tokens")
+        if settled is not None:
+            return [str(number) for number in _iterate_ids(settled)]
+    return []
+
+
 def _parse_end(text: str, known: _Tokens) -> tuple[int, str]:
-    """A token by its text or its id."""
-    if text in known.entries:
+    """A token by its id or its text. Digits are an id: no number in an answer should end it."""
+    if text.isdecimal() and len(text) < 10:
+        name = known.name(int(text))
+        if name is not None:
+            return int(text), name
+    elif text in known.entries:
         return known.entries[text], text
-    name = known.name(int(text)) if text.isdecimal() and len(text) < 10 else None
-    if name is None:
-        raise CheckpointError(f"--end-token {text[:60]!r} is no token of {CORE}")
-    return int(text), name
+    raise CheckpointError(f"end token {text[:60]!r} is no token of {CORE}")
 
 
 def _find_closing(tokenizer: PreTrainedTokenizerFast, known: _Tokens) -> str | None:

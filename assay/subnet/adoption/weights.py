@@ -52,6 +52,10 @@ class PlannedTensor:
     def numbers(self) -> int:
         return prod(self.shape)
 
+    def read_all(self) -> Tensor:
+        """All of it, for a small one."""
+        return self.read(0, self.shape[0] if self.shape else 1)
+
     def iterate(self) -> Iterator[Tensor]:
         """Its rows in order, a part at a time."""
         rows = self.shape[0] if self.shape else 1

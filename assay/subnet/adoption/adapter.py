@@ -1,0 +1,161 @@
+"""A LoRA adapter, merged into its base in fp32: W + factor · B A, a part of a matrix at a time."""
+
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from assay.inference.folder import CheckpointError
+from assay.protocol.encoding import Json
+from assay.subnet.adoption.notes import Notes, name_some
+from assay.subnet.adoption.source import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    StoredTensor,
+    open_file,
+    read_source_json,
+)
+from assay.subnet.adoption.weights import PlannedTensor
+
+_PREFIX = "base_model.model."
+#: Names of the two factors: of matrices, and of embeddings, which are stored transposed.
+_FACTORS = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.weight)?")
+_SAVED = re.compile(r"\.(?:modules_to_save|base_layer)(?:\.default)?\.")
+#: Settings that make an adapter something else than W + factor · B A, at the value that does not.
+_PLAIN: Mapping[str, tuple[Json, ...]] = {
+    "alora_invocation_tokens": (None,),
+    "bias": (None, "none"),
+    "fan_in_fan_out": (None, False),
+    "lora_bias": (None, False),
+    "trainable_token_indices": (None,),
+    "use_dora": (None, False),
+    "use_qalora": (None, False),
+}
+
+
+@dataclass(slots=True)
+class _Factors:
+    """The two factors of one matrix."""
+
+    a: StoredTensor | None = None
+    b: StoredTensor | None = None
+    embedding: bool = False
+
+
+def merge_adapter(
+    folder: Path, planned: Mapping[str, PlannedTensor], notes: Notes, opened: ExitStack
+) -> dict[str, PlannedTensor]:
+    """A base's tensors with an adapter in them.
+
+    Args:
+        folder: of the adapter, in peft's format.
+        planned: the base's tensors.
+
+    Raises:
+        CheckpointError: the folder is no LoRA adapter that can be merged exactly, or names modules
+            that the base lacks.
+    """
+    config = read_source_json(folder, ADAPTER_CONFIG)
+    if config is None:
+        raise CheckpointError(f"{folder} has no {ADAPTER_CONFIG}: --base is for an adapter's base")
+    _require_plain(folder, config)
+    factors, saved = _sort(folder, open_file(folder / ADAPTER, opened))
+    merged = dict(planned)
+    for name, tensor in saved.items():
+        if name not in planned or planned[name].shape != tensor.shape:
+            raise CheckpointError(f"{folder / ADAPTER} has {name}, which the base lacks or differs")
+        merged[name] = PlannedTensor(name, tensor.shape, tensor.dtype, tensor.read)
+    for name, pair in factors.items():
+        if name not in planned:
+            raise CheckpointError(
+                f"{folder / ADAPTER} is for {name}, which the base lacks: name its own base"
+            )
+        merged[name] = _add(merged[name], pair, config)
+    notes.converted.append(
+        f"the adapter is merged into {len(factors)} matrices, in fp32"
+        + (f"; in place of the base's: {name_some(sorted(saved))}" if saved else "")
+    )
+    said = config.get("base_model_name_or_path")
+    if isinstance(said, str):
+        notes.guessed.append(f"--base is {said[:200]}, for which the adapter was trained")
+    return merged
+
+
+def _require_plain(folder: Path, config: Mapping[str, Json]) -> None:
+    if config.get("peft_type") != "LORA":
+        raise CheckpointError(
+            f"{folder / ADAPTER_CONFIG}: peft_type is {str(config.get('peft_type'))[:40]}: only "
+            "LORA can be merged"
+        )
+    for name, plain in _PLAIN.items():
+        if config.get(name) not in plain:
+            raise CheckpointError(
+                f"{folder / ADAPTER_CONFIG}: {name} is {str(config[name])[:60]}: merge this "
+                "adapter with the library that trained it, and adopt the result"
+            )
+
+
+def _sort(
+    folder: Path, stored: Mapping[str, StoredTensor]
+) -> tuple[dict[str, _Factors], dict[str, StoredTensor]]:
+    """The factors by the matrix that they change, and whole tensors."""
+    factors: dict[str, _Factors] = {}
+    saved: dict[str, StoredTensor] = {}
+    for full, tensor in stored.items():
+        name = full.removeprefix(_PREFIX)
+        found = _FACTORS.fullmatch(name)
+        if found is None:
+            if "lora_" in name:
+                raise CheckpointError(f"{folder / ADAPTER} has {full[:200]}, which is not merged")
+            saved[_SAVED.sub(".", name)] = tensor
+            continue
+        pair = factors.setdefault(f"{_SAVED.sub('.', found[1])}.weight", _Factors())
+        pair.embedding = found[2] is not None
+        if found[3] == "A":
+            pair.a = tensor
+        else:
+            pair.b = tensor
+    return factors, saved
+
+
+def _add(base: PlannedTensor, pair: _Factors, config: Mapping[str, Json]) -> PlannedTensor:
+    a, b = pair.a, pair.b
+    if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2:
+        raise CheckpointError(f"the adapter of {base.name} lacks one of its two factors")
+    rank = a.shape[0]
+    made = (a.shape[1], b.shape[0]) if pair.embedding else (b.shape[0], a.shape[1])
+    if b.shape[1] != rank or made != base.shape:
+        raise CheckpointError(
+            f"the adapter of {base.name} makes a matrix of {list(made)}, and the base's has "
+            f"{list(base.shape)}: name its own base"
+        )
+    factor = _find_factor(base.name.removesuffix(".weight"), rank, config)
+
+    def read(start: int, stop: int) -> Tensor:
+        if pair.embedding:
+            change = a.read(0, rank).float()[:, start:stop].T @ b.read(0, b.shape[0]).float().T
+        else:
+            change = b.read(start, stop).float() @ a.read(0, rank).float()
+        return base.read(start, stop).float() + factor * change
+
+    return replace(base, dtype="F32", read=read)
+
+
+def _find_factor(module: str, rank: int, config: Mapping[str, Json]) -> float:
+    """What B A is multiplied by."""
+    patterns = config.get("alpha_pattern") or {}
+    alpha: Any = config.get("lora_alpha")
+    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
+        plain = str(pattern).removeprefix("^").removesuffix("$").replace(r"\.", ".")
+        if re.fullmatch(r"[\w.]+", plain) is None:
+            raise CheckpointError(f"{ADAPTER_CONFIG}: alpha_pattern {plain[:60]!r} is not a name")
+        if module == plain or module.endswith(f".{plain}"):
+            alpha = value
+    if type(alpha) not in (int, float) or not 0 < alpha < 1e6:
+        raise CheckpointError(f"{ADAPTER_CONFIG}: lora_alpha is {str(alpha)[:40]}")
+    return float(alpha) / (sqrt(rank) if config.get("use_rslora") is True else rank)

@@ -1,0 +1,121 @@
+"""An adopted folder appears whole or not at all, and a checkpoint goes back to other programs."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from assay.inference import load_checkpoint
+from assay.inference.folder import CheckpointError, digest_tensors
+from assay.subnet.adoption import adopt as adoption_module
+from assay.subnet.adoption.adopt import adopt_model, export_checkpoint, find_unadopted
+from assay.subnet.genesis_checkpoint import make_genesis
+from assay.training import GENESIS
+from tests.hub_folders import CHATML, make_llama, make_qwen
+
+
+def ignore(done: int, total: int) -> None:
+    pass
+
+
+def test_a_folder_that_is_there_stays(tmp_path: Path) -> None:
+    source = make_qwen().write(tmp_path / "source")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CheckpointError, match="already exists"):
+        adopt_model(source, tmp_path / "out", ignore)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if 2 * done > total:
+            raise KeyboardInterrupt
+
+    source = make_qwen().write(tmp_path / "source")
+    with pytest.raises(KeyboardInterrupt):
+        adopt_model(source, tmp_path / "out", interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_full_disk_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_qwen().write(tmp_path / "source")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(
+        adoption_module.shutil, "disk_usage", lambda folder: usage(1 << 20, 0, 1 << 20)
+    )
+    with pytest.raises(CheckpointError, match="1 MiB free and the model needs 1: make room"):
+        adopt_model(source, tmp_path / "out", ignore)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_links_out_of_the_folder_are_followed(tmp_path: Path) -> None:
+    """A hub's cache is made of them."""
+    made = make_qwen().write(tmp_path / "blobs")
+    source = tmp_path / "snapshot"
+    source.mkdir()
+    for path in made.iterdir():
+        (source / path.name).symlink_to(path)
+    adopt_model(source, tmp_path / "out", ignore)
+    assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+
+
+def test_chosen_end_tokens_stay_chosen(tmp_path: Path) -> None:
+    """A second adoption, such as that of publish, does not find others."""
+    source = make_qwen(eos_token_id=[256, 258]).write(tmp_path / "source")
+    first = adopt_model(source, tmp_path / "one", ignore, ["<|endoftext|>"])
+    second = adopt_model(tmp_path / "one", tmp_path / "two", ignore)
+    assert first.end_tokens == second.end_tokens == (256,)
+    assert find_unadopted(tmp_path / "one") is None
+    with pytest.raises(CheckpointError, match="end token '<none>' is no token"):
+        adopt_model(source, tmp_path / "three", ignore, ["<none>"])
+
+
+def test_an_unadopted_folder_is_not_calibrated(tmp_path: Path) -> None:
+    source = make_llama(None, eos_token_id=259).write(tmp_path / "source")
+    with pytest.raises(CheckpointError, match=r"chat_template .*run assay adopt .* --out NEW"):
+        make_genesis(source, 4)
+    assert find_unadopted(GENESIS) is None
+
+
+@pytest.mark.parametrize("name", ["Qwen", "Llama"])
+def test_others_open_an_exported_checkpoint_and_compute_the_same(tmp_path: Path, name: str) -> None:
+    content = make_qwen() if name == "Qwen" else make_llama(eos_token_id=[257, 259])
+    adopt_model(content.write(tmp_path / "source"), tmp_path / "model", ignore)
+    make_genesis(tmp_path / "model", 4, problems=2)
+    adoption = export_checkpoint(tmp_path / "model", tmp_path / "out", ignore)
+    checkpoint = load_checkpoint(tmp_path / "model")
+    assert adoption.end_tokens == checkpoint.manifest.end_tokens
+    assert digest_tensors(tmp_path / "out") == digest_tensors(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    prompt = "7+15=?\n"
+    messages = [{"role": "user", "content": prompt}]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    assert ids == checkpoint.tokenizer.encode(prompt)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert model.generation_config.eos_token_id == (
+        list(adoption.end_tokens) if len(adoption.end_tokens) > 1 else [*adoption.end_tokens]
+    )
+    row = torch.tensor([ids])
+    with torch.inference_mode():
+        assert torch.equal(model(row).logits, checkpoint.model(row).logits)
+
+
+def test_a_damaged_checkpoint_is_not_exported(tmp_path: Path) -> None:
+    shutil.copytree(GENESIS, tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="are not those of its manifest"):
+        export_checkpoint(tmp_path / "model", tmp_path / "out", ignore)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_template_stays_what_it_was(tmp_path: Path) -> None:
+    adopt_model(make_qwen().write(tmp_path / "source"), tmp_path / "out", ignore)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == CHATML
