@@ -31,6 +31,7 @@ from assay.inference import (
 )
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.inference.pair_report import Pair, describe_pair, list_thresholds
+from assay.inference.probes import require_measurable
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError
@@ -62,6 +63,8 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
         contexts = read_passages(settings.model)[: settings.problems]
         if len(contexts) < 2:
             raise ConfigError(f"{settings.model} has a calibration set of fewer than two contexts")
+        step("trying whether the model can be measured in packs")
+        require_measurable(checkpoint.model)
         pair = _measure(sides, contexts, settings, step)
     report, calibration = describe_pair(pair)
     report = {"model": settings.model.name, "checkpoint": checkpoint.digest.hex(), **report}

@@ -40,6 +40,7 @@ from assay.inference.folder import (
 from assay.inference.model_loading import load_model
 from assay.inference.passages import digest_passages, encode_passages
 from assay.inference.placing.devices import CPU
+from assay.inference.probes import require_measurable
 from assay.inference.tokenizing.folder_tokenizer import (
     FolderTokenizer,
     load_tokenizer,
@@ -276,9 +277,12 @@ def _calibrate(
     report: Report = ignore_report,
 ) -> tuple[Calibration, bytes]:
     """Sample the set and measure the rates. Also returns the set's digest. Raises CheckpointError
-    at a problem whose longest completion exceeds the model's context."""
+    for a model that cannot be measured in packs, and at a problem whose longest completion exceeds
+    the model's context."""
     with telling(report, "loading the model"):
         model = load_model(folder, device)
+    with telling(report, "trying whether it can be measured in packs"):
+        require_measurable(model)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, ends)
     rules = Rules(temperature, ends, max_tokens)

@@ -7,6 +7,8 @@ void for.
 from collections.abc import Iterator
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from assay.inference import load_checkpoint
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -16,6 +18,7 @@ from assay.inference.folder import (
     read_config,
 )
 from assay.inference.model_loading import load_model
+from assay.inference.probes import require_measurable
 from assay.inference.tokenizing.chat_template import PROBE
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
@@ -27,7 +30,10 @@ def check_model_folder(folder: Path) -> Iterator[PreflightCheck]:
     """The results for a folder with or without a manifest, cheap ones first."""
     yield attempt("config", _REMEDY, lambda: _check_config(folder))
     yield attempt("tokenizer", _REMEDY, lambda: _check_tokenizer(folder))
-    yield attempt("tensors", _REMEDY, lambda: _check_tensors(folder))
+    models: list[PreTrainedModel] = []
+    yield attempt("tensors", _REMEDY, lambda: _check_tensors(folder, models))
+    if models:
+        yield attempt("packing", _REMEDY, lambda: _check_packing(models.pop()))
     if (folder / MANIFEST_FILE).exists():
         yield attempt("checkpoint", _REMEDY, lambda: _check_checkpoint(folder))
 
@@ -51,10 +57,21 @@ def _check_tokenizer(folder: Path) -> PreflightCheck:
     return PreflightCheck("tokenizer", CheckState.OK, detail)
 
 
-def _check_tensors(folder: Path) -> PreflightCheck:
-    weights = sum(part.numel() for part in load_model(folder).parameters())
+def _check_tensors(folder: Path, models: list[PreTrainedModel]) -> PreflightCheck:
+    """Also appends the model that they make."""
+    models.append(load_model(folder))
+    weights = sum(part.numel() for part in models[0].parameters())
     detail = f"{weights:,} weights, all bf16, finite and as {CONFIG_FILE} says"
     return PreflightCheck("tensors", CheckState.OK, detail)
+
+
+def _check_packing(model: PreTrainedModel) -> PreflightCheck:
+    worst = max(require_measurable(model), key=lambda each: each.difference / each.allowed)
+    detail = (
+        f"alone and in packs, logits differ by at most {worst.difference:.1g} ({worst.name}); "
+        f"{worst.allowed:.1g} is allowed"
+    )
+    return PreflightCheck("packing", CheckState.OK, detail)
 
 
 def _check_checkpoint(folder: Path) -> PreflightCheck:

@@ -73,9 +73,13 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
     """The size of a model from its Hugging Face configuration."""
     kinds = getattr(config, "layer_types", None) or ()
     recurrent = sum(kind == "linear_attention" for kind in kinds)
-    layers = [_measure_attention(config)] * (config.num_hidden_layers - recurrent)
+    attending = _list_layer_configs(config)[: config.num_hidden_layers - recurrent]
+    layers = [_measure_attention(config, layer) for layer in attending]
     layers += [_measure_recurrence(config)] * recurrent if recurrent else []
     tables = (1 if config.tie_word_embeddings else 2) * config.vocab_size * config.hidden_size
+    inputs = getattr(config, "hidden_size_per_layer_input", 0)  # Gemma 4: each layer has its own
+    if inputs:
+        tables += config.vocab_size_per_layer_input * config.num_hidden_layers * inputs
     return ModelShape(
         parameters=parameters,
         tables=tables,
@@ -89,13 +93,21 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
     )
 
 
-def _measure_attention(config: Any) -> _LayerShape:
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+def _list_layer_configs(config: Any) -> list[Any]:
+    """Each layer's configuration: with changes of its own, or that of all."""
+    changed = getattr(config, "per_layer_config", None)
+    layers = range(config.num_hidden_layers)
+    return [config if changed is None else changed[layer] for layer in layers]
+
+
+def _measure_attention(config: Any, layer: Any) -> _LayerShape:
+    head = getattr(layer, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    inner = config.intermediate_size * (2 if getattr(config, "use_double_wide_mlp", False) else 1)
     return _LayerShape(
-        cached=2 * config.num_key_value_heads * head,
+        cached=2 * layer.num_key_value_heads * head,
         state=0,
-        wide=3 * config.intermediate_size + 4 * config.hidden_size,
-        kept=4 * config.intermediate_size + 14 * config.hidden_size,
+        wide=3 * inner + 4 * config.hidden_size,
+        kept=4 * inner + 14 * config.hidden_size,
     )
 
 

@@ -1,0 +1,125 @@
+"""Tiny random models of every family, as transformers builds them."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CONFIG_MAPPING, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from assay.inference.families import FAMILIES, Mask, list_fields
+
+VOCABULARY = 96
+#: Shorter than the sequences of the tests.
+_WINDOW = 12
+_SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": 1,
+}
+#: What a family needs, or what shows more of it.
+_MORE: dict[str, dict[str, Any]] = {
+    "cohere": {"use_qk_norm": True, "logit_scale": 0.25},
+    "cohere2": {"logit_scale": 0.25},
+    "exaone4": {"sliding_window_pattern": 2},
+    "gemma2": {"query_pre_attn_scalar": 8, "attn_logit_softcapping": 2.0},
+    "gemma3_text": {"query_pre_attn_scalar": 8, "final_logit_softcapping": 8.0},
+    "gemma4_text": {
+        "final_logit_softcapping": 8.0,
+        "global_head_dim": 16,
+        "hidden_size_per_layer_input": 8,
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        "num_hidden_layers": 3,
+        "num_kv_shared_layers": 1,
+        "use_double_wide_mlp": True,
+        "vocab_size_per_layer_input": VOCABULARY,
+    },
+    "granite": {
+        "attention_multiplier": 0.3,
+        "embedding_multiplier": 2.0,
+        "logits_scaling": 2.0,
+        "residual_multiplier": 0.5,
+    },
+    "llama": {"attention_bias": True, "mlp_bias": True},
+    "olmo": {"clip_qkv": 1.5},
+    "smollm3": {"no_rope_layer_interval": 2},
+}
+
+
+def make_config(kind: str, **more: Any) -> Any:
+    """A tiny config with windows in some layers or all, where the family has them."""
+    family = FAMILIES[kind]
+    fields = {**_SIZES, **_MORE.get(kind, {}), **more}
+    if family.mask is not Mask.FULL:
+        fields.setdefault("sliding_window", _WINDOW)
+    if "use_sliding_window" in family.fields:
+        fields.setdefault("use_sliding_window", True)
+    if family.mask is Mask.BY_LAYER:
+        fields.setdefault("layer_types", ["sliding_attention", "full_attention"])
+    if "head_dim" not in family.fields:
+        fields.pop("head_dim")
+    return CONFIG_MAPPING[kind](**fields)
+
+
+@cache
+def get_model(kind: str) -> PreTrainedModel:
+    """One model of the family, in fp32 with weights that bf16 holds. Not to be changed."""
+    return make_model(make_config(kind))
+
+
+def make_model(config: Any) -> PreTrainedModel:
+    """A random model with logits of moderate size, and norms and biases that matter."""
+    torch.manual_seed(1)
+    model: PreTrainedModel = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    random = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            noise = torch.randn(weight.shape, generator=random)
+            if weight.dim() < 2:
+                weight.add_(noise * 0.1)
+            else:
+                is_table = "embed" in name and not model.config.tie_word_embeddings
+                weight.copy_(noise if is_table else noise * 1.5 / weight.shape[-1] ** 0.5)
+        for weight in (*model.parameters(), *dict(list_stored_buffers(model)).values()):
+            weight.copy_(weight.bfloat16().float())
+    return model.float().eval().requires_grad_(False)
+
+
+def list_stored_buffers(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]]:
+    """The buffers that files hold."""
+    stored = model.state_dict(keep_vars=True)
+    return [(name, buffer) for name, buffer in model.named_buffers() if name in stored]
+
+
+def get_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """What a file of the model holds, in bf16."""
+    tensors = {name: tensor.bfloat16() for name, tensor in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del tensors["lm_head.weight"]
+    return tensors
+
+
+def write_config(config: Any, folder: Path) -> dict[str, Any]:
+    """config.json as the library writes it; parsed."""
+    config.save_pretrained(folder)
+    written: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return written
+
+
+def list_variants(kind: str) -> list[dict[str, Any]]:
+    """The family's configs with each switch turned over, and the head tied and not."""
+    family, changes = FAMILIES[kind], []
+    for name, rule in list_fields(family).items():
+        if rule.about == "true or false" and name not in ("use_cache", "use_sliding_window"):
+            changes += [{name: True}, {name: False}]
+    return changes
