@@ -163,13 +163,13 @@ def compute_draft_seconds(
     rows: int = _DRAFTED,
 ) -> float:
     """Seconds for decoding this many completions, `rows` at a time: each step reads all weights,
-    and the keys and values of every row."""
+    and of every row the keys and values, and the states, which it also writes."""
     weights = compute_weight_bytes(_STORED, implementation)
     cached = 2 * model.num_key_value_heads * model.head
     seen = model.count_seen(lengths.prompt + lengths.completion / 2)
     steps = ceil(completions / min(rows, _DRAFTED)) * lengths.completion
-    read = steps * weights * model.products + completions * lengths.completion * (
-        _CACHED * cached * seen
+    read = steps * weights * model.products + completions * lengths.completion * _CACHED * (
+        cached * seen + 2 * model.shape.state
     )
     rate = card.bf16 if implementation in BF16_WEIGHTS else card.fp32
     products = _PRODUCT * model.products * completions * lengths.completion / rate
@@ -189,7 +189,7 @@ def compute_late_share(model: ModelNumbers, card: Card, implementation: Implemen
     weights = compute_weight_bytes(_STORED, implementation) * model.products / _DRAFTED
     products = _PRODUCT * model.products / rate
     first = max(weights / card.bandwidth, products) + times * products
-    first += _DRAW_BYTES * model.vocab_size / card.bandwidth
+    first += (_DRAW_BYTES * model.vocab_size + 2 * _CACHED * model.shape.state) / card.bandwidth
     layers = model.count_seen(1)
     cached = 2 * layers * model.num_key_value_heads * model.head
     width = model.num_attention_heads * model.head

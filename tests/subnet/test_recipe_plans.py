@@ -75,6 +75,28 @@ def test_seconds_are_products_over_rates():
     assert plain == pytest.approx(7 * 3 * (2 * weights / 1e8 + scores) / SUSTAINED)
 
 
+def test_a_hybrids_rows_read_and_write_their_states():
+    """Ten layers, two of attention: by hand, keys of two, and in eight 4 heads of 8 · 16 numbers
+    and three inputs of a convolution of 2 · 2 · 8 + 4 · 16 channels."""
+    sizes = {
+        "linear_conv_kernel_dim": 4,
+        "linear_key_head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_value_head_dim": 16,
+        "layer_types": ["linear_attention"] * 8 + ["full_attention"] * 2,
+    }
+    fields = PLAIN.model_dump() | {"model_type": "qwen3_5_text", "head_dim": 10, "config": sizes}
+    hybrid = ModelNumbers(**fields)
+    state = 8 * (4 * 8 * 16 + 3 * (2 * 2 * 8 + 4 * 16))
+    assert (hybrid.shape.state, hybrid.shape.cached) == (state, 2 * 2 * 5 * 10)
+    context = LENGTHS.prompt + LENGTHS.completion / 2
+    kept = 4 * (2 * 2 * 5 * 10 * context + 2 * state)
+    drawn = 200 * 2 * hybrid.products + 3 * 200 * kept
+    drafted = compute_draft_seconds(hybrid, ROUND, "split3", LENGTHS, 3)
+    assert drafted == pytest.approx(drawn / 1e6 / SUSTAINED)
+
+
 def test_a_window_grows_with_miners_and_shrinks_with_cards():
     recipe = read_recipe("7b-8-cards")
     rules, card = recipe.make_rules("arithmetic"), CARDS["H100"]
