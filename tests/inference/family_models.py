@@ -27,6 +27,15 @@ _SIZES = {
     "bos_token_id": None,
     "eos_token_id": 1,
 }
+#: One recurrent layer and one of attention.
+_RECURRENT = {
+    "layer_types": ["linear_attention", "full_attention"],
+    "linear_conv_kernel_dim": 4,
+    "linear_key_head_dim": 16,
+    "linear_num_key_heads": 1,
+    "linear_num_value_heads": 2,
+    "linear_value_head_dim": 16,
+}
 #: What a family needs, or what shows more of it.
 _MORE: dict[str, dict[str, Any]] = {
     "cohere": {"use_qk_norm": True, "logit_scale": 0.25},
@@ -52,6 +61,8 @@ _MORE: dict[str, dict[str, Any]] = {
     },
     "llama": {"attention_bias": True, "mlp_bias": True},
     "olmo": {"clip_qkv": 1.5},
+    "qwen3_5_text": _RECURRENT,
+    "qwen3_next": {**_RECURRENT, "num_experts": 2, "mlp_only_layers": [0, 1]},
     "smollm3": {"no_rope_layer_interval": 2},
 }
 
