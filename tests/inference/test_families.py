@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.families import FAMILIES, REFUSED, compute_bytes_max, find_misfit
+from assay.inference.families.hybrid import RECURRENT
 from assay.inference.generate import GroupRequest, follow_groups, generate_groups
 from assay.inference.implementations import make_packing_twin
 from assay.inference.model_loading import load_model, outline_model
@@ -100,7 +101,7 @@ def test_a_folder_of_it_loads_and_can_be_measured(kind: str, tmp_path: Path) -> 
         assert torch.equal(one, other) or name in loaded.state_dict(), name
     for found in probe(loaded):
         assert found.fault is None
-        assert found.difference <= 2e-5, found
+        assert found.difference <= (2e-4 if RECURRENT in FAMILIES[kind].kinds else 2e-5), found
 
 
 @EACH
