@@ -33,7 +33,13 @@ from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.rotary import COMMON_TYPES, ROPE_NUMBERS, ROPE_TYPES
 from assay.inference.gate.rules import Rule
 from assay.inference.gate.tokenizer_file import ADDED_TOKEN, COMPONENTS, MODELS, REGEXES
-from assay.inference.tokenizing.chat_template import ATTRIBUTES, FILTERS, FUNCTIONS, TESTS
+from assay.inference.tokenizing.chat_template import (
+    ATTRIBUTES,
+    FILTERS,
+    FUNCTIONS,
+    TESTS,
+    UNICODE_READERS,
+)
 from assay.inference.tokenizing.template_syntax import EXPRESSIONS, STATEMENTS
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.commitment import make_object_name
@@ -462,6 +468,7 @@ def make_template() -> str:
     names = {str: "text", dict: "table", list: "list", tuple: "tuple"}
     for kind, attributes in ATTRIBUTES.items():
         parts[f"attributes of a {names.get(kind, 'loop')}"] = sorted(attributes)
+    parts["of these for ASCII alone"] = sorted(UNICODE_READERS)
     lines = ["| a template may have | |", "|---|---|"]
     return "\n".join(lines + [f"| {what} | {_quote(names)} |" for what, names in parts.items()])
 

@@ -418,12 +418,29 @@ TEMPLATES: dict[str, str] = {
     "another file": "{% include 'x' %}",
     "itself": "{{ self }}",
     "half a character": '{{ "\\ud800" }}',
+    "a letter of a newer Unicode": "{% if '\U00031350'.isalpha() %}x{% endif %}",
+    "a capital of a newer Unicode": "{{ '\ua7cb' | lower }}",
+    "digits of a newer Unicode": "{{ '\U00011f51' | int }}",
+    "letters in order": "{{ ['\U00031350', 'b'] | sort | length }}",
+    "letters in order, one by one": "{{ ['\U00031350'] | map('trim') | unique | list }}",
+    "letters by case": "{{ ['\U00031350'] | select('upper') | list | length }}",
+    "a letter in a list": "{{ ['\U00031350'] }}",
+    "a letter in a list in a text": "{{ 'x' ~ [['\U00031350']] }}",
+    "a letter in a joined list": "{{ [['\U00031350']] | join }}",
+    "a name of a newer Unicode": "{% set \U00031350 = 1 %}x",
+    "a character by its name": "{{ '\\N{KAWI LETTER A}' }}",
+    "a number of a newer Unicode": "{{ 1\U00011f51 }}",
     "much of one text": "{% for i in range(3999) %}" + "b" * 50_000 + "{% endfor %}",
 }
 #: Templates that can be used, with what they make of "7+15".
 FINE_TEMPLATES: dict[str, tuple[str, str]] = {
     "nothing": ("{% if 0 %}x{% endif %}", ""),
     "the prompt": ("{{ messages[0].content }}", "7+15"),
+    "letters beyond ASCII": (
+        "{{ ' \xe9 '.strip() ~ '\u4e2d'.replace('\u4e2d', '\u56fd') }}{{ ['\xdf', 'y'] | join }}"
+        "{{ {'\xfc': 'Y'} | tojson }}{{ '\\\\N' }}",
+        '\xe9\u56fd\xdfy{"\xfc": "Y"}\\N',
+    ),
     "a macro of 14 levels": (
         "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(14) }}1",
         "1",

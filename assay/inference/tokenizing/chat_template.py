@@ -2,9 +2,10 @@
 
 A trainer writes the template and all others run it. Its result must be the same for all of them,
 and it must not crash a program. Jinja's sandbox keeps it away from files and the interpreter. Here
-it also has no clock, no random numbers, no sets and no addresses of objects. What it may call is a
-closed list, and rendering has budgets: steps, characters that are read or made, and calls within
-calls. They are counted, so that no result depends on a machine's speed, memory or stack.
+it also has no clock, no random numbers, no sets and no addresses of objects. Beyond ASCII it has
+none of Unicode's tables, which differ between versions of Python. What it may call is a closed
+list, and rendering has budgets: steps, characters that are read or made, and calls within calls.
+They are counted, so that no result depends on a machine's speed, memory or stack.
 
 Specification, section 3. Features are those of Hugging Face's `apply_chat_template`.
 """
@@ -86,6 +87,11 @@ _WRITING = frozenset(
     {"capitalize", "indent", "join", "lower", "replace", "string", "title", "tojson", "trim"}
     | {"upper"}
 )
+#: Methods, filters and tests that read Unicode's tables: of cases, letters and digits.
+UNICODE_READERS = frozenset(
+    {"capitalize", "dictsort", "float", "int", "isalnum", "isalpha", "isdigit", "islower"}
+    | {"isspace", "isupper", "lower", "max", "min", "sort", "title", "unique", "upper"}
+)
 _VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _SIZED = frozenset({str, list, tuple, dict, range, *_VIEWS})
 _PLAIN = (float, bool, type(None))
@@ -132,29 +138,33 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         known = self.filters | {"tojson": _write_json}
         self.filters = {name: _bound_filter(self, name, known[name]) for name in FILTERS}
         tests: dict[str, Any] = dict(self.tests)
-        self.tests = {name: _bound_test(self, tests[name]) for name in TESTS}
+        self.tests = {name: _bound_test(self, name, tests[name]) for name in TESTS}
         functions = {"raise_exception": _raise, "strftime_now": _tell_time}
         self.globals = {name: (self.globals | functions)[name] for name in FUNCTIONS}
         self.budget = _Budget()
 
     # --- what the compiled template calls, see `template_syntax.add_meter`
 
-    def weigh(self, value: Any, *, written: bool = False) -> Any:
+    def weigh(self, value: Any, *, written: bool = False, free: int | None = None) -> Any:
         """Count a value with all that is in it, and return it.
 
         Args:
             written: it will be text, so it must have one that is the same for everybody.
+            free: levels of it whose texts need not be ASCII. None: all, or the first one if it is
+                written: within a list, Python escapes what its own Unicode cannot print.
 
         Raises:
             TemplateFault: it is beyond the budget, nested too deeply, or has no such text.
         """
-        level = [value]
-        for _ in range(VALUE_LEVELS):
+        level, free = [value], (1 if written else VALUE_LEVELS) if free is None else free
+        for depth in range(VALUE_LEVELS):
             inner: list[Any] = []
             for part in level:
                 kind = type(part)
                 if kind is str:
                     self.budget.spend(len(part), 0)
+                    if depth >= free and not part.isascii():
+                        raise TemplateFault("it needs a table of Unicode for a text beyond ASCII")
                 elif kind is int:
                     if not -INTEGER_END < part < INTEGER_END:
                         raise TemplateFault("it makes an integer that is too large")
@@ -239,13 +249,15 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def bound_text(self, name: str | None, text: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Count what a text's method or filter will make, before it makes it. Returns the arguments
         to use."""
+        if name in UNICODE_READERS:
+            self.weigh(text, free=0)
         if name == "replace" and len(args) >= 2:
             old, new = str(args[0]), str(args[1])
             times = text.count(old) if old else len(text) + 1
             self.budget.spend(times * len(new), 0)
         elif name == "join" and args:
             parts = list(self.count_items(args[0]))
-            self.weigh(parts, written=True)
+            self.weigh(parts, written=True, free=2)
             self.budget.spend(len(parts) * len(text), 0)
             return (parts, *args[1:])
         return args
@@ -328,15 +340,16 @@ def _finalize(context: Context, value: Any) -> Any:
 def _bound_filter(sandbox: _Sandbox, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter whose cost is counted."""
     passed = _find_passed(function)
+    free = {"join": 2, "tojson": VALUE_LEVELS}.get(name, 0 if name in UNICODE_READERS else None)
 
     @pass_context
     def bounded(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         sandbox.budget.spend()
         if isinstance(value, GeneratorType):
             value = sandbox.count_items(value)
-            value = [*value] if name in _WRITING else value
+            value = [*value] if name in _WRITING | UNICODE_READERS else value
         for part in (value, *args, *kwargs.values()):
-            sandbox.weigh(part, written=name in _WRITING)
+            sandbox.weigh(part, written=name in _WRITING, free=free)
         if name == "join":
             glue = str(args[0] if args else kwargs.get("d", ""))
             value = [*sandbox.count_items(value)]
@@ -357,14 +370,15 @@ def _bound_filter(sandbox: _Sandbox, name: str, function: Callable[..., Any]) ->
     return bounded
 
 
-def _bound_test(sandbox: _Sandbox, function: Callable[..., Any]) -> Callable[..., Any]:
+def _bound_test(sandbox: _Sandbox, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     passed = _find_passed(function)
+    free = 0 if name in UNICODE_READERS - {"float"} else None  # the test asks for a type
 
     @pass_context
     def bounded(context: Context, value: Any, *args: Any) -> bool:
         sandbox.budget.spend()
         for part in (value, *args):
-            sandbox.weigh(part)
+            sandbox.weigh(part, free=free)
         return bool(function(*passed(context), value, *args))
 
     return bounded

@@ -7,6 +7,7 @@ any of them runs, and need a small part of the smallest stack.
 This module knows nothing of a template's values: `chat_template` bounds what they cost.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,8 @@ _ALLOWED = frozenset({*STATEMENTS, *EXPRESSIONS, *_PARTS})
 #: Names that stand for a template itself.
 _SELF = ("self", "super")
 _OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
+#: An escape in a text that names a character: which names there are depends on Python's Unicode.
+_NAMED = re.compile(r"(?<!\\)(?:\\\\)*\\N")
 
 
 class TemplateSyntaxFault(ValueError):
@@ -105,6 +108,10 @@ def _list_tags(environment: Environment, source: str) -> Iterator[tuple[bool, li
             yield opens, words
             words = None
         elif words is not None and kind != "whitespace":
+            if kind == "string" and _NAMED.search(text):
+                raise TemplateSyntaxFault("a text of it names a character: write it as \\u")
+            if kind != "string" and not text.isascii():
+                raise TemplateSyntaxFault("a word of it is not ASCII")
             words.append(text if kind in ("name", "operator") else "a literal")
     if words:  # the text ends within a tag
         yield opens, words
