@@ -1,13 +1,14 @@
 """The checkpoint in force, from the chain alone, with one trainer or several.
 
 With rounds, it is the checkpoint of the newest round whose turns have begun, as the first trainer
-in line published it. While slots hold children instead of checkpoints, their earlier content
-counts. Specification, sections 7 and 11.1.
+in line that kept to its turn published it. While slots hold children instead of checkpoints, their
+earlier content counts. Specification, sections 7 and 11.1.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from assay.network.chain import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, Parameters, Phase, Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
@@ -81,21 +82,44 @@ def find_newest(chain: BlockReader, parameters: Parameters, head: int) -> InForc
 
 
 def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> Commitment | None:
-    """The commitment of the first in line for a round, in the state at a block. None if there is
-    none yet."""
+    """The commitment of the first in line whose checkpoint of a round counts at a block. None if
+    none does yet.
+
+    A turn that is over counts as it ended: if the first in line is late, its checkpoint does not
+    replace the next one's, from which trainers continue. After all turns latecomers count, if
+    nobody was in time.
+
+    Args:
+        slots: at that block.
+    """
     if of.end <= of.parameters.start.number:
         return None
     line = compute_line(of, chain.get_block(of.deadline).hash)
     for place, hotkey in enumerate(line):
-        commitment = parse_commitment(slots.get(hotkey, b""))
-        if (
-            block >= of.get_turn(place)
-            and commitment is not None
-            and commitment.tag is Tag.CHECKPOINT
-            and commitment.number == of.end
-        ):
-            return commitment
-    return None
+        if block < of.get_turn(place):
+            return None
+        end = of.get_turn(place + 1) - 1
+        published = _find_made(of, hotkey, slots if block <= end else _recall(chain, end, slots))
+        if published is not None or block <= end:
+            return published
+    late = (_find_made(of, hotkey, slots) for hotkey in line)
+    return next((published for published in late if published is not None), None)
+
+
+def _find_made(of: Round, hotkey: bytes, slots: Slots) -> Commitment | None:
+    """The commitment to a round's checkpoint in a trainer's slot."""
+    commitment = parse_commitment(slots.get(hotkey, b""))
+    if commitment is None or commitment.tag is not Tag.CHECKPOINT or commitment.number != of.end:
+        return None
+    return commitment
+
+
+def _recall(chain: BlockReader, block: int, later: Slots) -> Slots:
+    """The slots at an earlier block, or the later ones if no node remembers."""
+    try:
+        return chain.get_commitments(block)
+    except ForgottenError:
+        return later
 
 
 def _read_anchor(slots: Slots, parameters: Parameters) -> InForce | None:

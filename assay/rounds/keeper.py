@@ -426,6 +426,7 @@ class RoundKeeper(Generic[C]):
             return NextThing.WAIT
         if self._published == ZERO_DIGEST:
             self._published = self._publish(state, merging)
+            return NextThing.GO_ON  # it took long: another may have published
         payload = encode_commitment(
             Commitment(Tag.CHECKPOINT, of.end, 0, self._published, self._config.locator)
         )

@@ -24,6 +24,7 @@ from assay.neurons.validator.post_outbox import describe_post, list_posts, open_
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.status import describe_validator, list_verdicts, name_verdicts
+from assay.neurons.validator.submission_queue import JudgingJob
 from assay.neurons.validator.validator import Validator
 from assay.protocol.record import compute_record_bytes_max
 
@@ -62,6 +63,13 @@ def run_validator(
         on_published = None if posting is None else posting.put_record
         book = RecordBook(database, session.chain, author, tempo, store, locator, on_published)
         book.recover(max(map(compute_record_bytes_max, session.history.all)))
+        # without workers, too, a file that takes long must not keep others from being asked for
+        threads = (
+            JudgingThreads[JudgingJob](1)
+            if pool is None
+            else JudgingThreads[JudgingJob](pool.count + 1, lambda: pool.waited_s)
+        )
+        stack.callback(threads.close)
 
         def note_window(judged: JudgedWindow) -> None:
             archive.write_window(judged)
@@ -82,7 +90,7 @@ def run_validator(
             start=session.chain.get_head(),
             book=book,
             ahead=ahead,
-            threads=None if pool is None else JudgingThreads(pool.count + 1, lambda: pool.waited_s),
+            threads=threads,
             pool=pool,
         )
         network = NetworkMonitor(session, needs_permit=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import WorkerPool, open_workers
 from assay.neurons.validator import submission_queue as module
@@ -62,6 +63,42 @@ def test_the_record_is_the_same_on_a_cluster(tmp_path, expected):
     with open_cluster(hosts=2) as small, open_workers([cpu, cpu], small.address) as pool:
         require_same(Employer(tmp_path, pool).play(), expected)
         assert pool.trouble is None
+
+
+@pytest.mark.slow
+def test_without_workers_a_long_file_keeps_no_samples_from_being_asked(tmp_path, monkeypatch):
+    """The first file of a window is judged until the samples of all have been read. Meanwhile
+    blocks are minted until shortly before FETCH_END."""
+    begun, asked, waited = [], threading.Event(), []
+    judge = module.judge_hotkey
+
+    def keep(window, root, parts, samples):
+        if samples and window == 0:
+            begun.append(root)
+            if len(set(begun)) == len(MINERS):
+                asked.set()
+
+    def judge_slowly(context, *arguments, **options):
+        if context.window == 0 and not waited:
+            waited.append(None)
+            waited[0] = asked.wait(60)
+        return judge(context, *arguments, **options)
+
+    def disturb(validator):
+        chain, timing = employer.world.chain, employer.world.parameters.timing
+        if validator.jobs and chain.get_head() < timing.fetch_end - 1:
+            employer.world.mint()
+
+    monkeypatch.setattr(module, "judge_hotkey", judge_slowly)
+    threads = JudgingThreads(1)
+    employer = Employer(tmp_path, None, disturb, threads=threads, keep=keep)
+    employer.play(settlements=1)
+    threads.close()
+    assert waited == [True]
+    first = next(judged for judged in employer.windows if judged.challenge.window == 0)
+    reasons = [first.verdicts[employer.world.hotkeys[name]].reason for name in MINERS]
+    assert first.complete
+    assert reasons == [Reason.ACCEPTED] * len(MINERS)
 
 
 class Chaos:

@@ -26,12 +26,23 @@ class Employer:
     Args:
         pool: None: it judges by itself, as one without workers does.
         disturb: called with the validator before each of its steps.
+        threads: those that judge without workers; None: each file is judged within a step.
+        keep: see `ReadAhead`.
     """
 
-    def __init__(self, folder, pool, disturb=lambda validator: None, reads_ahead=True):
+    def __init__(
+        self,
+        folder,
+        pool,
+        disturb=lambda validator: None,
+        reads_ahead=True,
+        threads=None,
+        keep=None,
+    ):
         torch.set_num_threads(1)
         self.world = make_world(folder, mining=MINERS)
         self.folder, self.disturb, self.reads_ahead = folder, disturb, reads_ahead
+        self.threads, self.keep = threads, keep
         self.database = self.ahead = self.validator = None
         self.settlements, self.windows, self.troubles = [], [], []
         self.hire(pool)
@@ -51,12 +62,12 @@ class Employer:
             open_folder(folder / "record"),
             "https://records.example",
         )
-        sources, threads = world.sources, None
+        sources, threads = world.sources, self.threads
         if pool is not None:
             checkpoints = CheckpointFolder(folder / "models", load=pool.load)
             sources = replace(sources, checkpoints=checkpoints)
             threads = JudgingThreads(pool.count + 1, lambda: pool.waited_s)
-        self.ahead = ReadAhead(sources, threads=2) if self.reads_ahead else None
+        self.ahead = ReadAhead(sources, self.keep, threads=2) if self.reads_ahead else None
         self.validator = Validator(
             world.hotkeys["validator"],
             world.history,

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from assay.artifacts.announced_parameters import AnnouncedParameters, list_changes
+from assay.network.chain import ForgottenError
 from assay.protocol import QUICKNET, Block, Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory, find_amendment_fault
 from assay.protocol.encoding import EncodingError, decode, encode
@@ -186,6 +187,37 @@ def test_the_first_in_line_whose_turn_has_come_is_in_force():
     slots.say(first.deadline, line[0], Tag.CHECKPOINT, first.end + 1, digest("other number"))
     slots.say(first.deadline, digest("stranger"), Tag.CHECKPOINT, first.end, digest("strange"))
     assert get(first.get_turn(1)) == digest("second")
+
+
+def test_a_late_checkpoint_does_not_replace_the_next_trainers():
+    """The first in line publishes after the second, from whose checkpoint trainers continue. It
+    counts only if nobody was in time. What a slot holds after its turn does not matter either."""
+    slots, of = Slots(), SECOND
+    line = compute_line(of, slots.get_block(of.deadline).hash)
+
+    def get(block):
+        return get_in_force_at(slots, PARAMETERS, block).digest
+
+    slots.say(of.get_turn(1), line[0], Tag.CHECKPOINT, of.end, digest("late"))
+    assert get(of.turns_end - 1) == GENESIS
+    assert get(of.turns_end) == digest("late")
+    slots.say(of.get_turn(2) - 1, line[1], Tag.CHECKPOINT, of.end, digest("in time"))
+    slots.say(of.get_turn(2), line[1], Tag.RECORD, 0, digest("junk"))
+    for block in (of.get_turn(2) - 1, of.get_turn(2), of.turns_end, of.turns_end + 9):
+        assert get(block) == digest("in time")
+
+
+def test_a_program_whose_nodes_forgot_a_turn_reads_the_slots_of_now():
+    class Forgetful(Slots):
+        def get_commitments(self, number):
+            if number == SECOND.get_turn(1) - 1:
+                raise ForgottenError("pruned")
+            return super().get_commitments(number)
+
+    slots = Forgetful()
+    line = compute_line(SECOND, slots.get_block(SECOND.deadline).hash)
+    slots.say(SECOND.get_turn(0), line[0], Tag.CHECKPOINT, SECOND.end, digest("first"))
+    assert get_in_force_at(slots, PARAMETERS, SECOND.turns_end).digest == digest("first")
 
 
 def test_children_in_the_slots_leave_the_checkpoint_in_force():

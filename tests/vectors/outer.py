@@ -1,4 +1,5 @@
-"""Vectors of rounds: shares, lines, outer steps, bounds on norm and withheld children, records."""
+"""Vectors of rounds: shares, lines, turns, outer steps, bounds on norm and withheld children,
+records."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,10 +7,11 @@ from typing import Any
 import torch
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 
-from assay.protocol import StepSuccess
+from assay.protocol import Block, Commitment, StepSuccess, Tag, encode_commitment
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.parameters import Rounds
-from assay.rounds.calendar import compute_line, compute_share, find_round
+from assay.rounds.calendar import Round, compute_line, compute_share, find_round
+from assay.rounds.in_force import find_published
 from assay.rounds.merging import find_shortage
 from assay.rounds.outer_records import (
     ROUND_VERSION,
@@ -130,6 +132,63 @@ def _make_records() -> dict[str, Json]:
     }
 
 
+class _WrittenSlots:
+    """A chain whose slots name a round's checkpoint, or something else, from blocks on.
+
+    Args:
+        written: [block, place in line, whether the slot names the checkpoint from then on].
+    """
+
+    def __init__(self, of: Round, written: list[tuple[int, int, bool]]) -> None:
+        self._of, self._written = of, written
+        self.line = compute_line(of, self.get_block(of.deadline).hash)
+
+    def get_block(self, number: int) -> Block:
+        return Block(number, digest(f"block {number}"), number)
+
+    def get_commitments(self, number: int) -> dict[bytes, bytes]:
+        slots = {}
+        for block, place, names in self._written:
+            if block <= number:
+                end, hotkey = self._of.end if names else self._of.end - 1, self.line[place]
+                made = Commitment(Tag.CHECKPOINT, end, 0, digest(hotkey.hex()), "")
+                slots[hotkey] = encode_commitment(made)
+        return slots
+
+
+def _make_turns(of: Round) -> list[Json]:
+    """Which trainer's checkpoint counts at blocks, by what was written when."""
+    first, second, third, over = (of.get_turn(place) for place in range(4))
+    cases = (
+        ("the first in line", [(first, 0, True)], (first - 1, first, over + 9)),
+        ("before its turn", [(first - 1, 2, True)], (first, third - 1, third)),
+        ("in its last block", [(second - 1, 0, True)], (second - 2, second - 1, second)),
+        ("late", [(second + 1, 1, True), (second + 2, 0, True)], (second + 2, over, over + 9)),
+        ("nobody else was in time", [(second, 0, True)], (second, over - 1, over)),
+        ("of latecomers the first", [(over, 2, True), (over + 1, 1, True)], (over, over + 1)),
+        ("gone after its turn", [(first, 0, True), (second, 0, False)], (first, second, over)),
+        ("gone within its turn", [(first, 0, True), (first + 1, 0, False)], (first, first + 1)),
+    )
+    turns = []
+    for about, written, blocks in cases:
+        chain: Any = _WrittenSlots(of, written)
+        for block in blocks:
+            counts = find_published(chain, of, chain.get_commitments(block), block)
+            turns.append(
+                {
+                    "about": about,
+                    "written": [
+                        {"block": at, "place": place, "names": names}
+                        for at, place, names in written
+                    ],
+                    "block": block,
+                    "counts": counts
+                    and [digest(hotkey.hex()) for hotkey in chain.line].index(counts.digest),
+                }
+            )
+    return turns
+
+
 def make_rounds() -> Json:
     parameters = replace(PARAMETERS, rounds=ROUNDS)
     of, seed = find_round(parameters, WINDOW), digest("audit seed")
@@ -144,6 +203,7 @@ def make_rounds() -> Json:
             "opening": of.opening,
             "deadline": of.deadline,
             "turns": [of.get_turn(place) for place in range(len(TRAINERS))],
+            "turns_end": of.turns_end,
         },
         "audit_seed": seed.hex(),
         "shares": [
@@ -161,6 +221,7 @@ def make_rounds() -> Json:
         "steps": [_make_step(CHILDREN[:count]) for count in range(1, 4)]
         + [_make_step(rows) for rows in OTHERS],
         "bounds": _make_bounds(),
+        "published": _make_turns(of),
         "withheld": [
             {"named": named, "withheld": withheld, "enough": find_shortage(named, withheld) is None}
             for named in range(6)

@@ -13,8 +13,8 @@ from threading import Condition, Thread
 from typing import Any, Generic, TypeVar
 
 _J = TypeVar("_J")
-#: Seconds between two looks at running jobs.
-_LOOK_S = 1.0
+#: Seconds between two looks at running jobs, and for which a program that ends waits for them.
+_LOOK_S, _END_S = 1.0, 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -133,6 +133,12 @@ class JudgingThreads(Generic[_J]):
                 self._changed.wait(seconds)
             self._done = False
             return True
+
+    def close(self) -> None:
+        """Wait for running jobs, so that the process does not end within a forward pass. Nobody
+        takes their results."""
+        with self._changed:
+            self._changed.wait_for(lambda: all(one.is_done for one in self._judgments), _END_S)
 
     def _run(self, judgment: Judgment[_J], call: Callable[[], Any]) -> None:
         judgment.run(call, self._get_waited)

@@ -50,6 +50,7 @@ const families = {
       same(name, hex(encode(kind, v[name].json)), v[name].encoding);
       same(`${name}'s digest`, hex(hash(name, unhex(v[name].encoding))), v[name].digest);
     }
+    for (const p of v.published) same(p.about, merge.findPublished(v.round, p.written, p.block), p.counts);
     for (const w of v.withheld) same('withheld children', merge.isEnough(Number(w.named), Number(w.withheld)), w.enough);
     const floats = (text) => Float32Array.from({ length: text.length / 8 }, (_, i) => unhex(text).readFloatBE(4 * i));
     const words = (f) => { const b = Buffer.alloc(4 * f.length); f.forEach((x, i) => b.writeFloatBE(x, 4 * i)); return hex(b); };

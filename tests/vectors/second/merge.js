@@ -44,4 +44,14 @@ function step(theta, velocity, children, rate, momentum) {
 /** Whether enough children are left if a record says "withheld" of some of those that are named on chain. */
 const isEnough = (named, withheld) => named === 0 || withheld < named / 2;
 
-module.exports = { isEnough, step };
+/** The place in line whose checkpoint counts at a block, or null. `written`: what slots hold from which block on, in order. */
+function findPublished({ turns, turns_end: over }, written, block) {
+  const names = (place, at) => written.findLast((w) => Number(w.place) === place && w.block <= at)?.names;
+  for (const [place, begin] of turns.entries()) {
+    if (block >= begin && names(place, least(block, (turns[place + 1] ?? over) - 1n))) return place;
+  }
+  const late = block >= over ? turns.findIndex((_, place) => names(place, block)) : -1;
+  return late < 0 ? null : late;
+}
+
+module.exports = { findPublished, isEnough, step };
