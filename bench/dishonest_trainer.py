@@ -10,8 +10,10 @@ are. Where one lies, its child is replaced by another before the merge:
     idle        almost nothing
     half        half of what it learned, and half of "against": it agrees with the others in part
 
-No rule can tell the last one from an honest child, so it has no bound. The rule is compared with
-the plain mean of the same children, which `norm_bound` alone protects. Success is measured after
+No rule can tell the last one from an honest child, so it has no bound. The merge measures how far
+children agree: the cosines of two children's differences are printed, because a lie is told apart
+only where honest children agree more than it does with them. The rule is compared with the plain
+mean of the same children, which `norm_bound` alone protects. Success is measured after
 the last round, on the same problems for all, with one try on each. Finished courses in --out are
 not repeated. `--fast`: one seed, one round.
 """
@@ -19,7 +21,7 @@ not repeated. `--fast`: one seed, one round.
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from tempfile import mkdtemp
@@ -34,7 +36,7 @@ from assay.rounds.outer_step import Masters
 from assay.rounds.wire import DifferenceForm
 from assay.training import Group, LearnConfig, Learner, name_masters
 
-SEEDS, ROUNDS = (1, 1) if FAST else (1, 4)
+SEEDS, ROUNDS = (1, 1) if FAST else (2, 4)
 TRAINERS, LIAR = 3, 2
 #: Most points that the rule may cost three honest trainers, and that a liar may cost two.
 HONEST_MOST, LIE_MOST = 1.0, 2.0
@@ -50,6 +52,12 @@ def lead(before: Masters, way: Masters, length: float) -> Masters:
     """Masters at this distance in a direction."""
     scale = length / measure(way)
     return {name: before[name] + tensor * scale for name, tensor in way.items()}
+
+
+def compare(one: Masters, other: Masters) -> float:
+    """Cosine of two differences."""
+    shared = sum(float((way.double() * other[name].double()).sum()) for name, way in one.items())
+    return shared / (measure(one) * measure(other))
 
 
 def subtract(one: Masters, other: Masters) -> Masters:
@@ -96,6 +104,7 @@ class Rivals(Course):
     def __init__(self, form: DifferenceForm, seed: int, kind: str) -> None:
         super().__init__(Arm(kind, TRAINERS, form), seed)
         self.kind = kind
+        self.cosines: dict[str, list[float]] = {"honest": [], "lie": []}
         self._against = Learner(self._checkpoint.load_trainable(), LearnConfig(seed=seed))
 
     def learn(self, place: int, groups: list[Group]) -> None:
@@ -107,12 +116,17 @@ class Rivals(Course):
     def choose_children(self, before: Masters, children: list[Masters]) -> list[Masters]:
         if self.kind == "mean":  # as one child, whose factor is 1
             return [{n: sum(c[n] for c in children) / len(children) for n in before}]
+        ways = [subtract(child, before) for child in children]
+        self.cosines["honest"].append(compare(*ways[:LIAR]))
         if self.kind == "rule":
             return children
         honest = children[:LIAR]
         if self.kind == "two":
             return honest
-        return [*honest, LIES[self.kind](before, children, get_masters(self._against))]
+        lie = LIES[self.kind](before, children, get_masters(self._against))
+        away = subtract(lie, before)
+        self.cosines["lie"].append(max(compare(away, way) for way in ways[:LIAR]))
+        return [*honest, lie]
 
     def _merge(self, form: DifferenceForm) -> None:
         super()._merge(form)
@@ -127,27 +141,40 @@ ARMS = [("exact", kind) for kind in KINDS]
 ARMS += [("sparse", kind) for kind in ("rule", "mean", "two", "noise")]
 
 
-def run(form: str, kind: str, seed: int, out: Path) -> float:
-    """Percent of held-out problems solved at the end."""
+@dataclass(frozen=True)
+class Ran:
+    """Percent of held-out problems solved at the end; and cosines, one a round: of the two honest
+    children, and the larger one of a lie with either."""
+
+    solved: float
+    honest: list[float]
+    lie: list[float]
+
+
+def run(form: str, kind: str, seed: int, out: Path) -> Ran:
     done = out / f"{form}-{kind}.{seed}.json"
     if not done.exists():
         course = Rivals(FORMS[form], seed, kind)
         for _ in range(ROUNDS):
             course.take_round()
-        write_json(done, course.try_held_out())
-    solved = float(json.loads(done.read_text()))
-    print(f"  {form}, {kind}, seed {seed}: solves {solved:.2f} %", flush=True)
-    return solved
+        write_json(done, {"solved": course.try_held_out()} | course.cosines)
+    ran = Ran(**json.loads(done.read_text()))
+    print(f"  {form}, {kind}, seed {seed}: solves {ran.solved:.2f} %", flush=True)
+    return ran
 
 
 def main() -> None:
     torch.set_num_threads(1)
     out = OUT or Path(mkdtemp(prefix="assay-"))
     out.mkdir(parents=True, exist_ok=True)
-    solved = {
-        arm: fmean(run(*arm, seed, out) for seed in range(SEEDS)) for arm in dict.fromkeys(ARMS)
-    }
+    ran = {arm: [run(*arm, seed, out) for seed in range(SEEDS)] for arm in dict.fromkeys(ARMS)}
+    solved = {arm: fmean(one.solved for one in runs) for arm, runs in ran.items()}
     figures = []
+    for form in FORMS:
+        honest = [
+            c for (f, _), runs in ran.items() if f == form for one in runs for c in one.honest
+        ]
+        figures.append(Figure(f"{form}: least cosine of two honest children", min(honest), ""))
     for (form, kind), percent in solved.items():
         name = {
             "rule": "three honest trainers",
@@ -160,6 +187,9 @@ def main() -> None:
             lost = solved[form, against] - percent
             bound = None if kind == "half" else most
             figures.append(Figure(f"{form}: {name}: points lost", lost, "points", bound=bound))
+        if kind in LIES:
+            largest = max(c for one in ran[form, kind] for c in one.lie)
+            figures.append(Figure(f"{form}: largest cosine of {kind} with either", largest, ""))
     seeds = "one seed" if SEEDS == 1 else f"{SEEDS} seeds"
     title = (
         f"One dishonest trainer of three: {ROUNDS} rounds of {Rivals.steps} steps of "

@@ -1,6 +1,6 @@
 """Whether pay follows cost: the best cheat that replaces long completions by one end token, and the
-best use of looking at prompts first. A simulation, whose selection, values and levels are computed
-by the protocol's own code.
+best use of looking at prompts first. A simulation, whose selection, values, levels and prices of
+submissions are computed by the protocol's own code.
 
 An engine's late share is what each own token before it adds to a token's cost; `position_share`
 pays it. *Fakes*: a miner stops a share of the completions that reach a length, or replaces
@@ -8,13 +8,15 @@ completions that the prompt announces, for log-normal and bimodal lengths. The b
 chosen on one half of the windows and measured on the other; it sees each audit, withholds the first
 window in which a fake is drawn, and is honest from then on where that pays. The first window is
 faked, so that a loss shows as one. *Looking first*: many hotkeys at a twentieth of a group each,
-with success from .8 to .2 by level, as the rule of levels allows, and lengths by part.
+with success from .8 to .2 by level, as the rule of levels allows, and lengths by part; and a
+mixture of which nobody solves one part. Beside them, the gain if levels were drawn one by one, and
+if a submission were paid for all of its groups.
 `--fast`: few windows and hotkeys.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 
 import numpy as np
@@ -34,6 +36,7 @@ from assay.lab.gauntlet.measuring import HOTKEY_PRICE, SETTLEMENT_WINDOWS
 from assay.protocol.parameters import MAIN_WORK, MILLION, Work
 from assay.protocol.selection import select_groups, select_rollouts
 from assay.verification import compute_value
+from assay.verification.settlement import UNPAID_GROUPS
 
 WINDOWS = 200 if FAST else 3_000
 #: Windows whose mean is one observation of a gain.
@@ -232,11 +235,13 @@ COURSES = (
 )
 TOKENS = {"arithmetic": 150, "gsm": 250, "sat": 600, "errands": 300}
 SUCCESSES = (0.8, 0.5, 0.2)
+#: The mixture of which nobody solves the second part.
+UNSOLVED = "mix,arithmetic=3,sat=1"
 
 
 def measure_looking() -> Iterator[Figure]:
     """Gains by environment: the engine that `position_share` stands for, with cheap and dear
-    prompts; then a flat one."""
+    prompts; then a flat one; then a part that nobody solves."""
     steep = MAIN_WORK.position_share / MILLION
     for name, levels in COURSES:
         environment = make_environment(*parse_choice(name))
@@ -244,21 +249,36 @@ def measure_looking() -> Iterator[Figure]:
         shares = np.array(environment.compute_shares(levels), float)
         drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())
 
-        gain, before, flat = (
-            compute_most(name, levels, asked, late)
-            for asked, late in ((dealt, steep), (drawn, steep), (dealt, 0.0))
-        )
-        yield Figure(f"looking first, {name}", gain, "%", "levels drawn one by one", before, 1.0)
-        yield Figure(f"looking first, {name}, a flat engine", flat, "%")
+        measure = partial(compute_most, name, levels)
+        one_by_one, whole = measure(drawn, steep), measure(dealt, steep, unpaid=0.0)
+        about = f"looking first, {name}"
+        yield Figure(about, measure(dealt, steep), "%", "levels drawn one by one", one_by_one, 1.0)
+        yield Figure(f"{about}, if submissions were paid in full", whole, "%")
+        yield Figure(f"{about}, a flat engine", measure(dealt, 0.0), "%")
+        if name == UNSOLVED:
+            gain = measure(dealt, steep, unsolved=2)
+            yield Figure(f"{about}, the second part unsolved", gain, "%", bound=1.0)
 
 
-def compute_most(name: str, levels: Sequence[int], asked: NDArray[np.int64], late: float) -> float:
+def compute_most(
+    name: str,
+    levels: Sequence[int],
+    asked: NDArray[np.int64],
+    late: float,
+    unsolved: int = 0,
+    unpaid: float = float(UNPAID_GROUPS),
+) -> float:
     """The largest gain over costs of a prompt's token, per cent."""
-    pays = [expect_pays(name, levels, Engine(prompt, late)) for prompt in (0.01, 0.1, 0.4)]
-    return 100 * max(compute_looking_gain(asked, one, HOTKEY_PRICE) for one in pays)
+    pays = [
+        expect_pays(name, levels, Engine(prompt, late), unsolved) for prompt in (0.01, 0.1, 0.4)
+    ]
+    return 100 * max(compute_looking_gain(asked, one, HOTKEY_PRICE, unpaid) for one in pays)
 
 
-def expect_pays(name: str, levels: Sequence[int], engine: Engine) -> dict[int, LevelPay]:
+def expect_pays(
+    name: str, levels: Sequence[int], engine: Engine, unsolved: int = 0
+) -> dict[int, LevelPay]:
+    """Args: unsolved: the number of a part whose problems nobody solves; 0: none."""
     environment = make_environment(*parse_choice(name))
     parts = sorted(part for part in parse_choice(name)[1]) or [name]
     pays = {}
@@ -274,7 +294,7 @@ def expect_pays(name: str, levels: Sequence[int], engine: Engine) -> dict[int, L
         pays[level] = compute_level_pay(
             MAIN_WORK,
             engine,
-            success=SUCCESSES[place],
+            success=0.0 if unsolved and level // 1_000 == unsolved else SUCCESSES[place],
             prompt_tokens=sum(prompts) // len(prompts),
             lengths=np.clip(drawn, 1, LONGEST).astype(int).tolist(),
         )

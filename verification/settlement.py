@@ -3,8 +3,10 @@
 Specification, section 9.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 
 from assay.protocol.parameters import MILLION, Work
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
@@ -12,6 +14,9 @@ from assay.verification.verdict import Verdict
 
 #: Largest weight that the chain stores.
 WEIGHT_MAX = 65_535
+#: Groups of every submission that are not paid. Without this price, whoever has many hotkeys would
+#: commit the first few problems of each, where these pay well for their cost.
+UNPAID_GROUPS = Fraction(1, 2)
 _VALUE_UNIT = 10**18
 #: Windows of a settlement that may be withheld before the whole settlement is lost.
 _WITHHELD_ALLOWED = 1
@@ -62,11 +67,15 @@ def compute_value(
 
 
 def compute_score(verdict: Verdict) -> int:
-    """⌊n · Σ value / k⌋ over the k valued groups of an accepted submission, else 0."""
+    """The score of an accepted submission, else 0."""
     if not verdict.accepted:
         return 0
-    total = sum(group.value for group in verdict.groups)
-    return verdict.committed_groups * total // len(verdict.groups)
+    return scale_values(verdict.committed_groups, [group.value for group in verdict.groups])
+
+
+def scale_values(groups: int, values: Sequence[int]) -> int:
+    """⌊(n - 1/2) · Σ value / k⌋: the score of n groups by the values of k, at least one."""
+    return floor((groups - UNPAID_GROUPS) * sum(values) / len(values))
 
 
 def compute_settlement(results: Iterable[Result]) -> dict[Seat, int]:

@@ -27,6 +27,7 @@ from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.selection import AuditedGroup, select_committed
 from assay.protocol.window import compute_block
 from assay.verification import Examined, Ledger, Seat, Verdict, plan_samples
+from assay.verification.settlement import scale_values
 
 #: Seat → its ledger in one settlement so far; None if it is not known.
 Ledgers = dict[Seat, Ledger]
@@ -452,7 +453,7 @@ class _RowCheck:
                 f"{len(row.values)} values",
             )
             return
-        score = groups * sum(row.values) // valued
+        score = scale_values(groups, row.values)
         if row.score != score:
             self.differ(Aspect.SCORES, f"its values make a score of {score}, not {row.score}")
 

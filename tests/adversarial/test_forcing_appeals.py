@@ -1,6 +1,9 @@
 """Files that fail narrowly, so that a validator measures them again: whatever that costs it, every
 honest file is judged in its window."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -62,6 +65,20 @@ def test_forced_appeals_stop_no_honest_file(tmp_path, monkeypatch, lacks_memory)
     assert judged.counts
     uids = world.chain.get_members(0)
     assert set(watched.settlements[0].weights) == {uids[world.hotkeys[n]].uid for n in HONEST}
+
+
+@pytest.mark.nightly
+def test_twenty_files_that_force_appeals_within_two_gigabytes():
+    """Long rollouts of a model with many heads, beside the weights and the libraries. Every file
+    has a verdict: those that fail narrowly are refused, the honest ones pass."""
+    command = [sys.executable, "-m", "tests.adversarial.small_validator"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=3_600)
+    assert answer.returncode == 0, answer.stderr[-2_000:]
+    found = json.loads(answer.stdout)
+    assert found["honest"] == [None] * 4
+    assert found["junk"] == [Reason.SAMPLING_MISMATCH.value] * 20
+    assert found["heard"] == appeals.APPEALS_A_WINDOW
+    assert found["unheard_for_memory"] == 0
 
 
 def test_appeals_give_no_lesson_an_order(world, monkeypatch):

@@ -180,7 +180,8 @@ def test_stopping_before_dear_problems(lab, measured):
     row = make_stopping_row(SHIPPED, measured(Honest))
     assert not row.pays
     costs = [float(group.tokens) for group in measured(Honest)]
-    assert compute_stopping_gain(costs, [1.0] * len(costs)) > 0.1  # flat pay, free hotkeys
+    flat = [1.0] * len(costs)
+    assert compute_stopping_gain(costs, flat, unpaid=0.0) > 0.1  # and a free submission
 
 
 @pytest.mark.slow

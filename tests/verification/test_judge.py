@@ -119,7 +119,7 @@ def test_honest_work_is_accepted_and_valued(world: World) -> None:
     )
     assert verdict.committed_groups == GROUPS
     assert verdict.statistics.margin_max == 0
-    assert compute_score(verdict) == GROUPS * sum(g.value for g in verdict.groups) // 2
+    assert compute_score(verdict) == (2 * GROUPS - 1) * sum(g.value for g in verdict.groups) // 4
 
 
 def test_the_small_world_is_a_true_one(world: World) -> None:

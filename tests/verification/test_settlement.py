@@ -75,9 +75,11 @@ def test_value_never_falls_with_work(tokens: int, more: int, mean: int) -> None:
 
 
 def test_score_goldens() -> None:
-    assert compute_score(verdict(10, [100, 101])) == 1_005
-    assert compute_score(verdict(3, [100, 100, 101])) == 301
-    assert compute_score(verdict(7, [1, 1, 2, 2])) == 10  # rounded down, once
+    """A submission is paid for half a group less than it has."""
+    assert compute_score(verdict(10, [100, 102])) == 959  # 9.5 · 101, rounded down
+    assert compute_score(verdict(3, [100, 100, 101])) == 250
+    assert compute_score(verdict(7, [1, 1, 2, 2])) == 9  # rounded down, once
+    assert compute_score(verdict(1, [101])) == 50
     assert compute_score(verdict(7, [0])) == 0
 
 
@@ -86,7 +88,7 @@ def test_score_never_falls_as_more_equal_groups_are_committed(n: int, each: int)
     def score(groups: int) -> int:
         return compute_score(verdict(groups, [each] * min(groups, 4)))
 
-    assert score(n) == n * each <= score(n + 1)
+    assert score(n) == (2 * n - 1) * each // 2 <= score(n + 1)
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.ACCEPTED])

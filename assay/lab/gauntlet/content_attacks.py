@@ -111,6 +111,26 @@ class ForcedEnd(Rewriting):
         return [(*row[: len(row) // 2], end) for row in rows]
 
 
+class StragglersDropped(Strategy):
+    """One end token in place of each completion that would be much longer than its group's others.
+    Which these are is known beforehand. Where the audit draws one, nothing is shown, once."""
+
+    title, hides = "long completions dropped", "NOT_REVEALED"
+    needs_end = True
+
+    def write(
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        end, drafts = work.checkpoint.manifest.end_tokens[0], []
+        for group in self.find_genuine(work, indices):
+            rows = get_tokens(group)
+            limit = 1.25 * sum(map(len, rows)) / len(rows)
+            kept = [row if len(row) <= limit else (end,) for row in rows]
+            self.bill.add("bf16", sum(map(len, kept)))
+            drafts.append(kept)
+        return drafts
+
+
 class Padded(Rewriting):
     """Two tokens behind the end."""
 

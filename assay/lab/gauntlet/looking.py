@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from assay.environments import Environment, deal_level
 from assay.protocol.parameters import MILLION, Work
 from assay.verification import compute_value
+from assay.verification.settlement import UNPAID_GROUPS
 
 _SIZES = 32
 
@@ -79,7 +80,10 @@ def deal_levels(
 
 
 def compute_looking_gain(
-    asked: NDArray[np.int64], pays: Mapping[int, LevelPay], price: float
+    asked: NDArray[np.int64],
+    pays: Mapping[int, LevelPay],
+    price: float,
+    unpaid: float = float(UNPAID_GROUPS),
 ) -> float:
     """The largest income for each unit of cost, relative to that of working without looking, less
     1.
@@ -88,16 +92,20 @@ def compute_looking_gain(
         asked: levels of the hotkeys' problems, [hotkeys, problems].
         pays: of each level.
         price: of a hotkey, used or not, in the cost of a mean group.
+        unpaid: groups of each submission that are not paid.
     """
     levels, places = np.unique(asked, return_inverse=True)
     places = places.reshape(asked.shape)
     costs = np.array([pays[int(level)].cost for level in levels])[places]
     values = np.array([pays[int(level)].value for level in levels])[places]
-    honest, held = values.sum() / costs.sum(), price * costs.mean()
+    done = np.arange(1, asked.shape[1] + 1)
+    paid = np.cumsum(values, axis=1) * (1 - unpaid / done)
+    spent = np.cumsum(costs, axis=1)
+    honest, held = paid[:, -1].sum() / costs.sum(), price * costs.mean()
     low, high = honest, 4 * honest
     while high - low > 1e-6 * honest:
         rate = (low + high) / 2
-        worth = np.cumsum(values - rate * costs, axis=1).max(axis=1)
+        worth = (paid - rate * spent).max(axis=1)
         surplus = np.maximum(worth, 0.0).mean() - rate * held
         low, high = (rate, high) if surplus > 0 else (low, rate)
     return float(low / honest - 1)

@@ -22,6 +22,7 @@ from assay.lab.gauntlet.table import LEGAL, STRATEGIES
 from assay.protocol import Reason
 from assay.protocol.parameters import Work
 from assay.verification import Result, Seat, compute_settlement
+from assay.verification.settlement import UNPAID_GROUPS
 
 WINDOWS = 200
 #: Windows of a settlement on the main network.
@@ -159,7 +160,10 @@ def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> TableRow:
 
 
 def compute_stopping_gain(
-    costs: Sequence[float], values: Sequence[float], price: float = 0.0
+    costs: Sequence[float],
+    values: Sequence[float],
+    price: float = 0.0,
+    unpaid: float = float(UNPAID_GROUPS),
 ) -> float:
     """The gain of many hotkeys that each stop before a problem with bad pay for its cost, relative
     to one that continues: the best over all limits.
@@ -171,6 +175,7 @@ def compute_stopping_gain(
     Args:
         costs, values: of measured groups, in any order.
         price: of a hotkey, in the cost of a mean group.
+        unpaid: groups of each submission that are not paid.
     """
     pairs = sorted(zip(costs, values, strict=True), key=lambda pair: pair[0] / pair[1])
     spent, earned = sum(costs), sum(values)
@@ -180,7 +185,8 @@ def compute_stopping_gain(
     for count, (cost, value) in enumerate(pairs, start=1):
         kept_cost, kept_value = kept_cost + cost, kept_value + value
         hotkeys = len(pairs) - count  # each of the others stops one of them
-        income = kept_value / (kept_cost + price * mean * hotkeys) / (earned / spent)
+        paid = 1 - unpaid * hotkeys / len(pairs)  # hotkeys without any group lose none
+        income = kept_value * paid / (kept_cost + price * mean * hotkeys) / (earned / spent)
         best = max(best, income - 1)
     return best
 

@@ -41,6 +41,7 @@ NOT_WORKING: tuple[type[Strategy], ...] = (
     content_attacks.Splice32,
     content_attacks.Truncated,
     content_attacks.ForcedEnd,
+    content_attacks.StragglersDropped,
     content_attacks.Padded,
     content_attacks.SkippedEnd,
     content_attacks.CopiedFromAnother,

@@ -15,7 +15,7 @@ import numpy as np
 from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
 from assay.protocol.parameters import Work
 from assay.protocol.reason import Reason
-from assay.verification.settlement import Result, Seat, compute_settlement
+from assay.verification.settlement import UNPAID_GROUPS, Result, Seat, compute_settlement
 
 _WINDOW_SCORE = 1_000
 _SEAT = Seat(0, 0)
@@ -166,9 +166,12 @@ def _cut_at(count: int, *places: int) -> list[tuple[int, int]]:
 
 
 def compute_window_gain(work: Work, groups: int, faked: int, fake: Fake) -> float:
-    """The gain of a window's pay by fakes, with the saved compute counted at full pay."""
+    """The gain of a window's pay by fakes, over that of as many honest groups as the same compute
+    makes. Half a group of either is not paid."""
     pay, _ = compute_window_pay(work, groups, faked, fake)
-    return pay - 1 + faked / groups * fake.rollouts / work.group_size
+    unpaid = float(UNPAID_GROUPS) / groups
+    honest = 1 - faked / groups * fake.rollouts / work.group_size
+    return (1 - unpaid) * pay - max(0.0, honest - unpaid)
 
 
 def compute_largest_lift(work: Work, rollouts: int) -> float:

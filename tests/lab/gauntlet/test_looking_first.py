@@ -17,6 +17,7 @@ from assay.lab.gauntlet.looking import Engine, compute_level_pay, compute_lookin
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
 from assay.protocol.parameters import MAIN_WORK, MILLION
 from assay.verification import compute_value
+from assay.verification.settlement import UNPAID_GROUPS
 
 #: The true cost of a prompt's token, with 1 for a completion's token.
 RATIOS = [0.01, 0.03, 0.1, 0.2, 0.4]
@@ -46,7 +47,9 @@ def draw_groups(name: str, mean_tokens: int) -> list[tuple[int, int]]:
     return found
 
 
-def compute_gain(groups: list[tuple[int, int]], ratio: float, share: int) -> float:
+def compute_gain(
+    groups: list[tuple[int, int]], ratio: float, share: int, unpaid: float = float(UNPAID_GROUPS)
+) -> float:
     work = replace(MAIN_WORK, prompt_share=share, position_share=0)
     costs = [tokens + ratio * prompt for prompt, tokens in groups]
     values = [
@@ -57,7 +60,7 @@ def compute_gain(groups: list[tuple[int, int]], ratio: float, share: int) -> flo
         )
         for p, t in groups
     ]
-    return compute_stopping_gain(costs, values, HOTKEY_PRICE)
+    return compute_stopping_gain(costs, values, HOTKEY_PRICE, unpaid)
 
 
 @pytest.mark.parametrize("name", MIXTURES)
@@ -71,15 +74,15 @@ def test_looking_first_gains_next_to_nothing(name: str) -> None:
 
 def test_it_would_where_prompts_are_paid_in_full() -> None:
     groups = draw_groups("mix,gsm=1,sat=1", 230)
-    assert compute_gain(groups, 0.1, MILLION) > 0.06
+    assert compute_gain(groups, 0.1, MILLION, unpaid=0.0) > 0.06
+    assert compute_gain(groups, 0.1, MILLION) < 0.01  # half a group is price enough
 
 
-def test_cases_outside_the_bound() -> None:
-    """Short completions after long prompts, on engines whose prefill is expensive or almost free:
-    named in docs/security.md."""
+def test_a_price_of_submissions_covers_short_completions_after_long_prompts() -> None:
+    """On engines whose prefill is expensive it would pay to stop before a long prompt."""
     groups = draw_groups("mix,gsm=1,sat=1", 60)
-    assert compute_gain(groups, 0.4, MAIN_WORK.prompt_share) > 0.03
-    assert compute_gain(groups, 0.15, MAIN_WORK.prompt_share) < 0.001
+    assert compute_gain(groups, 0.4, MAIN_WORK.prompt_share, unpaid=0.0) > 0.03
+    assert max(compute_gain(groups, ratio, MAIN_WORK.prompt_share) for ratio in RATIOS) < 0.001
 
 
 #: Levels in force, and the mean tokens of a completion of each.
@@ -100,7 +103,7 @@ COURSES = {
 @pytest.mark.parametrize("name", COURSES)
 def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
     """Success from .8 to .2 by level, as far apart as the rule of levels allows. Levels that were
-    drawn one by one would be worth looking at."""
+    drawn one by one would be worth looking at, and so would submissions that are paid in full."""
     environment, levels = make_environment(*parse_choice(name)), list(COURSES[name])
     engine = Engine(0.1, MAIN_WORK.position_share / MILLION)
     pays = {
@@ -116,5 +119,8 @@ def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
     dealt = deal_levels(environment, levels, 120, 96)
     shares = np.array(environment.compute_shares(levels), float)
     drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())
-    assert compute_looking_gain(dealt, pays, HOTKEY_PRICE) <= 0.01
-    assert compute_looking_gain(drawn, pays, HOTKEY_PRICE) > 0.01
+    gain, drawn_gain, whole_gain = (
+        compute_looking_gain(asked, pays, HOTKEY_PRICE, unpaid)
+        for asked, unpaid in ((dealt, 0.5), (drawn, 0.5), (dealt, 0.0))
+    )
+    assert gain <= 0.001 < min(drawn_gain, whole_gain)

@@ -190,7 +190,7 @@ const reward = (parts, weights) => sum(parts.map((part, i) => part * weights[i])
 const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
 const value = (work, lengths, prompt, m, c) =>
   ((sum(lengths.map((t) => workOf(t, work.position_share))) + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * c * (MILLION - c))) / 10n ** 24n;
-const score = (groups, values) => (groups * sum(values)) / BigInt(values.length);
+const score = (groups, values) => ((2n * groups - 1n) * sum(values)) / BigInt(2 * values.length);
 const CHEATING = /^(TOKEN_OUT_OF_RANGE|WRONG_TERMINATION|(SKETCH|LOGPROB|SAMPLING|LEDGER)_MISMATCH)$/;
 const WITHHELD = /^(NOT_REVEALED|TOO_LARGE|MALFORMED|WRONG_HEADER|ROOT_MISMATCH|WRONG_CHECKPOINT)$/;
 function settle(results) {
