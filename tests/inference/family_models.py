@@ -68,7 +68,12 @@ _MORE: dict[str, dict[str, Any]] = {
 
 
 def make_config(kind: str, **more: Any) -> Any:
-    """A tiny config with windows in some layers or all, where the family has them."""
+    """A tiny config of the library's class."""
+    return CONFIG_MAPPING[kind](**make_fields(kind, **more))
+
+
+def make_fields(kind: str, **more: Any) -> dict[str, Any]:
+    """Fields of a tiny config with windows in some layers or all, where the family has them."""
     family = FAMILIES[kind]
     fields = {**_SIZES, **_MORE.get(kind, {}), **more}
     if family.mask is not Mask.FULL:
@@ -79,7 +84,7 @@ def make_config(kind: str, **more: Any) -> Any:
         fields.setdefault("layer_types", ["sliding_attention", "full_attention"])
     if "head_dim" not in family.fields:
         fields.pop("head_dim")
-    return CONFIG_MAPPING[kind](**fields)
+    return fields
 
 
 @cache

@@ -36,6 +36,7 @@ from amendments import make_amendments  # noqa: E402
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
 from codes import make_bit_fields, make_prefix_codes  # noqa: E402
 from differences import make_differences  # noqa: E402
+from families import make_families  # noqa: E402
 from folders import make_folders  # noqa: E402
 from further import make_chat_template, make_deltas, make_levels, make_mirrors  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
@@ -369,6 +370,7 @@ FAMILIES = {
     "outputs": make_outputs,
     "trial": make_trials,
     "chat_template": make_chat_template,
+    "families": make_families,
     "folders": make_folders,
     "delta": make_deltas,
     "differences": make_differences,

@@ -63,7 +63,7 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
         return f"config.json says another number of layers than the {layers} that there are"
     family = FAMILIES[config["model_type"]]
     wanted = 0
-    for name, shape in _iterate_all(family, config):  # ends at the first that is not there
+    for name, shape in iterate_tensors(config):  # ends at the first that is not there
         if name == HEAD and name not in shapes and family.is_tied(config):
             continue
         if name not in shapes:
@@ -72,7 +72,7 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
             return f"tensor {name} has not the shape {shape} that config.json says"
         wanted += 1
     if wanted < len(shapes):
-        known = {name for name, _ in _iterate_all(family, config)}
+        known = {name for name, _ in iterate_tensors(config)}
         other = min(shapes.keys() - known)
         return f"tensor {other[:100]} is none of a {config['model_type']} of this config.json"
     return None
@@ -200,8 +200,10 @@ def _find_illegal_values(family: Family, config: dict[str, Json]) -> Iterator[st
         yield fault
 
 
-def _iterate_all(family: Family, config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """All tensors of a model with the shapes that its config implies."""
+def iterate_tensors(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """All tensors of a model with the shapes that its config implies, which is of a known family.
+    An output matrix is among them in any case."""
+    family = FAMILIES[config["model_type"]]
     yield from iterate_shapes(
         (*_ENDS, *family.outside), family.measure(config), family.list_traits(config)
     )

@@ -293,8 +293,21 @@ const families = {
     for (const w of v.weights) same(w.about, rules.weigh(w.scores, w.owner_uid, w.burn_share), w.weights);
   },
   chat_template() {}, // Jinja is a library's: the tests in Python hold it against Hugging Face's
+  families(v) {
+    const read = (kind, changes) => gate.takesConfig({ ...v.models[kind].config, ...changes }, v);
+    for (const [kind, field, faults] of v.fields)
+      v.values.forEach((value, i) => same(`${kind}: ${field} ${i}`, !read(kind, { [field]: value }), faults[i] === '1'));
+    for (const [kind, changes, wanted] of v.changes) same(`${kind}: ${JSON.stringify(Object.keys(changes))}`, !read(kind, changes), wanted);
+    for (const [kind, { config, tensors }] of Object.entries(v.models)) {
+      same(`${kind}: its config`, read(kind, {}), true);
+      same(`${kind}: its tensors`, [...gate.listTensors(config, v)].sort(), Object.entries(tensors).sort());
+      for (const name of Object.keys(v.sizes)) same(`${kind}: no ${name}`, read(kind, { [name]: null }), false);
+    }
+    for (const kind of v.refused) same(kind, gate.takesConfig({ ...v.models.llama.config, model_type: kind }, v), false);
+  },
   folders(v) {
-    const takes = { 'config.json': gate.takesConfig, 'tokenizer.json': gate.takesTokenizer, 'tokenizer_config.json': gate.takesSettings };
+    const table = parse(readFileSync(join(FOLDER, 'families.json'), 'utf8'));
+    const takes = { 'config.json': (config) => gate.takesConfig(config, table), 'tokenizer.json': gate.takesTokenizer, 'tokenizer_config.json': gate.takesSettings };
     for (const { about, file: name, edits, refused: wanted } of v.changes) {
       const changed = structuredClone(v.files[name]);
       for (const [path, ...value] of edits) {

@@ -17,37 +17,131 @@ function follows(v, rules, optional = {}, others = []) {
   return Object.keys(v).every((name) => others.includes(name) || (has(all, name) && all[name](v[name]))) && Object.keys(rules).every((name) => has(v, name));
 }
 
-// ---- config.json
-const SIZES = { vocab_size: 2 ** 20, hidden_size: 2 ** 16, intermediate_size: 2 ** 20, num_hidden_layers: 2 ** 10, num_attention_heads: 2 ** 12, num_key_value_heads: 2 ** 12 };
+// ---- config.json: by the table of families, whose rules are in words
 const isIds = orNull((v) => (Array.isArray(v) ? v : [v]).every((id) => isInteger(id, 0, 2 ** 32 - 1)) && (Array.isArray(v) ? v.length <= 16 : true));
-const isDtype = isOf(null, 'bfloat16', 'float16', 'float32'), isPositions = (v) => isInteger(v, 1, 2 ** 31);
-const OTHERS = {
-  architectures: orNull((v) => Array.isArray(v) && v.length <= 4 && v.every((name) => isText(name))), attention_bias: isFlag, attention_dropout: isNumber,
-  bos_token_id: isIds, dtype: isDtype, eos_token_id: isIds, head_dim: (v) => isInteger(v, 2, 2 ** 12), hidden_act: isOf('silu'), initializer_range: isNumber,
-  layer_types: orNull(Array.isArray), max_position_embeddings: isPositions, max_window_layers: (v) => isInteger(v, 0, 2 ** 31), mlp_bias: isFlag,
-  model_type: isOf('llama', 'qwen2', 'qwen3'), pad_token_id: isIds, pretraining_tp: (v) => isInteger(v, 1, 1), rms_norm_eps: isNumber,
-  rope_parameters: orNull(isObject), rope_scaling: orNull(isObject), rope_theta: (v) => isNumber(v) && Number(v) > 1, sliding_window: orNull(isPositions),
-  tie_word_embeddings: isFlag, torch_dtype: isDtype, transformers_version: (v) => isText(v), use_cache: isFlag, use_mrope: isOf(false), use_sliding_window: isFlag,
+const isAbove = (least) => (v) => isNumber(v) && Number(v) > least;
+const LAYER_CHANGES = { head_dim: (v) => isInteger(v, 2, 2 ** 12), num_key_value_heads: (v) => isInteger(v, 1, 2 ** 12) };
+const WORDS = {
+  'true or false': isFlag, 'a number': isNumber, 'a number above 0': isAbove(0), 'a number above 1': isAbove(1), 'a text': (v) => isText(v),
+  'a number above 0, at most 1': (v) => isAbove(0)(v) && Number(v) <= 1, 'an id, at most 16 of them, or null': isIds,
+  'a list': Array.isArray, 'an object': isObject, 'false or null': isOf(false, null), 'at most 4 names': (v) => Array.isArray(v) && v.length <= 4 && v.every((name) => isText(name)),
+  'an integer from 0 to 1024, a text': (v) => isInteger(v, 0, 1024) || isText(v), '[]': (v) => Array.isArray(v) && !v.length,
+  "layers' numbers with head_dim and num_key_value_heads": (v) => isObject(v) && Object.entries(v).every(([n, c]) => /^[0-9]{1,4}$/.test(n) && follows(c, {}, LAYER_CHANGES)),
 };
-const ROPES = { default: [], linear: ['factor'], yarn: ['factor'], llama3: ['factor', 'low_freq_factor', 'high_freq_factor'] };
-const ROPE_NUMBERS = ['attention_factor', 'beta_fast', 'beta_slow', 'factor', 'high_freq_factor', 'low_freq_factor', 'original_max_position_embeddings', 'rope_theta'];
-function isRope(rope) {
-  if (rope === null || rope === undefined) return true;
-  const kinds = ['rope_type', 'type'].filter((name) => has(rope, name)).map((name) => rope[name]);
-  const numbers = Object.fromEntries(ROPE_NUMBERS.map((name) => [name, (v) => isNumber(v) && Number(v) > 0]));
-  if (!follows(rope, {}, { ...numbers, rope_type: () => true, type: () => true })) return false;
-  if (!kinds.every((kind) => typeof kind === 'string' && has(ROPES, kind) && kind === kinds[0])) return false;
-  const needed = kinds.length ? ROPES[kinds[0]] : [], inOrder = kinds[0] !== 'llama3' || Number(rope.low_freq_factor) < Number(rope.high_freq_factor);
-  return needed.every((name) => has(rope, name)) && inOrder && Number(rope.rope_theta ?? 2) > 1;
+/** The rule that words name: known ones, an integer or its bounds, what may be null besides, or legal values in JSON. */
+function ruleOf(words) {
+  if (has(WORDS, words)) return WORDS[words];
+  const ends = /^([0-9]+)(?: to ([0-9]+))?$/.exec(words);
+  if (ends) return (v) => isInteger(v, Number(ends[1]), Number(ends[2] ?? ends[1]));
+  if (words.endsWith(' or null')) return orNull(ruleOf(words.replace(/,? or null$/, '')));
+  if (/^[0-9]+\.[0-9]+$/.test(words)) return (v) => typeof v === 'number' && v === Number(words);
+  return isOf(...JSON.parse(`[${words}]`));
 }
-function takesConfig(c) {
-  const sizes = Object.fromEntries(Object.entries(SIZES).map(([name, most]) => [name, (v) => isInteger(v, 1, most)]));
-  if (!follows(c, { ...sizes, model_type: OTHERS.model_type }, OTHERS)) return false;
-  const heads = c.num_attention_heads, head = c.head_dim ?? c.hidden_size / heads;
-  if (heads % c.num_key_value_heads || head % 2n || (!has(c, 'head_dim') && c.hidden_size % heads)) return false;
-  if ((c.rope_parameters ?? null) !== null && (c.rope_scaling ?? null) !== null) return false;
-  const kinds = c.layer_types ?? null, fits = (kind) => ['full_attention', 'sliding_attention'].includes(kind);
-  return isRope(c.rope_parameters) && isRope(c.rope_scaling) && (kinds === null || (BigInt(kinds.length) === c.num_hidden_layers && kinds.every(fits)));
+const rulesOf = (fields) => Object.fromEntries(Object.entries(fields).map(([name, words]) => [name, ruleOf(words)]));
+const valueOf = (config, family, name) => (has(config, name) ? config[name] : toInteger(family.defaults[name] ?? null));
+const toInteger = (v) => (Number.isInteger(v) ? BigInt(v) : v);
+const headOf = (c, family) => valueOf(c, family, 'head_dim') ?? c.hidden_size / c.num_attention_heads;
+
+/** What only some families have: words that differ by layer, marks of layers, rules of several fields. A layer is null outside of layers. */
+const isFull = (c, layer) => c.layer_types[layer] === 'full_attention', countOf = (v) => Number(v ?? 0);
+const usesEarlier = (c, layer) => layer >= countOf(c.num_hidden_layers) - countOf(c.num_kv_shared_layers);
+const gemma4 = {
+  words(c, layer) {
+    if (layer === null) return { s: c.num_hidden_layers * (c.hidden_size_per_layer_input ?? 256n) };
+    const changed = Object.entries(c.per_layer_config ?? {}).find(([number]) => Number(number) === layer)?.[1] ?? {};
+    const wide = { w: c.intermediate_size * (c.use_double_wide_mlp && usesEarlier(c, layer) ? 2n : 1n) };
+    const shared = c.attention_k_eq_v ? c.num_global_key_value_heads ?? null : null;
+    const own = has(c, 'per_layer_config') ? changed : isFull(c, layer) ? { head_dim: c.global_head_dim ?? 512n, ...(shared === null ? {} : { num_key_value_heads: shared }) } : {};
+    return { ...wide, ...(has(own, 'head_dim') ? { d: own.head_dim } : {}), ...(has(own, 'num_key_value_heads') ? { g: own.num_key_value_heads } : {}) };
+  },
+  marks(c, layer) {
+    const marks = countOf(c.hidden_size_per_layer_input ?? 256n) ? ['inputs'] : [];
+    if (layer !== null && usesEarlier(c, layer)) marks.push('earlier keys', 'earlier values');
+    if (layer !== null && c.attention_k_eq_v && isFull(c, layer)) marks.push('earlier values');
+    return marks;
+  },
+  fits(c, table) {
+    const layers = countOf(c.num_hidden_layers), own = layers - countOf(c.num_kv_shared_layers);
+    const values = Array.from({ length: layers }, (_, layer) => measure(c, table, layer));
+    return own > 0 && isFull(c, layers - 1) && c.layer_types.slice(own).every((kind) => c.layer_types.slice(0, own).includes(kind)) &&
+      values.every(({ n, g, d }) => n % g === 0n && d % 2n === 0n);
+  },
+};
+const hybrid = (c) => c.linear_num_value_heads % c.linear_num_key_heads === 0n && c.layer_types.includes('full_attention') &&
+  c.layer_types.every((_, i) => !has(c, 'full_attention_interval') || isFull(c, i) === ((BigInt(i) + 1n) % c.full_attention_interval === 0n));
+const OWN = {
+  gemma4_text: gemma4, qwen3_5_text: { fits: hybrid },
+  qwen3_next: { fits: (c) => isOf(JSON.stringify(Array.from({ length: Number(c.num_hidden_layers) }, (_, i) => `${i}`)))(JSON.stringify((c.mlp_only_layers ?? []).map(String))) && hybrid(c) },
+  smollm3: { fits: (c) => (c.no_rope_layers ?? null) === null || (BigInt(c.no_rope_layers.length) === c.num_hidden_layers && c.no_rope_layers.every((v) => isInteger(v, 0, 1))) },
+};
+
+function isRope(rope, family, table, c, head) {
+  const { types, numbers, switches, needs, fraction, sections } = family.rotary;
+  const counts = [...table.rotary.numbers, ...numbers, ...(fraction ? ['partial_rotary_factor'] : [])];
+  const known = { ...Object.fromEntries(counts.map((name) => [name, isAbove(0)])), ...Object.fromEntries(switches.map((name) => [name, isFlag])), ...(sections ? { mrope_section: () => true } : {}) };
+  if (!follows(rope, {}, { ...known, rope_type: () => true, type: () => true })) return false;
+  const kinds = ['rope_type', 'type'].filter((name) => has(rope, name)).map((name) => rope[name]);
+  if (!kinds.every((kind) => types.includes(kind) && kind === kinds[0])) return false;
+  const wanted = kinds.length ? table.rotary.types[kinds[0]] : [], inOrder = kinds[0] !== 'llama3' || Number(rope.low_freq_factor) < Number(rope.high_freq_factor);
+  return [...wanted, ...needs].every((name) => has(rope, name)) && inOrder && Number(rope.rope_theta ?? 2) > 1 && turnsEvenPart(rope, family, c, head);
+}
+function turnsEvenPart(rope, family, c, head) {
+  if (!family.rotary.fraction || rope.rope_type === 'proportional') return true;
+  const part = Number(rope.partial_rotary_factor ?? c.partial_rotary_factor ?? family.rotary.fraction), turned = Math.trunc(Number(head) * part), sections = rope.mrope_section ?? null;
+  const fits = sections === null || (Array.isArray(sections) && sections.length === 3 && sections.every((v) => isInteger(v, 1, turned / 2)) && sections.reduce((a, v) => a + Number(v), 0) === turned / 2);
+  return part > 0 && part <= 1 && turned >= 2 && turned % 2 === 0 && fits;
+}
+/** Whether config.json is one of the table. */
+function takesConfig(c, table) {
+  const kind = isObject(c) && typeof c.model_type === 'string' && has(table.families, c.model_type) ? c.model_type : null;
+  if (kind === null) return false;
+  const family = table.families[kind], { older, by_layer: kinds } = family.rotary;
+  const sizes = Object.fromEntries(Object.entries(table.sizes).map(([name, most]) => [name, (v) => isInteger(v, 1, Number(most))]));
+  const fields = rulesOf({ ...table.common, ...(older ? table.older : {}), ...family.fields });
+  if (!follows(c, { ...sizes, model_type: isOf(kind) }, fields) || !family.required.every((name) => (c[name] ?? null) !== null)) return false;
+  const heads = c.num_attention_heads, given = valueOf(c, family, 'head_dim') !== null, head = headOf(c, family);
+  if (heads % c.num_key_value_heads || head % 2n || (!given && c.hidden_size % heads)) return false;
+  const [ropes, scaling] = [c.rope_parameters ?? null, c.rope_scaling ?? null];
+  if (ropes !== null && scaling !== null) return false;
+  const parts = ropes === null ? [] : !kinds.length ? [ropes] : Object.keys(ropes).length === kinds.length ? kinds.map((each) => ropes[each]) : [null];
+  if (![...parts, ...(scaling === null ? [] : [scaling])].every((rope) => isRope(rope, family, table, c, head)) || !turnsEvenPart({}, family, c, head)) return false;
+  const layers = c.layer_types ?? null, isKind = (each) => family.kinds.includes(each);
+  if (layers !== null && !(BigInt(layers.length) === c.num_hidden_layers && layers.every(isKind))) return false;
+  if (layers?.includes('sliding_attention') && (c.sliding_window === null || (has(family.fields, 'use_sliding_window') && !c.use_sliding_window))) return false;
+  return OWN[kind]?.fits?.(c, table) ?? true;
+}
+/** The value of each word of shapes, in a layer or, by null, outside of layers. */
+function measure(c, table, layer) {
+  const family = table.families[c.model_type];
+  const plain = { v: c.vocab_size, h: c.hidden_size, i: c.intermediate_size, n: c.num_attention_heads, g: c.num_key_value_heads, d: headOf(c, family) };
+  const more = Object.entries(family.sizes).map(([word, names]) => [word, names.split(' · ').map((name) => valueOf(c, family, name) ?? 0n).reduce((a, b) => a * b, 1n)]);
+  const values = { ...plain, ...Object.fromEntries(more), ...OWN[c.model_type]?.words?.(c, layer) };
+  return { ...values, q: values.n * values.d, k: values.g * values.d };
+}
+function sizeOf(words, values) {
+  return words.split(' ').filter(Boolean).map((part) => part.split('+').map((term) => {
+    const [, times, word] = /^([0-9]*)([a-z]*)$/.exec(term);
+    return BigInt(times || 1) * (word ? values[word] : 1n);
+  }).reduce((a, b) => a + b, 0n));
+}
+/** All tensors of a model, name → shape. */
+function listTensors(c, table) {
+  const family = table.families[c.model_type], found = new Map();
+  const list = (groups, layer, prefix) => {
+    const values = measure(c, table, layer), on = Object.entries(family.fields).filter(([name, words]) => words === 'true or false' && valueOf(c, family, name)).map(([name]) => name);
+    const traits = new Set([...on, ...(layer === null || !valueOf(c, family, 'layer_types') ? [] : [c.layer_types[layer]]), ...(OWN[c.model_type]?.marks?.(c, layer) ?? [])]);
+    for (const { tensors, when, unless } of groups) {
+      if ((when && !traits.has(when)) || (unless && traits.has(unless))) continue;
+      for (const [name, words] of Object.entries(tensors)) {
+        const listed = /\{([a-z]+)\}/.exec(name), times = listed ? Number(values[listed[1]]) : 1;
+        for (let i = 0; i < times; i += 1) found.set(prefix + name.replace(/\{[a-z]+\}/, `${i}`), sizeOf(words, values));
+      }
+    }
+  };
+  const ends = { 'model.embed_tokens.weight': 'v h', ...(valueOf(c, family, 'tie_word_embeddings') ? {} : { 'lm_head.weight': 'v h' }) };
+  list([{ tensors: ends }, ...family.outside], null, '');
+  for (let layer = 0; layer < Number(c.num_hidden_layers); layer += 1) list(family.layer, layer, `model.layers.${layer}.`);
+  return found;
 }
 
 // ---- tokenizer.json
@@ -135,4 +229,4 @@ function takesSettings(s, vocabulary) {
   return count <= 4096 && (table === null || (isObject(table) && Object.entries(table).every(([id, token]) => /^(0|[1-9][0-9]{0,9})$/.test(id) && BigInt(id) < vocabulary && isFields(token))));
 }
 
-module.exports = { takesConfig, takesTokenizer, takesSettings };
+module.exports = { listTensors, takesConfig, takesTokenizer, takesSettings };
