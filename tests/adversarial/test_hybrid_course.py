@@ -1,10 +1,12 @@
-"""A network of a hybrid from its genesis to its audit: calibrated, mined, judged, learned from, and
-a step done again."""
+"""A network of a hybrid from a hub's folder to its audit: adopted, calibrated, mined, judged,
+learned from, and a step done again."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
@@ -14,6 +16,7 @@ from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Reason
 from assay.protocol.amendment import ParameterHistory
+from assay.subnet.adoption.adopt import adopt_model
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training.genesis_model import ALPHABET, END, encode, make_tokenizer
 from tests.adversarial.conftest import make_world
@@ -38,13 +41,33 @@ def save_guesser(folder, kind):
         loss.backward()
         optimizer.step()
     model.to(torch.bfloat16).save_pretrained(folder)
-    (folder / "generation_config.json").unlink()
     make_tokenizer().save_pretrained(folder)
+    if kind == "qwen3_5_text":
+        let_it_see(folder)
+
+
+def let_it_see(folder):
+    """As hubs have it: the text part of a model that reads pictures, and predicts more tokens."""
+    text = json.loads((folder / "config.json").read_text())
+    text["rope_parameters"] |= {"mrope_interleaved": True, "mrope_section": [1, 1, 0]}
+    text |= {"attn_output_gate": True, "mamba_ssm_dtype": "float32", "mtp_num_hidden_layers": 1}
+    seeing = {"model_type": "qwen3_5", "text_config": text, "vision_config": {"depth": 2}}
+    (folder / "config.json").write_text(json.dumps(seeing))
+    stored = load_file(folder / "model.safetensors")
+    tensors = {
+        name.replace("model.", "model.language_model.", 1): weight.float()
+        if name.endswith("A_log")
+        else weight
+        for name, weight in stored.items()
+    }
+    more = ("model.visual.patch_embed.weight", "mtp.fc.weight")
+    save_file(tensors | {name: torch.zeros(2, 2) for name in more}, folder / "model.safetensors")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hybrid_runs_the_whole_course(tmp_path, kind):
-    save_guesser(tmp_path / "hybrid", kind)
+    save_guesser(tmp_path / "source", kind)
+    adopt_model(tmp_path / "source", tmp_path / "hybrid", lambda *_: None)
     make_genesis(tmp_path / "hybrid", MAX_TOKENS, levels=(LEVEL,), problems=PROBLEMS)
     world = make_world(tmp_path, ["alice"], last=0, genesis=tmp_path / "hybrid")
     world.contexts[0] = world.open_context(0)

@@ -40,6 +40,7 @@ MEANINGLESS = frozenset(
         *("finetuning_task", "forced_bos_token_id", "forced_eos_token_id"),
         *("gradient_checkpointing", "id2label", "is_llama_config", "label2id", "length_penalty"),
         *("max_length", "min_length", "model_name", "neftune_noise_alpha"),
+        *("mtp_num_hidden_layers", "mtp_use_dedicated_embeddings"),
         *("no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels"),
         *("num_return_sequences", "output_attentions", "output_hidden_states", "output_scores"),
         *("prefix", "problem_type", "pruned_heads", "remove_invalid_values"),
