@@ -7,10 +7,12 @@ import subprocess
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from assay.cli.calibrate import run_calibrate
 from assay.cli.commands.calibrate import require_pair
 from assay.inference import CheckpointError
+from assay.inference.families import FAMILIES
 from assay.inference.implementations import ImplementationError
 from assay.inference.pair_report import CAP_RATE_MAX
 from assay.neurons.settings.loading import ConfigError
@@ -18,9 +20,11 @@ from assay.neurons.settings.sections import CalibrateSettings, Settings
 from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from tests.charts.pictures import read_texts
 from tests.commands import run_program, start_program
+from tests.inference.family_models import get_tensors, make_config, make_model, write_config
 
 LEVELS = len(SMALL_MODEL_TESTS.margin_levels)
 
@@ -63,6 +67,23 @@ def test_a_permitted_pair_gets_a_calibration(tmp_path, capsys):
     calibrate(tmp_path / "two", capsys, b="split3")
     for name in ("calibration.json", "report.json"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_cheaper_models_show_in_every_family(tmp_path, capsys, kind):
+    """Against an honest judge with split products, whose own pair is permitted."""
+    vocabulary = json.loads((GENESIS / "config.json").read_text())["vocab_size"]
+    tables = [name for name in make_config(kind).to_dict() if name.startswith("vocab_size")]
+    model = make_model(make_config(kind, **dict.fromkeys(tables, vocabulary)))
+    write_config(model.config, tmp_path)
+    save_file(get_tensors(model), tmp_path / "model.safetensors", {"format": "pt"})
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(GENESIS / name, tmp_path)
+    make_genesis(tmp_path, 32, problems=4)
+    _, report = calibrate(tmp_path / "out", capsys, model=tmp_path, b="split3")
+    assert report["refused"] == []
+    for name, row in report["attacks"].items():
+        assert row["rate_beyond_cap"] > 1e-4, name
 
 
 @pytest.mark.parametrize(("b", "problems"), [("bf16", 12), ("split2", None)])
