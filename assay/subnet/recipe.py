@@ -332,9 +332,11 @@ def require_architecture(recipe: Recipe, folder: Path) -> None:
 
 
 def require_sizes(recipe: Recipe, file: Path, config: Mapping[str, Any]) -> None:
-    """Raise ConfigError, which names `file`, if a config does not have the recipe's sizes."""
+    """Raise ConfigError, which names `file`, if a config does not have the recipe's sizes. The
+    context may be another: that of the folder is compared with the problems' prompts."""
     model = recipe.model
-    stated = {name: value for name, value in model.config.items() if name in config}
+    alike = model.config.keys() & config.keys() - {"max_position_embeddings"}
+    stated = {name: model.config[name] for name in sorted(alike)}
     wanted = model.model_dump(exclude={"name", "head_dim", "config"}) | stated
     for name, value in wanted.items():
         actual = config.get(name, False if name == "tie_word_embeddings" else None)

@@ -8,12 +8,13 @@ the family's format: byte-level BPE, Qwen's special tokens and chat template.
 import json
 import math
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.environments import Environment
@@ -33,12 +34,17 @@ SIZES = {
 }
 #: Everything else that is smaller than in the recipe, by section.
 LESS = {
+    "model.config": {
+        "linear_key_head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_value_head_dim": 16,
+    },
     "parameters.work": {"max_tokens": 12},
     "calibration": {"problems": 8},
     "trainer": {"tokens_per_pass": 1_024, "problems": 6},
     "course": {"completion_tokens": 12},
 }
-CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
 #: The pattern by which Qwen's tokenizers divide text before BPE.
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -67,9 +73,17 @@ def shrink_recipe(name: str, folder: Path, whole_vocabulary: bool = False) -> Pa
         for key, number in numbers.items():
             body = re.sub(rf"^{key} = [\d_]+$", f"{key} = {number}", body, flags=re.M)
         text = f"{head}{mark}{body}{next_head}{after}"
+    text = re.sub(r"^layer_types = \[[^\]]*\]", _shorten, text, flags=re.M)
     file = folder / f"small-{name}.toml"
     file.write_text(text)
     return file
+
+
+def _shorten(listed: re.Match[str]) -> str:
+    """A list of as many layers as `SIZES` says, of every type that the whole one has."""
+    kinds = tomllib.loads(listed[0])["layer_types"]
+    few = (list(dict.fromkeys(kinds)) + kinds)[: SIZES["num_hidden_layers"]]
+    return f"layer_types = {json.dumps(few)}"
 
 
 def write_tokenizer(folder: Path, vocabulary: int) -> None:
@@ -117,8 +131,7 @@ def write_model(
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     end = tokenizer.token_to_id("<|im_end|>")
     torch.manual_seed(5)
-    sizes = numbers.model_dump(exclude={"name", "model_type"}, exclude_none=True)
-    config = CONFIGS[numbers.model_type](**sizes, eos_token_id=end, pad_token_id=None)
+    config = AutoConfig.for_model(**numbers.whole, eos_token_id=end, pad_token_id=end)
     model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     problems = (environment.make_problem(n.to_bytes(32, "big"), levels) for n in range(STEPS))
     asked = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"

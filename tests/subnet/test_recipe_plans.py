@@ -305,6 +305,7 @@ def test_a_plan_that_does_not_fit_is_a_finding():
 def test_memory_that_does_not_suffice_is_told_with_the_max_tokens_that_would(write):
     """One token fewer than said fits, one more does not."""
     long = change(GOOD, "max_tokens = 512", "max_tokens = 65_536")
+    long = change(long, "embeddings = 32_768", "embeddings = 131_072")
     long = change(long, "groups_per_step = 8", "groups_per_step = 8\nlongest_prompt = 2_000")
     recipe = read_recipe(write(long))
     assert recipe.course.prompt == 2_000

@@ -112,19 +112,15 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
             "steps = 200\nlongest_prompt = 9",
             "longest_prompt: 9 is below course.prompt_tokens, the 120 of",
         ),
+        ("max_position_embeddings = 32_768", "foo = 1", "config: .* field 'foo'"),
         (
-            "[parameters.work]",
-            "[model.config]\nfoo = 1\n[parameters.work]",
-            "config: .* field 'foo'",
-        ),
-        (
-            "[parameters.work]",
-            "[model.config]\nhead_dim = 64\n[parameters.work]",
+            "max_position_embeddings = 32_768",
+            "head_dim = 64",
             "model.config.head_dim belongs under",
         ),
         (
-            "[parameters.work]",
-            "[model.config]\nmax_position_embeddings = 700\n[parameters.work]",
+            "max_position_embeddings = 32_768",
+            "max_position_embeddings = 700",
             "context is 700 tokens .*: set max_tokens = 444 under .parameters.work. or less",
         ),
         ("trainer_cards = 1", "trainer_cards = 8", "trainer.processes: 1 differ from the 8 of cou"),
@@ -213,7 +209,7 @@ def test_a_plan_refuses_a_mistake_beside_a_file_that_is_not_there(write, name, b
 def test_a_recipe_that_is_not_there_or_no_text_is_told(write, tmp_path):
     with pytest.raises(ConfigError, match=r"did you mean 'qwen2\.5-1\.5b-math'"):
         read_recipe("qwen2.5-1.5-math")
-    with pytest.raises(ConfigError, match="shipped are 7b-8-cards, genesis-arithmetic, "):
+    with pytest.raises(ConfigError, match="shipped are 7b-8-cards, gemma-3-4b-gsm, "):
         read_recipe("nothing-like-it")
     with pytest.raises(TomlError, match="larger than 1 MiB"):
         read_recipe(write(GOOD + "#" * (1 << 20)))
