@@ -1,5 +1,7 @@
 """Tiny hybrids that are larger than those of all families: a prompt of them takes many chunks."""
 
+from collections.abc import Sequence
+
 from transformers import PreTrainedModel
 
 from assay.inference.families import FAMILIES
@@ -11,16 +13,21 @@ KINDS = tuple(kind for kind, family in FAMILIES.items() if RECURRENT in family.k
 VOCABULARY = 512
 
 
-def build_hybrid(kind: str, vocabulary: int = VOCABULARY) -> PreTrainedModel:
+def build_hybrid(
+    kind: str,
+    vocabulary: int = VOCABULARY,
+    layer_types: Sequence[str] = (RECURRENT, "full_attention", RECURRENT),
+) -> PreTrainedModel:
     """In fp32, with weights that bf16 holds; its logits have a standard deviation of about 1.5."""
-    dense = {"mlp_only_layers": [0, 1, 2]} if kind == "qwen3_next" else {}
+    layers = len(layer_types)
+    dense = {"mlp_only_layers": list(range(layers))} if kind == "qwen3_next" else {}
     config = make_config(
         kind,
         vocab_size=vocabulary,
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=3,
-        layer_types=[RECURRENT, "full_attention", RECURRENT],
+        num_hidden_layers=layers,
+        layer_types=list(layer_types),
         head_dim=16,
         linear_key_head_dim=64,
         linear_value_head_dim=64,

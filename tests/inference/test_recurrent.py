@@ -21,17 +21,19 @@ from assay.inference import (
     generate_groups,
     make_model,
 )
+from assay.inference.families.hybrid import RECURRENT
 from assay.inference.following import FollowedRow, Follower
 from assay.inference.generate import Horizon
 from assay.inference.implementations import RoundedModel, make_packing_twin
 from assay.inference.packing import KeptState, make_kept_packing
 from assay.inference.placing.model_sizes import measure_shape
-from assay.inference.reading import make_packs, read
+from assay.inference.reading import make_packs, read, read_pack
 from assay.inference.recurrent import prepare_recurrent_layers
 from assay.training.policy import Policy
 from assay.verification import Projection
 from tests.inference.conftest import list_ids
 from tests.inference.hybrid_models import KINDS, VOCABULARY, build_hybrid
+from tests.inference.live_bytes import count_live_bytes
 
 #: Logits by which a hybrid's passes may differ: specification, section 3.
 CAP = 2e-4
@@ -285,3 +287,37 @@ def compute_two_steps(model):
         whole = model(torch.arange(2, 90)[None], past_key_values=cache).logits
         step = model(torch.tensor([[5]]), past_key_values=cache).logits
     return torch.cat((whole, step), dim=1).numpy().tobytes()
+
+
+def test_memory_is_what_the_plan_counts():
+    """Of a pass, and what a recurrent layer more keeps for gradients."""
+
+    def count_kept(layers):
+        model = build_hybrid("qwen3_5_text", layer_types=[*layers, "full_attention"])
+        twin = make_packing_twin(model).requires_grad_(True)
+        weights = {weight.untyped_storage().data_ptr() for weight in twin.parameters()}
+        kept = {}
+
+        def note(tensor):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = (
+                    storage.nbytes() // 4,
+                    tensor,
+                )  # held, so that none is freed
+            return tensor
+
+        (pack,) = make_packs([[5]], [list(range(2, 258))])
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            read_pack(twin, pack)
+        floats = sum(size for size, _ in kept.values())
+        return floats / len(pack.tokens), measure_shape(twin.config, 0).kept
+
+    (few, planned_few), (more, planned_more) = map(count_kept, ([RECURRENT], [RECURRENT] * 3))
+    assert 0.8 < (more - few) / (planned_more - planned_few) < 1.1
+
+    twin = make_packing_twin(build_hybrid("qwen3_5_text"))
+    (pack,) = make_packs([[5]], [list(range(2, 258))])
+    with torch.inference_mode():
+        peak = count_live_bytes(lambda: read_pack(twin, pack)) / 4 / len(pack.tokens)
+    assert 0.8 < peak / measure_shape(twin.config, 0).wide < 1.2
