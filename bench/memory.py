@@ -97,7 +97,7 @@ def _write_model(place: Path) -> int:
 
 def _audit_by_plan(place: Path, implementation: str = "fp32-sdpa") -> int:
     placement = Placement(implementation=implementation)
-    model: Any = FolderModels(place, placement).get(implementation)
+    model: Any = FolderModels(place, placement, 0).get(implementation)
     parameters = sum(tensor.end - tensor.start for _, tensor in find_tensors(place).values()) // 2
     plan = plan_memory(measure_shape(model.config, parameters), "cpu", placement.memory_share)
     return _audit(model, plan)

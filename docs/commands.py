@@ -56,7 +56,9 @@ def make_section(path: str, command: Any) -> str:
 def main() -> int:
     command = typer.main.get_command(app)
     sections = [make_section(*found) for found in find_commands(command) if found[0] != "assay"]
-    return write_or_check({PAGE: fill(PAGE.read_text(), {"commands": "\n\n".join(sections)}, PAGE.name)})
+    return write_or_check(
+        {PAGE: fill(PAGE.read_text(), {"commands": "\n\n".join(sections)}, PAGE.name)}
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ LENGTHS, MINERS = Lengths(128, 1_024), 256
 CARD = CARDS["H200"]
 
 
-def make_qwen(name: str, layers: int, hidden: int, inner: int, heads: int, shared: int, ids: int) -> ModelNumbers:
+def make_qwen(
+    name: str, layers: int, hidden: int, inner: int, heads: int, shared: int, ids: int
+) -> ModelNumbers:
     """A Qwen2.5, by its config.json."""
     return ModelNumbers(
         name=name,
@@ -47,10 +49,15 @@ MODELS = (
 
 
 def make_memory_table() -> str:
-    rows = ["| model | weights, bf16 | validator, `split3` | miner, `fp32-sdpa` | trainer, all weights |"]
+    rows = [
+        "| model | weights, bf16 | validator, `split3` | miner, `fp32-sdpa` | trainer, all weights |"
+    ]
     rows.append("|---|---|---|---|---|")
     for model in MODELS:
-        placements = {"split3": Placement("cpu", "split3", 1e-9), "fp32": Placement("cpu", memory_share=1e-9)}
+        placements = {
+            "split3": Placement("cpu", "split3", 1e-9),
+            "fp32": Placement("cpu", memory_share=1e-9),
+        }
         shape = measure_shape(model, model.parameters)
         judged = estimate_memory("validator", shape, MAIN_WORK, placement=placements["split3"])
         mined = estimate_memory("miner", shape, MAIN_WORK, 8, placement=placements["fp32"])
@@ -62,7 +69,9 @@ def make_memory_table() -> str:
             placement=placements["fp32"],
         )
         sizes = (2 * model.parameters, judged, mined, taught)
-        rows.append(f"| {model.name} | " + " | ".join(f"{size / 2**30:,.1f} GiB" for size in sizes) + " |")
+        rows.append(
+            f"| {model.name} | " + " | ".join(f"{size / 2**30:,.1f} GiB" for size in sizes) + " |"
+        )
     return "\n".join(rows)
 
 

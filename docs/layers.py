@@ -80,7 +80,9 @@ def list_packages(graph: Graph) -> str:
             inner = "<br>".join(f"`{folder.name}` {read_purpose(folder)}" for folder in folders)
             below = ", ".join(f"`{name}`" for name in sorted(graph[package]))
             purpose = read_purpose(ROOT / place)
-            lines.append(f"| [`{package}`](../{place}/__init__.py) | {purpose} | {below} | {inner} |")
+            lines.append(
+                f"| [`{package}`](../{place}/__init__.py) | {purpose} | {below} | {inner} |"
+            )
     return "\n".join(lines)
 
 

@@ -113,7 +113,9 @@ def make_measured_table() -> str:
 
 def make_reckoned_table() -> str:
     found = read_results("pipeline")["figures"]
-    column = found["sent from stage to stage, each column of a hidden state"]["value"]  # bytes, as float32
+    column = found["sent from stage to stage, each column of a hidden state"][
+        "value"
+    ]  # bytes, as float32
     delta = found["lossless deltas sent, each way"]["value"]  # bytes a weight
     settings = read_recipe("7b-8-cards").trainer
     rows = [

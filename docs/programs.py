@@ -55,10 +55,30 @@ METRICS = Path(__file__).with_name("metrics.md")
 VALIDATOR = Path(__file__).with_name("validator.md")
 
 STATUSES = (
-    ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
-    ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
-    WorkerStatus, MinerStatus, DraftingStatus, EngineStatus, UploadStatus, TrainerStatus, PaceStatus, DemoStatus,
-    PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
+    ProgramStatus,
+    CountdownStatus,
+    CheckpointStatus,
+    FetchingStatus,
+    BeaconStatus,
+    RelayStatus,
+    ValidatorStatus,
+    WindowStatus,
+    RoundStatus,
+    VerdictStatus,
+    SettlementStatus,
+    RecordStatus,
+    WorkerStatus,
+    MinerStatus,
+    DraftingStatus,
+    EngineStatus,
+    UploadStatus,
+    TrainerStatus,
+    PaceStatus,
+    DemoStatus,
+    PublicStatus,
+    PublicWindowStatus,
+    PublicRoundStatus,
+    PublicVerdictStatus,
 )
 
 
@@ -77,7 +97,9 @@ def make_settings() -> str:
         for name, field in fields.items():
             text, _, unset = re.sub("; [Nn]one: ", "\0", f"{field.description}").partition("\0")
             default = field.default
-            shown = unset.replace("<", "&lt;") if default is None or default == () else f"`{default}`"
+            shown = (
+                unset.replace("<", "&lt;") if default is None or default == () else f"`{default}`"
+            )
             lines.append(f"| `{name}` | {shown} | {text} |")
     return "\n".join(lines) + "\n"
 

@@ -41,7 +41,10 @@ def make_recipe_table() -> str:
 
 
 def make_card_table() -> str:
-    rows = ["| device | bf16 | fp32 | memory | bandwidth | data sheet |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| device | bf16 | fp32 | memory | bandwidth | data sheet |",
+        "|---|---|---|---|---|---|",
+    ]
     for card in CARDS.values():
         rates = f"{card.bf16 / 1e12:,.1f} TFLOPS | {card.fp32 / 1e12:,.1f} TFLOPS"
         memory = f"{card.memory / 1e9:,.0f} GB | {card.bandwidth / 1e12:.2f} TB/s"

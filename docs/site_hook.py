@@ -11,10 +11,21 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 #: Pages at the repository's root, and what they are called on the site.
-_AT_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+_AT_ROOT = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 _BESIDE = re.compile(r"\]\(\.\./([\w./-]+)")
 #: Pages of prose alone: the others are looked things up in.
-_UNLINKED = {"glossary.md", "commands.md", "figures.md", "settings.md", "specification.md", "style.md"}
+_UNLINKED = {
+    "glossary.md",
+    "commands.md",
+    "figures.md",
+    "settings.md",
+    "specification.md",
+    "style.md",
+}
 #: What is left as it is: fenced and indented code, headings, tables, HTML, code and links within a line.
 _OTHER = r"^ *```.*?^ *```|^(?: {4}|#|\||<)[^\n]*|`[^`\n]+`|!?\[[^\]]*\](?:\([^)]*\))?"
 
@@ -26,7 +37,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for other, its_page in _AT_ROOT.items():
             text = text.replace(f"]({other})", f"]({its_page})")
         files.append(File.generated(config, page, content=text))
-    linked = {name for path in (ROOT / "docs").glob("*.md") for name in _BESIDE.findall(path.read_text())} - set(_AT_ROOT)
+    linked = {
+        name for path in (ROOT / "docs").glob("*.md") for name in _BESIDE.findall(path.read_text())
+    } - set(_AT_ROOT)
     for name in sorted(linked):
         # a browser shows a text, and downloads a program
         files.append(File.generated(config, _place(name), content=(ROOT / name).read_bytes()))
@@ -35,7 +48,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     if page.file.src_uri.startswith("source/"):
-        return re.sub(r"\]\((?!http|#)([^)]+)\)", r"](#)", markdown)  # it leads on from there, not from here
+        return re.sub(
+            r"\]\((?!http|#)([^)]+)\)", r"](#)", markdown
+        )  # it leads on from there, not from here
     if page.file.src_uri not in _UNLINKED:
         markdown = _link_words(markdown)
     return _BESIDE.sub(lambda found: f"]({_AT_ROOT.get(found[1]) or _place(found[1])}", markdown)
@@ -55,7 +70,9 @@ def _link_words(markdown: str) -> str:
         seen.add(word)
         return f"[{found[0]}](glossary.md#{words[word]})"
 
-    return re.sub(rf"{_OTHER}|\b({longest})s?\b(?![-/.]\w)", link, markdown, flags=re.M | re.S | re.I)
+    return re.sub(
+        rf"{_OTHER}|\b({longest})s?\b(?![-/.]\w)", link, markdown, flags=re.M | re.S | re.I
+    )
 
 
 def _place(name: str) -> str:

@@ -150,58 +150,74 @@ def _name(made: str, one: str = "", other: str = "", number: str = "") -> str:
 OBJECTS = [
     (
         _name(make_object_name("<hotkey>", _NUMBER), number="<window>"),
-        "miner", "section 4; the root on chain",
+        "miner",
+        "section 4; the root on chain",
     ),
     (
         _name(make_mirror_name(_NUMBER, _ONE), "<root>", number="<window>"),
-        "validator", "below; the miner's root on chain",
+        "validator",
+        "below; the miner's root on chain",
     ),
     (
         _name(make_mirror_name(_NUMBER, _ONE, samples=True), "<root>", number="<window>"),
-        "validator", "below; the miner's root on chain",
+        "validator",
+        "below; the miner's root on chain",
     ),
     (
         _name(make_window_record_name("<hotkey>", _NUMBER), number="<window>"),
-        "validator", "section 10; the settlement's record, and the next window's record",
+        "validator",
+        "section 10; the settlement's record, and the next window's record",
     ),
     (
         _name(make_settlement_record_name("<hotkey>", _NUMBER), number="<epoch block>"),
-        "validator", "section 10; the digest on chain, or the next settlement's record",
+        "validator",
+        "section 10; the digest on chain, or the next settlement's record",
     ),
     (
         _name(make_statistics_name("<hotkey>", _NUMBER), number="<window>"),
-        "validator", "for people; nothing",
+        "validator",
+        "for people; nothing",
     ),
     (make_latest_name("<hotkey>"), "validator", "section 10; the digest that it names"),
-    (
-        _name(make_parameters_name(_ONE), "<digest>"),
-        "owner", "section 0; the digest on chain",
-    ),
+    (_name(make_parameters_name(_ONE), "<digest>"), "owner", "section 0; the digest on chain"),
     (
         make_problems_name("<SHA-256>"),
-        "owner", "a file of problems whose SHA-256 the environment's name contains; its own SHA-256",
+        "owner",
+        "a file of problems whose SHA-256 the environment's name contains; its own SHA-256",
     ),
     (
         _name(make_checkpoint_name(_ONE, "<file>"), "<digest>"),
-        "owner, trainer", "section 7; the digest on chain",
+        "owner, trainer",
+        "section 7; the digest on chain",
     ),
     (
         _name(make_delta_name(_ONE, _OTHER), "<digest>", "<SHA-256>"),
-        "trainer", "section 7; the SHA-256 of the tensor that the delta makes",
+        "trainer",
+        "section 7; the SHA-256 of the tensor that the delta makes",
     ),
     (_name(make_tensor_name(_ONE), "<SHA-256>"), "owner, trainer", "section 7; its own SHA-256"),
     (
         _name(make_step_name(_ONE, "<file>"), "<digest>"),
-        "trainer", "section 11; the checkpoint's manifest",
+        "trainer",
+        "section 11; the checkpoint's manifest",
     ),
     (_name(make_child_name(_ONE), "<digest>"), "trainer", "section 11.1; the digest on chain"),
     (_name(make_piece_name(_ONE), "<SHA-256>"), "trainer", "section 11.1; its own SHA-256"),
-    (_name(make_merge_name(_ONE), "<digest>"), "trainer", "section 11.1; the checkpoint's manifest"),
+    (
+        _name(make_merge_name(_ONE), "<digest>"),
+        "trainer",
+        "section 11.1; the checkpoint's manifest",
+    ),
     (
         _name(make_outer_name(_ONE), "<root>"),
-        "trainer", "section 11.1: an outer state, safetensors; the merge's record",
+        "trainer",
+        "section 11.1: an outer state, safetensors; the merge's record",
     ),
-    (f"<hotkey>/{PROBE}", "all", "`assay doctor` writes it to test whether others can read it; nothing"),
+    (
+        f"<hotkey>/{PROBE}",
+        "all",
+        "`assay doctor` writes it to test whether others can read it; nothing",
+    ),
 ]
 
 #: What each label's fields are, in order.
@@ -319,7 +335,9 @@ def make_reasons() -> str:
         elif reason is Reason.ACCEPTED:
             costs = "nothing: paid"
         elif reason is Reason.INTERNAL:
-            costs = "the validator's own fault: it abstains, or the miner loses the window (see below)"
+            costs = (
+                "the validator's own fault: it abstains, or the miner loses the window (see below)"
+            )
         else:
             costs = "the window"
         lines.append(f"| {reason.value} | {costs} |")
@@ -384,8 +402,28 @@ def make_families() -> str:
         sizes = "".join(
             f"; {word} = `{names.replace(' · ', '` · `')}`" for word, names in family.sizes.items()
         )
+        sizes += "; e = n of the table of mixtures" if family.experts is not None else ""
         cells = (fields, defaults, groups + sizes, family.mask.value, _write_finish(family))
         lines.append(f"| `{kind}` | {' | '.join(cells)} | {_write_rotation(family)} |")
+    return "\n".join(lines)
+
+
+def make_routers() -> str:
+    """One row a mixture: what its routers make of logits."""
+    titles = ("mixture", "n", "k", "s", "p", "divided by the sum", "further factor")
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for kind, family in FAMILIES.items():
+        if (experts := family.experts) is not None:
+            scores = ("sigmoid of the logit, plus `e_score_correction_bias`", "the sigmoid")
+            plain = ("the logit", "softmax of the layer's logits")
+            cells = (
+                " or ".join(f"`{name}`" for name in experts.counts),
+                f"`{experts.chosen}`",
+                *(scores if experts.sigmoid else plain),
+                f"if `{experts.normalised}`" if experts.normalised else "always",
+                f"`{experts.scaling}`" if experts.scaling else "",
+            )
+            lines.append(f"| `{kind}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -442,7 +480,9 @@ def make_tokenizer() -> str:
         for name, fields in kind.types.items():
             lines.append(f"| {part} | `{name}` | {_write_fields(fields)} |")
         again = f"; {_quote(sorted(kind.repeated))} may occur again" if kind.repeated else ""
-        lines.append(f"| {part} | `Sequence` | `{kind.parts}`: 1 to 8 of the above, each type once{again} |")
+        lines.append(
+            f"| {part} | `Sequence` | `{kind.parts}`: 1 to 8 of the above, each type once{again} |"
+        )
     for name, fields in MODELS.items():
         entries = {"vocab": "see below"} | ({"merges": "see below"} if name == "BPE" else {})
         listed = ", ".join(f"`{field}`: {about}" for field, about in entries.items())
@@ -492,7 +532,12 @@ def main() -> int:
     """Rewrites or checks; the exit code."""
     parts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
     parts |= {"objects": make_objects(), "config": make_config(), "tokenizer": make_tokenizer()}
-    parts |= {"groups": make_groups(), "families": make_families(), "refused": make_refused()}
+    parts |= {
+        "groups": make_groups(),
+        "families": make_families(),
+        "routers": make_routers(),
+        "refused": make_refused(),
+    }
     parts |= {"regexes": make_regexes(), "template": make_template()}
     parts |= {of.__name__: make_record(of) for of in RECORDS}
     return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})

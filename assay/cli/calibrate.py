@@ -29,9 +29,12 @@ from assay.inference import (
     load_checkpoint,
     make_placement,
 )
+from assay.inference.calibration import measure_divergence
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
-from assay.inference.pair_report import Pair, describe_pair, list_thresholds
+from assay.inference.implementations import make_alone
+from assay.inference.pair_report import Pair, RouterReading, describe_pair, list_thresholds
 from assay.inference.probes import require_measurable
+from assay.inference.routing import choose_fewer, count_experts, has_routers
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError
@@ -39,7 +42,13 @@ from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import CalibrateSettings, ComputeSettings, Settings
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
-from assay.protocol.parameters import FRACTION_BITS, MAIN_WORK, SMALL_MODEL_TESTS, make_tests
+from assay.protocol.parameters import (
+    EXPERT_BITS,
+    FRACTION_BITS,
+    MAIN_WORK,
+    SMALL_MODEL_TESTS,
+    make_tests,
+)
 from assay.verification import Projection, make_projection
 
 #: Contexts on which attacks run.
@@ -137,6 +146,7 @@ def _measure(
         b=settings.b,
         honest=honest,
         attacks=_measure_attacks(checkpoint, contexts, b, taus, projection, step),
+        routers=_read_routers(checkpoint, contexts, b, step),
         tests=tests,
         temperature=temperature,
         stored=checkpoint.calibration if settings.cap is None else None,
@@ -156,20 +166,56 @@ def _measure_attacks(
     contexts = contexts[:_ATTACKED_CONTEXTS]
     judge = Side(judge.reference, judge.states[: len(contexts)])
     drawable = checkpoint.tokenizer.drawable
+
+    def make(model: PreTrainedModel, chosen: Callable[[int], int] | None = None) -> Reference:
+        cheap = make_alone(model)
+        if chosen is not None:
+            choose_fewer(cheap, chosen)
+        return Reference(cheap, drawable, temperature)
+
     makers: dict[str, Callable[[], Reference]] = {
         "bf16": lambda: checkpoint.get_reference(temperature, "bf16"),
-        "int8": lambda: Reference(make_int8(checkpoint.model), drawable, temperature),
-        "int4": lambda: Reference(make_int4(checkpoint.model), drawable, temperature),
-        "1 % noise": lambda: Reference(_perturb(checkpoint.model), drawable, temperature),
+        "int8": lambda: make(make_int8(checkpoint.model)),
+        "int4": lambda: make(make_int4(checkpoint.model)),
+        "1 % noise": lambda: make(_perturb(checkpoint.model)),
     }
+    if has_routers(checkpoint.model):
+        makers |= {
+            "own routers": lambda: Reference(checkpoint.model, drawable, temperature),
+            "one expert fewer": lambda: make(checkpoint.model, lambda k: max(1, k - 1)),
+            "half of the experts": lambda: make(checkpoint.model, lambda k: max(1, k // 2)),
+        }
     comparisons = {}
-    for name, make in makers.items():
+    for name, make_cheat in makers.items():
         step(f"attack: {name}")
-        side = Side.compute(make(), contexts)
+        side = Side.compute(make_cheat(), contexts)
         comparisons[name] = compare(side, judge, contexts, taus, temperature, projection)
     step("attack: T = .9")
     comparisons["T = .9"] = compare(judge, judge, contexts, taus, temperature, projection, _COOLER)
     return comparisons
+
+
+def _read_routers(
+    checkpoint: Checkpoint, contexts: list[Passage], judge: Side, step: Callable[[str], None]
+) -> RouterReading | None:
+    """The ramp of a mixture, by the contexts of the attacks."""
+    if not has_routers(checkpoint.model):
+        return None
+    step("reading the routers")
+    contexts = contexts[:_ATTACKED_CONTEXTS]
+    judge = Side(judge.reference, judge.states[: len(contexts)])
+    ramped = make_alone(checkpoint.model)
+    drawable, temperature = checkpoint.tokenizer.drawable, MAIN_WORK.temperature
+    with count_experts(ramped) as count:
+        Side.compute(Reference(ramped, drawable, temperature), contexts)
+    own = Side.compute(Reference(checkpoint.model, drawable, temperature), contexts)
+    return RouterReading(
+        ramp=checkpoint.manifest.router_ramp,
+        proposed=count.proposed,
+        chosen=checkpoint.model.config.num_experts_per_tok,
+        needed=count.needed / (1 << EXPERT_BITS),
+        divergence=measure_divergence(own, judge),
+    )
 
 
 def _perturb(model: PreTrainedModel) -> PreTrainedModel:
@@ -194,7 +240,7 @@ def _show_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
-            task = progress.add_task("", total=9)
+            task = progress.add_task("", total=9 + 4)
 
             def step(text: str) -> None:
                 progress.update(task, description=text)
@@ -225,6 +271,15 @@ def _render_report(report: dict[str, Any], out: Path) -> RenderableType:
         f"  logprobs  largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
         f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats",
     ]
+    routers = report["routers"]
+    if routers is not None:
+        lines.append(
+            f"  routers   ramp {routers['router_ramp']:,}, proposed {routers['proposed_ramp']:,}; "
+            f"{routers['experts_needed']:.3g} experts a token take part where "
+            f"{routers['experts_chosen']} are chosen; their own routers diverge by "
+            f"{routers['divergence']:.2g} nats a token, and their drafts in bf16 are wrong in "
+            f"{100 * report['attacks']['bf16']['rate_above_0']:.2g} % of the tokens"
+        )
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for heading in ("attack", "flips a token", "beyond the cap", "sketch fails", "logprobs fail"):
         table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)

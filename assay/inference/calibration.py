@@ -159,6 +159,16 @@ def compare(
     )
 
 
+def measure_divergence(a: Side, b: Side) -> float:
+    """The mean Kullback–Leibler divergence of b's distribution from a's at T = 1, nats a token."""
+    total, tokens = 0.0, 0
+    for _, logits_a, logits_b in iterate_logits(a, b):
+        p, q = (logits.log_softmax(dim=1) for logits in (logits_a, logits_b))
+        total += float((p.exp() * (p - q)).sum())
+        tokens += len(p)
+    return total / max(1, tokens)
+
+
 def compute_survival(a: Tensor, b: Tensor, taus: Tensor, t: float) -> Tensor:
     """P(margin > τ) of every row and threshold, by the law above.
 

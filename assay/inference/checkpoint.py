@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from assay.inference.draft import OwnDrafter, Rules
+from assay.inference.families import get_expert_bounds
 from assay.inference.folder import (
     MANIFEST_FILE,
     CheckpointError,
@@ -39,6 +40,7 @@ from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measur
 from assay.inference.reference import CausalModel, Reference
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, open_tokenizer
 from assay.protocol.manifest import Calibration, Manifest
+from assay.protocol.parameters import EXPERT_BITS
 from assay.verification import Forward
 
 #: Names a sampler's memory in messages for people.
@@ -60,9 +62,10 @@ class FolderModels:
     requested, and shares its weights with the others where it can. Safe to use from several
     threads."""
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, folder: Path, placement: Placement, router_ramp: int) -> None:
         self.placement = placement
         self._folder = folder
+        self._router_ramp = router_ramp
         self._made: dict[str, CausalModel] = {}
         self._plain: PreTrainedModel | None = None
         self._lock = RLock()  # one for each folder: `cached_property` has one lock for all folders
@@ -77,7 +80,7 @@ class FolderModels:
             if self.placement.implementation in BF16_WEIGHTS:  # besides the bf16 weights
                 stored = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
                 device = device if self.placement.has_room_for(2 * stored) else CPU
-            self._plain = load_model(self._folder, device)
+            self._plain = load_model(self._folder, device, router_ramp=self._router_ramp)
             return self._plain
 
     @property
@@ -109,7 +112,7 @@ class FolderModels:
     def _load_for(self, implementation: str) -> PreTrainedModel:
         if implementation not in BF16_WEIGHTS:
             return self.plain
-        return load_model(self._folder, self.placement.device, torch.bfloat16)
+        return load_model(self._folder, self.placement.device, torch.bfloat16, self._router_ramp)
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Checkpoint(Outline):
     def load_plain(self) -> PreTrainedModel:
         """The model in fp32 on the CPU, where a learner's weights are between lessons. Shared if it
         is in memory anyway."""
-        return self.models.shared or load_model(self.folder)
+        return self.models.shared or load_model(self.folder, router_ramp=self.manifest.router_ramp)
 
     def get_rules(self, temperature: int) -> Rules:
         """The rules by which completions under this checkpoint are drawn and end."""
@@ -221,8 +224,14 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
     config = read_config(folder)
     if len(manifest.centre) != config["hidden_size"]:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
-    if manifest.experts:
-        raise UnusableCheckpointError(f"{folder / MANIFEST_FILE} states experts of no mixture")
+    least, most = get_expert_bounds(config)
+    if not least << EXPERT_BITS <= manifest.experts <= most << EXPERT_BITS:
+        raise UnusableCheckpointError(
+            f"{folder / MANIFEST_FILE} says that a token needs {manifest.experts} / "
+            f"{1 << EXPERT_BITS} experts, and it takes {least} to {most}"
+        )
+    if most and not manifest.router_ramp:
+        raise UnusableCheckpointError(f"{folder} holds a mixture of experts, without router_ramp")
     tokenizer = open_tokenizer(folder, manifest, config["vocab_size"])
     return Outline(manifest, calibration, tokenizer)
 
@@ -248,7 +257,7 @@ def load_checkpoint(
             raise UnusableCheckpointError(
                 f"{folder} stores tensor {tensor.name} in {tensor.dtype}, not in bf16"
             )
-    models = FolderModels(folder, placement)
+    models = FolderModels(folder, placement, manifest.router_ramp)
     try:
         models.get(placement.implementation)
     except ImplementationError as error:

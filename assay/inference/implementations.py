@@ -23,6 +23,7 @@ from assay.inference.placing.precision import require_exact_products
 from assay.inference.reading import Batch, CausalModel, read_alone
 from assay.inference.recurrent import prepare_recurrent_layers
 from assay.inference.reference import Reference
+from assay.inference.routing import has_routers
 from assay.inference.split import SplitModel, States
 from assay.inference.twins import copy_sharing
 from assay.protocol.errors import OperatorError
@@ -39,7 +40,7 @@ def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
         attention: Hugging Face's name.
 
     Raises:
-        ValueError: the model is not in fp32.
+        ValueError: the model is not in fp32, or is a mixture without a ramp.
     """
     if model.dtype != torch.float32:
         raise ValueError(f"it computes in float32, and the model is {model.dtype}")
@@ -53,6 +54,11 @@ def make_packing_twin(model: PreTrainedModel) -> PreTrainedModel:
     twin.packs = True
     packing: PreTrainedModel = twin
     return packing
+
+
+def make_alone(model: PreTrainedModel) -> CausalModel:
+    """The model itself, if it is what the reference computes: a mixture's routers are ramped."""
+    return make_packing_twin(model) if has_routers(model) else model
 
 
 class RoundedModel:

@@ -53,7 +53,7 @@ _MAKING = threading.Lock()
 
 
 def load_model(
-    folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+    folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, router_ramp: int = 0
 ) -> PreTrainedModel:
     """The model from config.json and the folder's tensors, and from nothing else.
 
@@ -64,6 +64,7 @@ def load_model(
         device: torch's name of the model's device.
         dtype: of its weights. bfloat16 keeps them as they are stored, in half the memory. A plain
             forward pass with such weights is not the reference.
+        router_ramp: of a mixture's routers in models that are made from this one; its own choose.
 
     Raises:
         UnusableCheckpointError: tensors and config do not fit each other, or contain values that
@@ -74,6 +75,7 @@ def load_model(
     require_exact_products()
     try:
         model: Any = _load(folder, dtype)  # its `to` has an unfitting type
+        model.router_ramp = router_ramp
         placed: PreTrainedModel = model.to(device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -84,13 +86,17 @@ def load_model(
     raise CheckpointError(explain_lack(f"the model in {folder}", device, message))
 
 
-def outline_model(folder: Path) -> PreTrainedModel:
+def outline_model(folder: Path, router_ramp: int = 0) -> PreTrainedModel:
     """The model of a folder whose manifest was verified, with its weights on torch's `meta` device:
-    they have sizes and no values, and take gradients. Buffers have their values."""
+    they have sizes and no values, and take gradients. Buffers have their values. `router_ramp`: as
+    in `load_model`."""
     transformers_logging.disable_progress_bar()
     config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
     with _MAKING, hold_alone(config_file) as alone:
-        return _outline(AutoConfig.from_pretrained(alone, trust_remote_code=False))
+        model: Any = _outline(AutoConfig.from_pretrained(alone, trust_remote_code=False))
+    model.router_ramp = router_ramp
+    outlined: PreTrainedModel = model
+    return outlined
 
 
 class _EmptyOnMeta(TorchFunctionMode):
@@ -105,9 +111,10 @@ class _EmptyOnMeta(TorchFunctionMode):
 
 
 def _outline(config: Any) -> PreTrainedModel:
+    functions = _name_functions(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
     with _EmptyOnMeta():
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            config, dtype=torch.float32, attn_implementation="sdpa"
+            config, dtype=torch.float32, **functions
         )
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
@@ -115,6 +122,16 @@ def _outline(config: Any) -> PreTrainedModel:
                 setattr(module, name, nn.Parameter(weight.detach().to("meta")))
     prepare_recurrent_layers(model)
     return model.eval()
+
+
+def _name_functions(kind: Any) -> dict[str, str]:
+    """Which of the library's functions a class of models calls. Left to itself, the library would
+    choose by the machine."""
+    has_kernels = kind._supports_sdpa  # noqa: SLF001 - classes declare it by this name
+    return {
+        "attn_implementation": "sdpa" if has_kernels else "eager",
+        "experts_implementation": "eager",
+    }
 
 
 def _restore_constants(model: PreTrainedModel) -> None:
@@ -144,8 +161,8 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
                     config=config,
                     state_dict=stored,  # each tensor is read when it is put into its place
                     dtype=dtype,
-                    attn_implementation="sdpa",
                     output_loading_info=True,
+                    **_name_functions(kind),
                 )
                 if dtype != torch.float32:
                     _restore_constants(model)
@@ -163,7 +180,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if names := sorted(map(str, loaded.get(what, ()))):
             raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
-    if not all(_is_finite(parameter) for parameter in model.parameters()):
+    if not all(_is_finite(weights) for weights in model.state_dict().values()):
         raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
     prepare_recurrent_layers(model)
     return model.eval().requires_grad_(False)

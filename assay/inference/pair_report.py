@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.inference.calibration import Comparison, fit_rates
+from assay.inference.placing.model_sizes import EXPERTS_SHARE
 from assay.protocol import Calibration
 from assay.protocol.manifest import RATE_UNIT
 from assay.protocol.parameters import FRACTION_BITS, Tests
@@ -37,6 +38,26 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class RouterReading:
+    """What ramped routers do to a mixture.
+
+    Attributes:
+        ramp, proposed: the checkpoint's, and one that fits the spread of its routers' scores,
+            2^-20.
+        chosen: experts that its family's routers choose for a token.
+        needed: experts of a token that take part, on average.
+        divergence: Kullback–Leibler, of the model with its own routers from the ramped one, nats a
+            token.
+    """
+
+    ramp: int
+    proposed: int
+    chosen: int
+    needed: float
+    divergence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two compared implementations."""
 
@@ -49,6 +70,7 @@ class Pair:
     temperature: int
     #: the checkpoint's own rates; None if they are not for these tests
     stored: Calibration | None
+    routers: RouterReading | None = None  # of a mixture
 
 
 def list_thresholds(tests: Tests) -> list[float]:
@@ -85,6 +107,7 @@ def describe_pair(pair: Pair) -> tuple[dict[str, Any], Calibration | None]:
         if pair.stored is None
         else _describe_envelope(honest, lengths, np.ones_like(held), pair.stored, tests, t),
         "fingerprints": _describe_fingerprints(honest, tests),
+        "routers": None if pair.routers is None else _describe_routers(pair.routers),
         "attacks": {
             name: {
                 "rate_above_0": _round(comparison.survival[:, 0].mean()),
@@ -97,6 +120,16 @@ def describe_pair(pair: Pair) -> tuple[dict[str, Any], Calibration | None]:
     document["refused"] = _find_refusals(document)
     document["findings"] = [] if document["refused"] else _find_others(document)
     return document, None if document["refused"] else rates
+
+
+def _describe_routers(routers: RouterReading) -> dict[str, Any]:
+    return {
+        "router_ramp": routers.ramp,
+        "proposed_ramp": routers.proposed,
+        "experts_chosen": routers.chosen,
+        "experts_needed": _round(routers.needed),
+        "divergence": _round(routers.divergence),
+    }
 
 
 def get_held_out(comparison: Comparison) -> NDArray[np.bool_]:
@@ -232,6 +265,9 @@ def _find_others(document: Mapping[str, Any]) -> list[str]:
             f"{margin:.2g} that honest work exceeds once in 1e8 tokens: choose one of at least "
             f"{CAP_DISTANCE * margin:.2g}"
         )
+    routers = document["routers"]
+    if routers is not None:
+        warnings += _find_router_faults(routers)
     growth = document["envelope"]["alpha_growth"]
     if growth > 2:  # half of α is for the cap, which is exceeded far more rarely
         warnings.append(
@@ -250,6 +286,22 @@ def _find_others(document: Mapping[str, Any]) -> list[str]:
         for name in ("sketch_block", "sketch_rollout", "logprob_rms", "logprob_max")
         if honest[name] > honest[f"{name}_bound"]
     ]
+    return warnings
+
+
+def _find_router_faults(routers: Mapping[str, Any]) -> list[str]:
+    warnings = []
+    ramp, proposed = routers["router_ramp"], routers["proposed_ramp"]
+    if not proposed <= 2 * ramp <= 4 * proposed:
+        warnings.append(
+            f"router_ramp = {ramp} does not fit the spread of the routers' scores: {proposed} would"
+        )
+    chosen, needed = routers["experts_chosen"], routers["experts_needed"]
+    if needed > EXPERTS_SHARE * chosen:
+        warnings.append(
+            f"a token needs {needed:.3g} experts on average, where its routers choose {chosen}: "
+            "scores are too flat for this ramp"
+        )
     return warnings
 
 

@@ -9,10 +9,13 @@ A ramped router lists a token's experts in the form that Hugging Face's models h
 neediest token of a pass has. `mix_experts` is the sum over them, and no kernel of a library takes
 its place.
 
-This module does not know a family's fields. Specification, section 3.
+A row of the table of families says what its routers make of logits. Specification, section 3.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Any
 
 import torch
@@ -20,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from assay.protocol.parameters import FRACTION_BITS
+from assay.inference.families import FAMILIES
+from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS
 
 #: The name by which Hugging Face's models find `mix_for_models`.
 RAMPED_EXPERTS = "assay_ramped"
@@ -60,6 +64,12 @@ def compute_factors(scores: Tensor, chosen: int, ramp: int) -> Tensor:
     return ((scores - middle) * ((1 << FRACTION_BITS) / (2 * ramp)) + 0.5).clamp(0, 1)
 
 
+def compute_scores(logits: Tensor, biases: Tensor | None, rule: RouterRule) -> Tensor:
+    """What experts are chosen by, float32 [N, E]."""
+    scores = logits.sigmoid() if rule.sigmoid else logits
+    return scores if biases is None else scores + biases
+
+
 def compute_weights(logits: Tensor, biases: Tensor | None, rule: RouterRule, ramp: int) -> Tensor:
     """The weight of every expert for every token, float32 [N, E]: zero for those that do not take
     part. No gradient passes through the ramp's factors: they are so steep that it would drown all
@@ -71,8 +81,7 @@ def compute_weights(logits: Tensor, biases: Tensor | None, rule: RouterRule, ram
         ramp: ε in 2^-20, positive.
     """
     shares = logits.sigmoid() if rule.sigmoid else logits.softmax(-1)
-    scores = (shares if rule.sigmoid else logits).detach()
-    scores = scores if biases is None else scores + biases
+    scores = compute_scores(logits.detach(), biases, rule)
     weights = shares * compute_factors(scores, rule.chosen, ramp)
     if rule.normalised:
         weights = weights / weights.sum(-1, keepdim=True)
@@ -105,12 +114,19 @@ class RampedRouter(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             bias = None if self.bias is None else self.bias.float()
             logits = functional.linear(states, self.weight.float(), bias)
-            correction = self.e_score_correction_bias
-            biases = None if correction is None else correction.float()
-            weights = compute_weights(logits, biases, self.rule, self._ramp)
+            weights = compute_weights(logits, self._biases, self.rule, self._ramp)
         most = int((weights != 0).sum(-1).max())  # what is no number counts, and comes first
         weights, numbers = weights.topk(most, dim=-1)
         return logits, weights, numbers.masked_fill(weights == 0, logits.shape[-1])
+
+    def score(self, logits: Tensor) -> Tensor:
+        """What experts are chosen by, float32 [N, E]."""
+        return compute_scores(logits.detach(), self._biases, self.rule)
+
+    @property
+    def _biases(self) -> Tensor | None:
+        correction: Any = self.e_score_correction_bias
+        return None if correction is None else correction.float()
 
 
 def mix_experts(experts: Any, states: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
@@ -144,6 +160,119 @@ def _unbind(experts: Any, name: str) -> list[tuple[Tensor, Tensor | None]]:
     matrices = (stacked.mT if experts.is_transposed else stacked).unbind()
     biases = getattr(experts, f"{name}_bias").unbind() if experts.has_bias else (None,)
     return list(zip(matrices, biases * (len(matrices) // len(biases)), strict=True))
+
+
+def make_rule(config: Any) -> RouterRule:
+    """The rule of a model's family. Raises a ValueError where the family has no routers."""
+    family = FAMILIES.get(config.model_type)
+    experts = None if family is None else family.experts
+    if experts is None:
+        raise ValueError(f"the routers of {config.model_type} are not known")
+    return RouterRule(
+        chosen=getattr(config, experts.chosen),
+        sigmoid=experts.sigmoid,
+        normalised=getattr(config, experts.normalised) if experts.normalised else True,
+        scaling=getattr(config, experts.scaling) if experts.scaling else 1.0,
+    )
+
+
+def has_routers(model: nn.Module) -> bool:
+    """Return whether a model is a mixture."""
+    return any(map(_is_router, model.modules()))
+
+
+def _is_router(module: nn.Module) -> bool:
+    """Whether a module is a family's router, by the name of its class, or a ramped one."""
+    name = type(module).__name__
+    return isinstance(module, RampedRouter) or name.lower().endswith("topkrouter")
+
+
+def ramp_routers(model: Any) -> None:
+    """Put ramped routers in the place of a model's own, with its attribute `router_ramp`. A model
+    that is no mixture stays as it is. Raises a ValueError where there are routers and no ramp, or
+    they are not known."""
+    places = [
+        (parent, name, child)
+        for parent in list(model.modules())
+        for name, child in parent.named_children()
+        if _is_router(child)
+    ]
+    if not places:
+        return
+    ramp, rule = getattr(model, "router_ramp", 0), make_rule(model.config)
+    if not ramp:
+        raise ValueError("it is a mixture of experts, and router_ramp is 0")
+    for parent, name, router in places:
+        setattr(parent, name, RampedRouter(router, rule, ramp))
+    model.set_experts_implementation(RAMPED_EXPERTS)
+
+
+def choose_fewer(model: Any, chosen: Callable[[int], int]) -> None:
+    """Let a mixture's ramped routers choose another number of experts, as a cheat would: from the
+    family's number."""
+    for module in model.modules():
+        if isinstance(module, RampedRouter):
+            module.rule = replace(module.rule, chosen=chosen(module.rule.chosen))
+
+
+@dataclass(slots=True)
+class RouterCount:
+    """What the routers of a model have done.
+
+    Attributes:
+        tokens: of each router, added up. experts: that took part in them.
+        spread: the variances of a token's scores, added up.
+    """
+
+    tokens: int = 0
+    experts: int = 0
+    spread: float = 0.0
+
+    @property
+    def needed(self) -> int:
+        """The mean number of experts of a token, 2^-10, rounded up; 0 if there are no routers."""
+        return -(-(self.experts << EXPERT_BITS) // max(1, self.tokens))
+
+    @property
+    def proposed(self) -> int:
+        """A ramp that fits, 2^-20: a 32nd of the spread of a token's scores."""
+        spread = sqrt(self.spread / max(1, self.tokens))
+        return max(1, round(spread * (1 << FRACTION_BITS) / 32))
+
+
+@contextmanager
+def count_experts(model: Any) -> Iterator[RouterCount]:
+    """Count what the ramped routers of a model do meanwhile, padding included."""
+    count = RouterCount()
+
+    def add(router: RampedRouter, _: Any, found: tuple[Tensor, Tensor, Tensor]) -> None:
+        logits, weights, _numbers = found
+        scores = router.score(logits)
+        count.tokens += len(weights)
+        count.experts += int((weights > 0).sum())
+        count.spread += float(scores.double().var(-1, correction=0).sum())
+
+    with _hook(model, add):
+        yield count
+
+
+@contextmanager
+def record_logits(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The logits [N, E] of each router that runs meanwhile, in order."""
+    logits: list[Tensor] = []
+    with _hook(model, lambda _, __, found: logits.append(found[0])):
+        yield logits
+
+
+@contextmanager
+def _hook(model: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Iterator[None]:
+    routers = [module for module in model.modules() if isinstance(module, RampedRouter)]
+    handles = [router.register_forward_hook(hook) for router in routers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 ALL_EXPERTS_FUNCTIONS.register(RAMPED_EXPERTS, mix_experts)

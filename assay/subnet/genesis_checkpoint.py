@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from assay.artifacts.checkpoints.folder import measure_manifest
 from assay.environments import Environment, add_problem_files, make_environment, open_environment
 from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.context_length import find_context_fault
+from assay.inference.families import get_expert_bounds
 from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
@@ -37,10 +39,13 @@ from assay.inference.folder import (
     digest_tokenizer,
     read_config,
 )
+from assay.inference.implementations import make_alone
 from assay.inference.model_loading import load_model
-from assay.inference.passages import digest_passages, encode_passages
+from assay.inference.passages import Passage, digest_passages, encode_passages
 from assay.inference.placing.devices import CPU
+from assay.inference.placing.model_sizes import EXPERTS_SHARE
 from assay.inference.probes import require_measurable
+from assay.inference.routing import count_experts, has_routers
 from assay.inference.tokenizing.folder_tokenizer import (
     FolderTokenizer,
     load_tokenizer,
@@ -51,7 +56,13 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root
-from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS, Parameters, Tests
+from assay.protocol.parameters import (
+    EXPERT_BITS,
+    PROTOCOL_VERSION,
+    SMALL_MODEL_TESTS,
+    Parameters,
+    Tests,
+)
 from assay.subnet.adoption.adopt import (
     Progress,
     find_unadopted,
@@ -69,6 +80,8 @@ from assay.subnet.presets import (
 from assay.subnet.recipe import Recipe, require_sizes
 from assay.subnet.waiting import Report, ignore_report, telling
 
+#: ε by which a mixture's routers are first read, 2^-20: a 32nd.
+_FIRST_RAMP = 1 << 15
 #: Problems whose sampled completions make the calibration set.
 _PROBLEMS = 256
 
@@ -280,9 +293,11 @@ def _calibrate(
     for a model that cannot be measured in packs, and at a problem whose longest completion exceeds
     the model's context."""
     with telling(report, "loading the model"):
-        model = load_model(folder, device)
-    with telling(report, "trying whether it can be measured in packs"):
-        require_measurable(model)
+        model = load_model(folder, device, router_ramp=tests.router_ramp)
+    lacks_ramp = has_routers(model) and not tests.router_ramp
+    if not lacks_ramp:
+        with telling(report, "trying whether it can be measured in packs"):
+            require_measurable(model)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, ends)
     rules = Rules(temperature, ends, max_tokens)
@@ -300,6 +315,8 @@ def _calibrate(
         passages = sample_passages(drafter, encode, environment, levels, problems)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
+    if lacks_ramp:
+        raise _propose_ramp(folder, model, tokenizer, passages, temperature)
     a, b = (
         Reference(make_model(model, name), tokenizer.drawable, temperature)
         for name in ("fp32-sdpa", "fp32-eager")
@@ -308,6 +325,24 @@ def _calibrate(
         calibration = measure_rates(a, b, passages, tests.margin_levels, temperature)
     write_json(folder / CALIBRATION_FILE, to_json(calibration))
     return calibration, digest_passages(data)
+
+
+def _propose_ramp(
+    folder: Path,
+    model: Any,
+    tokenizer: FolderTokenizer,
+    passages: Sequence[Passage],
+    temperature: int,
+) -> CheckpointError:
+    """The error of a mixture without a ramp, with the parameters that would fit."""
+    model.router_ramp = _FIRST_RAMP
+    with count_experts(alone := make_alone(model)) as count:
+        Reference(alone, tokenizer.drawable, temperature).compute_states(passages)
+    chosen, _ = get_expert_bounds(read_config(folder))
+    return CheckpointError(
+        f"{folder} holds a mixture of experts: set router_ramp = {count.proposed} and experts_max "
+        f"= {ceil(EXPERTS_SHARE * (chosen << EXPERT_BITS))} under [tests] of the parameters"
+    )
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from assay.environments import (
     score_all,
 )
 from assay.inference import Checkpoint, Drafter, Request
+from assay.inference.expert_stacks import stack_experts
 from assay.protocol import Domain, Parameters, StepSuccess, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
@@ -184,7 +185,8 @@ def count_held_out(
 def _load_with(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> PreTrainedModel:
     """A model of the checkpoint's kind with other weights."""
     model: Any = checkpoint.load_trainable().requires_grad_(False)  # its `to` has an unfitting type
-    model.load_state_dict(dict(weights), strict=False)  # a tied weight has one of its names here
+    stacked = stack_experts(model.config.model_type, weights)
+    model.load_state_dict(stacked, strict=False)  # a tied weight has one of its names here
     placed: PreTrainedModel = model.to(checkpoint.models.placement.device)
     return placed
 

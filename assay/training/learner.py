@@ -15,7 +15,7 @@ from its share of the rows. None of them holds all weights: their models are out
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -25,10 +25,13 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from assay.inference import read_tensors
+from assay.inference.expert_stacks import split_experts, stack_experts
 from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
 from assay.inference.reading import Pack, make_even_packs
+from assay.inference.routing import record_logits
 from assay.protocol.errors import OperatorError
+from assay.training.balance import compute_imbalance, get_balance_weight
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.heap import return_pages
 from assay.training.lora import (
@@ -46,7 +49,7 @@ from assay.training.sharding import (
     get_team,
     is_in_team,
     load_file_into,
-    load_tensors,
+    load_weights,
     save_tensors,
     shard,
 )
@@ -179,6 +182,9 @@ class Learner:
         inner: nn.Module = make_packing_twin(model)
         if config.lora_rank:
             inner = add_factors(inner, config.lora_rank)
+        self._family: str = model.config.model_type
+        self._balance_weight = get_balance_weight(model.config)
+        self._chosen_experts = getattr(model.config, "num_experts_per_tok", 0)
         self.device = torch.device(device)
         if config.recompute and self.device.type == "cpu":  # memory is what is short
             return_pages()
@@ -267,19 +273,25 @@ class Learner:
             OSError, SafetensorError: a folder cannot be read.
         """
         weights = get_base_weights(self.model) if self.config.lora_rank else self._get_weights()
-        load_tensors(weights, model)
+        load_weights(weights, self._family, model)
         if self._reference is not None and reference is not None:
             first = self._reference.inner.state_dict()
             tied = find_tied(self._reference.inner)
-            load_tensors({n: w for n, w in first.items() if n not in tied}, reference)
+            known = {n: w for n, w in first.items() if n not in tied}
+            load_weights(known, self._family, reference)
 
     def bf16_state(self) -> dict[str, Tensor]:
-        """The weights as published: contiguous bf16 copies, rounded to nearest even, by name. In a
-        team only the first process has them."""
+        """The weights as published: contiguous bf16 copies, rounded to nearest even, by the names
+        that files have. In a team only the first process has them."""
         lora = self.config.lora_rank
         weights = merge_factors(self.model) if lora else iter(self._get_weights().items())
         rounded = ((name, gather(weight.detach().bfloat16()).cpu()) for name, weight in weights)
-        return {n: w.contiguous() for n, w in rounded if get_team()[0] == 0}
+        return {
+            name: part.contiguous()
+            for whole, weight in rounded
+            if get_team()[0] == 0
+            for name, part in split_experts(self._family, whole, weight)
+        }
 
     def _get_weights(self) -> dict[str, Tensor]:
         """The weights by name, each once."""
@@ -299,10 +311,11 @@ class Learner:
         return state | {"step": torch.tensor([float(self.step)])}
 
     def export_state(self) -> Iterator[tuple[str, Tensor]]:
-        """Masters, moments and counters, one whole tensor at a time, as a digest needs them. A
-        single learner yields its own tensors, which the next lesson changes."""
+        """Masters by the names of files, moments and counters, one whole tensor at a time, as a
+        digest needs them. A single learner yields its own tensors, which the next lesson
+        changes."""
         for name, tensor in self._get_state().items():
-            yield name, gather(tensor).cpu()
+            yield from split_experts(self._family, name, gather(tensor).cpu())
 
     def save_state(self, path: Path) -> None:
         """Write the state for a restart, a safetensors file. In a team each process writes its
@@ -349,7 +362,8 @@ class Learner:
             RuntimeError: the masters are another model's.
         """
         here = self.model.state_dict()
-        loading = self.model.load_state_dict(pick_masters(state), strict=False)
+        masters = stack_experts(self._family, pick_masters(state))
+        loading = self.model.load_state_dict(masters, strict=False)
         if (
             loading.unexpected_keys
             or set(loading.missing_keys) != here.keys() - self._get_weights()
@@ -412,12 +426,13 @@ class Learner:
         if self._reference is not None:
             with torch.no_grad():
                 reference = _unpack(self._reference(pack, tokens), rows)
-        logprobs = _unpack(self._policy(pack, tokens), rows)
+        with record_logits(self._policy) as routed:
+            logprobs = _unpack(self._policy(pack, tokens), rows)
         behaviour = pad_sequence([torch.tensor(row.behaviour) for row in rows], batch_first=True)
         lengths = torch.tensor([len(row.completion) * counts for row in rows])
         mask = torch.arange(behaviour.shape[1]) < lengths[:, None]
         advantages = torch.tensor([row.advantage for row in rows])
-        return compute_loss(
+        loss = compute_loss(
             logprobs,
             behaviour.to(logprobs),
             advantages.to(logprobs),
@@ -426,6 +441,13 @@ class Learner:
             self.config.loss,
             reference,
         )
+        if not routed or not self._balance_weight:
+            return loss
+        share = (
+            len(rows) * counts if self.config.loss.level == "sequence" else loss.tokens
+        ) / scale
+        imbalance = compute_imbalance(routed, self._chosen_experts)
+        return replace(loss, value=loss.value + self._balance_weight * share * imbalance)
 
 
 def name_masters(masters: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -32,8 +32,16 @@ def find_tied(model: nn.Module) -> set[str]:
     return names - {name for name, _ in model.named_parameters()}
 
 
+def list_stacks(model: nn.Module) -> list[str]:
+    """The names of stacked matrices: those of a mixture's experts, which no linear layer holds."""
+    return [
+        name for name, weight in model.named_parameters() if weight.dim() == 3 and "experts" in name
+    ]
+
+
 def add_factors(model: nn.Module, rank: int) -> nn.Module:
-    """The model with factors beside every linear layer but the output's. Only they take gradients.
+    """The model with factors beside every linear layer but the output's, and beside the matrices of
+    each expert of a mixture. Only they take gradients.
     `draw_factors` gives them values.
 
     Raises:
@@ -46,7 +54,12 @@ def add_factors(model: nn.Module, rank: int) -> nn.Module:
             "lora_rank needs peft: install the extra `train` (pip install 'assay[train]')"
         ) from None
     config = LoraConfig(
-        r=rank, lora_alpha=_ALPHA, use_rslora=True, target_modules="all-linear", bias="none"
+        r=rank,
+        lora_alpha=_ALPHA,
+        use_rslora=True,
+        target_modules="all-linear",
+        target_parameters=list_stacks(model) or None,
+        bias="none",
     )
     return get_peft_model(model, config).eval()
 

@@ -30,6 +30,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from assay.inference.expert_stacks import split_experts, stack_experts
+
 #: Folder for the parts of all processes, beside a state that is being written.
 PARTS = ".parts.tmp"
 
@@ -92,6 +94,30 @@ def load_tensors(tensors: Mapping[str, Tensor], folder: Path) -> None:
         load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
     except CheckpointException as error:  # of any process, reported to all
         raise RuntimeError(f"{folder} cannot be read: {_name_reason(error)}") from None
+
+
+def load_weights(weights: Mapping[str, Tensor], family: str, folder: Path) -> None:
+    """The same for the weights of a model. Stacked experts have tensors of their own in files: each
+    process reads all of a stack, one after the other.
+
+    Args:
+        weights: by their names in the model.
+        family: its `model_type`.
+    """
+    alone: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        outline = torch.empty(weight.shape, dtype=weight.dtype, device="meta")
+        parts = {
+            n: torch.empty_like(p, device="cpu") for n, p in split_experts(family, name, outline)
+        }
+        if len(parts) == 1:
+            alone |= dict.fromkeys(parts, weight)
+            continue
+        load_tensors(parts, folder)
+        (whole,) = stack_experts(family, parts).values()
+        with torch.no_grad():
+            weight.copy_(spread(whole.to(weight.device), weight))
+    load_tensors(alone, folder)
 
 
 def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:

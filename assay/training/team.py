@@ -248,8 +248,9 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
         seen["machine"] = describe_engine(torch.device(device))
         for folder in (plan.parent, plan.reference):
             if folder is not None:
-                seen[folder.name] = verify_manifest(folder).digest.hex()
-                models.append(outline_model(folder))
+                manifest = verify_manifest(folder)
+                seen[folder.name] = manifest.digest.hex()
+                models.append(outline_model(folder, manifest.router_ramp))
     except (OperatorError, OSError, ValueError) as error:
         fault = str(error)
     try:

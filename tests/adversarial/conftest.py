@@ -29,7 +29,7 @@ from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.validator import weights_outbox
 from assay.protocol import Committed, Context, Parameters
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS, Tests
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
@@ -145,11 +145,13 @@ def make_world(
     mining: Sequence[str] = ("alice", "bob"),
     last: int | None = None,
     genesis: Path | None = None,
+    tests: Tests = SMALL_MODEL_TESTS,
 ) -> World:
     """A fresh chain at block 0 with everyone registered and miners ready, up to a last window.
 
     Args:
         genesis: the folder of another checkpoint 0 than the shipped one.
+        tests: of the parameters.
     """
     genesis_ms = 1_700_000_000_000
     hotkeys = {name: sha256(name.encode()).digest() for name in dict.fromkeys((*NAMES, *mining))}
@@ -168,6 +170,7 @@ def make_world(
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
     )
+    parameters = replace(parameters, tests=tests)
     store, history = open_folder(folder / "store"), ParameterHistory(parameters)
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     miners = {

@@ -9,7 +9,9 @@ import torch
 from transformers import CONFIG_MAPPING, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from assay.inference.expert_stacks import split_experts
 from assay.inference.families import FAMILIES, Mask, list_fields
+from assay.inference.routing import has_routers
 
 VOCABULARY = 96
 #: Shorter than the sequences of the tests.
@@ -36,6 +38,10 @@ _RECURRENT = {
     "linear_num_value_heads": 2,
     "linear_value_head_dim": 16,
 }
+#: ε of mixtures, 2^-20: an eighth, so that most tokens have more experts than are chosen.
+RAMP = 1 << 17
+EXPERTS, CHOSEN = 6, 2
+_ROUTED = {"num_experts_per_tok": CHOSEN}
 #: What a family needs, or what shows more of it.
 _MORE: dict[str, dict[str, Any]] = {
     "cohere": {"use_qk_norm": True, "logit_scale": 0.25},
@@ -53,6 +59,21 @@ _MORE: dict[str, dict[str, Any]] = {
         "use_double_wide_mlp": True,
         "vocab_size_per_layer_input": VOCABULARY,
     },
+    "glm4_moe": {
+        **_ROUTED,
+        "attention_bias": True,
+        "first_k_dense_replace": 1,
+        "moe_intermediate_size": 16,
+        "n_routed_experts": EXPERTS,
+        "n_shared_experts": 2,
+        "routed_scaling_factor": 1.5,
+        "use_qk_norm": True,
+    },
+    "gpt_oss": {
+        **_ROUTED,
+        "num_local_experts": EXPERTS,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+    },
     "granite": {
         "attention_multiplier": 0.3,
         "embedding_multiplier": 2.0,
@@ -60,8 +81,18 @@ _MORE: dict[str, dict[str, Any]] = {
         "residual_multiplier": 0.5,
     },
     "llama": {"attention_bias": True, "mlp_bias": True},
+    "mixtral": {**_ROUTED, "num_local_experts": EXPERTS},
     "olmo": {"clip_qkv": 1.5},
+    "olmoe": {**_ROUTED, "clip_qkv": 1.5, "num_experts": EXPERTS},
     "qwen3_5_text": _RECURRENT,
+    "qwen3_moe": {
+        **_ROUTED,
+        "mlp_only_layers": [0],
+        "moe_intermediate_size": 16,
+        "norm_topk_prob": True,
+        "num_experts": EXPERTS,
+        "use_sliding_window": False,
+    },
     "qwen3_next": {**_RECURRENT, "num_experts": 2, "mlp_only_layers": [0, 1]},
     "smollm3": {"no_rope_layer_interval": 2},
 }
@@ -96,7 +127,8 @@ def get_model(kind: str) -> PreTrainedModel:
 def make_model(config: Any) -> PreTrainedModel:
     """A random model with logits of moderate size, and norms and biases that matter."""
     torch.manual_seed(1)
-    model: PreTrainedModel = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    model: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    model.router_ramp = RAMP
     random = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -108,7 +140,10 @@ def make_model(config: Any) -> PreTrainedModel:
                 weight.copy_(noise if is_table else noise * 1.5 / weight.shape[-1] ** 0.5)
         for weight in (*model.parameters(), *dict(list_stored_buffers(model)).values()):
             weight.copy_(weight.bfloat16().float())
-    return model.float().eval().requires_grad_(False)
+    if has_routers(model):
+        model.set_experts_implementation("eager")
+    made: PreTrainedModel = model.float().eval().requires_grad_(False)
+    return made
 
 
 def list_stored_buffers(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]]:
@@ -119,7 +154,11 @@ def list_stored_buffers(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]
 
 def get_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """What a file of the model holds, in bf16."""
-    tensors = {name: tensor.bfloat16() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: part.bfloat16().contiguous()
+        for whole, tensor in model.state_dict().items()
+        for name, part in split_experts(model.config.model_type, whole, tensor)
+    }
     if model.config.tie_word_embeddings:
         del tensors["lm_head.weight"]
     return tensors

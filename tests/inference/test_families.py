@@ -14,6 +14,7 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.inference.draft import OwnDrafter, Rules
+from assay.inference.expert_stacks import split_experts
 from assay.inference.families import FAMILIES, REFUSED, compute_bytes_max, find_misfit
 from assay.inference.families.hybrid import RECURRENT
 from assay.inference.generate import GroupRequest, follow_groups, generate_groups
@@ -23,9 +24,11 @@ from assay.inference.probes import probe
 from assay.inference.reading import make_packs
 from assay.inference.reference import Reference
 from assay.training import policy
+from assay.training.lora import list_stacks
 from assay.training.policy import Policy
 from assay.verification import Projection
 from tests.inference.family_models import (
+    RAMP,
     VOCABULARY,
     get_model,
     get_tensors,
@@ -35,14 +38,18 @@ from tests.inference.family_models import (
 )
 
 #: Small matrices that LoRA leaves as they are.
-_WITHOUT_FACTORS = ("norm", "conv1d")
+_WITHOUT_FACTORS = ("norm", "conv1d", "mlp.gate.weight", "router.weight", "_proj_bias")
 EACH = pytest.mark.parametrize("kind", FAMILIES)
 
 
 def get_shapes(config: Any) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes = {
+        name: tuple(part.shape)
+        for whole, tensor in model.state_dict().items()
+        for name, part in split_experts(config.model_type, whole, tensor)
+    }
     if config.tie_word_embeddings:
         del shapes["lm_head.weight"]
     return shapes
@@ -89,7 +96,7 @@ def test_a_folder_of_it_loads_and_can_be_measured(kind: str, tmp_path: Path) -> 
     model = get_model(kind)
     write_config(model.config, tmp_path)
     save_file(get_tensors(model), tmp_path / "model.safetensors", {"format": "pt"})
-    loaded = load_model(tmp_path)
+    loaded = load_model(tmp_path, router_ramp=RAMP)
     for (name, one), (_, other) in zip(
         model.state_dict().items(), loaded.state_dict().items(), strict=True
     ):
@@ -165,12 +172,14 @@ def _score_plainly(model: Any, prompt: list[int], completion: list[int]) -> torc
 
 @EACH
 def test_factors_find_all_matrices_of_its_layers(kind: str) -> None:
-    """LoRA's "all-linear" learns beside linear layers alone."""
+    """LoRA's "all-linear" learns beside linear layers alone, and stacks of experts are named."""
     layers = get_model(kind).model.layers
     linear = {
         f"{name}.weight" for name, module in layers.named_modules() if isinstance(module, nn.Linear)
     }
-    others = {name for name, weight in layers.named_parameters() if weight.dim() >= 2} - linear
+    stacks = set(list_stacks(layers))
+    others = {name for name, weight in layers.named_parameters() if weight.dim() >= 2}
+    others -= linear | stacks
     assert {name for name in others if not any(part in name for part in _WITHOUT_FACTORS)} == set()
 
 

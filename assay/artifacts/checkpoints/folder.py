@@ -42,8 +42,10 @@ from assay.inference.folder import (
     read_passages,
     verify_manifest,
 )
+from assay.inference.implementations import make_alone
 from assay.inference.model_loading import load_model
 from assay.inference.placing.devices import CPU, free_memory
+from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_json
 from assay.network.store import ObjectStore
 from assay.protocol import Parameters
@@ -366,7 +368,8 @@ class CheckpointFolder:
     ) -> Manifest:
         """Write a child of `parent` with new weights (bf16) and return its manifest.
 
-        μ and scale are measured again. Rates, calibration set and all else are the parent's.
+        μ, scale and experts are measured again. Rates, calibration set and all else are the
+        parent's.
 
         Args:
             step: digest of the step record.
@@ -409,13 +412,17 @@ def _read_number(folder: Path) -> int:
 
 
 def measure_manifest(manifest: Manifest, folder: Path, device: str = CPU) -> Manifest:
-    """The manifest with μ and scale measured on the weights in `folder`. Raises
-    UnusableCheckpointError: the weights do not make a model."""
-    model = load_model(folder, device)
+    """The manifest with μ, scale and the experts of a mixture measured on the weights in `folder`.
+    Raises UnusableCheckpointError: the weights do not make a model, or not with this ramp."""
+    try:
+        model = make_alone(load_model(folder, device, router_ramp=manifest.router_ramp))
+    except ValueError as error:
+        raise UnusableCheckpointError(f"{folder}: {error}") from None
     drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
     reference = Reference(model, drawable, temperature=1_024)
-    centre, scale = measure_centre(reference, read_passages(folder))
-    return replace(manifest, centre=centre, scale=scale)
+    with count_experts(model) as count:
+        centre, scale = measure_centre(reference, read_passages(folder))
+    return replace(manifest, centre=centre, scale=scale, experts=count.needed)
 
 
 def open_checkpoint(

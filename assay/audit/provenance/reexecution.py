@@ -23,6 +23,7 @@ from assay.artifacts.steps.folder import (
 )
 from assay.audit.provenance.consumed import find_false_group
 from assay.inference import Checkpoint
+from assay.inference.expert_stacks import split_experts
 from assay.network import open_folder
 from assay.neurons.settings.learning import read_config
 from assay.neurons.trainer.setup import make_learner
@@ -211,7 +212,11 @@ def _get_child(step: Step, checkpoints: CheckpointFolder) -> Checkpoint | None:
 
 
 def _find_first_difference(weights: Mapping[str, Tensor], child: Checkpoint) -> str | None:
-    theirs = {n: w.to(torch.bfloat16) for n, w in child.model.state_dict().items()}
+    theirs = {
+        name: part.to(torch.bfloat16)
+        for whole, weight in child.model.state_dict().items()
+        for name, part in split_experts(child.model.config.model_type, whole, weight)
+    }
     for name in sorted(weights.keys() | theirs.keys()):
         ours, their = weights.get(name), theirs.get(name)
         if ours is None or their is None or not torch.equal(ours, their):

@@ -6,6 +6,7 @@ read the same rows.
 """
 
 from assay.inference.families.family import Config as Config
+from assay.inference.families.family import Experts as Experts
 from assay.inference.families.family import Family as Family
 from assay.inference.families.family import Finish as Finish
 from assay.inference.families.family import Mask as Mask
@@ -20,6 +21,7 @@ from assay.inference.families.fit import find_config_fault as find_config_fault
 from assay.inference.families.fit import find_misfit as find_misfit
 from assay.inference.families.fit import find_tied_fault as find_tied_fault
 from assay.inference.families.fit import find_type_fault as find_type_fault
+from assay.inference.families.fit import get_expert_bounds as get_expert_bounds
 from assay.inference.families.fit import is_tied as is_tied
 from assay.inference.families.fit import list_fields as list_fields
 from assay.inference.families.refused import REFUSED as REFUSED

@@ -18,6 +18,8 @@ from assay.inference.families.rotary import Rotation
 from assay.inference.gate.rules import FLAG, Rule
 
 Config = Mapping[str, Any]
+#: The trait of a layer that has a router.
+SPARSE = "experts"
 #: What each word of a shape means. A family may have more.
 WORDS = MappingProxyType(
     {
@@ -78,6 +80,43 @@ class Tensors:
         return (not self.when or self.when in traits) and self.unless not in traits
 
 
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture's experts, and what its routers make of logits.
+
+    Attributes:
+        counts: the fields that say how many a layer has, of which config.json has one.
+        chosen: the field that says how many are chosen for a token.
+        sigmoid: the logits' sigmoids weigh experts, and with biases choose them; else softmax over
+            all experts weighs, and the logits choose.
+        normalised: the field by which weights are divided by their sum; empty: they always are.
+        scaling: the field that weights are multiplied by in the end; empty: none.
+    """
+
+    counts: tuple[str, ...]
+    chosen: str = "num_experts_per_tok"
+    sigmoid: bool = False
+    normalised: str = ""
+    scaling: str = ""
+
+    def count(self, config: Config) -> int:
+        """The number of a layer's experts; 0 if no field says it, or several do."""
+        given = [config[name] for name in self.counts if name in config]
+        return given[0] if len(given) == 1 else 0
+
+    def find_fault(self, config: Config) -> str | None:
+        """The reason why a router could not be ramped, or None."""
+        count, chosen = self.count(config), config[self.chosen]
+        if not count:
+            return f"config.json does not have one of {', '.join(self.counts)}"
+        if chosen >= count:
+            return (
+                f"{self.chosen} in config.json is {chosen} of {count} experts: a router chooses "
+                "fewer than there are"
+            )
+        return None
+
+
 @dataclass(frozen=True)
 class Family:
     """A `model_type`.
@@ -98,6 +137,8 @@ class Family:
         lay_out: words that differ in a layer, by its number; with None, those outside of layers.
         mark: further traits of a layer, by its number; with None, those outside of layers.
         check: a reason against values that no single rule finds; None: no reason.
+        experts: of a mixture. The word `e` is their number, and a layer that has a router has the
+            trait `SPARSE`.
     """
 
     layer: tuple[Tensors, ...]
@@ -113,6 +154,7 @@ class Family:
     lay_out: Callable[[Config, int | None], Mapping[str, int]] | None = None
     mark: Callable[[Config, int | None], Collection[str]] | None = None
     check: Callable[[Config], str | None] | None = None
+    experts: Experts | None = None
 
     def get(self, config: Config, name: str) -> Any:
         """The value of a field, or what holds where config.json lacks it."""
@@ -135,6 +177,8 @@ class Family:
         for word, names in self.sizes.items():
             values[word] = prod(self.get(config, name) or 0 for name in names.split(" · "))
         values["d"] = self.get_head_size(config)
+        if self.experts is not None:
+            values["e"] = self.experts.count(config)
         if self.lay_out is not None:
             values |= self.lay_out(config, layer)
         return values | {"q": values["n"] * values["d"], "k": values["g"] * values["d"]}
@@ -193,14 +237,14 @@ def count_elements(
 def count_matrices(
     tensors: Collection[Tensors], values: Mapping[str, int], traits: Collection[str], chosen: int
 ) -> int:
-    """The elements of the matrices. Of those that are listed by a number, as experts are, `chosen`
-    count."""
+    """The elements of the matrices. Of those that are listed by a number or stacked, as experts
+    are, `chosen` count."""
     return sum(
-        (1 if _LISTED.search(name) is None else chosen) * prod(shape)
+        (chosen if len(shape) == 3 or _LISTED.search(name) else 1) * prod(shape[-2:])
         for part in tensors
         if part.occur(traits)
         for name, words in part.shapes.items()
-        if len(shape := _compute_shape(words, values)) == 2
+        if len(shape := _compute_shape(words, values)) >= 2 and not name.endswith("bias")
     )
 
 

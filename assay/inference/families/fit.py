@@ -15,6 +15,7 @@ from typing import Any
 
 from assay.inference.families.dense import DENSE
 from assay.inference.families.family import (
+    SPARSE,
     Config,
     Family,
     Tensors,
@@ -24,12 +25,13 @@ from assay.inference.families.family import (
 )
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.hybrid import HYBRID
+from assay.inference.families.mixtures import MIXTURES
 from assay.inference.families.refused import REFUSED
 from assay.inference.gate.rules import Rule, is_integer, is_text
 from assay.protocol.encoding import Json
 
 #: All families, by `model_type`.
-FAMILIES: Mapping[str, Family] = MappingProxyType({**DENSE, **HYBRID})
+FAMILIES: Mapping[str, Family] = MappingProxyType({**DENSE, **HYBRID, **MIXTURES})
 #: The tensors of the input's and the output's table of a model.
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _ENDS = (
@@ -157,6 +159,13 @@ def find_type_fault(kind: Any) -> str | None:
     return None
 
 
+def get_expert_bounds(config: Config) -> tuple[int, int]:
+    """The experts that a token needs at least, those that a router chooses, and at most, all of a
+    layer; 0 and 0 if the config, of a known family, is no mixture's."""
+    experts = FAMILIES[config["model_type"]].experts
+    return (0, 0) if experts is None else (config[experts.chosen], experts.count(config))
+
+
 def find_tied_fault(config: Config, same: bool | None) -> str | None:
     """The reason why a head of its own is refused, or None.
 
@@ -198,6 +207,12 @@ def _find_illegal_values(family: Family, config: dict[str, Json]) -> Iterator[st
     fault = None if family.check is None else family.check(config)
     if fault is not None:
         yield fault
+    if family.experts is not None:
+        fault = family.experts.find_fault(config)
+        if fault is not None:
+            yield fault
+        elif not any(SPARSE in family.list_traits(config, n) for n in range(layers)):
+            yield "config.json gives no layer a router: name its dense family"
 
 
 def iterate_tensors(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -47,19 +47,6 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         _MAMBA,
     )
     | dict.fromkeys(
-        (
-            "afmoe",
-            "dots1",
-            "glm4_moe",
-            "gpt_oss",
-            "granitemoe",
-            "hy_v3",
-            "laguna",
-            "minimax_m2",
-            "mixtral",
-            "qwen2_moe",
-            "qwen3_moe",
-        ),
-        _MIXTURE,
+        ("afmoe", "dots1", "granitemoe", "hy_v3", "laguna", "minimax_m2", "qwen2_moe"), _MIXTURE
     )
 )

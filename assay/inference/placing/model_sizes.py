@@ -12,6 +12,9 @@ LEARNED_LOGITS_MAX = 1 << 25
 #: 64, as the library has it, loses three to ten times as much to rounding, and is no faster on a
 #: CPU.
 RECURRENT_CHUNK = 16
+#: Experts of a token that ramped routers need, relative to those that a family's own choose. A
+#: network's limit is `experts_max`.
+EXPERTS_SHARE = 1.25
 #: Implementations of the reference that keep weights as stored, in bf16. The others convert them to
 #: fp32.
 BF16_WEIGHTS = frozenset({"split3", "split2"})
@@ -102,13 +105,30 @@ def _list_layer_configs(config: Any) -> list[Any]:
 
 def _measure_attention(config: Any, layer: Any) -> _LayerShape:
     head = getattr(layer, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    inner = config.intermediate_size * (2 if getattr(config, "use_double_wide_mlp", False) else 1)
+    inner, together, copies = _measure_inner(config)
     return _LayerShape(
         cached=2 * layer.num_key_value_heads * head,
         state=0,
         wide=3 * inner + 4 * config.hidden_size,
-        kept=4 * inner + 14 * config.hidden_size,
+        kept=4 * together + (14 + copies) * config.hidden_size,
     )
+
+
+def _measure_inner(config: Any) -> tuple[int, int, int]:
+    """The width between a layer's two products, at most at a time and of all that take part; and
+    copies of a state. A mixture's experts run one after the other. Where routers ramp, a token
+    needs a quarter more of them than its family chooses, by the usual limit."""
+    chosen = getattr(config, "num_experts_per_tok", None)
+    if not chosen:
+        double = getattr(config, "use_double_wide_mlp", False)
+        inner = config.intermediate_size * (2 if double else 1)
+        return inner, inner, 0
+    own = getattr(config, "moe_intermediate_size", None) or config.intermediate_size
+    shared = own * (getattr(config, "n_shared_experts", None) or 0)
+    shared = getattr(config, "shared_expert_intermediate_size", None) or shared
+    needed = ceil(EXPERTS_SHARE * chosen)
+    together = needed * own + shared
+    return max(own, shared), max(together, config.intermediate_size), 2 * needed
 
 
 def _measure_recurrence(config: Any) -> _LayerShape:
@@ -118,12 +138,13 @@ def _measure_recurrence(config: Any) -> _LayerShape:
     keys, values = heads * config.linear_key_head_dim, heads * width
     mixed = 2 * config.linear_num_key_heads * config.linear_key_head_dim + values
     chunks = heads * RECURRENT_CHUNK
+    inner, together, copies = _measure_inner(config)
     state = keys * width
     wide = 5 * config.hidden_size + 2 * mixed + 5 * (keys + values) + 3 * chunks
     kept = 8 * config.hidden_size + 4 * mixed + 8 * (keys + values) + 5 * chunks
     return _LayerShape(
         cached=0,
         state=state + (config.linear_conv_kernel_dim - 1) * mixed,
-        wide=max(wide, 3 * config.intermediate_size + 4 * config.hidden_size),
-        kept=kept + state // RECURRENT_CHUNK + 4 * config.intermediate_size,
+        wide=max(wide, 3 * inner + 4 * config.hidden_size),
+        kept=kept + state // RECURRENT_CHUNK + 4 * together + copies * config.hidden_size,
     )

@@ -180,7 +180,8 @@ class WorkerPool:
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from None
         outline = load_outline(folder, digest)
         parts = outline.manifest, outline.calibration, outline.tokenizer
-        return PooledCheckpoint(*parts, folder, FolderModels(folder, Placement()), self, model)
+        models = FolderModels(folder, Placement(), outline.manifest.router_ramp)
+        return PooledCheckpoint(*parts, folder, models, self, model)
 
     def measure(self, model: ModelRequest, prefill: Prefill) -> list[Measurement]:
         """Run one forward pass on one worker.

@@ -239,9 +239,10 @@ def quantise(model: PreTrainedModel, bits: int, group: int | None) -> PreTrained
     largest = (1 << (bits - 1)) - 1
     with torch.no_grad():
         for weight in cheap.parameters():
-            if weight.dim() != 2 or weight.shape[1] % (group or 1):
+            if weight.dim() < 2 or weight.shape[-1] % (group or 1):
                 continue
-            blocks: Tensor = weight.view(weight.shape[0], -1, group or weight.shape[1])
+            *rows, width = weight.shape  # a mixture's experts are stacked
+            blocks: Tensor = weight.view(*rows, -1, group or width)
             scale = blocks.abs().amax(dim=-1, keepdim=True) / largest
             blocks.copy_((blocks / scale.clamp_min(1e-12)).round() * scale)
     return cheap

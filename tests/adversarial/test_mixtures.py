@@ -1,0 +1,145 @@
+"""A network of a mixture of experts: published, mined, judged, trained and audited like any other,
+and miners who compute fewer or cheaper experts."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from assay.artifacts.checkpoints.folder import CheckpointFolder, find_checkpoint_fault
+from assay.artifacts.steps.folder import read_step
+from assay.audit.provenance.reexecution import reexecute
+from assay.inference import Reference, UnusableCheckpointError, load_checkpoint
+from assay.inference.draft import OwnDrafter
+from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, CheckpointError
+from assay.inference.generate import generate_groups
+from assay.inference.implementations import make_alone, make_packing_twin
+from assay.inference.routing import choose_fewer
+from assay.lab.gauntlet.strategy import make_int8
+from assay.network.files import write_json
+from assay.protocol import Reason
+from assay.protocol.encoding import to_json
+from assay.protocol.parameters import EXPERT_BITS, SMALL_MODEL_TESTS
+from assay.subnet.genesis_checkpoint import make_genesis
+from assay.training.genesis_model import ALPHABET, END, PAD, make_tokenizer
+from tests.adversarial.conftest import World, make_world
+from tests.adversarial.test_reexecuting_steps import get_steps, train
+from tests.inference.family_models import (
+    CHOSEN,
+    EXPERTS,
+    RAMP,
+    get_tensors,
+    make_config,
+    make_model,
+    write_config,
+)
+
+TESTS = replace(SMALL_MODEL_TESTS, router_ramp=RAMP, experts_max=EXPERTS << EXPERT_BITS)
+TOKENS = 24
+
+
+def publish(folder: Path, **changes: Any) -> None:
+    ids = {"vocab_size": len(ALPHABET) + 2, "pad_token_id": PAD, "eos_token_id": END}
+    model = make_model(make_config("qwen3_moe", **ids))
+    write_config(model.config, folder)
+    save_file(get_tensors(model), folder / MODEL_FILE, {"format": "pt"})
+    make_tokenizer().save_pretrained(folder)
+    make_genesis(folder, TOKENS, tests=replace(TESTS, **changes), problems=4)
+
+
+@pytest.fixture(name="world", scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> World:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("mixture")
+    publish(folder / "genesis")
+    world = make_world(folder, genesis=folder / "genesis", tests=TESTS)
+    for window in (0, 1):
+        world.contexts[window] = world.open_context(window)
+    return world
+
+
+def test_honest_work_is_accepted_and_what_it_teaches_is_repeated(
+    world: World, tmp_path: Path
+) -> None:
+    for name in ("alice", "bob"):
+        verdict = world.submit(name, 0, world.genuine(name, 0))
+        assert verdict.reason is Reason.ACCEPTED, verdict.detail
+    lessons, _ = train(world, tmp_path)
+    assert [lesson.window for lesson in lessons] == [0, 1]
+    checkpoints = CheckpointFolder(tmp_path / "models")
+    for path in get_steps(tmp_path):
+        step = read_step(path)
+        child = checkpoints.get(step.child)
+        assert CHOSEN << EXPERT_BITS <= child.manifest.experts <= EXPERTS << EXPERT_BITS
+        assert find_checkpoint_fault(child, world.parameters) is None
+        finding = reexecute(step, checkpoints)
+        assert finding.equal, finding
+
+
+CHEATS: dict[str, Callable[[Any], Any]] = {
+    "its family's own routers": lambda model: model,
+    "one expert fewer": lambda model: choose(model, lambda k: k - 1),
+    "one expert more": lambda model: choose(model, lambda k: k + 1),
+    "experts in int8": lambda model: make_alone(make_int8(model)),
+    "half the ramp": lambda model: steepen(model),
+}
+
+
+def choose(model: Any, chosen: Callable[[int], int]) -> Any:
+    twin = make_packing_twin(model)
+    choose_fewer(twin, chosen)
+    return twin
+
+
+def steepen(model: Any) -> Any:
+    steep = copy.deepcopy(model)
+    steep.router_ramp = RAMP // 2
+    return make_packing_twin(steep)
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_cheaper_mixture_is_caught(world: World, cheat: str) -> None:
+    """Its draws are its own, and so are all of its claims."""
+    work = world.works["alice", 0]
+    drawable = world.checkpoint.tokenizer.drawable
+    cheap = CHEATS[cheat](world.checkpoint.model)
+    reference = Reference(cheap, drawable, world.parameters.work.temperature)
+    drafter = OwnDrafter(world.checkpoint.model, drawable, world.rules)
+    requests = [world.miners["alice"].make_request(work, i) for i in range(len(work.groups))]
+    groups = generate_groups(requests, drafter, reference, world.rules, work.projection)
+    verdict = world.submit("alice", 0, groups)
+    assert verdict.reason in (
+        Reason.SAMPLING_MISMATCH,
+        Reason.SKETCH_MISMATCH,
+        Reason.LOGPROB_MISMATCH,
+    ), verdict
+
+
+def test_parameters_without_a_ramp_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"router_ramp = \d+ and experts_max = 2560"):
+        publish(tmp_path, router_ramp=0, experts_max=0)
+
+
+@pytest.mark.parametrize("experts", [0, (CHOSEN << EXPERT_BITS) - 1, (EXPERTS << EXPERT_BITS) + 1])
+def test_a_manifest_with_an_impossible_number_of_experts_is_unusable(
+    world: World, tmp_path: Path, experts: int
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(world.checkpoint.folder, folder)
+    write_json(folder / MANIFEST_FILE, to_json(replace(world.checkpoint.manifest, experts=experts)))
+    with pytest.raises(UnusableCheckpointError, match="experts"):
+        load_checkpoint(folder)
+
+
+def test_flat_routers_need_more_experts_than_a_network_allows(world: World) -> None:
+    manifest = world.checkpoint.manifest
+    limit = replace(world.parameters.tests, experts_max=manifest.experts - 1)
+    fault = find_checkpoint_fault(world.checkpoint, replace(world.parameters, tests=limit))
+    assert fault is not None
+    assert "experts" in fault
