@@ -166,7 +166,8 @@ def several(drawn: random.Random) -> Case:
         (" ".join(texts), None),
         (", ".join(texts) + ", \\ldots", None),
     ]
-    apart = (rf"\{{{','.join(texts)}\}}", f"{{{', '.join(texts)}}}")
+    found.append((rf"\{{{','.join(texts)}\}}", value))
+    apart = (f"{{{', '.join(texts)}}}",)
     return Case("list", ",".join(texts), value, tuple(found), apart)
 
 
@@ -185,12 +186,13 @@ def collection(drawn: random.Random) -> Case:
         (rf"\{{{', '.join([*texts, texts[0]])}\}}", value),
         (rf"\{{{', '.join([*texts, '77'])}\}}", ("set", *values, exact(77))),
         (rf"\{{{', '.join([*texts[:-1], '77'])}\}}", ("set", *values[:-1], exact(77))),
-        (f"({', '.join(texts)})", ("()", *values) if len(values) > 1 else values[0]),
+        (f"({', '.join(texts)})", ("()", *values) if len(values) > 1 else value),
         (rf"\{{{', '.join(texts)}", None),
     ]
     if len(values) == 1:
         found.pop(6)  # (5) for {5}: one of the conventions
-    return Case("set", rf"\{{{','.join(texts)}\}}", value, tuple(found), (", ".join(texts),))
+    found.append((", ".join(texts), value))
+    return Case("set", rf"\{{{','.join(texts)}\}}", value, tuple(found))
 
 
 # --- answers that the grammar is not meant to know

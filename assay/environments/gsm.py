@@ -2,8 +2,9 @@
 
 `gsm` makes them from templates. `gsm:SHA256` asks the problems of a file (Cobbe et al., "Training
 verifiers to solve math word problems", 2021). Its digest names the file, so everybody asks the same
-problems. In both, only one spelling of the number counts, on the last line, and nothing else earns
-anything: the steps before it are prose, and any rule that rates prose would pay for padding.
+problems. In both, only the number on the last line counts, as digits or, like the data set writes
+it, with commas between thousands. Nothing else earns anything: the steps before it are prose, and
+any rule that rates prose would pay for padding.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from assay.environments.base import (
-    INTEGER,
+    BLANKS,
     Answer,
     DrawnEnvironment,
     Param,
@@ -25,7 +26,7 @@ from assay.protocol.prf import Stream
 
 NAME = "gsm"
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {"largest": Param(20, 5, 1_000, "largest number that a question adds or takes away")}
@@ -104,13 +105,14 @@ class Task(Answer):
 
 class _WordProblems(DrawnEnvironment):
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the completion ends with its only `####`, a line `#### N`, N exact."""
+        """Correctness: the completion ends with its only `####`, a line `#### N`, N exact, and
+        blanks."""
         if not isinstance(problem.answer, Task):
             raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
         answer = read_answer(completion)
-        if answer is None or not INTEGER.fullmatch(answer):
-            return RewardParts(0, 0, 0)
-        return RewardParts(MILLION if answer == str(problem.answer.row.value) else 0, 0, 0)
+        right = problem.answer.row.value
+        is_right = answer is not None and answer.rstrip(BLANKS) in (str(right), f"{right:,}")
+        return RewardParts(MILLION if is_right else 0, 0, 0)
 
 
 class Gsm(_WordProblems):

@@ -11,10 +11,11 @@ eval, no symbolic library and nothing that depends on the machine.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import gcd
 
+from assay.environments.math_question import PERCENTAGE, Question
 from assay.environments.math_terms import (
     EXPONENT_MAX,
     PRODUCTS_MAX,
@@ -28,7 +29,7 @@ from assay.environments.math_terms import (
     scale,
     trim,
 )
-from assay.environments.math_tokens import UNIT, WORD_COMMA, split_answer
+from assay.environments.math_tokens import COUNTED, UNIT, WORD_COMMA, split_answer
 
 #: Limits: characters of an answer, digits of a number, nested brackets, signs ± in an answer.
 TEXT_MAX = 512
@@ -79,15 +80,20 @@ class MathAnswer:
     """A value with its letter and unit.
 
     Attributes:
-        variable: the letter of `x = …` or `x ∈ …`; empty without one.
-        unit: `%`, `$`, `°` or one of `UNITS`, which `^2` or `^3` may follow; empty without one.
+        variable: the name of `x = …` or `x ∈ …`; empty without one.
+        unit: `%`, `$`, `°` or one of `UNITS`, which `^2` or `^3` may follow; empty without one, or
+            if it is the question's. `PERCENTAGE` is `%` where the question asks for a percentage.
         undone: number of operations that the text leaves to do; see `_Reader`.
+        unreduced: number of fractions, roots and products that are not in lowest terms.
+        notations: those of the text, of `decimal`, `fraction` and `mixed`.
     """
 
     value: Value
     variable: str = ""
     unit: str = ""
     undone: int = 0
+    unreduced: int = field(default=0, compare=False)
+    notations: frozenset[str] = field(default=frozenset(), compare=False)
 
     def agrees_with(self, other: "MathAnswer") -> bool:
         """Whether `other` is the same answer as this one, the right one.
@@ -95,18 +101,64 @@ class MathAnswer:
         `other` may omit the letter and the unit, and may name a letter if this one has none. It
         must not leave more operations undone: repeating the question's expression is no answer."""
         same_letter = not self.variable or other.variable in ("", self.variable)
-        same = self.value == other.value and same_letter and other.unit in ("", self.unit)
+        if other.variable.startswith("(") and other.variable != self.variable:
+            return False  # nothing says in which order
+        same_unit = other.unit in ("", self.unit)
+        value = other.value
+        if other.unit == PERCENTAGE and not self.unit:
+            same_unit, value = True, _read_percentage(self.value, value)
+        same = same_letter and same_unit and _is_same(self.value, value)
         return same and other.undone <= self.undone
 
 
-def read_math(text: str) -> MathAnswer | None:
-    """The answer that a text spells. None if the grammar does not know the text. Never raises."""
+def _read_percentage(right: Value, value: Value) -> Value:
+    """The number that `value` percent is, beside the right answer to a question that asks for a
+    percentage: a right answer below 1 is a share, any other is in percent."""
+    if not isinstance(right, Number) or not isinstance(value, Number):
+        return value
+    is_rational = {key for key, _ in right.terms} == _RATIONAL
+    if is_rational and abs(right.terms[0][1]) < 1:
+        return Number(tuple((key, share / 100) for key, share in value.terms))
+    return value
+
+
+def _is_same(right: Value, value: Value) -> bool:
+    """Whether two values are equal. A set may be written without its braces, and a list, in which
+    each value occurs once, with braces."""
+    if right == value:
+        return True
+    if not isinstance(right, Collection) or right.kind == "union":
+        return False
+    given = value.values if isinstance(value, Collection) else frozenset({(value, 1)})
+    kind = value.kind if isinstance(value, Collection) else "list"
+    return kind in ("set", "list") and kind != right.kind and given == right.values
+
+
+def read_math(
+    text: str, question: Question | None = None, listed: bool = False
+) -> MathAnswer | None:
+    """The answer that a text spells. None if the grammar does not know the text. Never raises.
+
+    Args:
+        question: that it answers, which may name units.
+        listed: commas between digits separate values: the right answer has several.
+    """
     if len(text) > TEXT_MAX:
         return None
     try:
-        return _Reader(text).read_answer()
+        answer = _Reader(text, listed).read_answer()
     except UnknownError:
         return None
+    question = question or Question()
+    unit, variable = question.settle_unit(answer.unit), answer.variable
+    if variable.startswith("(") and question.names_point(variable):
+        variable = ""
+    return None if unit is None else replace(answer, unit=unit, variable=variable)
+
+
+def is_listed(answer: MathAnswer) -> bool:
+    """Whether commas separate the values of such an answer."""
+    return isinstance(answer.value, Collection) and answer.value.kind != "union"
 
 
 _CLOSING = {"(": (")", "]"), "[": (")", "]")}
@@ -114,6 +166,18 @@ _CLOSING = {"(": (")", "]"), "[": (")", "]")}
 
 #: Keys of the terms of a rational number.
 _RATIONAL = {(0, 1)}
+_CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_GREEK = frozenset(
+    f"\\{name}"
+    for name in (
+        *("alpha", "beta", "gamma", "delta", "theta", "lambda", "mu"),
+        *("rho", "sigma", "tau", "phi", "varphi", "omega"),
+    )
+)
+
+
+def _is_letter(token: str) -> bool:
+    return token in _GREEK or (len(token) == 1 and token.isascii() and token.isalpha())
 
 
 class _Reader:
@@ -122,11 +186,15 @@ class _Reader:
     It counts the operations that the text leaves undone: a sum with like terms or with 0; a product
     of two rationals or of two sums; a division of or by a rational that is not an integer; a
     product or a division of two terms that share a root or π; a power of anything but π; a root
-    whose value is rational. Fractions and roots need not be reduced.
+    whose value is rational.
+
+    What it leaves unreduced is counted apart: a fraction that is not in lowest terms, or has a root
+    or 1 below; a root of anything but a squarefree integer; a product of a number and a sum.
     """
 
-    def __init__(self, text: str) -> None:
-        self._tokens = split_answer(text)
+    def __init__(self, text: str, listed: bool) -> None:
+        self._tokens = split_answer(text, listed)
+        self._unreduced, self._notations = 0, set[str]()
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
         self._place = self._depth = self._products = self._undone = 0
@@ -155,12 +223,12 @@ class _Reader:
     # --- an answer
 
     def read_answer(self) -> MathAnswer:
-        variable, unit, is_member = "", "", False
-        if len(self._peek()) == 1 and self._peek().isalpha() and self._peek(1) in ("=", "\\in"):
-            variable, is_member = self._peek(), self._peek(1) == "\\in"
-            self._place += 2
-        elif self._peek() == "=":
-            self._place += 1
+        variable, unit = self._read_variable(), ""
+        is_member = bool(variable) and self._take("\\in")
+        if not is_member:
+            self._take("=")
+        if self._peek() in ("-", "+") and self._peek(1) == "$":  # -$5
+            self._tokens[self._place : self._place + 2] = "$", self._peek()
         if self._take("$"):
             unit = "$"
         values = self._read_choices(self._read_item)
@@ -168,14 +236,49 @@ class _Reader:
         if is_member and not all(isinstance(one, Bracketed | Collection) for one in values):
             refuse()
         while self._take(",") or self._take(WORD_COMMA):
-            if variable and self._peek() == variable and self._peek(1) == "=":
-                self._place += 2  # x = 1, x = 2
+            if variable and (again := self._read_variable()):  # x = 1, x = 2
+                if again != variable:
+                    refuse()
+                self._need("=")
             values += self._read_choices(self._read_item)
             unit = self._read_unit(unit)
         if self._peek():
             refuse()
         value = values[0] if len(values) == 1 else _collect("list", values)
-        return MathAnswer(value, variable, unit, self._undone)
+        if unit.startswith(COUNTED) and not isinstance(value, Number):
+            refuse()
+        notations = frozenset(self._notations)
+        return MathAnswer(value, variable, unit, self._undone, self._unreduced, notations)
+
+    def _read_variable(self) -> str:
+        """Read what stands before `=` or `\\in`, if anything does: a letter, which an index may
+        follow; two or three capitals, an angle's or a segment's name; letters in brackets. The
+        index is no part of the name: x_1 = 1, x_2 = 2."""
+        place = self._place
+        if self._peek() in ("m", "\\angle") and "\\angle" in (self._peek(), self._peek(1)):
+            self._place += 1 + (self._peek() == "m")
+        start = self._place
+        if self._take("("):
+            while _is_letter(self._peek()) and self._peek(1) in (",", ")"):
+                self._place += 2
+            name = "".join(self._tokens[start : self._place])
+            complete = name.endswith(")") and name.count(",") > 0
+        else:
+            while self._place < start + 3 and self._peek() in _CAPITALS:
+                self._place += 1
+            if self._place == start and _is_letter(self._peek()):
+                self._place += 1
+            name = "".join(self._tokens[start : self._place])
+            complete = bool(name)
+            if len(name) == 1 and self._take("_"):
+                braced = self._take("{")
+                complete = self._peek().isdecimal() or _is_letter(self._peek())
+                self._place += 1
+                complete = complete and (not braced or self._take("}"))
+        if complete and self._peek() in ("=", "\\in"):
+            return name
+        self._place = place
+        return ""
 
     def _read_unit(self, known: str) -> str:
         """Read a unit if one comes next. All values of an answer must have the same unit."""
@@ -185,7 +288,9 @@ class _Reader:
         elif unit.startswith(UNIT):
             self._place += 1
             unit = unit.removeprefix(UNIT)
-            if self._take("^"):
+            if unit.startswith(COUNTED):
+                pass
+            elif self._take("^"):
                 braced = self._take("{")
                 unit += "^" + self._need("2", "3")
                 if braced:
@@ -266,7 +371,7 @@ class _Reader:
         if self._depth > _DEPTH_MAX:
             refuse()
         first = self._read_sign() or 1
-        total = scale(self._read_product(), Fraction(first))
+        total = scale(self._read_product(leads=True), Fraction(first))
         while (sign := self._read_sign()) is not None:
             term = self._read_product()
             self._undone += not total or not term or bool(total.keys() & term.keys())
@@ -284,8 +389,9 @@ class _Reader:
             return self._chosen
         return None
 
-    def _read_product(self) -> Terms:
-        value = self._read_power()
+    def _read_product(self, leads: bool = False) -> Terms:
+        value = self._read_spaced_mixed() if leads else None
+        value = self._read_power() if value is None else value
         while True:
             if self._take("*"):
                 value = self._read_factor(value)
@@ -296,6 +402,21 @@ class _Reader:
             else:
                 return value
 
+    def _read_spaced_mixed(self) -> Terms | None:
+        """Read `3 1/2`, a whole number, a blank and a proper fraction, if it comes next."""
+        whole, above, slash, below = (self._peek(ahead) for ahead in range(4))
+        digits = whole.isdecimal() and above.isdecimal() and below.isdecimal()
+        if not digits or slash != "/" or self._peek(4) == "^":
+            return None
+        numbers = [_read_number(token) for token in (whole, above, below)]
+        first, second, third = (terms.get((0, 1), Fraction(0)) for terms in numbers)
+        if not 0 < second < third:
+            refuse()
+        self._place += 4
+        self._notations.add("mixed")
+        self._unreduced += gcd(int(second), int(third)) > 1
+        return trim({(0, 1): first + second / third})
+
     def _read_factor(self, before: Terms) -> Terms:
         return self._count_product(before, self._read_power())
 
@@ -303,12 +424,15 @@ class _Reader:
         both_rational = one.keys() | other.keys() <= _RATIONAL
         both_sums = min(len(one), len(other)) > 1
         self._undone += both_rational or both_sums or _share_root(one, other)
+        self._unreduced += max(len(one), len(other)) > 1
         return self._multiply(one, other)
 
     def _count_quotient(self, above: Terms, below: Terms) -> Terms:
         for terms in (above, below):
             self._undone += terms.keys() <= _RATIONAL and terms.get((0, 1), 0) % 1 != 0
         self._undone += _share_root(above, below)
+        self._unreduced += _is_reducible(above, below)
+        self._notations.add("fraction")
         return self._divide(above, below)
 
     def _read_power(self) -> Terms:
@@ -338,9 +462,13 @@ class _Reader:
 
     def _read_mixed(self) -> Terms:
         """Read `3\\frac{1}{2}` as a mixed number. Before any other fraction it is a product."""
+        had = "fraction" in self._notations
         whole, part = self._read_base(), self._read_base()
         fraction = part.get((0, 1), Fraction(0))
         if part.keys() <= {(0, 1)} and 0 < fraction < 1:
+            self._notations.add("mixed")
+            if not had:
+                self._notations.discard("fraction")
             return add(whole, part)
         return self._count_product(whole, part)
 
@@ -348,6 +476,8 @@ class _Reader:
         token = self._peek()
         self._place += 1
         if token[:1].isdecimal() or token[:1] == ".":
+            if "." in token:
+                self._notations.add("decimal")
             return _read_number(token)
         if token == "\\pi":
             return {(1, 1): Fraction(1)}
@@ -355,8 +485,10 @@ class _Reader:
             above, below = self._read_argument(), self._read_argument()
             return self._count_quotient(above, below)
         if token == "\\sqrt":
-            terms = root(self._read_base() if self._peek() == "(" else self._read_argument())
+            square = self._read_base() if self._peek() == "(" else self._read_argument()
+            terms = root(square)
             self._undone += terms.keys() <= _RATIONAL
+            self._unreduced += list(terms.values()) != [1]
             return terms
         if token in ("(", "{"):
             value = self._read_sum()
@@ -395,6 +527,19 @@ class _Reader:
             refuse()
 
 
+def _is_reducible(above: Terms, below: Terms) -> bool:
+    """Whether a quotient has a root below, or parts with a common factor, or 1 or less below."""
+    if any(n > 1 for _, n in below):
+        return True
+    if below.keys() != _RATIONAL:
+        return len(below) > 1
+    divisor = below[0, 1]
+    parts = [divisor, *above.values()]
+    if any(part.denominator > 1 for part in parts):
+        return False
+    return divisor <= 1 or gcd(*(part.numerator for part in parts)) > 1
+
+
 def _share_root(one: Terms, other: Terms) -> bool:
     """Whether both are single terms, with π in both or a common factor under their roots."""
     if not len(one) == len(other) == 1:
@@ -405,8 +550,10 @@ def _share_root(one: Terms, other: Terms) -> bool:
 
 def _read_number(token: str) -> Terms:
     """Read digits with an optional point and repeating decimals."""
-    if len(token) > _DIGITS_MAX or (token[0] == "0" and token[1:2].isdecimal()):
+    if len(token) > _DIGITS_MAX:
         refuse()
+    if token[0] == "0" and token[1:2].isdecimal() and not (token.isdecimal() and len(token) == 3):
+        refuse()  # but 025, as AIME writes 25
     head, again, period = token.removesuffix("}").partition("\\overline{")
     value = Fraction((head + "0") if again else head)
     if again:

@@ -10,20 +10,25 @@ unclosed brace, or one that contradicts another row, is damaged.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from assay.environments.base import Answer, DrawnEnvironment, Problem, RewardParts, read_answer
-from assay.environments.math_answer import MathAnswer, read_math
+from assay.environments.math_answer import MathAnswer, is_listed, read_math
+from assay.environments.math_form import RequiredForm, find_required_form
+from assay.environments.math_question import Question
+from assay.environments.math_tokens import has_comma_groups
 from assay.environments.problem_file import KnownAnswers, ProblemFileError, find_rows, read_texts
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Increases whenever any problem or score would change.
-VERSION = 6
+VERSION = 7
 
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 #: Levels that a file may have.
 LEVELS = range(1, 6)
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
 #: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(
@@ -43,25 +48,49 @@ _FORMS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class MathTask(Answer):
-    """The right answer: its text and its value."""
+    """The question, and the right answer: its text, its value and the form that it needs."""
 
+    question: Question
     text: str
     right: MathAnswer
+    form: RequiredForm | None
+
+    def accepts(self, text: str) -> bool:
+        """Whether a text is a right answer."""
+        answer = read_math(text, self.question, is_listed(self.right))
+        if answer is None or not self.right.agrees_with(answer):
+            return False
+        return self.form is None or self.form.allows(answer, text)
 
 
 @dataclass(frozen=True, slots=True)
 class MathRow:
-    """A row of the file. `level` and `right` are None if they cannot be read."""
+    """A row of the file. `level` and `right` are None if they cannot be read; `fault` is a reason
+    to skip it that its fields show."""
 
-    problem: str
+    question: Question
     text: str | None
     level: int | None
     right: MathAnswer | None
+    fault: str | None = None
+
+    @property
+    def problem(self) -> str:
+        return self.question.text
+
+    def make_task(self) -> MathTask:
+        """The task of a row that nothing is a reason to skip."""
+        assert self.text is not None, "only such rows are asked"
+        assert self.right is not None, "only such rows are asked"
+        form = find_required_form(self.question, self.text, self.right)
+        return MathTask(self.question, self.text, self.right, form)
 
     def name_reason(self) -> str | None:
         """The reason to skip the row, or None."""
-        if self.text is None:
-            return "no \\boxed{…}"
+        if self.fault is not None or self.text is None:
+            return self.fault
+        if has_comma_groups(self.text) and self.question.asks_several:
+            return "thousands or a list"
         if self.right is None:
             reasons = (name for name, pattern in _FORMS if pattern.search(self.text))
             return next(reasons, "other forms")
@@ -73,6 +102,7 @@ class MathFile(DrawnEnvironment):
 
     Attributes:
         skipped: reason → numbers of the rows skipped for it.
+        posed: numbers of the rows whose answers need the right answer's form.
     """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
@@ -85,11 +115,8 @@ class MathFile(DrawnEnvironment):
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
         read = _RowReader()
         rows = find_rows(digest, NAME, read)
-        self._by_level: dict[int, list[MathRow]] = {}
-        for row in read.rows:
-            assert row.level is not None, "only such rows are kept"
-            self._by_level.setdefault(row.level, []).append(row)
-        self.skipped = read.skipped
+        self._by_level = read.by_level
+        self.skipped, self.posed = read.skipped, read.posed
         self.levels = sorted(self._by_level)
         if not self.levels:
             raise ProblemFileError(
@@ -99,18 +126,15 @@ class MathFile(DrawnEnvironment):
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
-        row = stream.choose(self._by_level[level])
-        assert row.text is not None, "only such rows are kept"
-        assert row.right is not None, "only such rows are kept"
-        return Problem(f"{row.problem}\n{_REQUEST}\n", level, MathTask(row.text, row.right))
+        task = stream.choose(self._by_level[level])
+        return Problem(f"{task.question.text}\n{_REQUEST}\n", level, task)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the text after the only `####` is the same answer as the right one."""
         if not isinstance(problem.answer, MathTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
         answer = read_answer(completion)
-        value = None if answer is None else read_math(answer)
-        right = value is not None and problem.answer.right.agrees_with(value)
+        right = answer is not None and problem.answer.accepts(answer)
         return RewardParts(MILLION if right else 0, 0, 0)
 
 
@@ -118,8 +142,9 @@ class _RowReader:
     """Takes a file's rows one by one. Keeps the usable ones, and the reason for skipping others."""
 
     def __init__(self) -> None:
-        self.rows: list[MathRow] = []
+        self.by_level: dict[int, list[MathTask]] = {}
         self.skipped: dict[str, list[int]] = {}
+        self.posed: list[int] = []
         self._known = KnownAnswers()
         self._number = 0
 
@@ -128,31 +153,50 @@ class _RowReader:
         self._number += 1
         row = read_math_row(line)
         reason = row.name_reason()
-        if reason is None:
-            if self._known.is_new(row.problem, row.right, self._number):
-                self.rows.append(row)
-                return
+        if reason is None and not self._known.is_new(row.problem, row.right, self._number):
             reason = "asked already"
-        self.skipped.setdefault(reason, []).append(self._number)
+        if reason is not None:
+            self.skipped.setdefault(reason, []).append(self._number)
+            return
+        task = row.make_task()
+        self.by_level.setdefault(row.level or 0, []).append(task)
+        if task.form is not None:
+            self.posed.append(self._number)
 
 
 def read_math_row(line: bytes) -> MathRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
     fields = read_texts(line, NAME)
-    text = fields.get("answer")
-    if type(text) is int:
-        text = str(text)
-    if not isinstance(text, str):
-        text = find_boxed(fields["solution"])
-    elif find_closing(text + "}") != len(text):
+    question = Question(fields["problem"])
+    boxed = find_boxed(fields["solution"])
+    text, fault = boxed, None if boxed is not None else "no \\boxed{…}"
+    if fields.get("answer") is not None:
+        text, fault = read_answer_field(fields["answer"])
+    if text is not None and find_closing(text + "}") != len(text):
         raise ValueError("the braces of its answer are not balanced")
+    right = None if text is None else read_math(text, question, question.asks_several)
+    if right is not None and boxed is not None and text != boxed:
+        other = read_math(boxed, question, question.asks_several)
+        if other is not None and not right.agrees_with(other) and not other.agrees_with(right):
+            fault = "answer and \\boxed{…} differ"
     level = _LEVEL.fullmatch(str(fields.get("level")))
-    return MathRow(
-        fields["problem"],
-        text,
-        None if level is None else int(level[1]),
-        None if text is None else read_math(text),
-    )
+    return MathRow(question, text, None if level is None else int(level[1]), right, fault)
+
+
+def read_answer_field(value: Any) -> tuple[str | None, str | None]:
+    """The text of an answer that a file holds as a value of JSON, or None with the reason.
+
+    A whole number, a decimal of few places and a list of one value are read. Nothing is rounded."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        return value, None
+    if type(value) is int:
+        return str(value), None
+    if isinstance(value, float):
+        text = repr(value).removesuffix(".0")
+        return (text, None) if _DECIMAL.fullmatch(text) else (None, "rounded numbers")
+    return None, "several answers" if isinstance(value, list) else "answers of another type"
 
 
 def describe_skipped(skipped: Mapping[str, Sequence[int]]) -> str:

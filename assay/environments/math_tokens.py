@@ -12,32 +12,23 @@ from types import MappingProxyType
 from assay.environments.base import BLANKS
 from assay.environments.math_terms import refuse
 
-#: How the token of a unit of measure starts.
-UNIT = "unit "
+#: How the token of a unit of measure starts, and then that of a thing which is counted.
+UNIT, COUNTED = "unit ", "?"
 #: The token of `or` and `and`: a comma of lists and sets, but none of points and intervals.
 WORD_COMMA = "and"
 
-_TOKEN = re.compile(
-    rf"(?P<space>[{BLANKS}]+|~|\\[ ,;:!]"
-    r"|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
-    rf"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])[{BLANKS}]*"
-    r"\{(?P<said>[a-zA-Z .~]*)\})"
-    r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-    r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
-    r"|(?P<sign>[-+*/^(){}\[\],=%$\u2212\u221e\u03c0\u221a\u222a\u2208\u00b0\u00b1\u00d7\u00b7])"
-    r"|(?P<plain>(?:sqrt(?=\()|pi|or|and|[a-z]{4,}|[ckm]m)(?![a-zA-Z]))"
-    r"|(?P<letter>[a-zA-Z])"
-)
 _ALIKE = {
     "\\dfrac": "\\frac",
     "\\tfrac": "\\frac",
     "\\cfrac": "\\frac",
+    "\\nicefrac": "\\frac",
+    "\\sfrac": "\\frac",
     "\\cdot": "*",
     "\\times": "*",
     "\u00d7": "*",
     "\u00b7": "*",
     "\\div": "/",
-    "\u2212": "-",
+    "\u00f7": "/",
     "\u221e": "\\infty",
     "\u03c0": "\\pi",
     "pi": "\\pi",
@@ -52,20 +43,45 @@ _ALIKE = {
     "\\rbrace": "\\}",
     "\\degree": "\u00b0",
 }
+#: Characters that are written as others: blanks of Unicode, its signs for minus, its powers and its
+#: fractions.
+_WRITTEN = {
+    **dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
+    **dict.fromkeys((*range(0x2010, 0x2014), 0x2212, 0xFE63, 0xFF0D), "-"),
+    **{0xB2: "^{2}", 0xB3: "^{3}"},
+    **{
+        ord(sign): f"\\frac{{{above}}}{{{below}}}"
+        for sign, above, below in (
+            *(("\u00bd", 1, 2), ("\u2153", 1, 3), ("\u2154", 2, 3), ("\u00bc", 1, 4)),
+            *(("\u00be", 3, 4), ("\u2155", 1, 5), ("\u2156", 2, 5), ("\u2157", 3, 5)),
+            *(("\u2158", 4, 5), ("\u2159", 1, 6), ("\u215a", 5, 6), ("\u215b", 1, 8)),
+            *(("\u215c", 3, 8), ("\u215d", 5, 8), ("\u215e", 7, 8)),
+        )
+    },
+}
 #: Digits in groups of three with an explicit mark: `12{,}345`, `12,\!345`, `12\,345`. And with
 #: commas alone, `12,345`, which are such a mark unless a bracket makes them separate a list.
-_GROUPED = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,)[0-9]{3}(?:\1[0-9]{3})*(?![0-9])")
+_GROUPED = re.compile(
+    r"(?<![0-9.,}!])[0-9]{1,3}(\{,\}|,\\!|\\,|[\u00a0\u2009\u202f])[0-9]{3}(?:\1[0-9]{3})*(?![0-9])"
+)
 _BY_COMMAS = re.compile(r"(?<![0-9.,}!])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _LISTED = re.compile(r"[(\[]|\\\{|\\lbrace")
 _DEGREES = re.compile(rf"\^[{BLANKS}]*(?:\{{[{BLANKS}]*\\circ[{BLANKS}]*\}}|\\circ(?![a-zA-Z]))")
-#: Delimiters around an answer, outermost first, and the text that may not occur within.
+#: Other ways to write that digits repeat: `0.\bar{27}`, `0.\bar 3`, `0.\dot{3}`.
+_REPEATED = re.compile(r"\\bar *\{([0-9]+)\}|\\(?:bar|dot) *(?:\{([0-9])\}|([0-9]))")
+#: Fonts that an answer may be set in as a whole.
+_FONTS = (
+    *("text", "textbf", "textit", "textrm", "mbox"),
+    *("mathrm", "mathbf", "mathit", "boldsymbol", "bm"),
+)
+#: Delimiters around an answer, and the text that may not occur within.
 _AROUND = (
+    ("**", "**", ("*",)),
     ("$$", "$$", ("$",)),
     ("$", "$", ("$",)),
     ("\\(", "\\)", ("\\(", "\\)")),
     ("\\[", "\\]", ("\\[", "\\]")),
-    ("\\boxed{", "}", ()),
-    ("\\fbox{", "}", ()),
+    *((f"\\{name}{{", "}", ()) for name in ("boxed", "fbox", *_FONTS)),
 )
 
 #: Symbol → its names. A name of several letters may also end with an s.
@@ -120,30 +136,58 @@ def _list_units() -> dict[str, str]:
 UNITS: Mapping[str, str] = MappingProxyType(_list_units())
 
 
-def split_answer(text: str) -> list[str]:
+#: A pattern of the names of units that need no `\\text`. `in` is also another word.
+UNIT_NAMES = "|".join(
+    sorted((n for n in UNITS if len(n) > 1 and n != "in"), key=lambda n: (-len(n), n))
+)
+_TOKEN = re.compile(
+    rf"(?P<space>[{BLANKS}]+|~|\\[ ,;:!]"
+    r"|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
+    rf"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])[{BLANKS}]*"
+    r"\{(?P<said>[a-zA-Z .~]*)\})"
+    r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+    r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
+    r"|(?P<sign>[-+*/^_(){}\[\],=%$\u221e\u03c0\u221a\u222a\u2208\u00b0\u00b1\u00d7\u00b7\u00f7])"
+    rf"|(?P<plain>(?:sqrt(?=\()|pi|or|and|{UNIT_NAMES}|[a-z]{{4,}})(?![a-zA-Z]))"
+    r"|(?P<letter>[a-zA-Z])"
+)
+
+
+def split_answer(text: str, listed: bool = False) -> list[str]:
     """The tokens of an answer, without delimiters around all of it.
+
+    Args:
+        listed: commas between digits separate values.
 
     Raises:
         UnknownError: a part of the text is no token.
     """
-    text = _DEGREES.sub("\u00b0", _unwrap(text.strip(BLANKS).removesuffix(".")))
-    text = _GROUPED.sub(_join_digits, text)
-    if not _LISTED.search(text):
+    text = _GROUPED.sub(_join_digits, text).translate(_WRITTEN)
+    text = _REPEATED.sub(lambda found: f"\\overline{{{''.join(found.groups(''))}}}", text)
+    text = _DEGREES.sub("\u00b0", _unwrap(text))
+    if not listed and not _LISTED.search(text):
         text = _BY_COMMAS.sub(_join_digits, text)
     return list(_split(text))
 
 
+def has_comma_groups(text: str) -> bool:
+    """Whether commas alone join digits of the text to one number, `3,100`."""
+    return not _LISTED.search(text) and _BY_COMMAS.search(text) is not None
+
+
 def _unwrap(text: str) -> str:
-    """The text without the `$$…$$`, `$…$`, `\\(…\\)` or `\\[…\\]`, then without the `\\boxed{…}` or
-    `\\fbox{…}`, around all of it."""
-    for opening, closing, others in _AROUND:
-        if len(text) <= len(opening + closing):
-            continue
-        inner = text[len(opening) : -len(closing)]
-        whole = not any(other in inner for other in others)
-        if text.startswith(opening) and text.endswith(closing) and whole:
-            text = inner.strip(BLANKS).removesuffix(".")
-    return text
+    """The text without blanks, the point at its end, and all delimiters and fonts around it."""
+    while True:
+        text = text.strip(BLANKS).removesuffix(".").rstrip(BLANKS)
+        for opening, closing, others in _AROUND:
+            if not (text.startswith(opening) and text.endswith(closing)):
+                continue
+            inner = text[len(opening) : -len(closing)]
+            if len(text) > len(opening + closing) and not any(one in inner for one in others):
+                text = inner
+                break
+        else:
+            return text
 
 
 def _join_digits(match: re.Match[str]) -> str:
@@ -168,11 +212,11 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _read_words(text: str) -> str:
-    """The token of some words: a comma, or a unit."""
+    """The token of some words: a comma, a unit, or a thing that is counted."""
     words = " ".join(text.replace("~", " ").replace(".", " ").lower().split())
     if words in ("and", "or"):
         return WORD_COMMA
-    unit = UNITS.get(words)
-    if unit is None:
+    if not words:
         refuse()
+    unit = UNITS.get(words, COUNTED + words)
     return unit if unit in ("%", "$", "\u00b0") else UNIT + unit

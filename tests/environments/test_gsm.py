@@ -75,7 +75,11 @@ def test_every_sentence_is_told_and_every_start_is_in_the_text() -> None:
             assert any(words in prompt for prompt in asked), sentence
 
 
-@pytest.mark.parametrize("trick", {**TRICKS, **NUMBER_TRICKS})
+#: What is no trick here: blanks may follow a number.
+_BLANKS_AFTER = "blank at the end", "newline at the end"
+
+
+@pytest.mark.parametrize("trick", sorted({**TRICKS, **NUMBER_TRICKS}.keys() - _BLANKS_AFTER))
 def test_adversarial_answer(trick: str) -> None:
     right = str(get_row(TRICK_PROBLEM).value)
     assert GSM.score(TRICK_PROBLEM, f"#### {right}").correctness == MILLION
@@ -86,7 +90,7 @@ def test_adversarial_answer(trick: str) -> None:
 @given(st.text(max_size=4), st.integers(0, 9))
 def test_any_insertion_into_the_answer_line_is_refused(junk: str, at: int) -> None:
     line = f"#### {get_row(TRICK_PROBLEM).value}"
-    mutated = line[:at] + junk + line[at:]
+    mutated = (line[:at] + junk + line[at:]).rstrip(" \t\r\n")
     if mutated != line and not mutated.endswith("\n" + line):
         assert GSM.score(TRICK_PROBLEM, mutated) == NOTHING
 
@@ -152,12 +156,16 @@ def test_levels_of_a_file_follow_the_length_of_its_solutions(tmp_path: Path) -> 
     assert len(asked) == len(ROWS)
 
 
-def test_one_row_is_enough_and_commas_are_read_but_not_taken(tmp_path: Path) -> None:
-    file = write_jsonl(tmp_path, [{"question": "How many?", "answer": "#### 1,234", "more": 1}])
+def test_a_file_s_own_solution_earns(tmp_path: Path) -> None:
+    solution = "3000+4000=<<3000+4000=7000>>7000\n#### 7,000"
+    file = write_jsonl(tmp_path, [{"question": "How many?", "answer": solution, "more": 1}])
     environment = open_file(file)
     problem = environment.make_problem(make_seed(0), [1])  # type: ignore[attr-defined]
-    assert environment.score(problem, "#### 1234").correctness == MILLION  # type: ignore[attr-defined]
-    assert environment.score(problem, "#### 1,234") == NOTHING  # type: ignore[attr-defined]
+    for right in (solution, "#### 7000", "#### 7000\n", "#### 7,000 \r\n", "so\n#### 7000\t"):
+        assert environment.score(problem, right).correctness == MILLION  # type: ignore[attr-defined]
+    wrong = "70,00", "7,00", "7,000.0", "7,000,", "7.000", "7 000", "07,000", "7,000 0", "7, 000"
+    for text in (*wrong, "7,000\n7,000", "7,000\u00a0", "7,000 or 8,000", "7,001"):
+        assert environment.score(problem, f"#### {text}") == NOTHING  # type: ignore[attr-defined]
 
 
 #: Rows as GSM8K has them (all 8,792 of its own are read): question, solution, N.
@@ -199,8 +207,10 @@ def test_rows_as_gsm8k_writes_them(tmp_path: Path, escaped: bool) -> None:
         for level in environment.levels:  # type: ignore[attr-defined]
             problem = environment.make_problem(make_seed(level), [level])  # type: ignore[attr-defined]
             value = get_row(problem).value
-            right, *wrong = f"#### {value}", f"#### {value} ", f"#### {value}.0", f"#### ${value}"
-            assert environment.score(problem, f"<<1+1=2>>2\n{right}").correctness == MILLION  # type: ignore[attr-defined]
+            wrong = f"#### {value} 0", f"#### {value}.0", f"#### ${value}"
+            solution = get_row(problem).solution
+            for right in (solution, f"<<1+1=2>>2\n#### {value}"):
+                assert environment.score(problem, right).correctness == MILLION  # type: ignore[attr-defined]
             assert all(environment.score(problem, text) == NOTHING for text in wrong)  # type: ignore[attr-defined]
 
 

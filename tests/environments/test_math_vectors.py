@@ -8,6 +8,7 @@ import sympy as sp
 from sympy import Rational, oo, pi, sqrt
 
 from assay.environments.math_answer import read_math
+from assay.environments.math_file import read_math_row
 from assay.protocol import Domain, Stream, hash_fields
 from tests.protocol.test_vectors import load
 
@@ -114,16 +115,24 @@ def test_pairs_agree_or_not():
         assert agrees == pair["agrees"], pair
 
 
+def test_answers_to_questions():
+    assert {asked["earns"] for asked in VECTOR["asked"]} == {True, False}
+    for asked in VECTOR["asked"]:
+        row = {"problem": asked["question"], "solution": "", "answer": asked["right"], "level": 1}
+        task = read_math_row(json.dumps(row).encode()).make_task()
+        assert task.accepts(asked["answer"]) == asked["earns"], asked
+
+
 def test_a_file_s_rows_and_problems():
     """The rows that are asked are chosen by hand, and drawn by the specification's words."""
     file = VECTOR["file"]
     data = "".join(line + "\n" for line in file["lines"]).encode()
     assert file["name"] == f"math:{sha256(data).hexdigest()}"
-    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\6", b"")
+    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\7", b"")
     assert file["digest"] == encoded.hex()
     rows = [json.loads(line) for line in file["lines"]]
-    assert file["asked"] == [1, 2, 3, 6, 7]
-    levels = {1: 1, 2: 1, 3: 5, 6: 3, 7: 3}
+    assert file["asked"] == [1, 2, 3, 6, 7, 11]
+    levels = {1: 1, 2: 1, 3: 5, 6: 3, 7: 3, 11: 3}
     assert file["levels"] == [1, 3, 5]
     ending = "\nEnd with a line of ####, a space and the answer alone, in LaTeX.\n"
     for problem in VECTOR["problems"]:

@@ -39,7 +39,7 @@ READ = (
     *("\t\r\n7\r\n", "1\r/\n2", "90^\t{\r\\circ\n}", "$ \r7\r $"),
 )
 UNREAD = (
-    *("", "x", "2x", "1 2", "007", "1e9", "--1", "1+", "(1,)", "1/0", r"\frac{1}{0}", "9" * 41),
+    *("", "x", "2x", "1 2", "0007", "1e9", "--1", "1+", "(1,)", "1/0", r"\frac{1}{0}", "9" * 41),
     *(r"\sqrt{-1}", r"\sqrt{1000001}", r"\sqrt[3]{8}", "2^{100}", "3^2^1", "1 = 1", "x = 1, y = 2"),
     *(r"5\text{ million}", "5 apples", "5 cents dollars", r"\pm1\pm\sqrt2", r"\pm1," * 5 + "9"),
     *(
@@ -52,7 +52,7 @@ UNREAD = (
         "1 and, 2",
         "1,234{,}567",
     ),
-    *("\u00a07", "7\u2003", "7\x0b", "$7\u3000$", "1\u00a0/2", "5\\text\u00a0{cm}"),
+    *("\u200b7", "7\u1680", "7\x0b", "$7\u2028$", "1\x1c/2", "5\\text\x85{cm}"),
     *("\u0663", "7" + " " * 512, "(" * 17 + "1" + ")" * 17, r"1 \cup 2"),
     "((1+\\sqrt2)(1+\\sqrt3)(1+\\sqrt5)(1+\\sqrt7))^{64}",
 )
@@ -64,7 +64,7 @@ PAIRS = (
     *((r"50\%", "50", True), ("50", r"50\%", False), (r"\$5", r"5\text{ dollars}", True)),
     *((r"5\text{ cm}", r"5\text{ m}", False), (r"5\text{ cm}^2", r"5\text{ square cm}", True)),
     *(("(1,2)", "[1,2]", False), ("(1,2)", "(2,1)", False), (r"\{1,2\}", r"\{2,1,1\}", True)),
-    *((r"\{1,2\}", "1,2", False), ("3, 4", "4, 3", True), ("3, 4", "3, 3, 4", False)),
+    *((r"\{1,2\}", "1,2", True), ("3, 4", "4, 3", True), ("3, 4", "3, 3, 4", False)),
     *((r"1\pm\sqrt3", r"1-\sqrt3, 1+\sqrt3", True), ("5", "5 or 6", False), ("5", "", False)),
     *(("1,2,3", "3, 2, and 1", True), ("5", "$$5$$", True), ("5", r"\fbox{5}", True)),
     *((r"[0,\infty)", r"[0,+\infty)", True), ("1,234", "1, 234", False), ("1234", "1,234", True)),
@@ -78,6 +78,35 @@ PAIRS = (
     ),
     *(("2", r"\frac{6\pi}{3\pi}", False), (r"\sqrt2", r"\frac{2}{\sqrt2}", True)),
 )
+#: (question, right, answer, whether the answer earns)
+ASKED = (
+    *(("A coat costs $30.", "18", "$18", True), ("How many cents?", "18", "$18", False)),
+    *(
+        ("Angle $B$ is $40^\\circ$.", "90", r"90^\circ", True),
+        ("In radians?", "2", "2\u00b0", False),
+    ),
+    *(("What percent?", "50", r"50\%", True), ("What percent?", "0.5", r"50\%", True)),
+    *(("What percent?", "0.5", r"0.5\%", False), ("What is it?", "0.5", r"50\%", False)),
+    *(("A side is 3 cm. Its length?", "12", "12 cm", True), ("Its area? 3 cm", "9", "9 cm", False)),
+    *(("In cm?", "5", "5 km", False), ("The area in square cm?", "9", "9 cm\u00b2", True)),
+    *(("How many red pens?", "5", r"5\text{ red pens}", True), ("A pen?", "5", "5 pens", False)),
+    *(
+        ("Find (x, y).", "(1,2)", "(x,y)=(1,2)", True),
+        ("Find (x, y).", "(1,2)", "(y,x)=(1,2)", False),
+    ),
+    *(("Find all x.", "3, 100", "3,100", True), ("Find x.", "3100", "3,100", True)),
+    *(("What is 144/12?", "12", "144/12", False), ("What is 144/12?", "12", "12.0", True)),
+    *(("$630 \\div 7$", "90", "1260/14", False), ("How often?", "90", "630/7", True)),
+    *((r"Simplify $\sqrt{50}$.", r"5\sqrt2", r"\sqrt{50}", False),),
+    *((r"Simplify $\sqrt{50}$.", r"5\sqrt2", r"\sqrt2\cdot 5", True),),
+    *((r"$\frac{2}{\sqrt3}$", r"\frac{2\sqrt3}{3}", r"\frac2{\sqrt3}", False),),
+    *((r"Expand $2(3+\sqrt5)$.", r"6+2\sqrt5", r"2(3+\sqrt5)", False),),
+    *((r"Expand $2(3+\sqrt5)$.", r"6+2\sqrt5", r"2\sqrt5+6", True),),
+    *(
+        ("Write 0.5 as a fraction.", r"\frac12", "0.50", False),
+        ("1024 as a power?", "2^{10}", "1024", False),
+    ),
+)
 ROWS: tuple[Json, ...] = (
     {"problem": "What is 1+1?", "solution": r"It is $\boxed{2}$.", "level": "Level 1"},
     {"problem": "Half?", "solution": r"\boxed{1} no, $\boxed{\frac{1}{2}}$", "level": "Level 1"},
@@ -85,9 +114,12 @@ ROWS: tuple[Json, ...] = (
     {"problem": "Who?", "solution": r"\boxed{\text{Ada}}", "level": "Level 2"},
     {"problem": "Which?", "solution": r"\boxed{3}", "level": "Level ?"},
     {"problem": "Framed?", "solution": r"\fbox{\{1,2\}}", "level": "Level 3"},
-    {"problem": "Counted?", "solution": r"\boxed{9}", "answer": 12, "level": "Level 3"},
+    {"problem": "Counted?", "solution": "as told", "answer": 12, "level": "Level 3"},
     {"problem": "What is 1+1?", "solution": r"\boxed{2.0}", "level": "Level 4"},
     {"problem": "Nothing?", "solution": "nothing", "level": "Level 4"},
+    {"problem": "Either?", "solution": r"\boxed{9}", "answer": 12, "level": "Level 3"},
+    {"problem": "What is 7/2?", "solution": "as told", "answer": 3.5, "level": "Level 3"},
+    {"problem": "Find all.", "solution": "as told", "answer": "3,100", "level": "Level 3"},
 )
 
 
@@ -112,10 +144,15 @@ def make_math() -> Json:
     read = {text: read_math(text) for text in READ}
     assert not [text for text in UNREAD if read_math(text) is not None]
     assert [agree(right, answer) for right, answer, _ in PAIRS] == [wanted for *_, wanted in PAIRS]
+    assert [earns(*asked) for *asked, _ in ASKED] == [wanted for *_, wanted in ASKED]
     return {
         "read": [{"text": text} | describe_answer(answer) for text, answer in read.items()],
         "unread": list(UNREAD),
         "pairs": [{"right": r, "answer": a, "agrees": agrees} for r, a, agrees in PAIRS],
+        "asked": [
+            {"question": question, "right": right, "answer": answer, "earns": earned}
+            for question, right, answer, earned in ASKED
+        ],
         "file": {
             "lines": data.decode().splitlines(),
             "name": name,
@@ -138,6 +175,11 @@ def make_math() -> Json:
 def agree(right: str, answer: str) -> bool:
     one, other = read_math(right), read_math(answer)
     return one is not None and other is not None and one.agrees_with(other)
+
+
+def earns(question: str, right: str, answer: str) -> bool:
+    row = {"problem": question, "solution": "", "answer": right, "level": 1}
+    return read_math_row(json.dumps(row).encode()).make_task().accepts(answer)
 
 
 def iterate_completions() -> list[tuple[str, str]]:

@@ -411,7 +411,7 @@ const families = {
   // the grammar of answers is left to the tests in Python
   math(v) {
     const { name, lines, asked, answers } = v.file, rows = lines.map((line) => JSON.parse(line));
-    same('file', [name, hex(environments.fileDigest(name, 6))], [`math:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`, v.file.digest]);
+    same('file', [name, hex(environments.fileDigest(name, 7))], [`math:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`, v.file.digest]);
     same('answers', rows.map(environments.boxed), answers);
     const of = asked.map((n) => rows[Number(n) - 1]), levelOf = (row) => Number(`${row.level}`.replace('Level ', ''));
     same('levels', [...new Set(of.map(levelOf))].sort(), v.file.levels);

@@ -6,9 +6,10 @@ const { Stream, hash, integer } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
+const VERSIONS = { gsm: 2 };
 function environmentDigest(name, settings, ...more) {
   const encoded = Object.keys(settings).sort().map((key) => [integer(2, key.length), ASCII(key), integer(8, settings[key], true)]);
-  return hash('environment', ASCII(name), integer(2, 1), Buffer.concat(encoded.flat()), ...more);
+  return hash('environment', ASCII(name), integer(2, VERSIONS[name] ?? 1), Buffer.concat(encoded.flat()), ...more);
 }
 function open(name, seed, levels) {
   const stream = new Stream(hash('environment-stream', ASCII(name), seed));
@@ -125,7 +126,9 @@ function makeStory(settings, seed, levels, themes) {
   return { level, prompt, total, solution: [...worked, `#### ${total}`].join('\n') };
 }
 function scoreStory({ total }, completion) {
-  const right = completion.split('####').length === 2 && completion.split('\n').pop() === `#### ${total}`;
+  const [before, answer, ...more] = completion.split('####'), grouped = `${total}`.replace(/\B(?=([0-9]{3})+$)/g, ',');
+  const placed = answer?.startsWith(' ') && more.length === 0 && /(^|\n)$/.test(before) && Buffer.byteLength(answer) <= 32769;
+  const right = placed && [`${total}`, grouped].includes(answer.slice(1).replace(/[ \t\r\n]+$/, ''));
   return [right ? 1000000n : 0n, 0n, 0n];
 }
 
