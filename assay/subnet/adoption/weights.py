@@ -6,7 +6,7 @@ Memory never holds more than a part of one tensor, so that a folder larger than 
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from assay.inference.folder import CheckpointError
 from assay.subnet.adoption.notes import Notes, name_some
-from assay.subnet.adoption.source import StoredTensor
 
 #: Weights that are read together.
 PART = 1 << 22
@@ -73,7 +72,7 @@ class _Change:
 
 
 def plan_tensors(
-    stored: Mapping[str, StoredTensor], sees: bool, notes: Notes
+    stored: Mapping[str, PlannedTensor], sees: bool, notes: Notes
 ) -> dict[str, PlannedTensor]:
     """The tensors of the language model under the names that its family has.
 
@@ -96,12 +95,11 @@ def plan_tensors(
                 raise CheckpointError(f"{old} is a second {name}: remove the one too many")
             if name != old:
                 renamed.append(old)
-            planned[name] = PlannedTensor(name, tensor.shape, tensor.dtype, tensor.read)
+            planned[name] = replace(tensor, name=name)
     if planned and not any(name.startswith(("model.", "lm_head.")) for name in planned):
         renamed = list(planned)
         planned = {
-            f"model.{name}": PlannedTensor(f"model.{name}", one.shape, one.dtype, one.read)
-            for name, one in planned.items()
+            f"model.{name}": replace(one, name=f"model.{name}") for name, one in planned.items()
         }
     if buffers:
         notes.dropped.append(f"{name_some(buffers)}: computed from config.json")

@@ -1,0 +1,267 @@
+"""A GGUF file as a model: its header as a config, its tensors as numbers, its tokenizer as a file.
+
+The installed transformers reads the architecture and the tokenizer, and the package gguf the file.
+Both leave out in silence what they do not know, such as scaled rotary angles. Here everything of an
+architecture that is not known is refused, and the tokenizer must have the file's own strings.
+"""
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_gguf_pytorch_utils import (
+    GGUF_TO_TRANSFORMERS_MAPPING,
+    TENSOR_PROCESSORS,
+    Gemma2TensorProcessor,
+    LlamaTensorProcessor,
+    NemotronTensorProcessor,
+    TensorProcessor,
+    get_gguf_hf_weights_map,
+    load_gguf_checkpoint,
+)
+
+from assay.inference.families.fields import SIZES
+from assay.inference.folder import CheckpointError
+from assay.inference.gate.rules import is_integer
+from assay.inference.gate.thrown import LibraryError, catch_thrown
+from assay.protocol.encoding import Json
+from assay.subnet.adoption.notes import Notes, name_some
+from assay.subnet.adoption.texts import CORE, SETTINGS
+from assay.subnet.adoption.weights import PlannedTensor
+
+SUFFIX = ".gguf"
+#: Most tensors and entries of a header.
+_TENSORS_MAX, _ENTRIES_MAX = 1 << 20, 1 << 16
+_MAGIC = b"GGUF"
+#: Entries of an architecture that say what others say, too.
+_REPEATED = frozenset(
+    {"attention.key_length", "attention.value_length", "rope.dimension_count", "vocab_size"}
+)
+#: What an architecture's tensors need besides their numbers: nothing, or a function of one tensor.
+_PROCESSORS = (
+    *(TensorProcessor, LlamaTensorProcessor, Gemma2TensorProcessor, NemotronTensorProcessor),
+)
+#: How text is split before BPE, by the names in GGUF files that transformers does not know: as
+#: GPT-2 does, or each digit for itself and then so. It takes GPT-2's way for every unknown name.
+_AS_GPT2 = ("gpt-2", "jais", "mpt", "olmo", "phi-2")
+_WITH_DIGITS = ("codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder")
+_SPECIALS = {
+    "bos_token": "bos_token_id",
+    "eos_token": "eos_token_id",
+    "pad_token": "pad_token_id",
+    "unk_token": "unk_token_id",
+}
+
+
+@dataclass(frozen=True)
+class GgufModel:
+    """What a GGUF file holds: a config.json, the tensors, and a tokenizer's files."""
+
+    config: dict[str, Json]
+    tensors: dict[str, PlannedTensor]
+    files: Mapping[str, bytes]
+
+
+def find_gguf(source: Path) -> Path | None:
+    """The GGUF file that a source is, or the only one of a folder without other weights. Raises a
+    CheckpointError where a folder has several."""
+    if source.is_file():
+        return source if source.suffix == SUFFIX else None
+    files = sorted(source.glob(f"*{SUFFIX}"))
+    if not files or any(source.glob("*.safetensors")):
+        return None
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{source} has {name_some([file.name for file in files])}: name one of them"
+        )
+    return files[0]
+
+
+@contextmanager
+def open_gguf(path: Path, notes: Notes) -> Iterator[GgufModel]:
+    """Open a file. Its tensors are read in the block.
+
+    Raises:
+        CheckpointError: it is cut off or none, or holds something that nothing here computes.
+    """
+    if find_spec("gguf") is None:
+        raise CheckpointError(f"{path} needs the package gguf: pip install 'assay[gguf]'")
+    _require_header(path)
+    try:
+        with catch_thrown():
+            found = _read(path, notes)
+    except LibraryError as error:
+        raise CheckpointError(f"{path} is no GGUF file that transformers reads: {error}") from None
+    yield found
+
+
+def _require_header(path: Path) -> None:
+    """Raise a CheckpointError unless the file begins as GGUF, with numbers that may be."""
+    with path.open("rb") as file:
+        begin = file.read(24)
+    if len(begin) < 24 or not begin.startswith(_MAGIC):
+        raise CheckpointError(f"{path} does not begin as a GGUF file: fetch it again")
+    _, tensors, entries = struct.unpack("<IQQ", begin[4:])
+    if tensors > _TENSORS_MAX or entries > _ENTRIES_MAX:
+        raise CheckpointError(f"{path} says that it has {tensors} tensors and {entries} entries")
+
+
+def _read(path: Path, notes: Notes) -> GgufModel:
+    from gguf import GGUFReader
+
+    parsed: Any = load_gguf_checkpoint(str(path))
+    reader = GGUFReader(str(path))
+    architecture = str(reader.fields["general.architecture"].contents())
+    _require_known(path, architecture, parsed["config"], reader)
+    config = _make_config(path, parsed["config"])
+    tensors = _plan(path, architecture, config, parsed, reader)
+    kinds = sorted({tensor.tensor_type.name for tensor in reader.tensors})
+    notes.converted.append(
+        f"{len(tensors)} tensors of {path.name} from {', '.join(kinds)} to numbers"
+    )
+    if any(kind not in ("BF16", "F16", "F32") for kind in kinds):
+        notes.guessed.append(
+            "the model was trained in more bits than the file has: adopt the original if there is "
+            "one"
+        )
+    files = _make_texts(path, architecture, parsed)
+    return GgufModel(config, tensors, files)
+
+
+def _require_known(path: Path, architecture: str, config: Mapping[str, Any], reader: Any) -> None:
+    """Raise a CheckpointError where the header says something of the model that is dropped."""
+    if "split.count" in reader.fields and reader.fields["split.count"].contents() > 1:
+        raise CheckpointError(
+            f"{path} is one of several parts: join them with llama-gguf-split --merge"
+        )
+    mappings = GGUF_TO_TRANSFORMERS_MAPPING["config"]
+    known = {*mappings.get(architecture, ()), *mappings.get(config["model_type"], ()), *_REPEATED}
+    prefix = f"{architecture}."
+    for key, field in reader.fields.items():
+        name = key.removeprefix(prefix)
+        if name == key or name in known:
+            continue
+        value = field.contents()
+        if (name, value) != ("rope.scaling.type", "none"):
+            raise CheckpointError(
+                f"{path}: the installed transformers drops {key} ({str(value)[:60]}): adopt the "
+                "model that the file was made of"
+            )
+
+
+def _make_config(path: Path, parsed: Mapping[str, Any]) -> dict[str, Json]:
+    """The config as transformers reads it, its numbers as they were before they were fp32."""
+    config = {
+        name: float(str(np.float32(value))) if isinstance(value, float) else value
+        for name, value in parsed.items()
+        if name not in ("_model_name_or_path", "unk_token_id")
+    }
+    for name, most in SIZES.items():  # before a library builds anything of that size
+        if name in config and not is_integer(config[name], 1, most):
+            raise CheckpointError(f"{path}: {name} is {str(config[name])[:60]}, not 1 to {most}")
+    return config
+
+
+def _plan(
+    path: Path, architecture: str, config: Mapping[str, Any], parsed: Any, reader: Any
+) -> dict[str, PlannedTensor]:
+    """Each tensor by its name in the family."""
+    kind: Any = TENSOR_PROCESSORS.get(architecture, TensorProcessor)
+    if kind not in _PROCESSORS:
+        raise CheckpointError(f"{path}: tensors of {architecture} are not read from GGUF here")
+    processor = kind(config=dict(config))
+    values = {name: value for name, value in config.items() if name != "model_type"}
+    with torch.device("meta"):
+        outline: Any = AutoModelForCausalLM.from_config(
+            AutoConfig.for_model(config["model_type"], **values)
+        )
+    names = get_gguf_hf_weights_map(outline, processor)
+    shapes = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
+    planned = {}
+    for tensor in reader.tensors:
+        name = names.get(tensor.name)
+        if name is None:
+            raise CheckpointError(
+                f"{path}: the installed transformers drops {tensor.name}: adopt the model that the "
+                "file was made of"
+            )
+        planned[name] = PlannedTensor(name, shapes[name], "F32", _make_reader(tensor, processor))
+    return planned
+
+
+def _make_reader(tensor: Any, processor: Any) -> Callable[[int, int], Tensor]:
+    from gguf import dequantize
+
+    # a function of a whole tensor, such as an order of rows, only where there is one
+    whole = type(processor) is not TensorProcessor and not tensor.name.startswith(
+        ("token_embd.", "output.")
+    )
+
+    def read(start: int, stop: int) -> Tensor:
+        data = tensor.data if whole else tensor.data[start:stop]
+        numbers = dequantize(data, tensor.tensor_type)
+        if whole:
+            numbers = processor.process(
+                weights=numbers, name=tensor.name, tensor_key_mapping={}, parsed_parameters={}
+            ).weights[start:stop]
+        return torch.from_numpy(np.array(numbers, np.float32))
+
+    return read
+
+
+def _make_texts(path: Path, architecture: str, parsed: Any) -> dict[str, bytes]:
+    """tokenizer.json and tokenizer_config.json. Raises a CheckpointError where they would not have
+    the strings of the file."""
+    from transformers.integrations.gguf import convert_gguf_tokenizer
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+    told = parsed["tokenizer"]
+    tokenizer: Tokenizer = convert_gguf_tokenizer(architecture, told)[0]
+    splits = told.get("pre_tokenizer_type")
+    if told.get("tokenizer_type") == "gpt2" and splits not in GGUF_PRE_TOKENIZER_SPLITS:
+        if splits not in (*_AS_GPT2, *_WITH_DIGITS):
+            raise CheckpointError(
+                f"{path}: its tokenizer splits text as {str(splits)[:60]}, which is not known "
+                "here: adopt the model that the file was made of"
+            )
+        digits = [pre_tokenizers.Digits(individual_digits=True)] * (splits in _WITH_DIGITS)
+        plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*digits, plain])
+    _require_strings(path, tokenizer, told["tokens"])
+    settings: dict[str, Json] = {
+        name: told["tokens"][told[key]]
+        for name, key in _SPECIALS.items()
+        if type(told.get(key)) is int and 0 <= told[key] < len(told["tokens"])
+    }
+    template = parsed["tokenizer_config"].get("chat_template")
+    if template is not None:
+        settings["chat_template"] = template
+    if type(told.get("add_bos_token")) is bool:
+        settings["add_bos_token"] = told["add_bos_token"]
+    return {CORE: tokenizer.to_str().encode(), SETTINGS: json.dumps(settings).encode()}
+
+
+def _require_strings(path: Path, tokenizer: Tokenizer, tokens: list[str]) -> None:
+    """Raise a CheckpointError unless each id has the file's own string. A run of spaces may be
+    spelled with the sign for a space."""
+    found = {number: text for text, number in tokenizer.get_vocab(True).items()}
+    for number, text in enumerate(tokens):
+        made = found.get(number)
+        if made != text and (made or "").replace("▁", " ") != text.replace("▁", " "):
+            raise CheckpointError(
+                f"{path}: token {number} is {text[:60]!r}, and transformers makes {made!r} of it"
+            )
+    if len(found) != len(tokens):
+        raise CheckpointError(
+            f"{path} has {len(tokens)} tokens, and transformers makes {len(found)} of them"
+        )
