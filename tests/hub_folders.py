@@ -276,6 +276,13 @@ def _see(content: Content, kind: str, flat: bool = False) -> Content:
     return content
 
 
+def _make_mistral(**changes: Any) -> Content:
+    """A Mistral. Its class has a window of 4,096 where config.json does not deny it."""
+    content = make_qwen(model_type="mistral", head_dim=8, **changes)
+    content.tensors = make_tensors("mistral", head_dim=8)
+    return content
+
+
 FP8 = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic"}
 
 
@@ -393,6 +400,11 @@ FOLDERS: Mapping[str, HubFolder] = {
         notes=("dropped: config.json: auto_map", "dropped: modeling_x.py"),
     ),
     "a head size of null": HubFolder(lambda: make_qwen(head_dim=None)),
+    "no window, which the class would have": HubFolder(lambda: _make_mistral(sliding_window=None)),
+    "a padding id without a row": HubFolder(
+        lambda: make_qwen(pad_token_id=32_000, bos_token_id=-1),
+        notes=("dropped: config.json: bos_token_id -1, pad_token_id 32000",),
+    ),
     "a family that nobody knows": HubFolder(
         lambda: make_qwen(model_type="gpt2"), "model_type 'gpt2' in config.json is none of"
     ),

@@ -10,7 +10,6 @@ from assay.cli.console import print_result
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.settings.sections import Settings
 from assay.subnet.adoption.adopt import Adoption, adopt_model, export_checkpoint
-from assay.subnet.waiting import telling_bytes
 
 
 def run_adopt(
@@ -25,8 +24,7 @@ def run_adopt(
     """Adopt a model into a new folder, and print what was done."""
     with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
-        progress = telling_bytes(report, "writing tensors")
-        adoption = adopt_model(source, out, progress, end_tokens, base)
+        adoption = adopt_model(source, out, end_tokens, base, report=report)
     _print(adoption, out, as_json, f"Next: `assay subnet publish --recipe RECIPE --model {out}`")
 
 
@@ -34,8 +32,7 @@ def run_export(settings: Settings, checkpoint: Path, out: Path, as_json: bool, q
     """Write a checkpoint as a folder that other programs open, and print what it has."""
     with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
-        report(f"comparing {checkpoint} with its manifest")
-        adoption = export_checkpoint(checkpoint, out, telling_bytes(report, "writing tensors"))
+        adoption = export_checkpoint(checkpoint, out, report)
     _print(adoption, out, as_json, "Next: name this folder to vLLM, transformers or a converter")
 
 

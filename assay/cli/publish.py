@@ -17,7 +17,6 @@ from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.subnet.recipe import Recipe, read_recipe, require_architecture
-from assay.subnet.waiting import telling_bytes
 from assay.training import GENESIS
 
 
@@ -105,15 +104,7 @@ def _find_genesis(settings: Settings, chosen: _ChosenRules, report: Callable[[st
     wanted = recipe.make_rules(chosen.environment, chosen.preset, chosen.changes[-1])
     placement = open_placement(settings.compute)
     report(f"making checkpoint 0 of {rules.model} on {placement.device}: minutes to hours")
-    manifest = make_recipe_genesis(
-        recipe,
-        rules.model,
-        rules.out,
-        wanted,
-        placement.device,
-        report,
-        telling_bytes(report, "copying tensors"),
-    )
+    manifest = make_recipe_genesis(recipe, rules.model, rules.out, wanted, placement.device, report)
     report(f"checkpoint {manifest.digest.hex()[:16]}… is in {rules.out}")
     return rules.out
 

@@ -106,7 +106,8 @@ class _Probes:
     def _list_properties(
         self, whole: Tensor, alone: Sequence[Tensor]
     ) -> list[tuple[str, str, Callable[[], float]]]:
-        changed = [*self._row[:-8], *self._draw(8)]
+        tail = min(8, len(self._row) // 2)
+        changed = [*self._row[:-tail], *self._draw(tail)]
         rows = [*self._row], [*reversed(self._row)]
         return [
             (
@@ -133,7 +134,7 @@ class _Probes:
             (
                 "causality",
                 "a later token changes what an earlier one draws",
-                lambda: _compare(*(self._compute([row], -8) for row in (self._row, changed))),
+                lambda: _compare(*(self._compute([row], -tail) for row in (self._row, changed))),
             ),
             (
                 "length",

@@ -63,13 +63,7 @@ from assay.protocol.parameters import (
     Parameters,
     Tests,
 )
-from assay.subnet.adoption.adopt import (
-    Progress,
-    find_unadopted,
-    make_folder,
-    plan_adoption,
-    write_adoption,
-)
+from assay.subnet.adoption.adopt import find_unadopted, make_folder, plan_adoption, write_adoption
 from assay.subnet.presets import (
     DEMO_ENVIRONMENT,
     DEMO_LEVELS,
@@ -168,7 +162,6 @@ def make_recipe_genesis(
     rules: Parameters,
     device: str = CPU,
     report: Report = ignore_report,
-    progress: Progress = lambda done, total: None,
 ) -> Manifest:
     """Make checkpoint 0 of a recipe's network from a model's folder, which is adopted.
 
@@ -176,7 +169,6 @@ def make_recipe_genesis(
         out: gets the checkpoint, atomically.
         rules: the network's parameters, with blank identity.
         report: see `make_genesis`.
-        progress: called with the bytes of tensors that were copied, and all.
 
     Raises:
         ConfigError: `out` exists, or the folder has another model than the recipe's.
@@ -191,7 +183,7 @@ def make_recipe_genesis(
     with make_folder(out) as temporary:
         with plan_adoption(model) as adoption:
             require_sizes(recipe, model / CONFIG_FILE, adoption.config)
-            write_adoption(adoption, temporary, progress)
+            write_adoption(adoption, temporary, report)
         for kind, text in adoption.notes.iterate():
             report(f"{kind}: {text}")
         manifest = make_genesis(

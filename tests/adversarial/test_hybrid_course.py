@@ -67,7 +67,7 @@ def let_it_see(folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hybrid_runs_the_whole_course(tmp_path, kind):
     save_guesser(tmp_path / "source", kind)
-    adopt_model(tmp_path / "source", tmp_path / "hybrid", lambda *_: None)
+    adopt_model(tmp_path / "source", tmp_path / "hybrid")
     make_genesis(tmp_path / "hybrid", MAX_TOKENS, levels=(LEVEL,), problems=PROBLEMS)
     world = make_world(tmp_path, ["alice"], last=0, genesis=tmp_path / "hybrid")
     world.contexts[0] = world.open_context(0)

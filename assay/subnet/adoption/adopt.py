@@ -4,11 +4,10 @@ The new folder appears whole, under its name, or not at all.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from assay.inference.families import EMBEDDING, HEAD
@@ -21,7 +20,10 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.network.files import move_folder
+from assay.inference.model_loading import load_model
+from assay.inference.placing.devices import CPU, get_free_memory
+from assay.inference.probes import require_measurable
+from assay.network.files import hold_folder, move_folder
 from assay.protocol.encoding import Json, read_json
 from assay.subnet.adoption.adapter import merge_adapter
 from assay.subnet.adoption.config import (
@@ -51,9 +53,11 @@ from assay.subnet.adoption.weights import (
     require_numbers,
     write_tensors,
 )
+from assay.subnet.waiting import Report, ignore_report, telling, telling_bytes
 
-#: Called with the bytes written so far, and all.
-Progress = Callable[[int, int], None]
+#: Bytes of a disk for headers and what was done; memory of a model that is tried, as a multiple of
+#: its weights in bf16.
+_ROOM, _FP32 = 1 << 20, 3
 
 
 @dataclass(frozen=True)
@@ -161,15 +165,18 @@ def _open(source: Path, notes: Notes) -> Iterator[_Found]:
 def adopt_model(
     source: Path,
     out: Path,
-    progress: Progress,
     end_tokens: Sequence[str] = (),
     base: Path | None = None,
+    *,
+    report: Report = ignore_report,
+    probes: bool = True,
 ) -> Adoption:
     """Adopt a model into a new folder, atomically.
 
     Args:
         source, end_tokens, base: see `plan_adoption`.
-        progress: called while tensors are written.
+        report: called with what takes long, and how far it is.
+        probes: whether to try the model itself, too.
 
     Raises:
         CheckpointError: it cannot be adopted, `out` exists, or the disk has no room.
@@ -177,11 +184,39 @@ def adopt_model(
     """
     require_new(out)
     with plan_adoption(source, end_tokens, base) as adoption, make_folder(out) as temporary:
-        write_adoption(adoption, temporary, progress)
+        write_adoption(adoption, temporary, report)
+        if probes:
+            _try(temporary, source, adoption, report)
     return adoption
 
 
-def export_checkpoint(checkpoint: Path, out: Path, progress: Progress) -> Adoption:
+def _try(folder: Path, source: Path, adoption: Adoption, report: Report) -> None:
+    """Load the model and try what packed measuring rests on. Raises a CheckpointError that names
+    the source."""
+    free = get_free_memory(CPU)
+    needed = _FP32 * count_bytes(adoption.tensors)
+    if free is not None and needed > free:
+        adoption.notes.guessed.append(
+            f"that it can be measured: to try it takes {needed >> 30} GiB of memory in fp32; "
+            "publish tries it"
+        )
+        return
+    try:
+        with telling(report, "loading the model"):
+            model = load_model(folder)
+        with telling(report, "trying whether it can be measured in packs"):
+            probes = require_measurable(model)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(folder), str(source))) from None
+    worst = max(probes, key=lambda probe: probe.difference / probe.allowed)
+    adoption.notes.kept.append(
+        f"{len(probes)} probes hold: logits differ by at most {worst.difference:.1g} of "
+        f"{worst.allowed:.1g} ({worst.name})"
+    )
+    _write_notes(adoption, folder)
+
+
+def export_checkpoint(checkpoint: Path, out: Path, report: Report = ignore_report) -> Adoption:
     """Write a checkpoint's model as a folder that other programs open, atomically. Its config has
     every field, and names the end tokens of the manifest.
 
@@ -193,8 +228,10 @@ def export_checkpoint(checkpoint: Path, out: Path, progress: Progress) -> Adopti
     require_new(out)
     manifest = verify_manifest(checkpoint)
     verify_small_files(checkpoint, manifest)
-    verify_tensors(checkpoint, manifest)
-    return adopt_model(checkpoint, out, progress, [str(end) for end in manifest.end_tokens])
+    with telling(report, f"comparing {checkpoint} with its manifest"):
+        verify_tensors(checkpoint, manifest)
+    ends = [str(end) for end in manifest.end_tokens]
+    return adopt_model(checkpoint, out, ends, report=report, probes=False)
 
 
 def require_new(out: Path) -> None:
@@ -205,25 +242,35 @@ def require_new(out: Path) -> None:
 
 @contextmanager
 def make_folder(out: Path) -> Iterator[Path]:
-    """A folder that has the name `out` once the block has ended well, and is gone otherwise."""
+    """A folder that has the name `out` once the block has ended well, and is gone otherwise. What a
+    killed program left of it is removed.
+
+    Raises:
+        CheckpointError: another program is writing it.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}-"))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        move_folder(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
+    temporary = out.with_name(f".{out.name[:100]}.adopting")
+    temporary.mkdir(exist_ok=True)
+    with hold_folder(temporary) as ours:
+        if not ours:
+            raise CheckpointError(f"another program is writing {out}: wait for it")
+        try:
+            for path in temporary.iterdir():
+                path.unlink()
+            yield temporary
+            move_folder(temporary, out)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
 
 
-def write_adoption(adoption: Adoption, folder: Path, progress: Progress) -> None:
+def write_adoption(adoption: Adoption, folder: Path, report: Report = ignore_report) -> None:
     """Write an adopted model's files into an empty folder. Raises as `adopt_model`."""
     small = {
         CONFIG_FILE: dump(dict(adoption.config)),
         GENERATION_FILE: dump(dict(adoption.texts.generation)),
         **adoption.texts.files,
     }
-    needed = count_bytes(adoption.tensors) + sum(map(len, small.values())) + (1 << 20)
+    needed = count_bytes(adoption.tensors) + sum(map(len, small.values())) + _ROOM
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CheckpointError(
@@ -232,7 +279,13 @@ def write_adoption(adoption: Adoption, folder: Path, progress: Progress) -> None
         )
     for name, data in small.items():
         (folder / name).write_bytes(data)
+    progress = telling_bytes(report, "writing tensors")
     write_tensors(folder / MODEL_FILE, adoption.tensors, adoption.notes, progress)
+    _write_notes(adoption, folder)
+
+
+def _write_notes(adoption: Adoption, folder: Path) -> None:
+    """What was done, for its owner and for a second adoption."""
     done = {"end_tokens": list(adoption.end_tokens), **adoption.notes.to_json()}
     (folder / ADOPTION_FILE).write_bytes(dump(done))
 

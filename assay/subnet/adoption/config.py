@@ -22,7 +22,7 @@ from assay.inference.families import (
 )
 from assay.inference.families.fields import COMMON, SIZES
 from assay.inference.folder import CheckpointError
-from assay.inference.gate.rules import is_integer
+from assay.inference.gate.rules import Rule, is_integer
 from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.protocol.encoding import Json
 from assay.subnet.adoption.notes import Notes
@@ -163,47 +163,77 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
         CheckpointError: it cannot belong to these tensors, or is refused; says which line to
             change.
     """
-    fields = _list_fields(config)
-    known = {name: value for name, value in config.items() if value is not None}
+    kind: Any = config["model_type"]
+    rules = {"model_type": None, **SIZES, **list_fields(FAMILIES[kind])}
     for name, most in SIZES.items():  # before a library builds anything of that size
-        if name in known and not is_integer(known[name], 1, most):
-            raise CheckpointError(f"{name} in config.json is {known[name]!r}, not 1 to {most}")
-    full = _build(known)
-    defaults = _build({"model_type": known["model_type"]})
+        if config.get(name) is not None and not is_integer(config[name], 1, most):
+            raise CheckpointError(f"{name} in config.json is {config[name]!r}, not 1 to {most}")
+    told = {name: value for name, value in config.items() if not _is_left_out(kind, name, value)}
+    full, defaults = _build(told), _build({"model_type": kind})
     known = {
         name: value
-        for name, value in known.items()
-        if name in fields or name not in defaults or defaults[name] != value
+        for name, value in told.items()
+        if (name in rules and not (value is None and _needs_value(rules[name])))
+        or (name not in rules and (name not in defaults or defaults[name] != value))
     }
     missing = {
         name: value
         for name, value in full.items()
-        if name in fields and name not in _ROPES and name not in known and value is not None
+        if name in rules and name not in (*_ROPES, "dtype", *known) and value is not None
     }
-    missing.pop("dtype", None)
-    ours = {
-        "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[known["model_type"]]],
+    if not {*known} & {*_ROPES} and full.get("rope_parameters") is not None:
+        missing["rope_parameters"] = full["rope_parameters"]
+    spelled = {
+        **known,
+        **missing,
+        "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind]],
         "torch_dtype" if "torch_dtype" in known else "dtype": "bfloat16",
         "tie_word_embeddings": HEAD not in shapes,
     }
-    spelled = known | missing | ours
-    rope = full.get("rope_parameters")
-    respelled = {name: value for name, value in spelled.items() if name in fields}
-    respelled = {name: value for name, value in respelled.items() if name not in _ROPES}
-    respelled |= {} if rope is None else {"rope_parameters": rope}
+    _drop_ids_beyond(spelled, notes)
     fault = find_config_fault(spelled)
-    only_spelled = {*spelled} - fields <= _RESPELLED
-    if fault is not None and only_spelled and find_config_fault(respelled) is None:
-        spelled, fault = respelled, None
-        notes.converted.append("config.json: to the spelling of the installed transformers")
+    if fault is not None and {*spelled} - {*rules} <= _RESPELLED:
+        respelled = {n: v for n, v in spelled.items() if n in rules and n not in _ROPES}
+        respelled |= {"rope_parameters": full.get("rope_parameters")}
+        if find_config_fault(respelled) is None:
+            spelled, fault = respelled, None
+            notes.converted.append("config.json: to the spelling of the installed transformers")
     fault = fault or find_misfit(spelled, shapes)
     if fault is not None:
         raise CheckpointError(fault)
-    filled = sorted({*missing} & {*SIZES, "head_dim"})
-    if filled:
+    if filled := sorted({*missing} & {*SIZES, "head_dim"}):
         said = ", ".join(f"{name} {missing[name]}" for name in filled)
         notes.guessed.append(f"config.json: {said}: left out, the library's own")
     return {name: spelled[name] for name in sorted(spelled)}
+
+
+def _is_left_out(kind: str, name: str, value: Json) -> bool:
+    """Whether a field is null and its class takes no null there: it means the class's own value."""
+    if value is not None:
+        return False
+    try:
+        _build({"model_type": kind, name: None})
+    except CheckpointError:
+        return True
+    return False
+
+
+def _needs_value(rule: Rule | int | None) -> bool:
+    """Whether the gate takes no null in a field."""
+    return not isinstance(rule, Rule) or not rule.holds(None)
+
+
+def _drop_ids_beyond(config: dict[str, Any], notes: Notes) -> None:
+    """Make special ids null for which the model has no row: with such a padding id no class builds
+    its embedding."""
+    beyond = []
+    for name in ("bos_token_id", "pad_token_id"):
+        number = config.get(name)
+        if type(number) is int and not 0 <= number < config["vocab_size"]:
+            beyond.append(f"{name} {number}")
+            config[name] = None
+    if beyond:
+        notes.dropped.append(f"config.json: {', '.join(beyond)}: the model has no such id")
 
 
 def settle_head(

@@ -121,7 +121,8 @@ def _read(path: Path, notes: Notes) -> GgufModel:
 
     parsed: Any = load_gguf_checkpoint(str(path))
     reader = GGUFReader(str(path))
-    architecture = str(reader.fields["general.architecture"].contents())
+    entry: Any = reader.fields["general.architecture"]
+    architecture = str(entry.contents())
     _require_known(path, architecture, parsed["config"], reader)
     config = _make_config(path, parsed["config"])
     tensors = _plan(path, architecture, config, parsed, reader)
@@ -144,7 +145,7 @@ def _require_known(path: Path, architecture: str, config: Mapping[str, Any], rea
         raise CheckpointError(
             f"{path} is one of several parts: join them with llama-gguf-split --merge"
         )
-    mappings = GGUF_TO_TRANSFORMERS_MAPPING["config"]
+    mappings: Any = GGUF_TO_TRANSFORMERS_MAPPING["config"]
     known = {*mappings.get(architecture, ()), *mappings.get(config["model_type"], ()), *_REPEATED}
     prefix = f"{architecture}."
     for key, field in reader.fields.items():
@@ -222,8 +223,10 @@ def _make_reader(tensor: Any, processor: Any) -> Callable[[int, int], Tensor]:
 def _make_texts(path: Path, architecture: str, parsed: Any) -> dict[str, bytes]:
     """tokenizer.json and tokenizer_config.json. Raises a CheckpointError where they would not have
     the strings of the file."""
-    from transformers.integrations.gguf import convert_gguf_tokenizer
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import (
+        GGUF_PRE_TOKENIZER_SPLITS,
+        convert_gguf_tokenizer,
+    )
 
     told = parsed["tokenizer"]
     tokenizer: Tokenizer = convert_gguf_tokenizer(architecture, told)[0]

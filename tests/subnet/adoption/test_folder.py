@@ -1,43 +1,66 @@
 """An adopted folder appears whole or not at all, and a checkpoint goes back to other programs."""
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, digest_tensors
 from assay.subnet.adoption import adopt as adoption_module
-from assay.subnet.adoption.adopt import adopt_model, export_checkpoint, find_unadopted
+from assay.subnet.adoption.adopt import (
+    adopt_model,
+    export_checkpoint,
+    find_unadopted,
+    make_folder,
+    plan_adoption,
+    write_adoption,
+)
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
-from tests.hub_folders import CHATML, make_llama, make_qwen
-
-
-def ignore(done: int, total: int) -> None:
-    pass
+from tests.hub_folders import CHATML, FOLDERS, make_llama, make_qwen
 
 
 def test_a_folder_that_is_there_stays(tmp_path: Path) -> None:
     source = make_qwen().write(tmp_path / "source")
     (tmp_path / "out").mkdir()
     with pytest.raises(CheckpointError, match="already exists"):
-        adopt_model(source, tmp_path / "out", ignore)
+        adopt_model(source, tmp_path / "out", probes=False)
     assert [*(tmp_path / "out").iterdir()] == []
 
 
 def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        if 2 * done > total:
+    source = make_qwen().write(tmp_path / "source")
+
+    def stop_late() -> None:
+        with plan_adoption(source) as adoption, make_folder(tmp_path / "out") as folder:
+            write_adoption(adoption, folder)
             raise KeyboardInterrupt
 
-    source = make_qwen().write(tmp_path / "source")
     with pytest.raises(KeyboardInterrupt):
-        adopt_model(source, tmp_path / "out", interrupt)
+        stop_late()
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_what_a_killed_program_left_is_removed_and_two_never_write_one_folder(
+    tmp_path: Path,
+) -> None:
+    source, out = make_qwen().write(tmp_path / "source"), tmp_path / "out"
+    left = tmp_path / ".out.adopting"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    with make_folder(out), pytest.raises(CheckpointError, match="another program is writing"):
+        adopt_model(source, out, probes=False)
+    shutil.rmtree(out)
+    left.mkdir()
+    (left / "other.safetensors").write_bytes(b"half")
+    adopt_model(source, out, probes=False)
+    assert not left.exists()
+    assert not (out / "other.safetensors").exists()
 
 
 def test_a_full_disk_is_told_before_anything_is_written(
@@ -49,7 +72,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
         adoption_module.shutil, "disk_usage", lambda folder: usage(1 << 20, 0, 1 << 20)
     )
     with pytest.raises(CheckpointError, match="1 MiB free and the model needs 1: make room"):
-        adopt_model(source, tmp_path / "out", ignore)
+        adopt_model(source, tmp_path / "out", probes=False)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -60,19 +83,38 @@ def test_links_out_of_the_folder_are_followed(tmp_path: Path) -> None:
     source.mkdir()
     for path in made.iterdir():
         (source / path.name).symlink_to(path)
-    adopt_model(source, tmp_path / "out", ignore)
+    adopt_model(source, tmp_path / "out", probes=False)
     assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+
+
+def test_the_model_itself_is_tried(tmp_path: Path) -> None:
+    said: list[str] = []
+    source = make_qwen().write(tmp_path / "source")
+    adoption = adopt_model(source, tmp_path / "out", report=said.append)
+    assert any("probes hold: logits differ by at most" in text for text in adoption.notes.kept)
+    kept = json.loads((tmp_path / "out" / "adoption.json").read_text())["kept"]
+    assert kept == adoption.notes.kept
+    assert said == ["loading the model", "trying whether it can be measured in packs"]
+
+
+def test_a_model_that_memory_does_not_hold_is_adopted_untried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption_module, "get_free_memory", lambda device: 1_000)
+    source = make_qwen().write(tmp_path / "source")
+    adoption = adopt_model(source, tmp_path / "out")
+    assert any("to try it takes" in text for text in adoption.notes.guessed)
 
 
 def test_chosen_end_tokens_stay_chosen(tmp_path: Path) -> None:
     """A second adoption, such as that of publish, does not find others."""
     source = make_qwen(eos_token_id=[256, 258]).write(tmp_path / "source")
-    first = adopt_model(source, tmp_path / "one", ignore, ["<|endoftext|>"])
-    second = adopt_model(tmp_path / "one", tmp_path / "two", ignore)
+    first = adopt_model(source, tmp_path / "one", ["<|endoftext|>"], probes=False)
+    second = adopt_model(tmp_path / "one", tmp_path / "two", probes=False)
     assert first.end_tokens == second.end_tokens == (256,)
     assert find_unadopted(tmp_path / "one") is None
     with pytest.raises(CheckpointError, match="end token '<none>' is no token"):
-        adopt_model(source, tmp_path / "three", ignore, ["<none>"])
+        adopt_model(source, tmp_path / "three", ["<none>"], probes=False)
 
 
 def test_an_unadopted_folder_is_not_calibrated(tmp_path: Path) -> None:
@@ -85,9 +127,9 @@ def test_an_unadopted_folder_is_not_calibrated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Qwen", "Llama"])
 def test_others_open_an_exported_checkpoint_and_compute_the_same(tmp_path: Path, name: str) -> None:
     content = make_qwen() if name == "Qwen" else make_llama(eos_token_id=[257, 259])
-    adopt_model(content.write(tmp_path / "source"), tmp_path / "model", ignore)
+    adopt_model(content.write(tmp_path / "source"), tmp_path / "model", probes=False)
     make_genesis(tmp_path / "model", 4, problems=2)
-    adoption = export_checkpoint(tmp_path / "model", tmp_path / "out", ignore)
+    adoption = export_checkpoint(tmp_path / "model", tmp_path / "out")
     checkpoint = load_checkpoint(tmp_path / "model")
     assert adoption.end_tokens == checkpoint.manifest.end_tokens
     assert digest_tensors(tmp_path / "out") == digest_tensors(tmp_path / "model")
@@ -112,10 +154,18 @@ def test_a_damaged_checkpoint_is_not_exported(tmp_path: Path) -> None:
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="are not those of its manifest"):
-        export_checkpoint(tmp_path / "model", tmp_path / "out", ignore)
+        export_checkpoint(tmp_path / "model", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
+def test_null_stays_null(tmp_path: Path) -> None:
+    """A Mistral without a window must not get that of its class."""
+    source = FOLDERS["no window, which the class would have"].make().write(tmp_path / "source")
+    adoption = adopt_model(source, tmp_path / "out", probes=False)
+    assert adoption.config["sliding_window"] is None
+    assert AutoConfig.from_pretrained(tmp_path / "out").sliding_window is None
+
+
 def test_a_template_stays_what_it_was(tmp_path: Path) -> None:
-    adopt_model(make_qwen().write(tmp_path / "source"), tmp_path / "out", ignore)
+    adopt_model(make_qwen().write(tmp_path / "source"), tmp_path / "out", probes=False)
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == CHATML

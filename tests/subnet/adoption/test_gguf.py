@@ -16,7 +16,7 @@ NEEDS_GGUF = pytest.mark.skipif(find_spec("gguf") is None, reason="needs the ext
 
 
 def adopt(source: Path, out: Path) -> Adoption:
-    return adopt_model(source, out, lambda done, total: None)
+    return adopt_model(source, out, probes=False)
 
 
 @NEEDS_GGUF

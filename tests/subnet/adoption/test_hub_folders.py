@@ -11,7 +11,7 @@ from tests.hub_folders import FOLDERS
 
 
 def adopt(source: Path, out: Path, *ends: str) -> Adoption:
-    return adopt_model(source, out, lambda done, total: None, ends)
+    return adopt_model(source, out, ends, probes=False)
 
 
 @pytest.mark.parametrize("shape", [name for name, one in FOLDERS.items() if one.refused is None])

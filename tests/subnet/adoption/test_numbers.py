@@ -12,7 +12,7 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 from assay.inference.folder import MODEL_FILE, CheckpointError
 from assay.inference.model_loading import load_model
 from assay.subnet.adoption import weights
-from assay.subnet.adoption.adopt import adopt_model
+from assay.subnet.adoption.adopt import adopt_model, plan_adoption
 from assay.subnet.adoption.notes import Notes
 from assay.subnet.adoption.quantised import dequantise
 from assay.subnet.adoption.weights import PlannedTensor
@@ -20,7 +20,7 @@ from tests.hub_folders import FOLDERS, Content, dump, make_qwen, make_tensors
 
 
 def adopt(source: Path, out: Path, base: Path | None = None) -> dict[str, torch.Tensor]:
-    adopt_model(source, out, lambda done, total: None, base=base)
+    adopt_model(source, out, base=base, probes=False)
     return load_file(out / MODEL_FILE)
 
 
@@ -48,8 +48,9 @@ def test_progress_counts_every_byte_once(tmp_path: Path) -> None:
         assert seen[-1] < done <= total
         seen.append(done)
 
-    adopt_model(source, tmp_path / "out", count)
-    path = tmp_path / "out" / MODEL_FILE
+    path = tmp_path / MODEL_FILE
+    with plan_adoption(source) as adoption:
+        weights.write_tensors(path, adoption.tensors, Notes(), count)
     (header,) = struct.unpack("<Q", path.read_bytes()[:8])
     assert seen[-1] == path.stat().st_size - 8 - header
 
