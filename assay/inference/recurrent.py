@@ -1,7 +1,7 @@
 """Recurrent layers (gated DeltaNet) in the reference: torch's own functions, and packed rows.
 
-A layer's own code reads each sequence of a packed row by itself, and starts from the state that the
-sequence before it left (`assay.inference.packing`). No formula is written here.
+A layer's own code reads the sequences of a packed row as rows of a batch, each from the state that
+the sequence before it left (`assay.inference.packing`). No formula is written here.
 
 Hugging Face's models take their functions from packages such as `fla` and `causal_conv1d` where
 those are installed. A judge's arithmetic must not depend on that, so the layers get the library's
@@ -10,7 +10,7 @@ plain functions back, with chunks of one size.
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, wraps
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from assay.inference.packing import Packing, RecurrentState, Segment
 from assay.inference.placing.model_sizes import RECURRENT_CHUNK
@@ -70,7 +71,7 @@ def _make_segmented(kind: type) -> type:
 
 
 class _Segmented(nn.Module):
-    """A recurrent layer that reads each sequence of a packed row by itself."""
+    """A recurrent layer that keeps the sequences of a packed row apart."""
 
     layer_idx: int
     conv_kernel_size: int
@@ -90,20 +91,24 @@ class _Segmented(nn.Module):
         """
         if packing is None:
             return self._read(hidden_states, cache_params, attention_mask, **others)
-        if cache_params is not None or attention_mask is not None:
+        if cache_params is not None or attention_mask is not None or len(hidden_states) > 1:
             raise ValueError("packed rows hold whole sequences: neither masks nor caches")
         continued = {(s.shared_start, s.shared_end) for s in packing.segments}
         left: dict[tuple[int, int], RecurrentState] = {}
-        parts = []
-        for segment in packing.segments:
-            bounds = segment.start, segment.end
-            cache = _SegmentCache(self, self._find_state(segment, left))
-            parts.append(self._read(hidden_states[:, slice(*bounds)], cache, None, **others))
-            if segment.kept is not None:
-                segment.kept.replace_state(self.layer_idx, cache.get_state())
-            elif bounds in continued:
-                left[bounds] = cache.get_state()
-        return torch.cat(parts, dim=1)
+        found: dict[int, Tensor] = {}
+        for batch in _make_batches(packing.segments, continued):
+            before = [self._find_state(segment, left) for segment in batch]
+            cache = _SegmentCache(self, _join(before))
+            rows = [hidden_states[0, segment.start : segment.end] for segment in batch]
+            states = self._read(pad_sequence(rows, batch_first=True), cache, None, **others)
+            for place, segment in enumerate(batch):
+                found[segment.start] = states[place, : len(rows[place])]
+                if segment.kept is not None:
+                    state = tuple(part.clone() for part in cache.get_state(place))
+                    segment.kept.replace_state(self.layer_idx, (state[0], state[1]))
+                elif (segment.start, segment.end) in continued:
+                    left[segment.start, segment.end] = cache.get_state(place)
+        return torch.cat([found[start] for start in sorted(found)])[None]
 
     def _read(self, *args: Any, **others: Any) -> Tensor:
         read: Any = super().forward  # the library's own
@@ -120,8 +125,8 @@ class _Segmented(nn.Module):
 
 
 class _SegmentCache:
-    """The state of one layer and one sequence, in the form of the library's cache. Unlike that, it
-    changes no tensor in place, so that gradients pass through states, and states can be shared."""
+    """The states of one layer and some sequences, in the form of the library's cache. Unlike that,
+    it changes no tensor in place: gradients pass through states, and states can be shared."""
 
     record_past = True  # the layer's way for any number of tokens
 
@@ -142,7 +147,7 @@ class _SegmentCache:
         return (self._state,)
 
     def update_conv_state(self, inputs: Tensor, layer: int, **_: Any) -> Tensor:
-        """New inputs [1, channels, N] of the convolution, with the kept ones before them."""
+        """New inputs [S, channels, N] of the convolution, with the kept ones before them."""
         whole = inputs if self._inputs is None else torch.cat((self._inputs, inputs), dim=-1)
         # zeros stand before the first token; inputs beyond the kept ones are cut off
         self._inputs = functional.pad(whole, (self._kept_inputs - whole.shape[-1], 0))
@@ -152,8 +157,35 @@ class _SegmentCache:
         """The state after the new tokens."""
         self._state = state
 
-    def get_state(self) -> RecurrentState:
-        """What the sequence has left behind."""
+    def get_state(self, place: int) -> RecurrentState:
+        """What one of the sequences has left behind, if none is longer."""
         assert self._inputs is not None
         assert self._state is not None
-        return self._inputs, self._state
+        return self._inputs[place : place + 1], self._state[place : place + 1]
+
+
+def _make_batches(
+    segments: Sequence[Segment], continued: Collection[tuple[int, int]]
+) -> list[list[Segment]]:
+    """Sequences that go through a layer together, padded: on a card each chunk would take as long
+    for one of them. Those that others continue come first. A state behind padding is wrong, so all
+    of whose state is needed have one length, and the others nearly one."""
+    batches: dict[tuple[bool, bool, bool, int], list[Segment]] = {}
+    for segment in segments:
+        length = segment.end - segment.start
+        is_continued = (segment.start, segment.end) in continued
+        is_exact = is_continued or segment.kept is not None
+        step = 1 if is_exact else 1 << max(0, length.bit_length() - 3)
+        kind = not is_continued, segment.first > 0, is_exact, -(-length // step) * step
+        batches.setdefault(kind, []).append(segment)
+    return [batches[kind] for kind in sorted(batches)]
+
+
+def _join(states: Sequence[RecurrentState | None]) -> RecurrentState | None:
+    """The states of several sequences as one, or None where all begin."""
+    there = [state for state in states if state is not None]
+    if not there:
+        return None
+    assert len(there) == len(states), "sequences that begin are no batch with others"
+    inputs, values = (torch.cat(parts) for parts in zip(*there, strict=True))
+    return inputs, values
