@@ -397,6 +397,7 @@ def make_families() -> str:
             f"`{name}`{' (needed)' if name in family.required else ''}: {_write_rule(rule)}"
             for name, rule in own.items()
         )
+        fields += "".join(f", no `{name}`" for name in family.without)
         defaults = ", ".join(f"`{name}` {_write_json(v)}" for name, v in family.defaults.items())
         groups = "; ".join(_write_group(group) for group in (*family.layer, *family.outside))
         sizes = "".join(

@@ -40,8 +40,10 @@ NAMES: Mapping[str, ExpertNames] = MappingProxyType(
         "glm4_moe": ExpertNames(),
         "mixtral": ExpertNames("w1", "w3", "w2", "block_sparse_moe"),
         "olmoe": ExpertNames(),
+        "qwen2_moe": ExpertNames(),
         "qwen3_5_moe_text": ExpertNames(),
         "qwen3_moe": ExpertNames(),
+        "qwen3_next": ExpertNames(),
     }
 )
 

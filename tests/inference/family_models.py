@@ -42,6 +42,8 @@ _RECURRENT = {
 RAMP = 1 << 17
 EXPERTS, CHOSEN = 6, 2
 _ROUTED = {"num_experts_per_tok": CHOSEN}
+#: Widths of experts, and of the one that all tokens have.
+_SHARED = {"moe_intermediate_size": 16, "shared_expert_intermediate_size": 24}
 #: What a family needs, or what shows more of it.
 _MORE: dict[str, dict[str, Any]] = {
     "cohere": {"use_qk_norm": True, "logit_scale": 0.25},
@@ -84,6 +86,14 @@ _MORE: dict[str, dict[str, Any]] = {
     "mixtral": {**_ROUTED, "num_local_experts": EXPERTS},
     "olmo": {"clip_qkv": 1.5},
     "olmoe": {**_ROUTED, "clip_qkv": 1.5, "num_experts": EXPERTS},
+    "qwen2_moe": {
+        **_ROUTED,
+        **_SHARED,
+        "decoder_sparse_step": 2,
+        "num_experts": EXPERTS,
+        "use_sliding_window": False,
+    },
+    "qwen3_5_moe_text": {**_RECURRENT, **_ROUTED, **_SHARED, "num_experts": EXPERTS},
     "qwen3_5_text": _RECURRENT,
     "qwen3_moe": {
         **_ROUTED,
@@ -93,7 +103,13 @@ _MORE: dict[str, dict[str, Any]] = {
         "num_experts": EXPERTS,
         "use_sliding_window": False,
     },
-    "qwen3_next": {**_RECURRENT, "num_experts": 2, "mlp_only_layers": [0, 1]},
+    "qwen3_next": {
+        **_RECURRENT,
+        **_ROUTED,
+        **_SHARED,
+        "num_experts": EXPERTS,
+        "mlp_only_layers": [0],
+    },
     "smollm3": {"no_rope_layer_interval": 2},
 }
 
@@ -115,6 +131,8 @@ def make_fields(kind: str, **more: Any) -> dict[str, Any]:
         fields.setdefault("layer_types", ["sliding_attention", "full_attention"])
     if "head_dim" not in family.fields:
         fields.pop("head_dim")
+    for name in family.without:
+        fields.pop(name)
     return fields
 
 

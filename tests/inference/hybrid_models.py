@@ -1,6 +1,7 @@
 """Tiny hybrids that are larger than those of all families: a prompt of them takes many chunks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -11,6 +12,8 @@ from tests.inference.family_models import make_config, make_model
 #: Every family with recurrent layers.
 KINDS = tuple(kind for kind, family in FAMILIES.items() if RECURRENT in family.kinds)
 VOCABULARY = 512
+#: ε of a mixture's routers, 2^-20: half a logit.
+RAMP = 1 << 19
 
 
 def build_hybrid(
@@ -34,4 +37,7 @@ def build_hybrid(
         max_position_embeddings=2_048,
         **dense,
     )
-    return make_model(config)
+    model: Any = make_model(config)
+    model.router_ramp = RAMP  # the slope of a narrower one would multiply the states' rounding
+    built: PreTrainedModel = model
+    return built

@@ -24,11 +24,12 @@ from assay.inference import (
 from assay.inference.families.hybrid import RECURRENT
 from assay.inference.following import FollowedRow, Follower
 from assay.inference.generate import Horizon
-from assay.inference.implementations import RoundedModel, make_packing_twin
+from assay.inference.implementations import RoundedModel, make_packing_twin, make_twin
 from assay.inference.packing import KeptState, make_kept_packing
 from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.reading import make_packs, read, read_pack
 from assay.inference.recurrent import prepare_recurrent_layers
+from assay.inference.routing import has_routers
 from assay.training.policy import Policy
 from assay.verification import Projection
 from tests.inference.conftest import list_ids
@@ -76,8 +77,9 @@ def compute_plainly(model, prompts, completions):
 @pytest.mark.parametrize("tokens_max", [150, 1_000])
 def test_a_pack_reads_what_the_class_reads(model, passages, share, tokens_max, implementation):
     packing = make_model(model, implementation)
+    own = make_twin(model, "eager") if has_routers(model) else model
     with torch.inference_mode():
-        plain = compute_plainly(model, *passages)
+        plain = compute_plainly(own, *passages)
         packed = compute_logits(packing, read(packing, *passages, tokens_max, share=share))
     for one, other in zip(plain, packed, strict=True):
         assert (one - other).abs().max() < CAP

@@ -106,9 +106,11 @@ class Experts:
 
     def find_fault(self, config: Config) -> str | None:
         """The reason why a router could not be ramped, or None."""
-        count, chosen = self.count(config), config[self.chosen]
+        count, chosen = self.count(config), config.get(self.chosen)
         if not count:
             return f"config.json does not have one of {', '.join(self.counts)}"
+        if chosen is None:
+            return f"config.json has no {self.chosen}"
         if chosen >= count:
             return (
                 f"{self.chosen} in config.json is {chosen} of {count} experts: a router chooses "
@@ -139,6 +141,7 @@ class Family:
         check: a reason against values that no single rule finds; None: no reason.
         experts: of a mixture. The word `e` is their number, and a layer that has a router has the
             trait `SPARSE`.
+        without: of `SIZES`, those that no layer has.
     """
 
     layer: tuple[Tensors, ...]
@@ -155,6 +158,12 @@ class Family:
     mark: Callable[[Config, int | None], Collection[str]] | None = None
     check: Callable[[Config], str | None] | None = None
     experts: Experts | None = None
+    without: tuple[str, ...] = ()
+
+    def is_sparse(self, config: Config) -> bool:
+        """Whether a layer has a router."""
+        layers = range(config["num_hidden_layers"])
+        return any(SPARSE in self.list_traits(config, layer) for layer in layers)
 
     def get(self, config: Config, name: str) -> Any:
         """The value of a field, or what holds where config.json lacks it."""
@@ -173,7 +182,7 @@ class Family:
 
     def measure(self, config: Config, layer: int | None = None) -> dict[str, int]:
         """The value of each word, in one layer or outside of them."""
-        values = {word: config[name] for word, name in WORDS.items() if name in _SIZES}
+        values = {word: config.get(name, 0) for word, name in WORDS.items() if name in _SIZES}
         for word, names in self.sizes.items():
             values[word] = prod(self.get(config, name) or 0 for name in names.split(" · "))
         values["d"] = self.get_head_size(config)

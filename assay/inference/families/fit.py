@@ -15,7 +15,6 @@ from typing import Any
 
 from assay.inference.families.dense import DENSE
 from assay.inference.families.family import (
-    SPARSE,
     Config,
     Family,
     Tensors,
@@ -134,13 +133,14 @@ def find_config_fault(config: Json) -> str | None:
         return fault
     family = FAMILIES[str(kind)]
     rules = list_fields(family)
-    if unknown := sorted(set(config) - {"model_type", *SIZES, *rules}):
+    sizes = {name: most for name, most in SIZES.items() if name not in family.without}
+    if unknown := sorted(set(config) - {"model_type", *sizes, *rules}):
         return (
             f"config.json has a field {unknown[0][:60]!r} that is not known here: remove it if the "
             "model does not need it"
         )
-    if not all(is_integer(config.get(name), 1, most) for name, most in SIZES.items()):
-        return f"config.json does not give {', '.join(SIZES)} as sizes within their bounds"
+    if not all(is_integer(config.get(name), 1, most) for name, most in sizes.items()):
+        return f"config.json does not give {', '.join(sizes)} as sizes within their bounds"
     for name, rule in rules.items():
         if name in config and not rule.holds(config[name]):
             return f"{name} in config.json is not {rule.about}"
@@ -162,8 +162,11 @@ def find_type_fault(kind: Any) -> str | None:
 def get_expert_bounds(config: Config) -> tuple[int, int]:
     """The experts that a token needs at least, those that a router chooses, and at most, all of a
     layer; 0 and 0 if the config, of a known family, is no mixture's."""
-    experts = FAMILIES[config["model_type"]].experts
-    return (0, 0) if experts is None else (config[experts.chosen], experts.count(config))
+    family = FAMILIES[config["model_type"]]
+    experts = family.experts
+    if experts is None or not family.is_sparse(config):
+        return 0, 0
+    return config[experts.chosen], experts.count(config)
 
 
 def find_tied_fault(config: Config, same: bool | None) -> str | None:
@@ -207,12 +210,10 @@ def _find_illegal_values(family: Family, config: dict[str, Json]) -> Iterator[st
     fault = None if family.check is None else family.check(config)
     if fault is not None:
         yield fault
-    if family.experts is not None:
+    if family.experts is not None and family.is_sparse(config):
         fault = family.experts.find_fault(config)
         if fault is not None:
             yield fault
-        elif not any(SPARSE in family.list_traits(config, n) for n in range(layers)):
-            yield "config.json gives no layer a router: name its dense family"
 
 
 def iterate_tensors(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from assay.inference.families.blocks import ATTENTION, GATED, HEAD_NORMS, LAST_NORM, NORMS
-from assay.inference.families.family import Config, Family, Tensors
+from assay.inference.families.family import SPARSE, Config, Experts, Family, Tensors
 from assay.inference.families.fields import (
     FRACTION_RULE,
     HEAD,
@@ -14,6 +14,14 @@ from assay.inference.families.fields import (
     OFF,
     ON,
     make_only,
+)
+from assay.inference.families.mixtures import (
+    LAYERS,
+    NARROW,
+    ROUTED,
+    SHARED_GATED,
+    mark_all,
+    mark_sparse,
 )
 from assay.inference.families.rotary import FRACTION, Rotation
 from assay.inference.gate.rules import FLAG, Rule, make_choice, make_number
@@ -77,18 +85,19 @@ _FIELDS = {
     "layer_types": LAYER_TYPES,
     "rms_norm_eps": NUMBER,
 }
-#: Of the mixture that a Qwen3-Next may have in its layers. None is built where all of them are in
-#: mlp_only_layers.
+#: Of a mixture in the layers.
 _MIXTURE = {
-    "decoder_sparse_step": make_number(1, 1 << 10),
-    "mlp_only_layers": Rule("a list", lambda v: isinstance(v, list)),
+    **ROUTED,
     "moe_intermediate_size": make_number(1, 1 << 20),
-    "norm_topk_prob": FLAG,
     "num_experts": make_number(0, 1 << 12),
-    "num_experts_per_tok": make_number(1, 1 << 12),
-    "output_router_logits": OFF,
-    "router_aux_loss_coef": NUMBER,
     "shared_expert_intermediate_size": make_number(1, 1 << 20),
+}
+#: Where some layers may have none.
+_MIXED = {
+    **_MIXTURE,
+    "decoder_sparse_step": make_number(1, 1 << 10),
+    "mlp_only_layers": LAYERS,
+    "norm_topk_prob": FLAG,
 }
 
 
@@ -105,45 +114,60 @@ def _find_fault(config: Config) -> str | None:
     return None
 
 
-def _find_next_fault(config: Config) -> str | None:
-    if config.get("mlp_only_layers") != list(range(config["num_hidden_layers"])):
-        return "mlp_only_layers in config.json leaves out a layer: its mixture is not known here"
-    return _find_fault(config)
-
-
-def _make_hybrid(inputs: Tensors, fields: Mapping[str, Rule], **more: Any) -> Family:
+def _make_hybrid(
+    inputs: Tensors, mlp: tuple[Tensors, ...], fields: Mapping[str, Rule], **more: Any
+) -> Family:
     return Family(
         (
             _DELTA_NET,
             inputs,
             _GATED_ATTENTION.under(_ATTENDING),
             HEAD_NORMS.under(_ATTENDING),
-            GATED,
+            *mlp,
             NORMS,
         ),
         {**_FIELDS, **fields},
         (LAST_NORM,),
-        required=("head_dim", "layer_types", *_SIZES),
-        sizes=_WORDS,
+        required=("head_dim", "layer_types", *_SIZES, *more.pop("required", ())),
+        sizes={**_WORDS, **more.pop("sizes", {})},
         kinds=(_ATTENDING, RECURRENT),
         **more,
     )
 
 
+_EXPERTS_SIZES = {"m": "moe_intermediate_size", "s": "shared_expert_intermediate_size"}
+_QWEN3_5 = {
+    "attn_output_gate": ON,
+    "mamba_ssm_dtype": make_choice("float32"),
+    "mlp_only_layers": make_only([]),
+}
+_SECTIONS = Rotation(fraction=0.25, sections=True, switches=("mrope_interleaved",))
 HYBRID: Mapping[str, Family] = MappingProxyType(
     {
         "qwen3_5_text": _make_hybrid(
+            _APART, (GATED,), _QWEN3_5, rotation=_SECTIONS, check=_find_fault
+        ),
+        "qwen3_5_moe_text": _make_hybrid(
             _APART,
-            {
-                "attn_output_gate": ON,
-                "mamba_ssm_dtype": make_choice("float32"),
-                "mlp_only_layers": make_only([]),
-            },
-            rotation=Rotation(fraction=0.25, sections=True, switches=("mrope_interleaved",)),
+            (NARROW, SHARED_GATED),
+            {**_QWEN3_5, **_MIXTURE},
+            required=("num_experts_per_tok", *_EXPERTS_SIZES.values()),
+            sizes=_EXPERTS_SIZES,
+            rotation=_SECTIONS,
             check=_find_fault,
+            mark=mark_all,
+            experts=Experts(("num_experts",)),
+            without=("intermediate_size",),
         ),
         "qwen3_next": _make_hybrid(
-            _FUSED, _MIXTURE, rotation=Rotation(fraction=0.25), check=_find_next_fault
+            _FUSED,
+            (NARROW, SHARED_GATED, GATED.under(unless=SPARSE)),
+            _MIXED,
+            sizes=_EXPERTS_SIZES,
+            rotation=Rotation(fraction=0.25),
+            check=_find_fault,
+            mark=mark_sparse,
+            experts=Experts(("num_experts",), normalised="norm_topk_prob"),
         ),
     }
 )

@@ -37,7 +37,8 @@ _NUMBER_OF = make_number(1, _EXPERTS_MAX)
 _INNER = make_number(1, 1 << 20)
 _ONE = make_number(1, 1)
 _PLAIN = {"hidden_act": make_choice("silu"), "rms_norm_eps": NUMBER}
-_ROUTED = {
+#: Fields of routers.
+ROUTED = {
     **_PLAIN,
     "num_experts_per_tok": _NUMBER_OF,
     "output_router_logits": FLAG,
@@ -63,25 +64,34 @@ def _make_experts(about: str, gate: str, up: str, down: str, router: str, width:
 
 _USUAL = ("gate_proj", "up_proj", "down_proj", "mlp.gate")
 _EXPERTS = _make_experts("router and experts", *_USUAL, "i")
-_NARROW = _make_experts("router and narrow experts", *_USUAL, "m")
+#: Of narrower experts than an MLP.
+NARROW = _make_experts("router and narrow experts", *_USUAL, "m")
 _MIXTRALS = _make_experts(
     "router and numbered experts", "w1", "w3", "w2", "block_sparse_moe.gate", "i"
 )
 
 
-def _is_list_of_layers(value: Any) -> bool:
+def is_list_of_layers(value: Any) -> bool:
+    """Whether a value is a list of layers, or null."""
     return value is None or (
         isinstance(value, list) and all(is_integer(layer, 0, (1 << 10) - 1) for layer in value)
     )
 
 
-def _mark_qwen3(config: Config, layer: int | None) -> set[str]:
+LAYERS = Rule("a list of layers, or null", is_list_of_layers)
+
+
+def mark_sparse(config: Config, layer: int | None) -> set[str]:
+    """The layers with routers, by the fields of Qwen3."""
     if layer is None or layer in (config.get("mlp_only_layers") or ()):
+        return set()
+    if config.get("num_experts") == 0:
         return set()
     return {SPARSE} if (layer + 1) % config.get("decoder_sparse_step", 1) == 0 else set()
 
 
-def _mark_all(_: Config, layer: int | None) -> set[str]:
+def mark_all(_: Config, layer: int | None) -> set[str]:
+    """All layers have routers."""
     return set() if layer is None else {SPARSE}
 
 
@@ -90,14 +100,14 @@ def _mark_glm4(config: Config, layer: int | None) -> set[str]:
 
 
 _QWEN3_MOE = Family(
-    layer=(ATTENTION, *_BIASES, HEAD_NORMS, NORMS, _NARROW, GATED.under(unless=SPARSE)),
+    layer=(ATTENTION, *_BIASES, HEAD_NORMS, NORMS, NARROW, GATED.under(unless=SPARSE)),
     fields={
-        **_ROUTED,
+        **ROUTED,
         "attention_bias": FLAG,
         "decoder_sparse_step": make_number(1, 1 << 10),
         "head_dim": HEAD,
         "max_window_layers": COUNT,
-        "mlp_only_layers": Rule("a list of layers, or null", _is_list_of_layers),
+        "mlp_only_layers": LAYERS,
         "moe_intermediate_size": _INNER,
         "norm_topk_prob": FLAG,
         "num_experts": _NUMBER_OF,
@@ -108,13 +118,13 @@ _QWEN3_MOE = Family(
     outside=(LAST_NORM,),
     required=("num_experts_per_tok", "moe_intermediate_size", "head_dim"),
     sizes={"m": "moe_intermediate_size"},
-    mark=_mark_qwen3,
+    mark=mark_sparse,
     experts=Experts(("num_experts", "num_local_experts"), normalised="norm_topk_prob"),
 )
 _OLMOE = Family(
     layer=(ATTENTION, *_BIASES, ROW_NORMS, NORMS, _EXPERTS),
     fields={
-        **_ROUTED,
+        **ROUTED,
         "attention_bias": FLAG,
         "clip_qkv": CAP,
         "norm_topk_prob": FLAG,
@@ -122,7 +132,7 @@ _OLMOE = Family(
     },
     outside=(LAST_NORM,),
     required=("num_experts_per_tok", "num_experts"),
-    mark=_mark_all,
+    mark=mark_all,
     experts=Experts(("num_experts",), normalised="norm_topk_prob"),
 )
 _MIXTRAL = Family(
@@ -134,7 +144,7 @@ _MIXTRAL = Family(
         ),
     ),
     fields={
-        **_ROUTED,
+        **ROUTED,
         "head_dim": make_optional(HEAD),
         "num_local_experts": _NUMBER_OF,
         "router_jitter_noise": NUMBER,
@@ -143,8 +153,19 @@ _MIXTRAL = Family(
     outside=(LAST_NORM,),
     required=("num_experts_per_tok", "num_local_experts"),
     mask=Mask.WINDOW,
-    mark=_mark_all,
+    mark=mark_all,
     experts=Experts(("num_local_experts",)),
+)
+#: With a gate.
+SHARED_GATED = Tensors(
+    "gated expert of all tokens",
+    {
+        "mlp.shared_expert.gate_proj.weight": "s h",
+        "mlp.shared_expert.up_proj.weight": "s h",
+        "mlp.shared_expert.down_proj.weight": "h s",
+        "mlp.shared_expert_gate.weight": "1 h",
+    },
+    when=SPARSE,
 )
 _SHARED = Tensors(
     "experts of all tokens",
@@ -162,7 +183,7 @@ _GLM4_MOE = Family(
         INNER_BIASES.under("attention_bias"),
         HEAD_NORMS.under("use_qk_norm"),
         NORMS,
-        _NARROW,
+        NARROW,
         _SHARED,
         GATED.under(unless=SPARSE),
     ),
@@ -221,7 +242,7 @@ _SINKS = Tensors("sinks", {"self_attn.sinks": "n"})
 _GPT_OSS = Family(
     layer=(ATTENTION, *_BIASES, _SINKS, NORMS, _STACKED),
     fields={
-        **_ROUTED,
+        **ROUTED,
         "attention_bias": FLAG,
         "experts_per_token": _NUMBER_OF,
         "head_dim": HEAD,
@@ -241,8 +262,42 @@ _GPT_OSS = Family(
     mask=Mask.BY_LAYER,
     kinds=("full_attention", "sliding_attention"),
     rotation=Rotation(switches=("truncate",), older=False),
-    mark=_mark_all,
+    mark=mark_all,
     experts=Experts(("num_local_experts",)),
+)
+_QWEN2_MOE = Family(
+    layer=(
+        ATTENTION,
+        INNER_BIASES.under("qkv_bias"),
+        NORMS,
+        NARROW,
+        SHARED_GATED,
+        GATED.under(unless=SPARSE),
+    ),
+    fields={
+        **ROUTED,
+        "decoder_sparse_step": make_number(1, 1 << 10),
+        "layer_types": LAYER_TYPES,
+        "max_window_layers": COUNT,
+        "mlp_only_layers": LAYERS,
+        "moe_intermediate_size": _INNER,
+        "norm_topk_prob": FLAG,
+        "num_experts": _NUMBER_OF,
+        "qkv_bias": FLAG,
+        "shared_expert_intermediate_size": _INNER,
+        "sliding_window": make_optional(COUNT),  # off
+        "use_sliding_window": OFF,
+    },
+    outside=(LAST_NORM,),
+    defaults={"qkv_bias": True},
+    required=(
+        *("num_experts_per_tok", "num_experts", "moe_intermediate_size"),
+        "shared_expert_intermediate_size",
+    ),
+    sizes={"m": "moe_intermediate_size", "s": "shared_expert_intermediate_size"},
+    kinds=("full_attention",),
+    mark=mark_sparse,
+    experts=Experts(("num_experts",), normalised="norm_topk_prob"),
 )
 #: Families with routers, by `model_type`.
 MIXTURES: Mapping[str, Family] = MappingProxyType(
@@ -251,6 +306,7 @@ MIXTURES: Mapping[str, Family] = MappingProxyType(
         "gpt_oss": _GPT_OSS,
         "mixtral": _MIXTRAL,
         "olmoe": _OLMOE,
+        "qwen2_moe": _QWEN2_MOE,
         "qwen3_moe": _QWEN3_MOE,
     }
 )

@@ -46,7 +46,5 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         ),
         _MAMBA,
     )
-    | dict.fromkeys(
-        ("afmoe", "dots1", "granitemoe", "hy_v3", "laguna", "minimax_m2", "qwen2_moe"), _MIXTURE
-    )
+    | dict.fromkeys(("afmoe", "dots1", "granitemoe", "hy_v3", "laguna", "minimax_m2"), _MIXTURE)
 )

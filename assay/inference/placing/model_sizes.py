@@ -128,7 +128,8 @@ def _measure_inner(config: Any) -> tuple[int, int, int]:
     shared = getattr(config, "shared_expert_intermediate_size", None) or shared
     needed = ceil(EXPERTS_SHARE * chosen)
     together = needed * own + shared
-    return max(own, shared), max(together, config.intermediate_size), 2 * needed
+    dense = getattr(config, "intermediate_size", None) or 0  # of layers without routers
+    return max(own, shared, dense), max(together, dense), 2 * needed
 
 
 def _measure_recurrence(config: Any) -> _LayerShape:
