@@ -66,9 +66,11 @@ _MORE: dict[str, dict[str, Any]] = {
         "attention_bias": True,
         "first_k_dense_replace": 1,
         "moe_intermediate_size": 16,
+        "n_group": 1,
         "n_routed_experts": EXPERTS,
         "n_shared_experts": 2,
         "routed_scaling_factor": 1.5,
+        "topk_group": 1,
         "use_qk_norm": True,
     },
     "gpt_oss": {

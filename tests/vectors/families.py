@@ -89,11 +89,17 @@ _CHANGES: tuple[dict[str, Json], ...] = (
     {"attention_k_eq_v": True, "num_global_key_value_heads": 3},
     {"per_layer_config": {"00": {"head_dim": 12}, "2": {"num_key_value_heads": 1}}},
     {"per_layer_config": {"00": {"hidden_size": 12}}},
+    {"per_layer_config": {"00": {}, "0": {}}},
     {"hidden_size_per_layer_input": 0},
     {"use_double_wide_mlp": False},
     {"full_attention_interval": 2},
     {"full_attention_interval": 1},
     {"mlp_only_layers": [0]},
+    {"decoder_sparse_step": 2},
+    {"first_k_dense_replace": 2},
+    {"num_experts_per_tok": 6},
+    {"num_experts": 2},
+    {"num_experts": 6, "num_local_experts": 6},
     {"linear_num_key_heads": 3},
 )
 
@@ -126,6 +132,7 @@ def _describe(family: Family) -> Json:
         "sizes": dict(family.sizes),
         "kinds": list(family.kinds),
         "mask": family.mask.value,
+        "experts": _describe_experts(family),
         "finish": None if family.finish is None else [family.finish.rule, family.finish.field],
         "rotary": {
             "types": list(rotation.types),
@@ -138,6 +145,11 @@ def _describe(family: Family) -> Json:
             "older": rotation.older,
         },
     }
+
+
+def _describe_experts(family: Family) -> Json:
+    experts = family.experts
+    return None if experts is None else {"counts": experts.counts, "chosen": experts.chosen}
 
 
 def _write_group(group: Tensors) -> Json:

@@ -1,5 +1,6 @@
 """Families whose layers are attention and one MLP."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -110,18 +111,18 @@ def _find_rotated_fault(config: Config) -> str | None:
 
 # --- Gemma 4: heads of another size where a layer sees all tokens, layers that use the keys of an
 # earlier one, and further inputs of each layer.
+_LAYER_NAME = re.compile("[0-9]{1,4}")
 _OVERRIDES = {"head_dim": HEAD, "num_key_value_heads": make_number(1, 1 << 12)}
 
 
 def _is_layer_config(value: Json) -> bool:
-    """Whether a value has changes for layers, by their numbers in text."""
-    return isinstance(value, dict) and all(
-        name.isascii()
-        and name.isdigit()
-        and len(name) <= 4
-        and isinstance(changes, dict)
+    """Whether a value has changes for layers, by their numbers in text, one a layer."""
+    if not isinstance(value, dict) or not all(_LAYER_NAME.fullmatch(name) for name in value):
+        return False
+    return len({int(name) for name in value}) == len(value) and all(
+        isinstance(changes, dict)
         and all(key in _OVERRIDES and _OVERRIDES[key].holds(of) for key, of in changes.items())
-        for name, changes in value.items()
+        for changes in value.values()
     )
 
 
@@ -134,7 +135,8 @@ def _lay_out_gemma4(config: Config, layer: int | None) -> dict[str, int]:
         values["w"] *= 2
     changes = config.get("per_layer_config")
     if changes is not None:
-        here = {int(name): change for name, change in changes.items()}.get(layer, {})
+        names = (f"{layer:0{digits}}" for digits in range(1, 5))
+        here = next((changes[name] for name in names if name in changes), {})
     elif config["layer_types"][layer] == "full_attention":
         here = {"head_dim": config.get("global_head_dim", 512)}
         if config.get("attention_k_eq_v", False):

@@ -25,8 +25,8 @@ const WORDS = {
   'true or false': isFlag, 'a number': isNumber, 'a number above 0': isAbove(0), 'a number above 1': isAbove(1), 'a text': (v) => isText(v),
   'a number above 0, at most 1': (v) => isAbove(0)(v) && Number(v) <= 1, 'an id, at most 16 of them, or null': isIds,
   'a list': Array.isArray, 'an object': isObject, 'false or null': isOf(false, null), 'at most 4 names': (v) => Array.isArray(v) && v.length <= 4 && v.every((name) => isText(name)),
-  'an integer from 0 to 1024, a text': (v) => isInteger(v, 0, 1024) || isText(v), '[]': (v) => Array.isArray(v) && !v.length,
-  "layers' numbers with head_dim and num_key_value_heads": (v) => isObject(v) && Object.entries(v).every(([n, c]) => /^[0-9]{1,4}$/.test(n) && follows(c, {}, LAYER_CHANGES)),
+  'an integer from 0 to 1024, a text': (v) => isInteger(v, 0, 1024) || isText(v), '[]': (v) => Array.isArray(v) && !v.length, 'a list of layers': (v) => Array.isArray(v) && v.every((n) => isInteger(n, 0, 1023)),
+  "layers' numbers with head_dim and num_key_value_heads": (v) => isObject(v) && new Set(Object.keys(v).map(Number)).size === Object.keys(v).length && Object.entries(v).every(([n, c]) => /^[0-9]{1,4}$/.test(n) && follows(c, {}, LAYER_CHANGES)),
 };
 /** The rule that words name: known ones, an integer or its bounds, what may be null besides, or legal values in JSON. */
 function ruleOf(words) {
@@ -69,7 +69,11 @@ const gemma4 = {
 };
 const hybrid = (c) => c.linear_num_value_heads % c.linear_num_key_heads === 0n && c.layer_types.includes('full_attention') &&
   c.layer_types.every((_, i) => !has(c, 'full_attention_interval') || isFull(c, i) === ((BigInt(i) + 1n) % c.full_attention_interval === 0n));
+/** Layers with a router. */
+const sparse = (holds) => ({ marks: (c, layer) => (layer !== null && holds(c, BigInt(layer)) ? ['experts'] : []) });
 const OWN = {
+  gpt_oss: sparse(() => true), mixtral: sparse(() => true), olmoe: sparse(() => true), glm4_moe: sparse((c, layer) => layer >= c.first_k_dense_replace),
+  qwen3_moe: sparse((c, layer) => !(c.mlp_only_layers ?? []).includes(layer) && (layer + 1n) % (c.decoder_sparse_step ?? 1n) === 0n),
   gemma4_text: gemma4, qwen3_5_text: { fits: hybrid },
   qwen3_next: { fits: (c) => isOf(JSON.stringify(Array.from({ length: Number(c.num_hidden_layers) }, (_, i) => `${i}`)))(JSON.stringify((c.mlp_only_layers ?? []).map(String))) && hybrid(c) },
   smollm3: { fits: (c) => (c.no_rope_layers ?? null) === null || (BigInt(c.no_rope_layers.length) === c.num_hidden_layers && c.no_rope_layers.every((v) => isInteger(v, 0, 1))) },
@@ -108,14 +112,21 @@ function takesConfig(c, table) {
   const layers = c.layer_types ?? null, isKind = (each) => family.kinds.includes(each);
   if (layers !== null && !(BigInt(layers.length) === c.num_hidden_layers && layers.every(isKind))) return false;
   if (layers?.includes('sliding_attention') && (c.sliding_window === null || (has(family.fields, 'use_sliding_window') && !c.use_sliding_window))) return false;
+  const routed = (layer) => OWN[kind].marks(c, layer).length, numbers = Array.from({ length: Number(c.num_hidden_layers) }, (_, layer) => layer);
+  if (family.experts && !(countExperts(c, family) > c[family.experts.chosen] && numbers.some(routed))) return false;
   return OWN[kind]?.fits?.(c, table) ?? true;
+}
+/** A layer's experts, by the one field that says them. */
+function countExperts(c, { experts }) {
+  const given = experts.counts.filter((name) => has(c, name));
+  return given.length === 1 ? c[given[0]] : 0n;
 }
 /** The value of each word of shapes, in a layer or, by null, outside of layers. */
 function measure(c, table, layer) {
   const family = table.families[c.model_type];
   const plain = { v: c.vocab_size, h: c.hidden_size, i: c.intermediate_size, n: c.num_attention_heads, g: c.num_key_value_heads, d: headOf(c, family) };
   const more = Object.entries(family.sizes).map(([word, names]) => [word, names.split(' · ').map((name) => valueOf(c, family, name) ?? 0n).reduce((a, b) => a * b, 1n)]);
-  const values = { ...plain, ...Object.fromEntries(more), ...OWN[c.model_type]?.words?.(c, layer) };
+  const values = { ...plain, ...(family.experts ? { e: countExperts(c, family) } : {}), ...Object.fromEntries(more), ...OWN[c.model_type]?.words?.(c, layer) };
   return { ...values, q: values.n * values.d, k: values.g * values.d };
 }
 function sizeOf(words, values) {
