@@ -104,6 +104,11 @@ class ModelNumbers(_RecipePart):
         return count_products(self.whole)
 
     @property
+    def read(self) -> int:
+        """Weights that a step reads that decodes many rows: of experts all of them."""
+        return count_products(self.whole, of_all_experts=True)
+
+    @property
     def parameters(self) -> int:
         """The number of all weights."""
         _, elements = count_tensors(self.whole)

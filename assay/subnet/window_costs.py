@@ -70,6 +70,7 @@ CARDS: Mapping[str, Card] = {
     for card in (
         Card("H100", 989e12, 67e12, 80e9, 3.35e12, "NVIDIA H100 SXM"),
         Card("H200", 989e12, 67e12, 141e9, 4.8e12, "NVIDIA H200 SXM"),
+        Card("B200", 2_250e12, 80e12, 180e9, 8e12, "NVIDIA HGX B200"),
         Card("A100-80GB", 312e12, 19.5e12, 80e9, 2.039e12, "NVIDIA A100 80GB SXM"),
         Card("RTX 4090", 165.2e12, 82.6e12, 24e9, 1.008e12, "NVIDIA Ada architecture whitepaper"),
         # 32 cores of 3.25 GHz, two fused operations of eight floats a cycle; 12 channels of DDR5
@@ -168,7 +169,7 @@ def compute_draft_seconds(
     cached = 2 * model.num_key_value_heads * model.head
     seen = model.count_seen(lengths.prompt + lengths.completion / 2)
     steps = ceil(completions / min(rows, _DRAFTED)) * lengths.completion
-    read = steps * weights * model.products + completions * lengths.completion * _CACHED * (
+    read = steps * weights * model.read + completions * lengths.completion * _CACHED * (
         cached * seen + 2 * model.shape.state
     )
     rate = card.bf16 if implementation in BF16_WEIGHTS else card.fp32
@@ -186,7 +187,7 @@ def compute_late_share(model: ModelNumbers, card: Card, implementation: Implemen
     """
     split = implementation in BF16_WEIGHTS
     rate, times = (card.bf16, _SPLIT) if split else (card.fp32, 1)
-    weights = compute_weight_bytes(_STORED, implementation) * model.products / _DRAFTED
+    weights = compute_weight_bytes(_STORED, implementation) * model.read / _DRAFTED
     products = _PRODUCT * model.products / rate
     first = max(weights / card.bandwidth, products) + times * products
     first += (_DRAW_BYTES * model.vocab_size + 2 * _CACHED * model.shape.state) / card.bandwidth

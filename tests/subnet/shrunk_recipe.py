@@ -39,10 +39,14 @@ LESS = {
         "linear_num_key_heads": 2,
         "linear_num_value_heads": 4,
         "linear_value_head_dim": 16,
+        "moe_intermediate_size": 32,
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
     },
+    "parameters.tests": {"experts_max": 8 << 10},  # random routers choose by next to nothing
     "parameters.work": {"max_tokens": 12},
     "calibration": {"problems": 8},
-    "trainer": {"tokens_per_pass": 1_024, "problems": 6},
+    "trainer": {"tokens_per_pass": 1_024, "problems": 6, "lora_rank": 0},  # peft is an extra
     "course": {"completion_tokens": 12},
 }
 #: The pattern by which Qwen's tokenizers divide text before BPE.

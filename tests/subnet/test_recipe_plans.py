@@ -97,6 +97,21 @@ def test_a_hybrids_rows_read_and_write_their_states():
     assert drafted == pytest.approx(drawn / 1e6 / SUSTAINED)
 
 
+def test_a_mixtures_rows_read_all_experts_and_a_token_is_multiplied_by_its_own():
+    """Ten layers: by hand, attention, a router and 8 experts of three matrices, of which 2 count
+    for a token."""
+    routed = {"moe_intermediate_size": 20, "num_experts": 8, "num_experts_per_tok": 2}
+    fields = PLAIN.model_dump() | {"model_type": "qwen3_moe", "head_dim": 10, "config": routed}
+    mixture = ModelNumbers(**fields)
+    rest, expert = 10 * (100 * 30 * 10 + 8 * 100) + 100 * 1_000, 10 * 3 * 100 * 20
+    assert (mixture.products, mixture.read) == (rest + 2 * expert, rest + 8 * expert)
+    assert mixture.parameters == mixture.read + 100 * 1_000 + 10 * (2 * 100 + 2 * 10) + 100
+    kept = 4 * 2 * 10 * 5 * 10 * (LENGTHS.prompt + LENGTHS.completion / 2)
+    drawn = 200 * 2 * mixture.read + 3 * 200 * kept
+    drafted = compute_draft_seconds(mixture, ROUND, "split3", LENGTHS, 3)
+    assert drafted == pytest.approx(drawn / 1e6 / SUSTAINED)
+
+
 def test_a_window_grows_with_miners_and_shrinks_with_cards():
     recipe = read_recipe("7b-8-cards")
     rules, card = recipe.make_rules("arithmetic"), CARDS["H100"]

@@ -244,17 +244,26 @@ def count_elements(
 
 
 def count_matrices(
-    tensors: Collection[Tensors], values: Mapping[str, int], traits: Collection[str], chosen: int
+    tensors: Collection[Tensors],
+    values: Mapping[str, int],
+    traits: Collection[str],
+    chosen: int | None,
 ) -> int:
     """The elements of the matrices. Of those that are listed by a number or stacked, as experts
-    are, `chosen` count."""
-    return sum(
-        (chosen if len(shape) == 3 or _LISTED.search(name) else 1) * prod(shape[-2:])
-        for part in tensors
-        if part.occur(traits)
-        for name, words in part.shapes.items()
-        if len(shape := _compute_shape(words, values)) >= 2 and not name.endswith("bias")
-    )
+    are, `chosen` count; None: all."""
+    elements = 0
+    for part in tensors:
+        if not part.occur(traits):
+            continue
+        for name, words in part.shapes.items():
+            *stacked, rows, columns = (0, *_compute_shape(words, values))
+            if rows < 2 or name.endswith("bias"):  # a vector, or a convolution of each channel
+                continue
+            listed = _LISTED.search(name)
+            count = prod(stacked[1:]) * (1 if listed is None else values[listed[1]])
+            is_expert = listed is not None or len(stacked) > 1
+            elements += rows * columns * (count if chosen is None or not is_expert else chosen)
+    return elements
 
 
 def _compute_shape(words: str, values: Mapping[str, int]) -> tuple[int, ...]:

@@ -107,11 +107,11 @@ def count_tensors(config: Config) -> tuple[int, int]:
     return tensors, elements
 
 
-def count_products(config: Config) -> int:
+def count_products(config: Config, *, of_all_experts: bool = False) -> int:
     """The weights that a token is multiplied by, by a config of a known family: the matrices of the
-    layers and the output matrix. Of a layer's experts, those that a token takes."""
+    layers and the output matrix. Of a layer's experts, those that a token takes, or all."""
     family = FAMILIES[config["model_type"]]
-    chosen = family.get(config, "num_experts_per_tok") or 0
+    chosen = None if of_all_experts else family.get(config, "num_experts_per_tok") or 0
     alike = Counter(
         (frozenset(family.measure(config, layer).items()), family.list_traits(config, layer))
         for layer in range(config["num_hidden_layers"])
