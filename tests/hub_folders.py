@@ -74,7 +74,7 @@ def make_tensors(family: str = "qwen2", tied: bool = True, **changes: Any) -> Te
 def make_config(family: str = "qwen2", tied: bool = True, **changes: Any) -> dict[str, Any]:
     """A config.json as hubs have it, in the spelling of transformers 4."""
     names = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama"}
-    return SIZES | {
+    told = SIZES | {
         "architectures": [f"{names.get(family, family)}ForCausalLM"],
         "model_type": family,
         "hidden_act": "silu",
@@ -86,8 +86,8 @@ def make_config(family: str = "qwen2", tied: bool = True, **changes: Any) -> dic
         "transformers_version": "4.46.0",
         "use_cache": True,
         **({"head_dim": 8} if family == "qwen3" else {}),
-        **changes,
     }
+    return {name: value for name, value in (told | changes).items() if value is not ...}
 
 
 def make_core(tokens: tuple[str, ...], first: str | None = None, **changes: Any) -> dict[str, Any]:
@@ -343,7 +343,10 @@ FOLDERS: Mapping[str, HubFolder] = {
     ),
     "untied by its config, without a head": HubFolder(
         lambda: make_qwen(tie_word_embeddings=False),
-        notes=("guessed: tie_word_embeddings true: there is no lm_head.weight",),
+        "does not tie the head to the embedding, and there is no lm_head.weight: fetch it",
+    ),
+    "no word on the tie, and a head": HubFolder(
+        lambda: _own_head(make_qwen(tie_word_embeddings=...), 1.5)
     ),
     "Llama 3 of instructions": HubFolder(
         lambda: make_llama(eos_token_id=[257, 258, 259]),
@@ -416,7 +419,8 @@ FOLDERS: Mapping[str, HubFolder] = {
         lambda: make_qwen(architectures=["Qwen2ForSequenceClassification"]), "no head for text"
     ),
     "another vocabulary than the tensors": HubFolder(
-        lambda: make_qwen(vocab_size=300), r"tensor model.embed_tokens.weight has not the shape"
+        lambda: make_qwen(vocab_size=300),
+        "vocab_size in config.json is 300, and model.embed_tokens.weight has 288 rows: set it",
     ),
     "a rope that depends on the longest sequence": HubFolder(
         lambda: make_qwen(rope_scaling={"type": "dynamic", "factor": 4.0}), "is none of default"

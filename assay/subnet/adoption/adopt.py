@@ -29,6 +29,7 @@ from assay.subnet.adoption.adapter import merge_adapter
 from assay.subnet.adoption.config import (
     complete,
     drop_meaningless,
+    find_drafting_layers,
     require_family,
     settle_head,
     take_text_part,
@@ -107,7 +108,8 @@ def plan_adoption(
         found = opened.enter_context(_open(model, notes))
         config = drop_meaningless(found.config, notes)
         require_family(config)
-        planned = dequantise(config, plan_tensors(found.tensors, found.sees, notes), notes)
+        planned = plan_tensors(found.tensors, found.sees, find_drafting_layers(config), notes)
+        planned = dequantise(config, planned, notes)
         require_numbers(planned)
         if base is not None:
             planned = merge_adapter(source, planned, notes, opened)

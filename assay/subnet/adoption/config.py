@@ -42,6 +42,7 @@ MEANINGLESS = frozenset(
         *("max_length", "min_length", "model_name", "neftune_noise_alpha"),
         *("mtp_num_hidden_layers", "mtp_use_dedicated_embeddings"),
         *("no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels"),
+        *("num_nextn_predict_layers",),
         *("num_return_sequences", "output_attentions", "output_hidden_states", "output_scores"),
         *("prefix", "problem_type", "pruned_heads", "remove_invalid_values"),
         *("repetition_penalty", "return_dict", "return_dict_in_generate", "sep_token_id"),
@@ -90,6 +91,7 @@ _RESPELLED = frozenset(
     {"partial_rotary_factor", "rope_local_base_freq", "sliding_window_pattern"}
     | {"_sliding_window_pattern"}
 )
+_LAYERS_MAX = SIZES["num_hidden_layers"]
 _ROPES = ("rope_parameters", "rope_scaling", "rope_theta")
 #: Classes of transformers that are no language models, by how their names end.
 _OTHER_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
@@ -133,6 +135,15 @@ def drop_meaningless(config: Mapping[str, Json], notes: Notes) -> dict[str, Json
     if dropped:
         notes.dropped.append(f"config.json: {', '.join(dropped)}: no part of the model")
     return {name: value for name, value in config.items() if name not in dropped}
+
+
+def find_drafting_layers(config: Mapping[str, Json]) -> range:
+    """The numbers of layers behind the model's own, which draft further tokens."""
+    layers: Any = config.get("num_hidden_layers")
+    more: Any = config.get("num_nextn_predict_layers")
+    if not is_integer(layers, 1, _LAYERS_MAX) or not is_integer(more, 1, _LAYERS_MAX):
+        return range(0)
+    return range(layers, layers + more)
 
 
 def require_family(config: Mapping[str, Json]) -> str:
@@ -192,19 +203,32 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
     }
     _drop_ids_beyond(spelled, notes)
     fault = find_config_fault(spelled)
-    if fault is not None and {*spelled} - {*rules} <= _RESPELLED:
+    if fault is not None and {*spelled} - {*rules} <= _RESPELLED | {*_ROPES}:
         respelled = {n: v for n, v in spelled.items() if n in rules and n not in _ROPES}
         respelled |= {"rope_parameters": full.get("rope_parameters")}
         if find_config_fault(respelled) is None:
             spelled, fault = respelled, None
             notes.converted.append("config.json: to the spelling of the installed transformers")
-    fault = fault or find_misfit(spelled, shapes)
+    fault = fault or _find_odd_vocabulary(spelled, shapes) or find_misfit(spelled, shapes)
     if fault is not None:
         raise CheckpointError(fault)
     if filled := sorted({*missing} & {*SIZES, "head_dim"}):
         said = ", ".join(f"{name} {missing[name]}" for name in filled)
         notes.guessed.append(f"config.json: {said}: left out, the library's own")
     return {name: spelled[name] for name in sorted(spelled)}
+
+
+def _find_odd_vocabulary(
+    config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]]
+) -> str | None:
+    """Whether an embedding was resized, and config.json was not written again."""
+    rows = (*shapes.get(EMBEDDING, ()), None)[0]
+    if rows in (None, config["vocab_size"]):
+        return None
+    return (
+        f"vocab_size in config.json is {config['vocab_size']}, and {EMBEDDING} has {rows} rows: "
+        f"set it to {rows} if config.json is the older of the two"
+    )
 
 
 def _is_left_out(kind: str, name: str, value: Json) -> bool:
@@ -244,10 +268,18 @@ def settle_head(
     Args:
         names: of the tensors.
         is_same: whether the stored output matrix has the embedding's bytes.
+
+    Raises:
+        CheckpointError: config.json says that the head is a tensor of its own, and it is missing.
     """
     said = config.get("tie_word_embeddings")
     if HEAD not in names:
         if said is False:
+            raise CheckpointError(
+                f"config.json does not tie the head to the embedding, and there is no {HEAD}: "
+                "fetch it, or set tie_word_embeddings to true if the embedding is the head"
+            )
+        if said is None:
             notes.guessed.append(f"tie_word_embeddings true: there is no {HEAD}")
         return True
     if said is False or EMBEDDING not in names:
@@ -271,7 +303,8 @@ def _list_fields(config: Mapping[str, Json]) -> set[str]:
 
 def _build(config: Mapping[str, Json]) -> dict[str, Any]:
     """The config with all fields of its class in the installed library."""
-    values = {name: value for name, value in config.items() if name != "model_type"}
+    ours = ("dtype", "model_type", "torch_dtype")
+    values = {name: value for name, value in config.items() if name not in ours}
     try:
         with catch_thrown():
             made = AutoConfig.for_model(config["model_type"], **values)

@@ -25,8 +25,6 @@ _ORIGINAL = "consolidated"
 _POINTER = b"version https://git-lfs"
 #: Weights that are programs for an interpreter: to open one is to run it.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-#: How safetensors reads. With a memory map, each tensor leaks two Python integers.
-_BACKEND = "pread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +134,8 @@ def open_file(path: Path, opened: ExitStack) -> dict[str, StoredTensor]:
     with path.open("rb") as file:
         _require_no_pointer(path, file.read(len(_POINTER)))
     try:
-        parts = opened.enter_context(
-            safe_open(path, framework="pt", device="cpu", backend=_BACKEND)
-        )
+        # mapped: without a map, each part of a tensor would read all of it
+        parts = opened.enter_context(safe_open(path, framework="pt", device="cpu"))
         names = list(parts.keys())
         slices = {name: parts.get_slice(name) for name in names}
     except (OSError, SafetensorError) as error:

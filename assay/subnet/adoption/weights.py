@@ -17,18 +17,19 @@ from assay.inference.folder import CheckpointError
 from assay.subnet.adoption.notes import Notes, name_some
 
 #: Weights that are read together.
-PART = 1 << 22
+PART = 1 << 20
 #: Types that are converted to bf16 by rounding; bf16 stays.
 ROUNDED = ("F16", "F32", "F64")
 #: Wrappers of trainers in names of tensors, and prefixes that stand before all names.
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
-_PREFIXES = ("module.", "base_model.model.")
+_PREFIXES = ("module.", "base_model.model.", "pretrained_model.")
 #: Tensors of other parts of a model that also sees or hears, and of its heads for training.
 _OTHER_PARTS = (
     *("vision_tower.", "vision_model.", "visual.", "vision_embed", "multi_modal_projector."),
     *("audio_tower.", "embed_audio.", "embed_vision.", "patch_merger."),
 )
-_PREDICTING = "mtp."
+_PREDICTING = ("mtp.", "v_head.")
+_LAYERS = "model.layers."
 #: Buffers that older libraries stored: they are computed from the config.
 _BUFFERS = ("rotary_emb.inv_freq", "attn.masked_bias")
 
@@ -72,12 +73,13 @@ class _Change:
 
 
 def plan_tensors(
-    stored: Mapping[str, PlannedTensor], sees: bool, notes: Notes
+    stored: Mapping[str, PlannedTensor], sees: bool, drafting: range, notes: Notes
 ) -> dict[str, PlannedTensor]:
     """The tensors of the language model under the names that its family has.
 
     Args:
         sees: whether the model has other parts, which are left.
+        drafting: the numbers of layers that only draft further tokens, and are left.
 
     Raises:
         CheckpointError: two tensors would have one name.
@@ -88,7 +90,7 @@ def plan_tensors(
         name = _rename(old, sees)
         if name.endswith(_BUFFERS):
             buffers.append(old)
-        elif name.startswith(_PREDICTING):
+        elif name.startswith(_PREDICTING) or _find_layer(name) in drafting:
             predicting.append(old)
         elif not (sees and name.removeprefix("model.").startswith(_OTHER_PARTS)):
             if name in planned:
@@ -104,10 +106,16 @@ def plan_tensors(
     if buffers:
         notes.dropped.append(f"{name_some(buffers)}: computed from config.json")
     if predicting:
-        notes.dropped.append(f"{name_some(predicting)}: predicts several tokens, and is not used")
+        notes.dropped.append(f"{name_some(predicting)}: draft further tokens, or value an answer")
     if renamed:
         notes.converted.append(f"names of {len(renamed)} tensors, such as {renamed[0]}")
     return planned
+
+
+def _find_layer(name: str) -> int | None:
+    """The number of a tensor's layer."""
+    number = name.removeprefix(_LAYERS).partition(".")[0]
+    return int(number) if name.startswith(_LAYERS) and number.isdecimal() else None
 
 
 def _rename(name: str, sees: bool) -> str:

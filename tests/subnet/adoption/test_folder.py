@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from typer.testing import CliRunner
 
+from assay.cli.app import app
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, digest_tensors
 from assay.subnet.adoption import adopt as adoption_module
@@ -104,6 +106,21 @@ def test_a_model_that_memory_does_not_hold_is_adopted_untried(
     source = make_qwen().write(tmp_path / "source")
     adoption = adopt_model(source, tmp_path / "out")
     assert any("to try it takes" in text for text in adoption.notes.guessed)
+
+
+def test_the_command_prints_one_document_and_keeps_it(tmp_path: Path) -> None:
+    source = make_qwen(eos_token_id=[256, 258]).write(tmp_path / "source")
+    line = ["adopt", str(source), "--out", str(tmp_path / "out"), "--json", "--end-token", "256"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["end_tokens"] == [{"id": 256, "text": "<|endoftext|>"}]
+    written = json.loads((tmp_path / "out" / "adoption.json").read_text())
+    kinds = ("kept", "dropped", "converted", "guessed")
+    assert {kind: document[kind] for kind in kinds} == {kind: written[kind] for kind in kinds}
+    done = CliRunner().invoke(app, line)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith("already exists: name a new folder\n")
 
 
 def test_chosen_end_tokens_stay_chosen(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from assay.subnet.adoption.adopt import adopt_model, plan_adoption
 from assay.subnet.adoption.notes import Notes
 from assay.subnet.adoption.quantised import dequantise
 from assay.subnet.adoption.weights import PlannedTensor
-from tests.hub_folders import FOLDERS, Content, dump, make_qwen, make_tensors
+from tests.hub_folders import FOLDERS, VOCABULARY, Content, dump, make_qwen, make_tensors
+from tests.inference import family_models
 
 
 def adopt(source: Path, out: Path, base: Path | None = None) -> dict[str, torch.Tensor]:
@@ -89,6 +90,35 @@ def test_mxfp4_is_what_transformers_makes_of_it() -> None:
     assert torch.equal(torch.cat([made.read(e, e + 1) for e in range(3)]), wanted)
     assert torch.equal(made.read_all().bfloat16().float(), wanted)  # nothing is lost in bf16
     assert config == {}
+
+
+def test_a_gpt_oss_of_the_hub_is_adopted(tmp_path: Path) -> None:
+    """Experts in MXFP4, and rotary angles in the older spelling."""
+    kind = "gpt_oss"
+    sizes = {"vocab_size": VOCABULARY, "intermediate_size": 32, "eos_token_id": 258}
+    config = family_models.make_config(kind, **sizes)
+    tensors = family_models.get_tensors(family_models.make_model(config))
+    torch.manual_seed(2)
+    wanted = {}
+    for name in [name for name in tensors if name.endswith("_proj")]:
+        experts, inner, rows = tensors.pop(name).shape
+        blocks = torch.randint(256, (experts, rows, inner // 32, 16), dtype=torch.uint8)
+        scales = torch.randint(118, 122, (experts, rows, inner // 32), dtype=torch.uint8)
+        tensors |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+        wanted[name] = convert_moe_packed_tensors(blocks, scales)
+    content = make_qwen()
+    told = config.to_dict()
+    rope = {"rope_type": "yarn", "factor": 32.0, "truncate": False, "beta_fast": 32.0}
+    rope |= {"beta_slow": 1.0, "original_max_position_embeddings": 64}
+    content.config = {
+        name: value for name, value in told.items() if name not in ("rope_parameters", "dtype")
+    } | {"rope_theta": 150_000, "rope_scaling": rope}
+    content.config["quantization_config"] = {"quant_method": "mxfp4"}
+    content.tensors = tensors
+    found = adopt(content.write(tmp_path / "source"), tmp_path / "out")
+    assert len(wanted) == 4
+    assert all(torch.equal(found[name], one.bfloat16()) for name, one in wanted.items())
+    assert load_model(tmp_path / "out").config.rope_parameters["factor"] == 32.0
 
 
 ADAPTED = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj")
