@@ -19,6 +19,7 @@ from assay.inference.folder import CheckpointError
 from assay.inference.head import compute_logits
 from assay.inference.implementations import make_packing_twin, make_twin
 from assay.inference.reading import CausalModel, read, read_alone
+from assay.inference.routing import FIRST_RAMP
 
 #: Most tokens of a probe's row, and the share of the logits' standard deviation by which two
 #: computations of one model may differ at most. Honest ones of fp32 differ by a tenth of it, and
@@ -59,8 +60,14 @@ class Probe:
 
 def probe(model: PreTrainedModel, seed: int = 0) -> list[Probe]:
     """Try all properties of a model in fp32, by about ten passes of at most `TOKENS_MAX` random
-    tokens."""
-    return _Probes(model, seed).try_all()
+    tokens. A mixture without a ramp has `FIRST_RAMP` for that time."""
+    read: Any = model
+    ramp = getattr(read, "router_ramp", 0)
+    read.router_ramp = ramp or FIRST_RAMP
+    try:
+        return _Probes(model, seed).try_all()
+    finally:
+        read.router_ramp = ramp
 
 
 def require_measurable(model: PreTrainedModel) -> list[Probe]:

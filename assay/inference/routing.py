@@ -28,6 +28,8 @@ from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS
 
 #: The name by which Hugging Face's models find `mix_for_models`.
 RAMPED_EXPERTS = "assay_ramped"
+#: ε by which a mixture is read where nobody has measured its routers, 2^-20: a 32nd.
+FIRST_RAMP = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)

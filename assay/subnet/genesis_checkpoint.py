@@ -45,7 +45,7 @@ from assay.inference.passages import Passage, digest_passages, encode_passages
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
 from assay.inference.probes import require_measurable
-from assay.inference.routing import count_experts, has_routers
+from assay.inference.routing import FIRST_RAMP, count_experts, has_routers
 from assay.inference.tokenizing.folder_tokenizer import (
     FolderTokenizer,
     load_tokenizer,
@@ -74,8 +74,6 @@ from assay.subnet.presets import (
 from assay.subnet.recipe import Recipe, require_sizes
 from assay.subnet.waiting import Report, ignore_report, telling
 
-#: ε by which a mixture's routers are first read, 2^-20: a 32nd.
-_FIRST_RAMP = 1 << 15
 #: Problems whose sampled completions make the calibration set.
 _PROBLEMS = 256
 
@@ -287,9 +285,8 @@ def _calibrate(
     with telling(report, "loading the model"):
         model = load_model(folder, device, router_ramp=tests.router_ramp)
     lacks_ramp = has_routers(model) and not tests.router_ramp
-    if not lacks_ramp:
-        with telling(report, "trying whether it can be measured in packs"):
-            require_measurable(model)
+    with telling(report, "trying whether it can be measured in packs"):
+        require_measurable(model)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, ends)
     rules = Rules(temperature, ends, max_tokens)
@@ -327,7 +324,7 @@ def _propose_ramp(
     temperature: int,
 ) -> CheckpointError:
     """The error of a mixture without a ramp, with the parameters that would fit."""
-    model.router_ramp = _FIRST_RAMP
+    model.router_ramp = FIRST_RAMP
     with count_experts(alone := make_alone(model)) as count:
         Reference(alone, tokenizer.drawable, temperature).compute_states(passages)
     chosen, _ = get_expert_bounds(read_config(folder))

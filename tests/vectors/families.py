@@ -21,10 +21,17 @@ from assay.inference.families import (
 from assay.inference.families.family import WORDS, Tensors
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.fit import iterate_tensors
+from assay.inference.families.mixtures import mark_all, mark_glm4, mark_sparse
 from assay.inference.families.rotary import ROPE_NUMBERS, ROPE_TYPES
 from tests.inference.family_models import make_fields
 
 Json = Any
+#: Which layers have a router, in words.
+_ROUTED_LAYERS = {
+    mark_all: "all",
+    mark_sparse: "by decoder_sparse_step, without mlp_only_layers",
+    mark_glm4: "from first_k_dense_replace",
+}
 #: What a field is tried with.
 _VALUES: tuple[Json, ...] = (None, False, True, -1, 0, 1, 2, 7, 1.0, 0.5, 1 << 41, "", "x", [], {})
 #: Changes that rules of several fields find, each where a family has the fields.
@@ -130,6 +137,7 @@ def _describe(family: Family) -> Json:
         "defaults": dict(family.defaults),
         "required": list(family.required),
         "sizes": dict(family.sizes),
+        "without": list(family.without),
         "kinds": list(family.kinds),
         "mask": family.mask.value,
         "experts": _describe_experts(family),
@@ -149,7 +157,10 @@ def _describe(family: Family) -> Json:
 
 def _describe_experts(family: Family) -> Json:
     experts = family.experts
-    return None if experts is None else {"counts": experts.counts, "chosen": experts.chosen}
+    if experts is None or family.mark is None:
+        return None
+    layers = _ROUTED_LAYERS[family.mark]
+    return {"counts": experts.counts, "chosen": experts.chosen, "layers": layers}
 
 
 def _write_group(group: Tensors) -> Json:

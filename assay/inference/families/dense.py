@@ -133,7 +133,7 @@ def _lay_out_gemma4(config: Config, layer: int | None) -> dict[str, int]:
     values = {"w": config["intermediate_size"]}
     if config.get("use_double_wide_mlp", False) and _uses_earlier_keys(config, layer):
         values["w"] *= 2
-    changes = config.get("per_layer_config")
+    changes, here = config.get("per_layer_config"), dict[str, Any]()
     if changes is not None:
         names = (f"{layer:0{digits}}" for digits in range(1, 5))
         here = next((changes[name] for name in names if name in changes), {})
@@ -141,8 +141,6 @@ def _lay_out_gemma4(config: Config, layer: int | None) -> dict[str, int]:
         here = {"head_dim": config.get("global_head_dim", 512)}
         if config.get("attention_k_eq_v", False):
             here["num_key_value_heads"] = config.get("num_global_key_value_heads")
-    else:
-        here = {}
     named = {"d": here.get("head_dim"), "g": here.get("num_key_value_heads")}
     return values | {word: value for word, value in named.items() if value}
 

@@ -95,7 +95,7 @@ def mark_all(_: Config, layer: int | None) -> set[str]:
     return set() if layer is None else {SPARSE}
 
 
-def _mark_glm4(config: Config, layer: int | None) -> set[str]:
+def mark_glm4(config: Config, layer: int | None) -> set[str]:
     return {SPARSE} if layer is not None and layer >= config["first_k_dense_replace"] else set()
 
 
@@ -218,7 +218,7 @@ _GLM4_MOE = Family(
     ),
     sizes={"m": "moe_intermediate_size", "s": "n_shared_experts · moe_intermediate_size"},
     rotation=Rotation(fraction=0.5),
-    mark=_mark_glm4,
+    mark=mark_glm4,
     experts=Experts(
         ("n_routed_experts",),
         sigmoid=True,

@@ -69,13 +69,17 @@ const gemma4 = {
 };
 const hybrid = (c) => c.linear_num_value_heads % c.linear_num_key_heads === 0n && c.layer_types.includes('full_attention') &&
   c.layer_types.every((_, i) => !has(c, 'full_attention_interval') || isFull(c, i) === ((BigInt(i) + 1n) % c.full_attention_interval === 0n));
-/** Layers with a router. */
-const sparse = (holds) => ({ marks: (c, layer) => (layer !== null && holds(c, BigInt(layer)) ? ['experts'] : []) });
+/** Which layers have a router, by the words of the table. */
+const ROUTED = {
+  all: () => true, 'from first_k_dense_replace': (c, layer) => layer >= c.first_k_dense_replace,
+  'by decoder_sparse_step, without mlp_only_layers': (c, layer) => !(c.mlp_only_layers ?? []).includes(layer) && (layer + 1n) % (c.decoder_sparse_step ?? 1n) === 0n,
+};
+function marksOf(c, { experts }, layer) {
+  const routed = experts && layer !== null && ROUTED[experts.layers](c, BigInt(layer));
+  return [...(routed ? ['experts'] : []), ...(OWN[c.model_type]?.marks?.(c, layer) ?? [])];
+}
 const OWN = {
-  gpt_oss: sparse(() => true), mixtral: sparse(() => true), olmoe: sparse(() => true), glm4_moe: sparse((c, layer) => layer >= c.first_k_dense_replace),
-  qwen3_moe: sparse((c, layer) => !(c.mlp_only_layers ?? []).includes(layer) && (layer + 1n) % (c.decoder_sparse_step ?? 1n) === 0n),
-  gemma4_text: gemma4, qwen3_5_text: { fits: hybrid },
-  qwen3_next: { fits: (c) => isOf(JSON.stringify(Array.from({ length: Number(c.num_hidden_layers) }, (_, i) => `${i}`)))(JSON.stringify((c.mlp_only_layers ?? []).map(String))) && hybrid(c) },
+  gemma4_text: gemma4, qwen3_5_text: { fits: hybrid }, qwen3_5_moe_text: { fits: hybrid }, qwen3_next: { fits: hybrid },
   smollm3: { fits: (c) => (c.no_rope_layers ?? null) === null || (BigInt(c.no_rope_layers.length) === c.num_hidden_layers && c.no_rope_layers.every((v) => isInteger(v, 0, 1))) },
 };
 
@@ -100,7 +104,7 @@ function takesConfig(c, table) {
   const kind = isObject(c) && typeof c.model_type === 'string' && has(table.families, c.model_type) ? c.model_type : null;
   if (kind === null) return false;
   const family = table.families[kind], { older, by_layer: kinds } = family.rotary;
-  const sizes = Object.fromEntries(Object.entries(table.sizes).map(([name, most]) => [name, (v) => isInteger(v, 1, Number(most))]));
+  const sizes = Object.fromEntries(Object.entries(table.sizes).filter(([name]) => !family.without.includes(name)).map(([name, most]) => [name, (v) => isInteger(v, 1, Number(most))]));
   const fields = rulesOf({ ...table.common, ...(older ? table.older : {}), ...family.fields });
   if (!follows(c, { ...sizes, model_type: isOf(kind) }, fields) || !family.required.every((name) => (c[name] ?? null) !== null)) return false;
   const heads = c.num_attention_heads, given = valueOf(c, family, 'head_dim') !== null, head = headOf(c, family);
@@ -112,8 +116,8 @@ function takesConfig(c, table) {
   const layers = c.layer_types ?? null, isKind = (each) => family.kinds.includes(each);
   if (layers !== null && !(BigInt(layers.length) === c.num_hidden_layers && layers.every(isKind))) return false;
   if (layers?.includes('sliding_attention') && (c.sliding_window === null || (has(family.fields, 'use_sliding_window') && !c.use_sliding_window))) return false;
-  const routed = (layer) => OWN[kind].marks(c, layer).length, numbers = Array.from({ length: Number(c.num_hidden_layers) }, (_, layer) => layer);
-  if (family.experts && !(countExperts(c, family) > c[family.experts.chosen] && numbers.some(routed))) return false;
+  const numbers = Array.from({ length: Number(c.num_hidden_layers) }, (_, layer) => layer), isRouted = (layer) => marksOf(c, family, layer).includes('experts');
+  if (family.experts && numbers.some(isRouted) && !(countExperts(c, family) > c[family.experts.chosen])) return false;
   return OWN[kind]?.fits?.(c, table) ?? true;
 }
 /** A layer's experts, by the one field that says them. */
@@ -124,7 +128,7 @@ function countExperts(c, { experts }) {
 /** The value of each word of shapes, in a layer or, by null, outside of layers. */
 function measure(c, table, layer) {
   const family = table.families[c.model_type];
-  const plain = { v: c.vocab_size, h: c.hidden_size, i: c.intermediate_size, n: c.num_attention_heads, g: c.num_key_value_heads, d: headOf(c, family) };
+  const plain = { v: c.vocab_size, h: c.hidden_size, i: c.intermediate_size ?? 0n, n: c.num_attention_heads, g: c.num_key_value_heads, d: headOf(c, family) };
   const more = Object.entries(family.sizes).map(([word, names]) => [word, names.split(' · ').map((name) => valueOf(c, family, name) ?? 0n).reduce((a, b) => a * b, 1n)]);
   const values = { ...plain, ...(family.experts ? { e: countExperts(c, family) } : {}), ...Object.fromEntries(more), ...OWN[c.model_type]?.words?.(c, layer) };
   return { ...values, q: values.n * values.d, k: values.g * values.d };
@@ -140,7 +144,7 @@ function listTensors(c, table) {
   const family = table.families[c.model_type], found = new Map();
   const list = (groups, layer, prefix) => {
     const values = measure(c, table, layer), on = Object.entries(family.fields).filter(([name, words]) => words === 'true or false' && valueOf(c, family, name)).map(([name]) => name);
-    const traits = new Set([...on, ...(layer === null || !valueOf(c, family, 'layer_types') ? [] : [c.layer_types[layer]]), ...(OWN[c.model_type]?.marks?.(c, layer) ?? [])]);
+    const traits = new Set([...on, ...(layer === null || !valueOf(c, family, 'layer_types') ? [] : [c.layer_types[layer]]), ...marksOf(c, family, layer)]);
     for (const { tensors, when, unless } of groups) {
       if ((when && !traits.has(when)) || (unless && traits.has(unless))) continue;
       for (const [name, words] of Object.entries(tensors)) {
