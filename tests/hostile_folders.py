@@ -14,10 +14,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from assay.inference.folder import CONFIG_FILE, MANIFEST_FILE, TOKENIZER_FILES, read_record
+from safetensors.torch import load_file, save_file
+
+from assay.inference.folder import (
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    TOKENIZER_FILES,
+    digest_tensors,
+    read_record,
+)
 from assay.protocol.encoding import to_json
 from assay.protocol.hashing import Domain, hash_fields
-from assay.protocol.manifest import Manifest, compute_files_digest
+from assay.protocol.manifest import Manifest, compute_files_digest, compute_tensor_root
 from assay.training import GENESIS
 
 CORE, SETTINGS = TOKENIZER_FILES
@@ -430,6 +438,14 @@ TEMPLATES: dict[str, str] = {
     "a name of a newer Unicode": "{% set \U00031350 = 1 %}x",
     "a character by its name": "{{ '\\N{KAWI LETTER A}' }}",
     "a number of a newer Unicode": "{{ 1\U00011f51 }}",
+    "a search from behind": "{% set t = 'a' * 90000 %}{{ t.rfind('ab' + t[45000:]) }}",
+    "a split from behind": "{% set t = 'a' * 90000 %}{{ t.rsplit('ab' + t[45000:]) | length }}",
+    "a split from behind by name": "{% set t = 'a' * 90000 %}"
+    "{{ t.rsplit(sep='ab' + t[45000:]) | length }}",
+    "trimmed of many kinds": "{% set t = 'a' * 90000 %}{{ ('b' * 90000) | trim(t + 'b') }}",
+    "blanks of many kinds": "{% set t = 'a' * 90000 %}{{ ('b' * 90000).strip(t + 'b') | length }}",
+    "a text that is read again and again": "{% set t = 'a' * 300000 %}{% for i in range(1900) %}"
+    "{{ t.count('ab') }}{% endfor %}",
     "much of one text": "{% for i in range(3999) %}" + "b" * 50_000 + "{% endfor %}",
 }
 #: Templates that can be used, with what they make of "7+15".
@@ -519,6 +535,21 @@ def write_changed(folder: Path, change: Change | Callable[[Path], None]) -> byte
     else:
         change(folder)
     return fit_manifest(folder)
+
+
+def write_overflowing(folder: Path) -> bytes:
+    """Write the genesis folder with finite weights whose products are not. Returns its digest."""
+    shutil.copytree(GENESIS, folder)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    for name in tensors:
+        if ".mlp." in name:
+            tensors[name] = tensors[name] * 1e25
+    save_file(tensors, path, {"format": "pt"})
+    tensors_root = compute_tensor_root(digest_tensors(folder))
+    manifest = replace(read_record(GENESIS, MANIFEST_FILE, Manifest), tensors=tensors_root)
+    (folder / MANIFEST_FILE).write_text(json.dumps(to_json(manifest)))
+    return manifest.digest
 
 
 def fit_manifest(folder: Path) -> bytes:

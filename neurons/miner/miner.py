@@ -14,6 +14,7 @@ from assay.inference import (
     CheckpointError,
     DraftCount,
     GroupRequest,
+    NumericalError,
     UnusableCheckpointError,
     generate_groups,
 )
@@ -218,7 +219,11 @@ class Miner:
             count = min(missing, config.groups_per_step)
             left = (due - head) * work.challenge.parameters.timing.slot_ms / 1_000
             work.patience_s = left / 2
-            work.groups += self.generate(work, range(first, first + count))
+            try:
+                work.groups += self.generate(work, range(first, first + count))
+            except NumericalError as error:
+                self._leave(work, f"cannot mine window {window}: {error}")
+                return False
             work.step_blocks = self.dependencies.chain.get_head() - head
             self._keep(work)
             self._record(work)
@@ -232,6 +237,11 @@ class Miner:
             text = f"no group of window {window} was finished in time: begun at block"
             self._note(work, f"{text} {work.opened_at}, and the commitment was due by {due}")
         return False
+
+    def _leave(self, work: WindowWork, reason: str) -> None:
+        """Give a window up, with the groups that were made."""
+        self._note(work, reason)
+        self._skipped, self.work = work.challenge.window, None
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Generate the groups of these problems, honestly."""

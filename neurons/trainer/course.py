@@ -7,7 +7,7 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.store import publish_step
-from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.inference import Checkpoint, CheckpointError, NumericalError, UnusableCheckpointError
 from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
@@ -162,7 +162,8 @@ class CourseKeeper:
         if self._folder is None:
             raise error
         state = self._folder.load(self._first.digest, self._hotkey)
-        if not isinstance(error, UnusableCheckpointError | LessonError) or state is None:
+        blamed = UnusableCheckpointError | LessonError | NumericalError
+        if not isinstance(error, blamed) or state is None:
             raise TrainerError(f"the step of window {window} failed: {error}") from error
         self._report(f"{NAME}: window {window} is left out: {error}")
         self._folder.save(replace(state, window=window + 1))

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
-from assay.inference import CheckpointError, DeviceError, UnusableCheckpointError
+from assay.inference import CheckpointError, DeviceError, NumericalError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
@@ -343,6 +343,7 @@ class Trainer:
                 CheckpointError,
                 DeviceError,
                 LessonError,
+                NumericalError,
                 OSError,
                 SafetensorError,
                 TrainerError,

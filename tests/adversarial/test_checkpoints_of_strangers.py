@@ -7,11 +7,11 @@ import pytest
 from assay.neurons.program.database import Database
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Phase
+from assay.protocol import Phase, Reason
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig
 from tests.adversarial.watched import Watched, publish
-from tests.hostile_folders import list_changes, write_changed
+from tests.hostile_folders import list_changes, write_changed, write_overflowing
 
 #: A library's panic; a recursion of a library; an error of ours; prompts by the depth of the stack.
 ABOUT = (
@@ -56,13 +56,29 @@ def test_its_window_is_void_for_everybody_and_the_next_one_counts(
         assert again.audit(2).verdicts[world.hotkeys[name]].accepted
 
 
-def _go_on(world, watched, trainer, window: int) -> None:
-    """New blocks until the window's verdicts are final, in each of which everybody does all it
-    can."""
-    end = compute_block(world.parameters.timing, window, Phase.VERDICT_END)
+def test_weights_that_overflow_end_nobody(fresh_world, tmp_path: Path) -> None:
+    """No program can tell how others compute, so the window is not void. Miners leave it, and
+    everybody goes on."""
+    world = fresh_world
+    digest = write_overflowing(tmp_path / "by-hand")
+    world.sources.checkpoints.add(tmp_path / "by-hand", digest)
+    publish(world, digest)
+    watched = Watched(world)
+    _go_on(world, watched, None, 1, until=Phase.CHECKPOINT)
+    publish(world, world.checkpoint.digest)
+    _go_on(world, watched, None, 2)
+    for name in ("alice", "bob"):
+        assert watched.audit(1).verdicts[world.hotkeys[name]].reason is Reason.NO_COMMITMENT
+        assert watched.audit(2).verdicts[world.hotkeys[name]].accepted
+
+
+def _go_on(world, watched, trainer, window: int, until=Phase.VERDICT_END) -> None:
+    """New blocks until the window's verdicts are final, or to another moment of it, in each of
+    which everybody does all it can."""
+    end = compute_block(world.parameters.timing, window, until)
     while world.chain.get_head() <= end:
         world.mint()
         while watched.validator.step():
             pass
-        while trainer.step():
+        while trainer is not None and trainer.step():
             pass

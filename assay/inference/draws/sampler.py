@@ -22,6 +22,7 @@ from torch import Tensor
 from assay.inference.placing.devices import find_failure, is_out_of_memory
 from assay.protocol import prf
 from assay.protocol.draw import LOGIT_MAX, compute_slack, draw_token
+from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, GUMBEL_MAX, HALF, TABLE
 from assay.protocol.parameters import FRACTION_BITS
 
@@ -40,8 +41,11 @@ _LOGIT_MAX_BITS = int(np.float32(LOGIT_MAX).view(np.int32))
 BROKEN = "the model's logits are not finite, or beyond any use"
 
 
-class NumericalError(RuntimeError):
-    """Our own model produced logits that are not finite: our own fault."""
+class NumericalError(OperatorError, RuntimeError):
+    """A checkpoint's model computes logits that are not finite. Its trainer is to blame, but nobody
+    can prove it: another device may stay just below the largest number."""
+
+    trouble_kind = TroubleKind.CHECKPOINT
 
 
 def make_keys(seeds: Sequence[bytes], device: torch.device | None = None) -> Tensor:

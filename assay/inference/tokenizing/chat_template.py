@@ -92,6 +92,8 @@ UNICODE_READERS = frozenset(
     {"capitalize", "dictsort", "float", "int", "isalnum", "isalpha", "isdigit", "islower"}
     | {"isspace", "isupper", "lower", "max", "min", "sort", "title", "unique", "upper"}
 )
+#: Methods and filters that compare a text with their argument anew at each character.
+_SLOW = frozenset({"lstrip", "rfind", "rsplit", "rstrip", "strip", "trim"})
 _VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _SIZED = frozenset({str, list, tuple, dict, range, *_VIEWS})
 _PLAIN = (float, bool, type(None))
@@ -232,7 +234,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(__obj, LoopContext) and args:
             args = (__self.count_items(args[0]), *args[1:])
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", None)
+        if isinstance(owner, str | list | tuple):
+            __self.weigh(owner)
         if isinstance(owner, str):
+            __self.count_comparisons(name, owner, *args, *kwargs.values())
             args = __self.bound_text(name, owner, args)
         with __self._deeper():
             return __self.weigh(super().call(__context, __obj, *args, **kwargs))
@@ -245,6 +250,11 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateFault(f"it calls more than {CALLS_MAX} times within a call")
         yield
         self.budget.calls += 1
+
+    def count_comparisons(self, name: str | None, text: str, *args: Any) -> None:
+        """Count what a text's method or filter will compare."""
+        if name in _SLOW:
+            self.budget.spend(sum(len(text) * len(part) for part in args if type(part) is str), 0)
 
     def bound_text(self, name: str | None, text: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Count what a text's method or filter will make, before it makes it. Returns the arguments
@@ -356,6 +366,8 @@ def _bound_filter(sandbox: _Sandbox, name: str, function: Callable[..., Any]) ->
             sandbox.budget.spend(len(value) * len(glue), 0)
         elif name == "replace":
             sandbox.bound_text(name, str(value), args)
+        elif name == "trim":
+            sandbox.count_comparisons(name, str(value), *args, *kwargs.values())
         elif name == "indent":
             width = args[0] if args else kwargs.get("width", 4)
             each = len(width) if isinstance(width, str) else int(width)
