@@ -38,6 +38,7 @@ from assay.subnet.adoption.gguf_file import find_gguf, open_gguf
 from assay.subnet.adoption.notes import Notes
 from assay.subnet.adoption.quantised import dequantise
 from assay.subnet.adoption.source import dump, open_tensors, read_source_json, require_config
+from assay.subnet.adoption.stacks import take_stacks_apart
 from assay.subnet.adoption.texts import (
     ADOPTION_FILE,
     CORE,
@@ -110,6 +111,7 @@ def plan_adoption(
         require_family(config)
         planned = plan_tensors(found.tensors, found.sees, find_drafting_layers(config), notes)
         planned = dequantise(config, planned, notes)
+        planned = take_stacks_apart(str(config["model_type"]), planned, notes)
         require_numbers(planned)
         if base is not None:
             planned = merge_adapter(source, planned, notes, opened)
