@@ -16,6 +16,7 @@ from assay.inference import (
     make_model,
     measure_rates,
 )
+from assay.inference.attention import attend
 from assay.inference.draws.row_statistics import RowMeter
 from assay.inference.draws.sampler import load_card_kernels, load_kernels
 from assay.inference.folder import read_passages
@@ -208,6 +209,27 @@ def test_around_every_product_all_switches_are_off(implementation):
         assert attention == {"_scaled_dot_product_efficient_attention"}
     else:
         assert {dtype for call in products.made for dtype in call.operands} == {torch.float32}
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize(
+    ("ahead", "count", "window"), [(512, 2_048, None), (2_048, 512, None), (512, 2_048, 300)]
+)
+def test_attention_behind_a_prompt_is_the_cpus_and_keeps_no_scores(ahead, count, window, learns):
+    """Key heads that several heads share, of which nothing is copied."""
+    heads, shared, width = 8, 2, 64
+    random = torch.Generator().manual_seed(0)
+    shapes = (heads, count), (shared, ahead + count), (shared, ahead + count)
+    row = [torch.randn(1, *shape, width, generator=random) for shape in shapes]
+    placed = [part.to("cuda:0").requires_grad_(learns) for part in row]
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    found = attend(*placed, window=window)
+    if learns:
+        found.sum().backward()
+    taken = torch.cuda.max_memory_allocated() - before
+    assert taken < 4 * heads * count * (ahead + count)  # a float for each score
+    torch.testing.assert_close(found.detach().cpu(), attend(*row, window=window), rtol=0, atol=1e-5)
 
 
 def test_attention_of_split_products_keeps_no_scores():

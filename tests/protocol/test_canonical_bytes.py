@@ -167,7 +167,11 @@ def test_a_checkpoint_beyond_the_bounds_of_the_parameters_is_unusable() -> None:
 
 
 def test_the_parameters_of_the_vectors_can_be_run() -> None:
-    assert find_parameters_fault(Parameters.from_json(load("parameters")["parameters"])) is None
+    parameters = Parameters.from_json(load("parameters")["parameters"])
+    assert find_parameters_fault(parameters) is None
+    # contexts of 131,072 tokens, whose late tokens are paid as the steepest model's are
+    work = replace(parameters.work, group_size=32, max_tokens=1 << 17, position_share=3_000)
+    assert find_parameters_fault(replace(parameters, work=work)) is None
 
 
 def test_schedule_vectors() -> None:
