@@ -411,6 +411,10 @@ FOLDERS: Mapping[str, HubFolder] = {
     "a family that nobody knows": HubFolder(
         lambda: make_qwen(model_type="gpt2"), "model_type 'gpt2' in config.json is none of"
     ),
+    "no family, and its class": HubFolder(
+        lambda: make_qwen(model_type=...),
+        notes=("guessed: model_type qwen2: by architectures in config.json",),
+    ),
     "a family that is refused": HubFolder(
         lambda: make_qwen(model_type="nemotron_h"),
         "model_type nemotron_h in config.json: its layers keep a Mamba state",

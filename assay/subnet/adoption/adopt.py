@@ -30,6 +30,7 @@ from assay.subnet.adoption.config import (
     complete,
     drop_meaningless,
     find_drafting_layers,
+    name_family,
     require_family,
     settle_head,
     take_text_part,
@@ -107,7 +108,7 @@ def plan_adoption(
     model = source if base is None else base
     with ExitStack() as opened:
         found = opened.enter_context(_open(model, notes))
-        config = drop_meaningless(found.config, notes)
+        config = drop_meaningless(name_family(found.config, notes), notes)
         require_family(config)
         planned = plan_tensors(found.tensors, found.sees, find_drafting_layers(config), notes)
         planned = dequantise(config, planned, notes)

@@ -123,6 +123,18 @@ def take_text_part(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
     return text
 
 
+def name_family(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
+    """The config with the model_type that its class has, where it lacks one."""
+    classes = config.get("architectures")
+    if config.get("model_type") is not None or not isinstance(classes, list):
+        return dict(config)
+    for kind in FAMILIES:
+        if classes[:1] == [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind]]:
+            notes.guessed.append(f"model_type {kind}: by architectures in config.json")
+            return {**config, "model_type": kind}
+    return dict(config)
+
+
 def drop_meaningless(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
     """The config without fields that are no part of the model."""
     fields = _list_fields(config)
@@ -190,7 +202,10 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
     missing = {
         name: value
         for name, value in full.items()
-        if name in rules and name not in (*_ROPES, "dtype", *known) and value is not None
+        if name in rules
+        and name not in (*_ROPES, "dtype", *known)
+        and value is not None
+        and not name.startswith("_")  # of the library's own
     }
     if not {*known} & {*_ROPES} and full.get("rope_parameters") is not None:
         missing["rope_parameters"] = full["rope_parameters"]

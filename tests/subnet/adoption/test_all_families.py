@@ -12,6 +12,7 @@ from assay.inference.families import FAMILIES
 from assay.inference.folder import MODEL_FILE
 from assay.inference.model_loading import load_model
 from assay.subnet.adoption.adopt import adopt_model, find_unadopted
+from assay.subnet.adoption.config import TEXT_FAMILIES
 from tests.hub_folders import QWEN_TOKENS, VOCABULARY, make_core, make_settings
 from tests.inference.family_models import get_tensors, make_config, make_model
 
@@ -42,3 +43,53 @@ def test_it_computes_what_it_did(tmp_path: Path, kind: str) -> None:
     with torch.inference_mode():
         wanted = model(ids, use_cache=False).logits
         assert torch.allclose(adopted(ids, use_cache=False).logits, wanted, atol=1e-4)
+
+
+def see(folder: Path, outer: str, prefix: str, **changes: Any) -> None:
+    """Make of a source the folder of a model that also sees. `changes` of its text's config; `...`:
+    the field is left out."""
+    config = json.loads((folder / "config.json").read_text())
+    shared = {name: config.pop(name) for name in ("tie_word_embeddings", "eos_token_id")}
+    inner = {name: value for name, value in (config | changes).items() if value is not ...}
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": outer, "text_config": inner, "vision_config": {}, **shared})
+    )
+    tensors = load_file(folder / MODEL_FILE)
+    tensors = {name.replace("model.", prefix, 1): tensor for name, tensor in tensors.items()}
+    tensors["model.visual.blocks.0.weight"] = torch.zeros(2)
+    save_file(tensors, folder / MODEL_FILE)
+
+
+OUTER = {
+    outer: kind
+    for outer, kind in TEXT_FAMILIES.items()
+    if not outer.endswith("_text") and kind in FAMILIES
+}
+
+
+@pytest.mark.parametrize(("outer", "kind"), OUTER.items())
+def test_the_text_part_computes_what_it_did(tmp_path: Path, outer: str, kind: str) -> None:
+    model = write_source(tmp_path / "source", kind)
+    inner = f"{outer}_text" if f"{outer}_text" in TEXT_FAMILIES else kind
+    see(tmp_path / "source", outer, "model.language_model.", model_type=inner)
+    adoption = adopt_model(tmp_path / "source", tmp_path / "out", probes=False)
+    assert adoption.config["model_type"] == kind
+    ids = torch.arange(24)[None]
+    with torch.inference_mode():
+        wanted = model(ids, use_cache=False).logits
+        found = load_model(tmp_path / "out")(ids, use_cache=False).logits
+    assert torch.allclose(found, wanted, atol=1e-4)
+
+
+def test_a_gemma_3_of_the_hub_keeps_both_of_its_angles(tmp_path: Path) -> None:
+    """Its text part leaves out what its class has, and spells angles in the older way."""
+    write_source(tmp_path / "source", "gemma3_text")
+    older = {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "sliding_window_pattern": 2}
+    scaled = {"rope_scaling": {"rope_type": "linear", "factor": 8.0}, "layer_types": ...}
+    changes = {"rope_parameters": ..., "hidden_activation": ..., **older, **scaled}
+    see(tmp_path / "source", "gemma3", "language_model.model.", **changes)
+    adoption = adopt_model(tmp_path / "source", tmp_path / "out", probes=False)
+    rope = load_model(tmp_path / "out").config.rope_parameters
+    assert rope["full_attention"] == {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
+    assert rope["sliding_attention"]["rope_theta"] == 1e4
+    assert adoption.config["layer_types"] == ["sliding_attention", "full_attention"]
