@@ -89,7 +89,7 @@ def run_env_sample(
     console = Console(highlight=False)
     for index, problem in enumerate(problems):
         console.print(Text(f"{index}  level {problem.level}", style="bold"))
-        console.print(Text(_make_printable(problem.prompt)), soft_wrap=True)
+        console.print(Text(make_printable(problem.prompt)), soft_wrap=True)
 
 
 def run_env_score(
@@ -157,6 +157,6 @@ def _describe_levels(levels: Sequence[int]) -> str:
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]} … {r[-1]}" for r in runs)
 
 
-def _make_printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """Make a prompt printable: a file's rows or a foreign dataset must not steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

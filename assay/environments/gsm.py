@@ -142,7 +142,7 @@ class GsmFile(_WordProblems):
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
         self.rows = sorted(
-            find_rows(digest, NAME, _RowReader()), key=lambda row: row.solution.count("\n")
+            find_rows(digest, NAME, RowReader()), key=lambda row: row.solution.count("\n")
         )
         self.levels = range(1, min(FILE_LEVELS, len(self.rows)) + 1)
 
@@ -152,7 +152,7 @@ class GsmFile(_WordProblems):
         return make_row_problem(self.rows[stream.draw_between(first, end - 1)], level)
 
 
-class _RowReader:
+class RowReader:
     """Takes a file's rows one by one."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class _RowReader:
     def __call__(self, line: bytes) -> Row:
         """The next row. Raises ValueError if it is damaged or contradicts another row."""
         self._number += 1
-        row = read_row(line)
+        row = read_row(line, self._number == 1)
         self._known.is_new(row.question, row.value, self._number)
         return row
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd
 
 from assay.environments.math_question import PERCENTAGE, Question
@@ -143,17 +144,23 @@ def read_math(
         question: that it answers, which may name units.
         listed: commas between digits separate values: the right answer has several.
     """
-    if len(text) > TEXT_MAX:
-        return None
-    try:
-        answer = _Reader(text, listed).read_answer()
-    except UnknownError:
-        return None
+    answer = _read_alone(text, listed) if len(text) <= TEXT_MAX else None
+    if answer is None or not (answer.unit or answer.variable):
+        return answer
     question = question or Question()
     unit, variable = question.settle_unit(answer.unit), answer.variable
     if variable.startswith("(") and question.names_point(variable):
         variable = ""
     return None if unit is None else replace(answer, unit=unit, variable=variable)
+
+
+@lru_cache(1 << 14)
+def _read_alone(text: str, listed: bool) -> MathAnswer | None:
+    """The answer that a text spells, with whatever unit it has."""
+    try:
+        return _Reader(text, listed).read_answer()
+    except UnknownError:
+        return None
 
 
 def is_listed(answer: MathAnswer) -> bool:

@@ -17,7 +17,27 @@ from assay.environments.math_answer import MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
 from assay.environments.math_tokens import has_comma_groups
-from assay.environments.problem_file import KnownAnswers, ProblemFileError, find_rows, read_texts
+from assay.environments.problem_file import (
+    KnownAnswers,
+    OtherFormatError,
+    ProblemFileError,
+    find_file,
+    name_formats,
+    read_lines,
+    read_object,
+    read_table,
+    require_question,
+    require_text,
+)
+from assay.environments.problem_table import (
+    LOOKED_AT,
+    Columns,
+    OtherShapeError,
+    TableError,
+    find_columns,
+    get_cell,
+    read_problem_cell,
+)
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -28,7 +48,11 @@ VERSION = 7
 _REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
 #: Levels that a file may have.
 LEVELS = range(1, 6)
+#: Columns of the MATH format.
+MATH_COLUMNS = Columns("problem", "answer", "solution", "level")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
+#: A brace, or a character after a backslash, which is none.
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
 #: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(
@@ -48,30 +72,36 @@ _FORMS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class MathTask(Answer):
-    """The question, and the right answer: its text, its value and the form that it needs."""
+    """The question, and the right answer: its text and its value."""
 
     question: Question
     text: str
     right: MathAnswer
-    form: RequiredForm | None
+
+    @property
+    def form(self) -> RequiredForm | None:
+        """The form that an answer needs; None: any. A file's rows are many, and few are asked."""
+        return find_required_form(self.question, self.text, self.right)
 
     def accepts(self, text: str) -> bool:
         """Whether a text is a right answer."""
         answer = read_math(text, self.question, is_listed(self.right))
         if answer is None or not self.right.agrees_with(answer):
             return False
-        return self.form is None or self.form.allows(answer, text)
+        form = self.form
+        return form is None or form.allows(answer, text)
 
 
 @dataclass(frozen=True, slots=True)
 class MathRow:
-    """A row of the file. `level` and `right` are None if they cannot be read; `fault` is a reason
-    to skip it that its fields show."""
+    """A row of the file. `level` and `right` are None if they cannot be read; `length` is that of
+    its solution, or else of its problem; `fault` is a reason to skip it that its fields show."""
 
     question: Question
     text: str | None
     level: int | None
     right: MathAnswer | None
+    length: int = 0
     fault: str | None = None
 
     @property
@@ -82,10 +112,9 @@ class MathRow:
         """The task of a row that nothing is a reason to skip."""
         assert self.text is not None, "only such rows are asked"
         assert self.right is not None, "only such rows are asked"
-        form = find_required_form(self.question, self.text, self.right)
-        return MathTask(self.question, self.text, self.right, form)
+        return MathTask(self.question, self.text, self.right)
 
-    def name_reason(self) -> str | None:
+    def name_reason(self, needs_level: bool = True) -> str | None:
         """The reason to skip the row, or None."""
         if self.fault is not None or self.text is None:
             return self.fault
@@ -94,7 +123,7 @@ class MathRow:
         if self.right is None:
             reasons = (name for name, pattern in _FORMS if pattern.search(self.text))
             return next(reasons, "other forms")
-        return "no level of 1 to 5" if self.level is None else None
+        return "no level of 1 to 5" if needs_level and self.level is None else None
 
 
 class MathFile(DrawnEnvironment):
@@ -102,7 +131,6 @@ class MathFile(DrawnEnvironment):
 
     Attributes:
         skipped: reason → numbers of the rows skipped for it.
-        posed: numbers of the rows whose answers need the right answer's form.
     """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
@@ -113,14 +141,19 @@ class MathFile(DrawnEnvironment):
                 rows are skipped, or a setting is given: there are none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
-        read = _RowReader()
-        rows = find_rows(digest, NAME, read)
-        self._by_level = read.by_level
-        self.skipped, self.posed = read.skipped, read.posed
+        file, data = find_file(digest, NAME)
+        _, lines = read_table(data, file)
+        try:
+            rows = MathRows(lines)
+        except OtherShapeError as error:
+            raise OtherFormatError(f"{file}: {error}") from None
+        read_lines(lines, file, rows.add)
+        self._by_level = rows.divide()
+        self.skipped = rows.skipped
         self.levels = sorted(self._by_level)
         if not self.levels:
             raise ProblemFileError(
-                f"{self.name}: none of its {len(rows)} problems can be asked: "
+                f"{self.name}: none of its {len(lines)} problems can be asked: "
                 f"{describe_skipped(self.skipped)}"
             )
 
@@ -138,49 +171,128 @@ class MathFile(DrawnEnvironment):
         return RewardParts(MILLION if right else 0, 0, 0)
 
 
-class _RowReader:
-    """Takes a file's rows one by one. Keeps the usable ones, and the reason for skipping others."""
+class MathRows:
+    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
 
-    def __init__(self) -> None:
-        self.by_level: dict[int, list[MathTask]] = {}
+    Attributes:
+        columns: of the file.
+        has_levels: whether its column of levels holds levels. If not, `divide` makes them.
+        number: of the last row.
+        fault: what a person can do about columns that are not known.
+        kept: the number of each usable row, and the row.
+        skipped: reason → numbers of rows.
+    """
+
+    def __init__(self, lines: Sequence[bytes], chosen: Mapping[str, str] | None = None) -> None:
+        """Look at a file's first rows.
+
+        Args:
+            chosen: part of a row → column that a person chose.
+
+        Raises:
+            TableError: the columns that were chosen are not there, or nothing was chosen and the
+                file has another shape.
+        """
+        rows = _read_objects(lines[:LOOKED_AT])
+        self.fault: TableError | None = None
+        try:
+            self.columns = find_columns(rows, chosen)
+        except OtherShapeError:
+            raise
+        except TableError as error:
+            if chosen:
+                raise
+            self.columns, self.fault = MATH_COLUMNS, error  # each row says what it lacks
+        column = self.columns.level
+        levels = [get_cell(row, column) for row in rows if column]
+        known = sum(_LEVEL.fullmatch(str(level)) is not None for level in levels)
+        self.has_levels = known > 0 and 2 * known >= len(rows)
+        self.kept: list[tuple[int, MathRow]] = []
         self.skipped: dict[str, list[int]] = {}
-        self.posed: list[int] = []
+        self.number = 0
         self._known = KnownAnswers()
-        self._number = 0
 
-    def __call__(self, line: bytes) -> None:
+    def list_problems(self, lines: Sequence[bytes]) -> list[str]:
+        """The problems of rows that have one, usable or not."""
+        cells = (get_cell(row, self.columns.problem) for row in _read_objects(lines))
+        return [problem for cell in cells if (problem := read_problem_cell(cell)) is not None]
+
+    def add(self, line: bytes) -> None:
         """Take one row. Raises ValueError if it is damaged or contradicts another row."""
-        self._number += 1
-        row = read_math_row(line)
-        reason = row.name_reason()
-        if reason is None and not self._known.is_new(row.problem, row.right, self._number):
+        self.number += 1
+        row = read_math_row(line, self.columns)
+        reason = row.name_reason(self.has_levels)
+        if reason is None and not self._known.is_new(row.problem, row.right, self.number):
             reason = "asked already"
         if reason is not None:
-            self.skipped.setdefault(reason, []).append(self._number)
-            return
-        task = row.make_task()
-        self.by_level.setdefault(row.level or 0, []).append(task)
-        if task.form is not None:
-            self.posed.append(self._number)
+            self.skipped.setdefault(reason, []).append(self.number)
+        else:
+            self.kept.append((self.number, row))
+
+    def divide(self) -> dict[int, list[MathTask]]:
+        """The tasks of each level, in the file's order. Without levels of its own a file has k =
+        min(5, rows): level l has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1 by length."""
+        found: dict[int, list[MathTask]] = {}
+        if self.has_levels:
+            for _, row in self.kept:
+                found.setdefault(row.level or 0, []).append(row.make_task())
+            return found
+        ordered = sorted((row for _, row in self.kept), key=lambda row: row.length)
+        count = min(len(LEVELS), len(ordered))
+        for level in range(1, count + 1):
+            first, end = (i * len(ordered) // count for i in (level - 1, level))
+            found[level] = [row.make_task() for row in ordered[first:end]]
+        return found
 
 
-def read_math_row(line: bytes) -> MathRow:
+def _read_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The rows that are objects."""
+    rows = []
+    for line in lines:
+        try:
+            rows.append(read_object(line, NAME))
+        except ValueError:
+            continue
+    return rows
+
+
+def read_math_row(line: bytes, columns: Columns = MATH_COLUMNS) -> MathRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
-    fields = read_texts(line, NAME)
-    question = Question(fields["problem"])
-    boxed = find_boxed(fields["solution"])
+    row = read_object(line, NAME)
+    asked = get_cell(row, columns.problem)
+    if asked is None and columns.problem not in row:
+        raise name_formats(row, NAME)
+    problem = read_problem_cell(asked)
+    if problem is None and isinstance(asked, list):
+        return MathRow(Question(), None, None, None, 0, "chats of several turns")
+    problem = require_text(asked if problem is None else problem, columns.problem, NAME)
+    require_question(problem, columns.problem)
+    solution = get_cell(row, columns.solution) if columns.solution else None
+    if solution is None and columns is MATH_COLUMNS:
+        raise name_formats(row, NAME)
+    solution = "" if solution is None else require_text(solution, str(columns.solution), NAME)
+    question, boxed = Question(problem), find_boxed(solution)
     text, fault = boxed, None if boxed is not None else "no \\boxed{…}"
-    if fields.get("answer") is not None:
-        text, fault = read_answer_field(fields["answer"])
-    if text is not None and find_closing(text + "}") != len(text):
+    answer = get_cell(row, columns.answer) if columns.answer else None
+    if answer is not None:
+        text, fault = read_answer_field(answer)
+        if text is not None and "#### " in text:
+            raise OtherFormatError("its answer has a line of ####: gsm:SHA256 takes such files")
+    if text is not None and answer is not None and find_closing(text + "}") != len(text):
         raise ValueError("the braces of its answer are not balanced")
-    right = None if text is None else read_math(text, question, question.asks_several)
+    right = None if text is None else read_right(text, question)
     if right is not None and boxed is not None and text != boxed:
-        other = read_math(boxed, question, question.asks_several)
+        other = read_right(boxed, question)
         if other is not None and not right.agrees_with(other) and not other.agrees_with(right):
             fault = "answer and \\boxed{…} differ"
-    level = _LEVEL.fullmatch(str(fields.get("level")))
-    return MathRow(question, text, None if level is None else int(level[1]), right, fault)
+    named = _LEVEL.fullmatch(str(get_cell(row, columns.level))) if columns.level else None
+    level = None if named is None else int(named[1])
+    return MathRow(question, text, level, right, len(solution or problem), fault)
+
+
+def read_right(text: str, question: Question) -> MathAnswer | None:
+    """The right answer that a file spells."""
+    return read_math(text, question, has_comma_groups(text) and question.asks_several)
 
 
 def read_answer_field(value: Any) -> tuple[str | None, str | None]:
@@ -224,13 +336,11 @@ def find_boxed(solution: str) -> str | None:
 
 def find_closing(text: str) -> int | None:
     """Index of the brace that closes one opened before the text. None if there is none."""
-    depth, place = 1, 0
-    while place < len(text):
-        if text[place] == "\\":  # skip the escaped character too
-            place += 2
-            continue
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
+    if "{" not in text and "\\" not in text:
+        return place if (place := text.find("}")) >= 0 else None
+    depth = 1
+    for match in _BRACE.finditer(text):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
         if not depth:
-            return place
-        place += 1
+            return match.start()
     return None

@@ -6,6 +6,7 @@ needs the right answer's normal form. Elsewhere every spelling of the value is r
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from assay.environments.math_answer import MathAnswer, read_math
 from assay.environments.math_question import Question
@@ -35,6 +36,7 @@ class RequiredForm:
         return self.tokens is None or _sort_tokens(text) == self.tokens
 
 
+@lru_cache(1 << 12)
 def find_required_form(question: Question, text: str, right: MathAnswer) -> RequiredForm | None:
     """The form that answers to a question need; None: any.
 

@@ -48,9 +48,10 @@ _SIMPLEST = re.compile(r"simplif|simplest|rationali[sz]|lowest terms", _FLAGS)
 
 #: Expressions of numbers in a text, and in them the signs at which parts of it may begin and end.
 _EXPRESSION = re.compile(
+    r"(?:[0-9.(\u221a\u00bc-\u00be]|\\(?:[dtc]?frac|sqrt|pi|left)(?![a-zA-Z])|sqrt(?=\())"
     rf"(?:[0-9.+\-*/^(){{}}\[\]{BLANKS}\u221a\u03c0\u00d7\u00b7\u00f7\u2212\u00bc-\u00be]"
     r"|\\(?:[dtc]?frac|sqrt|cdot|times|div|pi|left|right|overline|displaystyle)(?![a-zA-Z])"
-    r"|\\[,;:! ]|(?<=[0-9]),(?=[0-9])|sqrt(?=\())+"
+    r"|\\[,;:! ]|(?<=[0-9]),(?=[0-9])|sqrt(?=\())*"
 )
 _OPERATION = re.compile(r"[/.^(\u221a\u00f7\u00bc-\u00be]|\\[dtc]?frac|sqrt|\\div")
 _DIGIT = re.compile("[0-9\u00bc-\u00be]")
@@ -126,7 +127,7 @@ class Question:
     def _iterate_parts(self, needed: re.Pattern[str]) -> Iterator[str]:
         text = _DIVIDED.sub("/", _FORMULAS.sub("$", self.text))
         for match in _EXPRESSION.finditer(text):
-            if not needed.search(match[0]):
+            if not needed.search(match[0]) or not _DIGIT.search(match[0]):
                 continue
             for run in _ENDS.split(match[0]):
                 for part in (run, *_SUMMANDS.split(run)):

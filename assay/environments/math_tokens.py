@@ -172,7 +172,7 @@ def split_answer(text: str, listed: bool = False) -> list[str]:
 
 def has_comma_groups(text: str) -> bool:
     """Whether commas alone join digits of the text to one number, `3,100`."""
-    return not _LISTED.search(text) and _BY_COMMAS.search(text) is not None
+    return "," in text and not _LISTED.search(text) and _BY_COMMAS.search(text) is not None
 
 
 def _unwrap(text: str) -> str:

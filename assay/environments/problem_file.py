@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from assay.environments.base import BLANKS, INTEGER
+from assay.environments.problem_table import COLUMN_NAMES, TableError, split_rows
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.sandbox import Budget, Lost, Sandbox, child
@@ -163,7 +164,7 @@ def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]
             row.
     """
     file, data = find_file(digest, family)
-    return _read_rows(data, file, read)
+    return read_lines(read_table(data, file)[1], file, read)
 
 
 def read_problem_file(file: Path) -> bytes:
@@ -185,14 +186,30 @@ def read_problem_file(file: Path) -> bytes:
     return data
 
 
-def _read_rows(data: bytes, file: Path, read: Callable[[bytes], _R]) -> list[_R]:
-    if data.startswith(_PARQUET_MAGIC):
-        data = _unpack_parquet(data, file)
+def read_table(data: bytes, file: Path) -> tuple[str, list[bytes]]:
+    """The name of the file's format, and its rows as lines of JSON; at least one.
+
+    Raises:
+        ProblemFileError: the file is no table, is empty, or has too many rows.
+    """
     if not data:
         raise ProblemFileError(f"{file} is empty")
-    lines = data.removesuffix(b"\n").split(b"\n")
+    if data.startswith(_PARQUET_MAGIC):
+        name, lines = "Parquet", _unpack_parquet(data, file).removesuffix(b"\n").split(b"\n")
+    else:
+        try:
+            name, lines = split_rows(data)
+        except TableError as error:
+            raise ProblemFileError(f"{file}: {error}") from None
+    if not lines:
+        raise ProblemFileError(f"{file} has no rows")
     if len(lines) > ROWS_MAX:
         raise ProblemFileError(f"{file} has more than {ROWS_MAX} rows")
+    return name, lines
+
+
+def read_lines(lines: Iterable[bytes], file: Path, read: Callable[[bytes], _R]) -> list[_R]:
+    """What `read` makes of each line. Raises ProblemFileError if it refuses one."""
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -203,14 +220,19 @@ def _read_rows(data: bytes, file: Path, read: Callable[[bytes], _R]) -> list[_R]
     return rows
 
 
-def read_row(line: bytes) -> Row:
+def read_row(line: bytes, is_first: bool = False) -> Row:
     """Read one line of JSON: an object with `question` and `answer`. Other fields are ignored.
+
+    Args:
+        is_first: the file's first row, which shows whether it is in GSM8K's format.
 
     Raises:
         ValueError: the message names the fault.
     """
     fields = read_texts(line, "gsm")
     question, solution = fields["question"], fields["answer"]
+    if is_first and "####" not in solution:
+        raise OtherFormatError("its answer has no ####: math:SHA256 may take such files")
     ending = _ENDING.fullmatch(solution)
     if ending is None or solution.count("####") != 1:
         raise ValueError("its answer does not end with its only ####, a line `#### N`")
@@ -226,26 +248,36 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
     Raises:
         ValueError: the message names the fault, and the environment that reads such rows.
     """
+    names = _FIELDS[family]
+    row = read_object(line, family)
+    if not all(name in row for name in names):
+        raise name_formats(row, family)
+    asked, *_ = [require_text(row[name], name, family) for name in names]
+    require_question(asked, names[0])
+    return row
+
+
+def read_object(line: bytes, family: str) -> dict[str, Any]:
+    """Read one line of JSON, an object. Raises ValueError if it is anything else."""
     if len(line) > ROW_MAX:
         raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
     try:
         row = read_json(line)
     except EncodingError as error:
         raise ValueError(f"it {error}") from None
-    names = _FIELDS[family]
     if not isinstance(row, dict):
-        raise ValueError(f"it is not an object with {' and '.join(names)}")
-    if not all(name in row for name in names):
-        raise _name_formats(row, names)
-    asked, *_ = [require_text(row, name, family) for name in names]
-    if not 1 <= len(asked.strip(BLANKS)) <= len(asked) <= QUESTION_MAX:
-        raise ValueError(f"its {names[0]} has {len(asked)} characters: 1 to {QUESTION_MAX} may be")
+        raise ValueError(f"it is not an object with {' and '.join(_FIELDS[family])}")
     return row
 
 
-def require_text(row: dict[str, Any], name: str, family: str) -> str:
+def require_question(text: str, name: str) -> None:
+    """Raises ValueError if a question is empty or too long."""
+    if not 1 <= len(text.strip(BLANKS)) <= len(text) <= QUESTION_MAX:
+        raise ValueError(f"its {name} has {len(text)} characters: 1 to {QUESTION_MAX} may be")
+
+
+def require_text(text: Any, name: str, family: str) -> str:
     """A field of a row. Raises ValueError if it is not text, or has control characters."""
-    text = row[name]
     if not isinstance(text, str):
         raise ValueError(
             f"its {name} is {json.dumps(text)[:40]}, and {family}:SHA256 takes text: "
@@ -256,10 +288,12 @@ def require_text(row: dict[str, Any], name: str, family: str) -> str:
     return text
 
 
-def _name_formats(row: dict[str, Any], names: tuple[str, ...]) -> ValueError:
-    """The error for a row that lacks some of these fields: its fields, and what reads such rows."""
+def name_formats(row: dict[str, Any], family: str) -> ValueError:
+    """The error for a row that lacks some of a family's fields: its fields, and what reads such
+    rows."""
+    names = _FIELDS[family]
     for family, fields in _FIELDS.items():
-        if all(name in row for name in fields):
+        if fields != names and all(name in row for name in fields):
             return OtherFormatError(
                 f"it has {' and '.join(fields)}, not {' and '.join(names)}: "
                 f"{family}:SHA256 takes such files"
@@ -320,23 +354,12 @@ def _convert(data: bytes) -> bytes:
         arrow_extensions_enabled=False,
     )
     schema = file.schema_arrow
-    needed = ["problem", "solution"] if "problem" in schema.names else ["question", "answer"]
-    if not set(needed) & set(schema.names):
+    columns = [name for name in schema.names if name in COLUMN_NAMES]
+    if not columns:
         has = ", ".join(schema.names[:8])
-        raise ValueError(
-            f"it needs columns problem and solution, or question and answer, not {has}"
-        )
-    for name in needed:
-        place = schema.get_field_index(name)
-        kind = schema.field(place).type if place >= 0 else None
-        if kind not in (pa.string(), pa.large_string()):
-            raise ValueError(f"it needs a column {name!r} of text")
-    texts = (pa.string(), pa.large_string(), pa.int64(), pa.int32())
-    columns = list(needed)
-    for name in ("answer", "level"):  # optional in the MATH format
-        place = schema.get_field_index(name)
-        if name not in needed and place >= 0 and schema.field(place).type in texts:
-            columns.append(name)
+        raise ValueError(f"it has no column for a problem or an answer, but {has}")
+    if len(set(columns)) < len(columns):
+        raise ValueError("it has two columns of one name")
     if not 0 < file.metadata.num_rows <= ROWS_MAX:
         raise ValueError(f"it has {file.metadata.num_rows} rows, not 1 to {ROWS_MAX}")
     lines, size = io.BytesIO(), 0
@@ -345,5 +368,5 @@ def _convert(data: bytes) -> bytes:
         if size > _UNPACKED_MAX:
             raise ValueError(f"it unpacks to more than {_UNPACKED_MAX >> 20} MiB")
         for row in batch.to_pylist():
-            lines.write(json.dumps(row).encode() + b"\n")
+            lines.write(json.dumps(row, default=str).encode() + b"\n")
     return lines.getvalue()

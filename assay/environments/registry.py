@@ -212,9 +212,6 @@ def _describe_file(file: Path) -> EnvironmentEntry:
         if isinstance(environment, math_file.MathFile) and environment.skipped:
             count = sum(map(len, environment.skipped.values()))
             about += f", {count} rows not asked: {describe_skipped(environment.skipped)}"
-        if isinstance(environment, math_file.MathFile) and environment.posed:
-            rows = environment.posed
-            about += f", {len(rows)} rows show their answer and need its form (row {rows[0]})"
         return EnvironmentEntry(environment.name, tuple(environment.levels), {}, about)
     return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
 

@@ -80,7 +80,28 @@ def test_a_file_is_named_found_and_asked(tmp_path: Path) -> None:
     broken = f"gsm:{sha256(file.read_bytes()).hexdigest()}"
     refused = run("show", broken, "--file", str(file))
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "row 1: its answer does not end" in refused.stderr
+    assert "row 1: its answer has no ####" in refused.stderr
+
+
+def test_a_look_at_a_file_says_how_it_is_read(tmp_path: Path) -> None:
+    file, written = tmp_path / "rows.csv", tmp_path / "rows.jsonl"
+    file.write_text('task,answer,level\n"What is 2+3?",5,1\n"And 144/12?",12,2\nWho?,Ada,1\n')
+    refused = run("look", str(file))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--column problem=NAME" in refused.stderr
+    looked = run("look", str(file), "--column", "problem=task", "--write", str(written), "--json")
+    assert looked.returncode == 1
+    found = json.loads(looked.stdout)
+    assert (found["format"], found["asked"], found["usable"]) == ("CSV", 2, False)
+    assert found["left_out"] == {"words": {"rows": 1, "first": [3]}}
+    assert found["shown"] == {"rows": 1, "first": [2]}
+    shown = run("look", str(written), "--suite", str(written))
+    assert shown.returncode == 0
+    digest = sha256(written.read_bytes()).hexdigest()
+    for words in (f"math:{digest}", "2 rows are in", "What is 2+3?", "right: 12"):
+        assert words in " ".join(shown.stdout.split())
+    twice = run("look", str(file), "--column", "problem=task", "--column", "problem=task")
+    assert (twice.returncode, twice.stdout) == (2, "")
 
 
 @pytest.mark.parametrize(
@@ -136,5 +157,5 @@ def test_list_fails_for_a_named_file_that_cannot_be_used(tmp_path: Path) -> None
     assert done.returncode == 1
     (entry,) = (entry for entry in json.loads(done.stdout) if entry["file"] == str(damaged))
     assert not entry["usable"]
-    assert "row 1: it is not JSON" in entry["about"]
+    assert "damaged.jsonl: it is not JSON" in entry["about"]
     assert run("list").returncode == 0

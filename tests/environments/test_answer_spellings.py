@@ -2,9 +2,7 @@
 
 import pytest
 
-from assay.environments.math_answer import read_math
-from assay.environments.math_file import MathTask
-from assay.environments.math_form import find_required_form
+from assay.environments.math_file import MathTask, read_right
 from assay.environments.math_question import Question
 from tests.environments.answer_spellings import draw_spelled
 
@@ -19,10 +17,9 @@ def judge(seed: int, rounds: int) -> tuple[list[tuple[str, ...]], int, list[tupl
     rights = wrongs = 0
     for case in draw_spelled(seed, rounds):
         question = Question(case.question)
-        right = read_math(case.gold, question, question.asks_several)
+        right = read_right(case.gold, question)
         assert right is not None, case
-        form = find_required_form(question, case.gold, right)
-        task = MathTask(question, case.gold, right, form)
+        task = MathTask(question, case.gold, right)
         refused += [(case.question, case.gold, one) for one in case.right if not task.accepts(one)]
         accepted += [(case.question, case.gold, one) for one in case.wrong if task.accepts(one)]
         rights, wrongs = rights + len(case.right), wrongs + len(case.wrong)

@@ -386,8 +386,8 @@ def test_a_parquet_file_is_the_same(tmp_path, known):
     [
         ('{"problem": "1", "solution": ', "row 2: it "),
         (
-            '{"problem": "1", "answer": 5}',
-            "row 2: it has problem, answer: gsm:SHA256 takes question and answer, "
+            '{"answer": 5}',
+            "row 2: it has answer: gsm:SHA256 takes question and answer, "
             "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output$",
         ),
         (

@@ -96,6 +96,49 @@ def score(
     run_env_score(name, answer, seed, index, levels, hotkey, as_json)
 
 
+@command(app, "look")
+def look(
+    invocation: Invocation,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Problems as JSON Lines, JSON, CSV or Parquet.", exists=True
+        ),
+    ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="PART=COLUMN",
+            help="Column of the problem, answer, solution or level; may repeat.",
+        ),
+    ] = None,
+    suites: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--suite",
+            metavar="FILE",
+            help="Name the rows whose problems this file has, too; may repeat.",
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", metavar="FILE", help="Write the rows that are asked as JSON Lines."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show how a file of problems would be read: columns, levels, rows that are not asked, and why.
+
+    Exit code 1 if no environment can use the file as it is.
+    """
+    settings = invocation.load_settings()
+    with starting(settings):
+        from assay.cli.env_look import run_env_look
+    return run_env_look(file, columns or [], suites or [], write, as_json)
+
+
 @command(app, "new")
 def new(
     invocation: Invocation,

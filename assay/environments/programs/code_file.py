@@ -177,7 +177,7 @@ def read_code_row(line: bytes) -> CodeRow:
     fields = read_texts(line, NAME)
     question = fields["question"]
     if fields.get("starter_code"):
-        question += "\n" + require_text(fields, "starter_code", NAME)
+        question += "\n" + require_text(fields["starter_code"], "starter_code", NAME)
     try:
         tests = read_json(fields["input_output"].encode())
     except EncodingError as error:

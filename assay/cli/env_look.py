@@ -1,0 +1,98 @@
+"""`assay env look`: how a file of problems would be read."""
+
+import gc
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Group
+from rich.text import Text
+
+from assay.cli.console import make_table, print_result
+from assay.cli.env import make_printable
+from assay.cli.exits import FINDING, OK
+from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
+from assay.network.files import write_file
+from assay.neurons.settings.loading import ConfigError
+
+#: Characters of a problem or an answer that are shown.
+_SHOWN = 200
+
+
+def run_env_look(
+    file: Path, columns: Sequence[str], suites: Sequence[Path], write: Path | None, as_json: bool
+) -> int:
+    """Print how the file would be read. Return the exit code: FINDING if it cannot be used as it
+    is."""
+    chosen = {}
+    for text in columns:
+        part, sign, column = text.partition("=")
+        if not sign or not column or part in chosen:
+            raise ConfigError(f"--column {text[:80]!r}: write each part once, problem=question")
+        chosen[part] = column
+    gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
+    try:
+        look, lines = look_at_file(file, chosen, suites)
+    finally:
+        gc.enable()
+    if write is not None:
+        if not look.asked:
+            raise ConfigError(f"--write {write}: no row of {file} can be asked")
+        write_file(write, b"".join(lines))
+    print_result(_to_json(look), as_json, _describe(look, write))
+    return OK if look.is_usable else FINDING
+
+
+def _to_json(look: Look) -> dict[str, object]:
+    document = asdict(look) | {"usable": look.is_usable}
+    for name in ("left_out", "damaged", "suites"):
+        document[name] = {
+            key: {"rows": len(rows), "first": rows[:NAMED]} for key, rows in document[name].items()
+        }
+    document["shown"] = {"rows": len(look.shown), "first": look.shown[:NAMED]}
+    return document
+
+
+def _describe(look: Look, write: Path | None) -> Group:
+    table = make_table(show_header=False)
+    table.add_row("file", Text(f"{look.file}, {look.format}, {look.rows:,} rows"))
+    table.add_row("environment", Text(look.environment if look.is_usable else "none: see below"))
+    parts = ", ".join(f"{part}: {column}" for part, column in look.columns.items())
+    table.add_row("columns", Text(make_printable(parts)))
+    counts = ", ".join(f"{level}: {count:,}" for level, count in sorted(look.per_level.items()))
+    table.add_row("levels", Text(f"{look.levels} ({counts or 'none'})"))
+    table.add_row("asked", Text(f"{look.asked:,} rows"))
+    for reason, rows in sorted(look.left_out.items(), key=lambda entry: -len(entry[1])):
+        table.add_row("not asked", Text(f"{len(rows):,} {reason} ({_name(rows)})"))
+    for fault, rows in look.damaged.items():
+        table.add_row("refused for", Text(make_printable(f"{_name(rows)}: {fault}")))
+    if look.shown:
+        first = f" of the first {FORMS:,}" if look.asked > FORMS else ""
+        said = f"{len(look.shown):,} rows{first} show their answer and need its form"
+        table.add_row("form", Text(f"{said} ({_name(look.shown)})"))
+    for suite, rows in look.suites.items():
+        table.add_row("in a suite", Text(f"{len(rows):,} rows are in {suite} ({_name(rows)})"))
+    for sample in look.samples:
+        shown = f"row {sample.row}, level {sample.level}: {sample.problem[:_SHOWN]}"
+        table.add_row("sample", Text(make_printable(shown)))
+        table.add_row("", Text(f"right: {make_printable(sample.answer[:_SHOWN])}", style="bold"))
+    return Group(table, *(Text(line) for line in _advise(look, write)))
+
+
+def _advise(look: Look, write: Path | None) -> list[str]:
+    if write is not None:
+        return [f"{write} has the {look.asked:,} rows that are asked: name this file in `files`."]
+    if look.is_renamed:
+        return ["A network names a file alone: write the columns into one with --write FILE.jsonl."]
+    if look.damaged:
+        return ["Remove the refused rows, or write the others into a file with --write FILE.jsonl."]
+    if not look.asked:
+        return ["No row can be asked: name the columns with --column problem=NAME."]
+    return []
+
+
+def _name(rows: Sequence[int]) -> str:
+    if not rows:
+        return "none"
+    more = ", …" if len(rows) > 5 else ""
+    return f"row{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:5]))}{more}"

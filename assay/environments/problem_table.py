@@ -1,0 +1,241 @@
+"""A file of problems as a table: its rows, and which columns hold problem, answer and level.
+
+People's files differ in the names of their columns, not in much else. One set of names, in a fixed
+order, finds them, so everybody who has a file reads the same problems from it. A file in another
+shape is refused with what to do.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.protocol.encoding import EncodingError, read_json
+
+#: Rows that show which columns a file has.
+LOOKED_AT = 64
+#: Most columns, and characters of a cell, of a file with commas.
+_COLUMNS_MAX, _CELL_MAX = 256, 1 << 20
+_BOM = b"\xef\xbb\xbf"
+#: Keys of an object of JSON that holds a list of rows.
+_LISTS = "data", "rows", "train", "test", "examples", "problems"
+
+#: Part of a row → names of columns that hold it, best first. A point leads into an object, or into
+#: text that holds one.
+NAMES: Mapping[str, Sequence[str]] = {
+    "problem": (
+        *("problem", "Problem", "question", "Question", "prompt", "problem_text", "question_text"),
+        *("query", "messages"),
+    ),
+    "answer": (
+        *("reward_model.ground_truth", "verification_info.ground_truth", "final_answer", "answer"),
+        *("Answer", "Final Answer", "expected_answer", "ground_truth", "gold"),
+    ),
+    "solution": ("solution", "Solution", "generated_solution"),
+    "level": ("level", "Level"),
+}
+#: Columns that show another shape → what it is, and what to do with it.
+OTHER_SHAPES: Sequence[tuple[frozenset[str], str]] = tuple(
+    (frozenset(columns), f"{what}: {todo}")
+    for columns, what, todo in (
+        (("question", "input_output"), "programs with test cases", "`code:SHA256` takes them"),
+        *(
+            (columns, "programs with tests of their own", "write them as the rows of `code:SHA256`")
+            for columns in (
+                *(("test", "entry_point"), ("test_list", "code"), ("question_content",)),
+                *(("description", "public_tests"), ("question", "test", "solution")),
+                ("prompt", "test_list"),
+            )
+        ),
+        *(
+            (columns, "a choice of letters", "make it a package, `assay env new`")
+            for columns in (("question", "options"), ("Question", "Correct Answer"), ("choices",))
+        ),
+        (
+            ("instruction_id_list", "kwargs"),
+            "instructions that a program checks",
+            "make it a package, `assay env new`",
+        ),
+    )
+)
+#: Columns of any of these shapes, to their first point: others are never unpacked.
+COLUMN_NAMES = frozenset(
+    {name.partition(".")[0] for names in NAMES.values() for name in names}
+    | {name for shape, _ in OTHER_SHAPES for name in shape}
+)
+#: Texts that DAPO's and verl's rows put around a problem: they ask for another form of answer.
+_AROUND = re.compile(
+    r"\ASolve the following math problem step by step\. The last line of your response should be "
+    r"of the form Answer: \$Answer \(without quotes\) where \$Answer is the answer to the problem\."
+    r"\s+(.*?)\s+Remember to put your answer on its own line after \"Answer:\"\.?\s*\Z"
+    r"|\A(.*?)\s+Let's think step by step and output the final answer (?:within \\boxed\{\}|after "
+    r"[\"']####[\"'])\.?\s*\Z",
+    re.DOTALL,
+)
+
+
+_MARKS = "put your answer on its own line", "think step by step and output the final answer"
+
+
+class TableError(ValueError):
+    """The bytes are no table, or none that is known. The message says why."""
+
+
+class OtherShapeError(TableError):
+    """The rows are of a shape that is known, and not read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of problem, answer, solution and level; None: the file has none."""
+
+    problem: str
+    answer: str | None
+    solution: str | None = None
+    level: str | None = None
+
+
+def split_rows(data: bytes) -> tuple[str, list[bytes]]:
+    """The name of a format, and rows as lines of JSON. Lines of JSON are not looked into.
+
+    Raises:
+        TableError: the data is JSON or commas, but no table.
+    """
+    text = data.removeprefix(_BOM)
+    start = text[:4096].lstrip()[:1]
+    first, _, more = text.partition(b"\n")
+    if start == b"[" or (start == b"{" and (not more.strip() or not _ends_object(first))):
+        try:
+            rows = _read_document(text)
+        except EncodingError as error:
+            if start == b"{" and _ends_object(first):
+                return "JSON Lines", [first]  # whoever reads the row names it
+            raise TableError(f"it {error}") from None
+        name = "JSON Lines" if len(rows) == 1 and start == b"{" else "JSON"
+        return name, [json.dumps(row).encode() for row in rows]
+    if start == b"{" or b"," not in first:
+        return "JSON Lines", text.removesuffix(b"\n").split(b"\n")
+    return "CSV", _read_commas(text)
+
+
+def _ends_object(line: bytes) -> bool:
+    """Whether a line that starts an object of JSON seems to end it, too."""
+    return line.rstrip().endswith(b"}") and line.count(b"{") <= line.count(b"}")
+
+
+def _read_document(text: bytes) -> list[Any]:
+    """The rows of one document of JSON: a list, an object with a list, or one of columns. Any other
+    object is one row."""
+    document = read_json(text)
+    if not isinstance(document, dict):
+        return list(document)
+    lists = [document[name] for name in _LISTS if _has_objects(document.get(name))]
+    if len(lists) == 1:
+        return list(lists[0])
+    columns = list(document.values())
+    if not columns or not all(isinstance(one, list) and not _has_objects(one) for one in columns):
+        return [document]
+    if len(set(map(len, columns))) > 1:
+        raise TableError("its columns have different lengths")
+    return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _has_objects(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict) for one in value)
+
+
+def _read_commas(text: bytes) -> list[bytes]:
+    limit = csv.field_size_limit(_CELL_MAX)
+    try:
+        names, *rows = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise TableError(f"it cannot be read as CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+    if len(names) > _COLUMNS_MAX or len(set(names)) < len(names):
+        raise TableError("its first line does not name each column once")
+    lines = []
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise TableError(f"its row {number} has {len(row)} cells, not {len(names)}")
+        lines.append(json.dumps(dict(zip(names, row, strict=True))).encode())
+    return lines
+
+
+def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -> Columns:
+    """The columns by their names and by what they hold in a file's first rows.
+
+    Args:
+        chosen: part → column that a person chose.
+
+    Raises:
+        TableError: the rows have no problem or no answer, or another shape.
+    """
+    objects = [row for row in rows if isinstance(row, dict)]
+    names = dict.fromkeys(name for row in objects for name in row)
+    chosen = chosen or {}
+    if unknown := sorted(chosen.keys() - NAMES.keys()):
+        raise TableError(f"there is no part {unknown[0]!r}: {', '.join(NAMES)} are")
+    for part, column in chosen.items():
+        if not any(get_cell(row, column) is not None for row in objects):
+            raise TableError(f"no column {column!r} for the {part}: it has {_list(names)}")
+    found = {
+        part: chosen.get(part) or _choose(objects, candidates) for part, candidates in NAMES.items()
+    }
+    problem = found["problem"]
+    if not chosen:
+        other = next((said for shape, said in OTHER_SHAPES if shape <= names.keys()), None)
+        if other is not None:
+            raise OtherShapeError(f"its columns {_list(names)} are {other}")
+    if problem is None or not (found["answer"] or found["solution"]):
+        lacking = "problem" if problem is None else "answer"
+        raise TableError(
+            f"none of its columns {_list(names)} is known for the {lacking}: name it with "
+            f"--column {lacking}=NAME"
+        )
+    # a later row's answer is not to be replaced by the box of its solution
+    return Columns(problem, found["answer"] or "answer", found["solution"], found["level"])
+
+
+def _choose(rows: Sequence[dict[str, Any]], candidates: Iterable[str]) -> str | None:
+    """The first candidate that half of the rows have, or else the first that any of them has."""
+    held = {name: sum(get_cell(row, name) not in (None, "") for row in rows) for name in candidates}
+    most = (name for name, count in held.items() if 2 * count >= len(rows) and count)
+    return next(most, next((name for name, count in held.items() if count), None))
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(list(names)[:12]) or "(none)"
+
+
+def get_cell(row: dict[str, Any], column: str) -> Any:
+    """A row's value in a column; None if there is none."""
+    if column in row:
+        return row[column]
+    first, point, rest = column.partition(".")
+    inner = row.get(first) if point else None
+    if isinstance(inner, str) and inner[:1] == "{":
+        try:
+            inner = read_json(inner.encode())
+        except (EncodingError, UnicodeEncodeError):
+            return None
+    return get_cell(inner, rest) if isinstance(inner, dict) else None
+
+
+def read_problem_cell(value: Any) -> str | None:
+    """The text of a problem: text, or a chat's only message of a user, without the sentences around
+    it that ask for another form of answer. None if it is neither."""
+    if isinstance(value, list):
+        messages = [one for one in value if isinstance(one, dict)]
+        said = [one.get("content") for one in messages if one.get("role") == "user"]
+        others = {one.get("role") for one in messages} - {"user", "system", "assistant"}
+        if len(messages) != len(value) or len(said) != 1 or others:
+            return None
+        value = said[0]
+    if not isinstance(value, str):
+        return None
+    around = _AROUND.match(value) if any(mark in value for mark in _MARKS) else None
+    return value if around is None else around[1] or around[2]

@@ -1,0 +1,319 @@
+"""Files of problems as people have them: small made ones, in the shapes that data sets publish."""
+
+import io
+import json
+import subprocess
+import sys
+from hashlib import sha256
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assay.environments import ProblemFileError, add_problem_files, make_environment, problem_file
+from assay.environments.problem_look import look_at_file
+from assay.protocol.parameters import MILLION
+from tests.environments.conftest import make_seed
+
+#: Data set → a made row in its shape, and the right answer; nothing of the data is here.
+SHAPES = {
+    "GSM8K": ({"question": "2+3?", "answer": "2+3=<<2+3=5>>5\n#### 5"}, "5"),
+    "MATH": (
+        {"problem": "2+3?", "solution": r"$\boxed{5}$", "level": "Level 2", "type": "Algebra"},
+        "5",
+    ),
+    "MATH-500": (
+        {
+            **{"problem": "2+3?", "solution": r"$\boxed{5}$", "answer": "5", "subject": "Algebra"},
+            **{"level": 2, "unique_id": "test/1.json"},
+        },
+        "5",
+    ),
+    "DAPO-Math-17k": (
+        {
+            "data_source": "math_dapo",
+            "prompt": [
+                {
+                    "content": "Solve the following math problem step by step. The last line of "
+                    "your response should be of the form Answer: $Answer (without quotes) where "
+                    "$Answer is the answer to the problem.\n\n2+3?\n\nRemember to put your answer "
+                    'on its own line after "Answer:".',
+                    "role": "user",
+                }
+            ],
+            "ability": "MATH",
+            "reward_model": {"ground_truth": "5", "style": "rule-lighteval/MATH_v2"},
+            "extra_info": {"index": "1"},
+        },
+        "5",
+    ),
+    "DeepScaleR": ({"problem": "2+3?", "answer": "5", "solution": "It is 5."}, "5"),
+    "OpenR1-Math": (
+        {
+            **{"problem": "2+3?", "solution": r"\boxed{5}", "answer": "5", "source": "x"},
+            **{"generations": ["so"], "messages": [{"content": "2+3?", "role": "user"}]},
+        },
+        "5",
+    ),
+    "Big-Math": ({"problem": "2+3?", "answer": "5", "source": "x", "llama8b_solve_rate": 0.5}, "5"),
+    "NuminaMath": (
+        {
+            **{"source": "x", "problem": "2+3?", "solution": r"\boxed{5}"},
+            "messages": [
+                {"content": "2+3?", "role": "user"},
+                {"content": "5", "role": "assistant"},
+            ],
+        },
+        "5",
+    ),
+    "Omni-MATH": (
+        {
+            "domain": ["Algebra"],
+            "difficulty": 4.5,
+            "problem": "2+3?",
+            "solution": "x",
+            "answer": "5",
+        },
+        "5",
+    ),
+    "AIME": ({"ID": "2024-I-1", "Problem": "2+3?", "Solution": "so", "Answer": 5}, "5"),
+    "AIME with zeros": ({"question": "2+3?", "answer": "005"}, "5"),
+    "verl": (
+        {
+            "data_source": "openai/gsm8k",
+            "prompt": [
+                {"role": "system", "content": "You are kind."},
+                {
+                    "role": "user",
+                    "content": "2+3? Let's think step by step and output the final answer after "
+                    '"####".',
+                },
+            ],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": "5"},
+            "extra_info": {"split": "train", "index": 0, "answer": "2+3\n#### 5"},
+        },
+        "5",
+    ),
+    "prime-rl": (
+        {
+            **{"problem_id": "1", "task_type": "verifiable_math", "prompt": "2+3?"},
+            "verification_info": json.dumps({"ground_truth": "5"}),
+        },
+        "5",
+    ),
+}
+#: Data set → a made row in its shape, and what is said.
+REFUSED = {
+    "APPS": ({"question": "q", "input_output": "{}", "solutions": "[]"}, "`code:SHA256` takes"),
+    "TACO": ({"question": "q", "input_output": "{}", "difficulty": "EASY"}, "`code:SHA256` takes"),
+    "CodeContests": ({"description": "d", "public_tests": {"input": []}}, "tests of their own"),
+    "KodCode": ({"question": "q", "test": "assert", "solution": "s"}, "tests of their own"),
+    "MBPP": ({"text": "t", "code": "c", "test_list": ["assert"]}, "tests of their own"),
+    "MBPP, sanitized": ({"prompt": "t", "code": "c", "test_list": []}, "tests of their own"),
+    "HumanEval": ({"prompt": "p", "test": "t", "entry_point": "f"}, "tests of their own"),
+    "LiveCodeBench": ({"question_content": "q", "public_test_cases": "[]"}, "tests of their own"),
+    "GPQA": ({"Question": "q", "Correct Answer": "a", "Incorrect Answer 1": "b"}, "of letters"),
+    "MMLU-Pro": ({"question": "q", "options": ["a"], "answer": "A"}, "of letters"),
+    "IFEval": ({"prompt": "p", "instruction_id_list": [], "kwargs": []}, "a program checks"),
+    "no answer": ({"problem": "2+3?", "more": 1}, "--column answer=NAME"),
+}
+ROWS = [{"problem": f"What is {i}+1?", "answer": str(i + 1)} for i in range(20)]
+
+
+def write_lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def write_parquet(rows):
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+def write_commas(rows):
+    lines = [",".join(rows[0]), *(",".join(f'"{cell}"' for cell in row.values()) for row in rows)]
+    return "\n".join(lines).encode()
+
+
+FORMATS = {
+    "JSON Lines": write_lines,
+    "JSON": lambda rows: json.dumps(rows, indent=1).encode(),
+    "JSON, an object": lambda rows: json.dumps({"data": rows}, indent=1).encode(),
+    "JSON, columns": lambda rows: json.dumps({k: [r[k] for r in rows] for k in rows[0]}).encode(),
+    "with a BOM": lambda rows: b"\xef\xbb\xbf" + write_lines(rows),
+    "CSV": write_commas,
+    "Parquet": write_parquet,
+}
+
+
+def ask(file, name):
+    add_problem_files([file])
+    environment = make_environment(name, {})
+    return environment, environment.make_problem(make_seed(1), environment.levels)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        *((name, write_lines) for name in SHAPES),
+        *((name, write_parquet) for name in ("DAPO-Math-17k", "Omni-MATH")),
+    ],
+)
+def test_shapes_are_read_as_they_are(tmp_path, name, write):
+    row, right = SHAPES[name]
+    file = tmp_path / "rows"
+    file.write_bytes(write([row]))
+    look, _ = look_at_file(file)
+    assert (look.asked, look.left_out, look.damaged) == (1, {}, {})
+    environment, problem = ask(file, look.environment)
+    assert problem.prompt.startswith("2+3?\nEnd with a line of ####")
+    assert environment.score(problem, f"#### {right}").correctness == MILLION
+    assert environment.score(problem, "#### 6").correctness == 0
+    assert list(environment.levels) == list(look.per_level)
+    assert (look.samples[0].problem, look.samples[0].level) == ("2+3?", problem.level)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_shapes_are_refused_with_what_to_do(tmp_path, name):
+    row, said = REFUSED[name]
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines([row]))
+    with pytest.raises(ProblemFileError, match=said):
+        look_at_file(file)
+    add_problem_files([file])
+    with pytest.raises(ProblemFileError):
+        make_environment(f"math:{sha256(file.read_bytes()).hexdigest()}", {})
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_table_in_every_format(tmp_path, name):
+    file = tmp_path / "rows"
+    file.write_bytes(FORMATS[name](ROWS))
+    look, _ = look_at_file(file)
+    assert (look.rows, look.asked, look.left_out) == (20, 20, {})
+    assert look.per_level == {1: 4, 2: 4, 3: 4, 4: 4, 5: 4}
+    environment, problem = ask(file, look.environment)
+    number = int(problem.prompt.split("+")[0].split()[-1])
+    assert environment.score(problem, f"#### {number + 1}").correctness == MILLION
+
+
+def test_rows_that_are_not_asked_refused_or_in_a_suite(tmp_path):
+    more = [
+        {"problem": "Which word?", "answer": r"\text{even}"},
+        {"problem": "Which number?", "answer": [1, 2]},
+        {"problem": "What is 3+1?", "answer": "5"},
+        {"problem": "What is 4+1?", "answer": "5"},
+        {"problem": "", "answer": "5"},
+        {"problem": "What is 144/12?", "answer": 12.0},
+        {"problem": "A page", "answer": "9" * 5_000},
+    ]
+    file, suite = tmp_path / "rows.jsonl", tmp_path / "suite.jsonl"
+    file.write_bytes(write_lines([*ROWS, *more]))
+    suite.write_bytes(
+        write_lines([{"Problem": "what is\n5 + 1?", "Answer": "6"}, {"Problem": "?"}])
+    )
+    look, lines = look_at_file(file, {}, [suite])
+    left_out = {"words": [21], "several answers": [22], "asked already": [24], "other forms": [27]}
+    assert look.left_out == left_out
+    assert sorted(look.damaged.values()) == [[23], [25]]
+    assert any("it asks what row 4 asks" in fault for fault in look.damaged)
+    assert (look.shown, look.suites) == ([26], {str(suite): [6]})
+    assert (look.asked, look.is_usable) == (21, False)
+    clean = tmp_path / "clean.jsonl"
+    clean.write_bytes(b"".join(lines))
+    again, _ = look_at_file(clean)
+    assert (again.asked, again.is_usable) == (21, True)
+    assert ask(clean, again.environment)[0].levels == [1, 2, 3, 4, 5]
+
+
+def test_columns_that_a_person_names(tmp_path):
+    file, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
+    file.write_bytes(write_lines([{"task": "2+3?", "gold_text": "5", "hardness": "4"}]))
+    with pytest.raises(ProblemFileError, match="no column 'gone' for the problem"):
+        look_at_file(file, {"problem": "gone"})
+    named = {"problem": "task", "answer": "gold_text", "level": "hardness"}
+    look, lines = look_at_file(file, named)
+    assert (look.asked, look.per_level, look.is_usable) == (1, {4: 1}, False)
+    written.write_bytes(b"".join(lines))
+    look, _ = look_at_file(written)
+    assert (look.asked, look.per_level, look.is_usable) == (1, {4: 1}, True)
+
+
+def test_a_number_in_parquet_is_the_answer_or_none(tmp_path):
+    """A column of doubles or of lists is no reason to take the last box of the solution."""
+    file = tmp_path / "rows.parquet"
+    solution = r"First \boxed{7}."
+    for kind, values in (
+        *((pa.float64(), [3.5, 1 / 3]), (pa.float32(), [3.5, 0.1]), (pa.int16(), [35, None])),
+        *((pa.list_(pa.string()), [["35"], ["1", "2"]]), (pa.bool_(), [True, False])),
+    ):
+        columns = {
+            "problem": ["a?", "b?"],
+            "solution": ["so", solution],
+            "answer": pa.array(values, kind),
+        }
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns), buffer)
+        file.write_bytes(buffer.getvalue())
+        look, _ = look_at_file(file)
+        answers = {sample.row: sample.answer for sample in look.samples}
+        assert answers.get(2) == ("7" if values[1] is None else None), kind
+        assert answers.get(1) in (None, "3.5", "35")
+
+
+def test_files_that_no_table_is_in(tmp_path, monkeypatch):
+    file = tmp_path / "rows"
+    for data, said in (
+        *(
+            (b"", "is empty"),
+            (b"[]", "has no rows"),
+            (b"[1", "is not JSON"),
+            (b"{}\n", "is known for the problem"),
+        ),
+        *(
+            (b'{"a": [1], "b": []}', "different lengths"),
+            (b'{"a":\n1}', "is known for the problem"),
+        ),
+        *(
+            (b"a,b\n1,2,3\n", "row 1 has 3 cells"),
+            (b"a,a\n1,2\n", "does not name each column once"),
+        ),
+        *((b'a,b\n"1,2\n', "cannot be read as CSV"), (b"PAR1 no", "cannot be read as Parquet")),
+        (b"\xff,\xfe\n1,2\n", "cannot be read as CSV"),
+    ):
+        file.write_bytes(data)
+        with pytest.raises(ProblemFileError, match=said):
+            look_at_file(file)
+    monkeypatch.setattr(problem_file, "FILE_MAX", 1 << 20)
+    with file.open("wb") as opened:
+        opened.truncate(5 << 30)
+    with pytest.raises(ProblemFileError, match="larger than 1 MiB"):
+        look_at_file(file)
+
+
+def test_a_chat_of_several_turns_is_not_asked(tmp_path):
+    turn = [{"role": "user", "content": "2+3?"}]
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": turn, "answer": "5"}, {"prompt": turn * 2, "answer": "5"}]
+    file.write_bytes(write_lines(rows))
+    look, _ = look_at_file(file)
+    assert (look.asked, look.left_out) == (1, {"chats of several turns": [2]})
+
+
+def test_a_look_imports_no_torch(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines(ROWS))
+    program = (
+        "import sys; from assay.cli.app import app; "
+        f"sys.argv = ['assay', 'env', 'look', {str(file)!r}, '--json']\n"
+        "try: app()\n"
+        "finally: print(sorted({'torch', 'transformers', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    document, imported = done.stdout.strip().split("\n")
+    assert imported == "[]"
+    found = json.loads(document)
+    assert (found["asked"], found["usable"], found["columns"]["problem"]) == (20, True, "problem")
