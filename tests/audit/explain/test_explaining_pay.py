@@ -87,7 +87,7 @@ def test_the_settlement_is_followed_from_score_to_pay(mortal):
     settled = explanation.facts.settled
     audits = mortal.validator.judged_windows
     scores = {
-        w.window: 2 * audits[w.window].verdicts[ALICE].groups[0].value for w in settled.windows
+        w.window: 3 * audits[w.window].verdicts[ALICE].groups[0].value // 2 for w in settled.windows
     }
     assert {w.window: w.score for w in settled.windows} == scores
     assert settled.score == sum(scores.values())
