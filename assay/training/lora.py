@@ -18,7 +18,7 @@ from assay.training.sharding import spread
 _ALPHA = 16
 _NAME = "default"
 #: Parts of the names of factors, and of matrices beside factors.
-_FACTOR, _BASE = ".lora_", ".base_layer."
+_FACTOR, _BASE = ".lora_", "base_layer."
 
 
 class MissingPeftError(OperatorError):
@@ -39,6 +39,16 @@ def list_stacks(model: nn.Module) -> list[str]:
     ]
 
 
+def _list_linear(model: Any) -> list[str]:
+    """The names of the matrices of all linear layers but the output's."""
+    output = model.get_output_embeddings()
+    return [
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not output
+    ]
+
+
 def add_factors(model: nn.Module, rank: int) -> nn.Module:
     """The model with factors beside every linear layer but the output's, and beside the matrices of
     each expert of a mixture. Only they take gradients.
@@ -53,13 +63,15 @@ def add_factors(model: nn.Module, rank: int) -> nn.Module:
         raise MissingPeftError(
             "lora_rank needs peft: install the extra `train` (pip install 'assay[train]')"
         ) from None
+    stacks = list_stacks(model)
+    # of a mixture, peft would leave out the linear layers that share a name with an expert's matrix
+    named = {"target_modules": [], "target_parameters": [*_list_linear(model), *stacks]}
     config = LoraConfig(
         r=rank,
         lora_alpha=_ALPHA,
         use_rslora=True,
-        target_modules="all-linear",
-        target_parameters=list_stacks(model) or None,
         bias="none",
+        **(named if stacks else {"target_modules": "all-linear"}),
     )
     return get_peft_model(model, config).eval()
 
@@ -83,7 +95,7 @@ def get_base_weights(model: nn.Module) -> dict[str, Tensor]:
     inner = model.get_base_model()  # type: ignore[operator] # peft's
     tied = find_tied(inner)
     return {
-        name.replace(_BASE, "."): weight
+        name.replace(_BASE, ""): weight
         for name, weight in inner.state_dict().items()
         if _FACTOR not in name and name not in tied
     }
@@ -97,9 +109,16 @@ def merge_factors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     inner = model.get_base_model()  # type: ignore[operator] # peft's
     for name, weight in get_base_weights(model).items():
         layer, _, end = name.rpartition(".")
-        factors: Any = inner.get_submodule(layer)
+        factors = _find_factors(inner.get_submodule(layer), end)
         with torch.no_grad():
-            if end == "weight" and hasattr(factors, "get_delta_weight"):
-                yield name, weight + factors.get_delta_weight(_NAME)
-            else:
-                yield name, weight
+            yield name, weight if factors is None else weight + factors.get_delta_weight(_NAME)
+
+
+def _find_factors(module: Any, parameter: str) -> Any:
+    """The module with the factors beside a parameter, or None. Around stacks of experts there is
+    one for each of them."""
+    while hasattr(module, "get_delta_weight"):
+        if getattr(module, "parameter_name", "weight") == parameter:
+            return module
+        module = module.base_layer
+    return None

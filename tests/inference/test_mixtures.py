@@ -2,10 +2,12 @@
 a lesson in files' names."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from assay.inference.families import FAMILIES, find_misfit, get_expert_bounds
 from assay.inference.implementations import make_packing_twin, make_twin
@@ -13,14 +15,9 @@ from assay.inference.reading import read
 from assay.inference.routing import RampedRouter, count_experts
 from assay.inference.split import SplitModel
 from assay.training.learner import Group, LearnConfig, Learner
-from tests.inference.family_models import (
-    CHOSEN,
-    EXPERTS,
-    RAMP,
-    get_model,
-    get_tensors,
-    write_config,
-)
+from assay.training.lora import list_stacks, merge_factors
+from assay.training.sharding import load_weights
+from tests.inference.family_models import CHOSEN, EXPERTS, get_model, get_tensors, write_config
 
 pytestmark = pytest.mark.parametrize(
     "kind", [kind for kind, family in FAMILIES.items() if family.experts is not None]
@@ -73,7 +70,7 @@ def make_own(model: Any) -> Any:
     return own
 
 
-def test_more_chosen_experts_than_there_are_fit_no_router(model: Any, tmp_path: Any) -> None:
+def test_more_chosen_experts_than_there_are_fit_no_router(model: Any, tmp_path: Path) -> None:
     config = write_config(model.config, tmp_path)
     shapes = {name: tuple(tensor.shape) for name, tensor in get_tensors(model).items()}
     assert get_expert_bounds(config) == (CHOSEN, EXPERTS)
@@ -115,4 +112,30 @@ def test_a_lesson_moves_routers_and_experts(model: Any, precision: Any) -> None:
     again.import_state(dict(learner.export_state()))
     for name, weight in learner.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], weight), name
-    assert model.router_ramp == RAMP
+
+
+def test_a_team_reads_its_stacks_from_files(model: Any, tmp_path: Path) -> None:
+    save_file(get_tensors(model), tmp_path / "model.safetensors", {"format": "pt"})
+    (empty := copy.deepcopy(model)).load_state_dict(
+        {name: torch.zeros_like(weight) for name, weight in model.state_dict().items()}
+    )
+    load_weights(empty.state_dict(), model.config.model_type, tmp_path)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(empty.state_dict()[name], weight), name
+
+
+def test_factors_learn_beside_each_expert_and_are_published_with_it(model: Any) -> None:
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    before = get_tensors(model)
+    config = LearnConfig(epochs=1, lora_rank=2, learning_rate=1e-2)
+    learner = Learner(copy.deepcopy(model).requires_grad_(True), config)
+    assert all(torch.equal(w, before[n]) for n, w in learner.bf16_state().items())
+    behaviour = [[-3.0] * len(completion) for completion in COMPLETIONS]
+    learner.learn([Group(list(PROMPT), COMPLETIONS, [0, 1_000_000, 0], behaviour)])
+    merged = copy.deepcopy(model)
+    merged.load_state_dict(dict(merge_factors(learner.model)), strict=False)
+    moved = {n for n, w in merged.state_dict().items() if not torch.equal(w, model.state_dict()[n])}
+    assert {n for n in model.state_dict() if n in list_stacks(model)} <= moved
+    inner = learner.model.get_base_model()
+    for one, other in zip(read_logits(inner), read_logits(make_packing_twin(merged)), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
