@@ -7,6 +7,8 @@ import torch
 
 import assay.inference.packing
 import assay.inference.reading
+import assay.inference.routing
+import assay.training.balance
 import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
@@ -17,6 +19,7 @@ from assay.protocol.manifest import compute_files_digest
 from assay.training.sharding import get_team
 
 _MODULES = (
+    assay.training.balance,
     assay.training.grpo,
     assay.training.learner,
     assay.training.lora,
@@ -24,6 +27,7 @@ _MODULES = (
     assay.training.sharding,
     assay.inference.packing,
     assay.inference.reading,
+    assay.inference.routing,
 )
 
 

@@ -93,7 +93,7 @@ class LearnConfig:
     Attributes:
         tokens_per_pass: tokens of a forward pass, more if one completion needs them. Gradients of
             the passes of a minibatch are summed, so this value costs memory and changes results
-            only by rounding.
+            only by rounding. The balance of a mixture's experts is each pass's own.
         precision: of products. Masters, gradients and moments are float32.
         recompute: keep only a layer's inputs and compute the rest again: a third more work, a
             fraction of the memory. The same bits.
