@@ -57,8 +57,10 @@ def make_packing_twin(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def make_alone(model: PreTrainedModel) -> CausalModel:
-    """The model itself, if it is what the reference computes: a mixture's routers are ramped."""
-    return make_packing_twin(model) if has_routers(model) else model
+    """The model itself, if it is what the reference computes. A mixture's routers are ramped there,
+    and the library's kernels cap no scores."""
+    capped = getattr(model.config, "attn_logit_softcapping", None) is not None
+    return make_packing_twin(model) if capped or has_routers(model) else model
 
 
 class RoundedModel:

@@ -131,7 +131,13 @@ class RampedRouter(nn.Module):
         return None if correction is None else correction.float()
 
 
-def mix_experts(experts: Any, states: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
+def mix_experts(
+    experts: Any,
+    states: Tensor,
+    numbers: Tensor,
+    weights: Tensor,
+    multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = functional.linear,
+) -> Tensor:
     """The weighted sum of each token's experts, float32 [N, H], as Hugging Face's models call it
     behind a `RampedRouter`. They are added in the order of their numbers.
 
@@ -140,6 +146,7 @@ def mix_experts(experts: Any, states: Tensor, numbers: Tensor, weights: Tensor) 
             with biases or without.
         states: [N, H].
         numbers: int64 [N, K], E for none. weights: [N, K].
+        multiply: rows [n, in] by a matrix [out, in], and add a bias or none.
     """
     slots = numbers.flatten().sort(stable=True)
     counts = torch.bincount(slots.values, minlength=experts.num_experts).tolist()
@@ -150,8 +157,8 @@ def mix_experts(experts: Any, states: Tensor, numbers: Tensor, weights: Tensor) 
         if not counts[number]:
             continue
         rows = chosen // numbers.shape[1]
-        inner = experts._apply_gate(functional.linear(states[rows], *widen[number]))  # noqa: SLF001
-        outer = functional.linear(inner, *narrow[number]) * weights.flatten()[chosen, None]
+        inner = experts._apply_gate(multiply(states[rows], *widen[number]))  # noqa: SLF001
+        outer = multiply(inner, *narrow[number]) * weights.flatten()[chosen, None]
         mixed.index_add_(0, rows, outer.to(mixed.dtype))
     return mixed
 

@@ -28,9 +28,9 @@ tensor cores" (2022). Specification, section 3.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ from transformers import PreTrainedModel
 from assay.inference.draws.sampler import load_kernels, to_arrays
 from assay.inference.packing import PACKED_ATTENTION, Packing
 from assay.inference.placing.precision import require_exact_products
+from assay.inference.routing import mix_experts
 from assay.inference.twins import copy_sharing
 
 #: Terms that hold every bit of an fp32 activation.
@@ -148,12 +149,13 @@ class Splitter:
             finally:
                 self._last = None
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """x @ Wᵀ. Each term's product is added to one accumulator, the smallest first.
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x @ Wᵀ + bias. Each term's product is added to one accumulator, the smallest first.
 
         Args:
             x: float32 [..., in].
             weight: [out, in], as `_as_factor` gives it.
+            bias: float32 [out], or None.
 
         Returns:
             float32 [..., out].
@@ -162,19 +164,24 @@ class Splitter:
         on_cpu = x.device.type == "cpu"
         multiply = _multiply_on_cpu if on_cpu else multiply_on_card
         rest = product
-        for terms in self._get_terms(x, _CPU_ELEMENTS if on_cpu else _CARD_ELEMENTS):
-            multiply(terms, weight, rest[: len(terms[0])])
-            rest = rest[len(terms[0]) :]
+        for parts in self._iterate_parts(x, _CPU_ELEMENTS if on_cpu else _CARD_ELEMENTS):
+            rows = sum(len(terms[0]) for terms in parts)
+            multiply(parts, weight, rest[:rows])
+            rest = rest[rows:]
+        if bias is not None:
+            product += bias
         return product.view(*x.shape[:-1], -1)
 
-    def _get_terms(self, x: Tensor, elements: int) -> Iterable[_Terms]:
-        """The terms of all rows, some rows at a time."""
+    def _iterate_parts(self, x: Tensor, elements: int) -> Iterator[Sequence[_Terms]]:
+        """The terms of all rows, in parts of so many elements: all parts at once if they are kept,
+        or else one after the other."""
         if x.is_inference() or x.numel() > _KEPT_PARTS * elements:
-            return self._split(x, elements)
+            yield from ([terms] for terms in self._split(x, elements))
+            return
         last, version = self._last, x._version  # noqa: SLF001 - torch documents it by this name
         if last is None or last.activation is not x or last.version != version:
             self._last = last = _Split(x, version, list(self._split(x, elements)))
-        return last.terms
+        yield last.terms
 
     def _split(self, x: Tensor, elements: int) -> Iterator[_Terms]:
         split = _split_on_cpu if x.device.type == "cpu" else split_terms
@@ -196,8 +203,8 @@ def split_terms(x: Tensor, terms: int) -> list[Tensor]:
     return parts[::-1]
 
 
-def multiply_on_card(terms: _Terms, weight: Tensor, product: Tensor) -> None:
-    """Multiply bf16 terms [N, in] by bf16 [out, in] into float32 [N, out].
+def multiply_on_card(parts: Sequence[_Terms], weight: Tensor, product: Tensor) -> None:
+    """Multiply the bf16 terms [n, in] of each part by bf16 [out, in] into float32 [N, out].
 
     Each term is one product of the GPU's library, with bf16 operands and fp32 sums, added to the
     result. Only the terms (6 bytes an activation) and the result are ever in memory. One product of
@@ -205,25 +212,30 @@ def multiply_on_card(terms: _Terms, weight: Tensor, product: Tensor) -> None:
     that splits in registers would save most of these 20 bytes, but would have to multiply as fast
     as the library does, on every GPU.
     """
-    smallest, *larger = terms
     factor = weight.t()
-    torch.mm(smallest, factor, out_dtype=torch.float32, out=product)
-    for term in larger:
-        torch.addmm(product, term, factor, out_dtype=torch.float32, out=product)
-
-
-def _multiply_on_cpu(terms: _Terms, weight: Tensor, product: Tensor) -> None:
-    """The same with terms and weights held in fp32. A bf16 weight is converted in parts."""
-    smallest, *larger = terms
-    parts = len(weight)
-    if weight.dtype != torch.float32:
-        parts = max(1, _FACTOR_ELEMENTS // weight.shape[1])
-    for start in range(0, len(weight), parts):
-        factor = weight[start : start + parts].float().t()
-        total = product[:, start : start + parts]
-        torch.mm(smallest, factor, out=total)
+    for (smallest, *larger), total in _iterate_rows(parts, product):
+        torch.mm(smallest, factor, out_dtype=torch.float32, out=total)
         for term in larger:
-            total.addmm_(term, factor)
+            torch.addmm(total, term, factor, out_dtype=torch.float32, out=total)
+
+
+def _multiply_on_cpu(parts: Sequence[_Terms], weight: Tensor, product: Tensor) -> None:
+    """The same with terms and weights held in fp32. A bf16 weight is converted a piece at a
+    time."""
+    piece = len(weight)
+    if weight.dtype != torch.float32:
+        piece = max(1, _FACTOR_ELEMENTS // weight.shape[1])
+    for start in range(0, len(weight), piece):
+        factor = weight[start : start + piece].float().t()
+        for (smallest, *larger), total in _iterate_rows(parts, product[:, start : start + piece]):
+            torch.mm(smallest, factor, out=total)
+            for term in larger:
+                total.addmm_(term, factor)
+
+
+def _iterate_rows(parts: Sequence[_Terms], product: Tensor) -> Iterator[tuple[_Terms, Tensor]]:
+    """Each part's terms and its rows of the product."""
+    return zip(parts, product.split([len(terms[0]) for terms in parts]), strict=True)
 
 
 def _split_on_cpu(rows: Tensor, terms: int) -> _Terms:
@@ -247,8 +259,7 @@ class SplitLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [..., in] → [..., out]."""
-        product = self._splitter.multiply(x, self.weight)
-        return product if self.bias is None else product.add_(self.bias)
+        return self._splitter.multiply(x, self.weight, self.bias)
 
 
 class SplitEmbedding(nn.Module):
@@ -272,54 +283,20 @@ class SplitEmbedding(nn.Module):
 
 
 class SplitExperts(nn.Module):
-    """The stacked experts of a mixture, one after the other, in the form that transformers gives
-    those of every family.
+    """The stacked experts of a mixture with split products."""
 
-    A token's experts are added in the order of their numbers: which of them is first by weight may
-    differ from one implementation to the next.
-    """
-
-    def __init__(self, inner: Any, splitter: Splitter) -> None:
+    def __init__(self, inner: nn.Module, splitter: Splitter) -> None:
         super().__init__()
-        self._count = inner.num_experts
-        names = ("gate_up_proj" if inner.has_gate else "up_proj", "down_proj")
-        self._factors = [_as_factor(getattr(inner, name)) for name in names]
-        if inner.is_transposed:
-            self._factors = [factor.mT for factor in self._factors]
-        for name in names:
+        for name in ("gate_up_proj", "down_proj"):
+            factor = _as_factor(getattr(inner, name))
             delattr(inner, name)
-        self._biases = [f"{name}_bias" for name in names] if inner.has_bias else None
-        # families replace the first by its name
-        self._activate = inner._apply_gate if inner.has_gate else inner.act_fn  # noqa: SLF001
+            setattr(inner, name, factor)
         self._inner = inner
         self._splitter = splitter
 
-    def forward(self, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """The weighted sum of each token's experts, float32 [N, H].
-
-        Args:
-            hidden: float32 [N, H].
-            chosen: int64 [N, k], distinct in a row; the number of experts stands for none.
-            weights: float32 [N, k].
-        """
-        total = torch.zeros_like(hidden)
-        ordered, places = chosen.flatten().sort(stable=True)
-        counts = ordered.bincount(minlength=self._count).tolist()
-        for expert, slots in enumerate(places.split(counts)[: self._count]):
-            if len(slots):
-                tokens = slots // chosen.shape[1]
-                made = self._run(expert, hidden[tokens])
-                total[tokens] += made * weights.flatten()[slots, None]
-        return total
-
-    def _run(self, expert: int, x: Tensor) -> Tensor:
-        widen, narrow = (factor[expert] for factor in self._factors)
-        if self._biases is None:
-            inner = self._activate(self._splitter.multiply(x, widen))
-            return self._splitter.multiply(inner, narrow)
-        first, second = (getattr(self._inner, name)[expert] for name in self._biases)
-        inner = self._activate(self._splitter.multiply(x, widen) + first)
-        return self._splitter.multiply(inner, narrow) + second
+    def forward(self, states: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
+        """See `mix_experts`."""
+        return mix_experts(self._inner, states, numbers, weights, self._splitter.multiply)
 
 
 def _replace_modules(twin: nn.Module, splitter: Splitter) -> None:

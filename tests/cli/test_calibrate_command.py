@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from tests.charts.pictures import read_texts
 from tests.commands import run_program, start_program
-from tests.inference.family_models import get_tensors, make_config, make_model, write_config
+from tests.inference.family_models import RAMP, get_tensors, make_config, make_model, write_config
 
 LEVELS = len(SMALL_MODEL_TESTS.margin_levels)
 
@@ -79,7 +80,8 @@ def test_cheaper_models_show_in_every_family(tmp_path, capsys, kind):
     save_file(get_tensors(model), tmp_path / "model.safetensors", {"format": "pt"})
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(GENESIS / name, tmp_path)
-    make_genesis(tmp_path, 32, problems=4)
+    tests = replace(SMALL_MODEL_TESTS, router_ramp=RAMP)
+    make_genesis(tmp_path, 32, tests=tests, problems=4)
     _, report = calibrate(tmp_path / "out", capsys, model=tmp_path, b="split3")
     assert report["refused"] == []
     for name, row in report["attacks"].items():
