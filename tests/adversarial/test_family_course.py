@@ -2,6 +2,7 @@
 learned from, and a step done again."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -29,8 +30,8 @@ from tests.inference.family_models import EXPERTS, RAMP, make_config, make_model
 MAX_TOKENS, PROBLEMS, LEVEL = 8, 4, 1
 #: With a ramp for routers, and room for all experts.
 ROUTED = replace(SMALL_MODEL_TESTS, router_ramp=RAMP, experts_max=EXPERTS << EXPERT_BITS)
-#: Nats a character, of answers that are known but for a coin: ln 2 / 8 is the least.
-KNOWN = 0.16
+#: Nats a character, of an answer whose form is known and whose digits are not.
+KNOWN = 0.27
 
 
 def list_kinds():
@@ -41,17 +42,16 @@ def list_kinds():
     return [*first.values(), *(kind for kind in FAMILIES if kind not in first.values())]
 
 
-def save_guesser(folder, kind):
-    """A model that gives a right answer or a wrong one, as a coin falls: a lesson has something to
-    teach."""
+def save_guesser(folder, kind, seed):
+    """A model that knows the form of an answer, and no sums: some of its answers are right."""
     vocabulary = len(ALPHABET) + 2
     sizes = {"vocab_size": vocabulary, "hidden_size": 64, "intermediate_size": 128, "head_dim": 16}
     sizes |= {"vocab_size_per_layer_input": vocabulary} if kind == "gemma4_text" else {}
     model = make_model(make_config(kind, **sizes)).requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     pairs = [(a, b) for a in range(1, 10) for b in range(10 - a, 10)]  # sums of two digits
-    sums = [(a, b, a + b + more) for a, b in pairs for more in (0, 1)]
-    shown = torch.tensor([[*encode(f"{a}+{b}=?\n#### {c}"), END] for a, b, c in sums])
+    random.Random(seed).shuffle(pairs)
+    shown = torch.tensor([[*encode(f"{a}+{b}=?\n#### {a + b}"), END] for a, b in pairs])
     step, loss = 0, torch.inf
     while loss > KNOWN:
         assert step < 500
@@ -88,19 +88,28 @@ def let_it_see(folder):
 
 @pytest.mark.parametrize("kind", list_kinds())
 def test_a_family_runs_the_whole_course(tmp_path, kind):
-    save_guesser(tmp_path / "source", kind)
-    adopt_model(tmp_path / "source", tmp_path / "model")
-    tests = SMALL_MODEL_TESTS if FAMILIES[kind].experts is None else ROUTED
-    model = tmp_path / "model"
-    make_genesis(model, MAX_TOKENS, levels=(LEVEL,), tests=tests, problems=PROBLEMS)
-    world = make_world(tmp_path, ["alice"], last=0, genesis=model, tests=tests)
-    world.contexts[0] = world.open_context(0)
-    assert world.submit("alice", 0, world.genuine("alice", 0)).reason is Reason.ACCEPTED
+    teaching = (open_world(tmp_path / str(seed), kind, seed) for seed in range(50))
+    world = next(world for world in teaching if world is not None)
     lessons = learn(world, tmp_path / "trainer")
     assert [lesson.stats.updates > 0 for lesson in lessons] == [True]
     (path,) = (tmp_path / "trainer" / "steps").glob("step-*.json")
-    finding = reexecute(read_step(path), CheckpointFolder(tmp_path / "models"))
+    finding = reexecute(read_step(path), CheckpointFolder(world.folder / "models"))
     assert (finding.equal, finding.tensor, finding.remarks) == (True, None, ())
+
+
+def open_world(folder, kind, seed):
+    """A window of a family's network, mined and judged; None where all answers of each group are
+    wrong, so that there is nothing to learn."""
+    save_guesser(folder / "source", kind, seed)
+    adopt_model(folder / "source", folder / "model")
+    tests = SMALL_MODEL_TESTS if FAMILIES[kind].experts is None else ROUTED
+    model = folder / "model"
+    make_genesis(model, MAX_TOKENS, levels=(LEVEL,), tests=tests, problems=PROBLEMS)
+    world = make_world(folder, ["alice"], last=0, genesis=model, tests=tests)
+    world.contexts[0] = world.open_context(0)
+    verdict = world.submit("alice", 0, world.genuine("alice", 0))
+    assert verdict.reason is Reason.ACCEPTED
+    return world if any(len(set(group.correctness)) > 1 for group in verdict.groups) else None
 
 
 def learn(world, folder):
