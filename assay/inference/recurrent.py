@@ -48,10 +48,18 @@ def prepare_recurrent_layers(model: nn.Module) -> None:
 def _name_functions(library: ModuleType) -> None:
     """Put plain functions in the place of those that a package offers."""
     for name in _FUNCTIONS:
-        plain = inspect.unwrap(getattr(library, name))
-        if plain.__module__ != library.__name__:
+        plain = _find_plain(getattr(library, name))
+        if getattr(plain, "__module__", None) != library.__name__:
             raise RuntimeError(f"{library.__name__} has no {name} of its own, but {plain}")
         setattr(library, name, _make_chunked(plain) if name == _RULE else plain)
+
+
+def _find_plain(function: Any) -> Any:
+    """The innermost function. Where the package `kernels` is installed, there is a module around
+    it, so that a kernel of a hub could take its place."""
+    while isinstance(function, nn.Module):
+        function = inspect.getclosurevars(type(function).forward).nonlocals.get("func")
+    return inspect.unwrap(function)
 
 
 def _make_chunked(rule: Callable[..., Any]) -> Callable[..., Any]:
