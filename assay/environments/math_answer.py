@@ -35,6 +35,8 @@ from assay.environments.math_tokens import COUNTED, UNIT, WORD_COMMA, split_answ
 #: Limits: characters of an answer, digits of a number, nested brackets, signs ± in an answer.
 TEXT_MAX = 512
 _DIGITS_MAX, _DEPTH_MAX, _CHOICES_MAX = 40, 16, 4
+#: Characters of an answer whose value is kept.
+_SHORT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,9 @@ def read_math(
         question: that it answers, which may name units.
         listed: commas between digits separate values: the right answer has several.
     """
-    answer = _read_alone(text, listed) if len(text) <= TEXT_MAX else None
+    if len(text) > TEXT_MAX:
+        return None
+    answer = (_read_short if len(text) <= _SHORT else _read_alone)(text, listed)
     if answer is None or not (answer.unit or answer.variable):
         return answer
     question = question or Question()
@@ -154,13 +158,16 @@ def read_math(
     return None if unit is None else replace(answer, unit=unit, variable=variable)
 
 
-@lru_cache(1 << 14)
 def _read_alone(text: str, listed: bool) -> MathAnswer | None:
     """The answer that a text spells, with whatever unit it has."""
     try:
         return _Reader(text, listed).read_answer()
     except UnknownError:
         return None
+
+
+#: Most answers of a file are short and occur again. What strangers write is mostly longer.
+_read_short = lru_cache(1 << 14)(_read_alone)
 
 
 def is_listed(answer: MathAnswer) -> bool:

@@ -281,13 +281,29 @@ def read_math_row(line: bytes, columns: Columns = MATH_COLUMNS) -> MathRow:
     if text is not None and answer is not None and find_closing(text + "}") != len(text):
         raise ValueError("the braces of its answer are not balanced")
     right = None if text is None else read_right(text, question)
-    if right is not None and boxed is not None and text != boxed:
-        other = read_right(boxed, question)
-        if other is not None and not right.agrees_with(other) and not other.agrees_with(right):
-            fault = "answer and \\boxed{…} differ"
+    if (
+        right is not None
+        and boxed is not None
+        and text != boxed
+        and _differ(right, boxed, question)
+    ):
+        fault = "answer and \\boxed{…} differ"
+    for rival in columns.rivals:
+        other = get_cell(row, rival)
+        if other in (None, ""):
+            continue
+        other = read_answer_field(other)[0]
+        if answer is None or (right and other and _differ(right, other, question)):
+            fault = f"answer and {rival} differ"
     named = _LEVEL.fullmatch(str(get_cell(row, columns.level))) if columns.level else None
     level = None if named is None else int(named[1])
     return MathRow(question, text, level, right, len(solution or problem), fault)
+
+
+def _differ(right: MathAnswer, text: str, question: Question) -> bool:
+    """Whether a text has another value than the right answer."""
+    other = read_right(text, question)
+    return other is not None and not right.agrees_with(other) and not other.agrees_with(right)
 
 
 def read_right(text: str, question: Question) -> MathAnswer | None:

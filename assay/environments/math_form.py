@@ -36,7 +36,7 @@ class RequiredForm:
         return self.tokens is None or _sort_tokens(text) == self.tokens
 
 
-@lru_cache(1 << 12)
+@lru_cache(1 << 10)
 def find_required_form(question: Question, text: str, right: MathAnswer) -> RequiredForm | None:
     """The form that answers to a question need; None: any.
 

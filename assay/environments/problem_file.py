@@ -182,7 +182,10 @@ def read_problem_file(file: Path) -> bytes:
     except OSError as error:
         raise ProblemFileError(f"{file}: {error.strerror or error}") from None
     if len(data) > FILE_MAX:
-        raise ProblemFileError(f"{file} is larger than {FILE_MAX >> 20} MiB")
+        raise ProblemFileError(
+            f"{file} is larger than {FILE_MAX >> 20} MiB: keep fewer rows, or only the columns of "
+            "problem, answer and level"
+        )
     return data
 
 

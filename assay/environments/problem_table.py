@@ -90,12 +90,17 @@ class OtherShapeError(TableError):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of problem, answer, solution and level; None: the file has none."""
+    """The columns of problem, answer, solution and level; None: the file has none.
+
+    Attributes:
+        rivals: other columns that may hold an answer: it must not differ.
+    """
 
     problem: str
     answer: str | None
     solution: str | None = None
     level: str | None = None
+    rivals: tuple[str, ...] = ()
 
 
 def split_rows(data: bytes) -> tuple[str, list[bytes]]:
@@ -197,7 +202,10 @@ def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -
             f"--column {lacking}=NAME"
         )
     # a later row's answer is not to be replaced by the box of its solution
-    return Columns(problem, found["answer"] or "answer", found["solution"], found["level"])
+    answer = found["answer"] or "answer"
+    held = (name for name in NAMES["answer"] if any(get_cell(row, name) for row in objects))
+    rivals = () if "answer" in chosen else tuple(name for name in held if name != answer)
+    return Columns(problem, answer, found["solution"], found["level"], rivals)
 
 
 def _choose(rows: Sequence[dict[str, Any]], candidates: Iterable[str]) -> str | None:

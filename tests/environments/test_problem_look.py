@@ -292,6 +292,21 @@ def test_files_that_no_table_is_in(tmp_path, monkeypatch):
         look_at_file(file)
 
 
+def test_two_columns_with_two_answers(tmp_path):
+    """One that lacks the file's column of answers has no other one's answer, and not the box's."""
+    file = tmp_path / "rows.jsonl"
+    rows = [
+        {"problem": "a?", "answer": "1", "final_answer": "1.0", "solution": ""},
+        {"problem": "b?", "answer": "1", "final_answer": "2", "solution": ""},
+        {"problem": "c?", "answer": "the first", "final_answer": "2", "solution": ""},
+        {"problem": "d?", "answer": "1", "final_answer": None, "solution": r"\boxed{7}"},
+    ]
+    file.write_bytes(write_lines(rows))
+    look, _ = look_at_file(file)
+    assert look.columns["answer"] == "final_answer"
+    assert (look.asked, look.left_out) == (2, {"answer and answer differ": [2, 4]})
+
+
 def test_a_chat_of_several_turns_is_not_asked(tmp_path):
     turn = [{"role": "user", "content": "2+3?"}]
     file = tmp_path / "rows.jsonl"

@@ -14,6 +14,7 @@ from assay.inference import UnusableCheckpointError
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import digest_tokenizer
 from assay.inference.tokenizing.chat_template import ChatTemplate
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.protocol.encoding import from_json, to_json
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import Manifest
@@ -146,6 +147,17 @@ def test_a_template_at_a_bound_needs_little_of_the_stack(name: str) -> None:
     source, expected = AT_THE_BOUNDS[name]
     assert go_down(500, lambda: ChatTemplate(source, {}).render(PROMPT)) == expected
     assert ChatTemplate(source, {}).render(PROMPT) == expected
+
+
+def test_every_end_token_is_left_out_of_a_completion() -> None:
+    """A model may end its turn with any of a manifest's: none of them is part of the answer."""
+    plain = load_outline(GENESIS).tokenizer
+    vocabulary, answer = len(plain.drawable), plain.encode("#### 10")
+    ends = tuple(id_ for id_ in range(vocabulary) if plain.drawable[id_] and id_ not in answer)[:3]
+    tokenizer = make_tokenizer(GENESIS, load_tokenizer(GENESIS, vocabulary), vocabulary, ends)
+    assert len({tokenizer.decode([*answer, end]) for end in ends}) == 1
+    assert tokenizer.decode([*answer, ends[1]]) == "#### 10"
+    assert plain.decode([*answer, ends[1]]) != "#### 10"
 
 
 @pytest.fixture
