@@ -21,6 +21,7 @@ from transformers import (
     AutoModelForCausalLM,
     PreTrainedModel,
 )
+from transformers.activations import XIELUActivation
 from transformers.utils import logging as transformers_logging
 
 from assay.inference.families import EMBEDDING, HEAD, find_misfit, find_tied_fault, is_tied
@@ -121,6 +122,7 @@ def _outline(config: Any) -> PreTrainedModel:
             if not weight.is_meta:  # a norm's: ones
                 setattr(module, name, nn.Parameter(weight.detach().to("meta")))
     prepare_recurrent_layers(model)
+    _compute_by_torch(model)
     return model.eval()
 
 
@@ -132,6 +134,14 @@ def _name_functions(kind: Any) -> dict[str, str]:
         "attn_implementation": "sdpa" if has_kernels else "eager",
         "experts_implementation": "eager",
     }
+
+
+def _compute_by_torch(model: nn.Module) -> None:
+    """Leave nothing to a package that may be installed: xIELU takes a kernel of its own on a GPU
+    where it finds one."""
+    for module in model.modules():
+        if isinstance(module, XIELUActivation):
+            module._xielu_cuda_obj = None  # noqa: SLF001 - there is no other way
 
 
 def _restore_constants(model: PreTrainedModel) -> None:
@@ -183,6 +193,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     if not all(_is_finite(weights) for weights in model.state_dict().values()):
         raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
     prepare_recurrent_layers(model)
+    _compute_by_torch(model)
     return model.eval().requires_grad_(False)
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from transformers import CONFIG_MAPPING
+from transformers.activations import XIELUActivation
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.inference.draft import OwnDrafter, Rules
@@ -34,6 +35,7 @@ from tests.inference.family_models import (
     get_tensors,
     list_variants,
     make_config,
+    make_model,
     write_config,
 )
 
@@ -182,6 +184,28 @@ def test_factors_find_all_matrices_of_its_layers(kind: str) -> None:
     others = {name for name, weight in layers.named_parameters() if weight.dim() >= 2}
     others -= linear | stacks
     assert {name for name in others if not any(part in name for part in _WITHOUT_FACTORS)} == set()
+
+
+def test_no_installed_kernel_computes_an_activation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with the package `xielu`, which the class of Apertus would use on a GPU."""
+    model, make = get_model("apertus"), XIELUActivation.__init__
+
+    def find_kernel(self: Any, *args: Any, **fields: Any) -> None:
+        make(self, *args, **fields)
+        self._xielu_cuda_obj = object()
+
+    write_config(model.config, tmp_path)
+    save_file(get_tensors(model), tmp_path / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr(XIELUActivation, "__init__", find_kernel)
+    for made, computes in (
+        (make_model(model.config), True),
+        (load_model(tmp_path), False),
+        (outline_model(tmp_path), False),
+    ):
+        kernels = [vars(layer.mlp.act_fn)["_xielu_cuda_obj"] for layer in made.model.layers]
+        assert [kernel is not None for kernel in kernels] == [computes] * len(kernels)
 
 
 def test_no_type_is_both_read_and_refused() -> None:
