@@ -647,8 +647,15 @@ FOLDERS: Mapping[str, HubFolder] = {
         notes=("dropped: tokenizer.json: truncation",),
     ),
     "a special token of pictures beyond the rows": HubFolder(
-        lambda: _of(make_qwen(), core=make_core((*QWEN_TOKENS, *map("<{}>".format, range(30))))),
-        notes=("dropped: tokenizer.json: <29>: the model has 288 ids",),
+        lambda: _with_settings(
+            _of(make_qwen(), core=make_core((*QWEN_TOKENS, *map("<{}>".format, range(30))))),
+            extra_special_tokens={"boi_token": "<28>", "image_token": "<29>"},
+            image_token="<29>",
+        ),
+        notes=(
+            "dropped: tokenizer.json: <29>: the model has 288 ids",
+            "dropped: tokenizer_config.json: image_token <29>, image_token <29>",
+        ),
     ),
     "a token of texts beyond the rows": HubFolder(
         lambda: _of(

@@ -188,7 +188,10 @@ def adopt_model(
         OSError: the disk.
     """
     require_new(out)
-    with plan_adoption(source, end_tokens, base) as adoption, make_folder(out) as temporary:
+    with ExitStack() as opened:
+        with telling(report, f"reading {source}"):
+            adoption = opened.enter_context(plan_adoption(source, end_tokens, base))
+        temporary = opened.enter_context(make_folder(out))
         write_adoption(adoption, temporary, report)
         if probes:
             _try(temporary, source, adoption, report)

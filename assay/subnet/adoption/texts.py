@@ -19,7 +19,12 @@ from assay.inference.folder import (
     CheckpointError,
     hold_alone,
 )
-from assay.inference.gate.tokenizer_settings import DECODER_TABLE, SPECIAL_LISTS, SPECIAL_NAMES
+from assay.inference.gate.tokenizer_settings import (
+    DECODER_TABLE,
+    SPECIAL_LISTS,
+    SPECIAL_NAMES,
+    SPECIAL_TABLES,
+)
 from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.protocol.encoding import Json, read_json
@@ -288,6 +293,12 @@ def _mend_specials(settings: dict[str, Json], known: _Tokens, notes: Notes) -> N
             texts = [_text_of(token) for token in tokens]
             lost += [str(text) for text in texts if text not in known.entries]
             settings[name] = [text for text in texts if text in known.entries]
+    for name in SPECIAL_TABLES:
+        table = settings.get(name)
+        if isinstance(table, dict):
+            named = {key: _text_of(token) for key, token in table.items()}
+            lost += [f"{key} {text}" for key, text in named.items() if text not in known.entries]
+            settings[name] = {key: text for key, text in named.items() if text in known.entries}
     if lost:
         notes.dropped.append(f"{SETTINGS}: {name_some(lost)}: tokenizer.json has no such token")
 

@@ -96,7 +96,8 @@ def test_the_model_itself_is_tried(tmp_path: Path) -> None:
     assert any("probes hold: logits differ by at most" in text for text in adoption.notes.kept)
     kept = json.loads((tmp_path / "out" / "adoption.json").read_text())["kept"]
     assert kept == adoption.notes.kept
-    assert said == ["loading the model", "trying whether it can be measured in packs"]
+    tried = ["loading the model", "trying whether it can be measured in packs"]
+    assert said == [f"reading {source}", *tried]
 
 
 def test_a_model_that_memory_does_not_hold_is_adopted_untried(
