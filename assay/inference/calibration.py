@@ -34,6 +34,8 @@ from assay.verification import Projection
 
 #: Ids of a position that enter the law: the likeliest under either side. Exact up to this size.
 _TOP = 4_096
+#: Tokens whose states are in memory together; a longer completion's are, too. Tuning.
+_TOKENS = 1 << 16
 #: Elements of the logits that are compared together. Tuning.
 _ELEMENTS = 1 << 20
 
@@ -69,13 +71,37 @@ def measure_centre(
 ) -> tuple[tuple[int, ...], int]:
     """μ and scale of a checkpoint's last hidden states, both in 2^-16.
 
-    μ is their mean over all tokens of the set, scale² the mean of ‖h − μ‖².
+    μ is their mean over all tokens of the set, scale² the mean of ‖h − μ‖². Parts of the set add
+    up: the spread about a part's own mean, and that of the parts' means.
     """
-    states = torch.cat(reference.compute_states(contexts)).double()
-    centre = states.mean(dim=0)
-    scale = (states - centre).square().sum(dim=1).mean().sqrt()
+    tokens, centre = 0, torch.zeros((), dtype=torch.float64)
+    spread = centre  # scale²
+    for part in _split_contexts(contexts):
+        states = torch.cat(reference.compute_states(part)).double()
+        mean = states.mean(dim=0)
+        within = (states - mean).square().sum(dim=1).mean()
+        tokens += len(states)
+        apart, share = mean - centre, len(states) / tokens
+        between = share * (1 - share) * apart.square().sum()
+        centre = centre + share * apart
+        spread = spread + share * (within - spread) + between
+    scale = spread.sqrt()
     unit = 1 << CENTRE_BITS
     return tuple(torch.round(centre * unit).long().tolist()), round(float(scale) * unit)
+
+
+def _split_contexts(contexts: Sequence[Passage]) -> Iterator[list[Passage]]:
+    """The contexts in order, as many together as their states may take memory."""
+    part: list[Passage] = []
+    tokens = 0
+    for context in contexts:
+        if part and tokens + len(context.completion) > _TOKENS:
+            yield part
+            part, tokens = [], 0
+        part.append(context)
+        tokens += len(context.completion)
+    if part:
+        yield part
 
 
 def measure_rates(
@@ -90,10 +116,10 @@ def measure_rates(
     t = temperature / 1024
     taus = torch.tensor(levels, dtype=torch.float64) / (1 << FRACTION_BITS)
     survival, gini = [], []
-    sides = Side.compute(a, contexts), Side.compute(b, contexts)
-    for _, logits_a, logits_b in iterate_logits(*sides):
-        survival.append(compute_survival(logits_a, logits_b, taus, t))
-        gini.append(compute_gini(logits_b))
+    for part in _split_contexts(contexts):
+        for _, logits_a, logits_b in iterate_logits(Side.compute(a, part), Side.compute(b, part)):
+            survival.append(compute_survival(logits_a, logits_b, taus, t))
+            gini.append(compute_gini(logits_b))
     return fit_rates(torch.cat(survival).numpy(), torch.cat(gini).numpy(), t)
 
 

@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from assay.inference import calibration
-from assay.inference.calibration import compute_gini, compute_survival, measure_rates
+from assay.inference.calibration import (
+    compute_gini,
+    compute_survival,
+    measure_centre,
+    measure_rates,
+)
 from assay.inference.folder import read_passages
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
+from tests.inference.live_bytes import count_live_bytes
 
 
 def compute_plainly(a, b, tau, t):
@@ -124,3 +130,22 @@ def test_ids_that_only_the_judge_finds_likely_count_at_large_vocabularies():
         for k, tau in enumerate((0.0, 0.5)):
             wanted = compute_plainly(a[row], b[row], tau, 1.0)
             assert math.isclose(found[row, k], wanted, rel_tol=0.1)
+
+
+def test_a_set_is_measured_in_parts_and_held_one_part_at_a_time(checkpoint, monkeypatch):
+    """One context at a time: the same centre, scale and number of tokens, however many there
+    are."""
+    contexts = read_passages(GENESIS)[:24]
+    reference = checkpoint.get_reference(1_024)
+    centre, scale = measure_centre(reference, contexts)
+    monkeypatch.setattr(calibration, "_TOKENS", 1)
+    in_parts, scale_in_parts = measure_centre(reference, contexts)
+    assert max(abs(a - b) for a, b in zip(centre, in_parts, strict=True)) <= 1
+    assert abs(scale - scale_in_parts) <= 1
+    measured = measure_rates(reference, reference, contexts, (0,), 1_024)
+    assert measured.tokens == sum(len(context.completion) for context in contexts)
+    few, many = (
+        count_live_bytes(lambda repeats=repeats: measure_centre(reference, contexts[:2] * repeats))
+        for repeats in (2, 8)
+    )
+    assert many <= 1.01 * few
