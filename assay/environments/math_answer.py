@@ -490,9 +490,10 @@ class _Reader:
         token = self._peek()
         self._place += 1
         if token[:1].isdecimal() or token[:1] == ".":
-            if "." in token:
+            number = _read_number(token)
+            if number and number[0, 1].denominator > 1:
                 self._notations.add("decimal")
-            return _read_number(token)
+            return number
         if token == "\\pi":
             return {(1, 1): Fraction(1)}
         if token == "\\frac":

@@ -31,11 +31,15 @@ _PERCENTAGE = re.compile(
     r"\s*the)\s+percent(?:age)?s?(?![a-z])",
     _FLAGS,
 )
-#: Words by which a question asks for something else than an amount of the one unit that it names.
+#: Words by which a question asks for something else than an amount of the one unit that it names:
+#: of any unit, and of any but money.
 _OTHERWISE = re.compile(
-    r"(?<![a-z])(?:how many|number|percent|percentage|fraction|ratio|probability|times|areas?|"
-    r"volumes?|square|cubic|radians?|coordinates?|per)(?![a-z])",
+    r"(?<![a-z])(?:how many|number of|percent|percentage|fraction|ratio|probability|coordinates?)"
+    r"(?![a-z])",
     _FLAGS,
+)
+_NO_MEASURE = re.compile(
+    r"(?<![a-z])(?:number|times|areas?|volumes?|square|cubic|radians?|per)(?![a-z])", _FLAGS
 )
 _NOT_MONEY = re.compile(r"(?<![a-z])how (?:long|far|fast|old|tall|heavy|often|wide|deep)", _FLAGS)
 _SEVERAL = re.compile(
@@ -112,7 +116,7 @@ class Question:
         if _MONEY.search(plain) or "$" in named:
             money = not _NOT_MONEY.search(plain) and "cent" not in named
             return "$" if money else None
-        return named.pop() if len(named) == 1 else None
+        return named.pop() if len(named) == 1 and not _NO_MEASURE.search(plain) else None
 
     def iterate_expressions(self, with_numbers: bool) -> Iterator[str]:
         """Expressions of numbers in the text with something to do or to write otherwise: each

@@ -80,6 +80,9 @@ PAIRS = (
 )
 #: (question, right, answer, whether the answer earns)
 ASKED = (
+    *(("Two hats cost $5 per head, 3 times. How much?", "18", "$18", True),),
+    *(("A hat costs $5. What fraction is that?", "18", "$18", False),),
+    *(("It is 24/2, or $12.00.", "12", "12.00", True),),
     *(("A coat costs $30.", "18", "$18", True), ("How many cents?", "18", "$18", False)),
     *(
         ("Angle $B$ is $40^\\circ$.", "90", r"90^\circ", True),
