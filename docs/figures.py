@@ -24,7 +24,7 @@ THEMES = {
     ),
     "Mining": "sampling draw_bytes honest follow engine draft_precision pay",
     "Learning": (
-        "learning teaching evidence step step_memory team trace operators checkpoints exports "
+        "learning mixtures teaching evidence step step_memory team trace operators checkpoints exports "
         "outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
     "Problems": "environments programs scoring math_answers contests",
