@@ -85,7 +85,10 @@ class MathTask(Answer):
 
     def accepts(self, text: str) -> bool:
         """Whether a text is a right answer."""
-        answer = read_math(text, self.question, is_listed(self.right))
+        return any(self._takes(text, listed) for listed in {False, is_listed(self.right)})
+
+    def _takes(self, text: str, listed: bool) -> bool:
+        answer = read_math(text, self.question, listed)
         if answer is None or not self.right.agrees_with(answer):
             return False
         form = self.form

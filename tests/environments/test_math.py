@@ -510,6 +510,14 @@ def test_a_row_with_two_answers_is_not_asked(tmp_path, known):
     assert environment.skipped == {"answer and \\boxed{…} differ": [1]}
 
 
+def test_thousands_in_a_list_are_numbers(tmp_path, known):
+    row = {"problem": "Which?", "solution": "x", "answer": "1,234 or 5", "level": 1}
+    environment = write(tmp_path / "math.jsonl", [row])
+    problem = environment.make_problem(make_seed(1), [1])
+    for text, earned in (("1,234 or 5", 1), ("5, 1234", 1), ("1, 234, 5", 0), ("1,234,5", 0)):
+        assert environment.score(problem, f"#### {text}").correctness == earned * MILLION
+
+
 @pytest.mark.parametrize("answer", ["3,100", "1,200,300"])
 def test_a_list_is_never_one_number(tmp_path, known, answer):
     """Where a question asks for several values, nobody knows what the comma is for."""

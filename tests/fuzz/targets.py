@@ -365,8 +365,8 @@ def attack_math_row(data: bytes) -> None:
     except ValueError:
         return
     if row.name_reason() is None:
-        assert row.text is not None
-        assert read_math(row.text) == row.right is not None
+        task = row.make_task()
+        assert task.accepts(task.text)
         row.problem.encode()
 
 
