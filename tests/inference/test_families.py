@@ -21,6 +21,7 @@ from assay.inference.families.hybrid import RECURRENT
 from assay.inference.generate import GroupRequest, follow_groups, generate_groups
 from assay.inference.implementations import make_packing_twin
 from assay.inference.model_loading import load_model, outline_model
+from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.probes import probe
 from assay.inference.reading import make_packs
 from assay.inference.reference import Reference
@@ -171,6 +172,33 @@ def _score_plainly(model: Any, prompt: list[int], completion: list[int]) -> torc
     ids = torch.tensor([[*prompt, *completion]])
     logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
     return -functional.cross_entropy(logits, ids[0, len(prompt) :], reduction="none")
+
+
+@EACH
+def test_the_plan_counts_what_a_pass_keeps_for_gradients(kind: str) -> None:
+    """With heads that are together wider than states. Recurrent layers and experts have tests of
+    their own."""
+    family = FAMILIES[kind]
+    if family.experts is not None or RECURRENT in family.kinds:
+        return
+    head = 16 if kind == "helium" else 32  # Helium's heads are together as wide as states
+    config = make_config(kind, hidden_size=64, intermediate_size=192, head_dim=head)
+    model = make_packing_twin(make_model(config)).requires_grad_(True)
+    own = {part.untyped_storage().data_ptr() for part in (*model.parameters(), *model.buffers())}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in own:
+            kept[place] = tensor
+        return tensor
+
+    tokens = 200
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = model.model(torch.arange(tokens)[None] % VOCABULARY, use_cache=False)
+    assert out.last_hidden_state.requires_grad
+    floats = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / 4 / tokens
+    assert floats <= measure_shape(config, 0).kept
 
 
 @EACH

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from assay.inference.families import FAMILIES
+
 #: Most tokens of one pass, padding included, and elements of logits, however much memory there is.
 TOKENS_MAX, ELEMENTS_MAX_CPU, ELEMENTS_MAX = 1 << 15, 1 << 24, 1 << 28
 #: Logits that a learner computes at once: `assay.training.LOGITS_MAX`, whose module loads torch.
@@ -106,12 +108,29 @@ def _list_layer_configs(config: Any) -> list[Any]:
 def _measure_attention(config: Any, layer: Any) -> _LayerShape:
     head = getattr(layer, "head_dim", None) or config.hidden_size // config.num_attention_heads
     inner, together, copies = _measure_inner(config)
-    return _LayerShape(
-        cached=2 * layer.num_key_value_heads * head,
-        state=0,
-        wide=3 * inner + 4 * config.hidden_size,
-        kept=4 * together + (14 + copies) * config.hidden_size,
+    queries, keys = (
+        number * head for number in (config.num_attention_heads, layer.num_key_value_heads)
     )
+    wider = max(0, queries - config.hidden_size)
+    return _LayerShape(
+        cached=2 * keys,
+        state=0,
+        wide=3 * inner + 4 * (config.hidden_size + wider),
+        kept=(5 if getattr(config, "hidden_act", "") == "xielu" else 4) * together
+        + (14 + copies) * config.hidden_size
+        + 6 * wider
+        + _count_normed(config, queries + keys),
+    )
+
+
+def _count_normed(config: Any, heads: int) -> int:
+    """Floats that norms beyond two a layer keep for gradients: of states, or of queries and keys,
+    which have `heads` floats together."""
+    family = FAMILIES.get(getattr(config, "model_type", ""))
+    shapes = {} if family is None else {n: s for p in family.layer for n, s in p.shapes.items()}
+    norms = [words for name, words in shapes.items() if name.endswith("norm.weight")]
+    further = max(0, norms.count("h") - 2)
+    return 2 * further * config.hidden_size + (2 * heads if {"d", "q", "n d"} & {*norms} else 0)
 
 
 def _measure_inner(config: Any) -> tuple[int, int, int]:
