@@ -137,7 +137,7 @@ class Together:
 
 @pytest.mark.parametrize(
     ("stalling", "honest", "slot_ms", "readers"),
-    [(24, 4, 700, 1), pytest.param(200, 56, 6_000, 24, marks=pytest.mark.nightly)],
+    [(24, 4, 700, 1), pytest.param(200, 56, 18_000, 24, marks=pytest.mark.nightly)],
 )
 def test_stalled_samples_keep_nobody_from_being_asked(
     monkeypatch, stalling, honest, slot_ms, readers
