@@ -106,6 +106,7 @@ _CHANGES: tuple[dict[str, Json], ...] = (
     {"first_k_dense_replace": 2},
     {"num_experts_per_tok": 6},
     {"num_experts": 2},
+    {"num_experts": 0},
     {"num_experts": 6, "num_local_experts": 6},
     {"linear_num_key_heads": 3},
 )

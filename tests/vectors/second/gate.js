@@ -72,7 +72,7 @@ const hybrid = (c) => c.linear_num_value_heads % c.linear_num_key_heads === 0n &
 /** Which layers have a router, by the words of the table. */
 const ROUTED = {
   all: () => true, 'from first_k_dense_replace': (c, layer) => layer >= c.first_k_dense_replace,
-  'by decoder_sparse_step, without mlp_only_layers': (c, layer) => !(c.mlp_only_layers ?? []).includes(layer) && (layer + 1n) % (c.decoder_sparse_step ?? 1n) === 0n,
+  'by decoder_sparse_step, without mlp_only_layers': (c, layer) => c.num_experts !== 0n && !(c.mlp_only_layers ?? []).includes(layer) && (layer + 1n) % (c.decoder_sparse_step ?? 1n) === 0n,
 };
 function marksOf(c, { experts }, layer) {
   const routed = experts && layer !== null && ROUTED[experts.layers](c, BigInt(layer));
