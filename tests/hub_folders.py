@@ -48,6 +48,7 @@ LLAMA3_ROPE = {
     "original_max_position_embeddings": 128,
     "rope_type": "llama3",
 }
+MIXTURE: dict[str, Any] = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5000000000\n"
 
 Tensors = dict[str, torch.Tensor]
@@ -708,6 +709,14 @@ FOLDERS: Mapping[str, HubFolder] = {
         )
         for method in ("awq", "bitsandbytes", "compressed-tensors", "fbgemm_fp8", "gptq")
     },
+    "a mixture whose heads have no size of their own": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            config=make_config("qwen3_moe", **MIXTURE),
+            tensors=make_tensors("qwen3_moe", **MIXTURE),
+        ),
+        notes=("guessed: config.json: head_dim 8",),
+    ),
     "quantised in the older words of bitsandbytes": HubFolder(
         lambda: make_qwen(quantization_config={"load_in_4bit": True}),
         "quantised with bitsandbytes, which loses",

@@ -8,7 +8,7 @@ meaning is dropped, and each is told.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from assay.inference.families import (
@@ -199,14 +199,19 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
         if (name in rules and not (value is None and _needs_value(rules[name])))
         or (name not in rules and (name not in defaults or defaults[name] != value))
     }
+    other_names = CONFIG_MAPPING[kind].attribute_map
+    spelled_otherwise = {other_names[name] for name in known if name in other_names}
     missing = {
         name: value
         for name, value in full.items()
         if name in rules
-        and name not in (*_ROPES, "dtype", *known)
+        and name not in (*_ROPES, "dtype", *known, *spelled_otherwise)
         and value is not None
         and not name.startswith("_")  # of the library's own
     }
+    if "head_dim" in FAMILIES[kind].required and full.get("head_dim") is None:
+        # what every class makes of a head without a size
+        missing["head_dim"] = full["hidden_size"] // full["num_attention_heads"]
     if not {*known} & {*_ROPES} and full.get("rope_parameters") is not None:
         missing["rope_parameters"] = full["rope_parameters"]
     spelled = {
