@@ -2,6 +2,7 @@
 
 from assay.protocol import encode_ss58
 from assay.protocol.record import Seen
+from assay.verification.settlement import scale_values
 from tests.audit.audited import HOTKEYS, LIAR
 
 ADDRESS = encode_ss58(LIAR)
@@ -14,7 +15,7 @@ def raise_a_score(liar):
 def raise_a_value(liar):
     row = liar.get_row(1, "alice")
     values = (row.values[0] + 7, *row.values[1:])
-    liar.change_row(1, "alice", values=values, score=5 * sum(values) // 4)
+    liar.change_row(1, "alice", values=values, score=scale_values(5, values))
 
 
 def refuse_for(reason):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from assay.protocol import Outcome, Reason
+from assay.verification.settlement import scale_values
 from tests.audit.audited import HOTKEYS, accuse, audit_liar, list_differences, read_records
 
 
@@ -14,7 +15,7 @@ def accept_a_cheat(liar):
         "mallory",
         reason=Reason.ACCEPTED,
         values=liar.true_values,
-        score=5 * sum(liar.true_values) // 4,
+        score=scale_values(5, liar.true_values),
     )
 
 

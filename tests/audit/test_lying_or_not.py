@@ -8,6 +8,7 @@ from assay.audit.auditor import audit
 from assay.network.chain import ForgottenError
 from assay.protocol import Outcome, Reason
 from assay.protocol.record import NOTHING, make_settlement_record_name, make_window_record_name
+from assay.verification.settlement import scale_values
 from tests.audit.audited import (
     HOTKEYS,
     LIAR,
@@ -51,7 +52,7 @@ def test_a_file_that_is_gone_is_not_a_lie_and_not_a_match(public, liar):
         "nora",
         reason=Reason.ACCEPTED,
         values=row.values[:3],
-        score=sum(row.values[:3]),
+        score=scale_values(3, row.values[:3]),
         witness=row.witness,
     )
     liar.agree()

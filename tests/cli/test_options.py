@@ -64,7 +64,7 @@ SIBLINGS = {
     "verify": "--quiet --config",
     "adopt": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",
-    "convert, plan, env new, env vet": "",
+    "convert, plan, env new, env vet, env look": "",
 }
 #: Options whose presence is a row's own: no command of another row has them.
 TELLING = {"--yes", "--wallet", "--wallet-path", "--network", "--netuid", "--localnet"}

@@ -89,7 +89,7 @@ def test_a_window_and_a_settlement_say_whether_other_records_agree(demo, tmp_pat
         assert found == {"validators": 2, "differing": 1}
         assert "The records of 2 validators differ on 1 miner." in page
         found = inside.get(f"/settlement/{epoch}.json").json()["others"]
-        assert found == {"validators": 2, "differing": 2}
+        assert found == {"validators": 2, "differing": len(settled["differing"])}
         judged["differing"] = []
         file.write_text(json.dumps(document))
         page = "".join(Page(inside.get(f"/window/{window}").text).text)

@@ -37,7 +37,8 @@ def test_calendar() -> None:
     turns = [shown + k * rules["turn_blocks"] for k in range(len(rules["trainers"]))]
     opening = deadline - rules["child_blocks"]
     expected = {"window": of["window"], "end": end, "opening": opening}
-    assert of == expected | {"deadline": deadline, "turns": turns}
+    turns_end = turns[-1] + rules["turn_blocks"]
+    assert of == expected | {"deadline": deadline, "turns": turns, "turns_end": turns_end}
 
 
 def test_shares_and_lines() -> None:

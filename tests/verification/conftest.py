@@ -210,14 +210,20 @@ class Draft:
 
 
 class World:
-    """One window of one network, and the judge over it."""
+    """One window of one network, and the judge over it.
 
-    def __init__(self) -> None:
+    Args:
+        draw: with another one the checkpoint is another, and with it all draws are.
+    """
+
+    def __init__(self, draw: int = 0) -> None:
         written = json.loads((VECTORS / "context.json").read_bytes())["valid"]
         published = context_from_json(written)
         self.neighbour, self.hotkey = sorted(published.members)
         self.tokenizer = TinyTokenizer()
-        self.calibration = Calibration(rates=tuple(10**12 >> k for k in range(8)), tokens=10**6)
+        self.calibration = Calibration(
+            rates=tuple(10**12 >> k for k in range(8)), tokens=10**6 + draw
+        )
         self.manifest = make_manifest(self.calibration)
         self.context = replace(
             published,
@@ -266,8 +272,16 @@ class World:
     @cached_property
     def unseen(self) -> int:
         """A group of which nothing is even fetched."""
+        return min(self.find_unseen())
+
+    def find_unseen(self) -> set[int]:
         looked = {group.index for group in self.chosen}
-        return min(set(range(GROUPS)) - looked - {group for group, _ in self.sampled})
+        return set(range(GROUPS)) - looked - {group for group, _ in self.sampled}
+
+    def find_sampled_alone(self) -> list[tuple[int, int]]:
+        """Sampled rollouts of which the audit reads nothing, their group's head included."""
+        audited = {group.index for group in self.chosen}
+        return [place for place in self.sampled if place[0] not in audited]
 
     def find_audited(self, draft: Draft, index: int) -> tuple[int, ...]:
         """Rollouts of a group that the audit puts through the model."""
@@ -462,7 +476,9 @@ def make_parameters(published: Parameters) -> Parameters:
 
 @cache
 def build_world() -> World:
-    return World()
+    """The first in which the draws leave a group unseen, and sample one that is not audited."""
+    worlds = map(World, range(256))
+    return next(world for world in worlds if world.find_unseen() and world.find_sampled_alone())
 
 
 @pytest.fixture

@@ -29,12 +29,6 @@ def draft(world: World) -> Draft:
     return world.mine()
 
 
-def find_unaudited(world: World, draft: Draft) -> tuple[int, int]:
-    """A sampled rollout of which the audit reads nothing, its group's head included."""
-    audited = {group.index for group in world.chosen}
-    return next(place for place in world.sampled if place[0] not in audited)
-
-
 def judge_draft(world: World, draft: Draft, **options: Any) -> tuple[Any, Ledger]:
     """The verdict, and the ledger after it."""
     reader, context = world.seal(draft)
@@ -107,7 +101,7 @@ def test_a_sample_that_is_not_shown_costs_the_window_and_leaves_the_ledger(
 ) -> None:
     """The audit's measurements stay evidence, and stay in the verdict."""
     honest, ledger = judge_draft(world, draft)
-    index, rollout = find_unaudited(world, draft)
+    index, rollout = world.find_sampled_alone()[0]
     find = SPOILED[kind]
     draft.change_file = lambda data, o: blank(data, find(data, o, index, rollout))
     world.tokenizer.decoded.clear()
@@ -139,7 +133,7 @@ def test_a_miner_that_uploads_what_is_audited_alone_is_refused(world: World, dra
 def test_a_sampled_head_that_no_encoder_writes_is_refused_for_good(
     world: World, draft: Draft
 ) -> None:
-    index, _ = find_unaudited(world, draft)
+    index, _ = world.find_sampled_alone()[0]
     draft.change_parts[index] = lambda parts: (parts[0] + b"\0", *parts[1:])
     verdict, ledger = judge_draft(world, draft)
     assert (verdict.reason, verdict.group) == (Reason.MALFORMED, index)
@@ -149,7 +143,7 @@ def test_a_sampled_head_that_no_encoder_writes_is_refused_for_good(
 
 def test_samples_are_not_decoded(world: World, draft: Draft) -> None:
     """Ids that no model may draw do not matter there: they are the committed ones."""
-    index, rollout = find_unaudited(world, draft)
+    index, rollout = world.find_sampled_alone()[0]
     tokens = draft.groups[index][rollout].tokens.copy()
     tokens[0] = END + 1
     draft.groups[index][rollout] = replace(draft.groups[index][rollout], tokens=tokens)
@@ -157,7 +151,7 @@ def test_samples_are_not_decoded(world: World, draft: Draft) -> None:
 
 
 def test_samples_come_last(world: World, draft: Draft) -> None:
-    index, _ = find_unaudited(world, draft)
+    index, _ = world.find_sampled_alone()[0]
     draft.change_file = lambda data, opening: blank(data, opening.find_group(index))
     for r, rollout in enumerate(draft.groups[world.audited]):
         silent = replace(rollout, sketch=np.zeros_like(rollout.sketch))
