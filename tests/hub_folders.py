@@ -244,6 +244,14 @@ def _shard(content: Content, index: bool = True, keep: Mapping[str, bytes | None
     return content
 
 
+def _forget(content: Content) -> Content:
+    """Its index without the first tensor."""
+    index = json.loads(content.others["model.safetensors.index.json"])
+    del index["weight_map"][min(index["weight_map"])]
+    content.others["model.safetensors.index.json"] = dump(index)
+    return content
+
+
 def _own_head(content: Content, factor: float) -> Content:
     content.tensors["lm_head.weight"] = content.tensors["model.embed_tokens.weight"] * factor
     return content
@@ -440,6 +448,10 @@ FOLDERS: Mapping[str, HubFolder] = {
     ),
     "three parts and an index": HubFolder(lambda: _shard(make_qwen())),
     "three parts without an index": HubFolder(lambda: _shard(make_qwen(), index=False)),
+    "a part has a tensor that the index does not know": HubFolder(
+        lambda: _forget(_shard(make_qwen())),
+        "model-.*safetensors has .*, which model.safetensors.index.json does not look for there",
+    ),
     "a part is missing": HubFolder(
         lambda: _shard(make_qwen(), keep={"model-00002-of-00003.safetensors": None}),
         r"model-00002-of-00003.safetensors, which model.safetensors.index.json names, is missing",

@@ -49,6 +49,11 @@ class RouterRule:
     normalised: bool = True
     scaling: float = 1.0
 
+    @property
+    def least(self) -> float:
+        """Added to the sum that weights are divided by: sigmoids may all be 0."""
+        return 1e-20 if self.sigmoid else 0.0
+
 
 def compute_factors(scores: Tensor, chosen: int, ramp: int) -> Tensor:
     """f_i = clip(½ + (s_i − t) / 2ε, 0, 1), where t is halfway between the k-th and the next score.
@@ -86,7 +91,7 @@ def compute_weights(logits: Tensor, biases: Tensor | None, rule: RouterRule, ram
     scores = compute_scores(logits.detach(), biases, rule)
     weights = shares * compute_factors(scores, rule.chosen, ramp)
     if rule.normalised:
-        weights = weights / weights.sum(-1, keepdim=True)
+        weights = weights / (weights.sum(-1, keepdim=True) + rule.least)
     return weights * rule.scaling
 
 
@@ -117,7 +122,9 @@ class RampedRouter(nn.Module):
             bias = None if self.bias is None else self.bias.float()
             logits = functional.linear(states, self.weight.float(), bias)
             weights = compute_weights(logits, self._biases, self.rule, self._ramp)
-        most = int((weights != 0).sum(-1).max())  # what is no number counts, and comes first
+        most = max(
+            1, int((weights != 0).sum(-1).max())
+        )  # what is no number counts, and comes first
         weights, numbers = weights.topk(most, dim=-1)
         return logits, weights, numbers.masked_fill(weights == 0, logits.shape[-1])
 

@@ -66,3 +66,8 @@ def test_a_clear_choice_is_the_choice_of_the_largest(scores: list[int], chosen: 
     factors = compute_factors(torch.tensor([scores]).float(), chosen, RAMP)[0]
     largest = set(sorted(scores)[-chosen:])
     assert factors.tolist() == [float(score in largest) for score in scores]
+
+
+def test_sigmoids_that_are_all_0_make_weights_of_0() -> None:
+    rule, logits = RouterRule(chosen=2, sigmoid=True), torch.full((1, 4), -120.0)
+    assert compute_weights(logits, None, rule, 1 << 15).tolist() == [[0.0] * 4]

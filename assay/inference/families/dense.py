@@ -168,6 +168,11 @@ def _find_gemma4_fault(config: Config) -> str | None:
     shared = config.get("num_kv_shared_layers", 0)
     if kinds[-1] != "full_attention":
         return "layer_types in config.json does not end with full_attention"
+    if (
+        config.get("hidden_size_per_layer_input", 256)
+        and config.get("vocab_size_per_layer_input", 1 << 18) < config["vocab_size"]
+    ):
+        return "vocab_size_per_layer_input in config.json is less than vocab_size"
     if shared >= layers or not {*kinds[layers - shared :]} <= {*kinds[: layers - shared]}:
         return "num_kv_shared_layers in config.json leaves a layer without keys of its type"
     for layer in range(layers):

@@ -31,11 +31,24 @@ _PLAIN: Mapping[str, tuple[Json, ...]] = {
     "alora_invocation_tokens": (None,),
     "bias": (None, "none"),
     "fan_in_fan_out": (None, False),
+    # all others have changed the base before the first step
+    "init_lora_weights": (None, True, False, "gaussian", "orthogonal", "eva"),
+    "layer_replication": (None,),
     "lora_bias": (None, False),
+    "target_parameters": (None, []),
     "trainable_token_indices": (None,),
     "use_dora": (None, False),
     "use_qalora": (None, False),
 }
+#: Settings of training, and those that say which modules have factors: the file has them.
+_KNOWN = frozenset(
+    {*_PLAIN, "alpha_pattern", "arrow_config", "auto_mapping", "base_model_name_or_path"}
+    | {"corda_config", "ensure_weight_tying", "eva_config", "exclude_modules", "inference_mode"}
+    | {"layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout"}
+    | {"megatron_config", "megatron_core", "modules_to_save", "peft_type", "peft_version"}
+    | {"qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules"}
+    | {"task_type", "use_rslora"}
+)
 
 
 @dataclass(slots=True)
@@ -92,10 +105,11 @@ def _require_plain(folder: Path, config: Mapping[str, Json]) -> None:
             f"{folder / ADAPTER_CONFIG}: peft_type is {str(config.get('peft_type'))[:40]}: only "
             "LORA can be merged"
         )
-    for name, plain in _PLAIN.items():
-        if config.get(name) not in plain:
+    unfit = [name for name, plain in _PLAIN.items() if config.get(name) not in plain]
+    for name in (*unfit, *sorted({*config} - _KNOWN)):
+        if config[name] is not None:
             raise CheckpointError(
-                f"{folder / ADAPTER_CONFIG}: {name} is {str(config[name])[:60]}: merge this "
+                f"{folder / ADAPTER_CONFIG}: {name[:60]} is {str(config[name])[:60]}: merge this "
                 "adapter with the library that trained it, and adopt the result"
             )
 

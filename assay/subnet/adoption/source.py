@@ -117,6 +117,11 @@ def open_tensors(folder: Path, notes: Notes, opened: ExitStack) -> dict[str, Sto
             raise CheckpointError(
                 f"{folder / name} lacks {missing[0]}, which {INDEX} looks for there: fetch it again"
             )
+        if wanted is not None and (more := sorted({*found} - {*wanted})):
+            raise CheckpointError(
+                f"{folder / name} has {more[0]}, which {INDEX} does not look for there: fetch both "
+                "again"
+            )
         for tensor in found if wanted is None else wanted:
             if tensor in tensors:
                 raise CheckpointError(

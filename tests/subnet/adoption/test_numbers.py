@@ -167,6 +167,9 @@ def test_an_adapter_is_added_to_its_base(
     ("changes", "said"),
     [
         ({"use_dora": True}, "use_dora is True: merge this adapter with the library"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is pissa: merge this adapter"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication is .*: merge this adapter"),
+        ({"velora_config": {"rank": 1}}, "velora_config is .*: merge this adapter"),
         ({"bias": "all"}, "bias is all"),
         ({"peft_type": "IA3"}, "peft_type is IA3: only LORA"),
         ({"lora_alpha": None}, "lora_alpha is None"),

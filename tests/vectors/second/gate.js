@@ -63,7 +63,8 @@ const gemma4 = {
   fits(c, table) {
     const layers = countOf(c.num_hidden_layers), own = layers - countOf(c.num_kv_shared_layers);
     const values = Array.from({ length: layers }, (_, layer) => measure(c, table, layer));
-    return own > 0 && isFull(c, layers - 1) && c.layer_types.slice(own).every((kind) => c.layer_types.slice(0, own).includes(kind)) &&
+    const inputs = countOf(c.hidden_size_per_layer_input ?? 256n) && (c.vocab_size_per_layer_input ?? 262144n) < c.vocab_size;
+    return !inputs && own > 0 && isFull(c, layers - 1) && c.layer_types.slice(own).every((kind) => c.layer_types.slice(0, own).includes(kind)) &&
       values.every(({ n, g, d }) => n % g === 0n && d % 2n === 0n);
   },
 };

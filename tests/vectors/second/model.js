@@ -177,7 +177,7 @@ function route(logits, { biases, chosen, ramp, weightsBy, normalised, scaling })
   const scores = weightsBy === 'softmax' ? logits : shares.map((p, i) => p + biases[i]);
   const [last, next] = [...scores].sort((a, b) => b - a).slice(chosen - 1), middle = (last + next) / 2;
   const factors = scores.map((s) => Math.min(1, Math.max(0, 0.5 + (s - middle) / (2 * ramp))));
-  const weights = factors.map((f, i) => f * shares[i]), all = normalised ? weights.reduce((a, b) => a + b) : 1;
+  const weights = factors.map((f, i) => f * shares[i]), all = normalised ? weights.reduce((a, b) => a + b) + (weightsBy === 'softmax' ? 0 : 1e-20) : 1;
   return { factors, weights: weights.map((w) => (scaling * w) / all) };
 }
 /** Two signed bytes of a state: `columns` of ±1, centre and scale in 2^-16. */
