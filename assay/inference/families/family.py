@@ -108,7 +108,7 @@ class Experts:
         """The reason why a router could not be ramped, or None."""
         count, chosen = self.count(config), config.get(self.chosen)
         if not count:
-            return f"config.json does not have one of {', '.join(self.counts)}"
+            return f"config.json does not have exactly one of {', '.join(self.counts)}"
         if chosen is None:
             return f"config.json has no {self.chosen}"
         if chosen >= count:

@@ -107,11 +107,11 @@ class Rotation:
         partial = (FRACTION,) if self.fraction else ()
         numeric = (*ROPE_NUMBERS, *self.numbers, *partial)
         sections = (SECTIONS,) if self.sections else ()
-        if unknown := sorted(set(rope) - {*ROPE_NAMES, *numeric, *self.switches, *sections}):
-            return f"has a field {unknown[0][:60]!r} that is not known here"
         kinds = [rope[name] for name in ROPE_NAMES if name in rope]
         if any(not is_text(kind) or kind not in self.types or kind != kinds[0] for kind in kinds):
-            return f"is none of {', '.join(self.types)}"
+            return f"is none of {', '.join(self.types)}: others place a token by its whole row"
+        if unknown := sorted(set(rope) - {*ROPE_NAMES, *numeric, *self.switches, *sections}):
+            return f"has a field {unknown[0][:60]!r} that is not known here"
         if any(type(rope[name]) is not bool for name in self.switches if name in rope):
             return f"gives something else than true or false as one of {', '.join(self.switches)}"
         numbers = {name: rope[name] for name in numeric if name in rope}
