@@ -27,7 +27,7 @@ from assay.artifacts.store_objects import (
 )
 from assay.artifacts.submissions.pack import PackedPart, PackedRefusal, PackedSubmission
 from assay.neurons.preflight.checks import PROBE
-from assay.inference.families import FAMILIES, REFUSED, Family, Tensors, list_fields
+from assay.inference.families import CHOSEN, FAMILIES, REFUSED, Family, Tensors, list_fields
 from assay.inference.families.family import WORDS
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.rotary import COMMON_TYPES, ROPE_NUMBERS, ROPE_TYPES
@@ -419,7 +419,7 @@ def make_routers() -> str:
             plain = ("the logit", "softmax of the layer's logits")
             cells = (
                 " or ".join(f"`{name}`" for name in experts.counts),
-                f"`{experts.chosen}`",
+                f"`{CHOSEN}`",
                 *(scores if experts.sigmoid else plain),
                 f"if `{experts.normalised}`" if experts.normalised else "always",
                 f"`{experts.scaling}`" if experts.scaling else "",

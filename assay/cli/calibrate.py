@@ -30,6 +30,7 @@ from assay.inference import (
     make_placement,
 )
 from assay.inference.calibration import measure_divergence
+from assay.inference.families import CHOSEN
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.inference.implementations import make_alone
 from assay.inference.pair_report import Pair, RouterReading, describe_pair, list_thresholds
@@ -212,7 +213,7 @@ def _read_routers(
     return RouterReading(
         ramp=checkpoint.manifest.router_ramp,
         proposed=count.proposed,
-        chosen=checkpoint.model.config.num_experts_per_tok,
+        chosen=getattr(checkpoint.model.config, CHOSEN),
         needed=count.needed / (1 << EXPERT_BITS),
         divergence=measure_divergence(own, judge),
     )

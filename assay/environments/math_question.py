@@ -17,7 +17,7 @@ from assay.environments.math_tokens import COUNTED, UNIT_NAMES, UNITS
 PERCENTAGE = "percentage"
 _FLAGS = re.ASCII | re.IGNORECASE
 _BLANKS = re.compile(
-    rf"(?:[{BLANKS}~\u00a0]|\\[ ,;:!]|\\(?:text|mbox|textrm|mathrm)\s*\{{|[{{}}])+"
+    rf"(?:[{BLANKS}~\u00a0]|\\[ ,;:!]|\\(?:text|mbox|textrm|mathrm)\s*\{{|[{{}}])+", re.ASCII
 )
 _POWER = r"(?:\s*\^\s*(?P<power>[23])(?![0-9]))?"
 _UNIT = rf"(?P<unit>{UNIT_NAMES})(?![a-zA-Z]){_POWER}"

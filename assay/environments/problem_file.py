@@ -10,19 +10,26 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from assay.environments.base import BLANKS, INTEGER
-from assay.environments.problem_table import COLUMN_NAMES, TableError, split_rows
+from assay.environments.problem_table import (
+    COLUMN_NAMES,
+    ROWS_MAX,
+    TEXT_MAX,
+    TableError,
+    split_rows,
+)
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.sandbox import Budget, Lost, Sandbox, child
 from assay.sandbox.child import clean
 
-#: Limits: bytes of a file, of its rows as JSON Lines, of one row; rows; characters of a question.
-FILE_MAX, TEXT_MAX, ROW_MAX, ROWS_MAX, QUESTION_MAX = 64 << 20, 128 << 20, 64 << 10, 10**6, 8_192
+#: Limits: bytes of a file and of one row; characters of a question.
+FILE_MAX, ROW_MAX, QUESTION_MAX = 64 << 20, 64 << 10, 8_192
 #: Limit of CPU seconds for reading a Parquet file.
 _PARQUET_SECONDS = 60.0
 _PARQUET_MAGIC = b"PAR1"
@@ -363,6 +370,10 @@ def _convert(data: bytes) -> bytes:
         raise ValueError(f"it has no column for a problem or an answer, but {has}")
     if len(set(columns)) < len(columns):
         raise ValueError("it has two columns of one name")
+    for name in columns:
+        odd = _find_odd_type(schema.field(name).type)
+        if odd is not None:
+            raise ValueError(f"its column {name} holds {odd}: write it as text or numbers")
     if not 0 < file.metadata.num_rows <= ROWS_MAX:
         raise ValueError(f"it has {file.metadata.num_rows} rows, not 1 to {ROWS_MAX}")
     lines, size = io.BytesIO(), 0
@@ -371,5 +382,29 @@ def _convert(data: bytes) -> bytes:
         if size > _UNPACKED_MAX:
             raise ValueError(f"it unpacks to more than {_UNPACKED_MAX >> 20} MiB")
         for row in batch.to_pylist():
-            lines.write(json.dumps(row, default=str).encode() + b"\n")
+            text = json.dumps(row, ensure_ascii=False, default=_write_decimal)
+            lines.write(text.encode() + b"\n")
     return lines.getvalue()
+
+
+def _find_odd_type(kind: Any) -> Any:
+    """A type within one of Arrow that JSON has no value for, or None. How times and bytes are
+    written would depend on the packages of a machine."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _find_odd_type(kind.value_type)
+    if types.is_struct(kind):
+        inner = [kind.field(i).type for i in range(kind.num_fields)]
+        return next(filter(None, map(_find_odd_type, inner)), None)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _find_odd_type(kind.value_type)
+    texts = types.is_string(kind) or types.is_large_string(kind)
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return None if texts or numbers or types.is_boolean(kind) or types.is_null(kind) else kind
+
+
+def _write_decimal(value: Any) -> str:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"a {type(value).__name__} is no JSON")  # `_find_odd_type` lets none pass
+    return str(value)

@@ -8,13 +8,15 @@ shape is refused with what to do.
 import csv
 import io
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay.environments.base import BLANKS
 from assay.protocol.encoding import EncodingError, read_json
 
+#: Limits: bytes of a file's rows as JSON Lines, and rows.
+TEXT_MAX, ROWS_MAX = 128 << 20, 10**6
 #: Rows that show which columns a file has.
 LOOKED_AT = 64
 #: Most columns, and characters of a cell, of a file with commas.
@@ -66,18 +68,19 @@ COLUMN_NAMES = frozenset(
     {name.partition(".")[0] for names in NAMES.values() for name in names}
     | {name for shape, _ in OTHER_SHAPES for name in shape}
 )
-#: Texts that DAPO's and verl's rows put around a problem: they ask for another form of answer.
-_AROUND = re.compile(
-    r"\ASolve the following math problem step by step\. The last line of your response should be "
-    r"of the form Answer: \$Answer \(without quotes\) where \$Answer is the answer to the problem\."
-    r"\s+(.*?)\s+Remember to put your answer on its own line after \"Answer:\"\.?\s*\Z"
-    r"|\A(.*?)\s+Let's think step by step and output the final answer (?:within \\boxed\{\}|after "
-    r"[\"']####[\"'])\.?\s*\Z",
-    re.DOTALL,
+#: Texts that DAPO's and verl's rows put around a problem, before and behind it: they ask for
+#: another form of answer. A point and blanks may follow.
+_AROUND = (
+    (
+        "Solve the following math problem step by step. The last line of your response should be "
+        "of the form Answer: $Answer (without quotes) where $Answer is the answer to the problem.",
+        'Remember to put your answer on its own line after "Answer:"',
+    ),
+    *(
+        ("", f"Let's think step by step and output the final answer {form}")
+        for form in (r"within \boxed{}", 'after "####"', "after '####'")
+    ),
 )
-
-
-_MARKS = "put your answer on its own line", "think step by step and output the final answer"
 
 
 class TableError(ValueError):
@@ -120,7 +123,7 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
                 return "JSON Lines", [first]  # whoever reads the row names it
             raise TableError(f"it {error}") from None
         name = "JSON Lines" if len(rows) == 1 and start == b"{" else "JSON"
-        return name, [json.dumps(row).encode() for row in rows]
+        return name, _dump_rows(rows)
     if start == b"{" or b"," not in first:
         return "JSON Lines", text.removesuffix(b"\n").split(b"\n")
     return "CSV", _read_commas(text)
@@ -152,22 +155,45 @@ def _has_objects(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(one, dict) for one in value)
 
 
+def _dump_rows(rows: Iterable[Any]) -> list[bytes]:
+    """Rows as lines of JSON. A file that repeats its columns' names in each may say much in few
+    bytes. Raises a TableError where lines are too many or too long together."""
+    lines, size = [], 0
+    for row in rows:
+        try:
+            line = json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # half a surrogate pair, which whoever reads the row refuses
+            line = json.dumps(row).encode()
+        size += len(line)
+        if len(lines) == ROWS_MAX or size > TEXT_MAX:
+            raise TableError(
+                f"it has more than {ROWS_MAX} rows, or {TEXT_MAX >> 20} MiB as JSON Lines"
+            )
+        lines.append(line)
+    return lines
+
+
 def _read_commas(text: bytes) -> list[bytes]:
     limit = csv.field_size_limit(_CELL_MAX)
     try:
-        names, *rows = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        return _dump_rows(_iterate_commas(text))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"it cannot be read as CSV: {error}") from None
     finally:
         csv.field_size_limit(limit)
-    if len(names) > _COLUMNS_MAX or len(set(names)) < len(names):
+
+
+def _iterate_commas(text: bytes) -> Iterator[dict[str, str]]:
+    rows = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
+    names = next(rows, [])
+    if not 1 <= len(names) <= _COLUMNS_MAX:
+        raise TableError(f"its first line names {len(names)} columns, not 1 to {_COLUMNS_MAX}")
+    if len(set(names)) < len(names):
         raise TableError("its first line does not name each column once")
-    lines = []
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise TableError(f"its row {number} has {len(row)} cells, not {len(names)}")
-        lines.append(json.dumps(dict(zip(names, row, strict=True))).encode())
-    return lines
+        yield dict(zip(names, row, strict=True))
 
 
 def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -> Columns:
@@ -239,11 +265,14 @@ def read_problem_cell(value: Any) -> str | None:
     if isinstance(value, list):
         messages = [one for one in value if isinstance(one, dict)]
         said = [one.get("content") for one in messages if one.get("role") == "user"]
-        others = {one.get("role") for one in messages} - {"user", "system", "assistant"}
-        if len(messages) != len(value) or len(said) != 1 or others:
+        known = all(one.get("role") in ("user", "system", "assistant") for one in messages)
+        if len(messages) != len(value) or len(said) != 1 or not known:
             return None
         value = said[0]
     if not isinstance(value, str):
         return None
-    around = _AROUND.match(value) if any(mark in value for mark in _MARKS) else None
-    return value if around is None else around[1] or around[2]
+    told = value.rstrip(BLANKS).removesuffix(".")
+    for before, behind in _AROUND:
+        if told.startswith(before) and told.endswith(behind):
+            return told[len(before) : len(told) - len(behind)].strip(BLANKS)
+    return value

@@ -12,6 +12,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from assay.inference.families import FAMILIES, Family
+
 
 @dataclass(frozen=True, slots=True)
 class ExpertNames:
@@ -22,10 +24,10 @@ class ExpertNames:
         block: of the part of a layer that has router and experts; `mlp` in models.
     """
 
-    gate: str = "gate_proj"
-    up: str = "up_proj"
-    down: str = "down_proj"
-    block: str = "mlp"
+    gate: str
+    up: str
+    down: str
+    block: str
 
     @property
     def pattern(self) -> str:
@@ -34,17 +36,19 @@ class ExpertNames:
         return rf"(.+)\.{self.block}\.experts\.([0-9]+)\.({kinds})\.weight"
 
 
+def _read_names(family: Family) -> ExpertNames | None:
+    """The names that a family's table gives its experts' matrices, in the order of gate, up and
+    down. None where files have no tensor for each expert."""
+    listed = [name for part in family.layer for name in part.shapes if ".experts.{e}." in name]
+    if not listed:
+        return None
+    kinds = [name.removesuffix(".weight").rpartition(".")[2] for name in listed]
+    return ExpertNames(*kinds, listed[0].partition(".experts.")[0])
+
+
 #: By `model_type`. In the files of other families, experts are stacked as in their models.
 NAMES: Mapping[str, ExpertNames] = MappingProxyType(
-    {
-        "glm4_moe": ExpertNames(),
-        "mixtral": ExpertNames("w1", "w3", "w2", "block_sparse_moe"),
-        "olmoe": ExpertNames(),
-        "qwen2_moe": ExpertNames(),
-        "qwen3_5_moe_text": ExpertNames(),
-        "qwen3_moe": ExpertNames(),
-        "qwen3_next": ExpertNames(),
-    }
+    {kind: names for kind, family in FAMILIES.items() if (names := _read_names(family)) is not None}
 )
 
 

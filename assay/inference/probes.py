@@ -7,6 +7,7 @@ little. Run by what makes a network of a model, not by each load.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -61,13 +62,13 @@ class Probe:
 def probe(model: PreTrainedModel, seed: int = 0) -> list[Probe]:
     """Try all properties of a model in fp32, by about ten passes of at most `TOKENS_MAX` random
     tokens. A mixture without a ramp has `FIRST_RAMP` for that time."""
-    read: Any = model
-    ramp = getattr(read, "router_ramp", 0)
-    read.router_ramp = ramp or FIRST_RAMP
+    ramped: Any = model
+    ramp = getattr(ramped, "router_ramp", 0)
+    ramped.router_ramp = ramp or FIRST_RAMP
     try:
         return _Probes(model, seed).try_all()
     finally:
-        read.router_ramp = ramp
+        ramped.router_ramp = ramp
 
 
 def require_measurable(model: PreTrainedModel) -> list[Probe]:
@@ -76,7 +77,9 @@ def require_measurable(model: PreTrainedModel) -> list[Probe]:
     for found in probes:
         if not found.holds:
             why = found.fault or (
-                f"logits differ by {found.difference:.2g}, and {found.allowed:.2g} is allowed"
+                "a logit is not a finite number"
+                if not isfinite(found.difference)
+                else f"logits differ by {found.difference:.2g}, and {found.allowed:.2g} is allowed"
             )
             raise ProbeError(f"this model cannot be measured ({found.name}): {found.about}: {why}")
     return probes
@@ -104,7 +107,7 @@ class _Probes:
                 difference, fault = np.inf, None
                 try:
                     difference = compare()
-                except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+                except (ValueError, RuntimeError, TypeError, AttributeError, LookupError) as error:
                     message = str(error).partition("\n")[0]
                     fault = f"{type(error).__name__}: {message[:200]}"
                 found.append(Probe(name, about, difference, allowed, fault))
@@ -125,17 +128,13 @@ class _Probes:
             (
                 "packing",
                 "several sequences in one row change each other",
-                lambda: max(map(_compare, alone, self._read(make_packing_twin(self._model), read))),
+                lambda: self._compare_alone(alone, make_packing_twin(self._model), read),
             ),
             (
                 "blocks",
                 "its attention in blocks is not its own",
-                lambda: max(
-                    map(
-                        _compare,
-                        alone,
-                        self._read(make_twin(self._model, BLOCK_ATTENTION), read_alone),
-                    )
+                lambda: self._compare_alone(
+                    alone, make_twin(self._model, BLOCK_ATTENTION), read_alone
                 ),
             ),
             (
@@ -173,6 +172,9 @@ class _Probes:
         ids = torch.tensor(rows, device=self._model.device)
         states = self._eager.model(ids, use_cache=False).last_hidden_state[0]
         return compute_logits(self._eager, states[: len(self._row)][:end])
+
+    def _compare_alone(self, alone: Sequence[Tensor], model: CausalModel, reader: _Reader) -> float:
+        return _compare(torch.cat(tuple(alone)), torch.cat(self._read(model, reader)))
 
     def _read(self, model: CausalModel, reader: _Reader) -> list[Tensor]:
         """Logits of each completion."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from assay.inference.families import FAMILIES
+from assay.inference.families import CHOSEN, FAMILIES
 from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS
 
 #: The name by which Hugging Face's models find `mix_for_models`.
@@ -122,9 +122,8 @@ class RampedRouter(nn.Module):
             bias = None if self.bias is None else self.bias.float()
             logits = functional.linear(states, self.weight.float(), bias)
             weights = compute_weights(logits, self._biases, self.rule, self._ramp)
-        most = max(
-            1, int((weights != 0).sum(-1).max())
-        )  # what is no number counts, and comes first
+        taking_part = (weights != 0).sum(-1)  # what is no number counts, and comes first
+        most = max(1, int(taking_part.max()))
         weights, numbers = weights.topk(most, dim=-1)
         return logits, weights, numbers.masked_fill(weights == 0, logits.shape[-1])
 
@@ -185,7 +184,7 @@ def make_rule(config: Any) -> RouterRule:
     if experts is None:
         raise ValueError(f"the routers of {config.model_type} are not known")
     return RouterRule(
-        chosen=getattr(config, experts.chosen),
+        chosen=getattr(config, CHOSEN),
         sigmoid=experts.sigmoid,
         normalised=getattr(config, experts.normalised) if experts.normalised else True,
         scaling=getattr(config, experts.scaling) if experts.scaling else 1.0,

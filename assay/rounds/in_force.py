@@ -5,7 +5,7 @@ in line that kept to its turn published it. While slots hold children instead of
 earlier content counts. Specification, sections 7 and 11.1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.network.chain import ForgottenError
@@ -91,6 +91,10 @@ def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> C
 
     Args:
         slots: at that block.
+
+    Raises:
+        ForgottenError: no node remembers how a turn ended, and several trainers' slots name a
+            checkpoint of the round, so that the end decides.
     """
     if of.end <= of.parameters.start.number:
         return None
@@ -99,11 +103,22 @@ def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> C
         if block < of.get_turn(place):
             return None
         end = of.get_turn(place + 1) - 1
-        published = _find_made(of, hotkey, slots if block <= end else _recall(chain, end, slots))
+        published = _find_made(of, hotkey, slots)
+        if block > end:
+            try:
+                published = _find_made(of, hotkey, chain.get_commitments(end))
+            except ForgottenError:
+                if len(_list_made(of, line, slots)) > 1:
+                    raise
         if published is not None or block <= end:
             return published
-    late = (_find_made(of, hotkey, slots) for hotkey in line)
-    return next((published for published in late if published is not None), None)
+    return next(iter(_list_made(of, line, slots)), None)
+
+
+def _list_made(of: Round, line: Sequence[bytes], slots: Slots) -> list[Commitment]:
+    """The commitments to a round's checkpoints in all trainers' slots, in line."""
+    made = (_find_made(of, hotkey, slots) for hotkey in line)
+    return [commitment for commitment in made if commitment is not None]
 
 
 def _find_made(of: Round, hotkey: bytes, slots: Slots) -> Commitment | None:
@@ -112,14 +127,6 @@ def _find_made(of: Round, hotkey: bytes, slots: Slots) -> Commitment | None:
     if commitment is None or commitment.tag is not Tag.CHECKPOINT or commitment.number != of.end:
         return None
     return commitment
-
-
-def _recall(chain: BlockReader, block: int, later: Slots) -> Slots:
-    """The slots at an earlier block, or the later ones if no node remembers."""
-    try:
-        return chain.get_commitments(block)
-    except ForgottenError:
-        return later
 
 
 def _read_anchor(slots: Slots, parameters: Parameters) -> InForce | None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import torch
 
+import assay.inference.attention
+import assay.inference.head
 import assay.inference.packing
 import assay.inference.reading
+import assay.inference.recurrent
 import assay.inference.routing
 import assay.training.balance
 import assay.training.grpo
@@ -25,8 +28,11 @@ _MODULES = (
     assay.training.lora,
     assay.training.policy,
     assay.training.sharding,
+    assay.inference.attention,
+    assay.inference.head,
     assay.inference.packing,
     assay.inference.reading,
+    assay.inference.recurrent,
     assay.inference.routing,
 )
 

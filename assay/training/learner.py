@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from assay.inference import read_tensors
 from assay.inference.expert_stacks import split_experts, stack_experts
+from assay.inference.families import CHOSEN
 from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
 from assay.inference.reading import Pack, make_even_packs
@@ -184,7 +185,7 @@ class Learner:
             inner = add_factors(inner, config.lora_rank)
         self._family: str = model.config.model_type
         self._balance_weight = get_balance_weight(model.config)
-        self._chosen_experts = getattr(model.config, "num_experts_per_tok", 0)
+        self._chosen_experts = getattr(model.config, CHOSEN, 0)
         self.device = torch.device(device)
         if config.recompute and self.device.type == "cpu":  # memory is what is short
             return_pages()

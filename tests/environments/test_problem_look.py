@@ -10,7 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assay.environments import ProblemFileError, add_problem_files, make_environment, problem_file
+from assay.environments import (
+    ProblemFileError,
+    add_problem_files,
+    make_environment,
+    problem_file,
+    problem_table,
+)
 from assay.environments.problem_look import look_at_file
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
@@ -314,6 +320,42 @@ def test_a_chat_of_several_turns_is_not_asked(tmp_path):
     file.write_bytes(write_lines(rows))
     look, _ = look_at_file(file)
     assert (look.asked, look.left_out) == (1, {"chats of several turns": [2]})
+
+
+def test_rows_that_take_much_for_few_bytes_end_nobody(tmp_path, monkeypatch):
+    """A long name of a column is in every row, a request's words need no search, and a role may be
+    anything."""
+    monkeypatch.setattr(problem_table, "TEXT_MAX", 1 << 20)
+    name = "x" * (1 << 16)
+    for text in (f"problem,{name}\n" + "a,b\n" * 32, json.dumps({name: [1] * 32, "a": [2] * 32})):
+        file = tmp_path / "wide.txt"
+        file.write_text(text)
+        with pytest.raises(ProblemFileError, match="as JSON Lines"):
+            problem_file.read_table(file.read_bytes(), file)
+    asked = problem_table.read_problem_cell
+    blanks = " " * 50_000
+    request = "Let's think step by step and output the final answer within \\boxed{}."
+    assert asked(f"2+3?{blanks}{request}{blanks}") == "2+3?"
+    assert asked([{"role": ["user"], "content": "a"}]) is None
+
+
+def test_a_row_has_as_many_bytes_in_every_format(tmp_path):
+    text = "\u6570" * 20_000  # 60,000 bytes, twice that as JSON for ASCII alone
+    rows = [{"problem": "1+1?", "answer": "2", "solution": text}]
+    for number, data in enumerate((json.dumps(rows), "\n".join(map(json.dumps, rows)))):
+        file = tmp_path / f"{number}.json"
+        file.write_text(data)
+    (_, [as_list]) = problem_file.read_table((tmp_path / "0.json").read_bytes(), tmp_path)
+    assert problem_file.read_object(as_list, "math") == rows[0]
+
+
+def test_times_in_parquet_are_no_text_of_a_machine(tmp_path):
+    file = tmp_path / "times.parquet"
+    pq.write_table(
+        pa.table({"problem": ["1+1?"], "answer": pa.array([1], pa.timestamp("ns"))}), file
+    )
+    with pytest.raises(ProblemFileError, match="answer holds timestamp"):
+        problem_file.read_table(file.read_bytes(), file)
 
 
 def test_a_look_imports_no_torch(tmp_path):

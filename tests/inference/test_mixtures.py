@@ -80,8 +80,8 @@ def test_more_chosen_experts_than_there_are_fit_no_router(model: Any, tmp_path: 
     for change in (
         {counted: EXPERTS + 1},
         {counted: EXPERTS - 1},
-        {counted: 1, family.chosen: 1},
-        {family.chosen: EXPERTS},
+        {counted: 1, "num_experts_per_tok": 1},
+        {"num_experts_per_tok": EXPERTS},
     ):
         assert find_misfit(config | change, shapes) is not None, change
 

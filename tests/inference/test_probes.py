@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING
 
-from assay.inference import head
+from assay.inference import head, probes
 from assay.inference.head import Finisher
 from assay.inference.probes import ProbeError, probe, require_measurable
+from assay.inference.reading import read
 from tests.inference.family_models import VOCABULARY, get_model, make_config, make_model
 
 
@@ -57,3 +58,18 @@ def test_a_row_that_changes_another_is_told() -> None:
 
     model.model.norm.register_forward_hook(mix)
     assert list_failing(model) == {"batch"}
+
+
+def test_states_that_are_no_numbers_are_told_wherever_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spoil(*args: Any) -> Any:
+        for chosen, states in read(*args):
+            yield (
+                chosen,
+                [s if i == 0 else s * torch.nan for i, s in zip(chosen, states, strict=True)],
+            )
+
+    monkeypatch.setattr(probes, "read", spoil)
+    with pytest.raises(ProbeError, match=r"\(packing\): .* not a finite number"):
+        require_measurable(get_model("llama"))

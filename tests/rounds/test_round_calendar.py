@@ -218,6 +218,9 @@ def test_a_program_whose_nodes_forgot_a_turn_reads_the_slots_of_now():
     line = compute_line(SECOND, slots.get_block(SECOND.deadline).hash)
     slots.say(SECOND.get_turn(0), line[0], Tag.CHECKPOINT, SECOND.end, digest("first"))
     assert get_in_force_at(slots, PARAMETERS, SECOND.turns_end).digest == digest("first")
+    slots.say(SECOND.get_turn(1), line[1], Tag.CHECKPOINT, SECOND.end, digest("second"))
+    with pytest.raises(ForgottenError):  # one of them was late: the slots of now do not say which
+        get_in_force_at(slots, PARAMETERS, SECOND.turns_end)
 
 
 def test_children_in_the_slots_leave_the_checkpoint_in_force():

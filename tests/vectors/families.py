@@ -11,6 +11,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2]))
 from assay.inference.families import (
+    CHOSEN,
     FAMILIES,
     REFUSED,
     Family,
@@ -161,7 +162,7 @@ def _describe_experts(family: Family) -> Json:
     if experts is None or family.mark is None:
         return None
     layers = _ROUTED_LAYERS[family.mark]
-    return {"counts": experts.counts, "chosen": experts.chosen, "layers": layers}
+    return {"counts": experts.counts, "chosen": CHOSEN, "layers": layers}
 
 
 def _write_group(group: Tensors) -> Json:

@@ -5,6 +5,7 @@ sees, and what follows the output matrix. The gate, the memory plan, the specifi
 read the same rows.
 """
 
+from assay.inference.families.family import CHOSEN as CHOSEN
 from assay.inference.families.family import Config as Config
 from assay.inference.families.family import Experts as Experts
 from assay.inference.families.family import Family as Family
@@ -19,7 +20,6 @@ from assay.inference.families.fit import count_products as count_products
 from assay.inference.families.fit import count_tensors as count_tensors
 from assay.inference.families.fit import find_config_fault as find_config_fault
 from assay.inference.families.fit import find_misfit as find_misfit
-from assay.inference.families.fit import find_tied_fault as find_tied_fault
 from assay.inference.families.fit import find_type_fault as find_type_fault
 from assay.inference.families.fit import get_expert_bounds as get_expert_bounds
 from assay.inference.families.fit import is_tied as is_tied

@@ -14,12 +14,15 @@ from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
 
+from assay.inference.families.fields import SIZES
 from assay.inference.families.rotary import Rotation
 from assay.inference.gate.rules import FLAG, Rule
 
 Config = Mapping[str, Any]
 #: The trait of a layer that has a router.
 SPARSE = "experts"
+#: The field that says how many experts a router chooses for a token.
+CHOSEN = "num_experts_per_tok"
 #: What each word of a shape means. A family may have more.
 WORDS = MappingProxyType(
     {
@@ -86,7 +89,6 @@ class Experts:
 
     Attributes:
         counts: the fields that say how many a layer has, of which config.json has one.
-        chosen: the field that says how many are chosen for a token.
         sigmoid: the logits' sigmoids weigh experts, and with biases choose them; else softmax over
             all experts weighs, and the logits choose.
         normalised: the field by which weights are divided by their sum; empty: they always are.
@@ -94,7 +96,6 @@ class Experts:
     """
 
     counts: tuple[str, ...]
-    chosen: str = "num_experts_per_tok"
     sigmoid: bool = False
     normalised: str = ""
     scaling: str = ""
@@ -106,14 +107,14 @@ class Experts:
 
     def find_fault(self, config: Config) -> str | None:
         """The reason why a router could not be ramped, or None."""
-        count, chosen = self.count(config), config.get(self.chosen)
+        count, chosen = self.count(config), config.get(CHOSEN)
         if not count:
             return f"config.json does not have exactly one of {', '.join(self.counts)}"
         if chosen is None:
-            return f"config.json has no {self.chosen}"
+            return f"config.json has no {CHOSEN}"
         if chosen >= count:
             return (
-                f"{self.chosen} in config.json is {chosen} of {count} experts: a router chooses "
+                f"{CHOSEN} in config.json is {chosen} of {count} experts: a router chooses "
                 "fewer than there are"
             )
         return None
@@ -182,7 +183,7 @@ class Family:
 
     def measure(self, config: Config, layer: int | None = None) -> dict[str, int]:
         """The value of each word, in one layer or outside of them."""
-        values = {word: config.get(name, 0) for word, name in WORDS.items() if name in _SIZES}
+        values = {word: config.get(name, 0) for word, name in WORDS.items() if name in SIZES}
         for word, names in self.sizes.items():
             values[word] = prod(self.get(config, name) or 0 for name in names.split(" · "))
         values["d"] = self.get_head_size(config)
@@ -200,15 +201,6 @@ class Family:
         traits |= {kinds[layer]} if kinds and layer is not None else set()
         traits |= {*self.mark(config, layer)} if self.mark is not None else set()
         return frozenset(traits)
-
-
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-)
 
 
 def iterate_shapes(

@@ -15,6 +15,7 @@ from typing import Any
 
 from assay.inference.families.dense import DENSE
 from assay.inference.families.family import (
+    CHOSEN,
     Config,
     Family,
     Tensors,
@@ -97,11 +98,7 @@ def count_tensors(config: Config) -> tuple[int, int]:
     family = FAMILIES[config["model_type"]]
     traits = family.list_traits(config)
     tensors, elements = count_elements((*_ENDS, *family.outside), family.measure(config), traits)
-    alike = Counter(
-        (frozenset(family.measure(config, layer).items()), family.list_traits(config, layer))
-        for layer in range(config["num_hidden_layers"])
-    )
-    for (values, layer_traits), times in alike.items():
+    for (values, layer_traits), times in _count_alike(family, config).items():
         more, larger = count_elements(family.layer, dict(values), layer_traits)
         tensors, elements = tensors + times * more, elements + times * larger
     return tensors, elements
@@ -111,16 +108,22 @@ def count_products(config: Config, *, of_all_experts: bool = False) -> int:
     """The weights that a token is multiplied by, by a config of a known family: the matrices of the
     layers and the output matrix. Of a layer's experts, those that a token takes, or all."""
     family = FAMILIES[config["model_type"]]
-    chosen = None if of_all_experts else family.get(config, "num_experts_per_tok") or 0
-    alike = Counter(
+    chosen = None if of_all_experts else family.get(config, CHOSEN) or 0
+    layers = sum(
+        times * count_matrices(family.layer, dict(values), traits, chosen)
+        for (values, traits), times in _count_alike(family, config).items()
+    )
+    return layers + config["vocab_size"] * config["hidden_size"]
+
+
+def _count_alike(
+    family: Family, config: Config
+) -> Counter[tuple[frozenset[tuple[str, int]], frozenset[str]]]:
+    """How many layers have the same words and traits."""
+    return Counter(
         (frozenset(family.measure(config, layer).items()), family.list_traits(config, layer))
         for layer in range(config["num_hidden_layers"])
     )
-    layers = sum(
-        times * count_matrices(family.layer, dict(values), traits, chosen)
-        for (values, traits), times in alike.items()
-    )
-    return layers + config["vocab_size"] * config["hidden_size"]
 
 
 def find_config_fault(config: Json) -> str | None:
@@ -166,19 +169,7 @@ def get_expert_bounds(config: Config) -> tuple[int, int]:
     experts = family.experts
     if experts is None or not family.is_sparse(config):
         return 0, 0
-    return config[experts.chosen], experts.count(config)
-
-
-def find_tied_fault(config: Config, same: bool | None) -> str | None:
-    """The reason why a head of its own is refused, or None.
-
-    Args:
-        config: of a known family.
-        same: whether the head has the bytes of the embedding; None without a head of its own.
-    """
-    if same is False and is_tied(config):
-        return f"config.json ties the head to the embedding, and {HEAD} differs from it"
-    return None
+    return config[CHOSEN], experts.count(config)
 
 
 def is_tied(config: Config) -> bool:

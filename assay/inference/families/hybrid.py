@@ -16,6 +16,7 @@ from assay.inference.families.fields import (
     make_only,
 )
 from assay.inference.families.mixtures import (
+    INNER,
     LAYERS,
     NARROW,
     ROUTED,
@@ -88,9 +89,9 @@ _FIELDS = {
 #: Of a mixture in the layers.
 _MIXTURE = {
     **ROUTED,
-    "moe_intermediate_size": make_number(1, 1 << 20),
+    "moe_intermediate_size": INNER,
     "num_experts": make_number(0, 1 << 12),
-    "shared_expert_intermediate_size": make_number(1, 1 << 20),
+    "shared_expert_intermediate_size": INNER,
 }
 #: Where some layers may have none.
 _MIXED = {
@@ -131,6 +132,7 @@ def _make_hybrid(
         required=("head_dim", "layer_types", *_SIZES, *more.pop("required", ())),
         sizes={**_WORDS, **more.pop("sizes", {})},
         kinds=(_ATTENDING, RECURRENT),
+        check=_find_fault,
         **more,
     )
 
@@ -144,9 +146,7 @@ _QWEN3_5 = {
 _SECTIONS = Rotation(fraction=0.25, sections=True, switches=("mrope_interleaved",))
 HYBRID: Mapping[str, Family] = MappingProxyType(
     {
-        "qwen3_5_text": _make_hybrid(
-            _APART, (GATED,), _QWEN3_5, rotation=_SECTIONS, check=_find_fault
-        ),
+        "qwen3_5_text": _make_hybrid(_APART, (GATED,), _QWEN3_5, rotation=_SECTIONS),
         "qwen3_5_moe_text": _make_hybrid(
             _APART,
             (NARROW, SHARED_GATED),
@@ -154,7 +154,6 @@ HYBRID: Mapping[str, Family] = MappingProxyType(
             required=("num_experts_per_tok", *_EXPERTS_SIZES.values()),
             sizes=_EXPERTS_SIZES,
             rotation=_SECTIONS,
-            check=_find_fault,
             mark=mark_all,
             experts=Experts(("num_experts",)),
             without=("intermediate_size",),
@@ -165,7 +164,6 @@ HYBRID: Mapping[str, Family] = MappingProxyType(
             _MIXED,
             sizes=_EXPERTS_SIZES,
             rotation=Rotation(fraction=0.25),
-            check=_find_fault,
             mark=mark_sparse,
             experts=Experts(("num_experts",), normalised="norm_topk_prob"),
         ),

@@ -32,9 +32,9 @@ from assay.inference.families.fields import (
 from assay.inference.families.rotary import Rotation
 from assay.inference.gate.rules import FLAG, Rule, is_integer, make_choice, make_number
 
-_EXPERTS_MAX = 1 << 12
+_EXPERTS_MAX, _LAYERS_MAX = 1 << 12, 1 << 10
 _NUMBER_OF = make_number(1, _EXPERTS_MAX)
-_INNER = make_number(1, 1 << 20)
+INNER = make_number(1, 1 << 20)
 _ONE = make_number(1, 1)
 _PLAIN = {"hidden_act": make_choice("silu"), "rms_norm_eps": NUMBER}
 #: Fields of routers.
@@ -72,13 +72,15 @@ _MIXTRALS = _make_experts(
 
 
 def is_list_of_layers(value: Any) -> bool:
-    """Whether a value is a list of layers, or null."""
+    """Whether a value is a list of layers, or null. A list is searched for each layer."""
     return value is None or (
-        isinstance(value, list) and all(is_integer(layer, 0, (1 << 10) - 1) for layer in value)
+        isinstance(value, list)
+        and len(value) <= _LAYERS_MAX
+        and all(is_integer(layer, 0, _LAYERS_MAX - 1) for layer in value)
     )
 
 
-LAYERS = Rule("a list of layers, or null", is_list_of_layers)
+LAYERS = Rule("a list of at most 1024 layers, or null", is_list_of_layers)
 
 
 def mark_sparse(config: Config, layer: int | None) -> set[str]:
@@ -108,7 +110,7 @@ _QWEN3_MOE = Family(
         "head_dim": HEAD,
         "max_window_layers": COUNT,
         "mlp_only_layers": LAYERS,
-        "moe_intermediate_size": _INNER,
+        "moe_intermediate_size": INNER,
         "norm_topk_prob": FLAG,
         "num_experts": _NUMBER_OF,
         "num_local_experts": _NUMBER_OF,
@@ -136,13 +138,7 @@ _OLMOE = Family(
     experts=Experts(("num_experts",), normalised="norm_topk_prob"),
 )
 _MIXTRAL = Family(
-    layer=(
-        ATTENTION,
-        NORMS,
-        _make_experts(
-            "router and numbered experts", "w1", "w3", "w2", "block_sparse_moe.gate", "i"
-        ),
-    ),
+    layer=(ATTENTION, NORMS, _MIXTRALS),
     fields={
         **ROUTED,
         "head_dim": make_optional(HEAD),
@@ -192,7 +188,7 @@ _GLM4_MOE = Family(
         "attention_bias": FLAG,
         "first_k_dense_replace": COUNT,
         "head_dim": HEAD,
-        "moe_intermediate_size": _INNER,
+        "moe_intermediate_size": INNER,
         "n_group": _ONE,
         "n_routed_experts": _NUMBER_OF,
         "n_shared_experts": make_number(1, 1 << 8),
@@ -280,11 +276,11 @@ _QWEN2_MOE = Family(
         "layer_types": LAYER_TYPES,
         "max_window_layers": COUNT,
         "mlp_only_layers": LAYERS,
-        "moe_intermediate_size": _INNER,
+        "moe_intermediate_size": INNER,
         "norm_topk_prob": FLAG,
         "num_experts": _NUMBER_OF,
         "qkv_bias": FLAG,
-        "shared_expert_intermediate_size": _INNER,
+        "shared_expert_intermediate_size": INNER,
         "sliding_window": make_optional(COUNT),  # off
         "use_sliding_window": OFF,
     },

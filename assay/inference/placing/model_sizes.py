@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from assay.inference.families import FAMILIES
+from assay.inference.families import CHOSEN, FAMILIES
 
 #: Most tokens of one pass, padding included, and elements of logits, however much memory there is.
 TOKENS_MAX, ELEMENTS_MAX_CPU, ELEMENTS_MAX = 1 << 15, 1 << 24, 1 << 28
@@ -137,7 +137,7 @@ def _measure_inner(config: Any) -> tuple[int, int, int]:
     """The width between a layer's two products, at most at a time and of all that take part; and
     copies of a state. A mixture's experts run one after the other. Where routers ramp, a token
     needs a quarter more of them than its family chooses, by the usual limit."""
-    chosen = getattr(config, "num_experts_per_tok", None)
+    chosen = getattr(config, CHOSEN, None)
     if not chosen:
         double = getattr(config, "use_double_wide_mlp", False)
         inner = config.intermediate_size * (2 if double else 1)

@@ -3,9 +3,9 @@
 A trainer writes the template and all others run it. Its result must be the same for all of them,
 and it must not crash a program. Jinja's sandbox keeps it away from files and the interpreter. Here
 it also has no clock, no random numbers, no sets and no addresses of objects. Beyond ASCII it has
-none of Unicode's tables, which differ between versions of Python. What it may call is a closed
-list, and rendering has budgets: steps, characters that are read or made, and calls within calls.
-They are counted, so that no result depends on a machine's speed, memory or stack.
+none of Unicode's tables but that of blanks: others differ between versions of Python. What it may
+call is a closed list, and rendering has budgets: steps, characters that are read or made, and calls
+within calls. They are counted, so that no result depends on a machine's speed, memory or stack.
 
 Specification, section 3. Features are those of Hugging Face's `apply_chat_template`.
 """
@@ -180,7 +180,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
                 elif not (
                     kind in _PLAIN
                     or isinstance(part, Undefined)
-                    or (isinstance(part, _HIDDEN) and not written)
+                    or (isinstance(part, _HIDDEN) and not written and depth < free)
                 ):
                     raise TemplateFault(f"it uses a {kind.__name__} as a value")
             if not inner:

@@ -25,7 +25,7 @@ const WORDS = {
   'true or false': isFlag, 'a number': isNumber, 'a number above 0': isAbove(0), 'a number above 1': isAbove(1), 'a text': (v) => isText(v),
   'a number above 0, at most 1': (v) => isAbove(0)(v) && Number(v) <= 1, 'an id, at most 16 of them, or null': isIds,
   'a list': Array.isArray, 'an object': isObject, 'false or null': isOf(false, null), 'at most 4 names': (v) => Array.isArray(v) && v.length <= 4 && v.every((name) => isText(name)),
-  'an integer from 0 to 1024, a text': (v) => isInteger(v, 0, 1024) || isText(v), '[]': (v) => Array.isArray(v) && !v.length, 'a list of layers': (v) => Array.isArray(v) && v.every((n) => isInteger(n, 0, 1023)),
+  'an integer from 0 to 1024, a text': (v) => isInteger(v, 0, 1024) || isText(v), '[]': (v) => Array.isArray(v) && !v.length, 'a list of at most 1024 layers': (v) => Array.isArray(v) && v.length <= 1024 && v.every((n) => isInteger(n, 0, 1023)),
   "layers' numbers with head_dim and num_key_value_heads": (v) => isObject(v) && new Set(Object.keys(v).map(Number)).size === Object.keys(v).length && Object.entries(v).every(([n, c]) => /^[0-9]{1,4}$/.test(n) && follows(c, {}, LAYER_CHANGES)),
 };
 /** The rule that words name: known ones, an integer or its bounds, what may be null besides, or legal values in JSON. */
