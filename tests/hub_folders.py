@@ -721,6 +721,20 @@ FOLDERS: Mapping[str, HubFolder] = {
         )
         for method in ("awq", "bitsandbytes", "compressed-tensors", "fbgemm_fp8", "gptq")
     },
+    "added tokens that are no list": HubFolder(
+        lambda: _of(make_qwen(), core=make_core(QWEN_TOKENS, added_tokens=5)), "added_tokens"
+    ),
+    "a stack without experts": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            config=make_config("qwen3_moe", head_dim=8, **MIXTURE),
+            tensors={
+                name: tensor[:, :0] if name.endswith("experts.gate_up_proj") else tensor
+                for name, tensor in make_tensors("qwen3_moe", head_dim=8, **MIXTURE).items()
+            },
+        ),
+        "is no stack of experts",
+    ),
     "a mixture whose heads have no size of their own": HubFolder(
         lambda: _of(
             make_qwen(),

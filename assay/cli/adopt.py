@@ -33,7 +33,7 @@ def run_export(settings: Settings, checkpoint: Path, out: Path, as_json: bool, q
     with log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
         adoption = export_checkpoint(checkpoint, out, report)
-    _print(adoption, out, as_json, "Next: name this folder to vLLM, transformers or a converter")
+    _print(adoption, out, as_json, "Next: name this folder to transformers")
 
 
 def _print(adoption: Adoption, out: Path, as_json: bool, then: str) -> None:

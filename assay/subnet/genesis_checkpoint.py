@@ -112,7 +112,7 @@ def make_genesis(
         )
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     tokenizer = open_bare_tokenizer(folder)
-    ends = read_end_tokens(folder, tokenizer)
+    ends = read_end_tokens(folder)
     calibration, calibration_set = _calibrate(
         folder,
         environment,
@@ -257,12 +257,9 @@ def open_bare_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def read_end_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """The ids that end a completion: config.json's, as `assay adopt` writes them, or the
-    tokenizer's own in a folder that names none."""
-    found: Any = read_config(folder).get("eos_token_id")
-    if found is None:
-        found = tokenizer.eos_token_id
+def read_end_tokens(folder: Path) -> tuple[int, ...]:
+    """The ids that end a completion: config.json's, as `assay adopt` writes them."""
+    found: Any = read_config(folder)["eos_token_id"]
     return tuple(found) if isinstance(found, list) else (found,)
 
 
@@ -342,13 +339,22 @@ def main() -> None:
     parser.add_argument("--file", type=Path, action="append", default=[], help="of problems")
     parser.add_argument("--level", type=int, action="append", help="first in force; may repeat")
     parser.add_argument("--max-tokens", type=int, default=DEMO_MAX_TOKENS)
+    parser.add_argument("--router-ramp", type=int, default=0, help="of a mixture of experts")
+    parser.add_argument("--experts-max", type=int, default=0, help="of a mixture of experts")
     given = parser.parse_args()
     add_problem_files(given.file)
     try:
         environment = open_named_environment(given.environment)
         levels = DEMO_LEVELS if given.level is None else sorted(set(given.level))
         manifest = make_genesis(
-            given.folder, given.max_tokens, environment, levels, report=_print_line
+            given.folder,
+            given.max_tokens,
+            environment,
+            levels,
+            replace(
+                SMALL_MODEL_TESTS, router_ramp=given.router_ramp, experts_max=given.experts_max
+            ),
+            report=_print_line,
         )
     except (ConfigError, CheckpointError, ValueError) as error:
         parser.error(str(error))

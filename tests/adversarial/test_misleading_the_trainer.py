@@ -138,7 +138,10 @@ def test_the_trainer_learns_from_whole_rollouts_where_heads_are_judged_first(
     learn, seen = Learner.learn, []
     monkeypatch.setattr(Learner, "learn", lambda self, g: (seen.extend(g), learn(self, g))[1])
     (lesson,) = teach_once(fresh_world, LearnConfig(epochs=1, groups_per_batch=64))
-    assert max(len(row) for group in seen for row in group.completions) > 1
+    made = [group for name in ("alice", "bob") for group in fresh_world.genuine(name, 0)]
+    assert {tuple(row) for group in seen for row in group.completions} == {
+        tuple(rollout.tokens.tolist()) for group in made for rollout in group
+    }
     assert len(lesson.rewards) == 10
     assert abs(lesson.stats.mean_ratio - 1) < 1e-5
 

@@ -7,7 +7,7 @@ from assay.environments.math_question import Question
 from tests.environments.answer_spellings import draw_spelled
 
 #: Right answers in a hundred that may be refused.
-REFUSED = 8
+REFUSED = 5
 
 
 def judge(seed: int, rounds: int) -> tuple[list[tuple[str, ...]], int, list[tuple[str, ...]], int]:

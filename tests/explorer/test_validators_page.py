@@ -77,6 +77,7 @@ def test_a_window_and_a_settlement_say_whether_other_records_agree(demo, tmp_pat
     window, epoch = summary["windows"][1]["window"], summary["settlements"][0]["epoch_block"]
     judged, settled = document["judged"][WINDOW], document["settled"][-1]
     judged["window"], settled["epoch"] = window, epoch
+    settled["differing"] = settled["differing"][:2]
     file = tmp_path / "comparison.json"
     file.write_text(json.dumps(document))
     with look_into(demo, comparison=file) as inside:
@@ -89,7 +90,7 @@ def test_a_window_and_a_settlement_say_whether_other_records_agree(demo, tmp_pat
         assert found == {"validators": 2, "differing": 1}
         assert "The records of 2 validators differ on 1 miner." in page
         found = inside.get(f"/settlement/{epoch}.json").json()["others"]
-        assert found == {"validators": 2, "differing": len(settled["differing"])}
+        assert found == {"validators": 2, "differing": 2}
         judged["differing"] = []
         file.write_text(json.dumps(document))
         page = "".join(Page(inside.get(f"/window/{window}").text).text)

@@ -48,7 +48,7 @@ def adopt(
     an adapter, finds the chat template and the tokens that end a completion, and drops what is no
     part of the model. It prints what it kept, dropped, converted and guessed: check the guesses.
     SOURCE stays as it is. `assay subnet publish --model` does the same first. With --export it
-    writes a checkpoint of Assay as a folder that transformers, vLLM and converters open.
+    writes a checkpoint of Assay as a folder in the format of Hugging Face.
     """
     settings = invocation.load_settings()
     _require_one(source, base, end_token, export)

@@ -143,7 +143,7 @@ def _add(base: PlannedTensor, pair: _Factors, config: Mapping[str, Json]) -> Pla
         raise CheckpointError(f"the adapter of {base.name} lacks one of its two factors")
     rank = a.shape[0]
     made = (a.shape[1], b.shape[0]) if pair.embedding else (b.shape[0], a.shape[1])
-    if b.shape[1] != rank or made != base.shape:
+    if not rank or b.shape[1] != rank or made != base.shape:
         raise CheckpointError(
             f"the adapter of {base.name} makes a matrix of {list(made)}, and the base's has "
             f"{list(base.shape)}: name its own base"
@@ -170,6 +170,7 @@ def _find_factor(module: str, rank: int, config: Mapping[str, Json]) -> float:
             raise CheckpointError(f"{ADAPTER_CONFIG}: alpha_pattern {plain[:60]!r} is not a name")
         if module == plain or module.endswith(f".{plain}"):
             alpha = value
+            break  # the first that fits counts, as in peft
     if type(alpha) not in (int, float) or not 0 < alpha < 1e6:
         raise CheckpointError(f"{ADAPTER_CONFIG}: lora_alpha is {str(alpha)[:40]}")
     return float(alpha) / (sqrt(rank) if config.get("use_rslora") is True else rank)

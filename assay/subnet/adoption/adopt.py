@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.inference.families import EMBEDDING, HEAD
+from assay.inference.families import EMBEDDING, HEAD, find_config_fault
 from assay.inference.folder import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -126,6 +126,9 @@ def plan_adoption(
         texts = adopt_texts(folder, complete_config, end_tokens, notes)
         ends: Any = texts.generation["eos_token_id"]
         complete_config["eos_token_id"] = ends[0] if len(ends) == 1 else ends
+        fault = find_config_fault(complete_config)
+        if fault is not None:
+            raise CheckpointError(fault)
         if programs := sorted(path.name for path in model.glob("*.py")):
             notes.dropped.append(f"{', '.join(programs)[:200]}: programs, which nobody runs")
         tensors = [planned[name] for name in sorted(planned)]
@@ -311,9 +314,9 @@ def find_unadopted(folder: Path) -> str | None:
         other = [tensor.name for tensor in adoption.tensors if tensor.dtype != "BF16"]
         if other:
             return f"converts {other[0]} to bf16"
-        for name in ("eos_token_id", "tie_word_embeddings"):
-            if found.get(name, False) != adoption.config[name]:
-                return f"sets {name} of {CONFIG_FILE} to {adoption.config[name]}"
+        for name, value in adoption.config.items():
+            if name not in found or found[name] != value:
+                return f"sets {name} of {CONFIG_FILE} to {str(value)[:200]}"
         settings = read_source_json(folder, SETTINGS) or {}
         made = read_json(adoption.texts.files[SETTINGS])
         if made.get("chat_template") != settings.get("chat_template"):

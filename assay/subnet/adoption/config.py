@@ -27,8 +27,8 @@ from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.protocol.encoding import Json
 from assay.subnet.adoption.notes import Notes
 
-#: Fields that are no part of the model, at any value: tried on models of three families, whose
-#: logits stayed the same bit for bit, or read by no model (settings of generation, of trainers).
+#: Fields that are no part of the model, at any value: settings of generation, of trainers, of
+#: other programs, which no model reads.
 MEANINGLESS = frozenset(
     {
         *("_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "_name_or_path"),

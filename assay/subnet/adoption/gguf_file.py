@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import SEEK_CUR
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -40,9 +41,12 @@ from assay.subnet.adoption.texts import CORE, SETTINGS
 from assay.subnet.adoption.weights import PlannedTensor
 
 SUFFIX = ".gguf"
-#: Most tensors and entries of a header.
-_TENSORS_MAX, _ENTRIES_MAX = 1 << 20, 1 << 16
+#: Most tensors and entries of a header, elements of its lists together, and bytes of a text.
+_TENSORS_MAX, _ENTRIES_MAX, _ELEMENTS_MAX, _TEXT_MAX = 1 << 20, 1 << 16, 1 << 20, 1 << 24
 _MAGIC = b"GGUF"
+#: The kinds of an entry's value: text, list, and all others by their bytes.
+_TEXT, _LIST = 8, 9
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 #: Entries of an architecture that say what others say, too.
 _REPEATED = frozenset(
     {"attention.key_length", "attention.value_length", "rope.dimension_count", "vocab_size"}
@@ -106,14 +110,51 @@ def open_gguf(path: Path, notes: Notes) -> Iterator[GgufModel]:
 
 
 def _require_header(path: Path) -> None:
-    """Raise a CheckpointError unless the file begins as GGUF, with numbers that may be."""
+    """Raise a CheckpointError unless the file begins as GGUF, with entries that may be: the library
+    makes several objects of each element, and calls itself for a list in a list."""
     with path.open("rb") as file:
         begin = file.read(24)
-    if len(begin) < 24 or not begin.startswith(_MAGIC):
-        raise CheckpointError(f"{path} does not begin as a GGUF file: fetch it again")
-    _, tensors, entries = struct.unpack("<IQQ", begin[4:])
-    if tensors > _TENSORS_MAX or entries > _ENTRIES_MAX:
-        raise CheckpointError(f"{path} says that it has {tensors} tensors and {entries} entries")
+        if len(begin) < 24 or not begin.startswith(_MAGIC):
+            raise CheckpointError(f"{path} does not begin as a GGUF file: fetch it again")
+        _, tensors, entries = struct.unpack("<IQQ", begin[4:])
+        if tensors > _TENSORS_MAX or entries > _ENTRIES_MAX:
+            raise CheckpointError(f"{path} says it has {tensors} tensors and {entries} entries")
+        elements = 0
+        try:
+            for _ in range(entries):
+                _skip_text(file)
+                (kind,) = _unpack(file, "<I")
+                count = 1
+                if kind == _LIST:
+                    kind, count = _unpack(file, "<IQ")
+                    elements += count
+                if elements > _ELEMENTS_MAX:
+                    raise ValueError(f"its lists have more than {_ELEMENTS_MAX} elements")
+                _skip_values(file, kind, count)
+        except (struct.error, ValueError) as error:
+            raise CheckpointError(f"{path} has a header that nothing reads: {error}") from None
+
+
+def _unpack(file: BinaryIO, form: str) -> tuple[int, ...]:
+    """Numbers at a file's place. A struct.error where it ends."""
+    return struct.unpack(form, file.read(struct.calcsize(form)))
+
+
+def _skip_text(file: BinaryIO) -> None:
+    (size,) = _unpack(file, "<Q")
+    if size > _TEXT_MAX:
+        raise ValueError(f"a text of {size} bytes")
+    file.seek(size, SEEK_CUR)
+
+
+def _skip_values(file: BinaryIO, kind: int, count: int) -> None:
+    if kind == _TEXT:
+        for _ in range(count):
+            _skip_text(file)
+    elif kind in _SIZES:
+        file.seek(count * _SIZES[kind], SEEK_CUR)
+    else:
+        raise ValueError(f"a value of kind {kind}, or a list of lists")
 
 
 def _read(path: Path, notes: Notes) -> GgufModel:
@@ -196,7 +237,13 @@ def _plan(
                 f"{path}: the installed transformers drops {tensor.name}: adopt the model that the "
                 "file was made of"
             )
-        planned[name] = PlannedTensor(name, shapes[name], "F32", _make_reader(tensor, processor))
+        shape = tuple(int(size) for size in reversed(tensor.shape))
+        if shape != shapes[name]:
+            raise CheckpointError(
+                f"{path}: {tensor.name} has the shape {list(shape)}, and its header makes "
+                f"{list(shapes[name])} of it"
+            )
+        planned[name] = PlannedTensor(name, shape, "F32", _make_reader(tensor, processor))
     return planned
 
 

@@ -14,8 +14,14 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assay.inference.folder import CONFIG_FILE, JSON_BYTES, SMALL_FILE_BYTES, CheckpointError
-from assay.protocol.encoding import EncodingError, Json, read_json
+from assay.inference.folder import (
+    CONFIG_FILE,
+    JSON_BYTES,
+    SMALL_FILE_BYTES,
+    CheckpointError,
+    parse_document,
+)
+from assay.protocol.encoding import Json
 from assay.subnet.adoption.notes import Notes, name_some
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -75,10 +81,7 @@ def read_source_json(folder: Path, name: str, limit: int = JSON_BYTES) -> dict[s
     data = read_source_file(folder, name, limit)
     if data is None:
         return None
-    try:
-        found = read_json(data)
-    except EncodingError as error:
-        raise CheckpointError(f"{folder / name} {error}") from None
+    found = parse_document(folder / name, data)
     if not isinstance(found, dict):
         raise CheckpointError(f"{folder / name} is not an object")
     return found

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from assay.inference.expert_stacks import split_experts
+from assay.inference.expert_stacks import NAMES, split_experts
+from assay.inference.folder import CheckpointError
 from assay.subnet.adoption.notes import Notes, name_some
 from assay.subnet.adoption.weights import PlannedTensor
 
@@ -18,6 +19,7 @@ def take_stacks_apart(
     found: dict[str, PlannedTensor] = {}
     stacked = []
     for name, tensor in planned.items():
+        _require_stack(family, tensor)
         # an outline of the stack says where each matrix begins in it
         parts = dict(split_experts(family, name, torch.empty(tensor.shape, device="meta")))
         if len(tensor.shape) != 3 or len(parts) < 2:
@@ -30,6 +32,16 @@ def take_stacks_apart(
     if stacked:
         notes.converted.append(f"{name_some(stacked)}: to the matrices of each expert")
     return found
+
+
+def _require_stack(family: str, tensor: PlannedTensor) -> None:
+    """Raises a CheckpointError for a stack that no experts make."""
+    wide = tensor.name.endswith(".experts.gate_up_proj")
+    if family not in NAMES or not (wide or tensor.name.endswith(".experts.down_proj")):
+        return
+    shape = tensor.shape
+    if len(shape) != 3 or 0 in shape or (wide and shape[1] % 2):
+        raise CheckpointError(f"{tensor.name} of shape {list(shape)} is no stack of experts")
 
 
 def _read_matrix(stack: PlannedTensor, offset: int) -> Callable[[int, int], Tensor]:

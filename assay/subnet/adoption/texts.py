@@ -238,20 +238,19 @@ def _trim_core(
 
 @dataclass(frozen=True)
 class _Tokens:
-    """What a tokenizer's files name: text → id of all entries, and of those beside the model's."""
+    """What a tokenizer's files name: text → id of all entries, and of those beside the model's; and
+    id → text."""
 
     entries: Mapping[str, int]
     added: Mapping[str, int]
-
-    def name(self, number: int) -> str | None:
-        """The text of an entry."""
-        return next((text for text, other in self.entries.items() if other == number), None)
+    texts: Mapping[int, str]
 
 
 def _list_tokens(core: Mapping[str, Json], settings: Mapping[str, Json]) -> _Tokens:
+    listed = core.get("added_tokens")
     added = {
         token["content"]: token["id"]
-        for token in core.get("added_tokens") or ()
+        for token in (listed if isinstance(listed, list) else ())
         if isinstance(token, dict)
         and isinstance(token.get("content"), str)
         and type(token.get("id")) is int
@@ -262,9 +261,11 @@ def _list_tokens(core: Mapping[str, Json], settings: Mapping[str, Json]) -> _Tok
         if isinstance(text, str) and number.isdecimal() and len(number) < 10:
             added.setdefault(text, int(number))
     model = core.get("model")
-    entries = model.get("vocab") if isinstance(model, dict) else None
-    known = entries if isinstance(entries, dict) else {}
-    return _Tokens({**known, **added}, added)
+    own = model.get("vocab") if isinstance(model, dict) else None
+    known = own if isinstance(own, dict) else {}
+    entries = {**known, **added}
+    texts = {number: text for text, number in reversed(entries.items()) if type(number) is int}
+    return _Tokens(entries, added, texts)
 
 
 def _text_of(token: Json) -> str | None:
@@ -395,7 +396,7 @@ def _name_end(
         return
     for other in others:
         for number in _iterate_ids(other.get("eos_token_id")):
-            text = known.name(number)
+            text = known.texts.get(number)
             if text is not None and text in known.added:
                 settings["eos_token"] = text
                 notes.guessed.append(f"eos_token {text}: by eos_token_id {number}")
@@ -417,7 +418,12 @@ def _find_ends(
         CheckpointError: there are none, or `wanted` names something else than a token.
     """
     if wanted:
-        return [_parse_end(text, known) for text in wanted]
+        chosen = dict.fromkeys(_parse_end(text, known) for text in wanted)
+        if len(chosen) > _ENDS_MAX:
+            raise CheckpointError(
+                f"{len(chosen)} tokens are to end a completion: at most {_ENDS_MAX} may"
+            )
+        return list(chosen)
     found: dict[int, str] = {}
     closing = _find_closing(tokenizer, known)
     own = tokenizer.special_tokens_map.get("eos_token")
@@ -434,7 +440,7 @@ def _find_ends(
     ordinary = []
     for where, document in (("config.json", config), (GENERATION_FILE, generation)):
         for number in _iterate_ids(document.get("eos_token_id")):
-            text = known.name(number)
+            text = known.texts.get(number)
             if number in found:
                 continue
             if text is None or number >= vocabulary:
@@ -452,7 +458,10 @@ def _find_ends(
             "neither tokenizer_config.json, config.json nor generation_config.json names a token "
             "that ends a completion: name it with --end-token"
         )
-    return list(found.items())[:_ENDS_MAX]
+    ends = list(found.items())
+    if more := [text for _, text in ends[_ENDS_MAX:]]:
+        notes.dropped.append(f"end tokens {name_some(more)}: at most {_ENDS_MAX} may be")
+    return ends[:_ENDS_MAX]
 
 
 def _read_settled(folder: Path) -> list[str]:
@@ -467,7 +476,7 @@ def _read_settled(folder: Path) -> list[str]:
 def _parse_end(text: str, known: _Tokens) -> tuple[int, str]:
     """A token by its id or its text. Digits are an id: no number in an answer should end it."""
     if text.isdecimal() and len(text) < 10:
-        name = known.name(int(text))
+        name = known.texts.get(int(text))
         if name is not None:
             return int(text), name
     elif text in known.entries:

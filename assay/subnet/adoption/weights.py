@@ -172,11 +172,14 @@ def write_tensors(
     with path.open("wb") as file:
         file.write(_make_header(planned))
         for tensor in planned:
+            end = done + 2 * tensor.numbers
             for part in tensor.iterate():
                 rounded = _round(tensor, part, change)
                 file.write(rounded.contiguous().view(torch.int16).numpy().data)
                 done += 2 * rounded.numel()
                 progress(done, total)
+            if done != end:
+                raise CheckpointError(f"{tensor.name} has not the {tensor.numbers} numbers it says")
     kinds = sorted({tensor.dtype for tensor in planned} - {"BF16"})
     if kinds:
         count = sum(tensor.dtype in kinds for tensor in planned)

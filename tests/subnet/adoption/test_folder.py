@@ -133,11 +133,25 @@ def test_chosen_end_tokens_stay_chosen(tmp_path: Path) -> None:
     assert find_unadopted(tmp_path / "one") is None
     with pytest.raises(CheckpointError, match="end token '<none>' is no token"):
         adopt_model(source, tmp_path / "three", ["<none>"], probes=False)
+    twice = adopt_model(source, tmp_path / "twice", ["258", "258"], probes=False)
+    assert twice.end_tokens == (258,)
+    with pytest.raises(CheckpointError, match="17 tokens are to end a completion: at most 16"):
+        adopt_model(source, tmp_path / "many", [*map(str, range(17))], probes=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "source", "twice", "two"]
+
+
+def test_a_config_that_leaves_a_number_to_the_library_is_not_adopted(tmp_path: Path) -> None:
+    adopt_model(make_qwen().write(tmp_path / "source"), tmp_path / "one", probes=False)
+    file = tmp_path / "one" / "config.json"
+    config = json.loads(file.read_text())
+    del config["rms_norm_eps"]
+    file.write_text(json.dumps(config))
+    assert find_unadopted(tmp_path / "one") == "sets rms_norm_eps of config.json to 1e-06"
 
 
 def test_an_unadopted_folder_is_not_calibrated(tmp_path: Path) -> None:
     source = make_llama(None, eos_token_id=259).write(tmp_path / "source")
-    with pytest.raises(CheckpointError, match=r"chat_template .*run assay adopt .* --out NEW"):
+    with pytest.raises(CheckpointError, match=r"is not as .*: run assay adopt .* --out NEW"):
         make_genesis(source, 4)
     assert find_unadopted(GENESIS) is None
 
@@ -157,9 +171,7 @@ def test_others_open_an_exported_checkpoint_and_compute_the_same(tmp_path: Path,
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
     assert ids == checkpoint.tokenizer.encode(prompt)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
-    assert model.generation_config.eos_token_id == (
-        list(adoption.end_tokens) if len(adoption.end_tokens) > 1 else [*adoption.end_tokens]
-    )
+    assert model.generation_config.eos_token_id == list(adoption.end_tokens)
     row = torch.tensor([ids])
     with torch.inference_mode():
         assert torch.equal(model(row).logits, checkpoint.model(row).logits)

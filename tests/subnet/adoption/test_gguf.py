@@ -1,5 +1,6 @@
 """GGUF files: their numbers, their tokenizer's strings, and what nobody would compute."""
 
+import struct
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from assay.inference.model_loading import load_model
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.subnet.adoption.adopt import Adoption, adopt_model
 
+_HEAD = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q", 1) + b"x"
+#: A list of lists, and one of more bytes than a header needs.
+NESTED = _HEAD + struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 4, 0)
+LONG = _HEAD + struct.pack("<IIQ", 9, 0, 1 << 21) + bytes(1 << 21)
 NEEDS_GGUF = pytest.mark.skipif(find_spec("gguf") is None, reason="needs the extra `gguf`")
 
 
@@ -71,14 +76,25 @@ def test_a_file_that_is_none_or_is_cut_off_is_told(tmp_path: Path) -> None:
     for data, said in (
         (b"GGUF", "does not begin as a GGUF file"),
         (b"x" * 99, "does not begin as a GGUF file"),
-        (b"GGUF\x03\0\0\0" + b"\xff" * 99, "says that it has"),
-        (whole[:3_000], "is no GGUF file that transformers reads"),
+        (b"GGUF\x03\0\0\0" + b"\xff" * 99, "says it has"),
+        (NESTED, "a value of kind 9, or a list of lists"),
+        (LONG, "its lists have more than"),
+        (whole[:3_000], "has a header that nothing reads"),
         (whole[:-100], "is no GGUF file that transformers reads"),
     ):
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match=said) as caught:
             adopt(path, tmp_path / "out")
         assert "\n" not in str(caught.value)
+
+
+@NEEDS_GGUF
+def test_tensors_of_other_shapes_than_the_header_makes_are_told(tmp_path: Path) -> None:
+    from tests.gguf_files import write_gguf
+
+    write_gguf(tmp_path / "tiny.gguf", **{"llama.feed_forward_length": 24})
+    with pytest.raises(CheckpointError, match=r"has the shape .*, and its header makes"):
+        adopt(tmp_path / "tiny.gguf", tmp_path / "out")
 
 
 def test_a_folder_of_several_files_asks_for_one(tmp_path: Path) -> None:

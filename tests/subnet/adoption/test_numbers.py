@@ -144,7 +144,7 @@ def write_adapter(folder: Path, **changes: object) -> dict[str, torch.Tensor]:
     [
         ({}, 2.0),
         ({"use_rslora": True}, 6 / 3**0.5),
-        ({"alpha_pattern": {"q_proj": 3, "nothing": 9}}, 1.0),
+        ({"alpha_pattern": {"q_proj": 3, "self_attn.q_proj": 9, "nothing": 9}}, 1.0),
     ],
     ids=str,
 )
