@@ -241,7 +241,7 @@ def _show_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
-            task = progress.add_task("", total=9 + 4)
+            task = progress.add_task("", total=None)
 
             def step(text: str) -> None:
                 progress.update(task, description=text)

@@ -20,7 +20,7 @@ from assay.environments.base import (
     RewardParts,
     read_answer,
 )
-from assay.environments.problem_file import KnownAnswers, Row, find_rows, read_row
+from assay.environments.problem_file import KnownAnswers, Row, cut_levels, find_rows, read_row
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -144,12 +144,12 @@ class GsmFile(_WordProblems):
         self.rows = sorted(
             find_rows(digest, NAME, RowReader()), key=lambda row: row.solution.count("\n")
         )
-        self.levels = range(1, min(FILE_LEVELS, len(self.rows)) + 1)
+        self._bands = cut_levels(self.rows, FILE_LEVELS)
+        self.levels = range(1, len(self._bands) + 1)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely."""
-        first, end = (i * len(self.rows) // len(self.levels) for i in (level - 1, level))
-        return make_row_problem(self.rows[stream.draw_between(first, end - 1)], level)
+        return make_row_problem(stream.choose(self._bands[level - 1]), level)
 
 
 class RowReader:

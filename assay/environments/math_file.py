@@ -21,6 +21,7 @@ from assay.environments.problem_file import (
     KnownAnswers,
     OtherFormatError,
     ProblemFileError,
+    cut_levels,
     find_file,
     name_formats,
     read_lines,
@@ -241,11 +242,8 @@ class MathRows:
                 found.setdefault(row.level or 0, []).append(row.make_task())
             return found
         ordered = sorted((row for _, row in self.kept), key=lambda row: row.length)
-        count = min(len(LEVELS), len(ordered))
-        for level in range(1, count + 1):
-            first, end = (i * len(ordered) // count for i in (level - 1, level))
-            found[level] = [row.make_task() for row in ordered[first:end]]
-        return found
+        bands = enumerate(cut_levels(ordered, len(LEVELS)), 1)
+        return {level: [row.make_task() for row in rows] for level, rows in bands}
 
 
 def _read_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ native code, so a sandboxed child reads it.
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -228,6 +229,13 @@ def read_lines(lines: Iterable[bytes], file: Path, read: Callable[[bytes], _R]) 
             kind = OtherFormatError if isinstance(error, OtherFormatError) else ProblemFileError
             raise kind(f"{file}, row {number}: {error}") from None
     return rows
+
+
+def cut_levels(ordered: Sequence[_R], most: int) -> list[Sequence[_R]]:
+    """Rows in k = min(most, rows) levels: level l has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1."""
+    count = min(most, len(ordered))
+    ends = [i * len(ordered) // count for i in range(count + 1)] if count else [0]
+    return [ordered[first:end] for first, end in pairwise(ends)]
 
 
 def read_row(line: bytes, is_first: bool = False) -> Row:

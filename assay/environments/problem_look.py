@@ -13,6 +13,7 @@ from assay.environments.math_file import LEVELS, MathRow, MathRows
 from assay.environments.problem_file import (
     OtherFormatError,
     ProblemFileError,
+    cut_levels,
     read_problem_file,
     read_row,
     read_table,
@@ -182,13 +183,8 @@ def _divide(rows: Sequence[_Read], look: Look) -> dict[int, int]:
         found = {row.number: row.level or 0 for row in rows}
     else:
         most = gsm.FILE_LEVELS if look.environment.startswith(gsm.NAME) else len(LEVELS)
-        count, ordered = min(most, len(rows)), sorted(rows, key=lambda row: row.length)
-        ends = [i * len(ordered) // count for i in range(count + 1)] if count else []
-        found = {
-            row.number: level
-            for level in range(1, count + 1)
-            for row in ordered[ends[level - 1] : ends[level]]
-        }
+        bands = cut_levels(sorted(rows, key=lambda row: row.length), most)
+        found = {row.number: level for level, band in enumerate(bands, 1) for row in band}
     for level in found.values():
         look.per_level[level] = look.per_level.get(level, 0) + 1
     return found

@@ -158,7 +158,8 @@ def _has_objects(value: Any) -> bool:
 def _dump_rows(rows: Iterable[Any]) -> list[bytes]:
     """Rows as lines of JSON. A file that repeats its columns' names in each may say much in few
     bytes. Raises a TableError where lines are too many or too long together."""
-    lines, size = [], 0
+    lines: list[bytes] = []
+    size = 0
     for row in rows:
         try:
             line = json.dumps(row, ensure_ascii=False).encode()

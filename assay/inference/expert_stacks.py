@@ -43,7 +43,8 @@ def _read_names(family: Family) -> ExpertNames | None:
     if not listed:
         return None
     kinds = [name.removesuffix(".weight").rpartition(".")[2] for name in listed]
-    return ExpertNames(*kinds, listed[0].partition(".experts.")[0])
+    gate, up, down = kinds
+    return ExpertNames(gate, up, down, listed[0].partition(".experts.")[0])
 
 
 #: By `model_type`. In the files of other families, experts are stacked as in their models.

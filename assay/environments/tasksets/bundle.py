@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.environments.foreign.archive import read_member
-from assay.environments.problem_file import FILE_MAX, ROW_MAX, ROWS_MAX
+from assay.environments.problem_file import FILE_MAX, ROW_MAX
+from assay.environments.problem_table import ROWS_MAX
 from assay.environments.tasksets.wheel_file import ZIP_FAULTS, WheelError, read_wheel, write_archive
 from assay.protocol.encoding import EncodingError, read_json
 
