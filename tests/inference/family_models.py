@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 from transformers import CONFIG_MAPPING, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from assay.inference.expert_stacks import split_experts
 from assay.inference.families import FAMILIES, Mask, list_fields
@@ -185,7 +188,9 @@ def get_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def write_config(config: Any, folder: Path) -> dict[str, Any]:
-    """config.json as the library writes it; parsed."""
+    """config.json as the library writes it beside a model of the family; parsed."""
+    config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
+    config.dtype = torch.bfloat16
     config.save_pretrained(folder)
     written: dict[str, Any] = json.loads((folder / "config.json").read_text())
     return written
