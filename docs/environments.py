@@ -9,9 +9,10 @@ from pathlib import Path
 
 from page_parts import fill, write_or_check
 
-from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
+from assay.environments import arithmetic, gsm, gym, letters_file, math_file, mixture, sat
 from assay.environments.foreign import package_environment
 from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
+from assay.environments.instructions import ifbench, ifeval, instruction_file
 from assay.environments.programs import code_file
 from assay.environments.tasksets import environment as taskset_environment
 from assay.environments.worlds import errands
@@ -29,10 +30,20 @@ _ALIKE = {
 
 def make_versions() -> str:
     """Versions of environments, as their digests name them."""
-    files = (code_file, gsm, math_file, package_environment, taskset_environment)
-    modules = sorted((arithmetic, errands, gym, mixture, sat, *files), key=lambda one: one.NAME)
+    files = (code_file, gsm, instruction_file, letters_file, math_file)
+    foreign = (package_environment, taskset_environment)
+    own = (arithmetic, errands, gym, mixture, sat)
+    modules = sorted((*own, *files, *foreign), key=lambda one: one.NAME)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
+
+
+def make_instructions() -> str:
+    """Kinds of instructions, with their arguments."""
+    lines = ["| kind | arguments |", "|---|---|"]
+    for name, kind in (*ifeval.KINDS.items(), *ifbench.KINDS.items()):
+        lines.append(f"| `{name}` | {', '.join(f'`{one}`' for one in kind.readers)} |")
+    return "\n".join(lines)
 
 
 def make_gym_levels() -> str:
@@ -70,6 +81,7 @@ def main() -> int:
     """Rewrites or checks; the exit code."""
     parts = {
         "versions": make_versions(),
+        "instructions": make_instructions(),
         "gym levels": make_gym_levels(),
         "gym alike": make_gym_alike(),
         "gym forms": make_gym_forms(),

@@ -36,7 +36,7 @@ def run_env_look(
     finally:
         gc.enable()
     if write is not None:
-        if not look.asked:
+        if not look.asked and not look.stored:
             raise ConfigError(f"--write {write}: no row of {file} can be asked")
         write_file(write, b"".join(lines))
     print_result(_to_json(look), as_json, _describe(look, write))
@@ -49,7 +49,9 @@ def _to_json(look: Look) -> dict[str, object]:
         document[name] = {
             key: {"rows": len(rows), "first": rows[:NAMED]} for key, rows in document[name].items()
         }
-    document["shown"] = {"rows": len(look.shown), "first": look.shown[:NAMED]}
+    lists = (("shown", look.shown), ("empty", look.empty), ("stored", look.stored))
+    for name, numbers in lists:
+        document[name] = {"rows": len(numbers), "first": numbers[:NAMED]}
     return document
 
 
@@ -70,6 +72,12 @@ def _describe(look: Look, write: Path | None) -> Group:
         first = f" of the first {FORMS:,}" if look.asked > FORMS else ""
         said = f"{len(look.shown):,} rows{first} show their answer and need its form"
         table.add_row("form", Text(f"{said} ({_name(look.shown)})"))
+    if look.empty:
+        said = f"{len(look.empty):,} rows are met by a reply without content ({_name(look.empty)})"
+        table.add_row("empty", Text(said))
+    if look.odds:
+        said = f"a row's answer is guessed once in {look.odds:.1f}: `odds` asks several at a time"
+        table.add_row("guess", Text(said))
     for suite, rows in look.suites.items():
         table.add_row("in a suite", Text(f"{len(rows):,} rows are in {suite} ({_name(rows)})"))
     for sample in look.samples:
@@ -81,9 +89,12 @@ def _describe(look: Look, write: Path | None) -> Group:
 
 def _advise(look: Look, write: Path | None) -> list[str]:
     if write is not None:
-        return [f"{write} has the {look.asked:,} rows that are asked: name this file in `files`."]
+        later = f", and {len(look.stored):,} that nothing scores yet" if look.stored else ""
+        return [
+            f"{write} has the {look.asked:,} rows that are asked{later}: name this file in `files`."
+        ]
     if look.is_renamed:
-        return ["A network names a file alone: write the columns into one with --write FILE.jsonl."]
+        return ["A network reads no such columns: write them as it does with --write FILE.jsonl."]
     if look.damaged:
         return ["Remove the refused rows, or write the others into a file with --write FILE.jsonl."]
     if not look.asked:

@@ -22,6 +22,7 @@ from assay.environments.problem_file import (
     OtherFormatError,
     ProblemFileError,
     cut_levels,
+    describe_skipped,
     find_file,
     name_formats,
     read_lines,
@@ -37,6 +38,7 @@ from assay.environments.problem_table import (
     TableError,
     find_columns,
     get_cell,
+    read_level,
     read_problem_cell,
 )
 from assay.protocol.parameters import MILLION
@@ -54,7 +56,6 @@ MATH_COLUMNS = Columns("problem", "answer", "solution", "level")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
 #: A brace, or a character after a backslash, which is none.
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_LEVEL = re.compile(r"(?:Level )?([1-5])")
 #: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(
     (name, re.compile(pattern))
@@ -209,7 +210,7 @@ class MathRows:
             self.columns, self.fault = MATH_COLUMNS, error  # each row says what it lacks
         column = self.columns.level
         levels = [get_cell(row, column) for row in rows if column]
-        known = sum(_LEVEL.fullmatch(str(level)) is not None for level in levels)
+        known = sum(read_level(level) is not None for level in levels)
         self.has_levels = known > 0 and 2 * known >= len(rows)
         self.kept: list[tuple[int, MathRow]] = []
         self.skipped: dict[str, list[int]] = {}
@@ -224,7 +225,7 @@ class MathRows:
     def add(self, line: bytes) -> None:
         """Take one row. Raises ValueError if it is damaged or contradicts another row."""
         self.number += 1
-        row = read_math_row(line, self.columns)
+        row = read_math_row(line, self.columns, needs_solution=self.fault is not None)
         reason = row.name_reason(self.has_levels)
         if reason is None and not self._known.is_new(row.problem, row.right, self.number):
             reason = "asked already"
@@ -257,8 +258,17 @@ def _read_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     return rows
 
 
-def read_math_row(line: bytes, columns: Columns = MATH_COLUMNS) -> MathRow:
-    """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
+def read_math_row(
+    line: bytes, columns: Columns = MATH_COLUMNS, needs_solution: bool = False
+) -> MathRow:
+    """Read one line of JSON.
+
+    Args:
+        needs_solution: whether a row without a solution is damaged: the columns are a guess.
+
+    Raises:
+        ValueError: the row is damaged. The message names the fault.
+    """
     row = read_object(line, NAME)
     asked = get_cell(row, columns.problem)
     if asked is None and columns.problem not in row:
@@ -269,7 +279,7 @@ def read_math_row(line: bytes, columns: Columns = MATH_COLUMNS) -> MathRow:
     problem = require_text(asked if problem is None else problem, columns.problem, NAME)
     require_question(problem, columns.problem)
     solution = get_cell(row, columns.solution) if columns.solution else None
-    if solution is None and columns is MATH_COLUMNS:
+    if solution is None and needs_solution:
         raise name_formats(row, NAME)
     solution = "" if solution is None else require_text(solution, str(columns.solution), NAME)
     question, boxed = Question(problem), find_boxed(solution)
@@ -296,8 +306,7 @@ def read_math_row(line: bytes, columns: Columns = MATH_COLUMNS) -> MathRow:
         other = read_answer_field(other)[0]
         if answer is None or (right and other and _differ(right, other, question)):
             fault = f"answer and {rival} differ"
-    named = _LEVEL.fullmatch(str(get_cell(row, columns.level))) if columns.level else None
-    level = None if named is None else int(named[1])
+    level = read_level(get_cell(row, columns.level)) if columns.level else None
     return MathRow(question, text, level, right, len(solution or problem), fault)
 
 
@@ -326,12 +335,6 @@ def read_answer_field(value: Any) -> tuple[str | None, str | None]:
         text = repr(value).removesuffix(".0")
         return (text, None) if _DECIMAL.fullmatch(text) else (None, "rounded numbers")
     return None, "several answers" if isinstance(value, list) else "answers of another type"
-
-
-def describe_skipped(skipped: Mapping[str, Sequence[int]]) -> str:
-    """Text for people: reasons by frequency, each with its first row."""
-    ranked = sorted(skipped.items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    return ", ".join(f"{len(rows)} {reason} (row {rows[0]})" for reason, rows in ranked)
 
 
 def find_boxed(solution: str) -> str | None:

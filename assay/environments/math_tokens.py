@@ -164,7 +164,7 @@ def split_answer(text: str, listed: bool = False) -> list[str]:
     """
     text = _GROUPED.sub(_join_digits, text).translate(_WRITTEN)
     text = _REPEATED.sub(lambda found: f"\\overline{{{''.join(found.groups(''))}}}", text)
-    text = _DEGREES.sub("\u00b0", _unwrap(text))
+    text = _DEGREES.sub("\u00b0", unwrap(text))
     if not listed and not _LISTED.search(text):
         text = _BY_COMMAS.sub(_join_digits, text)
     return list(_split(text))
@@ -175,7 +175,7 @@ def has_comma_groups(text: str) -> bool:
     return "," in text and not _LISTED.search(text) and _BY_COMMAS.search(text) is not None
 
 
-def _unwrap(text: str) -> str:
+def unwrap(text: str) -> str:
     """The text without blanks, the point at its end, and all delimiters and fonts around it."""
     while True:
         text = text.strip(BLANKS).removesuffix(".").rstrip(BLANKS)

@@ -8,7 +8,7 @@ native code, so a sandboxed child reads it.
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -51,12 +51,16 @@ _FIELDS = {
     "gsm": ("question", "answer"),
     "math": ("problem", "solution"),
     "code": ("question", "input_output"),
+    "letters": ("question", "options"),
+    "instructions": ("prompt", "instruction_id_list", "kwargs"),
 }
 #: Environment → a description of these fields for people.
 _SHAPES = {
     "gsm": "a question, and an answer that ends in a line `#### N`",
     "math": "a problem, and a solution with its answer in \\boxed{…}",
     "code": "a question, and its test cases as JSON in a text",
+    "letters": "a question, and its choices as a list of texts",
+    "instructions": "a prompt, and lists of instructions and of their arguments",
 }
 
 #: Control characters except tab and line ends, and lone surrogates: no question needs them.
@@ -238,6 +242,12 @@ def cut_levels(ordered: Sequence[_R], most: int) -> list[Sequence[_R]]:
     return [ordered[first:end] for first, end in pairwise(ends)]
 
 
+def describe_skipped(skipped: Mapping[str, Sequence[int]]) -> str:
+    """Text for people: reasons by frequency, each with its first row."""
+    ranked = sorted(skipped.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    return ", ".join(f"{len(rows)} {reason} (row {rows[0]})" for reason, rows in ranked)
+
+
 def read_row(line: bytes, is_first: bool = False) -> Row:
     """Read one line of JSON: an object with `question` and `answer`. Other fields are ignored.
 
@@ -247,10 +257,11 @@ def read_row(line: bytes, is_first: bool = False) -> Row:
     Raises:
         ValueError: the message names the fault.
     """
-    fields = read_texts(line, "gsm")
-    question, solution = fields["question"], fields["answer"]
-    if is_first and "####" not in solution:
+    row = read_object(line, "gsm")
+    if is_first and "question" in row and "####" not in str(row.get("answer", "####")):
         raise OtherFormatError("its answer has no ####: math:SHA256 may take such files")
+    fields = require_texts(row, "gsm")
+    question, solution = fields["question"], fields["answer"]
     ending = _ENDING.fullmatch(solution)
     if ending is None or solution.count("####") != 1:
         raise ValueError("its answer does not end with its only ####, a line `#### N`")
@@ -266,8 +277,12 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
     Raises:
         ValueError: the message names the fault, and the environment that reads such rows.
     """
+    return require_texts(read_object(line, family), family)
+
+
+def require_texts(row: dict[str, Any], family: str) -> dict[str, Any]:
+    """A row that has this environment's fields as text. Errors as of `read_texts`."""
     names = _FIELDS[family]
-    row = read_object(line, family)
     if not all(name in row for name in names):
         raise name_formats(row, family)
     asked, *_ = [require_text(row[name], name, family) for name in names]
@@ -275,10 +290,11 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
     return row
 
 
-def read_object(line: bytes, family: str) -> dict[str, Any]:
-    """Read one line of JSON, an object. Raises ValueError if it is anything else."""
-    if len(line) > ROW_MAX:
-        raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
+def read_object(line: bytes, family: str, most: int = ROW_MAX) -> dict[str, Any]:
+    """Read one line of JSON, an object of at most `most` bytes. Raises ValueError if it is anything
+    else."""
+    if len(line) > most:
+        raise ValueError(f"it has {len(line)} bytes, more than {most}")
     try:
         row = read_json(line)
     except EncodingError as error:

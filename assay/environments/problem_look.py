@@ -1,27 +1,46 @@
 """How a file of problems is read, for its owner: the columns, the levels, which rows are asked and
-why each other is not. The environments `math:SHA256` and `gsm:SHA256` read it by the same code."""
+why each other is not. The environment of the file reads it by the same code."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from assay.environments import gsm, math_file
+from assay.environments import gsm, letters_file, math_file
 from assay.environments.base import BLANKS
+from assay.environments.instructions import instruction_file
+from assay.environments.instructions.instruction_file import EMPTY_REPLIES, InstructionRows
+from assay.environments.letters_file import LettersRow, LettersRows
 from assay.environments.math_file import LEVELS, MathRow, MathRows
 from assay.environments.problem_file import (
+    ROW_MAX,
     OtherFormatError,
     ProblemFileError,
     cut_levels,
+    read_object,
     read_problem_file,
     read_row,
     read_table,
 )
-from assay.environments.problem_table import TableError
+from assay.environments.problem_table import (
+    CHOICE_QUESTIONS,
+    LOOKED_AT,
+    TableError,
+    find_shape,
+    get_cell,
+    read_problem_cell,
+)
+from assay.environments.programs import code_file
+from assay.environments.programs.code_file import ASSERTS, DIFFICULTIES, CodeRow, CodeRows
+from assay.environments.programs.shapes import ShapeError, convert_row
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
 SAMPLES, FORMS, NAMED = 3, 20_000, 20
+#: Bytes of a row that `code:SHA256` reads when fewer test cases are left.
+_LONG_ROW = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,9 @@ class Look:
         left_out: reason → rows that are not asked for it.
         damaged: fault → rows for which the file is refused.
         shown: rows whose problem shows another spelling of its answer: they need its form.
+        empty: rows that a reply without content would meet.
+        stored: rows that a later version may ask: `--write` keeps them.
+        odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
         suites: suite → rows whose problem it has.
     """
 
@@ -60,6 +82,9 @@ class Look:
     left_out: dict[str, list[int]] = field(default_factory=dict)
     damaged: dict[str, list[int]] = field(default_factory=dict)
     shown: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+    odds: float = 0.0
+    stored: list[int] = field(default_factory=list)
     suites: dict[str, list[int]] = field(default_factory=dict)
     samples: list[SampleRow] = field(default_factory=list)
     is_renamed: bool = False
@@ -72,21 +97,23 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A usable row: its number, problem, answer as text, length and level, if it has one."""
+    """A usable row: its number, problem, answer as text, length and level, if it has one; and the
+    row as its environment reads it at a level."""
 
     number: int
     problem: str
     answer: str
     length: int
     level: int | None
-    shows: Callable[[], bool]
+    write: Callable[[int], bytes]
+    shows: Callable[[], bool] = lambda: False
 
 
 def look_at_file(
     file: Path, chosen: Mapping[str, str] | None = None, suites: Sequence[Path] = ()
 ) -> tuple[Look, Iterator[bytes]]:
-    """Look at a file. Beside what it found: the rows that are asked, as lines that `math:SHA256`
-    reads without any columns being named.
+    """Look at a file. Beside what it found: the rows that are asked, and then those that are
+    stored, as lines that their environment reads without any columns being named.
 
     Args:
         chosen: part of a row → its column, where the names of columns do not show it.
@@ -98,15 +125,16 @@ def look_at_file(
     """
     data = read_problem_file(file)
     name, lines = read_table(data, file)
-    look = Look(str(file), name, "", rows=len(lines), is_renamed=bool(chosen))
+    family = math_file.NAME if chosen else _find_family(lines)
     digest = sha256(data).hexdigest()
-    if not chosen and _is_gsm(lines[0]):
-        look.environment = f"{gsm.NAME}:{digest}"
-        look.columns = {"problem": "question", "answer": "answer", "solution": "answer"}
-        rows = _read_gsm(lines, look)
-    else:
-        look.environment = f"{math_file.NAME}:{digest}"
+    look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
+    stored: list[bytes] = []
+    if family == math_file.NAME:
         rows = _read_math(lines, file, chosen, look)
+    elif family == code_file.NAME:
+        rows = _read_code(lines, look, stored)
+    else:
+        rows = _READERS[family](lines, look)
     look.asked = len(rows)
     levels = _divide(rows, look)
     for row in rows[:SAMPLES]:
@@ -115,7 +143,34 @@ def look_at_file(
     for suite in suites:
         held = {_normalize(problem) for problem in _read_problems(suite)}
         look.suites[str(suite)] = [r.number for r in rows if _normalize(r.problem) in held]
-    return look, (_write_row(row, levels[row.number]) for row in rows)
+    return look, chain((row.write(levels[row.number]) for row in rows), stored)
+
+
+def _find_family(lines: Sequence[bytes]) -> str:
+    """The family of the environment that reads rows of this shape."""
+    rows = _read_objects(lines[:LOOKED_AT])
+    shape = find_shape(name for row in rows for name in row)
+    if shape is not None:
+        return shape.family
+    if _is_gsm(lines[0]):
+        return gsm.NAME
+    return code_file.NAME if any(map(_has_cases, rows)) else math_file.NAME
+
+
+def _has_cases(row: dict[str, Any]) -> bool:
+    """Whether a row of verl or prime-rl has test cases where others have an answer."""
+    truth = get_cell(row, "reward_model.ground_truth.inputs")
+    return truth is not None or get_cell(row, "verification_info.test_cases") is not None
+
+
+def _read_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    rows = []
+    for line in lines:
+        try:
+            rows.append(read_object(line, math_file.NAME, _LONG_ROW))
+        except ValueError:
+            continue
+    return rows
 
 
 def _is_gsm(line: bytes) -> bool:
@@ -129,6 +184,8 @@ def _is_gsm(line: bytes) -> bool:
 
 
 def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
+    look.columns = {"problem": "question", "answer": "answer", "solution": "answer"}
+    look.levels = f"{gsm.FILE_LEVELS} by the number of lines of the answer"
     reader, rows = gsm.RowReader(), []
     for number, line in enumerate(lines, 1):
         try:
@@ -137,9 +194,102 @@ def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
             look.damaged.setdefault(str(error), []).append(number)
             continue
         length = row.solution.count("\n")
-        rows.append(_Read(number, row.question, str(row.value), length, None, lambda: False))
-    look.levels = f"{gsm.FILE_LEVELS} by the number of lines of the answer"
+        write = _write_line(line)
+        rows.append(_Read(number, row.question, str(row.value), length, None, write))
     return rows
+
+
+def _write_line(line: bytes) -> Callable[[int], bytes]:
+    """A row as it is, whatever its level."""
+    return lambda level: line.rstrip() + b"\n"
+
+
+def _take(rows: LettersRows | InstructionRows, lines: Sequence[bytes], look: Look) -> None:
+    for line in lines:
+        try:
+            rows.add(line)
+        except ValueError as error:
+            look.damaged.setdefault(str(error), []).append(rows.number)
+    look.left_out = rows.skipped
+
+
+def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
+    rows = LettersRows()
+    _take(rows, lines, look)
+    rows.finish()
+    has_levels = rows.has_levels
+    look.levels = "the column level" if has_levels else f"{len(LEVELS)} by length"
+    if rows.kept:
+        look.odds = len(rows.kept) / sum(1 / len(row.choices) for _, row in rows.kept)
+    return [_make_choice(number, row, has_levels) for number, row in rows.kept]
+
+
+def _make_choice(number: int, row: LettersRow, has_levels: bool) -> _Read:
+    def write(level: int) -> bytes:
+        fields = {"question": row.question, "options": row.choices, "level": level}
+        return _dump(fields | {"answer": letters_file.LETTERS[row.right]})
+
+    level = row.level if has_levels else None
+    return _Read(number, row.question, row.choices[row.right], row.length, level, write)
+
+
+def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
+    rows = InstructionRows()
+    _take(rows, lines, look)
+    look.columns = {"problem": "prompt", "answer": "instruction_id_list, kwargs"}
+    look.levels = "the number of instructions"
+    read = []
+    for number, row in rows.kept:
+        names = ", ".join(instruction.name for instruction in row.instructions)
+        if any(row.count_met(reply) == len(row.instructions) for reply in EMPTY_REPLIES):
+            look.empty.append(number)
+        write = _write_line(lines[number - 1])
+        read.append(_Read(number, row.prompt, names, len(row.prompt), row.level, write))
+    return read
+
+
+def _read_code(lines: Sequence[bytes], look: Look, stored: list[bytes]) -> list[_Read]:
+    rows, left_out, written = CodeRows(), dict[str, list[int]](), dict[int, bytes]()
+    for number, line in enumerate(lines, 1):
+        rows.number = number - 1
+        try:
+            written[number] = _convert(line)
+            look.is_renamed |= written[number] is not line
+            rows.add(written[number])
+        except ShapeError as error:
+            left_out.setdefault(str(error), []).append(number)
+        except ValueError as error:
+            look.damaged.setdefault(str(error), []).append(number)
+    levels = rows.divide()
+    look.left_out = {**left_out, **rows.skipped}
+    look.stored = rows.skipped.get(ASSERTS, [])
+    stored += (written[number].rstrip() + b"\n" for number in look.stored)
+    look.levels = "the column difficulty" if rows.has_levels else f"{len(levels)} by length"
+    asked = [(number, row) for number, row in rows.kept if not rows.has_levels or row.level]
+    return [_make_program(number, row, written[number]) for number, row in asked]
+
+
+def _make_program(number: int, row: CodeRow, line: bytes) -> _Read:
+    what = "of a program" if row.function is None else f"of the function {row.function}"
+    answer = f"{len(row.cases)} test cases {what}"
+    return _Read(number, row.question, answer, len(row.question), row.level, _write_line(line))
+
+
+def _convert(line: bytes) -> bytes:
+    """The line itself if `code:SHA256` reads it, or the row in its form."""
+    row = read_object(line, code_file.NAME, _LONG_ROW)
+    is_short = len(line) <= ROW_MAX
+    if is_short and all(isinstance(row.get(name), str) for name in ("question", "input_output")):
+        return line
+    difficulty = row.get("difficulty") or row.get("gpt_difficulty")
+    return convert_row(row, DIFFICULTIES.get(str(difficulty)))
+
+
+_READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[_Read]]] = {
+    gsm.NAME: _read_gsm,
+    instruction_file.NAME: _read_instructions,
+    letters_file.NAME: _read_letters,
+}
 
 
 def _read_math(
@@ -172,9 +322,14 @@ def _read_math(
 
 
 def _make_read(number: int, row: MathRow, has_levels: bool) -> _Read:
+    def write(level: int) -> bytes:
+        return _dump(
+            {"problem": row.problem, "solution": "", "answer": row.text or "", "level": level}
+        )
+
     level = row.level if has_levels else None
     shows = lambda: row.make_task().form is not None  # noqa: E731
-    return _Read(number, row.problem, row.text or "", row.length, level, shows)
+    return _Read(number, row.problem, row.text or "", row.length, level, write, shows)
 
 
 def _divide(rows: Sequence[_Read], look: Look) -> dict[int, int]:
@@ -193,10 +348,16 @@ def _divide(rows: Sequence[_Read], look: Look) -> dict[int, int]:
 def _read_problems(suite: Path) -> list[str]:
     """The problems of a suite, whatever its answers are."""
     _, lines = read_table(read_problem_file(suite), suite)
-    try:
-        return MathRows(lines).list_problems(lines)
-    except TableError as error:
-        raise ProblemFileError(f"{suite}: {error}") from None
+    if _find_family(lines) in (gsm.NAME, math_file.NAME):
+        try:
+            return MathRows(lines).list_problems(lines)
+        except TableError as error:
+            raise ProblemFileError(f"{suite}: {error}") from None
+    columns = [*CHOICE_QUESTIONS, "description", "question_content", "text", "input"]
+    cells = (
+        next((row[name] for name in columns if row.get(name)), None) for row in _read_objects(lines)
+    )
+    return [problem for cell in cells if (problem := read_problem_cell(cell)) is not None]
 
 
 def _normalize(problem: str) -> str:
@@ -204,6 +365,5 @@ def _normalize(problem: str) -> str:
     return "".join(problem.translate(dict.fromkeys(map(ord, BLANKS))).lower())
 
 
-def _write_row(row: _Read, level: int) -> bytes:
-    fields = {"problem": row.problem, "solution": "", "answer": row.answer, "level": level}
+def _dump(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"

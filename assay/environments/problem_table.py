@@ -8,6 +8,7 @@ shape is refused with what to do.
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ LOOKED_AT = 64
 #: Most columns, and characters of a cell, of a file with commas.
 _COLUMNS_MAX, _CELL_MAX = 256, 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_LEVEL = re.compile(r"(?:Level )?([1-5])")
 #: Keys of an object of JSON that holds a list of rows.
 _LISTS = "data", "rows", "train", "test", "examples", "problems"
 
@@ -39,34 +41,66 @@ NAMES: Mapping[str, Sequence[str]] = {
     "solution": ("solution", "Solution", "generated_solution"),
     "level": ("level", "Level"),
 }
-#: Columns that show another shape → what it is, and what to do with it.
-OTHER_SHAPES: Sequence[tuple[frozenset[str], str]] = tuple(
-    (frozenset(columns), f"{what}: {todo}")
-    for columns, what, todo in (
-        (("question", "input_output"), "programs with test cases", "`code:SHA256` takes them"),
-        *(
-            (columns, "programs with tests of their own", "write them as the rows of `code:SHA256`")
-            for columns in (
-                *(("test", "entry_point"), ("test_list", "code"), ("question_content",)),
-                *(("description", "public_tests"), ("question", "test", "solution")),
-                ("prompt", "test_list"),
-            )
-        ),
-        *(
-            (columns, "a choice of letters", "make it a package, `assay env new`")
-            for columns in (("question", "options"), ("Question", "Correct Answer"), ("choices",))
+#: Columns of a question with choices: the question, the choices, and the right one as a letter, a
+#: place from 0 or a text.
+CHOICE_QUESTIONS = "question", "Question", "question_stem", "problem", "query", "prompt"
+CHOICE_LISTS = "options", "choices"
+CHOICE_RIGHTS = (
+    *("answer_index", "answer", "answerKey", "answer_letter", "label", "target"),
+    "correct_answer",
+)
+#: Columns of choices that have no order, and of those that letters name.
+CHOICE_RIGHT, CHOICE_WRONG = "Correct Answer", tuple(f"Incorrect Answer {n}" for n in range(1, 10))
+CHOICE_LETTERS = "A", "B", "C", "D"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape of rows that is told by its columns: the environment that reads it, and its name for
+    people."""
+
+    columns: frozenset[str]
+    family: str
+    what: str
+
+
+#: Shapes of other environments than `math` and `gsm`.
+SHAPES: Sequence[Shape] = tuple(
+    Shape(frozenset(columns), family, what)
+    for family, what, shapes in (
+        (
+            "code",
+            "programs with test cases",
+            (
+                *(("question", "input_output"), ("description", "public_tests")),
+                *(("question_content", "public_test_cases"), ("prompt", "test", "entry_point")),
+                *(("text", "test_list"), ("prompt", "test_list"), ("question", "solution", "test")),
+            ),
         ),
         (
-            ("instruction_id_list", "kwargs"),
+            "letters",
+            "a choice of letters",
+            (
+                *((name, listed) for name in CHOICE_QUESTIONS for listed in CHOICE_LISTS),
+                ("Question", CHOICE_RIGHT),
+                *((name, *CHOICE_LETTERS) for name in ("question", "input")),
+            ),
+        ),
+        (
+            "instructions",
             "instructions that a program checks",
-            "make it a package, `assay env new`",
+            (("prompt", "instruction_id_list", "kwargs"),),
         ),
     )
+    for columns in shapes
 )
 #: Columns of any of these shapes, to their first point: others are never unpacked.
 COLUMN_NAMES = frozenset(
     {name.partition(".")[0] for names in NAMES.values() for name in names}
-    | {name for shape, _ in OTHER_SHAPES for name in shape}
+    | {name for shape in SHAPES for name in shape.columns}
+    | {*CHOICE_RIGHTS, *CHOICE_WRONG}
+    | {"starter_code", "difficulty", "test_setup_code", "test_imports", "gpt_difficulty"}
+    | {"private_tests", "generated_tests", "private_test_cases", "metadata", "test_info"}
 )
 #: Texts that DAPO's and verl's rows put around a problem, before and behind it: they ask for
 #: another form of answer. A point and blanks may follow.
@@ -88,7 +122,7 @@ class TableError(ValueError):
 
 
 class OtherShapeError(TableError):
-    """The rows are of a shape that is known, and not read here."""
+    """The rows are of a shape that another environment reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +231,18 @@ def _iterate_commas(text: bytes) -> Iterator[dict[str, str]]:
         yield dict(zip(names, row, strict=True))
 
 
+def find_shape(names: Iterable[str]) -> Shape | None:
+    """The other shape that the columns of rows show, if any."""
+    held = frozenset(names)
+    return next((shape for shape in SHAPES if shape.columns <= held), None)
+
+
+def read_level(value: Any) -> int | None:
+    """A level as files write it: 1 to 5, or `Level 1` to `Level 5`."""
+    found = _LEVEL.fullmatch(str(value))
+    return None if found is None else int(found[1])
+
+
 def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -> Columns:
     """The columns by their names and by what they hold in a file's first rows.
 
@@ -219,9 +265,10 @@ def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -
     }
     problem = found["problem"]
     if not chosen:
-        other = next((said for shape, said in OTHER_SHAPES if shape <= names.keys()), None)
+        other = find_shape(names)
         if other is not None:
-            raise OtherShapeError(f"its columns {_list(names)} are {other}")
+            todo = f"`{other.family}:SHA256` takes them"
+            raise OtherShapeError(f"its columns {_list(names)} are {other.what}: {todo}")
     if problem is None or not (found["answer"] or found["solution"]):
         lacking = "problem" if problem is None else "answer"
         raise TableError(

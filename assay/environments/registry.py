@@ -1,21 +1,22 @@
 """All environments by name. A new one adds a row here and nothing elsewhere."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
-from assay.environments import arithmetic, gsm, gym, math_file, mixture, sat
+from assay.environments import arithmetic, gsm, gym, letters_file, math_file, mixture, sat
 from assay.environments.base import PART_LEVELS, Environment, Param, resolve_params
 from assay.environments.foreign import package_environment, package_file
 from assay.environments.gym_datasets import LEVELS, REFUSED
-from assay.environments.math_file import describe_skipped
+from assay.environments.instructions import InstructionFile, instruction_file
 from assay.environments.problem_file import (
     OtherFormatError,
     ProblemFileError,
     compute_file_digest,
+    describe_skipped,
     get_known_files,
 )
 from assay.environments.programs import CodeFile, code_file
@@ -45,13 +46,28 @@ FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = Mappin
         code_file.NAME: CodeFile,
         gsm.NAME: gsm.GsmFile,
         gym.NAME: gym.ReasoningGym,
+        instruction_file.NAME: InstructionFile,
+        letters_file.NAME: letters_file.LettersFile,
         math_file.NAME: math_file.MathFile,
         package_environment.NAME: package_environment.PackageEnvironment,
         TasksetEnvironment.family: TasksetEnvironment,
     }
 )
 #: Settings of a family's environments, where they have any.
-_SETTINGS: Mapping[str, Mapping[str, Param]] = {code_file.NAME: code_file.PARAMS}
+_SETTINGS: Mapping[str, Mapping[str, Param]] = {
+    code_file.NAME: code_file.PARAMS,
+    letters_file.NAME: letters_file.PARAMS,
+}
+#: Families that read files of problems, in the order in which they are tried.
+_READERS = (*(gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME), instruction_file.NAME)
+#: Levels that a family's files may have, where they are few.
+_LEVELS = {
+    code_file.NAME: range(1, code_file.LEVELS_MAX + 1),
+    gsm.NAME: range(1, gsm.FILE_LEVELS + 1),
+    instruction_file.NAME: instruction_file.LEVELS,
+    letters_file.NAME: letters_file.LEVELS,
+    math_file.NAME: math_file.LEVELS,
+}
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
 
 
@@ -69,9 +85,10 @@ def make_environment(name: str, params: Mapping[str, int]) -> Environment:
         return FAMILIES[family](what, params)
     if name not in ENVIRONMENTS:
         known = ", ".join(sorted(ENVIRONMENTS))
+        families = ", ".join(f"{family}:SHA256" for family in sorted(FAMILIES.keys() - {gym.NAME}))
         raise ValueError(
-            f"there is no environment {name!r}; there are: {known}, code:SHA256, gsm:SHA256, "
-            "math:SHA256, mix, package:SHA256, reasoning_gym:NAME, verifiers:SHA256"
+            f"there is no environment {name!r}; there are: {known}, {families}, mix, "
+            f"{gym.NAME}:NAME"
         )
     return ENVIRONMENTS[name](params)
 
@@ -161,7 +178,7 @@ def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) ->
     if family not in files:
         known = ", ".join(f"{each}:{placeholder}" for each in files)
         raise ValueError(f"there is no environment {name!r} of a file; there are: {known}")
-    return list(math_file.LEVELS if family == math_file.NAME else range(1, PART_LEVELS))
+    return list(_LEVELS.get(family, range(1, PART_LEVELS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +217,7 @@ def _describe_file(file: Path) -> EnvironmentEntry:
         kind = TasksetEnvironment if is_bundle(file) else package_environment.PackageEnvironment
         return _describe_package(file, kind)
     faults: dict[str, None] = {}
-    for family in gsm.NAME, math_file.NAME, code_file.NAME:
+    for family in _READERS:
         try:
             environment = FAMILIES[family](compute_file_digest(file), {})
         except ProblemFileError as error:
@@ -209,10 +226,12 @@ def _describe_file(file: Path) -> EnvironmentEntry:
             faults[str(error).removeprefix(f"{file}, ")] = None  # each once
             continue
         about = f"from {file}"
-        if isinstance(environment, math_file.MathFile) and environment.skipped:
-            count = sum(map(len, environment.skipped.values()))
-            about += f", {count} rows not asked: {describe_skipped(environment.skipped)}"
-        return EnvironmentEntry(environment.name, tuple(environment.levels), {}, about)
+        skipped: Mapping[str, Sequence[int]] = getattr(environment, "skipped", {})
+        if skipped:
+            count = sum(map(len, skipped.values()))
+            about += f", {count} rows not asked: {describe_skipped(skipped)}"
+        settings = dict(_SETTINGS.get(family, {}))
+        return EnvironmentEntry(environment.name, tuple(environment.levels), settings, about)
     return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
 
 

@@ -116,8 +116,8 @@ class EnvironmentsSettings(_Section):
 
     files: tuple[Annotated[Path, Flag("FILE", "--file", exists=True)], ...] = Field(
         (),
-        description="problem files (JSON Lines or Parquet) of code:SHA256, gsm:SHA256 and "
-        "math:SHA256; archives of package:SHA256 and verifiers:SHA256",
+        description="problem files (JSON Lines, JSON, CSV or Parquet); archives of package:SHA256 "
+        "and verifiers:SHA256",
     )
 
 

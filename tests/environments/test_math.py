@@ -388,7 +388,9 @@ def test_a_parquet_file_is_the_same(tmp_path, known):
         (
             '{"answer": 5}',
             "row 2: it has answer: gsm:SHA256 takes question and answer, "
-            "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output$",
+            "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output, "
+            "letters:SHA256 takes question and options, instructions:SHA256 takes prompt and "
+            "instruction_id_list and kwargs$",
         ),
         (
             '{"question": "1", "answer": "#### 5"}',
@@ -452,7 +454,9 @@ def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
     assert len(about) == 1
     assert about.pop() == (
         f"{other}: row 1: it has text: gsm:SHA256 takes question and answer, "
-        "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output"
+        "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output, "
+        "letters:SHA256 takes question and options, instructions:SHA256 takes prompt and "
+        "instruction_id_list and kwargs"
     )
 
 

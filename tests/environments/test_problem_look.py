@@ -1,9 +1,12 @@
 """Files of problems as people have them: small made ones, in the shapes that data sets publish."""
 
+import base64
 import io
 import json
+import pickle
 import subprocess
 import sys
+import zlib
 from hashlib import sha256
 
 import pyarrow as pa
@@ -18,8 +21,19 @@ from assay.environments import (
     problem_table,
 )
 from assay.environments.problem_look import look_at_file
+from assay.environments.programs.code_file import ASSERTS
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
+
+
+def pack_pickle(value):
+    return base64.b64encode(zlib.compress(pickle.dumps(value))).decode()
+
+
+def pack_tests(cases):
+    """Test cases as LiveCodeBench packs them."""
+    return pack_pickle(json.dumps(cases))
+
 
 #: Data set → a made row in its shape, and the right answer; nothing of the data is here.
 SHAPES = {
@@ -101,6 +115,8 @@ SHAPES = {
         },
         "5",
     ),
+    "DeepMath": ({"question": "2+3?", "final_answer": "5", "difficulty": 3.0}, "5"),
+    "a number as answer": ({"question": "2+3?", "answer": 5}, "5"),
     "prime-rl": (
         {
             **{"problem_id": "1", "task_type": "verifiable_math", "prompt": "2+3?"},
@@ -109,21 +125,119 @@ SHAPES = {
         "5",
     ),
 }
-#: Data set → a made row in its shape, and what is said.
-REFUSED = {
-    "APPS": ({"question": "q", "input_output": "{}", "solutions": "[]"}, "`code:SHA256` takes"),
-    "TACO": ({"question": "q", "input_output": "{}", "difficulty": "EASY"}, "`code:SHA256` takes"),
-    "CodeContests": ({"description": "d", "public_tests": {"input": []}}, "tests of their own"),
-    "KodCode": ({"question": "q", "test": "assert", "solution": "s"}, "tests of their own"),
-    "MBPP": ({"text": "t", "code": "c", "test_list": ["assert"]}, "tests of their own"),
-    "MBPP, sanitized": ({"prompt": "t", "code": "c", "test_list": []}, "tests of their own"),
-    "HumanEval": ({"prompt": "p", "test": "t", "entry_point": "f"}, "tests of their own"),
-    "LiveCodeBench": ({"question_content": "q", "public_test_cases": "[]"}, "tests of their own"),
-    "GPQA": ({"Question": "q", "Correct Answer": "a", "Incorrect Answer 1": "b"}, "of letters"),
-    "MMLU-Pro": ({"question": "q", "options": ["a"], "answer": "A"}, "of letters"),
-    "IFEval": ({"prompt": "p", "instruction_id_list": [], "kwargs": []}, "a program checks"),
-    "no answer": ({"problem": "2+3?", "more": 1}, "--column answer=NAME"),
+#: Data set → a made row in its shape whose tests are all calls, and the arguments and values of
+#: these in the order in which they count; None: of a whole program.
+PROGRAMS = {
+    "APPS": (
+        {
+            **{"problem_id": 1, "question": "Add.", "solutions": "[]", "difficulty": "interview"},
+            "input_output": json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]}),
+        },
+        (None, ["1 2\n"], ["3\n"]),
+    ),
+    "TACO": (
+        {
+            **{"question": "Add.", "starter_code": "def add(a, b):", "difficulty": "MEDIUM"},
+            "input_output": json.dumps({"inputs": [[1, 2]], "outputs": [3], "fn_name": "add"}),
+        },
+        ("add", [[1, 2]], [3]),
+    ),
+    "CodeContests": (
+        {
+            **{"name": "1_A", "description": "Add.", "difficulty": 7},
+            "public_tests": {"input": ["1 2\n"], "output": ["3\n"]},
+            "private_tests": {"input": ["4 5\n"], "output": ["9\n"]},
+            "generated_tests": {"input": [], "output": []},
+        },
+        (None, ["4 5\n", "1 2\n"], ["9\n", "3\n"]),
+    ),
+    "KodCode": (
+        {
+            **{"question": "Add.", "solution": "def add(a, b): ...", "gpt_difficulty": "easy"},
+            "test": "from solution import add\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+            "test_info": [{"function_name": "add"}],
+        },
+        ("add", [[1, 2]], [3]),
+    ),
+    "MBPP": (
+        {
+            **{"task_id": 2, "text": "Add.", "code": "def add...", "test_setup_code": ""},
+            "test_list": ["assert add(1, -2) == -1", "assert add([1], [2]) == [1, 2]"],
+            "challenge_test_list": [],
+        },
+        ("add", [[1, -2], [[1], [2]]], [-1, [1, 2]]),
+    ),
+    "MBPP, sanitized": (
+        {"prompt": "Add.", "code": "def...", "test_list": ["assert add(1)==1"], "test_imports": []},
+        ("add", [[1]], [1]),
+    ),
+    "HumanEval": (
+        {
+            **{"task_id": "HumanEval/0", "prompt": "def add(a, b):", "entry_point": "add"},
+            "test": "METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n"
+            "    assert candidate(1, 2.5) == 3.5\n    assert candidate('a', None) == {'a': True}\n",
+        },
+        ("add", [[1, 2.5], ["a", None]], [3.5, {"a": True}]),
+    ),
+    "LiveCodeBench": (
+        {
+            **{"question_content": "Add.", "starter_code": "", "difficulty": "hard"},
+            "public_test_cases": json.dumps(
+                [{"input": "1 2\n", "output": "3", "testtype": "stdin"}]
+            ),
+            "private_test_cases": pack_tests(
+                [{"input": "4 5\n", "output": "9", "testtype": "stdin"}]
+            ),
+            "metadata": "{}",
+        },
+        (None, ["4 5\n", "1 2\n"], ["9", "3"]),
+    ),
+    "LiveCodeBench, a function": (
+        {
+            **{"question_content": "Add.", "starter_code": "class Solution:", "difficulty": "easy"},
+            "public_test_cases": "[]",
+            "private_test_cases": json.dumps(
+                [{"input": "[1]\n2", "output": "[1, 2]", "testtype": "functional"}]
+            ),
+            "metadata": json.dumps({"func_name": "add"}),
+        },
+        ("add", [[[1], 2]], [[1, 2]]),
+    ),
+    "prime-rl": (
+        {
+            "prompt": "Add.",
+            "verification_info": json.dumps(
+                {"test_cases": [{"type": "stdin_stdout", "input": "1 2\n", "output": "3\n"}]}
+            ),
+        },
+        (None, ["1 2\n"], ["3\n"]),
+    ),
+    "verl": (
+        {
+            "prompt": [{"role": "user", "content": "Add."}],
+            "reward_model": {"ground_truth": json.dumps({"inputs": ["1\n"], "outputs": ["1\n"]})},
+        },
+        (None, ["1\n"], ["1\n"]),
+    ),
 }
+#: Test cases that are not asked, as columns of a row, and what is said.
+UNSCORED = (
+    ({"text": "Add.", "test_list": ["assert add((1, 2)) == 3"]}, ASSERTS),
+    ({"text": "Add.", "test_list": ["assert add(1) > 3"]}, ASSERTS),
+    ({"text": "Add.", "test_list": ["assert add(1) == 1", "assert sub(1) == 1"]}, ASSERTS),
+    ({"text": "Add.", "test_list": ["assert add(1) == 1"], "test_setup_code": "x = 1"}, ASSERTS),
+    ({"text": "Add.", "test_list": ["assert add(" + "(" * 500]}, ASSERTS),
+    ({"text": "Add.", "test_list": []}, "no test cases"),
+    ({"question": "Add.", "input_output": ""}, "no test cases"),
+    ({"question_content": "Add.", "public_test_cases": "[{}]"}, "only test cases that its"),
+    (
+        {
+            **{"question_content": "Add.", "public_test_cases": "[]"},
+            "private_test_cases": pack_pickle(print),
+        },
+        "packed test cases that cannot be read",
+    ),
+)
 ROWS = [{"problem": f"What is {i}+1?", "answer": str(i + 1)} for i in range(20)]
 
 
@@ -180,15 +294,69 @@ def test_shapes_are_read_as_they_are(tmp_path, name, write):
     assert (look.samples[0].problem, look.samples[0].level) == ("2+3?", problem.level)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_other_shapes_are_refused_with_what_to_do(tmp_path, name):
-    row, said = REFUSED[name]
-    file = tmp_path / "rows.jsonl"
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        *((name, write_lines) for name in PROGRAMS),
+        *((name, write_parquet) for name in ("CodeContests", "MBPP")),
+    ],
+)
+def test_shapes_of_programs_become_the_one_that_is_scored(tmp_path, name, write):
+    row, (function, inputs, outputs) = PROGRAMS[name]
+    file, written = tmp_path / "rows", tmp_path / "written"
+    file.write_bytes(write([row]))
+    look, lines = look_at_file(file)
+    assert (look.asked, look.left_out, look.damaged) == (1, {}, {})
+    written.write_bytes(b"".join(lines))
+    again, lines = look_at_file(written)
+    assert (again.asked, again.is_usable, again.format) == (1, True, "JSON Lines")
+    assert b"".join(lines) == written.read_bytes()
+    assert look.is_usable == (name in ("APPS", "TACO"))
+    assert sum(look.per_level) == {"APPS": 2, "TACO": 2, "LiveCodeBench": 3}.get(name, 1)
+    row = json.loads(written.read_bytes())
+    tests = json.loads(row["input_output"])
+    assert (row["question"][:3], tests.get("fn_name")) in ((("Add"), function), ("def", function))
+    assert (tests["inputs"], tests["outputs"]) == (inputs, outputs)
+
+
+@pytest.mark.parametrize(("row", "said"), UNSCORED)
+def test_tests_that_nothing_scores_are_counted_and_kept(tmp_path, row, said):
+    file, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
     file.write_bytes(write_lines([row]))
-    with pytest.raises(ProblemFileError, match=said):
+    look, lines = look_at_file(file)
+    written.write_bytes(b"".join(lines))
+    assert look.asked == 0
+    assert [reason for reason in look.left_out if said in reason]
+    assert look.stored == ([1] if said == ASSERTS else [])
+    if said == ASSERTS:
+        kept = json.loads(json.loads(written.read_bytes())["input_output"])
+        assert kept["asserts"] == row["test_list"]
+        add_problem_files([written])
+        with pytest.raises(ProblemFileError, match="asked: 1 tests by asserts, which nothing"):
+            make_environment(f"code:{sha256(written.read_bytes()).hexdigest()}", {})
+
+
+def test_a_row_of_many_tests_keeps_those_that_fit(tmp_path):
+    many = [f"{'9' * 1_000} {number}\n" for number in range(200)]
+    row = {"description": "Echo.", "public_tests": {"input": many, "output": many}}
+    file, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
+    file.write_bytes(write_lines([row]))
+    _, lines = look_at_file(file)
+    written.write_bytes(b"".join(lines))
+    assert problem_file.ROW_MAX // 4 < written.stat().st_size <= problem_file.ROW_MAX
+    look, _ = look_at_file(written)
+    assert (look.asked, look.samples[0].answer) == (1, "25 test cases of a program")
+
+
+def test_rows_of_no_shape_are_refused_with_what_to_do(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines([{"problem": "2+3?", "more": 1}]))
+    with pytest.raises(ProblemFileError, match="--column answer=NAME"):
         look_at_file(file)
+    row, _ = PROGRAMS["HumanEval"]
+    file.write_bytes(write_lines([row]))
     add_problem_files([file])
-    with pytest.raises(ProblemFileError):
+    with pytest.raises(ProblemFileError, match="`code:SHA256` takes them"):
         make_environment(f"math:{sha256(file.read_bytes()).hexdigest()}", {})
 
 

@@ -505,12 +505,22 @@ def test_modules_that_cannot_be_metered(module: bytes, message: str) -> None:
             "not a name of a f",
         ),
         ({"input_output": {"inputs": ["1"], "outputs": ["1"], "fn_name": "a"}}, "of arguments"),
-        ({"difficulty": "hopeless"}, "none of its rows has a difficulty"),
+        ({"input_output": {"asserts": ["assert f() == 1"]}}, "1 tests by asserts, which nothing"),
     ],
 )
 def test_damaged_rows(tmp_path: Path, row: dict[str, object], message: str) -> None:
     with pytest.raises(ProblemFileError, match=message):
         open_rows(tmp_path, {**SUM, **row})
+
+
+def test_levels_by_length_where_no_row_names_its_difficulty(tmp_path: Path) -> None:
+    rows = [SUM | {"difficulty": name, "question": "?" * (9 - i)} for i, name in enumerate("abc")]
+    environment = open_rows(tmp_path, *rows)
+    assert environment.levels == [1, 2, 3]
+    assert environment.make_problem(bytes(32), [1]).prompt.startswith("???????\n")
+    known = open_rows(tmp_path, *rows, SUM | {"difficulty": "HARD"})
+    assert known.levels == [4]
+    assert known.skipped == {"difficulties of another name": [1, 2, 3]}  # type: ignore[attr-defined]
 
 
 def test_parameters_state_the_units_that_a_program_may_take(tmp_path: Path) -> None:

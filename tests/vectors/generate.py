@@ -40,6 +40,7 @@ from families import make_families  # noqa: E402
 from folders import make_folders  # noqa: E402
 from further import make_chat_template, make_deltas, make_levels, make_mirrors  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
+from letters import make_letters  # noqa: E402
 from math_answers import make_math  # noqa: E402
 from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
 from outer import make_rounds  # noqa: E402
@@ -366,6 +367,7 @@ FAMILIES = {
     "gsm": make_gsm,
     "errands": make_errands,
     "mix": make_mix,
+    "letters": make_letters,
     "math": make_math,
     "outputs": make_outputs,
     "trial": make_trials,

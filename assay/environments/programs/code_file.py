@@ -1,14 +1,15 @@
 """`code:SHA256`: programs, run on the test cases of a file.
 
 The format is that of APPS (Hendrycks et al., "Measuring coding challenge competence with APPS",
-2021) and TACO (Li et al., 2023). The expected output never enters the interpreter: a program gets
-one input, and its output is compared here, so it can reach no checker. A program earns only if it
-passes all cases.
+2021) and TACO (Li et al., 2023); `shapes` makes it of others. The expected output never enters the
+interpreter: a program gets one input, and its output is compared here, so it can reach no checker.
+A program earns only if it passes all cases. Rows whose tests are asserts are not asked: nothing
+here runs them.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +23,14 @@ from assay.environments.base import (
     RewardParts,
     compute_digest,
 )
-from assay.environments.problem_file import ProblemFileError, find_rows, read_texts, require_text
+from assay.environments.problem_file import (
+    ProblemFileError,
+    cut_levels,
+    describe_skipped,
+    find_rows,
+    read_texts,
+    require_text,
+)
 from assay.environments.programs.interpreter import (
     METERED_DIGEST,
     REQUEST_MAX,
@@ -43,7 +51,7 @@ from assay.sandbox import count_cores
 
 NAME = "code"
 #: Increases whenever any problem or score would change.
-VERSION = 3
+VERSION = 4
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
@@ -55,11 +63,16 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
 )
 #: Most bytes of a test case's input. A row's 64 KiB make no more than a fifth as arguments in JSON.
 GIVEN_MAX = REQUEST_MAX - (128 << 10)
-#: The name of a difficulty in APPS and TACO → level.
-_LEVELS = {
+#: The name of a difficulty in APPS, LiveCodeBench and TACO → level.
+DIFFICULTIES = {
     **{"introductory": 1, "interview": 2, "competition": 3},
+    **{"easy": 1, "medium": 2, "hard": 3},
     **{"EASY": 1, "MEDIUM": 2, "MEDIUM_HARD": 3, "HARD": 4, "VERY_HARD": 5},
 }
+#: Why a row with asserts is not asked.
+ASSERTS = "tests by asserts, which nothing here runs yet"
+#: Most levels of a file that names no difficulty.
+LEVELS_MAX = 5
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _READS = "Write a Python program that reads standard input and writes standard output."
 _CALLED = "Write a Python function {name}, or a class Solution with that method."
@@ -85,16 +98,22 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CodeRow(Answer):
-    """A problem and its test cases; `function` is the one to call, or None for a whole program."""
+    """A problem and its test cases; `function` is the one to call, or None for a whole program.
+    `fault` is a reason to skip the row, which its fields show."""
 
     question: str
     cases: tuple[Case, ...]
     level: int | None
     function: str | None
+    fault: str | None = None
 
 
 class CodeFile(DrawnEnvironment):
-    """The problems of a file, at the levels that the file names."""
+    """The problems of a file, at the levels that the file names.
+
+    Attributes:
+        skipped: reason → numbers of the rows skipped for it.
+    """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
@@ -106,16 +125,18 @@ class CodeFile(DrawnEnvironment):
         super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params)
         interpreter = METERED_DIGEST.encode(), LIBRARY_DIGEST.encode()
         self.digest = compute_digest(self.name, VERSION, self.params, *interpreter)
-        rows = find_rows(digest, NAME, read_code_row)
+        rows = CodeRows()
+        find_rows(digest, NAME, rows.add)
         require_interpreter()
         self.scorers = count_cores()
-        self._by_level: dict[int, list[CodeRow]] = {}
-        for row in rows:
-            if row.level is not None:
-                self._by_level.setdefault(row.level, []).append(row)
+        self._by_level = rows.divide()
+        self.skipped = rows.skipped
         self.levels = sorted(self._by_level)
         if not self.levels:
-            raise ProblemFileError(f"{self.name}: none of its rows has a difficulty that is known")
+            raise ProblemFileError(
+                f"{self.name}: none of its {rows.number} problems can be asked: "
+                f"{describe_skipped(self.skipped)}"
+            )
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
@@ -154,6 +175,48 @@ class CodeFile(DrawnEnvironment):
         return agree(case.expected, output)
 
 
+class CodeRows:
+    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+
+    Attributes:
+        number: of the last row.
+        kept: the number of each usable row, and the row.
+        skipped: reason → numbers of rows.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.kept: list[tuple[int, CodeRow]] = []
+        self.skipped: dict[str, list[int]] = {}
+
+    def add(self, line: bytes) -> None:
+        """Take one row. Raises ValueError if it is damaged."""
+        self.number += 1
+        row = read_code_row(line)
+        if row.fault is not None:
+            self.skipped.setdefault(row.fault, []).append(self.number)
+        else:
+            self.kept.append((self.number, row))
+
+    @property
+    def has_levels(self) -> bool:
+        return any(row.level is not None for _, row in self.kept)
+
+    def divide(self) -> dict[int, Sequence[CodeRow]]:
+        """The rows of each level. If no row names its difficulty, bands by the question's length;
+        if some do, the others are skipped."""
+        if not self.has_levels:
+            ordered = sorted((row for _, row in self.kept), key=lambda row: len(row.question))
+            return dict(enumerate(cut_levels(ordered, LEVELS_MAX), 1))
+        found: dict[int, list[CodeRow]] = {}
+        for number, row in self.kept:
+            if row.level is None:
+                self.skipped.setdefault("difficulties of another name", []).append(number)
+            else:
+                found.setdefault(row.level, []).append(row)
+        return dict(found)
+
+
 def read_program(completion: str) -> str | None:
     """The text between the completion's only line of ```python and its last line, ```; or None.
 
@@ -175,13 +238,17 @@ def read_program(completion: str) -> str | None:
 def read_code_row(line: bytes) -> CodeRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
     fields = read_texts(line, NAME)
-    question = fields["question"]
+    question, level = fields["question"], DIFFICULTIES.get(str(fields.get("difficulty")))
     if fields.get("starter_code"):
         question += "\n" + require_text(fields["starter_code"], "starter_code", NAME)
+    if not fields["input_output"]:
+        return CodeRow(question, (), level, None, "no test cases")
     try:
         tests = read_json(fields["input_output"].encode())
     except EncodingError as error:
         raise ValueError(f"its input_output {error}") from None
+    if isinstance(tests, dict) and "asserts" in tests:
+        return CodeRow(question, (), level, None, ASSERTS)
     given, expected = (
         tests.get(name) if isinstance(tests, dict) else None for name in ("inputs", "outputs")
     )
@@ -196,7 +263,7 @@ def read_code_row(line: bytes) -> CodeRow:
     cases = tuple(map(make, given, expected))
     if any(len(case.given) > GIVEN_MAX for case in cases):
         raise ValueError(f"an input has more than {GIVEN_MAX} bytes")
-    return CodeRow(question, cases, _LEVELS.get(str(fields.get("difficulty"))), function)
+    return CodeRow(question, cases, level, function)
 
 
 def _make_text_case(given: Any, expected: Any) -> Case:

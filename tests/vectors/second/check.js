@@ -420,6 +420,22 @@ const families = {
       same('problem', [level, `${row.problem}\nEnd with a line of ####, a space and the answer alone, in LaTeX.\n`], [p.level, p.prompt]);
     }
   },
+  letters(v) {
+    const { name, lines, asked, digests } = v, read = lines.map((line) => environments.readChoices(JSON.parse(line)));
+    same('file', name, `letters:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`);
+    same('asked', read.flatMap((row, i) => (row ? [i + 1] : [])), ints(asked));
+    for (const { odds, digest } of digests) same('digest', hex(environments.environmentDigest(name, { odds })), digest);
+    const make = (p, levels) => environments.makeChoices(name, read.filter((row) => row), Number(p.odds), unhex(p.seed), levels);
+    for (const p of v.problems) {
+      const { level, prompt, letters } = make(p, ints(p.levels));
+      same('problem', [level, prompt, letters], [p.level, p.prompt, p.letters]);
+    }
+    for (const s of v.scored) {
+      const { letters } = make(s, [1]);
+      same('letters', letters, s.letters);
+      for (const c of s.completions) same(c.about, environments.scoreChoices(letters, c.completion), [c.correctness, c.quality, c.satisfaction]);
+    }
+  },
   outputs(v) {
     for (const { expected, output, agrees } of v) same('output', environments.agreeAsText(expected, output), agrees);
   },

@@ -190,6 +190,48 @@ function boxed({ answer, solution }) {
     if (depth === 0) return solution.slice(start, place);
   }
 }
+// ---- letters: rows of `question`, `options`, `answer`, `answer_index` and `level`
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', BLANK = '[ \\t\\r\\n]', bare = (text) => text.replace(new RegExp(`^${BLANK}+|${BLANK}+$`, 'g'), '');
+const PLACED = /\b(?:above|below|preceding|following)\b|\b(?:first|last) (?:two|three)\b|\b[A-J]\b *(?:,|&|and|or|nor) *(?:and |or )?\b[A-J]\b|\b(?:[Oo]ptions?|[Cc]hoices?|[Aa]nswers?|[Bb]oth|[Oo]nly|[Nn]either) \(?[A-J]\)?(?![A-Za-z])/;
+/** A row's question, choices, right one, level; null where it is not asked. */
+function readChoices(row) {
+  const choices = row.options.map(bare), last = /^(?:all|none|any|some|each|most) of the above\.?$/i.test(choices.at(-1));
+  if (choices.length < 2 || new Set(choices.map((c) => c.replace(/\s/g, '').toLowerCase())).size < choices.length) return null;
+  if (choices.slice(0, choices.length - (last ? 1 : 0)).some((c) => PLACED.test(c))) return null;
+  const places = ['answer_index', 'answer'].filter((name) => name in row).map((name) => {
+    if (typeof row[name] === 'number') return row[name];
+    const letter = /^\(?([A-Z])\)?[.:]?$/.exec(row[name])?.[1];
+    return letter ? LETTERS.indexOf(letter) : choices.indexOf(row[name]);
+  });
+  const [right] = places;
+  if (new Set(places).size !== 1 || right < 0 || right >= choices.length) return null;
+  return { question: bare(row.question), choices, right, last, level: Number(`${row.level}`.replace('Level ', '')) };
+}
+function makeChoices(name, rows, odds, seed, levels) {
+  const [stream, level] = open(name, seed, levels), of = rows.filter((row) => row.level === level), asked = [];
+  let letters = '', guesses = 1;
+  for (const taken = new Set(); guesses < odds; ) {
+    const place = stream.between(0, of.length - 1);
+    if (taken.has(place)) continue;
+    taken.add(place);
+    const { question, choices, right, last } = of[place], free = choices.length - (last ? 1 : 0);
+    const order = stream.sample(free, free).map(Number).concat(last ? [free] : []);
+    asked.push([question, ...order.map((i, at) => `${LETTERS[at]}. ${choices[i]}`)].join('\n'));
+    letters += LETTERS[order.indexOf(right)], (guesses *= choices.length);
+  }
+  if (asked.length === 1) return { level, letters, prompt: `${asked[0]}\nEnd with a line of ####, a space and the letter of the right choice.\n` };
+  const texts = asked.map((text, i) => `Question ${i + 1}\n${text}\n\n`).join('');
+  return { level, letters, prompt: `${texts}End with a line of ####, a space and the letters of the right choices, in the order of the questions.\n` };
+}
+/** Without the delimiters and fonts that may be around an answer. */
+function scoreChoices(letters, completion) {
+  const [before, rest, ...more] = completion.split('####'), placed = rest?.startsWith(' ') && more.length === 0 && /(^|\n)$/.test(before);
+  const answer = placed ? bare(bare(rest).replace(/\.$/, '')) : '';
+  const parts = answer.replace(/,/g, ' ').split(/[ \t\r\n]+/).map((part) => /^\(?([A-Z])\)?[.:]?$/.exec(part)?.[1]);
+  const given = /^[A-Z]+$/.test(answer) ? [...answer] : parts.includes(undefined) ? [] : parts;
+  const right = given.length === letters.length ? given.filter((letter, i) => letter === letters[i]).length : 0;
+  return [right === letters.length ? 1000000n : 0n, 0n, BigInt(Math.floor((1000000 * right) / letters.length))];
+}
 // ---- code: outputs as text
 const NUMBER = /^([+-]?)(?=\.?[0-9])([0-9]{0,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,3}))?$/;
 const lines = (text) => text.replace(/[ \t\r\n]+$/, '').split('\n').map((line) => line.replace(/[ \t\r\n]+$/, ''));
@@ -208,4 +250,4 @@ function agreeAsText(expected, output) {
     return line === found[i] || (due.length === had.length && due.every((word, j) => word === had[j] || isNear(word, had[j])));
   });
 }
-module.exports = { agreeAsText, boxed, environmentDigest, fileDigest, make, open, openEnvironment, score, sharesOf };
+module.exports = { agreeAsText, boxed, environmentDigest, fileDigest, make, makeChoices, open, openEnvironment, readChoices, score, scoreChoices, sharesOf };

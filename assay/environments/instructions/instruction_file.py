@@ -1,0 +1,204 @@
+"""`instructions:SHA256`: prompts with instructions that a program checks, from a file.
+
+The format is that of IFEval and IFBench: a `prompt`, the names of its instructions in
+`instruction_id_list`, and the arguments of each in `kwargs`. A reply is right if it meets all of a
+row's instructions. Rows with an instruction that no rule here can check are skipped and counted by
+its name. What a reply says is not judged: a file of prompts that any text meets teaches nothing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import starmap
+from typing import Any
+
+from assay.environments.base import BLANKS, Answer, DrawnEnvironment, Problem, RewardParts
+from assay.environments.instructions import ifbench, ifeval
+from assay.environments.instructions.kinds import ArgumentError, Check, Kind
+from assay.environments.problem_file import (
+    KnownAnswers,
+    ProblemFileError,
+    describe_skipped,
+    find_file,
+    name_formats,
+    read_lines,
+    read_object,
+    read_table,
+    require_question,
+    require_text,
+)
+from assay.environments.problem_table import get_cell, read_problem_cell
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.parameters import MILLION
+from assay.protocol.prf import Stream
+
+NAME = "instructions"
+#: Increases whenever any problem or score would change.
+VERSION = 1
+KINDS: Mapping[str, Kind] = {**ifeval.KINDS, **ifbench.KINDS}
+#: Levels that a file may have: the number of a row's instructions, the last one and more.
+LEVELS = range(1, 6)
+#: Most instructions of a row, and bytes of a reply in UTF-8.
+INSTRUCTIONS_MAX, REPLY_BYTES = 16, 1 << 17
+#: Replies without any content: a row that one of them meets pays for nothing.
+EMPTY_REPLIES = "ok", "OK", "Ok.", '"Ok."', "ok ok ok ok ok ok ok ok ok ok"
+_THOUGHT = "</think>"
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction: its name, its arguments in a fixed order, and the check of a reply."""
+
+    name: str
+    arguments: str
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionRow(Answer):
+    """A row of the file. `fault` is a reason to skip it, which its fields show."""
+
+    prompt: str
+    instructions: tuple[Instruction, ...]
+    fault: str | None = None
+
+    @property
+    def level(self) -> int:
+        return min(len(self.instructions), LEVELS[-1])
+
+    @property
+    def required(self) -> tuple[tuple[str, str], ...]:
+        """The instructions as values that compare."""
+        return tuple((one.name, one.arguments) for one in self.instructions)
+
+    def count_met(self, completion: str) -> int:
+        """The number of instructions that a completion's reply meets. A blank one meets none."""
+        reply = read_reply(completion)
+        return 0 if reply is None else sum(one.check(reply) for one in self.instructions)
+
+
+class InstructionFile(DrawnEnvironment):
+    """The prompts of a file; a level is a number of instructions.
+
+    Attributes:
+        skipped: reason → numbers of the rows skipped for it.
+    """
+
+    def __init__(self, digest: str, params: Mapping[str, int]) -> None:
+        """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
+
+        Raises:
+            ValueError: `digest` is no digest, this machine has no such file, a row is damaged, all
+                rows are skipped, or a setting is given: there are none.
+        """
+        super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
+        file, data = find_file(digest, NAME)
+        _, lines = read_table(data, file)
+        rows = InstructionRows()
+        read_lines(lines, file, rows.add)
+        self.skipped = rows.skipped
+        self._by_level: dict[int, list[InstructionRow]] = {}
+        for _, row in rows.kept:
+            self._by_level.setdefault(row.level, []).append(row)
+        self.levels = sorted(self._by_level)
+        if not self.levels:
+            raise ProblemFileError(
+                f"{self.name}: none of its {len(lines)} problems can be asked: "
+                f"{describe_skipped(self.skipped)}"
+            )
+
+    def _draw(self, stream: Stream, level: int) -> Problem:
+        """Draw one of the level's rows, each equally likely; they are in the file's order."""
+        row = stream.choose(self._by_level[level])
+        return Problem(f"{row.prompt}\n", level, row)
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: the reply meets all instructions. Satisfaction: the share that it meets."""
+        row = problem.answer
+        if not isinstance(row, InstructionRow):
+            raise TypeError(f"not a problem of {self.name}: {type(row).__name__}")
+        met, asked = row.count_met(completion), len(row.instructions)
+        return RewardParts(MILLION if met == asked else 0, 0, MILLION * met // asked)
+
+
+class InstructionRows:
+    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+
+    Attributes:
+        number: of the last row.
+        kept: the number of each usable row, and the row.
+        skipped: reason → numbers of rows.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.kept: list[tuple[int, InstructionRow]] = []
+        self.skipped: dict[str, list[int]] = {}
+        self._known = KnownAnswers()
+
+    def add(self, line: bytes) -> None:
+        """Take one row. Raises ValueError if it is damaged or contradicts another row."""
+        self.number += 1
+        row = read_instruction_row(line)
+        reason = row.fault
+        if reason is None and not self._known.is_new(row.prompt, row.required, self.number):
+            reason = "asked already"
+        if reason is not None:
+            self.skipped.setdefault(reason, []).append(self.number)
+        else:
+            self.kept.append((self.number, row))
+
+
+def read_reply(completion: str) -> str | None:
+    """The text after the last `</think>`, without blanks around it. None if it is blank or too
+    long."""
+    reply = completion.rpartition(_THOUGHT)[2].strip(BLANKS)
+    short = len(reply.encode("utf-8", "surrogatepass")) <= REPLY_BYTES
+    return reply if reply and short else None
+
+
+def read_instruction_row(line: bytes) -> InstructionRow:
+    """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
+    row = read_object(line, NAME)
+    if not all(name in row for name in ("prompt", "instruction_id_list", "kwargs")):
+        raise name_formats(row, NAME)
+    prompt = read_problem_cell(get_cell(row, "prompt"))
+    prompt = require_text(row["prompt"] if prompt is None else prompt, "prompt", NAME)
+    require_question(prompt, "prompt")
+    names, given = (_read_list(row[name], name) for name in ("instruction_id_list", "kwargs"))
+    if len(names) != len(given):
+        raise ValueError(f"it has {len(names)} instructions and {len(given)} kwargs")
+    if not 1 <= len(names) <= INSTRUCTIONS_MAX:
+        many = "no instruction" if not names else f"more than {INSTRUCTIONS_MAX} instructions"
+        return InstructionRow(prompt, (), many)
+    try:
+        return InstructionRow(prompt, tuple(starmap(_bind, zip(names, given, strict=True))))
+    except ArgumentError as error:
+        return InstructionRow(prompt, (), str(error))
+
+
+def _read_list(value: Any, name: str) -> Sequence[Any]:
+    if isinstance(value, str):  # a cell of CSV
+        try:
+            value = read_json(value.encode())
+        except (EncodingError, UnicodeEncodeError):
+            value = None
+    if not isinstance(value, list):
+        raise ValueError(f"its {name} is no list")
+    return value
+
+
+def _bind(name: Any, given: Any) -> Instruction:
+    """The instruction of that name. Raises ArgumentError if no rule here can check it."""
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise ArgumentError(f"not checked: {str(name)[:60]}")
+    given = {} if given is None else given
+    if not isinstance(given, dict):
+        raise ArgumentError(f"{name}: its arguments are no object")
+    try:
+        check = kind.bind(given)
+    except ArgumentError as error:
+        raise ArgumentError(f"{name}: {error}") from None
+    arguments = {key: given[key] for key in sorted(kind.readers)}
+    return Instruction(name, json.dumps(arguments), check)

@@ -1,0 +1,383 @@
+"""`letters:SHA256`: questions with choices, of which a letter names the right one, from a file.
+
+The shapes are those of GPQA, MMLU-Pro, MMLU, ARC and others. The choices of a row are dealt anew
+for each problem, so a letter's place says nothing. One question of four choices is right in a
+quarter of all guesses, and a model that guesses would look like one that learns. So a problem has
+as many questions as a guess needs to earn once in `odds`, and all of them must be right.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+from typing import Any
+
+from assay.environments.base import (
+    BLANKS,
+    Answer,
+    DrawnEnvironment,
+    Param,
+    Problem,
+    RewardParts,
+    read_answer,
+)
+from assay.environments.math_tokens import unwrap
+from assay.environments.problem_file import (
+    KnownAnswers,
+    ProblemFileError,
+    cut_levels,
+    describe_skipped,
+    find_file,
+    name_formats,
+    read_lines,
+    read_object,
+    read_table,
+    require_question,
+    require_text,
+)
+from assay.environments.problem_table import (
+    CHOICE_LETTERS,
+    CHOICE_LISTS,
+    CHOICE_QUESTIONS,
+    CHOICE_RIGHT,
+    CHOICE_RIGHTS,
+    CHOICE_WRONG,
+    NAMES,
+    read_level,
+    read_problem_cell,
+)
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.parameters import MILLION
+from assay.protocol.prf import Stream
+
+NAME = "letters"
+#: Increases whenever any problem or score would change.
+VERSION = 1
+
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {"odds": Param(10, 2, 1_000, "a guess of a whole problem is right at most once in so many")}
+)
+#: Levels that a file may have.
+LEVELS = range(1, 6)
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#: Fewest and most choices of a question.
+CHOICES_MIN, CHOICES_MAX = 2, len(LETTERS)
+_REQUEST = "End with a line of ####, a space and the letter of the right choice."
+_REQUESTS = (
+    "End with a line of ####, a space and the letters of the right choices, "
+    "in the order of the questions."
+)
+#: A choice that means others by their place, and one that may: it stays last if it is.
+_PLACED = re.compile(
+    r"\b(?:above|below|preceding|following)\b|\b(?:first|last) (?:two|three)\b"
+    r"|\b[A-J]\b *(?:,|&|and|or|nor) *(?:and |or )?\b[A-J]\b"
+    r"|\b(?:[Oo]ptions?|[Cc]hoices?|[Aa]nswers?|[Bb]oth|[Oo]nly|[Nn]either) \(?[A-J]\)?(?![A-Za-z])"
+)
+_ALL_ABOVE = re.compile(r"(?:all|none|any|some|each|most) of the above\.?", re.IGNORECASE)
+#: A line that would look like a further choice.
+_MARKED = re.compile(r"(?m)^[A-Z]\. ")
+_LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+_SEPARATORS = dict.fromkeys(map(ord, f"{BLANKS},"), " ")
+_DIGITS = re.compile("[0-9]{1,3}")
+#: Most characters of an answer whose delimiters and fonts are looked at.
+_DRESSED_MAX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class LettersRow:
+    """A question, its choices, the index of the right one, and whether the last stays last.
+
+    Attributes:
+        level: 1 to 5, or None.
+        by_place: whether a bare number alone named the right choice.
+        fault: a reason to skip the row, which its fields show.
+    """
+
+    question: str
+    choices: tuple[str, ...] = ()
+    right: int = 0
+    last_stays: bool = False
+    level: int | None = None
+    by_place: bool = False
+    fault: str | None = None
+
+    @property
+    def length(self) -> int:
+        return len(self.question) + sum(map(len, self.choices))
+
+    def deal(self, stream: Stream) -> "Dealt":
+        """The choices in an order that is drawn."""
+        free = len(self.choices) - self.last_stays
+        order = [*stream.sample(free, free), *range(free, len(self.choices))]
+        choices = tuple(self.choices[index] for index in order)
+        return Dealt(self.question, choices, LETTERS[order.index(self.right)])
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """A question with its choices as they are asked, and the letter of the right one."""
+
+    question: str
+    choices: tuple[str, ...]
+    letter: str
+
+    def write(self) -> str:
+        marked = zip(LETTERS, self.choices, strict=False)
+        return "\n".join([self.question, *(f"{letter}. {choice}" for letter, choice in marked)])
+
+
+@dataclass(frozen=True, slots=True)
+class LettersTask(Answer):
+    """The questions of a problem, in their order."""
+
+    asked: tuple[Dealt, ...]
+
+    @property
+    def letters(self) -> str:
+        return "".join(one.letter for one in self.asked)
+
+    def count_right(self, answer: str) -> int:
+        """The number of letters that are right; 0 if the answer is no letters, one a question."""
+        bare = unwrap(answer) if len(answer) <= _DRESSED_MAX else answer
+        letters = self._read(bare)
+        if letters is None or len(letters) != len(self.asked):
+            return 0
+        return sum(given == one.letter for given, one in zip(letters, self.asked, strict=True))
+
+    def _read(self, answer: str) -> list[str] | None:
+        """The letters of an answer; of one letter, perhaps with the text of its own choice."""
+        mark, _, text = answer.partition(" ")
+        found = _LETTER.fullmatch(mark) if text and len(self.asked) == 1 else None
+        index = LETTERS.index(found[1]) if found is not None else CHOICES_MAX
+        choices = self.asked[0].choices
+        if index < len(choices) and text.strip(BLANKS) == choices[index]:
+            return [LETTERS[index]]
+        return _read_letters(answer, len(self.asked))
+
+
+def _read_letters(answer: str, count: int) -> list[str] | None:
+    """So many letters, together or one by one with blanks or commas between."""
+    if answer.isascii() and answer.isalpha() and answer.isupper():
+        return list(answer)
+    parts = [part for part in answer.translate(_SEPARATORS).split(" ") if part]
+    if len(parts) != count:
+        return None
+    found = [_LETTER.fullmatch(part) for part in parts]
+    return None if None in found else [one[1] for one in found if one is not None]
+
+
+class LettersFile(DrawnEnvironment):
+    """The questions of a file, at the levels that the file names.
+
+    Attributes:
+        skipped: reason → numbers of the rows skipped for it.
+    """
+
+    def __init__(self, digest: str, params: Mapping[str, int]) -> None:
+        """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
+
+        Raises:
+            ValueError: `digest` is no digest, this machine has no such file, a row is damaged, all
+                rows are skipped, a level has too few rows for `odds`, or a setting is out of range.
+        """
+        super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params)
+        file, data = find_file(digest, NAME)
+        _, lines = read_table(data, file)
+        rows = LettersRows()
+        read_lines(lines, file, rows.add)
+        rows.finish()
+        self._by_level = rows.divide()
+        self.skipped = rows.skipped
+        self.levels = sorted(self._by_level)
+        if not self.levels:
+            raise ProblemFileError(
+                f"{self.name}: none of its {len(lines)} problems can be asked: "
+                f"{describe_skipped(self.skipped)}"
+            )
+        for level, asked in self._by_level.items():
+            if prod(len(row.choices) for row in asked) < self.params["odds"]:
+                raise ProblemFileError(
+                    f"{self.name}: level {level} has {len(asked)} rows, and a guess of them all is "
+                    f"right more than once in {self.params['odds']}: lower `odds`, or add rows"
+                )
+
+    def _draw(self, stream: Stream, level: int) -> Problem:
+        """Draw rows of the level until a guess of them all is right at most once in `odds`, each
+        row once; deal the choices of each when it is drawn."""
+        rows, taken, guesses, asked = self._by_level[level], set[int](), 1, list[Dealt]()
+        while guesses < self.params["odds"]:
+            index = stream.draw_below(len(rows))
+            if index in taken:
+                continue
+            taken.add(index)
+            asked.append(rows[index].deal(stream))
+            guesses *= len(rows[index].choices)
+        if len(asked) == 1:
+            return Problem(f"{asked[0].write()}\n{_REQUEST}\n", level, LettersTask(tuple(asked)))
+        texts = [f"Question {number}\n{one.write()}\n" for number, one in enumerate(asked, 1)]
+        prompt = "\n".join([*texts, f"{_REQUESTS}\n"])
+        return Problem(prompt, level, LettersTask(tuple(asked)))
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: all letters are right. Satisfaction: the share of right ones."""
+        if not isinstance(problem.answer, LettersTask):
+            raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
+        answer = read_answer(completion)
+        right = 0 if answer is None else problem.answer.count_right(answer)
+        asked = len(problem.answer.asked)
+        return RewardParts(MILLION if right == asked else 0, 0, MILLION * right // asked)
+
+
+class LettersRows:
+    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+
+    Attributes:
+        number: of the last row.
+        kept: the number of each usable row, and the row.
+        skipped: reason → numbers of rows.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.kept: list[tuple[int, LettersRow]] = []
+        self.skipped: dict[str, list[int]] = {}
+        self._known = KnownAnswers()
+
+    def add(self, line: bytes) -> None:
+        """Take one row. Raises ValueError if it is damaged or contradicts another row."""
+        self.number += 1
+        row = read_letters_row(line)
+        reason = row.fault
+        if reason is None:
+            asked = "\n".join([row.question, *sorted(row.choices)])
+            if not self._known.is_new(asked, row.choices[row.right], self.number):
+                reason = "asked already"
+        if reason is not None:
+            self.skipped.setdefault(reason, []).append(self.number)
+        else:
+            self.kept.append((self.number, row))
+
+    def finish(self) -> None:
+        """Skip rows whose right choice only a number names, if no such number is 0: nobody knows
+        whether it counts from 0 or from 1."""
+        by_place = [(number, row) for number, row in self.kept if row.by_place]
+        if by_place and all(row.right > 0 for _, row in by_place):
+            self.skipped["a place from 0 or from 1"] = [number for number, _ in by_place]
+            self.kept = [(number, row) for number, row in self.kept if not row.by_place]
+
+    @property
+    def has_levels(self) -> bool:
+        return bool(self.kept) and all(row.level is not None for _, row in self.kept)
+
+    def divide(self) -> dict[int, Sequence[LettersRow]]:
+        """The rows of each level: those that all of them name, or else bands by length."""
+        if not self.has_levels:
+            ordered = sorted((row for _, row in self.kept), key=lambda row: row.length)
+            return dict(enumerate(cut_levels(ordered, len(LEVELS)), 1))
+        found: dict[int, list[LettersRow]] = {}
+        for _, row in self.kept:
+            found.setdefault(row.level or 0, []).append(row)
+        return dict(found)
+
+
+def read_letters_row(line: bytes) -> LettersRow:
+    """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
+    row = read_object(line, NAME)
+    column = next((name for name in (*CHOICE_QUESTIONS, "input") if _has(row, name)), None)
+    held = any(_has(row, name) for name in (*CHOICE_LISTS, CHOICE_RIGHT, CHOICE_LETTERS[0]))
+    if column is None or not held:
+        raise name_formats(row, NAME)
+    asked = read_problem_cell(row[column])
+    question = require_text(row[column] if asked is None else asked, column, NAME)
+    question = question.strip(BLANKS)
+    require_question(question, column)
+    choices, labels = _read_choices(row)
+    for choice in choices:
+        require_text(choice, "choice", NAME)
+    fault = _find_fault(question, choices)
+    if fault is not None:
+        return LettersRow(question, fault=fault)
+    named = (read_level(row[name]) for name in NAMES["level"] if _has(row, name))
+    level = next(named, None)
+    if row.get(CHOICE_RIGHT) is not None:  # the first, by construction
+        if any(map(_PLACED.search, choices)):
+            return LettersRow(question, fault="choices that name others")
+        return LettersRow(question, choices, 0, level=level)
+    last_stays = _ALL_ABOVE.fullmatch(choices[-1]) is not None
+    if any(map(_PLACED.search, choices[: len(choices) - last_stays])):
+        return LettersRow(question, fault="choices that name others")
+    found = [_find_right(row[name], choices, labels) for name in CHOICE_RIGHTS if _has(row, name)]
+    places = {place for place, _ in found}
+    if len(places) != 1 or None in places:
+        why = "unknown" if None in places else "several" if places else "no"
+        return LettersRow(question, fault=f"{why} right choice")
+    (right,) = places
+    by_place = all(is_number for _, is_number in found)
+    return LettersRow(question, choices, right or 0, last_stays, level, by_place)
+
+
+def _has(row: Mapping[str, Any], name: str) -> bool:
+    return row.get(name) not in (None, "")
+
+
+def _read_choices(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The choices of a row, and the label of each."""
+    if row.get(CHOICE_RIGHT) is not None:
+        given = [row[CHOICE_RIGHT], *(row[name] for name in CHOICE_WRONG if _has(row, name))]
+        return _write_choices(given), ()
+    value = next((row[name] for name in CHOICE_LISTS if _has(row, name)), None)
+    if value is None:
+        value = {letter: row[letter] for letter in CHOICE_LETTERS if _has(row, letter)}
+    if isinstance(value, str):
+        try:
+            value = read_json(value.encode())
+        except (EncodingError, UnicodeEncodeError):
+            value = None
+    if isinstance(value, dict):
+        texts, labels = value.get("text"), value.get("label")
+        if not isinstance(texts, list) or not isinstance(labels, list):
+            texts, labels = list(value.values()), list(value)
+        if len(texts) == len(labels) == len(set(map(str, labels))):
+            return _write_choices(texts), tuple(map(str, labels))
+        value = None
+    return _write_choices(value if isinstance(value, list) else []), tuple(LETTERS)
+
+
+def _write_choices(given: Sequence[Any]) -> tuple[str, ...]:
+    """Choices as text; numbers are written as Python writes whole ones."""
+    texts = (str(one) if type(one) is int else one for one in given)
+    return tuple(one.strip(BLANKS) if isinstance(one, str) else "" for one in texts)
+
+
+def _find_fault(question: str, choices: Sequence[str]) -> str | None:
+    if not CHOICES_MIN <= len(choices) <= CHOICES_MAX:
+        return f"not {CHOICES_MIN} to {CHOICES_MAX} choices"
+    if "" in choices:
+        return "choices that are no text"
+    if len({"".join(choice.split()).lower() for choice in choices}) < len(choices):
+        return "choices that are alike"
+    if any(_MARKED.search(choice) for choice in choices):
+        return "choices that hold several"
+    return None
+
+
+def _find_right(
+    value: Any, choices: Sequence[str], labels: Sequence[str]
+) -> tuple[int | None, bool]:
+    """The index of the right choice, or None if the value names none or several; and whether a bare
+    number names it."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if type(value) is int:
+        return (value if 0 <= value < len(choices) else None), True
+    if not isinstance(value, str):
+        return None, False
+    text = value.strip(BLANKS)
+    letter = _LETTER.fullmatch(text)
+    named = text if letter is None or text in labels else letter[1]
+    found = {labels.index(named)} if named in labels[: len(choices)] else set[int]()
+    found |= {choices.index(text)} if text in choices else set()
+    if not found and _DIGITS.fullmatch(text):
+        return (int(text) if int(text) < len(choices) else None), True
+    return (found.pop() if len(found) == 1 else None), False
