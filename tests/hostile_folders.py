@@ -522,6 +522,7 @@ ODD_FILES: dict[str, Callable[[Path], None]] = {
         "a link to a device": lambda path: path.symlink_to("/dev/zero"),
         "a link out": lambda path: path.symlink_to(GENESIS / path.name),
         "a link to nothing": lambda path: path.symlink_to("nothing"),
+        "a link to itself": lambda path: path.symlink_to(path.name),
     }.items()
 }
 

@@ -5,6 +5,7 @@ with these end tokens and notes, or refused in one line. The models are tiny and
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -139,6 +140,8 @@ class Content:
     others: dict[str, bytes]
     #: tensors of each further safetensors file
     parts: dict[str, Tensors]
+    #: names of pipes that nobody writes to
+    pipes: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> Path:
         """Write all of it."""
@@ -154,6 +157,8 @@ class Content:
         files = {"model.safetensors": self.tensors} if self.tensors else {}
         for name, tensors in (files | self.parts).items():
             save_file(tensors, folder / name, metadata={"format": "pt"})
+        for name in self.pipes:
+            os.mkfifo(folder / name)
         for name, data in self.others.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data)
@@ -742,6 +747,33 @@ FOLDERS: Mapping[str, HubFolder] = {
             tensors=make_tensors("qwen3_moe", **MIXTURE),
         ),
         notes=("guessed: config.json: head_dim 8",),
+    ),
+    "a negative epsilon": HubFolder(
+        lambda: make_qwen(rms_norm_eps=-1e-6),
+        "rms_norm_eps in config.json is not a number of at least 0",
+    ),
+    "two angles": HubFolder(
+        lambda: make_qwen(
+            rope_scaling=..., rope_parameters={"rope_type": "default", "rope_theta": 5e5}
+        ),
+        "rope_theta in config.json is 10000.0, and 500000.0 in rope_parameters: remove one",
+    ),
+    "a pipe in place of tensors": HubFolder(
+        lambda: _of(make_qwen(), tensors={}, pipes=("model.safetensors",)),
+        "model.safetensors is not a regular file",
+    ),
+    "a pipe that is named in the index": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            tensors={},
+            pipes=("a.safetensors",),
+            others={"model.safetensors.index.json": b'{"weight_map": {"a": "a.safetensors"}}'},
+        ),
+        "a.safetensors is not a regular file",
+    ),
+    "a pipe in place of a GGUF file": HubFolder(
+        lambda: _of(make_qwen(), tensors={}, config=None, pipes=("model.gguf",)),
+        "has no config.json",
     ),
     "quantised in the older words of bitsandbytes": HubFolder(
         lambda: make_qwen(quantization_config={"load_in_4bit": True}),

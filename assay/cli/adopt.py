@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from assay.cli.console import print_result
+from assay.cli.exits import cleaning_up
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.settings.sections import Settings
 from assay.subnet.adoption.adopt import Adoption, adopt_model, export_checkpoint
@@ -22,7 +23,7 @@ def run_adopt(
     quiet: bool,
 ) -> None:
     """Adopt a model into a new folder, and print what was done."""
-    with log_lines(wants_json(settings, as_json), quiet):
+    with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
         adoption = adopt_model(source, out, end_tokens, base, report=report)
     _print(adoption, out, as_json, f"Next: `assay subnet publish --recipe RECIPE --model {out}`")
@@ -30,7 +31,7 @@ def run_adopt(
 
 def run_export(settings: Settings, checkpoint: Path, out: Path, as_json: bool, quiet: bool) -> None:
     """Write a checkpoint as a folder that other programs open, and print what it has."""
-    with log_lines(wants_json(settings, as_json), quiet):
+    with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
         adoption = export_checkpoint(checkpoint, out, report)
     _print(adoption, out, as_json, "Next: name this folder to transformers")

@@ -1,6 +1,7 @@
 """Exit codes, and errors as one line."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import NoReturn
 import typer
 
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+TERMINATED = 128 + signal.SIGTERM
 
 
 @contextmanager
@@ -36,6 +38,27 @@ def plain_errors() -> Iterator[None]:
             print(hide(traceback.format_exc()), file=sys.stderr)
             _leave("this is a defect in assay; the lines above say where", COULD_NOT_RUN)
         _leave(str(error), COULD_NOT_RUN)
+
+
+@contextmanager
+def cleaning_up() -> Iterator[None]:
+    """Let SIGTERM end the block like Ctrl-C, so that what is half-written is removed, and then the
+    program. For work that writes a large folder."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except _Terminated:
+        _leave("stopped", TERMINATED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
 
 
 def _find_place(error: OSError) -> str:

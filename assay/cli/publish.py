@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.cli.console import Confirm, print_result, require_consent
+from assay.cli.exits import cleaning_up
 from assay.network.beacon import read_chain_info
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.session.resources import open_account, open_chain, open_own_store
@@ -104,7 +105,10 @@ def _find_genesis(settings: Settings, chosen: _ChosenRules, report: Callable[[st
     wanted = recipe.make_rules(chosen.environment, chosen.preset, chosen.changes[-1])
     placement = open_placement(settings.compute)
     report(f"making checkpoint 0 of {rules.model} on {placement.device}: minutes to hours")
-    manifest = make_recipe_genesis(recipe, rules.model, rules.out, wanted, placement.device, report)
+    with cleaning_up():
+        manifest = make_recipe_genesis(
+            recipe, rules.model, rules.out, wanted, placement.device, report
+        )
     report(f"checkpoint {manifest.digest.hex()[:16]}… is in {rules.out}")
     return rules.out
 

@@ -53,6 +53,8 @@ _CHANGES: tuple[dict[str, Json], ...] = (
     {"partial_rotary_factor": 0.1},
     {"rope_parameters": {}},
     {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, "rope_theta": 10_000},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, "rope_theta": 20_000},
     {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}},
     {"rope_parameters": {"rope_type": "longrope", "factor": 2.0}},
     {"rope_parameters": {"rope_type": "linear"}},
@@ -76,6 +78,7 @@ _CHANGES: tuple[dict[str, Json], ...] = (
     },
     {"rope_parameters": {"partial_rotary_factor": 0.5}},
     {"rope_parameters": {"partial_rotary_factor": 0.3}},
+    {"rope_parameters": {"partial_rotary_factor": 0.5}, "partial_rotary_factor": 1.0},
     {"rope_parameters": {"full_attention": {"rope_type": "default"}}},
     {
         "rope_parameters": {
@@ -106,6 +109,8 @@ _CHANGES: tuple[dict[str, Json], ...] = (
     {"decoder_sparse_step": 2},
     {"first_k_dense_replace": 2},
     {"num_experts_per_tok": 6},
+    {"experts_per_token": 1},
+    {"experts_per_token": 2},
     {"num_experts": 2},
     {"num_experts": 0},
     {"num_experts": 6, "num_local_experts": 6},

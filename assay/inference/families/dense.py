@@ -27,6 +27,7 @@ from assay.inference.families.family import Config, Family, Finish, Mask, Tensor
 from assay.inference.families.fields import (
     CAP,
     COUNT,
+    EPSILON,
     FRACTION_RULE,
     HEAD,
     IDS,
@@ -52,7 +53,7 @@ from assay.inference.gate.rules import (
 from assay.protocol.encoding import Json
 
 _WINDOWS = ("full_attention", "sliding_attention")
-_SILU = {"hidden_act": make_choice("silu"), "rms_norm_eps": NUMBER}
+_SILU = {"hidden_act": make_choice("silu"), "rms_norm_eps": EPSILON}
 _SIZED = {"head_dim": HEAD}
 _EITHER = {"head_dim": make_optional(HEAD)}
 _TYPED = {"layer_types": LAYER_TYPES, "sliding_window": WINDOW}
@@ -65,7 +66,7 @@ _GEMMA = {
     **_SIZED,
     **_BIASED,
     "hidden_activation": _TANH,
-    "rms_norm_eps": NUMBER,
+    "rms_norm_eps": EPSILON,
     "use_bidirectional_attention": Rule("false or null", lambda v: v is False or v is None),
 }
 #: Gemma 2 and 3: some of their files repeat the activation, and name a kind of cache.
@@ -473,7 +474,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
                 **_SIZED,
                 **_BIASED,
                 "hidden_act": make_choice("silu"),
-                "layer_norm_eps": NUMBER,
+                "layer_norm_eps": EPSILON,
                 "logit_scale": POSITIVE,
                 "use_qk_norm": FLAG,
             },
@@ -488,7 +489,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
                 **_BIASED,
                 "cache_implementation": make_only("hybrid"),
                 "hidden_act": make_choice("silu"),
-                "layer_norm_eps": NUMBER,
+                "layer_norm_eps": EPSILON,
                 "layer_switch": _PATTERN,
                 "logit_scale": POSITIVE,
                 "order_of_interleaved_layers": make_only("local_attn_first"),
@@ -525,7 +526,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
                 **_EITHER,
                 "embedding_dropout": NUMBER,
                 "hidden_act": _TANH,
-                "norm_epsilon": NUMBER,
+                "norm_epsilon": EPSILON,
                 "residual_dropout": NUMBER,
                 "sliding_window": WINDOW,
                 "use_bias": FLAG,
@@ -561,7 +562,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
                 "mlp_bias": OFF,
                 "post_norm": OFF,
                 "qk_norm": ON,
-                "rms_norm_eps": NUMBER,
+                "rms_norm_eps": EPSILON,
             },
             (LAST_NORM,),
         ),
@@ -590,7 +591,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
                 **_BIASED,
                 "hidden_act": make_choice("relu2"),
                 "mlp_bias": FLAG,
-                "rms_norm_eps": NUMBER,
+                "rms_norm_eps": EPSILON,
             },
             (LAST_NORM,),
         ),

@@ -40,6 +40,8 @@ def _are_ids(value: Json) -> bool:
 
 
 NUMBER = Rule("a number", is_number)
+#: What a norm adds to a mean square: a negative one makes numbers that are none.
+EPSILON = Rule("a number of at least 0", lambda v: is_number(v) and v >= 0)
 POSITIVE = Rule("a number above 0", lambda v: is_number(v) and v > 0)
 FRACTION_RULE = Rule("a number above 0, at most 1", lambda v: is_number(v) and 0 < v <= 1)
 IDS = Rule("an id, at most 16 of them, or null", _are_ids)

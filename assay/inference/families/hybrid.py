@@ -7,10 +7,10 @@ from typing import Any
 from assay.inference.families.blocks import ATTENTION, GATED, HEAD_NORMS, LAST_NORM, NORMS
 from assay.inference.families.family import SPARSE, Config, Experts, Family, Tensors
 from assay.inference.families.fields import (
+    EPSILON,
     FRACTION_RULE,
     HEAD,
     LAYER_TYPES,
-    NUMBER,
     OFF,
     ON,
     make_only,
@@ -84,7 +84,7 @@ _FIELDS = {
     "head_dim": HEAD,
     "hidden_act": make_choice("silu"),
     "layer_types": LAYER_TYPES,
-    "rms_norm_eps": NUMBER,
+    "rms_norm_eps": EPSILON,
 }
 #: Of a mixture in the layers.
 _MIXTURE = {

@@ -19,6 +19,7 @@ from assay.inference.families.family import SPARSE, Config, Experts, Family, Mas
 from assay.inference.families.fields import (
     CAP,
     COUNT,
+    EPSILON,
     HEAD,
     LAYER_TYPES,
     NUMBER,
@@ -36,7 +37,7 @@ _EXPERTS_MAX, _LAYERS_MAX = 1 << 12, 1 << 10
 _NUMBER_OF = make_number(1, _EXPERTS_MAX)
 INNER = make_number(1, 1 << 20)
 _ONE = make_number(1, 1)
-_PLAIN = {"hidden_act": make_choice("silu"), "rms_norm_eps": NUMBER}
+_PLAIN = {"hidden_act": make_choice("silu"), "rms_norm_eps": EPSILON}
 #: Fields of routers.
 ROUTED = {
     **_PLAIN,
@@ -234,6 +235,16 @@ _STACKED = Tensors(
     },
     when=SPARSE,
 )
+
+
+def _find_gpt_oss_fault(config: Config) -> str | None:
+    """The makers' own programs read another name, which no class of the library does."""
+    named = config.get("experts_per_token", config["num_experts_per_tok"])
+    if named != config["num_experts_per_tok"]:
+        return "experts_per_token in config.json contradicts num_experts_per_tok: remove one"
+    return None
+
+
 _SINKS = Tensors("sinks", {"self_attn.sinks": "n"})
 _GPT_OSS = Family(
     layer=(ATTENTION, *_BIASES, _SINKS, NORMS, _STACKED),
@@ -259,6 +270,7 @@ _GPT_OSS = Family(
     kinds=("full_attention", "sliding_attention"),
     rotation=Rotation(switches=("truncate",), older=False),
     mark=mark_all,
+    check=_find_gpt_oss_fault,
     experts=Experts(("num_local_experts",)),
 )
 _QWEN2_MOE = Family(

@@ -87,9 +87,22 @@ class Rotation:
                 fault = self._find_fault(part) or self._find_partial_fault(config, part, head)
                 if fault is not None:
                     yield f"{about} in config.json {fault}"
+        yield from self.find_contradictions(config)
         fault = self._find_partial_fault(config, {}, head)
         if fault is not None:
             yield f"config.json {fault}"
+
+    def find_contradictions(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Numbers that stand beside the object, too, with another value: which of the two counts
+        depends on the program."""
+        if self.by_layer:
+            return
+        for place in PLACES:
+            rope = config.get(place) or {}
+            for name in ("rope_theta", FRACTION):
+                outer, inner = config.get(name), rope.get(name)
+                if None not in (outer, inner) and outer != inner:
+                    yield f"{name} in config.json is {outer}, and {inner} in {place}: remove one"
 
     def _list_parts(self, name: str, rope: dict[str, Json]) -> Iterator[tuple[str, Json]]:
         """The objects with a type each."""

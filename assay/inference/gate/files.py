@@ -17,20 +17,30 @@ class UnfitFileError(ValueError):
 
 
 @contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file. A link may lead to another file of the same folder.
+def open_regular(path: Path, *, follow: bool = False) -> Iterator[BinaryIO]:
+    """Open a regular file. A link may lead to another file of the same folder; with `follow`,
+    anywhere.
 
     Raises:
         OSError: it is missing or cannot be read. UnfitFileError: it is not such a file.
     """
-    if path.is_symlink() and path.resolve().parent != path.parent.resolve():
+    if not follow and path.is_symlink() and not _stays(path):
         raise UnfitFileError("is a link that leads out of its folder: put the file itself there")
     # without O_NONBLOCK, opening a pipe waits for its writer
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnfitFileError("is not a regular file")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnfitFileError("is not a regular file")
         yield file
+
+
+def _stays(link: Path) -> bool:
+    """Whether a link leads to a place in its own folder."""
+    try:
+        return link.resolve().parent == link.parent.resolve()
+    except RuntimeError:  # links that form a circle, before Python 3.13
+        raise UnfitFileError("is a link to itself: put the file itself there") from None
 
 
 def read_regular(path: Path, limit: int) -> bytes:

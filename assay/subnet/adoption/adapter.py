@@ -148,7 +148,14 @@ def _add(base: PlannedTensor, pair: _Factors, config: Mapping[str, Json]) -> Pla
             f"the adapter of {base.name} makes a matrix of {list(made)}, and the base's has "
             f"{list(base.shape)}: name its own base"
         )
-    factor = _find_factor(base.name.removesuffix(".weight"), rank, config)
+    module = base.name.removesuffix(".weight")
+    said = _find_number(module, "rank_pattern", "r", config)
+    if said is not None and said != rank:
+        raise CheckpointError(
+            f"{ADAPTER_CONFIG} gives {module} the rank {str(said)[:40]}, and its factors in "
+            f"{ADAPTER} have {rank}: name an adapter whose two files belong together"
+        )
+    factor = _find_factor(module, rank, config)
 
     def read(start: int, stop: int) -> Tensor:
         if pair.embedding:
@@ -162,15 +169,19 @@ def _add(base: PlannedTensor, pair: _Factors, config: Mapping[str, Json]) -> Pla
 
 def _find_factor(module: str, rank: int, config: Mapping[str, Json]) -> float:
     """What B A is multiplied by."""
-    patterns = config.get("alpha_pattern") or {}
-    alpha: Any = config.get("lora_alpha")
-    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
-        plain = str(pattern).removeprefix("^").removesuffix("$").replace(r"\.", ".")
-        if re.fullmatch(r"[\w.]+", plain) is None:
-            raise CheckpointError(f"{ADAPTER_CONFIG}: alpha_pattern {plain[:60]!r} is not a name")
-        if module == plain or module.endswith(f".{plain}"):
-            alpha = value
-            break  # the first that fits counts, as in peft
+    alpha = _find_number(module, "alpha_pattern", "lora_alpha", config)
     if type(alpha) not in (int, float) or not 0 < alpha < 1e6:
         raise CheckpointError(f"{ADAPTER_CONFIG}: lora_alpha is {str(alpha)[:40]}")
     return float(alpha) / (sqrt(rank) if config.get("use_rslora") is True else rank)
+
+
+def _find_number(module: str, by_module: str, for_all: str, config: Mapping[str, Json]) -> Any:
+    """A setting of one module: that of the first name which fits, as in peft, or that of all."""
+    patterns = config.get(by_module) or {}
+    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
+        plain = str(pattern).removeprefix("^").removesuffix("$").replace(r"\.", ".")
+        if re.fullmatch(r"[\w.]+", plain) is None:
+            raise CheckpointError(f"{ADAPTER_CONFIG}: {by_module} {plain[:60]!r} is not a name")
+        if module == plain or module.endswith(f".{plain}"):
+            return value
+    return config.get(for_all)

@@ -81,7 +81,7 @@ def find_gguf(source: Path) -> Path | None:
     CheckpointError where a folder has several."""
     if source.is_file():
         return source if source.suffix == SUFFIX else None
-    files = sorted(source.glob(f"*{SUFFIX}"))
+    files = sorted(path for path in source.glob(f"*{SUFFIX}") if path.is_file())
     if not files or any(source.glob("*.safetensors")):
         return None
     if len(files) > 1:

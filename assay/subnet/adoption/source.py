@@ -5,11 +5,11 @@ adapter, the original's own format, pickles. The choice is that of transformers.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -21,6 +21,7 @@ from assay.inference.folder import (
     CheckpointError,
     parse_document,
 )
+from assay.inference.gate.files import UnfitFileError, open_regular
 from assay.protocol.encoding import Json
 from assay.subnet.adoption.notes import Notes, name_some
 
@@ -60,19 +61,32 @@ def read_source_file(folder: Path, name: str, limit: int = SMALL_FILE_BYTES) -> 
         CheckpointError: it cannot be read, is larger than `limit` or a pointer of Git LFS.
     """
     path = folder / name
-    try:
-        if not path.is_file():
-            if path.exists():
-                raise CheckpointError(f"{path} is not a regular file: name a folder of files")
-            return None
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path} ({error.strerror})") from None
+    if not path.exists():
+        return None
+    with open_source(path) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise CheckpointError(f"{path} is larger than {limit >> 20} MiB")
     _require_no_pointer(path, data)
     return data
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of a source, wherever a link leads.
+
+    Raises:
+        CheckpointError: it is missing, cannot be read, or is no regular file.
+    """
+    try:
+        with open_regular(path, follow=True) as file:
+            yield file
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: fetch it") from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path} ({error.strerror})") from None
+    except UnfitFileError as error:
+        raise CheckpointError(f"{path} {error}: fetch it again") from None
 
 
 def read_source_json(folder: Path, name: str, limit: int = JSON_BYTES) -> dict[str, Json] | None:
@@ -137,9 +151,7 @@ def open_tensors(folder: Path, notes: Notes, opened: ExitStack) -> dict[str, Sto
 
 def open_file(path: Path, opened: ExitStack) -> dict[str, StoredTensor]:
     """The tensors of one safetensors file. Raises a CheckpointError where it is none."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing: fetch it")
-    with path.open("rb") as file:
+    with open_source(path) as file:
         _require_no_pointer(path, file.read(len(_POINTER)))
     try:
         # mapped: without a map, each part of a tensor would read all of it
@@ -180,7 +192,7 @@ def _read_index(folder: Path, index: Mapping[str, Json]) -> dict[str, list[str] 
     for tensor, name in places.items():
         if not isinstance(name, str) or Path(name).name != name or not name:
             raise CheckpointError(f"{folder / INDEX} names {name!r}, which is no file's name")
-        if not (folder / name).is_file():
+        if not (folder / name).exists():
             raise CheckpointError(f"{folder / name}, which {INDEX} names, is missing: fetch it")
         listed = chosen.setdefault(name, [])
         assert listed is not None
@@ -197,7 +209,7 @@ def _require_all_parts(folder: Path, names: Iterable[str]) -> None:
             continue
         for number in range(1, min(int(count), 1 << 12) + 1):
             part = folder / f"{stem}-{number:05d}-of-{count}.safetensors"
-            if not part.is_file():
+            if not part.exists():
                 raise CheckpointError(f"{part}, one of {int(count)} parts, is missing: fetch it")
 
 

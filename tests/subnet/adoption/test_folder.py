@@ -2,15 +2,18 @@
 
 import json
 import shutil
+import signal
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from assay.cli.app import app
+from assay.cli.exits import cleaning_up
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, digest_tensors
 from assay.subnet.adoption import adopt as adoption_module
@@ -46,6 +49,22 @@ def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         stop_late()
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_sigterm_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop_late() -> None:
+        with cleaning_up(), make_folder(tmp_path / "out") as folder:
+            (folder / "model.safetensors").write_bytes(b"half")
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(typer.Exit) as ended:
+        stop_late()
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "assay: stopped\n"
+    assert not [*tmp_path.iterdir()]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_what_a_killed_program_left_is_removed_and_two_never_write_one_folder(

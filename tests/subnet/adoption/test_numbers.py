@@ -144,6 +144,7 @@ def write_adapter(folder: Path, **changes: object) -> dict[str, torch.Tensor]:
     [
         ({}, 2.0),
         ({"use_rslora": True}, 6 / 3**0.5),
+        ({"r": 8, "rank_pattern": {"layers.1.mlp.up_proj": 3, "q_proj": 3}}, 2.0),
         ({"alpha_pattern": {"q_proj": 3, "self_attn.q_proj": 9, "nothing": 9}}, 1.0),
     ],
     ids=str,
@@ -174,6 +175,8 @@ def test_an_adapter_is_added_to_its_base(
         ({"peft_type": "IA3"}, "peft_type is IA3: only LORA"),
         ({"lora_alpha": None}, "lora_alpha is None"),
         ({"alpha_pattern": {"(a+)+": 1}}, "is not a name"),
+        ({"r": 4}, r"gives model.layers.* the rank 4, and its factors in .* have 3"),
+        ({"rank_pattern": {"q_proj": 4}}, r"gives \S*q_proj the rank 4"),
     ],
     ids=str,
 )

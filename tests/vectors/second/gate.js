@@ -22,7 +22,7 @@ const isIds = orNull((v) => (Array.isArray(v) ? v : [v]).every((id) => isInteger
 const isAbove = (least) => (v) => isNumber(v) && Number(v) > least;
 const LAYER_CHANGES = { head_dim: (v) => isInteger(v, 2, 2 ** 12), num_key_value_heads: (v) => isInteger(v, 1, 2 ** 12) };
 const WORDS = {
-  'true or false': isFlag, 'a number': isNumber, 'a number above 0': isAbove(0), 'a number above 1': isAbove(1), 'a text': (v) => isText(v),
+  'true or false': isFlag, 'a number': isNumber, 'a number above 0': isAbove(0), 'a number above 1': isAbove(1), 'a number of at least 0': (v) => isNumber(v) && Number(v) >= 0, 'a text': (v) => isText(v),
   'a number above 0, at most 1': (v) => isAbove(0)(v) && Number(v) <= 1, 'an id, at most 16 of them, or null': isIds,
   'a list': Array.isArray, 'an object': isObject, 'false or null': isOf(false, null), 'at most 4 names': (v) => Array.isArray(v) && v.length <= 4 && v.every((name) => isText(name)),
   'an integer from 0 to 1024, a text': (v) => isInteger(v, 0, 1024) || isText(v), '[]': (v) => Array.isArray(v) && !v.length, 'a list of at most 1024 layers': (v) => Array.isArray(v) && v.length <= 1024 && v.every((n) => isInteger(n, 0, 1023)),
@@ -80,6 +80,7 @@ function marksOf(c, { experts }, layer) {
   return [...(routed ? ['experts'] : []), ...(OWN[c.model_type]?.marks?.(c, layer) ?? [])];
 }
 const OWN = {
+  gpt_oss: { fits: (c) => (c.experts_per_token ?? c.num_experts_per_tok) === c.num_experts_per_tok },
   gemma4_text: gemma4, qwen3_5_text: { fits: hybrid }, qwen3_5_moe_text: { fits: hybrid }, qwen3_next: { fits: hybrid },
   smollm3: { fits: (c) => (c.no_rope_layers ?? null) === null || (BigInt(c.no_rope_layers.length) === c.num_hidden_layers && c.no_rope_layers.every((v) => isInteger(v, 0, 1))) },
 };
@@ -112,8 +113,10 @@ function takesConfig(c, table) {
   if (heads % c.num_key_value_heads || head % 2n || (!given && c.hidden_size % heads)) return false;
   const [ropes, scaling] = [c.rope_parameters ?? null, c.rope_scaling ?? null];
   if (ropes !== null && scaling !== null) return false;
+  const other = (name) => (ropes ?? scaling ?? {})[name] ?? null, contradicts = (name) => (c[name] ?? null) !== null && other(name) !== null && Number(c[name]) !== Number(other(name));
   const parts = ropes === null ? [] : !kinds.length ? [ropes] : Object.keys(ropes).length === kinds.length ? kinds.map((each) => ropes[each]) : [null];
   if (![...parts, ...(scaling === null ? [] : [scaling])].every((rope) => isRope(rope, family, table, c, head)) || !turnsEvenPart({}, family, c, head)) return false;
+  if (!kinds.length && ['rope_theta', 'partial_rotary_factor'].some(contradicts)) return false;
   const layers = c.layer_types ?? null, isKind = (each) => family.kinds.includes(each);
   if (layers !== null && !(BigInt(layers.length) === c.num_hidden_layers && layers.every(isKind))) return false;
   if (layers?.includes('sliding_attention') && (c.sliding_window === null || (has(family.fields, 'use_sliding_window') && !c.use_sliding_window))) return false;
