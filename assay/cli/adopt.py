@@ -44,7 +44,10 @@ def _print(adoption: Adoption, out: Path, as_json: bool, then: str) -> None:
         "weights": adoption.weights,
         "end_tokens": [{"id": number, "text": text} for number, text in adoption.texts.ends],
         **adoption.notes.to_json(),
+        "origins": dict(adoption.origins),
     }
     lines = [f"{out}: {document['model_type']}, {adoption.weights:,} weights in bf16"]
+    for part, origin in adoption.origins.items():
+        lines.append(f"  {part:<10} {origin['repository']} at {origin['commit']}")
     lines += [f"  {kind:<10} {text}" for kind, text in adoption.notes.iterate()]
     print_result(document, as_json, Text("\n".join([*lines, then])))

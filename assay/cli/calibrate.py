@@ -38,6 +38,7 @@ from assay.inference.probes import require_measurable
 from assay.inference.routing import choose_fewer, count_experts, has_routers
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
+from assay.network.hub.origin import find_origin
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import CalibrateSettings, ComputeSettings, Settings
@@ -78,6 +79,9 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
         pair = _measure(sides, contexts, settings, step)
     report, calibration = describe_pair(pair)
     report = {"model": settings.model.name, "checkpoint": checkpoint.digest.hex(), **report}
+    origin = find_origin(settings.model)
+    if origin is not None:
+        report |= {"model": str(origin.pinned), "origin": origin.to_json()}
     if calibration is not None:
         write_json(out / CALIBRATION_FILE, to_json(calibration))
         report["calibration"] = calibration.digest.hex()

@@ -80,6 +80,16 @@ def require_there(*places: Path | str | None) -> None:
             raise ConfigError(f"{place}: there is no such file or folder")
 
 
+def require_files(*places: Path) -> None:
+    """Check that files exist."""
+    from assay.neurons.settings.loading import ConfigError
+
+    require_there(*places)
+    for place in places:
+        if place.is_dir():
+            raise ConfigError(f"{place} is a directory: name a file")
+
+
 def require_bundle(folder: Path | None) -> None:
     """Check that --offline, if it is given, names a bundle."""
     from assay.audit import bundle_seal

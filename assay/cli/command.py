@@ -216,13 +216,7 @@ def _make_option(name: str, info: "FieldInfo") -> Any:
         many = many or origin is tuple
         kind = first
     decl = get_flag_name(name, info)
-    option = typer.Option(
-        decl,
-        metavar=metavar,
-        help=_make_help(decl, many, info),
-        exists=flag.exists,
-        dir_okay=not flag.exists,
-    )
+    option = typer.Option(decl, metavar=metavar, help=_make_help(decl, many, info))
     return Annotated[(list[kind] if many else kind) | None, option]
 
 

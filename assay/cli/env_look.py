@@ -13,6 +13,7 @@ from assay.cli.env import make_printable
 from assay.cli.exits import FINDING, OK
 from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
 from assay.network.files import write_file
+from assay.network.hub.origin import find_origin
 from assay.neurons.settings.loading import ConfigError
 
 #: Characters of a problem or an answer that are shown.
@@ -44,7 +45,11 @@ def run_env_look(
 
 
 def _to_json(look: Look) -> dict[str, object]:
-    document = asdict(look) | {"usable": look.is_usable}
+    origin = find_origin(Path(look.file))
+    document = asdict(look) | {
+        "usable": look.is_usable,
+        "origin": None if origin is None else origin.to_json(),
+    }
     for name in ("left_out", "damaged", "suites"):
         document[name] = {
             key: {"rows": len(rows), "first": rows[:NAMED]} for key, rows in document[name].items()
@@ -58,6 +63,8 @@ def _to_json(look: Look) -> dict[str, object]:
 def _describe(look: Look, write: Path | None) -> Group:
     table = make_table(show_header=False)
     table.add_row("file", Text(f"{look.file}, {look.format}, {look.rows:,} rows"))
+    if (origin := find_origin(Path(look.file))) is not None:
+        table.add_row("from", Text(str(origin.pinned)))
     table.add_row("environment", Text(look.environment if look.is_usable else "none: see below"))
     parts = ", ".join(f"{part}: {column}" for part, column in look.columns.items())
     table.add_row("columns", Text(make_printable(parts)))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from assay.cli.checks import require_files
+from assay.cli.hub_names import open_data
 from assay.cli.interrupts import require_wanted
 
 if TYPE_CHECKING:
@@ -47,17 +49,21 @@ def starting(
     if doing and not quiet:
         announce(", then ".join(doing), as_json)
     if problem_files:
-        add_problem_files(settings)
+        add_problem_files(settings, quiet)
     yield
     require_wanted()
 
 
-def add_problem_files(settings: "Settings") -> None:
-    """Add the settings' files of problems to the environments."""
-    if settings.environments.files:
+def add_problem_files(settings: "Settings", quiet: bool = False) -> None:
+    """Add the settings' files of problems to the environments. Data sets on the Hub are
+    downloaded."""
+    named = settings.environments
+    if named.files:
         from assay.environments import add_problem_files
 
-        add_problem_files(settings.environments.files)
+        named.files = tuple(open_data(settings, file, quiet) for file in named.files)
+        require_files(*named.files)
+        add_problem_files(named.files)
 
 
 def announce(doing: str, as_json: bool = False) -> None:

@@ -18,7 +18,6 @@ class Flag:
     metavar: str | None = None  # placeholder for its value; None: from its type
     #: with its dashes, and with `/--other` for the opposite; None: the field's name
     name: str | None = None
-    exists: bool = False  # it names a file that must be readable
 
 
 def get_flag(field: FieldInfo) -> Flag:
@@ -78,7 +77,7 @@ class PublishSettings(_Section):
         None, description="file of a recipe, or the name of a shipped one; None: none"
     )
     model: Folder | None = Field(
-        None, description="with a recipe, folder of the model that becomes checkpoint 0"
+        None, description="with a recipe, model that becomes checkpoint 0: a folder, or ORG/NAME"
     )
     out: Dir = Field(Path("assay-genesis"), description="folder for the new checkpoint 0")
     preset: Literal["main", "demo"] | None = Field(
@@ -89,7 +88,9 @@ class PublishSettings(_Section):
         description="name of an environment, such as sat or sat,k=4; "
         "None: the recipe's, or arithmetic",
     )
-    genesis: Folder | None = Field(None, description="first checkpoint; None: the shipped one")
+    genesis: Folder | None = Field(
+        None, description="first checkpoint: a folder, or ORG/NAME; None: the shipped one"
+    )
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")
     changes: File | None = Field(None, description="parameters to change, TOML or JSON")
     beacon_info: File | None = Field(None, description="info of a drand chain; None: quicknet")
@@ -106,7 +107,7 @@ class AmendSettings(_Section):
         None, ge=1, description="first window of the new parameters; None: the earliest possible"
     )
     checkpoint: Folder | None = Field(
-        None, description="folder of the checkpoint to calibrate, if the changes need it"
+        None, description="checkpoint to calibrate, if the changes need it: a folder, or ORG/NAME"
     )
     out: Dir = Field(Path("assay-amended"), description="folder for the calibrated checkpoint")
 
@@ -114,10 +115,23 @@ class AmendSettings(_Section):
 class EnvironmentsSettings(_Section):
     """`[environments]`: the files that some environments need."""
 
-    files: tuple[Annotated[Path, Flag("FILE", "--file", exists=True)], ...] = Field(
+    files: tuple[Annotated[Path, Flag("FILE", "--file")], ...] = Field(
         (),
-        description="problem files (JSON Lines, JSON, CSV or Parquet); archives of package:SHA256 "
-        "and verifiers:SHA256",
+        description="problem files (JSON Lines, JSON, CSV or Parquet), or data sets ORG/NAME on "
+        "the Hub; archives of package:SHA256 and verifiers:SHA256",
+    )
+
+
+class HubSettings(_Section):
+    """`[hub]`: the Hub of Hugging Face, for models and data sets that are named ORG/NAME. Its
+    address is the library's: HF_ENDPOINT."""
+
+    dir: Annotated[Path, Flag("DIR", "--hub-dir")] | None = Field(
+        None, description="folder for downloads; None: assay in the library's folder, HF_HOME"
+    )
+    token_file: File | None = Field(
+        None,
+        description="file with a token; None: HF_TOKEN, or the library's store (hf auth login)",
     )
 
 
@@ -139,7 +153,7 @@ class JudgeSettings(_Section):
 class CalibrateSettings(_Section):
     """`[calibrate]`: a comparison of two implementations of the reference."""
 
-    model: Folder | None = Field(None, description="folder of a checkpoint")
+    model: Folder | None = Field(None, description="checkpoint: a folder, or ORG/NAME")
     a: Annotated[str, Flag("IMPLEMENTATION")] = Field(
         "fp32-sdpa", description="implementation that draws, such as fp32-sdpa or cpu:fp32-sdpa"
     )
@@ -509,6 +523,7 @@ class Settings(_Section):
     publish: PublishSettings = PublishSettings()
     amend: AmendSettings = AmendSettings()
     environments: EnvironmentsSettings = EnvironmentsSettings()
+    hub: HubSettings = HubSettings()
     judge: JudgeSettings = JudgeSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()

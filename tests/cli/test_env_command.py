@@ -118,7 +118,7 @@ def test_a_look_at_a_file_says_how_it_is_read(tmp_path: Path) -> None:
         (("sample", "sat", "--hotkey", "5Fno"), "--hotkey: '5Fno'"),
         (("sample", "sat", "--level", "4"), "are not legal: 5 to 200 are"),
         (("sample", "sat", "--n", "0"), "--n"),
-        (("list", "--file", "nowhere.jsonl"), "'nowhere.jsonl' does not exist"),
+        (("list", "--file", "nowhere.jsonl"), "nowhere.jsonl: there is no such file"),
         (("list", "--file", "."), "is a directory"),
         (("score", "sat"), "--answer"),
     ],

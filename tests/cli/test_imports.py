@@ -18,6 +18,7 @@ from assay.cli.app import app
 WATCHED = (
     "bittensor",
     "httpx",
+    "huggingface_hub",
     "matplotlib",
     "numba",
     "numpy",

@@ -8,6 +8,7 @@ import typer
 from assay.cli.checks import require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
 
@@ -19,11 +20,16 @@ def adopt(
     invocation: Invocation,
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the model.")],
     source: Annotated[
-        Path | None, typer.Argument(metavar="SOURCE", help="Folder of a model, or a GGUF file.")
+        Path | None,
+        typer.Argument(
+            metavar="SOURCE", help="Folder of a model, a GGUF file, or ORG/NAME on the Hub."
+        ),
     ] = None,
     base: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the model for which SOURCE is a LoRA adapter."),
+        typer.Option(
+            metavar="DIR", help="Model (folder or ORG/NAME) for which SOURCE is a LoRA adapter."
+        ),
     ] = None,
     end_token: Annotated[
         list[str] | None,
@@ -52,8 +58,10 @@ def adopt(
     """
     settings = invocation.load_settings()
     _require_one(source, base, end_token, export)
-    require_there(source, base, export)
     _require_new(out)
+    source = open_model(settings, source, quiet)
+    base = open_model(settings, base, quiet)
+    require_there(source, base, export)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.adopt import run_adopt, run_export
     if source is not None:

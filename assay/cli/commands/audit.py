@@ -14,6 +14,7 @@ from assay.cli.checks import (
 )
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_models
 from assay.cli.options import (
     AllowLocalBeacon,
     AsJson,
@@ -41,7 +42,11 @@ Windows = Annotated[
 ]
 Model = Annotated[
     list[Path] | None,
-    typer.Option(metavar="FOLDER", help="A checkpoint, or a folder of them by digest; may repeat."),
+    typer.Option(
+        metavar="FOLDER",
+        help="A checkpoint (a folder, or ORG/NAME on the Hub), or a folder of them by digest; "
+        "may repeat.",
+    ),
 ]
 
 
@@ -93,7 +98,8 @@ def audit(
     if worker and workers:
         raise ConfigError("--worker names devices, --workers a number: use one of the two")
     settings = invocation.load_settings()
-    require_there(offline, *(model or ()), *(against or ()))
+    model = open_models(settings, model or (), quiet)
+    require_there(offline, *model, *(against or ()))
     require_windows(windows)
     require_address(validator, "--validator")
     if offline is None:
@@ -106,7 +112,7 @@ def audit(
         validator,
         windows,
         records,
-        model or (),
+        model,
         against or (),
         allow_local_beacon,
         settings.compute,
@@ -167,13 +173,14 @@ def compare(
     run.
     """
     settings = invocation.load_settings()
-    require_there(*(model or ()))
+    model = open_models(settings, model or (), quiet)
+    require_there(*model)
     require_windows(windows)
     require_subnet(settings)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
         from assay.cli.audit import AuditRequest
         from assay.cli.audit_compare import run_compare
-    request = AuditRequest(windows=windows, models=model or (), compute=settings.compute)
+    request = AuditRequest(windows=windows, models=model, compute=settings.compute)
     return run_compare(settings, request, validator or (), as_json)
 
 

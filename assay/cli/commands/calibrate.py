@@ -7,6 +7,7 @@ import typer
 from assay.cli.checks import require_out
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
 
@@ -27,6 +28,7 @@ def calibrate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fa
     settings = invocation.load_settings()
     require_pair(settings.calibrate)
     require_out(settings.calibrate.out)
+    settings.calibrate.model = open_model(settings, settings.calibrate.model, quiet)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.calibrate import run_calibrate
     return run_calibrate(settings, as_json, quiet)

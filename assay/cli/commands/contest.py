@@ -8,6 +8,7 @@ import typer
 from assay.cli.checks import require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_models
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
 
@@ -18,7 +19,10 @@ app = typer.Typer(cls=PagedGroup)
 def contest(
     invocation: Invocation,
     folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER", help="Two or more checkpoints.")
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER", help="Two or more checkpoints: folders, or ORG/NAME on the Hub."
+        ),
     ],
     env: Annotated[
         str,
@@ -63,6 +67,7 @@ def contest(
     continues. Nobody is paid for this. Exit code 1 if the judge left pairs without a verdict.
     """
     settings = invocation.load_settings()
+    folders = open_models(settings, folders, quiet)
     require_there(*folders)
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.contest import run_contest

@@ -9,6 +9,7 @@ import typer
 from assay.cli.checks import require_subnet
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, network, reading
 from assay.cli.start import TORCH, starting
 
@@ -29,7 +30,11 @@ def doctor(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option("--model", metavar="FOLDER", help="Check only this model's folder."),
+        typer.Option(
+            "--model",
+            metavar="FOLDER",
+            help="Check only this model's folder (or ORG/NAME on the Hub).",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -37,13 +42,15 @@ def doctor(
 
     It checks chain and clock, wallet and uid, beacons, store, disk, the checkpoint in force, and
     device and memory. It sends nothing to the chain, and you can run it while the program runs.
-    With --model it needs no network: it opens a model's folder as every reader of a checkpoint
+    With --model it asks no chain: it opens a model's folder as every reader of a checkpoint
     would, and says which file is unusable, and why. Exit codes: 0 nothing failed, 1 something
     failed, 2 could not check.
     """
     source = invocation.source
     if model is not None:
-        with starting(source.load(), loads=TORCH, opens=model):
+        settings = source.load()
+        model = open_model(settings, model)
+        with starting(settings, loads=TORCH, opens=model):
             from assay.cli.doctor import run_model_doctor
         return run_model_doctor(model, as_json)
     source.flags[role] = {"dir": directory}

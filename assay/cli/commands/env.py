@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from assay.cli.checks import require_files
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_data
 from assay.cli.options import AsJson
 from assay.cli.start import starting
 
@@ -102,7 +104,8 @@ def look(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Problems as JSON Lines, JSON, CSV or Parquet.", exists=True
+            metavar="FILE",
+            help="Problems as JSON Lines, JSON, CSV or Parquet; or a data set ORG/NAME on the Hub.",
         ),
     ],
     columns: Annotated[
@@ -118,7 +121,7 @@ def look(
         typer.Option(
             "--suite",
             metavar="FILE",
-            help="Name the rows whose problems this file has, too; may repeat.",
+            help="Name the rows whose problems this file (or data set) has, too; may repeat.",
         ),
     ] = None,
     write: Annotated[
@@ -134,9 +137,12 @@ def look(
     Exit code 1 if no environment can use the file as it is.
     """
     settings = invocation.load_settings()
+    held = [open_data(settings, suite) for suite in suites or []]
+    file = open_data(settings, file)
+    require_files(file, *held)
     with starting(settings):
         from assay.cli.env_look import run_env_look
-    return run_env_look(file, columns or [], suites or [], write, as_json)
+    return run_env_look(file, columns or [], held, write, as_json)
 
 
 @command(app, "new")
@@ -170,7 +176,11 @@ def vet(
     ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="FILE", help="JSON Lines file that the taskset loads."),
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="JSON Lines file (or data set ORG/NAME) that the taskset loads.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -179,6 +189,7 @@ def vet(
     It gives the reasons. Exit code 1 if it is not fit.
     """
     settings = invocation.load_settings()
+    data = open_data(settings, data)
     with starting(settings):
         from assay.cli.env_package import run_env_vet
     return run_env_vet(path, data, as_json)

@@ -8,6 +8,7 @@ import typer
 from assay.cli.checks import require_address, require_subnet, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet, Records, network, reading
 from assay.cli.start import TORCH, starting
 
@@ -37,7 +38,10 @@ def explain(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The checkpoint that was in force, to judge again."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Checkpoint that was in force, to judge again: a folder, or ORG/NAME on the Hub.",
+        ),
     ] = None,
     validator: Annotated[
         str | None,
@@ -66,6 +70,7 @@ def explain(
         raise ConfigError(f"there is no folder {directory}")
     # a demo's or a validator's folder, which has everything
     place = directory if directory is not None and RunFolder(directory).has_contexts else None
+    model = open_model(settings, model, quiet)
     require_there(model)
     require_address(validator, "--validator")
     if place is None:

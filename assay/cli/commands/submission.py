@@ -9,6 +9,7 @@ from assay.cli.checks import require_there
 from assay.cli.command import Invocation, command
 from assay.cli.exits import plain_errors
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson
 from assay.cli.start import starting
 
@@ -36,7 +37,12 @@ def verify(
         ),
     ],
     context: Annotated[Path, typer.Option(metavar="FILE", help="The window's context (JSON).")],
-    model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
+    model: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="The checkpoint in force: a folder, or ORG/NAME on the Hub."
+        ),
+    ],
     hotkey: Annotated[
         str | None,
         typer.Option(metavar="SS58", help="The file's expected miner [default: the header's]."),
@@ -60,6 +66,7 @@ def verify(
     Exit codes: 0 accepted, 1 refused, 2 could not judge.
     """
     settings = invocation.load_settings()
+    model = open_model(settings, model, quiet)
     with starting(settings, problem_files=False):
         from assay.cli.verify import run_verify
     return run_verify(

@@ -14,6 +14,7 @@ from assay.cli.checks import (
 )
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet, Yes, network
 from assay.cli.start import TORCH, confirm, starting
 
@@ -75,6 +76,9 @@ def publish(
     require_signer(settings, "hotkey")
     require_store(settings)
     _require_trainer(settings.publish.trainer)
+    rules = settings.publish
+    rules.model = open_model(settings, rules.model, quiet)
+    rules.genesis = open_model(settings, rules.genesis, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
         from assay.cli.publish import run_subnet_publish
     run_subnet_publish(settings, confirm(yes, as_json), as_json, quiet)
@@ -111,6 +115,7 @@ def amend(
     require_signer(settings, "hotkey")
     require_store(settings)
     require_change(settings.amend.changes, withdraw)
+    settings.amend.checkpoint = open_model(settings, settings.amend.checkpoint, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
         from assay.cli.amend import run_subnet_amend
     run_subnet_amend(settings, withdraw, confirm(yes, as_json), as_json, quiet)

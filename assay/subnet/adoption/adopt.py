@@ -24,6 +24,7 @@ from assay.inference.model_loading import load_model
 from assay.inference.placing.devices import CPU, get_free_memory
 from assay.inference.probes import require_measurable
 from assay.network.files import hold_folder, move_folder
+from assay.network.hub.origin import find_origin
 from assay.protocol.encoding import Json, read_json
 from assay.subnet.adoption.adapter import merge_adapter
 from assay.subnet.adoption.config import (
@@ -70,12 +71,14 @@ class Adoption:
     Attributes:
         config: of the new folder.
         tensors: in the order of their names.
+        origins: "source" and "base" → the commit on the Hub that it is from, where it is known.
     """
 
     config: Mapping[str, Json]
     texts: Texts
     tensors: Sequence[PlannedTensor]
     notes: Notes
+    origins: Mapping[str, Json]
 
     @property
     def weights(self) -> int:
@@ -132,7 +135,19 @@ def plan_adoption(
         if programs := sorted(path.name for path in model.glob("*.py")):
             notes.dropped.append(f"{', '.join(programs)[:200]}: programs, which nobody runs")
         tensors = [planned[name] for name in sorted(planned)]
-        yield Adoption(complete_config, texts, tensors, notes)
+        yield Adoption(complete_config, texts, tensors, notes, _find_origins(source, base))
+
+
+def _find_origins(source: Path, base: Path | None) -> dict[str, Json]:
+    """Where a model is from: as its download says, or an earlier adoption of it."""
+    origins: dict[str, Json] = {}
+    if source.is_dir() and isinstance(earlier := read_source_json(source, ADOPTION_FILE), dict):
+        known = earlier.get("origins")
+        origins |= known if isinstance(known, dict) else {}
+    for part, place in (("source", source), ("base", base)):
+        if place is not None and (origin := find_origin(place)) is not None:
+            origins[part] = origin.to_json()
+    return origins
 
 
 @dataclass(frozen=True)
@@ -298,6 +313,8 @@ def write_adoption(adoption: Adoption, folder: Path, report: Report = ignore_rep
 def _write_notes(adoption: Adoption, folder: Path) -> None:
     """What was done, for its owner and for a second adoption."""
     done = {"end_tokens": list(adoption.end_tokens), **adoption.notes.to_json()}
+    if adoption.origins:
+        done["origins"] = dict(adoption.origins)
     (folder / ADOPTION_FILE).write_bytes(dump(done))
 
 

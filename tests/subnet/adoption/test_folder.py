@@ -16,6 +16,7 @@ from assay.cli.app import app
 from assay.cli.exits import cleaning_up
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, digest_tensors
+from assay.network.hub.origin import Origin, write_origin
 from assay.subnet.adoption import adopt as adoption_module
 from assay.subnet.adoption.adopt import (
     adopt_model,
@@ -36,6 +37,19 @@ def test_a_folder_that_is_there_stays(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="already exists"):
         adopt_model(source, tmp_path / "out", probes=False)
     assert [*(tmp_path / "out").iterdir()] == []
+
+
+def test_the_commit_that_a_model_is_from_stays_named(tmp_path: Path) -> None:
+    source = make_qwen().write(tmp_path / "source")
+    origin = Origin(
+        "https://hub.example", "model", "org/name", "v1", "c" * 40, "", {"config.json": "sha1:0"}
+    )
+    write_origin(source, origin)
+    adopt_model(source, tmp_path / "out", probes=False)
+    adopt_model(tmp_path / "out", tmp_path / "again", probes=False)
+    for folder in ("out", "again"):
+        written = json.loads((tmp_path / folder / "adoption.json").read_text())
+        assert written["origins"] == {"source": origin.to_json()}
 
 
 def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Names of repositories in the place of paths: what they name is downloaded, once.
+
+Light: the Hub's library is loaded only where somebody names a repository.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from assay.network.hub.names import CALLED, HubName, find_hub_name
+
+if TYPE_CHECKING:
+    from assay.network.hub.session import HubSession, Progress
+    from assay.neurons.settings.sections import Settings
+
+P = TypeVar("P", Path, Path | None)
+#: Fetches what a name names: the session, the name, the folder of downloads, the progress.
+_Fetch = Callable[["HubSession", HubName, Path, "Progress"], Path]
+
+
+def open_model(settings: "Settings", named: P, quiet: bool = False) -> P:
+    """The folder of a model or a checkpoint, where a person names a repository of the Hub; else
+    what is named. Raises HubError: it cannot be downloaded."""
+    name = None if named is None else find_hub_name(str(named), "model")
+    if name is None:
+        return named
+
+    def fetch(session: "HubSession", name: HubName, home: Path, progress: "Progress") -> Path:
+        from assay.network.hub.download import fetch_model
+
+        return fetch_model(session, name, home, progress)
+
+    return _open(settings, name, fetch, quiet)
+
+
+def open_models(settings: "Settings", named: Iterable[Path], quiet: bool = False) -> list[Path]:
+    """The same for several."""
+    return [open_model(settings, each, quiet) for each in named]
+
+
+def open_data(settings: "Settings", named: P, quiet: bool = False) -> P:
+    """A file of problems, where a person names a data set of the Hub; else what is named. Raises
+    HubError: it cannot be downloaded."""
+    name = None if named is None else find_hub_name(str(named), "dataset")
+    if name is None:
+        return named
+
+    def fetch(session: "HubSession", name: HubName, home: Path, progress: "Progress") -> Path:
+        from assay.environments.problem_file import FILE_MAX
+        from assay.network.hub.download import fetch_data
+
+        return fetch_data(session, name, home, FILE_MAX, progress)
+
+    return _open(settings, name, fetch, quiet)
+
+
+def _open(settings: "Settings", name: HubName, fetch: _Fetch, quiet: bool) -> Path:
+    from assay.network.hub.download import find_fetched
+
+    home = find_home(settings)
+    present = find_fetched(name, home)
+    if present is not None:
+        return present
+    with asking_hub(settings, quiet) as session:
+        path = fetch(session, name, home, telling_progress(session, f"downloading {name}"))
+    if not quiet:
+        _say(f"{path} has {CALLED[name.kind]} {name}")
+    return path
+
+
+def find_home(settings: "Settings") -> Path:
+    """The folder of all downloads."""
+    if settings.hub.dir is not None:
+        return settings.hub.dir.expanduser()
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME, "assay")
+
+
+@contextmanager
+def asking_hub(settings: "Settings", quiet: bool) -> "Iterator[HubSession]":
+    """A session with the Hub whose lines are printed on standard error."""
+    from assay.network.hub.session import HubSession
+
+    with HubSession((lambda line: None) if quiet else _say, settings.hub.token_file) as session:
+        yield session
+
+
+def telling_progress(session: "HubSession", doing: str) -> "Progress":
+    """A `Progress` that prints the share that is done, every few seconds."""
+    from assay.subnet.waiting import telling_bytes
+
+    return telling_bytes(session.report, doing)
+
+
+def _say(line: str) -> None:
+    print(f"assay: {line}", file=sys.stderr, flush=True)
