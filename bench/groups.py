@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel
 
-from assay.environments import Environment, Problem, RewardWeights, compute_reward
+from assay.environments import Environment, Problem, choose_rewards, compute_reward
 from assay.inference import Checkpoint, GroupRequest, Reference, generate_groups, make_model
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.protocol.hashing import Domain, hash_fields
@@ -61,7 +61,7 @@ def draw_groups(
             environment.score(problem, checkpoint.tokenizer.decode(tokens))
             for tokens in completions
         ]
-        rewards = [compute_reward(score, RewardWeights()) for score in scores]
+        rewards = [compute_reward(score, 0, choose_rewards(environment), 1) for score in scores]
         logprobs = [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in own]
         groups.append(Group(list(request.prompt), completions, rewards, logprobs))
     return groups

@@ -43,7 +43,7 @@ from assay.artifacts.submissions.reading import read_submission
 from assay.verification import plan_audit
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.environments import RewardWeights, compute_reward, make_environment
+from assay.environments import choose_rewards, compute_reward, make_environment
 from assay.inference import Checkpoint, generate_groups
 from assay.lab.gauntlet.attack_setup import MemorySubmission
 from assay.protocol import Beacon, Block, Committed, Context, Header, Member, Refusal, Rollout
@@ -334,13 +334,13 @@ def generate(checkpoint: Checkpoint) -> list[Group]:
 def value_groups(checkpoint: Checkpoint, groups: list[Group]) -> np.ndarray:
     """The groups' values, as the judge computes them; float64 [groups]."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
-    tokenizer, weights, values = checkpoint.tokenizer, RewardWeights(), []
+    tokenizer, paid, values = checkpoint.tokenizer, choose_rewards(environment), []
     for problem, group in zip(make_problems(checkpoint, len(groups)), groups, strict=True):
         scores = [
             environment.score(problem, tokenizer.decode(rollout.tokens.tolist()))
             for rollout in group
         ]
-        rewards = [compute_reward(parts, weights) for parts in scores]
+        rewards = [compute_reward(parts, 0, paid, 1) for parts in scores]
         value = compute_value(
             MAIN_WORK,
             lengths=[len(rollout.tokens) for rollout in group],

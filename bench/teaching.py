@@ -84,7 +84,8 @@ def run_course(task: Task, model: Path, moves: bool) -> list[Lesson]:
     )
     settings = {setting.name: setting.value for setting in choice.settings}
     changes = {
-        "environment": {"name": choice.name, "settings": settings, **ONE_PART},
+        "environment": {"name": choice.name, "settings": settings},
+        "rewards": ONE_PART,
         "work": {"max_tokens": tokens},
     }
     history = ParameterHistory(change_parameters(parameters, changes))

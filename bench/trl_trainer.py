@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from assay.environments import Environment, Problem, RewardWeights, compute_reward
+from assay.environments import Environment, Problem, choose_rewards, compute_reward
 from assay.training import LearnConfig
 
 
@@ -61,11 +61,13 @@ def make_trl_trainer(
     asked = [problem for step in course.steps for problem in step[:used]]
     by_prompt = {problem.prompt: problem for problem in asked}
 
+    paid = choose_rewards(course.environment)
+
     def reward(
         prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any
     ) -> list[float]:
         rewards = [
-            compute_reward(course.environment.score(by_prompt[p], c), RewardWeights())
+            compute_reward(course.environment.score(by_prompt[p], c), 0, paid, 1)
             for p, c in zip(prompts, completions, strict=True)
         ]
         on_rollouts(prompts, completion_ids, rewards)

@@ -63,14 +63,28 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentChoice:
-    """The problems that are asked, and the worth of their answers."""
+    """The problems that are asked."""
 
     name: Name
     settings: Annotated[tuple[Setting, ...], Many(Record(Setting), 32)]  # sorted by name
     digest: Digest  # of the environment's name, version and settings, as its code computes it
-    correctness_weight: U32  # millionths of the reward
-    quality_weight: U32  # millionths of the reward
-    satisfaction_weight: U32  # millionths of the reward
+
+
+@dataclass(frozen=True, slots=True)
+class Rewards:
+    """The worth of an answer (section 9): the shares of its parts, and the cost of its length."""
+
+    correctness_weight: U32 = 800_000  # millionths of the reward, for an answer that is right
+    quality_weight: U32 = 200_000  # millionths of the reward, for the steps before it
+    satisfaction_weight: U32 = 0  # millionths of the reward, for the share of parts that it meets
+    format_weight: U32 = 0  # millionths of the reward, for an answer that can be read
+    satisfaction_floor: U32 = 0  # millionths: a share of parts up to it earns nothing
+    #: millionths of its reward that a completion of max_tokens tokens loses; fewer tokens lose in
+    #: proportion
+    length_penalty: U32 = 0
+    overlong_tokens: U32 = 0  # the last tokens before max_tokens: there the overlong penalty grows
+    #: millionths of its reward that a completion of max_tokens tokens loses beside
+    overlong_penalty: U32 = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +210,7 @@ class Parameters:
     identity: Identity
     beacon: BeaconChain
     environment: EnvironmentChoice
+    rewards: Rewards
     timing: Timing
     work: Work
     tests: Tests
@@ -228,7 +243,6 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
     choice, start, rounds = parameters.environment, parameters.start, parameters.rounds
     is_first = start.predecessor == ZERO_DIGEST
     names = [setting.name for setting in choice.settings]
-    weights = (choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight)
     order = (
         0,
         timing.commit_offset,
@@ -252,7 +266,6 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("burn_share exceeds 1,000,000", parameters.identity.burn_share <= MILLION),
                 ("beacon: period_ms is 0", parameters.beacon.period_ms > 0),
                 ("settings are not in order, each once", names == sorted(set(names))),
-                ("reward weights add up to more than 1,000,000", sum(weights) <= MILLION),
                 ("window_blocks is 0", timing.window_blocks > 0),
                 ("slot_ms is 0", timing.slot_ms > 0),
                 ("moments of a window are not ascending", order == tuple(sorted(set(order)))),
@@ -292,8 +305,41 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
             )
             if not holds
         ),
-        find_scoring_fault(compute_scoring_units(choice), timing, work)
+        _find_rewards_fault(parameters.rewards, work.max_tokens)
+        or find_scoring_fault(compute_scoring_units(choice), timing, work)
         or (None if rounds is None else _find_rounds_fault(rounds, parameters)),
+    )
+
+
+def _find_rewards_fault(rewards: Rewards, max_tokens: int) -> str | None:
+    weights = (
+        rewards.correctness_weight,
+        rewards.quality_weight,
+        rewards.satisfaction_weight,
+        rewards.format_weight,
+    )
+    lost = rewards.length_penalty + rewards.overlong_penalty
+    kept, wrong = sum(weights) - rewards.quality_weight, sum(weights) - rewards.correctness_weight
+    return next(
+        (
+            f"rewards: {fault}"
+            for fault, holds in (
+                ("the weights add up to more than 1,000,000", sum(weights) <= MILLION),
+                ("satisfaction_floor is 1,000,000 or more", rewards.satisfaction_floor < MILLION),
+                ("length_penalty and overlong_penalty exceed 1,000,000", lost <= MILLION),
+                (
+                    "one of overlong_tokens and overlong_penalty is 0, and the other is not",
+                    (rewards.overlong_tokens > 0) == (rewards.overlong_penalty > 0),
+                ),
+                ("overlong_tokens exceed max_tokens", rewards.overlong_tokens <= max_tokens),
+                (
+                    "a wrong answer could earn more than a right one",
+                    kept * (MILLION - lost) >= wrong * MILLION,
+                ),
+            )
+            if not holds
+        ),
+        None,
     )
 
 

@@ -20,7 +20,6 @@ from assay.environments import (
     Problem,
     RewardParts,
     compute_reward,
-    get_weights,
     make_miner_problem,
     open_environment,
     score_all,
@@ -363,12 +362,15 @@ class _Case:
         self, group: ShownGroup, problem: Problem, scores: Sequence[RewardParts]
     ) -> GroupValue:
         parameters = self.context.parameters
-        weights = get_weights(parameters.environment)
-        rewards = tuple(compute_reward(parts, weights) for parts in scores)
+        lengths = [len(tokens) for _, tokens in sorted(group.tokens.items())]
+        rewards = tuple(
+            compute_reward(parts, tokens, parameters.rewards, parameters.work.max_tokens)
+            for parts, tokens in zip(scores, lengths, strict=True)
+        )
         correctness = tuple(parts.correctness for parts in scores)
         value = compute_value(
             parameters.work,
-            lengths=map(len, group.tokens.values()),
+            lengths=lengths,
             prompt_tokens=len(self.tokenizer.encode(problem.prompt)),
             mean_reward=sum(rewards) // len(rewards),
             mean_correctness=sum(correctness) // len(correctness),

@@ -16,7 +16,7 @@ from assay.environments import (
     Environment,
     EnvironmentEntry,
     Problem,
-    RewardWeights,
+    choose_rewards,
     compute_reward,
     list_environments,
     make_miner_problem,
@@ -60,12 +60,14 @@ def run_env_show(name: str, as_json: bool) -> None:
         "settings": dict(environment.params),
         "levels": list(environment.levels),
         "digest": environment.digest.hex(),
+        "rated": sorted(environment.rated),
     }
     settings = ", ".join(f"{name} = {value}" for name, value in environment.params.items())
     lines = (
         environment.name,
         f"  settings  {settings or 'none'}",
         f"  levels    {_describe_levels(environment.levels)}",
+        f"  rated     {', '.join(['correctness', *sorted(environment.rated), 'format'])}",
         f"  digest    {environment.digest.hex()}",
     )
     print_result(document, as_json, "\n".join(lines))
@@ -106,7 +108,8 @@ def run_env_score(
     given = _read_answer() if answer == "-" else answer
     problem = _make(environment, seed, hotkey, levels, index)
     parts = environment.score(problem, given)
-    document = {"reward": compute_reward(parts, RewardWeights()), **asdict(parts)}
+    reward = compute_reward(parts, 0, choose_rewards(environment), 1)  # length costs nothing there
+    document = {"reward": reward, **asdict(parts)}
     table = make_table(show_header=False)
     for part, value in document.items():
         table.add_row(part, f"{value:,}", style="bold" if part == "reward" else None)

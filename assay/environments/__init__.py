@@ -14,14 +14,13 @@ from assay.protocol.lazy_names import load_lazily
 
 if TYPE_CHECKING:
     from assay.environments.arithmetic import write_solution as write_solution
+    from assay.environments.base import UNREAD as UNREAD
     from assay.environments.base import Answer as Answer
     from assay.environments.base import Environment as Environment
     from assay.environments.base import Param as Param
     from assay.environments.base import Problem as Problem
     from assay.environments.base import RewardParts as RewardParts
-    from assay.environments.base import RewardWeights as RewardWeights
-    from assay.environments.base import compute_reward as compute_reward
-    from assay.environments.base import get_weights as get_weights
+    from assay.environments.base import rate_answer as rate_answer
     from assay.environments.dealing import deal_level as deal_level
     from assay.environments.dealing import make_miner_problem as make_miner_problem
     from assay.environments.levels import PROBLEMS_MIN as PROBLEMS_MIN
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
     from assay.environments.registry import make_environment as make_environment
     from assay.environments.registry import open_environment as open_environment
     from assay.environments.registry import parse_choice as parse_choice
+    from assay.environments.rewards import choose_rewards as choose_rewards
+    from assay.environments.rewards import compute_reward as compute_reward
+    from assay.environments.rewards import describe_rewards as describe_rewards
     from assay.environments.scoring import score_all as score_all
 else:
     __getattr__ = load_lazily(
@@ -52,9 +54,8 @@ else:
                 "Param",
                 "Problem",
                 "RewardParts",
-                "RewardWeights",
-                "compute_reward",
-                "get_weights",
+                "UNREAD",
+                "rate_answer",
             ),
             "dealing": ("deal_level", "make_miner_problem"),
             "levels": (
@@ -75,6 +76,7 @@ else:
                 "open_environment",
                 "parse_choice",
             ),
+            "rewards": ("choose_rewards", "compute_reward", "describe_rewards"),
             "scoring": ("score_all",),
         },
     )

@@ -11,7 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from assay.environments.base import Answer, DrawnEnvironment, Param, Problem, RewardParts
+from assay.environments.base import (
+    UNREAD,
+    Answer,
+    DrawnEnvironment,
+    Param,
+    Problem,
+    RewardParts,
+    rate_answer,
+)
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -60,6 +68,7 @@ class Terms(Answer):
 
 class Arithmetic(DrawnEnvironment):
     levels = range(1, len(LEVELS) + 1)
+    rated = frozenset({"quality"})
 
     def __init__(self, params: Mapping[str, int]) -> None:
         super().__init__(NAME, VERSION, PARAMS, params)
@@ -78,15 +87,14 @@ class Arithmetic(DrawnEnvironment):
         """Correctness: the completion ends with its only `####`, a line `#### <integer>`, exact.
 
         The integer is canonical: no plus, no leading zero, no space, no `-0`. Nothing follows it,
-        not even a newline. Quality: see `_rate_steps`. Satisfaction is 0, because a sum is right or
-        wrong.
+        not even a newline. Quality: see `_rate_steps`.
         """
         values = _get_values(problem)
         *steps, last = completion.split("\n")
         if completion.count("####") != 1 or not _ANSWER_LINE.fullmatch(last):
-            return RewardParts(0, 0, 0)
+            return UNREAD
         correct = last == f"#### {sum(values)}"
-        return RewardParts(MILLION if correct else 0, _rate_steps(values, steps), 0)
+        return rate_answer(correct, quality=_rate_steps(values, steps))
 
 
 def write_solution(problem: Problem, order: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
-from assay.protocol.parameters import MILLION, EnvironmentChoice
+from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 
@@ -35,56 +35,43 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class RewardParts:
-    """The quality of one completion: each part in millionths, 0 to 1,000,000.
+    """What one completion achieves: each part in millionths, 0 to 1,000,000.
+
+    Attributes:
+        correctness: all of the answer is right.
+        quality: of the steps before it.
+        satisfaction: the share of the task's parts that the answer meets: tests passed, constraints
+            met, values of a list. A task without parts is one part.
+        format: an answer could be read.
 
     Raises:
-        ValueError: a part is out of range.
+        ValueError: a part is out of range, or an answer is right and not wholly satisfied or read:
+            a wrong one could then earn more.
     """
 
     correctness: int
     quality: int
     satisfaction: int
+    format: int
 
     def __post_init__(self) -> None:
-        for part in (self.correctness, self.quality, self.satisfaction):
+        parts = self.correctness, self.quality, self.satisfaction, self.format
+        for part in parts:
             if not 0 <= part <= MILLION:
                 raise ValueError(f"a reward's part is 0 to {MILLION} millionths, not {part}")
+        if self.correctness > min(self.satisfaction, self.format):
+            raise ValueError(f"a right answer meets all parts and is read: {parts} says otherwise")
 
 
-@dataclass(frozen=True, slots=True)
-class RewardWeights:
-    """The weight of each part, in millionths; together at most 1,000,000.
-
-    These are parameters of the network: a change of them changes every seed.
-
-    Raises:
-        ValueError: a weight is negative or their sum exceeds 1,000,000.
-    """
-
-    correctness: int = 800_000
-    quality: int = 200_000
-    satisfaction: int = 0
-
-    def __post_init__(self) -> None:
-        weights = self.correctness, self.quality, self.satisfaction
-        if min(weights) < 0 or sum(weights) > MILLION:
-            raise ValueError(f"reward weights {weights} are negative or sum to more than {MILLION}")
+#: What a completion achieves from which no answer can be read.
+UNREAD = RewardParts(0, 0, 0, 0)
 
 
-def get_weights(choice: EnvironmentChoice) -> RewardWeights:
-    return RewardWeights(
-        choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight
-    )
-
-
-def compute_reward(parts: RewardParts, weights: RewardWeights) -> int:
-    """⌊Σ part · weight / 10^6⌋: the reward in millionths, 0 to 1,000,000."""
-    total = (
-        parts.correctness * weights.correctness
-        + parts.quality * weights.quality
-        + parts.satisfaction * weights.satisfaction
-    )
-    return total // MILLION
+def rate_answer(met: int, total: int = 1, quality: int = 0) -> RewardParts:
+    """What a completion achieves whose answer was read, and meets `met` of the task's `total`
+    parts."""
+    right = MILLION if met == total else 0
+    return RewardParts(right, quality, met * MILLION // total, MILLION)
 
 
 class Environment(Protocol):
@@ -110,6 +97,15 @@ class Environment(Protocol):
     @property
     def scorers(self) -> int:
         """Completions that it scores at once on this machine, each on a thread of its caller's."""
+
+    @property
+    def rated(self) -> frozenset[str]:
+        """Parts of the reward, `quality` or `satisfaction`, that say more than whether an answer is
+        right."""
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        """Completions that take no thought: whoever answers every problem like this should earn
+        little of each part."""
 
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
         """How often each of `levels` is asked, relative to the others: coprime integers of 1 or
@@ -231,6 +227,7 @@ class DrawnEnvironment(ABC):
     """
 
     levels: Sequence[int]
+    rated: frozenset[str] = frozenset()
     #: Our own scorers take so little time that threads would only cost some.
     scorers = 1
 
@@ -243,6 +240,10 @@ class DrawnEnvironment(ABC):
 
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
         return (1,) * len(levels)
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        del problem  # is any
+        return tuple(f"#### {answer}" for answer in ("0", "1", "2", "-1", "0,1", "-1,1", "1,2"))
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """A problem of one of `levels`, each equally likely."""

@@ -7,21 +7,24 @@ it, with commas between thousands. Nothing else earns anything: the steps before
 any rule that rates prose would pay for padding.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from assay.environments.base import (
     BLANKS,
+    INTEGER,
+    UNREAD,
     Answer,
     DrawnEnvironment,
     Param,
     Problem,
     RewardParts,
+    rate_answer,
     read_answer,
 )
 from assay.environments.problem_file import KnownAnswers, Row, cut_levels, find_rows, read_row
-from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "gsm"
@@ -93,6 +96,8 @@ THEMES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ),
     ),
 )
+#: A whole number, also with commas between thousands.
+_NUMBER = re.compile(rf"(?:{INTEGER.pattern})|-?[1-9][0-9]{{0,2}}(?:,[0-9]{{3}}){{1,5}}")
 _START, _ADD, _TAKE, _TIMES, _SHARE, _PACKS, _QUESTION = range(7)
 
 
@@ -110,9 +115,11 @@ class _WordProblems(DrawnEnvironment):
         if not isinstance(problem.answer, Task):
             raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
         answer = read_answer(completion)
+        number = None if answer is None else answer.rstrip(BLANKS)
+        if number is None or not _NUMBER.fullmatch(number):
+            return UNREAD
         right = problem.answer.row.value
-        is_right = answer is not None and answer.rstrip(BLANKS) in (str(right), f"{right:,}")
-        return RewardParts(MILLION if is_right else 0, 0, 0)
+        return rate_answer(number in (str(right), f"{right:,}"))
 
 
 class Gsm(_WordProblems):

@@ -28,16 +28,17 @@ from typing import Any, NoReturn
 from assay.environments.base import (
     ANSWER_BYTES,
     BLANKS,
+    UNREAD,
     Answer,
     DrawnEnvironment,
     Problem,
     RewardParts,
     compute_digest,
+    rate_answer,
     read_answer,
 )
 from assay.environments.foreign.package_box import StepCounter
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
-from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 from assay.sandbox import Lost, Sandbox, WorkerError, child
 
@@ -113,12 +114,11 @@ class ReasoningGym(DrawnEnvironment):
             raise TypeError(f"not a problem of {self.name}: {type(entry).__name__}")
         answer = read_answer(completion)
         if answer is None or not is_well_formed(entry.dataset, entry.reference, answer):
-            return RewardParts(0, 0, 0)
+            return UNREAD
         if is_reference(entry.dataset, entry.reference, answer):
-            return RewardParts(MILLION, 0, 0)
+            return rate_answer(1)
         scored = _ask("score", entry.dataset, entry.level, entry.number, answer)
-        right = not isinstance(scored, Lost) and scored["right"]
-        return RewardParts(MILLION if right else 0, 0, 0)
+        return rate_answer(not isinstance(scored, Lost) and scored["right"])
 
 
 def require_dataset(dataset: str) -> None:

@@ -15,11 +15,13 @@ from typing import Any
 
 from assay.environments.base import (
     BLANKS,
+    UNREAD,
     Answer,
     DrawnEnvironment,
     Param,
     Problem,
     RewardParts,
+    rate_answer,
     read_answer,
 )
 from assay.environments.math_tokens import unwrap
@@ -48,7 +50,6 @@ from assay.environments.problem_table import (
     read_problem_cell,
 )
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "letters"
@@ -137,12 +138,13 @@ class LettersTask(Answer):
     def letters(self) -> str:
         return "".join(one.letter for one in self.asked)
 
-    def count_right(self, answer: str) -> int:
-        """The number of letters that are right; 0 if the answer is no letters, one a question."""
+    def count_right(self, answer: str) -> int | None:
+        """The number of letters that are right. None if the answer is no letters, one a
+        question."""
         bare = unwrap(answer) if len(answer) <= _DRESSED_MAX else answer
         letters = self._read(bare)
         if letters is None or len(letters) != len(self.asked):
-            return 0
+            return None
         return sum(given == one.letter for given, one in zip(letters, self.asked, strict=True))
 
     def _read(self, answer: str) -> list[str] | None:
@@ -173,6 +175,8 @@ class LettersFile(DrawnEnvironment):
     Attributes:
         skipped: reason → numbers of the rows skipped for it.
     """
+
+    rated = frozenset({"satisfaction"})
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
@@ -220,13 +224,16 @@ class LettersFile(DrawnEnvironment):
         return Problem(prompt, level, LettersTask(tuple(asked)))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: all letters are right. Satisfaction: the share of right ones."""
+        """The parts of an answer are its letters."""
         if not isinstance(problem.answer, LettersTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
         answer = read_answer(completion)
-        right = 0 if answer is None else problem.answer.count_right(answer)
-        asked = len(problem.answer.asked)
-        return RewardParts(MILLION if right == asked else 0, 0, MILLION * right // asked)
+        right = None if answer is None else problem.answer.count_right(answer)
+        return UNREAD if right is None else rate_answer(right, len(problem.answer.asked))
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        assert isinstance(problem.answer, LettersTask), "only such problems are made"
+        return tuple(f"#### {letter * len(problem.answer.asked)}" for letter in LETTERS[:5])
 
 
 class LettersRows:

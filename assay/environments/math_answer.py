@@ -113,6 +113,21 @@ class MathAnswer:
         same = same_letter and same_unit and _is_same(self.value, value)
         return same and other.undone <= self.undone
 
+    @property
+    def size(self) -> int:
+        """The number of values that count one by one: those of a set or a list, else 1."""
+        return sum(_count_values(self.value).values())
+
+    def count_met(self, other: "MathAnswer") -> int:
+        """How many of these values `other`, which is not the same answer, has, less those that it
+        has beside them: a longer list of guesses gains nothing."""
+        if other.unit not in ("", self.unit) or other.variable not in ("", self.variable):
+            return 0
+        own, given = _count_values(self.value), _count_values(other.value)
+        met = (own & given).total()
+        beside = given.total() - met
+        return 0 if other.undone > self.undone else max(0, min(met, own.total() - 1) - beside)
+
 
 def _read_percentage(right: Value, value: Value) -> Value:
     """The number that `value` percent is, beside the right answer to a question that asks for a
@@ -135,6 +150,12 @@ def _is_same(right: Value, value: Value) -> bool:
     given = value.values if isinstance(value, Collection) else frozenset({(value, 1)})
     kind = value.kind if isinstance(value, Collection) else "list"
     return kind in ("set", "list") and kind != right.kind and given == right.values
+
+
+def _count_values(value: Value) -> "Counter[Value]":
+    if isinstance(value, Collection) and value.kind != "union":
+        return Counter(dict(value.values))
+    return Counter((value,))
 
 
 def read_math(

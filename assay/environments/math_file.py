@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.environments.base import Answer, DrawnEnvironment, Problem, RewardParts, read_answer
+from assay.environments.base import (
+    UNREAD,
+    Answer,
+    DrawnEnvironment,
+    Problem,
+    RewardParts,
+    rate_answer,
+    read_answer,
+)
 from assay.environments.math_answer import MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
@@ -41,7 +49,6 @@ from assay.environments.problem_table import (
     read_level,
     read_problem_cell,
 )
-from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "math"
@@ -87,11 +94,27 @@ class MathTask(Answer):
 
     def accepts(self, text: str) -> bool:
         """Whether a text is a right answer."""
-        return any(self._takes(text, listed) for listed in {False, is_listed(self.right)})
+        return any(self._takes(answer, text) for answer in self._read(text))
 
-    def _takes(self, text: str, listed: bool) -> bool:
-        answer = read_math(text, self.question, listed)
-        if answer is None or not self.right.agrees_with(answer):
+    def rate(self, text: str) -> RewardParts:
+        """What a text achieves. The parts of a set or a list are its values, if their form is
+        free."""
+        answers = self._read(text)
+        if not answers:
+            return UNREAD
+        if any(self._takes(answer, text) for answer in answers):
+            return rate_answer(1)
+        if self.right.size == 1 or self.form is not None:
+            return rate_answer(0)
+        return rate_answer(max(map(self.right.count_met, answers)), self.right.size)
+
+    def _read(self, text: str) -> list[MathAnswer]:
+        """The answers that a text may be."""
+        read = (read_math(text, self.question, ls) for ls in {False, is_listed(self.right)})
+        return [answer for answer in read if answer is not None]
+
+    def _takes(self, answer: MathAnswer, text: str) -> bool:
+        if not self.right.agrees_with(answer):
             return False
         form = self.form
         return form is None or form.allows(answer, text)
@@ -156,6 +179,9 @@ class MathFile(DrawnEnvironment):
         self._by_level = rows.divide()
         self.skipped = rows.skipped
         self.levels = sorted(self._by_level)
+        tasks = (task for level in self._by_level.values() for task in level)
+        if any(task.right.size > 1 for task in tasks):
+            self.rated = frozenset({"satisfaction"})
         if not self.levels:
             raise ProblemFileError(
                 f"{self.name}: none of its {len(lines)} problems can be asked: "
@@ -172,8 +198,7 @@ class MathFile(DrawnEnvironment):
         if not isinstance(problem.answer, MathTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
         answer = read_answer(completion)
-        right = answer is not None and problem.answer.accepts(answer)
-        return RewardParts(MILLION if right else 0, 0, 0)
+        return UNREAD if answer is None else problem.answer.rate(answer)
 
 
 class MathRows:

@@ -64,6 +64,7 @@ class Mixture:
         )
         self._legal = frozenset(self.levels)
         self.scorers = max(part.scorers for part in self.parts)
+        self.rated: frozenset[str] = frozenset().union(*(part.rated for part in self.parts))
         digests = b"".join(part.digest for part in self.parts)
         self.digest = compute_digest(NAME, VERSION, self.params, digests)
 
@@ -94,10 +95,18 @@ class Mixture:
         return Problem(problem.prompt, level, PartProblem(part, problem))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
+        asked = self._open(problem)
+        return self.parts[asked.part].score(asked.problem, completion)
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        asked = self._open(problem)
+        return self.parts[asked.part].list_thoughtless(asked.problem)
+
+    def _open(self, problem: Problem) -> PartProblem:
         answer = problem.answer
         if not isinstance(answer, PartProblem) or answer.part >= len(self.parts):
             raise TypeError(f"not a problem of this mixture: {type(answer).__name__}")
-        return self.parts[answer.part].score(answer.problem, completion)
+        return answer
 
     def _divide_levels(self, levels: Sequence[int]) -> list[list[int]]:
         asked: list[list[int]] = [[] for _ in self.parts]

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from operator import eq
 from types import MappingProxyType
 
-from assay.environments.base import Answer, DrawnEnvironment, Param, Problem, RewardParts
+from assay.environments.base import (
+    UNREAD,
+    Answer,
+    DrawnEnvironment,
+    Param,
+    Problem,
+    RewardParts,
+    rate_answer,
+)
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -42,6 +50,8 @@ _WEIGHTS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     }
 )
 
+_THOUGHTLESS = "0", "1", "01", "10", "0011", "0110"
+
 
 @dataclass(frozen=True, slots=True)
 class Formula(Answer):
@@ -53,6 +63,7 @@ class Formula(Answer):
 
 class Sat(DrawnEnvironment):
     levels = LEVELS
+    rated = frozenset({"satisfaction"})
 
     def __init__(self, params: Mapping[str, int]) -> None:
         super().__init__(NAME, VERSION, PARAMS, params)
@@ -68,18 +79,20 @@ class Sat(DrawnEnvironment):
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """The completion ends with its only `####`, a line `#### ` and one 0 or 1 per variable.
 
-        Satisfaction: the share of satisfied clauses, rounded down. Correctness: all of them are.
+        Its parts are the clauses.
         """
         formula = problem.answer
         if not isinstance(formula, Formula):
             raise TypeError(f"not a SAT problem: {type(formula).__name__}")
         assignment = _read_assignment(completion, formula.variables)
         if assignment is None:
-            return RewardParts(0, 0, 0)
+            return UNREAD
         true = {v if value else -v for v, value in enumerate(assignment, 1)}
         satisfied = sum(not true.isdisjoint(clause) for clause in formula.clauses)
-        whole = satisfied == len(formula.clauses)
-        return RewardParts(MILLION if whole else 0, 0, satisfied * MILLION // len(formula.clauses))
+        return rate_answer(satisfied, len(formula.clauses))
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        return tuple(f"#### {(digits * problem.level)[: problem.level]}" for digits in _THOUGHTLESS)
 
 
 def _read_assignment(completion: str, variables: int) -> list[bool] | None:

@@ -6,15 +6,15 @@ mistake raises a ConfigError.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.environments import Environment, RewardWeights, make_environment, parse_choice
+from assay.environments import Environment, choose_rewards, make_environment, parse_choice
 from assay.network.toml_settings import BYTES_MAX, read_toml
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import BeaconChain, EncodingError, Parameters
-from assay.protocol.encoding import from_json, read_json
+from assay.protocol.encoding import from_json, read_json, to_json
 from assay.protocol.parameters import (
     DEMO_TIMING,
     MAIN_TIMING,
@@ -23,6 +23,7 @@ from assay.protocol.parameters import (
     SMALL_MODEL_TESTS,
     EnvironmentChoice,
     Identity,
+    Rewards,
     Setting,
     Tests,
     Timing,
@@ -65,10 +66,12 @@ def make_parameters(
 ) -> Parameters:
     """Parameters of a preset for one subnet. `timing` is the preset's, with the chain's slot and
     the subnet's tempo."""
+    opened = open_named_environment(environment)
     return Parameters(
         identity=identity,
         beacon=beacon,
-        environment=parse_environment(environment),
+        environment=_name_choice(opened),
+        rewards=choose_rewards(opened),
         timing=timing,
         work=preset.work,
         tests=preset.tests,
@@ -82,14 +85,10 @@ def parse_environment(text: str) -> EnvironmentChoice:
 
 def _name_choice(environment: Environment) -> EnvironmentChoice:
     """All settings, and the digest of this code."""
-    weights = RewardWeights()
     return EnvironmentChoice(
         name=environment.name,
         settings=tuple(Setting(k, v) for k, v in sorted(environment.params.items())),
         digest=environment.digest,
-        correctness_weight=weights.correctness,
-        quality_weight=weights.quality,
-        satisfaction_weight=weights.satisfaction,
     )
 
 
@@ -128,7 +127,11 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
         if not isinstance(fields, Mapping):
             raise ConfigError(f"{section!r} is a section: write [{section}] and its fields below")
         if section == "environment":
-            fields = _complete_environment(parameters.environment, fields)
+            environment = _change_environment(parameters.environment, fields)
+            fields = _write_environment(environment, fields)
+            if parameters.rewards == Rewards():  # nothing may be able to earn quality
+                fallen = asdict(choose_rewards(environment))
+                written["rewards"] = {**fallen, **changes.get("rewards", {})}
         written[section] = {**written[section], **fields}
     written |= complete_rounds(written.pop(ROUNDS, None), changes.get(ROUNDS))
     try:
@@ -141,16 +144,16 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
     return changed
 
 
-def _complete_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete the settings, which may come as `{name = value}` or as in JSON, and only those that
-    change."""
+def _change_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) -> Environment:
+    """The environment of changed fields. Settings may come as `{name = value}` or as in JSON, and
+    only those that change."""
     name = fields.get("name", choice.name)
     settings = {s.name: s.value for s in choice.settings} if name == choice.name else {}
     given = fields.get("settings", {})
     try:
         if not isinstance(given, Mapping):
             given = {setting["name"]: setting["value"] for setting in given}
-        new = _name_choice(make_environment(name, {**settings, **given}))
+        return make_environment(name, {**settings, **given})
     except (TypeError, KeyError):
         raise ConfigError(
             "environment.settings: write names and integers, as in settings = {levels = 6}, and "
@@ -158,8 +161,12 @@ def _complete_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) 
         ) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    written = {"settings": [{"name": s.name, "value": s.value} for s in new.settings]}
-    return {**fields, "name": name, "digest": fields.get("digest", new.digest.hex()), **written}
+
+
+def _write_environment(environment: Environment, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a changed environment, with those that follow from it."""
+    choice = to_json(_name_choice(environment))
+    return {**choice, **fields, "settings": choice["settings"]}
 
 
 def make_identity(

@@ -49,7 +49,7 @@ _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
 #: network's own, or has its own field in the recipe.
 _CHANGED: Mapping[str, tuple[str, ...]] = {
     "identity": ("burn_share",),
-    "environment": ("correctness_weight", "quality_weight", "satisfaction_weight"),
+    "rewards": (),
     "timing": (),
     "work": (),
     "tests": (),

@@ -11,7 +11,7 @@ import torch
 from assay.artifacts.steps.folder import read_step
 from assay.audit.provenance.column_layouts import LAYOUTS, ROLLOUT
 from assay.audit.provenance.step_export import export_steps
-from assay.environments import compute_reward, get_weights, open_environment
+from assay.environments import compute_reward, open_environment
 from assay.training import GENESIS
 from tests.adversarial.test_reexecuting_steps import get_steps, invoke, train
 
@@ -108,13 +108,14 @@ def test_verl_s_arguments_are_enough_to_score(exported, world):
     """`compute_score(data_source, solution_str, ground_truth, extra_info)`."""
     rows, _ = exported
     environment = open_environment(world.parameters.environment)
-    weights = get_weights(world.parameters.environment)
+    rewards, longest = world.parameters.rewards, world.parameters.work.max_tokens
     for row in rows["verl"]:
         seed = bytes.fromhex(row["reward_model"]["ground_truth"])
         problem = environment.make_problem(seed, tuple(row["extra_info"]["levels"]))
         assert [{"role": "user", "content": problem.prompt}] == row["prompt"]
         parts = environment.score(problem, row["responses"][0])
-        assert compute_reward(parts, weights) == round(row["reward"] * 1e6)
+        earned = compute_reward(parts, 0, rewards, longest)  # length costs nothing here
+        assert earned == round(row["reward"] * 1e6)
 
 
 def test_the_command_takes_a_layout(taught, tmp_path):

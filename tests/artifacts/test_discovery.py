@@ -132,7 +132,7 @@ def test_a_file_that_the_environment_needs_is_published_with_it(net, tmp_path, m
     assert net.store.get(f"problems/{digest}", 100) == file.read_bytes()
     file.unlink()
     with pytest.raises(OperatorError, match=f"no file with SHA-256 {digest}"):
-        publish_problem_files(net.store, EnvironmentChoice(f"gsm:{digest}", (), bytes(32), 1, 0, 0))
+        publish_problem_files(net.store, EnvironmentChoice(f"gsm:{digest}", (), bytes(32)))
 
 
 def test_the_trainers_store_is_asked_before_the_owners(net, tmp_path):

@@ -37,7 +37,8 @@ def test_score_of_right_and_wrong_answers() -> None:
     problem = make_environment("arithmetic", {}).make_problem(seed, [5])
     right = write_solution(problem, range(3))
     where = ("score", "arithmetic", "--seed", SEED, "--index", "7", "--level", "5", "--answer")
-    full = {"reward": 10**6, "correctness": 10**6, "quality": 10**6, "satisfaction": 0}
+    full = {"reward": 10**6, "correctness": 10**6, "quality": 10**6}
+    full |= {"satisfaction": 10**6, "format": 10**6}
     assert read(*where, right) == full
     assert read(*where, "-", given=right) == full
     assert read(*where, right + "\n") == dict.fromkeys(full, 0)

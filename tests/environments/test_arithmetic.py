@@ -5,19 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.environments import (
+    UNREAD,
     Problem,
-    RewardParts,
-    RewardWeights,
     compute_reward,
     make_environment,
+    rate_answer,
     write_solution,
 )
 from assay.environments.arithmetic import Terms
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, Rewards
+
+#: What a wrong answer achieves: it may have been read.
+NOTHING = UNREAD, rate_answer(0)
 
 ENVIRONMENT = make_environment("arithmetic", {})
 MIXED = make_environment("arithmetic", {"minus": 50, "words": 50})
-NOTHING = RewardParts(0, 0, 0)
 
 
 def make(terms: str = "7+15+3") -> Problem:
@@ -62,7 +64,7 @@ def test_a_worked_solution_in_any_order_has_full_marks(seed: bytes, random: obje
     problem = MIXED.make_problem(seed, list(MIXED.levels))
     order = list(range(len(problem.answer.values)))  # type: ignore[attr-defined]
     random.shuffle(order)  # type: ignore[attr-defined]
-    assert MIXED.score(problem, write_solution(problem, order)) == RewardParts(MILLION, MILLION, 0)
+    assert MIXED.score(problem, write_solution(problem, order)) == rate_answer(1, quality=MILLION)
     assert problem == MIXED.make_problem(seed, list(MIXED.levels))
     assert all(character == "\n" or " " <= character <= "~" for character in problem.prompt)
 
@@ -113,13 +115,13 @@ def test_a_worked_solution_in_any_order_has_full_marks(seed: bytes, random: obje
     ],
 )
 def test_adversarial_answer(completion: str) -> None:
-    assert ENVIRONMENT.score(make(), completion) == NOTHING
+    assert ENVIRONMENT.score(make(), completion) in NOTHING
 
 
 @pytest.mark.parametrize("zero", ["-0", "+0", "00", "0 "])
 def test_zero_has_one_spelling(zero: str) -> None:
     assert ENVIRONMENT.score(make("7-7"), "#### 0").correctness == MILLION
-    assert ENVIRONMENT.score(make("7-7"), f"#### {zero}") == NOTHING
+    assert ENVIRONMENT.score(make("7-7"), f"#### {zero}") in NOTHING
 
 
 @pytest.mark.timeout(120)
@@ -137,12 +139,12 @@ def test_zero_has_one_spelling(zero: str) -> None:
 )
 def test_a_million_characters_are_refused_in_one_pass(completion: str) -> None:
     """A second pass for each character would take hours."""
-    assert ENVIRONMENT.score(make(), completion) == NOTHING
+    assert ENVIRONMENT.score(make(), completion) in NOTHING
 
 
 def test_a_huge_number_in_a_step_is_no_step() -> None:
     completion = "7+" + "9" * 10**6 + "=22\n22+3=25\n#### 25"
-    assert ENVIRONMENT.score(make(), completion) == RewardParts(MILLION, 0, 0)
+    assert ENVIRONMENT.score(make(), completion) == rate_answer(1)
 
 
 @given(st.text(max_size=4), st.integers(0, 7))
@@ -202,15 +204,16 @@ def test_quality(completion: str, quality: int) -> None:
 
 def test_a_subtracted_term_is_not_an_added_one() -> None:
     problem = make("7-15+3")
-    assert ENVIRONMENT.score(problem, "7-15=-8\n-8+3=-5\n#### -5") == RewardParts(
-        MILLION, MILLION, 0
+    assert ENVIRONMENT.score(problem, "7-15=-8\n-8+3=-5\n#### -5") == rate_answer(
+        1, quality=MILLION
     )
     assert ENVIRONMENT.score(problem, "-15+7=-8\n-8+3=-5\n#### -5").quality == MILLION
-    assert ENVIRONMENT.score(problem, "7+15=22\n22+3=25\n#### 25") == NOTHING
+    assert ENVIRONMENT.score(problem, "7+15=22\n22+3=25\n#### 25") in NOTHING
 
 
 def test_farming_earns_less_than_half_a_solution() -> None:
-    weights = RewardWeights()
-    honest = compute_reward(ENVIRONMENT.score(make(), "7+15=22\n22+3=25\n#### 25"), weights)
-    farmed = compute_reward(ENVIRONMENT.score(make(), "7+15=22\n22+0=22\n#### 1"), weights)
+    honest, farmed = (
+        compute_reward(ENVIRONMENT.score(make(), text), 9, Rewards(), 48)
+        for text in ("7+15=22\n22+3=25\n#### 25", "7+15=22\n22+0=22\n#### 1")
+    )
     assert (honest, farmed) == (MILLION, 100_000)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import Problem, RewardParts, make_environment
+from assay.environments import UNREAD, Problem, RewardParts, make_environment, rate_answer
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.worlds.errands import (
     COMMANDS,
@@ -20,11 +20,10 @@ from assay.environments.worlds.errands import (
     is_delivered,
     write_commands,
 )
-from assay.protocol.parameters import MILLION
 from tests.environments.conftest import TRICKS, make_seed
 
 ENVIRONMENT = make_environment("errands", {})
-FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)
+FULL, NOTHING = rate_answer(1), (UNREAD, rate_answer(0))
 
 #: @ a X P      cells 0  1  2  3
 #: p . A .            4  5  6  7
@@ -171,34 +170,34 @@ def test_each_command_has_one_meaning(commands: list[str], after: State | None) 
     ],
 )
 def test_adversarial_commands(commands: str) -> None:
-    assert ask(f"#### {commands}") == NOTHING
+    assert ask(f"#### {commands}") in NOTHING
 
 
 def test_further_commands_that_can_be_done_change_nothing() -> None:
     assert ask(f"#### {RIGHT} south north") == FULL
-    assert ask(f"#### {RIGHT} south west west take") == NOTHING
+    assert ask(f"#### {RIGHT} south west west take") in NOTHING
 
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_adversarial_answer(trick: str) -> None:
-    assert ask(TRICKS[trick](RIGHT)) == NOTHING
+    assert ask(TRICKS[trick](RIGHT)) in NOTHING
 
 
 def test_a_right_answer_with_more_text_earns_nothing() -> None:
     """The exception is two ways of which the second can be done after the first: one answer."""
     other = write_commands(ENVIRONMENT.make_problem(make_seed(1), [3])).removeprefix("#### ")
     for text in write_hostile(RIGHT, other):
-        assert ask(f"#### {text}") == NOTHING, text[:100]
+        assert ask(f"#### {text}") in NOTHING, text[:100]
 
 
 @given(st.lists(st.sampled_from((*COMMANDS, "", "up", "NORTH")), max_size=40).map(" ".join))
 def test_no_commands_raise(commands: str) -> None:
-    assert ask(f"#### {commands}") in (FULL, NOTHING)
+    assert ask(f"#### {commands}") in (FULL, *NOTHING)
 
 
 @given(st.text(max_size=100))
 def test_no_text_raises(completion: str) -> None:
-    assert ask(completion) == NOTHING
+    assert ask(completion) in NOTHING
 
 
 def test_slack_is_what_may_be_given_beyond_the_shortest_way() -> None:
@@ -219,7 +218,7 @@ def test_a_mixture_has_errands_too() -> None:
     assert problem.level == 2_003
     right = write_commands(problem.answer.problem)  # type: ignore[attr-defined]
     assert mix.score(problem, right) == FULL
-    assert mix.score(problem, right + " put") == NOTHING
+    assert mix.score(problem, right + " put") in NOTHING
 
 
 def test_another_environments_problem_is_our_own_fault() -> None:

@@ -13,19 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.environments import (
+    UNREAD,
     ProblemFileError,
-    RewardParts,
     add_problem_files,
     compute_file_digest,
     make_environment,
     problem_file,
+    rate_answer,
 )
 from assay.environments.gsm import LEVELS, THEMES, Task
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 
+#: What a wrong answer achieves: it may have been read.
+NOTHING = UNREAD, rate_answer(0)
+
 GSM = make_environment("gsm", {})
-NOTHING = RewardParts(0, 0, 0)
 TRICK_PROBLEM = next(
     problem
     for i in range(999)
@@ -63,7 +66,7 @@ def test_a_story_is_worked_truly_in_as_many_steps_as_its_level(
     assert total > 0
     assert problem.prompt.isascii()
     assert "{" not in problem.prompt
-    assert environment.score(problem, row.solution) == RewardParts(MILLION, 0, 0)
+    assert environment.score(problem, row.solution) == rate_answer(1)
     assert problem == environment.make_problem(seed, [level])
 
 
@@ -84,7 +87,7 @@ def test_adversarial_answer(trick: str) -> None:
     right = str(get_row(TRICK_PROBLEM).value)
     assert GSM.score(TRICK_PROBLEM, f"#### {right}").correctness == MILLION
     make = {**TRICKS, **NUMBER_TRICKS}[trick]
-    assert GSM.score(TRICK_PROBLEM, make(right)) == NOTHING
+    assert GSM.score(TRICK_PROBLEM, make(right)) in NOTHING
 
 
 @given(st.text(max_size=4), st.integers(0, 9))
@@ -92,7 +95,7 @@ def test_any_insertion_into_the_answer_line_is_refused(junk: str, at: int) -> No
     line = f"#### {get_row(TRICK_PROBLEM).value}"
     mutated = (line[:at] + junk + line[at:]).rstrip(" \t\r\n")
     if mutated != line and not mutated.endswith("\n" + line):
-        assert GSM.score(TRICK_PROBLEM, mutated) == NOTHING
+        assert GSM.score(TRICK_PROBLEM, mutated) in NOTHING
 
 
 @given(st.text(max_size=200))
@@ -165,7 +168,7 @@ def test_a_file_s_own_solution_earns(tmp_path: Path) -> None:
         assert environment.score(problem, right).correctness == MILLION  # type: ignore[attr-defined]
     wrong = "70,00", "7,00", "7,000.0", "7,000,", "7.000", "7 000", "07,000", "7,000 0", "7, 000"
     for text in (*wrong, "7,000\n7,000", "7,000\u00a0", "7,000 or 8,000", "7,001"):
-        assert environment.score(problem, f"#### {text}") == NOTHING  # type: ignore[attr-defined]
+        assert environment.score(problem, f"#### {text}") in NOTHING  # type: ignore[attr-defined]
 
 
 #: Rows as GSM8K has them (all 8,792 of its own are read): question, solution, N.
@@ -211,7 +214,7 @@ def test_rows_as_gsm8k_writes_them(tmp_path: Path, escaped: bool) -> None:
             solution = get_row(problem).solution
             for right in (solution, f"<<1+1=2>>2\n#### {value}"):
                 assert environment.score(problem, right).correctness == MILLION  # type: ignore[attr-defined]
-            assert all(environment.score(problem, text) == NOTHING for text in wrong)  # type: ignore[attr-defined]
+            assert all(environment.score(problem, text) in NOTHING for text in wrong)  # type: ignore[attr-defined]
 
 
 def test_the_files_digest_is_the_networks(tmp_path: Path) -> None:

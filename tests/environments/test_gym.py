@@ -12,7 +12,7 @@ import pytest
 if find_spec("reasoning_gym") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
-from assay.environments import RewardParts, gym, make_environment
+from assay.environments import UNREAD, gym, make_environment, rate_answer
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.foreign.package_box import STEPS_MAX
@@ -22,7 +22,8 @@ from assay.protocol.parameters import MILLION
 from assay.sandbox import Sandbox
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, ask_scorer, make_seed
 
-NOTHING = RewardParts(0, 0, 0)
+#: What a wrong answer achieves: it may have been read.
+NOTHING = UNREAD, rate_answer(0)
 SUMS = make_environment("reasoning_gym:chain_sum", {})
 CODE = ["-P", "-c"]
 #: Requests to two processes with the same numbers in opposite orders: a name, a level, a number.
@@ -77,7 +78,7 @@ def test_a_reference_answer_is_right(name: str) -> None:
         assert problem.level in environment.levels
         assert isinstance(problem.answer, Entry)
         right = f"thinking\n#### {problem.answer.reference}"
-        assert environment.score(problem, right) == RewardParts(MILLION, 0, 0)
+        assert environment.score(problem, right) == rate_answer(1)
         assert problem == environment.make_problem(make_seed(i), environment.levels)
 
 
@@ -136,7 +137,7 @@ def test_adversarial_answer_to_a_sum(trick: str) -> None:
     )
     right = problem.answer.reference  # type: ignore[attr-defined]
     assert SUMS.score(problem, f"#### {right}").correctness == MILLION
-    assert SUMS.score(problem, {**TRICKS, **NUMBER_TRICKS}[trick](right)) == NOTHING
+    assert SUMS.score(problem, {**TRICKS, **NUMBER_TRICKS}[trick](right)) in NOTHING
 
 
 @pytest.mark.parametrize("name", ["word_sorting", "jugs", "polynomial_equations"])
@@ -146,7 +147,7 @@ def test_adversarial_answer(name: str, trick: str) -> None:
     problem = environment.make_problem(make_seed(5), environment.levels[:1])
     right = problem.answer.reference  # type: ignore[attr-defined]
     assert environment.score(problem, f"#### {right}").correctness == MILLION
-    assert environment.score(problem, TRICKS[trick](right)) == NOTHING
+    assert environment.score(problem, TRICKS[trick](right)) in NOTHING
 
 
 @pytest.mark.timeout(120)
@@ -329,7 +330,7 @@ def test_every_reference_is_right_and_no_constant_is(name: str) -> None:
         assert environment.score(problem, f"#### {right}").correctness == MILLION
         for wrong in ("NaN", "inf", "{}", "[]", "()", "None", "null", "x", "-", '""', "[[]]"):
             if wrong != right:
-                assert environment.score(problem, f"#### {wrong}") == NOTHING, wrong
+                assert environment.score(problem, f"#### {wrong}") in NOTHING, wrong
 
 
 def judge_hostile(name: str, level: int, numbers: range, scorers: Sandbox) -> int:

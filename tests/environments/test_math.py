@@ -8,13 +8,13 @@ from hashlib import sha256
 import pytest
 
 from assay.environments import (
-    RewardParts,
     add_problem_files,
     list_environments,
     make_environment,
     math_answer,
     math_terms,
     problem_file,
+    rate_answer,
 )
 from assay.environments.math_answer import TEXT_MAX, Number, read_math
 from assay.environments.math_file import find_boxed
@@ -350,7 +350,7 @@ def test_a_file_s_problems_are_asked_and_scored(tmp_path, known):
     assert environment.skipped == {"words": [4], "no level of 1 to 5": [5]}
     problem = environment.make_problem(make_seed(1), [5])
     assert problem.prompt.startswith("Where?\nEnd with a line of ####")
-    right = RewardParts(MILLION, 0, 0)
+    right = rate_answer(1)
     assert environment.score(problem, "so\n#### \\left(1, \\infty\\right)") == right
     for wrong in ("(1, 2)", r"[1, \infty)", "", "(1, \\infty) or 2", r"(1, \infty)" * 2):
         assert environment.score(problem, f"so\n#### {wrong}").correctness == 0

@@ -153,4 +153,5 @@ def test_scores_of_completions():
     for completion in scored["completions"]:
         expected = 1_000_000 if completion["about"] in right else 0
         parts = [completion[part] for part in ("correctness", "quality", "satisfaction")]
-        assert parts == [expected, 0, 0], completion["about"]
+        assert parts == [expected, 0, expected], completion["about"]
+        assert completion["format"] >= expected

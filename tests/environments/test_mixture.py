@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import RewardParts, make_environment, write_solution
+from assay.environments import make_environment, rate_answer, write_solution
 from assay.environments.mixture import PartProblem
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import TRICKS, make_seed
@@ -45,7 +45,7 @@ def test_a_part_without_a_level_in_force_is_not_drawn() -> None:
 def test_scores_are_the_parts_own() -> None:
     problem = MIX.make_problem(make_seed(0), [1_005])
     right = write_solution(problem.answer.problem, range(3))  # type: ignore[attr-defined]
-    assert MIX.score(problem, right) == RewardParts(MILLION, MILLION, 0)
+    assert MIX.score(problem, right) == rate_answer(1, quality=MILLION)
 
 
 @pytest.mark.parametrize("trick", TRICKS)

@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from assay.cli.env_package import run_env_export, run_env_vet
-from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
+from assay.environments import (
+    UNREAD,
+    ProblemFileError,
+    add_problem_files,
+    make_environment,
+    rate_answer,
+)
 from assay.environments.foreign import (
     is_packed,
     pack_folder,
@@ -28,13 +34,12 @@ from assay.environments.foreign.fence_report import Fences
 from assay.environments.foreign.package_environment import PackageChild, find_levels_fault
 from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
-from assay.protocol.parameters import MILLION
 from assay.sandbox import WorkerError
 from tests.commands import run_command
 from tests.environments.conftest import TRICKS, make_seed
 
 ROOT = Path(__file__).parents[2]
-FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)
+FULL = rate_answer(1)
 #: The first block of the page, unchanged.
 PAGE = (ROOT / "docs/environments.md").read_text().partition("```python\n")[2].partition("```")[0]
 #: A right package; defects replace its parts.
@@ -109,7 +114,7 @@ def test_problems_and_scores_are_the_same_in_another_process(package: str) -> No
         problem = first.make_problem(make_seed(number), [1, 2])
         assert second.make_problem(make_seed(number), [1, 2]) == problem
         a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
-        for answer, parts in ((a + b, FULL), (a + b + 1, NOTHING)):
+        for answer, parts in ((a + b, FULL), (a + b + 1, UNREAD)):
             assert first.score(problem, f"#### {answer}") == parts
             assert second.score(problem, f"so\n#### {answer}") == parts
 
@@ -120,7 +125,7 @@ def test_adversarial_answers(package: str) -> None:
     a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
     assert environment.score(problem, f"#### {a + b}") == FULL
     for trick in TRICKS.values():
-        assert environment.score(problem, trick(str(a + b))) == NOTHING
+        assert environment.score(problem, trick(str(a + b))) == UNREAD
     with pytest.raises(TypeError, match="not a problem"):
         environment.score(make_environment("sat", {}).make_problem(make_seed(0), [5]), "")
 
@@ -337,7 +342,7 @@ def test_an_end_by_the_clock_is_no_verdict(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(WorkerError, match=TOO_LONG):
         environment.score(problem, "#### 7")
     assert environment.score(problem, f"#### {a + b}") == FULL
-    assert environment.score(problem, "#### 8") == NOTHING
+    assert environment.score(problem, "#### 8") == UNREAD
 
 
 def test_an_end_by_the_clock_makes_no_problem(

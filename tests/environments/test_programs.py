@@ -527,7 +527,7 @@ def test_parameters_state_the_units_that_a_program_may_take(tmp_path: Path) -> N
     """Otherwise a default that they do not show would escape the rule of load."""
     environment = open_rows(tmp_path, SUM)
     stated = tuple(Setting(name, value) for name, value in sorted(environment.params.items()))
-    choice = EnvironmentChoice(environment.name, stated, environment.digest, 0, 0, 0)
+    choice = EnvironmentChoice(environment.name, stated, environment.digest)
     assert open_environment(choice).digest == environment.digest
     hidden = tuple(setting for setting in stated if setting.name != UNITS)
     with pytest.raises(ValueError, match="do not state the setting 'units'"):

@@ -1,4 +1,4 @@
-"""Settings, levels, digests and weights: errors name illegal ones."""
+"""Settings, levels, digests and rewards: errors name illegal ones."""
 
 from dataclasses import replace
 
@@ -6,14 +6,15 @@ import pytest
 
 from assay.environments import (
     ENVIRONMENTS,
+    UNREAD,
     RewardParts,
-    RewardWeights,
     compute_reward,
     make_environment,
     open_environment,
     parse_choice,
+    rate_answer,
 )
-from assay.protocol.parameters import MILLION, EnvironmentChoice, Setting
+from assay.protocol.parameters import MILLION, EnvironmentChoice, Rewards, Setting
 
 SEED = bytes(32)
 
@@ -103,25 +104,22 @@ def test_a_choice_that_cannot_be_read(text: str) -> None:
 def test_an_open_environment_is_kept() -> None:
     environment = make_environment("sat", {})
     settings = tuple(Setting(name, value) for name, value in environment.params.items())
-    choice = EnvironmentChoice("sat", settings, environment.digest, 1, 0, 0)
+    choice = EnvironmentChoice("sat", settings, environment.digest)
     assert open_environment(choice) is open_environment(choice)
     with pytest.raises(ValueError, match="another version"):
         open_environment(replace(choice, digest=bytes(32)))
 
 
 def test_reward_is_floored() -> None:
-    assert compute_reward(RewardParts(MILLION, 333_333, 0), RewardWeights(1, 1, 0)) == 1
-    assert compute_reward(RewardParts(MILLION, MILLION, MILLION), RewardWeights()) == MILLION
-    assert compute_reward(RewardParts(0, 0, 0), RewardWeights()) == 0
+    weights = Rewards(1, 1)
+    assert compute_reward(rate_answer(1, quality=333_333), 0, weights, 48) == 1
+    assert compute_reward(rate_answer(1, quality=MILLION), 0, Rewards(), 48) == MILLION
+    assert compute_reward(UNREAD, 0, Rewards(), 48) == 0
 
 
-@pytest.mark.parametrize("weights", [(-1, 0, 0), (MILLION, 1, 0), (400_000, 400_000, 400_000)])
-def test_illegal_weights(weights: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match="weights"):
-        RewardWeights(*weights)
-
-
-@pytest.mark.parametrize("parts", [(-1, 0, 0), (0, MILLION + 1, 0)])
-def test_illegal_parts(parts: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match="millionths"):
+@pytest.mark.parametrize(
+    "parts", [(-1, 0, 0, 0), (0, MILLION + 1, 0, 0), (MILLION, 0, 0, 0), (1, 0, 1, 0)]
+)
+def test_illegal_parts(parts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"millionths|right answer"):
         RewardParts(*parts)

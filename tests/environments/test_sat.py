@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import Problem, RewardParts, make_environment
+from assay.environments import UNREAD, Problem, make_environment, rate_answer
 from assay.environments.sat import Formula
-from assay.protocol.parameters import MILLION
 
 ENVIRONMENT = make_environment("sat", {})
-NOTHING = RewardParts(0, 0, 0)
 #: 11000 satisfies all four clauses, 11100 all but the last.
 SMALL = Problem("", 5, Formula(5, ((1, 2, 3), (-1, 2, 4), (3, -4, 5), (-1, -2, -3))))
 
@@ -81,7 +79,7 @@ def test_signs_do_not_give_the_plan_away() -> None:
 )
 def test_substitution(completion: str, satisfied: int) -> None:
     parts = ENVIRONMENT.score(SMALL, completion)
-    assert parts == RewardParts(MILLION * (satisfied == 4), 0, satisfied * MILLION // 4)
+    assert parts == rate_answer(satisfied, 4)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ def test_substitution(completion: str, satisfied: int) -> None:
     ],
 )
 def test_adversarial_answer(completion: str) -> None:
-    assert ENVIRONMENT.score(SMALL, completion) == NOTHING
+    assert ENVIRONMENT.score(SMALL, completion) == UNREAD
 
 
 @given(st.text(max_size=100))

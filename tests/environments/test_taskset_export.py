@@ -15,8 +15,8 @@ import pytest
 from assay.environments import (
     Environment,
     Problem,
-    RewardWeights,
     add_problem_files,
+    choose_rewards,
     compute_reward,
     make_environment,
     parse_choice,
@@ -206,7 +206,8 @@ def compare(name: str, levels: list[int], place: Path, count: int) -> None:
     )
     assert prompts == [problem.prompt for problem in problems]
     ours = [
-        compute_reward(environment.score(problems[index], text), RewardWeights()) / MILLION
+        compute_reward(environment.score(problems[index], text), 0, choose_rewards(environment), 1)
+        / MILLION
         for index, text in replies
     ]
     assert [score["correct"] for score in scores] == [[one, 1.0] for one in ours]

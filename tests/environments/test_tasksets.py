@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from assay.cli import env_package
-from assay.environments import ProblemFileError, RewardParts, add_problem_files, make_environment
+from assay.environments import (
+    UNREAD,
+    ProblemFileError,
+    add_problem_files,
+    make_environment,
+    rate_answer,
+)
 from assay.environments.foreign import package_box, package_text, package_view, python_fence
 from assay.environments.tasksets import box as taskset_box
 from assay.environments.tasksets import look_at_wheel, vet_bundle
@@ -23,7 +29,6 @@ from assay.environments.tasksets import surface as taskset_surface
 from assay.environments.tasksets.bundle import DATA, MANIFEST, WHEEL, find_bundle_fault
 from assay.environments.tasksets.environment import open_taskset
 from assay.environments.tasksets.wheel_file import write_archive
-from assay.protocol.parameters import MILLION
 from tests.commands import run_command
 from tests.environments.conftest import make_seed
 from tests.environments.hub_styles import (
@@ -39,7 +44,7 @@ from tests.environments.hub_styles import (
 )
 from tests.environments.verifiers_python import HAS_VERIFIERS, NO_VERIFIERS, ask_verifiers
 
-FULL, NOTHING = RewardParts(MILLION, 0, 0), RewardParts(0, 0, 0)
+FULL = rate_answer(1)
 
 
 def compare(name: str, folder: Path, count: int) -> None:
@@ -108,12 +113,12 @@ def test_it_is_an_environment_like_any_other(taskset: str) -> None:
         for said, parts in (
             (right, FULL),
             (f"Let me see.\n{right}\n", FULL),
-            (right.upper(), NOTHING),
-            (problem.prompt, NOTHING),
-            (right[1:], NOTHING),
-            ("\ud800" + right[1:], NOTHING),
-            ("", NOTHING),
-            (right + " " * (1 << 17), NOTHING),
+            (right.upper(), UNREAD),
+            (problem.prompt, UNREAD),
+            (right[1:], UNREAD),
+            ("\ud800" + right[1:], UNREAD),
+            ("", UNREAD),
+            (right + " " * (1 << 17), UNREAD),
         ):
             assert first.score(problem, said) == parts
             assert second.score(problem, said) == parts
@@ -210,7 +215,7 @@ def test_no_reply_finds_what_another_leaves_behind(tmp_path: Path) -> None:
     problem = environment.make_problem(make_seed(0), [1])
     asked = problem.prompt.strip().rpartition("\n")[2]
     right = f"<reversed_text>{asked[::-1]}</reversed_text>"
-    for said, parts in ((right, FULL), (f"POISON {right}", NOTHING), (right, FULL)):
+    for said, parts in ((right, FULL), (f"POISON {right}", UNREAD), (right, FULL)):
         assert environment.score(problem, said) == parts
 
 

@@ -58,5 +58,5 @@ def test_every_number_that_is_said_to_fit_does(units: int, groups: int, size: in
 )
 def test_units_are_the_dearest_parts(settings: dict[str, int], units: int) -> None:
     named = tuple(Setting(name, value) for name, value in sorted(settings.items()))
-    choice = EnvironmentChoice("mix", named, bytes(32), 0, 0, 0)
+    choice = EnvironmentChoice("mix", named, bytes(32))
     assert compute_scoring_units(choice) == units

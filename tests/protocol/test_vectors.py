@@ -151,8 +151,9 @@ PARAMETERS = {
     "identity": "version:2 genesis_hash:h netuid:2 owner_uid:2 burn_share:4 trainer:h "
     "genesis_checkpoint:h",
     "beacon": "chain_hash:h scheme:t public_key:b genesis_ms:8 period_ms:4",
-    "environment": "name:t settings:s digest:h correctness_weight:4 quality_weight:4 "
-    "satisfaction_weight:4",
+    "environment": "name:t settings:s digest:h",
+    "rewards": "correctness_weight:4 quality_weight:4 satisfaction_weight:4 format_weight:4 "
+    "satisfaction_floor:4 length_penalty:4 overlong_tokens:4 overlong_penalty:4",
     "timing": "window_blocks:4 commit_offset:4 audit_offset:4 sample_offset:4 fetch_end:4 "
     "mirror_end:4 verdict_end:4 checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4 "
     "notice_windows:4",

@@ -35,6 +35,7 @@ def _make_cases() -> list[tuple[str, Parameters, bool]]:
     return [
         ("work", plain, True),
         ("burn share", amend(p, FIRST, identity=replace(identity, burn_share=1)), True),
+        ("rewards", amend(p, FIRST, rewards=replace(p.rewards, quality_weight=0)), True),
         ("netuid", amend(p, FIRST, identity=replace(identity, netuid=8)), False),
         ("trainer", amend(p, FIRST, identity=replace(identity, trainer=digest("other"))), False),
         ("beacon", amend(p, FIRST, beacon=replace(p.beacon, period_ms=30_000)), False),

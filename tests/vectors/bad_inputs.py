@@ -285,9 +285,27 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
         ),
         (
             "rewards above the whole",
-            ["parameters", "environment", "quality_weight"],
+            ["parameters", "rewards", "quality_weight"],
             200_001,
-            "reward weights add up",
+            "the weights add up to more",
+        ),
+        (
+            "parts that never earn",
+            ["parameters", "rewards", "satisfaction_floor"],
+            1_000_000,
+            "satisfaction_floor is 1,000,000 or more",
+        ),
+        (
+            "a ramp of no tokens",
+            ["parameters", "rewards", "overlong_penalty"],
+            1,
+            "one of overlong_tokens and overlong_penalty is 0",
+        ),
+        (
+            "a right answer that loses too much by its length",
+            ["parameters", "rewards", "length_penalty"],
+            750_001,
+            "a wrong answer could earn more than a right one",
         ),
         (
             "settings out of order",

@@ -11,6 +11,7 @@ from assay.protocol.parameters import (
     SMALL_MODEL_TESTS,
     EnvironmentChoice,
     Identity,
+    Rewards,
     Setting,
 )
 
@@ -39,10 +40,8 @@ PARAMETERS = Parameters(
         name="arithmetic",
         settings=(Setting("minus", 25), Setting("words", 0)),
         digest=digest("environment"),
-        correctness_weight=800_000,
-        quality_weight=200_000,
-        satisfaction_weight=0,
     ),
+    rewards=Rewards(),
     timing=DEMO_TIMING,
     work=replace(MAIN_WORK, group_size=8, max_tokens=48),
     tests=SMALL_MODEL_TESTS,

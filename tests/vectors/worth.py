@@ -1,13 +1,14 @@
 """Vectors of what work is worth: rewards, values, settlements, weights."""
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from subjects import ALICE, PARAMETERS, WINDOW
 
-from assay.environments import RewardParts, RewardWeights, compute_reward
+from assay.environments import UNREAD, RewardParts, compute_reward, rate_answer
 from assay.protocol import Reason
 from assay.protocol.encoding import to_json
+from assay.protocol.parameters import Rewards
 from assay.verification import (
     GroupValue,
     Result,
@@ -23,13 +24,23 @@ Json = Any
 
 
 def make_worth() -> Json:
-    weights = [(800_000, 200_000, 0), (0, 0, 1_000_000), (333_333, 333_333, 333_333), (0, 0, 0)]
+    shaped = Rewards(500_000, 0, 400_000, 100_000, 875_000, 100_000, 12, 400_000)
+    rules = [
+        Rewards(),
+        Rewards(0, 0, 1_000_000),
+        Rewards(333_333, 333_333, 333_333),
+        Rewards(0, 0),
+        Rewards(1_000_000, 0, length_penalty=1_000_000),
+        Rewards(700_000, 0, 200_000, 100_000, overlong_tokens=48, overlong_penalty=700_000),
+        shaped,
+    ]
     parts = [
-        (1_000_000, 1_000_000, 0),
-        (0, 666_666, 0),
-        (1, 1, 1),
-        (1_000_000,) * 3,
-        (0, 0, 952_380),
+        UNREAD,
+        RewardParts(1, 1, 1, 1),
+        rate_answer(1, quality=1_000_000),
+        rate_answer(0, quality=666_666),
+        rate_answer(20, 21),
+        rate_answer(7, 8),
     ]
     groups = [  # lengths of completions, prompt tokens, mean reward, mean correctness
         ([1], 0, 0, 0),
@@ -53,12 +64,14 @@ def make_worth() -> Json:
     return {
         "rewards": [
             {
-                "weights": list(weight),
-                "parts": list(part),
-                "reward": compute_reward(RewardParts(*part), RewardWeights(*weight)),
+                "rewards": to_json(rule),
+                "parts": list(astuple(part)),
+                "tokens": tokens,
+                "reward": compute_reward(part, tokens, rule, PARAMETERS.work.max_tokens),
             }
-            for weight in weights
+            for rule in rules
             for part in parts
+            for tokens in ((0, 1, 36, 37, 41, 47, 48, 49) if rule == shaped else (7,))
         ],
         "means": [{"rewards": given, "mean": mean} for given, mean in rewards],
         "work": to_json(PARAMETERS.work),

@@ -465,9 +465,6 @@ def make_parameters(published: Parameters) -> Parameters:
         name="arithmetic",
         settings=tuple(Setting(name, value) for name, value in environment.params.items()),
         digest=environment.digest,
-        correctness_weight=800_000,
-        quality_weight=200_000,
-        satisfaction_weight=0,
     )
     audit = {"audited_rollouts": 4, "valued_groups": 2, "sampled_rollouts": 6}
     work = replace(published.work, group_size=8, group_cap=16, max_tokens=4_096, **audit)

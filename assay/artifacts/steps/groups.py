@@ -10,13 +10,7 @@ Specification, section 11.
 from collections.abc import Sequence
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.environments import (
-    compute_reward,
-    get_weights,
-    make_miner_problem,
-    open_environment,
-    score_all,
-)
+from assay.environments import compute_reward, make_miner_problem, open_environment, score_all
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
@@ -66,7 +60,7 @@ def generate_own(
     hotkey, work = parameters.identity.trainer, parameters.work
     place = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, window.to_bytes(8, "big"))
     environment = open_environment(parameters.environment)
-    weights, levels = get_weights(parameters.environment), checkpoint.manifest.levels
+    levels = checkpoint.manifest.levels
     seeds = [compute_problem_seed(place, hotkey, index) for index in range(count)]
     problems = [
         make_miner_problem(environment, place, hotkey, index, levels) for index in range(count)
@@ -97,8 +91,12 @@ def generate_own(
             list(request.prompt),
             completions,
             [
-                compute_reward(parts, weights)
-                for parts in score_all(environment, [(problem, text) for text in texts])
+                compute_reward(parts, len(tokens), parameters.rewards, work.max_tokens)
+                for parts, tokens in zip(
+                    score_all(environment, [(problem, text) for text in texts]),
+                    completions,
+                    strict=True,
+                )
             ],
             [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts],
         )

@@ -23,6 +23,7 @@ ROLLOUT: Columns = {
     "correctness": (pa.float64(), "part of the reward, 0 to 1"),
     "quality": (pa.float64(), "part of the reward, 0 to 1"),
     "satisfaction": (pa.float64(), "part of the reward, 0 to 1"),
+    "format": (pa.float64(), "part of the reward, 0 to 1"),
     "advantage": (
         pa.float64(),
         "as learned with: the reward against its group's; null where the group's are "

@@ -11,14 +11,7 @@ from collections.abc import Sequence
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import generate_own
-from assay.environments import (
-    Environment,
-    Problem,
-    compute_reward,
-    get_weights,
-    open_environment,
-    score_all,
-)
+from assay.environments import Environment, Problem, compute_reward, open_environment, score_all
 from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.protocol import Parameters, StepRecord, encode_ss58
@@ -101,11 +94,13 @@ def _find_fault(
     if any(t >= len(drawable) or not drawable[t] for row in group.completions for t in row):
         return "a completion has a token that can never be drawn"
     problem = make_problem_of(one, parameters, tokenizer)
-    environment, weights = _open(parameters), get_weights(parameters.environment)
-    scores = score_all(environment, [(problem, tokenizer.decode(t)) for t in group.completions])
-    for number, (parts, reward) in enumerate(zip(scores, group.rewards, strict=True)):
-        if compute_reward(parts, weights) != reward:
-            return f"rollout {number}'s reward is not what the environment gives"
+    texts = [(problem, tokenizer.decode(t)) for t in group.completions]
+    scores = score_all(_open(parameters), texts)
+    for number, (parts, tokens, reward) in enumerate(
+        zip(scores, group.completions, group.rewards, strict=True)
+    ):
+        if compute_reward(parts, len(tokens), parameters.rewards, work.max_tokens) != reward:
+            return f"rollout {number}'s reward is not what the parameters give"
     return None
 
 

@@ -18,14 +18,7 @@ from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, make_problem_of, verify_provenance
-from assay.environments import (
-    Environment,
-    Problem,
-    RewardWeights,
-    compute_reward,
-    get_weights,
-    open_environment,
-)
+from assay.environments import Problem, compute_reward, open_environment
 from assay.inference import CheckpointError
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network import open_folder
@@ -123,8 +116,6 @@ def make_rows(
     """
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
-    environment = open_environment(parameters.environment)
-    weights = get_weights(parameters.environment)
     tokenizer = _find_tokenizer(step, parameters, checkpoints)
     scaled = read_config(record).scaled
     verify_provenance(record, taken, parameters.identity.trainer)
@@ -148,33 +139,35 @@ def make_rows(
                 "step": record.number,
                 "step_record": record.digest.hex(),
                 "proof": one.proof.hex(),
-            } | _score(one, rollout, problem, environment, weights, tokenizer)
+            } | _score(one, rollout, problem, parameters, tokenizer)
 
 
 def _score(
     one: ConsumedGroup,
     rollout: int,
     problem: Problem,
-    environment: Environment,
-    weights: RewardWeights,
+    parameters: Parameters,
     tokenizer: FolderTokenizer,
 ) -> dict[str, Any]:
-    text = tokenizer.decode(one.group.completions[rollout])
-    parts, reward = environment.score(problem, text), one.group.rewards[rollout]
-    if compute_reward(parts, weights) != reward:
+    tokens, reward = one.group.completions[rollout], one.group.rewards[rollout]
+    text = tokenizer.decode(tokens)
+    parts = open_environment(parameters.environment).score(problem, text)
+    longest = parameters.work.max_tokens
+    if compute_reward(parts, len(tokens), parameters.rewards, longest) != reward:
         raise StepError(
             f"{describe_group(one)}, rollout {rollout}: the reward that was learned from is not "
-            "what the environment gives"
+            "what the parameters give"
         )
     return {
         "prompt": problem.prompt,
         "completion": text,
         "level": problem.level,
-        "tokens": one.group.completions[rollout],
+        "tokens": tokens,
         "reward": reward / 1e6,
         "correctness": parts.correctness / 1e6,
         "quality": parts.quality / 1e6,
         "satisfaction": parts.satisfaction / 1e6,
+        "format": parts.format / 1e6,
     }
 
 

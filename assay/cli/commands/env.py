@@ -91,7 +91,7 @@ def score(
     hotkey: Hotkey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score an answer to one of a seed's problems, in millionths, with default reward weights."""
+    """Score an answer to one of a seed's problems, in millionths, by a preset's rewards."""
     settings = invocation.load_settings()
     with starting(settings):
         from assay.cli.env import run_env_score

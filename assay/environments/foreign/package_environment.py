@@ -17,11 +17,13 @@ from typing import Any
 from assay.environments.base import (
     BLANKS,
     PART_LEVELS,
+    UNREAD,
     Answer,
     DrawnEnvironment,
     Problem,
     RewardParts,
     compute_digest,
+    rate_answer,
     read_answer,
 )
 from assay.environments.foreign import (
@@ -34,7 +36,6 @@ from assay.environments.foreign import (
 )
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import ProblemFileError, find_file
-from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 from assay.sandbox import Budget, Lost, Sandbox, WorkerError, child, request_copy
 
@@ -192,9 +193,10 @@ class PackageEnvironment(DrawnEnvironment):
             raise TypeError(f"not a problem of {self.name}: {type(task).__name__}")
         answer = self.read_answer(completion)
         if answer is None:
-            return RewardParts(0, 0, 0)
+            return UNREAD
         reply = self._child.decide("score", task.level, task.number, answer)
-        return RewardParts(MILLION if reply.get("right") is True else 0, 0, 0)
+        # a package does not say whether it could read a wrong answer
+        return rate_answer(1) if reply.get("right") is True else UNREAD
 
 
 def read_reply(reply: bytes) -> dict[str, Any]:

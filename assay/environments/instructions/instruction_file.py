@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
 
-from assay.environments.base import BLANKS, Answer, DrawnEnvironment, Problem, RewardParts
+from assay.environments.base import (
+    BLANKS,
+    UNREAD,
+    Answer,
+    DrawnEnvironment,
+    Problem,
+    RewardParts,
+    rate_answer,
+)
 from assay.environments.instructions import ifbench, ifeval
 from assay.environments.instructions.kinds import ArgumentError, Check, Kind
 from assay.environments.problem_file import (
@@ -29,7 +37,6 @@ from assay.environments.problem_file import (
 )
 from assay.environments.problem_table import get_cell, read_problem_cell
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "instructions"
@@ -71,10 +78,10 @@ class InstructionRow(Answer):
         """The instructions as values that compare."""
         return tuple((one.name, one.arguments) for one in self.instructions)
 
-    def count_met(self, completion: str) -> int:
-        """The number of instructions that a completion's reply meets. A blank one meets none."""
+    def count_met(self, completion: str) -> int | None:
+        """The number of instructions that a completion's reply meets; None without a reply."""
         reply = read_reply(completion)
-        return 0 if reply is None else sum(one.check(reply) for one in self.instructions)
+        return None if reply is None else sum(one.check(reply) for one in self.instructions)
 
 
 class InstructionFile(DrawnEnvironment):
@@ -83,6 +90,8 @@ class InstructionFile(DrawnEnvironment):
     Attributes:
         skipped: reason → numbers of the rows skipped for it.
     """
+
+    rated = frozenset({"satisfaction"})
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         """Open the file whose SHA-256 is `digest`, 64 lower-case hex digits.
@@ -113,12 +122,15 @@ class InstructionFile(DrawnEnvironment):
         return Problem(f"{row.prompt}\n", level, row)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the reply meets all instructions. Satisfaction: the share that it meets."""
+        """The parts of a reply are its instructions."""
         row = problem.answer
         if not isinstance(row, InstructionRow):
             raise TypeError(f"not a problem of {self.name}: {type(row).__name__}")
-        met, asked = row.count_met(completion), len(row.instructions)
-        return RewardParts(MILLION if met == asked else 0, 0, MILLION * met // asked)
+        met = row.count_met(completion)
+        return UNREAD if met is None else rate_answer(met, len(row.instructions))
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        return "yes", "I cannot answer that.", problem.prompt, problem.prompt.upper()
 
 
 class InstructionRows:

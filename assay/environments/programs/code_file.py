@@ -9,19 +9,22 @@ here runs them.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from assay.environments.base import (
     ANSWER_BYTES,
+    UNREAD,
     Answer,
     DrawnEnvironment,
     Param,
     Problem,
     RewardParts,
     compute_digest,
+    rate_answer,
 )
 from assay.environments.problem_file import (
     ProblemFileError,
@@ -57,6 +60,7 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
     {
         "cases": Param(16, 1, 256, "test cases of a problem that count, the first of its row"),
         "exact": Param(0, 0, 1, "1: output is compared byte by byte"),
+        "partial": Param(0, 0, 1, "1: all test cases are run, so that each passed one can pay"),
         "millions": Param(250, 10, 100_000, "millions of instructions that a test case may take"),
         UNITS: Param(450, 10, 1_000_000, "millions that all test cases of a program may take"),
     }
@@ -73,6 +77,8 @@ DIFFICULTIES = {
 ASSERTS = "tests by asserts, which nothing here runs yet"
 #: Most levels of a file that names no difficulty.
 LEVELS_MAX = 5
+#: Expected outputs, the most frequent ones, that answers without thought write.
+_THOUGHTLESS = 6
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _READS = "Write a Python program that reads standard input and writes standard output."
 _CALLED = "Write a Python function {name}, or a class Solution with that method."
@@ -129,6 +135,7 @@ class CodeFile(DrawnEnvironment):
         find_rows(digest, NAME, rows.add)
         require_interpreter()
         self.scorers = count_cores()
+        self.rated = frozenset({"satisfaction"} if self.params["partial"] else ())
         self._by_level = rows.divide()
         self.skipped = rows.skipped
         self.levels = sorted(self._by_level)
@@ -146,7 +153,7 @@ class CodeFile(DrawnEnvironment):
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the completion's program passes all test cases, and takes at most `units`
-        for all of them.
+        for all of them. With `partial` the test cases are its parts.
 
         Raises:
             WorkerError: the interpreter cannot run. This is not the answer's fault.
@@ -156,17 +163,49 @@ class CodeFile(DrawnEnvironment):
             raise TypeError(f"not a problem of {self.name}: {type(row).__name__}")
         program = read_program(completion)
         if program is None:
-            return RewardParts(0, 0, 0)
+            return UNREAD
         if row.function is not None:
             program += _CALL.format(name=row.function)
-        program = add_library(program)
+        results = self._run_cases(add_library(program), row)
+        if not self.params["partial"]:
+            return rate_answer(all(results))
+        passed = list(results)
+        return rate_answer(sum(passed), len(passed))
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        """Programs that write what most of the problem's first cases expect, or nothing."""
+        row = problem.answer
+        assert isinstance(row, CodeRow), "only such problems are made"
+        outputs = Counter(case.expected for case in self._list_cases())
+        texts = [text for text, _ in outputs.most_common(_THOUGHTLESS)]
+        if row.function is None:
+            programs = ["pass", *(f"print({text!r})" for text in texts)]
+        else:
+            values = ["null", *texts]
+            head = f"import json\ndef {row.function}(*a, **k):\n    return json.loads("
+            programs = [f"{head}{text!r})" for text in values]
+        return [f"```python\n{program}\n```" for program in programs]
+
+    def _list_cases(self) -> list[Case]:
+        return [
+            case
+            for rows in self._by_level.values()
+            for row in rows
+            for case in row.cases[: self.params["cases"]]
+        ]
+
+    def _run_cases(self, program: str, row: CodeRow) -> Iterator[bool]:
+        """Whether each test case passes, one after the other. A case for which no instructions are
+        left does not."""
         left = self.params[UNITS] * MILLION
         for case in row.cases[: self.params["cases"]]:
+            if left <= 0:
+                yield False
+                continue
             run = run_program(program, case.given, min(self.params["millions"] * MILLION, left))
             left -= run.instructions
-            if run.end != "exit 0" or not self._agrees(case, run.output, row.function is not None):
-                return RewardParts(0, 0, 0)
-        return RewardParts(MILLION, 0, 0)
+            called = row.function is not None
+            yield run.end == "exit 0" and self._agrees(case, run.output, called)
 
     def _agrees(self, case: Case, output: bytes, called: bool) -> bool:
         if called:

@@ -34,8 +34,8 @@ from pathlib import Path
 import verifiers.v1 as vf
 
 from assay.environments import (
-    RewardWeights,
     add_problem_files,
+    choose_rewards,
     compute_reward,
     make_environment,
 )
@@ -82,7 +82,8 @@ class AssayTask(vf.Task[AssayData]):
         replies = trace.assistant_messages
         # all of it: `last_reply` leaves out white space, which counts
         text = (replies[-1].content or "") if replies else ""
-        return compute_reward(environment.score(problem, text), RewardWeights()) / MILLION
+        parts = environment.score(problem, text)
+        return compute_reward(parts, 0, choose_rewards(environment), 1) / MILLION
 
 
 class AssayConfig(vf.TasksetConfig):

@@ -15,14 +15,15 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from assay.environments.base import (
+    UNREAD,
     Answer,
     DrawnEnvironment,
     Param,
     Problem,
     RewardParts,
+    rate_answer,
     read_answer,
 )
-from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "errands"
@@ -115,15 +116,14 @@ class Errands(DrawnEnvironment):
         """Correctness: the commands after the only `####` bring all parcels to their docks.
 
         They are names of commands with one space between them, no more than the prompt allows, and
-        each must be possible. Quality and satisfaction are 0: only the end counts.
+        each must be possible. Only the end counts, so a task is one part.
         """
         world = problem.answer
         if not isinstance(world, World):
             raise TypeError(f"not a problem of errands: {type(world).__name__}")
         answer = read_answer(completion)
         commands = None if answer is None else _read_commands(answer, world.allowed)
-        done = commands is not None and is_delivered(world, commands)
-        return RewardParts(MILLION if done else 0, 0, 0)
+        return UNREAD if commands is None else rate_answer(is_delivered(world, commands))
 
 
 def is_delivered(world: World, commands: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
-from assay.environments import compute_reward, get_weights, make_miner_problem, open_environment
+from assay.environments import compute_reward, make_miner_problem, open_environment
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
@@ -95,7 +95,7 @@ class GroupReader:
             measured = [
                 *measure_rollouts(context, checkpoint, hotkey, group, problem.prompt, numbered)
             ]
-        weights = get_weights(context.parameters.environment)
+        parameters = context.parameters
         cap = MARGIN_MAX.compute(context.parameters.tests)
         audited = _list_audited(context, hotkey, read)
         readings = []
@@ -118,7 +118,9 @@ class GroupReader:
                         rollout, measurement, statistics, compared, outline, cap
                     ),
                     completion=completion,
-                    reward=compute_reward(parts, weights),
+                    reward=compute_reward(
+                        parts, count, parameters.rewards, parameters.work.max_tokens
+                    ),
                     parts=asdict(parts),
                     **_summarise(statistics),
                 )

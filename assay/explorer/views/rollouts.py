@@ -94,15 +94,16 @@ def _measure(
     rollout = next((r for r in group.rollouts if r.number == number), None)
     if rollout is None:
         return None
-    tests, environment, tokens = parameters.tests, parameters.environment, rollout.tokens
+    tests, rewards, tokens = parameters.tests, parameters.rewards, rollout.tokens
     size = query.get_size(_TOKENS)
     pages = max(1, -(-len(tokens) // size))
     page = min(query.get_page(), pages)
     start = (page - 1) * size
     weights = {
-        "correctness": environment.correctness_weight,
-        "quality": environment.quality_weight,
-        "satisfaction": environment.satisfaction_weight,
+        "correctness": rewards.correctness_weight,
+        "quality": rewards.quality_weight,
+        "satisfaction": rewards.satisfaction_weight,
+        "format": rewards.format_weight,
     }
     return RolloutMeasured(
         **group.facts,

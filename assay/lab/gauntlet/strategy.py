@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import compute_reward, get_weights, make_miner_problem, open_environment
+from assay.environments import compute_reward, make_miner_problem, open_environment
 from assay.inference import (
     DraftCount,
     GroupRequest,
@@ -168,12 +168,14 @@ class Strategy(Miner):
 
     def rate(self, work: WindowWork, index: int, tokens: Sequence[int]) -> int:
         """The reward that a completion would earn, millionths."""
-        weights = get_weights(work.challenge.parameters.environment)
-        environment = open_environment(work.challenge.parameters.environment)
+        parameters = work.challenge.parameters
+        environment = open_environment(parameters.environment)
         levels = work.checkpoint.manifest.levels
         problem = make_miner_problem(environment, work.challenge.seed, self.hotkey, index, levels)
         text = work.checkpoint.tokenizer.decode(tokens)
-        return compute_reward(environment.score(problem, text), weights)
+        parts = environment.score(problem, text)
+        longest = parameters.work.max_tokens
+        return compute_reward(parts, len(tokens), parameters.rewards, longest)
 
     def find_genuine(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest groups, known beforehand or made."""

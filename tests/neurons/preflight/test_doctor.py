@@ -486,7 +486,7 @@ def test_this_machines_fences_are_tried():
 def test_a_network_that_needs_copies_fails_without_them(name, settings, needs, monkeypatch):
     monkeypatch.setattr(machine_fences, "probe_fences", lambda: Fences(True, False, 7))
     named = tuple(Setting(one, 1) for one in settings)
-    choice = EnvironmentChoice(name, named, bytes(32), 1_000_000, 0, 0)
+    choice = EnvironmentChoice(name, named, bytes(32))
     assert check_fences(choice).state is (CheckState.FAIL if needs else CheckState.WARN)
     assert check_fences(None).state is CheckState.WARN
 

@@ -283,7 +283,7 @@ const families = {
       same(c.about, rules.findFault(c.tokens, v.vocabulary, v.barred, v.end_tokens, Number(v.max_tokens)), [c.reason, c.token]);
   },
   worth(v) {
-    for (const r of v.rewards) same('reward', rules.reward(r.parts, r.weights), r.reward);
+    for (const r of v.rewards) same('reward', rules.reward(r.parts, r.tokens, r.rewards, v.work.max_tokens), r.reward);
     for (const m of v.means) same('mean', rules.mean(m.rewards), m.mean);
     for (const g of v.values) same('value', rules.value(v.work, g.lengths, g.prompt_tokens, g.mean, g.mean_correctness), g.value);
     for (const s of v.scores) same('score', rules.score(s.groups, s.values), s.score);
@@ -406,7 +406,7 @@ const families = {
       same('problem', [level, prompt, solution], [p.level, p.prompt, p.solution]);
     }
     for (const c of v.scored.completions)
-      same(c.about, environments.score.gsm(make(v.scored), c.completion), [c.correctness, c.quality, c.satisfaction]);
+      same(c.about, environments.score.gsm(make(v.scored), c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
   },
   // the grammar of answers is left to the tests in Python
   math(v) {
@@ -433,7 +433,7 @@ const families = {
     for (const s of v.scored) {
       const { letters } = make(s, [1]);
       same('letters', letters, s.letters);
-      for (const c of s.completions) same(c.about, environments.scoreChoices(letters, c.completion), [c.correctness, c.quality, c.satisfaction]);
+      for (const c of s.completions) same(c.about, environments.scoreChoices(letters, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
     }
   },
   outputs(v) {
@@ -463,7 +463,7 @@ function checkEnvironment(name, v) {
   }
   const problem = make(v.scored);
   for (const c of v.scored.completions)
-    same(c.about, environments.score[name](problem, c.completion), [c.correctness, c.quality, c.satisfaction]);
+    same(c.about, environments.score[name](problem, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
 }
 
 for (const file of readdirSync(FOLDER).filter((f) => f.endsWith('.json'))) {

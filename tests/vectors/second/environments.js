@@ -4,6 +4,7 @@ const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { Stream, hash, integer } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
+const { rate, UNREAD } = require('./rules.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
 const VERSIONS = { gsm: 2 };
@@ -38,9 +39,9 @@ function makeSum(settings, seed, levels) {
 }
 function scoreSum({ terms }, completion) {
   const lines = completion.split('\n'), last = lines.pop();
-  if (completion.split('####').length !== 2 || !new RegExp(`^#### ${INTEGER}$`).test(last)) return [0n, 0n, 0n];
+  if (completion.split('####').length !== 2 || !new RegExp(`^#### ${INTEGER}$`).test(last)) return UNREAD;
   const total = terms.reduce((a, b) => a + b), expected = terms.length - 1;
-  return [last === `#### ${total}` ? 1000000n : 0n, BigInt(Math.floor((countSteps(terms, lines) * 1000000) / expected)), 0n];
+  return rate(last === `#### ${total}` ? 1 : 0, 1, Math.floor((countSteps(terms, lines) * 1000000) / expected));
 }
 function countSteps(terms, lines) {
   if (lines.length > terms.length - 1) return 0;
@@ -84,9 +85,9 @@ function makeFormula(settings, seed, levels) {
 function scoreFormula({ level, clauses }, completion) {
   const last = completion.slice(completion.lastIndexOf('\n') + 1);
   const found = /^#### ([01]+)$/.exec(last);
-  if (completion.split('####').length !== 2 || !found || found[1].length !== level) return [0n, 0n, 0n];
+  if (completion.split('####').length !== 2 || !found || found[1].length !== level) return UNREAD;
   const holds = clauses.filter((clause) => clause.some((x) => (found[1][Math.abs(x) - 1] === '1') === x > 0)).length;
-  return [holds === clauses.length ? 1000000n : 0n, 0n, BigInt(Math.floor((holds * 1000000) / clauses.length))];
+  return rate(holds, clauses.length);
 }
 
 // ---- gsm
@@ -128,8 +129,9 @@ function makeStory(settings, seed, levels, themes) {
 function scoreStory({ total }, completion) {
   const [before, answer, ...more] = completion.split('####'), grouped = `${total}`.replace(/\B(?=([0-9]{3})+$)/g, ',');
   const placed = answer?.startsWith(' ') && more.length === 0 && /(^|\n)$/.test(before) && Buffer.byteLength(answer) <= 32769;
-  const right = placed && [`${total}`, grouped].includes(answer.slice(1).replace(/[ \t\r\n]+$/, ''));
-  return [right ? 1000000n : 0n, 0n, 0n];
+  const number = placed ? answer.slice(1).replace(/[ \t\r\n]+$/, '') : '';
+  if (!new RegExp(`^(?:${INTEGER}|-?[1-9][0-9]{0,2}(,[0-9]{3}){1,5})$`).test(number)) return UNREAD;
+  return rate([`${total}`, grouped].includes(number) ? 1 : 0, 1);
 }
 
 // ---- mix
@@ -229,8 +231,8 @@ function scoreChoices(letters, completion) {
   const answer = placed ? bare(bare(rest).replace(/\.$/, '')) : '';
   const parts = answer.replace(/,/g, ' ').split(/[ \t\r\n]+/).map((part) => /^\(?([A-Z])\)?[.:]?$/.exec(part)?.[1]);
   const given = /^[A-Z]+$/.test(answer) ? [...answer] : parts.includes(undefined) ? [] : parts;
-  const right = given.length === letters.length ? given.filter((letter, i) => letter === letters[i]).length : 0;
-  return [right === letters.length ? 1000000n : 0n, 0n, BigInt(Math.floor((1000000 * right) / letters.length))];
+  if (given.length !== letters.length) return UNREAD;
+  return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
 // ---- code: outputs as text
 const NUMBER = /^([+-]?)(?=\.?[0-9])([0-9]{0,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,3}))?$/;

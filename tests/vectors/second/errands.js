@@ -1,5 +1,6 @@
 'use strict';
 // A robot's errands: docs/environments.md.
+const { rate, UNREAD } = require('./rules.js');
 const COMMANDS = ['north', 'south', 'east', 'west', 'take', 'put'];
 // side, walls, doors, parcels, the shortest way's least and most commands
 const PLANS = [
@@ -78,7 +79,8 @@ function makeErrands(settings, stream, level) {
 function scoreErrands({ world, allowed }, completion) {
   const found = /(?:^|\n)#### ([\s\S]*)$/.exec(completion), commands = found ? found[1].split(' ') : [];
   const legal = completion.split('####').length === 2 && commands.length <= allowed && commands.length && commands.every((c) => COMMANDS.includes(c));
-  const end = legal && commands.reduce((state, command) => state && act(world, state, command), begin(world));
-  return [end && isDone(world, end) ? 1000000n : 0n, 0n, 0n];
+  if (!legal) return UNREAD;
+  const end = commands.reduce((state, command) => state && act(world, state, command), begin(world));
+  return rate(end && isDone(world, end) ? 1 : 0, 1);
 }
 module.exports = { makeErrands, scoreErrands };

@@ -154,11 +154,12 @@ function tryModel({ challenge, audit, validator, parameters, checkpoint }, hotke
   const last = ({ states }) => states[(verdict.headsOnly ? Math.min(HEAD, states.length) : states.length) - 1];
   return { verdict, witness: rollouts.flatMap((r) => sketchState(last(r), validators, manifest).map(Number)) };
 }
-function valueGroup({ environment, parameters: { environment: e, work }, checkpoint: { tokenizer, ends } }, { tokens }, { problem, prompt }) {
-  const weights = [e.correctness_weight, e.quality_weight, e.satisfaction_weight], rows = [...tokens.values()];
+function valueGroup({ environment, parameters: { rewards, work }, checkpoint: { tokenizer, ends } }, { tokens }, { problem, prompt }) {
+  const rows = [...tokens.values()], lengths = rows.map((row) => BigInt(row.length));
   const scores = rows.map((ids) => environment.score(problem, tokenizer.decode(ids, ends)));
-  const means = [scores.map((parts) => rules.reward(parts, weights)), scores.map(([correctness]) => correctness)].map(rules.mean);
-  return rules.value(work, rows.map((row) => BigInt(row.length)), BigInt(prompt.length), ...means);
+  const earned = scores.map((parts, i) => rules.reward(parts, lengths[i], rewards, work.max_tokens));
+  const means = [earned, scores.map(([correctness]) => correctness)].map(rules.mean);
+  return rules.value(work, lengths, BigInt(prompt.length), ...means);
 }
 
 // ---- windows

@@ -186,7 +186,16 @@ function judgeLogprobs(claimed, measured, positions, rmsBound, maxBound) {
 }
 
 // ---- section 9
-const reward = (parts, weights) => sum(parts.map((part, i) => part * weights[i])) / MILLION;
+/** Parts of an answer: correctness, quality, satisfaction, format. */
+const UNREAD = [0n, 0n, 0n, 0n];
+const rate = (met, total, quality = 0) => [met === total ? MILLION : 0n, BigInt(quality), (BigInt(met) * MILLION) / BigInt(total), MILLION];
+function reward([correctness, quality, met, format], tokens, r, longest) {
+  const satisfaction = (max([0n, met - r.satisfaction_floor]) * MILLION) / (MILLION - r.satisfaction_floor);
+  const earned = correctness * r.correctness_weight + quality * r.quality_weight + satisfaction * r.satisfaction_weight + format * r.format_weight;
+  const held = tokens < longest ? tokens : longest, over = held - (longest - r.overlong_tokens);
+  const lost = (r.length_penalty * held) / longest + (over > 0n ? (r.overlong_penalty * over) / r.overlong_tokens : 0n);
+  return (earned * (MILLION - lost)) / MILLION ** 2n;
+}
 const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
 const value = (work, lengths, prompt, m, c) =>
   ((sum(lengths.map((t) => workOf(t, work.position_share))) + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * c * (MILLION - c))) / 10n ** 24n;
@@ -255,7 +264,7 @@ function nextLevels(levels, legal, heldOut) {
 
 module.exports = {
   block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
-  judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, reward, scoreRoot,
+  judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, rate, reward, scoreRoot,
   roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
-  sketch, triedLevels, value, weigh, weightsDigest, WITHHELD,
+  sketch, triedLevels, value, UNREAD, weigh, weightsDigest, WITHHELD,
 };
