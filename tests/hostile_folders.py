@@ -125,6 +125,7 @@ def _list_config() -> Iterator[Change]:
     yield config("no layer types", "layer_types", None, fine=True)
     for value in (["full_attention"] * 2, ["full_attention", "x", "x"], [[]] * 3, "abc", [{}] * 3):
         yield config(f"layer types {str(value)[:30]}", "layer_types", value)
+    yield config("a number of 400 digits", "attention_dropout", 10**400)
     for rope in (
         {"rope_type": "dynamic", "factor": 2.0},
         {"rope_type": ["default"]},
@@ -345,6 +346,8 @@ def _list_settings() -> Iterator[Change]:
         "of text": {"5": "<end>"},
     }.items():
         yield settings(f"a table of added tokens {about}", "added_tokens_decoder", value)
+    for value in (5, True, [], "x"):
+        yield settings(f"a table of added tokens that is {value}", "added_tokens_decoder", value)
     yield settings("specials split by a text", "split_special_tokens", "yes")
     for value in ([{"name": "default", "template": "x"}], {"default": "x"}, 5, "x" * (1 << 18)):
         yield settings(f"a template {str(value)[:40]}", "chat_template", value)

@@ -748,6 +748,22 @@ FOLDERS: Mapping[str, HubFolder] = {
         ),
         notes=("guessed: config.json: head_dim 8",),
     ),
+    "half a character": HubFolder(
+        lambda: _with_settings(make_qwen(), chat_template="{{ messages[0].content }}\ud800"),
+        "tokenizer_config.json has half a character",
+    ),
+    "a list of types": HubFolder(
+        lambda: make_qwen(model_type=["qwen2"]),
+        "model_type \\['qwen2'\\] in config.json is none of",
+    ),
+    "an index with a long name": HubFolder(
+        lambda: _of(
+            make_qwen(),
+            tensors={},
+            others={"model.safetensors.index.json": b'{"weight_map": {"a": "%s"}}' % (b"a" * 999)},
+        ),
+        "names 'aaa.*, which is no file's name",
+    ),
     "a negative epsilon": HubFolder(
         lambda: make_qwen(rms_norm_eps=-1e-6),
         "rms_norm_eps in config.json is not a number of at least 0",

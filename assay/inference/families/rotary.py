@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -46,7 +45,7 @@ _NUMBER_MAX = 1 << 40
 
 def is_number(value: Json) -> bool:
     """Whether a value is a finite number of a moderate size, and not a truth value."""
-    return type(value) in (int, float) and isfinite(value) and abs(value) <= _NUMBER_MAX
+    return type(value) in (int, float) and abs(value) <= _NUMBER_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,13 +60,13 @@ def read_settings(file: Json, vocabulary: int) -> dict[str, Json]:
     }
     more = (*SPECIAL_LISTS, *SPECIAL_TABLES, DECODER_TABLE)
     lists = {name: file[name] for name in more if file.get(name) is not None}
+    _require_table(lists.get(DECODER_TABLE, {}), vocabulary)
     for where, name, token in _iterate_tokens(tokens, lists):
         if _NAME.fullmatch(name) is None:
             raise UnfitError(f"{where} is not a name of a token")
         _require_token(token, where)
     if sum(len(part) for part in lists.values()) + len(tokens) > SPECIALS_MAX:
         raise UnfitError(f"it has more than {SPECIALS_MAX} special tokens")
-    _require_table(lists.get(DECODER_TABLE, {}), vocabulary)
     return {**known, **tokens, **lists}
 
 

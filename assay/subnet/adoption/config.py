@@ -103,7 +103,7 @@ def take_text_part(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
     if isinstance(inner, dict):
         text = {name: config[name] for name in _SHARED if name in config} | inner
         text.setdefault("model_type", kind)
-    elif kind in TEXT_FAMILIES and "vision_config" in config:
+    elif isinstance(kind, str) and kind in TEXT_FAMILIES and "vision_config" in config:
         text = {name: value for name, value in config.items() if not name.startswith(_SEEING)}
     else:
         return dict(config)

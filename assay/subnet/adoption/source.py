@@ -5,6 +5,7 @@ adapter, the original's own format, pickles. The choice is that of transformers.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from assay.inference.folder import (
     parse_document,
 )
 from assay.inference.gate.files import UnfitFileError, open_regular
+from assay.inference.gate.rules import is_text
 from assay.protocol.encoding import Json
 from assay.subnet.adoption.notes import Notes, name_some
 
@@ -29,6 +31,10 @@ WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 #: Weights in the format of the model's makers, beside or in place of the usual ones.
 _ORIGINAL = "consolidated"
+#: Most characters of a file's name in an index.
+_NAME_MAX = 200
+#: Half of what JSON's escapes write a rare character with.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _POINTER = b"version https://git-lfs"
 #: Weights that are programs for an interpreter: to open one is to run it.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -96,9 +102,20 @@ def read_source_json(folder: Path, name: str, limit: int = JSON_BYTES) -> dict[s
     if data is None:
         return None
     found = parse_document(folder / name, data)
+    if _SURROGATE.search(data) is not None and not _is_unicode(found):
+        raise CheckpointError(f"{folder / name} has half a character, which no file can hold")
     if not isinstance(found, dict):
         raise CheckpointError(f"{folder / name} is not an object")
     return found
+
+
+def _is_unicode(document: Json) -> bool:
+    """Whether UTF-8 can write all texts: JSON can spell a half of a pair of surrogates."""
+    try:
+        dump(document)
+    except UnicodeError:
+        return False
+    return True
 
 
 def require_config(folder: Path) -> dict[str, Json]:
@@ -190,8 +207,9 @@ def _read_index(folder: Path, index: Mapping[str, Json]) -> dict[str, list[str] 
         raise CheckpointError(f"{folder / INDEX} has no weight_map: fetch it again")
     chosen: dict[str, list[str] | None] = {}
     for tensor, name in places.items():
-        if not isinstance(name, str) or Path(name).name != name or not name:
-            raise CheckpointError(f"{folder / INDEX} names {name!r}, which is no file's name")
+        if not is_text(name, 1, _NAME_MAX) or Path(str(name)).name != name:
+            shown = repr(name)[:60]
+            raise CheckpointError(f"{folder / INDEX} names {shown}, which is no file's name")
         if not (folder / name).exists():
             raise CheckpointError(f"{folder / name}, which {INDEX} names, is missing: fetch it")
         listed = chosen.setdefault(name, [])
