@@ -483,13 +483,7 @@ def read_json(data: bytes) -> Json:
         EncodingError: the data is anything else.
     """
     try:
-        value = json.loads(
-            data.decode(),
-            object_pairs_hook=_refuse_repeats,
-            parse_constant=_refuse_constant,
-            parse_float=_read_float,
-            parse_int=_read_int if _has_long_digits(data) else None,
-        )
+        value = _DECODERS[_has_long_digits(data)].decode(data.decode())
     except ValueError as error:
         raise EncodingError(f"is not JSON: {error}") from None
     except RecursionError:
@@ -543,13 +537,26 @@ def _read_int(text: str) -> int:
 
 
 def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    if len(dict(pairs)) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise EncodingError("a name occurs twice")
-    return dict(pairs)
+    return members
 
 
 def _refuse_constant(name: str) -> Json:
     raise EncodingError(f"{name} is not a number")
+
+
+#: Decoders, without and with a limit of an integer's digits.
+_DECODERS = tuple(
+    json.JSONDecoder(
+        object_pairs_hook=_refuse_repeats,
+        parse_constant=_refuse_constant,
+        parse_float=_read_float,
+        parse_int=parse_int,
+    )
+    for parse_int in (None, _read_int)
+)
 
 
 def read_hex(value: Json) -> bytes:

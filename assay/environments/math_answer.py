@@ -9,6 +9,7 @@ Reading takes time linear in the text's length, and all numbers are bounded. The
 eval, no symbolic library and nothing that depends on the machine.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,10 @@ TEXT_MAX = 512
 _DIGITS_MAX, _DEPTH_MAX, _CHOICES_MAX = 40, 16, 4
 #: Characters of an answer whose value is kept.
 _SHORT = 16
+#: A whole number, as most answers are: it needs no grammar.
+_WHOLE = re.compile(r"-?[1-9][0-9]{0,39}")
+#: Most tokens that are looked at beyond the next one, and those that a text without an end takes.
+_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,8 @@ def read_math(
 
 def _read_alone(text: str, listed: bool) -> MathAnswer | None:
     """The answer that a text spells, with whatever unit it has."""
+    if _WHOLE.fullmatch(text):
+        return MathAnswer(Number((((0, 1), Fraction(int(text))),)))
     try:
         return _Reader(text, listed).read_answer()
     except UnknownError:
@@ -228,7 +235,8 @@ class _Reader:
     """
 
     def __init__(self, text: str, listed: bool) -> None:
-        self._tokens = split_answer(text, listed)
+        # no look ahead ends beyond the empty ones
+        self._tokens = [*split_answer(text, listed), *[""] * _AHEAD]
         self._unreduced, self._notations = 0, set[str]()
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
@@ -239,11 +247,10 @@ class _Reader:
     # --- tokens
 
     def _peek(self, ahead: int = 0) -> str:
-        place = self._place + ahead
-        return self._tokens[place] if place < len(self._tokens) else ""
+        return self._tokens[self._place + ahead]
 
     def _take(self, token: str) -> bool:
-        if self._peek() != token:
+        if self._tokens[self._place] != token:
             return False
         self._place += 1
         return True
@@ -406,11 +413,11 @@ class _Reader:
         if self._depth > _DEPTH_MAX:
             refuse()
         first = self._read_sign() or 1
-        total = scale(self._read_product(leads=True), Fraction(first))
+        total = scale(self._read_product(leads=True), first)
         while (sign := self._read_sign()) is not None:
             term = self._read_product()
             self._undone += not total or not term or bool(total.keys() & term.keys())
-            total = add(total, scale(term, Fraction(sign)))
+            total = add(total, scale(term, sign))
         self._depth -= 1
         return total
 
@@ -439,9 +446,11 @@ class _Reader:
 
     def _read_spaced_mixed(self) -> Terms | None:
         """Read `3 1/2`, a whole number, a blank and a proper fraction, if it comes next."""
-        whole, above, slash, below = (self._peek(ahead) for ahead in range(4))
+        whole, above, slash, below = self._tokens[self._place : self._place + 4]
+        if slash != "/":
+            return None
         digits = whole.isdecimal() and above.isdecimal() and below.isdecimal()
-        if not digits or slash != "/" or self._peek(4) == "^":
+        if not digits or self._peek(4) == "^":
             return None
         numbers = [_read_number(token) for token in (whole, above, below)]
         first, second, third = (terms.get((0, 1), Fraction(0)) for terms in numbers)
@@ -591,7 +600,7 @@ def _read_number(token: str) -> Terms:
     if token[0] == "0" and token[1:2].isdecimal() and not (token.isdecimal() and len(token) == 3):
         refuse()  # but 025, as AIME writes 25
     head, again, period = token.removesuffix("}").partition("\\overline{")
-    value = Fraction((head + "0") if again else head)
+    value = Fraction((head + "0") if again else int(head) if head.isdecimal() else head)
     if again:
         places = len(head) - head.index(".") - 1
         value += Fraction(int(period), (10 ** len(period) - 1) * 10**places)

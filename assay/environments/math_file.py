@@ -314,7 +314,8 @@ def read_math_row(
         text, fault = read_answer_field(answer)
         if text is not None and "#### " in text:
             raise OtherFormatError("its answer has a line of ####: gsm:SHA256 takes such files")
-    if text is not None and answer is not None and find_closing(text + "}") != len(text):
+    is_given = text is not None and answer is not None and text != boxed
+    if is_given and find_closing(f"{text}}}") != len(str(text)):
         raise ValueError("the braces of its answer are not balanced")
     right = None if text is None else read_right(text, question)
     if (

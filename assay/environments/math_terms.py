@@ -31,15 +31,16 @@ def trim(terms: Terms) -> Terms:
     if len(nonzero) > _TERMS_MAX:
         refuse()
     for (power, _), value in nonzero.items():
-        if max(value.numerator.bit_length(), value.denominator.bit_length()) > _BITS_MAX:
+        if any(part.bit_length() > _BITS_MAX for part in value.as_integer_ratio()):
             refuse()
         if abs(power) > EXPONENT_MAX:
             refuse()
     return nonzero
 
 
-def scale(terms: Terms, factor: Fraction) -> Terms:
-    return trim({key: value * factor for key, value in terms.items()})
+def scale(terms: Terms, sign: int) -> Terms:
+    """The terms by 1 or -1."""
+    return terms if sign > 0 else {key: -value for key, value in terms.items()}
 
 
 def add(one: Terms, other: Terms) -> Terms:
@@ -51,8 +52,9 @@ def multiply(one: Terms, other: Terms) -> Terms:
     for (power, n), value in one.items():
         for (other_power, m), other_value in other.items():
             square, rest = _split_square(n * m)
-            key = power + other_power, rest
-            product[key] = product.get(key, Fraction(0)) + value * other_value * square
+            key, term = (power + other_power, rest), value * other_value
+            term = term if square == 1 else term * square
+            product[key] = product[key] + term if key in product else term
     return trim(product)
 
 
@@ -65,6 +67,8 @@ def divide(one: Terms, other: Terms) -> Terms:
     if len(other) != 1:
         refuse()
     (((power, n), value),) = other.items()
+    if power == 0 and n == 1:
+        return trim({key: above / value for key, above in one.items()})
     # 1 / (v · √n) = √n / (v · n)
     return multiply(one, {(-power, n): 1 / (value * n)})
 

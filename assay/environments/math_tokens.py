@@ -84,6 +84,8 @@ _AROUND = (
     *((f"\\{name}{{", "}", ()) for name in ("boxed", "fbox", *_FONTS)),
 )
 
+_OPENINGS = {opening[0] for opening, _, _ in _AROUND}
+
 #: Symbol → its names. A name of several letters may also end with an s.
 _NAMES = {
     "%": ("percent",),
@@ -162,10 +164,14 @@ def split_answer(text: str, listed: bool = False) -> list[str]:
     Raises:
         UnknownError: a part of the text is no token.
     """
-    text = _GROUPED.sub(_join_digits, text).translate(_WRITTEN)
-    text = _REPEATED.sub(lambda found: f"\\overline{{{''.join(found.groups(''))}}}", text)
-    text = _DEGREES.sub("\u00b0", unwrap(text))
-    if not listed and not _LISTED.search(text):
+    if "," in text or not text.isascii():  # else neither has anything to do, as for most answers
+        text = _GROUPED.sub(_join_digits, text).translate(_WRITTEN)
+    if "\\bar" in text or "\\dot" in text:
+        text = _REPEATED.sub(lambda found: f"\\overline{{{''.join(found.groups(''))}}}", text)
+    text = unwrap(text)
+    if "\\circ" in text:
+        text = _DEGREES.sub("\u00b0", text)
+    if "," in text and not listed and not _LISTED.search(text):
         text = _BY_COMMAS.sub(_join_digits, text)
     return list(_split(text))
 
@@ -179,6 +185,8 @@ def unwrap(text: str) -> str:
     """The text without blanks, the point at its end, and all delimiters and fonts around it."""
     while True:
         text = text.strip(BLANKS).removesuffix(".").rstrip(BLANKS)
+        if text[:1] not in _OPENINGS:
+            return text
         for opening, closing, others in _AROUND:
             if not (text.startswith(opening) and text.endswith(closing)):
                 continue

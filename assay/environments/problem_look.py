@@ -38,7 +38,7 @@ from assay.environments.programs.code_file import ASSERTS, DIFFICULTIES, CodeRow
 from assay.environments.programs.shapes import ShapeError, convert_row
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
-SAMPLES, FORMS, NAMED = 3, 20_000, 20
+SAMPLES, FORMS, NAMED = 3, 5_000, 20
 #: Bytes of a row that `code:SHA256` reads when fewer test cases are left.
 _LONG_ROW = 16 << 20
 
