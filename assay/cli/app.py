@@ -22,6 +22,7 @@ from assay.cli.commands import (
     members,
     mine,
     plan,
+    publish_hub,
     status,
     submission,
     subnet,
@@ -61,6 +62,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(explain.app)
 app.add_typer(explorer.app)
 app.add_typer(export.app)
+app.add_typer(publish_hub.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
 app.add_typer(env.app, name="env")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from assay.network.hub.names import CALLED, HubName, find_hub_name
+from assay.network.hub.names import CALLED, HubError, HubName, Kind, find_hub_name, parse_hub_name
 
 if TYPE_CHECKING:
     from assay.network.hub.session import HubSession, Progress
@@ -56,6 +56,18 @@ def open_data(settings: "Settings", named: P, quiet: bool = False) -> P:
     return _open(settings, name, fetch, quiet)
 
 
+def name_target(text: str | None, kind: Kind) -> HubName | None:
+    """A repository to push to. Raises HubError: it is something else, or a part of one."""
+    if text is None:
+        return None
+    named = text.removeprefix("hf://")
+    prefix = "datasets/" if kind == "dataset" and not named.startswith("datasets/") else ""
+    name = parse_hub_name(prefix + named, kind)
+    if name.revision is not None or name.path:
+        raise HubError(f"{text}: a push goes to a repository's main branch: write ORG/NAME")
+    return name
+
+
 def _open(settings: "Settings", name: HubName, fetch: _Fetch, quiet: bool) -> Path:
     from assay.network.hub.download import find_fetched
 
@@ -66,7 +78,7 @@ def _open(settings: "Settings", name: HubName, fetch: _Fetch, quiet: bool) -> Pa
     with asking_hub(settings, quiet) as session:
         path = fetch(session, name, home, telling_progress(session, f"downloading {name}"))
     if not quiet:
-        _say(f"{path} has {CALLED[name.kind]} {name}")
+        say(f"{path} has {CALLED[name.kind]} {name}")
     return path
 
 
@@ -84,7 +96,7 @@ def asking_hub(settings: "Settings", quiet: bool) -> "Iterator[HubSession]":
     """A session with the Hub whose lines are printed on standard error."""
     from assay.network.hub.session import HubSession
 
-    with HubSession((lambda line: None) if quiet else _say, settings.hub.token_file) as session:
+    with HubSession((lambda line: None) if quiet else say, settings.hub.token_file) as session:
         yield session
 
 
@@ -95,5 +107,6 @@ def telling_progress(session: "HubSession", doing: str) -> "Progress":
     return telling_bytes(session.report, doing)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line about what is being done."""
     print(f"assay: {line}", file=sys.stderr, flush=True)

@@ -112,6 +112,8 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "export --out NEW": (ENDS, ""),
     "export --out NEW --dir STORE": (ENDS, ""),
     "export --out NEW --dir TRAINED": (SAYS, ""),
+    "publish-hub --dir NEW": (ENDS, ""),
+    "publish-hub --model o/n --dir STORE": (ENDS, "huggingface_hub"),
     "env list": (ENDS, "numpy"),
     "env show sat": (ENDS, "numpy"),
     "env sample sat": (ENDS, "numpy"),

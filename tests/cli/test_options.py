@@ -60,6 +60,7 @@ SIBLINGS = {
     "localnet, train trace-step, train bisect": "--dir --quiet",
     "status, ledger status": "--dir --config",
     "export": "--dir --out --quiet --config",
+    "publish-hub": "--yes --dir --quiet --config",
     "demo, calibrate, gauntlet, contest": "--out --quiet --config",
     "verify": "--quiet --config",
     "adopt": "--out --quiet",

@@ -197,7 +197,7 @@ def _fetch_all(
             f"{total - done + _ROOM >> 20:,}: make room, or name another disk with dir under [hub]"
         )
     if missing:
-        what = f"{len(missing)} file{'s' * (len(missing) > 1)}, {total - done >> 20:,} MiB"
+        what = f"{len(missing)} file{'s' * (len(missing) > 1)}, {(total - done) / 2**20:,.1f} MiB"
         session.report(f"downloading {what} of {name} from {session.host} to {folder}")
 
     def count(size: int) -> None:

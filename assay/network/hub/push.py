@@ -75,7 +75,7 @@ def push(
         if isinstance(source, Path) and source.stat().st_size > FILE_MAX:
             raise HubError(f"{source} is larger than the {FILE_MAX // 10**9} GB of one file")
         assert is_plain_path(path)
-    _require_token(session, name)
+    require_token(session, name)
     api = session.api
     if not session.ask("looking it up", lambda: _exists(session, name), name):
         session.report(f"making {name} on {session.host}")
@@ -115,7 +115,8 @@ def push(
     return commit
 
 
-def _require_token(session: HubSession, name: HubName) -> None:
+def require_token(session: HubSession, name: HubName) -> None:
+    """Raise a HubError where nothing could be pushed for want of a token."""
     if not session.token_is_known:
         raise HubError(
             f"to push {name} needs a token that may write: HF_TOKEN, `hf auth login`, or "
@@ -191,7 +192,7 @@ def _send_large(
 
     small = [op for op in added if op.upload_info.size < _SMALL]
     batches = [[op] for op in added if op.upload_info.size >= _SMALL]
-    session.report(f"uploading {len(added)} files, {total >> 20:,} MiB, to {session.host}")
+    session.report(f"uploading {len(added)} files, {total / 2**20:,.1f} MiB, to {session.host}")
     for batch in [small, *batches]:
         with session.transferring(0, count):
             session.retry(

@@ -240,7 +240,7 @@ class HubSession:
         if status == 401:
             return f"{self.host} refuses {called} without another token: {self._say_token()}"
         if status == 403:
-            return f"{self.host} forbids {doing}: {self._say_token()}, which may do this at {page}"
+            return f"{self.host} forbids this ({doing}, {called}): {self._say_token()}"
         if status == 412 or status == 409:
             return f"{called} was changed meanwhile: look at {page}, then run this again"
         if status == 413 or status == 507 or status == 402:

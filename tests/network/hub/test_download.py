@@ -145,7 +145,7 @@ FATAL = {
     "private": (None, PRIVATE, "or it is private: correct the name, or name a token"),
     "gated": (None, GATED | {"token": "hf_reader"}, "is gated: accept its terms at http"),
     "a wrong token": (None, {"token": "hf_wrong"}, "refuses model org/name without another token"),
-    "forbidden": (Fault("hub", FILE, answering(403), 9), {}, "forbids fetching config.json"),
+    "forbidden": (Fault("hub", FILE, answering(403), 9), {}, "forbids this .fetching config.json"),
     "asks to wait for hours": (
         Fault("hub", "tree", answering(429, Retry_After="7200")),
         {},
