@@ -18,7 +18,9 @@ from assay.environments.foreign import (
     vet_package,
     write_new_package,
 )
+from assay.environments.foreign.package_file import is_archive
 from assay.environments.problem_file import FILE_MAX
+from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.tasksets import (
     export_taskset,
     is_bundle,
@@ -65,6 +67,8 @@ def run_env_vet(path: Path, data: Path | None, as_json: bool) -> int:
 
 
 def _vet_file(file: Path) -> VetReport:
+    if not is_archive(file):
+        return vet_problem_file(file)
     return vet_bundle(file) if is_bundle(file) else vet_package(file)
 
 

@@ -253,6 +253,8 @@ def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -
         TableError: the rows have no problem or no answer, or another shape.
     """
     objects = [row for row in rows if isinstance(row, dict)]
+    if not objects:
+        raise TableError("none of its first rows is an object of JSON")
     names = dict.fromkeys(name for row in objects for name in row)
     chosen = chosen or {}
     if unknown := sorted(chosen.keys() - NAMES.keys()):

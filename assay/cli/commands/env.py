@@ -171,7 +171,8 @@ def vet(
         typer.Argument(
             metavar="PATH",
             exists=True,
-            help="A package (its archive or its folder), or a taskset (its wheel or its bundle).",
+            help="A package (its archive or its folder), a taskset (its wheel or its bundle), or "
+            "a file of problems.",
         ),
     ],
     data: Annotated[
@@ -184,7 +185,7 @@ def vet(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Test in the sandbox whether a package, or a taskset of verifiers 0.4, is fit for a subnet.
+    """Test whether a package, a taskset of verifiers 0.4 or a file of problems is fit for a subnet.
 
     It gives the reasons. Exit code 1 if it is not fit.
     """

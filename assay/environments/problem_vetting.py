@@ -1,0 +1,136 @@
+"""Vetting of a file of problems: whether it is fit to pay by, tried before a network names it.
+
+The environment of the file asks some of its problems. Right answers must earn, and what takes no
+thought must not: a hedge, an answer to every problem alike, a guess. Whether a file's own answers
+are right, nobody here can know.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from pathlib import Path
+
+from assay.environments.base import Environment, Problem
+from assay.environments.foreign.vetting import CONSTANTS, PROBLEMS, SHARE, VetCheck, VetReport
+from assay.environments.gsm import Task
+from assay.environments.letters_file import LettersTask
+from assay.environments.levels import STAYING
+from assay.environments.math_file import MathTask
+from assay.environments.problem_file import ProblemFileError, add_problem_files, describe_skipped
+from assay.environments.problem_look import Look, look_at_file
+from assay.environments.registry import make_environment
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import MILLION
+
+#: Right answers that are given to every problem.
+_CONSTANTS_MAX = 20
+
+
+def vet_problem_file(file: Path) -> VetReport:
+    """Vet the problems of `file`. A file that cannot be read fails the first check."""
+    try:
+        look, _ = look_at_file(file)
+    except ProblemFileError as error:
+        return VetReport(str(file), (VetCheck("rows", False, str(error)),))
+    rows = VetCheck("rows", look.is_usable, _describe_rows(look))
+    if not rows.passed:
+        return VetReport(str(file), (rows,))
+    add_problem_files([file])
+    try:
+        environment = make_environment(look.environment, {})
+    except ValueError as error:
+        return VetReport(look.environment, (rows, VetCheck("opens", False, str(error))))
+    return VetReport(look.environment, (rows, *_examine(environment)))
+
+
+def _describe_rows(look: Look) -> str:
+    said = f"{look.asked:,} of {look.rows:,} are asked"
+    if look.left_out:
+        said += f"; not asked: {describe_skipped(look.left_out)}"
+    if look.damaged:
+        fault, numbers = next(iter(look.damaged.items()))
+        said += f"; refused for row {numbers[0]}: {fault}"
+    if look.is_renamed:
+        said += "; `assay env look FILE --write NEW.jsonl` writes them so that a network reads them"
+    return said
+
+
+def _examine(environment: Environment) -> Iterator[VetCheck]:
+    asked = [
+        _make(environment, level, number)
+        for level in environment.levels
+        for number in range(PROBLEMS)
+    ]
+    rights = [right for problem in asked if (right := write_right(problem)) is not None]
+    if rights:
+        yield _try_rights(environment, asked)
+        yield _try_hedges(environment, asked)
+    yield _try_constants(environment, list(dict.fromkeys(rights))[:_CONSTANTS_MAX])
+    if isinstance(asked[0].answer, LettersTask):
+        yield _compute_guess([problem.answer for problem in asked])  # type: ignore[misc]
+
+
+def _make(environment: Environment, level: int, number: int) -> Problem:
+    seed = hash_fields(Domain.ENVIRONMENT_STREAM, b"vet", b"%d %d" % (level, number))
+    return environment.make_problem(seed, [level])
+
+
+def write_right(problem: Problem) -> str | None:
+    """A completion that is right; None if the file has none, as of programs and instructions."""
+    answer = problem.answer
+    if isinstance(answer, Task):
+        return f"#### {answer.row.value}"
+    if isinstance(answer, MathTask):
+        return f"#### {answer.text}"
+    return f"#### {answer.letters}" if isinstance(answer, LettersTask) else None
+
+
+def _earns(environment: Environment, problem: Problem, completion: str) -> bool:
+    return environment.score(problem, completion).correctness == MILLION
+
+
+def _try_rights(environment: Environment, asked: Sequence[Problem]) -> VetCheck:
+    lost = [p for p in asked if not _earns(environment, p, write_right(p) or "")]
+    detail = f"those of {len(asked)} problems earn"
+    if lost:
+        detail = f"{write_right(lost[0])!r} earns nothing: {lost[0].prompt[:60]!r}"
+    return VetCheck("right answers", not lost, detail)
+
+
+def _try_hedges(environment: Environment, asked: Sequence[Problem]) -> VetCheck:
+    """Whether a right answer earns beside another one."""
+    tried, earned = 0, list[str]()
+    for problem, other in zip(asked, [*asked[1:], asked[0]], strict=True):
+        right, wrong = write_right(problem) or "", write_right(other) or ""
+        bare, beside = right.removeprefix("#### "), wrong.removeprefix("#### ")
+        texts = ["", problem.prompt, bare, f"{right}\n{wrong}", f"{right}\n{right}"]
+        texts += [f"{right} or {beside}", f"{wrong} or {bare}"] if bare != beside else []
+        tried += len(texts)
+        earned += [text for text in texts if _earns(environment, problem, text)]
+    detail = f"{earned[0][:60]!r} earns" if earned else f"none of {tried} hedges and copies earns"
+    return VetCheck("hostile answers", not earned, detail)
+
+
+def _try_constants(environment: Environment, rights: Sequence[str]) -> VetCheck:
+    """Whether one answer to every problem of the lowest level earns too often."""
+    level = environment.levels[0]
+    asked = [_make(environment, level, number) for number in range(CONSTANTS)]
+    thoughtless = [environment.list_thoughtless(problem) for problem in asked]
+    answers = [[right] * len(asked) for right in rights]
+    answers += [list(column) for column in zip(*thoughtless, strict=False)]
+    best, text = 0, ""
+    for column in answers:
+        pairs = zip(asked, column, strict=True)
+        solved = sum(_earns(environment, problem, answer) for problem, answer in pairs)
+        best, text = max((best, text), (solved, column[0]))
+    detail = f"{text[:40]!r} solves {best} of {len(asked)} problems of level {level}"
+    return VetCheck("constant answers", best * SHARE <= len(asked), detail)
+
+
+def _compute_guess(tasks: Sequence[LettersTask]) -> VetCheck:
+    """Whether a model that guesses would look like one that learns: two guesses of a problem differ
+    as often as two tries of a level that stays in force."""
+    least = min(prod(len(one.choices) for one in task.asked) for task in tasks)
+    differ = 2 * (least - 1) * 1_000 // least**2
+    detail = f"a guess is right once in {least}; two differ in {differ / 10:g} % of the problems"
+    detail += f", {STAYING / 10:g} % look like learning: raise `odds` if it is more"
+    return VetCheck("guesses", differ < STAYING, detail)
