@@ -203,11 +203,22 @@ class HubSession:
                 if measure() > done:
                     tries, done, self._waited = 0, measure(), 0.0
                 tries += 1
-                if tries >= self.patience.tries or not is_passing(error):
+                if tries >= self.patience.tries or not self._is_passing(error):
                     raise HubError(self._describe(error, doing, name)) from None
                 pause = self.patience.pause_s * 2 ** (tries - 1)
                 self.report(f"{self._say(error)}; trying again in {pause:.0f} s")
                 time.sleep(pause)
+
+    def _is_passing(self, error: Exception) -> bool:
+        """Return whether the same request may succeed next time."""
+        if isinstance(error, HfHubHTTPError):
+            status, asked = error.response.status_code, error.response.request.url
+            expired = status == 403 and _get_origin(asked) != self._origin  # a signed address
+            return status in BUSY or expired
+        if isinstance(error, httpx2.HTTPError):
+            return isinstance(error, httpx2.TransportError)
+        # the library's, of another length
+        return isinstance(error, OSError) and error.errno is None
 
     def _say(self, error: Exception) -> str:
         """What a failure was, without addresses: they may be signed."""
@@ -234,8 +245,8 @@ class HubSession:
             return f"{called}: {self.host} has no such revision"
         if isinstance(error, RepositoryNotFoundError) or status == 404:
             return (
-                f"{self.host} has no {called}, or it is private: correct the name, or "
-                f"{self._say_token()}"
+                f"{self.host} has no {called}, or it is private, and no such path is here: correct "
+                f"the name, or {self._say_token()}"
             )
         if status == 401:
             return f"{self.host} refuses {called} without another token: {self._say_token()}"
@@ -249,7 +260,8 @@ class HubSession:
             if error.filename or error.errno:
                 return f"{error.filename or 'the disk'}: {error.strerror or error}"
             return f"{self._say(error)} while {doing}: run this again"
-        then = "run this again: what has arrived stays" if is_passing(error) else f"see {page}"
+        again = "run this again: what has arrived stays"
+        then = again if self._is_passing(error) else f"see {page}"
         return f"{self._say(error)} while {doing}: {then}"
 
     def _say_token(self) -> str:
@@ -434,15 +446,6 @@ class _Sent(httpx2.SyncByteStream):
 
     def close(self) -> None:
         self._inner.close()
-
-
-def is_passing(error: Exception) -> bool:
-    """Return whether the same request may succeed next time."""
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in BUSY
-    if isinstance(error, httpx2.HTTPError):
-        return isinstance(error, httpx2.TransportError)
-    return isinstance(error, OSError) and error.errno is None  # the library's, of another length
 
 
 def _get_origin(url: httpx2.URL) -> tuple[str, str, int]:

@@ -142,7 +142,7 @@ FILE, BLOB = "GET /org/name/resolve/.*config.json", "GET /blob/"
 FATAL = {
     "no such model": (None, {}, "has no model org/other, or it is private"),
     "no such revision": (None, {}, "has no such revision"),
-    "private": (None, PRIVATE, "or it is private: correct the name, or name a token"),
+    "private": (None, PRIVATE, "or it is private, .*: correct the name, or name a token"),
     "gated": (None, GATED | {"token": "hf_reader"}, "is gated: accept its terms at http"),
     "a wrong token": (None, {"token": "hf_wrong"}, "refuses model org/name without another token"),
     "forbidden": (Fault("hub", FILE, answering(403), 9), {}, "forbids this .fetching config.json"),
@@ -180,9 +180,13 @@ FATAL = {
         "lists '../x' in org/name, which is no path within it",
     ),
     "a file that changes between two requests": (
-        Fault("hub", "HEAD .*config.json", lambda ask: ask.send(200, b"{ }", ETag='"0"') or True),
+        Fault(
+            "hub",
+            "HEAD .*config.json",
+            lambda ask: ask.send(200, b"{ }", ETag=f'"{"0" * 40}"') or True,
+        ),
         {},
-        "changed between two requests: its digest is 0",
+        "changed between two requests: its digest is 000",
     ),
 }
 
@@ -217,7 +221,7 @@ PASSING = {
     "silent": Fault("cdn", BLOB, waiting),
     "broken off": Fault("cdn", BLOB, cutting(1_500_000)),
     "a part as the whole": Fault("cdn", BLOB, cutting(1_500_000, lies=True)),
-    "an expired address": Fault("cdn", BLOB, answering(503)),
+    "an expired address": Fault("cdn", BLOB, answering(403)),
     "other bytes once": Fault("cdn", BLOB, lambda a: a.send(200, bytes(len(WEIGHTS))) or True),
 }
 
