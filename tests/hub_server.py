@@ -118,7 +118,7 @@ class HubServer:
         self.seen: list[Seen] = []
         self.faults: list[Fault] = []
         self.page = 1_000
-        self.part_bytes = 4 << 20
+        self.part_bytes = 1 << 20
         self._parts: dict[str, dict[int, bytes]] = {}
         self.stopping = threading.Event()
         self._servers = [self._serve(name) for name in ("hub", "cdn")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import require_files
+from assay.cli.checks import require_files, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data
@@ -170,9 +170,8 @@ def vet(
         Path,
         typer.Argument(
             metavar="PATH",
-            exists=True,
             help="A package (its archive or its folder), a taskset (its wheel or its bundle), or "
-            "a file of problems.",
+            "a file of problems (or data set ORG/NAME).",
         ),
     ],
     data: Annotated[
@@ -190,7 +189,8 @@ def vet(
     It gives the reasons. Exit code 1 if it is not fit.
     """
     settings = invocation.load_settings()
-    data = open_data(settings, data)
+    path, data = open_data(settings, path), open_data(settings, data)
+    require_there(path, data)
     with starting(settings):
         from assay.cli.env_package import run_env_vet
     return run_env_vet(path, data, as_json)

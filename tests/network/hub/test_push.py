@@ -13,7 +13,7 @@ from tests.hub_server import Fault, Repository, answering, cutting, dropping, wa
 NAME = HubName("model", "org/name")
 KEY = "model", "org/name"
 OWNER = {"netuid": 7}
-WEIGHTS = bytes(range(256)) * 20_000  # in two parts
+WEIGHTS = bytes(range(256)) * 5_000  # large enough to be sent by itself
 
 
 def ignore(done, total):
@@ -141,7 +141,7 @@ with HubSession(print, Path("token"), endpoint=sys.argv[1]) as session:
 def test_killed_between_two_files_readers_see_nothing_and_it_goes_on(hub, tmp_path):
     (tmp_path / "token").write_text("hf_writer")
     for name in "ab":
-        (tmp_path / f"{name}.safetensors").write_bytes(name.encode() * (2 << 20))
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode() * (1 << 20))
     seconds = iter([False, True])
 
     def wait_second(ask):
