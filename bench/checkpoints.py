@@ -68,7 +68,7 @@ def make_groups(
     """Rollouts of the model in its present state, with its own log-probabilities."""
     environment = make_environment("arithmetic", {})
     seeds = [sha256(f"{step} {number}".encode()).digest() for number in range(count)]
-    problems = [environment.make_problem(seed, checkpoint.manifest.levels) for seed in seeds]
+    problems = [environment.make_problem(seed, checkpoint.manifest.level_numbers) for seed in seeds]
     prompts = [checkpoint.tokenizer.encode(problem.prompt) for problem in problems]
     requests = [
         Request(tuple(prompt), sha256(seed + bytes([rollout])).digest())

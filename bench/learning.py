@@ -47,6 +47,7 @@ from assay.neurons.trainer.setup import TrainerConfig, make_learner
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
@@ -84,7 +85,7 @@ def make_genesis(folder: Path) -> Checkpoint:
     """Write the shipped weights with sums of three terms as their only problems."""
     target = folder / "genesis"
     shutil.copytree(GENESIS, target)
-    manifest = replace(load_checkpoint(GENESIS).manifest, levels=LEVELS)
+    manifest = replace(load_checkpoint(GENESIS).manifest, levels=start_levels(LEVELS))
     write_json(target / "manifest.json", to_json(manifest))
     return load_checkpoint(target)
 

@@ -149,7 +149,7 @@ class Course:
         self._publish()
         environment = make_environment("arithmetic", {})
         drafter = self._checkpoint.get_drafter(1_024, self._drawing)
-        levels, solved = self._checkpoint.manifest.levels, 0
+        levels, solved = self._checkpoint.manifest.level_numbers, 0
         for start in range(0, self.problems, _BATCH):
             numbers = range(start, min(self.problems, start + _BATCH))
             seeds = [sha256(f"held out {number}".encode()).digest() for number in numbers]

@@ -33,6 +33,7 @@ from assay.lab.gauntlet.looking import (
     deal_levels,
 )
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, SETTLEMENT_WINDOWS
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MAIN_WORK, MILLION, Work
 from assay.protocol.selection import select_groups, select_rollouts
 from assay.verification import compute_value
@@ -245,7 +246,7 @@ def measure_looking() -> Iterator[Figure]:
     steep = MAIN_WORK.position_share / MILLION
     for name, levels in COURSES:
         environment = make_environment(*parse_choice(name))
-        dealt = deal_levels(environment, levels, HOTKEYS, PROBLEMS)
+        dealt = deal_levels(environment, start_levels(levels), HOTKEYS, PROBLEMS)
         shares = np.array(environment.compute_shares(levels), float)
         drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())
 

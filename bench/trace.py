@@ -68,16 +68,7 @@ def make_step(folder: Path) -> tuple[Step, CheckpointFolder]:
     weights = learn_again(learner, taken)
     states = before, digest_tensors_of(learner.export_state())
     record = make_record(
-        parameters,
-        0,
-        taken,
-        (),
-        parent.manifest,
-        (),
-        learner.config,
-        states,
-        weights,
-        learner.device,
+        parameters, 0, taken, (), parent.manifest, learner.config, states, weights, learner.device
     )
     steps.keep_data(record, parameters, taken)
     steps.keep_record(record, bytes(32))

@@ -86,7 +86,7 @@ def make_requests(
 def make_problems(checkpoint: Checkpoint, groups: int, salt: bytes = b"") -> list[Problem]:
     """Problems at the checkpoint's levels. Another salt gives another set."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
-    levels = checkpoint.manifest.levels
+    levels = checkpoint.manifest.level_numbers
     return [environment.make_problem(_make_seed(group, salt), levels) for group in range(groups)]
 
 

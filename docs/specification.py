@@ -55,11 +55,12 @@ from assay.protocol.encoding import (
     get_fields,
 )
 from assay.protocol.hashing import Domain
-from assay.protocol.manifest import FurtherFile, LevelFigure
+from assay.protocol.manifest import FurtherFile, LevelSuccess, LevelWeight
 from assay.protocol.parameters import (
     DEMO_TIMING,
     MAIN_TIMING,
     MAIN_WORK,
+    STEERING,
     SMALL_MODEL_TESTS,
     EnvironmentChoice,
     Identity,
@@ -68,6 +69,7 @@ from assay.protocol.parameters import (
     Rounds,
     Setting,
     Start,
+    Steering,
     Tests,
     Timing,
     Work,
@@ -87,7 +89,7 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
-from assay.protocol.step import StepLeftOut, StepRecord, StepSource, StepSuccess
+from assay.protocol.step import StepLeftOut, StepRecord, StepSource
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
@@ -103,6 +105,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Identity: {},
     BeaconChain: {},
     EnvironmentChoice: {},
+    Steering: {"presets": STEERING},
     Setting: {},
     Rewards: {"main network": Rewards()},
     Timing: {"main network": MAIN_TIMING, "demo": DEMO_TIMING},
@@ -113,7 +116,8 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Calibration: {},
     Manifest: {},
     FurtherFile: {},
-    LevelFigure: {},
+    LevelWeight: {},
+    LevelSuccess: {},
     Member: {},
     Committed: {},
     Beacon: {},
@@ -128,7 +132,6 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepRecord: {},
     StepSource: {},
     StepLeftOut: {},
-    StepSuccess: {},
     ChildRecord: {},
     MergeRecord: {},
     MergedChild: {},

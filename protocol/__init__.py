@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from assay.protocol.hashing import Domain as Domain
     from assay.protocol.hashing import hash_fields as hash_fields
     from assay.protocol.manifest import Calibration as Calibration
+    from assay.protocol.manifest import LevelSuccess as LevelSuccess
+    from assay.protocol.manifest import LevelWeight as LevelWeight
     from assay.protocol.manifest import Manifest as Manifest
     from assay.protocol.parameters import Parameters as Parameters
     from assay.protocol.prf import Stream as Stream
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from assay.protocol.step import StepLeftOut as StepLeftOut
     from assay.protocol.step import StepRecord as StepRecord
     from assay.protocol.step import StepSource as StepSource
-    from assay.protocol.step import StepSuccess as StepSuccess
     from assay.protocol.submission import Header as Header
     from assay.protocol.submission import Rollout as Rollout
     from assay.protocol.window import Block as Block
@@ -69,7 +70,7 @@ else:
             ),
             "encoding": ("EncodingError",),
             "hashing": ("Domain", "hash_fields"),
-            "manifest": ("Calibration", "Manifest"),
+            "manifest": ("Calibration", "LevelSuccess", "LevelWeight", "Manifest"),
             "parameters": ("Parameters",),
             "prf": ("Stream",),
             "reason": ("Reason", "Refusal"),
@@ -83,7 +84,7 @@ else:
             ),
             "score_tree": ("make_score_tree",),
             "ss58": ("decode_ss58", "encode_ss58"),
-            "step": ("StepRecord", "StepLeftOut", "StepSource", "StepSuccess"),
+            "step": ("StepRecord", "StepLeftOut", "StepSource"),
             "submission": ("Header", "Rollout"),
             "window": ("Block", "Phase"),
         },

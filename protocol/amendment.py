@@ -42,7 +42,8 @@ def needs_calibration(old: Parameters, new: Parameters) -> bool:
 
     def get_bounds(parameters: Parameters) -> tuple[object, ...]:
         work = parameters.work
-        return parameters.tests, parameters.environment, work.temperature, work.max_tokens
+        calibrated = parameters.tests, parameters.environment, work.temperature, work.max_tokens
+        return *calibrated, parameters.steering  # by which a checkpoint's levels follow
 
     return get_bounds(old) != get_bounds(new)
 

@@ -33,7 +33,10 @@ _HIDDEN_MAX = 1 << 16
 _HEADER_BYTES_MAX = 1 << 24
 #: Most further files of a checkpoint, and most bytes of all of them.
 FILES_MAX, FILES_BYTES_MAX = 16, 1 << 26
-_FIGURES_MAX = 1 << 12
+#: Most levels in force. The levels next to each are tried as well.
+LEVELS_MAX = 32
+#: The weight of a level that no success has changed yet.
+WEIGHT_START = 1_000
 #: A further file's name, which is one on any file system.
 _FILE_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
@@ -62,12 +65,32 @@ class FurtherFile:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelFigure:
-    """An integer that a checkpoint states about one level of one part of the environment."""
+class LevelWeight:
+    """A level in force, and how often its problems are asked."""
 
-    part: U32  # its place in a mixture; 0 where the environment is none
     level: U32
-    value: Annotated[int, Integer(8, signed=True)]
+    weight: U32  # thousandths of the share that the environment's settings give it
+
+
+@dataclass(frozen=True, slots=True)
+class LevelSuccess:
+    """Held-out problems of one level on which a model was tried, twice each."""
+
+    level: U32
+    solved: U32  # at the first try
+    asked: U32
+    mixed: U32  # solved at one try and not at the other
+
+
+#: Levels in force, ascending, each with its weight.
+LevelWeights = tuple[LevelWeight, ...]
+#: Held-out success by ascending level.
+HeldOutCounts = tuple[LevelSuccess, ...]
+
+
+def start_levels(levels: Iterable[int]) -> LevelWeights:
+    """Levels as a network begins with them."""
+    return tuple(LevelWeight(level, WEIGHT_START) for level in levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +104,13 @@ class Manifest:
     tensors: Digest  # root over (name, dtype, shape, SHA-256) of all tensors
     end_tokens: Annotated[tuple[int, ...], Many(Integer(4), 16)]  # ids that end a completion
     max_tokens: U32  # a completion that has not ended is exactly this long
-    levels: Annotated[tuple[int, ...], Many(Integer(4), 32)]  # difficulty of the problems
+    #: difficulty of the problems, and how often each is asked
+    levels: Annotated[LevelWeights, Many(Record(LevelWeight), LEVELS_MAX)]
+    #: the parent's levels; empty if step is zeros
+    levels_before: Annotated[LevelWeights, Many(Record(LevelWeight), LEVELS_MAX)]
+    #: the parent's success, with the levels next to its own: levels follow from it. Empty if the
+    #: parent was not tried
+    held_out: Annotated[HeldOutCounts, Many(Record(LevelSuccess), 3 * LEVELS_MAX)]
     #: μ, mean last hidden state over the calibration set, 2^-16
     centre: Annotated[tuple[int, ...], Many(Integer(8, signed=True), _HIDDEN_MAX)]
     scale: U64  # root mean squared distance from μ, 2^-16
@@ -91,8 +120,6 @@ class Manifest:
     calibration_set: Digest  # digest of the token sequences behind μ, scale and rates
     #: files served with the checkpoint, by ascending name
     files: Annotated[tuple[FurtherFile, ...], Many(Record(FurtherFile), FILES_MAX)]
-    #: by ascending part and level
-    figures: Annotated[tuple[LevelFigure, ...], Many(Record(LevelFigure), _FIGURES_MAX)]
     parent: Digest  # checkpoint digest it was trained from, zeros for a genesis
     step: Digest  # digest of the step or merge record, zeros for a genesis
     number: U64  # steps from the genesis; of a merged checkpoint the round's end
@@ -102,6 +129,11 @@ class Manifest:
         """The checkpoint digest, 32 bytes. It is part of every seed of the windows where it is in
         force."""
         return hash_fields(Domain.CHECKPOINT, encode(self))
+
+    @property
+    def level_numbers(self) -> tuple[int, ...]:
+        """The levels in force, without their weights."""
+        return tuple(pair.level for pair in self.levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +271,12 @@ def find_fault(
         return f"max_tokens {manifest.max_tokens} is outside [1, {max_tokens}]"
     if not manifest.end_tokens or not manifest.levels:
         return "the manifest names no end token or no level"
-    return find_list_fault(manifest)
+    return find_files_fault(manifest)
 
 
-def find_list_fault(manifest: Manifest) -> str | None:
-    """The fault of a manifest's further files and figures, or None. Before it is None, their names
-    are a stranger's text."""
+def find_files_fault(manifest: Manifest) -> str | None:
+    """The fault of a manifest's further files, or None. Before it is None, their names are a
+    stranger's text."""
     names = [file.name for file in manifest.files]
     for name in names:
         if not _FILE_NAME.fullmatch(name):
@@ -253,7 +285,4 @@ def find_list_fault(manifest: Manifest) -> str | None:
         return "the further files are not in ascending order of their names"
     if sum(file.size for file in manifest.files) > FILES_BYTES_MAX:
         return f"the further files have more than {FILES_BYTES_MAX:,} bytes"
-    places = [(figure.part, figure.level) for figure in manifest.figures]
-    if places != sorted(set(places)):
-        return "the figures are not in ascending order of part and level"
     return None

@@ -45,6 +45,8 @@ UNITS = "units"
 #: The reference machine: millions of units a second, by its 32 cores. It must be able to score what
 #: all hotkeys show in a window within 1/`SCORING_SHARE` of the window's time.
 SCORING_RATE, SCORING_SHARE = 32 * 4_000, 2
+#: Largest bound on a level's weight: with those of a mixture's parts, all shares fit 64 bits.
+WEIGHT_MAX = 64_000
 #: Hotkeys of a subnet at most.
 SEATS_MAX = 256
 #: Most trainers of a network with rounds.
@@ -85,6 +87,23 @@ class Rewards:
     overlong_tokens: U32 = 0  # the last tokens before max_tokens: there the overlong penalty grows
     #: millionths of its reward that a completion of max_tokens tokens loses beside
     overlong_penalty: U32 = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """How the weights of levels follow held-out success (section 11), in thousandths."""
+
+    success_low: U32  # a level with less success counts as one that teaches nothing
+    success_high: U32  # the same for more success
+    weight_min: U32  # least weight of a level; 1000 is that of the start
+    weight_max: U32  # largest weight of a level
+    weight_step: U32  # most that a checkpoint may change a weight by, of itself; 0: weights stay
+
+
+#: What a network has unless its owner wants otherwise.
+STEERING = Steering(
+    success_low=50, success_high=950, weight_min=250, weight_max=4_000, weight_step=200
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +230,7 @@ class Parameters:
     beacon: BeaconChain
     environment: EnvironmentChoice
     rewards: Rewards
+    steering: Steering
     timing: Timing
     work: Work
     tests: Tests
@@ -266,6 +286,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("burn_share exceeds 1,000,000", parameters.identity.burn_share <= MILLION),
                 ("beacon: period_ms is 0", parameters.beacon.period_ms > 0),
                 ("settings are not in order, each once", names == sorted(set(names))),
+                ("steering: bounds are out of order", _is_steering(parameters.steering)),
                 ("window_blocks is 0", timing.window_blocks > 0),
                 ("slot_ms is 0", timing.slot_ms > 0),
                 ("moments of a window are not ascending", order == tuple(sorted(set(order)))),
@@ -341,6 +362,13 @@ def _find_rewards_fault(rewards: Rewards, max_tokens: int) -> str | None:
         ),
         None,
     )
+
+
+def _is_steering(steering: Steering) -> bool:
+    """Return whether success and weights have bounds, with the weight of the start within them."""
+    low, high, step = steering.success_low, steering.success_high, steering.weight_step
+    least, most = steering.weight_min, steering.weight_max
+    return low <= high <= 1_000 and 1 <= least <= 1_000 <= most <= WEIGHT_MAX and step <= 1_000
 
 
 def compute_scoring_units(choice: EnvironmentChoice) -> int:

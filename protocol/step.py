@@ -20,8 +20,6 @@ from assay.protocol.reason import Reason
 from assay.protocol.record import MEMBERS_MAX, Software
 
 STEP_VERSION = 3
-#: Most levels in force, as in a manifest. The levels next to each are tried as well.
-LEVELS_MAX = 32
 #: Most groups with a fault of a file from whose other groups a step learns. A file with one more
 #: teaches nothing.
 LEFT_OUT_MAX = 64
@@ -47,16 +45,6 @@ class StepLeftOut:
     reason: Annotated[Reason, Choice(Reason, "a reason")]  # as the trainer's judge found it
 
 
-@dataclass(frozen=True, slots=True)
-class StepSuccess:
-    """Held-out problems of one level on which the parent was tried, twice each."""
-
-    level: U32
-    solved: U32  # at the first try
-    asked: U32
-    mixed: U32  # solved at one try and not at the other
-
-
 @dataclass(frozen=True)
 class StepRecord:
     """One step: its start, its inputs and its results."""
@@ -76,9 +64,6 @@ class StepRecord:
     left_out: Annotated[tuple[StepLeftOut, ...], Many(Record(StepLeftOut), MEMBERS_MAX)]
     groups: U32  # all groups consumed
     consumed: Digest  # root over all groups, the trainer's own included, in the order learned from
-    #: the parent's success, by ascending level, with the levels next to those in force. It
-    #: determines the made checkpoint's levels. Empty if the parent was not tried: levels stay
-    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
     #: the learner's settings, seed included: JSON, sorted, without spaces
     config: Annotated[str, Prefixed(CONFIG_BYTES, text=True)]
     optimiser_before: Digest  # root over masters, moments and counters before the step

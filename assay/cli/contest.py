@@ -53,7 +53,7 @@ def run_contest(
         Contestant(name, folder, outline.manifest.digest)
         for name, folder, outline in zip(names, folders, outlines, strict=True)
     ]
-    in_force = {level for outline in outlines for level in outline.manifest.levels}
+    in_force = {level for outline in outlines for level in outline.manifest.level_numbers}
     rules = ContestRules(
         _choose_levels(environment, levels, in_force), round(1_024 * temperature), seed, problems
     )

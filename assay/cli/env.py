@@ -24,6 +24,7 @@ from assay.environments import (
 from assay.neurons.settings.loading import ConfigError, open_named_environment, parse_hotkey
 from assay.neurons.settings.sections import Settings
 from assay.protocol.hashing import DIGEST_BYTES
+from assay.protocol.manifest import start_levels
 
 #: Bytes of an answer that are read from standard input.
 _ANSWER_MAX = 16 << 20
@@ -130,7 +131,7 @@ def _make(
     owner = bytes(DIGEST_BYTES) if hotkey is None else parse_hotkey(hotkey, "--hotkey")
     try:
         legal = environment.levels if levels is None else sorted(set(levels))
-        return make_miner_problem(environment, challenge, owner, index, legal)
+        return make_miner_problem(environment, challenge, owner, index, start_levels(legal))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

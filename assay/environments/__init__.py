@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from assay.environments.rewards import compute_reward as compute_reward
     from assay.environments.rewards import describe_rewards as describe_rewards
     from assay.environments.scoring import score_all as score_all
+    from assay.environments.steering import compute_asked_shares as compute_asked_shares
+    from assay.environments.steering import compute_next_levels as compute_next_levels
+    from assay.environments.steering import describe_levels as describe_levels
+    from assay.environments.steering import find_levels_fault as find_levels_fault
+    from assay.environments.steering import read_successes as read_successes
 else:
     __getattr__ = load_lazily(
         __name__,
@@ -78,5 +83,12 @@ else:
             ),
             "rewards": ("choose_rewards", "compute_reward", "describe_rewards"),
             "scoring": ("score_all",),
+            "steering": (
+                "compute_asked_shares",
+                "compute_next_levels",
+                "describe_levels",
+                "find_levels_fault",
+                "read_successes",
+            ),
         },
     )

@@ -1,7 +1,7 @@
 """The problems of a miner: levels and parts in blocks, so that no miner's first problems are richer
 than another's by more than a block.
 
-A block asks every level in force as often as its share says, in an order from the block's seed.
+A block asks every level in force as often as its weight says, in an order from the block's seed.
 With levels drawn one by one, many hotkeys would look at their prompts, and each would stop before
 its first poor problem. Specification, section 3.
 """
@@ -10,7 +10,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from assay.environments.base import Environment, Problem, require_levels
+from assay.environments.base import Environment, Problem
+from assay.environments.steering import compute_asked_shares
+from assay.protocol.manifest import LevelWeights
 from assay.protocol.prf import Stream
 from assay.protocol.seeds import compute_block_seed, compute_problem_seed
 
@@ -21,11 +23,7 @@ _SPREAD, _CYCLE = 2_654_435_769, 1 << 32
 
 
 def make_miner_problem(
-    environment: Environment,
-    challenge_seed: bytes,
-    hotkey: bytes,
-    index: int,
-    levels: Sequence[int],
+    environment: Environment, challenge_seed: bytes, hotkey: bytes, index: int, levels: LevelWeights
 ) -> Problem:
     """A miner's `index`-th problem.
 
@@ -41,17 +39,13 @@ def make_miner_problem(
 
 
 def deal_level(
-    environment: Environment,
-    challenge_seed: bytes,
-    hotkey: bytes,
-    index: int,
-    levels: Sequence[int],
+    environment: Environment, challenge_seed: bytes, hotkey: bytes, index: int, levels: LevelWeights
 ) -> int:
     """The level of a miner's `index`-th problem. Arguments and errors as `make_miner_problem`."""
-    require_levels(levels, environment.levels)
-    shares = environment.compute_shares(levels)
+    shares = compute_asked_shares(environment, levels)
     number, place = divmod(index, count_block(shares))
-    return levels[deal_block(shares, compute_block_seed(challenge_seed, hotkey, number))[place]]
+    dealt = deal_block(shares, compute_block_seed(challenge_seed, hotkey, number))
+    return levels[dealt[place]].level
 
 
 def count_block(shares: Sequence[int]) -> int:

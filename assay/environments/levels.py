@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from assay.environments.base import PART_LEVELS, require_levels
-from assay.protocol.step import LEVELS_MAX
+from assay.protocol.manifest import LEVELS_MAX
 
 #: Thousandths of a level's held-out problems on which two tries differ. From this share on the
 #: level teaches. A group of 8 or more then lacks signal at no more than 29.5 % of its problems,

@@ -28,7 +28,7 @@ from assay.protocol.manifest import (
     compute_files_digest,
     compute_tensor_root,
     digest_safetensors,
-    find_list_fault,
+    find_files_fault,
     locate_tensors,
 )
 
@@ -233,7 +233,7 @@ def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:
 
     Raises:
         CheckpointError: it is missing, malformed or another checkpoint's.
-        UnusableCheckpointError: its further files or figures are none that a manifest may name.
+        UnusableCheckpointError: its further files are none that a manifest may name.
     """
     manifest = read_record(folder, MANIFEST_FILE, Manifest)
     if expected is not None and manifest.digest != expected:
@@ -241,7 +241,7 @@ def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:
             f"{folder} holds checkpoint {manifest.digest.hex()[:16]}…, "
             f"not {expected.hex()[:16]}…: fetch the one in force"
         )
-    fault = find_list_fault(manifest)
+    fault = find_files_fault(manifest)
     if fault is not None:
         raise UnusableCheckpointError(f"{folder / MANIFEST_FILE}: {fault}")
     return manifest

@@ -25,21 +25,15 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.ports import StoreFinder
 from assay.artifacts.steps.folder import StepFolder, digest_tensors_of, read_step, read_taken
 from assay.artifacts.steps.store import publish_step
+from assay.environments import compute_next_levels
 from assay.inference import Checkpoint, read_tensors
 from assay.network import ObjectStore
 from assay.network.chain import ChainError, ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import (
-    Commitment,
-    Context,
-    Parameters,
-    Phase,
-    StepSuccess,
-    Tag,
-    encode_commitment,
-)
+from assay.protocol import Commitment, Context, Parameters, Phase, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import HeldOutCounts
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.calendar import (
     Round,
@@ -67,7 +61,7 @@ from assay.rounds.in_force import InForce, find_published, get_in_force, get_in_
 from assay.rounds.merging import Merge, RoundMerge, find_children
 from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
 from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root, round_masters
-from assay.rounds.published import ComputeLevels, get_patience, judge_published
+from assay.rounds.published import get_patience, judge_published
 from assay.rounds.trainer_stores import TrainerStores
 from assay.training import Learner, name_masters, pick_masters
 
@@ -86,7 +80,7 @@ class CountHeldOut(Protocol):
 
     def __call__(
         self, checkpoint: Checkpoint, window: int, weights: Mapping[str, Tensor] | None = None
-    ) -> tuple[StepSuccess, ...]: ...
+    ) -> HeldOutCounts: ...
 
 
 class RoundCourse(Protocol):
@@ -112,7 +106,6 @@ class RoundConfig:
         steps: records of its steps.
         get_context: returns a window's context; None if it is not known yet.
         count: None: levels stay.
-        compute_levels: the levels that follow from such counts.
     """
 
     folder: Path
@@ -122,7 +115,6 @@ class RoundConfig:
     publish_states: bool
     get_context: Callable[[Parameters, int], Context | None]
     count: CountHeldOut | None
-    compute_levels: ComputeLevels
 
 
 class RoundKeeper(Generic[C]):
@@ -365,7 +357,7 @@ class RoundKeeper(Generic[C]):
         pieces, left = form.encode(outer.masters, pick_masters(whole), residual or {})
         decoded = form.decode(outer.masters, pieces)
         base = open_checkpoint(self._checkpoints, state.base, of.parameters)
-        counts: tuple[StepSuccess, ...] = ()
+        counts: HeldOutCounts = ()
         if config.count is not None and not in_haste:
             counts = config.count(base, of.end - 1, round_masters(decoded))
         path = self._folder.write_begin(whole)
@@ -463,10 +455,11 @@ class RoundKeeper(Generic[C]):
             merge.after,
             merge.tensors,
             self._hotkey,
-            counts,
         )
-        levels = config.compute_levels(of.parameters, base.manifest.levels, counts)
-        manifest = self._checkpoints.publish(base, merge.weights, record.digest, levels, of.end)
+        levels = compute_next_levels(of.parameters, base.manifest.levels, counts)
+        manifest = self._checkpoints.publish(
+            base, merge.weights, record.digest, levels, counts, of.end
+        )
         made = open_checkpoint(self._checkpoints, manifest.digest, of.parameters)
         for child in merging.gathered.values():
             if child.files is not None and child.pieces is not None:
@@ -530,7 +523,6 @@ class RoundKeeper(Generic[C]):
             self._stores.list_with(published.locator, self._chain.get_head()),
             self._checkpoints,
             self._config.folder / "children",
-            self._config.compute_levels,
         )
         if fault is not None:
             self._report(

@@ -9,11 +9,11 @@ from enum import Enum
 from functools import cached_property
 from typing import Annotated
 
-from assay.protocol import Domain, StepSuccess, hash_fields
+from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import U16, U64, Choice, Digest, FixedBytes, Many, Record, encode
+from assay.protocol.manifest import LEVELS_MAX, HeldOutCounts, LevelSuccess
 from assay.protocol.parameters import TRAINERS_MAX
 from assay.protocol.record import Software
-from assay.protocol.step import LEVELS_MAX
 
 ROUND_VERSION = 2
 #: Most pieces that a child's difference crosses the wire in.
@@ -51,8 +51,8 @@ class ChildRecord:
     masters: Digest  # root over the fp32 masters that the pieces decode to
     pieces: Annotated[tuple[bytes, ...], Many(FixedBytes(32), PIECES_MAX)]  # SHA-256, in order
     state: Digest  # SHA-256 of the file with the trainer's masters and moments
-    #: the success of these masters, as in a step's record; it decides nothing
-    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
+    #: the success of these masters, as a manifest has its parent's; it decides nothing
+    held_out: Annotated[HeldOutCounts, Many(Record(LevelSuccess), 3 * LEVELS_MAX)]
 
     @cached_property
     def digest(self) -> bytes:
@@ -83,8 +83,6 @@ class MergeRecord:
     outer_after: Digest  # root over masters and velocity after the merge
     tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
     measurer: Digest  # hotkey that measured the manifest's centre and scale
-    #: the parent's success, as in a step's record. It determines the made checkpoint's levels
-    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), 3 * LEVELS_MAX)]
 
     @cached_property
     def digest(self) -> bytes:

@@ -1,27 +1,20 @@
 """Compares a published merged checkpoint with the merge of this trainer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.network import ObjectStore
-from assay.protocol import Commitment, Parameters, StepSuccess
+from assay.protocol import Commitment
 from assay.protocol.manifest import Manifest
 from assay.rounds.calendar import Round
 from assay.rounds.child_store import RoundReader, WithheldError
 from assay.rounds.merging import Merge, RoundMerge
-from assay.rounds.outer_records import MergeRecord
-
-#: Computes the levels from parameters, the levels before and held-out counts.
-ComputeLevels = Callable[[Parameters, tuple[int, ...], tuple[StepSuccess, ...]], tuple[int, ...]]
 
 #: Shortest time in which a child can be read from its trainer's store, seconds.
 _PATIENCE_MIN_S = 20.0
 #: Fields of a manifest that no round changes.
-_FIXED = (
-    *("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens"),
-    *("files", "figures"),
-)
+_FIXED = (*("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens", "files"),)
 
 
 def judge_published(
@@ -30,7 +23,6 @@ def judge_published(
     stores: Sequence[ObjectStore],
     checkpoints: CheckpointFolder,
     folder: Path,
-    compute_levels: ComputeLevels,
 ) -> tuple[str | None, Merge]:
     """The difference between a published checkpoint and its round's result, or None; and the
     round's merge.
@@ -54,7 +46,7 @@ def judge_published(
     merging.gather(dict.fromkeys(merging.commitments, stores), get_patience(of))
     fault, merge = merging.find_fault(manifest, record)
     if fault is None:
-        fault = _find_manifest_fault(manifest, record, merging, compute_levels)
+        fault = _find_manifest_fault(manifest, merging)
     if fault is None:
         open_checkpoint(checkpoints, published.digest, of.parameters)
     return fault, merge
@@ -67,12 +59,10 @@ def get_patience(of: Round) -> float:
     return max(_PATIENCE_MIN_S, turn / len(of.rounds.trainers))
 
 
-def _find_manifest_fault(
-    manifest: Manifest, record: MergeRecord, merging: RoundMerge, compute_levels: ComputeLevels
-) -> str | None:
-    before, of = merging.facts.parent, merging.facts.of
-    if manifest.levels != compute_levels(of.parameters, before.levels, record.held_out):
-        return "its levels do not follow from the counts of solved problems in its record"
+def _find_manifest_fault(manifest: Manifest, merging: RoundMerge) -> str | None:
+    before = merging.facts.parent
+    if manifest.levels_before != before.levels:
+        return "it names other levels of its parent than the parent has"
     if any(getattr(manifest, name) != getattr(before, name) for name in _FIXED):
         return "it is another model than its parent"
     return None

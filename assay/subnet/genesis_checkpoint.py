@@ -55,7 +55,7 @@ from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root
+from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root, start_levels
 from assay.protocol.parameters import (
     EXPERT_BITS,
     PROTOCOL_VERSION,
@@ -134,7 +134,9 @@ def make_genesis(
         tensors=compute_tensor_root(digest_tensors(folder)),
         end_tokens=ends,
         max_tokens=max_tokens,
-        levels=tuple(levels),
+        levels=start_levels(levels),
+        levels_before=(),
+        held_out=(),
         centre=(),
         scale=0,
         router_ramp=tests.router_ramp,
@@ -142,7 +144,6 @@ def make_genesis(
         calibration=calibration.digest,
         calibration_set=calibration_set,
         files=(),
-        figures=(),
         parent=ZERO_DIGEST,
         step=ZERO_DIGEST,
         number=0,
@@ -210,7 +211,7 @@ def calibrate_anew(
     """
     environment = open_environment(parameters.environment)
     legal = set(environment.levels)
-    remaining = tuple(level for level in manifest.levels if level in legal)
+    remaining = tuple(level for level in manifest.level_numbers if level in legal)
     levels = remaining or tuple(environment.levels[:1])
     max_tokens = min(manifest.max_tokens, parameters.work.max_tokens)
     calibration, calibration_set = _calibrate(
@@ -226,7 +227,9 @@ def calibrate_anew(
     made = replace(
         manifest,
         max_tokens=max_tokens,
-        levels=levels,
+        levels=start_levels(levels),
+        levels_before=(),
+        held_out=(),
         centre=(),
         scale=0,
         router_ramp=parameters.tests.router_ramp,

@@ -50,6 +50,7 @@ _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
 _CHANGED: Mapping[str, tuple[str, ...]] = {
     "identity": ("burn_share",),
     "rewards": (),
+    "steering": (),
     "timing": (),
     "work": (),
     "tests": (),

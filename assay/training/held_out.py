@@ -2,8 +2,8 @@
 
 Every checkpoint of the same levels is tried on the same problems, twice on each, at the levels in
 force and at their neighbours. The share of problems with two different results shows which level
-would teach. The record of the step that begins with the checkpoint has the counts: the levels of
-the step's new checkpoint follow from the record. Specification, section 11.
+would teach. The manifest of the next checkpoint has the counts, and its levels follow from them.
+Specification, section 11.
 """
 
 from collections import Counter, OrderedDict
@@ -19,16 +19,18 @@ from assay.environments import (
     Problem,
     Success,
     compute_candidates,
-    compute_levels,
+    describe_levels,
     find_undecided,
     open_environment,
+    read_successes,
     score_all,
 )
 from assay.inference import Checkpoint, Drafter, Request
 from assay.inference.expert_stacks import stack_experts
-from assay.protocol import Domain, Parameters, StepSuccess, hash_fields
+from assay.protocol import Domain, LevelSuccess, Manifest, Parameters, hash_fields
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import MILLION
+from assay.protocol.manifest import HeldOutCounts
+from assay.protocol.parameters import MILLION, EnvironmentChoice
 from assay.verification import Tokenizer
 
 #: Completions that are sampled together.
@@ -72,14 +74,14 @@ def count_successes(
     """The same as `evaluate`, by level. With `twice`, each problem is tried once more with other
     draws, to count the problems with different results. The number solved is of the first try.
     `model` answers in place of the checkpoint's own."""
-    drafter = checkpoint.get_drafter(temperature, model)
+    drafter, own = checkpoint.get_drafter(temperature, model), checkpoint.manifest.level_numbers
     asked, solved, mixed = Counter[int](), Counter[int](), Counter[int]()
     for start in range(0, problems, _BATCH):
         numbers = range(start, min(start + _BATCH, problems))
         seeds = [
             hash_fields(Domain.HELD_OUT, environment.digest, n.to_bytes(4, "big")) for n in numbers
         ]
-        batch = [environment.make_problem(s, levels or checkpoint.manifest.levels) for s in seeds]
+        batch = [environment.make_problem(seed, levels or own) for seed in seeds]
         successes = again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
         if twice:
             seeds = [hash_fields(Domain.HELD_OUT, seed) for seed in seeds]
@@ -116,8 +118,6 @@ def answer_problems(
 
 #: Checkpoints whose counts are kept. The monitor may lag behind the trainer by this many.
 _KEPT = 16
-
-HeldOutCounts = tuple[StepSuccess, ...]
 
 
 class HeldOut:
@@ -167,17 +167,17 @@ def count_held_out(
     problems: int,
     weights: Mapping[str, Tensor] | None = None,
 ) -> HeldOutCounts:
-    """The counts of the first `problems` held-out problems, as a step record has them. `weights`
+    """The counts of the first `problems` held-out problems, as a manifest has them. `weights`
     take the place of the checkpoint's."""
     environment = open_environment(parameters.environment)
-    levels = compute_candidates(checkpoint.manifest.levels, environment.levels)
+    levels = compute_candidates(checkpoint.manifest.level_numbers, environment.levels)
     model = None if weights is None else _load_with(checkpoint, weights)
     temperature = parameters.work.temperature
     counted = count_successes(
         checkpoint, environment, temperature, problems, levels, twice=True, model=model
     )
     return tuple(
-        StepSuccess(level, success.solved, success.asked, success.mixed)
+        LevelSuccess(level, success.solved, success.asked, success.mixed)
         for level, success in sorted(counted.items())
     )
 
@@ -191,49 +191,23 @@ def _load_with(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> PreTrai
     return placed
 
 
-def compute_next_levels(
-    parameters: Parameters, levels: Sequence[int], counts: HeldOutCounts
-) -> tuple[int, ...]:
-    """The levels of a step's child, from its parent's levels and the parent's success at them.
-
-    Raises:
-        ValueError: the counts are invalid, or the levels are not the environment's.
-    """
-    if not counts:
-        return tuple(levels)
-    legal = open_environment(parameters.environment).levels
-    return compute_levels(levels, legal, _read(counts))
-
-
-def describe_levels(
-    parameters: Parameters, levels: Sequence[int], counts: HeldOutCounts
-) -> list[str]:
-    """Lines for a person: which levels change, and which cannot for lack of problems."""
-    if not counts:
+def describe_next_levels(choice: EnvironmentChoice, made: Manifest) -> list[str]:
+    """Lines for a person: which levels and weights a checkpoint changed, and which cannot change
+    for lack of problems."""
+    if not made.held_out:
         return []
-    legal = open_environment(parameters.environment).levels
-    successes = _read(counts)
     lines = []
-    new = compute_levels(levels, legal, successes)
-    if new != tuple(levels):
-        seen = ", ".join(
-            f"{s.mixed} of {s.asked} at {level}" for level, s in sorted(successes.items())
-        )
+    if made.levels != made.levels_before:
+        seen = ", ".join(f"{s.mixed} of {s.asked} at {s.level}" for s in made.held_out)
         lines.append(
-            f"levels {_join(levels)} become {_join(new)}: two tries at a held-out problem differ "
-            f"on {seen}"
+            f"levels {describe_levels(made.levels_before)} become {describe_levels(made.levels)}: "
+            f"two tries at a held-out problem differ on {seen}"
         )
-    if stuck := find_undecided(levels, legal, successes):
+    before = [pair.level for pair in made.levels_before]
+    legal = open_environment(choice).levels
+    if stuck := find_undecided(before, legal, read_successes(made.held_out)):
         lines.append(
-            f"levels {_join(stuck)} stay: each has fewer than {PROBLEMS_MIN} held-out problems "
-            "(raise `problems` under [trainer])"
+            f"levels {', '.join(map(str, stuck))} stay: each has fewer than {PROBLEMS_MIN} "
+            "held-out problems (raise `problems` under [trainer])"
         )
     return lines
-
-
-def _read(counts: HeldOutCounts) -> dict[int, Success]:
-    return {c.level: Success(c.solved, c.asked, c.mixed) for c in counts}
-
-
-def _join(levels: Sequence[int]) -> str:
-    return ", ".join(map(str, levels))

@@ -154,7 +154,7 @@ class BackgroundJudge:
             run.left = run.hotkeys
             return
         reading.number = checkpoint.manifest.number
-        reading.levels = checkpoint.manifest.levels
+        reading.levels = checkpoint.manifest.level_numbers
 
         def judge(hotkey: bytes) -> None:
             if run.is_stopped.is_set():

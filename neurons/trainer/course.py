@@ -20,7 +20,6 @@ from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_in_force_at
 from assay.rounds.keeper import RoundConfig, RoundKeeper
 from assay.training import Learner, LessonError
-from assay.training.held_out import compute_next_levels
 
 NAME = "trainer"
 
@@ -219,7 +218,6 @@ class CourseKeeper:
             config.publish_states,
             find_context,
             None if config.held_out is None else config.held_out.count,
-            compute_next_levels,
         )
         return RoundKeeper(
             self._hotkey,

@@ -163,7 +163,7 @@ class LearningMonitor:
         except CheckpointError:
             return True  # deleted meanwhile
         counts = self._held_out.count(checkpoint, lesson.window)
-        inside = [c for c in counts if c.level in checkpoint.manifest.levels]
+        inside = [c for c in counts if c.level in checkpoint.manifest.level_numbers]
         solved, asked = (sum(getattr(c, name) for c in inside) for name in ("solved", "asked"))
         if asked:  # otherwise there are too few problems to say anything about the levels in force
             self._add(lesson, Success(solved, asked))
@@ -172,7 +172,8 @@ class LearningMonitor:
     def _add(self, lesson: Lesson, accuracy: Success) -> None:
         number = lesson.published.number
         reward, error = _measure_reward(lesson)
-        levels = lesson.published.levels if lesson.levels == lesson.published.levels else None
+        numbers = lesson.published.level_numbers
+        levels = numbers if lesson.levels == numbers else None
         point = HeldOutPoint(number, reward, error, accuracy.solved, accuracy.asked, levels)
         # another course may begin again from a lower number
         self.points = [*(p for p in self.points if p.number < number), point][-_KEPT:]

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
+from assay.environments import compute_next_levels
 from assay.inference import CheckpointError, DeviceError, NumericalError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
@@ -40,7 +41,7 @@ from assay.protocol.window import compute_block, compute_window
 from assay.rounds.keeper import NextThing, RoundKeeper
 from assay.sandbox import WorkerError
 from assay.training import LessonError
-from assay.training.held_out import compute_next_levels, describe_levels
+from assay.training.held_out import describe_next_levels
 from assay.training.pace import Activity, TrainerPace
 
 
@@ -293,7 +294,7 @@ class Trainer:
         except WorkerError as error:
             return self._wait(Trouble.from_error(error))
         reading.number = checkpoint.manifest.number
-        reading.levels = checkpoint.manifest.levels
+        reading.levels = checkpoint.manifest.level_numbers
         if self._is_stale(course, reading):
             return True
         if self.judge is not None:
@@ -390,7 +391,6 @@ class Trainer:
             reading.groups,
             chain.from_iterable(reading.left_out.values()),
             parent.manifest,
-            counts,
             learner.config,
             (before, course.state),
             weights,
@@ -398,7 +398,7 @@ class Trainer:
         )
         if steps is not None:
             steps.keep_data(record, parameters, reading.groups)
-        manifest = checkpoints.publish(parent, weights, record.digest, levels)
+        manifest = checkpoints.publish(parent, weights, record.digest, levels, counts)
         if steps is not None:
             steps.keep_record(record, manifest.digest)
         # raises here rather than commit to a checkpoint that everyone would refuse
@@ -408,7 +408,7 @@ class Trainer:
         course.unsaid = self._keeper.make_announcement(course.parent) if alone else None
         self._leave(course)
         self._keeper.save(course, learner=True)
-        lines = describe_levels(parameters, parent.manifest.levels, counts)
+        lines = describe_next_levels(parameters.environment, manifest)
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
         self._said = set(lines)

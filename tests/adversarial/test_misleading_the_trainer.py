@@ -12,6 +12,7 @@ from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.manifest import start_levels
 from assay.protocol.window import compute_block
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.sandbox import WorkerError
@@ -65,7 +66,7 @@ def test_a_tensor_left_out_is_never_filled_with_random_numbers(fresh_world):
 def test_levels_that_the_environment_does_not_have(fresh_world):
     world = fresh_world
     for levels in ((99,), (6, 5), (5, 5)):
-        manifest = replace(world.checkpoint.manifest, levels=levels)
+        manifest = replace(world.checkpoint.manifest, levels=start_levels(levels))
         checkpoint = replace(world.checkpoint, manifest=manifest)
         assert "levels" in find_checkpoint_fault(checkpoint, world.parameters)
 

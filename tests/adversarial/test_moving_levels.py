@@ -5,16 +5,23 @@ from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.steps.folder import StepError, StepFolder, read_step
 from assay.audit.provenance.reexecution import reexecute
-from assay.environments import Success, compute_candidates, compute_levels, levels, open_environment
-from assay.inference import Request
+from assay.environments import (
+    compute_candidates,
+    compute_next_levels,
+    levels,
+    open_environment,
+    steering,
+)
+from assay.inference import Request, UnusableCheckpointError
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Domain, StepSuccess, hash_fields
+from assay.protocol import Domain, LevelSuccess, LevelWeight, hash_fields
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.manifest import start_levels
 from assay.training.held_out import HeldOut, count_held_out
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
 from tests.adversarial.trainer_bench import Calls, RecordedChain
@@ -47,6 +54,7 @@ def eager(monkeypatch):
 
     def set_rule(teaching):
         monkeypatch.setattr(levels, "PROBLEMS_MIN", 2)
+        monkeypatch.setattr(steering, "PROBLEMS_MIN", 2)
         monkeypatch.setattr(levels, "TEACHING", teaching)
         monkeypatch.setattr(levels, "STAYING", teaching)
 
@@ -106,7 +114,7 @@ class Course:
 
     @property
     def levels(self):
-        return [lesson.published.levels for lesson in self.lessons]
+        return [lesson.published.level_numbers for lesson in self.lessons]
 
     @property
     def steps(self):
@@ -129,22 +137,23 @@ def make_course(world, folder, problems=PROBLEMS):
 
 
 def test_levels_follow_from_what_was_counted(world, tmp_path, eager):
-    eager(teaching=355)
+    eager(teaching=100)
     course = make_course(world, tmp_path).run()
-    assert world.checkpoint.manifest.levels == (5, 6)
-    assert "levels 5, 6 become" in "".join(course.said)
+    assert world.checkpoint.manifest.levels == start_levels((5, 6))
+    assert "levels 5 (× 1), 6 (× 1) become" in "".join(course.said)
     models = CheckpointFolder(tmp_path / "models")
     environment = open_environment(world.parameters.environment)
-    for step, made in zip(course.steps, course.levels, strict=True):
-        parent = models.get(step.record.parent)
+    for step, lesson in zip(course.steps, course.lessons, strict=True):
+        parent, made = models.get(step.record.parent), lesson.published
         counts = count_held_out(parent, world.parameters, PROBLEMS)
-        assert step.record.held_out == counts
-        tried = compute_candidates(parent.manifest.levels, environment.levels)
+        assert (made.levels_before, made.held_out) == (parent.manifest.levels, counts)
+        tried = compute_candidates(parent.manifest.level_numbers, environment.levels)
         assert {count.level for count in counts} <= set(tried)
         assert sum(count.asked for count in counts) == PROBLEMS
-        seen = {c.level: Success(c.solved, c.asked, c.mixed) for c in counts}
-        assert made == compute_levels(parent.manifest.levels, environment.levels, seen)
+        following = compute_next_levels(world.parameters, parent.manifest.levels, counts)
+        assert made.levels == following
         assert course.verify(step).equal
+    assert {pair.weight for pair in course.lessons[-1].published.levels} != {1_000}
     # both windows were mined under the genesis: the second step's levels are not its child's
     assert [lesson.levels for lesson in course.lessons] == [(5, 6), (5, 6)]
 
@@ -174,7 +183,7 @@ def test_mixed_problems_are_those_that_one_of_two_tries_solves(world):
 def test_a_restart_changes_nothing(world, tmp_path, eager):
     eager(teaching=1_001)  # none teaches: the levels with most mixed problems follow
     course = make_course(world, tmp_path / "whole").run()
-    assert course.levels[0] != world.checkpoint.manifest.levels
+    assert course.levels[0] != world.checkpoint.manifest.level_numbers
     other = make_course(world, tmp_path / "halves").run(window=1).restart().run()
     assert other.read_files() == course.read_files()
     assert course.verify(course.steps[1]).equal
@@ -195,7 +204,7 @@ def test_miners_that_withhold_what_teaches_move_no_level(world, tmp_path, eager,
     monkeypatch.setattr(WindowReading, "judge", take_dull)
     fewer = make_course(world, tmp_path / "fewer").run(window=1)
     assert fewer.lessons[0].stats.groups < whole.lessons[0].stats.groups
-    assert fewer.steps[0].record.held_out == whole.steps[0].record.held_out
+    assert fewer.lessons[0].published.held_out == whole.lessons[0].published.held_out
     assert fewer.levels == whole.levels != [(5, 6)]
 
 
@@ -203,7 +212,7 @@ def test_without_held_out_problems_levels_stay(world, tmp_path, eager):
     eager(teaching=0)
     course = make_course(world, tmp_path / "none", problems=0).run(window=1)
     assert course.levels == [(5, 6)]
-    assert [step.record.held_out for step in course.steps] == [()]
+    assert [lesson.published.held_out for lesson in course.lessons] == [()]
     plain = Course(world, tmp_path / "plain", None).run(window=1)
     assert plain.read_files() == course.read_files()
     assert course.verify(course.steps[0]).equal
@@ -243,21 +252,33 @@ def test_levels_that_do_not_follow(world, tmp_path):
     models = CheckpointFolder(tmp_path / "models")
     honest = models.get(step.child)
     weights = {n: w.bfloat16() for n, w in honest.model.state_dict().items()}
-    forged = models.publish(
-        models.get(step.record.parent), weights, step.record.digest, levels=(1, 2)
-    )
-    finding = course.verify(replace(step, child=forged.digest))
-    assert not finding.equal
-    assert finding.detail.endswith("manifest has other levels")
+    parent, counts = models.get(step.record.parent), honest.manifest.held_out
+    heavier = tuple(LevelWeight(level, 1_200) for level in (5, 6))
+    for other in (start_levels((1, 2)), heavier):
+        forged = models.publish(parent, weights, step.record.digest, other, counts)
+        with pytest.raises(UnusableCheckpointError, match="from its parent's success follow"):
+            open_checkpoint(models, forged.digest, world.parameters)
+        finding = course.verify(replace(step, child=forged.digest))
+        assert not finding.equal
+        assert finding.detail.endswith("manifest has other levels")
+    # a parent of other levels makes a manifest that can be used, and is a lie that anybody finds
+    told = replace(parent, manifest=replace(parent.manifest, levels=heavier))
+    claimed = models.publish(told, weights, step.record.digest)
+    assert open_checkpoint(models, claimed.digest, world.parameters).manifest.levels == heavier
+    finding = course.verify(replace(step, child=claimed.digest))
+    assert "levels_before" in finding.detail
     shutil.rmtree(tmp_path / "models" / forged.digest.hex())
     named = course.verify(replace(step, child=forged.digest))  # nothing here to hold it against
     assert "is missing" in named.detail
 
 
-def test_a_record_that_would_have_the_verifier_work_for_ever(world, tmp_path):
+def test_a_manifest_that_would_have_the_verifier_work_for_ever(world, tmp_path):
     course = make_course(world, tmp_path).run(window=1)
     (step,) = course.steps
-    record = replace(step.record, held_out=(StepSuccess(5, 0, 2**32 - 1, 0),))
-    (tmp_path / "models" / step.child.hex()).rename(tmp_path / "elsewhere")
+    models = CheckpointFolder(tmp_path / "models")
+    parent = models.get(step.record.parent)
+    weights = {n: w.bfloat16() for n, w in models.get(step.child).model.state_dict().items()}
+    asked = (LevelSuccess(5, 0, 2**32 - 1, 0),)
+    forged = models.publish(parent, weights, step.record.digest, held_out=asked)
     with pytest.raises(StepError, match="more than anybody asks"):
-        course.verify(replace(step, record=record))
+        course.verify(replace(step, child=forged.digest))

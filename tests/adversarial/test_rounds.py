@@ -354,7 +354,6 @@ def make_record(bench, merging, merge, name):
         merge.after,
         merge.tensors,
         bench.hotkeys[name],
-        (),
     )
 
 

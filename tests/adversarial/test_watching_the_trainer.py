@@ -28,7 +28,7 @@ def make_lesson(world, number=0, reward=500_000):
     """A step from the genesis' weights; only its number is made up."""
     manifest = world.checkpoint.manifest
     manifest = replace(manifest, number=number)
-    return Lesson(0, (reward, reward), STATS, manifest, manifest.levels, 40, 0)
+    return Lesson(0, (reward, reward), STATS, manifest, manifest.level_numbers, 40, 0)
 
 
 def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
@@ -40,7 +40,7 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
     assert not monitor.step()
     (point,) = json.loads((tmp_path / "progress.json").read_text())
     counts = count_held_out(world.checkpoint, world.parameters, 32)
-    inside = [c for c in counts if c.level in world.checkpoint.manifest.levels]
+    inside = [c for c in counts if c.level in world.checkpoint.manifest.level_numbers]
     assert sum(c.asked for c in counts) == 32
     asked = point["problems"]
     assert (point["correct"], asked) == (

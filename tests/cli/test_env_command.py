@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.environments import make_environment, make_miner_problem, write_solution
+from assay.protocol.manifest import start_levels
 from assay.protocol.seeds import compute_problem_seed
 from tests.commands import Done, run_command, run_program
 
@@ -27,8 +28,9 @@ def read(*arguments: str, given: str = "") -> object:
 def test_sample_gives_the_problems_that_a_miner_is_asked() -> None:
     found = read("sample", "arithmetic", "--seed", SEED, "--n", "3", "--level", "5", "--level", "6")
     environment = make_environment("arithmetic", {})
+    levels = start_levels([5, 6])
     for index, entry in enumerate(found):  # type: ignore[arg-type, var-annotated]
-        problem = make_miner_problem(environment, bytes.fromhex(SEED), bytes(32), index, [5, 6])
+        problem = make_miner_problem(environment, bytes.fromhex(SEED), bytes(32), index, levels)
         assert entry == {"index": index, "prompt": problem.prompt, "level": problem.level}
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from assay.environments import deal_level, make_environment, make_miner_problem
 from assay.environments.dealing import BLOCK_MAX, count_block, deal_block
+from assay.environments.steering import compute_asked_shares
+from assay.protocol.manifest import LevelWeight, start_levels
 from tests.environments.conftest import make_seed
 
 #: Shares and their names: two parts of three levels, one level, and shares that no block divides.
@@ -87,7 +89,8 @@ def test_shares_of_a_mixture() -> None:
 
 
 def test_a_miners_problem_is_the_environments_at_the_level_dealt() -> None:
-    mix, levels = make_environment("mix", {"arithmetic": 3, "gsm": 1}), (1_004, 1_006, 2_002)
+    mix = make_environment("mix", {"arithmetic": 3, "gsm": 1})
+    levels = start_levels((1_004, 1_006, 2_002))
     problems = [make_miner_problem(mix, make_seed(1), HOTKEY, i, levels) for i in range(16)]
     dealt = [deal_level(mix, make_seed(1), HOTKEY, i, levels) for i in range(16)]
     assert [problem.level for problem in problems] == dealt
@@ -102,4 +105,14 @@ def test_a_miners_problem_is_the_environments_at_the_level_dealt() -> None:
 def test_levels_that_are_not_legal(levels: tuple[int, ...]) -> None:
     mix = make_environment("mix", {"arithmetic": 3, "gsm": 1})
     with pytest.raises(ValueError, match="levels"):
-        make_miner_problem(mix, make_seed(1), HOTKEY, 0, levels)
+        make_miner_problem(mix, make_seed(1), HOTKEY, 0, start_levels(levels))
+
+
+def test_weights_in_force_multiply_the_shares() -> None:
+    mix = make_environment("mix", {"arithmetic": 3, "gsm": 1})
+    levels = tuple(map(LevelWeight, (1_004, 1_006, 2_002), (500, 1_500, 2_000)))
+    assert compute_asked_shares(mix, levels) == [3, 9, 8]
+    dealt = [deal_level(mix, make_seed(1), HOTKEY, index, levels) for index in range(20)]
+    assert Counter(dealt) == {1_004: 3, 1_006: 9, 2_002: 8}
+    # as the network begins, the settings alone decide
+    assert compute_asked_shares(mix, start_levels((1_004, 1_006, 2_002))) == [3, 3, 2]

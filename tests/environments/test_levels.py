@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assay.environments import Success, compute_candidates, compute_levels, find_undecided
 from assay.environments.levels import PROBLEMS_MIN, TEACHING, WIDTH
-from assay.protocol.step import LEVELS_MAX
+from assay.protocol.manifest import LEVELS_MAX
 
 LEGAL = range(1, 13)
 

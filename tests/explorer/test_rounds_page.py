@@ -36,7 +36,7 @@ def make_merge(end, *findings):
     digests = [bytes([n]) * 32 for n in range(6)]
     return MergeRecord(
         1, "assay 0", digests[0], end, digests[1], children, digests[2], digests[3], digests[4],
-        TRAINERS[0], (),
+        TRAINERS[0],
     )  # fmt: skip
 
 

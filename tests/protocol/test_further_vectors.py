@@ -5,6 +5,7 @@ import struct
 from decimal import Decimal
 from fractions import Fraction
 from hashlib import sha256
+from math import ceil
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -44,6 +45,37 @@ def test_levels_are_those_on_which_two_tries_part() -> None:
             expected += sorted(undecided + chosen)
         assert entry["candidates"] == candidates, entry["about"]
         assert entry["next"] == expected, entry["about"]
+
+
+def test_weights_go_toward_the_mean_signal_a_step_at_a_time() -> None:
+    for entry in load("weights")["rule"]:
+        about, steering = entry["about"], entry["steering"]
+        counts = {s["level"]: s for s in entry["held_out"] if s["asked"] >= 24}
+        before = {pair["level"]: Fraction(pair["weight"]) for pair in entry["before"]}
+        following = {pair["level"]: pair["weight"] for pair in entry["next"]}
+        parts = [name for name in sorted(entry["settings"]) if "." not in name]
+        shares = {}
+        for level in following:
+            beside = [other for other in following if other // 1_000 == level // 1_000]
+            whole = entry["settings"][parts[level // 1_000 - 1]] if entry["name"] == "mix" else 1
+            shares[level] = Fraction(whole, len(beside))
+        signals = {}
+        for level in following.keys() & counts.keys():
+            solved, asked, mixed = (counts[level][n] for n in ("solved", "asked", "mixed"))
+            success = Fraction(1_000 * solved, asked)
+            inside = steering["success_low"] <= success <= steering["success_high"]
+            signals[level] = Fraction(10**6 * mixed // asked if inside else 0)
+        whole = sum(shares[level] for level in signals)
+        mean = sum(shares[level] * signal for level, signal in signals.items()) / (whole or 1)
+        for level, weight in following.items():
+            due = old = before.get(level, Fraction(1_000))
+            if level in signals:
+                target = 1_000 * signals[level] // mean if mean else 1_000
+                step = ceil(old * steering["weight_step"] / 1_000)
+                due = max(old - step, min(old + step, target))
+            if entry["held_out"]:
+                due = max(steering["weight_min"], min(steering["weight_max"], due))
+            assert weight == due, (about, level)
 
 
 def test_mirrors_are_asked_by_a_draw_weighted_by_stake() -> None:

@@ -56,6 +56,7 @@ def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[
         "settlement",
         "submission",
         "trial",
+        "weights",
         "worth",
     ],
 )

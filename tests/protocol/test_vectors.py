@@ -146,7 +146,8 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
 
 
 # Every parameter in order, and how it is written: bytes of an integer, h digest, b bytes, t text,
-# s settings, l<n> list of integers of n bytes.
+# s settings, l<n> list of integers of n bytes, r<n> record of such integers, m<n> list of such
+# records.
 PARAMETERS = {
     "identity": "version:2 genesis_hash:h netuid:2 owner_uid:2 burn_share:4 trainer:h "
     "genesis_checkpoint:h",
@@ -154,6 +155,7 @@ PARAMETERS = {
     "environment": "name:t settings:s digest:h",
     "rewards": "correctness_weight:4 quality_weight:4 satisfaction_weight:4 format_weight:4 "
     "satisfaction_floor:4 length_penalty:4 overlong_tokens:4 overlong_penalty:4",
+    "steering": "success_low:4 success_high:4 weight_min:4 weight_max:4 weight_step:4",
     "timing": "window_blocks:4 commit_offset:4 audit_offset:4 sample_offset:4 fetch_end:4 "
     "mirror_end:4 verdict_end:4 checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4 "
     "notice_windows:4",
@@ -185,6 +187,12 @@ def naive_write(kind: str, value: Any) -> bytes:
     if kind[0] == "l":
         items = [item.to_bytes(int(kind[1:]), "big") for item in value]
         return struct.pack(">I", len(value)) + b"".join(items)
+    if kind[0] == "r":
+        return b"".join(item.to_bytes(int(kind[1:]), "big") for item in value.values())
+    if kind[0] == "m":
+        return struct.pack(">I", len(value)) + b"".join(
+            naive_write(f"r{kind[1:]}", v) for v in value
+        )
     return value.to_bytes(int(kind), "big")
 
 
@@ -388,8 +396,8 @@ def test_a_manifest_is_written_field_by_field() -> None:
     vector = load("manifest")
     kinds = (
         "version:2 structure:h tokenizer:h chat_template:h tensors:h end_tokens:l4 max_tokens:4 "
-        "levels:l4 centre:centre scale:8 router_ramp:4 experts:4 calibration:h calibration_set:h "
-        "files:files figures:figures parent:h step:h number:8"
+        "levels:m4 levels_before:m4 held_out:m4 centre:centre scale:8 router_ramp:4 experts:4 "
+        "calibration:h calibration_set:h files:files parent:h step:h number:8"
     )
     manifest, written = vector["manifest"], b""
     assert list(manifest) == [column.split(":")[0] for column in kinds.split()]
@@ -402,10 +410,6 @@ def test_a_manifest_is_written_field_by_field() -> None:
             for file in manifest[name]:
                 written += struct.pack(">I", len(file["name"])) + file["name"].encode()
                 written += bytes.fromhex(file["sha256"]) + struct.pack(">Q", file["size"])
-        elif kind == "figures":
-            rows = [(row["part"], row["level"], row["value"]) for row in manifest[name]]
-            written += struct.pack(">I", len(rows))
-            written += b"".join(struct.pack(">IIq", *row) for row in rows)
         else:
             written += naive_write(kind, manifest[name])
     assert vector["encoding"] == written.hex()

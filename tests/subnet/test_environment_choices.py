@@ -43,7 +43,7 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     shutil.copytree(GENESIS, folder)
     levels = (1_001, 1_002, 2_001)
     manifest = make_genesis(folder, 8, open_named_environment(text), levels)
-    assert manifest.levels == levels
+    assert manifest.level_numbers == levels
     checkpoint = load_checkpoint(folder)
     parameters = make_parameters(text)
     assert find_checkpoint_fault(checkpoint, parameters) is None

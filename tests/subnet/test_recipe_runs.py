@@ -43,6 +43,7 @@ from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.validator import Validator
 from assay.protocol import encode_ss58
+from assay.protocol.encoding import to_json
 from assay.protocol.reason import Reason
 from assay.subnet.presets import DEMO_RECIPE, NETUID, PRESETS
 from assay.subnet.publishing import publish_subnet
@@ -189,7 +190,7 @@ def play_recipe(name, folder, monkeypatch):
     assert (found.work, found.tests) == (rules.work, rules.tests)
     assert found.environment == rules.environment
     genesis = sources.checkpoints.get(found.identity.genesis_checkpoint)
-    assert genesis.manifest.levels == recipe.levels
+    assert genesis.manifest.level_numbers == recipe.levels
     assert len(genesis.tokenizer.drawable) == recipe.model.vocab_size
     assert verdict.reason is Reason.ACCEPTED, verdict
     assert lesson.stats.groups == min(groups, found.work.group_cap, recipe.trainer.external_groups)
@@ -232,7 +233,7 @@ def test_the_demos_recipe_makes_the_demos_checkpoint_and_network(folder, monkeyp
     found = sources.checkpoints.get(history.latest.identity.genesis_checkpoint)
     shipped = json.loads((GENESIS / "manifest.json").read_text())
     assert found.manifest.tensors.hex() == shipped["tensors"]
-    assert found.manifest.levels == tuple(shipped["levels"])
+    assert to_json(found.manifest)["levels"] == shipped["levels"]
     assert found.manifest.max_tokens == shipped["max_tokens"]
     assert history.latest.work == PRESETS["demo"].work
     verdict, lesson = play(stage, recipe, GROUPS)

@@ -31,11 +31,14 @@ def _make_cases() -> list[tuple[str, Parameters, bool]]:
     plain = amend(p, FIRST, work=replace(work, prompt_share=1))
     named = Start(p.digest, FIRST, digest("calibrated"), 40)
     fewer = replace(tests, margin_levels=tests.margin_levels[:4], rate_limits=tests.rate_limits[:4])
+    steering = replace(p.steering, weight_step=0)
     at_most = timing.mirror_end - timing.window_blocks
     return [
         ("work", plain, True),
         ("burn share", amend(p, FIRST, identity=replace(identity, burn_share=1)), True),
         ("rewards", amend(p, FIRST, rewards=replace(p.rewards, quality_weight=0)), True),
+        ("steering, no checkpoint", amend(p, FIRST, steering=steering), False),
+        ("steering", replace(amend(p, FIRST, steering=steering), start=named), True),
         ("netuid", amend(p, FIRST, identity=replace(identity, netuid=8)), False),
         ("trainer", amend(p, FIRST, identity=replace(identity, trainer=digest("other"))), False),
         ("beacon", amend(p, FIRST, beacon=replace(p.beacon, period_ms=30_000)), False),

@@ -82,8 +82,6 @@ def iterate_bad_manifests() -> list[Json]:
         ("a file twice", "ascending order of their", "files", [_name_file("pool")] * 2),
         ("files in another order", "ascending order of their", "files", [*map(_name_file, "ba")]),
         ("files that are large", "have more than", "files", [_name_file("a", 1), _name_file("b")]),
-        ("a figure twice", "order of part and level", "figures", [_state(0, 5)] * 2),
-        ("figures by level", "of part and level", "figures", [_state(1, 5), _state(0, 6)]),
     ]
     return [
         {"reason": reason, "because": because, "field": name, "value": value}
@@ -93,10 +91,6 @@ def iterate_bad_manifests() -> list[Json]:
 
 def _name_file(name: str, size: int = 1 << 26) -> Json:
     return {"name": name, "sha256": "5f" * 32, "size": size}
-
-
-def _state(part: int, level: int) -> Json:
-    return {"part": part, "level": level, "value": -1}
 
 
 def iterate_bad_commitments(payload: bytes) -> list[Json]:
@@ -191,6 +185,7 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
     late = valid["block_timestamp"] + 3_000
     refused = "signature of round 1000 is not"
     tests, timing, work = (["parameters", section] for section in ("tests", "timing", "work"))
+    steering = ["parameters", "steering"]
     settings = valid["parameters"]["environment"]["settings"]
     untrue = [
         ("a beacon of another round", ["challenge"], other, "is round 1002, but"),
@@ -306,6 +301,18 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
             ["parameters", "rewards", "length_penalty"],
             750_001,
             "a wrong answer could earn more than a right one",
+        ),
+        *(
+            (f"{name} of {value}", [*steering, name], value, "steering: bounds")
+            for name, value in (
+                ("success_low", 951),
+                ("success_high", 1_001),
+                ("weight_min", 0),
+                ("weight_min", 1_001),
+                ("weight_max", 999),
+                ("weight_max", 64_001),
+                ("weight_step", 1_001),
+            )
         ),
         (
             "settings out of order",

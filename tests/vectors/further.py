@@ -2,17 +2,26 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
-from subjects import digest
+from judging import make_manifest_for
+from subjects import PARAMETERS, digest
 
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
+from assay.environments import compute_next_levels, find_levels_fault, make_environment
 from assay.environments.levels import Success, compute_candidates, compute_levels
 from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
+from assay.protocol import LevelSuccess, LevelWeight
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import HeldOutCounts, LevelWeights, start_levels
+from assay.protocol.parameters import STEERING, WEIGHT_MAX, EnvironmentChoice, Setting, Steering
 
 Json = Any
+#: Solved, asked, mixed.
+Counts = tuple[int, int, int]
 
 _CALLS = "{%% macro f(n) %%}{%% if n %%}{{ f(n - 1) }}{%% endif %%}{%% endmacro %%}{{ f(%d) }}x"
 #: Templates, and what they are there to show.
@@ -240,3 +249,109 @@ def make_levels() -> Json:
         }
         for about, levels, known, seen in cases
     ]
+
+
+def make_weights() -> Json:
+    """Levels in force with weights, held-out success, and the levels and weights that follow; and
+    what manifests may say of them."""
+    bounded, still = Steering(200, 800, 500, 2_000, 100), replace(STEERING, weight_step=0)
+    wild = Steering(0, 1_000, 1, WEIGHT_MAX, 1_000)
+    mixed = {"arithmetic": 3, "sat": 10**6}
+    half = {5: (50, 100, 50), 6: (50, 100, 40)}
+    dull = {5: (50, 100, 29), 6: (50, 100, 28)}
+    start = {5: 1_000, 6: 1_000}
+    cases: list[tuple[str, dict[str, int], Steering, dict[int, int], dict[int, Counts]]] = [
+        ("toward the larger signal", {}, STEERING, start, half),
+        ("at most a step", {}, bounded, start, {5: (50, 100, 70), 6: (50, 100, 30)}),
+        ("what a target rounds to", {}, STEERING, {5: 1_112, 6: 880}, half),
+        ("weights that stay", {}, still, {5: 1_300, 6: 700}, half),
+        ("success at a bound", {}, bounded, start, {5: (80, 100, 40), 6: (20, 100, 40)}),
+        ("success beyond one", {}, bounded, start, {5: (81, 100, 40), 6: (19, 100, 40)}),
+        ("one beyond", {}, bounded, {5: 520, 6: 1_900}, {5: (81, 100, 40), 6: (20, 100, 40)}),
+        ("nothing teaches", {}, STEERING, {5: 3_000, 6: 900}, dict.fromkeys((5, 6), (50, 100, 0))),
+        ("untested", {}, STEERING, {5: 3_000, 6: 300}, {5: (9, 23, 9), 6: (40, 100, 40)}),
+        ("a new level", {}, STEERING, {5: 2_000, 6: 900}, {
+            5: (99, 100, 1), 6: (50, 100, 40), 7: (40, 100, 50)}),
+        ("a small weight", {}, replace(wild, weight_step=1), {5: 3, 6: 1_000}, half),
+        ("a weight of 1", {}, replace(wild, weight_step=1), {5: 1_000, 6: 1}, half),
+        ("large weights", {}, wild, {5: WEIGHT_MAX, 6: 1}, dull),
+        ("parts", {"sat": 1, "arithmetic": 3}, STEERING, {1_005: 1_000, 2_009: 1_000}, {
+            1_005: (50, 100, 50), 2_009: (95, 100, 4)}),
+        ("levels of parts", mixed, wild, {1_005: 900, 1_006: 1_200, 2_009: 700}, {
+            1_004: (80, 100, 36), 1_005: (50, 99, 50), 1_006: (41, 97, 32), 2_009: (95, 101, 4)}),
+        ("nothing was asked", {}, STEERING, {5: 3_000, 6: 10}, {}),
+    ]  # fmt: skip
+    rows = []
+    for about, settings, steering, before, seen in cases:
+        name = "mix" if settings else "arithmetic"
+        choice = name_choice(name, settings)
+        parameters = replace(PARAMETERS, environment=choice, steering=steering)
+        pairs = tuple(LevelWeight(*pair) for pair in before.items())
+        held_out = tuple(LevelSuccess(level, *counts) for level, counts in sorted(seen.items()))
+        following = compute_next_levels(parameters, pairs, held_out)
+        rows.append(
+            {
+                "about": about,
+                "name": name,
+                "settings": {setting.name: setting.value for setting in choice.settings},
+                "steering": to_json(steering),
+                "before": [to_json(pair) for pair in pairs],
+                "held_out": [to_json(success) for success in held_out],
+                "next": [to_json(pair) for pair in following],
+            }
+        )
+    return {"manifests": _iterate_claims(), "rule": rows}
+
+
+def _iterate_claims() -> list[Json]:
+    """Levels of manifests, what they follow from, and whether that can be."""
+    choice, step = name_choice("arithmetic", {}), digest("step")
+    parameters = replace(PARAMETERS, environment=choice)
+    before = start_levels((5, 6))
+    held_out = (LevelSuccess(5, 50, 100, 50), LevelSuccess(6, 50, 100, 40))
+    next_levels = compute_next_levels(parameters, before, held_out)
+    none = bytes(32)
+    low = (LevelWeight(5, 249),)
+    cases: list[tuple[str, LevelWeights, LevelWeights, HeldOutCounts, bytes]] = [
+        ("a start", before, (), (), none),
+        ("a start with weights", next_levels, (), (), none),
+        ("a start with a parent", before, before, (), none),
+        ("a start with success", before, (), held_out, none),
+        ("a level that is none", start_levels((13,)), (), (), none),
+        ("levels in another order", before[::-1], (), (), none),
+        ("a level twice", (before[0], before[0]), (), (), none),
+        ("weights that follow", next_levels, before, held_out, step),
+        ("weights that do not", before, before, held_out, step),
+        ("a weight one off", (*next_levels[:1], replace(next_levels[1], weight=901)), before,
+         held_out, step),
+        ("levels that do not", start_levels((5,)), before, held_out, step),
+        ("nothing asked", before, before, (), step),
+        ("nothing asked, and moved", next_levels, before, (), step),
+        ("no parent's levels", before, (), (), step),
+        ("no parent's levels, and success", before, (), held_out, step),
+        ("a weight beyond its bound", low, low, (), step),
+        ("success in another order", next_levels, before, held_out[::-1], step),
+        ("success twice", next_levels, before, (held_out[0], *held_out), step),
+        ("more solved than asked", start_levels((5,)), start_levels((5,)),
+         (LevelSuccess(5, 101, 100, 50),), step),
+        ("more mixed than asked", start_levels((5,)), start_levels((5,)),
+         (LevelSuccess(5, 50, 100, 101),), step),
+        ("a parent of other levels", start_levels((5,)), start_levels((5, 13)),
+         (LevelSuccess(5, 50, 100, 50),), step),
+    ]  # fmt: skip
+    rows = []
+    for about, levels, levels_before, counts, step_digest in cases:
+        stated = {"levels": levels, "levels_before": levels_before, "held_out": counts}
+        manifest = replace(make_manifest_for([0], 1), **stated, step=step_digest)
+        rows.append(
+            {"about": about, "usable": find_levels_fault(manifest, parameters) is None}
+            | {name: to_json(manifest)[name] for name in (*stated, "step")}
+        )
+    return rows
+
+
+def name_choice(name: str, settings: dict[str, int]) -> EnvironmentChoice:
+    """An environment in the form of the parameters."""
+    made = make_environment(name, settings)
+    stated = tuple(Setting(*pair) for pair in sorted(made.params.items()))
+    return EnvironmentChoice(made.name, stated, made.digest)

@@ -38,7 +38,7 @@ from codes import make_bit_fields, make_prefix_codes  # noqa: E402
 from differences import make_differences  # noqa: E402
 from families import make_families  # noqa: E402
 from folders import make_folders  # noqa: E402
-from further import make_chat_template, make_deltas, make_levels, make_mirrors  # noqa: E402
+from further import make_chat_template, make_deltas, make_levels, make_mirrors, make_weights  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
 from letters import make_letters  # noqa: E402
 from math_answers import make_math  # noqa: E402
@@ -378,6 +378,7 @@ FAMILIES = {
     "differences": make_differences,
     "mirrors": make_mirrors,
     "levels": make_levels,
+    "weights": make_weights,
     "rounds": make_rounds,
 }
 

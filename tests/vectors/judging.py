@@ -10,6 +10,7 @@ from subjects import PARAMETERS, digest
 from assay.protocol import Calibration, Manifest
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import compute_gumbel
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import CENTRE_BITS, PROTOCOL_VERSION
 from assay.protocol.prf import compute_key, compute_word
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Ledger, make_projection
@@ -106,8 +107,8 @@ def make_manifest_for(centre: Sequence[int], scale: int) -> Manifest:
     """A manifest of which only centre and scale matter."""
     none = bytes(32)
     return Manifest(
-        *(PROTOCOL_VERSION, *[none] * 4, (2,), 48, (5,), tuple(centre), scale, 0, 0),
-        *(none, none, (), (), none, none, 0),
+        *(PROTOCOL_VERSION, *[none] * 4, (2,), 48, start_levels([5]), (), (), tuple(centre)),
+        *(scale, 0, 0, none, none, (), none, none, 0),
     )
 
 

@@ -39,7 +39,8 @@ from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.manifest import (
     FurtherFile,
-    LevelFigure,
+    LevelSuccess,
+    LevelWeight,
     compute_files_digest,
     compute_tensor_root,
     digest_safetensors,
@@ -59,7 +60,8 @@ def mutate(value: Json) -> Json:
         case list():
             return [mutate(value[0]), *value[1:]]
         case dict():
-            return value | {"value": value["value"] + 1}
+            last = next(reversed(value))
+            return value | {last: mutate(value[last])}
         case Scheme.UNCHAINED_G1.value:
             return Scheme.CHAINED_G2.value
         case "arithmetic":
@@ -168,7 +170,9 @@ def make_manifest() -> Json:
         tensors=compute_tensor_root(tensors),
         end_tokens=(2,),
         max_tokens=48,
-        levels=(5, 6),
+        levels=(LevelWeight(5, 1_200), LevelWeight(6, 800)),
+        levels_before=(LevelWeight(5, 1_000),),
+        held_out=(LevelSuccess(5, 61, 100, 40), LevelSuccess(6, 12, 99, 28)),
         centre=(-3, 0, 70_000),
         scale=1 << 16,
         router_ramp=0,
@@ -179,7 +183,6 @@ def make_manifest() -> Json:
             FurtherFile("notes.txt", digest("notes"), 12),
             FurtherFile("pool", digest("pool"), 1 << 20),
         ),
-        figures=(LevelFigure(0, 5, -(1 << 40)), LevelFigure(0, 6, 7), LevelFigure(1, 5, 0)),
         parent=bytes(32),
         step=bytes(32),
         number=0,

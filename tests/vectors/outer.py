@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 
-from assay.protocol import Block, Commitment, StepSuccess, Tag, encode_commitment
+from assay.protocol import Block, Commitment, LevelSuccess, Tag, encode_commitment
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.parameters import Rounds
 from assay.rounds.calendar import Round, compute_line, compute_share, find_round
@@ -109,7 +109,7 @@ def _make_records() -> dict[str, Json]:
         digest("masters"),
         (digest("piece"),),
         digest("state"),
-        (StepSuccess(3, 12, 32, 6),),
+        (LevelSuccess(3, 12, 32, 6),),
     )
     findings = (ChildFinding.TAKEN, ChildFinding.ABSENT, ChildFinding.STALE)
     digests = (child.digest, bytes(32), digest("other child"))
@@ -124,7 +124,6 @@ def _make_records() -> dict[str, Json]:
         digest("outer after"),
         digest("tensors"),
         BOB,
-        (StepSuccess(3, 10, 32, 5),),
     )
     return {
         name: {"json": to_json(one), "encoding": encode(one).hex(), "digest": one.digest.hex()}

@@ -7,10 +7,18 @@ from typing import Any
 
 from subjects import ALICE, digest
 
-from assay.environments import Environment, Problem, deal_level, make_environment
+from assay.environments import (
+    Environment,
+    Problem,
+    compute_asked_shares,
+    deal_level,
+    make_environment,
+)
 from assay.environments.arithmetic import Terms
 from assay.environments.gsm import THEMES, Task
 from assay.environments.sat import Formula
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import LevelWeight, start_levels
 
 Json = Any
 
@@ -207,7 +215,8 @@ def make_gsm() -> Json:
 def _iterate_blocks() -> Iterator[Json]:
     """The first levels of miners' problems."""
     wide = {"arithmetic": 10**6 - 17, "gsm": 3, "sat": 999_983}
-    for name, params, levels, count in (
+    weights = [64_000, 250, 1_000, 3_999, 1, 2_000, 63_997, 500, 1_200]
+    for name, params, levels, count, *given in (
         ("arithmetic", {}, [6], 3),
         ("arithmetic", {}, [2, 5, 9], 8),
         ("sat", {}, list(range(5, 37)), 40),
@@ -215,18 +224,24 @@ def _iterate_blocks() -> Iterator[Json]:
         ("mix", {"arithmetic": 3, "sat": 1}, [1_005, 1_006], 5),
         ("mix", {"arithmetic": 2, "gsm": 3, "sat": 1}, [1_001, 1_003, 2_004, 3_005], 26),
         ("mix", wide, [1_001, 1_002, 1_003, 2_001, 3_005, 3_006, 3_007, 3_008, 3_009], 130),
+        ("mix", wide, [1_001, 1_002, 1_003, 2_001, 3_005, 3_006, 3_007, 3_008, 3_009], 70, weights),
+        ("sat", {}, [5, 9], 6, [500, 2_500]),
+        ("mix", {"arithmetic": 3, "gsm": 1}, [1_004, 1_006, 2_002], 40, [500, 1_500, 2_000]),
     ):
         environment = make_environment(name, params)
         challenge = digest(f"challenge of {name}")
+        pairs = start_levels(levels)
+        if given:
+            pairs = tuple(map(LevelWeight, levels, given[0]))
         yield {
             "name": name,
             "settings": dict(environment.params),
-            "levels": levels,
-            "shares": list(environment.compute_shares(levels)),
+            "levels": [to_json(pair) for pair in pairs],
+            "shares": compute_asked_shares(environment, pairs),
             "challenge": challenge.hex(),
             "hotkey": ALICE.hex(),
             "asked": [
-                deal_level(environment, challenge, ALICE, index, levels) for index in range(count)
+                deal_level(environment, challenge, ALICE, index, pairs) for index in range(count)
             ],
         }
 

@@ -31,6 +31,7 @@ from assay.protocol import (
 )
 from assay.protocol.encoding import decode, encode
 from assay.protocol.gumbel import compute_gumbels
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
@@ -443,7 +444,9 @@ def make_manifest(calibration: Calibration) -> Manifest:
         tensors=bytes(32),
         end_tokens=(END,),
         max_tokens=24,
-        levels=(1, 2),
+        levels=start_levels((1, 2)),
+        levels_before=(),
+        held_out=(),
         centre=tuple(range(-HIDDEN // 2, HIDDEN // 2)),
         scale=3 << 16,
         router_ramp=0,
@@ -451,7 +454,6 @@ def make_manifest(calibration: Calibration) -> Manifest:
         calibration=calibration.digest,
         calibration_set=bytes(32),
         files=(),
-        figures=(),
         parent=bytes(32),
         step=bytes(32),
         number=0,

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from assay.artifacts.checkpoints.download import MIRRORS_MAX, DownloadLimits, fetch_checkpoint
 from assay.artifacts.store_objects import Progress, ignore_progress
-from assay.environments import open_environment
+from assay.environments import find_levels_fault
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -50,7 +50,13 @@ from assay.network.files import hold_folder, move_folder, write_json
 from assay.network.store import ObjectStore
 from assay.protocol import Parameters
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import Manifest, compute_tensor_root, find_fault
+from assay.protocol.manifest import (
+    HeldOutCounts,
+    LevelWeights,
+    Manifest,
+    compute_tensor_root,
+    find_fault,
+)
 
 logger = logging.getLogger("assay")
 
@@ -363,7 +369,8 @@ class CheckpointFolder:
         parent: Checkpoint,
         weights: Mapping[str, torch.Tensor],
         step: bytes,
-        levels: tuple[int, ...] | None = None,
+        levels: LevelWeights | None = None,
+        held_out: HeldOutCounts = (),
         number: int | None = None,
     ) -> Manifest:
         """Write a child of `parent` with new weights (bf16) and return its manifest.
@@ -374,6 +381,7 @@ class CheckpointFolder:
         Args:
             step: digest of the step record.
             levels: of the environment; None: the parent's.
+            held_out: the parent's success, from which the levels follow.
             number: of the child; None: the parent's plus one.
         """
         with self._make_temporary() as temporary:
@@ -387,6 +395,8 @@ class CheckpointFolder:
                 parent=parent.digest,
                 step=step,
                 levels=parent.manifest.levels if levels is None else levels,
+                levels_before=parent.manifest.levels,
+                held_out=held_out,
                 number=parent.manifest.number + 1 if number is None else number,
             )
             manifest = measure_manifest(manifest, temporary)
@@ -451,8 +461,4 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
     ends, drawable = checkpoint.manifest.end_tokens, checkpoint.tokenizer.drawable
     if any(end >= len(drawable) or not drawable[end] for end in ends):
         return f"end tokens {ends} are not all ids that the model may draw"
-    levels = checkpoint.manifest.levels
-    legal = open_environment(parameters.environment).levels
-    if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
-        return f"levels {levels} are not ascending levels of the environment"
-    return None
+    return find_levels_fault(checkpoint.manifest, parameters)

@@ -36,14 +36,7 @@ from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.inference import read_tensors
 from assay.network import open_folder
 from assay.network.files import remove_unfinished, replace_file, write_json
-from assay.protocol import (
-    EncodingError,
-    Parameters,
-    StepLeftOut,
-    StepRecord,
-    StepSource,
-    StepSuccess,
-)
+from assay.protocol import EncodingError, Parameters, StepLeftOut, StepRecord, StepSource
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
@@ -200,7 +193,6 @@ def make_record(
     groups: Sequence[ConsumedGroup],
     left_out: Iterable[StepLeftOut],
     parent: Manifest,
-    held_out: tuple[StepSuccess, ...],
     config: LearnConfig,
     states: tuple[bytes, bytes],
     weights: Mapping[str, Tensor],
@@ -210,7 +202,6 @@ def make_record(
 
     Args:
         left_out: groups with a fault, in any order.
-        held_out: the parent's results on the held-out problems.
         states: digests of the learner's before and after, see `digest_tensors_of`.
         weights: as published.
         device: where it was computed.
@@ -229,7 +220,6 @@ def make_record(
         left_out=tuple(sorted(left_out, key=lambda left: (left.hotkey, left.index))),
         groups=len(groups),
         consumed=compute_root_of(groups, window, parent.digest),
-        held_out=held_out,
         config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
         optimiser_before=states[0],
         optimiser_after=states[1],

@@ -22,14 +22,15 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.audit.provenance.consumed import find_false_group
+from assay.environments import compute_next_levels
 from assay.inference import Checkpoint
 from assay.inference.expert_stacks import split_experts
 from assay.network import open_folder
 from assay.neurons.settings.learning import read_config
 from assay.neurons.trainer.setup import make_learner
-from assay.protocol import Parameters, StepRecord, StepSuccess
+from assay.protocol import LevelSuccess, Parameters, StepRecord
 from assay.training import Learner
-from assay.training.held_out import compute_next_levels, count_held_out
+from assay.training.held_out import count_held_out
 from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: Most held-out problems that a record may name: as many as the settings allow.
@@ -86,7 +87,11 @@ def reexecute(
         finding = _compare_manifests(step, parameters, parent, child)
     if finding is not None:
         return StepComparison(False, finding[1], finding[0], remarks)
-    seen = "" if child is not None else " (its folder is missing: compared with the record)"
+    seen = (
+        ""
+        if child is not None
+        else " (its folder is missing: compared with the record, levels with nothing)"
+    )
     return StepComparison(True, None, f"the step makes checkpoint {record.number}{seen}", remarks)
 
 
@@ -139,22 +144,25 @@ def _compare_manifests(
             f"the record makes checkpoint {record.number}, and its parent is {before.number}",
             None,
         )
-    asked = sum(success.asked for success in record.held_out)
-    if asked > PROBLEMS_TRIED_MAX:
-        raise StepError(f"the record names {asked:,} held-out problems: more than anybody asks")
-    counts = count_held_out(parent, parameters, asked) if asked else ()
-    if counts != record.held_out:
-        recorded, counted = describe_counts(record.held_out), describe_counts(counts)
-        return (
-            f"of the held-out problems the parent solves {counted}; the record says {recorded}",
-            None,
-        )
     if child is None:
         return None
+    stated = child.manifest.held_out
+    asked = sum(success.asked for success in stated)
+    if asked > PROBLEMS_TRIED_MAX:
+        raise StepError(f"the manifest names {asked:,} held-out problems: more than anybody asks")
+    counts = count_held_out(parent, parameters, asked) if asked else ()
+    if counts != stated:
+        said, counted = describe_counts(stated), describe_counts(counts)
+        return (
+            f"of the held-out problems the parent solves {counted}; the manifest says {said}",
+            None,
+        )
     expected = replace(
         before,
         tensors=record.tensors,
         levels=compute_next_levels(parameters, before.levels, counts),
+        levels_before=before.levels,
+        held_out=counts,
         parent=parent.digest,
         step=record.digest,
         number=before.number + 1,
@@ -170,7 +178,7 @@ def _compare_manifests(
     return f"the made checkpoint's manifest has other {', '.join(names)}", None
 
 
-def describe_counts(counts: Sequence[StepSuccess]) -> str:
+def describe_counts(counts: Sequence[LevelSuccess]) -> str:
     """Held-out success in words, by level."""
     parts = (f"{c.solved} of {c.asked} of level {c.level}, {c.mixed} mixed" for c in counts)
     return "; ".join(parts) or "none of none"

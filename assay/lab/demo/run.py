@@ -315,7 +315,7 @@ class Demo:
             make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS),
             DEMO_WORK.temperature,
             self._settings.problems,
-            self._genesis.manifest.levels,  # the same problems before and after
+            self._genesis.manifest.level_numbers,  # the same problems before and after
             lambda done: self._show(),
         )
 

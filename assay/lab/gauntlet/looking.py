@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.environments import Environment, deal_level
+from assay.protocol.manifest import LevelWeights
 from assay.protocol.parameters import MILLION, Work
 from assay.verification import compute_value
 from assay.verification.settlement import UNPAID_GROUPS
@@ -67,7 +68,7 @@ def compute_level_pay(
 
 
 def deal_levels(
-    environment: Environment, levels: Sequence[int], hotkeys: int, problems: int
+    environment: Environment, levels: LevelWeights, hotkeys: int, problems: int
 ) -> NDArray[np.int64]:
     """The levels of many hotkeys' first problems, as the protocol deals them: [hotkeys,
     problems]."""

@@ -15,6 +15,7 @@ from assay.environments import make_environment
 from assay.environments.registry import parse_choice
 from assay.lab.gauntlet.looking import Engine, compute_level_pay, compute_looking_gain, deal_levels
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MAIN_WORK, MILLION
 from assay.verification import compute_value
 from assay.verification.settlement import UNPAID_GROUPS
@@ -116,7 +117,7 @@ def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
         )
         for place, (level, tokens) in enumerate(COURSES[name].items())
     }
-    dealt = deal_levels(environment, levels, 120, 96)
+    dealt = deal_levels(environment, start_levels(levels), 120, 96)
     shares = np.array(environment.compute_shares(levels), float)
     drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())
     gain, drawn_gain, whole_gain = (

@@ -7,7 +7,7 @@ const core = require('./core.js');
 const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
-const { openCheckpoint, route, sketchState } = require('./model.js');
+const { findLevelsFlaw, openCheckpoint, route, sketchState } = require('./model.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
 const gate = require('./gate.js');
@@ -355,7 +355,7 @@ const families = {
   golden(v) { // the shipped checkpoint, in doubles: ids are the same, values within the units
     const folder = join(__dirname, '../../../assay/training/genesis'), hotkey = unhex(v.hotkey), challenge = unhex(v.challenge_seed);
     const { parameters } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8'));
-    const { manifest, model, tokenizer, drawn } = openCheckpoint(folder, v.checkpoint, parameters, { isLevel: () => true });
+    const { manifest, model, tokenizer, drawn } = openCheckpoint(folder, v.checkpoint, parameters, null);
     const columns = rules.projection(hash('projection', challenge), model.hidden);
     const apart = (ours, theirs) => Math.max(...ours.map((x, i) => Math.abs(Number(x) - Number(theirs[i]))));
     for (const [g, group] of v.groups.entries()) {
@@ -373,8 +373,18 @@ const families = {
   levels(v) {
     for (const l of v) {
       same(l.about, rules.triedLevels(l.levels, l.legal), l.candidates);
-      same(l.about, rules.nextLevels(l.levels, l.legal, l.held_out), l.next);
+      same(l.about, rules.followingLevels(l.levels, l.legal, l.held_out), l.next);
     }
+  },
+  weights(v) {
+    for (const w of v.rule) {
+      const parts = w.name === 'mix' ? environments.partsOf(w.settings) : [];
+      const of = { legal: environments.legalOf(w.name, parts), sharesOf: (levels) => environments.sharesOf(w.name, w.settings, levels) };
+      same(w.about, rules.nextLevels(w.before, w.held_out, w.steering, of), w.next);
+    }
+    const { parameters } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8'));
+    const of = { legal: environments.legalOf('arithmetic', []), sharesOf: (levels) => levels.map(() => 1n) };
+    for (const m of v.manifests) same(m.about, findLevelsFlaw(m, parameters.steering, of) === null, m.usable);
   },
   trial(v) {
     const measured = (runs) => {
@@ -447,9 +457,9 @@ const families = {
       same('problem', [level, prompt], [p.level, p.prompt]);
     }
     for (const b of v.blocks) {
-      const levels = ints(b.levels), shares = environments.sharesOf(b.name, b.settings, levels);
-      same('shares', shares, ints(b.shares));
-      b.asked.forEach((level, i) => same('asked', levels[rules.dealLevel(unhex(b.challenge), unhex(b.hotkey), i, shares)], Number(level)));
+      const shares = environments.askedShares(b.name, b.settings, b.levels);
+      same('shares', shares, b.shares);
+      b.asked.forEach((level, i) => same('asked', b.levels[rules.dealLevel(unhex(b.challenge), unhex(b.hotkey), i, shares)].level, level));
     }
   },
 };

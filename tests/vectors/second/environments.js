@@ -146,20 +146,27 @@ function makeMixed(settings, seed, levels, themes) {
   return { level: 1000 * (part + 1) + problem.level, prompt: problem.prompt, part: names[part], problem };
 }
 
-/** How often each level is asked, as coprime integers. */
+const gcd = (a, b) => (b ? gcd(b, a % b) : a), reduced = (shares) => shares.map((share) => share / shares.reduce(gcd));
+/** How often each level is asked by the settings alone, as coprime integers. */
 function sharesOf(name, settings, levels) {
-  if (name !== 'mix') return levels.map(() => 1);
-  const gcd = (a, b) => (b ? gcd(b, a % b) : a), names = partsOf(settings), partOf = (level) => Math.floor(level / 1000) - 1;
-  const counts = names.map((_, i) => levels.filter((l) => partOf(l) === i).length);
-  const whole = counts.filter((n) => n).reduce((a, b) => (a * b) / gcd(a, b), 1);
-  const shares = levels.map((l) => (Number(settings[names[partOf(l)]]) * whole) / counts[partOf(l)]);
-  return shares.map((share) => share / shares.reduce(gcd));
+  if (name !== 'mix') return levels.map(() => 1n);
+  const names = partsOf(settings), partOf = (level) => Number(level / 1000n) - 1;
+  const counts = names.map((_, i) => BigInt(levels.filter((l) => partOf(l) === i).length));
+  const whole = counts.filter((n) => n).reduce((a, b) => (a * b) / gcd(a, b), 1n);
+  return reduced(levels.map((l) => (BigInt(settings[names[partOf(l)]]) * whole) / counts[partOf(l)]));
 }
+/** The same with the weights in force. */
+const askedShares = (name, settings, pairs) => {
+  const shares = sharesOf(name, settings, pairs.map((pair) => pair.level));
+  return reduced(shares.map((share, i) => share * pairs[i].weight));
+};
 
 const make = { arithmetic: makeSum, errands: (settings, ...given) => makeErrands(settings, ...open('errands', ...given)), gsm: makeStory, mix: makeMixed, sat: makeFormula };
 const score = { arithmetic: scoreSum, errands: scoreErrands, gsm: scoreStory, mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula };
 
 const LEVELS = { arithmetic: [1, 12], errands: [1, 8], gsm: [1, 8], sat: [5, 200] };
+const span = ([low, high], offset) => Array.from({ length: high - low + 1 }, (_, i) => BigInt(offset + low + i));
+const legalOf = (name, parts) => (parts.length ? parts.flatMap((part, i) => span(LEVELS[part], 1000 * (i + 1))) : span(LEVELS[name], 0));
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
 const ownOf = (settings, part) =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
@@ -170,12 +177,12 @@ function openEnvironment({ name, settings: chosen, digest }) {
   const more = parts.map((part) => environmentDigest(part, ownOf(settings, part)));
   if (environmentDigest(name, settings, ...(parts.length ? [Buffer.concat(more)] : [])).toString('hex') !== digest)
     throw new RangeError(`the environment ${name} has another digest`);
-  const within = (level, [low, high]) => low <= level && level <= high;
   const { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
   return {
-    isLevel: (l) => (parts.length ? within(l % 1000, LEVELS[parts[Math.floor(l / 1000) - 1]] ?? [1, 0]) : within(l, LEVELS[name])),
+    legal: legalOf(name, parts),
     make: (seed, levels) => make[name](settings, seed, levels, themes),
     sharesOf: (levels) => sharesOf(name, settings, levels),
+    askedShares: (pairs) => askedShares(name, settings, pairs),
     score: score[name],
   };
 }
@@ -252,4 +259,4 @@ function agreeAsText(expected, output) {
     return line === found[i] || (due.length === had.length && due.every((word, j) => word === had[j] || isNear(word, had[j])));
   });
 }
-module.exports = { agreeAsText, boxed, environmentDigest, fileDigest, make, makeChoices, open, openEnvironment, readChoices, score, scoreChoices, sharesOf };
+module.exports = { agreeAsText, askedShares, boxed, environmentDigest, fileDigest, legalOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };

@@ -135,9 +135,8 @@ function judgeMember(context, hotkey, committed, take, ledger) {
   return { reason: 'ACCEPTED', values, score: rules.score(committed.groups, values), witness, ledger: verdict.ledger };
 }
 function makeProblem({ challenge, environment, checkpoint: { manifest, tokenizer } }, hotkey, index) {
-  const levels = manifest.levels.map(Number), key = unhex(hotkey);
-  const level = levels[rules.dealLevel(challenge, key, index, environment.sharesOf(levels))];
-  const problem = environment.make(rules.placeSeed('problem', challenge, key, index), [level]);
+  const key = unhex(hotkey), { level } = manifest.levels[rules.dealLevel(challenge, key, index, environment.askedShares(manifest.levels))];
+  const problem = environment.make(rules.placeSeed('problem', challenge, key, index), [Number(level)]);
   return { problem, prompt: tokenizer.encode(problem.prompt) };
 }
 function tryModel({ challenge, audit, validator, parameters, checkpoint }, hotkey, groups, problems, ledger) {

@@ -3,7 +3,7 @@
 const { existsSync, readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const { encode, filesDigest, hash, hex, parse, sha256, tensorRoot } = require('./core.js');
-const { noiseRow } = require('./rules.js');
+const rules = require('./rules.js');
 
 /** What this program cannot read, or was not written for: nothing is judged then. */
 class Unreadable extends Error {}
@@ -157,7 +157,7 @@ class Model {
   measure(prompt, tokens, { seed, temperature, drawn }) {
     const states = this.states([...prompt, ...tokens.slice(0, -1)]).slice(prompt.length - 1);
     const found = states.map((state, t) => {
-      const logits = multiply(state, this.output).map(Math.fround), noise = noiseRow(seed, t, this.rows, temperature);
+      const logits = multiply(state, this.output).map(Math.fround), noise = rules.noiseRow(seed, t, this.rows, temperature);
       requireThat(logits.every((x) => Math.abs(x) < 2 ** 40), 'logits that are not finite, or too large: our own fault');
       let top = -Infinity, best = -Infinity, all = 0, squares = 0;
       const score = (id) => rint(logits[id] * 2 ** 20) + noise[id];
@@ -214,8 +214,8 @@ function readSmall(folder, digest) {
   return { manifest, calibration, calibrated, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
 }
 /** Why a manifest is unusable by itself; null where it is not. Of tensors and config.json only what `Model` refuses, and that as unreadable. */
-function findFlaw({ manifest: m, calibration, calibrated }, { tests, work }, { rows, entries, drawn, hidden, isLevel }) {
-  const square = (x) => x * x, levels = m.levels.map(Number);
+function findFlaw({ manifest: m, calibration, calibrated }, { tests, work, steering }, { rows, entries, drawn, hidden, environment }) {
+  const square = (x) => x * x;
   const flaws = {
     'another version': m.version !== 3n,
     'another calibration': !calibrated || calibration.rates.length !== tests.margin_levels.length,
@@ -225,11 +225,11 @@ function findFlaw({ manifest: m, calibration, calibrated }, { tests, work }, { r
     'a ramp that is not the network\'s': m.router_ramp !== tests.router_ramp,
     'too many experts a token': m.experts > tests.experts_max,
     'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
-    'no end token or no level': !m.end_tokens.length || !levels.length,
-    'further files or figures that none may name': !areListsLegal(m),
+    'no end token or no level': !m.end_tokens.length || !m.levels.length,
+    'further files that none may name': !areFilesLegal(m),
     'an entry beyond the vocabulary': entries.some((id) => id >= rows),
     'an end token that may not be drawn': !m.end_tokens.every((id) => drawn.includes(Number(id))),
-    'levels that are none': !levels.every((level, i) => isLevel(level) && (i === 0 || level > levels[i - 1])),
+    'levels that do not follow': environment && findLevelsFlaw(m, steering, environment) !== null,
     'a centre of another width': m.centre.length !== hidden,
     'experts of a model without routers': m.experts !== 0n, // this program reads no others
   };
@@ -237,20 +237,30 @@ function findFlaw({ manifest: m, calibration, calibrated }, { tests, work }, { r
 }
 const FILE_NAME = /^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/;
 const ascends = (rows, isLess) => rows.every((row, i) => i === 0 || isLess(rows[i - 1], row));
-function areListsLegal({ files, figures }) {
+function areFilesLegal({ files }) {
   return files.every((file) => FILE_NAME.test(file.name)) && ascends(files, (a, b) => a.name < b.name)
-    && files.reduce((sum, file) => sum + file.size, 0n) <= 1n << 26n
-    && ascends(figures, (a, b) => a.part < b.part || (a.part === b.part && a.level < b.level));
+    && files.reduce((sum, file) => sum + file.size, 0n) <= 1n << 26n;
 }
-function openCheckpoint(folder, digest, parameters, { isLevel }) {
+const areLevels = (pairs, legal) => pairs.every(({ level }) => legal.includes(level)) && ascends(pairs, (a, b) => a.level < b.level);
+/** Why levels cannot follow from what a manifest says of its parent; null where they do. */
+function findLevelsFlaw({ levels, levels_before: before, held_out: heldOut, step }, steering, environment) {
+  if (!areLevels(levels, environment.legal)) return 'levels that are none';
+  if (/^0*$/.test(step)) return !before.length && !heldOut.length && levels.every(({ weight }) => weight === 1000n) ? null : 'a start with other weights';
+  if (levels.some(({ weight }) => weight < steering.weight_min || weight > steering.weight_max)) return 'a weight out of bounds';
+  const counted = ascends(heldOut, (a, b) => a.level < b.level) && heldOut.every((s) => s.solved <= s.asked && s.mixed <= s.asked);
+  if (!counted || (heldOut.length && !(before.length && areLevels(before, environment.legal)))) return 'success that cannot be';
+  const due = rules.nextLevels(before, heldOut, steering, environment), written = (pairs) => pairs.map(({ level, weight }) => `${level}:${weight}`).join();
+  return written(due) === written(levels) ? null : 'levels that do not follow';
+}
+function openCheckpoint(folder, digest, parameters, environment) {
   const small = readSmall(folder, digest), { manifest, calibration } = small, tensors = readTensors(folder);
   const leaves = [...tensors.values()].map((t) => ({ ...t, sha256: hex(sha256(t.data)) }));
   requireThat(hex(tensorRoot(leaves)) === manifest.tensors, `${folder}: its tensors are not what the manifest names`);
   const model = new Model(small.config, tensors), tokenizer = new Tokenizer(small.tokenizer, small.settings);
   const entries = [...tokenizer.texts.keys()].sort((a, b) => a - b), ends = manifest.end_tokens.map(Number);
   const drawn = entries.filter((id) => id < model.rows && (id !== tokenizer.padding || ends.includes(id)));
-  const flaw = findFlaw(small, parameters, { ...model, entries, drawn, isLevel });
+  const flaw = findFlaw(small, parameters, { ...model, entries, drawn, environment });
   return { manifest, calibration, model, tokenizer, drawn, ends, flaw };
 }
 
-module.exports = { Model, openCheckpoint, readSmall, requireThat, route, sketchState, Tokenizer, Unreadable };
+module.exports = { findLevelsFlaw, Model, openCheckpoint, readSmall, requireThat, route, sketchState, Tokenizer, Unreadable };

@@ -27,7 +27,7 @@ const NONE = '0'.repeat(64), text = (_, v) => (typeof v === 'bigint' ? String(v)
 const equal = (a, b) => JSON.stringify(a, text) === JSON.stringify(b, text);
 function follows(old, next, digest) {
   const { timing: t, start: s, work: w } = old, { timing: u, start: n, work: x } = next;
-  const tested = (p, q) => [p.tests, p.environment, q.temperature, q.max_tokens];
+  const tested = (p, q) => [p.tests, p.environment, p.steering, q.temperature, q.max_tokens];
   const kept = equal([s.checkpoint, s.number], [n.checkpoint, n.number]);
   const fresh = ![NONE, s.checkpoint, old.identity.genesis_checkpoint].includes(n.checkpoint) && n.number > s.number;
   return n.predecessor === digest && equal({ ...next.identity, burn_share: old.identity.burn_share }, old.identity) &&
@@ -70,12 +70,12 @@ function selectSamples(seed, hotkey, { groups: n, group_size: size, sampled_roll
 }
 /** The place, among `shares`, of the level of a miner's problem: section 3. */
 function dealLevel(challenge, hotkey, index, shares) {
-  const total = shares.reduce((a, b) => a + b, 0), size = Math.min(total, 64), ends = [];
-  for (const share of shares) ends.push((ends.at(-1) ?? 0) + share);
-  const stream = new Stream(placeSeed('block', challenge, hotkey, Math.floor(index / size))), first = Number(stream.below(total)), begin = Number(stream.below(size));
+  const total = sum(shares), size = total < 64n ? Number(total) : 64, ends = [];
+  for (const share of shares) ends.push((ends.at(-1) ?? 0n) + share);
+  const stream = new Stream(placeSeed('block', challenge, hotkey, Math.floor(index / size))), first = stream.below(total), begin = Number(stream.below(size));
   const order = [...Array(size).keys()].sort((a, b) => ((2654435769 * a) % 2 ** 32) - ((2654435769 * b) % 2 ** 32));
   const point = (begin + order[index % size]) % size;
-  return ends.findIndex((end) => first + total * point < size * end);
+  return ends.findIndex((end) => first + total * BigInt(point) < BigInt(size) * end);
 }
 /** w(T), section 8: a completion's work. */
 const workOf = (tokens, share) => MILLION * tokens + share * ((tokens * (tokens - 1n)) / 2n);
@@ -245,7 +245,7 @@ function triedLevels(levels, legal) {
   return [...new Set(beside)].sort((a, b) => Number(a - b));
 }
 /** Levels of the next checkpoint: each part of a mixture moves by itself. */
-function nextLevels(levels, legal, heldOut) {
+function followingLevels(levels, legal, heldOut) {
   const tried = triedLevels(levels, legal), parts = [...new Set(levels.map(partOf))];
   const runs = parts.map((part) => levels.filter((level) => partOf(level) === part));
   const least = runs.reduce((count, run) => count + Math.max(3, run.length), 0) > 32 ? 1 : 3;
@@ -261,9 +261,35 @@ function nextLevels(levels, legal, heldOut) {
     return [...stays, ...best.map((s) => s.level)].sort((a, b) => Number(a - b));
   });
 }
+/** The weights of the next checkpoint's levels; `shares` are those of the settings. */
+function nextWeights(before, levels, shares, heldOut, steering) {
+  const clip = (x, low, high) => (x < low ? low : x > high ? high : x);
+  const signals = levels.map((level) => {
+    const s = heldOut.find((one) => one.level === level);
+    if (!s || s.asked < 24n) return null;
+    const within = steering.success_low * s.asked <= 1000n * s.solved && 1000n * s.solved <= steering.success_high * s.asked;
+    return within ? (1000000n * s.mixed) / s.asked : 0n;
+  });
+  const tested = levels.map((_, i) => i).filter((i) => signals[i] !== null);
+  const whole = sum(tested.map((i) => shares[i])), total = sum(tested.map((i) => shares[i] * signals[i]));
+  return levels.map((level, i) => {
+    let weight = before.find((pair) => pair.level === level)?.weight ?? 1000n;
+    if (signals[i] !== null) {
+      const target = total ? (1000n * signals[i] * whole) / total : 1000n, step = (weight * steering.weight_step + 999n) / 1000n;
+      weight = clip(target, weight - step, weight + step);
+    }
+    return { level, weight: clip(weight, steering.weight_min, steering.weight_max) };
+  });
+}
+/** Levels and weights that follow from a parent's, in an environment. */
+function nextLevels(before, heldOut, steering, { legal, sharesOf }) {
+  if (!heldOut.length) return before;
+  const levels = followingLevels(before.map((pair) => pair.level), legal, heldOut);
+  return nextWeights(before, levels, sharesOf(levels), heldOut, steering);
+}
 
 module.exports = {
-  block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
+  block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, followingLevels, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
   judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, rate, reward, scoreRoot,
   roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
   sketch, triedLevels, value, UNREAD, weigh, weightsDigest, WITHHELD,

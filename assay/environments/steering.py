@@ -1,0 +1,134 @@
+"""The weights of levels: how often each is asked, and how that follows held-out success.
+
+Settings give each level a share, such as `sat = 3` to all levels of a mixture's part together. A
+weight multiplies it. At each checkpoint weights go toward the levels whose two tries at a held-out
+problem differ most often, as those teach most, by bounded steps within the owner's bounds. A
+manifest names the parent's levels and success beside its own levels, so that everybody who has the
+manifest computes them again. Specification, section 11.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import gcd
+
+from assay.environments.base import Environment, require_levels
+from assay.environments.levels import PROBLEMS_MIN, Success, compute_levels
+from assay.environments.registry import open_environment
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import (
+    WEIGHT_START,
+    HeldOutCounts,
+    LevelWeight,
+    LevelWeights,
+    Manifest,
+    start_levels,
+)
+from assay.protocol.parameters import MILLION, Parameters, Steering
+
+
+def compute_asked_shares(environment: Environment, levels: LevelWeights) -> list[int]:
+    """How often each level is asked, relative to the others: coprime integers of 1 or more.
+    Raises a ValueError: a level is not legal."""
+    numbers = [pair.level for pair in levels]
+    require_levels(numbers, environment.levels)
+    shares = zip(environment.compute_shares(numbers), levels, strict=True)
+    asked = [share * pair.weight for share, pair in shares]
+    common = gcd(*asked)
+    return [share // common for share in asked]
+
+
+def compute_next_levels(
+    parameters: Parameters, before: LevelWeights, held_out: HeldOutCounts
+) -> LevelWeights:
+    """The levels of a checkpoint, from its parent's levels and the parent's success.
+
+    Raises:
+        ValueError: the success is none that could be counted, or the levels are not the
+            environment's.
+    """
+    if not held_out:
+        return before
+    environment = open_environment(parameters.environment)
+    successes = read_successes(held_out)
+    numbers = [pair.level for pair in before]
+    levels = compute_levels(numbers, environment.levels, successes)
+    shares = environment.compute_shares(levels)
+    return compute_weights(before, levels, shares, successes, parameters.steering)
+
+
+def compute_weights(
+    before: LevelWeights,
+    levels: Sequence[int],
+    shares: Sequence[int],
+    successes: Mapping[int, Success],
+    steering: Steering,
+) -> LevelWeights:
+    """The weights of new levels. Each goes toward the ratio of its level's signal to the mean one,
+    by at most a step.
+
+    Args:
+        before: the levels that were in force, with their weights.
+        shares: of the new levels, without weights.
+    """
+    known = {pair.level: pair.weight for pair in before}
+    signals = {
+        level: compute_signal(successes[level], steering)
+        for level in levels
+        if level in successes and successes[level].asked >= PROBLEMS_MIN
+    }
+    asked = {level: share for level, share in zip(levels, shares, strict=True) if level in signals}
+    whole = sum(asked.values())
+    total = sum(share * signals[level] for level, share in asked.items())
+    pairs = []
+    for level in levels:
+        weight = known.get(level, WEIGHT_START)
+        if level in signals:
+            target = WEIGHT_START * signals[level] * whole // total if total else WEIGHT_START
+            step = -(-weight * steering.weight_step // 1_000)  # rounded up: small weights move, too
+            weight = min(max(target, weight - step), weight + step)
+        pairs.append(LevelWeight(level, min(max(weight, steering.weight_min), steering.weight_max)))
+    return tuple(pairs)
+
+
+def compute_signal(success: Success, steering: Steering) -> int:
+    """The share of a level's problems on which two tries differ, in millionths; 0 where its success
+    is not within the owner's bounds."""
+    low, high = steering.success_low * success.asked, steering.success_high * success.asked
+    if not low <= 1_000 * success.solved <= high:
+        return 0
+    return MILLION * success.mixed // success.asked
+
+
+def find_levels_fault(manifest: Manifest, parameters: Parameters) -> str | None:
+    """The reason why a checkpoint's levels and weights cannot be, or None. They follow from what
+    the manifest says of its parent."""
+    levels, legal = manifest.level_numbers, open_environment(parameters.environment).levels
+    if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
+        return f"levels {levels} are not ascending levels of the environment"
+    if manifest.step == ZERO_DIGEST:
+        if manifest.levels_before or manifest.held_out or manifest.levels != start_levels(levels):
+            return f"a checkpoint without a step has levels whose weight is not {WEIGHT_START:,}"
+        return None
+    least, most = parameters.steering.weight_min, parameters.steering.weight_max
+    if any(not least <= pair.weight <= most for pair in manifest.levels):
+        return f"a level's weight is outside [{least}, {most}]"
+    tried = [success.level for success in manifest.held_out]
+    if tried != sorted(set(tried)):
+        return "its held-out success is not in ascending order of levels"
+    try:
+        following = compute_next_levels(parameters, manifest.levels_before, manifest.held_out)
+    except ValueError as error:
+        return f"its levels follow from none: {error}"
+    if manifest.levels != following:
+        named, due = describe_levels(manifest.levels), describe_levels(following)
+        return f"its levels are {named}, and from its parent's success follow {due}"
+    return None
+
+
+def read_successes(held_out: HeldOutCounts) -> dict[int, Success]:
+    """Success by level. Raises a ValueError if it cannot have been counted."""
+    return {one.level: Success(one.solved, one.asked, one.mixed) for one in held_out}
+
+
+def describe_levels(levels: LevelWeights) -> str:
+    """Levels with their weights, for a person."""
+    return ", ".join(f"{pair.level} (× {pair.weight / WEIGHT_START:g})" for pair in levels)
