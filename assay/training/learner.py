@@ -86,6 +86,11 @@ class Group:
         if any(not tokens or len(tokens) != len(logprobs) for tokens, logprobs in pairs):
             raise ValueError("a completion needs at least one token and a logprob for each")
 
+    @property
+    def teaches(self) -> bool:
+        """Return whether its rewards differ. If not, the loss leaves it out."""
+        return compute_advantages(self.rewards) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class LearnConfig:

@@ -388,7 +388,10 @@ class TrainerSettings(_Section):
         0, ge=0, le=16_384, description="groups that the trainer itself generates in a window"
     )
     external_groups: int | None = Field(
-        None, ge=0, le=16_384, description="highest number of miners' groups in a window; None: all"
+        None,
+        ge=0,
+        le=16_384,
+        description="most groups of miners, with a signal, to learn from in a window; None: all",
     )
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="optimiser states to keep; this many steps can be verified"

@@ -20,7 +20,7 @@ from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.step import LEFT_OUT_MAX, StepLeftOut
 from assay.protocol.submission import LOGPROB_BITS
-from assay.training import Group, LearnStats, compute_advantages
+from assay.training import Group, LearnStats
 from assay.verification import Ledger, MeasuredGroup
 
 #: Blocks at which a withheld file is looked for.
@@ -84,7 +84,7 @@ class WindowReading:
     def count_tokens(self) -> tuple[int, int]:
         """The number of tokens of all completions, and of those in groups without signal."""
         counts = [sum(map(len, taken.group.completions)) for taken in self.groups]
-        silent = [compute_advantages(taken.group.rewards) is None for taken in self.groups]
+        silent = [not taken.group.teaches for taken in self.groups]
         return sum(counts), sum(compress(counts, silent))
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:

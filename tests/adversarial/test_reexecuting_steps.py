@@ -20,7 +20,7 @@ from assay.artifacts.steps.folder import (
     read_step,
     read_taken,
 )
-from assay.artifacts.steps.groups import choose_external, generate_own
+from assay.artifacts.steps.groups import choose_external, compute_rank, generate_own
 from assay.audit.provenance.consumed import verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
@@ -396,10 +396,29 @@ def test_own_groups_beside_the_miners(world, tmp_path):
 def test_the_choice_among_the_miners_is_nobodys(taught):
     taken = read_taken(read_step(get_steps(taught)[0]))
     chosen = choose_external(taken, 4, bytes(32))
+    assert sum(one.group.teaches for one in chosen) == 4
     assert chosen == [one for one in taken if one in chosen]  # in their order
     assert chosen == choose_external([one for one in taken if one in chosen], 4, bytes(32))
     assert chosen != choose_external(taken, 4, b"1" * 32)
     assert choose_external(taken, 99, bytes(32)) == taken
+    assert choose_external(taken, 0, bytes(32)) == []
+
+
+def test_spare_groups_take_the_place_of_those_without_a_signal(taught):
+    taken = read_taken(read_step(get_steps(taught)[0]))
+    seed = bytes(32)
+    ranked = sorted(taken, key=lambda one: compute_rank(seed, one.hotkey, one.index))
+    group = ranked[0].group
+    silent = replace(group, rewards=[0] * len(group.rewards))
+    differing = replace(group, rewards=[10**6, *silent.rewards[1:]])
+    signals = [differing, silent, silent, differing, differing]
+    few = [replace(one, group=given) for one, given in zip(ranked, signals, strict=False)]
+    assert len(few) == len(signals)
+    assert choose_external(few[::-1], 1, seed) == few[:1]
+    assert (
+        choose_external(few[::-1], 2, seed) == few[3::-1]
+    )  # two that are silent are consumed, too
+    assert choose_external(few[::-1], 4, seed) == few[::-1]  # no spare ones are left
 
 
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):

@@ -28,8 +28,8 @@ def mix_groups(
     own_count: int,
     external: int | None,
 ) -> list[ConsumedGroup]:
-    """A step's groups: at most `external` of the miners' (None: all), then `own` of the
-    trainer's."""
+    """A step's groups: the miners', among them at most `external` with a signal (None: all), then
+    `own_count` of the trainer's."""
     chosen = list(taken)
     if external is not None:
         chosen = choose_external(taken, external, context.audit_seed)
@@ -40,10 +40,17 @@ def mix_groups(
 def choose_external(
     taken: Sequence[ConsumedGroup], count: int, audit_seed: bytes
 ) -> list[ConsumedGroup]:
-    """At most `count` of the miners' groups: those of the lowest ranks, in their original order."""
+    """The miners' groups of the lowest ranks, as many as have `count` with a signal among them, in
+    their original order. A group without a signal teaches nothing, so a spare one takes its place:
+    it is consumed, but not counted."""
     ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
-    lowest = sorted(range(len(taken)), key=ranks.__getitem__)[:count]
-    return [taken[i] for i in sorted(lowest)]
+    chosen, teaching = [], 0
+    for place in sorted(range(len(taken)), key=ranks.__getitem__):
+        if teaching == count:
+            break
+        chosen.append(place)
+        teaching += taken[place].group.teaches
+    return [taken[place] for place in sorted(chosen)]
 
 
 def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:

@@ -34,7 +34,7 @@ from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
-from assay.protocol import Context, Phase, Reason, Refusal, StepLeftOut, StepRecord, encode_ss58
+from assay.protocol import Context, Manifest, Phase, Reason, Refusal, StepLeftOut, encode_ss58
 from assay.protocol.reason import CHEATING
 from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
@@ -150,16 +150,17 @@ def _check_before(
             f"the step before has learned from window {before.window}: no window is learned from "
             "twice, or after a later one",
         )
-    counts = [_count_asked(one) for one in (before, record)]
-    if counts[0] != counts[1]:
-        findings.notes.append(
-            f"of its parent {counts[1]} held-out problems were asked, and {counts[0]} in the step "
-            "before: levels follow from their success"
-        )
+    if checkpoints.holds(step.child):
+        counts = [_count_asked(one) for one in (parent, checkpoints.get(step.child).manifest)]
+        if counts[0] != counts[1]:
+            findings.notes.append(
+                f"of its parent {counts[1]} held-out problems were asked, and {counts[0]} in the "
+                "step before: levels follow from their success"
+            )
 
 
-def _count_asked(record: StepRecord) -> int:
-    return sum(success.asked for success in record.held_out)
+def _count_asked(made: Manifest) -> int:
+    return sum(success.asked for success in made.held_out)
 
 
 # --- the chain's contents
@@ -410,22 +411,25 @@ def _check_choice(
     findings: Findings,
 ) -> None:
     """Check the choice: a step takes the groups of the lowest ranks of the files that it has read,
-    in a round all of its trainer's share, except for those that it has left out for a fault."""
+    up to one with a signal if any are left, in a round all of its trainer's share, except for those
+    that it has left out for a fault."""
     context = inputs.context
 
     def rank(hotkey: bytes, index: int) -> bytes:
         return compute_rank(context.audit_seed, hotkey, index)
 
-    chosen = {(hotkey, one.index) for hotkey, groups in sources.items() for one in groups}
+    chosen = {(hotkey, one.index): one for hotkey, groups in sources.items() for one in groups}
     if not chosen:
         return
-    known = chosen | {(left.hotkey, left.index) for left in left_out}
-    last = max(rank(*place) for place in chosen)
+    known = chosen.keys() | {(left.hotkey, left.index) for left in left_out}
+    last_place = max(chosen, key=lambda place: rank(*place))
+    last = rank(*last_place)
     findings.look(Aspect.CHOICE)
-    silent = 0
+    silent, spare = 0, False
     for hotkey in sorted(context.commitments.keys() & context.members.keys()):
         count = min(context.commitments[hotkey].groups, context.parameters.work.group_cap)
-        left = (i for i in inputs.list_own(hotkey, count) if (hotkey, i) not in known)
+        left = [i for i in inputs.list_own(hotkey, count) if (hotkey, i) not in known]
+        spare |= hotkey in sources and bool(left)
         passed = [i for i in left if inputs.trainer is not None or rank(hotkey, i) < last]
         row = None if inputs.rows is None else inputs.rows.get(hotkey)
         if passed and hotkey in sources:
@@ -436,6 +440,12 @@ def _check_choice(
             )
         elif passed and row is not None and row.reason is Reason.ACCEPTED:
             silent += 1
+    if spare and inputs.trainer is None and not chosen[last_place].group.teaches:
+        findings.differ(
+            Aspect.CHOICE,
+            f"{encode_ss58(last_place[0])}: group {last_place[1]} ranks last and has no signal, "
+            "and no spare group was taken in its place",
+        )
     if silent:
         findings.notes.append(
             f"{silent} accepted files were left out; nobody can prove whether the trainer could "

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.folder import compute_root_of, read_step, read_taken
-from assay.artifacts.steps.groups import compute_rank
+from assay.artifacts.steps.groups import choose_external, compute_rank
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
 from assay.audit.bundle import open_bundle
@@ -344,16 +344,16 @@ def test_groups_that_no_step_may_take(case, lie):
 
 
 def test_a_choice_by_rank_passes_nobody_over(case):
-    """Fewer than were accepted, and the rule's own."""
-    ranks = {compute_rank(case.context.audit_seed, one.hotkey, one.index) for one in case.taken}
-    bound = sorted(ranks)[4]
-    few = [
-        one
-        for one in case.taken
-        if compute_rank(case.context.audit_seed, one.hotkey, one.index) < bound
-    ]
-    assert len(few) == 4
+    """Fewer than were accepted, and the rule's own. A choice that ends with a group without a
+    signal is not, as a spare one came."""
+    seed = case.context.audit_seed
+    few = choose_external(case.taken, 4, seed)
+    assert sum(one.group.teaches for one in few) == 4 < len(case.taken)
     assert case.trace(few).matched
+    last = max(few, key=lambda one: compute_rank(seed, one.hotkey, one.index))
+    dull = replace(last, group=replace(last.group, rewards=[0] * len(last.group.rewards)))
+    differences = case.trace([dull if one is last else one for one in few]).differences
+    assert any("no spare group was taken" in said for _, said in differences)
 
 
 def test_a_cheats_file_that_was_learned_from(case):
