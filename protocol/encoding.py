@@ -490,7 +490,8 @@ def read_json(data: bytes) -> Json:
         if _count_levels(data) <= JSON_DEPTH:
             raise  # our own stack is full: no fault of the data
         raise EncodingError(_TOO_DEEP) from None
-    _require_shallow(value)
+    if data.count(b"[") + data.count(b"{") > JSON_DEPTH:
+        _require_shallow(value)
     return value
 
 

@@ -89,3 +89,8 @@ def require_consent(confirm: Confirm, question: str, unchanged: str = "nothing w
     """Raise ConfigError if a person does not agree."""
     if not confirm(question):
         raise ConfigError(f"not confirmed: {unchanged}")
+
+
+def make_printable(text: str) -> str:
+    """Make a prompt printable: a file's rows or a foreign dataset must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from rich.console import Console, Group
 from rich.text import Text
 
-from assay.cli.console import make_table, print_result
+from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.environments import (
     Environment,
@@ -159,8 +159,3 @@ def _describe_levels(levels: Sequence[int]) -> str:
     starts = [0, *(i for i, (a, b) in enumerate(pairwise(levels), 1) if b != a + 1), len(levels)]
     runs = [levels[first:end] for first, end in pairwise(starts)]
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]} … {r[-1]}" for r in runs)
-
-
-def make_printable(text: str) -> str:
-    """Make a prompt printable: a file's rows or a foreign dataset must not steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

@@ -8,8 +8,7 @@ from pathlib import Path
 from rich.console import Group
 from rich.text import Text
 
-from assay.cli.console import make_table, print_result
-from assay.cli.env import make_printable
+from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
 from assay.network.files import write_file

@@ -38,8 +38,9 @@ TEXT_MAX = 512
 _DIGITS_MAX, _DEPTH_MAX, _CHOICES_MAX = 40, 16, 4
 #: Characters of an answer whose value is kept.
 _SHORT = 16
-#: A whole number, as most answers are: it needs no grammar.
+#: A whole number or a fraction of two, as most answers are: it needs no grammar.
 _WHOLE = re.compile(r"-?[1-9][0-9]{0,39}")
+_FRACTION = re.compile(r"(-?)\\[dt]?frac\{([1-9][0-9]{0,17})\}\{([1-9][0-9]{0,17})\}")
 #: Most tokens that are looked at beyond the next one, and those that a text without an end takes.
 _AHEAD = 8
 
@@ -188,6 +189,11 @@ def _read_alone(text: str, listed: bool) -> MathAnswer | None:
     """The answer that a text spells, with whatever unit it has."""
     if _WHOLE.fullmatch(text):
         return MathAnswer(Number((((0, 1), Fraction(int(text))),)))
+    if (plain := _FRACTION.fullmatch(text)) is not None:
+        above, below = int(plain[2]), int(plain[3])
+        number = Number((((0, 1), Fraction(-above if plain[1] else above, below)),))
+        unreduced = below == 1 or gcd(above, below) > 1
+        return MathAnswer(number, "", "", 0, int(unreduced), frozenset({"fraction"}))
     try:
         return _Reader(text, listed).read_answer()
     except UnknownError:

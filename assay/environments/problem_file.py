@@ -100,7 +100,7 @@ class KnownAnswers:
         """Whether no row before this one asks the question. Raises ValueError if one does, and its
         answer is another."""
         first, known = self._first.setdefault(question, (row, right))
-        if known != right:
+        if first != row and known != right:
             raise ValueError(
                 f"it asks what row {first} asks, and its answer is another: remove one of them"
             )

@@ -97,16 +97,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A usable row: its number, problem, answer as text, length and level, if it has one; and the
-    row as its environment reads it at a level."""
+    """A usable row: its number, problem, answer as text, length and level, if it has one; and what
+    its environment's reader made of it, or its line."""
 
     number: int
     problem: str
     answer: str
     length: int
     level: int | None
-    write: Callable[[int], bytes]
-    shows: Callable[[], bool] = lambda: False
+    source: Any
 
 
 def look_at_file(
@@ -139,11 +138,12 @@ def look_at_file(
     levels = _divide(rows, look)
     for row in rows[:SAMPLES]:
         look.samples.append(SampleRow(row.number, levels[row.number], row.problem, row.answer))
-    look.shown = [row.number for row in rows[:FORMS] if row.shows()]
+    if family == math_file.NAME:
+        look.shown = [row.number for row in rows[:FORMS] if row.source.make_task().form is not None]
     for suite in suites:
         held = {_normalize(problem) for problem in _read_problems(suite)}
         look.suites[str(suite)] = [r.number for r in rows if _normalize(r.problem) in held]
-    return look, chain((row.write(levels[row.number]) for row in rows), stored)
+    return look, chain((_write(row, levels[row.number]) for row in rows), stored)
 
 
 def _find_family(lines: Sequence[bytes]) -> str:
@@ -194,14 +194,8 @@ def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
             look.damaged.setdefault(str(error), []).append(number)
             continue
         length = row.solution.count("\n")
-        write = _write_line(line)
-        rows.append(_Read(number, row.question, str(row.value), length, None, write))
+        rows.append(_Read(number, row.question, str(row.value), length, None, line))
     return rows
-
-
-def _write_line(line: bytes) -> Callable[[int], bytes]:
-    """A row as it is, whatever its level."""
-    return lambda level: line.rstrip() + b"\n"
 
 
 def _take(rows: LettersRows | InstructionRows, lines: Sequence[bytes], look: Look) -> None:
@@ -221,16 +215,11 @@ def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
     look.levels = "the column level" if has_levels else f"{len(LEVELS)} by length"
     if rows.kept:
         look.odds = len(rows.kept) / sum(1 / len(row.choices) for _, row in rows.kept)
-    return [_make_choice(number, row, has_levels) for number, row in rows.kept]
-
-
-def _make_choice(number: int, row: LettersRow, has_levels: bool) -> _Read:
-    def write(level: int) -> bytes:
-        fields = {"question": row.question, "options": row.choices, "level": level}
-        return _dump(fields | {"answer": letters_file.LETTERS[row.right]})
-
-    level = row.level if has_levels else None
-    return _Read(number, row.question, row.choices[row.right], row.length, level, write)
+    return [
+        _Read(number, row.question, row.choices[row.right], row.length, level, row)
+        for number, row in rows.kept
+        for level in [row.level if has_levels else None]
+    ]
 
 
 def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
@@ -243,8 +232,8 @@ def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
         names = ", ".join(instruction.name for instruction in row.instructions)
         if any(row.count_met(reply) == len(row.instructions) for reply in EMPTY_REPLIES):
             look.empty.append(number)
-        write = _write_line(lines[number - 1])
-        read.append(_Read(number, row.prompt, names, len(row.prompt), row.level, write))
+        line = lines[number - 1]
+        read.append(_Read(number, row.prompt, names, len(row.prompt), row.level, line))
     return read
 
 
@@ -272,7 +261,7 @@ def _read_code(lines: Sequence[bytes], look: Look, stored: list[bytes]) -> list[
 def _make_program(number: int, row: CodeRow, line: bytes) -> _Read:
     what = "of a program" if row.function is None else f"of the function {row.function}"
     answer = f"{len(row.cases)} test cases {what}"
-    return _Read(number, row.question, answer, len(row.question), row.level, _write_line(line))
+    return _Read(number, row.question, answer, len(row.question), row.level, line)
 
 
 def _convert(line: bytes) -> bytes:
@@ -318,18 +307,11 @@ def _read_math(
         else f"{len(LEVELS)} by the length of {by}"
     )
     look.left_out = reader.skipped
-    return [_make_read(number, row, reader.has_levels) for number, row in reader.kept]
-
-
-def _make_read(number: int, row: MathRow, has_levels: bool) -> _Read:
-    def write(level: int) -> bytes:
-        return _dump(
-            {"problem": row.problem, "solution": "", "answer": row.text or "", "level": level}
-        )
-
-    level = row.level if has_levels else None
-    shows = lambda: row.make_task().form is not None  # noqa: E731
-    return _Read(number, row.problem, row.text or "", row.length, level, write, shows)
+    return [
+        _Read(number, row.problem, row.text or "", row.length, level, row)
+        for number, row in reader.kept
+        for level in [row.level if reader.has_levels else None]
+    ]
 
 
 def _divide(rows: Sequence[_Read], look: Look) -> dict[int, int]:
@@ -365,5 +347,15 @@ def _normalize(problem: str) -> str:
     return "".join(problem.translate(dict.fromkeys(map(ord, BLANKS))).lower())
 
 
-def _dump(fields: dict[str, Any]) -> bytes:
+def _write(row: _Read, level: int) -> bytes:
+    """A row as its environment reads it without any columns being named."""
+    source = row.source
+    if isinstance(source, MathRow):
+        fields = {"problem": row.problem, "solution": "", "answer": row.answer, "level": level}
+    elif isinstance(source, LettersRow):
+        letter = letters_file.LETTERS[source.right]
+        fields = {"question": row.problem, "options": source.choices, "level": level}
+        fields |= {"answer": letter}
+    else:
+        return bytes(source.rstrip()) + b"\n"
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"

@@ -117,6 +117,9 @@ _AROUND = (
 )
 
 
+_BEHIND = tuple(behind for _, behind in _AROUND)
+
+
 class TableError(ValueError):
     """The bytes are no table, or none that is known. The message says why."""
 
@@ -322,6 +325,8 @@ def read_problem_cell(value: Any) -> str | None:
     if not isinstance(value, str):
         return None
     told = value.rstrip(BLANKS).removesuffix(".")
+    if not told.endswith(_BEHIND):
+        return value
     for before, behind in _AROUND:
         if told.startswith(before) and told.endswith(behind):
             return told[len(before) : len(told) - len(behind)].strip(BLANKS)
