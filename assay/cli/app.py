@@ -13,6 +13,7 @@ from assay.cli.commands import (
     demo,
     doctor,
     env,
+    eval,
     explain,
     explorer,
     export,
@@ -47,6 +48,7 @@ app.add_typer(submission.app)
 app.add_typer(adopt.app)
 app.add_typer(calibrate.app)
 app.add_typer(contest.app)
+app.add_typer(eval.app)
 app.add_typer(plan.app)
 app.add_typer(gauntlet.app)
 app.add_typer(status.app)

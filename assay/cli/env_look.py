@@ -24,12 +24,7 @@ def run_env_look(
 ) -> int:
     """Print how the file would be read. Return the exit code: FINDING if it cannot be used as it
     is."""
-    chosen = {}
-    for text in columns:
-        part, sign, column = text.partition("=")
-        if not sign or not column or part in chosen:
-            raise ConfigError(f"--column {text[:80]!r}: write each part once, problem=question")
-        chosen[part] = column
+    chosen = read_columns(columns)
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
     try:
         look, lines = look_at_file(file, chosen, suites)
@@ -41,6 +36,17 @@ def run_env_look(
         write_file(write, b"".join(lines))
     print_result(_to_json(look), as_json, _describe(look, write))
     return OK if look.is_usable else FINDING
+
+
+def read_columns(columns: Sequence[str]) -> dict[str, str]:
+    """Part of a row → its column, as --column names them. Raises ConfigError."""
+    chosen: dict[str, str] = {}
+    for text in columns:
+        part, sign, column = text.partition("=")
+        if not sign or not column or part in chosen:
+            raise ConfigError(f"--column {text[:80]!r}: write each part once, problem=question")
+        chosen[part] = column
+    return chosen
 
 
 def _to_json(look: Look) -> dict[str, object]:

@@ -51,6 +51,8 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "calibrate --model STORE --out NEW": (SAYS, ""),
     "contest NONE STORE --env sat": (ENDS, ""),
     "contest STORE STORE --env sat": (SAYS, ""),
+    "eval NONE --suite FILE": (ENDS, ""),
+    "eval STORE --suite FILE --out NEW": (ENDS, "numpy"),
     "plan nonsense": (ENDS, "numpy"),
     "gauntlet": (SAYS, ""),
     "gauntlet --out RUN": (ENDS, ""),

@@ -36,9 +36,11 @@ ANSWER_S, TOKEN_S = 60.0, 0.25
 #: Seconds for loading another checkpoint, and for each other command.
 LOAD_S, _ORDER_S = 600.0, 60.0
 #: Bytes of an answer besides its tokens, and for each token of prompt and completion.
-_ANSWER_BYTES, _TOKEN_BYTES = 64 << 10, 64
+ANSWER_BYTES, TOKEN_BYTES = 64 << 10, 64
 #: Statuses of a server that knows no such command.
 _UNKNOWN = (404, 405)
+#: Statuses of a server that may take the same request later.
+_LATER = (408, 425, 429)
 #: Prefix of the address of an SGLang server.
 _SGLANG = "sglang+"
 #: A pickled reference to the class, which SGLang loads. assay-vllm must be installed beside it.
@@ -49,6 +51,10 @@ SGLANG_PROCESSOR = json.dumps(
 
 class EngineError(OperatorError):
     """A server that cannot draft. The message says why."""
+
+
+class RefusedError(EngineError):
+    """The server refuses a request, and would refuse it again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +129,7 @@ class Engine:
             EngineError: it does not answer correctly.
         """
         asked = self._make_order(request, rules, ahead)
-        most = _ANSWER_BYTES + _TOKEN_BYTES * (len(request.prompt) + rules.max_tokens)
+        most = ANSWER_BYTES + TOKEN_BYTES * (len(request.prompt) + rules.max_tokens)
         seconds = min(ANSWER_S + TOKEN_S * ahead, patience_s)
         body = await self._ask(client, "POST", self._path, asked, most, seconds)
         try:
@@ -186,7 +192,7 @@ class Engine:
     async def is_ready(self, client: AsyncHttpClient) -> bool:
         """Return whether it serves yet. A starting server does not listen."""
         try:
-            await self._ask(client, "GET", "/health", None, _ANSWER_BYTES, _ORDER_S)
+            await self._ask(client, "GET", "/health", None, ANSWER_BYTES, _ORDER_S)
         except EngineError:
             return False
         return True
@@ -195,7 +201,7 @@ class Engine:
         self, client: AsyncHttpClient, path: str, asked: Any = None, seconds: float | None = None
     ) -> bytes:
         within = _ORDER_S if seconds is None else seconds
-        return await self._ask(client, "POST", path, asked, _ANSWER_BYTES, within)
+        return await self._ask(client, "POST", path, asked, ANSWER_BYTES, within)
 
     async def _ask(
         self, client: AsyncHttpClient, method: str, path: str, asked: Any, most: int, seconds: float
@@ -221,7 +227,11 @@ class Engine:
         if answer.status == OK:
             return answer.body
         body = json.dumps(answer.body.decode(errors="replace"))
-        kind = _UnknownPathError if answer.status in _UNKNOWN else EngineError
+        kind = EngineError
+        if answer.status in _UNKNOWN:
+            kind = _UnknownPathError
+        elif 400 <= answer.status < 500 and answer.status not in _LATER:
+            kind = RefusedError
         raise kind(f"it answers {answer.status}: {body}")
 
 
@@ -285,7 +295,7 @@ class Preparing:
         self.is_ready = True
 
 
-class _UnknownPathError(EngineError):
+class _UnknownPathError(RefusedError):
     """The server has no such path."""
 
 

@@ -1,0 +1,109 @@
+"""`assay eval`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.checks import require_own_out, require_there
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_data, open_model
+from assay.cli.options import AsJson, Quiet
+from assay.cli.start import TORCH, starting
+
+app = typer.Typer(cls=PagedGroup)
+
+
+@command(app, "eval", lambda s: (s.compute,))
+def eval_(
+    invocation: Invocation,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="Folder of a model or of a checkpoint, a GGUF file, or ORG/NAME on the Hub.",
+        ),
+    ],
+    suites: Annotated[
+        list[Path],
+        typer.Option(
+            "--suite",
+            metavar="FILE",
+            help="Problems, as `assay env look` reads them (file or data set); may repeat.",
+        ),
+    ],
+    samples: Annotated[
+        int, typer.Option(min=1, max=1_024, help="Completions of each problem.")
+    ] = 1,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=64, help="Sampling temperature [default: 0, with several samples 1]."
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, max=1 << 20, help="Most tokens of a completion.")
+    ] = 1_024,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all draws.")] = 0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Leave out the model's chat template.")
+    ] = False,
+    shots: Annotated[
+        int, typer.Option(min=0, max=64, help="Solved examples before each problem.")
+    ] = 0,
+    shots_from: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take its first rows as examples.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="PART=COLUMN",
+            help="Column of the problem, answer, solution or level; may repeat.",
+        ),
+    ] = None,
+    trained: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--trained",
+            metavar="FILE",
+            help="Leave out problems that this file (or data set) has, too; may repeat.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL#MODEL", help="OpenAI-compatible server that draws [default: this program]."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for completions and results.json.")
+    ] = Path("assay-eval"),
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on suites of problems: pass@1, pass@k and maj@k, with 95 % intervals.
+
+    Each suite is asked by its own convention, which the result names: prompt, stops and scorers.
+    Files of `gsm` are asked and scored as lm_eval does it, others by their boxed answer. After a
+    stop, the same command continues.
+    """
+    settings = invocation.load_settings()
+    model = open_model(settings, model, quiet)
+    suites = [open_data(settings, suite, quiet) for suite in suites]
+    trained = [open_data(settings, file, quiet) for file in trained or ()]
+    shots_from = open_data(settings, shots_from, quiet)
+    require_there(model, *suites, *trained, shots_from)
+    require_own_out(out, "evaluation", "eval.json", "model-*", ".*")
+    from assay.cli.eval_request import EvaluationRequest, read_suites
+
+    if temperature is None:
+        temperature = 0.0 if samples == 1 else 1.0
+    read = read_suites(suites, columns or (), trained, shots, shots_from)
+    request = EvaluationRequest(
+        model, read, samples, temperature, max_tokens, seed, plain, engine, out
+    )
+    with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
+        from assay.cli.eval import run_eval
+    run_eval(settings, request, quiet, as_json)

@@ -1,0 +1,156 @@
+"""`assay eval`: opens the model, draws, and prints the figures."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from assay.cli.console import FIGURES, make_table, print_result
+from assay.cli.env import make_printable
+from assay.cli.eval_request import EvaluationRequest
+from assay.evaluation.folder import RESULTS, EvaluationFolder
+from assay.evaluation.model import EvaluatedModel, open_folder
+from assay.evaluation.run import Evaluation, EvaluationRules, Progress
+from assay.evaluation.sampling import OwnSampler, Sampler
+from assay.inference import Placement
+from assay.inference.folder import MANIFEST_FILE
+from assay.neurons.miner.engines.sampling import EngineSampler, read_sampling_engine
+from assay.neurons.settings.placing import open_placement
+from assay.neurons.settings.sections import Settings
+from assay.subnet.adoption.adopt import adopt_model, find_unadopted
+from assay.subnet.waiting import telling
+
+Say = Callable[[str], None]
+#: Longest bar of a histogram, in letters.
+_BAR = 30
+
+
+def run_eval(settings: Settings, request: EvaluationRequest, quiet: bool, as_json: bool) -> None:
+    """Evaluate a model, and print and write the result."""
+    say = _ignore if quiet else _say
+    placement = open_placement(settings.compute)
+    engine = None if request.engine is None else read_sampling_engine(request.engine)
+    folder = _adopt(request.model, request.out, say)
+    with telling(say, f"reading {folder}"):
+        model = open_folder(folder, is_plain=request.is_plain, has_weights=engine is None)
+    rules = EvaluationRules(
+        request.samples,
+        round(1_024 * request.temperature),
+        request.max_tokens,
+        request.seed,
+        request.read.shots,
+    )
+    drawn_by = "assay" if engine is None else f"{engine.url}#{engine.model}"
+    name = make_printable(request.model.resolve().name)
+    evaluation = Evaluation(model, request.read.suites, rules, name, drawn_by)
+
+    def make_sampler() -> Sampler:
+        if engine is not None:
+            vocabulary = len(model.tokenizer.drawable)
+            return EngineSampler(engine, model.tokenizer, model.end_tokens, rules, vocabulary)
+        return _make_own(model, placement, rules, say)
+
+    files = EvaluationFolder(request.out)
+    with files.hold(evaluation.make_plan()):
+        progress = Progress(evaluation, say)
+        for _ in evaluation.run(files, make_sampler):
+            progress.tell()
+    document = evaluation.make_results()
+    printed = document | {"out": str(request.out)}
+    print_result(printed, as_json, _render(document, request.out), FIGURES)
+
+
+def _make_own(
+    model: EvaluatedModel, placement: Placement, rules: EvaluationRules, say: Say
+) -> OwnSampler:
+    with telling(say, "loading the model"):
+        loaded = model.load(placement)
+    drafter, rows = model.make_drafter(loaded, rules.temperature, rules.max_tokens)
+    return OwnSampler(drafter, model.tokenizer, rows)
+
+
+def _adopt(source: Path, out: Path, say: Say) -> Path:
+    """The folder of the model: the source, or what an adoption makes of it, once for each state of
+    the source."""
+    is_ours = (source / MANIFEST_FILE).exists() or (source.is_dir() and not find_unadopted(source))
+    if is_ours:
+        return source
+    adopted = out / f"model-{_identify(source)}"
+    if not adopted.exists():
+        adoption = adopt_model(source, adopted, report=say, probes=False)
+        for kind, text in adoption.notes.iterate():
+            say(f"{kind}: {text}")
+    return adopted
+
+
+def _identify(source: Path) -> str:
+    """A name for the present state of a model's files."""
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    states = [(path.name, s.st_size, s.st_mtime_ns) for path in files for s in (path.stat(),)]
+    return sha256(repr((str(source.resolve()), states)).encode()).hexdigest()[:16]
+
+
+def _render(document: Mapping[str, Any], out: Path) -> Group:
+    parts: list[Any] = []
+    many = document["samples"] > 1
+    for suite in document["suites"]:
+        head = (
+            f"{make_printable(suite['name'])}: {suite['asked']:,} of {suite['rows']:,} problems, "
+            f"asked as {suite['convention']}, {document['prompt']} prompt, "
+            f"{len(document['shots'])} examples, {document['samples']} samples at temperature "
+            f"{document['temperature']:g}"
+        )
+        parts.append(Text(head, style="bold"))
+        for reason, rows in suite["left_out"].items():
+            first = ", ".join(map(str, rows["first"][:5]))
+            more = ", …" if rows["rows"] > 5 else ""
+            text = f"  {rows['rows']:,} not asked: {make_printable(reason)} (row {first}{more})"
+            parts.append(Text(text))
+        table = make_table("scorer", "figure", "value", "95 %", "by", left={"scorer", "figure"})
+        for scorer in suite["scorers"]:
+            for name, figure in _list_figures(scorer):
+                low, high = (100 * figure[bound] for bound in ("low", "high"))
+                cells = f"{100 * figure['value']:.1f} %", f"{low:.1f}–{high:.1f} %"
+                table.add_row(Text(scorer["name"]), name, *cells, figure["method"])
+        parts.append(table)
+        if many:
+            parts += [_draw_histogram(scorer) for scorer in suite["scorers"]]
+        parts.append(
+            Text(
+                f"{suite['tokens']:,} tokens, {suite['mean_tokens']:g} a completion; "
+                f"{suite['cut']:,} completions ended at {document['max_tokens']:,} tokens\n"
+            )
+        )
+    parts.append(Text(f"{RESULTS} is in {out}"))
+    return Group(*parts)
+
+
+def _list_figures(scorer: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for kind in ("pass", "maj"):
+        for k, figure in scorer[kind].items():
+            yield f"{kind}@{k}", figure
+
+
+def _draw_histogram(scorer: Mapping[str, Any]) -> Text:
+    """The number of problems by their right samples."""
+    counts = scorer["histogram"]
+    most = max(counts)
+    wide = len(str(len(counts) - 1))
+    lines = [
+        f"  {right:>{wide}} right  {'█' * round(_BAR * count / most)} {count:,}"
+        for right, count in enumerate(counts)
+        if count
+    ]
+    return Text("\n".join([f"problems by right samples, {scorer['name']}:", *lines, ""]))
+
+
+def _say(line: str) -> None:
+    print(f"assay: {line}", file=sys.stderr, flush=True)
+
+
+def _ignore(_: str) -> None:
+    """Print nothing."""

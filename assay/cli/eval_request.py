@@ -1,0 +1,60 @@
+"""What `assay eval` is asked for: checked and read before PyTorch is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.cli.env_look import read_columns
+from assay.evaluation.conventions import SuiteRow
+from assay.evaluation.suite import Suite, read_shots, read_suite
+from assay.neurons.settings.loading import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSuites:
+    """Suites in the order in which they were named, and examples."""
+
+    suites: Sequence[Suite]
+    shots: Sequence[SuiteRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """An evaluation that was asked for.
+
+    Attributes:
+        temperature: T. is_plain: without the chat template.
+        engine: its address; None: this program draws.
+    """
+
+    model: Path
+    read: ReadSuites
+    samples: int
+    temperature: float
+    max_tokens: int
+    seed: int
+    is_plain: bool
+    engine: str | None
+    out: Path
+
+
+def read_suites(
+    files: Sequence[Path],
+    columns: Sequence[str],
+    trained: Sequence[Path],
+    shots: int,
+    shots_from: Path | None,
+) -> ReadSuites:
+    """Read the files that are named.
+
+    Raises:
+        ConfigError: options contradict each other.
+        OperatorError: a file has no suite.
+    """
+    if len({file.resolve() for file in files}) < len(files):
+        raise ConfigError("--suite names a file twice: name each once")
+    if (shots > 0) != (shots_from is not None):
+        raise ConfigError("--shots N takes the first N rows of --shots-from FILE: give both")
+    chosen = read_columns(columns)
+    examples = [] if shots_from is None else read_shots(shots_from, shots, chosen)
+    return ReadSuites([read_suite(file, trained, chosen) for file in files], examples)

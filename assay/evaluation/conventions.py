@@ -1,0 +1,199 @@
+"""Conventions: the prompt and the scorers by which a suite's figures are known elsewhere.
+
+A figure can only be compared with another if both have the same prompt and the same scorer, so
+every result names them. `gsm8k` repeats the task of that name of lm_eval (version 3.0): its text,
+its stops, both of its filters and its comparison, character by character. `boxed` is the request
+that most reports on MATH, MATH-500 and AIME use. Its scorer is the exact grammar of `math:SHA256`.
+`choices` is that of simple-evals for GPQA and MMLU. `instructions` asks IFEval's prompts as they
+are, and counts a reply that meets all of its instructions.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+from assay.environments import gsm, letters_file, math_file
+from assay.environments.base import ANSWER_BYTES
+from assay.environments.instructions import instruction_file
+from assay.environments.instructions.instruction_file import InstructionRow
+from assay.environments.math_answer import read_math
+from assay.environments.math_file import MathTask, find_boxed
+from assay.evaluation.statistics import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRow:
+    """One problem of a suite.
+
+    Attributes:
+        number: of the row, from 1, as `assay env look` counts.
+        problem: its text, with its choices if it has some.
+        solution: the right answer as the file has it, for `gsm` with its steps.
+        right: what a scorer compares with, if that is no text.
+        letters: of its choices.
+    """
+
+    number: int
+    problem: str
+    solution: str
+    right: MathTask | InstructionRow | None = None
+    letters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """One way to judge a completion. about: its rule, in words."""
+
+    name: str
+    about: str
+    judge: Callable[[str, SuiteRow], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """A prompt, its stops and its scorers, the first of which counts first.
+
+    Attributes:
+        family: of environments whose files it asks.
+        text: of the prompt, with {problem} in it, and perhaps {letters}.
+        shot: of an example before it, with {problem} and {solution}; None: it takes none.
+        stops: texts that end an answer and are no part of it.
+    """
+
+    name: str
+    family: str
+    text: str
+    shot: str | None
+    stops: Sequence[str]
+    scorers: Sequence[Scorer]
+
+    def write_prompt(self, row: SuiteRow, shots: Sequence[SuiteRow] = ()) -> str:
+        """The text that asks a row, after examples."""
+        if shots and self.shot is None:
+            raise ValueError(f"the convention {self.name} takes no examples")
+        before = (_fill(self.shot or "", shot) for shot in shots)
+        return "".join([*before, _fill(self.text, row)])
+
+    def cut(self, text: str) -> str | None:
+        """A completion up to its first stop; None: it has none."""
+        ends = [end for stop in self.stops if (end := text.find(stop)) >= 0]
+        return text[: min(ends)] if ends else None
+
+
+_PARTS = re.compile(r"\{(problem|solution|letters)\}")
+
+
+def _fill(text: str, row: SuiteRow) -> str:
+    """A text with a row's parts in place. Not by `format`: texts have braces of LaTeX."""
+    return _PARTS.sub(lambda match: str(getattr(row, match[1])), text)
+
+
+# --- lm_eval's gsm8k
+
+_STRICT = re.compile(r"#### (-?[0-9.,]+)")
+_FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
+
+
+def _compare_texts(found: str | None, row: SuiteRow) -> Outcome:
+    """Its `exact_match` of what a filter has found. None: nothing, and no number is that."""
+    if found is None:
+        return Outcome(None, False)
+    answer = _ignore(found.strip())
+    return Outcome(answer, answer == _ignore(row.solution))
+
+
+def _ignore(text: str) -> str:
+    """A text without what `exact_match` ignores: `,`, `\\$`, `(?s).*#### ` and `\\.$`, in turn."""
+    rest = text.replace(",", "").replace("$", "").rpartition("#### ")[2]
+    return re.sub(r"\.$", "", rest).lower()
+
+
+def _judge_strictly(text: str, row: SuiteRow) -> Outcome:
+    found = _STRICT.search(text)
+    return _compare_texts(None if found is None else found[1], row)
+
+
+def _judge_flexibly(text: str, row: SuiteRow) -> Outcome:
+    last = deque(_FLEXIBLE.finditer(text), maxlen=1)
+    return _compare_texts(last[0][0] if last else None, row)
+
+
+# --- others
+
+
+def _judge_boxed(text: str, row: SuiteRow) -> Outcome:
+    """The content of the last box. All right answers are one answer, and so are equal values."""
+    assert isinstance(row.right, MathTask), "its convention asks only files of this family"
+    try:
+        content = find_boxed(text)
+    except ValueError:  # never closed
+        content = None
+    if content is None or len(content.encode("utf-8", "surrogatepass")) > ANSWER_BYTES:
+        return Outcome(None, False)
+    if row.right.accepts(content):
+        return Outcome(True, True)
+    answer = read_math(content, row.right.question)
+    return Outcome(content.strip() if answer is None else answer.value, False)
+
+
+def _judge_letter(text: str, row: SuiteRow) -> Outcome:
+    found = _find_letter(row.letters).search(text)
+    return Outcome(None, False) if found is None else Outcome(found[1], found[1] == row.solution)
+
+
+@cache
+def _find_letter(letters: str) -> re.Pattern[str]:
+    return re.compile(rf"(?i)Answer[ \t]*:[ \t]*\$?([{letters}])\$?")
+
+
+def _judge_instructions(text: str, row: SuiteRow) -> Outcome:
+    """A reply votes for nothing but itself."""
+    assert isinstance(row.right, InstructionRow), "its convention asks only files of this family"
+    met = row.right.count_met(text)
+    return Outcome(None if met is None else text, met == len(row.right.instructions))
+
+
+GSM8K = Convention(
+    "gsm8k",
+    gsm.NAME,
+    "Question: {problem}\nAnswer:",
+    "Question: {problem}\nAnswer: {solution}\n\n",
+    ("Question:", "</s>", "<|im_end|>"),
+    (
+        Scorer("strict-match", "the first number after `#### `, as text", _judge_strictly),
+        Scorer("flexible-extract", "the last number, as text", _judge_flexibly),
+    ),
+)
+BOXED = Convention(
+    "boxed",
+    math_file.NAME,
+    "{problem}\nPlease reason step by step, and put your final answer within \\boxed{}.",
+    None,
+    (),
+    (Scorer("boxed", "the last \\boxed{…} has the right value, exactly", _judge_boxed),),
+)
+CHOICES = Convention(
+    "choices",
+    letters_file.NAME,
+    "Answer the following multiple choice question. The last line of your response should be of "
+    "the following format: 'Answer: $LETTER' (without quotes) where LETTER is one of {letters}. "
+    "Think step by step before answering.\n\n{problem}",
+    None,
+    (),
+    (Scorer("choices", "the letter after the first `Answer:`", _judge_letter),),
+)
+INSTRUCTIONS = Convention(
+    "instructions",
+    instruction_file.NAME,
+    "{problem}",
+    None,
+    (),
+    (Scorer("strict", "the reply meets all of the row's instructions", _judge_instructions),),
+)
+#: Family of environments → the convention by which its files are asked.
+CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
+    {convention.family: convention for convention in (GSM8K, BOXED, CHOICES, INSTRUCTIONS)}
+)

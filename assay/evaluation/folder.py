@@ -1,0 +1,171 @@
+"""An evaluation's folder: its plan, its completions so far, and its result.
+
+    eval.json         the plan: another evaluation needs another folder
+    completions.jsonl one line for each completion, in the order in which they came
+    results.json      the result, once all completions are there
+
+Lines are only appended. A program that was killed, or whose disk was full, leaves at most one line
+unfinished, which the next one removes. Nothing that was drawn is drawn again.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.evaluation.suite import EvaluationError
+from assay.network.files import hold_folder, write_json
+from assay.protocol.encoding import EncodingError, read_json
+
+PLAN, COMPLETIONS, RESULTS = "eval.json", "completions.jsonl", "results.json"
+#: Files that such a folder has, as patterns.
+OWN_FILES = (PLAN, COMPLETIONS, RESULTS, "model", ".*")
+#: Most bytes of a line, and of a plan.
+_LINE_MAX, _PLAN_MAX = 64 << 20, 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One completion that is asked for: the suite's place, the row's number, which of its
+    samples."""
+
+    suite: int
+    row: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One completion.
+
+    Attributes:
+        text: without its end token and without its stop. tokens: drawn, with its end token.
+        ended: by itself; False: at its length.
+    """
+
+    ask: Ask
+    text: str
+    tokens: int
+    ended: bool
+
+
+class EvaluationFolder:
+    """The files of one evaluation, held by one program at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def hold(self, plan: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the folder for the duration of the block.
+
+        Raises:
+            EvaluationError: another program holds it, it is of another evaluation, or cannot be
+                written.
+        """
+        with _telling_of(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with hold_folder(self.path) as ours:
+            if not ours:
+                raise EvaluationError(f"{self.path} is in use: another evaluation runs there")
+            self._require_same(plan)
+            yield
+
+    def _require_same(self, plan: Mapping[str, Any]) -> None:
+        path = self.path / PLAN
+        try:
+            with path.open("rb") as file:
+                known = read_json(file.read(_PLAN_MAX))
+        except FileNotFoundError:
+            if (self.path / COMPLETIONS).exists():
+                raise EvaluationError(f"{self.path} has no {PLAN}: name another folder") from None
+            with _telling_of(self.path):
+                write_json(path, plan)
+            return
+        except EncodingError:
+            raise EvaluationError(f"{path} is damaged: name another folder with --out") from None
+        asked = known if isinstance(known, dict) else {}
+        other = [name for name, value in plan.items() if asked.get(name) != value]
+        if other:
+            raise EvaluationError(
+                f"{self.path} is of an evaluation with other {', '.join(other)}: name another "
+                "folder with --out"
+            )
+
+    def read(self) -> Iterator[Completion]:
+        """The completions so far. Removes an unfinished line at the end.
+
+        Raises:
+            EvaluationError: a line is damaged.
+        """
+        path = self.path / COMPLETIONS
+        if not path.exists():
+            return
+        whole = 0
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(_LINE_MAX), b""), 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    yield _read_line(line)
+                except (EncodingError, KeyError, TypeError, ValueError):
+                    raise EvaluationError(
+                        f"{path}, line {number}: damaged: delete this line, and it is drawn again"
+                    ) from None
+                whole += len(line)
+        if whole < path.stat().st_size:
+            with _telling_of(path):
+                os.truncate(path, whole)
+
+    def append(self, completions: Sequence[Completion]) -> None:
+        """Write completions to the disk. Raises an EvaluationError: it cannot be written."""
+        lines = b"".join(_write_line(each) for each in completions)
+        path = self.path / COMPLETIONS
+        with _telling_of(path), path.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write the result, atomically. Raises an EvaluationError: it cannot be written."""
+        with _telling_of(self.path / RESULTS):
+            write_json(self.path / RESULTS, results)
+
+
+@contextmanager
+def _telling_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EvaluationError(
+            f"cannot write {path} ({error.strerror or error}): make room, or name another folder "
+            "with --out; the same command continues with what is there"
+        ) from None
+
+
+def _write_line(completion: Completion) -> bytes:
+    ask = completion.ask
+    fields = {
+        "suite": ask.suite,
+        "row": ask.row,
+        "sample": ask.sample,
+        "tokens": completion.tokens,
+        "ended": completion.ended,
+        "text": completion.text,
+    }
+    return json.dumps(fields).encode() + b"\n"
+
+
+def _read_line(line: bytes) -> Completion:
+    fields: Any = read_json(line)
+    numbers = [fields[name] for name in ("suite", "row", "sample", "tokens")]
+    text, ended = fields["text"], fields["ended"]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("a number is none")
+    if not isinstance(text, str) or not isinstance(ended, bool):
+        raise TypeError("no completion")
+    *ask, tokens = numbers
+    return Completion(Ask(*ask), text, tokens, ended)

@@ -1,0 +1,164 @@
+"""An evaluation by the shipped model: its figures, its stops, and what is in its way."""
+
+import json
+import resource
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from assay.environments import gsm, make_environment
+from assay.evaluation.folder import COMPLETIONS, PLAN, RESULTS, EvaluationFolder
+from assay.evaluation.model import open_folder
+from assay.evaluation.run import Evaluation, EvaluationRules, Progress
+from assay.evaluation.sampling import OwnSampler
+from assay.evaluation.suite import EvaluationError, read_suite
+from assay.inference import Placement
+from assay.protocol import Domain, hash_fields
+from assay.training import GENESIS
+
+RULES = EvaluationRules(samples=3, temperature=1_024, max_tokens=12, seed=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return open_folder(GENESIS)
+
+
+@pytest.fixture(scope="module")
+def loaded(model):
+    return model.load(Placement())
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    path = tmp_path_factory.mktemp("suite") / "words.jsonl"
+    environment = make_environment(gsm.NAME, {})
+    seeds = [hash_fields(Domain.HELD_OUT, bytes([number])) for number in range(5)]
+    rows = [environment.make_problem(seed, [1]).answer.row for seed in seeds]
+    texts = [json.dumps({"question": row.question, "answer": row.solution}) for row in rows]
+    path.write_text("\n".join(texts))
+    return read_suite(path)
+
+
+@pytest.fixture
+def run(model, loaded, suite):
+    """Runs an evaluation of the suite in a folder, until it has this many completions."""
+
+    def run(path, rules=RULES, until=None, rows=4):
+        evaluation = Evaluation(model, [suite], rules, "tiny")
+        drafter, _ = model.make_drafter(loaded, rules.temperature, rules.max_tokens)
+        folder = EvaluationFolder(path)
+        with folder.hold(evaluation.make_plan()):
+            sampler = OwnSampler(drafter, model.tokenizer, rows)
+            for _ in evaluation.run(folder, lambda: sampler):
+                if until is not None and evaluation.done >= until:
+                    break
+        return evaluation
+
+    return run
+
+
+def read_rows(path):
+    lines = (path / COMPLETIONS).read_text().splitlines()
+    return sorted(lines, key=lambda line: [json.loads(line)[n] for n in ("row", "sample")])
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_result(run, tmp_path):
+    whole = run(tmp_path / "whole")
+    assert whole.done == whole.asked == 15
+    begun = run(tmp_path / "killed", until=5)
+    assert begun.asked > begun.done >= 5
+    assert not (tmp_path / "killed" / RESULTS).exists()
+    journal = tmp_path / "killed" / COMPLETIONS
+    kept = journal.read_bytes()
+    journal.write_bytes(kept + kept.partition(b"\n")[0])  # a kill cut the last line off
+    run(tmp_path / "killed")
+    assert journal.read_bytes().startswith(kept)
+    assert read_rows(tmp_path / "killed") == read_rows(tmp_path / "whole")
+    results = (tmp_path / "whole" / RESULTS).read_bytes()
+    assert (tmp_path / "killed" / RESULTS).read_bytes() == results
+    assert run(tmp_path / "killed").tokens == whole.tokens  # nothing is left to draw
+
+
+def test_figures_follow_from_what_was_drawn(run, tmp_path, suite):
+    result = run(tmp_path / "e").make_results()
+    (described,) = result["suites"]
+    assert [described[name] for name in ("asked", "rows", "convention")] == [5, 5, "gsm8k"]
+    drawn = [json.loads(line) for line in read_rows(tmp_path / "e")]
+    assert described["tokens"] == result["tokens"] == sum(each["tokens"] for each in drawn)
+    assert described["cut"] == sum(not each["ended"] for each in drawn)
+    for which, scorer in enumerate(suite.convention.scorers):
+        counts = [
+            sum(scorer.judge(each["text"], row).is_right for each in drawn
+                if each["row"] == row.number)
+            for row in suite.rows
+        ]  # fmt: skip
+        told = described["scorers"][which]
+        assert told["right"] == [[row.number, n] for row, n in zip(suite.rows, counts, strict=True)]
+        assert told["pass"]["1"]["value"] == round(float(Fraction(sum(counts), 15)), 6)
+        assert told["pass"]["3"]["value"] == sum(count > 0 for count in counts) / 5
+        assert told["histogram"] == [counts.count(right) for right in range(4)]
+    json.dumps(result)
+
+
+def test_the_most_probable_tokens_are_the_same_in_each_sample(run, tmp_path):
+    run(tmp_path / "e", replace(RULES, temperature=0, samples=2))
+    texts = {}
+    for line in read_rows(tmp_path / "e"):
+        drawn = json.loads(line)
+        texts.setdefault(drawn["row"], set()).add(drawn["text"])
+    assert [len(each) for each in texts.values()] == [1] * 5
+
+
+def test_another_evaluation_needs_another_folder(run, tmp_path):
+    run(tmp_path / "e", until=1)
+    with pytest.raises(EvaluationError, match="other max_tokens, seed: name another folder"):
+        run(tmp_path / "e", replace(RULES, seed=1, max_tokens=8))
+    with (
+        EvaluationFolder(tmp_path / "e").hold(json.loads((tmp_path / "e" / PLAN).read_text())),
+        pytest.raises(EvaluationError, match="in use"),
+    ):
+        run(tmp_path / "e")
+    journal = tmp_path / "e" / COMPLETIONS
+    journal.write_text(f'{{"suite": 0}}\n{journal.read_text()}')
+    with pytest.raises(EvaluationError, match="line 1: damaged: delete this line"):
+        run(tmp_path / "e")
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing_half_written(run, tmp_path):
+    run(tmp_path / "e", until=1)
+    size = (tmp_path / "e" / COMPLETIONS).stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+    try:
+        with pytest.raises(EvaluationError, match=f"cannot write .*{COMPLETIONS}.*: make room"):
+            run(tmp_path / "e")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "e" / COMPLETIONS).stat().st_size == size + 20  # half a line
+    assert not (tmp_path / "e" / RESULTS).exists()
+    assert run(tmp_path / "e").done == 15
+
+
+def test_a_suite_that_the_context_cannot_hold_is_refused_before_anything_is_drawn(model, suite):
+    longest = max(len(ids) for ids in model.encode_suite(suite, [
+        suite.convention.write_prompt(row) for row in suite.rows
+    ], 1))  # fmt: skip
+    positions = model.config["max_position_embeddings"]
+    rules = replace(RULES, max_tokens=positions)
+    with pytest.raises(EvaluationError, match=f"5 of 5 prompts.*{positions - longest} or less"):
+        Evaluation(model, [suite], rules, "tiny")
+    Evaluation(model, [suite], replace(rules, max_tokens=positions - longest), "tiny")
+    narrow = replace(model, config=model.config | {"max_position_embeddings": longest})
+    with pytest.raises(EvaluationError, match="take fewer --shots, shorter problems"):
+        Evaluation(narrow, [suite], RULES, "tiny")
+
+
+def test_progress_says_how_much_is_left(model, suite):
+    said = []
+    evaluation = Evaluation(model, [suite], RULES, "tiny")
+    progress = Progress(evaluation, said.append)
+    progress.tell()
+    progress.tell()  # too soon
+    assert said == ["0 of 15 completions"]

@@ -1,0 +1,138 @@
+"""Suites: the rows that are asked, their prompts, and the scores of answers."""
+
+import json
+
+import pytest
+
+from assay.environments.problem_file import ProblemFileError
+from assay.evaluation.conventions import BOXED, GSM8K
+from assay.evaluation.suite import EvaluationError, read_shots, read_suite, require_apart
+
+WORDS = [
+    {"question": "How many are 3 and 4?", "answer": "3+4=7\n#### 7"},
+    {"question": "How many are 1,000 and 200?", "answer": "#### 1,200"},
+    {"question": "How many are 3 and 4?", "answer": "Seven.\n#### 7"},
+]
+SUMS = [
+    {"problem": r"What is $\frac12+\frac14$?", "answer": r"\frac34", "level": 1},
+    {"problem": "Name the matrix.", "answer": r"\begin{pmatrix}1\end{pmatrix}", "level": 1},
+    {"problem": "Compute $2+2$.", "answer": "4", "level": 1},
+]
+
+
+def write(path, rows):
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
+
+
+def judge(convention, row, text):
+    return [scorer.judge(text, row).is_right for scorer in convention.scorers]
+
+
+def test_a_doubled_row_is_asked_once_and_named(tmp_path):
+    suite = read_suite(write(tmp_path / "words.jsonl", WORDS))
+    assert [row.number for row in suite.rows] == [1, 2]
+    assert suite.describe()["left_out"] == {"asked already": {"rows": 1, "first": [3]}}
+    assert suite.convention is GSM8K
+    shown = GSM8K.write_prompt(suite.rows[1], [suite.rows[0]])
+    assert shown == (
+        "Question: How many are 3 and 4?\nAnswer: 3+4=7\n#### 7\n\n"
+        "Question: How many are 1,000 and 200?\nAnswer:"
+    )
+    with pytest.raises(EvaluationError, match="row 1: it is one of the examples"):
+        require_apart(suite, read_shots(tmp_path / "words.jsonl", 1))
+    with pytest.raises(EvaluationError, match="has 2 rows for --shots 3"):
+        read_shots(tmp_path / "words.jsonl", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "strict", "flexible"),
+    [
+        ("It is 1200.\n#### 1200", True, True),
+        ("#### 1,200 of them, not 7", True, False),
+        ("So 7. The answer is $1,200.", False, True),
+        ("#### 1200.", True, True),
+        ("#### 1200.0", False, False),
+        ("####1200", False, True),
+        ("#### 7\n#### 1200", False, True),
+        ("nothing", False, False),
+        ("#### -1200", False, False),
+    ],
+)
+def test_word_problems_are_scored_as_lm_eval_scores_them(tmp_path, text, strict, flexible):
+    row = read_suite(write(tmp_path / "words.jsonl", WORDS)).rows[1]
+    assert judge(GSM8K, row, text) == [strict, flexible]
+
+
+def test_a_text_ends_at_its_first_stop():
+    assert GSM8K.cut("7\n\nQuestion: How</s>") == "7\n\n"
+    assert GSM8K.cut("7<|im_end|>") == "7"
+    assert GSM8K.cut("7") is None
+
+
+def test_boxed_answers_are_compared_by_value(tmp_path):
+    suite = read_suite(write(tmp_path / "sums.jsonl", SUMS))
+    assert [row.number for row in suite.rows] == [1, 3]
+    assert suite.describe()["left_out"] == {"matrices": {"rows": 1, "first": [2]}}
+    row = suite.rows[0]
+    assert BOXED.write_prompt(row).endswith("final answer within \\boxed{}.")
+    judged = [BOXED.scorers[0].judge(text, row) for text in (
+        r"\boxed{3/4}", r"\boxed{1} no, \boxed{0.75}", r"\boxed{\frac{3}{4}", "3/4",
+        r"\boxed{2/4}", r"\boxed{0.5}", r"\boxed{\frac34} or \boxed{what}",
+    )]  # fmt: skip
+    assert [each.is_right for each in judged] == [True, True, *[False] * 5]
+    assert judged[0].answer == judged[1].answer  # they vote together, and so do wrong ones
+    assert judged[4].answer == judged[5].answer
+    assert judged[2].answer is judged[3].answer is None
+
+
+def test_choices_are_dealt_once_and_a_letter_is_read(tmp_path):
+    row = {"question": "Which is a fruit?", "options": ["tin", "pear", "sea"], "answer": "B"}
+    suite = read_suite(write(tmp_path / "letters.jsonl", [row]))
+    assert suite == read_suite(tmp_path / "letters.jsonl")
+    (asked,) = suite.rows
+    assert f"{asked.solution}) pear" in asked.problem
+    prompt = suite.convention.write_prompt(asked)
+    assert "where LETTER is one of ABC." in prompt
+    assert prompt.endswith(asked.problem)
+    right, (wrong, _) = asked.solution, sorted({*"ABC"} - {asked.solution})
+    for text, is_right in (
+        (f"I think.\nAnswer: {right}", True),
+        (f"**answer: ${right}**", True),
+        (f"Answer: {wrong}, or Answer: {right}", False),
+        (f"Answer: D\n{right}", False),
+    ):
+        assert judge(suite.convention, asked, text) == [is_right], text
+
+
+def test_instructions_are_met_or_not(tmp_path):
+    row = {
+        "prompt": "Write in lowercase.",
+        "instruction_id_list": ["change_case:english_lowercase"],
+        "kwargs": [{}],
+    }
+    suite = read_suite(write(tmp_path / "ifeval.jsonl", [row]))
+    assert suite.convention.write_prompt(suite.rows[0]) == "Write in lowercase."
+    assert judge(suite.convention, suite.rows[0], "quietly done") == [True]
+    assert judge(suite.convention, suite.rows[0], "LOUD") == [False]
+
+
+def test_rows_that_are_trained_on_are_named_and_not_asked(tmp_path):
+    trained = write(tmp_path / "train.jsonl", [WORDS[0], {"question": "9?", "answer": "#### 9"}])
+    suite = read_suite(write(tmp_path / "words.jsonl", WORDS), [trained])
+    assert [row.number for row in suite.rows] == [2]
+    assert suite.left_out == {f"in the training file {trained}": [1, 3]}
+    with pytest.raises(EvaluationError, match="none of its 2 rows can be asked: 2 in the training"):
+        read_suite(trained, [trained])
+
+
+def test_files_without_a_suite_are_refused_with_a_reason(tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    with pytest.raises(ProblemFileError, match="is empty"):
+        read_suite(empty)
+    with pytest.raises(EvaluationError, match="none of its 1 rows can be asked: 1 matrices"):
+        read_suite(write(tmp_path / "matrix.jsonl", SUMS[1:2]))
+    program = {"question": "Add.", "input_output": '{"inputs": ["1 2"], "outputs": ["3"]}'}
+    with pytest.raises(EvaluationError, match="read as code, for which no convention"):
+        read_suite(write(tmp_path / "code.jsonl", [program]))
