@@ -10,6 +10,7 @@ from rich.text import Text
 
 from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
+from assay.environments import letters_file
 from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
 from assay.network.files import write_file
 from assay.network.hub.origin import find_origin
@@ -89,6 +90,8 @@ def _describe(look: Look, write: Path | None) -> Group:
         table.add_row("empty", Text(said))
     if look.odds:
         said = f"a row's answer is guessed once in {look.odds:.1f}: `odds` asks several at a time"
+        if look.odds_max < letters_file.PARAMS["odds"].default:
+            said += f", and a level has rows for odds={look.odds_max} at most: name it so"
         table.add_row("guess", Text(said))
     for suite, rows in look.suites.items():
         table.add_row("in a suite", Text(f"{len(rows):,} rows are in {suite} ({_name(rows)})"))

@@ -9,7 +9,6 @@ as many questions as a guess needs to earn once in `odds`, and all of them must 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -200,7 +199,7 @@ class LettersFile(DrawnEnvironment):
                 f"{describe_skipped(self.skipped)}"
             )
         for level, asked in self._by_level.items():
-            if prod(len(row.choices) for row in asked) < self.params["odds"]:
+            if compute_odds(asked, self.params["odds"]) < self.params["odds"]:
                 raise ProblemFileError(
                     f"{self.name}: level {level} has {len(asked)} rows, and a guess of them all is "
                     f"right more than once in {self.params['odds']}: lower `odds`, or add rows"
@@ -286,6 +285,16 @@ class LettersRows:
         for _, row in self.kept:
             found.setdefault(row.level or 0, []).append(row)
         return dict(found)
+
+
+def compute_odds(rows: Sequence[LettersRow], most: int) -> int:
+    """A guess of all these rows is right once in so many; `most`, if it is once in more."""
+    guesses = 1
+    for row in rows:
+        guesses *= len(row.choices)
+        if guesses >= most:
+            return most
+    return guesses
 
 
 def read_letters_row(line: bytes) -> LettersRow:

@@ -21,7 +21,7 @@ from assay.environments.base import (
     rate_answer,
     read_answer,
 )
-from assay.environments.math_answer import MathAnswer, is_listed, read_math
+from assay.environments.math_answer import TEXT_MAX, MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
 from assay.environments.math_tokens import has_comma_groups
@@ -148,6 +148,8 @@ class MathRow:
             return self.fault
         if has_comma_groups(self.text) and self.question.asks_several:
             return "thousands or a list"
+        if len(self.text) > TEXT_MAX:
+            return f"longer than {TEXT_MAX} characters"
         if self.right is None:
             reasons = (name for name, pattern in _FORMS if pattern.search(self.text))
             return next(reasons, "other forms")

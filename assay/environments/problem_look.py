@@ -26,7 +26,11 @@ from assay.environments.problem_file import (
     read_table,
 )
 from assay.environments.problem_table import (
+    CHOICE_LETTERS,
+    CHOICE_LISTS,
     CHOICE_QUESTIONS,
+    CHOICE_RIGHT,
+    CHOICE_RIGHTS,
     LOOKED_AT,
     TableError,
     find_shape,
@@ -68,6 +72,7 @@ class Look:
         empty: rows that a reply without content would meet.
         stored: rows that a later version may ask: `--write` keeps them.
         odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
+        odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
         suites: suite → rows whose problem it has.
     """
 
@@ -84,6 +89,7 @@ class Look:
     shown: list[int] = field(default_factory=list)
     empty: list[int] = field(default_factory=list)
     odds: float = 0.0
+    odds_max: int = 0
     stored: list[int] = field(default_factory=list)
     suites: dict[str, list[int]] = field(default_factory=dict)
     samples: list[SampleRow] = field(default_factory=list)
@@ -124,7 +130,10 @@ def look_at_file(
     """
     data = read_problem_file(file)
     name, lines = read_table(data, file)
-    family = math_file.NAME if chosen else _find_family(lines)
+    first = _read_objects(lines[:LOOKED_AT])
+    if not first:
+        raise ProblemFileError(f"{file}, row 1: {_find_fault(lines[0])}")
+    family = math_file.NAME if chosen else _find_family(lines[0], first)
     digest = sha256(data).hexdigest()
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
     stored: list[bytes] = []
@@ -146,13 +155,25 @@ def look_at_file(
     return look, chain((_write(row, levels[row.number]) for row in rows), stored)
 
 
-def _find_family(lines: Sequence[bytes]) -> str:
-    """The family of the environment that reads rows of this shape."""
-    rows = _read_objects(lines[:LOOKED_AT])
+def _find_fault(line: bytes) -> str:
+    """Why a row is no object of JSON."""
+    try:
+        read_object(line, math_file.NAME, _LONG_ROW)
+    except ValueError as error:
+        return str(error)
+    return "it is an object"
+
+
+def _find_family(line: bytes, rows: Sequence[dict[str, Any]]) -> str:
+    """The family of the environment that reads rows of this shape.
+
+    Args:
+        line, rows: the file's first row, and its first objects.
+    """
     shape = find_shape(name for row in rows for name in row)
     if shape is not None:
         return shape.family
-    if _is_gsm(lines[0]):
+    if _is_gsm(line):
         return gsm.NAME
     return code_file.NAME if any(map(_has_cases, rows)) else math_file.NAME
 
@@ -208,13 +229,24 @@ def _take(rows: LettersRows | InstructionRows, lines: Sequence[bytes], look: Loo
 
 
 def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
+    held = {name for row in _read_objects(lines[:LOOKED_AT]) for name in row}
+    parts = (
+        ("problem", CHOICE_QUESTIONS),
+        ("choices", (CHOICE_RIGHT, *CHOICE_LISTS, *CHOICE_LETTERS)),
+    )
+    found = ((part, next((n for n in names if n in held), None)) for part, names in parts)
+    rights = [name for name in (CHOICE_RIGHT, *CHOICE_RIGHTS) if name in held]
+    look.columns = {part: name for part, name in (*found, ("answer", ", ".join(rights))) if name}
     rows = LettersRows()
     _take(rows, lines, look)
     rows.finish()
     has_levels = rows.has_levels
     look.levels = "the column level" if has_levels else f"{len(LEVELS)} by length"
-    if rows.kept:
+    bands = rows.divide().values()
+    if bands:
         look.odds = len(rows.kept) / sum(1 / len(row.choices) for _, row in rows.kept)
+        most = letters_file.PARAMS["odds"].high
+        look.odds_max = min(letters_file.compute_odds(band, most) for band in bands)
     return [
         _Read(number, row.question, row.choices[row.right], row.length, level, row)
         for number, row in rows.kept
@@ -330,7 +362,7 @@ def _divide(rows: Sequence[_Read], look: Look) -> dict[int, int]:
 def _read_problems(suite: Path) -> list[str]:
     """The problems of a suite, whatever its answers are."""
     _, lines = read_table(read_problem_file(suite), suite)
-    if _find_family(lines) in (gsm.NAME, math_file.NAME):
+    if _find_family(lines[0], _read_objects(lines[:LOOKED_AT])) in (gsm.NAME, math_file.NAME):
         try:
             return MathRows(lines).list_problems(lines)
         except TableError as error:

@@ -65,7 +65,7 @@ def test_every_shape_has_its_right_choice(tmp_path, name):
     file, environment_name = write(tmp_path, SHAPES[name])
     look, _ = look_at_file(file)
     assert (look.asked, look.is_usable, look.environment) == (1, True, environment_name)
-    assert (look.samples[0].answer, look.odds) == ("a fox", 4.0)
+    assert (look.samples[0].answer, look.odds, look.odds_max) == ("a fox", 4.0, 4)
     environment = make_environment(environment_name, {"odds": 2})
     for number in range(8):
         problem = environment.make_problem(make_seed(number), environment.levels)

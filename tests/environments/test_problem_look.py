@@ -388,7 +388,12 @@ def test_rows_that_are_not_asked_refused_or_in_a_suite(tmp_path):
         write_lines([{"Problem": "what is\n5 + 1?", "Answer": "6"}, {"Problem": "?"}])
     )
     look, lines = look_at_file(file, {}, [suite])
-    left_out = {"words": [21], "several answers": [22], "asked already": [24], "other forms": [27]}
+    left_out = {
+        "words": [21],
+        "several answers": [22],
+        "asked already": [24],
+        "longer than 512 characters": [27],
+    }
     assert look.left_out == left_out
     assert sorted(look.damaged.values()) == [[23], [25]]
     assert any("it asks what row 4 asks" in fault for fault in look.damaged)
@@ -455,6 +460,7 @@ def test_files_that_no_table_is_in(tmp_path, monkeypatch):
         ),
         *((b'a,b\n"1,2\n', "cannot be read as CSV"), (b"PAR1 no", "cannot be read as Parquet")),
         (b"\xff,\xfe\n1,2\n", "cannot be read as CSV"),
+        *((b"# Read me\n", "row 1: it is not JSON"), (b'{"a": "\xe9"}\n', "row 1: it is not JSON")),
     ):
         file.write_bytes(data)
         with pytest.raises(ProblemFileError, match=said):
