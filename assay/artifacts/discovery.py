@@ -14,10 +14,10 @@ from assay.network import ObjectStore, StoreError
 from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
 from assay.protocol.amendment import AMENDMENTS_MAX
-from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.encoding import EncodingError, Json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.parameters import find_parameters_fault
+from assay.protocol.parameters import PROTOCOL_VERSION, find_parameters_fault
 
 PARAMETERS_BYTES_MAX = 1 << 20
 
@@ -68,7 +68,14 @@ def fetch_unchecked(store: Objects, digest: bytes) -> Parameters:
     if data is None:
         raise UnavailableError(f"the store has no {name}: publish the parameters there again")
     try:
-        parameters = Parameters.from_json(read_json(data))
+        document = read_json(data)
+        version = _find_version(document)
+        if version not in (None, PROTOCOL_VERSION):
+            raise UnavailableError(
+                f"{name} has protocol version {version}, and this program {PROTOCOL_VERSION}: "
+                "install the release of that version"
+            )
+        parameters = Parameters.from_json(document)
     except EncodingError as error:
         raise UnavailableError(f"{name} holds no parameters: {error}") from None
     if parameters.digest != digest:
@@ -76,6 +83,14 @@ def fetch_unchecked(store: Objects, digest: bytes) -> Parameters:
             f"{name} holds other parameters, of digest {parameters.digest.hex()[:16]}…"
         )
     return parameters
+
+
+def _find_version(document: Json) -> int | None:
+    """The protocol's version that parameters name, whatever else they hold; None: they name
+    none. Other versions have other fields."""
+    identity = document.get("identity") if isinstance(document, dict) else None
+    version = identity.get("version") if isinstance(identity, dict) else None
+    return version if type(version) is int else None
 
 
 def fetch_predecessors(
