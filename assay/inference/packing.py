@@ -41,6 +41,8 @@ class KeptState:
     Tokens can be taken back. Keys and values are simply cut. A recurrent state cannot be cut: it
     returns to where it was marked, and the tokens since then are read again.
 
+    Room for keys and values grows by doubling: few completions are as long as they may be.
+
     Args:
         capacity: most tokens.
 
@@ -60,17 +62,24 @@ class KeptState:
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append [1, heads, N, width] to a layer's keys and values, which may differ in width, and
         return all of them. The caller updates `length` once all layers are extended."""
-        if layer not in self._keys:
-            self._keys[layer] = self._allocate(k), self._allocate(v)
         end = self.length + k.shape[2]
-        keys, values = self._keys[layer]
+        keys, values = self._keys.get(layer, (None, None))
+        if keys is None or values is None or keys.shape[2] < end:
+            keys, values = self._keys[layer] = self._grow(keys, k, end), self._grow(values, v, end)
         keys[:, :, self.length : end], values[:, :, self.length : end] = k, v
         return keys[:, :, :end], values[:, :, :end]
 
-    def _allocate(self, like: Tensor) -> Tensor:
+    def _grow(self, before: Tensor | None, like: Tensor, needed: int) -> Tensor:
+        """Room for the tokens that are needed, and where there was some for twice as many, with
+        what was kept."""
         one, heads, _, width = like.shape
+        if before is not None:
+            needed = max(needed, min(2 * before.shape[2], self._capacity))
         with torch.inference_mode(False):  # passes in this mode and outside it write here
-            return like.new_empty(one, heads, self._capacity, width)
+            room = like.new_empty(one, heads, needed, width)
+        if before is not None:
+            room[:, :, : self.length] = before[:, :, : self.length]
+        return room
 
     def get_state(self, layer: int) -> RecurrentState | None:
         """The state of a recurrent layer; None where nothing was read."""

@@ -7,6 +7,7 @@ little. Run by what makes a network of a model, not by each load.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -140,20 +141,20 @@ class _Probes:
             (
                 "causality",
                 "a later token changes what an earlier one draws",
-                lambda: _compare(*(self._compute([row], -tail) for row in (self._row, changed))),
+                lambda: _compare(self._plain[:-tail], self._compute([changed], -tail)),
             ),
             (
                 "length",
                 "a longer row changes what an earlier token draws",
                 lambda: _compare(
-                    self._compute([self._row]),
+                    self._plain,
                     self._compute([[*self._row, *self._draw(self._reach - len(self._row))]]),
                 ),
             ),
             (
                 "batch",
                 "another row changes what a token draws",
-                lambda: _compare(self._compute([self._row]), self._compute(rows)),
+                lambda: _compare(self._plain, self._compute(rows)),
             ),
         ]
 
@@ -166,6 +167,11 @@ class _Probes:
         ids = torch.tensor([self._row], device=self._model.device)
         logits: Tensor = self._eager(input_ids=ids, use_cache=False).logits[0]
         return logits[len(self._prompts[0]) - 1 : -1]
+
+    @cached_property
+    def _plain(self) -> Tensor:
+        """The logits of the probe's row, read alone."""
+        return self._compute([self._row])
 
     def _compute(self, rows: Sequence[Sequence[int]], end: int | None = None) -> Tensor:
         """Logits at the first row's places that the probe's row has."""

@@ -167,3 +167,18 @@ def test_kept_keys_are_given_back_where_memory_lacks(
     )
     assert checkpoint.get_reference(1_024).budget.plan == plan  # passes are as large as before
     assert count.read > count.submitted
+
+
+def test_room_for_keys_grows_with_what_was_read() -> None:
+    """It keeps what it had, and is never larger than asked for."""
+    kept = KeptState(40)
+    tokens = torch.randn(1, 2, 40, 4)
+    for start, end, room in ((0, 3, 3), (3, 5, 6), (5, 6, 6), (6, 20, 20), (20, 21, 40)):
+        part = tokens[:, :, start:end]
+        keys, values = kept.extend(0, part, part[..., :1])
+        kept.length = end
+        assert torch.equal(keys, tokens[:, :, :end])
+        assert torch.equal(values, tokens[:, :, :end, :1])
+        assert keys.untyped_storage().nbytes() == 4 * 2 * 4 * room
+    other = kept.fork(30)
+    assert torch.equal(other.extend(0, part, part[..., :1])[0][:, :, :21], tokens[:, :, :21])
