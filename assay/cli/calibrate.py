@@ -146,12 +146,19 @@ def _measure(
     a, b = sides
     step("comparing the two")
     honest = compare(a, b, contexts, taus, temperature, projection)
+    attacked = contexts[:_ATTACKED_CONTEXTS]
+    judge = Side(b.reference, b.states[: len(attacked)])
+    own = None
+    if has_routers(checkpoint.model):
+        step("its own routers read")
+        drawable = checkpoint.tokenizer.drawable
+        own = Side.compute(Reference(checkpoint.model, drawable, temperature), attacked)
     return Pair(
         a=settings.a,
         b=settings.b,
         honest=honest,
-        attacks=_measure_attacks(checkpoint, contexts, b, taus, projection, step),
-        routers=_read_routers(checkpoint, contexts, b, step),
+        attacks=_measure_attacks(checkpoint, attacked, judge, own, taus, projection, step),
+        routers=None if own is None else _read_routers(checkpoint, attacked, judge, own, step),
         tests=tests,
         temperature=temperature,
         stored=checkpoint.calibration if settings.cap is None else None,
@@ -162,14 +169,14 @@ def _measure_attacks(
     checkpoint: Checkpoint,
     contexts: list[Passage],
     judge: Side,
+    own: Side | None,
     taus: list[float],
     projection: Projection,
     step: Callable[[str], None],
 ) -> dict[str, Comparison]:
-    """The results of miners that deviate: they prefill with the model that they draw from."""
+    """The results of miners that deviate: they prefill with the model that they draw from. `own`: a
+    mixture with its own routers."""
     temperature = MAIN_WORK.temperature
-    contexts = contexts[:_ATTACKED_CONTEXTS]
-    judge = Side(judge.reference, judge.states[: len(contexts)])
     drawable = checkpoint.tokenizer.drawable
 
     def make(model: PreTrainedModel, chosen: Callable[[int], int] | None = None) -> Reference:
@@ -184,9 +191,8 @@ def _measure_attacks(
         "int4": lambda: make(make_int4(checkpoint.model)),
         "1 % noise": lambda: make(_perturb(checkpoint.model)),
     }
-    if has_routers(checkpoint.model):
+    if own is not None:
         makers |= {
-            "own routers": lambda: Reference(checkpoint.model, drawable, temperature),
             "one expert fewer": lambda: make(checkpoint.model, lambda k: max(1, k - 1)),
             "half of the experts": lambda: make(checkpoint.model, lambda k: max(1, k // 2)),
         }
@@ -195,25 +201,27 @@ def _measure_attacks(
         step(f"attack: {name}")
         side = Side.compute(make_cheat(), contexts)
         comparisons[name] = compare(side, judge, contexts, taus, temperature, projection)
+    if own is not None:
+        step("attack: own routers")
+        comparisons["own routers"] = compare(own, judge, contexts, taus, temperature, projection)
     step("attack: T = .9")
     comparisons["T = .9"] = compare(judge, judge, contexts, taus, temperature, projection, _COOLER)
     return comparisons
 
 
 def _read_routers(
-    checkpoint: Checkpoint, contexts: list[Passage], judge: Side, step: Callable[[str], None]
-) -> RouterReading | None:
-    """The ramp of a mixture, by the contexts of the attacks."""
-    if not has_routers(checkpoint.model):
-        return None
+    checkpoint: Checkpoint,
+    contexts: list[Passage],
+    judge: Side,
+    own: Side,
+    step: Callable[[str], None],
+) -> RouterReading:
+    """The ramp of a mixture. `own`: with its own routers."""
     step("reading the routers")
-    contexts = contexts[:_ATTACKED_CONTEXTS]
-    judge = Side(judge.reference, judge.states[: len(contexts)])
     ramped = make_alone(checkpoint.model)
     drawable, temperature = checkpoint.tokenizer.drawable, MAIN_WORK.temperature
     with count_experts(ramped) as count:
         Side.compute(Reference(ramped, drawable, temperature), contexts)
-    own = Side.compute(Reference(checkpoint.model, drawable, temperature), contexts)
     return RouterReading(
         ramp=checkpoint.manifest.router_ramp,
         proposed=count.proposed,

@@ -92,7 +92,8 @@ def estimate_height(
     """Most bytes of a program on its device, besides interpreter and open checkpoints.
 
     A trainer has 16 bytes a weight there: masters, gradient and two moments; with LoRA 8, masters
-    and their sum with the factors. A team divides these by its GPUs. With `offload` none of them
+    and their sum with the factors, and 16 bytes for each float of the factors beside experts: those
+    beside other matrices are few. A team divides these by its GPUs. With `offload` none of them
     are there (`estimate_offloaded`). A team and `offload` alike hold embeddings and head whole from
     the forward pass to their gradients: 8 bytes for each of their weights, 4 with LoRA. `offload`
     adds as much for the weights of two layers, the one at its turn and the next, which is fetched
@@ -124,6 +125,7 @@ def estimate_height(
             if cards > 1:  # FSDP2's root group stays whole from its forward pass to its gradients
                 gathered = shape.tables
         floats += (1 if learning.lora_rank else 2) * gathered
+        floats += _TRAINED * learning.lora_rank * shape.factors // cards
         batch = learning.groups_per_batch * work.group_size * length
         tokens = min(batch, max(learning.tokens_per_pass, length))
         floats += tokens * (shape.recomputed if learning.recompute else shape.kept)

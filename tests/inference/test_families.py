@@ -210,10 +210,17 @@ def test_the_plan_counts_what_a_pass_keeps_for_gradients(kind: str) -> None:
 def test_factors_find_all_matrices_of_its_layers(kind: str) -> None:
     """LoRA's "all-linear" learns beside linear layers alone, and stacks of experts are named."""
     layers = get_model(kind).model.layers
+    shape = measure_shape(get_model(kind).config, 0).factors
     linear = {
         f"{name}.weight" for name, module in layers.named_modules() if isinstance(module, nn.Linear)
     }
     stacks = set(list_stacks(layers))
+    counted = sum(
+        layers.get_parameter(name)[:, :, 0].numel() + layers.get_parameter(name)[:, 0].numel()
+        for name in stacks
+    )
+    assert (counted == 0) == (shape == 0)
+    assert counted <= shape <= 2 * counted
     others = {name for name, weight in layers.named_parameters() if weight.dim() >= 2}
     others -= linear | stacks
     assert {name for name in others if not any(part in name for part in _WITHOUT_FACTORS)} == set()

@@ -40,6 +40,8 @@ class ModelShape:
     kept: int  # kept by all layers for gradients
     recomputed: int  # the same if layers keep only inputs and recompute the rest in turn
     vocabulary: int  # ids
+    #: floats of LoRA factors beside a mixture's experts in all layers, for each unit of their rank
+    factors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
         kept=sum(layer.kept for layer in layers),
         recomputed=len(layers) * config.hidden_size + max(layer.kept for layer in layers),
         vocabulary=config.vocab_size,
+        factors=_count_expert_factors(config),
     )
 
 
@@ -149,6 +152,17 @@ def _measure_inner(config: Any) -> tuple[int, int, int]:
     together = needed * own + shared
     dense = getattr(config, "intermediate_size", None) or 0  # of layers without routers
     return max(own, shared, dense), max(together, dense), 2 * needed
+
+
+def _count_expert_factors(config: Any) -> int:
+    """See `ModelShape.factors`. Layers without routers count like the others: they are few."""
+    family = FAMILIES.get(getattr(config, "model_type", ""))
+    if family is None or family.experts is None:
+        return 0
+    experts = max(getattr(config, name, None) or 0 for name in family.experts.counts)
+    own = getattr(config, "moe_intermediate_size", None) or config.intermediate_size
+    # beside a matrix [2 · own, hidden] and a matrix [hidden, own]
+    return config.num_hidden_layers * experts * (2 * config.hidden_size + 3 * own)
 
 
 def _measure_recurrence(config: Any) -> _LayerShape:
