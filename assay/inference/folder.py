@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.inference.families import find_config_fault
 from assay.inference.gate.files import UnfitFileError, open_regular, read_regular
+from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
@@ -110,7 +111,11 @@ def read_config(folder: Path) -> dict[str, Json]:
         CheckpointError: see `read_small_file`. UnusableCheckpointError: it is of no known model.
     """
     config = read_document(folder, CONFIG_FILE)
-    fault = find_config_fault(config)
+    try:
+        with catch_thrown():  # a defect of the gate must not end every program
+            fault = find_config_fault(config)
+    except LibraryError as error:
+        fault = f"{CONFIG_FILE} breaks the gate: {error}"
     if fault is not None:
         raise UnusableCheckpointError(f"{folder}: {fault}")
     found: dict[str, Json] = config

@@ -12,12 +12,12 @@ class LibraryError(ValueError):
 
 
 @contextmanager
-def catch_thrown() -> Iterator[None]:
-    """Raise a LibraryError for everything that the body throws, except `NOT_THROWN`. A panic of a
-    library in Rust is no Exception, so that nothing else would catch it."""
+def catch_thrown(*passed: type[Exception]) -> Iterator[None]:
+    """Raise a LibraryError for everything that the body throws, except `NOT_THROWN` and `passed`. A
+    panic of a library in Rust is no Exception, so that nothing else would catch it."""
     try:
         yield
-    except NOT_THROWN:
+    except (*NOT_THROWN, *passed):
         raise
     except BaseException as error:  # noqa: BLE001 - a panic
         text = " ".join(str(error).split())[:300]

@@ -147,11 +147,15 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:
         UnusableCheckpointError: the files are not a tokenizer that may be used.
     """
     data = read_small_file(folder, _CORE)
+    settings, core = read_document(folder, _SETTINGS), parse_document(folder / _CORE, data)
     try:
-        kept = read_settings(read_document(folder, _SETTINGS), vocabulary)
+        with catch_thrown(UnfitError):  # a defect of the gate must not end every program
+            kept = read_settings(settings, vocabulary)
+            fault = find_tokenizer_fault(core, vocabulary)
     except UnfitError as error:
         raise UnusableCheckpointError(f"{folder / _SETTINGS}: {error}") from None
-    fault = find_tokenizer_fault(parse_document(folder / _CORE, data), vocabulary)
+    except LibraryError as error:
+        raise UnusableCheckpointError(f"{folder}: {_BOTH} breaks the gate: {error}") from None
     if fault is not None:
         raise UnusableCheckpointError(f"{folder}: {fault}")
     with hold_alone({_CORE: data, _SETTINGS: json.dumps(kept).encode()}) as alone:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assay.inference import folder
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import (
     FAMILIES,
@@ -17,6 +18,7 @@ from assay.inference.families import (
     get_expert_bounds,
     list_fields,
 )
+from assay.inference.folder import UnusableCheckpointError, read_config
 from assay.inference.gate.rules import UnfitError
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault
 from assay.inference.gate.tokenizer_settings import (
@@ -27,6 +29,9 @@ from assay.inference.gate.tokenizer_settings import (
     SPECIAL_TABLES,
     read_settings,
 )
+from assay.inference.tokenizing import folder_tokenizer
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
+from assay.training import GENESIS
 from tests.hub_folders import VOCABULARY, Content, make_llama, make_qwen
 from tests.inference.family_models import make_config, write_config
 
@@ -84,6 +89,21 @@ def look_at_config(config: Any) -> str | None:
         get_expert_bounds(config)
         find_context_fault(config, 1, 1)
     return fault
+
+
+def test_a_defect_of_the_gate_ends_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody has the same defect, so the checkpoint is of no use to anybody."""
+    write_config(make_config("llama"), tmp_path)
+    monkeypatch.setattr(folder, "find_config_fault", lambda config: config["none"])
+    with pytest.raises(UnusableCheckpointError, match="breaks the gate: KeyError"):
+        read_config(tmp_path)
+    for name, gate in (("read_settings", {}), ("find_tokenizer_fault", None)):
+        monkeypatch.setattr(folder_tokenizer, name, lambda *_, gate=gate: gate["none"])
+        with pytest.raises(UnusableCheckpointError, match=r"breaks the gate: (Key|Type)Error"):
+            load_tokenizer(GENESIS, 98)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("make", [make_qwen, make_llama])
