@@ -74,8 +74,8 @@ def find_fetched(name: HubName, home: Path) -> Path | None:
     path = get_folder(home, name, name.commit) / name.path
     folder = path.parent if _is_file(name) else path
     origin = read_origin(folder)
-    if origin is None or not all((folder / file).is_file() for file in origin.files):
-        return None
+    if origin is None or not all(_is(folder / at, found) for at, found in origin.files.items()):
+        return None  # somebody has edited a file here: what commit it is of is not known
     if _is_file(name):
         return path if path.name in origin.files else None
     return path if origin.files.keys() & _TELLING else None
@@ -158,6 +158,11 @@ def list_files(session: HubSession, name: HubName, commit: str) -> dict[str, Hub
             if isinstance(entry, RepoFile):
                 file = _read_entry(session, name, entry)
                 found[file.path] = file
+        for path in found:
+            if any(str(parent) in found for parent in PurePosixPath(path).parents):
+                raise HubError(
+                    f"{session.host} lists {path} in {name} below a file: nothing was fetched"
+                )
         return found
 
     return session.ask("listing its files", read, name)
@@ -190,7 +195,7 @@ def _fetch_all(
     progress: Progress,
 ) -> None:
     """Fetch files into a folder, as far as they are missing."""
-    missing = [file for file in files if not _has(folder, file)]
+    missing = [file for file in files if not _is(folder / file.path, file.digest)]
     kept = {file.path: _measure(_get_part(folder, file)) for file in missing}
     total, done = sum(file.size for file in missing), sum(kept.values())
     free = shutil.disk_usage(folder).free
@@ -210,11 +215,6 @@ def _fetch_all(
 
     for file in missing:
         _fetch(session, name, commit, file, folder, count)
-
-
-def _has(folder: Path, file: HubFile) -> bool:
-    target = folder / file.path
-    return target.is_file() and target.stat().st_size == file.size
 
 
 def _get_part(folder: Path, file: HubFile) -> Path:
@@ -237,8 +237,8 @@ def _fetch(
 ) -> None:
     """Fetch one file whole, or raise."""
     target, part = folder / file.path, _get_part(folder, file)
-    if file.path == ORIGIN_FILE:
-        raise HubError(f"{name} has a file {ORIGIN_FILE}: name another file")
+    if target.name == ORIGIN_FILE:
+        raise HubError(f"{name} has a file {file.path}: name another file")
     target.parent.mkdir(parents=True, exist_ok=True)
     for is_last in (False, True):
         with session.transferring(file.size, count):
@@ -248,7 +248,7 @@ def _fetch(
                 name,
                 lambda: _measure(part),
             )
-        if _digest(part, file) == file.tag:
+        if _is(part, file.digest):
             break
         part.unlink()  # after a power cut, what was kept may be other bytes
         if is_last:
@@ -297,10 +297,14 @@ def _append(session: HubSession, name: HubName, commit: str, file: HubFile, part
             os.fsync(opened.fileno())
 
 
-def _digest(part: Path, file: HubFile) -> str:
-    """The digest of what has arrived, by the listing's algorithm."""
-    made = sha256() if file.sha256 else sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
-    with part.open("rb") as opened:
+def _is(path: Path, digest: str) -> bool:
+    """Whether a file is there, with these bytes."""
+    if not path.is_file():
+        return False
+    kind, _, listed = digest.partition(":")
+    blob = f"blob {path.stat().st_size}\0".encode()
+    made = sha256() if kind == "sha256" else sha1(blob, usedforsecurity=False)
+    with path.open("rb") as opened:
         while piece := opened.read(_PIECE):
             made.update(piece)
-    return made.hexdigest()
+    return made.hexdigest() == listed

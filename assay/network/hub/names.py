@@ -99,6 +99,7 @@ def is_plain_path(path: str) -> bool:
     parts = path.split("/")
     return (
         len(path) <= 1_024
+        and len(parts) <= 32
         and path.isprintable()
         and "\\" not in path
         and not any(part in ("", ".", "..") or len(part.encode()) > 200 for part in parts)

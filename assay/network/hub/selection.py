@@ -82,7 +82,8 @@ def choose_model_files(
     chosen = [
         file
         for path, file in within.items()
-        if path in _SMALL or any(fnmatchcase(path, pattern) for pattern in _FOLDERS)
+        if path in _SMALL
+        or (path.count("/") == 1 and any(fnmatchcase(path, pattern) for pattern in _FOLDERS))
     ]
     for file in chosen:
         _require_size(name, file, SMALL_MAX)

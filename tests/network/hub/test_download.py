@@ -102,6 +102,35 @@ def test_a_commit_that_is_here_is_asked_for_nowhere(hub, fetch, tmp_path):
     assert [path.rpartition("/")[2] for path in asked] == ["tokenizer.json"]
 
 
+def test_a_file_that_was_edited_here_is_fetched_again(hub, connect, tmp_path):
+    commit = hub.add("dataset", "org/rows", {"rows.jsonl": ROWS}).names["main"]
+    name = HubName("dataset", "org/rows", commit, "rows.jsonl")
+
+    def fetch():
+        with connect() as session:
+            return fetch_data(session, name, tmp_path, 1 << 30, ignore)
+
+    rows = fetch()
+    rows.write_bytes(ROWS.replace(b'"4"', b'"5"'))
+    assert find_fetched(name, tmp_path) is None
+    assert fetch().read_bytes() == ROWS
+    assert find_fetched(name, tmp_path) == rows
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"files/hub-origin.json": b"{}", **MODEL}, "has a file files/hub-origin.json"),
+        ({"files/a": b"", "files/a/b": b"", **MODEL}, "lists files/a/b in org/name below a file"),
+    ],
+)
+def test_names_that_cannot_be_kept(files, words, hub, fetch, tmp_path):
+    hub.add("model", "org/name", files)
+    with pytest.raises(HubError, match=words):
+        fetch()
+    assert not [*(tmp_path / "home").rglob("a")]
+
+
 def test_shards_are_those_of_the_index(hub, fetch):
     index = {"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}
     shards = {f"m-{n}.safetensors": b"w" * n for n in (1, 2, 3)}
