@@ -10,7 +10,7 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.exits import FINDING, OK
-from assay.environments import compute_named_units
+from assay.environments import compute_named_shares, compute_named_units
 from assay.environments.programs.speed import measure_rate
 from assay.inference.placing.model_sizes import compute_weight_bytes
 from assay.neurons.miner.window_time import compute_window_seconds
@@ -91,6 +91,13 @@ class CoursePlan:
         return compute_late_share(self.recipe.model, self.card, self.recipe.course.implementation)
 
     @property
+    def shares(self) -> dict[int, float]:
+        """The share of the problems that each level has at the start."""
+        shares = compute_named_shares(self.recipe.environment, self.recipe.levels)
+        whole = sum(shares)
+        return {k: share / whole for k, share in zip(self.recipe.levels, shares, strict=True)}
+
+    @property
     def step_seconds(self) -> float:
         trainer = self.roles[-1]
         return max(self.window_seconds, trainer.cost.seconds)
@@ -129,6 +136,8 @@ class CoursePlan:
             "memory_share": MEMORY_SHARE,
             "commit_margin": MinerSettings().commit_margin,
             "late_share": self.late_share,
+            "levels": {str(level): share for level, share in self.shares.items()},
+            "steering": asdict(self.rules.steering),
             "weights": self.recipe.model.parameters,
             "model": self.recipe.model.model_dump() | {"products": self.recipe.model.products},
             "work": asdict(self.rules.work),
@@ -290,6 +299,21 @@ def _describe_scoring(cost: ScoringCost) -> str:
     )
 
 
+def _describe_levels(plan: CoursePlan) -> str:
+    """What is asked at the start, and how far that may move."""
+    steering = plan.rules.steering
+    shares = ", ".join(f"{level} ({share:.1%})" for level, share in plan.shares.items())
+    if not steering.weight_step:
+        return f"levels at the start: {shares}; their weights stay"
+    low, high = (bound / 10 for bound in (steering.success_low, steering.success_high))
+    least, most = (bound / 1_000 for bound in (steering.weight_min, steering.weight_max))
+    return (
+        f"levels at the start: {shares}; each checkpoint changes their weights by at most "
+        f"{steering.weight_step / 10:g} %, between {least:g} and {most:g}, toward levels that "
+        f"teach, of which {low:g} to {high:g} % are solved"
+    )
+
+
 def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
     """Lines: the introduction, and the text below the table."""
     card, course = plan.card, plan.recipe.course
@@ -317,6 +341,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"--implementation {course.implementation}",
         *(() if plan.scoring is None else (_describe_scoring(plan.scoring),)),
         late,
+        _describe_levels(plan),
         *(_describe_lack(role, plan) for role in plan.roles if not role.fits_memory),
         *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),

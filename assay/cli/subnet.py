@@ -14,8 +14,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from assay.artifacts.announced_parameters import list_announced
+from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli.console import FIGURES, Confirm, print_result, require_consent
 from assay.cli.program_view import render_settlements
+from assay.environments import LevelStanding, list_standings, open_environment
+from assay.network import ObjectStore, StoreError
 from assay.network.chain import (
     ChainError,
     SubtensorChain,
@@ -27,11 +30,12 @@ from assay.network.chain import (
 from assay.network.chain.values import format_tao
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.resources import connect, open_account, open_chain, parse_tao
-from assay.neurons.session.session import open_session
+from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.loading import ConfigError, require_netuid
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
-from assay.protocol import QUICKNET, BeaconChain, encode_ss58
+from assay.protocol import QUICKNET, BeaconChain, EncodingError, Manifest, encode_ss58
+from assay.protocol.encoding import from_json, read_json
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.verification import compute_weights
@@ -42,6 +46,8 @@ _PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
 #: Longest wait for the chain's rate limit and for the weights to be on chain, seconds.
 _PATIENCE_S = 3_600.0
 _LOOK_S = 1.0
+#: Largest manifest that is read, bytes: a larger one is nobody's.
+_MANIFEST_BYTES = 4 << 20
 #: Settlements that are shown.
 _SHOWN = 20
 
@@ -88,6 +94,7 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         window = compute_window(parameters.timing, head)
         checkpoint = get_checkpoint_digest(chain, parameters, window)
         owner, members = chain.get_owner(head), chain.get_members(head)
+        levels = _find_levels(session, checkpoint)
     document: dict[str, Any] = {
         "netuid": chain.netuid,
         "block": head,
@@ -96,6 +103,7 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "neurons": len(members),
         "hyperparameters": asdict(rules),
         "checkpoint": checkpoint.hex(),
+        "levels": [asdict(standing) for standing in levels],
         "digest": parameters.digest.hex(),
         "parameters": parameters.to_json(),
         "announced": [
@@ -123,11 +131,35 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "trainer": encode_ss58(parameters.identity.trainer),
         "checkpoint": checkpoint.hex(),
     }
-    rows = [*lines.items(), *(("announced", one.describe()) for one in announced)]
+    rows = [*lines.items(), *(("asked", standing.describe()) for standing in levels)]
+    if not levels:
+        rows.append(("asked", "not known: the checkpoint's manifest cannot be read"))
+    rows += [("announced", one.describe()) for one in announced]
     if followed.note is not None:
         rows.append(("note", followed.note))
     text = "\n".join(f"{name:<13} {value}" for name, value in rows)
     print_result(document, as_json, text)
+
+
+def _find_levels(session: Session, checkpoint: bytes) -> list[LevelStanding]:
+    """The levels of the checkpoint in force; none if no store has its manifest."""
+    found = (_fetch_manifest(store, checkpoint) for store in session.checkpoint_mirrors())
+    manifest = next((one for one in found if one is not None), None)
+    if manifest is None:
+        return []
+    try:
+        return list_standings(manifest, open_environment(session.parameters.environment))
+    except ValueError:  # this machine lacks its files
+        return list_standings(manifest, None)
+
+
+def _fetch_manifest(store: ObjectStore, checkpoint: bytes) -> Manifest | None:
+    try:
+        data = store.get(make_checkpoint_name(checkpoint, "manifest.json"), _MANIFEST_BYTES)
+        manifest = from_json(Manifest, read_json(data or b""))
+    except (StoreError, EncodingError):
+        return None
+    return manifest if manifest.digest == checkpoint else None
 
 
 def name_beacon(chain: BeaconChain) -> str:

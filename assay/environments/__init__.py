@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from assay.environments.problem_file import compute_file_digest as compute_file_digest
     from assay.environments.registry import ENVIRONMENTS as ENVIRONMENTS
     from assay.environments.registry import EnvironmentEntry as EnvironmentEntry
+    from assay.environments.registry import compute_named_shares as compute_named_shares
     from assay.environments.registry import compute_named_units as compute_named_units
     from assay.environments.registry import list_environments as list_environments
     from assay.environments.registry import list_named_levels as list_named_levels
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
     from assay.environments.rewards import compute_reward as compute_reward
     from assay.environments.rewards import describe_rewards as describe_rewards
     from assay.environments.scoring import score_all as score_all
+    from assay.environments.steering import LevelStanding as LevelStanding
     from assay.environments.steering import compute_asked_shares as compute_asked_shares
     from assay.environments.steering import compute_next_levels as compute_next_levels
     from assay.environments.steering import describe_levels as describe_levels
     from assay.environments.steering import find_levels_fault as find_levels_fault
+    from assay.environments.steering import list_standings as list_standings
     from assay.environments.steering import read_successes as read_successes
 else:
     __getattr__ = load_lazily(
@@ -74,6 +77,7 @@ else:
             "registry": (
                 "ENVIRONMENTS",
                 "EnvironmentEntry",
+                "compute_named_shares",
                 "compute_named_units",
                 "list_environments",
                 "list_named_levels",
@@ -84,10 +88,12 @@ else:
             "rewards": ("choose_rewards", "compute_reward", "describe_rewards"),
             "scoring": ("score_all",),
             "steering": (
+                "LevelStanding",
                 "compute_asked_shares",
                 "compute_next_levels",
                 "describe_levels",
                 "find_levels_fault",
+                "list_standings",
                 "read_successes",
             ),
         },

@@ -6,6 +6,7 @@ part, in order of name and from 1, is 1,000·i + l, so a manifest says for each 
 in force. A part without a level in force is never drawn.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
@@ -70,14 +71,7 @@ class Mixture:
 
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
         """Each part's weight, divided equally among its levels."""
-        counts = [len(asked) for asked in self._divide_levels(levels)]
-        whole = lcm(*(count for count in counts if count))
-        shares = []
-        for level in levels:
-            part = level // PART_LEVELS - 1
-            shares.append(self._weights[part] * whole // counts[part])
-        common = gcd(*shares)
-        return [share // common for share in shares]
+        return share_weights(self._weights, levels)
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """The problem that the drawn part makes of the same seed, from its levels among
@@ -113,6 +107,16 @@ class Mixture:
         for level in levels:
             asked[level // PART_LEVELS - 1].append(level % PART_LEVELS)
         return asked
+
+
+def share_weights(weights: Sequence[int], levels: Sequence[int]) -> list[int]:
+    """How often each level is asked, as coprime integers, by the weights of the parts."""
+    counts = Counter(level // PART_LEVELS for level in levels)
+    whole = lcm(*counts.values())
+    parts = [level // PART_LEVELS for level in levels]
+    shares = [weights[part - 1] * whole // counts[part] for part in parts]
+    common = gcd(*shares)
+    return [share // common for share in shares]
 
 
 def divide(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:

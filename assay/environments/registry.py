@@ -166,6 +166,16 @@ def compute_named_units(text: str) -> int:
     )
 
 
+def compute_named_shares(text: str, levels: Sequence[int]) -> list[int]:
+    """How often each level is asked at the start, as coprime integers, in an environment whose
+    files need not be on this machine, named as for `parse_choice`."""
+    name, params = parse_choice(text)
+    if name != mixture.NAME:
+        return [1] * len(levels)
+    weights, _ = mixture.divide(params)
+    return mixture.share_weights(list(weights.values()), levels)
+
+
 def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
     family, _, what = name.partition(":")
     if what != placeholder and family != gym.NAME:

@@ -8,6 +8,7 @@ manifest computes them again. Specification, section 11.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import gcd
 
 from assay.environments.base import Environment, require_levels
@@ -122,6 +123,59 @@ def find_levels_fault(manifest: Manifest, parameters: Parameters) -> str | None:
         named, due = describe_levels(manifest.levels), describe_levels(following)
         return f"its levels are {named}, and from its parent's success follow {due}"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelStanding:
+    """A level in force, and why its problems are asked as often as they are.
+
+    Attributes:
+        share: of all problems, in millionths; None where the environment is not known.
+        weight, weight_before: thousandths. Before: of the parent; None if it did not ask the level.
+        solved, asked, mixed: of the parent's held-out problems; None if it was not tried on any.
+    """
+
+    level: int
+    share: int | None
+    weight: int
+    weight_before: int | None
+    solved: int | None
+    asked: int | None
+    mixed: int | None
+
+    def describe(self) -> str:
+        """One line for a person."""
+        share = "" if self.share is None else f"{self.share / 1e4:.1f} % of the problems, "
+        line = f"level {self.level}: {share}weight {self.weight / WEIGHT_START:g}"
+        if self.weight_before is None and self.asked is None:
+            return f"{line}, as at the start"
+        before = "none" if self.weight_before is None else f"{self.weight_before / WEIGHT_START:g}"
+        tried = "not tried on held-out problems"
+        if self.asked is not None:
+            tried = (
+                f"of {self.asked} held-out problems {self.solved} were solved, and two tries "
+                f"differed on {self.mixed}"
+            )
+        return f"{line} ({before} before): {tried}"
+
+
+def list_standings(manifest: Manifest, environment: Environment | None) -> list[LevelStanding]:
+    """The standing of each level in force. environment: None where it cannot be opened here.
+    Raises a ValueError: the levels are not the environment's."""
+    before = {pair.level: pair.weight for pair in manifest.levels_before}
+    tried = {success.level: success for success in manifest.held_out}
+    shares: Sequence[int | None] = [None] * len(manifest.levels)
+    if environment is not None:
+        asked = compute_asked_shares(environment, manifest.levels)
+        shares = [MILLION * share // sum(asked) for share in asked]
+    standings = []
+    for pair, share in zip(manifest.levels, shares, strict=True):
+        seen = tried.get(pair.level)
+        counts = (None,) * 3 if seen is None else (seen.solved, seen.asked, seen.mixed)
+        standings.append(
+            LevelStanding(pair.level, share, pair.weight, before.get(pair.level), *counts)
+        )
+    return standings
 
 
 def read_successes(held_out: HeldOutCounts) -> dict[int, Success]:

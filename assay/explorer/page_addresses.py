@@ -82,6 +82,7 @@ PAGES: dict[str, PageAddress] = {
         {
             "checkpoints": "checkpoints",
             "held-out": "tried",
+            "levels": "levels",
             "rewards": "rewards",
             "scores": "scores",
             "runs": "runs",

@@ -16,7 +16,7 @@ from assay.artifacts.records.reader import RecordReader, open_reader
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.documents.curves import Curve
 from assay.explorer.documents.settlements import EntryFields
-from assay.explorer.documents.training import AccuracyPoint
+from assay.explorer.documents.training import AccuracyPoint, LevelRow
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
@@ -172,6 +172,7 @@ class CheckpointOrigin:
     number: int | None = None
     parent: str | None = None
     step: str | None = None
+    levels: tuple[LevelRow, ...] = ()  # in force; empty where the manifest does not state them
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from assay.artifacts.discovery import publish_parameters
+from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli import subnet
+from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.lab.simulator import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.session.parameter_follower import ParameterFollower
@@ -17,9 +19,11 @@ from assay.neurons.settings.sections import Settings
 from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, Start
 from assay.subnet.presets import NETUID, make_demo_parameters
+from assay.training import GENESIS
 
 OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
 LOCATOR = "test:store"
+CHECKPOINT = verify_manifest(GENESIS).digest
 
 
 class Net:
@@ -31,9 +35,7 @@ class Net:
         )
         self.store = open_folder(folder / "store")
         self.folder = folder
-        self.first = make_demo_parameters(
-            self.chain.genesis_hash, QUICKNET, 0, TRAINER, bytes([7]) * 32
-        )
+        self.first = make_demo_parameters(self.chain.genesis_hash, QUICKNET, 0, TRAINER, CHECKPOINT)
         self.announce(self.first)
         monkeypatch.setattr(subnet, "open_session", self.open_session)
 
@@ -54,7 +56,11 @@ class Net:
         followed = ParameterFollower(self.chain, {LOCATOR: self.store}.__getitem__, rules)
         held = followed.history.get_at(self.chain.get_head())
         yield SimpleNamespace(
-            chain=self.chain, followed=followed, history=followed.history, parameters=held
+            chain=self.chain,
+            followed=followed,
+            history=followed.history,
+            parameters=held,
+            checkpoint_mirrors=lambda: iter([self.store]),
         )
 
     def show(self, capsys):
@@ -76,6 +82,18 @@ def test_nothing_is_announced(net, capsys):
     assert document["announced"] == []
     assert document["note"] is None
     assert "announced" not in text
+    assert document["levels"] == []
+    assert "asked         not known" in text
+
+
+def test_levels_in_force_are_those_of_the_checkpoints_manifest(net, capsys):
+    name = make_checkpoint_name(CHECKPOINT, MANIFEST_FILE)
+    net.store.put(name, b"{}")  # a stranger's
+    assert net.show(capsys)[1]["levels"] == []
+    net.store.put(name, (GENESIS / MANIFEST_FILE).read_bytes())
+    text, document = net.show(capsys)
+    assert [one["level"] for one in document["levels"]] == [5, 6]
+    assert text.count("50.0 % of the problems, weight 1, as at the start") == 2
 
 
 def test_an_announcement_from_its_first_word_until_it_holds(net, capsys):

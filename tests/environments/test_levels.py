@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import Success, compute_candidates, compute_levels, find_undecided
+from assay.environments import (
+    Success,
+    compute_candidates,
+    compute_levels,
+    find_undecided,
+    list_standings,
+    make_environment,
+)
 from assay.environments.levels import PROBLEMS_MIN, TEACHING, WIDTH
-from assay.protocol.manifest import LEVELS_MAX
+from assay.protocol import LevelSuccess, LevelWeight, Manifest
+from assay.protocol.manifest import LEVELS_MAX, HeldOutCounts, LevelWeights
 
 LEGAL = range(1, 13)
 
@@ -144,3 +152,26 @@ def test_illegal_levels(levels: tuple[int, ...]) -> None:
 def test_impossible_counts(counts: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="impossible"):
         Success(*counts)
+
+
+def make_manifest(levels: LevelWeights, before: LevelWeights, held_out: HeldOutCounts) -> Manifest:
+    """A manifest of which only the levels matter."""
+    none = bytes(32)
+    return Manifest(
+        3, *[none] * 4, (2,), 48, levels, before, held_out, (0,), 1, 0, 0, none, none, (), none,
+        b"\1" * 32, 0,
+    )  # fmt: skip
+
+
+def test_the_standing_of_levels_says_their_share_and_why() -> None:
+    mix = make_environment("mix", {"arithmetic": 3, "gsm": 1})
+    levels = (LevelWeight(1_004, 1_000), LevelWeight(1_005, 1_000), LevelWeight(2_001, 2_000))
+    made = make_manifest(levels, levels[:1], (LevelSuccess(1_004, 30, 64, 20),))
+    first, second, third = list_standings(made, mix)
+    assert [one.share for one in (first, second, third)] == [300_000, 300_000, 400_000]
+    assert first.describe() == (
+        "level 1004: 30.0 % of the problems, weight 1 (1 before): of 64 held-out problems 30 were "
+        "solved, and two tries differed on 20"
+    )
+    assert second.describe().endswith("weight 1, as at the start")
+    assert {one.share for one in list_standings(made, None)} == {None}

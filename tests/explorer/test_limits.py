@@ -12,6 +12,7 @@ from assay.explorer.views import ledger_entries
 from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
+from assay.training import GENESIS
 from tests.explorer.inside import Page, look_into
 
 
@@ -257,3 +258,19 @@ def test_documents_nested_too_deeply_are_not_there(run):
         assert commands.verify(number, hotkey) is None
         for path in ("/", "/weights", "/training", f"/window/{number}/{hotkey}", "/miners"):
             assert inside.get(path).status_code == 200, path
+
+
+def test_the_levels_that_a_manifest_states():
+    genesis = json.loads((GENESIS / "manifest.json").read_text())
+    moved = {
+        "levels": [{"level": 6, "weight": 1_215}, {"level": 7, "weight": 250}],
+        "levels_before": [{"level": 6, "weight": 1_000}],
+        "held_out": [{"level": 6, "solved": 34, "asked": 57, "mixed": 30}],
+    }
+    found = parse_manifest(json.dumps(genesis | moved).encode())
+    assert found.levels == (
+        {"level": 6, "weight": 1.215, "before": 1.0, "asked": 57, "solved": 34, "differ": 30},
+        {"level": 7, "weight": 0.25, "before": None, "asked": None, "solved": None, "differ": None},
+    )
+    for wrong in ({"levels": [6]}, {"levels": "6"}, {"held_out": [{"level": 6}]}, {"scale": None}):
+        assert parse_manifest(json.dumps(genesis | moved | wrong).encode()).levels == ()

@@ -12,6 +12,7 @@ from assay.audit.explain.pay import list_pay
 from assay.audit.explain.settled_share import describe_settled
 from assay.audit.explain.texts import TEXTS, Text
 from assay.audit.explain.window_case import StatedVerdict, WindowCase
+from assay.environments import LevelStanding, list_standings, open_environment
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.reason import CHEATING, WITHHELD, name_cost
@@ -60,6 +61,18 @@ class Explanation:
         """True if it was accepted, False if it was refused; None: not known."""
         return None if self.reason is None else self.reason is Reason.ACCEPTED
 
+    @property
+    def levels(self) -> list[LevelStanding]:
+        """The levels that were asked; empty if the window's checkpoint is not at hand."""
+        outline = self.facts.rejudgment.outline
+        if outline is None:
+            return []
+        try:
+            environment = open_environment(self.facts.context.parameters.environment)
+            return list_standings(outline.manifest, environment)
+        except ValueError:  # the environment, or its level, is not of this machine
+            return list_standings(outline.manifest, None)
+
     def to_json(self) -> dict[str, Any]:
         """The explanation as one document, for scripts."""
         facts, text = self.facts, self.text
@@ -78,6 +91,7 @@ class Explanation:
             "remedies": list(text.remedies) if text else [],
             "costs": name_cost(self.reason),
             "groups": [asdict(group) for group in self.groups],
+            "levels": [asdict(standing) for standing in self.levels],
             "score": self.score,
             "said": [_describe(statement) for statement in facts.statements],
             "own": facts.own_verdict and _describe(facts.own_verdict),

@@ -53,6 +53,17 @@ class CheckpointRow(TypedDict):
     trained_on: Window | None
 
 
+class LevelRow(TypedDict):
+    """A level in force, and why its problems are asked as often as they are."""
+
+    level: Count
+    weight: Annotated[float, Field(description="multiplies the share that the settings give it")]
+    before: Annotated[float | None, Field(description="under the parent; null if not asked")]
+    asked: Annotated[Count | None, Field(description="held-out problems tried by the parent")]
+    solved: Count | None
+    differ: Annotated[Count | None, Field(description="solved at one of two tries alone")]
+
+
 class TrainingDocument(CommandDocument):
     """Reward by window, held-out accuracy, checkpoints."""
 
@@ -66,6 +77,7 @@ class TrainingDocument(CommandDocument):
     tried_axis: ChartAxis
     has_trainer: bool
     checkpoints: list[CheckpointRow]
+    levels: Annotated[list[LevelRow], Field(description="of the newest checkpoint in force")]
 
 
 class RoundCalendar(TypedDict):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile, RunFolder
-from assay.environments import Success
+from assay.environments import Success, list_standings
 from assay.explorer.documents.settlements import EntryFields
-from assay.explorer.documents.training import AccuracyPoint
+from assay.explorer.documents.training import AccuracyPoint, LevelRow
 from assay.explorer.ports import (
     CheckpointOrigin,
     EntryStatus,
@@ -24,7 +24,10 @@ from assay.explorer.ports import (
     TrainingStep,
 )
 from assay.network.files import is_locked
+from assay.protocol import EncodingError, Manifest
+from assay.protocol.encoding import from_json
 from assay.protocol.errors import Trouble, TroubleKind
+from assay.protocol.manifest import WEIGHT_START
 
 #: Age of a status after which the program's lock is checked: it is written at least every 10 s.
 _STALE_S = 13.0
@@ -248,5 +251,27 @@ def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:
     except (*BROKEN, RecursionError):
         return None
     return CheckpointOrigin(
-        number, parent if parent.strip("0") else None, step if step.strip("0") else None
+        number,
+        parent if parent.strip("0") else None,
+        step if step.strip("0") else None,
+        _read_levels(document),
+    )
+
+
+def _read_levels(document: Any) -> tuple[LevelRow, ...]:
+    """The levels that a manifest states; none where it is not whole."""
+    try:
+        standings = list_standings(from_json(Manifest, document), None)
+    except EncodingError:
+        return ()
+    return tuple(
+        LevelRow(
+            level=one.level,
+            weight=one.weight / WEIGHT_START,
+            before=None if one.weight_before is None else one.weight_before / WEIGHT_START,
+            asked=one.asked,
+            solved=one.solved,
+            differ=one.mixed,
+        )
+        for one in standings
     )

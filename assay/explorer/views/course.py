@@ -6,6 +6,7 @@ from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
 from assay.explorer.documents.training import (
     AccuracyPoint,
     CheckpointRow,
+    LevelRow,
     TrainingDocument,
     WindowReward,
     WindowScore,
@@ -55,6 +56,7 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
         tried_axis=make_axis([point["number"] for point in tried]),
         has_trainer=training is not None,
         checkpoints=_list_checkpoints(reader, training),
+        levels=_list_levels(reader),
         command=reader.sources.commands.training(),
     )
 
@@ -78,6 +80,16 @@ def _list_curves(
         make_curve("score", "Score of all miners", "window", sums, None),
     ]
     return [curve for curve in curves if curve["series"]]
+
+
+def _list_levels(reader: PageReader) -> list[LevelRow]:
+    """The levels of the newest checkpoint in force."""
+    rows = reader.ask(
+        "SELECT checkpoint FROM windows WHERE length(checkpoint) = 32 AND checkpoint != "
+        "zeroblob(32) ORDER BY window DESC LIMIT 1"
+    )
+    origins = [reader.sources.read_manifest(row["checkpoint"]) for row in rows]
+    return [level for origin in origins if origin is not None for level in origin.levels]
 
 
 def _list_checkpoints(reader: PageReader, training: Training | None) -> list[CheckpointRow]:
