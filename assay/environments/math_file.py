@@ -36,7 +36,7 @@ from assay.environments.problem_file import (
     read_lines,
     read_object,
     read_table,
-    require_question,
+    require_chat,
     require_text,
 )
 from assay.environments.problem_table import (
@@ -46,8 +46,8 @@ from assay.environments.problem_table import (
     TableError,
     find_columns,
     get_cell,
+    read_chat,
     read_level,
-    read_problem_cell,
 )
 from assay.protocol.prf import Stream
 
@@ -247,7 +247,7 @@ class MathRows:
     def list_problems(self, lines: Sequence[bytes]) -> list[str]:
         """The problems of rows that have one, usable or not."""
         cells = (get_cell(row, self.columns.problem) for row in _read_objects(lines))
-        return [problem for cell in cells if (problem := read_problem_cell(cell)) is not None]
+        return [chat.question for cell in cells if (chat := read_chat(cell)) is not None]
 
     def add(self, line: bytes) -> None:
         """Take one row. Raises ValueError if it is damaged or contradicts another row."""
@@ -300,11 +300,11 @@ def read_math_row(
     asked = get_cell(row, columns.problem)
     if asked is None and columns.problem not in row:
         raise name_formats(row, NAME)
-    problem = read_problem_cell(asked)
-    if problem is None and isinstance(asked, list):
+    chat = read_chat(asked)
+    if isinstance(asked, list) and (chat is None or not chat.is_single):
         return MathRow(Question(), None, None, None, 0, "chats of several turns")
-    problem = require_text(asked if problem is None else problem, columns.problem, NAME)
-    require_question(problem, columns.problem)
+    chat = require_chat(asked, columns.problem, NAME)
+    problem = chat.question
     solution = get_cell(row, columns.solution) if columns.solution else None
     if solution is None and needs_solution:
         raise name_formats(row, NAME)

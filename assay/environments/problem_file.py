@@ -8,7 +8,7 @@ native code, so a sandboxed child reads it.
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -21,7 +21,9 @@ from assay.environments.problem_table import (
     COLUMN_NAMES,
     ROWS_MAX,
     TEXT_MAX,
+    Chat,
     TableError,
+    read_chat,
     split_rows,
 )
 from assay.protocol.encoding import EncodingError, read_json
@@ -94,9 +96,9 @@ class KnownAnswers:
     """The right answers to a file's questions, row by row: one question has one answer."""
 
     def __init__(self) -> None:
-        self._first: dict[str, tuple[int, object]] = {}
+        self._first: dict[Hashable, tuple[int, object]] = {}
 
-    def is_new(self, question: str, right: object, row: int) -> bool:
+    def is_new(self, question: Hashable, right: object, row: int) -> bool:
         """Whether no row before this one asks the question. Raises ValueError if one does, and its
         answer is another."""
         first, known = self._first.setdefault(question, (row, right))
@@ -308,6 +310,23 @@ def require_question(text: str, name: str) -> None:
     """Raises ValueError if a question is empty or too long."""
     if not 1 <= len(text.strip(BLANKS)) <= len(text) <= QUESTION_MAX:
         raise ValueError(f"its {name} has {len(text)} characters: 1 to {QUESTION_MAX} may be")
+
+
+def require_chat(value: Any, name: str, family: str) -> Chat:
+    """The chat or the text of a cell. Raises ValueError if it is neither, or one of its texts has
+    control characters, or is empty or too long."""
+    chat = read_chat(value)
+    if chat is None:
+        require_text(value, name, family)
+        raise ValueError(f"its {name} is no chat")
+    for text in chat.texts:
+        require_question(require_text(text, name, family), name)
+    return chat
+
+
+def has_control(text: str) -> bool:
+    """Whether a text has a character that no question needs."""
+    return _CONTROL.search(text) is not None
 
 
 def require_text(text: Any, name: str, family: str) -> str:

@@ -35,7 +35,7 @@ from assay.environments.problem_table import (
     TableError,
     find_shape,
     get_cell,
-    read_problem_cell,
+    read_chat,
 )
 from assay.environments.programs import code_file
 from assay.environments.programs.code_file import ASSERTS, DIFFICULTIES, CodeRow, CodeRows
@@ -371,7 +371,7 @@ def _read_problems(suite: Path) -> list[str]:
     cells = (
         next((row[name] for name in columns if row.get(name)), None) for row in _read_objects(lines)
     )
-    return [problem for cell in cells if (problem := read_problem_cell(cell)) is not None]
+    return [chat.question for cell in cells if (chat := read_chat(cell)) is not None]
 
 
 def _normalize(problem: str) -> str:
@@ -381,9 +381,10 @@ def _normalize(problem: str) -> str:
 
 def _write(row: _Read, level: int) -> bytes:
     """A row as its environment reads it without any columns being named."""
-    source = row.source
+    source, fields = row.source, dict[str, Any]()
     if isinstance(source, MathRow):
-        fields = {"problem": row.problem, "solution": "", "answer": row.answer, "level": level}
+        fields = {"problem": row.problem, "solution": ""}
+        fields |= {"answer": row.answer, "level": level}
     elif isinstance(source, LettersRow):
         letter = letters_file.LETTERS[source.right]
         fields = {"question": row.problem, "options": source.choices, "level": level}

@@ -143,6 +143,24 @@ class Columns:
     rivals: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A question, and the messages before it, each with its role: a system's, and then in turn a
+    user's and an assistant's."""
+
+    question: str
+    context: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return self.question, *(content for _, content in self.context)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is the only message of a user."""
+        return len(self.context) <= 1 and all(role == "system" for role, _ in self.context)
+
+
 def split_rows(data: bytes) -> tuple[str, list[bytes]]:
     """The name of a format, and rows as lines of JSON. Lines of JSON are not looked into.
 
@@ -313,21 +331,49 @@ def get_cell(row: dict[str, Any], column: str) -> Any:
 
 
 def read_problem_cell(value: Any) -> str | None:
-    """The text of a problem: text, or a chat's only message of a user, without the sentences around
-    it that ask for another form of answer. None if it is neither."""
-    if isinstance(value, list):
-        messages = [one for one in value if isinstance(one, dict)]
-        said = [one.get("content") for one in messages if one.get("role") == "user"]
-        known = all(one.get("role") in ("user", "system", "assistant") for one in messages)
-        if len(messages) != len(value) or len(said) != 1 or not known:
-            return None
-        value = said[0]
-    if not isinstance(value, str):
+    """The text of a problem: text, or the only message of a user in a chat. None if it is neither.
+    A system's message is left out."""
+    chat = read_chat(value)
+    return chat.question if chat is not None and chat.is_single else None
+
+
+def read_chat(value: Any) -> Chat | None:
+    """A chat, or text as one of a user. None if it is neither, or its turns do not alternate. What
+    an assistant says last is no part of a question."""
+    if isinstance(value, str):
+        return Chat(_strip_request(value))
+    messages = list(map(_read_message, value)) if isinstance(value, list) else []
+    if messages and messages[-1] is not None and messages[-1][0] == "assistant":
+        messages.pop()
+    known = [message for message in messages if message is not None]
+    roles = [role for role, _ in known]
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    alternating = ["user", "assistant"] * len(turns)
+    if len(known) < len(messages) or not turns or turns != alternating[: len(turns)]:
         return None
-    told = value.rstrip(BLANKS).removesuffix(".")
+    if turns[-1] != "user":
+        return None
+    return Chat(_strip_request(known[-1][1]), tuple(known[:-1]))
+
+
+def _read_message(value: Any) -> tuple[str, str] | None:
+    """The role and the text of a message. Its text may be in parts. None if it is anything else."""
+    content = value.get("content") if isinstance(value, dict) else None
+    if isinstance(content, list):
+        parts = [one.get("text") if isinstance(one, dict) else None for one in content]
+        content = "".join(map(str, parts)) if all(isinstance(one, str) for one in parts) else None
+    if not isinstance(content, str):
+        return None
+    role = value.get("role")
+    return (role, content) if role in ("system", "user", "assistant") else None
+
+
+def _strip_request(text: str) -> str:
+    """A problem without the sentences around it that ask for another form of answer."""
+    told = text.rstrip(BLANKS).removesuffix(".")
     if not told.endswith(_BEHIND):
-        return value
+        return text
     for before, behind in _AROUND:
         if told.startswith(before) and told.endswith(behind):
             return told[len(before) : len(told) - len(behind)].strip(BLANKS)
-    return value
+    return text

@@ -15,6 +15,7 @@ from itertools import pairwise
 from assay.environments.base import BLANKS
 from assay.environments.instructions.kinds import COUNT, PLACE, SOUGHT, TEXT, Kind
 from assay.environments.instructions.texts import (
+    CLOSERS,
     PUNCTUATION,
     count_word,
     fold,
@@ -181,13 +182,18 @@ def grows_in_alliteration(text: str) -> bool:
     return bool(counts) and all(after > before for before, after in pairwise(counts))
 
 
+def _count_ends(text: str) -> Counter[str]:
+    """The marks that sentences end with, quotes and brackets left out."""
+    return Counter(sentence.rstrip(CLOSERS)[-1] for sentence in split_sentences(text))
+
+
 def balances_questions(text: str) -> bool:
-    ends = Counter(sentence[-1] for sentence in split_sentences(text))
+    ends = _count_ends(text)
     return ends["."] == 2 * ends["?"] > 0
 
 
 def balances_all(text: str) -> bool:
-    ends = Counter(sentence[-1] for sentence in split_sentences(text))
+    ends = _count_ends(text)
     return ends["."] == ends["?"] == ends["!"] > 0
 
 

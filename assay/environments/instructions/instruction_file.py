@@ -28,14 +28,14 @@ from assay.environments.problem_file import (
     ProblemFileError,
     describe_skipped,
     find_file,
+    has_control,
     name_formats,
     read_lines,
     read_object,
     read_table,
-    require_question,
-    require_text,
+    require_chat,
 )
-from assay.environments.problem_table import get_cell, read_problem_cell
+from assay.environments.problem_table import read_chat
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.prf import Stream
 
@@ -174,9 +174,12 @@ def read_instruction_row(line: bytes) -> InstructionRow:
     row = read_object(line, NAME)
     if not all(name in row for name in ("prompt", "instruction_id_list", "kwargs")):
         raise name_formats(row, NAME)
-    prompt = read_problem_cell(get_cell(row, "prompt"))
-    prompt = require_text(row["prompt"] if prompt is None else prompt, "prompt", NAME)
-    require_question(prompt, "prompt")
+    chat = read_chat(row["prompt"])
+    if chat is not None and any(map(has_control, chat.texts)):  # as in two rows of IFBench
+        return InstructionRow("", (), "control characters")
+    if chat is not None and not chat.is_single:
+        return InstructionRow("", (), "chats of several turns")
+    prompt = require_chat(row["prompt"], "prompt", NAME).question
     names, given = (_read_list(row[name], name) for name in ("instruction_id_list", "kwargs"))
     if len(names) != len(given):
         raise ValueError(f"it has {len(names)} instructions and {len(given)} kwargs")
@@ -184,7 +187,8 @@ def read_instruction_row(line: bytes) -> InstructionRow:
         many = "no instruction" if not names else f"more than {INSTRUCTIONS_MAX} instructions"
         return InstructionRow(prompt, (), many)
     try:
-        return InstructionRow(prompt, tuple(starmap(_bind, zip(names, given, strict=True))))
+        instructions = tuple(starmap(_bind, zip(names, given, strict=True)))
+        return InstructionRow(prompt, instructions)
     except ArgumentError as error:
         return InstructionRow(prompt, (), str(error))
 

@@ -28,11 +28,13 @@ _SMALL = {
 }
 _CAPITALS = frozenset(map(chr, _SMALL))
 _SMALL_LETTERS = frozenset(_SMALL.values()) | {"\u00df"}
+#: Quotes and brackets that close, and marks of Markdown: they may follow the end of a sentence.
+CLOSERS = "\"'\u2019\u201d)]*_"
 #: The end of a sentence: its marks, and quotes and brackets that close, before a blank; the marks
 #: of Chinese and Japanese; an empty line. A run of marks is read once, whatever follows it.
 _END = re.compile(
-    rf"(?<![.!?\u2026])[.!?\u2026]++[\"'\u2019\u201d)\]*_]*+(?=[{BLANKS}]|\Z)"
-    r"|[\u3002\uff01\uff1f]++[\"'\u2019\u201d)\u300d\u300f]*+"
+    rf"(?<![.!?\u2026])[.!?\u2026]++[{re.escape(CLOSERS)}]*+(?=[{BLANKS}]|\Z)"
+    rf"|[\u3002\uff01\uff1f]++[{re.escape(CLOSERS)}\u300d\u300f]*+"
     r"|\n[ \t\r]*+\n"
 )
 #: Before a point that ends no sentence: a shortened word, an initial, a number that begins a line.
@@ -40,6 +42,8 @@ _BEFORE = re.compile(rf"(?:\A|(?<=[{BLANKS}(\"']))([A-Za-z](?:[A-Za-z.]*[A-Za-z]
 _BEFORE_MAX = 16
 #: A text of so many words and more is English if one in so many is a common English word.
 _ENGLISH_FROM, _ENGLISH_SHARE = 20, 20
+#: So many letters of so many are a language's own: names and terms may be in others.
+_OWN, _OWN_OF = 3, 4
 #: Languages that their script tells apart: the ranges of its letters.
 SCRIPTS = {
     "bn": "\u0980-\u09ff",
@@ -153,7 +157,7 @@ def is_mostly(text: str, language: str) -> bool:
     """
     letters = len(_ANY_LETTER.findall(text))
     own = len((_SCRIPT_LETTERS.get(language) or _LATIN).findall(text))
-    if not letters or 10 * own < 9 * letters:
+    if not letters or _OWN_OF * own < _OWN * letters:
         return False
     words = split_words(fold(text))
     if language != "en" or len(words) < _ENGLISH_FROM:
