@@ -157,6 +157,16 @@ class Evaluation:
         document["suites"] = [self._describe(place) for place in range(len(self.suites))]
         return {"name": self.name, **document, "tokens": self.tokens}
 
+    def describe(self) -> Iterator[str]:
+        """A line for people about each suite, by its first scorer."""
+        for place, suite in enumerate(self.suites):
+            passed = self._count(place, 0)["pass"]["1"]
+            value, low, high = (100 * passed[name] for name in ("value", "low", "high"))
+            yield (
+                f"{suite.name}: {value:.1f} % of {len(suite.rows)} problems (95 %: {low:.1f} to "
+                f"{high:.1f}), asked as {suite.convention.name}"
+            )
+
     def _describe(self, place: int) -> dict[str, Any]:
         suite, lengths = self.suites[place], self._lengths[place]
         count = self.rules.samples * len(suite.rows)

@@ -405,6 +405,12 @@ class TrainerSettings(_Section):
         le=100_000,
         description="held-out problems to test each checkpoint on; with 0, levels stay",
     )
+    suites: tuple[Annotated[Path, Flag("FILE", "--suite")], ...] = Field(
+        (), description="files of problems to evaluate checkpoints on, which nobody trains on"
+    )
+    suites_every: int = Field(
+        10, ge=1, le=1_000_000, description="checkpoints from one evaluation on suites to the next"
+    )
 
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these settings together; None: it is possible."""

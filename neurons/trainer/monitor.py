@@ -37,6 +37,7 @@ from assay.environments import Success
 from assay.inference import CheckpointError
 from assay.network.files import write_file, write_json
 from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.suites import SuiteMonitor
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
@@ -265,9 +266,12 @@ class TrainerWithMonitor:
 
     name = "trainer"
 
-    def __init__(self, trainer: Trainer, monitor: LearningMonitor) -> None:
+    def __init__(
+        self, trainer: Trainer, monitor: LearningMonitor, suites: SuiteMonitor | None = None
+    ) -> None:
         self._trainer = trainer
         self._monitor = monitor
+        self._suites = suites
 
     @property
     def trouble(self) -> Trouble | None:
@@ -277,5 +281,7 @@ class TrainerWithMonitor:
         return self._trainer.trouble or self._trainer.workers_trouble or diverged
 
     def step(self) -> bool:
-        """See `Trainer.step` and `LearningMonitor.step`."""
-        return self._trainer.step() or self._monitor.step()
+        """See `Trainer.step`, `LearningMonitor.step` and `SuiteMonitor.step`."""
+        if self._trainer.step() or self._monitor.step():
+            return True
+        return self._suites is not None and self._suites.step()

@@ -21,6 +21,7 @@ from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.setup import make_trainer_config
+from assay.neurons.trainer.suites import SuiteMonitor, read_suites
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import encode_ss58
 from assay.rounds.calendar import list_trainers
@@ -73,7 +74,12 @@ def _run_first(
         held_out = HeldOut(session.history, section.problems)
         report = make_report("held_out_tried")
         monitor = LearningMonitor(section.dir, session.sources.checkpoints, held_out, report)
-        course = _Course(monitor, watch.tally, lambda: _get_pace(trainer, session))
+        note = make_report("suite_note")
+        suites = read_suites(section.suites, settings.environments.files, note)
+        watched = SuiteMonitor(
+            section.dir, session.sources.checkpoints, suites, section.suites_every, note
+        )
+        course = _Course(monitor, watched, watch.tally, lambda: _get_pace(trainer, session))
         pool = session.pool
         trainer = Trainer(
             session.account.hotkey,
@@ -92,10 +98,11 @@ def _run_first(
             return {"window": trainer.window} | course.describe() | {"workers": workers}
 
         warn_at_start(session, "trainer", store, locator)
-        neuron = TrainerWithMonitor(trainer, monitor)
+        neuron = TrainerWithMonitor(trainer, monitor, watched)
         try:
             run_program(session, neuron, describe, NetworkMonitor(session), as_json, watch, stop)
         finally:
+            watched.close()
             trainer.close()
 
 
@@ -120,9 +127,14 @@ class _Course:
     """The lessons of this process's life, for log, status and metrics."""
 
     def __init__(
-        self, monitor: LearningMonitor, tally: Counters, get_pace: Callable[[], PaceFigures | None]
+        self,
+        monitor: LearningMonitor,
+        suites: SuiteMonitor,
+        tally: Counters,
+        get_pace: Callable[[], PaceFigures | None],
     ) -> None:
         self._monitor = monitor
+        self._suites = suites
         self._tally = tally
         self._get_pace = get_pace
         self._steps: list[dict[str, Any]] = []  # the newest, as status.json shows them
@@ -163,6 +175,7 @@ class _Course:
         self._tally.add("step_tokens", lesson.tokens)
         self._tally.add("silent_tokens", lesson.silent_tokens)
         self._monitor.note(lesson)
+        self._suites.note(lesson)
 
     def describe(self) -> dict[str, Any]:
         """The part of status.json that is about learning."""

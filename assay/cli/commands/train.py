@@ -6,9 +6,16 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import require_bundle, require_signer, require_store, require_there
+from assay.cli.checks import (
+    require_bundle,
+    require_files,
+    require_signer,
+    require_store,
+    require_there,
+)
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_data
 from assay.cli.options import (
     AllowLocalBeacon,
     AsJson,
@@ -45,6 +52,8 @@ StepModels = Annotated[
         *program(s),
         s.trainer.dir,
         s.trainer.processes,
+        s.trainer.suites,
+        s.trainer.suites_every,
         s.validator.devices,
         s.cluster.address,
     ),
@@ -60,6 +69,9 @@ def train(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False)
     require_signer(settings, "hotkey")
     require_store(settings)
     _require_folder(settings.trainer.dir)
+    suites = [open_data(settings, suite, quiet) for suite in settings.trainer.suites]
+    require_files(*suites)
+    settings.trainer.suites = tuple(suites)
     with starting(
         settings, loads=TORCH, opens=True, quiet=quiet, as_json=has_json_lines(settings, as_json)
     ):
