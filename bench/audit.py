@@ -230,7 +230,7 @@ def mine(checkpoint: Checkpoint, context: Context) -> tuple[bytes, Context]:
         problem = make_miner_problem(environment, seed, MINER, index, checkpoint.manifest.levels)
         requests.append(
             GroupRequest(
-                tuple(checkpoint.tokenizer.encode(problem.prompt)),
+                tuple(checkpoint.tokenizer.encode(problem.conversation)),
                 tuple(compute_rollout_seed(seed, MINER, index, r) for r in range(ROLLOUTS)),
             )
         )

@@ -69,7 +69,7 @@ def make_groups(
     environment = make_environment("arithmetic", {})
     seeds = [sha256(f"{step} {number}".encode()).digest() for number in range(count)]
     problems = [environment.make_problem(seed, checkpoint.manifest.level_numbers) for seed in seeds]
-    prompts = [checkpoint.tokenizer.encode(problem.prompt) for problem in problems]
+    prompts = [checkpoint.tokenizer.encode(problem.conversation) for problem in problems]
     requests = [
         Request(tuple(prompt), sha256(seed + bytes([rollout])).digest())
         for prompt, seed in zip(prompts, seeds, strict=True)

@@ -35,7 +35,7 @@ def draw_groups(
     places = [number.to_bytes(4, "big") for number in range(max(len(problems), rollouts))]
     requests = [
         GroupRequest(
-            tuple(checkpoint.tokenizer.encode(problem.prompt)),
+            tuple(checkpoint.tokenizer.encode(problem.conversation)),
             tuple(
                 hash_fields(Domain.HELD_OUT, place, places[i], places[r]) for r in range(rollouts)
             ),

@@ -164,7 +164,7 @@ class Stage:
                 problem = make_miner_problem(environment, seed, hotkey, index, levels)
                 size = self.parameters.work.group_size
                 seeds = tuple(compute_rollout_seed(seed, hotkey, index, r) for r in range(size))
-                prompt = tuple(self.checkpoint.tokenizer.encode(problem.prompt))
+                prompt = tuple(self.checkpoint.tokenizer.encode(problem.conversation))
                 requests.append(GroupRequest(prompt, seeds))
         return self.generate(requests, seed)
 

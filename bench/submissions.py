@@ -344,7 +344,7 @@ def value_groups(checkpoint: Checkpoint, groups: list[Group]) -> np.ndarray:
         value = compute_value(
             MAIN_WORK,
             lengths=[len(rollout.tokens) for rollout in group],
-            prompt_tokens=len(tokenizer.encode(problem.prompt)),
+            prompt_tokens=len(tokenizer.encode(problem.conversation)),
             mean_reward=sum(rewards) // len(rewards),
             mean_correctness=sum(parts.correctness for parts in scores) // len(scores),
         )

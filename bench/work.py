@@ -79,7 +79,9 @@ def make_requests(
     for group, problem in enumerate(make_problems(checkpoint, groups, salt)):
         seed = _make_seed(group, salt)
         seeds = tuple(hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(rollouts))
-        requests.append(GroupRequest(tuple(checkpoint.tokenizer.encode(problem.prompt)), seeds))
+        requests.append(
+            GroupRequest(tuple(checkpoint.tokenizer.encode(problem.conversation)), seeds)
+        )
     return requests
 
 

@@ -39,6 +39,7 @@ class Domain(Enum):
     # things with a digest of their own
     PARAMETERS = b"assay/v3/parameters"
     ENVIRONMENT = b"assay/v3/environment"
+    PROMPTS = b"assay/v3/prompts"
     CHECKPOINT = b"assay/v3/checkpoint"
     TENSOR_LEAF = b"assay/v3/tensor-leaf"
     STRUCTURE = b"assay/v3/structure"

@@ -5,6 +5,9 @@ value are on different networks and refuse each other's work. Real quantities ar
 units that their comments state. Specification, section 0.
 """
 
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -17,6 +20,7 @@ from assay.protocol.encoding import (
     U32,
     U64,
     Digest,
+    EncodingError,
     FixedBytes,
     Integer,
     Json,
@@ -26,6 +30,7 @@ from assay.protocol.encoding import (
     Record,
     encode,
     from_json,
+    read_json,
 )
 from assay.protocol.encoding import to_json as _to_json
 from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
@@ -52,7 +57,11 @@ SEATS_MAX = 256
 #: Most trainers of a network with rounds.
 TRAINERS_MAX = 16
 
+#: Most bytes of all records of prompts together, as they are encoded.
+PROMPTS_MAX = 64 << 10
+
 Name = Annotated[str, Prefixed(128, text=True)]
+Text = Annotated[str, Prefixed(PROMPTS_MAX, text=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +73,56 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptText:
+    """One named text of an owner: a name of `PROMPT_TEXTS`."""
+
+    name: Name
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A problem with its answer, which the model sees before each problem."""
+
+    question: Text
+    answer: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """How the problems of one part of the environment are put (section 3)."""
+
+    part: Name  # of a mixture, or the environment itself: its name
+    texts: Annotated[tuple[PromptText, ...], Many(Record(PromptText), 16)] = ()  # sorted by name
+    shots: Annotated[tuple[Shot, ...], Many(Record(Shot), 64)] = ()  # few-shot examples, in order
+
+    def get(self, name: str) -> str | None:
+        """A text by its name; None: the owner has none, which an empty one is not."""
+        return next((one.text for one in self.texts if one.name == name), None)
+
+
+#: The names of texts: `system` message; words `before` and `after` the problem, in place of the
+#: environment's own; `arguments` of the chat template, as JSON.
+PROMPT_TEXTS = ("after", "arguments", "before", "system")
+ARGUMENTS = "arguments"
+#: Arguments that are not a template's own: what it always sees, and what it may call.
+_TAKEN = frozenset(
+    {"messages", "add_generation_prompt", "tools", "documents", "namespace", "raise_exception"}
+    | {"range", "strftime_now", "self", "super", "loop", "caller", "true", "false", "none"}
+)
+_ARGUMENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentChoice:
     """The problems that are asked."""
 
     name: Name
-    settings: Annotated[tuple[Setting, ...], Many(Record(Setting), 32)]  # sorted by name
-    digest: Digest  # of the environment's name, version and settings, as its code computes it
+    settings: Annotated[tuple[Setting, ...], Many(Record(Setting), 256)]  # sorted by name
+    #: of the environment's name, version, settings and prompts, as its code computes it
+    digest: Digest
+    #: sorted by part
+    prompts: Annotated[tuple[Prompts, ...], Many(Record(Prompts), 16)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,10 +379,66 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
             )
             if not holds
         ),
-        _find_rewards_fault(parameters.rewards, work.max_tokens)
+        find_prompts_fault(choice.prompts)
+        or _find_rewards_fault(parameters.rewards, work.max_tokens)
         or find_scoring_fault(compute_scoring_units(choice), timing, work)
         or (None if rounds is None else _find_rounds_fault(rounds, parameters)),
     )
+
+
+def find_prompts_fault(prompts: Sequence[Prompts]) -> str | None:
+    """The reason why records of prompts cannot be parameters, or None."""
+    parts = [one.part for one in prompts]
+    if parts != sorted(set(parts)):
+        return "prompts are not in order of their parts, each once"
+    if sum(len(encode(one)) for one in prompts) > PROMPTS_MAX:
+        return f"prompts have more than {PROMPTS_MAX} bytes in all"
+    for one in prompts:
+        names = [text.name for text in one.texts]
+        if names != sorted(set(names)):
+            return f"prompts of {one.part}: texts are not in order, each once"
+        if unknown := set(names) - set(PROMPT_TEXTS):
+            return f"prompts of {one.part}: there is no text {min(unknown)!r}"
+        if not names and not one.shots:
+            return f"prompts of {one.part} say nothing"
+        try:
+            read_arguments(one.get(ARGUMENTS))
+        except ValueError as error:
+            return f"prompts of {one.part}: arguments: {error}"
+    return None
+
+
+def write_arguments(arguments: Mapping[str, str | int | bool]) -> str:
+    """A template's named arguments as canonical JSON: names ascending, no blanks, every character
+    that JSON need not escape as it is."""
+    return json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def read_arguments(text: str | None) -> dict[str, str | int | bool]:
+    """The named arguments for a chat template; none: no text.
+
+    Raises:
+        ValueError: they are not canonical JSON of texts, integers of 64 bits, true and false; or a
+            name is none, or stands for something else in every template.
+    """
+    if text is None:
+        return {}
+    try:
+        arguments = read_json(text.encode())
+    except (EncodingError, UnicodeEncodeError) as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(arguments, dict) or not arguments:
+        raise ValueError("they are no object with names")
+    for name, value in arguments.items():
+        if not _ARGUMENT.fullmatch(name) or name in _TAKEN:
+            raise ValueError(f"a template's argument cannot be named {name[:80]!r}")
+        if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+            raise ValueError(f"{name} is an integer beyond 64 bits")
+        if type(value) not in (str, int, bool):
+            raise ValueError(f"{name} is neither text, an integer, true nor false")
+    if write_arguments(arguments) != text:
+        raise ValueError(f"they are not canonical JSON: write {write_arguments(arguments)[:200]}")
+    return arguments
 
 
 def _find_rewards_fault(rewards: Rewards, max_tokens: int) -> str | None:

@@ -371,7 +371,7 @@ class _Case:
         value = compute_value(
             parameters.work,
             lengths=lengths,
-            prompt_tokens=len(self.tokenizer.encode(problem.prompt)),
+            prompt_tokens=len(self.tokenizer.encode(problem.conversation)),
             mean_reward=sum(rewards) // len(rewards),
             mean_correctness=sum(correctness) // len(correctness),
         )
@@ -382,7 +382,7 @@ class _Case:
         return make_miner_problem(self.environment, seed, self.hotkey, index, levels)
 
     def encode_prompt(self, index: int) -> list[int]:
-        return self.tokenizer.encode(self.make_problem(index).prompt)
+        return self.tokenizer.encode(self.make_problem(index).conversation)
 
     def make_projection(self, validator: bytes | None) -> Projection:
         """The sketch's two columns, and the witness's two where there is a validator."""

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.environments.base import Conversation
+
 
 class Tokenizer(Protocol):
     """The checkpoint's tokenizer."""
@@ -18,8 +20,8 @@ class Tokenizer(Protocol):
     def drawable(self) -> NDArray[np.bool_]:
         """bool [V]: ids that may be drawn. V is the number of rows of the output matrix."""
 
-    def encode(self, prompt: str) -> list[int]:
-        """Token ids of a prompt, with the chat template applied."""
+    def encode(self, asked: Conversation) -> list[int]:
+        """Token ids of a prompt, at least one, with the chat template applied."""
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion, without end tokens."""

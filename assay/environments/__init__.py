@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from assay.environments.arithmetic import write_solution as write_solution
     from assay.environments.base import UNREAD as UNREAD
     from assay.environments.base import Answer as Answer
+    from assay.environments.base import Conversation as Conversation
     from assay.environments.base import Environment as Environment
+    from assay.environments.base import Message as Message
     from assay.environments.base import Param as Param
     from assay.environments.base import Problem as Problem
     from assay.environments.base import RewardParts as RewardParts
+    from assay.environments.base import ask as ask
     from assay.environments.base import rate_answer as rate_answer
     from assay.environments.dealing import deal_level as deal_level
     from assay.environments.dealing import make_miner_problem as make_miner_problem
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from assay.environments.registry import compute_named_units as compute_named_units
     from assay.environments.registry import list_environments as list_environments
     from assay.environments.registry import list_named_levels as list_named_levels
+    from assay.environments.registry import list_parts as list_parts
     from assay.environments.registry import make_environment as make_environment
     from assay.environments.registry import open_environment as open_environment
     from assay.environments.registry import parse_choice as parse_choice
@@ -58,11 +62,14 @@ else:
             "arithmetic": ("write_solution",),
             "base": (
                 "Answer",
+                "Conversation",
                 "Environment",
+                "Message",
                 "Param",
                 "Problem",
                 "RewardParts",
                 "UNREAD",
+                "ask",
                 "rate_answer",
             ),
             "dealing": ("deal_level", "make_miner_problem"),
@@ -81,6 +88,7 @@ else:
                 "compute_named_units",
                 "list_environments",
                 "list_named_levels",
+                "list_parts",
                 "make_environment",
                 "open_environment",
                 "parse_choice",

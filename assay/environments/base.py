@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, Prompts
 from assay.protocol.prf import Stream
 
 
@@ -24,13 +24,108 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One task. `prompt` ends in a newline. Where its words are Assay's own, it has only printable
-    ASCII and newlines. `level` is one of the requested levels."""
+class Message:
+    """One message of a conversation. Its role is `system`, `user` or `assistant`."""
 
-    prompt: str
+    role: str
+    content: str
+
+
+#: Named arguments of a chat template.
+Arguments = tuple[tuple[str, str | int | bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a model is asked: messages of which the last is a user's, and how they become ids.
+
+    Attributes:
+        arguments: for the chat template.
+        bos: the ids begin with the tokenizer's bos_token.
+        plain: the messages are written as plain text, though there may be a chat template.
+    """
+
+    messages: tuple[Message, ...]
+    arguments: Arguments = ()
+    bos: bool = False
+    plain: bool = False
+
+    @property
+    def text(self) -> str:
+        """The plain form: what the messages say, with an empty line behind each that is not a
+        user's. An answer so follows its question directly."""
+        return "".join(
+            one.content if one.role == "user" else f"{one.content}\n\n" for one in self.messages
+        )
+
+
+def ask(text: str) -> Conversation:
+    """One message of a user."""
+    return Conversation((Message("user", text),))
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an owner has problems put. `prompts` is None without words of the owner's own;
+    `arguments` are those of `prompts`."""
+
+    prompts: Prompts | None = None
+    arguments: Arguments = ()
+    bos: bool = False
+    plain: bool = False
+
+    def get(self, name: str) -> str | None:
+        """The owner's text of a name, or None."""
+        return None if self.prompts is None else self.prompts.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One task. Where its words are Assay's own, it has only printable ASCII and newlines.
+
+    Attributes:
+        question: the task alone, if the environment knows where it ends.
+        level: one of the requested levels.
+        request: what the environment says behind the question, unless the owner says otherwise.
+        context: messages of the task's own before the question.
+        manner: the owner's.
+    """
+
+    question: str
     level: int
     answer: Answer
+    request: str = ""
+    context: tuple[Message, ...] = ()
+    manner: Manner = Manner()
+
+    @property
+    def prompt(self) -> str:
+        """The last message, which ends in a newline unless the owner's words do not."""
+        return self._put(self.question, self.request)
+
+    @property
+    def conversation(self) -> Conversation:
+        """What the model is asked. Specification, section 3."""
+        manner, system = self.manner, self.manner.get("system")
+        shots = () if manner.prompts is None else manner.prompts.shots
+        shown = [
+            Message(role, text)
+            for shot in shots
+            for role, text in (
+                ("user", self._put(shot.question, self.request)),
+                ("assistant", shot.answer),
+            )
+        ]
+        first = [one for one in self.context if one.role == "system"]
+        others = [one for one in self.context if one.role != "system"]
+        first = first if system is None else [Message("system", system)]
+        messages = (*first, *shown, *others, Message("user", self.prompt))
+        return Conversation(messages, manner.arguments, manner.bos, manner.plain)
+
+    def _put(self, question: str, request: str) -> str:
+        """A question between the words around it."""
+        after = self.manner.get("after")
+        return (self.manner.get("before") or "") + question + (request if after is None else after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,18 +281,6 @@ def require_levels(levels: Sequence[int], legal: Sequence[int]) -> None:
         raise ValueError(f"levels {illegal} are not legal: {legal[0]} to {legal[-1]} are")
 
 
-def read_answer(completion: str) -> str | None:
-    """The text after `#### `, or None unless that mark opens a line and is the text's only `####`.
-
-    The answer extends to the end of the text, untrimmed, with at most `ANSWER_BYTES` in UTF-8. The
-    time is linear in the text.
-    """
-    before, mark, answer = completion.partition("#### ")
-    if not mark or "####" in before or "####" in answer or (before and before[-1] != "\n"):
-        return None
-    return answer if len(answer.encode("utf-8", "surrogatepass")) <= ANSWER_BYTES else None
-
-
 def resolve_params(
     name: str, declared: Mapping[str, Param], given: Mapping[str, int]
 ) -> dict[str, int]:
@@ -243,7 +326,12 @@ class DrawnEnvironment(ABC):
 
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         del problem  # is any
-        return tuple(f"#### {answer}" for answer in ("0", "1", "2", "-1", "0,1", "-1,1", "1,2"))
+        answers = ("0", "1", "2", "-1", "0,1", "-1,1", "1,2")
+        return tuple(map(self.write_answer, answers))
+
+    def write_answer(self, answer: str) -> str:
+        """A completion of an answer alone."""
+        return f"#### {answer}"
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """A problem of one of `levels`, each equally likely."""

@@ -12,17 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import (
     BLANKS,
     INTEGER,
     UNREAD,
     Answer,
-    DrawnEnvironment,
     Param,
     Problem,
     RewardParts,
     rate_answer,
-    read_answer,
 )
 from assay.environments.problem_file import KnownAnswers, Row, cut_levels, find_rows, read_row
 from assay.protocol.prf import Stream
@@ -41,7 +40,8 @@ LEVELS = range(1, 9)
 FILE_LEVELS = 8
 #: Largest total.
 _TOTAL_MAX = 100_000
-_REQUEST = "End with a line of ####, a space and the answer as a whole number."
+#: The data set's own form of answers, and what they are.
+FORM, _ANSWER = AnswerForm.HASH, "the answer as a whole number"
 
 _NAMES = "Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana"
 #: Per theme: the things that are counted, then the sentences: the start, +n, −n, ×n, ÷n, +m×n, the
@@ -108,13 +108,15 @@ class Task(Answer):
     row: Row
 
 
-class _WordProblems(DrawnEnvironment):
+class _WordProblems(FormedEnvironment):
+    def make_row_problem(self, row: Row, level: int) -> Problem:
+        return Problem(row.question, level, Task(row), self.write_request(_ANSWER))
+
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the completion ends with its only `####`, a line `#### N`, N exact, and
-        blanks."""
+        """Correctness: the answer is the number, exact, and blanks."""
         if not isinstance(problem.answer, Task):
             raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
-        answer = read_answer(completion)
+        answer = self.read_answer(completion)
         number = None if answer is None else answer.rstrip(BLANKS)
         if number is None or not _NUMBER.fullmatch(number):
             return UNREAD
@@ -126,10 +128,10 @@ class Gsm(_WordProblems):
     levels = LEVELS
 
     def __init__(self, params: Mapping[str, int]) -> None:
-        super().__init__(NAME, VERSION, PARAMS, params)
+        super().__init__(NAME, VERSION, PARAMS, params, FORM)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        return make_row_problem(_tell(stream, level, self.params["largest"]), level)
+        return self.make_row_problem(_tell(stream, level, self.params["largest"]), level)
 
 
 class GsmFile(_WordProblems):
@@ -147,7 +149,7 @@ class GsmFile(_WordProblems):
                 two rows ask the same and have different answers, or a setting is given: there are
                 none.
         """
-        super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
+        super().__init__(f"{NAME}:{digest}", VERSION, {}, params, FORM)
         self.rows = sorted(
             find_rows(digest, NAME, RowReader()), key=lambda row: row.solution.count("\n")
         )
@@ -156,7 +158,7 @@ class GsmFile(_WordProblems):
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely."""
-        return make_row_problem(stream.choose(self._bands[level - 1]), level)
+        return self.make_row_problem(stream.choose(self._bands[level - 1]), level)
 
 
 class RowReader:
@@ -172,10 +174,6 @@ class RowReader:
         row = read_row(line, self._number == 1)
         self._known.is_new(row.question, row.value, self._number)
         return row
-
-
-def make_row_problem(row: Row, level: int) -> Problem:
-    return Problem(f"{row.question}\n{_REQUEST}\n", level, Task(row))
 
 
 def _tell(stream: Stream, steps: int, largest: int) -> Row:

@@ -25,17 +25,16 @@ from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, NoReturn
 
+from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import (
     ANSWER_BYTES,
     BLANKS,
     UNREAD,
     Answer,
-    DrawnEnvironment,
     Problem,
     RewardParts,
     compute_digest,
     rate_answer,
-    read_answer,
 )
 from assay.environments.foreign.package_box import StepCounter
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
@@ -44,7 +43,7 @@ from assay.sandbox import Lost, Sandbox, WorkerError, child
 
 NAME = "reasoning_gym"
 #: Increases whenever any problem or score would change.
-VERSION = 4
+VERSION = 5
 #: The version with which the tables of `gym_datasets` were made.
 PACKAGE, PACKAGE_VERSION = "reasoning-gym", "0.1.25"
 
@@ -59,7 +58,7 @@ SECONDS = 20.0
 _PATIENCE = 120.0
 _REPLY_MAX = 1 << 20
 _BOOT = "from assay.environments.gym import serve_gym; serve_gym()"
-_REQUEST = "End with ####, a space and the answer alone; #### opens a line and stands there once."
+FORM, _ANSWER = AnswerForm.HASH, "the answer alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +72,15 @@ class Entry(Answer):
     reference: str
 
 
-class ReasoningGym(DrawnEnvironment):
+class ReasoningGym(FormedEnvironment):
     """One dataset of reasoning-gym. Its levels are those of its curriculum, or 1 without a
     curriculum."""
 
     def __init__(self, dataset: str, params: Mapping[str, int]) -> None:
-        """Raises ValueError if the dataset is unknown or refused, any setting is given, or
+        """Raises ValueError if the dataset is unknown or refused, a setting is none of its own, or
         reasoning-gym is not installed in the version with which the tables were made."""
         require_dataset(dataset)
-        super().__init__(f"{NAME}:{dataset}", VERSION, {}, params)
+        super().__init__(f"{NAME}:{dataset}", VERSION, {}, params, FORM)
         self.levels = LEVELS[dataset]
         self.digest = compute_digest(self.name, VERSION, self.params, get_versions())
         self._dataset = dataset
@@ -95,8 +94,9 @@ class ReasoningGym(DrawnEnvironment):
             made = _ask("make", self._dataset, level, number)
             if isinstance(made, Lost) or not _is_askable(made):
                 continue
-            prompt = f"{made['question'].rstrip(BLANKS)}\n{_REQUEST}\n"
-            return Problem(prompt, level, Entry(self._dataset, level, number, made["answer"]))
+            entry = Entry(self._dataset, level, number, made["answer"])
+            request = self.write_request(_ANSWER)
+            return Problem(made["question"].rstrip(BLANKS), level, entry, request)
         raise WorkerError(f"{self.name} makes no problem at level {level}")
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
@@ -112,7 +112,7 @@ class ReasoningGym(DrawnEnvironment):
         entry = problem.answer
         if not isinstance(entry, Entry) or entry.dataset != self._dataset:
             raise TypeError(f"not a problem of {self.name}: {type(entry).__name__}")
-        answer = read_answer(completion)
+        answer = self.read_answer(completion)
         if answer is None or not is_well_formed(entry.dataset, entry.reference, answer):
             return UNREAD
         if is_reference(entry.dataset, entry.reference, answer):

@@ -12,17 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from assay.environments.base import (
-    BLANKS,
-    UNREAD,
-    Answer,
-    DrawnEnvironment,
-    Param,
-    Problem,
-    RewardParts,
-    rate_answer,
-    read_answer,
-)
+from assay.environments.answer_form import AnswerForm, FormedEnvironment
+from assay.environments.base import BLANKS, UNREAD, Answer, Param, Problem, RewardParts, rate_answer
 from assay.environments.math_tokens import unwrap
 from assay.environments.problem_file import (
     KnownAnswers,
@@ -63,11 +54,10 @@ LEVELS = range(1, 6)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #: Fewest and most choices of a question.
 CHOICES_MIN, CHOICES_MAX = 2, len(LETTERS)
-_REQUEST = "End with a line of ####, a space and the letter of the right choice."
-_REQUESTS = (
-    "End with a line of ####, a space and the letters of the right choices, "
-    "in the order of the questions."
-)
+#: The form of answers, and what they are: of one question, and of several.
+FORM = AnswerForm.HASH
+_ANSWER = "the letter of the right choice"
+_ANSWERS = "the letters of the right choices, in the order of the questions"
 #: A choice that means others by their place, and one that may: it stays last if it is.
 _PLACED = re.compile(
     r"\b(?:above|below|preceding|following)\b|\b(?:first|last) (?:two|three)\b"
@@ -168,7 +158,7 @@ def _read_letters(answer: str, count: int) -> list[str] | None:
     return None if None in found else [one[1] for one in found if one is not None]
 
 
-class LettersFile(DrawnEnvironment):
+class LettersFile(FormedEnvironment):
     """The questions of a file, at the levels that the file names.
 
     Attributes:
@@ -184,7 +174,7 @@ class LettersFile(DrawnEnvironment):
             ValueError: `digest` is no digest, this machine has no such file, a row is damaged, all
                 rows are skipped, a level has too few rows for `odds`, or a setting is out of range.
         """
-        super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params)
+        super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params, FORM)
         file, data = find_file(digest, NAME)
         _, lines = read_table(data, file)
         rows = LettersRows()
@@ -217,22 +207,24 @@ class LettersFile(DrawnEnvironment):
             asked.append(rows[index].deal(stream))
             guesses *= len(rows[index].choices)
         if len(asked) == 1:
-            return Problem(f"{asked[0].write()}\n{_REQUEST}\n", level, LettersTask(tuple(asked)))
+            request = self.write_request(_ANSWER)
+            return Problem(asked[0].write(), level, LettersTask(tuple(asked)), request)
         texts = [f"Question {number}\n{one.write()}\n" for number, one in enumerate(asked, 1)]
-        prompt = "\n".join([*texts, f"{_REQUESTS}\n"])
-        return Problem(prompt, level, LettersTask(tuple(asked)))
+        request = self.write_request(_ANSWERS)
+        return Problem("\n".join(texts), level, LettersTask(tuple(asked)), request)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """The parts of an answer are its letters."""
         if not isinstance(problem.answer, LettersTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
-        answer = read_answer(completion)
+        answer = self.read_answer(completion)
         right = None if answer is None else problem.answer.count_right(answer)
         return UNREAD if right is None else rate_answer(right, len(problem.answer.asked))
 
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         assert isinstance(problem.answer, LettersTask), "only such problems are made"
-        return tuple(f"#### {letter * len(problem.answer.asked)}" for letter in LETTERS[:5])
+        count = len(problem.answer.asked)
+        return tuple(self.write_answer(letter * count) for letter in LETTERS[:5])
 
 
 class LettersRows:

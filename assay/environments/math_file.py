@@ -12,15 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.environments.base import (
-    UNREAD,
-    Answer,
-    DrawnEnvironment,
-    Problem,
-    RewardParts,
-    rate_answer,
-    read_answer,
-)
+from assay.environments.answer_form import AnswerForm, FormedEnvironment, find_closing
+from assay.environments.base import UNREAD, Answer, Problem, RewardParts, rate_answer
 from assay.environments.math_answer import TEXT_MAX, MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
@@ -53,16 +46,15 @@ from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Increases whenever any problem or score would change.
-VERSION = 7
+VERSION = 8
 
-_REQUEST = "End with a line of ####, a space and the answer alone, in LaTeX."
+#: The form of answers that the field trains, and what they are.
+FORM, _ANSWER = AnswerForm.BOXED, "the answer alone, in LaTeX,"
 #: Levels that a file may have.
 LEVELS = range(1, 6)
 #: Columns of the MATH format.
 MATH_COLUMNS = Columns("problem", "answer", "solution", "level")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
-#: A brace, or a character after a backslash, which is none.
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 #: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(
     (name, re.compile(pattern))
@@ -156,7 +148,7 @@ class MathRow:
         return "no level of 1 to 5" if needs_level and self.level is None else None
 
 
-class MathFile(DrawnEnvironment):
+class MathFile(FormedEnvironment):
     """The problems of a file, at the levels that the file names.
 
     Attributes:
@@ -170,7 +162,7 @@ class MathFile(DrawnEnvironment):
             ValueError: `digest` is no digest, this machine has no such file, a row is damaged, all
                 rows are skipped, or a setting is given: there are none.
         """
-        super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
+        super().__init__(f"{NAME}:{digest}", VERSION, {}, params, FORM)
         file, data = find_file(digest, NAME)
         _, lines = read_table(data, file)
         try:
@@ -193,13 +185,13 @@ class MathFile(DrawnEnvironment):
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
         task = stream.choose(self._by_level[level])
-        return Problem(f"{task.question.text}\n{_REQUEST}\n", level, task)
+        return Problem(task.question.text, level, task, self.write_request(_ANSWER))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the text after the only `####` is the same answer as the right one."""
+        """Correctness: the answer is the same as the right one."""
         if not isinstance(problem.answer, MathTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
-        answer = read_answer(completion)
+        answer = self.read_answer(completion)
         return UNREAD if answer is None else problem.answer.rate(answer)
 
 
@@ -380,15 +372,3 @@ def find_boxed(solution: str) -> str | None:
     if end is None:
         raise ValueError(f"the last {box} of its solution is never closed: a brace is missing")
     return rest[:end]
-
-
-def find_closing(text: str) -> int | None:
-    """Index of the brace that closes one opened before the text. None if there is none."""
-    if "{" not in text and "\\" not in text:
-        return place if (place := text.find("}")) >= 0 else None
-    depth = 1
-    for match in _BRACE.finditer(text):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if not depth:
-            return match.start()
-    return None

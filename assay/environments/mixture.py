@@ -8,7 +8,7 @@ in force. A part without a level in force is never drawn.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd, lcm
 from types import MappingProxyType
 
@@ -86,7 +86,7 @@ class Mixture:
             part += 1
         problem = self.parts[part].make_problem(seed, asked[part])
         level = PART_LEVELS * (part + 1) + problem.level
-        return Problem(problem.prompt, level, PartProblem(part, problem))
+        return replace(problem, level=level, answer=PartProblem(part, problem))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         asked = self._open(problem)

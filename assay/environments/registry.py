@@ -3,11 +3,21 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 
-from assay.environments import arithmetic, gsm, gym, letters_file, math_file, mixture, sat
+from assay.environments import (
+    answer_form,
+    arithmetic,
+    gsm,
+    gym,
+    letters_file,
+    math_file,
+    mixture,
+    sat,
+)
+from assay.environments.answer_form import AnswerForm
 from assay.environments.base import PART_LEVELS, Environment, Param, resolve_params
 from assay.environments.foreign import package_environment, package_file
 from assay.environments.gym_datasets import LEVELS, REFUSED
@@ -20,9 +30,10 @@ from assay.environments.problem_file import (
     get_known_files,
 )
 from assay.environments.programs import CodeFile, code_file
+from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings
 from assay.environments.tasksets import TasksetEnvironment, is_bundle
 from assay.environments.worlds import errands
-from assay.protocol.parameters import UNITS, EnvironmentChoice
+from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
@@ -33,11 +44,20 @@ ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = Mapping
         sat.NAME: sat.Sat,
     }
 )
+
+
+def _declare_form(form: AnswerForm) -> dict[str, Param]:
+    return {answer_form.NAME: answer_form.make_param(form)}
+
+
 #: The same for people who choose one: name → its settings and a description.
 _DESCRIBED = {
     arithmetic.NAME: (arithmetic.PARAMS, "sums of several terms, worked step by step"),
     errands.NAME: (errands.PARAMS, "a robot fetches parcels on a map, by commands"),
-    gsm.NAME: (gsm.PARAMS, "word problems from templates, in GSM8K's format"),
+    gsm.NAME: (
+        {**gsm.PARAMS, **_declare_form(gsm.FORM)},
+        "word problems from templates, in GSM8K's format",
+    ),
     sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
 }
 #: For names of the form `name:what`: name → constructor from `what` and parameters.
@@ -56,7 +76,11 @@ FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = Mappin
 #: Settings of a family's environments, where they have any.
 _SETTINGS: Mapping[str, Mapping[str, Param]] = {
     code_file.NAME: code_file.PARAMS,
-    letters_file.NAME: letters_file.PARAMS,
+    gsm.NAME: _declare_form(gsm.FORM),
+    gym.NAME: _declare_form(gym.FORM),
+    letters_file.NAME: {**letters_file.PARAMS, **_declare_form(letters_file.FORM)},
+    math_file.NAME: _declare_form(math_file.FORM),
+    package_environment.NAME: _declare_form(package_environment.FORM),
 }
 #: Families that read files of problems, in the order in which they are tried.
 _READERS = (*(gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME), instruction_file.NAME)
@@ -68,18 +92,39 @@ _LEVELS = {
     letters_file.NAME: letters_file.LEVELS,
     math_file.NAME: math_file.LEVELS,
 }
-_CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
+_CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18}|[a-z]+)")
 
 
-def make_environment(name: str, params: Mapping[str, int]) -> Environment:
+def make_environment(
+    name: str, params: Mapping[str, int], prompts: Sequence[Prompts] = ()
+) -> Environment:
     """The environment `name` with `params`. A missing parameter takes its default.
 
+    Args:
+        prompts: how an owner has the problems of parts put.
+
     Raises:
-        ValueError: the name or a parameter is unknown, a value is out of its range, or this machine
-            lacks what the environment needs.
+        ValueError: the name or a parameter is unknown, a value is out of its range, prompts are of
+            no part, or this machine lacks what the environment needs.
     """
-    if name == mixture.NAME:
-        return mixture.Mixture(params, make_environment)
+    by_part = {one.part: one for one in prompts}
+    make = partial(_make_part, by_part)
+    environment = mixture.Mixture(params, make) if name == mixture.NAME else make(name, params)
+    if by_part:
+        raise ValueError(f"prompts are of {min(by_part)!r}, which is no part of {name}")
+    return environment
+
+
+def _make_part(prompts: dict[str, Prompts], name: str, params: Mapping[str, int]) -> Environment:
+    """One environment that is no mixture. Takes its prompts out of `prompts`."""
+    own, manner = divide_settings(params)
+    environment, words = _make_bare(name, own), prompts.pop(name, None)
+    if not manner and words is None:
+        return environment
+    return PromptedEnvironment(environment, manner, words)
+
+
+def _make_bare(name: str, params: Mapping[str, int]) -> Environment:
     family, colon, what = str(name).partition(":")
     if colon and family in FAMILIES:
         return FAMILIES[family](what, params)
@@ -100,7 +145,8 @@ def open_environment(choice: EnvironmentChoice) -> Environment:
     Raises:
         ValueError: this program has another version of it, or none.
     """
-    environment = make_environment(choice.name, {s.name: s.value for s in choice.settings})
+    settings = {s.name: s.value for s in choice.settings}
+    environment = make_environment(choice.name, settings, choice.prompts)
     if environment.digest != choice.digest:
         raise ValueError(
             f"environment {choice.name!r} here is another version than the network's parameters "
@@ -128,8 +174,22 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
                 f"{part.strip()!r} in {text!r}: write each setting once, as in sat,k=4 or "
                 "mix,arithmetic=3,sat=1"
             )
-        settings[match[1].strip()] = int(match[2])
+        setting = match[1].strip()
+        settings[setting] = _read_value(setting, match[2], text)
     return name.strip(), settings
+
+
+def _read_value(setting: str, value: str, text: str) -> int:
+    """A setting's value: an integer, or the name of a form of answers."""
+    if not value.isalpha():
+        return int(value)
+    forms = {form.name.lower(): int(form) for form in AnswerForm}
+    if setting.rpartition(".")[2] != answer_form.NAME or value not in forms:
+        raise ValueError(
+            f"{setting}={value} in {text!r}: a value is an integer, and of {answer_form.NAME} also "
+            f"{', '.join(forms)}"
+        )
+    return forms[value]
 
 
 def list_named_levels(text: str, placeholder: str) -> list[int]:
@@ -176,11 +236,20 @@ def compute_named_shares(text: str, levels: Sequence[int]) -> list[int]:
     return mixture.share_weights(list(weights.values()), levels)
 
 
+def list_parts(name: str, params: Mapping[str, int]) -> list[str]:
+    """The names of an environment's parts, in order: of one that is no mixture, its own.
+
+    Raises:
+        ValueError: the mixture is impossible.
+    """
+    return list(mixture.divide(params)[0]) if name == mixture.NAME else [name]
+
+
 def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
     family, _, what = name.partition(":")
     if what != placeholder and family != gym.NAME:
         return list(make_environment(name, params).levels)
-    resolve_params(name, _SETTINGS.get(family, {}), params)
+    resolve_params(name, {**_SETTINGS.get(family, {}), **PARAMS}, params)
     if family == gym.NAME:  # reasoning-gym need not be installed
         gym.require_dataset(what)
         return list(LEVELS[what])

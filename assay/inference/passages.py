@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from assay.environments import Environment
+from assay.environments import Conversation, Environment
 from assay.inference.draft import Drafter, Request
 from assay.protocol import Domain, EncodingError, hash_fields
 from assay.protocol.encoding import read_json
@@ -20,7 +20,7 @@ class Passage:
 
 def sample_passages(
     drafter: Drafter,
-    encode: Callable[[str], list[int]],
+    encode: Callable[[Conversation], list[int]],
     environment: Environment,
     levels: Sequence[int],
     problems: int,
@@ -38,7 +38,7 @@ def sample_passages(
             Domain.CALIBRATION_PROBLEM, environment.digest, number.to_bytes(4, "big")
         )
         problem = environment.make_problem(seed, levels)
-        requests.append(Request(tuple(encode(problem.prompt)), seed))
+        requests.append(Request(tuple(encode(problem.conversation)), seed))
     completions = drafter.draft(requests)
     return [Passage(r.prompt, c) for r, c in zip(requests, completions, strict=True)]
 

@@ -21,7 +21,13 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from assay.artifacts.checkpoints.folder import measure_manifest
-from assay.environments import Environment, add_problem_files, make_environment, open_environment
+from assay.environments import (
+    Conversation,
+    Environment,
+    add_problem_files,
+    make_environment,
+    open_environment,
+)
 from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import get_expert_bounds
@@ -293,8 +299,8 @@ def _calibrate(
     drafter = OwnDrafter(model, tokenizer.drawable, rules)
     config = read_config(folder)
 
-    def encode(prompt: str) -> list[int]:
-        ids = tokenizer.encode_strictly(prompt)
+    def encode(asked: Conversation) -> list[int]:
+        ids = tokenizer.encode_strictly(asked)
         fault = find_context_fault(config, len(ids), max_tokens)
         if fault is not None:
             raise CheckpointError(f"{folder}: {fault}")

@@ -5,7 +5,7 @@ mistake raises a ConfigError.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from assay.protocol.parameters import (
     STEERING,
     EnvironmentChoice,
     Identity,
+    Prompts,
     Rewards,
     Setting,
     Tests,
@@ -32,6 +33,7 @@ from assay.protocol.parameters import (
     find_parameters_fault,
 )
 from assay.rounds.choice import ROUNDS, complete_rounds
+from assay.subnet.prompt_tables import read_prompts
 from assay.subnet.recipes import RECIPES
 
 #: With this number, a simulated chain's epochs fall between two pairs of windows.
@@ -85,11 +87,12 @@ def parse_environment(text: str) -> EnvironmentChoice:
     return _name_choice(open_named_environment(text))
 
 
-def _name_choice(environment: Environment) -> EnvironmentChoice:
-    """All settings, and the digest of this code."""
+def _name_choice(environment: Environment, prompts: Sequence[Prompts] = ()) -> EnvironmentChoice:
+    """All settings, the owner's prompts, and the digest of this code."""
     return EnvironmentChoice(
         name=environment.name,
         settings=tuple(Setting(k, v) for k, v in sorted(environment.params.items())),
+        prompts=tuple(prompts),
         digest=environment.digest,
     )
 
@@ -129,8 +132,9 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
         if not isinstance(fields, Mapping):
             raise ConfigError(f"{section!r} is a section: write [{section}] and its fields below")
         if section == "environment":
-            environment = _change_environment(parameters.environment, fields)
-            fields = _write_environment(environment, fields)
+            environment, prompts = _change_environment(parameters.environment, fields)
+            choice = to_json(_name_choice(environment, prompts))
+            fields = {**fields, **choice, "digest": fields.get("digest", choice["digest"])}
             if parameters.rewards == Rewards():  # nothing may be able to earn quality
                 fallen = asdict(choose_rewards(environment))
                 written["rewards"] = {**fallen, **changes.get("rewards", {})}
@@ -146,16 +150,23 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
     return changed
 
 
-def _change_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) -> Environment:
-    """The environment of changed fields. Settings may come as `{name = value}` or as in JSON, and
-    only those that change."""
+def _change_environment(
+    choice: EnvironmentChoice, fields: Mapping[str, Any]
+) -> tuple[Environment, Sequence[Prompts]]:
+    """The environment of changed fields, and its prompts. Settings may come as `{name = value}` or
+    as in JSON, and only those that change; prompts as tables by part, or as in JSON, and all of
+    them."""
     name = fields.get("name", choice.name)
     settings = {s.name: s.value for s in choice.settings} if name == choice.name else {}
     given = fields.get("settings", {})
     try:
         if not isinstance(given, Mapping):
             given = {setting["name"]: setting["value"] for setting in given}
-        return make_environment(name, {**settings, **given})
+        settings |= given
+        prompts = choice.prompts if name == choice.name else ()
+        if "prompts" in fields:
+            prompts = read_prompts(fields["prompts"], name, settings)
+        return make_environment(name, settings, prompts), prompts
     except (TypeError, KeyError):
         raise ConfigError(
             "environment.settings: write names and integers, as in settings = {levels = 6}, and "
@@ -163,12 +174,6 @@ def _change_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) ->
         ) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
-
-
-def _write_environment(environment: Environment, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a changed environment, with those that follow from it."""
-    choice = to_json(_name_choice(environment))
-    return {**choice, **fields, "settings": choice["settings"]}
 
 
 def make_identity(

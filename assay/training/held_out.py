@@ -111,7 +111,7 @@ def answer_problems(
     drafter: Drafter, tokenizer: Tokenizer, problems: Sequence[Problem], seeds: Sequence[bytes]
 ) -> list[str]:
     """The completion of each problem's prompt, drawn with its 32-byte seed."""
-    prompts = (tuple(tokenizer.encode(problem.prompt)) for problem in problems)
+    prompts = (tuple(tokenizer.encode(problem.conversation)) for problem in problems)
     drafts = drafter.draft([Request(*pair) for pair in zip(prompts, seeds, strict=True)])
     return [tokenizer.decode(tokens) for tokens in drafts]
 

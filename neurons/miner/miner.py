@@ -273,7 +273,7 @@ class Miner:
         levels = work.checkpoint.manifest.levels
         problem = make_miner_problem(environment, work.challenge.seed, self.hotkey, index, levels)
         return GroupRequest(
-            prompt=tuple(work.checkpoint.tokenizer.encode(problem.prompt)),
+            prompt=tuple(work.checkpoint.tokenizer.encode(problem.conversation)),
             seeds=tuple(
                 compute_rollout_seed(work.challenge.seed, self.hotkey, index, rollout)
                 for rollout in range(parameters.work.group_size)

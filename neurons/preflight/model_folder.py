@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from assay.environments.base import ask
 from assay.inference import load_checkpoint
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -51,7 +52,7 @@ def _check_tokenizer(folder: Path) -> PreflightCheck:
     if end is None:
         raise CheckpointError(f"{folder / TOKENIZER_FILES[1]} names no eos_token")
     tokenizer = make_tokenizer(folder, library, vocabulary, (end,))
-    ids = len(tokenizer.encode(PROBE))
+    ids = len(tokenizer.encode(ask(PROBE)))
     way = "without a chat template" if library.chat_template is None else "by the chat template"
     detail = f"{' and '.join(TOKENIZER_FILES)}: {PROBE!r} becomes {ids} ids {way}"
     return PreflightCheck("tokenizer", CheckState.OK, detail)

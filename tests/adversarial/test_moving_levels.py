@@ -167,7 +167,7 @@ def test_mixed_problems_are_those_that_one_of_two_tries_solves(world):
     for number in range(PROBLEMS):
         first = hash_fields(Domain.HELD_OUT, environment.digest, number.to_bytes(4, "big"))
         problem = environment.make_problem(first, (4, 5, 6, 7))
-        prompt = tuple(checkpoint.tokenizer.encode(problem.prompt))
+        prompt = tuple(checkpoint.tokenizer.encode(problem.conversation))
         right = []
         for seed in (first, hash_fields(Domain.HELD_OUT, first)):
             (tokens,) = drafter.draft([Request(prompt, seed)])

@@ -25,6 +25,7 @@ from assay.audit.provenance.consumed import verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
+from assay.environments import ask
 from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
 from assay.neurons.settings.learning import read_config
@@ -467,7 +468,7 @@ def test_the_data_set_is_what_was_learned_from(exported, taught, world):
         one, rollout = taken[number // size], number % size
         work = world.works["alice" if one.hotkey == world.hotkeys["alice"] else "bob", one.window]
         assert row["tokens"] == work.groups[one.index][rollout].tokens.tolist()
-        assert world.checkpoint.tokenizer.encode(row["prompt"]) == row["prompt_tokens"]
+        assert world.checkpoint.tokenizer.encode(ask(row["prompt"])) == row["prompt_tokens"]
         advantages = compute_advantages(one.group.rewards)
         assert row["advantage"] == (None if advantages is None else advantages[rollout])
         assert row["reward"] == pytest.approx(

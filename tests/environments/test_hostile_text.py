@@ -26,7 +26,8 @@ from assay.environments import (
     problem_file,
     write_solution,
 )
-from assay.environments.base import ANSWER_BYTES, read_answer
+from assay.environments.answer_form import read_answer
+from assay.environments.base import ANSWER_BYTES
 from assay.environments.programs import code_file
 from assay.environments.programs.interpreter import OUTPUT_MAX, Run
 from assay.environments.programs.outputs import agree_as_text, agree_as_value

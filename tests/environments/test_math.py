@@ -349,12 +349,12 @@ def test_a_file_s_problems_are_asked_and_scored(tmp_path, known):
     assert list(environment.levels) == [1, 5]
     assert environment.skipped == {"words": [4], "no level of 1 to 5": [5]}
     problem = environment.make_problem(make_seed(1), [5])
-    assert problem.prompt.startswith("Where?\nEnd with a line of ####")
+    assert problem.prompt.startswith("Where?\nPlease reason step by step, and put the answer")
     right = rate_answer(1)
-    assert environment.score(problem, "so\n#### \\left(1, \\infty\\right)") == right
+    assert environment.score(problem, "so $\\boxed{\\left(1, \\infty\\right)}$.") == right
     for wrong in ("(1, 2)", r"[1, \infty)", "", "(1, \\infty) or 2", r"(1, \infty)" * 2):
-        assert environment.score(problem, f"so\n#### {wrong}").correctness == 0
-    assert environment.score(problem, r"\boxed{(1, \infty)}").correctness == 0
+        assert environment.score(problem, f"so \\boxed{{{wrong}}}").correctness == 0
+    assert environment.score(problem, r"#### (1, \infty)").correctness == 0
     asked = {environment.make_problem(make_seed(i), [1]).prompt[:5] for i in range(20)}
     assert asked == {"What ", "Half?"}
 
@@ -476,7 +476,7 @@ def test_a_whole_number_beside_a_problem_is_its_answer(tmp_path, known):
     row = {"problem": "What is 2+3?", "solution": "see", "answer": 5, "level": 1}
     environment = write(tmp_path / "math.jsonl", [row, row | {"problem": "!", "answer": None}])
     problem = environment.make_problem(make_seed(1), [1])
-    assert environment.score(problem, "#### 5").correctness == MILLION
+    assert environment.score(problem, r"\boxed{5}").correctness == MILLION
     assert environment.skipped == {"no \\boxed{…}": [2]}
 
 
@@ -504,7 +504,7 @@ def test_no_answer_is_replaced_by_another_of_its_row(tmp_path, known, answer, re
     if read[-1].isdigit():
         asked = [environment.make_problem(make_seed(i), [1]) for i in range(30)]
         problem = next(one for one in asked if one.prompt.startswith("What"))
-        assert environment.score(problem, f"#### {read}").correctness == MILLION
+        assert environment.score(problem, f"\\boxed{{{read}}}").correctness == MILLION
 
 
 def test_a_row_with_two_answers_is_not_asked(tmp_path, known):
@@ -519,7 +519,7 @@ def test_thousands_in_a_list_are_numbers(tmp_path, known):
     environment = write(tmp_path / "math.jsonl", [row])
     problem = environment.make_problem(make_seed(1), [1])
     for text, earned in (("1,234 or 5", 1), ("5, 1234", 1), ("1, 234, 5", 0), ("1,234,5", 0)):
-        assert environment.score(problem, f"#### {text}").correctness == earned * MILLION
+        assert environment.score(problem, f"\\boxed{{{text}}}").correctness == earned * MILLION
 
 
 @pytest.mark.parametrize("answer", ["3,100", "1,200,300"])
@@ -535,7 +535,7 @@ def test_a_list_is_never_one_number(tmp_path, known, answer):
         problem = environment.make_problem(seed, [1])
         for text in (answer, answer.replace(",", ", "), answer.replace(",", "")):
             scores[problem.prompt[:6], text] = environment.score(
-                problem, f"#### {text}"
+                problem, f"\\boxed{{{text}}}"
             ).correctness
     digits, listed = answer.replace(",", ""), answer.replace(",", ", ")
     assert {key for key, score in scores.items() if score} == {

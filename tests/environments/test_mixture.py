@@ -62,6 +62,7 @@ def test_settings_of_parts_come_with_their_defaults() -> None:
     given_one = make_environment("mix", {"sat": 2, "gsm": 1, "sat.k": 4})
     assert dict(given_one.params) == {
         "gsm": 1,
+        "gsm.answer_form": 0,
         "gsm.largest": 20,
         "sat": 2,
         "sat.density": 426,

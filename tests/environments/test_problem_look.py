@@ -287,9 +287,9 @@ def test_shapes_are_read_as_they_are(tmp_path, name, write):
     look, _ = look_at_file(file)
     assert (look.asked, look.left_out, look.damaged) == (1, {}, {})
     environment, problem = ask(file, look.environment)
-    assert problem.prompt.startswith("2+3?\nEnd with a line of ####")
-    assert environment.score(problem, f"#### {right}").correctness == MILLION
-    assert environment.score(problem, "#### 6").correctness == 0
+    assert problem.question == "2+3?"
+    assert environment.score(problem, environment.write_answer(right)).correctness == MILLION
+    assert environment.score(problem, environment.write_answer("6")).correctness == 0
     assert list(environment.levels) == list(look.per_level)
     assert (look.samples[0].problem, look.samples[0].level) == ("2+3?", problem.level)
 
@@ -369,7 +369,8 @@ def test_one_table_in_every_format(tmp_path, name):
     assert look.per_level == {1: 4, 2: 4, 3: 4, 4: 4, 5: 4}
     environment, problem = ask(file, look.environment)
     number = int(problem.prompt.split("+")[0].split()[-1])
-    assert environment.score(problem, f"#### {number + 1}").correctness == MILLION
+    right = environment.write_answer(str(number + 1))
+    assert environment.score(problem, right).correctness == MILLION
 
 
 def test_rows_that_are_not_asked_refused_or_in_a_suite(tmp_path):

@@ -23,7 +23,7 @@ from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
 from assay.audit.bundle import About, AuditedWindows
 from assay.audit.recorded_answers import ChainAnswers, RecordedAnswers
-from assay.environments import gsm, make_environment
+from assay.environments import ask, gsm, make_environment
 from assay.environments.math_answer import TEXT_MAX, read_math
 from assay.environments.math_file import read_math_row
 from assay.environments.problem_file import read_row
@@ -252,7 +252,7 @@ def attack_tokenizer_config(data: bytes) -> None:
 def use(tokenizer: FolderTokenizer) -> None:
     assert len(tokenizer.drawable) == VOCABULARY
     for prompt in ("7+15=?\n", "ÿ\u2028<end>", ""):
-        ids = tokenizer.encode(prompt)
+        ids = tokenizer.encode(ask(prompt))
         assert ids
         assert 0 <= min(ids) <= max(ids) < VOCABULARY
         tokenizer.decode(ids)
@@ -268,7 +268,7 @@ def attack_template(data: bytes) -> None:
 
     def render() -> str | None:
         try:
-            return template.render("9+1=?\n")
+            return template.render(ask("9+1=?\n").messages)
         except TemplateFault:
             return None
 

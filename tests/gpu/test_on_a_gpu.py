@@ -134,7 +134,7 @@ def test_the_reference_agrees_with_the_cpus_within_the_cap():
     for index in range(16):
         seed = hash_fields(Domain.PROBLEM, b"gpu", bytes([index]))
         problem = environment.make_problem(seed, checkpoint.manifest.level_numbers)
-        prompt = tuple(checkpoint.tokenizer.encode(problem.prompt))
+        prompt = tuple(checkpoint.tokenizer.encode(problem.conversation))
         seeds = [hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(8)]
         drafts = drafter.draft([Request(prompt, s) for s in seeds])
         completions = [np.array(row, np.uint32) for row in drafts]

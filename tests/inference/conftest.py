@@ -38,7 +38,9 @@ def make_group_requests(checkpoint: Checkpoint) -> list[GroupRequest]:
         seed = hash_fields(Domain.PROBLEM, b"test", bytes([index]))
         problem = environment.make_problem(seed, checkpoint.manifest.level_numbers)
         seeds = tuple(hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(4))
-        requests.append(GroupRequest(tuple(checkpoint.tokenizer.encode(problem.prompt)), seeds))
+        requests.append(
+            GroupRequest(tuple(checkpoint.tokenizer.encode(problem.conversation)), seeds)
+        )
     assert len({len(request.prompt) for request in requests}) > 1
     return requests
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from assay.environments import ask
 from assay.inference import UnusableCheckpointError
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import digest_tokenizer
@@ -69,14 +70,14 @@ def test_a_template_renders_as_hugging_face_renders_it(source: str) -> None:
     expected = tokenizer.apply_chat_template(
         [message], add_generation_prompt=True, tokenize=False, return_dict=False
     )
-    rendered = ChatTemplate(source, tokenizer.special_tokens_map).render(PROMPT)
+    rendered = ChatTemplate(source, tokenizer.special_tokens_map).render(ask(PROMPT).messages)
     assert rendered == expected
     assert PROMPT.strip() in rendered
 
 
 def test_a_clock_tells_one_day_to_all() -> None:
     template = ChatTemplate("{{ strftime_now('%d %b %Y %H:%M') }}", {})
-    assert template.render("x") == "26 Jul 2024 00:00"
+    assert template.render(ask("x").messages) == "26 Jul 2024 00:00"
 
 
 @pytest.mark.parametrize(
@@ -145,14 +146,14 @@ def go_down(levels: int, call: Callable[[], str]) -> str:
 def test_a_template_at_a_bound_needs_little_of_the_stack(name: str) -> None:
     """The same in a process whose stack is half full: the bounds are what decides."""
     source, expected = AT_THE_BOUNDS[name]
-    assert go_down(500, lambda: ChatTemplate(source, {}).render(PROMPT)) == expected
-    assert ChatTemplate(source, {}).render(PROMPT) == expected
+    assert go_down(500, lambda: ChatTemplate(source, {}).render(ask(PROMPT).messages)) == expected
+    assert ChatTemplate(source, {}).render(ask(PROMPT).messages) == expected
 
 
 def test_every_end_token_is_left_out_of_a_completion() -> None:
     """A model may end its turn with any of a manifest's: none of them is part of the answer."""
     plain = load_outline(GENESIS).tokenizer
-    vocabulary, answer = len(plain.drawable), plain.encode("#### 10")
+    vocabulary, answer = len(plain.drawable), plain.encode(ask("#### 10"))
     ends = tuple(id_ for id_ in range(vocabulary) if plain.drawable[id_] and id_ not in answer)[:3]
     tokenizer = make_tokenizer(GENESIS, load_tokenizer(GENESIS, vocabulary), vocabulary, ends)
     assert len({tokenizer.decode([*answer, end]) for end in ends}) == 1
@@ -184,29 +185,29 @@ def test_a_checkpoint_asks_by_its_template(tmp_path, write_checkpoint) -> None:
     digest = write_checkpoint(chat_template="{% for m in messages %}{{ m.content }}={% endfor %}")
     plain = load_outline(GENESIS).tokenizer
     asked = load_outline(tmp_path, digest).tokenizer
-    assert asked.encode("7+15") == plain.encode("7+15=")
+    assert asked.encode(ask("7+15")) == plain.encode(ask("7+15="))
 
 
 def test_a_prompt_that_is_nothing_is_one_id(tmp_path, write_checkpoint) -> None:
     digest = write_checkpoint(chat_template="{% if 0 %}x{% endif %}")
-    assert load_outline(tmp_path, digest).tokenizer.encode("7+15=?") == [0]
+    assert load_outline(tmp_path, digest).tokenizer.encode(ask("7+15=?")) == [0]
 
 
 def test_a_prompt_that_the_tokenizer_refuses_is_one_id(tmp_path, write_checkpoint) -> None:
     """The genesis tokenizer knows 93 characters and has no id for the others."""
     tokenizer = load_outline(tmp_path, write_checkpoint(chat_template="É")).tokenizer
-    assert tokenizer.encode("7+15=?") == [0]
+    assert tokenizer.encode(ask("7+15=?")) == [0]
     with pytest.raises(ValueError, match="cannot write 'É'"):
-        tokenizer.encode_strictly("7+15=?")
+        tokenizer.encode_strictly(ask("7+15=?"))
 
 
 def test_a_prompt_that_the_template_refuses_is_one_id(tmp_path, write_checkpoint) -> None:
     template = "{% if '8' in messages[0].content %}{{ raise_exception('no') }}{% endif %}7"
     tokenizer = load_outline(tmp_path, write_checkpoint(chat_template=template)).tokenizer
-    assert tokenizer.encode("8+15=?") == [0]
-    assert tokenizer.encode("9+15=?") == load_outline(GENESIS).tokenizer.encode("7")
+    assert tokenizer.encode(ask("8+15=?")) == [0]
+    assert tokenizer.encode(ask("9+15=?")) == load_outline(GENESIS).tokenizer.encode(ask("7"))
     with pytest.raises(ValueError, match="TemplateError: no"):
-        tokenizer.encode_strictly("8+15=?")
+        tokenizer.encode_strictly(ask("8+15=?"))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +248,6 @@ def test_other_files_beside_the_tokenizer_change_nothing(
     """The library's wrapper died of the first two, with every program that had read the file."""
     digest = write_checkpoint(**change)
     asked, plain = load_outline(tmp_path, digest).tokenizer, load_outline(GENESIS).tokenizer
-    ids = plain.encode("7+15=?\n")
-    assert asked.encode("7+15=?\n") == ids
+    ids = plain.encode(ask("7+15=?\n"))
+    assert asked.encode(ask("7+15=?\n")) == ids
     assert asked.decode(ids) == plain.decode(ids) == "7+15=?\n"

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.environments import ask
 from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.folder import digest_tensors
 from assay.inference.model_loading import load_model, outline_model
@@ -115,7 +116,7 @@ def test_a_file_under_no_digest_changes_nothing(folder, name, content, checkpoin
     (folder / name).write_text(content)
     loaded = load_checkpoint(folder, checkpoint.digest)
     assert (loaded.tokenizer.drawable == checkpoint.tokenizer.drawable).all()
-    assert loaded.tokenizer.encode("1+2=?\n") == checkpoint.tokenizer.encode("1+2=?\n")
+    assert loaded.tokenizer.encode(ask("1+2=?\n")) == checkpoint.tokenizer.encode(ask("1+2=?\n"))
 
 
 def test_an_index_file_does_not_lead_to_other_weights(folder, checkpoint):

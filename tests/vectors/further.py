@@ -11,7 +11,7 @@ from subjects import PARAMETERS, digest
 
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
-from assay.environments import compute_next_levels, find_levels_fault, make_environment
+from assay.environments import ask, compute_next_levels, find_levels_fault, make_environment
 from assay.environments.levels import Success, compute_candidates, compute_levels
 from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
 from assay.protocol import LevelSuccess, LevelWeight
@@ -79,7 +79,7 @@ def _render(source: str, tokens: dict[str, str], prompt: str) -> Json:
     except ValueError:
         return {"text": None, "refused": True}
     try:
-        return {"text": template.render(prompt), "refused": False}
+        return {"text": template.render(ask(prompt).messages), "refused": False}
     except TemplateFault:
         return {"text": None, "refused": False}
 

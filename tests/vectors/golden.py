@@ -49,7 +49,7 @@ def make_golden() -> Json:
     ]
     requests = [
         GroupRequest(
-            tuple(checkpoint.tokenizer.encode(problem.prompt)),
+            tuple(checkpoint.tokenizer.encode(problem.conversation)),
             tuple(compute_rollout_seed(CHALLENGE, ALICE, g, r) for r in range(GROUP_SIZE)),
         )
         for g, problem in enumerate(problems)

@@ -188,16 +188,16 @@ def earns(question: str, right: str, answer: str) -> bool:
 def iterate_completions() -> list[tuple[str, str]]:
     """Completions for the problem whose right answer is (1, ∞)."""
     return [
-        ("as it stands there", r"#### (1, \infty)"),
-        ("another spelling, after work", "so x > 1\n#### $\\left(1,+\\infty\\right)$."),
-        ("with a letter", r"#### x \in (1, \infty)"),
-        ("another bracket", r"#### [1, \infty)"),
-        ("another value", r"#### (2, \infty)"),
-        ("a hedge", r"#### (1, \infty) or (2, \infty)"),
-        ("two answers", "#### (1, \\infty)\n#### (1, \\infty)"),
-        ("a line too many", "#### (1, \\infty)\nas I said"),
-        ("no space", r"####(1, \infty)"),
-        ("in the middle of a line", r"so #### (1, \infty)"),
+        ("as it stands there", r"\boxed{(1, \infty)}"),
+        ("another spelling, after work", "so x > 1\n$\\boxed{\\left(1,+\\infty\\right)}$."),
+        ("with a letter", r"\boxed{x \in (1, \infty)}"),
+        ("another bracket", r"\boxed{[1, \infty)}"),
+        ("another value", r"\boxed{(2, \infty)}"),
+        ("a hedge", r"\boxed{(1, \infty) or (2, \infty)}"),
+        ("the last of two", r"\boxed{(2, \infty)} no, \boxed{(1, \infty)}"),
+        ("words behind it", "\\boxed{(1, \\infty)}\nas I said"),
+        ("not closed", r"\boxed{(1, \infty)"),
+        ("another form", r"#### (1, \infty)"),
         ("a box alone", r"\boxed{(1, \infty)}"),
         ("no text", ""),
     ]

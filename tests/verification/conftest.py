@@ -295,7 +295,7 @@ class World:
     def get_prompt(self, index: int, hotkey: bytes | None = None) -> list[int]:
         seed, levels = self.context.challenge_seed, self.manifest.levels
         problem = make_miner_problem(self.environment, seed, hotkey or self.hotkey, index, levels)
-        return self.tokenizer.encode(problem.prompt)
+        return self.tokenizer.encode(problem.conversation)
 
     def get_seed(self, index: int, rollout: int, hotkey: bytes | None = None) -> bytes:
         seed = self.context.challenge_seed

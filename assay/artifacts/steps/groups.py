@@ -74,7 +74,7 @@ def generate_own(
     ]
     requests = [
         GroupRequest(
-            tuple(checkpoint.tokenizer.encode(problem.prompt)),
+            tuple(checkpoint.tokenizer.encode(problem.conversation)),
             tuple(compute_rollout_seed(place, hotkey, i, r) for r in range(work.group_size)),
         )
         for i, problem in enumerate(problems)

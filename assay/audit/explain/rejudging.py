@@ -13,6 +13,7 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import examine_file, judge_and_carry, read_samples
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement
 from assay.audit.ports import Outlines
+from assay.environments import Conversation
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -151,7 +152,7 @@ def _judge(
     measured = None
     group = next((group for group in examined.shown if group.index == verdict.group), None)
     if group is not None and verdict.rollout in group.audited:
-        prompt = examined.case.make_problem(group.index).prompt
+        prompt = examined.case.make_problem(group.index).conversation
         measured = _measure(context, outline, verdict, prompt, group.audited)
     return Rejudgment(verdict, True, outline, opened, measured=measured, audited=audited)
 
@@ -226,7 +227,7 @@ def measure_rollouts(
     checkpoint: Checkpoint,
     hotkey: bytes,
     group: int,
-    prompt: str,
+    prompt: Conversation,
     rollouts: Mapping[int, Rollout],
 ) -> list[Measurement]:
     """Run one forward pass over rollouts of a group, number → rollout."""

@@ -47,7 +47,7 @@ def make_problem_of(
         problem = environment.make_problem(one.problem_seed, one.levels)
     except ValueError as error:
         raise StepError(f"{describe_group(one)}: {error}") from None
-    if tokenizer.encode(problem.prompt) != one.group.prompt:
+    if tokenizer.encode(problem.conversation) != one.group.prompt:
         raise StepError(f"{describe_group(one)}: its problem's seed makes another prompt")
     return problem
 

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import (
     BLANKS,
     PART_LEVELS,
     UNREAD,
     Answer,
-    DrawnEnvironment,
     Problem,
     RewardParts,
     compute_digest,
     rate_answer,
-    read_answer,
 )
 from assay.environments.foreign import (
     file_fence,
@@ -58,7 +57,7 @@ _REPLY_MAX = 4 << 20
 #: Fields of a child's reply, and their types.
 _SAID = {"error": str, "prompt": str, "answer": str, "levels": list, "wrong": list}
 _ATTEMPTS = 16
-_ENDING = "End with a line of ####, a space and the answer alone."
+FORM, _ANSWER = AnswerForm.HASH, "the answer alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +133,13 @@ class PackageChild:
         return {"error": cause, "costly": True}
 
 
-class PackageEnvironment(DrawnEnvironment):
+class PackageEnvironment(FormedEnvironment):
     """The environment of an archive, at the levels that it names."""
 
     family, version = NAME, VERSION
-    ending = f"\n{_ENDING}"
+    #: the default form of answers; None: the whole completion is one
+    default: AnswerForm | None = FORM
     find_fault = staticmethod(find_fault)
-    read_answer = staticmethod(read_answer)
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         """Open the archive whose SHA-256 is `digest`, 64 lower-case hex digits.
@@ -149,7 +148,7 @@ class PackageEnvironment(DrawnEnvironment):
             ValueError: `digest` is no digest, this machine has no such file, the file is no
                 package, or a setting is given: there are none.
         """
-        super().__init__(f"{self.family}:{digest}", self.version, {}, params)
+        super().__init__(f"{self.family}:{digest}", self.version, {}, params, self.default)
         python = ".".join(map(str, sys.version_info[:2])).encode()
         self.digest = compute_digest(self.name, self.version, self.params, python)
         file, data = find_file(digest, self.family)
@@ -177,8 +176,9 @@ class PackageEnvironment(DrawnEnvironment):
             number = stream.draw_below(2**63)
             made = self._child.decide("make", level, number)
             if "prompt" in made:
-                prompt = f"{made['prompt'].rstrip(BLANKS)}{self.ending}\n"
-                return Problem(prompt, level, PackageTask(self._digest, level, number))
+                task = PackageTask(self._digest, level, number)
+                request = self.write_request(_ANSWER) or "\n"
+                return Problem(made["prompt"].rstrip(BLANKS), level, task, request)
             cause = made.get("error", "no prompt")
         raise WorkerError(f"{self.name} makes no problem at level {level}: {cause}")
 

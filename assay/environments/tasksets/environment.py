@@ -30,15 +30,14 @@ class TasksetEnvironment(PackageEnvironment):
     """The tasks of a bundle, each equally likely. It has one level."""
 
     family, version = NAME, VERSION
-    ending = ""
+    default = None
     find_fault = staticmethod(find_bundle_fault)
 
     @staticmethod
     def open_child(file: Path, digest: str) -> PackageChild:
         return open_taskset(file, digest)
 
-    @staticmethod
-    def read_answer(completion: str) -> str | None:
+    def read_answer(self, completion: str) -> str | None:
         short = len(completion.encode("utf-8", "surrogatepass")) <= REPLY_BYTES
         return completion if short else None
 

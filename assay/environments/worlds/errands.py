@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from assay.environments.answer_form import read_answer
 from assay.environments.base import (
     UNREAD,
     Answer,
@@ -22,7 +23,6 @@ from assay.environments.base import (
     Problem,
     RewardParts,
     rate_answer,
-    read_answer,
 )
 from assay.protocol.prf import Stream
 

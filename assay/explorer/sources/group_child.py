@@ -93,7 +93,9 @@ class GroupReader:
         if checkpoint is not None:
             numbered = dict(enumerate(rollouts))
             measured = [
-                *measure_rollouts(context, checkpoint, hotkey, group, problem.prompt, numbered)
+                *measure_rollouts(
+                    context, checkpoint, hotkey, group, problem.conversation, numbered
+                )
             ]
         parameters = context.parameters
         cap = MARGIN_MAX.compute(context.parameters.tests)

@@ -1,4 +1,4 @@
-"""The chat template: turns a problem into the prompt that a model was trained to answer.
+"""The chat template: turns messages into the prompt that a model was trained to answer.
 
 A trainer writes the template and all others run it. Its result must be the same for all of them,
 and it must not crash a program. Jinja's sandbox keeps it away from files and the interpreter. Here
@@ -12,7 +12,7 @@ Specification, section 3. Features are those of Hugging Face's `apply_chat_templ
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
+from assay.environments.base import Arguments, Message, ask
 from assay.inference.tokenizing.template_syntax import (
     INTEGER_END,
     TemplateSyntaxFault,
@@ -35,9 +36,10 @@ from assay.inference.tokenizing.template_syntax import (
     parse_template,
 )
 
-#: Budgets of one rendering: steps; characters that are read or made, and more of them for each
-#: character of the prompt; calls within calls. An item of a list counts as `ITEM_SIZE` characters.
-STEPS_MAX, SIZE_MAX, SIZE_EACH, CALLS_MAX = 4_000, 1 << 20, 64, 16
+#: Budgets of one rendering: steps, and more of them for each message after the first; characters
+#: that are read or made, and more of them for each character of the messages; calls within calls.
+#: An item of a list counts as `ITEM_SIZE` characters.
+STEPS_MAX, STEPS_EACH, SIZE_MAX, SIZE_EACH, CALLS_MAX = 4_000, 250, 1 << 20, 64, 16
 ITEM_SIZE = 16
 #: Levels of lists and tables in one another.
 VALUE_LEVELS = 16
@@ -307,27 +309,30 @@ class ChatTemplate:
             raise ValueError(f"the chat template in tokenizer_config.json: {error}") from None
         self._names = {**special_tokens, "tools": None, "documents": None}
         try:
-            self.render(PROBE)
+            self.render(ask(PROBE).messages)
         except TemplateFault as error:
             raise ValueError(
                 f"the chat template in tokenizer_config.json fails for {PROBE!r}: {error}"
             ) from None
 
-    def render(self, prompt: str, answer: str | None = None) -> str:
-        """Render the prompt as a user's message, and the beginning of the answer.
+    def render(self, messages: Sequence[Message], arguments: Arguments = ()) -> str:
+        """Render messages, and behind a user's the beginning of the answer.
 
         Args:
-            answer: the model's whole turn, in place of its beginning.
+            arguments: by which the template sees further names.
 
         Raises:
-            TemplateFault: the template fails for this prompt, for everybody.
+            TemplateFault: the template fails for these messages, for everybody.
         """
-        messages = [{"role": "user", "content": prompt}]
-        if answer is not None:
-            messages.append({"role": "assistant", "content": answer})
-        names = self._names | {"messages": messages, "add_generation_prompt": answer is None}
+        written = [{"role": one.role, "content": one.content} for one in messages]
+        begins = messages[-1].role == "user"
+        names: dict[str, Any] = {**self._names, **dict(arguments)}
+        names |= {"messages": written, "add_generation_prompt": begins}
+        size = sum(len(one.content) for one in messages)
         with self._lock:
-            self._sandbox.budget = _Budget(SIZE_MAX + SIZE_EACH * len(prompt))
+            self._sandbox.budget = _Budget(
+                SIZE_MAX + SIZE_EACH * size, STEPS_MAX + STEPS_EACH * (len(messages) - 1)
+            )
             try:
                 text = self._template.render(names)
                 text.encode()  # half a surrogate pair is not text

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
+from assay.environments.base import Conversation
 from assay.inference.folder import (
     TOKENIZER_FILES,
     CheckpointError,
@@ -62,6 +63,8 @@ class FolderTokenizer:
         if largest >= vocabulary:
             raise ValueError(f"{_BOTH} has id {largest}, the model has {vocabulary} ids")
         self._ends = frozenset(end_tokens)
+        names = {number: name for name, number in entries.items()}
+        self._end_texts = tuple(names[end] for end in end_tokens if end in names)
         #: bool [V]: ids with a tokenizer entry, without padding.
         self.drawable: NDArray[np.bool_] = np.zeros(vocabulary, bool)
         self.drawable[ids] = True
@@ -69,40 +72,65 @@ class FolderTokenizer:
             raise ValueError(f"two entries of {_BOTH} have one id")
         if padding in entries and entries[padding] not in self._ends:
             self.drawable[entries[padding]] = False
+        with catch_thrown():
+            special = tokenizer.special_tokens_map
+        #: The id with which prompts begin that ask for it; None: the tokenizer has no bos_token.
+        self.bos: int | None = entries.get(special.get("bos_token", ""))
         self._template = None
         if tokenizer.chat_template is not None:
-            self._template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
+            self._template = ChatTemplate(tokenizer.chat_template, special)
         self._lock = Lock()  # the library's own refuses a call while another thread holds it
 
-    def encode(self, prompt: str) -> list[int]:
-        """Token ids of a prompt, at least one. Applies the chat template if the checkpoint has one.
-        A prompt that the template or the tokenizer refuses becomes the id 0."""
+    def encode(self, asked: Conversation) -> list[int]:
+        """Token ids of a prompt, at least one. Applies the chat template if the checkpoint has one
+        and it is wanted. A prompt that the template or the tokenizer refuses becomes the id 0."""
         try:
-            return self.encode_strictly(prompt)
+            return self.encode_strictly(asked)
         except ValueError:
             return [0]
 
-    def encode_strictly(self, prompt: str) -> list[int]:
+    def encode_strictly(self, asked: Conversation) -> list[int]:
         """The same as `encode`, but with an error for an owner at a prompt that nobody can read.
 
         Raises:
             ValueError: the template or the tokenizer refuses the text.
         """
-        text = prompt if self._template is None else self._template.render(prompt)
+        ids = self.encode_text(self.write(asked))
+        if asked.bos and self.bos is not None and ids[:1] != [self.bos]:
+            ids.insert(0, self.bos)
+        return ids or [0]
+
+    def write(self, asked: Conversation) -> str:
+        """The text of a prompt. Raises a ValueError if the template refuses it."""
+        if self._template is None or asked.plain:
+            return asked.text
+        return self._template.render(asked.messages, asked.arguments)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of a text as it is. Raises a ValueError if the tokenizer refuses it."""
         try:
             with self._lock, catch_thrown():
-                return list(self._backend.encode(text, add_special_tokens=False).ids) or [0]
+                return list(self._backend.encode(text, add_special_tokens=False).ids)
         except LibraryError as error:
             raise ValueError(f"the tokenizer cannot write {text[:200]!r}: {error}") from None
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of a completion without its end token; no text if the library refuses the ids."""
+        """Text of a completion without its end tokens, as ids or as the text that others spell; no
+        text if the library refuses the ids."""
         visible = [token for token in tokens if token not in self._ends]
         try:
             with self._lock, catch_thrown():
-                return str(self._backend.decode(visible, skip_special_tokens=False))
+                text = str(self._backend.decode(visible, skip_special_tokens=False))
         except LibraryError:
             return ""
+        return strip_ends(text, self._end_texts)
+
+
+def strip_ends(text: str, ends: Sequence[str]) -> str:
+    """A text without the texts of end tokens at its end, with which a model may spell them."""
+    while (end := next((one for one in ends if one and text.endswith(one)), None)) is not None:
+        text = text[: -len(end)]
+    return text
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:

@@ -88,7 +88,7 @@ class AlteredPrompt(Strategy):
         text = tokenizer.decode(request.prompt)
         at = next(i for i, character in enumerate(text) if character.isdigit())
         digit = str(int(text[at]) % 9 + 1)
-        prompt = tuple(tokenizer.encode(text[:at] + digit + text[at + 1 :]))
+        prompt = tuple(tokenizer.encode_text(text[:at] + digit + text[at + 1 :]))
         return [Request(prompt, seed) for seed in request.seeds]
 
 
@@ -174,14 +174,17 @@ class PrefillOnly(Strategy):
             problem = make_miner_problem(
                 environment, work.challenge.seed, self.hotkey, index, manifest.levels
             )
-            terms = problem.prompt.count("+") + problem.prompt.count("-") + 1
-            if not problem.prompt.endswith("=?\n"):  # a problem in words: commas separate the terms
-                terms = problem.prompt.count(",") + 1
+            told = problem.question
+            terms = told.count("+") + told.count("-") + 1
+            if not told.endswith("=?\n"):  # a problem in words: commas separate the terms
+                terms = told.count(",") + 1
             stream = Stream(seed)
             drafts.append(
                 [
                     (
-                        *tokenizer.encode(write_solution(problem, stream.sample(terms, terms))),
+                        *tokenizer.encode_text(
+                            write_solution(problem, stream.sample(terms, terms))
+                        ),
                         manifest.end_tokens[0],
                     )
                     for _ in request.seeds

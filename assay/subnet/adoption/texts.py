@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from assay.environments.base import Message, ask
 from assay.inference.folder import (
     JSON_BYTES,
     MANIFEST_FILE,
@@ -490,7 +491,7 @@ def _find_closing(tokenizer: PreTrainedTokenizerFast, known: _Tokens) -> str | N
         return None
     try:
         template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
-        text = template.render("7+15=?\n", _ANSWER)
+        text = template.render((*ask("7+15=?\n").messages, Message("assistant", _ANSWER)))
     except (TemplateFault, ValueError):  # the gate says what is wrong with it
         return None
     _, found, behind = text.rpartition(_ANSWER)

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.sources import FetchedOutlines
+from assay.environments import ask
 from assay.inference import CheckpointError, UnusableCheckpointError, load_checkpoint
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILES
@@ -34,7 +35,7 @@ def name_value(folder: Path, read: Callable[[], Any]) -> str:
         tokenizer = read().tokenizer
     except UnusableCheckpointError as error:
         return str(error).replace(str(folder), "FOLDER")
-    ids, text = tokenizer.encode("7+15=?\n"), tokenizer.decode(range(len(tokenizer.drawable)))
+    ids, text = tokenizer.encode(ask("7+15=?\n")), tokenizer.decode(range(len(tokenizer.drawable)))
     return f"{ids} {text!r} {int(tokenizer.drawable.sum())}"
 
 
@@ -129,8 +130,8 @@ def test_a_panic_of_the_library_is_a_value() -> None:
     for _ in range(2):
         assert tokenizer.decode([0]) == ""
         assert tokenizer.decode([0, 1, 0]) == "a"
-        assert tokenizer.encode("a" * 400) == [0]  # it backtracks until it gives up
-        assert tokenizer.encode("ab") == [1, 2]
+        assert tokenizer.encode(ask("a" * 400)) == [0]  # it backtracks until it gives up
+        assert tokenizer.encode(ask("ab")) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from assay.cli.app import app
 from assay.cli.exits import cleaning_up
+from assay.environments import ask
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, digest_tensors
 from assay.network.hub.origin import Origin, write_origin
@@ -202,7 +203,7 @@ def test_others_open_an_exported_checkpoint_and_compute_the_same(tmp_path: Path,
     prompt = "7+15=?\n"
     messages = [{"role": "user", "content": prompt}]
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
-    assert ids == checkpoint.tokenizer.encode(prompt)
+    assert ids == checkpoint.tokenizer.encode(ask(prompt))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert model.generation_config.eos_token_id == list(adoption.end_tokens)
     row = torch.tensor([ids])

@@ -1,0 +1,82 @@
+"""How a problem is put to a model: its messages, by the words of its environment or its owner's.
+
+Settings that every environment and every part of a mixture has say the rest: whether the prompt
+begins with the tokenizer's BOS, and whether a chat template is used. Specification, section 3.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from assay.environments.base import Environment, Manner, Param, Problem, RewardParts, resolve_params
+from assay.protocol.encoding import encode
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import ARGUMENTS, Prompts, find_prompts_fault, read_arguments
+
+#: Settings of every environment that is no mixture, and of every part of one.
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {
+        "bos": Param(0, 0, 1, "1: a prompt begins with the tokenizer's bos_token"),
+        "plain": Param(0, 0, 1, "1: a prompt is plain text, though the model has a chat template"),
+    }
+)
+
+
+class PromptedEnvironment:
+    """An `Environment` whose problems are put in the owner's manner."""
+
+    def __init__(
+        self, environment: Environment, params: Mapping[str, int], prompts: Prompts | None
+    ) -> None:
+        """Wraps an environment.
+
+        Args:
+            params: those of `PARAMS` that are given.
+
+        Raises:
+            ValueError: a setting is out of range, or the prompts are no prompts.
+        """
+        fault = None if prompts is None else find_prompts_fault([prompts])
+        if fault is not None:
+            raise ValueError(fault)
+        resolved = resolve_params(environment.name, PARAMS, params)
+        self.name, self.levels = environment.name, environment.levels
+        self.rated, self.scorers = environment.rated, environment.scorers
+        self.params: Mapping[str, int] = MappingProxyType({**environment.params, **resolved})
+        self._inner = environment
+        self._manner = Manner(
+            prompts,
+            tuple(read_arguments(None if prompts is None else prompts.get(ARGUMENTS)).items()),
+            bos=bool(resolved["bos"]),
+            plain=bool(resolved["plain"]),
+        )
+        self.digest = hash_fields(
+            Domain.PROMPTS,
+            environment.digest,
+            bytes([resolved["bos"], resolved["plain"]]),
+            b"" if prompts is None else encode(prompts),
+        )
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        return self._inner.list_thoughtless(problem)
+
+    def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
+        return self._inner.compute_shares(levels)
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        return replace(self._inner.make_problem(seed, levels), manner=self._manner)
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        return self._inner.score(problem, completion)
+
+
+def divide_settings(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """An environment's own settings, and those of `PARAMS` with other values than their
+    defaults."""
+    own = {name: value for name, value in params.items() if name not in PARAMS}
+    manner = {
+        name: value
+        for name, value in params.items()
+        if name in PARAMS and (type(value) is not int or value != PARAMS[name].default)
+    }
+    return own, manner
