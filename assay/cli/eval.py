@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from assay.cli.console import FIGURES, make_table, print_result
-from assay.cli.env import make_printable
+from assay.cli.console import FIGURES, make_printable, make_table, print_result
 from assay.cli.eval_request import EvaluationRequest
 from assay.evaluation.folder import RESULTS, EvaluationFolder
 from assay.evaluation.model import EvaluatedModel, open_folder

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from assay.environments import ask
 from assay.evaluation.suite import EvaluationError, Suite
 from assay.inference import Checkpoint, OwnDrafter, Placement, Rules, load_checkpoint
 from assay.inference.checkpoint import load_outline
@@ -67,7 +68,7 @@ class EvaluatedModel:
         encoded = []
         for row, prompt in zip(suite.rows, prompts, strict=True):
             try:
-                encoded.append(tuple(self.tokenizer.encode_strictly(prompt)))
+                encoded.append(tuple(self.tokenizer.encode_strictly(ask(prompt))))
             except ValueError as error:
                 raise EvaluationError(f"{suite.name}, row {row.number}: {error}") from None
         positions = count_positions(self.config)

@@ -46,6 +46,7 @@ from objects import make_beacons, make_commitments, make_context, make_manifest,
 from outer import make_rounds  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from program_outputs import make_outputs  # noqa: E402
+from prompts import make_prompts  # noqa: E402
 from records import make_record  # noqa: E402
 from routers import make_routers  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
@@ -368,6 +369,7 @@ FAMILIES = {
     "errands": make_errands,
     "mix": make_mix,
     "letters": make_letters,
+    "prompts": make_prompts,
     "math": make_math,
     "outputs": make_outputs,
     "trial": make_trials,

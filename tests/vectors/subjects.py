@@ -12,8 +12,11 @@ from assay.protocol.parameters import (
     STEERING,
     EnvironmentChoice,
     Identity,
+    Prompts,
+    PromptText,
     Rewards,
     Setting,
+    Shot,
 )
 
 ALICE = bytes.fromhex("d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d")
@@ -41,6 +44,9 @@ PARAMETERS = Parameters(
         name="arithmetic",
         settings=(Setting("minus", 25), Setting("words", 0)),
         digest=digest("environment"),
+        prompts=(
+            Prompts("arithmetic", (PromptText("system", "Add."),), (Shot("7+15=?\n", "#### 22"),)),
+        ),
     ),
     rewards=Rewards(),
     steering=STEERING,

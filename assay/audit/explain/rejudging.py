@@ -194,7 +194,7 @@ def _measure(
     context: Context,
     checkpoint: Checkpoint,
     verdict: Verdict,
-    prompt: str,
+    prompt: Conversation,
     audited: Mapping[int, Rollout],
 ) -> RolloutMeasurement:
     """Run one forward pass over the rollout that a verdict names, an audited one of its group."""

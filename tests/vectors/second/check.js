@@ -7,6 +7,7 @@ const core = require('./core.js');
 const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
+const prompts = require('./prompts.js');
 const { findLevelsFlaw, openCheckpoint, route, sketchState } = require('./model.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
@@ -421,20 +422,20 @@ const families = {
   // the grammar of answers is left to the tests in Python
   math(v) {
     const { name, lines, asked, answers } = v.file, rows = lines.map((line) => JSON.parse(line));
-    same('file', [name, hex(environments.fileDigest(name, 7))], [`math:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`, v.file.digest]);
+    same('file', [name, hex(environments.environmentDigest(name, { answer_form: 1 }))], [`math:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`, v.file.digest]);
     same('answers', rows.map(environments.boxed), answers);
     const of = asked.map((n) => rows[Number(n) - 1]), levelOf = (row) => Number(`${row.level}`.replace('Level ', ''));
     same('levels', [...new Set(of.map(levelOf))].sort(), v.file.levels);
     for (const p of v.problems) {
       const [stream, level] = environments.open(name, unhex(p.seed), ints(p.levels)), row = stream.choose(of.filter((r) => levelOf(r) === level));
-      same('problem', [level, `${row.problem}\nEnd with a line of ####, a space and the answer alone, in LaTeX.\n`], [p.level, p.prompt]);
+      same('problem', [level, `${row.problem}\nPlease reason step by step, and put the answer alone, in LaTeX, within \\boxed{} at the end.\n`], [p.level, p.prompt]);
     }
   },
   letters(v) {
     const { name, lines, asked, digests } = v, read = lines.map((line) => environments.readChoices(JSON.parse(line)));
     same('file', name, `letters:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`);
     same('asked', read.flatMap((row, i) => (row ? [i + 1] : [])), ints(asked));
-    for (const { odds, digest } of digests) same('digest', hex(environments.environmentDigest(name, { odds })), digest);
+    for (const { odds, digest } of digests) same('digest', hex(environments.environmentDigest(name, { answer_form: 0, odds })), digest);
     const make = (p, levels) => environments.makeChoices(name, read.filter((row) => row), Number(p.odds), unhex(p.seed), levels);
     for (const p of v.problems) {
       const { level, prompt, letters } = make(p, ints(p.levels));
@@ -445,6 +446,18 @@ const families = {
       same('letters', letters, s.letters);
       for (const c of s.completions) same(c.about, environments.scoreChoices(letters, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
     }
+  },
+  prompts(v) {
+    for (const c of v.put) {
+      const messages = prompts.put(c.problem, c.prompts);
+      same(c.about, [messages, prompts.plain(messages)], [c.messages, c.text]);
+    }
+    for (const d of v.digests) {
+      const { bos, plain, ...own } = d.settings, inner = environments.environmentDigest('gsm', own);
+      same('digest', hex(prompts.digest(inner, bos ?? 0n, plain ?? 0n, d.prompts)), d.digest);
+    }
+    for (const b of v.bad) same(b.about, prompts.isRefused(b.prompts), true);
+    for (const a of v.answers) same(a.about, prompts.readAnswer(Number(a.form), a.completion), a.answer);
   },
   outputs(v) {
     for (const { expected, output, agrees } of v) same('output', environments.agreeAsText(expected, output), agrees);

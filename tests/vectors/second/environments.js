@@ -7,10 +7,10 @@ const { makeErrands, scoreErrands } = require('./errands.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
-const VERSIONS = { gsm: 2 };
+const VERSIONS = { gsm: 2, math: 8 };
 function environmentDigest(name, settings, ...more) {
   const encoded = Object.keys(settings).sort().map((key) => [integer(2, key.length), ASCII(key), integer(8, settings[key], true)]);
-  return hash('environment', ASCII(name), integer(2, VERSIONS[name] ?? 1), Buffer.concat(encoded.flat()), ...more);
+  return hash('environment', ASCII(name), integer(2, VERSIONS[name.split(':')[0]] ?? 1), Buffer.concat(encoded.flat()), ...more);
 }
 function open(name, seed, levels) {
   const stream = new Stream(hash('environment-stream', ASCII(name), seed));
@@ -171,7 +171,9 @@ const partsOf = (settings) => Object.keys(settings).filter((key) => !key.include
 const ownOf = (settings, part) =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
 /** The environment that parameters choose; RangeError where it is none of those here. */
-function openEnvironment({ name, settings: chosen, digest }) {
+function openEnvironment({ name, settings: chosen, prompts, digest }) {
+  const odd = chosen.find((s) => /(^|\.)(bos|plain|answer_form)$/.test(s.name) && s.value);
+  if (prompts.length || odd) throw new RangeError('problems are put in a manner that this program does not know');
   const settings = Object.fromEntries(chosen.map((s) => [s.name, s.value])), parts = name === 'mix' ? partsOf(settings) : [];
   for (const part of [name, ...parts]) if (!(part in make)) throw new RangeError(`the environment ${part} is not of this program`);
   const more = parts.map((part) => environmentDigest(part, ownOf(settings, part)));
@@ -187,7 +189,6 @@ function openEnvironment({ name, settings: chosen, digest }) {
   };
 }
 // ---- math: what its files hold
-const fileDigest = (name, version) => hash('environment', ASCII(name), integer(2, version), Buffer.alloc(0));
 /** The answer's text: `answer`, or what the last \boxed{…} holds, or \fbox{…}; null without any. */
 function boxed({ answer, solution }) {
   if (['string', 'number'].includes(typeof answer)) return `${answer}`;
@@ -259,4 +260,4 @@ function agreeAsText(expected, output) {
     return line === found[i] || (due.length === had.length && due.every((word, j) => word === had[j] || isNear(word, had[j])));
   });
 }
-module.exports = { agreeAsText, askedShares, boxed, environmentDigest, fileDigest, legalOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };
+module.exports = { agreeAsText, askedShares, boxed, environmentDigest, legalOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };

@@ -30,7 +30,11 @@ class Tokenizer {
     requireThat(!ids.includes(undefined), 'a prompt has a character that the tokenizer has no word for');
     return ids.length ? ids : [0];
   }
-  decode(ids, ends) { return ids.filter((id) => !ends.includes(id)).map((id) => this.texts.get(id)).join(''); }
+  decode(ids, ends) {
+    let text = ids.filter((id) => !ends.includes(id)).map((id) => this.texts.get(id)).join('');
+    for (let end; (end = ends.map((id) => this.texts.get(id)).find((name) => name && text.endsWith(name))); ) text = text.slice(0, -end.length);
+    return text;
+  }
 }
 
 // ---- tensors

@@ -1,0 +1,131 @@
+"""Vectors of how problems are put, and of the forms of answers."""
+
+from typing import Any
+
+from assay.environments import Message, Problem, make_environment
+from assay.environments.answer_form import AnswerForm, read_answer
+from assay.environments.base import Answer, Manner
+from assay.protocol.encoding import to_json
+from assay.protocol.parameters import Prompts, PromptText, Shot, find_prompts_fault
+
+Json = Any
+
+_SHOTS = (Shot("1 + 1?", " 2"), Shot("2 + 2?", " 4"))
+_CONTEXT = (Message("system", "Be kind."), Message("user", "Hi."), Message("assistant", "Hello."))
+_QUESTION, _REQUEST = "3 + 4?", "\nAnswer in digits.\n"
+
+
+def _make(part: str = "gsm", shots: tuple[Shot, ...] = (), **texts: str) -> Prompts:
+    return Prompts(part, tuple(PromptText(*one) for one in sorted(texts.items())), shots)
+
+
+_ARGUMENTS = '{"enable_thinking":false,"level":-3,"name":"\u00e9\\n"}'
+_RECORDS: tuple[tuple[str, Prompts | None], ...] = (
+    ("as the environment puts it", None),
+    ("a system text", _make(system="Think.")),
+    ("an empty system text", _make(system="")),
+    ("other words around it", _make(before="Q: ", after="\nA:")),
+    ("no words behind it", _make(after="")),
+    ("examples", _make(shots=_SHOTS)),
+    (
+        "all of it",
+        _make(shots=_SHOTS, system="T", before="Q: ", after="\nA:", arguments=_ARGUMENTS),
+    ),
+)
+_HALF = "x" * 32_700
+_BAD: tuple[tuple[str, tuple[Prompts, ...]], ...] = (
+    ("parts in another order", (_make("sat", after=""), _make("gsm", after=""))),
+    ("a part twice", (_make(after=""), _make(before=""))),
+    ("texts in another order", (Prompts("gsm", (PromptText("b", ""), PromptText("a", ""))),)),
+    ("another text", (_make(frame=""),)),
+    ("nothing", (_make(),)),
+    ("a byte too many", (_make(after=_HALF), _make("sat", after="x" * (65_536 - 32_700 - 45)))),
+    *(
+        (f"arguments {text}", (_make(arguments=text),))
+        for text in (
+            *("", "{}", "[]", "1", '{"a": 1}', '{"b":1,"a":1}', '{"a":1,"a":1}', '{"a":01}'),
+            *('{"a":1.0}', '{"a":null}', '{"a":[1]}', '{"A":1}', '{"_a":1}', '{"messages":1}'),
+            *('{"a":9223372036854775808}', '{"a":"\\u0061"}', '{"a":"\\/"}', '{"a":"\\u000a"}'),
+            *('{"a":1}x', '{"a":-0}'),
+        )
+    ),
+)
+_ANSWERS = (
+    *("5", "so\n#### 5", "#### 5\n", "#### 4\n#### 5", " #### 5", "####5"),
+    *(
+        "\\boxed{5}",
+        "\\boxed{4}, no \\boxed{ \\frac{1}{2}\n}.",
+        "\\boxed{\\{1\\}} it is",
+        "\\boxed{5",
+    ),
+    *(
+        "\\boxed{5",
+        "\\boxed{4} \\boxed{5",
+        "\\boxed{\\}}",
+        "\\boxed{}",
+        "<answer>5</answer>",
+        "<answer>5",
+    ),
+    *("<answer>4</answer><answer> 5 </answer>.", "</answer><answer>5</answer>", "Answer: 5"),
+    *("Answer:5\nthat is it", "Answer: 4\nAnswer: 5", "the Answer: 5", "\\boxed{\u00a05}"),
+    "\\boxed{" + "x" * 32_769 + "}",
+)
+
+
+def make_prompts() -> Json:
+    assert all(find_prompts_fault(prompts) is not None for _, prompts in _BAD)
+    return {
+        "put": [
+            _put(about, prompts, context)
+            for context in ((), _CONTEXT)
+            for about, prompts in _RECORDS
+        ],
+        "digests": [
+            {
+                "settings": dict(settings),
+                "prompts": None if prompts is None else to_json(prompts),
+                "digest": make_environment(
+                    "gsm", settings, [] if prompts is None else [prompts]
+                ).digest.hex(),
+            }
+            for settings in (
+                {"answer_form": 0, "largest": 20},
+                {"answer_form": 1, "largest": 20, "bos": 1},
+                {"answer_form": 0, "largest": 20, "plain": 1},
+            )
+            for _, prompts in _RECORDS
+        ],
+        "bad": [
+            {"about": about, "prompts": [to_json(one) for one in prompts]}
+            for about, prompts in _BAD
+        ],
+        "answers": [
+            {
+                "about": f"{form.name.lower()}: {completion[:40]}",
+                "form": int(form),
+                "completion": completion,
+                "answer": read_answer(completion, form),
+            }
+            for form in AnswerForm
+            for completion in _ANSWERS
+        ],
+    }
+
+
+def _put(about: str, prompts: Prompts | None, context: tuple[Message, ...]) -> Json:
+    problem = Problem(_QUESTION, 1, Answer(), _REQUEST, context, Manner(prompts))
+    return {
+        "about": about,
+        "problem": {
+            "question": _QUESTION,
+            "request": _REQUEST,
+            "context": [_write(one) for one in context],
+        },
+        "prompts": None if prompts is None else to_json(prompts),
+        "messages": [_write(one) for one in problem.conversation.messages],
+        "text": problem.conversation.text,
+    }
+
+
+def _write(message: Message) -> Json:
+    return {"role": message.role, "content": message.content}
