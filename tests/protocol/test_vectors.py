@@ -146,13 +146,13 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
 
 
 # Every parameter in order, and how it is written: bytes of an integer, h digest, b bytes, t text,
-# s settings, l<n> list of integers of n bytes, r<n> record of such integers, m<n> list of such
+# s settings, p prompts, l<n> list of integers of n bytes, r<n> record of such integers, m<n> list of such
 # records.
 PARAMETERS = {
     "identity": "version:2 genesis_hash:h netuid:2 owner_uid:2 burn_share:4 trainer:h "
     "genesis_checkpoint:h",
     "beacon": "chain_hash:h scheme:t public_key:b genesis_ms:8 period_ms:4",
-    "environment": "name:t settings:s digest:h",
+    "environment": "name:t settings:s digest:h prompts:p",
     "rewards": "correctness_weight:4 quality_weight:4 satisfaction_weight:4 format_weight:4 "
     "satisfaction_floor:4 length_penalty:4 overlong_tokens:4 overlong_penalty:4",
     "steering": "success_low:4 success_high:4 weight_min:4 weight_max:4 weight_step:4",
@@ -184,6 +184,16 @@ def naive_write(kind: str, value: Any) -> bytes:
     if kind == "s":
         settings = [prefixed(s["name"].encode()) + struct.pack(">q", s["value"]) for s in value]
         return struct.pack(">I", len(value)) + b"".join(settings)
+    if kind == "p":
+        return struct.pack(">I", len(value)) + b"".join(
+            prefixed(one["part"].encode())
+            + b"".join(
+                struct.pack(">I", len(one[field]))
+                + b"".join(prefixed(text.encode()) for pair in one[field] for text in pair.values())
+                for field in ("texts", "shots")
+            )
+            for one in value
+        )
     if kind[0] == "l":
         items = [item.to_bytes(int(kind[1:]), "big") for item in value]
         return struct.pack(">I", len(value)) + b"".join(items)

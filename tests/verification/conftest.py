@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from assay.artifacts.submissions.reading import SubmissionCopy, read_submission
-from assay.environments import make_environment, make_miner_problem
+from assay.environments import Conversation, make_environment, make_miner_problem
 from assay.protocol import (
     Calibration,
     Committed,
@@ -80,8 +80,8 @@ class TinyTokenizer:
     def __init__(self) -> None:
         self.decoded: list[str] = []  # texts that reward code has been given
 
-    def encode(self, prompt: str) -> list[int]:
-        return [95 if c == "\n" else ord(c) - 32 for c in prompt]
+    def encode(self, asked: Conversation) -> list[int]:
+        return [95 if c == "\n" else ord(c) - 32 for c in asked.text]
 
     def decode(self, tokens: Sequence[int]) -> str:
         text = "".join("\n" if t == 95 else chr(t + 32) for t in tokens if t != END)
