@@ -20,7 +20,7 @@ RESULTS = ROOT / "bench" / "results"
 THEMES = {
     "Judging": (
         "verify audit workers memory detection false_positives sketch drift record_audit "
-        "submissions stores appeals hybrids contexts"
+        "submissions stores appeals hybrids contexts families"
     ),
     "Mining": "sampling draw_bytes honest follow engine draft_precision pay",
     "Learning": (

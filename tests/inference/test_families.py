@@ -135,6 +135,8 @@ def test_a_follower_draws_what_a_prefill_draws(kind: str) -> None:
     for one, other in zip(*drawn, strict=True):
         for left, right in zip(one, other, strict=True):
             assert left.tokens.tolist() == right.tokens.tolist()
+            if RECURRENT in FAMILIES[kind].kinds:
+                assert left.logprobs.tolist() == right.logprobs.tolist()
 
 
 @EACH
