@@ -1,10 +1,12 @@
 """For all tests: those that wait for minutes begin first, and all share one demo."""
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,6 +55,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order otherwise: neighbours share fixtures."""
     mark_nightly(items, read_nightly())
     items.sort(key=lambda item: not item.nodeid.startswith(_WAITING))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected lives as long as the process: it is never searched for
+    garbage, which took a fifth of a collection, and is not copied by forks."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_from_one_parent():
+    """The judge's workers are forks of the process that forks programs: its imports are theirs."""
+    pool = sys.modules.get("assay.inference.workers.pool")
+    if pool is None:
+        yield
+        return
+    from tests.commands import PRELOADED
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "share_preloaded", lambda *_: PRELOADED)
+        yield
 
 
 @pytest.fixture(scope="session")
