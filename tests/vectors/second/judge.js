@@ -1,6 +1,6 @@
 'use strict';
 // Judges every window of a bundle anew, model included, and holds the validator's records against it:
-//   node tests/vectors/second/judge.js BUNDLE MODELS        (MODELS: a folder of checkpoint folders by digest)
+//   node tests/vectors/second/judge.js BUNDLE MODELS [LAST]   (MODELS: a folder of checkpoint folders by digest; LAST: only the last settlements)
 // Not looked at: a beacon's BLS signature (its round and what follows from it are), windows that do not count, steps, the EVM.
 // There is no second implementation to appeal to: what fails here stays failed. It reads no chat templates, and environments.js alone.
 // A refusal that nobody can check afterwards (a file said to be missing or broken then) is a word, and told at the end.
@@ -298,12 +298,13 @@ class Judge {
     const rows = shown.map((answer) => Object.entries(answer[this.validator] ?? {}).map(([uid, w]) => [BigInt(uid), w]));
     say('weights on chain', weights, rows.find((pairs) => `${pairs}` === `${weights}`) ?? rows[0]);
   }
-  all() {
-    const { bundle } = this, { facts } = bundle, checkpoints = join(bundle.folder, 'store/checkpoints');
+  all(last) {
+    const { bundle } = this, epochs = bundle.settlements.slice(-last), { facts } = bundle, checkpoints = join(bundle.folder, 'store/checkpoints');
     for (const digest of readdirSync(checkpoints)) readSmall(join(checkpoints, digest), digest);
     const { genesis_hash, netuid } = bundle.history[0].identity;
     same('network', [genesis_hash, netuid], [facts.genesis_hash, facts.netuid]);
-    same('windows that have a record are settled, each once', bundle.windows, bundle.settlements.flatMap((epoch) => this.settlement(epoch)));
+    const settled = epochs.flatMap((epoch) => this.settlement(epoch));
+    same('windows that have a record are settled, each once', bundle.windows.slice(-settled.length), settled);
     const slot = facts.answers.commitments?.[facts.head] && bundle.slot(facts.head, this.validator);
     if (slot?.tag === 'ASR1' && bundle.settlements.includes(slot.number))
       same('announced', bundle.record('settlement', slot.number).digest, slot.digest);
@@ -316,9 +317,9 @@ function seedsOf(window, record, { digest: parameters, environment }, checkpoint
   return { challenge, ...Object.fromEntries(['audit', 'sample'].map((moment) => [moment, hash(moment, challenge, randomness(moment))])) };
 }
 
-function main([folder, models]) {
-  if (!folder || !models) return console.log('usage: node tests/vectors/second/judge.js BUNDLE MODELS'), 2;
-  try { new Judge(folder, models).all(); } catch (error) { return console.log(`nothing is judged: ${error.message.split('\n')[0]}`), 2; }
+function main([folder, models, last]) {
+  if (!folder || !models) return console.log('usage: node tests/vectors/second/judge.js BUNDLE MODELS [LAST]'), 2;
+  try { new Judge(folder, models).all(last ? Number(last) : Infinity); } catch (error) { return console.log(`nothing is judged: ${error.message.split('\n')[0]}`), 2; }
   console.log([`${checked} values checked, ${faults.length} differ`, ...faults, ...words.map((word) => `word: ${word}`)].join('\n'));
   return faults.length ? 1 : 0;
 }
