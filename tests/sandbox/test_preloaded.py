@@ -30,7 +30,9 @@ print(json.dumps({
     "files": resource.getrlimit(resource.RLIMIT_NOFILE),
     "path": sys.path, "flags": list(sys.flags), "name": __name__,
     "open": sorted(map(int, os.listdir("/proc/self/fd")))[:-1],
-    "status": [s for s in status if s.startswith(("Sig", "Umask", "Cpus", "Threads", "Nice"))],
+    "status": [s for s in status if s.split(":")[0] in (
+        "SigBlk", "SigCgt", "SigIgn", "SigPnd", "Umask", "Cpus_allowed", "Threads",
+    )],
     "environment": dict(os.environ),
 }))
 """
