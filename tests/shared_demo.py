@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 ASSAY = Path(sys.executable).with_name("assay")
+#: As small as a demo can be that learns.
+SIZES = {"WINDOWS": "6", "PROBLEMS": "1000"}
 #: File in the folder after the demo is played: its folder, seed, summary and standard error.
 SAID = "said.json"
 
@@ -47,7 +49,7 @@ def _play(out, seed):
             capture_output=True,
             text=True,
             timeout=500,
-            env={**os.environ, "ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},  # noqa: TID251 - a child's
+            env={**os.environ, **{f"ASSAY_DEMO__{name}": size for name, size in SIZES.items()}},  # noqa: TID251 - a child's
         )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)

@@ -40,7 +40,7 @@ from tests.small_genesis import make_small_genesis
 
 LOCATOR = "test:store"
 GROUPS = 5
-LAB_GROUPS = 8
+LAB_GROUPS = 6
 NAMES = ("owner", "trainer", "validator", "alice", "bob")
 
 

@@ -50,7 +50,9 @@ def played(tmp_path_factory):
         world.hotkeys["trainer"],
         world.history,
         world.sources,
-        TrainerConfig(LearnConfig(), "test:store", folder=folder / "course", last_window=FIRST + 1),
+        TrainerConfig(
+            LearnConfig(epochs=1), "test:store", folder=folder / "course", last_window=FIRST + 1
+        ),
         lessons.append,
         lines.append,
     )

@@ -18,8 +18,16 @@ pytestmark = pytest.mark.slow
 WIDTHS = (320, 768, 1_400)
 
 
-def test_no_page_is_wider_than_its_window(page, demo):
-    for path in list_looks(demo):
+#: Every how manieth page is looked at.
+SOME, ALL = 5, 1
+EVERY = pytest.mark.parametrize(
+    "every", [SOME, pytest.param(ALL, marks=pytest.mark.nightly)], ids=["some", "all"]
+)
+
+
+@EVERY
+def test_no_page_is_wider_than_its_window(page, demo, every):
+    for path in list_looks(demo)[::every]:
         page.goto(path)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
@@ -45,13 +53,14 @@ def test_a_long_locator_and_a_command_in_a_sentence_fit_a_telephone(page, demo):
     assert max(height for _, height in words) < 30, "each is on one line"
 
 
-def test_no_page_breaks_a_rule_of_accessibility(page, demo):
+@EVERY
+def test_no_page_breaks_a_rule_of_accessibility(page, demo, every):
     """By axe, all its rules of WCAG 2.2 A and AA, and its best practices; in the dark those again
     that look at colours."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     told = {"resultTypes": ["violations"]}  # axe works out no more of what is well
     page.emulate_media(reduced_motion="reduce")  # no colour on its way from one scheme to the other
-    for path in list_looks(demo):
+    for path in list_looks(demo)[::every]:
         page.goto(path)
         for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
             page.emulate_media(color_scheme=scheme)

@@ -49,8 +49,8 @@ def test_an_untrained_drafter_gives_the_same_tokens(checkpoint, requests, projec
     torch.manual_seed(0)
     with torch.no_grad():
         model.lm_head.weight.copy_(torch.randn_like(model.lm_head.weight))
-    tokens, count = generate(checkpoint, requests[:2], projection, model=model)
-    assert tokens == honest[:2]
+    tokens, count = generate(checkpoint, requests[:1], projection, model=model)
+    assert tokens == honest[:1]
     assert count.discarded > 0
 
 

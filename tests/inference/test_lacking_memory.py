@@ -18,7 +18,7 @@ from assay.training import GENESIS
 
 #: One in this many operations is made to fail: in each run of the tests, and at night. The numbers
 #: are primes, so that each kind of operation has its turn.
-STEP, NIGHTLY_STEP = 2_003, 29
+STEP, NIGHTLY_STEP = 6_007, 29
 
 
 class Scarce(TorchDispatchMode):

@@ -27,7 +27,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.record import make_settlement_record_name
-from tests.commands import run_program, start_program
+from tests.commands import run_command, run_program, start_program
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.statuses import EVENTS, check_status
 
@@ -321,5 +321,5 @@ def test_a_localnet_begins_in_a_folder_alone_and_says_what_to_type(terminal: Ter
     for words in commands:  # every line is a command that there is, with options that it has
         options = [word for word in words if word.startswith("--")]
         named = words[1:3] if words[1] == "wallet" else words[1:2]
-        help_text = run_program(*named, "--help", env={"COLUMNS": "200"}).stdout
+        help_text = run_command(*named, "--help", env={"COLUMNS": "200"}).stdout
         assert all(option in help_text for option in options), words

@@ -267,10 +267,10 @@ def test_any_other_number_in_the_header_is_a_verdict(world: World, name: str, va
 def test_random_rows_under_a_true_root_are_a_verdict(world: World, data: st.DataObject) -> None:
     draft = world.mine()
     ids = st.integers(0, END) | st.integers(0, 2**7 - 1)
-    for index in range(GROUPS):
-        for r in range(SIZE):
-            tokens = np.array(data.draw(st.lists(ids, min_size=1, max_size=4)), np.uint32)
-            logprobs = np.full(len(tokens), data.draw(st.integers(0, 2**24)), np.uint32)
+    for r in range(SIZE):  # the same in each group, so that it is looked at
+        tokens = np.array(data.draw(st.lists(ids, min_size=1, max_size=4)), np.uint32)
+        logprobs = np.full(len(tokens), data.draw(st.integers(0, 2**24)), np.uint32)
+        for index in range(GROUPS):
             draft.groups[index][r] = Rollout(tokens, logprobs, np.zeros((len(tokens), 2), np.int8))
     verdict = world.judge(draft)
     assert verdict.reason in CHEATING | {Reason.MALFORMED}

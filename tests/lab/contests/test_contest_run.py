@@ -99,12 +99,12 @@ def find_winner(tally):
 
 
 @pytest.mark.slow
-def test_a_model_against_itself_has_no_winner_for_any_of_twenty_seeds(genesis):
+def test_a_model_against_itself_has_no_winner_for_any_seed(genesis):
     """Drawn twice by two loads of the same bytes: the keyed draws are the same, so no problem parts
     the two."""
     again = load_checkpoint(GENESIS)
     solved = set()
-    for seed in range(20):
+    for seed in range(4):
         rules = make_rules(40, seed)
         first = draw_answers(genesis, ENVIRONMENT, rules, range(40))
         second = draw_answers(again, ENVIRONMENT, rules, range(40))

@@ -113,7 +113,9 @@ def test_one_of_three_equals_is_called_better_once_in_a_hundred_at_most():
 POWER = {5: 100, 7: 97, 10: 83, 15: 59, 20: 43, 30: 27, 50: 15}
 
 
-def test_five_points_are_found_with_the_power_that_the_page_says():
-    for parted, percent in POWER.items():
-        power = compute_power(500, (parted + 5) / 200, (parted - 5) / 200)
-        assert round(100 * power) == percent, (parted, 100 * power)
+@pytest.mark.parametrize(
+    "parted", [5, 50, *(pytest.param(p, marks=pytest.mark.nightly) for p in (7, 10, 15, 20, 30))]
+)
+def test_five_points_are_found_with_the_power_that_the_page_says(parted):
+    power = compute_power(500, (parted + 5) / 200, (parted - 5) / 200)
+    assert round(100 * power) == POWER[parted]

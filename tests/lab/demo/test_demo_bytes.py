@@ -30,10 +30,14 @@ from assay.protocol.submission import HEADER_BYTES
 from assay.training import GENESIS
 from assay.training.last_bits import compute_code_digest
 from assay.training.policy import Policy
+from tests.shared_demo import SIZES
 
 _FILE = Path(__file__).parents[2] / "data" / "demo.json"
 PINNED = json.loads(_FILE.read_bytes())
-_ASKED = ("demo", "--fast", "--windows", "6", "--problems", "1000", "--json", "--quiet")
+_ASKED = (
+    *("demo", "--fast", "--json", "--quiet"),
+    *(word for name, size in SIZES.items() for word in (f"--{name.lower()}", size)),
+)
 #: Windows whose checkpoint is the genesis: no code is named in them.
 EARLY = ("window-5", "window-6")
 #: A demo whose steps claim the code of that day.

@@ -6,6 +6,7 @@ for long ones.
 """
 
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 
 import numpy as np
@@ -30,11 +31,12 @@ MIXTURES = [
     "mix,gsm=1,sat=1",
     "mix,gsm=2,arithmetic=1",
 ]
-GROUPS = 600
+GROUPS = 300
 #: Characters of a token, as a large vocabulary has them.
 CHARACTERS = 4
 
 
+@cache
 def draw_groups(name: str, mean_tokens: int) -> list[tuple[int, int]]:
     """Tokens of prompt and completions of many groups."""
     environment = make_environment(*parse_choice(name))

@@ -1,5 +1,6 @@
 """Keys with a password: its source, and the message if nobody can be asked for it."""
 
+import shutil
 import warnings
 from pathlib import Path
 
@@ -16,13 +17,16 @@ PASSWORD = "a long password"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two wallets: of one the coldkey has a password, of the other the hotkey."""
+    """Two wallets: of one the coldkey has a password, of the other the hotkey, which is the same
+    key: to encipher one takes seconds."""
     folder = tmp_path_factory.mktemp("wallets")
     cold, hot = (Wallet(name, "default", str(folder)) for name in ("cold", "hot"))
     cold.create_new_coldkey(coldkey_password=PASSWORD, suppress=True)
     cold.create_new_hotkey(suppress=True)
     hot.create_new_coldkey(use_password=False, suppress=True)
-    hot.create_new_hotkey(use_password=True, hotkey_password=PASSWORD, suppress=True)
+    hot.create_new_hotkey(suppress=True)
+    for locked, plain in (("coldkey", "default"), ("coldkeypub.txt", "defaultpub.txt")):
+        shutil.copy(folder / "cold" / locked, folder / "hot" / "hotkeys" / plain)
     return folder
 
 

@@ -2,11 +2,26 @@
 
 import pytest
 
-from tests.integration.chain.clients.clients import FLOWS, Clients
+from tests.integration.chain.clients.clients import BTCLI, FLOWS, Clients
 from tests.integration.chain.clients.results import FlowError
 
+#: Flows of btcli, each seconds of its own process, that stay beside those of the libraries: one
+#: that asks no chain, one that reads, and those that change most.
+QUICK = {"wallet create", "subnets list", "subnets register", "stake add"}
 
-@pytest.mark.parametrize(("client", "flow"), FLOWS, ids=map(" ".join, FLOWS))
+
+@pytest.mark.parametrize(
+    ("client", "flow"),
+    [
+        pytest.param(
+            client,
+            flow,
+            id=f"{client} {flow}",
+            marks=[pytest.mark.nightly] * (client == BTCLI and flow not in QUICK),
+        )
+        for client, flow in FLOWS
+    ],
+)
 def test_it_works_and_shows_what_the_chain_holds(clients: Clients, client: str, flow: str) -> None:
     words = clients.lacks.get((client, flow))
     if words is None:
