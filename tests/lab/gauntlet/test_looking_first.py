@@ -14,10 +14,16 @@ import pytest
 
 from assay.environments import make_environment
 from assay.environments.registry import parse_choice
-from assay.lab.gauntlet.looking import Engine, compute_level_pay, compute_looking_gain, deal_levels
+from assay.lab.gauntlet.looking import (
+    Engine,
+    LevelPay,
+    compute_level_pay,
+    compute_looking_gain,
+    deal_levels,
+)
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
-from assay.protocol.manifest import start_levels
-from assay.protocol.parameters import MAIN_WORK, MILLION
+from assay.protocol.manifest import LevelWeight, start_levels
+from assay.protocol.parameters import MAIN_WORK, MILLION, STEERING
 from assay.verification import compute_value
 from assay.verification.settlement import UNPAID_GROUPS
 
@@ -103,13 +109,10 @@ COURSES = {
 }
 
 
-@pytest.mark.parametrize("name", COURSES)
-def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
-    """Success from .8 to .2 by level, as far apart as the rule of levels allows. Levels that were
-    drawn one by one would be worth looking at, and so would submissions that are paid in full."""
-    environment, levels = make_environment(*parse_choice(name)), list(COURSES[name])
+def compute_pays(name: str) -> dict[int, LevelPay]:
+    """Pay by level, success from .8 to .2, on an engine as steep as the pay."""
     engine = Engine(0.1, MAIN_WORK.position_share / MILLION)
-    pays = {
+    return {
         level: compute_level_pay(
             MAIN_WORK,
             engine,
@@ -119,6 +122,14 @@ def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
         )
         for place, (level, tokens) in enumerate(COURSES[name].items())
     }
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
+    """Success from .8 to .2 by level, as far apart as the rule of levels allows. Levels that were
+    drawn one by one would be worth looking at, and so would submissions that are paid in full."""
+    environment, levels = make_environment(*parse_choice(name)), list(COURSES[name])
+    pays = compute_pays(name)
     dealt = deal_levels(environment, start_levels(levels), 120, 96)
     shares = np.array(environment.compute_shares(levels), float)
     drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())
@@ -127,3 +138,12 @@ def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
         for asked, unpaid in ((dealt, 0.5), (drawn, 0.5), (dealt, 0.0))
     )
     assert gain <= 0.001 < min(drawn_gain, whole_gain)
+
+
+def test_weights_in_force_make_looking_no_better() -> None:
+    """Weights as far apart as the presets let them be, which no block divides."""
+    name = "mix,gsm=1,sat=1"
+    weights = (431, 250, 2_187, STEERING.weight_max, 1_333, STEERING.weight_min)
+    levels = tuple(map(LevelWeight, COURSES[name], weights))
+    dealt = deal_levels(make_environment(*parse_choice(name)), levels, 120, 96)
+    assert compute_looking_gain(dealt, compute_pays(name), HOTKEY_PRICE, 0.5) <= 0.001
