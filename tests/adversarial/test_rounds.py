@@ -17,7 +17,7 @@ from assay.rounds.merging import find_children, merge_round
 from assay.rounds.outer_records import ROUND_VERSION, ChildFinding, MergeRecord
 from assay.rounds.outer_step import compute_outer_root, measure_square, weigh_children
 from tests.adversarial.forged_children import remake_last, show, with_masters
-from tests.adversarial.round_bench import NAMES, RoundBench
+from tests.adversarial.round_bench import NAMES, WINDOWS, RoundBench
 
 LIAR, HONEST = "third", ("trainer", "second")
 #: Folders of a store with what leads to a child.
@@ -139,7 +139,7 @@ def make_lies(bench, genuine):
             ChildFinding.STALE,
         ),
         "steps that do not follow": (
-            remake_last(child, optimiser_before=b"\1" * 32),
+            remake_last(child, number=child.steps[-1].record.number + 1),
             None,
             ChildFinding.BROKEN,
         ),
@@ -153,7 +153,7 @@ def make_lies(bench, genuine):
         "too far": (with_masters(child, far), None, ChildFinding.LARGE),
         "nothing learned": (with_masters(child, theta), None, ChildFinding.ABSENT),
         "more steps than windows": (
-            replace(child, record=replace(record, steps=record.steps * 2)),
+            replace(child, record=replace(record, steps=record.steps * (WINDOWS + 1))),
             None,
             ChildFinding.MISFIT,
         ),
@@ -295,10 +295,9 @@ def test_anothers_groups(bench, genuine):
 def test_groups_that_are_too_old(bench, genuine):
     """A window that the round may not learn from, since an older checkpoint drew its rollouts."""
     facts = open_merging(bench, HONEST[0]).facts
-    last = facts.of.windows[-1]
-    fresh = {window: context for window, context in facts.contexts.items() if window != last}
     child, hotkey = genuine[LIAR].files, bench.hotkeys[LIAR]
-    assert child.steps[-1].record.window == last
+    last = child.steps[-1].record.window
+    fresh = {window: context for window, context in facts.contexts.items() if window != last}
     assert judge_child(child, hotkey, facts)[0] is ChildFinding.TAKEN
     finding, why = judge_child(child, hotkey, replace(facts, contexts=fresh))
     assert finding is ChildFinding.STRANGE
