@@ -5,7 +5,7 @@ Specification, sections 0, 3 and 9. Rewards are integers in millionths; no float
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -29,6 +29,11 @@ class Message:
 
     role: str
     content: str
+
+
+def make_messages(said: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
+    """Messages of roles and texts."""
+    return tuple(Message(role, content) for role, content in said)
 
 
 #: Named arguments of a chat template.

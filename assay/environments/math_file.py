@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment, find_closing
-from assay.environments.base import UNREAD, Answer, Problem, RewardParts, rate_answer
+from assay.environments.base import UNREAD, Answer, Problem, RewardParts, make_messages, rate_answer
 from assay.environments.math_answer import TEXT_MAX, MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
@@ -55,6 +55,7 @@ LEVELS = range(1, 6)
 #: Columns of the MATH format.
 MATH_COLUMNS = Columns("problem", "answer", "solution", "level")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
+_NO_CHAT = "chats that do not alternate and end with a question"
 #: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(
     (name, re.compile(pattern))
@@ -73,11 +74,12 @@ _FORMS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class MathTask(Answer):
-    """The question, and the right answer: its text and its value."""
+    """The question, the right answer, its text and its value, and messages before the question."""
 
     question: Question
     text: str
     right: MathAnswer
+    context: tuple[tuple[str, str], ...] = ()
 
     @property
     def form(self) -> RequiredForm | None:
@@ -115,7 +117,8 @@ class MathTask(Answer):
 @dataclass(frozen=True, slots=True)
 class MathRow:
     """A row of the file. `level` and `right` are None if they cannot be read; `length` is that of
-    its solution, or else of its problem; `fault` is a reason to skip it that its fields show."""
+    its solution, or else of its problem; `fault` is a reason to skip it that its fields show;
+    `context` are messages before the question, with their roles."""
 
     question: Question
     text: str | None
@@ -123,6 +126,7 @@ class MathRow:
     right: MathAnswer | None
     length: int = 0
     fault: str | None = None
+    context: tuple[tuple[str, str], ...] = ()
 
     @property
     def problem(self) -> str:
@@ -132,7 +136,7 @@ class MathRow:
         """The task of a row that nothing is a reason to skip."""
         assert self.text is not None, "only such rows are asked"
         assert self.right is not None, "only such rows are asked"
-        return MathTask(self.question, self.text, self.right)
+        return MathTask(self.question, self.text, self.right, self.context)
 
     def name_reason(self, needs_level: bool = True) -> str | None:
         """The reason to skip the row, or None."""
@@ -185,7 +189,8 @@ class MathFile(FormedEnvironment):
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
         task = stream.choose(self._by_level[level])
-        return Problem(task.question.text, level, task, self.write_request(_ANSWER))
+        request, context = self.write_request(_ANSWER), make_messages(task.context)
+        return Problem(task.question.text, level, task, request, context)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the answer is the same as the right one."""
@@ -246,7 +251,8 @@ class MathRows:
         self.number += 1
         row = read_math_row(line, self.columns, needs_solution=self.fault is not None)
         reason = row.name_reason(self.has_levels)
-        if reason is None and not self._known.is_new(row.problem, row.right, self.number):
+        asked = (row.problem, row.context) if row.context else row.problem
+        if reason is None and not self._known.is_new(asked, row.right, self.number):
             reason = "asked already"
         if reason is not None:
             self.skipped.setdefault(reason, []).append(self.number)
@@ -292,9 +298,8 @@ def read_math_row(
     asked = get_cell(row, columns.problem)
     if asked is None and columns.problem not in row:
         raise name_formats(row, NAME)
-    chat = read_chat(asked)
-    if isinstance(asked, list) and (chat is None or not chat.is_single):
-        return MathRow(Question(), None, None, None, 0, "chats of several turns")
+    if isinstance(asked, list) and read_chat(asked) is None:
+        return MathRow(Question(), None, None, None, 0, _NO_CHAT)
     chat = require_chat(asked, columns.problem, NAME)
     problem = chat.question
     solution = get_cell(row, columns.solution) if columns.solution else None
@@ -327,7 +332,8 @@ def read_math_row(
         if answer is None or (right and other and _differ(right, other, question)):
             fault = f"answer and {rival} differ"
     level = read_level(get_cell(row, columns.level)) if columns.level else None
-    return MathRow(question, text, level, right, len(solution or problem), fault)
+    length = len(solution or problem)
+    return MathRow(question, text, level, right, length, fault, chat.context)
 
 
 def _differ(right: MathAnswer, text: str, question: Question) -> bool:

@@ -383,7 +383,9 @@ def _write(row: _Read, level: int) -> bytes:
     """A row as its environment reads it without any columns being named."""
     source, fields = row.source, dict[str, Any]()
     if isinstance(source, MathRow):
-        fields = {"problem": row.problem, "solution": ""}
+        said = (*source.context, ("user", row.problem))
+        chat = [{"role": role, "content": text} for role, text in said]
+        fields = {"problem": chat if source.context else row.problem, "solution": ""}
         fields |= {"answer": row.answer, "level": level}
     elif isinstance(source, LettersRow):
         letter = letters_file.LETTERS[source.right]

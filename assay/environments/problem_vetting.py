@@ -8,6 +8,7 @@ are right, nobody here can know.
 from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
+from typing import Protocol, cast
 
 from assay.environments.base import Environment, Problem
 from assay.environments.foreign.vetting import CONSTANTS, PROBLEMS, SHARE, VetCheck, VetReport
@@ -25,6 +26,13 @@ from assay.protocol.parameters import MILLION
 _CONSTANTS_MAX = 20
 
 
+class _FileEnvironment(Environment, Protocol):
+    """The environment of a file."""
+
+    def write_answer(self, answer: str) -> str:
+        """A completion of an answer alone."""
+
+
 def vet_problem_file(file: Path) -> VetReport:
     """Vet the problems of `file`. A file that cannot be read fails the first check."""
     try:
@@ -39,7 +47,8 @@ def vet_problem_file(file: Path) -> VetReport:
         environment = make_environment(look.environment, {})
     except ValueError as error:
         return VetReport(look.environment, (rows, VetCheck("opens", False, str(error))))
-    return VetReport(look.environment, (rows, *_examine(environment)))
+    examined = _examine(cast(_FileEnvironment, environment))
+    return VetReport(look.environment, (rows, *examined))
 
 
 def _describe_rows(look: Look) -> str:
@@ -54,13 +63,14 @@ def _describe_rows(look: Look) -> str:
     return said
 
 
-def _examine(environment: Environment) -> Iterator[VetCheck]:
+def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:
     asked = [
         _make(environment, level, number)
         for level in environment.levels
         for number in range(PROBLEMS)
     ]
-    rights = [right for problem in asked if (right := write_right(problem)) is not None]
+    answers = [answer for problem in asked if (answer := find_right(problem)) is not None]
+    rights = list(map(environment.write_answer, answers))
     if rights:
         yield _try_rights(environment, asked)
         yield _try_hedges(environment, asked)
@@ -69,48 +79,53 @@ def _examine(environment: Environment) -> Iterator[VetCheck]:
         yield _compute_guess([problem.answer for problem in asked])  # type: ignore[misc]
 
 
-def _make(environment: Environment, level: int, number: int) -> Problem:
+def _make(environment: _FileEnvironment, level: int, number: int) -> Problem:
     seed = hash_fields(Domain.ENVIRONMENT_STREAM, b"vet", b"%d %d" % (level, number))
     return environment.make_problem(seed, [level])
 
 
-def write_right(problem: Problem) -> str | None:
-    """A completion that is right; None if the file has none, as of programs and instructions."""
+def find_right(problem: Problem) -> str | None:
+    """The right answer as text; None if the file has none, as of programs and instructions."""
     answer = problem.answer
     if isinstance(answer, Task):
-        return f"#### {answer.row.value}"
+        return str(answer.row.value)
     if isinstance(answer, MathTask):
-        return f"#### {answer.text}"
-    return f"#### {answer.letters}" if isinstance(answer, LettersTask) else None
+        return answer.text
+    return answer.letters if isinstance(answer, LettersTask) else None
 
 
-def _earns(environment: Environment, problem: Problem, completion: str) -> bool:
+def _earns(environment: _FileEnvironment, problem: Problem, completion: str) -> bool:
     return environment.score(problem, completion).correctness == MILLION
 
 
-def _try_rights(environment: Environment, asked: Sequence[Problem]) -> VetCheck:
-    lost = [p for p in asked if not _earns(environment, p, write_right(p) or "")]
+def _try_rights(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetCheck:
+    rights = [environment.write_answer(find_right(problem) or "") for problem in asked]
+    pairs = zip(asked, rights, strict=True)
+    lost = [(one, right) for one, right in pairs if not _earns(environment, one, right)]
     detail = f"those of {len(asked)} problems earn"
     if lost:
-        detail = f"{write_right(lost[0])!r} earns nothing: {lost[0].prompt[:60]!r}"
+        detail = f"{lost[0][1][:60]!r} earns nothing: {lost[0][0].prompt[:60]!r}"
     return VetCheck("right answers", not lost, detail)
 
 
-def _try_hedges(environment: Environment, asked: Sequence[Problem]) -> VetCheck:
+def _try_hedges(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetCheck:
     """Whether a right answer earns beside another one."""
     tried, earned = 0, list[str]()
     for problem, other in zip(asked, [*asked[1:], asked[0]], strict=True):
-        right, wrong = write_right(problem) or "", write_right(other) or ""
-        bare, beside = right.removeprefix("#### "), wrong.removeprefix("#### ")
-        texts = ["", problem.prompt, bare, f"{right}\n{wrong}", f"{right}\n{right}"]
-        texts += [f"{right} or {beside}", f"{wrong} or {bare}"] if bare != beside else []
+        right, wrong = find_right(problem) or "", find_right(other) or ""
+        texts = ["", problem.prompt, right]
+        if right != wrong:
+            hedges = (f"{right} or {wrong}", f"{wrong} or {right}", f"{wrong}; {right}")
+            written = environment.write_answer(right)
+            texts += map(environment.write_answer, hedges)
+            texts.append(f"{written}\n{environment.write_answer(wrong)}")
         tried += len(texts)
         earned += [text for text in texts if _earns(environment, problem, text)]
     detail = f"{earned[0][:60]!r} earns" if earned else f"none of {tried} hedges and copies earns"
     return VetCheck("hostile answers", not earned, detail)
 
 
-def _try_constants(environment: Environment, rights: Sequence[str]) -> VetCheck:
+def _try_constants(environment: _FileEnvironment, rights: Sequence[str]) -> VetCheck:
     """Whether one answer to every problem of the lowest level earns too often."""
     level = environment.levels[0]
     asked = [_make(environment, level, number) for number in range(CONSTANTS)]

@@ -488,13 +488,49 @@ def test_two_columns_with_two_answers(tmp_path):
     assert (look.asked, look.left_out) == (2, {"answer and answer differ": [2, 4]})
 
 
-def test_a_chat_of_several_turns_is_not_asked(tmp_path):
-    turn = [{"role": "user", "content": "2+3?"}]
-    file = tmp_path / "rows.jsonl"
-    rows = [{"prompt": turn, "answer": "5"}, {"prompt": turn * 2, "answer": "5"}]
+def test_chats_of_several_turns(tmp_path):
+    """What was said before a question is its context; the answer that a data set shows is not."""
+    system, user, other, said = (
+        {"role": role, "content": text}
+        for role, text in (
+            *(("system", "Be kind."), ("user", "2+3?"), ("user", "And 4+4?")),
+            ("assistant", "5"),
+        )
+    )
+    parts = {"role": "user", "content": [{"type": "text", "text": "2+"}, {"text": "7?"}]}
+    chats = (
+        *([user], [system, user, said], [system, user, said, other], [user, said, other]),
+        *([user, other], [said, user], [user, system], [system], [], ["2+3?"], [parts]),
+    )
+    right = "5", "5", "8", "8", "8", "5", "5", "5", "5", "5", "9"
+    rows = [{"prompt": chat, "answer": answer} for chat, answer in zip(chats, right, strict=True)]
+    file, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
     file.write_bytes(write_lines(rows))
-    look, _ = look_at_file(file)
-    assert (look.asked, look.left_out) == (1, {"chats of several turns": [2]})
+    look, lines = look_at_file(file)
+    assert look.left_out == {
+        "chats that do not alternate and end with a question": [5, 6, 7, 8, 9, 10]
+    }
+    written.write_bytes(b"".join(lines))
+    for each in (file, written):
+        look, _ = look_at_file(each)
+        environment, _ = ask(each, look.environment)
+        problems = [
+            environment.make_problem(make_seed(number), environment.levels) for number in range(60)
+        ]
+        asked = {
+            tuple((message.role, message.content.split("\n")[0]) for message in each.messages)
+            for each in (problem.conversation for problem in problems)
+        }
+        assert asked == {
+            (("user", "2+3?"),),
+            (("system", "Be kind."), ("user", "2+3?")),
+            (("user", "2+3?"), ("assistant", "5"), ("user", "And 4+4?")),
+            (
+                *(("system", "Be kind."), ("user", "2+3?")),
+                *(("assistant", "5"), ("user", "And 4+4?")),
+            ),
+            (("user", "2+7?"),),
+        }
 
 
 def test_rows_that_take_much_for_few_bytes_end_nobody(tmp_path, monkeypatch):

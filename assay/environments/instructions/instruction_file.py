@@ -19,6 +19,7 @@ from assay.environments.base import (
     DrawnEnvironment,
     Problem,
     RewardParts,
+    make_messages,
     rate_answer,
 )
 from assay.environments.instructions import ifbench, ifeval
@@ -63,11 +64,13 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class InstructionRow(Answer):
-    """A row of the file. `fault` is a reason to skip it, which its fields show."""
+    """A row of the file. `fault` is a reason to skip it, which its fields show; `context` are
+    messages before the prompt, with their roles."""
 
     prompt: str
     instructions: tuple[Instruction, ...]
     fault: str | None = None
+    context: tuple[tuple[str, str], ...] = ()
 
     @property
     def level(self) -> int:
@@ -119,7 +122,7 @@ class InstructionFile(DrawnEnvironment):
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
         row = stream.choose(self._by_level[level])
-        return Problem(f"{row.prompt}\n", level, row)
+        return Problem(f"{row.prompt}\n", level, row, context=make_messages(row.context))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """The parts of a reply are its instructions."""
@@ -153,7 +156,8 @@ class InstructionRows:
         self.number += 1
         row = read_instruction_row(line)
         reason = row.fault
-        if reason is None and not self._known.is_new(row.prompt, row.required, self.number):
+        asked = row.prompt, row.context
+        if reason is None and not self._known.is_new(asked, row.required, self.number):
             reason = "asked already"
         if reason is not None:
             self.skipped.setdefault(reason, []).append(self.number)
@@ -177,9 +181,8 @@ def read_instruction_row(line: bytes) -> InstructionRow:
     chat = read_chat(row["prompt"])
     if chat is not None and any(map(has_control, chat.texts)):  # as in two rows of IFBench
         return InstructionRow("", (), "control characters")
-    if chat is not None and not chat.is_single:
-        return InstructionRow("", (), "chats of several turns")
-    prompt = require_chat(row["prompt"], "prompt", NAME).question
+    chat = require_chat(row["prompt"], "prompt", NAME)
+    prompt = chat.question
     names, given = (_read_list(row[name], name) for name in ("instruction_id_list", "kwargs"))
     if len(names) != len(given):
         raise ValueError(f"it has {len(names)} instructions and {len(given)} kwargs")
@@ -188,7 +191,7 @@ def read_instruction_row(line: bytes) -> InstructionRow:
         return InstructionRow(prompt, (), many)
     try:
         instructions = tuple(starmap(_bind, zip(names, given, strict=True)))
-        return InstructionRow(prompt, instructions)
+        return InstructionRow(prompt, instructions, None, chat.context)
     except ArgumentError as error:
         return InstructionRow(prompt, (), str(error))
 
