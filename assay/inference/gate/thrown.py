@@ -15,9 +15,10 @@ class LibraryError(ValueError):
 def catch_thrown(*passed: type[Exception]) -> Iterator[None]:
     """Raise a LibraryError for everything that the body throws, except `NOT_THROWN` and `passed`. A
     panic of a library in Rust is no Exception, so that nothing else would catch it."""
+    through: tuple[type[BaseException], ...] = (*NOT_THROWN, *passed)
     try:
         yield
-    except (*NOT_THROWN, *passed):
+    except through:
         raise
     except BaseException as error:  # noqa: BLE001 - a panic
         text = " ".join(str(error).split())[:300]
