@@ -69,20 +69,6 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _fork_from_one_parent():
-    """The judge's workers are forks of the process that forks programs: its imports are theirs."""
-    pool = sys.modules.get("assay.inference.workers.pool")
-    if pool is None:
-        yield
-        return
-    from tests.commands import PRELOADED
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "share_preloaded", lambda *_: PRELOADED)
-        yield
-
-
 @pytest.fixture(scope="session")
 def _demo_folder(tmp_path_factory):
     """One for all processes of a test run."""

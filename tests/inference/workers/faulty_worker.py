@@ -15,12 +15,11 @@ from pathlib import Path
 import torch
 
 from assay.inference.placing.devices import DeviceError
-from assay.inference.workers import pool as worker_pool
 from assay.inference.workers.messages import WorkerSettings, WorkerTask, decode_request
 from assay.inference.workers.pool import WORKER, WorkerPool
 from assay.inference.workers.seat import Patience
 from assay.inference.workers.worker import Worker
-from assay.sandbox import Sandbox
+from assay.sandbox import Sandbox, share_preloaded
 from assay.sandbox.child import serve
 
 PATIENT = Patience()
@@ -59,8 +58,7 @@ def open_faulty(folder, count=2, retry_s=60.0, patience=PATIENT):
     """Workers that fail as the folder says."""
 
     def make_sandbox(name, settings, seconds):
-        parent = worker_pool.share_preloaded(WORKER)
-        return Sandbox(name, make_boot(folder, name), seconds, preloaded=parent)
+        return Sandbox(name, make_boot(folder, name), seconds, preloaded=share_preloaded(WORKER))
 
     folder.mkdir(exist_ok=True)
     pool = WorkerPool([WorkerSettings()] * count, make_sandbox, patience, retry_s)
