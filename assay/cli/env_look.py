@@ -30,6 +30,7 @@ def run_env_look(
     try:
         look, lines = look_at_file(file, chosen, suites)
     finally:
+        gc.freeze()  # nor is it looked through afterwards
         gc.enable()
     if write is not None:
         if not look.asked and not look.stored:
