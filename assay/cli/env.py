@@ -1,16 +1,15 @@
 """`assay env list|show|sample|score`: environments without a network."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
-from assay.cli.console import make_printable, make_table, print_result
+from assay.cli.console import make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.environments import (
     Environment,
@@ -74,27 +73,6 @@ def run_env_show(name: str, as_json: bool) -> None:
     print_result(document, as_json, "\n".join(lines))
 
 
-def run_env_sample(
-    name: str, seed: str, count: int, levels: list[int] | None, hotkey: str | None, as_json: bool
-) -> None:
-    """Print problems 0 to count − 1 of a seed."""
-    environment = open_named_environment(name)
-    problems = [
-        _make(environment, seed, hotkey, levels, index) for index in range(count)
-    ]  # all, before the first line is printed
-    if as_json:
-        samples = [
-            {"index": index, "prompt": problem.prompt, "level": problem.level}
-            for index, problem in enumerate(problems)
-        ]
-        print(json.dumps(samples))
-        return
-    console = Console(highlight=False)
-    for index, problem in enumerate(problems):
-        console.print(Text(f"{index}  level {problem.level}", style="bold"))
-        console.print(Text(make_printable(problem.prompt)), soft_wrap=True)
-
-
 def run_env_score(
     name: str,
     answer: str,
@@ -107,7 +85,7 @@ def run_env_score(
     """Print the reward of an answer to problem `index` of a seed."""
     environment = open_named_environment(name)
     given = _read_answer() if answer == "-" else answer
-    problem = _make(environment, seed, hotkey, levels, index)
+    problem = make_problem(environment, seed, hotkey, levels, index)
     parts = environment.score(problem, given)
     reward = compute_reward(parts, 0, choose_rewards(environment), 1)  # length costs nothing there
     document = {"reward": reward, **asdict(parts)}
@@ -117,7 +95,7 @@ def run_env_score(
     print_result(document, as_json, table)
 
 
-def _make(
+def make_problem(
     environment: Environment, seed: str, hotkey: str | None, levels: list[int] | None, index: int
 ) -> Problem:
     try:

@@ -69,13 +69,26 @@ def sample(
     count: Annotated[int, typer.Option("--n", min=1, max=10_000, help="Number of problems.")] = 3,
     levels: Levels = None,
     hotkey: Hotkey = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", metavar="DIR", help="Also show the text and ids that this model sees."
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts", metavar="FILE", help="Changes of parameters, with [environment.prompts]."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a seed's first problems, as a miner gets them."""
     settings = invocation.load_settings()
+    require_files(*([] if prompts is None else [prompts]))
     with starting(settings):
-        from assay.cli.env import run_env_sample
-    run_env_sample(name, seed, count, levels, hotkey, as_json)
+        from assay.cli.env_sample import run_env_sample
+    run_env_sample(name, seed, count, levels, hotkey, model, prompts, as_json)
 
 
 @command(app, "score", lambda s: (s.environments.files,))

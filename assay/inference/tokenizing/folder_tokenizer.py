@@ -51,6 +51,7 @@ class FolderTokenizer:
     def __init__(
         self, tokenizer: PreTrainedTokenizerFast, vocabulary: int, end_tokens: Sequence[int]
     ) -> None:
+        self._lock = Lock()  # the library's own refuses a call while another thread holds it
         # alone: the library's wrapper acts on fields whose nonsense values would crash it
         self._backend = tokenizer.backend_tokenizer
         with catch_thrown():
@@ -76,10 +77,11 @@ class FolderTokenizer:
             special = tokenizer.special_tokens_map
         #: The id with which prompts begin that ask for it; None: the tokenizer has no bos_token.
         self.bos: int | None = entries.get(special.get("bos_token", ""))
+        #: Whether the tokenizer itself puts it before every text, as in training.
+        self.adds_bos = self.bos is not None and self._begins_with_bos()
         self._template = None
         if tokenizer.chat_template is not None:
             self._template = ChatTemplate(tokenizer.chat_template, special)
-        self._lock = Lock()  # the library's own refuses a call while another thread holds it
 
     def encode(self, asked: Conversation) -> list[int]:
         """Token ids of a prompt, at least one. Applies the chat template if the checkpoint has one
@@ -105,6 +107,14 @@ class FolderTokenizer:
         if self._template is None or asked.plain:
             return asked.text
         return self._template.render(asked.messages, asked.arguments)
+
+    def _begins_with_bos(self) -> bool:
+        try:
+            with self._lock, catch_thrown():
+                ids = list(self._backend.encode("1", add_special_tokens=True).ids)
+        except LibraryError:
+            return False
+        return ids[:1] == [self.bos]
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of a text as it is. Raises a ValueError if the tokenizer refuses it."""
