@@ -61,7 +61,8 @@ def draw_groups(
             environment.score(problem, checkpoint.tokenizer.decode(tokens))
             for tokens in completions
         ]
-        rewards = [compute_reward(score, 0, choose_rewards(environment), 1) for score in scores]
+        paid = choose_rewards(environment.rated)
+        rewards = [compute_reward(score, 0, paid, 1) for score in scores]
         logprobs = [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in own]
         groups.append(Group(list(request.prompt), completions, rewards, logprobs))
     return groups

@@ -259,6 +259,8 @@ def measure_looking() -> Iterator[Figure]:
         if name == UNSOLVED:
             gain = measure(dealt, steep, unsolved=2)
             yield Figure(f"{about}, the second part unsolved", gain, "%", bound=1.0)
+            gain = measure(dealt, steep, unrewarded=2)
+            yield Figure(f"{about}, the second loses its rewards by length", gain, "%", bound=1.0)
 
 
 def compute_most(
@@ -267,19 +269,26 @@ def compute_most(
     asked: NDArray[np.int64],
     late: float,
     unsolved: int = 0,
+    unrewarded: int = 0,
     unpaid: float = float(UNPAID_GROUPS),
 ) -> float:
     """The largest gain over costs of a prompt's token, per cent."""
     pays = [
-        expect_pays(name, levels, Engine(prompt, late), unsolved) for prompt in (0.01, 0.1, 0.4)
+        expect_pays(name, levels, Engine(prompt, late), unsolved, unrewarded)
+        for prompt in (0.01, 0.1, 0.4)
     ]
     return 100 * max(compute_looking_gain(asked, one, HOTKEY_PRICE, unpaid) for one in pays)
 
 
 def expect_pays(
-    name: str, levels: Sequence[int], engine: Engine, unsolved: int = 0
+    name: str, levels: Sequence[int], engine: Engine, unsolved: int = 0, unrewarded: int = 0
 ) -> dict[int, LevelPay]:
-    """Args: unsolved: the number of a part whose problems nobody solves; 0: none."""
+    """What to expect of each level.
+
+    Args:
+        unsolved, unrewarded: numbers of a part whose problems nobody solves, and of one whose
+            completions lose all of their rewards by their length; 0: none.
+    """
     environment = make_environment(*parse_choice(name))
     parts = sorted(part for part in parse_choice(name)[1]) or [name]
     pays = {}
@@ -298,6 +307,7 @@ def expect_pays(
             success=0.0 if unsolved and level // 1_000 == unsolved else SUCCESSES[place],
             prompt_tokens=sum(prompts) // len(prompts),
             lengths=np.clip(drawn, 1, LONGEST).astype(int).tolist(),
+            kept=0 if unrewarded and level // 1_000 == unrewarded else MILLION,
         )
     return pays
 

@@ -334,7 +334,7 @@ def generate(checkpoint: Checkpoint) -> list[Group]:
 def value_groups(checkpoint: Checkpoint, groups: list[Group]) -> np.ndarray:
     """The groups' values, as the judge computes them; float64 [groups]."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
-    tokenizer, paid, values = checkpoint.tokenizer, choose_rewards(environment), []
+    tokenizer, paid, values = checkpoint.tokenizer, choose_rewards(environment.rated), []
     for problem, group in zip(make_problems(checkpoint, len(groups)), groups, strict=True):
         scores = [
             environment.score(problem, tokenizer.decode(rollout.tokens.tolist()))

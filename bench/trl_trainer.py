@@ -61,7 +61,7 @@ def make_trl_trainer(
     asked = [problem for step in course.steps for problem in step[:used]]
     by_prompt = {problem.prompt: problem for problem in asked}
 
-    paid = choose_rewards(course.environment)
+    paid = choose_rewards(course.environment.rated)
 
     def reward(
         prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any

@@ -25,7 +25,7 @@ def make_recipe_table() -> str:
         recipe = read_recipe(name)
         course = recipe.course
         plan = make_plan(recipe, get_card(course.card), course.miners)
-        work = recipe.make_rules("arithmetic" if recipe.file else None).work
+        work = recipe.make_rules().work
         cells = (
             f"[`{name}`](../assay/subnet/recipes/{name}.toml)",
             recipe.model.name,

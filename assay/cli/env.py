@@ -87,7 +87,8 @@ def run_env_score(
     given = _read_answer() if answer == "-" else answer
     problem = make_problem(environment, seed, hotkey, levels, index)
     parts = environment.score(problem, given)
-    reward = compute_reward(parts, 0, choose_rewards(environment), 1)  # length costs nothing there
+    rewards = choose_rewards(environment.rated)  # by which length costs nothing
+    reward = compute_reward(parts, 0, rewards, 1)
     document = {"reward": reward, **asdict(parts)}
     table = make_table(show_header=False)
     for part, value in document.items():

@@ -115,6 +115,8 @@ def render_explanation(explanation: Explanation, reproduction: Reproduction) -> 
     parts += _render("What was audited", map(_describe_group, explanation.groups))
     parts += _render("What it earned", _list_earnings(explanation))
     parts += _render("Levels asked", [standing.describe() for standing in explanation.levels])
+    if explanation.accepted:
+        parts += _render("What a completion is rewarded for", explanation.rewards)
     cost = name_cost(explanation.reason)
     pay = [f"this reason costs {cost}", *explanation.pay] if cost else explanation.pay
     parts += _render("Pay", pay)

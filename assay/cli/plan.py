@@ -140,6 +140,7 @@ class CoursePlan:
             "steering": asdict(self.rules.steering),
             "weights": self.recipe.model.parameters,
             "model": self.recipe.model.model_dump() | {"products": self.recipe.model.products},
+            "rewards": asdict(self.rules.rewards),
             "work": asdict(self.rules.work),
             "timing": asdict(self.rules.timing),
             "course": self.recipe.course.model_dump(),
@@ -169,7 +170,7 @@ def run_plan(
 def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
     """The plan of all three roles, each with such GPUs; each miner makes as many groups as it
     can. Where completions bring code, measures how quickly this machine runs it."""
-    rules = recipe.make_rules("arithmetic" if recipe.file else None)
+    rules = recipe.make_rules()
     window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
     mined = compute_miner_cost(recipe, rules, card)
     judged = compute_validator_cost(recipe, rules, card, miners)

@@ -14,6 +14,7 @@ from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import PublishSettings, Settings
 from assay.protocol import QUICKNET, BeaconChain
+from assay.protocol.reward_terms import describe_rewards
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
@@ -59,15 +60,18 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
                 chain, account.hotkey, store, locator, parameters, genesis, report
             )
     digest = parameters.digest.hex()
+    rewards = describe_rewards(parameters.rewards, parameters.work.max_tokens)
     document = {
         "netuid": chain.netuid,
         "parameters": digest,
         "locator": locator,
         "block": block,
         "checkpoint": parameters.identity.genesis_checkpoint.hex(),
+        "rewards": rewards,
     }
     text = f"subnet {chain.netuid} has parameters {digest[:16]}…, seen in block {block}"
-    print_result(document, as_json, f"{text}; `assay subnet show` shows them")
+    paid = f"rewards: {'; '.join(rewards)}"
+    print_result(document, as_json, f"{text}; `assay subnet show` shows them\n{paid}")
 
 
 def _choose(rules: PublishSettings) -> _ChosenRules:

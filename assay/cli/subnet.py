@@ -36,6 +36,7 @@ from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, EncodingError, Manifest, encode_ss58
 from assay.protocol.encoding import from_json, read_json
+from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.verification import compute_weights
@@ -127,6 +128,7 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         f"{work.max_tokens} tokens; {work.audited_rollouts} rollouts audited, "
         f"{work.valued_groups} groups valued",
         "environment": parameters.environment.name,
+        "rewards": "; ".join(describe_rewards(parameters.rewards, work.max_tokens)),
         "beacon": name_beacon(parameters.beacon),
         "trainer": encode_ss58(parameters.identity.trainer),
         "checkpoint": checkpoint.hex(),

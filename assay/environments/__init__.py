@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from assay.environments.registry import compute_named_units as compute_named_units
     from assay.environments.registry import list_environments as list_environments
     from assay.environments.registry import list_named_levels as list_named_levels
+    from assay.environments.registry import list_named_rated as list_named_rated
     from assay.environments.registry import list_parts as list_parts
     from assay.environments.registry import make_environment as make_environment
     from assay.environments.registry import open_environment as open_environment
     from assay.environments.registry import parse_choice as parse_choice
     from assay.environments.rewards import choose_rewards as choose_rewards
     from assay.environments.rewards import compute_reward as compute_reward
-    from assay.environments.rewards import describe_rewards as describe_rewards
+    from assay.environments.rewards import list_unearned as list_unearned
     from assay.environments.scoring import score_all as score_all
     from assay.environments.steering import LevelStanding as LevelStanding
     from assay.environments.steering import compute_asked_shares as compute_asked_shares
@@ -88,12 +89,13 @@ else:
                 "compute_named_units",
                 "list_environments",
                 "list_named_levels",
+                "list_named_rated",
                 "list_parts",
                 "make_environment",
                 "open_environment",
                 "parse_choice",
             ),
-            "rewards": ("choose_rewards", "compute_reward", "describe_rewards"),
+            "rewards": ("choose_rewards", "compute_reward", "list_unearned"),
             "scoring": ("score_all",),
             "steering": (
                 "LevelStanding",

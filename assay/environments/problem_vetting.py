@@ -19,8 +19,10 @@ from assay.environments.math_file import MathTask
 from assay.environments.problem_file import ProblemFileError, add_problem_files, describe_skipped
 from assay.environments.problem_look import Look, look_at_file
 from assay.environments.registry import make_environment
+from assay.environments.thoughtless import ThoughtlessAnswer, measure_level
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
+from assay.protocol.reward_terms import say_share
 
 #: Right answers that are given to every problem.
 _CONSTANTS_MAX = 20
@@ -75,6 +77,8 @@ def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:
         yield _try_rights(environment, asked)
         yield _try_hedges(environment, asked)
     yield _try_constants(environment, list(dict.fromkeys(rights))[:_CONSTANTS_MAX])
+    if "satisfaction" in environment.rated:
+        yield _weigh_parts(measure_level(environment, environment.levels[0]))
     if isinstance(asked[0].answer, LettersTask):
         yield _compute_guess([problem.answer for problem in asked])  # type: ignore[misc]
 
@@ -139,6 +143,16 @@ def _try_constants(environment: _FileEnvironment, rights: Sequence[str]) -> VetC
         best, text = max((best, text), (solved, column[0]))
     detail = f"{text[:40]!r} solves {best} of {len(asked)} problems of level {level}"
     return VetCheck("constant answers", best * SHARE <= len(asked), detail)
+
+
+def _weigh_parts(best: ThoughtlessAnswer) -> VetCheck:
+    """What the parts are worth that an answer without thought meets."""
+    detail = (
+        f"{best.sample[:40]!r} meets {say_share(best.satisfaction)} of them at level {best.level}"
+    )
+    if best.floor:
+        detail += f": where parts pay, satisfaction_floor = {best.floor} keeps that from it"
+    return VetCheck("parts", best.floor < MILLION, detail)
 
 
 def _compute_guess(tasks: Sequence[LettersTask]) -> VetCheck:

@@ -245,6 +245,15 @@ def list_parts(name: str, params: Mapping[str, int]) -> list[str]:
     return list(mixture.divide(params)[0]) if name == mixture.NAME else [name]
 
 
+def list_named_rated(text: str) -> frozenset[str]:
+    """The parts that an environment rates, as `Environment.rated` has them, named as for
+    `parse_choice`. Opens no file: what depends on one is left out."""
+    name, params = parse_choice(text)
+    weights, settings = mixture.divide(params) if name == mixture.NAME else ({name}, {name: params})
+    own = [make_environment(part, settings[part]) for part in weights if part in ENVIRONMENTS]
+    return frozenset().union(*(one.rated for one in own))
+
+
 def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
     family, _, what = name.partition(":")
     if what != placeholder and family != gym.NAME:

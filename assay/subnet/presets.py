@@ -74,7 +74,7 @@ def make_parameters(
         identity=identity,
         beacon=beacon,
         environment=_name_choice(opened),
-        rewards=choose_rewards(opened),
+        rewards=choose_rewards(opened.rated),
         steering=STEERING,
         timing=timing,
         work=preset.work,
@@ -136,7 +136,7 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
             choice = to_json(_name_choice(environment, prompts))
             fields = {**fields, **choice, "digest": fields.get("digest", choice["digest"])}
             if parameters.rewards == Rewards():  # nothing may be able to earn quality
-                fallen = asdict(choose_rewards(environment))
+                fallen = asdict(choose_rewards(environment.rated))
                 written["rewards"] = {**fallen, **changes.get("rewards", {})}
         written[section] = {**written[section], **fields}
     written |= complete_rounds(written.pop(ROUNDS, None), changes.get(ROUNDS))

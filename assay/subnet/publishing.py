@@ -10,7 +10,7 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, find_mismatch, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import Progress, ignore_progress
-from assay.environments import open_environment
+from assay.environments import list_unearned, open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
 from assay.network.chain.ports import Chain
@@ -158,12 +158,14 @@ def _require_publishable(
     if fault is None:
         checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
         try:
-            open_environment(parameters.environment)
+            rated = open_environment(parameters.environment).rated
             fault = find_checkpoint_fault(checkpoint, parameters)
         except ValueError as error:
             fault = str(error)
     if fault is not None:
         raise DiscoveryError(f"not published, because nobody could join: {fault}")
+    for note in list_unearned(parameters.rewards, rated):
+        warn(note)
     if holders[identity.owner_uid] != owner:
         warn(f"uid {identity.owner_uid}, which takes the burn share, is not the owner's hotkey")
     if identity.trainer not in members:

@@ -7,7 +7,7 @@ meant. Light: nothing here needs torch. Of chain and model it knows only sizes.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assay.environments import compute_named_units, list_environments, list_named_levels
+from assay.environments import (
+    choose_rewards,
+    compute_named_units,
+    list_environments,
+    list_named_levels,
+    list_named_rated,
+)
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import (
     FAMILIES,
@@ -44,6 +50,8 @@ from assay.subnet.recipes import RECIPES
 
 #: The placeholder for the digest of a file of problems that a recipe cannot ship.
 PLACEHOLDER = "SHA256"
+#: Any other environment shows faults of the rest where the file of problems is not here.
+_STAND_IN = "arithmetic"
 _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
 #: The parameters that a recipe may change: section → fields; none: all of them. The rest is the
 #: network's own, or has its own field in the recipe.
@@ -195,21 +203,23 @@ class Recipe(_RecipePart):
         """The network's parameters, with blank identity.
 
         Args:
-            environment: replaces the recipe's; without a placeholder.
+            environment: replaces the recipe's. Where a placeholder is left, another environment
+                stands in for it.
             preset: replaces the recipe's.
             changes: applied after the recipe's own.
 
         Raises:
             ConfigError: no network could be run by them, or the environment cannot be opened.
         """
-        base = PRESETS[preset or self.preset]
+        base, named = PRESETS[preset or self.preset], environment or self.environment
         rules = make_parameters(
             base.timing,
             base,
             make_identity(bytes(32), 0, 0, bytes(32), bytes(32)),
             QUICKNET,
-            environment or self.environment,
+            _STAND_IN if PLACEHOLDER in named else named,
         )
+        rules = replace(rules, rewards=choose_rewards(list_named_rated(named)))
         return change_parameters(change_parameters(rules, self.parameters), changes or {})
 
     def require_levels(self, environment: str) -> None:
@@ -276,11 +286,11 @@ def read_recipe(named: str) -> Recipe:
         raise ConfigError(
             f"{file}: {path}: {value} is neither text, boolean, number nor list"
         ) from None
-    try:  # without its file of problems, any other environment shows faults of the rest
+    try:
         fault = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
         if fault is not None:
             raise ConfigError(fault)
-        rules = recipe.make_rules("arithmetic" if recipe.file else None)
+        rules = recipe.make_rules()
         units = compute_named_units(recipe.environment)
         fault = find_scoring_fault(units, rules.timing, rules.work)
         if fault is not None:

@@ -205,9 +205,9 @@ def compare(name: str, levels: list[int], place: Path, count: int) -> None:
         {"seed": SEED, "levels": levels, "count": len(problems)},
     )
     assert prompts == [problem.prompt for problem in problems]
+    paid = choose_rewards(environment.rated)
     ours = [
-        compute_reward(environment.score(problems[index], text), 0, choose_rewards(environment), 1)
-        / MILLION
+        compute_reward(environment.score(problems[index], text), 0, paid, 1) / MILLION
         for index, text in replies
     ]
     assert [score["correct"] for score in scores] == [[one, 1.0] for one in ours]

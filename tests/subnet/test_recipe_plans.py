@@ -114,7 +114,7 @@ def test_a_mixtures_rows_read_all_experts_and_a_token_is_multiplied_by_its_own()
 
 def test_a_window_grows_with_miners_and_shrinks_with_cards():
     recipe = read_recipe("7b-8-cards")
-    rules, card = recipe.make_rules("arithmetic"), CARDS["H100"]
+    rules, card = recipe.make_rules(), CARDS["H100"]
     miner = compute_miner_cost(recipe, rules, card)
     assert miner.groups == rules.work.group_cap
     slow = compute_miner_cost(recipe, rules, replace(card, bf16=card.bf16 / 100, bandwidth=1e11))
@@ -396,7 +396,7 @@ def test_late_tokens_are_paid_as_much_as_the_steepest_card_spends_on_them():
             continue
         runs = recipe.course.implementation
         most = max(compute_late_share(recipe.model, card, runs) for card in CARDS.values())
-        paid = recipe.make_rules("arithmetic" if recipe.file else None).work.position_share
+        paid = recipe.make_rules().work.position_share
         assert most <= paid <= 1.1 * most
         steepest = max(steepest, most)
     assert steepest <= MAIN_WORK.position_share <= 1.1 * steepest

@@ -16,6 +16,7 @@ from assay.environments import LevelStanding, list_standings, open_environment
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.reason import CHEATING, WITHHELD, name_cost
+from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.selection import select_committed
 from assay.verification import compute_score
 
@@ -57,6 +58,12 @@ class Explanation:
     notes: tuple[str, ...]
 
     @property
+    def rewards(self) -> list[str]:
+        """What earns a reward in this window, a sentence each."""
+        parameters = self.facts.context.parameters
+        return describe_rewards(parameters.rewards, parameters.work.max_tokens)
+
+    @property
     def accepted(self) -> bool | None:
         """True if it was accepted, False if it was refused; None: not known."""
         return None if self.reason is None else self.reason is Reason.ACCEPTED
@@ -93,6 +100,7 @@ class Explanation:
             "groups": [asdict(group) for group in self.groups],
             "levels": [asdict(standing) for standing in self.levels],
             "score": self.score,
+            "rewards": list(self.rewards),
             "said": [_describe(statement) for statement in facts.statements],
             "own": facts.own_verdict and _describe(facts.own_verdict),
             "settlement": facts.settled and describe_settled(facts.settled),

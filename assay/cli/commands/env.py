@@ -9,7 +9,7 @@ from assay.cli.checks import require_files, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data
-from assay.cli.options import AsJson
+from assay.cli.options import AsJson, Quiet
 from assay.cli.start import starting
 
 app = typer.Typer(
@@ -176,15 +176,15 @@ def new(
     run_env_new(name, folder, as_json)
 
 
-@command(app, "vet")
+@command(app, "vet", lambda s: (s.environments.files,))
 def vet(
     invocation: Invocation,
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH",
+            metavar="PATH|NAME",
             help="A package (its archive or its folder), a taskset (its wheel or its bundle), or "
-            "a file of problems (or data set ORG/NAME).",
+            "a file of problems (or data set ORG/NAME); or an environment, such as sat,k=4.",
         ),
     ],
     data: Annotated[
@@ -195,17 +195,24 @@ def vet(
             help="JSON Lines file (or data set ORG/NAME) that the taskset loads.",
         ),
     ] = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
     """Test whether a package, a taskset of verifiers 0.4 or a file of problems is fit for a subnet.
 
-    It gives the reasons. Exit code 1 if it is not fit.
+    It gives the reasons. Of an environment, it says what answers without thought earn, and which
+    `satisfaction_floor` keeps pay for parts from them. Exit code 1 if it is not fit.
     """
     settings = invocation.load_settings()
-    path, data = open_data(settings, path), open_data(settings, data)
-    require_there(path, data)
+    is_named = data is None and not path.exists() and "/" not in str(path)
+    if not is_named:
+        path, data = open_data(settings, path), open_data(settings, data)
+        require_there(path, data)
     with starting(settings):
         from assay.cli.env_package import run_env_vet
+        from assay.cli.env_thoughtless import run_env_vet_named
+    if is_named:
+        return run_env_vet_named(str(path), as_json, quiet)
     return run_env_vet(path, data, as_json)
 
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -176,8 +177,7 @@ class CodeFile(DrawnEnvironment):
         """Programs that write what most of the problem's first cases expect, or nothing."""
         row = problem.answer
         assert isinstance(row, CodeRow), "only such problems are made"
-        outputs = Counter(case.expected for case in self._list_cases())
-        texts = [text for text, _ in outputs.most_common(_THOUGHTLESS)]
+        texts = self._frequent
         if row.function is None:
             programs = ["pass", *(f"print({text!r})" for text in texts)]
         else:
@@ -186,13 +186,13 @@ class CodeFile(DrawnEnvironment):
             programs = [f"{head}{text!r})" for text in values]
         return [f"```python\n{program}\n```" for program in programs]
 
-    def _list_cases(self) -> list[Case]:
-        return [
-            case
-            for rows in self._by_level.values()
-            for row in rows
-            for case in row.cases[: self.params["cases"]]
-        ]
+    @cached_property
+    def _frequent(self) -> list[str]:
+        """The outputs that most test cases of the file expect."""
+        rows = (row for level in self._by_level.values() for row in level)
+        cases = (case for row in rows for case in row.cases[: self.params["cases"]])
+        counted = Counter(case.expected for case in cases)
+        return [text for text, _ in counted.most_common(_THOUGHTLESS)]
 
     def _run_cases(self, program: str, row: CodeRow) -> Iterator[bool]:
         """Whether each test case passes, one after the other. A case for which no instructions are

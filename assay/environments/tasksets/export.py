@@ -83,7 +83,7 @@ class AssayTask(vf.Task[AssayData]):
         # all of it: `last_reply` leaves out white space, which counts
         text = (replies[-1].content or "") if replies else ""
         parts = environment.score(problem, text)
-        return compute_reward(parts, 0, choose_rewards(environment), 1) / MILLION
+        return compute_reward(parts, 0, choose_rewards(environment.rated), 1) / MILLION
 
 
 class AssayConfig(vf.TasksetConfig):

@@ -25,6 +25,7 @@ class NetworkFacts(TypedDict):
     genesis_hash: Hex
     parameters: Hex
     environment: str
+    rewards: list[str]
     place: str
     window_blocks: Count
     group_size: Count

@@ -221,6 +221,7 @@ class RolloutMeasured(GroupFacts):
     completion: str
     reward: Millionths
     parts: list[RewardPart]
+    lost_by_length: Annotated[Millionths, Field(description="share of the reward")]
     tokens: Count
     page: Count
     pages: Count

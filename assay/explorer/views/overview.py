@@ -23,6 +23,7 @@ from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.parameters import MILLION
+from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.window import compute_block, compute_window
 
 #: Windows and weights on the first page.
@@ -99,6 +100,7 @@ def _describe_network(reader: PageReader, parameters: Parameters) -> NetworkFact
         genesis_hash=identity.genesis_hash.hex(),
         parameters=parameters.digest.hex(),
         environment=parameters.environment.name,
+        rewards=describe_rewards(parameters.rewards, work.max_tokens),
         place=reader.subject.place,
         window_blocks=parameters.timing.window_blocks,
         group_size=work.group_size,

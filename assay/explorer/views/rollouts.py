@@ -12,6 +12,7 @@ from assay.explorer.ports import GroupReading
 from assay.explorer.views.common import Query, name_hotkey
 from assay.explorer.views.windows import describe_check, describe_unread, list_audited, sample
 from assay.protocol import Parameters, encode_ss58
+from assay.protocol.reward_terms import compute_loss_of_length
 from assay.verification.bounds import LOG_CAPITAL, MARGIN_MAX, SKETCH_BLOCK, SKETCH_MEAN
 
 #: Tokens on one page.
@@ -113,6 +114,7 @@ def _measure(
             RewardPart(name=name, value=value, weight=weights.get(name, 0))
             for name, value in rollout.parts.items()
         ],
+        lost_by_length=compute_loss_of_length(len(tokens), rewards, parameters.work.max_tokens),
         tokens=len(tokens),
         page=page,
         pages=pages,

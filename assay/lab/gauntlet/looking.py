@@ -38,13 +38,20 @@ class Engine:
 
 
 def compute_level_pay(
-    work: Work, engine: Engine, *, success: float, prompt_tokens: int, lengths: Sequence[int]
+    work: Work,
+    engine: Engine,
+    *,
+    success: float,
+    prompt_tokens: int,
+    lengths: Sequence[int],
+    kept: int = MILLION,
 ) -> LevelPay:
     """What to expect of a group whose rollouts are right with one probability, and otherwise worth
     nothing.
 
     Args:
         success: that probability.
+        kept: the reward of a right one, millionths: what its length leaves.
         lengths: tokens of completions, of any number: a group has `group_size` of such.
     """
     size, count = work.group_size, len(lengths)
@@ -53,7 +60,7 @@ def compute_level_pay(
             work,
             lengths=lengths,
             prompt_tokens=prompt_tokens * count // size,
-            mean_reward=MILLION * right // size,
+            mean_reward=kept * right // size,
             mean_correctness=MILLION * right // size,
         )
         for right in range(size + 1)

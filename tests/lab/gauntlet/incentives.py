@@ -175,18 +175,23 @@ def compute_window_gain(work: Work, groups: int, faked: int, fake: Fake) -> floa
 
 
 def compute_largest_lift(work: Work, rollouts: int) -> float:
-    """The largest relative gain of a group's factor if that many of its rewards are set at will,
-    over all rewards of the others."""
+    """The largest relative gain of a group's factor if that many of its rollouts are rewarded at
+    will, over all that the others can be.
+
+    Rewards that pay for parts can be whole, almost, for a wrong answer, and length can take all of
+    a right one's.
+    """
     size, million = work.group_size, 1_000_000
 
-    def get_factor(mean: float) -> float:
+    def get_factor(rewarded: float, right: float) -> float:
+        mean, correct = rewarded * million, right * million
         value = work.value_base + work.value_mean * mean
-        return value + work.value_teach * mean * (million - mean)
+        return value + work.value_teach * correct * (million - correct)
 
     best = 0.0
     for others in range(size - rollouts + 1):
-        honest = get_factor(others * million / (size - rollouts)) if rollouts < size else None
+        honest = get_factor(0, others / (size - rollouts)) if rollouts < size else work.value_base
         for right in range(rollouts + 1):
-            made = get_factor((others + right) * million / size)
-            best = max(best, made / (honest or work.value_base) - 1)
+            made = get_factor(rollouts / size, (others + right) / size)
+            best = max(best, made / honest - 1)
     return best

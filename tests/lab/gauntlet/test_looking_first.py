@@ -109,8 +109,9 @@ COURSES = {
 }
 
 
-def compute_pays(name: str) -> dict[int, LevelPay]:
-    """Pay by level, success from .8 to .2, on an engine as steep as the pay."""
+def compute_pays(name: str, kept: int = MILLION) -> dict[int, LevelPay]:
+    """Pay by level, success from .8 to .2, on an engine as steep as the pay. The rewards of the
+    longest completions keep that much of them."""
     engine = Engine(0.1, MAIN_WORK.position_share / MILLION)
     return {
         level: compute_level_pay(
@@ -119,17 +120,19 @@ def compute_pays(name: str) -> dict[int, LevelPay]:
             success=(0.8, 0.5, 0.2)[place % 3],
             prompt_tokens=60,
             lengths=[tokens],
+            kept=kept if tokens == max(COURSES[name].values()) else MILLION,
         )
         for place, (level, tokens) in enumerate(COURSES[name].items())
     }
 
 
+@pytest.mark.parametrize("kept", [MILLION, 0])
 @pytest.mark.parametrize("name", COURSES)
-def test_looking_at_levels_gains_next_to_nothing(name: str) -> None:
+def test_looking_at_levels_gains_next_to_nothing(name: str, kept: int) -> None:
     """Success from .8 to .2 by level, as far apart as the rule of levels allows. Levels that were
     drawn one by one would be worth looking at, and so would submissions that are paid in full."""
     environment, levels = make_environment(*parse_choice(name)), list(COURSES[name])
-    pays = compute_pays(name)
+    pays = compute_pays(name, kept)
     dealt = deal_levels(environment, start_levels(levels), 120, 96)
     shares = np.array(environment.compute_shares(levels), float)
     drawn = np.random.default_rng(1).choice(levels, dealt.shape, p=shares / shares.sum())

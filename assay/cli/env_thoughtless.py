@@ -1,0 +1,82 @@
+"""`assay env vet NAME`: what answers without thought earn in an environment."""
+
+from dataclasses import asdict
+
+from rich.console import Group
+from rich.text import Text
+
+from assay.cli.console import make_table, print_result
+from assay.cli.env import make_printable
+from assay.cli.exits import FINDING, OK
+from assay.environments.foreign.vetting import SHARE
+from assay.environments.thoughtless import (
+    PROBLEMS,
+    ThoughtlessAnswer,
+    choose_levels,
+    measure_thoughtless,
+)
+from assay.neurons.program.logs import log_lines, make_report
+from assay.neurons.settings.loading import ConfigError, open_named_environment
+from assay.protocol.parameters import MILLION
+from assay.protocol.reward_terms import say_share
+from assay.subnet.waiting import telling
+
+#: Characters of an answer that are shown.
+_SHOWN = 60
+
+
+def run_env_vet_named(name: str, as_json: bool, quiet: bool) -> int:
+    """Print the best answer without thought of each level, and the floor that keeps pay from it.
+    Return FINDING if one is right too often."""
+    try:
+        environment = open_named_environment(name)
+    except ConfigError as error:
+        raise ConfigError(f"there is no file {name!r}, and as an environment: {error}") from None
+    with log_lines(as_json, quiet):
+        levels = choose_levels(environment)
+        doing = f"trying answers without thought in {PROBLEMS} problems at {len(levels)} levels"
+        with telling(make_report("answers_tried"), doing):
+            found = measure_thoughtless(environment, levels)
+    rated = "satisfaction" in environment.rated
+    floor = max(one.floor for one in found) if rated else 0
+    too_right = [one.level for one in found if one.is_too_right]
+    document = {
+        "name": environment.name,
+        "rated": sorted(environment.rated),
+        "fit": not too_right,
+        "satisfaction_floor": floor,
+        "levels": [asdict(one) for one in found],
+    }
+    table = make_table("level", "right", "parts met", "read", "the best answer without thought")
+    for one in found:
+        table.add_row(*_describe(one))
+    print_result(document, as_json, Group(table, Text("\n".join(_list_verdicts(too_right, floor)))))
+    return FINDING if too_right else OK
+
+
+def _describe(one: ThoughtlessAnswer) -> list[Text]:
+    sample = make_printable(one.sample).replace("\n", "⏎")
+    shown = sample if len(sample) <= _SHOWN else f"{sample[:_SHOWN]}…"
+    shares = (one.correctness, one.satisfaction, one.format)
+    return [
+        Text(str(one.level)),
+        *(Text(f"{share / 10_000:.1f} %") for share in shares),
+        Text(shown),
+    ]
+
+
+def _list_verdicts(too_right: list[int], floor: int) -> list[str]:
+    lines = []
+    if too_right:
+        lines.append(
+            f"not fit for a subnet: such an answer is right in more than one of {SHARE} "
+            f"problems at levels {', '.join(map(str, too_right))}"
+        )
+    if floor:
+        advice = (
+            f"where parts pay, satisfaction_floor = {floor} leaves such an answer nothing in nine "
+            f"of ten problems: it meets up to {say_share(floor)} of the parts"
+        )
+        full = "do not pay for parts here: such an answer meets all of them"
+        lines.append(advice if floor < MILLION else full)
+    return lines or ["answers without thought earn next to nothing"]
