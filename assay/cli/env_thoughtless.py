@@ -31,7 +31,9 @@ def run_env_vet_named(name: str, as_json: bool, quiet: bool) -> int:
     try:
         environment = open_named_environment(name)
     except ConfigError as error:
-        raise ConfigError(f"there is no file {name!r}, and as an environment: {error}") from None
+        known = ":" in name or "," in name
+        fault = str(error) if known else "nor an environment: see `assay env list`"
+        raise ConfigError(f"{name}: there is no such file or folder; {fault}") from None
     with log_lines(as_json, quiet):
         levels = choose_levels(environment)
         doing = f"trying answers without thought in {PROBLEMS} problems at {len(levels)} levels"

