@@ -5,8 +5,7 @@ from dataclasses import asdict
 from rich.console import Group
 from rich.text import Text
 
-from assay.cli.console import make_table, print_result
-from assay.cli.env import make_printable
+from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.environments.foreign.vetting import SHARE
 from assay.environments.thoughtless import (

@@ -105,7 +105,8 @@ def test_with_partial_each_passed_test_is_a_part(tmp_path: Path) -> None:
     fails."""
     whole = open_rows(tmp_path, SUM, millions=30)
     parts, short = (open_rows(tmp_path, SUM, partial=1, millions=30, units=u) for u in (90, 30))
-    assert (whole.rated, parts.rated) == (frozenset(), {"satisfaction"})
+    assert list(parts.rated) == ["satisfaction"]
+    assert not whole.rated
     loop = "n = sum(map(int, input().split()))\nwhile n == 42: pass\nprint(n)"
     for program, met, within in ((RIGHT, 3, 3), ("print(42)", 1, 1), ("x", 0, 0), (loop, 2, 1)):
         problem = parts.make_problem(make_seed(1), [1])
