@@ -145,7 +145,7 @@ class Other:
         scores: dict[str, list[bool]] = {}
         (samples,) = found["samples"].values()
         for sample in sorted(samples, key=lambda sample: sample["doc_id"]):
-            scores.setdefault(sample["filter"], []).append(sample["exact_match"] == 1)
+            scores.setdefault(sample["filter"], []).append(bool(sample["exact_match"] == 1))
         return [prompts[number] for number in sorted(prompts)], scores
 
 

@@ -59,7 +59,8 @@ def test_the_readme_is_a_door():
 
 
 def test_every_result_has_a_target_that_makes_it_again():
-    by_hand = {"chain", "clients", "engine", "evidence"}  # a real runtime, an engine, hours
+    # a real runtime, an engine, hours, another's model and program
+    by_hand = {"chain", "clients", "engine", "evidence", "suite_scores"}
     makefile = (ROOT / "Makefile").read_text()
     lists = re.findall(r"^(?:STUDIES := |\t@for script in )([a-z_ ]+)", makefile, re.M)
     made = {name for names in lists for name in names.split()}

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 
 from assay.explorer.views.attacks import view_gauntlet
 from assay.explorer.views.course import view_training
+from assay.explorer.views.evaluations import view_evaluations
 from assay.explorer.views.finding import view_search
 from assay.explorer.views.ledger_entries import view_ledger
 from assay.explorer.views.merged_rounds import view_rounds
@@ -106,5 +107,8 @@ PAGES: dict[str, PageAddress] = {
         },
     ),
     "/gauntlet": PageAddress(view_gauntlet, "gauntlet.html", {"strategies": "rows"}),
+    "/evaluations": PageAddress(
+        view_evaluations, "evaluations.html", {"figures": "rows", "histograms": "histograms"}
+    ),
     "/search": PageAddress(view_search, "search.html", {}, ("q",)),
 }

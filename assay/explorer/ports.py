@@ -364,6 +364,10 @@ class PageSources(Protocol):
     def read_gauntlet(self) -> Mapping[str, Any] | None:
         """The last table of `assay gauntlet --json`, not checked."""
 
+    def read_evaluations(self) -> Sequence[Mapping[str, Any]]:
+        """The results of `assay eval` and of the trainer's evaluations, not checked, the newest
+        first; an invalid one is empty."""
+
     def get_names(self) -> Mapping[str, str]:
         """Hotkey in SS58 → a name for people, if a run has given it one."""
 

@@ -484,6 +484,9 @@ class ExplorerSettings(_Section):
         None, description="folder of `assay audit round`; None: assay-rounds"
     )
     comparison: File | None = Field(None, description="output of `assay audit compare --json`")
+    evaluations: Dir | None = Field(
+        None, description="folder of `assay eval`; None: assay-eval, and the trainer's own results"
+    )
     beside: tuple[Annotated[Path, Flag("FILE")], ...] = Field(
         (), description="files with other explorers' /api/v1/training, drawn beside this run"
     )

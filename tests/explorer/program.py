@@ -98,6 +98,7 @@ def list_pages(demo):
         "/rounds",
         "/validators",
         "/gauntlet",
+        "/evaluations",
     ]
 
 

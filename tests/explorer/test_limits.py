@@ -274,3 +274,29 @@ def test_the_levels_that_a_manifest_states():
     )
     for wrong in ({"levels": [6]}, {"levels": "6"}, {"held_out": [{"level": 6}]}, {"scale": None}):
         assert parse_manifest(json.dumps(genesis | moved | wrong).encode()).levels == ()
+
+
+def test_results_of_evaluations_are_shown_as_far_as_they_can_be_read(run, tmp_path):
+    figure = {"value": 0.25, "low": 0.1, "high": 0.5, "method": "wilson"}
+    scorer = {"name": "strict", "pass": {"1": figure, "x": 1}, "maj": 3, "histogram": [3, 1]}
+    suites = [{"name": "words", "asked": 4, "scorers": [scorer, None]}, 7]
+    document = {"name": "M" * 9_000, "samples": 1, "suites": suites}
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    with look_into(run, evaluations=tmp_path, trainer=run) as inside:
+        found = inside.get("/evaluations.json").json()
+        (row,) = found["rows"]
+        assert [row[name] for name in ("suite", "figure", "value", "asked", "temperature")] == [
+            "words", "pass@1", 0.25, 4, None
+        ]  # fmt: skip
+        assert len(row["model"]) == 200
+        assert found["histograms"][0]["problems"] == [3, 1]
+        assert found["trouble"] is None
+        page = inside.get("/evaluations").text
+        assert "25.0 %" in page
+        later = run / "suites" / "12"
+        later.mkdir(parents=True)
+        (later / "results.json").write_text('{"suites": "none"}')
+        found = inside.get("/evaluations.json").json()
+        assert len(found["rows"]) == 1
+        assert found["trouble"]["kind"] == "other"
+        assert "Trouble with" in inside.get("/evaluations").text

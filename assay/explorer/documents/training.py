@@ -183,6 +183,43 @@ class GauntletDocument(CommandDocument):
     rows: list[StrategyRow]
 
 
+class EvaluationRow(TypedDict):
+    """One figure of a model on a suite of problems, by one scorer."""
+
+    model: str
+    suite: str
+    convention: str
+    prompt: str
+    scorer: str
+    figure: Annotated[str, Field(description="pass@k or maj@k")]
+    value: float | None
+    low: Annotated[float | None, Field(description="end of the 95 % interval")]
+    high: float | None
+    method: Annotated[str, Field(description="of the interval: wilson or bootstrap")]
+    asked: Annotated[float | None, Field(description="problems")]
+    samples: Annotated[float | None, Field(description="of each problem")]
+    temperature: float | None
+    mean_tokens: Annotated[float | None, Field(description="of a completion")]
+
+
+class SuccessHistogram(TypedDict):
+    """The number of problems by how many of their samples are right: 0, 1, …"""
+
+    model: str
+    suite: str
+    scorer: str
+    problems: list[int]
+
+
+class EvaluationsDocument(CommandDocument):
+    """Models on suites of problems: results of `assay eval` and of a trainer's own evaluations."""
+
+    known: bool
+    trouble: TroubleKind | None
+    rows: list[EvaluationRow]
+    histograms: list[SuccessHistogram]
+
+
 class SearchHit(TypedDict):
     kind: str
     name: str

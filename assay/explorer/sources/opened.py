@@ -32,6 +32,7 @@ from assay.explorer.ports import (
     Training,
 )
 from assay.explorer.sources.chain_view import ChainView
+from assay.explorer.sources.evaluation_results import EvaluationResults
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.round_findings import RoundFindings
@@ -80,6 +81,7 @@ class OpenedSources:
     stores: Sequence[Objects]
     gauntlet: JsonFile
     comparison: JsonFile
+    evaluations: EvaluationResults
     beside: Mapping[str, JsonFile]
     rounds: RoundFindings
     groups: Groups
@@ -180,6 +182,9 @@ class OpenedSources:
         if isinstance(document, dict):
             return document
         return {} if self.gauntlet.path.is_file() else None  # the file is invalid
+
+    def read_evaluations(self) -> Sequence[Mapping[str, Any]]:
+        return self.evaluations.read()
 
     def read_comparison(self) -> Mapping[str, Any] | None:
         document = self.comparison.read()
@@ -347,6 +352,12 @@ def find_comparison(settings: Settings, folder: Path | None) -> Path:
     """The file of the validators' comparison. It may not exist."""
     named = _require("--comparison", settings.explorer.comparison, is_file=True)
     return named or (folder or Path()) / "comparison.json"
+
+
+def find_evaluations(settings: Settings, trainer: Path) -> EvaluationResults:
+    """The results in the folder of `assay eval`, and in the trainer's."""
+    named = _require("--evaluations", settings.explorer.evaluations, is_file=False)
+    return EvaluationResults(named or Path("assay-eval"), trainer)
 
 
 def find_beside(settings: Settings) -> dict[str, Path]:

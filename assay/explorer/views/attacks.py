@@ -6,11 +6,18 @@ from typing import Any, get_type_hints
 
 from assay.explorer.documents.training import GauntletDocument, StrategyRow
 from assay.explorer.page_reader import PageReader
-from assay.explorer.views.common import Query, describe_trouble
+from assay.explorer.views.common import (
+    FIGURE_MAX,
+    TEXT_MAX,
+    Query,
+    describe_trouble,
+    read_number,
+    read_text,
+)
 from assay.protocol.errors import Trouble, TroubleKind
 
-#: Most rows, reasons of a row and characters of a name; size of the largest number.
-_ROWS_MAX, _REASONS, _NAME, _NUMBER_MAX = 512, 32, 200, 10**15
+#: Most rows, and reasons of a row.
+_ROWS_MAX, _REASONS = 512, 32
 _BROKEN = Trouble(TroubleKind.GAUNTLET, "the gauntlet's table is not as `assay gauntlet` writes it")
 #: The columns of a row that hold a figure.
 _FIGURES = [name for name, kind in get_type_hints(StrategyRow).items() if kind == float | None]
@@ -33,49 +40,35 @@ def view_gauntlet(reader: PageReader, query: Query) -> GauntletDocument:
         title="Gauntlet",
         known=document is not None,
         trouble=None if document is None or sound else describe_trouble(_BROKEN),
-        windows=_get_number(table, "windows"),
-        seconds=_get_number(table, "seconds"),
+        windows=read_number(table, "windows"),
+        seconds=read_number(table, "seconds"),
         rows=[_describe_row(row) for row in rows[:_ROWS_MAX]],
         command=None if document is None else reader.sources.commands.gauntlet(document),
     )
 
 
-def _get_number(row: Mapping[str, Any], name: str) -> float | None:
-    value = row.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not -_NUMBER_MAX <= value <= _NUMBER_MAX:
-        return None  # NaN is in no range
-    return value
-
-
 def _is_sound(row: Mapping[str, Any], name: str) -> bool:
-    return row.get(name) is None or _get_number(row, name) is not None
+    return row.get(name) is None or read_number(row, name) is not None
 
 
 def _describe_row(row: Mapping[str, Any]) -> StrategyRow:
     reasons = row.get("reasons")
     return StrategyRow(
-        attack=_get_name(row, "attack"),
-        model=_get_name(row, "model"),
+        attack=read_text(row, "attack"),
+        model=read_text(row, "model"),
         legal=row.get("legal") is True,
         pays=row.get("pays") is True,
-        differs=_get_number(row, "differs"),
-        caught_given_differs=_get_number(row, "caught_given_differs"),
-        detected_per_rollout=_get_number(row, "detected_per_rollout"),
-        detected_per_group=_get_number(row, "detected_per_group"),
-        detected_per_window=_get_number(row, "detected_per_window"),
-        tokens_to_9999=_get_number(row, "tokens_to_9999"),
-        income_per_compute=_get_number(row, "income_per_compute"),
-        income_error=_get_number(row, "income_error"),
+        differs=read_number(row, "differs"),
+        caught_given_differs=read_number(row, "caught_given_differs"),
+        detected_per_rollout=read_number(row, "detected_per_rollout"),
+        detected_per_group=read_number(row, "detected_per_group"),
+        detected_per_window=read_number(row, "detected_per_window"),
+        tokens_to_9999=read_number(row, "tokens_to_9999"),
+        income_per_compute=read_number(row, "income_per_compute"),
+        income_error=read_number(row, "income_error"),
         reasons={
-            reason[:_NAME]: count
+            reason[:TEXT_MAX]: count
             for reason, count in islice(reasons.items() if type(reasons) is dict else (), _REASONS)
-            if type(count) is int and 0 <= count <= _NUMBER_MAX
+            if type(count) is int and 0 <= count <= FIGURE_MAX
         },
     )
-
-
-def _get_name(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    return value[:_NAME] if type(value) is str else ""

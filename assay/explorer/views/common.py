@@ -1,7 +1,7 @@
 """Parts that views share: paged lists, heat strips, shares, commands that re-derive a page."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -170,3 +170,23 @@ def list_known_windows(reader: PageReader) -> str:
     if ends["first"] is None:
         return "no window is known yet"
     return f"windows {ends['first']} to {ends['last']} are known"
+
+
+#: Most characters of a text of a document that a person named, and size of its largest figure.
+TEXT_MAX, FIGURE_MAX = 200, 10**15
+
+
+def read_number(row: Mapping[str, Any], name: str) -> float | None:
+    """A figure of such a document; None: it has none."""
+    value = row.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not -FIGURE_MAX <= value <= FIGURE_MAX:
+        return None  # NaN is in no range
+    return value
+
+
+def read_text(row: Mapping[str, Any], name: str) -> str:
+    """A text of such a document, cut; empty: it has none."""
+    value = row.get(name)
+    return value[:TEXT_MAX] if type(value) is str else ""
