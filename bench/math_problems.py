@@ -46,7 +46,7 @@ class Asked:
 
     def to_row(self, number: int) -> dict[str, str]:
         return {
-            "problem": f"Exercise {number} of {self.subject}: find the value.",
+            "problem": f"Exercise {number} of {self.subject}: how much is it?",
             "level": f"Level {self.level}",
             "type": self.subject,
             "solution": rf"We compute {{step by step}} and find $\boxed{{{self.case.gold}}}$.",

@@ -11,7 +11,7 @@ eval, no symbolic library and nothing that depends on the machine.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -93,6 +93,7 @@ class MathAnswer:
         unit: `%`, `$`, `°` or one of `UNITS`, which `^2` or `^3` may follow; empty without one, or
             if it is the question's. `PERCENTAGE` is `%` where the question asks for a percentage.
         undone: number of operations that the text leaves to do; see `_Reader`.
+        undivided: number of quotients of integers that are whole or not in lowest terms.
         unreduced: number of fractions, roots and products that are not in lowest terms.
         notations: those of the text, of `decimal`, `fraction` and `mixed`.
     """
@@ -101,6 +102,7 @@ class MathAnswer:
     variable: str = ""
     unit: str = ""
     undone: int = 0
+    undivided: int = field(default=0, compare=False)
     unreduced: int = field(default=0, compare=False)
     notations: frozenset[str] = field(default=frozenset(), compare=False)
 
@@ -108,16 +110,27 @@ class MathAnswer:
         """Whether `other` is the same answer as this one, the right one.
 
         `other` may omit the letter and the unit, and may name a letter if this one has none. It
-        must not leave more operations undone: repeating the question's expression is no answer."""
+        must not leave more operations undone: repeating the question's expression is no answer.
+        A percentage that the question asks for answers a right one without a unit only where that
+        is in percent for certain; see `may_be_share`."""
         same_letter = not self.variable or other.variable in ("", self.variable)
         if other.variable.startswith("(") and other.variable != self.variable:
             return False  # nothing says in which order
         same_unit = other.unit in ("", self.unit)
-        value = other.value
         if other.unit == PERCENTAGE and not self.unit:
-            same_unit, value = True, _read_percentage(self.value, value)
-        same = same_letter and same_unit and _is_same(self.value, value)
-        return same and other.undone <= self.undone
+            same_unit = not self.may_be_share
+        same = same_letter and same_unit and _is_same(self.value, other.value)
+        return same and not other.leaves_more(self)
+
+    @property
+    def may_be_share(self) -> bool:
+        """Whether nobody knows if this answer to a question for a percentage is in percent: it has
+        no unit, and a number below 1, or an irrational one. `0.5` is 50 % or half a percent."""
+        return not self.unit and not all(map(_is_percent, _iterate_numbers(self.value)))
+
+    def leaves_more(self, right: "MathAnswer") -> bool:
+        """Whether this leaves more to do than the right answer does."""
+        return self.undone > right.undone or self.undivided > right.undivided
 
     @property
     def size(self) -> int:
@@ -132,18 +145,23 @@ class MathAnswer:
         own, given = _count_values(self.value), _count_values(other.value)
         met = (own & given).total()
         beside = given.total() - met
-        return 0 if other.undone > self.undone else max(0, min(met, own.total() - 1) - beside)
+        return 0 if other.leaves_more(self) else max(0, min(met, own.total() - 1) - beside)
 
 
-def _read_percentage(right: Value, value: Value) -> Value:
-    """The number that `value` percent is, beside the right answer to a question that asks for a
-    percentage: a right answer below 1 is a share, any other is in percent."""
-    if not isinstance(right, Number) or not isinstance(value, Number):
-        return value
-    is_rational = {key for key, _ in right.terms} == _RATIONAL
-    if is_rational and abs(right.terms[0][1]) < 1:
-        return Number(tuple((key, share / 100) for key, share in value.terms))
-    return value
+def _iterate_numbers(value: Value) -> Iterator[Number]:
+    if isinstance(value, Number):
+        yield value
+    elif isinstance(value, Bracketed):
+        for part in value.values:
+            yield from _iterate_numbers(part)
+    elif isinstance(value, Collection):
+        for part, _ in value.values:
+            yield from _iterate_numbers(part)
+
+
+def _is_percent(number: Number) -> bool:
+    """Whether a number, if it is a percentage, is in percent: files write shares below 1."""
+    return all(key in _RATIONAL and abs(share) >= 1 for key, share in number.terms)
 
 
 def _is_same(right: Value, value: Value) -> bool:
@@ -192,8 +210,8 @@ def _read_alone(text: str, listed: bool) -> MathAnswer | None:
     if (plain := _FRACTION.fullmatch(text)) is not None:
         above, below = int(plain[2]), int(plain[3])
         number = Number((((0, 1), Fraction(-above if plain[1] else above, below)),))
-        unreduced = below == 1 or gcd(above, below) > 1
-        return MathAnswer(number, "", "", 0, int(unreduced), frozenset({"fraction"}))
+        undivided = int(below == 1 or gcd(above, below) > 1)
+        return MathAnswer(number, "", "", 0, undivided, undivided, frozenset({"fraction"}))
     try:
         return _Reader(text, listed).read_answer()
     except UnknownError:
@@ -236,14 +254,15 @@ class _Reader:
     product or a division of two terms that share a root or π; a power of anything but π; a root
     whose value is rational.
 
-    What it leaves unreduced is counted apart: a fraction that is not in lowest terms, or has a root
-    or 1 below; a root of anything but a squarefree integer; a product of a number and a sum.
+    Quotients of integers that it leaves undivided are counted apart: the question's own numbers are
+    such a one. So is what it leaves unreduced: a fraction that is not in lowest terms, or has a
+    root or 1 below; a root of anything but a squarefree integer; a product of a number and a sum.
     """
 
     def __init__(self, text: str, listed: bool) -> None:
         # no look ahead ends beyond the empty ones
         self._tokens = [*split_answer(text, listed), *[""] * _AHEAD]
-        self._unreduced, self._notations = 0, set[str]()
+        self._undivided, self._unreduced, self._notations = 0, 0, set[str]()
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
         self._place = self._depth = self._products = self._undone = 0
@@ -295,8 +314,8 @@ class _Reader:
         value = values[0] if len(values) == 1 else _collect("list", values)
         if unit.startswith(COUNTED) and not isinstance(value, Number):
             refuse()
-        notations = frozenset(self._notations)
-        return MathAnswer(value, variable, unit, self._undone, self._unreduced, notations)
+        left = self._undone, self._undivided, self._unreduced
+        return MathAnswer(value, variable, unit, *left, frozenset(self._notations))
 
     def _read_variable(self) -> str:
         """Read what stands before `=` or `\\in`, if anything does: a letter, which an index may
@@ -464,7 +483,9 @@ class _Reader:
             refuse()
         self._place += 4
         self._notations.add("mixed")
-        self._unreduced += gcd(int(second), int(third)) > 1
+        reducible = gcd(int(second), int(third)) > 1
+        self._undivided += reducible
+        self._unreduced += reducible
         return trim({(0, 1): first + second / third})
 
     def _read_factor(self, before: Terms) -> Terms:
@@ -481,6 +502,7 @@ class _Reader:
         for terms in (above, below):
             self._undone += terms.keys() <= _RATIONAL and terms.get((0, 1), 0) % 1 != 0
         self._undone += _share_root(above, below)
+        self._undivided += _is_undivided(above, below)
         self._unreduced += _is_reducible(above, below)
         self._notations.add("fraction")
         return self._divide(above, below)
@@ -589,6 +611,16 @@ def _is_reducible(above: Terms, below: Terms) -> bool:
     if any(part.denominator > 1 for part in parts):
         return False
     return divisor <= 1 or gcd(*(part.numerator for part in parts)) > 1
+
+
+def _is_undivided(above: Terms, below: Terms) -> bool:
+    """Whether a quotient of integers is whole or not in lowest terms."""
+    if not (above.keys() <= _RATIONAL and below.keys() <= _RATIONAL):
+        return False
+    dividend, divisor = (terms.get((0, 1), Fraction(0)) for terms in (above, below))
+    if dividend.denominator > 1 or divisor.denominator > 1:
+        return False
+    return abs(divisor) == 1 or gcd(dividend.numerator, divisor.numerator) > 1
 
 
 def _share_root(one: Terms, other: Terms) -> bool:

@@ -17,7 +17,7 @@ from assay.environments.base import UNREAD, Answer, Problem, RewardParts, make_m
 from assay.environments.math_answer import TEXT_MAX, MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
-from assay.environments.math_tokens import has_comma_groups
+from assay.environments.math_tokens import has_open_commas
 from assay.environments.problem_file import (
     KnownAnswers,
     OtherFormatError,
@@ -54,7 +54,8 @@ FORM, _ANSWER = AnswerForm.BOXED, "the answer alone, in LaTeX,"
 LEVELS = range(1, 6)
 #: Columns of the MATH format.
 MATH_COLUMNS = Columns("problem", "answer", "solution", "level")
-_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
+#: A float that says what it means: 0.0625, and not 0.333333 for a third.
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?")
 _NO_CHAT = "chats that do not alternate and end with a question"
 #: Name of the form of an answer that cannot be read: the first whose pattern occurs in it.
 _FORMS = tuple(
@@ -142,13 +143,15 @@ class MathRow:
         """The reason to skip the row, or None."""
         if self.fault is not None or self.text is None:
             return self.fault
-        if has_comma_groups(self.text) and self.question.asks_several:
+        if has_open_commas(self.text) and not self.question.asks_amount:
             return "thousands or a list"
         if len(self.text) > TEXT_MAX:
             return f"longer than {TEXT_MAX} characters"
         if self.right is None:
             reasons = (name for name, pattern in _FORMS if pattern.search(self.text))
             return next(reasons, "other forms")
+        if self.right.may_be_share and self.question.asks_percentage:
+            return "a share or a percentage"
         return "no level of 1 to 5" if needs_level and self.level is None else None
 
 
@@ -324,6 +327,8 @@ def read_math_row(
         and _differ(right, boxed, question)
     ):
         fault = "answer and \\boxed{…} differ"
+    if fault is None and right is not None and _has_rival_boxes(solution, right, question):
+        fault = "several boxes"
     for rival in columns.rivals:
         other = get_cell(row, rival)
         if other in (None, ""):
@@ -337,14 +342,28 @@ def read_math_row(
 
 
 def _differ(right: MathAnswer, text: str, question: Question) -> bool:
-    """Whether a text has another value than the right answer."""
-    other = read_right(text, question)
-    return other is not None and not right.agrees_with(other) and not other.agrees_with(right)
+    """Whether a text has another value than the right answer, however its commas are read."""
+    read = (read_math(text, question, listed) for listed in {False, has_open_commas(text)})
+    others = [other for other in read if other is not None]
+    same = (right.agrees_with(other) or other.agrees_with(right) for other in others)
+    return bool(others) and not any(same)
+
+
+def _has_rival_boxes(solution: str, right: MathAnswer, question: Question) -> bool:
+    """Whether a box before the last one has not the right answer's value. Of `x = \\boxed{2}` or
+    `x = \\boxed{3}` nobody knows whether both are the answer. A box around another is a rival."""
+    boxes = solution.split(_name_box(solution))[1:-1]
+    ends = ((box, find_closing(box)) for box in boxes)
+    texts = dict.fromkeys(None if end is None else box[:end] for box, end in ends)
+    return any(
+        text is None or read_right(text, question) is None or _differ(right, text, question)
+        for text in texts
+    )
 
 
 def read_right(text: str, question: Question) -> MathAnswer | None:
     """The right answer that a file spells."""
-    return read_math(text, question, has_comma_groups(text) and question.asks_several)
+    return read_math(text, question, has_open_commas(text) and not question.asks_amount)
 
 
 def read_answer_field(value: Any) -> tuple[str | None, str | None]:
@@ -370,11 +389,16 @@ def find_boxed(solution: str) -> str | None:
     Raises:
         ValueError: the brace is never closed.
     """
-    box = next((box for box in ("\\boxed{", "\\fbox{") if box in solution), None)
-    if box is None:
+    box = _name_box(solution)
+    if box not in solution:
         return None
     rest = solution.rpartition(box)[2]
     end = find_closing(rest)
     if end is None:
         raise ValueError(f"the last {box} of its solution is never closed: a brace is missing")
     return rest[:end]
+
+
+def _name_box(solution: str) -> str:
+    """How the boxes of a solution begin that may hold its answer."""
+    return "\\boxed{" if "\\boxed{" in solution else "\\fbox{"

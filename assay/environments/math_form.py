@@ -5,7 +5,7 @@ its answer, repeating that spelling is no answer.
 needs the right answer's normal form. Elsewhere every spelling of the value is right.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from assay.environments.math_answer import MathAnswer, read_math
@@ -46,7 +46,7 @@ def find_required_form(question: Question, text: str, right: MathAnswer) -> Requ
     banned, leaves_more, is_value_shown = set[str](), question.asks_simplest, False
     for expression in question.iterate_expressions(with_numbers=right.undone > 0):
         shown = read_math(expression, question)
-        if shown is None or not right.agrees_with(shown):
+        if shown is None or not right.agrees_with(replace(shown, undivided=0)):
             continue
         banned |= shown.notations - right.notations
         leaves_more |= shown.unreduced > right.unreduced

@@ -1,5 +1,5 @@
-"""What a question says about its answers: the units that it asks for, whether it asks for several
-values, and expressions in its text.
+"""What a question says about its answers: the units that it asks for, whether it asks for one
+number, and expressions in its text.
 
 Everything is found by fixed patterns over ASCII, in time linear in the text's length. A unit that a
 question does not ask for stays a part of the answer, so that `5 km` never answers `5 m`.
@@ -42,11 +42,15 @@ _NO_MEASURE = re.compile(
     r"(?<![a-z])(?:number|times|areas?|volumes?|square|cubic|radians?|per)(?![a-z])", _FLAGS
 )
 _NOT_MONEY = re.compile(r"(?<![a-z])how (?:long|far|fast|old|tall|heavy|often|wide|deep)", _FLAGS)
+#: Words by which a question asks for one number, words by which it may ask for several, and those
+#: that join what is counted.
+_AMOUNT = re.compile(r"(?<![a-z])how\s+(?:many|much)(?![a-z])", _FLAGS)
 _SEVERAL = re.compile(
     r"(?<![a-z])(?:all|values|solutions|roots|integers|numbers|commas?|list|pairs?|each|both|sides|"
     r"respectively)(?![a-z])",
     _FLAGS,
 )
+_JOINED = re.compile(r"(?<![a-z])(?:and|or)(?![a-z])|[,;](?![0-9])", _FLAGS)
 #: Words by which a question asks for the simplest form.
 _SIMPLEST = re.compile(r"simplif|simplest|rationali[sz]|lowest terms", _FLAGS)
 
@@ -75,9 +79,17 @@ class Question:
     text: str = ""
 
     @property
-    def asks_several(self) -> bool:
-        """Whether it may ask for several values, so that `3,100` may be two numbers."""
-        return _SEVERAL.search(self.text) is not None
+    def asks_amount(self) -> bool:
+        """Whether it plainly asks for one number, so that `3,100` is not two: once how many or how
+        much, of one thing."""
+        _, *after = _AMOUNT.split(self.text, 2)
+        if len(after) != 1 or _SEVERAL.search(self.text):
+            return False
+        return _JOINED.search(after[0].partition("?")[0]) is None
+
+    @property
+    def asks_percentage(self) -> bool:
+        return _PERCENTAGE.search(self._plain) is not None
 
     @property
     def asks_simplest(self) -> bool:
@@ -93,14 +105,19 @@ class Question:
         a percentage that it asks for, else the unit. None for a thing that it does not count."""
         if not unit:
             return unit
-        plain = _BLANKS.sub(" ", self.text.replace("\u00b2", "^2").replace("\u00b3", "^3"))
+        plain = self._plain
         if unit.startswith(COUNTED):
             words = re.escape(unit.removeprefix(COUNTED)).replace(r"\ ", r"\s+")
             counted = re.search(rf"how many\s+{words}(?![a-z])", plain, _FLAGS)
             return None if counted is None else ""
         if unit == "%":
-            return PERCENTAGE if _PERCENTAGE.search(plain) else unit
+            return PERCENTAGE if self.asks_percentage else unit
         return "" if self._find_asked(plain) == unit else unit
+
+    @property
+    def _plain(self) -> str:
+        """The text with its powers and blanks written alike."""
+        return _BLANKS.sub(" ", self.text.replace("\u00b2", "^2").replace("\u00b3", "^3"))
 
     def _find_asked(self, plain: str) -> str | None:
         """The unit that the question asks for: the only one after `how many`, `number of` or `in`;

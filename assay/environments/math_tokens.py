@@ -176,9 +176,12 @@ def split_answer(text: str, listed: bool = False) -> list[str]:
     return list(_split(text))
 
 
-def has_comma_groups(text: str) -> bool:
-    """Whether commas alone join digits of the text to one number, `3,100`."""
-    return "," in text and not _LISTED.search(text) and _BY_COMMAS.search(text) is not None
+def has_open_commas(text: str) -> bool:
+    """Whether digits of the text that commas alone join, `3,100`, may be two numbers too. Those of
+    `3,010` are not: nobody writes 10 so."""
+    if "," not in text or _LISTED.search(text):
+        return False
+    return any(",0" not in joined[0] for joined in _BY_COMMAS.finditer(text))
 
 
 def unwrap(text: str) -> str:

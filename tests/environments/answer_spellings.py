@@ -127,12 +127,9 @@ def _cents(drawn: random.Random) -> Spelled:
 def _percentage(drawn: random.Random) -> Spelled:
     n = drawn.randint(2, 99)
     question = drawn.choice(("What percent of them are red?", "Give it as a percentage."))
-    if drawn.random() < 0.5:
-        right = [rf"{n}\%", f"{n}%", f"{n} percent", rf"{n}\text{{ percent}}", rf"{n}.0\%"]
-        others = [rf"{n + 1}\%", f"0.{n:02}", rf"0.{n:02}\%", rf"{n}00\%"]
-        return _case(drawn, question, f"{n}", right, others)
-    others = [rf"{n + 1}\%", f"{n}", rf"0.{n:02}\%", rf"{n}0\%"]
-    return _case(drawn, question, f"0.{n:02}", [rf"{n}\%", f"{n}%", f"{n} percent"], others)
+    right = [rf"{n}\%", f"{n}%", f"{n} percent", rf"{n}\text{{ percent}}", rf"{n}.0\%"]
+    others = [rf"{n + 1}\%", f"0.{n:02}", rf"0.{n:02}\%", rf"{n}00\%"]
+    return _case(drawn, question, f"{n}", right, others)
 
 
 def _share(drawn: random.Random) -> Spelled:
@@ -225,14 +222,10 @@ def _fraction(drawn: random.Random) -> Spelled:
     b = drawn.randint(3, 99)
     a = next(a for a in range(drawn.randint(2, 60), 1_000) if gcd(a, b) == 1)
     gold = rf"\frac{{{a}}}{{{b}}}"
-    right = [
-        rf"\dfrac{{{a}}}{{{b}}}",
-        f"{a}/{b}",
-        rf"\tfrac{{{a}}}{{{b}}}",
-        rf"\frac{{{2 * a}}}{{{2 * b}}}",
-    ]
+    right = [rf"\dfrac{{{a}}}{{{b}}}", f"{a}/{b}", rf"\tfrac{{{a}}}{{{b}}}"]
     right += [rf"{a // b}\frac{{{a % b}}}{{{b}}}", f"{a // b} {a % b}/{b}"] if a > b else []
     others = [f"{b}/{a}", rf"\frac{{{a + 1}}}{{{b}}}", f"-{a}/{b}", rf"\frac{{{a}}}{{{b + 1}}}"]
+    others += [rf"\frac{{{2 * a}}}{{{2 * b}}}", f"{3 * a}/{3 * b}"]  # the question's own
     others += [f"{a / b:.3f}"] if Fraction(f"{a / b:.3f}") != Fraction(a, b) else []
     return _case(drawn, "What is the ratio of the two?", gold, right, others)
 

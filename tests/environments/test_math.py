@@ -17,7 +17,7 @@ from assay.environments import (
     rate_answer,
 )
 from assay.environments.math_answer import TEXT_MAX, Number, read_math
-from assay.environments.math_file import find_boxed
+from assay.environments.math_file import find_boxed, read_math_row
 from assay.environments.problem_file import ProblemFileError
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
@@ -52,7 +52,9 @@ ALIKE = [
     ("7", r"\boxed{7}"),
     ("7", "7."),
     (r"\frac{\sqrt{3}}{4}", "\u221a3 / 4"),
-    ("3", "6/2"),
+    ("3/4", r"0.75"),
+    ("6/2", "12/4"),
+    ("12/18", "2/3"),
     (r"\sqrt{50}", r"5\sqrt2"),
     (r"5\sqrt2", r"\sqrt{50}"),
     (r"2+2\sqrt3", r"2(1+\sqrt3)"),
@@ -123,7 +125,7 @@ ALIKE = [
     ("12345", "12\u202f345"),
     (r"25\text{ cm}^2", "25 cm\u00b2"),
     ("5 cm", "5"),
-    ("12", "144\u00f712"),
+    ("1.5", "3\u00f72"),
     (r"-\$5", r"-5"),
 ]
 DIFFERENT = [
@@ -164,6 +166,8 @@ DIFFERENT = [
         ("1", r"\frac{1}{2}+\frac12"),
         ("6", r"\frac{3}{0.5}"),
     ),
+    *(("3", "6/2"), ("12", "144\u00f712"), ("90", r"\frac{630}{7}"), (r"\frac23", "12/18")),
+    *(("5", "5/1"), ("3.5", "3 2/4"), ("-3", r"\frac{-6}{2}"), ("0", "0/5"), ("1, 2", "1, 4/2")),
     *((r"3\sqrt2", r"\sqrt2+2\sqrt2"), ("-1", r"(1+\sqrt2)(1-\sqrt2)"), (r"25\pi", r"5^2\pi")),
     *(
         ("84", r"\sqrt{56}\cdot\sqrt{126}"),
@@ -491,6 +495,7 @@ def test_a_whole_number_beside_a_problem_is_its_answer(tmp_path, known):
             (["2.5"], "2.5"),
             ("025", "25"),
         ),
+        *((0.0625, "0.0625"), (0.33333, "rounded numbers")),
         *((1 / 3, "rounded numbers"), (1e-9, "rounded numbers"), (1e300, "rounded numbers")),
         *((True, "answers of another type"), ({"a": 1}, "answers of another type")),
         *(([], "several answers"), ([3, 4], "several answers"), ([[3]], "several answers")),
@@ -515,11 +520,67 @@ def test_a_row_with_two_answers_is_not_asked(tmp_path, known):
 
 
 def test_thousands_in_a_list_are_numbers(tmp_path, known):
-    row = {"problem": "Which?", "solution": "x", "answer": "1,234 or 5", "level": 1}
+    row = {"problem": "Which?", "solution": "x", "answer": "1,034 or 5", "level": 1}
     environment = write(tmp_path / "math.jsonl", [row])
     problem = environment.make_problem(make_seed(1), [1])
-    for text, earned in (("1,234 or 5", 1), ("5, 1234", 1), ("1, 234, 5", 0), ("1,234,5", 0)):
+    for text, earned in (("1,034 or 5", 1), ("5, 1034", 1), ("1, 034, 5", 0), ("1,034,5", 0)):
         assert environment.score(problem, f"\\boxed{{{text}}}").correctness == earned * MILLION
+
+
+@pytest.mark.parametrize(
+    ("problem", "answer", "is_asked"),
+    [
+        (r"Solve for $x$: $x^2-103x+300=0$.", "3,100", False),
+        ("Find the two primes whose product is 707.", "7,101", False),
+        ("Find the factors.", "2,100", False),
+        ("Which?", "3,100 or 5", False),
+        ("How many boys and girls are there?", "3,100", False),
+        ("How many are red? How many are blue?", "3,100", False),
+        ("How many pens are there in 9,000 boxes, and why?", "3,100", False),
+        ("How many pens are there in 9,000 boxes?", "3,100", True),
+        ("Ann and Bob go, and then buy pens. How much is it?", r"\$3,100", True),
+        ("Find the sum.", "3,010", True),
+        ("Find the sum.", r"3,\!100", True),
+        ("Find the zeros.", "3, 100", True),
+    ],
+)
+def test_a_comma_that_may_separate_two_numbers_is_not_asked(problem, answer, is_asked):
+    row = read_math_row(json.dumps({"problem": problem, "answer": answer, "level": 1}).encode())
+    assert row.name_reason() == (None if is_asked else "thousands or a list")
+
+
+@pytest.mark.parametrize(
+    ("problem", "answer", "is_asked"),
+    [
+        *(("What percent of 200 is 1?", text, False) for text in ("0.5", r"\frac12", "-0.5")),
+        ("What percent is it?", "20, 0.3", False),
+        ("What percent is red?", r"\frac{25\pi}{2}", False),
+        *(("What percent is it?", text, True) for text in ("1", "0", "12.5", r"0.5\%", "20, 30")),
+        ("What share is it?", "0.5", True),
+    ],
+)
+def test_a_number_that_may_be_a_share_is_no_percentage(problem, answer, is_asked):
+    row = read_math_row(json.dumps({"problem": problem, "answer": answer, "level": 1}).encode())
+    assert row.name_reason() == (None if is_asked else "a share or a percentage")
+
+
+@pytest.mark.parametrize(
+    ("solution", "answer", "reason"),
+    [
+        (r"$x=\boxed{2}$ or $x=\boxed{3}$", None, "several boxes"),
+        (r"$x=\boxed{2}$ or $x=\boxed{3}$", "3", "several boxes"),
+        (r"\boxed{\text{none}}, or \boxed{3}", None, "several boxes"),
+        (r"\fbox{2}, \fbox{3}", None, "several boxes"),
+        (r"\boxed{\boxed{3}}", None, "several boxes"),
+        (r"\boxed{0.5}, so \boxed{\frac12}", None, None),
+        (r"\boxed{144/12}, so \boxed{12}", None, None),
+        (r"\boxed{3100}, so \boxed{3,100}", "3100", None),
+        (r"\boxed{3} and not \fbox{4}", None, None),
+    ],
+)
+def test_boxes_with_other_values_leave_a_row_out(solution, answer, reason):
+    row = {"problem": "Which?", "solution": solution, "answer": answer, "level": 1}
+    assert read_math_row(json.dumps(row).encode()).name_reason() == reason
 
 
 @pytest.mark.parametrize("answer", ["3,100", "1,200,300"])

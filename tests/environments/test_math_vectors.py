@@ -131,8 +131,8 @@ def test_a_file_s_rows_and_problems():
     encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\7", b"")
     assert file["digest"] == encoded.hex()
     rows = [json.loads(line) for line in file["lines"]]
-    assert file["asked"] == [1, 2, 3, 6, 7, 11]
-    levels = {1: 1, 2: 1, 3: 5, 6: 3, 7: 3, 11: 3}
+    assert file["asked"] == [1, 2, 3, 6, 7, 11, 17, 18]
+    levels = {1: 1, 2: 1, 3: 5, 6: 3, 7: 3, 11: 3, 17: 1, 18: 1}
     assert file["levels"] == [1, 3, 5]
     ending = "\nEnd with a line of ####, a space and the answer alone, in LaTeX.\n"
     for problem in VECTOR["problems"]:

@@ -70,7 +70,12 @@ PAIRS = (
     *((r"[0,\infty)", r"[0,+\infty)", True), ("1,234", "1, 234", False), ("1234", "1,234", True)),
     *(("10", "2+8", False), ("10", r"5\cdot 2", False), ("1024", "2^{10}", False)),
     *((r"2^{10}", "1024", True), (r"2^{10}", "4^{5}", True), ("7", r"\sqrt{49}", False)),
-    *((r"2\sqrt2", r"\sqrt8", True), ("3", "6/2", True), (r"3\sqrt2", r"\sqrt2+2\sqrt2", False)),
+    *(
+        (r"2\sqrt2", r"\sqrt8", True),
+        ("3", "6/2", False),
+        ("3.5", "7/2", True),
+        (r"3\sqrt2", r"\sqrt2+2\sqrt2", False),
+    ),
     *(("84", r"\sqrt{56}\cdot\sqrt{126}", False), (r"\sqrt6", r"\sqrt2\sqrt3", True)),
     *(
         ("2", r"\frac{\sqrt8}{\sqrt2}", False),
@@ -88,8 +93,9 @@ ASKED = (
         ("Angle $B$ is $40^\\circ$.", "90", r"90^\circ", True),
         ("In radians?", "2", "2\u00b0", False),
     ),
-    *(("What percent?", "50", r"50\%", True), ("What percent?", "0.5", r"50\%", True)),
-    *(("What percent?", "0.5", r"0.5\%", False), ("What is it?", "0.5", r"50\%", False)),
+    *(("What percent?", "50", r"50\%", True), ("What percent?", "1.5", r"1.5\%", True)),
+    *(("What percent?", "0.5", r"0.5\%", False), ("What percent?", "0.5", r"50\%", False)),
+    *(("What percent?", "20, 30", r"20\%, 30\%", True), ("What is it?", "0.5", r"50\%", False)),
     *(("A side is 3 cm. Its length?", "12", "12 cm", True), ("Its area? 3 cm", "9", "9 cm", False)),
     *(("In cm?", "5", "5 km", False), ("The area in square cm?", "9", "9 cm\u00b2", True)),
     *(("How many red pens?", "5", r"5\text{ red pens}", True), ("A pen?", "5", "5 pens", False)),
@@ -99,7 +105,9 @@ ASKED = (
     ),
     *(("Find all x.", "3, 100", "3,100", True), ("Find x.", "3100", "3,100", True)),
     *(("What is 144/12?", "12", "144/12", False), ("What is 144/12?", "12", "12.0", True)),
-    *(("$630 \\div 7$", "90", "1260/14", False), ("How often?", "90", "630/7", True)),
+    *(("$630 \\div 7$", "90", "1260/14", False), ("How often?", "90", "630/7", False)),
+    *(("12 to 18?", r"\frac23", "12/18", False), ("12 to 18?", "12/18", "4/6", True)),
+    *(("In decimals: 6/8.", "0.75", "3/4", False), ("How long?", "3.5", "3 2/4", False)),
     *((r"Simplify $\sqrt{50}$.", r"5\sqrt2", r"\sqrt{50}", False),),
     *((r"Simplify $\sqrt{50}$.", r"5\sqrt2", r"\sqrt2\cdot 5", True),),
     *((r"$\frac{2}{\sqrt3}$", r"\frac{2\sqrt3}{3}", r"\frac2{\sqrt3}", False),),
@@ -112,7 +120,7 @@ ASKED = (
 )
 ROWS: tuple[Json, ...] = (
     {"problem": "What is 1+1?", "solution": r"It is $\boxed{2}$.", "level": "Level 1"},
-    {"problem": "Half?", "solution": r"\boxed{1} no, $\boxed{\frac{1}{2}}$", "level": "Level 1"},
+    {"problem": "Half?", "solution": r"\boxed{0.5}, or $\boxed{\frac{1}{2}}$", "level": "Level 1"},
     {"problem": "Where?", "solution": "see", "answer": r"(1, \infty)", "level": 5},
     {"problem": "Who?", "solution": r"\boxed{\text{Ada}}", "level": "Level 2"},
     {"problem": "Which?", "solution": r"\boxed{3}", "level": "Level ?"},
@@ -123,6 +131,12 @@ ROWS: tuple[Json, ...] = (
     {"problem": "Either?", "solution": r"\boxed{9}", "answer": 12, "level": "Level 3"},
     {"problem": "What is 7/2?", "solution": "as told", "answer": 3.5, "level": "Level 3"},
     {"problem": "Find all.", "solution": "as told", "answer": "3,100", "level": "Level 3"},
+    {"problem": "x = ?", "solution": r"$x=\boxed{2}$ or $x=\boxed{3}$", "level": "Level 3"},
+    {"problem": "What percent?", "solution": "as told", "answer": 0.5, "level": "Level 3"},
+    {"problem": "A third?", "solution": "as told", "answer": 0.33333, "level": "Level 3"},
+    {"problem": "The factors?", "solution": "as told", "answer": "3,101", "level": "Level 3"},
+    {"problem": "How many pens?", "solution": "as told", "answer": "3,101", "level": "Level 1"},
+    {"problem": "The sum?", "solution": "as told", "answer": "3,010", "level": "Level 1"},
 )
 
 

@@ -191,7 +191,8 @@ function openEnvironment({ name, settings: chosen, prompts, digest }) {
 // ---- math: what its files hold
 /** The answer's text: `answer`, or what the last \boxed{…} holds, or \fbox{…}; null without any. */
 function boxed({ answer, solution }) {
-  if (['string', 'number'].includes(typeof answer)) return `${answer}`;
+  if (typeof answer === 'number') return /^-?[0-9]{1,15}(?:\.[0-9]{1,4})?$/.test(answer) ? `${answer}` : null;
+  if (typeof answer === 'string') return answer;
   const box = ['\\boxed{', '\\fbox{'].find((b) => solution.includes(b));
   if (!box) return null;
   const start = solution.lastIndexOf(box) + box.length;
