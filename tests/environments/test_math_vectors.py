@@ -128,13 +128,17 @@ def test_a_file_s_rows_and_problems():
     file = VECTOR["file"]
     data = "".join(line + "\n" for line in file["lines"]).encode()
     assert file["name"] == f"math:{sha256(data).hexdigest()}"
-    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\7", b"")
+    setting = b"\0\x0banswer_form" + (1).to_bytes(8, "big")
+    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\x08", setting)
     assert file["digest"] == encoded.hex()
     rows = [json.loads(line) for line in file["lines"]]
     assert file["asked"] == [1, 2, 3, 6, 7, 11, 17, 18]
     levels = {1: 1, 2: 1, 3: 5, 6: 3, 7: 3, 11: 3, 17: 1, 18: 1}
     assert file["levels"] == [1, 3, 5]
-    ending = "\nEnd with a line of ####, a space and the answer alone, in LaTeX.\n"
+    ending = (
+        "\nPlease reason step by step, and put the answer alone, in LaTeX, within \\boxed{} at the "
+        "end.\n"
+    )
     for problem in VECTOR["problems"]:
         seed = hash_fields(
             Domain.ENVIRONMENT_STREAM, file["name"].encode(), bytes.fromhex(problem["seed"])
@@ -149,7 +153,8 @@ def test_a_file_s_rows_and_problems():
 def test_scores_of_completions():
     scored = VECTOR["scored"]
     assert scored["prompt"].startswith("Where?\n")
-    right = {"as it stands there", "another spelling, after work", "with a letter"}
+    right = {"as it stands there", "another spelling, after work", "with a letter", "a box alone"}
+    right |= {"the last of two", "words behind it"}
     for completion in scored["completions"]:
         expected = 1_000_000 if completion["about"] in right else 0
         parts = [completion[part] for part in ("correctness", "quality", "satisfaction")]
