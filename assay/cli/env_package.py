@@ -67,6 +67,7 @@ def run_env_vet(path: Path, data: Path | None, as_json: bool) -> int:
 
 
 def _vet_file(file: Path) -> VetReport:
+    _require_regular(file)
     if not is_archive(file):
         return vet_problem_file(file)
     return vet_bundle(file) if is_bundle(file) else vet_package(file)
@@ -123,10 +124,14 @@ def _require_own(file: Path, is_own: Callable[[Path], bool]) -> None:
 
 
 def _read(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{path} is not a regular file")
+    _require_regular(path)
     with path.open("rb") as opened:
         return opened.read(FILE_MAX + 1)
+
+
+def _require_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is not a regular file")
 
 
 def run_env_export(name: str, verifiers: Path, as_json: bool) -> None:
