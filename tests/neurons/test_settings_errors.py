@@ -163,7 +163,7 @@ def test_a_flag_of_another_kind_is_told_what_it_may_be() -> None:
     done = run_command("metagraph", "--netuid", "x")
     assert done.returncode == 2
     assert "'--netuid': use a whole number from 0 to 65535" in done.stderr
-    assert "does not exist" in run_command("env", "list", "--file", "nowhere").stderr
+    assert "there is no such file" in run_command("env", "list", "--file", "nowhere").stderr
 
 
 def test_every_setting_has_a_description_of_its_legal_values() -> None:
