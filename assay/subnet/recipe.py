@@ -22,6 +22,7 @@ from assay.environments import (
     list_environments,
     list_named_levels,
     list_named_rated,
+    parse_choice,
 )
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import (
@@ -46,6 +47,7 @@ from assay.subnet.presets import (
     make_parameters,
     read_changes,
 )
+from assay.subnet.prompt_tables import read_prompts
 from assay.subnet.recipes import RECIPES
 
 #: The placeholder for the digest of a file of problems that a recipe cannot ship.
@@ -56,6 +58,7 @@ _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
 #: The parameters that a recipe may change: section → fields; none: all of them. The rest is the
 #: network's own, or has its own field in the recipe.
 _CHANGED: Mapping[str, tuple[str, ...]] = {
+    "environment": ("prompts",),
     "identity": ("burn_share",),
     "rewards": (),
     "steering": (),
@@ -212,15 +215,19 @@ class Recipe(_RecipePart):
             ConfigError: no network could be run by them, or the environment cannot be opened.
         """
         base, named = PRESETS[preset or self.preset], environment or self.environment
+        absent = PLACEHOLDER in named
         rules = make_parameters(
             base.timing,
             base,
             make_identity(bytes(32), 0, 0, bytes(32), bytes(32)),
             QUICKNET,
-            _STAND_IN if PLACEHOLDER in named else named,
+            _STAND_IN if absent else named,
         )
         rules = replace(rules, rewards=choose_rewards(list_named_rated(named)))
-        return change_parameters(change_parameters(rules, self.parameters), changes or {})
+        own = dict(self.parameters)
+        if absent and "environment" in own:  # whose parts the stand-in does not have
+            read_prompts(own.pop("environment").get("prompts", {}), *parse_choice(named))
+        return change_parameters(change_parameters(rules, own), changes or {})
 
     def require_levels(self, environment: str) -> None:
         """Raise ConfigError if the environment lacks a level that the recipe begins with."""

@@ -1,5 +1,7 @@
 """How problems are put, and the forms of answers."""
 
+from pathlib import Path
+
 import pytest
 
 from assay.environments import Message, make_environment, open_environment
@@ -18,6 +20,7 @@ from assay.protocol.parameters import (
 )
 from assay.subnet.presets import change_parameters
 from assay.subnet.recipe import read_recipe
+from assay.subnet.recipes import RECIPES
 
 SEED = bytes(32)
 HALF = "x" * (PROMPTS_MAX // 2)
@@ -173,6 +176,23 @@ def test_tables_by_part_become_records() -> None:
     again = change_parameters(rules, {"environment": changed.to_json()["environment"]})
     assert again == changed
     assert change_parameters(changed, {"environment": {"prompts": {}}}) == rules
+
+
+_TABLE = '\n[parameters.environment.prompts.{}]\nsystem = "Think."\n'
+
+
+@pytest.mark.parametrize(
+    ("recipe", "part"), [("qwen2.5-0.5b-gsm", "gsm"), ("qwen3-4b-mixture", "math")]
+)
+def test_a_recipe_has_tables(recipe: str, part: str, tmp_path: Path) -> None:
+    """The second's file of problems is not here: its tables are read all the same."""
+    file, text = tmp_path / "own.toml", (RECIPES / f"{recipe}.toml").read_text()
+    file.write_text(text + _TABLE.format(part))
+    rules = read_recipe(str(file)).make_rules("mix,gsm=1,sat=1" if part == "gsm" else None)
+    assert rules.environment.prompts == ((make_prompts(system="Think."),) if part == "gsm" else ())
+    file.write_text(text + _TABLE.format("sat"))
+    with pytest.raises(ConfigError, match=r"prompts\.sat: no part is of this name"):
+        read_recipe(str(file))
 
 
 @pytest.mark.parametrize(
