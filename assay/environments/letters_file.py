@@ -58,15 +58,29 @@ CHOICES_MIN, CHOICES_MAX = 2, len(LETTERS)
 FORM = AnswerForm.HASH
 _ANSWER = "the letter of the right choice"
 _ANSWERS = "the letters of the right choices, in the order of the questions"
-#: A choice that means others by their place, and one that may: it stays last if it is.
+#: Letters and digits that may mean a choice, as they stand in patterns.
+_MARK, _SMALL = r"(?<![A-Za-z0-9])\(?[A-J]\)?(?![A-Za-z0-9])", r"\(?[a-j]\)?(?![A-Za-z0-9])"
+_ANY = r"\(?[A-Ja-j1-9]\)?(?![A-Za-z0-9])"
+_AND = r"(?:(?i:and|or|nor|as well as)(?![A-Za-z])|[,&]) *(?:(?:and|or) +)?"
+#: A choice that means others by their place, and one that may: it stays last if it is. Small
+#: letters and digits are also articles, variables and numbers: of them, fewer forms count.
 _PLACED = re.compile(
-    r"\b(?:above|below|preceding|following)\b|\b(?:first|last) (?:two|three)\b"
-    r"|\b[A-J]\b *(?:,|&|and|or|nor) *(?:and |or )?\b[A-J]\b"
-    r"|\b(?:[Oo]ptions?|[Cc]hoices?|[Aa]nswers?|[Bb]oth|[Oo]nly|[Nn]either) \(?[A-J]\)?(?![A-Za-z])"
+    r"(?i:\b(?:above|below|preceding|previous|following)\b)"
+    r"|(?i:\b(?:first|last|former|latter) (?:two|three)\b)"
+    rf"|{_MARK} *(?:{_AND}|[+/] *){_MARK}"
+    rf"|(?<![A-Za-z0-9]){_SMALL} *(?!,){_AND}(?!a [a-z]){_SMALL}"
+    rf"|\A(?i:both |either |neither )?{_ANY} *{_AND}{_ANY}(?: (?i:only))?\.?\Z"
+    rf"|\A{_SMALL} *[+/] *{_SMALL}\Z"
+    rf"|(?i:\b(?:options?|choices?|answers?|both|either|neither|only|except(?: for)?|but|not)) "
+    rf"(?:\([A-Ja-j1-9]\)|{_MARK}(?! *[a-z'])|{_MARK}(?= (?:and|or|nor|is|are)\b)"
+    rf"|{_SMALL}(?=\W*\Z| *{_AND}))"
+    rf"|(?i:\b(?:options?|choices?|answers?|both|either|neither|except(?: for)?|but)) "
+    rf"[1-9](?![A-Za-z0-9.])(?=\W*\Z| *{_AND})"
 )
 _ALL_ABOVE = re.compile(r"(?:all|none|any|some|each|most) of the above\.?", re.IGNORECASE)
-#: A line that would look like a further choice.
+#: A line that would look like a further choice, and the letter that a choice brings.
 _MARKED = re.compile(r"(?m)^[A-Z]\. ")
+_LABEL = re.compile(r"\(?([A-Za-z])[.):](?=\s)|\(([A-Za-z])\)|([A-Za-z])\)")
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 _SEPARATORS = dict.fromkeys(map(ord, f"{BLANKS},"), " ")
 _DIGITS = re.compile("[0-9]{1,3}")
@@ -300,9 +314,10 @@ def read_letters_row(line: bytes) -> LettersRow:
     question = require_text(row[column] if asked is None else asked, column, NAME)
     question = question.strip(BLANKS)
     require_question(question, column)
-    choices, labels = _read_choices(row)
-    for choice in choices:
+    given, labels = _read_choices(row)
+    for choice in given:
         require_text(choice, "choice", NAME)
+    choices = _remove_labels(given)
     fault = _find_fault(question, choices)
     if fault is not None:
         return LettersRow(question, fault=fault)
@@ -315,14 +330,15 @@ def read_letters_row(line: bytes) -> LettersRow:
     last_stays = _ALL_ABOVE.fullmatch(choices[-1]) is not None
     if any(map(_PLACED.search, choices[: len(choices) - last_stays])):
         return LettersRow(question, fault="choices that name others")
-    found = [_find_right(row[name], choices, labels) for name in CHOICE_RIGHTS if _has(row, name)]
-    places = {place for place, _ in found}
-    if len(places) != 1 or None in places:
-        why = "unknown" if None in places else "several" if places else "no"
-        return LettersRow(question, fault=f"{why} right choice")
+    held_rights = (row[name] for name in CHOICE_RIGHTS if _has(row, name))
+    found = [_find_right(value, (given, choices), labels) for value in held_rights]
+    places = {place for named, _ in found for place in named}
+    if len(places) != 1 or not all(named for named, _ in found):
+        why = "no" if not found else "several" if len(places) > 1 else "unknown"
+        return LettersRow(question, fault=f"{why} right choice{'s' * (why == 'several')}")
     (right,) = places
     by_place = all(is_number for _, is_number in found)
-    return LettersRow(question, choices, right or 0, last_stays, level, by_place)
+    return LettersRow(question, choices, right, last_stays, level, by_place)
 
 
 def _has(row: Mapping[str, Any], name: str) -> bool:
@@ -358,6 +374,16 @@ def _write_choices(given: Sequence[Any]) -> tuple[str, ...]:
     return tuple(one.strip(BLANKS) if isinstance(one, str) else "" for one in texts)
 
 
+def _remove_labels(choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Choices without the letters that a file wrote before them, if all have them in order."""
+    found = [_LABEL.match(choice) for choice in choices]
+    marks = [one[1] or one[2] or one[3] for one in found if one is not None]
+    if len(marks) < len(choices) or "".join(marks).upper() != LETTERS[: len(choices)]:
+        return choices
+    ends = [one.end() for one in found if one is not None]
+    return tuple(choice[end:].strip(BLANKS) for choice, end in zip(choices, ends, strict=True))
+
+
 def _find_fault(question: str, choices: Sequence[str]) -> str | None:
     if not CHOICES_MIN <= len(choices) <= CHOICES_MAX:
         return f"not {CHOICES_MIN} to {CHOICES_MAX} choices"
@@ -367,25 +393,35 @@ def _find_fault(question: str, choices: Sequence[str]) -> str | None:
         return "choices that are alike"
     if any(_MARKED.search(choice) for choice in choices):
         return "choices that hold several"
+    if all(_LABEL.match(choice) for choice in choices):
+        return "choices with letters in another order"
     return None
 
 
 def _find_right(
-    value: Any, choices: Sequence[str], labels: Sequence[str]
-) -> tuple[int | None, bool]:
-    """The index of the right choice, or None if the value names none or several; and whether a bare
-    number names it."""
+    value: Any, spellings: Sequence[Sequence[str]], labels: Sequence[str]
+) -> tuple[set[int], bool]:
+    """The indices of the choices that a value may name, and whether a bare number alone names one.
+
+    A number may be a place or, as in a file that was CSV, the text of another choice.
+
+    Args:
+        spellings: the choices as the row has them, and as they are asked.
+    """
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if type(value) is int:
-        return (value if 0 <= value < len(choices) else None), True
-    if not isinstance(value, str):
-        return None, False
-    text = value.strip(BLANKS)
+    if type(value) is not int and not isinstance(value, str):
+        return set(), False
+    text = str(value).strip(BLANKS)
+    count = len(spellings[0])
     letter = _LETTER.fullmatch(text)
     named = text if letter is None or text in labels else letter[1]
-    found = {labels.index(named)} if named in labels[: len(choices)] else set[int]()
-    found |= {choices.index(text)} if text in choices else set()
-    if not found and _DIGITS.fullmatch(text):
-        return (int(text) if int(text) < len(choices) else None), True
-    return (found.pop() if len(found) == 1 else None), False
+    found = {labels.index(named)} if named in labels[:count] else set[int]()
+    is_label = bool(found)
+    if not isinstance(value, int):
+        found |= {choices.index(text) for choices in spellings if text in choices}
+    is_place = not is_label and _DIGITS.fullmatch(text) is not None
+    is_number = is_place and not found
+    if is_place and int(text) < count:
+        found.add(int(text))
+    return found, is_number

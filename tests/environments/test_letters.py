@@ -84,8 +84,9 @@ def test_every_shape_has_its_right_choice(tmp_path, name):
         ({"options": ["x", "y"], "answer": "z"}, "unknown right choice"),
         ({"options": ["x", "y"], "answer": True}, "unknown right choice"),
         ({"options": ["x", "y"]}, "no right choice"),
-        ({"options": ["x", "y"], "answer": "A", "answer_index": 1}, "several right choice"),
-        ({"options": ["B", "A"], "answer": "A"}, "unknown right choice"),  # a letter, or a choice
+        ({"options": ["x", "y"], "answer": "A", "answer_index": 1}, "several right choices"),
+        ({"options": ["B", "A"], "answer": "A"}, "several right choices"),  # a letter, or a choice
+        ({"options": ["1", "2", "3"], "answer": "2"}, "several right choices"),  # a place, or one
         ({"options": ["2", "3", "4"], "answer": "1"}, "a place from 0 or from 1"),
         ({"options": ["x", "y"], "answer": 1}, "a place from 0 or from 1"),
         ({"options": ["x"], "answer": "A"}, "not 2 to 26 choices"),
@@ -102,6 +103,41 @@ def test_rows_without_one_right_choice_are_not_asked(tmp_path, row, reason):
     look, _ = look_at_file(file)
     assert (look.asked, look.left_out) == (1, {reason: [1]})
     assert make_environment(name, {"odds": 2}).skipped == {reason: [1]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_asked"),
+    [
+        *((placed, False) for placed in ("Both a and b", "Both (a) and (b)", "a and c", "A/B")),
+        *((placed, False) for placed in ("(A) and (B)", "Either (A) or (B)", "A + B", "a or b")),
+        *((placed, False) for placed in ("All except B", "All but A", "Choice (a)", "1 and 2")),
+        *((placed, False) for placed in ("All of the previous", "Options 1 and 2", "Not A")),
+        *((plain, True) for plain in ("Both a fox and a hen", "1/2", "2 + 3", "It is not a fox")),
+        *((plain, True) for plain in ("between 2 and 3", "a dog and a cat", "f(a, b)", "only 2")),
+    ],
+)
+def test_choices_that_name_others_by_place(choice, is_asked):
+    row = {"question": "Which?", "options": ["x", "y", choice], "answer": "C"}
+    fault = read_letters_row(json.dumps(row).encode()).fault
+    assert fault == (None if is_asked else "choices that name others")
+
+
+@pytest.mark.parametrize("label", ["{}. ", "{}) ", "({}) ", "({})", "{}: "])
+def test_letters_of_the_file_are_not_asked_twice(label):
+    for letters, right in ("ABC", "B"), ("abc", "B"), ("ABC", f"{label.format('B')}fox"):
+        marked = [
+            label.format(x) + text for x, text in zip(letters, ("hen", "fox", "cow"), strict=True)
+        ]
+        row = {"question": "Which?", "options": marked, "answer": right}
+        read = read_letters_row(json.dumps(row).encode())
+        assert (read.fault, read.choices, read.right) == (None, ("hen", "fox", "cow"), 1)
+    row["options"] = marked[::-1]
+    assert read_letters_row(json.dumps(row).encode()).fault is not None
+
+
+def test_a_number_is_a_label_where_labels_are_numbers():
+    row = {"question": "Which?", "options": {"text": ["x", "y"], "label": ["1", "2"]}, "answer": 1}
+    assert read_letters_row(json.dumps(row).encode()).right == 0
 
 
 def test_places_count_from_0_where_one_is_0(tmp_path):
