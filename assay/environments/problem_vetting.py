@@ -19,7 +19,8 @@ from assay.environments.math_file import MathTask
 from assay.environments.problem_file import ProblemFileError, add_problem_files, describe_skipped
 from assay.environments.problem_look import Look, look_at_file
 from assay.environments.registry import make_environment
-from assay.environments.thoughtless import ThoughtlessAnswer, measure_level
+from assay.environments.scoring import score_all
+from assay.environments.thoughtless import ThoughtlessAnswer, choose_levels, measure_thoughtless
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
 from assay.protocol.reward_terms import say_share
@@ -78,7 +79,8 @@ def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:
         yield _try_hedges(environment, asked)
     yield _try_constants(environment, list(dict.fromkeys(rights))[:_CONSTANTS_MAX])
     if "satisfaction" in environment.rated:
-        yield _weigh_parts(measure_level(environment, environment.levels[0]))
+        best = measure_thoughtless(environment, choose_levels(environment))
+        yield _weigh_parts(max(best, key=lambda one: (one.floor, one.satisfaction)))
     if isinstance(asked[0].answer, LettersTask):
         yield _compute_guess([problem.answer for problem in asked])  # type: ignore[misc]
 
@@ -130,19 +132,27 @@ def _try_hedges(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetC
 
 
 def _try_constants(environment: _FileEnvironment, rights: Sequence[str]) -> VetCheck:
-    """Whether one answer to every problem of the lowest level earns too often."""
-    level = environment.levels[0]
-    asked = [_make(environment, level, number) for number in range(CONSTANTS)]
+    """Whether one answer to every problem of a level earns too often."""
+    tried = [_try_level(environment, level, rights) for level in choose_levels(environment)]
+    share, detail = max(tried, key=lambda one: one[0])
+    return VetCheck("constant answers", share * SHARE <= MILLION, detail)
+
+
+def _try_level(environment: _FileEnvironment, level: int, rights: Sequence[str]) -> tuple[int, str]:
+    """The share of a level's problems that the best of such answers solves, millionths, and that as
+    text. A problem counts once, however often it is drawn: a level may have few rows."""
+    drawn = (_make(environment, level, number) for number in range(CONSTANTS))
+    asked = list({problem.prompt: problem for problem in drawn}.values())
     thoughtless = [environment.list_thoughtless(problem) for problem in asked]
     answers = [[right] * len(asked) for right in rights]
     answers += [list(column) for column in zip(*thoughtless, strict=False)]
     best, text = 0, ""
     for column in answers:
-        pairs = zip(asked, column, strict=True)
-        solved = sum(_earns(environment, problem, answer) for problem, answer in pairs)
+        scores = score_all(environment, list(zip(asked, column, strict=True)))
+        solved = sum(score.correctness == MILLION for score in scores)
         best, text = max((best, text), (solved, column[0]))
-    detail = f"{text[:40]!r} solves {best} of {len(asked)} problems of level {level}"
-    return VetCheck("constant answers", best * SHARE <= len(asked), detail)
+    share = MILLION * best // len(asked)
+    return share, f"{text[:40]!r} solves {best} of {len(asked)} problems of level {level}"
 
 
 def _weigh_parts(best: ThoughtlessAnswer) -> VetCheck:

@@ -31,6 +31,18 @@ FILES = {
         [{"prompt": "Write.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}],
         ("constant answers",),
     ),
+    "prompts that meet their own instructions, above the lowest level": (
+        [
+            {
+                "prompt": f"Name hen {count}{i}.",
+                "instruction_id_list": ["startend:end_checker", "punctuation:no_comma"][:count],
+                "kwargs": [{"end_phrase": f"hen {count}{i}{'.' * (count - 1)}"}, {}][:count],
+            }
+            for i in range(20)
+            for count in (1, 2)
+        ],
+        ("constant answers",),
+    ),
     "one answer": (
         [{"problem": f"{i}?", "answer": str(i % 2)} for i in range(40)],
         ("constant answers",),
