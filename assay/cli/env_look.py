@@ -87,7 +87,8 @@ def _describe(look: Look, write: Path | None) -> Group:
         said = f"{len(look.shown):,} rows{first} show their answer and need its form"
         table.add_row("form", Text(f"{said} ({_name(look.shown)})"))
     if look.empty:
-        said = f"{len(look.empty):,} rows are met by a reply without content ({_name(look.empty)})"
+        said = f"{len(look.empty):,} rows are met by a reply without content or a copy of the "
+        said += f"prompt ({_name(look.empty)})"
         table.add_row("empty", Text(said))
     if look.odds:
         said = f"a row's answer is guessed once in {look.odds:.1f}: `odds` asks several at a time"

@@ -225,12 +225,21 @@ def read_table(data: bytes, file: Path) -> tuple[str, list[bytes]]:
     return name, lines
 
 
+def read_shaped(read: Callable[[bytes], _R], line: bytes) -> _R:
+    """What `read` makes of a line. Raises ValueError if it refuses it, or meets a value of another
+    type than the row's shape has: no file of a stranger may end a node."""
+    try:
+        return read(line)
+    except (TypeError, AttributeError, LookupError) as error:
+        raise ValueError("it has a value of a type that nothing here reads") from error
+
+
 def read_lines(lines: Iterable[bytes], file: Path, read: Callable[[bytes], _R]) -> list[_R]:
     """What `read` makes of each line. Raises ProblemFileError if it refuses one."""
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(read(line))
+            rows.append(read_shaped(read, line))
         except ValueError as error:
             kind = OtherFormatError if isinstance(error, OtherFormatError) else ProblemFileError
             raise kind(f"{file}, row {number}: {error}") from None

@@ -23,6 +23,7 @@ from assay.environments.problem_file import (
     read_object,
     read_problem_file,
     read_row,
+    read_shaped,
     read_table,
 )
 from assay.environments.problem_table import (
@@ -69,7 +70,7 @@ class Look:
         left_out: reason → rows that are not asked for it.
         damaged: fault → rows for which the file is refused.
         shown: rows whose problem shows another spelling of its answer: they need its form.
-        empty: rows that a reply without content would meet.
+        empty: rows that a reply without content, or a copy of the prompt, would meet.
         stored: rows that a later version may ask: `--write` keeps them.
         odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
         odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
@@ -210,7 +211,7 @@ def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
     reader, rows = gsm.RowReader(), []
     for number, line in enumerate(lines, 1):
         try:
-            row = reader(line)
+            row = read_shaped(reader, line)
         except ValueError as error:
             look.damaged.setdefault(str(error), []).append(number)
             continue
@@ -222,7 +223,7 @@ def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
 def _take(rows: LettersRows | InstructionRows, lines: Sequence[bytes], look: Look) -> None:
     for line in lines:
         try:
-            rows.add(line)
+            read_shaped(rows.add, line)
         except ValueError as error:
             look.damaged.setdefault(str(error), []).append(rows.number)
     look.left_out = rows.skipped
@@ -262,7 +263,8 @@ def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
     read = []
     for number, row in rows.kept:
         names = ", ".join(instruction.name for instruction in row.instructions)
-        if any(row.count_met(reply) == len(row.instructions) for reply in EMPTY_REPLIES):
+        replies = (*EMPTY_REPLIES, row.prompt)
+        if any(row.count_met(reply) == len(row.instructions) for reply in replies):
             look.empty.append(number)
         line = lines[number - 1]
         read.append(_Read(number, row.prompt, names, len(row.prompt), row.level, line))
@@ -274,9 +276,9 @@ def _read_code(lines: Sequence[bytes], look: Look, stored: list[bytes]) -> list[
     for number, line in enumerate(lines, 1):
         rows.number = number - 1
         try:
-            written[number] = _convert(line)
+            written[number] = read_shaped(_convert, line)
             look.is_renamed |= written[number] is not line
-            rows.add(written[number])
+            read_shaped(rows.add, written[number])
         except ShapeError as error:
             left_out.setdefault(str(error), []).append(number)
         except ValueError as error:
@@ -324,7 +326,7 @@ def _read_math(
         raise ProblemFileError(f"{file}: {error}") from None
     for line in lines:
         try:
-            reader.add(line)
+            read_shaped(reader.add, line)
         except ValueError as error:
             look.damaged.setdefault(str(error), []).append(reader.number)
     columns = reader.columns

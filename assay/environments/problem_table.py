@@ -15,6 +15,7 @@ from typing import Any
 
 from assay.environments.base import BLANKS
 from assay.protocol.encoding import EncodingError, read_json
+from assay.sandbox.child import clean
 
 #: Limits: bytes of a file's rows as JSON Lines, and rows.
 TEXT_MAX, ROWS_MAX = 128 << 20, 10**6
@@ -23,6 +24,7 @@ LOOKED_AT = 64
 #: Most columns, and characters of a cell, of a file with commas.
 _COLUMNS_MAX, _CELL_MAX = 256, 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_UTF16 = b"\xff\xfe", b"\xfe\xff"
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
 #: Keys of an object of JSON that holds a list of rows.
 _LISTS = "data", "rows", "train", "test", "examples", "problems"
@@ -165,9 +167,13 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
     """The name of a format, and rows as lines of JSON. Lines of JSON are not looked into.
 
     Raises:
-        TableError: the data is JSON or commas, but no table.
+        TableError: the data is JSON or commas, but no table, or no text in UTF-8.
     """
     text = data.removeprefix(_BOM)
+    if text.startswith(_BOM):
+        raise TableError("it begins with two byte order marks: remove them")
+    if text.startswith(_UTF16) or b"\0" in text[:4]:
+        raise TableError("it is no text in UTF-8, but perhaps in UTF-16: save it as UTF-8")
     start = text[:4096].lstrip()[:1]
     first, _, more = text.partition(b"\n")
     if start == b"[" or (start == b"{" and (not more.strip() or not _ends_object(first))):
@@ -180,7 +186,12 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
         name = "JSON Lines" if len(rows) == 1 and start == b"{" else "JSON"
         return name, _dump_rows(rows)
     if start == b"{" or b"," not in first:
-        return "JSON Lines", text.removesuffix(b"\n").split(b"\n")
+        if start not in b'{"' and any(mark in first for mark in (b";", b"\t")):
+            raise TableError(
+                "its first line is no JSON and has no comma, but a tab or a semicolon: save it as "
+                "CSV with commas"
+            )
+        return "JSON Lines", [line for line in text.split(b"\n") if line.strip()]
     return "CSV", _read_commas(text)
 
 
@@ -198,12 +209,21 @@ def _read_document(text: bytes) -> list[Any]:
     lists = [document[name] for name in _LISTS if _has_objects(document.get(name))]
     if len(lists) == 1:
         return list(lists[0])
-    columns = list(document.values())
+    columns = [_list_column(one) for one in document.values()]
     if not columns or not all(isinstance(one, list) and not _has_objects(one) for one in columns):
         return [document]
     if len(set(map(len, columns))) > 1:
         raise TableError("its columns have different lengths")
+    if len({tuple(one) for one in document.values() if isinstance(one, dict)}) > 1:
+        raise TableError("its columns name different rows")
     return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _list_column(value: Any) -> Any:
+    """A column that pandas wrote as row → value, as the list of its values; any other value as it
+    is."""
+    is_column = isinstance(value, dict) and value and all(key.isdecimal() for key in value)
+    return list(value.values()) if is_column else value
 
 
 def _has_objects(value: Any) -> bool:
@@ -313,7 +333,7 @@ def _choose(rows: Sequence[dict[str, Any]], candidates: Iterable[str]) -> str | 
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(list(names)[:12]) or "(none)"
+    return clean(", ".join(list(names)[:12])) or "(none)"
 
 
 def get_cell(row: dict[str, Any], column: str) -> Any:

@@ -250,7 +250,6 @@ def test_a_file_has_no_settings(tmp_path: Path) -> None:
 GOOD = '{"question": "How many?", "answer": "#### 1"}'
 BAD_ROWS = {
     "not JSON": ("how many?", "is not JSON"),
-    "blank line": ("", "is not JSON"),
     "not an object": ("[1]", "not an object"),
     "no answer": ('{"question": "How many?"}', "it has question: gsm:SHA256 takes question and"),
     "answer is a number": (

@@ -217,10 +217,10 @@ def test_words_and_sentences():
     ]
     assert split_sentences(
         "Mr. J. Fox paid $3.50, e.g. to U.S. hens... Why?! (So.)\n1. One\n2. Two"
-    ) == [*("Mr. J. Fox paid $3.50, e.g. to U.S. hens...", "Why?!", "(So.)", "1. One\n2. Two")]
-    assert split_sentences("Is it I. It is.\n\nA list\n \nended。次。") == [
-        *("Is it I.", "It is.", "A list", "ended。", "次。")
-    ]
+    ) == (*("Mr. J. Fox paid $3.50, e.g. to U.S. hens...", "Why?!", "(So.)", "1. One\n2. Two"),)
+    assert split_sentences("Is it I. It is.\n\nA list\n \nended。次。") == (
+        *("Is it I.", "It is.", "A list", "ended。", "次。"),
+    )
 
 
 def test_a_reply_meets_all_or_some(tmp_path):
@@ -247,6 +247,7 @@ def test_rows_that_no_rule_can_check_are_named(tmp_path):
     rows = [
         make_row(["words:start_verb"], [{}]),
         make_row(["language:response_language"], [{"language": "mr"}]),
+        make_row(["language:response_language"], [{"language": ["en"]}]),
         make_row(["startend:end_checker"], [{"end_phrase": None}]),
         make_row(["keywords:existence"], [{"keywords": ["x" * 257]}]),
         make_row(["length_constraints:number_words"], [{"num_words": 2.5, "relation": LEAST}]),
@@ -258,11 +259,12 @@ def test_rows_that_no_rule_can_check_are_named(tmp_path):
     ]
     file, name = write(tmp_path, *rows)
     look, _ = look_at_file(file)
-    assert (look.asked, look.empty) == (1, [8])
-    assert (len(look.left_out), look.left_out["control characters"]) == (9, [10])
+    assert (look.asked, look.empty) == (1, [9])
+    assert (len(look.left_out), look.left_out["control characters"]) == (10, [11])
     for said in (
         "not checked: words:start_verb",
         "language mr is not told",
+        "language has a value of another type",
         "end_phrase is 'None'",
     ):
         assert any(said in reason for reason in look.left_out), said
@@ -271,6 +273,29 @@ def test_rows_that_no_rule_can_check_are_named(tmp_path):
         ProblemFileError, match="none of its 1 problems can be asked: 1 not checked"
     ):
         make_environment(write(tmp_path, rows[0])[1], {})
+
+
+def test_a_row_that_its_own_prompt_meets_is_named(tmp_path):
+    names = ["keywords:existence", "punctuation:no_comma"]
+    shown = make_row(names, [{"keywords": ["hen"]}, {}], "Name a hen.")
+    asked = make_row(names, [{"keywords": ["fox"]}, {}], "Name its foe.")
+    look, _ = look_at_file(write(tmp_path, shown, asked)[0])
+    assert look.empty == [1]
+
+
+def test_a_reply_is_split_into_sentences_once():
+    """Sixteen instructions about its sentences are the work of about one."""
+    rows = [
+        make_row(["sentence:keyword"] * count, [{"word": "a", "N": 1}] * count)
+        for count in (1, INSTRUCTIONS_MAX)
+    ]
+    one, many = (read_instruction_row(json.dumps(row).encode()) for row in rows)
+    text = "1.\n" * 500
+    works = []
+    for row in (one, many):
+        split_sentences.cache_clear()
+        works.append(count_work(row.count_met, text))
+    assert works[1] <= 2 * works[0]
 
 
 @pytest.mark.parametrize(

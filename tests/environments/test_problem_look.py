@@ -237,6 +237,23 @@ UNSCORED = (
         },
         "packed test cases that cannot be read",
     ),
+    (
+        {
+            **{"question_content": "Add.", "public_test_cases": "[]"},
+            "private_test_cases": base64.b64encode(
+                zlib.compress(b"\x80\x04" + b"\x94" * 99)
+            ).decode(),
+        },
+        "packed test cases that cannot be read",
+    ),
+    *(
+        ({"question_content": "Add.", "public_test_cases": "[]"} | more, "an unknown shape")
+        for more in (
+            {"public_test_cases": "5", "private_test_cases": "[{}]"},
+            {"private_test_cases": '[{"testtype": ["x"]}]'},
+            {"private_test_cases": '[{"testtype": {"x": 1}}]'},
+        )
+    ),
 )
 ROWS = [{"problem": f"What is {i}+1?", "answer": str(i + 1)} for i in range(20)]
 
@@ -261,6 +278,10 @@ FORMATS = {
     "JSON": lambda rows: json.dumps(rows, indent=1).encode(),
     "JSON, an object": lambda rows: json.dumps({"data": rows}, indent=1).encode(),
     "JSON, columns": lambda rows: json.dumps({k: [r[k] for r in rows] for k in rows[0]}).encode(),
+    "JSON of pandas": lambda rows: json.dumps(
+        {k: {str(i): r[k] for i, r in enumerate(rows)} for k in rows[0]}
+    ).encode(),
+    "with blank lines": lambda rows: write_lines(rows).replace(b"\n", b"\n \r\n\n"),
     "with a BOM": lambda rows: b"\xef\xbb\xbf" + write_lines(rows),
     "CSV": write_commas,
     "Parquet": write_parquet,
@@ -461,6 +482,11 @@ def test_files_that_no_table_is_in(tmp_path, monkeypatch):
         ),
         *((b'a,b\n"1,2\n', "cannot be read as CSV"), (b"PAR1 no", "cannot be read as Parquet")),
         (b"\xff,\xfe\n1,2\n", "cannot be read as CSV"),
+        *((b"a;b\n1;2\n", "CSV with commas"), (b"a\tb\n1\t2\n", "CSV with commas")),
+        (b"\xef\xbb\xbf" * 2 + b'{"a": 1}\n', "two byte order marks"),
+        *(('{"a": 1}\n'.encode(code), "save it as UTF-8") for code in ("utf-16", "utf-16-be")),
+        *((b"\n\n", "has no rows"), (b'{"a": {"0": 1}, "b": {"1": 2}}', "name different rows")),
+        (b'{"\\u001b[2J": 1}\n', r"columns \?\[2J is known"),
         *((b"# Read me\n", "row 1: it is not JSON"), (b'{"a": "\xe9"}\n', "row 1: it is not JSON")),
     ):
         file.write_bytes(data)

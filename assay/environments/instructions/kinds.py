@@ -39,6 +39,8 @@ class Kind:
                 arguments.append(read(given.get(name)))
             except ArgumentError as error:
                 raise ArgumentError(f"{name} {error}") from None
+            except (TypeError, AttributeError, LookupError):  # a list for text, …
+                raise ArgumentError(f"{name} has a value of another type") from None
         return lambda text: self.check(text, *arguments)
 
 

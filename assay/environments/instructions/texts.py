@@ -7,6 +7,7 @@ time linear in the text.
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 
 from assay.environments.base import BLANKS
 
@@ -112,7 +113,8 @@ def split_stripped(text: str) -> list[str]:
     return [piece for piece in stripped if piece]
 
 
-def split_sentences(text: str) -> list[str]:
+@lru_cache(maxsize=1)  # a row may ask for many things of the sentences of one reply
+def split_sentences(text: str) -> tuple[str, ...]:
     """Sentences with a word in them, without blanks around them."""
     sentences, first = [], 0
     for end in _END.finditer(text):
@@ -121,7 +123,7 @@ def split_sentences(text: str) -> list[str]:
         sentences.append(text[first : end.end()])
         first = end.end()
     sentences.append(text[first:])
-    return [one.strip(BLANKS) for one in sentences if _WORD.search(one)]
+    return tuple(one.strip(BLANKS) for one in sentences if _WORD.search(one))
 
 
 def _is_shortened(text: str, first: int, point: int) -> bool:

@@ -15,6 +15,7 @@ import zlib
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NoReturn
 
 from assay.environments.problem_file import ROW_MAX
@@ -25,6 +26,8 @@ from assay.protocol.encoding import EncodingError, read_json
 DIFFICULTIES = "EASY", "MEDIUM", "MEDIUM_HARD", "HARD", "VERY_HARD"
 #: Most bytes of test cases that a row unpacks to, and test cases of a row.
 _UNPACKED_MAX, _CASES_MAX = 16 << 20, 256
+#: Most opcodes of a pickle of one text: it has five, and an old one three.
+_OPCODES_MAX = 16
 _QUESTIONS = "question", "description", "question_content", "prompt", "text", "problem", "messages"
 #: CodeContests' test cases, those first that the question does not show.
 _CASE_LISTS = "private_tests", "generated_tests", "public_tests"
@@ -55,7 +58,10 @@ def convert_row(row: dict[str, Any], level: int | None) -> bytes:
     question = next((cell for cell in cells if cell), None)
     if question is None:
         raise ShapeError("no question")
-    tests = _read_tests(row)
+    try:
+        tests = _read_tests(row)
+    except (TypeError, AttributeError, LookupError):  # text for a list, a list for text, …
+        raise ShapeError("test cases of an unknown shape") from None
     fields = {"question": question, "input_output": json.dumps(tests)}
     starter = row.get("starter_code")
     if isinstance(starter, str) and starter:
@@ -153,9 +159,12 @@ def _unpack(value: Any) -> list[Any]:
 
 def _read_pickled_text(data: bytes) -> str:
     """The text that a pickle of one text holds. No pickle is ever loaded: it may run code."""
+    opcodes = list(islice(pickletools.genops(data), _OPCODES_MAX + 1))
+    if len(opcodes) > _OPCODES_MAX:
+        _refuse("many opcodes")
     texts = [
         argument
-        for opcode, argument, _ in pickletools.genops(data)
+        for opcode, argument, _ in opcodes
         if opcode.name not in ("PROTO", "FRAME", "MEMOIZE", "BINPUT", "STOP")
         and (isinstance(argument, str) or _refuse(opcode.name))
     ]
