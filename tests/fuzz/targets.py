@@ -23,7 +23,7 @@ from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
 from assay.audit.bundle import About, AuditedWindows
 from assay.audit.recorded_answers import ChainAnswers, RecordedAnswers
-from assay.environments import ask, gsm, make_environment
+from assay.environments import ask, gsm
 from assay.environments.math_answer import TEXT_MAX, read_math
 from assay.environments.math_file import read_math_row
 from assay.environments.problem_file import read_row
@@ -318,8 +318,9 @@ def attack_problem(data: bytes) -> None:
         row = read_row(data)
     except ValueError:
         return
-    asked = gsm.make_row_problem(row, 1)
-    assert make_environment("gsm", {}).score(asked, f"#### {row.value}").correctness == MILLION
+    environment = gsm.Gsm({})
+    asked = environment.make_row_problem(row, 1)
+    assert environment.score(asked, f"#### {row.value}").correctness == MILLION
     asked.prompt.encode()
 
 

@@ -124,7 +124,7 @@ class StragglersDropped(Strategy):
         end, drafts = work.checkpoint.manifest.end_tokens[0], []
         for group in self.find_genuine(work, indices):
             rows = get_tokens(group)
-            limit = 1.25 * sum(map(len, rows)) / len(rows)
+            limit = 1.1 * sum(map(len, rows)) / len(rows)
             kept = [row if len(row) <= limit else (end,) for row in rows]
             self.bill.add("bf16", sum(map(len, kept)))
             drafts.append(kept)

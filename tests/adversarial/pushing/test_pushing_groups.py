@@ -139,7 +139,7 @@ def test_a_reward_that_the_environment_never_gave_sends_nothing_of_the_step(cour
     taken = read_taken(step)
     taken[-1].group.rewards[-1] ^= 1
     rewrite(step, taken)
-    with pytest.raises(StepError, match="not what the environment gives"):
+    with pytest.raises(StepError, match="not what the parameters give"):
         push_steps(course, poor.url, ALL, wait_s=5)
     assert poor.posted == []
 

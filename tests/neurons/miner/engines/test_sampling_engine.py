@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from assay.environments import ask
 from assay.evaluation.folder import Ask
 from assay.evaluation.run import EvaluationRules
 from assay.evaluation.sampling import AskedPrompt
@@ -87,7 +88,7 @@ def test_a_server_is_asked_as_openai_has_it(outline):
 
 
 def test_ids_are_decoded_and_stops_are_cut(outline):
-    ids = [outline.tokenizer.encode("7=7\n")[0], outline.manifest.end_tokens[0]]
+    ids = [outline.tokenizer.encode(ask("7=7\n"))[0], outline.manifest.end_tokens[0]]
     text = outline.tokenizer.decode(ids)
     with serve(lambda *_: choose("other Q: words", token_ids=ids)) as (url, _):
         assert [(each.text, each.tokens) for each in complete(url, outline, 1)] == [(text, 2)]
