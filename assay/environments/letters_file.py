@@ -314,7 +314,8 @@ def read_letters_row(line: bytes) -> LettersRow:
     question = require_text(row[column] if asked is None else asked, column, NAME)
     question = question.strip(BLANKS)
     require_question(question, column)
-    given, labels = _read_choices(row)
+    written, labels = _read_choices(row)
+    given = _write_choices(written)
     for choice in given:
         require_text(choice, "choice", NAME)
     choices = _remove_labels(given)
@@ -331,7 +332,8 @@ def read_letters_row(line: bytes) -> LettersRow:
     if any(map(_PLACED.search, choices[: len(choices) - last_stays])):
         return LettersRow(question, fault="choices that name others")
     held_rights = (row[name] for name in CHOICE_RIGHTS if _has(row, name))
-    found = [_find_right(value, (given, choices), labels) for value in held_rights]
+    typed = any(type(choice) is int for choice in written)
+    found = [_find_right(value, (given, choices), labels, typed) for value in held_rights]
     places = {place for named, _ in found for place in named}
     if len(places) != 1 or not all(named for named, _ in found):
         why = "no" if not found else "several" if len(places) > 1 else "unknown"
@@ -345,11 +347,11 @@ def _has(row: Mapping[str, Any], name: str) -> bool:
     return row.get(name) not in (None, "")
 
 
-def _read_choices(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The choices of a row, and the label of each."""
+def _read_choices(row: Mapping[str, Any]) -> tuple[Sequence[Any], tuple[str, ...]]:
+    """The choices of a row as it writes them, and the label of each."""
     if row.get(CHOICE_RIGHT) is not None:
         given = [row[CHOICE_RIGHT], *(row[name] for name in CHOICE_WRONG if _has(row, name))]
-        return _write_choices(given), ()
+        return given, ()
     value = next((row[name] for name in CHOICE_LISTS if _has(row, name)), None)
     if value is None:
         value = {letter: row[letter] for letter in CHOICE_LETTERS if _has(row, letter)}
@@ -363,9 +365,9 @@ def _read_choices(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
         if not isinstance(texts, list) or not isinstance(labels, list):
             texts, labels = list(value.values()), list(value)
         if len(texts) == len(labels) == len(set(map(str, labels))):
-            return _write_choices(texts), tuple(map(str, labels))
+            return texts, tuple(map(str, labels))
         value = None
-    return _write_choices(value if isinstance(value, list) else []), tuple(LETTERS)
+    return (value if isinstance(value, list) else []), tuple(LETTERS)
 
 
 def _write_choices(given: Sequence[Any]) -> tuple[str, ...]:
@@ -399,7 +401,7 @@ def _find_fault(question: str, choices: Sequence[str]) -> str | None:
 
 
 def _find_right(
-    value: Any, spellings: Sequence[Sequence[str]], labels: Sequence[str]
+    value: Any, spellings: Sequence[Sequence[str]], labels: Sequence[str], typed: bool
 ) -> tuple[set[int], bool]:
     """The indices of the choices that a value may name, and whether a bare number alone names one.
 
@@ -407,6 +409,7 @@ def _find_right(
 
     Args:
         spellings: the choices as the row has them, and as they are asked.
+        typed: whether choices are numbers in the row, so that a number may be one of them.
     """
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -418,7 +421,7 @@ def _find_right(
     named = text if letter is None or text in labels else letter[1]
     found = {labels.index(named)} if named in labels[:count] else set[int]()
     is_label = bool(found)
-    if not isinstance(value, int):
+    if typed or not isinstance(value, int):
         found |= {choices.index(text) for choices in spellings if text in choices}
     is_place = not is_label and _DIGITS.fullmatch(text) is not None
     is_number = is_place and not found

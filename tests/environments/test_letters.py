@@ -87,6 +87,7 @@ def test_every_shape_has_its_right_choice(tmp_path, name):
         ({"options": ["x", "y"], "answer": "A", "answer_index": 1}, "several right choices"),
         ({"options": ["B", "A"], "answer": "A"}, "several right choices"),  # a letter, or a choice
         ({"options": ["1", "2", "3"], "answer": "2"}, "several right choices"),  # a place, or one
+        ({"options": [1, 2, 3], "answer": 2}, "several right choices"),
         ({"options": ["2", "3", "4"], "answer": "1"}, "a place from 0 or from 1"),
         ({"options": ["x", "y"], "answer": 1}, "a place from 0 or from 1"),
         ({"options": ["x"], "answer": "A"}, "not 2 to 26 choices"),
