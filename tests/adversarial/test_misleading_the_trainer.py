@@ -42,7 +42,7 @@ def test_weights_that_are_not_numbers_void_the_window(fresh_world):
     weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], torch.nan)
     checkpoints = world.sources.checkpoints
     with pytest.raises(UnusableCheckpointError, match="finite"):
-        checkpoints.publish(world.checkpoint, weights, bytes(32))
+        checkpoints.publish(world.checkpoint, weights, b"\1" * 32)
 
     # a trainer with its own program can still publish it
     digest = publish_by_hand(world, weights)

@@ -39,7 +39,7 @@ def second(tmp_path):
     }
     folder = CheckpointFolder(tmp_path / "models")
     folder.add(GENESIS, genesis.digest)
-    manifest = folder.publish(genesis, weights, bytes(32))
+    manifest = folder.publish(genesis, weights, b"\1" * 32)
     return folder.get(manifest.digest)
 
 

@@ -25,7 +25,7 @@ def make_child(models: Path, change: float = 1e-3) -> Manifest:
         noise = torch.randn(weights[name].shape, generator=generator)
         weights[name] = (weights[name].float() * (1 + change * noise)).to(torch.bfloat16)
     checkpoints = CheckpointFolder(models)
-    return checkpoints.publish(checkpoints.get(DIGEST), weights, bytes(32))
+    return checkpoints.publish(checkpoints.get(DIGEST), weights, b"\1" * 32)
 
 
 @pytest.fixture
