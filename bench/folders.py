@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerFast
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from assay.environments import ask
 from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.folder import TOKENIZER_FILES
 from assay.inference.gate.tokenizer_file import REGEXES
@@ -49,7 +50,7 @@ def open_and_use(folder: Path, digest: bytes) -> None:
     except CheckpointError:
         return
     for prompt in PROMPTS:
-        tokenizer.encode(prompt)
+        tokenizer.encode(ask(prompt))
     tokenizer.decode(range(len(tokenizer.drawable)))
 
 
@@ -182,11 +183,11 @@ def measure_honest(folder: Path) -> list[Figure]:
     library = load_tokenizer(folder, VOCABULARY)
     tokenizer = make_tokenizer(folder, library, VOCABULARY, (TOKENS + 2,))
 
-    def ask() -> None:
+    def put() -> None:
         for prompt in PROMPTS:
-            tokenizer.encode(prompt * 8)
+            tokenizer.encode(ask(prompt * 8))
 
-    (asked,) = measure_together((ask,), 21, process_time)
+    (asked,) = measure_together((put,), 21, process_time)
     return [
         Figure(
             f"opening an honest tokenizer of {TOKENS:,} tokens",

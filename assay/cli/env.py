@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 
 from rich.console import Group
 from rich.text import Text
@@ -80,11 +81,16 @@ def run_env_score(
     index: int,
     levels: list[int] | None,
     hotkey: str | None,
+    model: Path | None,
     as_json: bool,
 ) -> None:
     """Print the reward of an answer to problem `index` of a seed."""
     environment = open_named_environment(name)
     given = _read_answer() if answer == "-" else answer
+    if model is not None:
+        from assay.evaluation.model import open_folder
+
+        given = open_folder(model, has_weights=False).tokenizer.strip(given)
     problem = make_problem(environment, seed, hotkey, levels, index)
     parts = environment.score(problem, given)
     rewards = choose_rewards(environment.rated)  # by which length costs nothing

@@ -69,13 +69,14 @@ def undo_prime_rl(row):
 
 
 def undo_verl(row):
-    ((message,), (completion,)) = row["prompt"], row["responses"]
+    (*before, message), (completion,) = row["prompt"], row["responses"]
     assert message["role"] == "user"
     assert row["extra_info"]["index"] == row["group"]
     return {
         **row,
         "environment": row["data_source"],
         "prompt": message["content"],
+        "messages": [*before, message] if before else None,
         "completion": completion,
         "problem_seed": row["reward_model"]["ground_truth"],
         "levels": row["extra_info"]["levels"],

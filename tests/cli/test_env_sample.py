@@ -1,4 +1,4 @@
-"""`assay env sample --model`: what the model sees, and warnings."""
+"""`assay env sample --model`: what the model sees, and warnings; `assay env score --model`."""
 
 import json
 import shutil
@@ -56,3 +56,12 @@ def test_a_base_model_without_its_bos_is_warned_of(tmp_path: Path) -> None:
     with_it = sample("arithmetic,bos=1", "--model", str(folder))
     assert with_it["ids"] == [end, *bare["ids"]]
     assert with_it["warnings"] == []
+
+
+def test_end_tokens_that_an_answer_spells_end_it() -> None:
+    end = json.loads((GENESIS / "tokenizer_config.json").read_text())["eos_token"]
+    answer = ("env", "score", "arithmetic", "--json", "--answer", f"#### 10{end}")
+    bare, ended = (
+        json.loads(run_command(*answer, *more).stdout) for more in ((), ("--model", str(GENESIS)))
+    )
+    assert (bare["format"], ended["format"]) == (0, 1_000_000)

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from assay.audit.provenance.column_layouts import ROLLOUT
+from assay.audit.provenance.step_export import list_messages
 from assay.environments import Message, make_environment, open_environment
 from assay.environments.answer_form import AnswerForm, read_answer
 from assay.neurons.settings.loading import ConfigError
@@ -47,6 +50,18 @@ def test_an_owner_s_words_surround_the_problem() -> None:
     )
     assert asked.text == f"Think.\n\nQ: 1 + 1?\nA: 2\n\n{last}"
     assert asked.bos
+
+
+def test_an_export_has_all_messages_where_there_are_several() -> None:
+    shown = Prompts("gsm", (), (Shot("1 + 1?", "2"),))
+    problem = make_environment("gsm", {}, [shown]).make_problem(SEED, [1])
+    messages = list_messages(problem)
+    assert messages is not None
+    assert [one["role"] for one in messages] == ["user", "assistant", "user"]
+    assert messages[-1]["content"] == problem.prompt
+    table = pa.array([messages, None], ROLLOUT["messages"][0])
+    assert table.to_pylist() == [messages, None]
+    assert list_messages(make_environment("gsm", {}).make_problem(SEED, [1])) is None
 
 
 def test_words_that_are_not_given_are_the_environment_s() -> None:

@@ -12,12 +12,19 @@ from typing import Any
 import pyarrow as pa
 
 _IDS, _FLOATS = pa.list_(pa.uint32()), pa.list_(pa.float32())
+_TEXT = pa.string()
+_MESSAGES = pa.list_(pa.struct([("role", _TEXT), ("content", _TEXT)]))
 #: Column → type and meaning: the schema, and the data card's table.
 Columns = dict[str, tuple[pa.DataType, str]]
 
 #: Columns of a rollout in a step, from `step_export.make_rows`.
 ROLLOUT: Columns = {
     "prompt": (pa.string(), "what was asked"),
+    "messages": (
+        _MESSAGES,
+        "what was asked, with a system text, examples and earlier messages; null where `prompt` is "
+        "the only message",
+    ),
     "completion": (pa.string(), "what was answered, without the end token"),
     "reward": (pa.float64(), "what was learned from, 0 to 1"),
     "correctness": (pa.float64(), "part of the reward, 0 to 1"),
@@ -119,7 +126,7 @@ def _make_verl(row: Mapping[str, Any]) -> dict[str, Any]:
     docs/preparation/prepare_data.rst has `ability`. Its trainer draws its own completions."""
     return {
         "data_source": row["environment"],
-        "prompt": [{"role": "user", "content": row["prompt"]}],
+        "prompt": row["messages"] or [{"role": "user", "content": row["prompt"]}],
         "ability": row["environment"].partition(":")[0],
         "reward_model": {"style": "rule", "ground_truth": row["problem_seed"]},
         "extra_info": {"index": row["group"], "split": "train", "levels": row["levels"]},
@@ -127,8 +134,6 @@ def _make_verl(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_TEXT = pa.string()
-_MESSAGES = pa.list_(pa.struct([("role", _TEXT), ("content", _TEXT)]))
 _ALL = "of prompt and completion"
 #: Name of `--columns` → layout.
 LAYOUTS: dict[str, ColumnLayout] = {
@@ -162,10 +167,10 @@ LAYOUTS: dict[str, ColumnLayout] = {
     ),
     "verl": ColumnLayout(
         "verl 0.7",
-        frozenset({"environment", "completion", "problem_seed", "levels"}),
+        frozenset({"messages", "environment", "completion", "problem_seed", "levels"}),
         {
             "data_source": ROLLOUT["environment"],
-            "prompt": (_MESSAGES, "what was asked, as one message of a user"),
+            "prompt": (_MESSAGES, "what was asked, as messages"),
             "ability": (_TEXT, "the environment's family"),
             "reward_model": (
                 pa.struct([("style", _TEXT), ("ground_truth", _TEXT)]),

@@ -5,7 +5,7 @@ computed again from the problem's seed, and must add up to the reward that was l
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,12 @@ def make_rows(
             } | _score(one, rollout, problem, parameters, tokenizer)
 
 
+def list_messages(problem: Problem) -> list[dict[str, str]] | None:
+    """All messages of what is asked; None: its prompt is the only one."""
+    messages = problem.conversation.messages
+    return [asdict(one) for one in messages] if len(messages) > 1 else None
+
+
 def _score(
     one: ConsumedGroup,
     rollout: int,
@@ -160,6 +166,7 @@ def _score(
         )
     return {
         "prompt": problem.prompt,
+        "messages": list_messages(problem),
         "completion": text,
         "level": problem.level,
         "tokens": tokens,

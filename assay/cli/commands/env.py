@@ -102,13 +102,19 @@ def score(
     index: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Index of the problem.")] = 0,
     levels: Levels = None,
     hotkey: Hotkey = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", metavar="DIR", help="End tokens of this model, as text, end the answer."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score an answer to one of a seed's problems, in millionths, by a preset's rewards."""
     settings = invocation.load_settings()
     with starting(settings):
         from assay.cli.env import run_env_score
-    run_env_score(name, answer, seed, index, levels, hotkey, as_json)
+    run_env_score(name, answer, seed, index, levels, hotkey, model, as_json)
 
 
 @command(app, "look")

@@ -133,6 +133,10 @@ class FolderTokenizer:
                 text = str(self._backend.decode(visible, skip_special_tokens=False))
         except LibraryError:
             return ""
+        return self.strip(text)
+
+    def strip(self, text: str) -> str:
+        """A completion's text without the end tokens that it spells at its end."""
         return strip_ends(text, self._end_texts)
 
 
