@@ -115,6 +115,7 @@ def render_explanation(explanation: Explanation, reproduction: Reproduction) -> 
     parts += _render("What was audited", map(_describe_group, explanation.groups))
     parts += _render("What it earned", _list_earnings(explanation))
     parts += _render("Levels asked", [standing.describe() for standing in explanation.levels])
+    parts += _render("How problems are put", explanation.prompts)
     if explanation.accepted:
         parts += _render("What a completion is rewarded for", explanation.rewards)
     cost = name_cost(explanation.reason)

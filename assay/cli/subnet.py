@@ -36,6 +36,7 @@ from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, EncodingError, Manifest, encode_ss58
 from assay.protocol.encoding import from_json, read_json
+from assay.protocol.prompt_terms import describe_prompts
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
@@ -133,7 +134,9 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "trainer": encode_ss58(parameters.identity.trainer),
         "checkpoint": checkpoint.hex(),
     }
-    rows = [*lines.items(), *(("asked", standing.describe()) for standing in levels)]
+    put = describe_prompts(parameters.environment.prompts)
+    rows = [*lines.items(), *(("prompts", line) for line in put)]
+    rows += [("asked", standing.describe()) for standing in levels]
     if not levels:
         rows.append(("asked", "not known: the checkpoint's manifest cannot be read"))
     rows += [("announced", one.describe()) for one in announced]

@@ -18,7 +18,7 @@ from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.settings.sections import Settings
 from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, Start
-from assay.subnet.presets import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters
 from assay.training import GENESIS
 
 OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
@@ -29,13 +29,14 @@ CHECKPOINT = verify_manifest(GENESIS).digest
 class Net:
     """A subnet, its owner's store, and a session on it."""
 
-    def __init__(self, folder, monkeypatch):
+    def __init__(self, folder, monkeypatch, changes=None):
         self.chain = SimulatedChain(
             b"shown", NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, 24, (OWNER, TRAINER)
         )
         self.store = open_folder(folder / "store")
         self.folder = folder
-        self.first = make_demo_parameters(self.chain.genesis_hash, QUICKNET, 0, TRAINER, CHECKPOINT)
+        demo = make_demo_parameters(self.chain.genesis_hash, QUICKNET, 0, TRAINER, CHECKPOINT)
+        self.first = change_parameters(demo, changes or {})
         self.announce(self.first)
         monkeypatch.setattr(subnet, "open_session", self.open_session)
 
@@ -121,6 +122,14 @@ def test_an_announcement_from_its_first_word_until_it_holds(net, capsys):
     text, document = net.show(capsys)
     assert document["digest"] == coming.digest.hex()
     assert document["announced"] == []
+
+
+def test_the_owner_s_words_around_problems_are_shown(tmp_path, monkeypatch, capsys):
+    words = {"system": "Think.\x1b[2J", "shots": [["1 + 1?", "2"]]}
+    net = Net(tmp_path, monkeypatch, {"environment": {"prompts": {"arithmetic": words}}})
+    text, _ = net.show(capsys)
+    assert "prompts       arithmetic: system 'Think.\\x1b[2J'\n" in text
+    assert "prompts       arithmetic: example '1 + 1?' → '2'\n" in text
 
 
 def test_an_announcement_that_nobody_follows_says_why(net, capsys):

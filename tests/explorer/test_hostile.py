@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.explorer.documents.windows import GroupFacts, TokenRow
+from assay.explorer.documents.windows import GroupFacts, PromptMessage, TokenRow
 from assay.explorer.labels import TROUBLES, show_hidden
 from assay.explorer.pages import link_static
 from assay.explorer.ports import GroupReading, RolloutReading
@@ -49,7 +49,10 @@ class HostileGroups:
             for n in range(0, len(EVIL), 7)
         ]
         rollouts = [RolloutReading(n, tokens, EVIL, 0, {EVIL: 1}) for n in range(8)]
-        facts = GroupFacts(prompt=EVIL, level=1, measured=True, note=EVIL)
+        messages = [PromptMessage(role=EVIL, content=EVIL)] * 2
+        facts = GroupFacts(
+            prompt=EVIL, messages=messages, arguments=EVIL, level=1, measured=True, note=EVIL
+        )
         return GroupReading(facts, [0], rollouts)
 
     def close(self):

@@ -15,6 +15,7 @@ from assay.audit.explain.window_case import StatedVerdict, WindowCase
 from assay.environments import LevelStanding, list_standings, open_environment
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
+from assay.protocol.prompt_terms import describe_prompts
 from assay.protocol.reason import CHEATING, WITHHELD, name_cost
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.selection import select_committed
@@ -64,6 +65,11 @@ class Explanation:
         return describe_rewards(parameters.rewards, parameters.work.max_tokens)
 
     @property
+    def prompts(self) -> list[str]:
+        """The owner's words around each problem, a line each."""
+        return describe_prompts(self.facts.context.parameters.environment.prompts)
+
+    @property
     def accepted(self) -> bool | None:
         """True if it was accepted, False if it was refused; None: not known."""
         return None if self.reason is None else self.reason is Reason.ACCEPTED
@@ -100,6 +106,7 @@ class Explanation:
             "groups": [asdict(group) for group in self.groups],
             "levels": [asdict(standing) for standing in self.levels],
             "score": self.score,
+            "prompts": self.prompts,
             "rewards": list(self.rewards),
             "said": [_describe(statement) for statement in facts.statements],
             "own": facts.own_verdict and _describe(facts.own_verdict),

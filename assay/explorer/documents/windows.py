@@ -206,10 +206,19 @@ class TokenRow(TypedDict):
     audited: bool
 
 
+class PromptMessage(TypedDict):
+    """One message of what a model is asked."""
+
+    role: Annotated[str, Field(description="system, user or assistant")]
+    content: str
+
+
 class GroupFacts(TypedDict):
     """A group's problem; whether a model measured it, and if not, why and what that takes."""
 
-    prompt: str
+    prompt: Annotated[str, Field(description="the last message")]
+    messages: list[PromptMessage]
+    arguments: Annotated[str, Field(description="of the chat template, as JSON; empty: none")]
     level: Count
     measured: bool
     note: str | None

@@ -17,7 +17,7 @@ from assay.artifacts.submissions.reading import read_submission
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.environments import compute_reward, make_miner_problem, open_environment
-from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
+from assay.explorer.documents.windows import GroupFacts, PromptMessage, ReadingLack, TokenRow
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
 from assay.inference import Checkpoint, CheckpointError, Outline
@@ -27,7 +27,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.parameters import FRACTION_BITS
+from assay.protocol.parameters import ARGUMENTS, FRACTION_BITS
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
@@ -128,7 +128,15 @@ class GroupReader:
                 )
             )
         facts = GroupFacts(
-            prompt=problem.prompt, level=problem.level, measured=checkpoint is not None, note=note
+            prompt=problem.prompt,
+            messages=[
+                PromptMessage(role=one.role, content=one.content)
+                for one in problem.conversation.messages
+            ],
+            arguments=problem.manner.get(ARGUMENTS) or "",
+            level=problem.level,
+            measured=checkpoint is not None,
+            note=note,
         )
         return GroupReading(facts, audited, readings)
 
