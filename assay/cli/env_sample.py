@@ -24,6 +24,7 @@ def run_env_sample(
     hotkey: str | None,
     model: Path | None,
     prompts: Path | None,
+    max_tokens: int,
     as_json: bool,
 ) -> None:
     """Print problems 0 to count − 1 of a seed."""
@@ -42,7 +43,7 @@ def run_env_sample(
 
         opened = open_folder(model, has_weights=False)
         samples = [
-            sample | _see(opened, problem)
+            sample | _see(opened, problem, max_tokens)
             for sample, problem in zip(samples, problems, strict=True)
         ]
     if as_json:
@@ -74,7 +75,7 @@ def _put_otherwise(environment: Environment, file: Path) -> Environment:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def _see(model: "EvaluatedModel", problem: Problem) -> dict[str, Any]:
+def _see(model: "EvaluatedModel", problem: Problem, max_tokens: int) -> dict[str, Any]:
     """The text and ids that a model sees, and what is probably wrong with them."""
     from assay.inference.context_length import find_context_fault
 
@@ -92,7 +93,7 @@ def _see(model: "EvaluatedModel", problem: Problem) -> dict[str, Any]:
         )
     if asked.bos and tokenizer.bos is None:
         warnings.append("bos=1 has no effect: the tokenizer has no bos_token")
-    fault = find_context_fault(model.config, len(ids), 1)
+    fault = find_context_fault(model.config, len(ids), max_tokens)
     if fault is not None:
         warnings.append(fault)
     written = {end for end in model.end_tokens if end < len(tokenizer.drawable)}

@@ -32,6 +32,12 @@ def test_the_model_s_text_is_shown_with_the_owner_s_words(tmp_path: Path) -> Non
     assert shown["warnings"] == []
 
 
+def test_an_answer_that_the_context_does_not_hold_is_warned_of() -> None:
+    shown = sample("arithmetic", "--model", str(GENESIS), "--max-tokens", "100000")
+    (warning,) = shown["warnings"]
+    assert "context" in warning
+
+
 def test_a_base_model_without_its_bos_is_warned_of(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(

@@ -81,6 +81,10 @@ def sample(
             "--prompts", metavar="FILE", help="Changes of parameters, with [environment.prompts]."
         ),
     ] = None,
+    max_tokens: Annotated[
+        int,
+        typer.Option(min=1, max=1 << 20, help="Tokens of an answer that the context must hold."),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Show a seed's first problems, as a miner gets them."""
@@ -88,7 +92,7 @@ def sample(
     require_files(*([] if prompts is None else [prompts]))
     with starting(settings):
         from assay.cli.env_sample import run_env_sample
-    run_env_sample(name, seed, count, levels, hotkey, model, prompts, as_json)
+    run_env_sample(name, seed, count, levels, hotkey, model, prompts, max_tokens, as_json)
 
 
 @command(app, "score", lambda s: (s.environments.files,))
