@@ -121,3 +121,12 @@ def test_templates_make_what_hugging_face_makes_of_them() -> None:
                 **vector["special_tokens"],
             )
         assert entry["text"] == expected, entry["about"]
+    asked = vector["conversation"]
+    ((expected,), _) = render_jinja_template(
+        [asked["messages"]],
+        chat_template=asked["template"],
+        add_generation_prompt=True,
+        **vector["special_tokens"],
+        **asked["arguments"],
+    )
+    assert asked["text"] == expected

@@ -12,6 +12,7 @@ from subjects import PARAMETERS, digest
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
 from assay.environments import ask, compute_next_levels, find_levels_fault, make_environment
+from assay.environments.base import make_messages
 from assay.environments.levels import Success, compute_candidates, compute_levels
 from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
 from assay.protocol import LevelSuccess, LevelWeight
@@ -59,6 +60,16 @@ TEMPLATES = [
     ("an address", "{{ messages[0].items }}"),
 ]
 
+#: Several messages, and an argument of each type.
+_CONVERSATION = make_messages(
+    [("system", "Think."), ("user", "1 + 1?"), ("assistant", " 2"), ("user", "2 + é?\n")]
+)
+_ARGUMENTS = (("enable_thinking", False), ("level", -3), ("name", "é\n"))
+_WITH_ARGUMENTS = (
+    "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{{ name }}{{ level | default(0) + 1 }}{% if not enable_thinking %}<think></think>{% endif %}"
+)
+
 
 def make_chat_template() -> Json:
     prompt, tokens = " 7+15=?\n<é> ", {"bos_token": "<s>", "eos_token": "</s>"}
@@ -69,6 +80,12 @@ def make_chat_template() -> Json:
             {"about": about, "template": text, **_render(text, tokens, prompt)}
             for about, text in TEMPLATES
         ],
+        "conversation": {
+            "template": _WITH_ARGUMENTS,
+            "messages": [{"role": one.role, "content": one.content} for one in _CONVERSATION],
+            "arguments": dict(_ARGUMENTS),
+            "text": ChatTemplate(_WITH_ARGUMENTS, tokens).render(_CONVERSATION, _ARGUMENTS),
+        },
     }
 
 
