@@ -23,7 +23,9 @@ from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
 from assay.cli.audit import AuditRequest
 from assay.cli.train_steps import ProvenanceRequest, open_provenance
+from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
+from assay.inference.checkpoint import load_outline
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import (
@@ -367,9 +369,13 @@ def test_a_cheats_file_that_was_learned_from(case):
         [(logprobs / np.float64(-(1 << 16))).tolist() for _, logprobs in rollouts],
     )
     seed = compute_problem_seed(case.context.challenge_seed, row.hotkey, 0)
+    outline = load_outline(case.folder / "models" / case.context.checkpoint.hex())
+    environment = open_environment(case.context.parameters.environment)
+    levels = outline.manifest.levels
     one = replace(
         case.taken[0],
         group=group,
+        levels=(deal_level(environment, case.context.challenge_seed, row.hotkey, 0, levels),),
         hotkey=row.hotkey,
         index=0,
         proof=row.committed.root,
