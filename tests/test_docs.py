@@ -52,10 +52,8 @@ def test_every_figure_that_a_page_quotes_was_measured(page):
         assert quoted in cells, f"{quoted} is no figure of {name}"
 
 
-def test_the_readme_is_a_door():
-    readme = (ROOT / "README.md").read_text()
-    assert len(readme.splitlines()) <= 150
-    assert "figures.md#" in readme
+def test_the_readme_s_figures_lead_to_their_page():
+    assert "figures.md#" in (ROOT / "README.md").read_text()
 
 
 def test_every_result_has_a_target_that_makes_it_again():
