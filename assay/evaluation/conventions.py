@@ -131,7 +131,9 @@ def _judge_boxed(text: str, row: SuiteRow) -> Outcome:
         content = find_boxed(text)
     except ValueError:  # never closed
         content = None
-    if content is None or len(content.encode("utf-8", "surrogatepass")) > ANSWER_BYTES:
+    if content is None or not content.strip():
+        return Outcome(None, False)
+    if len(content.encode("utf-8", "surrogatepass")) > ANSWER_BYTES:
         return Outcome(None, False)
     if row.right.accepts(content):
         return Outcome(True, True)

@@ -79,11 +79,12 @@ def test_boxed_answers_are_compared_by_value(tmp_path):
     judged = [BOXED.scorers[0].judge(text, row) for text in (
         r"\boxed{3/4}", r"\boxed{1} no, \boxed{0.75}", r"\boxed{\frac{3}{4}", "3/4",
         r"\boxed{2/4}", r"\boxed{0.5}", r"\boxed{\frac34} or \boxed{what}",
+        r"\boxed{ }",
     )]  # fmt: skip
-    assert [each.is_right for each in judged] == [True, True, *[False] * 5]
+    assert [each.is_right for each in judged] == [True, True, *[False] * 6]
     assert judged[0].answer == judged[1].answer  # they vote together, and so do wrong ones
     assert judged[4].answer == judged[5].answer
-    assert judged[2].answer is judged[3].answer is None
+    assert judged[2].answer is judged[3].answer is judged[7].answer is None
 
 
 def test_choices_are_dealt_once_and_a_letter_is_read(tmp_path):

@@ -45,8 +45,12 @@ _OTHER_TOKENIZERS = (
     *("tekken.json", "tokenizer.model", "tokenizer.model.v3", "spiece.model"),
     *("vocab.json", "qwen.tiktoken", "tiktoken.model", "tokenizer.tiktoken"),
 )
-#: The template of a base model that was trained with a token before each text.
-BARE_TEMPLATE = "{{ bos_token }}{{ messages[0].content }}"
+#: The template of a base model that was trained with a token before each text: what the plain form
+#: has.
+BARE_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ message.content }}"
+    "{% if message.role != 'user' %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
+)
 #: Classes that load tokenizer.json as it is: others rebuild it in their own way.
 _CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 #: Fields that are written anew, or name code of the folder.

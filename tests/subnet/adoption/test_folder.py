@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from assay.cli.app import app
 from assay.cli.exits import cleaning_up
-from assay.environments import ask
+from assay.environments import Conversation, Message, ask
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, digest_tensors
+from assay.inference.tokenizing.chat_template import ChatTemplate
 from assay.network.hub.origin import Origin, write_origin
 from assay.subnet.adoption import adopt as adoption_module
 from assay.subnet.adoption.adopt import (
@@ -27,6 +28,7 @@ from assay.subnet.adoption.adopt import (
     plan_adoption,
     write_adoption,
 )
+from assay.subnet.adoption.texts import BARE_TEMPLATE
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from tests.hub_folders import CHATML, FOLDERS, make_llama, make_qwen
@@ -233,3 +235,16 @@ def test_null_stays_null(tmp_path: Path) -> None:
 def test_a_template_stays_what_it_was(tmp_path: Path) -> None:
     adopt_model(make_qwen().write(tmp_path / "source"), tmp_path / "out", probes=False)
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == CHATML
+
+
+def test_the_template_of_a_base_model_says_every_message() -> None:
+    asked = Conversation(
+        (
+            Message("system", "Think."),
+            Message("user", "1+1?"),
+            Message("assistant", "2"),
+            Message("user", "7+7?"),
+        )
+    )
+    rendered = ChatTemplate(BARE_TEMPLATE, {"bos_token": "<s>"}).render(asked.messages)
+    assert rendered == "<s>" + asked.text == "<s>Think.\n\n1+1?2\n\n7+7?"
