@@ -94,7 +94,7 @@ class Evaluation:
             "temperature": self.rules.temperature / 1_024,
             "max_tokens": self.rules.max_tokens,
             "seed": self.rules.seed,
-            "shots": [[shot.number, shot.problem] for shot in self.rules.shots],
+            "shots": [[shot.number, shot.problem, shot.solution] for shot in self.rules.shots],
             "drawn_by": self.drawn_by,
         }
 

@@ -40,6 +40,7 @@ class Suite:
         name: of the file. digest: SHA-256 of its bytes, 32 bytes.
         rows: one or more, in the file's order. rows_in_file: of all of it.
         left_out: reason → numbers of the rows that are not asked for it.
+        columns: part of a row → its column, as the caller named them.
     """
 
     name: str
@@ -48,12 +49,14 @@ class Suite:
     rows: Sequence[SuiteRow]
     rows_in_file: int
     left_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, object]:
         """What a result says of it, and what makes another one of it."""
         return {
             "name": self.name,
             "sha256": self.digest.hex(),
+            "columns": dict(self.columns),
             "convention": self.convention.name,
             "prompt": self.convention.text,
             "rows": self.rows_in_file,
@@ -94,14 +97,16 @@ def read_suite(
     for row in _READERS[family](read_table(data, file)[1], columns, digest):
         if row.number in left:
             continue
-        if asked.setdefault(row.problem, row.number) == row.number:
+        if row.right is not None and row.right.context:
+            out.setdefault("several messages", []).append(row.number)
+        elif asked.setdefault(row.problem, row.number) == row.number:
             rows.append(row)
         else:
             out.setdefault("asked already", []).append(row.number)
     if not rows:
         said = ", ".join(f"{len(n)} {reason}" for reason, n in out.items()) or "it has none"
         raise EvaluationError(f"{file}: none of its {look.rows} rows can be asked: {said}")
-    return Suite(file.name[:_NAME], digest, convention, rows, look.rows, out)
+    return Suite(file.name[:_NAME], digest, convention, rows, look.rows, out, columns or {})
 
 
 def read_shots(file: Path, count: int, columns: Mapping[str, str] | None = None) -> list[SuiteRow]:

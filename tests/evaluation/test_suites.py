@@ -137,3 +137,20 @@ def test_files_without_a_suite_are_refused_with_a_reason(tmp_path):
     program = {"question": "Add.", "input_output": '{"inputs": ["1 2"], "outputs": ["3"]}'}
     with pytest.raises(EvaluationError, match="read as code, for which no convention"):
         read_suite(write(tmp_path / "code.jsonl", [program]))
+
+
+def test_other_columns_and_several_messages(tmp_path):
+    """A suite that is read by other columns is another one, and no conversation is cut to its
+    end."""
+    chat = [{"role": r, "content": c} for r, c in (
+        ("user", "Let x be 2."), ("assistant", "Noted."), ("user", "What is x + 5?"),
+    )]  # fmt: skip
+    rows = [
+        {"prompt": chat, "answer": "7"},
+        {"prompt": [{"role": "user", "content": "What is 3 + 5?"}], "answer": "8"},
+    ]
+    suite = read_suite(write(tmp_path / "chats.jsonl", rows))
+    assert [row.number for row in suite.rows] == [2]
+    assert suite.left_out["several messages"] == [1]
+    named = read_suite(tmp_path / "chats.jsonl", (), {"answer": "answer"})
+    assert named.describe() != suite.describe()
