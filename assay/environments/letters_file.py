@@ -7,7 +7,7 @@ as many questions as a guess needs to earn once in `odds`, and all of them must 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import BLANKS, UNREAD, Answer, Param, Problem, RewardParts, rate_answer
 from assay.environments.math_tokens import unwrap
 from assay.environments.problem_file import (
-    KnownAnswers,
+    KeptRows,
     ProblemFileError,
     cut_levels,
     describe_skipped,
@@ -241,34 +241,15 @@ class LettersFile(FormedEnvironment):
         return tuple(self.write_answer(letter * count) for letter in LETTERS[:5])
 
 
-class LettersRows:
-    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+class LettersRows(KeptRows[LettersRow]):
+    """A file's rows."""
 
-    Attributes:
-        number: of the last row.
-        kept: the number of each usable row, and the row.
-        skipped: reason → numbers of rows.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.kept: list[tuple[int, LettersRow]] = []
-        self.skipped: dict[str, list[int]] = {}
-        self._known = KnownAnswers()
-
-    def add(self, line: bytes) -> None:
-        """Take one row. Raises ValueError if it is damaged or contradicts another row."""
-        self.number += 1
+    def _read(self, line: bytes) -> tuple[LettersRow, str | None]:
         row = read_letters_row(line)
-        reason = row.fault
-        if reason is None:
-            asked = "\n".join([row.question, *sorted(row.choices)])
-            if not self._known.is_new(asked, row.choices[row.right], self.number):
-                reason = "asked already"
-        if reason is not None:
-            self.skipped.setdefault(reason, []).append(self.number)
-        else:
-            self.kept.append((self.number, row))
+        return row, row.fault
+
+    def _identify(self, row: LettersRow) -> tuple[Hashable, object]:
+        return "\n".join([row.question, *sorted(row.choices)]), row.choices[row.right]
 
     def finish(self) -> None:
         """Skip rows whose right choice only a number names, if no such number is 0: nobody knows

@@ -8,7 +8,7 @@ unclosed brace, or one that contradicts another row, is damaged.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
 from assay.environments.math_tokens import has_open_commas
 from assay.environments.problem_file import (
-    KnownAnswers,
+    KeptRows,
     OtherFormatError,
     ProblemFileError,
     cut_levels,
@@ -203,16 +203,13 @@ class MathFile(FormedEnvironment):
         return UNREAD if answer is None else problem.answer.rate(answer)
 
 
-class MathRows:
-    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+class MathRows(KeptRows[MathRow]):
+    """A file's rows.
 
     Attributes:
         columns: of the file.
         has_levels: whether its column of levels holds levels. If not, `divide` makes them.
-        number: of the last row.
         fault: what a person can do about columns that are not known.
-        kept: the number of each usable row, and the row.
-        skipped: reason → numbers of rows.
     """
 
     def __init__(self, lines: Sequence[bytes], chosen: Mapping[str, str] | None = None) -> None:
@@ -225,6 +222,7 @@ class MathRows:
             TableError: the columns that were chosen are not there, or nothing was chosen and the
                 file has another shape.
         """
+        super().__init__()
         rows = _read_objects(lines[:LOOKED_AT])
         self.fault: TableError | None = None
         try:
@@ -239,28 +237,18 @@ class MathRows:
         levels = [get_cell(row, column) for row in rows if column]
         known = sum(read_level(level) is not None for level in levels)
         self.has_levels = known > 0 and 2 * known >= len(rows)
-        self.kept: list[tuple[int, MathRow]] = []
-        self.skipped: dict[str, list[int]] = {}
-        self.number = 0
-        self._known = KnownAnswers()
 
     def list_problems(self, lines: Sequence[bytes]) -> list[str]:
         """The problems of rows that have one, usable or not."""
         cells = (get_cell(row, self.columns.problem) for row in _read_objects(lines))
         return [chat.question for cell in cells if (chat := read_chat(cell)) is not None]
 
-    def add(self, line: bytes) -> None:
-        """Take one row. Raises ValueError if it is damaged or contradicts another row."""
-        self.number += 1
+    def _read(self, line: bytes) -> tuple[MathRow, str | None]:
         row = read_math_row(line, self.columns, needs_solution=self.fault is not None)
-        reason = row.name_reason(self.has_levels)
-        asked = (row.problem, row.context) if row.context else row.problem
-        if reason is None and not self._known.is_new(asked, row.right, self.number):
-            reason = "asked already"
-        if reason is not None:
-            self.skipped.setdefault(reason, []).append(self.number)
-        else:
-            self.kept.append((self.number, row))
+        return row, row.name_reason(self.has_levels)
+
+    def _identify(self, row: MathRow) -> tuple[Hashable, object]:
+        return ((row.problem, row.context) if row.context else row.problem), row.right
 
     def divide(self) -> dict[int, list[MathTask]]:
         """The tasks of each level, in the file's order. Without levels of its own a file has k =

@@ -8,13 +8,14 @@ native code, so a sandboxed child reads it.
 import io
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from assay.environments.base import BLANKS, INTEGER
 from assay.environments.problem_table import (
@@ -107,6 +108,42 @@ class KnownAnswers:
                 f"it asks what row {first} asks, and its answer is another: remove one of them"
             )
         return first == row
+
+
+class KeptRows(ABC, Generic[_R]):
+    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+
+    Attributes:
+        number: of the last row.
+        kept: the number of each usable row, and the row.
+        skipped: reason → numbers of rows.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.kept: list[tuple[int, _R]] = []
+        self.skipped: dict[str, list[int]] = {}
+        self._known = KnownAnswers()
+
+    def add(self, line: bytes) -> None:
+        """Take one row. Raises ValueError if it is damaged or contradicts another row."""
+        self.number += 1
+        row, reason = self._read(line)
+        asked = None if reason is not None else self._identify(row)
+        if asked is not None and not self._known.is_new(*asked, self.number):
+            reason = "asked already"
+        if reason is not None:
+            self.skipped.setdefault(reason, []).append(self.number)
+        else:
+            self.kept.append((self.number, row))
+
+    @abstractmethod
+    def _read(self, line: bytes) -> tuple[_R, str | None]:
+        """A row, and the reason for skipping it. Raises ValueError if it is damaged."""
+
+    def _identify(self, row: _R) -> tuple[Hashable, object] | None:
+        """What a usable row asks and its right answer; None: rows may ask the same."""
+        return None
 
 
 def add_problem_files(files: Iterable[Path]) -> None:

@@ -7,7 +7,7 @@ its name. What a reply says is not judged: a file of prompts that any text meets
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
@@ -25,7 +25,7 @@ from assay.environments.base import (
 from assay.environments.instructions import ifbench, ifeval
 from assay.environments.instructions.kinds import ArgumentError, Check, Kind
 from assay.environments.problem_file import (
-    KnownAnswers,
+    KeptRows,
     ProblemFileError,
     describe_skipped,
     find_file,
@@ -136,33 +136,15 @@ class InstructionFile(DrawnEnvironment):
         return "yes", "I cannot answer that.", problem.prompt, problem.prompt.upper()
 
 
-class InstructionRows:
-    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+class InstructionRows(KeptRows[InstructionRow]):
+    """A file's rows."""
 
-    Attributes:
-        number: of the last row.
-        kept: the number of each usable row, and the row.
-        skipped: reason → numbers of rows.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.kept: list[tuple[int, InstructionRow]] = []
-        self.skipped: dict[str, list[int]] = {}
-        self._known = KnownAnswers()
-
-    def add(self, line: bytes) -> None:
-        """Take one row. Raises ValueError if it is damaged or contradicts another row."""
-        self.number += 1
+    def _read(self, line: bytes) -> tuple[InstructionRow, str | None]:
         row = read_instruction_row(line)
-        reason = row.fault
-        asked = row.prompt, row.context
-        if reason is None and not self._known.is_new(asked, row.required, self.number):
-            reason = "asked already"
-        if reason is not None:
-            self.skipped.setdefault(reason, []).append(self.number)
-        else:
-            self.kept.append((self.number, row))
+        return row, row.fault
+
+    def _identify(self, row: InstructionRow) -> tuple[Hashable, object]:
+        return (row.prompt, row.context), row.required
 
 
 def read_reply(completion: str) -> str | None:

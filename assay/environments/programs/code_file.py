@@ -28,6 +28,7 @@ from assay.environments.base import (
     rate_answer,
 )
 from assay.environments.problem_file import (
+    KeptRows,
     ProblemFileError,
     cut_levels,
     describe_skipped,
@@ -214,28 +215,12 @@ class CodeFile(DrawnEnvironment):
         return agree(case.expected, output)
 
 
-class CodeRows:
-    """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+class CodeRows(KeptRows[CodeRow]):
+    """A file's rows. Several may ask the same."""
 
-    Attributes:
-        number: of the last row.
-        kept: the number of each usable row, and the row.
-        skipped: reason → numbers of rows.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.kept: list[tuple[int, CodeRow]] = []
-        self.skipped: dict[str, list[int]] = {}
-
-    def add(self, line: bytes) -> None:
-        """Take one row. Raises ValueError if it is damaged."""
-        self.number += 1
+    def _read(self, line: bytes) -> tuple[CodeRow, str | None]:
         row = read_code_row(line)
-        if row.fault is not None:
-            self.skipped.setdefault(row.fault, []).append(self.number)
-        else:
-            self.kept.append((self.number, row))
+        return row, row.fault
 
     @property
     def has_levels(self) -> bool:
