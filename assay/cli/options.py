@@ -16,6 +16,14 @@ AsJson = Annotated[
     typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="PART=COLUMN",
+        help="Column of the problem, answer, solution or level; may repeat.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 Validator = Annotated[

@@ -9,7 +9,7 @@ from assay.cli.checks import require_files, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data
-from assay.cli.options import AsJson, Quiet
+from assay.cli.options import AsJson, Columns, Quiet
 from assay.cli.start import starting
 
 app = typer.Typer(
@@ -131,14 +131,7 @@ def look(
             help="Problems as JSON Lines, JSON, CSV or Parquet; or a data set ORG/NAME on the Hub.",
         ),
     ],
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="PART=COLUMN",
-            help="Column of the problem, answer, solution or level; may repeat.",
-        ),
-    ] = None,
+    columns: Columns = None,
     suites: Annotated[
         list[Path] | None,
         typer.Option(

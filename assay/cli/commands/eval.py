@@ -9,7 +9,7 @@ from assay.cli.checks import require_own_out, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data, open_model
-from assay.cli.options import AsJson, Quiet
+from assay.cli.options import AsJson, Columns, Quiet
 from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
@@ -55,14 +55,7 @@ def eval_(
     shots_from: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Take its first rows as examples.")
     ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="PART=COLUMN",
-            help="Column of the problem, answer, solution or level; may repeat.",
-        ),
-    ] = None,
+    columns: Columns = None,
     trained: Annotated[
         list[Path] | None,
         typer.Option(
