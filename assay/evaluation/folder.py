@@ -21,8 +21,6 @@ from assay.network.files import hold_folder, write_json
 from assay.protocol.encoding import EncodingError, read_json
 
 PLAN, COMPLETIONS, RESULTS = "eval.json", "completions.jsonl", "results.json"
-#: Files that such a folder has, as patterns.
-OWN_FILES = (PLAN, COMPLETIONS, RESULTS, "model", ".*")
 #: Most bytes of a line, and of a plan.
 _LINE_MAX, _PLAN_MAX = 64 << 20, 16 << 20
 
@@ -107,8 +105,8 @@ class EvaluationFolder:
         whole = 0
         with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(_LINE_MAX), b""), 1):
-                if not line.endswith(b"\n"):
-                    break
+                if not line.endswith(b"\n") and len(line) < _LINE_MAX:
+                    break  # it was being written
                 try:
                     yield _read_line(line)
                 except (EncodingError, KeyError, TypeError, ValueError):

@@ -88,7 +88,7 @@ def eval_(
     trained = [open_data(settings, file, quiet) for file in trained or ()]
     shots_from = open_data(settings, shots_from, quiet)
     require_there(model, *suites, *trained, shots_from)
-    require_own_out(out, "evaluation", "eval.json", "model-*", ".*")
+    require_own_out(out, "evaluation", "eval.json", "model-*", ".eval.json.*", ".model-*")
     from assay.cli.eval_request import EvaluationRequest, read_suites
 
     if temperature is None:

@@ -87,7 +87,9 @@ def push(
             name,
         )
     head = session.ask(
-        "looking it up", lambda: api.repo_info(name.repository, repo_type=name.kind), name
+        "looking it up",
+        lambda: api.repo_info(name.repository, repo_type=name.kind, expand="sha"),
+        name,
     ).sha
     listed = {} if head is None else list_files(session, name, head)
     present = {path: file for path, file in listed.items() if path not in _HUBS_OWN}

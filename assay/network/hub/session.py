@@ -54,6 +54,11 @@ _CONSTANTS = {
 }
 #: Statuses of a server that may succeed next time.
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
+#: What the library raises of an answer: its own errors, and those of content it does not expect.
+_FAULTS = (
+    *(httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, LookupError, TypeError),
+    *(AttributeError, RecursionError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +96,13 @@ class HubSession:
         endpoint: str | None = None,
     ) -> None:
         self.endpoint = endpoint or constants.ENDPOINT
-        self.host = name_host(self.endpoint)
         self.report, self.patience = report, patience or HubPatience()
-        self._origin = _get_origin(httpx2.URL(self.endpoint))
+        try:
+            self.host = name_host(self.endpoint)
+            self._origin = _get_origin(httpx2.URL(self.endpoint))
+        except (ValueError, httpx2.InvalidURL):
+            raise HubError("HF_ENDPOINT is no address: correct or unset it") from None
+        self.token: str | None = None
         self._token_file = token_file
         self._until = float("inf")
         self._waited = 0.0
@@ -199,7 +208,7 @@ class HubSession:
                 return call()
             except HubError:
                 raise
-            except (httpx2.HTTPError, OSError, ValueError, LookupError, TypeError) as error:
+            except _FAULTS as error:
                 if measure() > done:
                     tries, done, self._waited = 0, measure(), 0.0
                 tries += 1
@@ -280,7 +289,7 @@ class HubSession:
     @property
     def token_is_known(self) -> bool:
         """Whether requests carry a token."""
-        return getattr(self, "token", None) is not None
+        return self.token is not None
 
     def name_page(self, name: HubName) -> str:
         """The address of a repository's page."""

@@ -31,8 +31,6 @@ from assay.verification import Tokenizer
 
 #: Requests at a time; seconds between two looks at them.
 _AT_ONCE, _LOOK_S = 64, 2.0
-#: Seconds to wait before each further try of a request that failed.
-PAUSES_S = (1.0, 4.0, 15.0)
 #: Bytes of a token's text in JSON, at most on average.
 _TEXT_BYTES = 64
 
@@ -40,7 +38,8 @@ _TEXT_BYTES = 64
 class SamplingEngine(Engine):
     """A server that draws by itself."""
 
-    pauses_s: ClassVar[tuple[float, ...]] = PAUSES_S
+    #: Seconds to wait before each further try of a request that failed.
+    pauses_s: ClassVar[tuple[float, ...]] = (1.0, 4.0, 15.0)
 
     async def sample(
         self,

@@ -168,6 +168,7 @@ def test_a_repository_without_a_model(files, words, hub, fetch):
 GATED, PRIVATE = {"gated": True}, {"private": True}
 FILE, BLOB = "GET /org/name/resolve/.*config.json", "GET /blob/"
 #: What is wrong → the fault, options of the session, and the words of the error.
+ODD = {"type": "file", "path": "x", "size": 1, "oid": "0" * 40, "lastCommit": {"date": 5}}
 FATAL = {
     "no such model": (None, {}, "has no model org/other, or it is private"),
     "no such revision": (None, {}, "has no such revision"),
@@ -185,6 +186,16 @@ FATAL = {
     "slow": (Fault("cdn", BLOB, trickling, 99), {}, "is too slow: .* bytes in"),
     "no answer that can be read": (
         Fault("hub", "GET /api", lambda ask: ask.send(200, b"<html>") or True, 99),
+        {},
+        "sent something else",
+    ),
+    "an answer that is too deep": (
+        Fault("hub", "GET /api", lambda ask: ask.send(200, b"[" * 200_000) or True, 99),
+        {},
+        "sent something else",
+    ),
+    "an entry of another shape": (
+        Fault("hub", "tree", lambda ask: ask.send(200, [ODD]) or True, 99),
         {},
         "sent something else",
     ),
@@ -281,6 +292,12 @@ def test_a_disk_without_room_is_found_before_the_first_byte(hub, fetch, monkeypa
     with pytest.raises(HubError, match="64 MiB free and org/name needs 66"):
         fetch()
     assert not [seen for seen in hub.seen if seen.method == "HEAD"]
+
+
+def test_an_endpoint_that_is_no_address(connect):
+    for endpoint in ("http://[::1", "http://a:99999"):
+        with pytest.raises(HubError, match="HF_ENDPOINT is no address"), connect(endpoint=endpoint):
+            pass
 
 
 def test_a_token_is_not_sent_without_tls(connect):
