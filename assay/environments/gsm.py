@@ -146,8 +146,8 @@ class GsmFile(_WordProblems):
 
         Raises:
             ValueError: `digest` is no digest, this machine has no such file, a row cannot be asked,
-                two rows ask the same and have different answers, or a setting is given: there are
-                none.
+                two rows ask the same and have different answers, or a setting is unknown
+                or out of range.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params, FORM)
         self.rows = sorted(

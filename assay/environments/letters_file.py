@@ -14,6 +14,7 @@ from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import BLANKS, UNREAD, Answer, Param, Problem, RewardParts, rate_answer
+from assay.environments.instructions.texts import fold, split_pieces
 from assay.environments.math_tokens import unwrap
 from assay.environments.problem_file import (
     KeptRows,
@@ -75,12 +76,13 @@ _PLACED = re.compile(
     rf"(?:\([A-Ja-j1-9]\)|{_MARK}(?! *[a-z'])|{_MARK}(?= (?:and|or|nor|is|are)\b)"
     rf"|{_SMALL}(?=\W*\Z| *{_AND}))"
     rf"|(?i:\b(?:options?|choices?|answers?|both|either|neither|except(?: for)?|but)) "
-    rf"[1-9](?![A-Za-z0-9.])(?=\W*\Z| *{_AND})"
+    rf"[1-9](?![A-Za-z0-9.])(?=\W*\Z| *{_AND})",
+    re.ASCII,  # what is a letter elsewhere differs between Pythons
 )
-_ALL_ABOVE = re.compile(r"(?:all|none|any|some|each|most) of the above\.?", re.IGNORECASE)
+_ALL_ABOVE = re.compile(r"(?i)(?:all|none|any|some|each|most) of the above\.?", re.ASCII)
 #: A line that would look like a further choice, and the letter that a choice brings.
 _MARKED = re.compile(r"(?m)^[A-Z]\. ")
-_LABEL = re.compile(r"\(?([A-Za-z])[.):](?=\s)|\(([A-Za-z])\)|([A-Za-z])\)")
+_LABEL = re.compile(r"\(?([A-Za-z])[.):](?=\s)|\(([A-Za-z])\)|([A-Za-z])\)", re.ASCII)
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 _SEPARATORS = dict.fromkeys(map(ord, f"{BLANKS},"), " ")
 _DIGITS = re.compile("[0-9]{1,3}")
@@ -372,7 +374,7 @@ def _find_fault(question: str, choices: Sequence[str]) -> str | None:
         return f"not {CHOICES_MIN} to {CHOICES_MAX} choices"
     if "" in choices:
         return "choices that are no text"
-    if len({"".join(choice.split()).lower() for choice in choices}) < len(choices):
+    if len({"".join(split_pieces(fold(choice))) for choice in choices}) < len(choices):
         return "choices that are alike"
     if any(_MARKED.search(choice) for choice in choices):
         return "choices that hold several"

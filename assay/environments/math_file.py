@@ -167,7 +167,7 @@ class MathFile(FormedEnvironment):
 
         Raises:
             ValueError: `digest` is no digest, this machine has no such file, a row is damaged, all
-                rows are skipped, or a setting is given: there are none.
+                rows are skipped, or a setting is unknown or out of range.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params, FORM)
         file, data = find_file(digest, NAME)
@@ -248,7 +248,7 @@ class MathRows(KeptRows[MathRow]):
         return row, row.name_reason(self.has_levels)
 
     def _identify(self, row: MathRow) -> tuple[Hashable, object]:
-        return ((row.problem, row.context) if row.context else row.problem), row.right
+        return (row.problem, row.context), row.right
 
     def divide(self) -> dict[int, list[MathTask]]:
         """The tasks of each level, in the file's order. Without levels of its own a file has k =

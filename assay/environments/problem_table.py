@@ -26,6 +26,7 @@ _COLUMNS_MAX, _CELL_MAX = 256, 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = b"\xff\xfe", b"\xfe\xff"
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
+_DIGITS = re.compile("[0-9]+")
 #: Keys of an object of JSON that holds a list of rows.
 _LISTS = "data", "rows", "train", "test", "examples", "problems"
 
@@ -222,7 +223,7 @@ def _read_document(text: bytes) -> list[Any]:
 def _list_column(value: Any) -> Any:
     """A column that pandas wrote as row → value, as the list of its values; any other value as it
     is."""
-    is_column = isinstance(value, dict) and value and all(key.isdecimal() for key in value)
+    is_column = isinstance(value, dict) and value and all(map(_DIGITS.fullmatch, value))
     return list(value.values()) if is_column else value
 
 

@@ -172,6 +172,7 @@ IFBENCH = {
 }
 CASES = IFEVAL | IFBENCH
 HOSTILE = ("a", ".", ". ", "\n", "\n \n", "*", "**", "[", "[]", "<<", '"', "'\"", "(", "([{", "***")
+HOSTILE += ("_", "a. _")  # a closing mark that is a word, too
 
 
 def bind(name):

@@ -253,3 +253,9 @@ def test_what_is_read_is_bounded():
     row = {"question": "Who?", "options": ["x"] * 30_000, "answer": "A"}
     with pytest.raises(ValueError, match="more than 65536"):
         read_letters_row(json.dumps(row).encode())
+
+
+def test_what_a_choice_means_is_the_same_for_every_python():
+    """U+31350 is a letter to 3.12 and none to 3.11."""
+    row = {"question": "Which?", "choices": ["tin", "option a \U00031350", "sea"], "answer": 0}
+    assert read_letters_row(json.dumps(row).encode()).fault is not None

@@ -184,7 +184,7 @@ def grows_in_alliteration(text: str) -> bool:
 
 def _count_ends(text: str) -> Counter[str]:
     """The marks that sentences end with, quotes and brackets left out."""
-    return Counter(sentence.rstrip(CLOSERS)[-1] for sentence in split_sentences(text))
+    return Counter(sentence.rstrip(CLOSERS)[-1:] for sentence in split_sentences(text))
 
 
 def balances_questions(text: str) -> bool:
