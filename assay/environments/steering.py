@@ -28,9 +28,11 @@ from assay.protocol.parameters import MILLION, Parameters, Steering
 
 def compute_asked_shares(environment: Environment, levels: LevelWeights) -> list[int]:
     """How often each level is asked, relative to the others: coprime integers of 1 or more.
-    Raises a ValueError: a level is not legal."""
+    Raises a ValueError: a level is not legal, or has no weight."""
     numbers = [pair.level for pair in levels]
     require_levels(numbers, environment.levels)
+    if not all(pair.weight for pair in levels):
+        raise ValueError(f"a level of {describe_levels(levels)} has no weight")
     shares = zip(environment.compute_shares(numbers), levels, strict=True)
     asked = [share * pair.weight for share, pair in shares]
     common = gcd(*asked)

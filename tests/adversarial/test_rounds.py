@@ -367,15 +367,19 @@ def find_fault(merging, record, **changes):
     return merging.find_fault(replace(manifest, **changes), record)
 
 
-def test_a_store_shows_different_children_to_different_readers(bench, tmp_path):
+def test_a_store_shows_different_children_to_different_readers(bench, genuine, tmp_path):
     """One honest trainer sees the liar's child, the other does not. The one that measures says in
     its record what it merged, and keeps it. The other derives the same, whichever of them
     measures."""
     hidden = {**bench.stores, bench.locate(LIAR): open_folder(tmp_path)}
-    seeing = gather(bench, open_merging(bench, "trainer"))
-    blind = gather(bench, open_merging(bench, "second"), stores=hidden)
+    one, other = (genuine[name].files.masters for name in HONEST)
+    leaning = {n: (3 * one[n] + other[n]) / 4 for n in one}  # agrees with both, so that it counts
+    child = with_masters(genuine[LIAR].files, leaning)
+    said = show(bench, LIAR, child, genuine[LIAR].files.steps)
+    seeing = gather(bench, open_merging(bench, "trainer", said))
+    blind = gather(bench, open_merging(bench, "second", said), stores=hidden)
     with_it, without = seeing.merge(), blind.merge()
-    assert with_it.children != without.children
+    assert with_it.after != without.after
     assert blind.gathered[bench.hotkeys[LIAR]].judgment[0] is ChildFinding.WITHHELD
     # the reader without the child measures
     record = make_record(bench, blind, without, "second")

@@ -116,3 +116,5 @@ def test_weights_in_force_multiply_the_shares() -> None:
     assert Counter(dealt) == {1_004: 3, 1_006: 9, 2_002: 8}
     # as the network begins, the settings alone decide
     assert compute_asked_shares(mix, start_levels((1_004, 1_006, 2_002))) == [3, 3, 2]
+    with pytest.raises(ValueError, match="no weight"):  # as a stranger's manifest may say
+        compute_asked_shares(mix, tuple(map(LevelWeight, (1_004, 1_006), (0, 0))))

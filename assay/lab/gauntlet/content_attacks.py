@@ -112,8 +112,9 @@ class ForcedEnd(Rewriting):
 
 
 class StragglersDropped(Strategy):
-    """One end token in place of each completion that would be much longer than its group's others.
-    Which these are is known beforehand. Where the audit draws one, nothing is shown, once."""
+    """One end token in place of each completion that would be more than a tenth longer than its
+    group's mean. Which these are is known beforehand. Where the audit draws one, nothing is
+    shown, once."""
 
     title, hides = "long completions dropped", "NOT_REVEALED"
     needs_end = True
