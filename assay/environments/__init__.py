@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from assay.environments.registry import compute_named_shares as compute_named_shares
     from assay.environments.registry import compute_named_units as compute_named_units
     from assay.environments.registry import list_environments as list_environments
+    from assay.environments.registry import list_manners as list_manners
     from assay.environments.registry import list_named_levels as list_named_levels
     from assay.environments.registry import list_named_rated as list_named_rated
     from assay.environments.registry import list_parts as list_parts
@@ -88,6 +89,7 @@ else:
                 "compute_named_shares",
                 "compute_named_units",
                 "list_environments",
+                "list_manners",
                 "list_named_levels",
                 "list_named_rated",
                 "list_parts",

@@ -44,12 +44,7 @@ class PromptedEnvironment:
         self.rated, self.scorers = environment.rated, environment.scorers
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **resolved})
         self._inner = environment
-        self._manner = Manner(
-            prompts,
-            tuple(read_arguments(None if prompts is None else prompts.get(ARGUMENTS)).items()),
-            bos=bool(resolved["bos"]),
-            plain=bool(resolved["plain"]),
-        )
+        self._manner = make_manner(resolved, prompts)
         self.digest = hash_fields(
             Domain.PROMPTS,
             environment.digest,
@@ -68,6 +63,16 @@ class PromptedEnvironment:
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         return self._inner.score(problem, completion)
+
+
+def make_manner(params: Mapping[str, int], prompts: Prompts | None) -> Manner:
+    """How problems are put by a part's settings, which may lack those of `PARAMS`, and by its
+    record."""
+    return Manner(
+        prompts,
+        tuple(read_arguments(None if prompts is None else prompts.get(ARGUMENTS)).items()),
+        **{name: bool(params.get(name, param.default)) for name, param in PARAMS.items()},
+    )
 
 
 def divide_settings(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:

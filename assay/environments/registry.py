@@ -18,7 +18,7 @@ from assay.environments import (
     sat,
 )
 from assay.environments.answer_form import AnswerForm
-from assay.environments.base import PART_LEVELS, Environment, Param, resolve_params
+from assay.environments.base import PART_LEVELS, Environment, Manner, Param, resolve_params
 from assay.environments.foreign import package_environment, package_file
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.environments.instructions import InstructionFile, instruction_file
@@ -30,7 +30,7 @@ from assay.environments.problem_file import (
     get_known_files,
 )
 from assay.environments.programs import CodeFile, code_file
-from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings
+from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
 from assay.environments.tasksets import TasksetEnvironment, is_bundle
 from assay.environments.worlds import errands
 from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
@@ -243,6 +243,19 @@ def list_parts(name: str, params: Mapping[str, int]) -> list[str]:
         ValueError: the mixture is impossible.
     """
     return list(mixture.divide(params)[0]) if name == mixture.NAME else [name]
+
+
+def list_manners(choice: EnvironmentChoice) -> dict[str, Manner]:
+    """How the problems of each part are put. Opens no file.
+
+    Raises:
+        ValueError: the mixture is impossible.
+    """
+    settings = {setting.name: setting.value for setting in choice.settings}
+    is_mixture = choice.name == mixture.NAME
+    parts = mixture.divide(settings)[1] if is_mixture else {choice.name: settings}
+    prompts = {one.part: one for one in choice.prompts}
+    return {part: make_manner(own, prompts.get(part)) for part, own in parts.items()}
 
 
 def list_named_rated(text: str) -> frozenset[str]:

@@ -52,7 +52,9 @@ from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
 from assay.inference.probes import require_measurable
 from assay.inference.routing import FIRST_RAMP, count_experts, has_routers
+from assay.inference.tokenizing.chat_template import TemplateFault
 from assay.inference.tokenizing.folder_tokenizer import (
+    TEMPLATE_REMEDY,
     FolderTokenizer,
     load_tokenizer,
     make_tokenizer,
@@ -300,7 +302,12 @@ def _calibrate(
     config = read_config(folder)
 
     def encode(asked: Conversation) -> list[int]:
-        ids = tokenizer.encode_strictly(asked)
+        try:
+            ids = tokenizer.encode_strictly(asked)
+        except TemplateFault as error:
+            raise CheckpointError(f"{folder}: {error}: {TEMPLATE_REMEDY}") from None
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from None
         fault = find_context_fault(config, len(ids), max_tokens)
         if fault is not None:
             raise CheckpointError(f"{folder}: {fault}")

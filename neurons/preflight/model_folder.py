@@ -20,8 +20,12 @@ from assay.inference.folder import (
 )
 from assay.inference.model_loading import load_model
 from assay.inference.probes import require_measurable
-from assay.inference.tokenizing.chat_template import PROBE
-from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
+from assay.inference.tokenizing.chat_template import PROBE, TemplateFault
+from assay.inference.tokenizing.folder_tokenizer import (
+    TEMPLATE_REMEDY,
+    load_tokenizer,
+    make_tokenizer,
+)
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
 
 _REMEDY = "nobody can use such a folder: publish another, or repair the file that is named"
@@ -52,7 +56,10 @@ def _check_tokenizer(folder: Path) -> PreflightCheck:
     if end is None:
         raise CheckpointError(f"{folder / TOKENIZER_FILES[1]} names no eos_token")
     tokenizer = make_tokenizer(folder, library, vocabulary, (end,))
-    ids = len(tokenizer.encode(ask(PROBE)))
+    try:
+        ids = len(tokenizer.encode_strictly(ask(PROBE)))
+    except TemplateFault as error:  # an owner's words may be what it needs
+        return PreflightCheck("tokenizer", CheckState.WARN, str(error), TEMPLATE_REMEDY)
     way = "without a chat template" if library.chat_template is None else "by the chat template"
     detail = f"{' and '.join(TOKENIZER_FILES)}: {PROBE!r} becomes {ids} ids {way}"
     return PreflightCheck("tokenizer", CheckState.OK, detail)

@@ -1,5 +1,7 @@
 """Every kind of environment from an owner's word to a checkpoint that everybody can use."""
 
+import json
+import re
 import shutil
 from dataclasses import replace
 from hashlib import sha256
@@ -11,14 +13,18 @@ import pytest
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_outline
 from assay.inference.folder import CheckpointError
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
+from assay.protocol.manifest import start_levels
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
 from assay.training import GENESIS
 from assay.training.held_out import evaluate
+from tests.hostile_folders import fit_manifest
+from tests.hub_folders import NEEDS_SYSTEM
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +57,34 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     environment = open_environment(parameters.environment)
     found = evaluate(checkpoint, environment, parameters.work.temperature, 8)
     assert found.asked == 8
+
+
+def test_a_template_needs_what_the_owner_s_words_give(tmp_path: Path) -> None:
+    """Each part that is not plain is tried, by its own words."""
+    folder = tmp_path / "genesis"
+    shutil.copytree(GENESIS, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = f"{NEEDS_SYSTEM}{{{{ 1 // level }}}}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    fit_manifest(folder)
+    outline = load_outline(folder)
+    manifest = replace(outline.manifest, levels=start_levels([1_001, 2_005]))
+    outline = replace(outline, manifest=manifest)
+    table = {"system": "", "arguments": {"level": 1}}
+    no_system = {"arguments": {"level": 1}, "shots": [["1?", "1"]]}
+    for plain, prompts, fault in (
+        ((), {"gsm": table, "sat": table}, None),
+        ((), {"gsm": table, "sat": no_system}, "sat: the chat template .* of user, assis.* no sys"),
+        ((), {"gsm": {"system": ""}, "sat": table}, "gsm: .* messages of system, user: "),
+        ((), {}, "gsm: .* of user: TemplateError: no system: change the part's words"),
+        (("sat",), {"gsm": table}, None),
+        (("gsm", "sat"), {}, None),
+    ):
+        parts = {"gsm": 1, "sat": 1} | {f"{part}.plain": 1 for part in plain}
+        environment = {"name": "mix", "settings": parts, "prompts": prompts}
+        parameters = change_parameters(make_parameters("sat"), {"environment": environment})
+        found = find_checkpoint_fault(outline, parameters)
+        assert (found is None) if fault is None else re.match(fault, str(found)), found
 
 
 def test_a_genesis_whose_completions_exceed_the_models_context_is_refused(tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ TEMPLATES = [
     ("a list beyond ASCII", "{{ messages | map(attribute='content') | list }}"),
     ("a joined list beyond ASCII", "{{ messages | map(attribute='content') | join }}"),
     ("a character by its name", "{{ '\\N{LATIN SMALL LETTER A}' }}"),
+    (
+        "one that needs a text of role system",
+        "{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}x",
+    ),
     ("one that always fails", "{{ raise_exception('no') }}"),
     ("chance is none", "{{ lipsum() }}"),
     ("an address", "{{ messages[0].items }}"),

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from assay.artifacts.checkpoints.download import MIRRORS_MAX, DownloadLimits, fetch_checkpoint
 from assay.artifacts.store_objects import Progress, ignore_progress
-from assay.environments import find_levels_fault
+from assay.environments import find_levels_fault, list_manners
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -461,4 +461,7 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
     ends, drawable = checkpoint.manifest.end_tokens, checkpoint.tokenizer.drawable
     if any(end >= len(drawable) or not drawable[end] for end in ends):
         return f"end tokens {ends} are not all ids that the model may draw"
-    return find_levels_fault(checkpoint.manifest, parameters)
+    fault = find_levels_fault(checkpoint.manifest, parameters)
+    if fault is not None:
+        return fault
+    return checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))

@@ -28,7 +28,7 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from assay.environments.base import Arguments, Message, ask
+from assay.environments.base import Arguments, Message
 from assay.inference.tokenizing.template_syntax import (
     INTEGER_END,
     TemplateSyntaxFault,
@@ -43,8 +43,10 @@ STEPS_MAX, STEPS_EACH, SIZE_MAX, SIZE_EACH, CALLS_MAX = 4_000, 250, 1 << 20, 64,
 ITEM_SIZE = 16
 #: Levels of lists and tables in one another.
 VALUE_LEVELS = 16
-#: The prompt with which a template is tried when a checkpoint is opened.
+#: The question with which a template is tried, as each part of the environment puts it.
 PROBE = "7+15=?\n"
+#: The template, in messages.
+_CALLED = "the chat template in tokenizer_config.json"
 #: The date that `strftime_now` always returns: Llama's templates write a date into the prompt.
 _NOW = datetime(2024, 7, 26, tzinfo=UTC)
 #: The supported directives. Others depend on the machine's zone or its C library, such as `%s`.
@@ -296,7 +298,7 @@ class ChatTemplate:
         special_tokens: names such as `bos_token` → their texts.
 
     Raises:
-        ValueError: it does not compile, has parts that are not known here, or fails for `PROBE`.
+        ValueError: it does not compile, or has parts that are not known here.
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
@@ -306,14 +308,8 @@ class ChatTemplate:
             parsed = add_meter(self._sandbox, parse_template(self._sandbox, source))
             self._template = self._sandbox.from_string(parsed)
         except (TemplateSyntaxFault, TemplateError, SyntaxError) as error:
-            raise ValueError(f"the chat template in tokenizer_config.json: {error}") from None
+            raise ValueError(f"{_CALLED}: {error}") from None
         self._names = {**special_tokens, "tools": None, "documents": None}
-        try:
-            self.render(ask(PROBE).messages)
-        except TemplateFault as error:
-            raise ValueError(
-                f"the chat template in tokenizer_config.json fails for {PROBE!r}: {error}"
-            ) from None
 
     def render(self, messages: Sequence[Message], arguments: Arguments = ()) -> str:
         """Render messages, and behind a user's the beginning of the answer.
@@ -340,7 +336,10 @@ class ChatTemplate:
                 raise  # our own lack: the budgets leave no template any way to cause it
             except Exception as error:  # noqa: BLE001 - foreign code, which fails alike for all
                 reason = " ".join(str(error).split())[:200]
-                raise TemplateFault(f"{type(error).__name__}: {reason}") from None
+                roles = ", ".join(dict.fromkeys(one.role for one in messages))
+                raise TemplateFault(
+                    f"{_CALLED} fails for messages of {roles}: {type(error).__name__}: {reason}"
+                ) from None
         return text
 
 

@@ -6,7 +6,7 @@ Specification, section 3.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from assay.environments.base import Conversation
+from assay.environments.base import Answer, Conversation, Manner, Problem
 from assay.inference.folder import (
     TOKENIZER_FILES,
     CheckpointError,
@@ -29,11 +29,13 @@ from assay.inference.gate.rules import UnfitError
 from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault
 from assay.inference.gate.tokenizer_settings import read_settings
-from assay.inference.tokenizing.chat_template import ChatTemplate
+from assay.inference.tokenizing.chat_template import PROBE, ChatTemplate
 from assay.protocol.manifest import Manifest
 
 _CORE, _SETTINGS = TOKENIZER_FILES
 _BOTH = f"{_CORE} with {_SETTINGS}"
+#: What an owner does where a template fails for the messages of a part.
+TEMPLATE_REMEDY = "change the part's words under [environment.prompts], or set its plain=1"
 
 
 class FolderTokenizer:
@@ -107,6 +109,21 @@ class FolderTokenizer:
         if self._template is None or asked.plain:
             return asked.text
         return self._template.render(asked.messages, asked.arguments)
+
+    @property
+    def has_template(self) -> bool:
+        """Whether there is a chat template."""
+        return self._template is not None
+
+    def find_template_fault(self, manners: Mapping[str, Manner]) -> str | None:
+        """Why the chat template fails as parts of an environment put their problems, and what to
+        do; None: it does not."""
+        for part, manner in manners.items():
+            try:
+                self.write(Problem(PROBE, 0, Answer(), manner=manner).conversation)
+            except ValueError as error:
+                return f"{part}: {error}: {TEMPLATE_REMEDY}"
+        return None
 
     def _begins_with_bos(self) -> bool:
         try:

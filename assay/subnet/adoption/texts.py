@@ -5,6 +5,7 @@ a hub keeps in further files is put where a checkpoint's digest covers it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from assay.inference.gate.tokenizer_settings import (
     SPECIAL_NAMES,
     SPECIAL_TABLES,
 )
-from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
+from assay.inference.tokenizing.chat_template import PROBE, ChatTemplate
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.protocol.encoding import Json, read_json
 from assay.subnet.adoption.notes import Notes, name_some
@@ -120,7 +121,7 @@ def adopt_texts(
     wanted = wanted or _read_settled(folder)
     ends = _find_ends(tokenizer, known, config, generation, wanted, vocabulary, notes)
     with hold_alone(files) as alone:
-        _check(alone, folder, tokenizer, vocabulary, [number for number, _ in ends])
+        _check(alone, folder, tokenizer, vocabulary, [number for number, _ in ends], notes)
     _note_texts(template, ends, generation, notes)
     kept = {
         name: generation[name]
@@ -161,13 +162,20 @@ def _check(
     tokenizer: PreTrainedTokenizerFast,
     vocabulary: int,
     ends: Sequence[int],
+    notes: Notes,
 ) -> None:
+    """Raise a CheckpointError if nobody could use the tokenizer. Note a template that needs more
+    than a question."""
     try:
         made = make_tokenizer(alone, tokenizer, vocabulary, ends)
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(alone), str(folder))) from None
     if lost := [end for end in ends if not made.drawable[end]]:
         raise CheckpointError(f"end token {lost[0]} is the padding token, which nobody may draw")
+    try:
+        made.write(ask(PROBE))
+    except ValueError as error:
+        notes.guessed.append(f"that your words are what its template needs: {error}")
 
 
 def _read_core(folder: Path, notes: Notes) -> dict[str, Json]:
@@ -493,11 +501,13 @@ def _find_closing(tokenizer: PreTrainedTokenizerFast, known: _Tokens) -> str | N
     """The added token that stands right behind an answer in a rendered conversation."""
     if not isinstance(tokenizer.chat_template, str):
         return None
-    try:
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
-        text = template.render((*ask("7+15=?\n").messages, Message("assistant", _ANSWER)))
-    except (TemplateFault, ValueError):  # the gate says what is wrong with it
-        return None
+    said = (*ask(PROBE).messages, Message("assistant", _ANSWER))
+    text = ""
+    for first in ((), (Message("system", "x"),)):  # some templates need one, some allow none
+        with suppress(ValueError):  # the gate says what is wrong with it
+            template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
+            text = template.render((*first, *said))
+            break
     _, found, behind = text.rpartition(_ANSWER)
     behind = behind.lstrip()
     return max(

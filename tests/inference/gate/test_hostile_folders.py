@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.sources import FetchedOutlines
-from assay.environments import ask
+from assay.environments.base import Manner, ask
 from assay.inference import CheckpointError, UnusableCheckpointError, load_checkpoint
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILES
@@ -35,6 +35,9 @@ def name_value(folder: Path, read: Callable[[], Any]) -> str:
         tokenizer = read().tokenizer
     except UnusableCheckpointError as error:
         return str(error).replace(str(folder), "FOLDER")
+    fault = tokenizer.find_template_fault({"sat": Manner()})
+    if fault is not None:
+        return str(fault)
     ids, text = tokenizer.encode(ask("7+15=?\n")), tokenizer.decode(range(len(tokenizer.drawable)))
     return f"{ids} {text!r} {int(tokenizer.drawable.sum())}"
 
