@@ -1,5 +1,6 @@
 """Memory and time of long contexts: a judge, a miner's reference that follows a draft, and a step
-of the learner, each with two completions behind a prompt as long as they are; and attention alone.
+of the learner, each with two completions behind a prompt as long as they are; a reference that
+follows with windows in five layers of six, and with none; and attention alone.
 
 The model is a small Qwen2 of random weights, of whose ids only one can be drawn: every draft is
 right. Each runs in a process of its own, whose peak counts above what it held before. `--fast` has
@@ -36,6 +37,8 @@ STRETCH = 512
 #: Memory of the longest context, relative to the shortest one's in proportion to their tokens. A
 #: part is there at any length.
 RATIO_MAX = 1.5
+#: A model with windows relative to one without: both keep all of one layer's keys.
+WINDOWED_MAX = 0.6
 CONFIG = Qwen2Config(
     vocab_size=512,
     hidden_size=64,
@@ -46,6 +49,8 @@ CONFIG = Qwen2Config(
     max_position_embeddings=131_072,
     tie_word_embeddings=False,
 )
+#: Six layers with many keys. The windowed ones see as many tokens as Gemma 3's.
+LAYERS, WINDOW, WINDOWED_CONTEXT = 6, 1_024, CONTEXTS[1]
 ONLY, SEEDS = 7, (bytes(32), bytes([1]) * 32)
 MIB = 1 << 20
 
@@ -71,6 +76,18 @@ def main() -> None:
                 ),
                 Figure(f"{name}, contexts of {tokens:,} tokens: time", seconds, "processor s"),
             ]
+    (memory, seconds), (whole, all_seconds) = (
+        run(task, WINDOWED_CONTEXT) for task in (follow_windows, follow_all)
+    )
+    name = f"follower with windows of {WINDOW:,} in five layers of six"
+    name += f", contexts of {WINDOWED_CONTEXT:,} tokens"
+    baseline = "without windows"
+    figures += [
+        Figure(
+            f"{name}: memory", memory / MIB, "MiB", baseline, whole / MIB, ratio_bound=WINDOWED_MAX
+        ),
+        Figure(f"{name}: time", seconds, "processor s", baseline, all_seconds),
+    ]
     (memory, seconds), (whole, all_seconds) = (run(task, BEHIND) for task in (attend_new, mask))
     name = f"attention of {BEHIND:,} tokens behind {AHEAD:,}"
     baseline = "a mask for all queries"
@@ -112,13 +129,13 @@ def read_status(name: str) -> float:
     return int(status.split(f"{name}:")[1].split()[0]) << 10
 
 
-def make_reference(tokens: int) -> tuple[Reference, Projection]:
+def make_reference(tokens: int, config: Any = CONFIG) -> tuple[Reference, Projection]:
     drawable = np.zeros(CONFIG.vocab_size, bool)
     drawable[ONLY] = True
-    model = make_model(make_random_model(CONFIG), "fp32-sdpa")
+    model = make_model(make_random_model(config), "fp32-sdpa")
     # one completion a pass, and logits of as many rows at any length
     budget = MemoryBudget(MemoryPlan(tokens, 1 << 18), "cpu", CONFIG.vocab_size)
-    hidden = CONFIG.hidden_size
+    hidden = config.hidden_size
     projection = Projection(
         np.ones((hidden, 2), np.float32), np.zeros(hidden, np.float32), hidden**0.5
     )
@@ -141,8 +158,8 @@ def judge(tokens: int) -> Callable[[], object]:
     return lambda: read(tokens)
 
 
-def follow(tokens: int) -> Callable[[], object]:
-    reference, projection = make_reference(tokens)
+def follow(tokens: int, config: Any = CONFIG) -> Callable[[], object]:
+    reference, projection = make_reference(tokens, config)
 
     def read(size: int) -> object:
         follower = Follower(reference, projection, size // 2)
@@ -155,6 +172,28 @@ def follow(tokens: int) -> Callable[[], object]:
 
     read(64)
     return lambda: read(tokens)
+
+
+def follow_windows(tokens: int) -> Callable[[], object]:
+    return follow(tokens, make_layered("sliding_attention"))
+
+
+def follow_all(tokens: int) -> Callable[[], object]:
+    return follow(tokens, make_layered("full_attention"))
+
+
+def make_layered(kind: str) -> Any:
+    """A configuration of layers of a kind, but for the last."""
+    return Qwen2Config(
+        **CONFIG.to_dict()
+        | {
+            "num_hidden_layers": LAYERS,
+            "num_key_value_heads": CONFIG.num_attention_heads,
+            "use_sliding_window": True,
+            "sliding_window": WINDOW,
+            "layer_types": [kind] * (LAYERS - 1) + ["full_attention"],
+        }
+    )
 
 
 def learn(tokens: int) -> Callable[[], object]:

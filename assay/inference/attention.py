@@ -24,13 +24,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from assay.inference.placing.model_sizes import KEYS_TOGETHER
+
 #: Queries of a block with a mask; the last one has less than twice as many. Tuning: the mask of
 #: 16,384 keys takes 20 MiB. On a CPU fewer than 192 are multiplied by another kernel, whose last
 #: bits may differ.
 BLOCK = 256
-#: Keys that torch's kernel takes together on a CPU: a block's keys begin and end with whole ones,
-#: so that its results are those of one mask for all queries to the last bit.
-_KEYS = 512
 #: Columns that sinks add: kernels want a multiple of eight.
 _SINK_COLUMNS = 8
 
@@ -133,14 +132,16 @@ def _attend_in_blocks(
 
 
 def _cut(count: int, seen: int, window: int | None) -> Iterator[tuple[slice, slice]]:
-    """Blocks of the last `count` of `seen` tokens, each with the keys that its queries see."""
+    """Blocks of the last `count` of `seen` tokens, each with the keys that its queries see. They
+    begin and end with whole ones of those that a kernel takes together, so that results are those
+    of one mask for all queries to the last bit."""
     ahead = seen - count
     starts = range(0, max(1, count - BLOCK + 1), BLOCK)
     for start in starts:
         end = count if start == starts[-1] else start + BLOCK
         first = 0 if window is None else max(0, ahead + start + 1 - window)
-        last = min(seen, -(-(ahead + end) // _KEYS) * _KEYS)
-        yield slice(start, end), slice(first // _KEYS * _KEYS, last)
+        last = min(seen, -(-(ahead + end) // KEYS_TOGETHER) * KEYS_TOGETHER)
+        yield slice(start, end), slice(first // KEYS_TOGETHER * KEYS_TOGETHER, last)
 
 
 def _attend_masked(

@@ -121,7 +121,7 @@ class Follower:
         if free is None:
             return wanted
         shape = measure_shape(model.config, 0)
-        each = _FLOAT_BYTES * 2 * (shape.cached * self._max_tokens + shape.state)
+        each = _FLOAT_BYTES * (shape.count_kept(2 * self._max_tokens) + 2 * shape.state)
         return max(1, min(wanted, free // 2 // each))
 
     def follow(self, rows: Sequence[FollowedRow]) -> int:
@@ -182,7 +182,7 @@ class Follower:
     def _read_prompt(self, prompt: tuple[int, ...]) -> KeptState:
         """What a prompt but for its last token leaves behind."""
         if self._prompt is None or self._prompt[0] != prompt:
-            kept = KeptState(len(prompt))
+            kept = KeptState(len(prompt), stays=True)
             if len(prompt) > 1:
                 self._run([prompt[:-1]], [kept])
             self._prompt = prompt, kept

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from assay.inference.attention import attend
+from assay.inference.placing.model_sizes import KEYS_TOGETHER
 
 #: The name by which Hugging Face's models find `attend_for_models`.
 PACKED_ATTENTION = "assay_packed"
@@ -34,6 +35,36 @@ _MEANINGLESS = frozenset({"output_attentions", "output_router_logits", "position
 RecurrentState = tuple[Tensor, Tensor]
 
 
+class KeptKeys(NamedTuple):
+    """Room for a layer's keys and values, of a sequence's tokens from `first` on."""
+
+    keys: Tensor
+    values: Tensor
+    window: int | None
+    first: int = 0
+
+    def count_unseen(self, length: int) -> int:
+        """The tokens at the start that none behind `length` ones sees, as a multiple with which
+        attention stays the same to the last bit."""
+        if self.window is None:
+            return 0
+        return max(0, length - self.window) // KEYS_TOGETHER * KEYS_TOGETHER
+
+    def move(self, first: int, end: int, room: int) -> "KeptKeys":
+        """A copy of the tokens from `first` to before `end`, with room for `room` tokens."""
+        part = slice(first - self.first, end - self.first)
+        keys, values = (_copy(x[:, :, part], room) for x in (self.keys, self.values))
+        return KeptKeys(keys, values, self.window, first)
+
+
+def _copy(x: Tensor, room: int) -> Tensor:
+    one, heads, tokens, width = x.shape
+    with torch.inference_mode(False):  # passes in this mode and outside it write here
+        made = x.new_empty(one, heads, room, width)
+    made[:, :, :tokens] = x
+    return made
+
+
 class KeptState:
     """What one sequence has left behind in all layers, as far as it has been read: keys and values
     of attention, and the states of recurrent layers.
@@ -41,45 +72,61 @@ class KeptState:
     Tokens can be taken back. Keys and values are simply cut. A recurrent state cannot be cut: it
     returns to where it was marked, and the tokens since then are read again.
 
-    Room for keys and values grows by doubling: few completions are as long as they may be.
+    Room for keys and values grows by doubling: few completions are as long as they may be. Where
+    tokens see only a window, keys before it are dropped once the tokens behind it stay.
 
     Args:
         capacity: most tokens.
+        stays: all tokens do: none is taken back.
 
     Attributes:
         length: tokens that were read.
         is_recurrent: some layers are.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, stays: bool = False) -> None:
         self.length = 0
         self.is_recurrent = False
         self._capacity = capacity
-        self._keys: dict[int, tuple[Tensor, Tensor]] = {}
+        self._stays = stays
+        self._keys: dict[int, KeptKeys] = {}
         self._states: dict[int, RecurrentState] = {}
         self._mark: tuple[int, dict[int, RecurrentState]] = 0, {}
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(
+        self, layer: int, k: Tensor, v: Tensor, window: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Append [1, heads, N, width] to a layer's keys and values, which may differ in width, and
-        return all of them. The caller updates `length` once all layers are extended."""
-        end = self.length + k.shape[2]
-        keys, values = self._keys.get(layer, (None, None))
-        if keys is None or values is None or keys.shape[2] < end:
-            keys, values = self._keys[layer] = self._grow(keys, k, end), self._grow(values, v, end)
-        keys[:, :, self.length : end], values[:, :, self.length : end] = k, v
-        return keys[:, :, :end], values[:, :, :end]
+        return all that are kept. The caller updates `length` once all layers are extended.
 
-    def _grow(self, before: Tensor | None, like: Tensor, needed: int) -> Tensor:
-        """Room for the tokens that are needed, and where there was some for twice as many, with
-        what was kept."""
-        one, heads, _, width = like.shape
-        if before is not None:
-            needed = max(needed, min(2 * before.shape[2], self._capacity))
-        with torch.inference_mode(False):  # passes in this mode and outside it write here
-            room = like.new_empty(one, heads, needed, width)
-        if before is not None:
-            room[:, :, : self.length] = before[:, :, : self.length]
-        return room
+        Args:
+            window: number of tokens that a token sees there, itself included; None: all.
+        """
+        kept = self._keys.get(layer) or KeptKeys(k[:, :, :0], v[:, :, :0], window)
+        end = self.length + k.shape[2]
+        if end - kept.first > kept.keys.shape[2]:
+            kept = kept.move(kept.first, self.length, self._choose_room(kept, end))
+        new = slice(self.length - kept.first, end - kept.first)
+        kept.keys[:, :, new], kept.values[:, :, new] = k, v
+        self._keys[layer] = kept
+        if self._stays:
+            self._drop(layer, end)
+        return kept.keys[:, :, : new.stop], kept.values[:, :, : new.stop]
+
+    def _choose_room(self, kept: KeptKeys, end: int) -> int:
+        """The tokens that there is to be room for: those up to `end`, and where there was some
+        room twice as much."""
+        most = self._capacity - kept.first
+        if kept.window is not None:
+            most = min(most, kept.window + 2 * KEYS_TOGETHER)
+        return max(end - kept.first, min(2 * kept.keys.shape[2], most))
+
+    def _drop(self, layer: int, end: int) -> None:
+        """Free the keys that no token behind `end` others sees."""
+        kept = self._keys[layer]
+        first = kept.count_unseen(end)
+        if first > kept.first:
+            self._keys[layer] = kept.move(first, end, end - first)
 
     def get_state(self, layer: int) -> RecurrentState | None:
         """The state of a recurrent layer; None where nothing was read."""
@@ -94,6 +141,8 @@ class KeptState:
         """Note that the tokens so far stay. Each state exists once until more tokens are read, and
         then twice."""
         self._mark = self.length, dict(self._states)
+        for layer in self._keys:
+            self._drop(layer, self.length)
 
     def rewind(self, length: int) -> None:
         """Forget the tokens beyond `length`, and with recurrent layers all since the mark, unless
@@ -113,8 +162,9 @@ class KeptState:
     def fork(self, capacity: int) -> "KeptState":
         """Another sequence that begins with this one, marked there."""
         other = KeptState(capacity)
-        for layer, (keys, values) in self._keys.items():
-            other.extend(layer, keys[:, :, : self.length], values[:, :, : self.length])
+        for layer, kept in self._keys.items():
+            first = kept.count_unseen(self.length)
+            other._keys[layer] = kept.move(first, self.length, self.length - first)
         other.length, other._states = self.length, dict(self._states)
         other.is_recurrent = self.is_recurrent
         other.mark()
@@ -208,17 +258,19 @@ def attend_packed(
     packing = packing or make_packing([(q.shape[2], None)])
     parts = []
     for segment in packing.segments:
-        keys, values = _find_keys(segment, k, v, layer)
+        keys, values = _find_keys(segment, k, v, layer, window)
         queries = q[:, :, segment.start : segment.end]
         parts.append(attend(queries, keys, values, scale, window, cap, sinks))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
-def _find_keys(segment: Segment, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+def _find_keys(
+    segment: Segment, k: Tensor, v: Tensor, layer: int, window: int | None
+) -> tuple[Tensor, Tensor]:
     """All keys and values that a sequence may see. Its own are appended if the sequence is kept."""
     columns = slice(segment.start, segment.end)
     if segment.kept is not None:
-        return segment.kept.extend(layer, k[:, :, columns], v[:, :, columns])
+        return segment.kept.extend(layer, k[:, :, columns], v[:, :, columns], window)
     if not segment.first:
         return k[:, :, columns], v[:, :, columns]
     shared = slice(segment.shared_start, segment.shared_end)

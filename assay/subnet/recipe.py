@@ -25,14 +25,8 @@ from assay.environments import (
     parse_choice,
 )
 from assay.inference.context_length import find_context_fault
-from assay.inference.families import (
-    FAMILIES,
-    Mask,
-    count_products,
-    count_tensors,
-    find_config_fault,
-)
-from assay.inference.placing.model_sizes import ModelShape, measure_shape
+from assay.inference.families import FAMILIES, count_products, count_tensors, find_config_fault
+from assay.inference.placing.model_sizes import ModelShape, list_windows, measure_shape
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.neurons.preflight.memory import PROMPT
 from assay.neurons.settings.loading import ConfigError, open_named_environment
@@ -135,12 +129,8 @@ class ModelNumbers(_RecipePart):
     def count_seen(self, context: float) -> float:
         """The tokens that a token behind `context` others sees, in all layers together. Recurrent
         layers see none."""
-        kinds = self.whole.get("layer_types") or ["full_attention"] * self.num_hidden_layers
-        window = self.whole.get("sliding_window") or context
-        if not self.whole.get("layer_types") and FAMILIES[self.model_type].mask is Mask.WINDOW:
-            kinds = ["sliding_attention"] * self.num_hidden_layers
-        seen = {"full_attention": context, "sliding_attention": min(context, window)}
-        return sum(seen.get(kind, 0) for kind in kinds)
+        windows = list_windows(SimpleNamespace(**self.whole))
+        return sum(min(context, window or context) for window in windows)
 
 
 class CalibrationPart(_RecipePart):

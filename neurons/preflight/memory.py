@@ -114,7 +114,8 @@ def estimate_height(
     floats += 2 * min(plan.elements, prefilled * shape.vocabulary)
     if role == "miner":  # only what follows a draft keeps keys
         rows = min(_DRAFTED, groups_per_step * work.group_size)
-        floats += (prefilled + rows * length) * shape.cached + rows * _STATES * shape.state
+        floats += prefilled * shape.cached
+        floats += rows * (shape.count_kept(length) + _STATES * shape.state)
     if learning is not None:
         trained = _count_trained(learning)
         gathered = 0
@@ -153,4 +154,4 @@ def count_rollouts(shape: ModelShape, work: Work, placement: "Placement", free: 
     """Rollouts of full length whose keys and values fit at once beside two checkpoints."""
     weights = placement.compute_weight_bytes(STORED * shape.parameters)
     left = int(free * placement.memory_share) - OPENED_MIN * weights
-    return max(0, left) // (_FLOAT * shape.cached * (PROMPT + work.max_tokens))
+    return max(0, left) // (_FLOAT * shape.count_kept(PROMPT + work.max_tokens))

@@ -54,7 +54,7 @@ def attend_exactly(q, k, v, window, cap=None, sinks=None):
 @pytest.mark.parametrize("form", FORMS)
 def test_attention_is_its_formula(monkeypatch, form, ahead, count, window, block):
     monkeypatch.setattr(attention, "BLOCK", block)
-    monkeypatch.setattr(attention, "_KEYS", 2 * block)
+    monkeypatch.setattr(attention, "KEYS_TOGETHER", 2 * block)
     for width in (WIDTH, VALUE_WIDTH):
         row = make_row(ahead, count, value_width=width)
         exact = attend_exactly(*row, window, **FORMS[form])

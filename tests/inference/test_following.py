@@ -11,10 +11,17 @@ import torch
 from assay.inference import DraftCount, follow_groups, generate_groups
 from assay.inference.following import NEAR
 from assay.inference.generate import AHEAD_MAX, AHEAD_MIN, Horizon
-from assay.inference.packing import KeptState
+from assay.inference.implementations import make_packing_twin
+from assay.inference.packing import KeptKeys, KeptState, make_kept_packing
 from assay.inference.placing.memory_plan import MemoryBudget
-from assay.inference.placing.model_sizes import MemoryPlan
+from assay.inference.placing.model_sizes import (
+    KEYS_TOGETHER,
+    MemoryPlan,
+    list_windows,
+    measure_shape,
+)
 from tests.inference.conftest import list_ids
+from tests.inference.family_models import get_model
 
 
 def make(checkpoint, model=None, implementation=None, how=generate_groups):
@@ -189,3 +196,60 @@ def test_room_for_keys_grows_with_what_was_read() -> None:
         assert keys.untyped_storage().nbytes() == 4 * 2 * 4 * room
     other = kept.fork(30)
     assert torch.equal(other.extend(0, part, part[..., :1])[0][:, :, :21], tokens[:, :, :21])
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "gpt_oss", "qwen2"])  # with caps, with sinks, plain
+def test_keys_before_a_window_are_dropped_and_change_no_bit(kind, monkeypatch):
+    """In a prompt, in stretches, and where tokens are taken back."""
+    model = make_packing_twin(get_model(kind))
+    (window,) = {*list_windows(model.config)} - {None}
+    ids = torch.randint(2, 96, (1, 2_000), generator=torch.Generator().manual_seed(0))
+    #: a stretch's end, and the tokens of it that stay
+    stretches = (1_250, 1_240), (1_700, 1_500), (1_790, 1_790), (1_791, 1_791), (2_000, 1_999)
+
+    def read_on(kept, end):
+        packing = make_kept_packing([(end - kept.length, kept)])
+        with torch.inference_mode():
+            out = model.model(
+                ids[:, kept.length : end],
+                position_ids=packing.make_positions(ids.device),
+                packing=packing,
+                use_cache=False,
+            )
+        kept.length = end
+        return out.last_hidden_state
+
+    def read():
+        prompt = KeptState(1_200, stays=True)
+        states = [read_on(prompt, 1_200)]
+        kept = prompt.fork(2_000)
+        for end, stays in stretches:
+            states.append(read_on(kept, end))
+            kept.rewind(stays)
+            kept.mark()
+        return states, prompt, kept
+
+    def len_kept(state, layer):
+        one = torch.zeros(1, 2, 1, 8)
+        return state.extend(layer, one, one)[0].shape[2]
+
+    states, prompt, kept = read()
+    for state, length in ((prompt, 1_200), (kept, 1_999)):
+        first, seen = map(len_kept, (state, state), (0, 1))
+        assert window < first <= window + KEYS_TOGETHER + 1
+        assert seen == length + 1
+    monkeypatch.setattr(KeptKeys, "count_unseen", lambda kept, length: 0)
+    expected, _, whole = read()
+    assert len_kept(whole, 0) == 2_000
+    assert all(map(torch.equal, states, expected))
+
+
+def test_a_plan_counts_the_keys_that_are_kept():
+    """Of a layer with a window, a stretch's more than the window."""
+    shape = measure_shape(get_model("qwen2").config, 0)
+    each = shape.cached // 2
+    assert shape.windowed == ((each, 12),)
+    assert shape.count_kept(12) == 12 * shape.cached
+    assert shape.count_kept(20_000) == each * (20_000 + 12 + 2 * KEYS_TOGETHER)
+    assert measure_shape(get_model("mistral").config, 0).windowed == ((32, 12),) * 2
+    assert not measure_shape(get_model("llama").config, 0).windowed

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from assay.inference.families import CHOSEN, FAMILIES
+from assay.inference.families import CHOSEN, FAMILIES, Mask
 
 #: Most tokens of one pass, padding included, and elements of logits, however much memory there is.
 TOKENS_MAX, ELEMENTS_MAX_CPU, ELEMENTS_MAX = 1 << 15, 1 << 24, 1 << 28
@@ -14,6 +14,9 @@ LEARNED_LOGITS_MAX = 1 << 25
 #: 64, as the library has it, loses three to ten times as much to rounding, and is no faster on a
 #: CPU.
 RECURRENT_CHUNK = 16
+#: Keys that torch's kernel of attention takes together on a CPU. What is kept for a window begins
+#: with whole ones, and has room for as many more.
+KEYS_TOGETHER = 512
 #: Experts of a token that ramped routers need, relative to those that a family's own choose. A
 #: network's limit is `experts_max`.
 EXPERTS_SHARE = 1.25
@@ -42,6 +45,16 @@ class ModelShape:
     vocabulary: int  # ids
     #: floats of LoRA factors beside a mixture's experts in all layers, for each unit of their rank
     factors: int = 0
+    #: of `cached`, those in layers whose tokens see only a window, with the window's tokens
+    windowed: tuple[tuple[int, int], ...] = ()
+
+    def count_kept(self, tokens: int) -> int:
+        """Floats of keys and values of a sequence of so many tokens: layers with a window keep what
+        its next tokens see."""
+        floats = tokens * self.cached
+        for each, window in self.windowed:
+            floats -= each * max(0, tokens - window - 2 * KEYS_TOGETHER)
+        return floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,11 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
     recurrent = sum(kind == "linear_attention" for kind in kinds)
     attending = _list_layer_configs(config)[: config.num_hidden_layers - recurrent]
     layers = [_measure_attention(config, layer) for layer in attending]
+    windowed = [
+        (layer.cached, window)
+        for layer, window in zip(layers, list_windows(config), strict=True)
+        if window is not None
+    ]
     layers += [_measure_recurrence(config)] * recurrent if recurrent else []
     tables = (1 if config.tie_word_embeddings else 2) * config.vocab_size * config.hidden_size
     inputs = getattr(config, "hidden_size_per_layer_input", 0)  # Gemma 4: each layer has its own
@@ -98,7 +116,23 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
         recomputed=len(layers) * config.hidden_size + max(layer.kept for layer in layers),
         vocabulary=config.vocab_size,
         factors=_count_expert_factors(config),
+        windowed=tuple(windowed),
     )
+
+
+def list_windows(config: Any) -> list[int | None]:
+    """The number of tokens that a token sees in each layer of attention, itself included; None:
+    all. Recurrent layers are left out."""
+    family = FAMILIES.get(getattr(config, "model_type", ""))
+    window = getattr(config, "sliding_window", None)
+    if family is not None and family.mask is Mask.WINDOW:
+        return [window] * config.num_hidden_layers
+    kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+    return [
+        window if kind == "sliding_attention" else None
+        for kind in kinds
+        if kind != "linear_attention"
+    ]
 
 
 def _list_layer_configs(config: Any) -> list[Any]:
