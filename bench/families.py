@@ -1,7 +1,6 @@
 """Honest rollouts of eight families, two mixtures and a hybrid among them: made by one
 implementation of the reference from drafts in bf16, and judged by two others. And rollouts of
-cheaper models, which the judge has to refuse. The figures of 2026-11-26 are of drafts whose results
-were not made exact for hybrids, and lack the hybrid's cheat.
+cheaper models, which the judge has to refuse.
 
 The models are random, of four layers, each with rates of its own. What is done is kept in `--out`,
 so that a run that was stopped goes on.
