@@ -9,7 +9,7 @@ from assay.audit.ports import ScoreLedgerReader
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, ForgottenError
 from assay.network.chain.block_bodies import BlockBody
-from assay.network.chain.forms import HOTKEY, MEMBERS, ROW, SLOTS, STAMP, BlockStamp
+from assay.network.chain.forms import HOTKEY, MEMBERS, ROW, SLOTS, STAMP, WRITTEN, BlockStamp
 from assay.network.chain.ports import BlockReader
 from assay.protocol import Beacon, Block, Member
 from assay.protocol.beacon import SIGNATURE
@@ -82,6 +82,7 @@ class ChainAnswers:
     block: Annotated[dict[int, BlockStamp | None], _by_block(STAMP)]
     body: Annotated[dict[int, _Body | None], _by_block(Row(_Body))]
     commitments: Annotated[dict[int, Mapping[bytes, bytes] | None], _by_block(SLOTS)]
+    commitment_blocks: Annotated[dict[int, Mapping[bytes, int] | None], _by_block(WRITTEN)]
     epoch: Annotated[dict[int, bool | None], _by_block(Flag())]
     members: Annotated[dict[int, Mapping[bytes, Member] | None], _by_block(MEMBERS)]
     owner: Annotated[dict[int, bytes | None], _by_block(HOTKEY)]
@@ -91,7 +92,7 @@ class ChainAnswers:
 
 
 def _make_answers() -> ChainAnswers:
-    return ChainAnswers({}, {}, {}, {}, {}, {}, {})
+    return ChainAnswers({}, {}, {}, {}, {}, {}, {}, {})
 
 
 @dataclass(slots=True)
@@ -153,6 +154,11 @@ class RecordedChain:
 
     def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
         return self._ask("commitments", number, lambda chain: chain.get_commitments(number))
+
+    def get_commitment_blocks(self, number: int) -> Mapping[bytes, int]:
+        return self._ask(
+            "commitment_blocks", number, lambda chain: chain.get_commitment_blocks(number)
+        )
 
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         return self._ask("weights", number, lambda chain: chain.get_weights(number))

@@ -51,6 +51,7 @@ class _State:
     stakes: Mapping[bytes, int] = field(default_factory=dict)
     permits: frozenset[bytes] = frozenset()
     updates: Mapping[bytes, int] = field(default_factory=dict)
+    written: Mapping[bytes, int] = field(default_factory=dict)
     pay: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -149,6 +150,7 @@ class SimulatedChain:
             stakes,
             permits,
             updates,
+            {**old.written, **dict.fromkeys(pending.commitments, number)},
             old.pay if pending.pay is None else pending.pay,
         )
 
@@ -199,6 +201,10 @@ class SimulatedChain:
     def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
         """All commitment slots at a block: hotkey → payload."""
         return self._state(number).commitments
+
+    def get_commitment_blocks(self, number: int) -> Mapping[bytes, int]:
+        """When each commitment slot at a block was written last: hotkey → block."""
+        return self._state(number).written
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner: who holds uid 0."""

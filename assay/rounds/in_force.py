@@ -5,7 +5,7 @@ in line that kept to its turn published it. While slots hold children instead of
 earlier content counts. Specification, sections 7 and 11.1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from assay.network.chain import ForgottenError
@@ -93,8 +93,8 @@ def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> C
         slots: at that block.
 
     Raises:
-        ForgottenError: no node remembers how a turn ended, and several trainers' slots name a
-            checkpoint of the round, so that the end decides.
+        ForgottenError: no node remembers how a turn ended, and its trainer's slot was written
+            since, so that it does not say what it held.
     """
     if of.end <= of.parameters.start.number:
         return None
@@ -103,22 +103,25 @@ def find_published(chain: BlockReader, of: Round, slots: Slots, block: int) -> C
         if block < of.get_turn(place):
             return None
         end = of.get_turn(place + 1) - 1
-        published = _find_made(of, hotkey, slots)
-        if block > end:
-            try:
-                published = _find_made(of, hotkey, chain.get_commitments(end))
-            except ForgottenError:
-                if len(_list_made(of, line, slots)) > 1:
-                    raise
+        at_end = slots if block <= end else _get_slots_then(chain, hotkey, end, slots, block)
+        published = _find_made(of, hotkey, at_end)
         if published is not None or block <= end:
             return published
-    return next(iter(_list_made(of, line, slots)), None)
-
-
-def _list_made(of: Round, line: Sequence[bytes], slots: Slots) -> list[Commitment]:
-    """The commitments to a round's checkpoints in all trainers' slots, in line."""
     made = (_find_made(of, hotkey, slots) for hotkey in line)
-    return [commitment for commitment in made if commitment is not None]
+    return next((commitment for commitment in made if commitment is not None), None)
+
+
+def _get_slots_then(
+    chain: BlockReader, hotkey: bytes, then: int, slots: Slots, block: int
+) -> Slots:
+    """Slots of which a trainer's is as it was at an earlier block. Where no node remembers that
+    state, a slot that was not written since is what it was."""
+    try:
+        return chain.get_commitments(then)
+    except ForgottenError:
+        if chain.get_commitment_blocks(block).get(hotkey, 0) > then:
+            raise
+        return slots
 
 
 def _find_made(of: Round, hotkey: bytes, slots: Slots) -> Commitment | None:

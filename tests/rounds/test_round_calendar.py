@@ -44,6 +44,10 @@ class Slots:
         said = sorted(self.said, key=lambda one: one[0])
         return {hotkey: payload for block, hotkey, payload in said if block <= number}
 
+    def get_commitment_blocks(self, number):
+        said = sorted(self.said, key=lambda one: one[0])
+        return {hotkey: block for block, hotkey, _ in said if block <= number}
+
     def get_members(self, number):
         raise AssertionError("nobody asks")
 
@@ -207,20 +211,40 @@ def test_a_late_checkpoint_does_not_replace_the_next_trainers():
         assert get(block) == digest("in time")
 
 
-def test_a_program_whose_nodes_forgot_a_turn_reads_the_slots_of_now():
-    class Forgetful(Slots):
-        def get_commitments(self, number):
-            if number == SECOND.get_turn(1) - 1:
-                raise ForgottenError("pruned")
-            return super().get_commitments(number)
+class Forgetful(Slots):
+    """Nodes that remember nothing before a block."""
 
-    slots = Forgetful()
-    line = compute_line(SECOND, slots.get_block(SECOND.deadline).hash)
-    slots.say(SECOND.get_turn(0), line[0], Tag.CHECKPOINT, SECOND.end, digest("first"))
-    assert get_in_force_at(slots, PARAMETERS, SECOND.turns_end).digest == digest("first")
-    slots.say(SECOND.get_turn(1), line[1], Tag.CHECKPOINT, SECOND.end, digest("second"))
-    with pytest.raises(ForgottenError):  # one of them was late: the slots of now do not say which
-        get_in_force_at(slots, PARAMETERS, SECOND.turns_end)
+    first = 0
+
+    def get_commitments(self, number):
+        if number < self.first:
+            raise ForgottenError("pruned")
+        return super().get_commitments(number)
+
+
+def test_a_program_whose_nodes_forgot_a_turn_finds_what_the_others_did_or_nothing():
+    """A slot that was not written since is what it was. A trainer that replaces its checkpoint
+    after its turn cannot make new programs take another one than those that saw the turn's end."""
+    slots, of = Forgetful(), SECOND
+    line = compute_line(of, slots.get_block(of.deadline).hash)
+    slots.say(of.opening + 1, line[0], Tag.CHILD, of.end, digest("child"))
+    slots.say(of.get_turn(1), line[1], Tag.CHECKPOINT, of.end, digest("second"))
+    block = of.turns_end + 9
+
+    def get(first):
+        slots.first = first
+        return get_in_force_at(slots, PARAMETERS, block).digest
+
+    assert get(block) == get(0) == digest("second")
+    slots.say(of.turns_end + 1, line[2], Tag.CHECKPOINT, of.end, digest("third"))  # out of turn
+    assert get(block) == get(0) == digest("second")
+    slots.say(of.turns_end + 2, line[1], Tag.CHECKPOINT, of.end, digest("another"))
+    assert get(0) == digest("second")
+    with pytest.raises(ForgottenError):
+        get(block)
+    slots.say(of.turns_end + 3, line[2], Tag.RECORD, 0, digest("junk"))  # no other names one now
+    with pytest.raises(ForgottenError):
+        get(block)
 
 
 def test_children_in_the_slots_leave_the_checkpoint_in_force():

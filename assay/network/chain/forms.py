@@ -9,6 +9,8 @@ HOTKEY = FixedBytes(32)
 #: hotkey → its place; hotkey → payload of its slot
 MEMBERS = Table(HOTKEY, Row(Member))
 SLOTS = Table(HOTKEY, Prefixed(1 << 16))
+#: hotkey → block
+WRITTEN = Table(HOTKEY, Integer(8))
 #: uid → u16; validator's uid → its weights
 ROW = Table(Numeral(2), Integer(2))
 WEIGHTS = Table(Numeral(2), ROW)

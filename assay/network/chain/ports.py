@@ -43,6 +43,9 @@ class BlockReader(Protocol):
     def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
         """All commitment slots at a block: hotkey → payload."""
 
+    def get_commitment_blocks(self, number: int) -> Mapping[bytes, int]:
+        """When each commitment slot at a block was written last: hotkey → block."""
+
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block. Its slot names the parameters."""
 

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS state (
 ) WITHOUT ROWID;
 """
 #: Kinds of entries that are deleted when they are this many blocks older than the newest.
-_BULKY, _KEPT_BLOCKS = ("state", "weights"), 14_400
+_BULKY, _KEPT_BLOCKS = ("state", "weights", "written"), 14_400
 #: Seconds that a second process may hold the file.
 _BUSY_S = 10.0
 

@@ -52,6 +52,12 @@ async def read_state(substrate: Substrate, netuid: int, block: str) -> SubnetSta
     )
 
 
+async def read_commitment_blocks(substrate: Substrate, netuid: int, block: str) -> dict[bytes, int]:
+    """The block in which each slot was written last. `block` is a hash in hex."""
+    slots = await _read_map(substrate, COMMITMENTS, "CommitmentOf", [netuid], block)
+    return {decode_ss58(hotkey): int(slot["block"]) for hotkey, slot in slots}
+
+
 async def read_pulse(substrate: Substrate, number: int) -> bytes | None:
     """The signature of a drand round in the newest state, unchecked. None if it is not there, or
     the runtime keeps none."""

@@ -21,7 +21,7 @@ from assay.network.chain.epochs import Epochs
 from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError, UnknownOutcomeError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.finalized_heads import LAG_BLOCKS
-from assay.network.chain.forms import STAMP, WEIGHTS
+from assay.network.chain.forms import STAMP, WEIGHTS, WRITTEN
 from assay.network.chain.runtime_features import (
     MODULE,
     RegisterBy,
@@ -35,6 +35,7 @@ from assay.network.chain.subnet_state import (
     SubnetState,
     read_alpha_price,
     read_block,
+    read_commitment_blocks,
     read_hyperparameters,
     read_metagraph,
     read_owner,
@@ -177,6 +178,14 @@ class SubtensorChain:
         """All commitment slots at a block, including those of hotkeys without a uid: hotkey →
         payload."""
         return self._get_state(number).commitments
+
+    def get_commitment_blocks(self, number: int) -> Mapping[bytes, int]:
+        """When each commitment slot at a block was written last: hotkey → block."""
+        blocks: Mapping[bytes, int] | None = self.archive.read("written", number, WRITTEN)
+        if blocks is None:
+            blocks = self._read_at(number, lambda s, h: read_commitment_blocks(s, self.netuid, h))
+            self.archive.write("written", number, WRITTEN, blocks)
+        return blocks
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block. Its slot names the parameters."""

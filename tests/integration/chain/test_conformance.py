@@ -41,6 +41,10 @@ def test_a_commitment_overwritten_later_stands_at_the_block(net: Net) -> None:
     net.pass_blocks(1)
     assert net.chain.get_commitments(block)[hotkey] == b"first"
     assert net.chain.get_commitments(net.chain.get_head())[hotkey] == b"second"
+    first, second = (
+        net.chain.get_commitment_blocks(at)[hotkey] for at in (block, net.chain.get_head())
+    )
+    assert first <= block < second <= net.chain.get_head()
 
 
 def test_a_commitment_stays_in_the_body_of_its_block(net: Net) -> None:
