@@ -13,7 +13,7 @@ from assay.cli.exits import FINDING, OK
 from assay.environments import letters_file
 from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
 from assay.network.files import write_file
-from assay.network.hub.origin import find_origin
+from assay.network.hub.origin import Origin, find_origin
 from assay.neurons.settings.loading import ConfigError
 
 #: Characters of a problem or an answer that are shown.
@@ -36,7 +36,8 @@ def run_env_look(
         if not look.asked and not look.stored:
             raise ConfigError(f"--write {write}: no row of {file} can be asked")
         write_file(write, b"".join(lines))
-    print_result(_to_json(look), as_json, _describe(look, write))
+    origin = find_origin(file)
+    print_result(_to_json(look, origin), as_json, _describe(look, origin, write))
     return OK if look.is_usable else FINDING
 
 
@@ -51,8 +52,7 @@ def read_columns(columns: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
-def _to_json(look: Look) -> dict[str, object]:
-    origin = find_origin(Path(look.file))
+def _to_json(look: Look, origin: Origin | None) -> dict[str, object]:
     document = asdict(look) | {
         "usable": look.is_usable,
         "origin": None if origin is None else origin.to_json(),
@@ -67,10 +67,10 @@ def _to_json(look: Look) -> dict[str, object]:
     return document
 
 
-def _describe(look: Look, write: Path | None) -> Group:
+def _describe(look: Look, origin: Origin | None, write: Path | None) -> Group:
     table = make_table(show_header=False)
     table.add_row("file", Text(f"{look.file}, {look.format}, {look.rows:,} rows"))
-    if (origin := find_origin(Path(look.file))) is not None:
+    if origin is not None:
         table.add_row("from", Text(str(origin.pinned)))
     table.add_row("environment", Text(look.environment if look.is_usable else "none: see below"))
     parts = ", ".join(f"{part}: {column}" for part, column in look.columns.items())
@@ -97,6 +97,8 @@ def _describe(look: Look, write: Path | None) -> Group:
         table.add_row("guess", Text(said))
     for suite, rows in look.suites.items():
         table.add_row("in a suite", Text(f"{len(rows):,} rows are in {suite} ({_name(rows)})"))
+    for suite, why in look.uncompared.items():
+        table.add_row("not compared", Text(make_printable(f"all of {suite}: {why}")))
     for sample in look.samples:
         shown = f"row {sample.row}, level {sample.level}: {sample.problem[:_SHOWN]}"
         table.add_row("sample", Text(make_printable(shown)))

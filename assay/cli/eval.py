@@ -109,6 +109,9 @@ def _render(document: Mapping[str, Any], out: Path) -> Group:
             more = ", …" if rows["rows"] > 5 else ""
             text = f"  {rows['rows']:,} not asked: {make_printable(reason)} (row {first}{more})"
             parts.append(Text(text))
+        for file, why in suite["uncompared"].items():
+            said = f"  not all compared with the training file {file}: {why}"
+            parts.append(Text(make_printable(said)))
         table = make_table("scorer", "figure", "value", "95 %", "by", left={"scorer", "figure"})
         for scorer in suite["scorers"]:
             for name, figure in _list_figures(scorer):

@@ -8,6 +8,7 @@ as many questions as a guess needs to earn once in `odds`, and all of them must 
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,17 +16,14 @@ from typing import Any
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import BLANKS, UNREAD, Answer, Param, Problem, RewardParts, rate_answer
 from assay.environments.instructions.texts import fold, split_pieces
+from assay.environments.math_answer import read_math
 from assay.environments.math_tokens import unwrap
 from assay.environments.problem_file import (
     KeptRows,
     ProblemFileError,
     cut_levels,
-    describe_skipped,
-    find_file,
     name_formats,
-    read_lines,
     read_object,
-    read_table,
     require_question,
     require_text,
 )
@@ -37,10 +35,11 @@ from assay.environments.problem_table import (
     CHOICE_RIGHTS,
     CHOICE_WRONG,
     NAMES,
+    parse_cell,
     read_level,
     read_problem_cell,
 )
-from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.encoding import EncodingError
 from assay.protocol.prf import Stream
 
 NAME = "letters"
@@ -62,7 +61,7 @@ _ANSWERS = "the letters of the right choices, in the order of the questions"
 #: Letters and digits that may mean a choice, as they stand in patterns.
 _MARK, _SMALL = r"(?<![A-Za-z0-9])\(?[A-J]\)?(?![A-Za-z0-9])", r"\(?[a-j]\)?(?![A-Za-z0-9])"
 _ANY = r"\(?[A-Ja-j1-9]\)?(?![A-Za-z0-9])"
-_AND = r"(?:(?i:and|or|nor|as well as)(?![A-Za-z])|[,&]) *(?:(?:and|or) +)?"
+_AND = r"(?:(?i:and|or|nor|as well as|und|oder|et|ou)(?![A-Za-z])|[,&]) *(?:(?:and|or) +)?"
 #: A choice that means others by their place, and one that may: it stays last if it is. Small
 #: letters and digits are also articles, variables and numbers: of them, fewer forms count.
 _PLACED = re.compile(
@@ -76,16 +75,52 @@ _PLACED = re.compile(
     rf"(?:\([A-Ja-j1-9]\)|{_MARK}(?! *[a-z'])|{_MARK}(?= (?:and|or|nor|is|are)\b)"
     rf"|{_SMALL}(?=\W*\Z| *{_AND}))"
     rf"|(?i:\b(?:options?|choices?|answers?|both|either|neither|except(?: for)?|but)) "
-    rf"[1-9](?![A-Za-z0-9.])(?=\W*\Z| *{_AND})",
+    rf"[1-9](?![A-Za-z0-9.])(?=\W*\Z| *{_AND})"
+    rf"|(?i:\b(?:same as|see|as in)) (?:\([A-Ja-j1-9]\)|[A-Ja-j](?=\W*\Z))"
+    rf"|\A{_MARK} (?i:only|alone|(?:is|are) (?:correct|true|right|false|wrong|incorrect))\.?\Z"
+    r"|(?i:\b(?:first|second|third|fourth|fifth|last|former|latter|other|previous) "
+    r"(?:two |three )?(?:options?|choices?|answers?|alternatives?)\b)"
+    r"|\A(?i:(?:the )?(?:first|second|third)(?:,| and| or) (?:the )?"
+    r"(?:second|third|fourth|last))\Z",
     re.ASCII,  # what is a letter elsewhere differs between Pythons
 )
-_ALL_ABOVE = re.compile(r"(?i)(?:all|none|any|some|each|most) of the above\.?", re.ASCII)
+#: A choice that is about the others, wherever they are: all of them, several, or none. At its end
+#: it may say that they are right.
+_OTHERS = (
+    r"(?:(?:the )?(?:other |given |listed |remaining |following )*(?:above|these|those|them"
+    r"|options?|choices?|answers?|alternatives?|possibilities)(?: (?:above|listed|given|here))?)"
+)
+_NUMBERS = "two|three|four|five|six|seven|eight|nine"
+_RIGHT = r"(?:,? (?:is|are) (?:correct|true|right|possible|false|wrong|incorrect))?"
+_ALL_OTHERS = re.compile(rf"(?i)(?:all|none|any|some|each|most) of {_OTHERS}{_RIGHT}\.?", re.ASCII)
+_SEVERAL_OTHERS = re.compile(
+    r"(?i)(?:"
+    rf"(?:all|none|any|some|each|most|every one|(?:more than|at least|only|exactly|not)? ?one"
+    rf"|(?:all|any|only|exactly|at least|the (?:other|first|last))? ?(?:{_NUMBERS})"
+    rf"|both|either|neither|the others?)(?: of)?(?: {_OTHERS})?{_RIGHT}"
+    rf"|(?:all|none|both|neither) (?:correct|true|right|apply|applies)"
+    rf"|no (?:correct|right) (?:answer|choice|option)"
+    r")\.?",
+    re.ASCII,
+)
+#: Numbers in words, which may be what a question asks for.
+_COUNT = re.compile(
+    rf"(?i)(?:(?:only|exactly|at least|more than) )?(?:one|{_NUMBERS})\.?", re.ASCII
+)
+#: Letters of choices, one after the other or as a range.
+_LETTERS_ALONE = re.compile(r"[A-J](?:[ ,/&+]*[A-J])+|[a-j](?:[ ,/&+]+[a-j])+", re.ASCII)
+_RANGE = re.compile(r"\(?([A-J])\)? *(?:-|\u2013|to|through) *\(?([A-J])\)?", re.ASCII)
+#: Signs around a letter that do not change what it names.
+_QUOTES = dict.fromkeys(map(ord, "[]'\"*`\u2018\u2019\u201c\u201d"))
 #: A line that would look like a further choice, and the letter that a choice brings.
 _MARKED = re.compile(r"(?m)^[A-Z]\. ")
 _LABEL = re.compile(r"\(?([A-Za-z])[.):](?=\s)|\(([A-Za-z])\)|([A-Za-z])\)", re.ASCII)
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 _SEPARATORS = dict.fromkeys(map(ord, f"{BLANKS},"), " ")
 _DIGITS = re.compile("[0-9]{1,3}")
+#: What a choice has that may be a number, and a letter in a question with what stands behind it.
+_NUMERIC = re.compile(r"[0-9\\]")
+_SHOWN = re.compile(rf"(?<![A-Za-z0-9])([A-Z])[.):][{BLANKS}$}}\\~]*", re.ASCII)
 #: Most characters of an answer whose delimiters and fonts are looked at.
 _DRESSED_MAX = 512
 
@@ -191,19 +226,10 @@ class LettersFile(FormedEnvironment):
                 rows are skipped, a level has too few rows for `odds`, or a setting is out of range.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params, FORM)
-        file, data = find_file(digest, NAME)
-        _, lines = read_table(data, file)
         rows = LettersRows()
-        read_lines(lines, file, rows.add)
-        rows.finish()
-        self._by_level = rows.divide()
+        self._by_level = rows.find_levels(digest, NAME)
         self.skipped = rows.skipped
-        self.levels = sorted(self._by_level)
-        if not self.levels:
-            raise ProblemFileError(
-                f"{self.name}: none of its {len(lines)} problems can be asked: "
-                f"{describe_skipped(self.skipped)}"
-            )
+        self.levels = list(self._by_level)
         for level, asked in self._by_level.items():
             if compute_odds(asked, self.params["odds"]) < self.params["odds"]:
                 raise ProblemFileError(
@@ -243,7 +269,7 @@ class LettersFile(FormedEnvironment):
         return tuple(self.write_answer(letter * count) for letter in LETTERS[:5])
 
 
-class LettersRows(KeptRows[LettersRow]):
+class LettersRows(KeptRows[LettersRow, LettersRow]):
     """A file's rows."""
 
     def _read(self, line: bytes) -> tuple[LettersRow, str | None]:
@@ -265,7 +291,7 @@ class LettersRows(KeptRows[LettersRow]):
     def has_levels(self) -> bool:
         return bool(self.kept) and all(row.level is not None for _, row in self.kept)
 
-    def divide(self) -> dict[int, Sequence[LettersRow]]:
+    def divide(self) -> Mapping[int, Sequence[LettersRow]]:
         """The rows of each level: those that all of them name, or else bands by length."""
         if not self.has_levels:
             ordered = sorted((row for _, row in self.kept), key=lambda row: row.length)
@@ -273,7 +299,7 @@ class LettersRows(KeptRows[LettersRow]):
         found: dict[int, list[LettersRow]] = {}
         for _, row in self.kept:
             found.setdefault(row.level or 0, []).append(row)
-        return dict(found)
+        return found
 
 
 def compute_odds(rows: Sequence[LettersRow], most: int) -> int:
@@ -308,11 +334,11 @@ def read_letters_row(line: bytes) -> LettersRow:
     named = (read_level(row[name]) for name in NAMES["level"] if _has(row, name))
     level = next(named, None)
     if row.get(CHOICE_RIGHT) is not None:  # the first, by construction
-        if any(map(_PLACED.search, choices)):
+        if _name_others(choices):
             return LettersRow(question, fault="choices that name others")
         return LettersRow(question, choices, 0, level=level)
-    last_stays = _ALL_ABOVE.fullmatch(choices[-1]) is not None
-    if any(map(_PLACED.search, choices[: len(choices) - last_stays])):
+    last_stays = _ALL_OTHERS.fullmatch(choices[-1]) is not None
+    if _name_others(choices[: len(choices) - last_stays]):
         return LettersRow(question, fault="choices that name others")
     held_rights = (row[name] for name in CHOICE_RIGHTS if _has(row, name))
     typed = any(type(choice) is int for choice in written)
@@ -324,6 +350,30 @@ def read_letters_row(line: bytes) -> LettersRow:
     (right,) = places
     by_place = all(is_number for _, is_number in found)
     return LettersRow(question, choices, right, last_stays, level, by_place)
+
+
+def _name_others(choices: Sequence[str]) -> bool:
+    """Whether one of some choices means others, which get other letters and places."""
+    bare = [choice.translate(_QUOTES) for choice in choices]
+    combined = [_combines(choice, len(choices)) for choice in bare]
+    return (
+        any(map(_PLACED.search, bare))
+        or any(
+            _SEVERAL_OTHERS.fullmatch(choice) and not _COUNT.fullmatch(choice) for choice in bare
+        )
+        or (any(combined) and not all(combined))
+    )
+
+
+def _combines(choice: str, count: int) -> bool:
+    """Whether a choice is letters of so many choices in their order, `AB` or `A to C`. Where all
+    choices are, they mean something in the question."""
+    span = _RANGE.fullmatch(choice)
+    if span is None and not _LETTERS_ALONE.fullmatch(choice):
+        return False
+    letters = choice if span is None else span[1] + span[2]
+    named = [letter for letter in letters.upper() if letter in LETTERS]
+    return named == sorted(set(named)) and named[-1] in LETTERS[:count]
 
 
 def _has(row: Mapping[str, Any], name: str) -> bool:
@@ -338,11 +388,8 @@ def _read_choices(row: Mapping[str, Any]) -> tuple[Sequence[Any], tuple[str, ...
     value = next((row[name] for name in CHOICE_LISTS if _has(row, name)), None)
     if value is None:
         value = {letter: row[letter] for letter in CHOICE_LETTERS if _has(row, letter)}
-    if isinstance(value, str):
-        try:
-            value = read_json(value.encode())
-        except (EncodingError, UnicodeEncodeError):
-            value = None
+    with suppress(EncodingError):
+        value = parse_cell(value)
     if isinstance(value, dict):
         texts, labels = value.get("text"), value.get("label")
         if not isinstance(texts, list) or not isinstance(labels, list):
@@ -374,13 +421,41 @@ def _find_fault(question: str, choices: Sequence[str]) -> str | None:
         return f"not {CHOICES_MIN} to {CHOICES_MAX} choices"
     if "" in choices:
         return "choices that are no text"
-    if len({"".join(split_pieces(fold(choice))) for choice in choices}) < len(choices):
+    if len(set(map(_write_plainly, choices))) < len(choices):
         return "choices that are alike"
+    values = [value for choice in choices if (value := _read_value(choice)) is not None]
+    if len(set(values)) < len(values):
+        return "choices of one value"
+    if _count_shown(question, choices) > 1:
+        return "choices that the question lists"
     if any(_MARKED.search(choice) for choice in choices):
         return "choices that hold several"
     if all(_LABEL.match(choice) for choice in choices):
         return "choices with letters in another order"
     return None
+
+
+def _write_plainly(choice: str) -> str:
+    """A choice without case, blanks, and what stands around it."""
+    return "".join(split_pieces(fold(unwrap(choice))))
+
+
+def _read_value(choice: str) -> Hashable:
+    """The value of a choice as a mathematical answer. None: it is none."""
+    if _NUMERIC.search(choice) is None or len(choice) > _DRESSED_MAX:
+        return None
+    read = read_math(choice)
+    return None if read is None else (read.value, read.unit, read.variable)
+
+
+def _count_shown(question: str, choices: Sequence[str]) -> int:
+    """How many choices a question has behind their letters."""
+    shown = set()
+    for mark in _SHOWN.finditer(question):
+        choice = choices[LETTERS.index(mark[1])] if mark[1] in LETTERS[: len(choices)] else None
+        if choice is not None and question.startswith(choice, mark.end()):
+            shown.add(mark[1])
+    return len(shown)
 
 
 def _find_right(

@@ -93,7 +93,7 @@ class MathAnswer:
         unit: `%`, `$`, `°` or one of `UNITS`, which `^2` or `^3` may follow; empty without one, or
             if it is the question's. `PERCENTAGE` is `%` where the question asks for a percentage.
         undone: number of operations that the text leaves to do; see `_Reader`.
-        undivided: number of quotients of integers that are whole or not in lowest terms.
+        undivided: number of quotients of single terms that are whole or not in lowest terms.
         unreduced: number of fractions, roots and products that are not in lowest terms.
         notations: those of the text, of `decimal`, `fraction` and `mixed`.
     """
@@ -247,16 +247,17 @@ def _is_letter(token: str) -> bool:
 
 
 class _Reader:
-    """A recursive-descent parser over tokens.
+    r"""A recursive-descent parser over tokens.
 
     It counts the operations that the text leaves undone: a sum with like terms or with 0; a product
-    of two rationals or of two sums; a division of or by a rational that is not an integer; a
-    product or a division of two terms that share a root or π; a power of anything but π; a root
-    whose value is rational.
+    of two rationals or of two sums, or of two terms whose rational factors can be multiplied or
+    cancelled; a division of or by a rational that is not an integer; a product or a division of two
+    terms that share a root or π; a power of anything but π; a root whose value is rational.
 
-    Quotients of integers that it leaves undivided are counted apart: the question's own numbers are
-    such a one. So is what it leaves unreduced: a fraction that is not in lowest terms, or has a
+    Quotients of single terms that it leaves undivided are counted apart: the question's own numbers
+    are such a one. So is what it leaves unreduced: a fraction that is not in lowest terms, or has a
     root or 1 below; a root of anything but a squarefree integer; a product of a number and a sum.
+    What a square under a root adds to a factor, `2\sqrt{12}`, is unreduced and no more.
     """
 
     def __init__(self, text: str, listed: bool) -> None:
@@ -266,6 +267,7 @@ class _Reader:
         if self._tokens.count("\\pm") > _CHOICES_MAX:
             refuse()
         self._place = self._depth = self._products = self._undone = 0
+        self._squares = 0  # roots read so far of which a square can be taken out
         #: Signs ± read so far, and the value, 1 or -1, of the one being read.
         self._choices, self._chosen = 0, 1
 
@@ -457,15 +459,16 @@ class _Reader:
         return None
 
     def _read_product(self, leads: bool = False) -> Terms:
+        squares = self._squares
         value = self._read_spaced_mixed() if leads else None
         value = self._read_power() if value is None else value
         while True:
             if self._take("*"):
-                value = self._read_factor(value)
+                value = self._count_product(value, self._read_power(), squares)
             elif self._take("/"):
-                value = self._count_quotient(value, self._read_power())
+                value = self._count_quotient(value, self._read_power(), squares)
             elif self._peek() in ("\\sqrt", "\\pi", "(", "\\frac"):
-                value = self._read_factor(value)
+                value = self._count_product(value, self._read_power(), squares)
             else:
                 return value
 
@@ -488,21 +491,22 @@ class _Reader:
         self._unreduced += reducible
         return trim({(0, 1): first + second / third})
 
-    def _read_factor(self, before: Terms) -> Terms:
-        return self._count_product(before, self._read_power())
-
-    def _count_product(self, one: Terms, other: Terms) -> Terms:
+    def _count_product(self, one: Terms, other: Terms, squares: int) -> Terms:
+        """`squares`: of `_squares`, before the first of the two was read."""
         both_rational = one.keys() | other.keys() <= _RATIONAL
         both_sums = min(len(one), len(other)) > 1
-        self._undone += both_rational or both_sums or _share_root(one, other)
+        as_written = self._squares == squares
+        can_be_done = both_rational or (as_written and _have_like_factors(one, other))
+        self._undone += can_be_done or both_sums or _share_root(one, other)
         self._unreduced += max(len(one), len(other)) > 1
         return self._multiply(one, other)
 
-    def _count_quotient(self, above: Terms, below: Terms) -> Terms:
+    def _count_quotient(self, above: Terms, below: Terms, squares: int) -> Terms:
+        """`squares`: as of `_count_product`."""
         for terms in (above, below):
             self._undone += terms.keys() <= _RATIONAL and terms.get((0, 1), 0) % 1 != 0
         self._undone += _share_root(above, below)
-        self._undivided += _is_undivided(above, below)
+        self._undivided += self._squares == squares and _is_undivided(above, below)
         self._unreduced += _is_reducible(above, below)
         self._notations.add("fraction")
         return self._divide(above, below)
@@ -534,7 +538,7 @@ class _Reader:
 
     def _read_mixed(self) -> Terms:
         """Read `3\\frac{1}{2}` as a mixed number. Before any other fraction it is a product."""
-        had = "fraction" in self._notations
+        had, squares = "fraction" in self._notations, self._squares
         whole, part = self._read_base(), self._read_base()
         fraction = part.get((0, 1), Fraction(0))
         if part.keys() <= {(0, 1)} and 0 < fraction < 1:
@@ -542,7 +546,7 @@ class _Reader:
             if not had:
                 self._notations.discard("fraction")
             return add(whole, part)
-        return self._count_product(whole, part)
+        return self._count_product(whole, part, squares)
 
     def _read_base(self) -> Terms:
         token = self._peek()
@@ -555,13 +559,15 @@ class _Reader:
         if token == "\\pi":
             return {(1, 1): Fraction(1)}
         if token == "\\frac":
+            squares = self._squares
             above, below = self._read_argument(), self._read_argument()
-            return self._count_quotient(above, below)
+            return self._count_quotient(above, below, squares)
         if token == "\\sqrt":
             square = self._read_base() if self._peek() == "(" else self._read_argument()
             terms = root(square)
             self._undone += terms.keys() <= _RATIONAL
             self._unreduced += list(terms.values()) != [1]
+            self._squares += list(terms.values()) != [1]
             return terms
         if token in ("(", "{"):
             value = self._read_sum()
@@ -614,13 +620,24 @@ def _is_reducible(above: Terms, below: Terms) -> bool:
 
 
 def _is_undivided(above: Terms, below: Terms) -> bool:
-    """Whether a quotient of integers is whole or not in lowest terms."""
-    if not (above.keys() <= _RATIONAL and below.keys() <= _RATIONAL):
+    """Whether a quotient of single terms with whole factors is whole or not in lowest terms."""
+    if len(above) > 1 or len(below) != 1:
         return False
-    dividend, divisor = (terms.get((0, 1), Fraction(0)) for terms in (above, below))
+    dividend, divisor = (next(iter(terms.values()), Fraction(0)) for terms in (above, below))
     if dividend.denominator > 1 or divisor.denominator > 1:
         return False
-    return abs(divisor) == 1 or gcd(dividend.numerator, divisor.numerator) > 1
+    is_one = abs(divisor) == 1 and below.keys() == _RATIONAL
+    return is_one or gcd(dividend.numerator, divisor.numerator) > 1
+
+
+def _have_like_factors(one: Terms, other: Terms) -> bool:
+    """Whether both are single terms, whose rational factors a product multiplies or cancels:
+    `45\\pi\\cdot 2`, `630\\cdot\\frac{\\pi}{7}`, but not `5\\cdot\\frac{\\pi}{6}`."""
+    if not len(one) == len(other) == 1:
+        return False
+    (p, q), (r, s) = (next(iter(terms.values())).as_integer_ratio() for terms in (one, other))
+    both_above, both_below = min(abs(p), abs(r)) > 1, min(q, s) > 1
+    return both_above or both_below or gcd(p, s) > 1 or gcd(r, q) > 1
 
 
 def _share_root(one: Terms, other: Terms) -> bool:

@@ -21,18 +21,16 @@ from assay.environments.math_tokens import has_open_commas
 from assay.environments.problem_file import (
     KeptRows,
     OtherFormatError,
-    ProblemFileError,
     cut_levels,
-    describe_skipped,
-    find_file,
     name_formats,
-    read_lines,
     read_object,
-    read_table,
+    read_objects,
     require_chat,
     require_text,
 )
 from assay.environments.problem_table import (
+    INPUT,
+    INSTRUCTION,
     LOOKED_AT,
     Columns,
     OtherShapeError,
@@ -170,24 +168,13 @@ class MathFile(FormedEnvironment):
                 rows are skipped, or a setting is unknown or out of range.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params, FORM)
-        file, data = find_file(digest, NAME)
-        _, lines = read_table(data, file)
-        try:
-            rows = MathRows(lines)
-        except OtherShapeError as error:
-            raise OtherFormatError(f"{file}: {error}") from None
-        read_lines(lines, file, rows.add)
-        self._by_level = rows.divide()
+        rows = MathRows()
+        self._by_level = rows.find_levels(digest, NAME)
         self.skipped = rows.skipped
-        self.levels = sorted(self._by_level)
+        self.levels = list(self._by_level)
         tasks = (task for level in self._by_level.values() for task in level)
         if any(task.right.size > 1 for task in tasks):
             self.rated = frozenset({"satisfaction"})
-        if not self.levels:
-            raise ProblemFileError(
-                f"{self.name}: none of its {len(lines)} problems can be asked: "
-                f"{describe_skipped(self.skipped)}"
-            )
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
@@ -203,7 +190,7 @@ class MathFile(FormedEnvironment):
         return UNREAD if answer is None else problem.answer.rate(answer)
 
 
-class MathRows(KeptRows[MathRow]):
+class MathRows(KeptRows[MathRow, MathTask]):
     """A file's rows.
 
     Attributes:
@@ -212,36 +199,33 @@ class MathRows(KeptRows[MathRow]):
         fault: what a person can do about columns that are not known.
     """
 
-    def __init__(self, lines: Sequence[bytes], chosen: Mapping[str, str] | None = None) -> None:
-        """Look at a file's first rows.
+    def __init__(self, chosen: Mapping[str, str] | None = None) -> None:
+        """`chosen`: part of a row → column that a person chose."""
+        super().__init__()
+        self._chosen = chosen
+        self.columns, self.has_levels = MATH_COLUMNS, False
+        self.fault: TableError | None = None
 
-        Args:
-            chosen: part of a row → column that a person chose.
+    def look_at(self, lines: Sequence[bytes]) -> None:
+        """Find the columns in a file's first rows.
 
         Raises:
             TableError: the columns that were chosen are not there, or nothing was chosen and the
                 file has another shape.
         """
-        super().__init__()
-        rows = _read_objects(lines[:LOOKED_AT])
-        self.fault: TableError | None = None
+        rows = read_objects(lines[:LOOKED_AT], NAME)
         try:
-            self.columns = find_columns(rows, chosen)
+            self.columns = find_columns(rows, self._chosen)
         except OtherShapeError:
             raise
         except TableError as error:
-            if chosen:
+            if self._chosen:
                 raise
-            self.columns, self.fault = MATH_COLUMNS, error  # each row says what it lacks
+            self.fault = error  # each row says what it lacks
         column = self.columns.level
         levels = [get_cell(row, column) for row in rows if column]
         known = sum(read_level(level) is not None for level in levels)
         self.has_levels = known > 0 and 2 * known >= len(rows)
-
-    def list_problems(self, lines: Sequence[bytes]) -> list[str]:
-        """The problems of rows that have one, usable or not."""
-        cells = (get_cell(row, self.columns.problem) for row in _read_objects(lines))
-        return [chat.question for cell in cells if (chat := read_chat(cell)) is not None]
 
     def _read(self, line: bytes) -> tuple[MathRow, str | None]:
         row = read_math_row(line, self.columns, needs_solution=self.fault is not None)
@@ -250,7 +234,7 @@ class MathRows(KeptRows[MathRow]):
     def _identify(self, row: MathRow) -> tuple[Hashable, object]:
         return (row.problem, row.context), row.right
 
-    def divide(self) -> dict[int, list[MathTask]]:
+    def divide(self) -> Mapping[int, Sequence[MathTask]]:
         """The tasks of each level, in the file's order. Without levels of its own a file has k =
         min(5, rows): level l has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1 by length."""
         found: dict[int, list[MathTask]] = {}
@@ -261,17 +245,6 @@ class MathRows(KeptRows[MathRow]):
         ordered = sorted((row for _, row in self.kept), key=lambda row: row.length)
         bands = enumerate(cut_levels(ordered, len(LEVELS)), 1)
         return {level: [row.make_task() for row in rows] for level, rows in bands}
-
-
-def _read_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
-    """The rows that are objects."""
-    rows = []
-    for line in lines:
-        try:
-            rows.append(read_object(line, NAME))
-        except ValueError:
-            continue
-    return rows
 
 
 def read_math_row(
@@ -293,6 +266,8 @@ def read_math_row(
         return MathRow(Question(), None, None, None, 0, _NO_CHAT)
     chat = require_chat(asked, columns.problem, NAME)
     problem = chat.question
+    if columns.problem == INSTRUCTION and row.get(INPUT) not in (None, ""):
+        return MathRow(Question(problem), None, None, None, 0, "an instruction with an input")
     solution = get_cell(row, columns.solution) if columns.solution else None
     if solution is None and needs_solution:
         raise name_formats(row, NAME)

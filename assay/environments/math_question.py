@@ -52,7 +52,10 @@ _SEVERAL = re.compile(
 )
 _JOINED = re.compile(r"(?<![a-z])(?:and|or)(?![a-z])|[,;](?![0-9])", _FLAGS)
 #: Words by which a question asks for the simplest form.
-_SIMPLEST = re.compile(r"simplif|simplest|rationali[sz]|lowest terms", _FLAGS)
+_SIMPLEST = re.compile(
+    r"simplif|simplest|rationali[sz]|lowest terms|(?<![a-z])(?:evaluate|expand|reduce)(?![a-z])",
+    _FLAGS,
+)
 
 #: Expressions of numbers in a text, and in them the signs at which parts of it may begin and end.
 _EXPRESSION = re.compile(
@@ -93,7 +96,7 @@ class Question:
 
     @property
     def asks_simplest(self) -> bool:
-        """Whether it asks for the simplest form by a word."""
+        """Whether it asks by a word for the simplest form, or for an expression's value."""
         return _SIMPLEST.search(self.text) is not None
 
     def names_point(self, letters: str) -> bool:

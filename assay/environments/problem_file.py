@@ -7,9 +7,12 @@ native code, so a sandboxed child reads it.
 
 import io
 import json
+import os
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -23,6 +26,7 @@ from assay.environments.problem_table import (
     ROWS_MAX,
     TEXT_MAX,
     Chat,
+    OtherShapeError,
     TableError,
     read_chat,
     split_rows,
@@ -34,6 +38,8 @@ from assay.sandbox.child import clean
 
 #: Limits: bytes of a file and of one row; characters of a question.
 FILE_MAX, ROW_MAX, QUESTION_MAX = 64 << 20, 64 << 10, 8_192
+#: Bytes of a row that a person looks at, of which a network would read a part.
+LONG_ROW_MAX = 16 << 20
 #: Limit of CPU seconds for reading a Parquet file.
 _PARQUET_SECONDS = 60.0
 _PARQUET_MAGIC = b"PAR1"
@@ -82,6 +88,7 @@ class OtherFormatError(ProblemFileError):
 
 
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +117,10 @@ class KnownAnswers:
         return first == row
 
 
-class KeptRows(ABC, Generic[_R]):
+class KeptRows(ABC, Generic[_R, _T]):
     """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
+
+    `_T` is what a level holds of a row.
 
     Attributes:
         number: of the last row.
@@ -144,6 +153,47 @@ class KeptRows(ABC, Generic[_R]):
     def _identify(self, row: _R) -> tuple[Hashable, object] | None:
         """What a usable row asks and its right answer; None: rows may ask the same."""
         return None
+
+    def look_at(self, lines: Sequence[bytes]) -> None:  # noqa: B027: most shapes need no look
+        """Look at a file's rows before the first of them is taken. Raises TableError if they have
+        another shape."""
+
+    def finish(self) -> None:  # noqa: B027: most shapes are read row by row
+        """Skip rows for what only all rows together show."""
+
+    @abstractmethod
+    def divide(self) -> Mapping[int, Sequence[_T]]:
+        """The usable rows of each level that has any."""
+
+    def add_all(self, lines: Sequence[bytes]) -> dict[str, list[int]]:
+        """Take all rows of a file. Return fault → numbers of the damaged ones."""
+        damaged: dict[str, list[int]] = {}
+        self.look_at(lines)
+        for line in lines:
+            try:
+                read_shaped(self.add, line)
+            except ValueError as error:
+                damaged.setdefault(str(error), []).append(self.number)
+        self.finish()
+        return damaged
+
+    def find_levels(self, digest: str, family: str) -> dict[int, Sequence[_T]]:
+        """The usable rows of the file with that SHA-256, by level, in ascending order; at least
+        one. Errors as of `find_rows`; a ProblemFileError also if no row is usable."""
+        file, lines = _find_lines(digest, family)
+        try:
+            self.look_at(lines)
+        except OtherShapeError as error:
+            raise OtherFormatError(f"{file}: {error}") from None
+        read_lines(lines, file, self.add)
+        self.finish()
+        by_level = dict(sorted(self.divide().items()))
+        if not by_level:
+            raise ProblemFileError(
+                f"{family}:{digest}: none of its {len(lines)} problems can be asked: "
+                f"{describe_skipped(self.skipped)}"
+            )
+        return by_level
 
 
 def add_problem_files(files: Iterable[Path]) -> None:
@@ -214,8 +264,13 @@ def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]
         ProblemFileError: `digest` is no digest, this machine has no such file, or `read` refused a
             row.
     """
+    file, lines = _find_lines(digest, family)
+    return read_lines(lines, file, read)
+
+
+def _find_lines(digest: str, family: str) -> tuple[Path, list[bytes]]:
     file, data = find_file(digest, family)
-    return read_lines(read_table(data, file)[1], file, read)
+    return file, read_table(data, file)[1]
 
 
 def read_problem_file(file: Path) -> bytes:
@@ -225,17 +280,23 @@ def read_problem_file(file: Path) -> bytes:
         ProblemFileError: the file cannot be read, is larger than `FILE_MAX`, or is not a regular
             file: a pipe or a device may never end.
     """
+    if file.is_dir():
+        raise ProblemFileError(
+            f"{file} is a folder: name a file; `assay env look {shlex.quote(str(file))} --write "
+            "NEW.jsonl` makes one of the files of a split"
+        )
     if file.exists() and not file.is_file():
         raise ProblemFileError(f"{file} is not a regular file")
     try:
         with file.open("rb") as opened:
-            data = opened.read(FILE_MAX + 1)
+            size = os.fstat(opened.fileno()).st_size
+            data = opened.read(FILE_MAX + 1) if size <= FILE_MAX else b""
     except OSError as error:
         raise ProblemFileError(f"{file}: {error.strerror or error}") from None
-    if len(data) > FILE_MAX:
+    if max(size, len(data)) > FILE_MAX:
         raise ProblemFileError(
-            f"{file} is larger than {FILE_MAX >> 20} MiB: keep fewer rows, or only the columns of "
-            "problem, answer and level"
+            f"{file} is larger than {FILE_MAX >> 20} MiB, and every node of a network holds all of "
+            "a file in memory: keep fewer rows, or only the columns of problem, answer and level"
         )
     return data
 
@@ -350,6 +411,15 @@ def read_object(line: bytes, family: str, most: int = ROW_MAX) -> dict[str, Any]
     if not isinstance(row, dict):
         raise ValueError(f"it is not an object with {' and '.join(_FIELDS[family])}")
     return row
+
+
+def read_objects(lines: Iterable[bytes], family: str, most: int = ROW_MAX) -> list[dict[str, Any]]:
+    """The rows that `read_object` reads."""
+    rows = []
+    for line in lines:
+        with suppress(ValueError):
+            rows.append(read_object(line, family, most))
+    return rows
 
 
 def require_question(text: str, name: str) -> None:

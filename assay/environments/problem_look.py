@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from assay.environments import gsm, letters_file, math_file
-from assay.environments.base import BLANKS
 from assay.environments.instructions import instruction_file
 from assay.environments.instructions.instruction_file import EMPTY_REPLIES, InstructionRows
 from assay.environments.letters_file import LettersRow, LettersRows
 from assay.environments.math_file import LEVELS, MathRow, MathRows
 from assay.environments.problem_file import (
+    LONG_ROW_MAX,
     ROW_MAX,
     OtherFormatError,
     ProblemFileError,
     cut_levels,
     read_object,
+    read_objects,
     read_problem_file,
     read_row,
     read_shaped,
     read_table,
 )
+from assay.environments.problem_overlap import read_asked
 from assay.environments.problem_table import (
     CHOICE_LETTERS,
     CHOICE_LISTS,
@@ -36,7 +38,6 @@ from assay.environments.problem_table import (
     TableError,
     find_shape,
     get_cell,
-    read_chat,
 )
 from assay.environments.programs import code_file
 from assay.environments.programs.code_file import ASSERTS, DIFFICULTIES, CodeRow, CodeRows
@@ -44,8 +45,6 @@ from assay.environments.programs.shapes import ShapeError, convert_row
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
 SAMPLES, FORMS, NAMED = 3, 5_000, 20
-#: Bytes of a row that `code:SHA256` reads when fewer test cases are left.
-_LONG_ROW = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ class Look:
         odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
         odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
         suites: suite → rows whose problem it has.
+        uncompared: suite → why it may have further ones.
     """
 
     file: str
@@ -93,6 +93,7 @@ class Look:
     odds_max: int = 0
     stored: list[int] = field(default_factory=list)
     suites: dict[str, list[int]] = field(default_factory=dict)
+    uncompared: dict[str, str] = field(default_factory=dict)
     samples: list[SampleRow] = field(default_factory=list)
     is_renamed: bool = False
 
@@ -104,8 +105,8 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A usable row: its number, problem, answer as text, length and level, if it has one; and what
-    its environment's reader made of it, or its line."""
+    """A usable row: its number, problem, answer as text, length and level, if it has one; what its
+    environment's reader made of it, or its line; and the code that it gives."""
 
     number: int
     problem: str
@@ -113,6 +114,11 @@ class _Read:
     length: int
     level: int | None
     source: Any
+    starter: str = ""
+
+    def make_sample(self, level: int) -> SampleRow:
+        problem = f"{self.problem}\n{self.starter}" if self.starter else self.problem
+        return SampleRow(self.number, level, problem, self.answer)
 
 
 def look_at_file(
@@ -131,7 +137,7 @@ def look_at_file(
     """
     data = read_problem_file(file)
     name, lines = read_table(data, file)
-    first = _read_objects(lines[:LOOKED_AT])
+    first = read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX)
     if not first:
         raise ProblemFileError(f"{file}, row 1: {_find_fault(lines[0])}")
     family = math_file.NAME if chosen else _find_family(lines[0], first)
@@ -147,19 +153,21 @@ def look_at_file(
     look.asked = len(rows)
     levels = _divide(rows, look)
     for row in rows[:SAMPLES]:
-        look.samples.append(SampleRow(row.number, levels[row.number], row.problem, row.answer))
+        look.samples.append(row.make_sample(levels[row.number]))
     if family == math_file.NAME:
         look.shown = [row.number for row in rows[:FORMS] if row.source.make_task().form is not None]
     for suite in suites:
-        held = {_normalize(problem) for problem in _read_problems(suite)}
-        look.suites[str(suite)] = [r.number for r in rows if _normalize(r.problem) in held]
+        asked = read_asked(suite, (chosen or {}).get("problem"))
+        look.suites[str(suite)] = [row.number for row in rows if asked.holds(row.problem)]
+        if asked.gap is not None:
+            look.uncompared[str(suite)] = asked.gap
     return look, chain((_write(row, levels[row.number]) for row in rows), stored)
 
 
 def _find_fault(line: bytes) -> str:
     """Why a row is no object of JSON."""
     try:
-        read_object(line, math_file.NAME, _LONG_ROW)
+        read_object(line, math_file.NAME, LONG_ROW_MAX)
     except ValueError as error:
         return str(error)
     return "it is an object"
@@ -183,16 +191,6 @@ def _has_cases(row: dict[str, Any]) -> bool:
     """Whether a row of verl or prime-rl has test cases where others have an answer."""
     truth = get_cell(row, "reward_model.ground_truth.inputs")
     return truth is not None or get_cell(row, "verification_info.test_cases") is not None
-
-
-def _read_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
-    rows = []
-    for line in lines:
-        try:
-            rows.append(read_object(line, math_file.NAME, _LONG_ROW))
-        except ValueError:
-            continue
-    return rows
 
 
 def _is_gsm(line: bytes) -> bool:
@@ -220,17 +218,8 @@ def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
     return rows
 
 
-def _take(rows: LettersRows | InstructionRows, lines: Sequence[bytes], look: Look) -> None:
-    for line in lines:
-        try:
-            read_shaped(rows.add, line)
-        except ValueError as error:
-            look.damaged.setdefault(str(error), []).append(rows.number)
-    look.left_out = rows.skipped
-
-
 def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
-    held = {name for row in _read_objects(lines[:LOOKED_AT]) for name in row}
+    held = {name for row in read_objects(lines[:LOOKED_AT], letters_file.NAME) for name in row}
     parts = (
         ("problem", CHOICE_QUESTIONS),
         ("choices", (CHOICE_RIGHT, *CHOICE_LISTS, *CHOICE_LETTERS)),
@@ -239,8 +228,7 @@ def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
     rights = [name for name in (CHOICE_RIGHT, *CHOICE_RIGHTS) if name in held]
     look.columns = {part: name for part, name in (*found, ("answer", ", ".join(rights))) if name}
     rows = LettersRows()
-    _take(rows, lines, look)
-    rows.finish()
+    look.damaged, look.left_out = rows.add_all(lines), rows.skipped
     has_levels = rows.has_levels
     look.levels = "the column level" if has_levels else f"{len(LEVELS)} by length"
     bands = rows.divide().values()
@@ -257,7 +245,7 @@ def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
 
 def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
     rows = InstructionRows()
-    _take(rows, lines, look)
+    look.damaged, look.left_out = rows.add_all(lines), rows.skipped
     look.columns = {"problem": "prompt", "answer": "instruction_id_list, kwargs"}
     look.levels = "the number of instructions"
     read = []
@@ -283,29 +271,29 @@ def _read_code(lines: Sequence[bytes], look: Look, stored: list[bytes]) -> list[
             left_out.setdefault(str(error), []).append(number)
         except ValueError as error:
             look.damaged.setdefault(str(error), []).append(number)
-    levels = rows.divide()
+    rows.finish()
     look.left_out = {**left_out, **rows.skipped}
     look.stored = rows.skipped.get(ASSERTS, [])
     stored += (written[number].rstrip() + b"\n" for number in look.stored)
-    look.levels = "the column difficulty" if rows.has_levels else f"{len(levels)} by length"
-    asked = [(number, row) for number, row in rows.kept if not rows.has_levels or row.level]
-    return [_make_program(number, row, written[number]) for number, row in asked]
+    bands = len(rows.divide())
+    look.levels = "the column difficulty" if rows.has_levels else f"{bands} by length"
+    return [_make_program(number, row, written[number]) for number, row in rows.kept]
 
 
 def _make_program(number: int, row: CodeRow, line: bytes) -> _Read:
     what = "of a program" if row.function is None else f"of the function {row.function}"
     answer = f"{len(row.cases)} test cases {what}"
-    return _Read(number, row.question, answer, len(row.question), row.level, line)
+    return _Read(number, row.question, answer, len(row.text), row.level, line, row.starter)
 
 
 def _convert(line: bytes) -> bytes:
     """The line itself if `code:SHA256` reads it, or the row in its form."""
-    row = read_object(line, code_file.NAME, _LONG_ROW)
+    row = read_object(line, code_file.NAME, LONG_ROW_MAX)
     is_short = len(line) <= ROW_MAX
     if is_short and all(isinstance(row.get(name), str) for name in ("question", "input_output")):
         return line
-    difficulty = row.get("difficulty") or row.get("gpt_difficulty")
-    return convert_row(row, DIFFICULTIES.get(str(difficulty)))
+    difficulty = str(row.get("difficulty") or row.get("gpt_difficulty"))
+    return convert_row(row, difficulty if difficulty in DIFFICULTIES else None)
 
 
 _READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[_Read]]] = {
@@ -318,17 +306,13 @@ _READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[_Read]]] = {
 def _read_math(
     lines: Sequence[bytes], file: Path, chosen: Mapping[str, str] | None, look: Look
 ) -> list[_Read]:
+    reader = MathRows(chosen)
     try:
-        reader = MathRows(lines, chosen)
+        look.damaged = reader.add_all(lines)
         if reader.fault is not None:
             raise reader.fault
     except TableError as error:
         raise ProblemFileError(f"{file}: {error}") from None
-    for line in lines:
-        try:
-            read_shaped(reader.add, line)
-        except ValueError as error:
-            look.damaged.setdefault(str(error), []).append(reader.number)
     columns = reader.columns
     parts = ("problem", "answer", "solution", "level")
     look.columns = {part: name for part in parts if (name := getattr(columns, part)) is not None}
@@ -359,26 +343,6 @@ def _divide(rows: Sequence[_Read], look: Look) -> dict[int, int]:
     for level in found.values():
         look.per_level[level] = look.per_level.get(level, 0) + 1
     return found
-
-
-def _read_problems(suite: Path) -> list[str]:
-    """The problems of a suite, whatever its answers are."""
-    _, lines = read_table(read_problem_file(suite), suite)
-    if _find_family(lines[0], _read_objects(lines[:LOOKED_AT])) in (gsm.NAME, math_file.NAME):
-        try:
-            return MathRows(lines).list_problems(lines)
-        except TableError as error:
-            raise ProblemFileError(f"{suite}: {error}") from None
-    columns = [*CHOICE_QUESTIONS, "description", "question_content", "text", "input"]
-    cells = (
-        next((row[name] for name in columns if row.get(name)), None) for row in _read_objects(lines)
-    )
-    return [chat.question for cell in cells if (chat := read_chat(cell)) is not None]
-
-
-def _normalize(problem: str) -> str:
-    """A problem without blanks and without the case of its letters."""
-    return "".join(problem.translate(dict.fromkeys(map(ord, BLANKS))).lower())
 
 
 def _write(row: _Read, level: int) -> bytes:

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ _BOM = b"\xef\xbb\xbf"
 _UTF16 = b"\xff\xfe", b"\xfe\xff"
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
 _DIGITS = re.compile("[0-9]+")
+#: How messages begin as JSON.
+_MESSAGES = re.compile(r"\s*\[\s*\{\s*\"(?:role|content|from|value)\"\s*:", re.ASCII)
 #: Keys of an object of JSON that holds a list of rows.
 _LISTS = "data", "rows", "train", "test", "examples", "problems"
 
@@ -35,7 +38,7 @@ _LISTS = "data", "rows", "train", "test", "examples", "problems"
 NAMES: Mapping[str, Sequence[str]] = {
     "problem": (
         *("problem", "Problem", "question", "Question", "prompt", "problem_text", "question_text"),
-        *("query", "messages"),
+        *("query", "instruction", "messages", "conversations"),
     ),
     "answer": (
         *("reward_model.ground_truth", "verification_info.ground_truth", "final_answer", "answer"),
@@ -44,9 +47,14 @@ NAMES: Mapping[str, Sequence[str]] = {
     "solution": ("solution", "Solution", "generated_solution"),
     "level": ("level", "Level"),
 }
+#: A column of problems beside which another may have what they are about.
+INSTRUCTION, INPUT = "instruction", "input"
 #: Columns of a question with choices: the question, the choices, and the right one as a letter, a
 #: place from 0 or a text.
-CHOICE_QUESTIONS = "question", "Question", "question_stem", "problem", "query", "prompt"
+CHOICE_QUESTIONS = (
+    *("question", "Question", "question_stem", "problem", "query", "prompt"),
+    INSTRUCTION,
+)
 CHOICE_LISTS = "options", "choices"
 CHOICE_RIGHTS = (
     *("answer_index", "answer", "answerKey", "answer_letter", "label", "target"),
@@ -55,6 +63,16 @@ CHOICE_RIGHTS = (
 #: Columns of choices that have no order, and of those that letters name.
 CHOICE_RIGHT, CHOICE_WRONG = "Correct Answer", tuple(f"Incorrect Answer {n}" for n in range(1, 10))
 CHOICE_LETTERS = "A", "B", "C", "D"
+#: All columns that may hold what a row of any shape asks, best first.
+QUESTIONS = tuple(
+    dict.fromkeys(
+        (
+            *NAMES["problem"],
+            *CHOICE_QUESTIONS,
+            *("description", "question_content", "text", INPUT, "conversation"),
+        )
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +104,7 @@ SHAPES: Sequence[Shape] = tuple(
             (
                 *((name, listed) for name in CHOICE_QUESTIONS for listed in CHOICE_LISTS),
                 ("Question", CHOICE_RIGHT),
-                *((name, *CHOICE_LETTERS) for name in ("question", "input")),
+                *((name, *CHOICE_LETTERS) for name in ("question", INPUT)),
             ),
         ),
         (
@@ -101,7 +119,7 @@ SHAPES: Sequence[Shape] = tuple(
 COLUMN_NAMES = frozenset(
     {name.partition(".")[0] for names in NAMES.values() for name in names}
     | {name for shape in SHAPES for name in shape.columns}
-    | {*CHOICE_RIGHTS, *CHOICE_WRONG}
+    | {*CHOICE_RIGHTS, *CHOICE_WRONG, *QUESTIONS}
     | {"starter_code", "difficulty", "test_setup_code", "test_imports", "gpt_difficulty"}
     | {"private_tests", "generated_tests", "private_test_cases", "metadata", "test_info"}
 )
@@ -120,6 +138,9 @@ _AROUND = (
 )
 
 
+#: Names of roles in messages. The last two are ShareGPT's.
+_ROLES = {name: name for name in ("system", "user", "assistant")}
+_ROLES |= {"human": "user", "gpt": "assistant"}
 _BEHIND = tuple(behind for _, behind in _AROUND)
 
 
@@ -303,7 +324,7 @@ def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -
         raise TableError(f"there is no part {unknown[0]!r}: {', '.join(NAMES)} are")
     for part, column in chosen.items():
         if not any(get_cell(row, column) is not None for row in objects):
-            raise TableError(f"no column {column!r} for the {part}: it has {_list(names)}")
+            raise TableError(f"no column {column!r} for the {part}: it has {list_names(names)}")
     found = {
         part: chosen.get(part) or _choose(objects, candidates) for part, candidates in NAMES.items()
     }
@@ -312,11 +333,11 @@ def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -
         other = find_shape(names)
         if other is not None:
             todo = f"`{other.family}:SHA256` takes them"
-            raise OtherShapeError(f"its columns {_list(names)} are {other.what}: {todo}")
+            raise OtherShapeError(f"its columns {list_names(names)} are {other.what}: {todo}")
     if problem is None or not (found["answer"] or found["solution"]):
         lacking = "problem" if problem is None else "answer"
         raise TableError(
-            f"none of its columns {_list(names)} is known for the {lacking}: name it with "
+            f"none of its columns {list_names(names)} is known for the {lacking}: name it with "
             f"--column {lacking}=NAME"
         )
     # a later row's answer is not to be replaced by the box of its solution
@@ -333,7 +354,8 @@ def _choose(rows: Sequence[dict[str, Any]], candidates: Iterable[str]) -> str | 
     return next(most, next((name for name, count in held.items() if count), None))
 
 
-def _list(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
+    """The first of some columns' names, printable."""
     return clean(", ".join(list(names)[:12])) or "(none)"
 
 
@@ -344,11 +366,20 @@ def get_cell(row: dict[str, Any], column: str) -> Any:
     first, point, rest = column.partition(".")
     inner = row.get(first) if point else None
     if isinstance(inner, str) and inner[:1] == "{":
-        try:
-            inner = read_json(inner.encode())
-        except (EncodingError, UnicodeEncodeError):
-            return None
+        with suppress(EncodingError):
+            inner = parse_cell(inner)
     return get_cell(inner, rest) if isinstance(inner, dict) else None
+
+
+def parse_cell(value: Any) -> Any:
+    """A value, or what a text holds as JSON. Raises EncodingError if it holds none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:
+        raise EncodingError("is not JSON: it has half a character") from None
+    return read_json(data)
 
 
 def read_problem_cell(value: Any) -> str | None:
@@ -361,6 +392,7 @@ def read_problem_cell(value: Any) -> str | None:
 def read_chat(value: Any) -> Chat | None:
     """A chat, or text as one of a user. None if it is neither, or its turns do not alternate. What
     an assistant says last is no part of a question."""
+    value = _parse_chat(value)
     if isinstance(value, str):
         return Chat(_strip_request(value))
     messages = list(map(_read_message, value)) if isinstance(value, list) else []
@@ -377,16 +409,41 @@ def read_chat(value: Any) -> Chat | None:
     return Chat(_strip_request(known[-1][1]), tuple(known[:-1]))
 
 
+def _parse_chat(value: Any) -> Any:
+    """A cell's value; what it holds as JSON, if that is messages: a cell of CSV is text."""
+    if isinstance(value, str) and _MESSAGES.match(value):
+        with suppress(EncodingError):
+            return parse_cell(value)
+    return value
+
+
+def list_asked(row: dict[str, Any], column: str | None = None) -> list[str]:
+    """All texts of a row that may be what it asks, whatever its shape is.
+
+    Args:
+        column: looked at beside `QUESTIONS`.
+    """
+    found = []
+    for name in (*QUESTIONS, *([] if column is None else [column])):
+        value = _parse_chat(get_cell(row, name))
+        messages = value if isinstance(value, list) else [{"role": "user", "content": value}]
+        read = (message for message in map(_read_message, messages) if message is not None)
+        found += [_strip_request(text) for role, text in read if role == "user"]
+    return [text for text in found if text.strip(BLANKS)]
+
+
 def _read_message(value: Any) -> tuple[str, str] | None:
     """The role and the text of a message. Its text may be in parts. None if it is anything else."""
-    content = value.get("content") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    content = value.get("content", value.get("value"))
     if isinstance(content, list):
         parts = [one.get("text") if isinstance(one, dict) else None for one in content]
         content = "".join(map(str, parts)) if all(isinstance(one, str) for one in parts) else None
     if not isinstance(content, str):
         return None
-    role = value.get("role")
-    return (role, content) if role in ("system", "user", "assistant") else None
+    role = _ROLES.get(str(value.get("role", value.get("from"))))
+    return None if role is None else (role, content)
 
 
 def _strip_request(text: str) -> str:

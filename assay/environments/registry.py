@@ -83,7 +83,7 @@ _SETTINGS: Mapping[str, Mapping[str, Param]] = {
     package_environment.NAME: _declare_form(package_environment.FORM),
 }
 #: Families that read files of problems, in the order in which they are tried.
-_READERS = (*(gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME), instruction_file.NAME)
+_READERS = (gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME, instruction_file.NAME)
 #: Levels that a family's files may have, where they are few.
 _LEVELS = {
     code_file.NAME: range(1, code_file.LEVELS_MAX + 1),

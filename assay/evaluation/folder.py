@@ -22,7 +22,7 @@ from assay.protocol.encoding import EncodingError, read_json
 
 PLAN, COMPLETIONS, RESULTS = "eval.json", "completions.jsonl", "results.json"
 #: Most bytes of a line, and of a plan.
-_LINE_MAX, _PLAN_MAX = 64 << 20, 16 << 20
+_LINE_MAX, PLAN_MAX = 64 << 20, 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class EvaluationFolder:
         path = self.path / PLAN
         try:
             with path.open("rb") as file:
-                known = read_json(file.read(_PLAN_MAX))
+                known = read_json(file.read(PLAN_MAX))
         except FileNotFoundError:
             if (self.path / COMPLETIONS).exists():
                 raise EvaluationError(f"{self.path} has no {PLAN}: name another folder") from None

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
 
 from assay.environments import gsm, letters_file, math_file
 from assay.environments.base import open_stream
@@ -25,8 +24,6 @@ from assay.protocol.errors import OperatorError
 #: Characters of a suite's name.
 _NAME = 100
 
-_Rows = TypeVar("_Rows", MathRows, LettersRows, InstructionRows)
-
 
 class EvaluationError(OperatorError):
     """An evaluation cannot be run as it is asked for. The message says why, and what to do."""
@@ -40,6 +37,7 @@ class Suite:
         name: of the file. digest: SHA-256 of its bytes, 32 bytes.
         rows: one or more, in the file's order. rows_in_file: of all of it.
         left_out: reason → numbers of the rows that are not asked for it.
+        uncompared: training file → why rows may be asked that it has, too.
         columns: part of a row → its column, as the caller named them.
     """
 
@@ -49,6 +47,7 @@ class Suite:
     rows: Sequence[SuiteRow]
     rows_in_file: int
     left_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    uncompared: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, object]:
@@ -65,6 +64,7 @@ class Suite:
                 reason: {"rows": len(rows), "first": list(rows[:NAMED])}
                 for reason, rows in self.left_out.items()
             },
+            "uncompared": dict(self.uncompared),
         }
 
 
@@ -106,7 +106,8 @@ def read_suite(
     if not rows:
         said = ", ".join(f"{len(n)} {reason}" for reason, n in out.items()) or "it has none"
         raise EvaluationError(f"{file}: none of its {look.rows} rows can be asked: {said}")
-    return Suite(file.name[:_NAME], digest, convention, rows, look.rows, out, columns or {})
+    name, chosen = file.name[:_NAME], columns or {}
+    return Suite(name, digest, convention, rows, look.rows, out, look.uncompared, chosen)
 
 
 def read_shots(file: Path, count: int, columns: Mapping[str, str] | None = None) -> list[SuiteRow]:
@@ -148,14 +149,16 @@ def _read_words(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iter
 
 
 def _read_math(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
-    for number, row in _add_all(MathRows(lines, columns), lines).kept:
+    rows = MathRows(columns)
+    rows.add_all(lines)
+    for number, row in rows.kept:
         yield SuiteRow(number, row.problem, row.text or "", row.make_task())
 
 
 def _read_letters(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
     """Each row's choices in an order of its own, which is the same for everybody."""
-    rows = _add_all(LettersRows(), lines)
-    rows.finish()
+    rows = LettersRows()
+    rows.add_all(lines)
     for number, row in rows.kept:
         seed = hash_fields(Domain.HELD_OUT, b"choices", digest, number.to_bytes(4, "big"))
         dealt = row.deal(open_stream(letters_file.NAME, seed))
@@ -168,15 +171,10 @@ def _read_letters(lines: Sequence[bytes], columns: Columns, digest: bytes) -> It
 def _read_instructions(
     lines: Sequence[bytes], columns: Columns, digest: bytes
 ) -> Iterator[SuiteRow]:
-    for number, row in _add_all(InstructionRows(), lines).kept:
+    rows = InstructionRows()
+    rows.add_all(lines)
+    for number, row in rows.kept:
         yield SuiteRow(number, row.prompt, "", row)
-
-
-def _add_all(rows: _Rows, lines: Sequence[bytes]) -> _Rows:
-    for line in lines:
-        with suppress(ValueError):  # a damaged one, which the look has named
-            rows.add(line)
-    return rows
 
 
 _READERS: Mapping[str, Callable[[Sequence[bytes], Columns, bytes], Iterator[SuiteRow]]] = {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from assay.environments.problem_file import get_known_files
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import Counters, meter
 from assay.neurons.program.logs import make_report
@@ -75,7 +76,7 @@ def _run_first(
         report = make_report("held_out_tried")
         monitor = LearningMonitor(section.dir, session.sources.checkpoints, held_out, report)
         note = make_report("suite_note")
-        suites = read_suites(section.suites, settings.environments.files, note)
+        suites = read_suites(section.suites, get_known_files(), note)
         watched = SuiteMonitor(
             section.dir, session.sources.checkpoints, suites, section.suites_every, note
         )

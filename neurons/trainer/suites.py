@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.evaluation.folder import PLAN, RESULTS, EvaluationFolder
+from assay.evaluation.folder import PLAN, PLAN_MAX, RESULTS, EvaluationFolder
 from assay.evaluation.model import wrap_checkpoint
 from assay.evaluation.run import Evaluation, EvaluationRules
 from assay.evaluation.sampling import OwnSampler
@@ -24,15 +24,15 @@ from assay.protocol.encoding import read_json
 FOLDER = "suites"
 #: Most checkpoints that wait. The oldest ones beyond are left out.
 _WAITING = 8
-#: Rows of a finding that are named; most bytes of a plan that are read.
-_NAMED, _PLAN_MAX = 20, 16 << 20
+#: Rows of a finding that are named.
+_NAMED = 20
 
 Report = Callable[[str], None]
 
 
 def read_suites(files: Sequence[Path], trained: Sequence[Path], report: Report) -> list[Suite]:
-    """The suites in files. Says which of their rows occur in the files that are trained on, and
-    which others are not asked.
+    """The suites in files. Says which of their rows occur in the files that are trained on, which
+    others are not asked, and with which file they could not be compared.
 
     Raises:
         OperatorError: a file has no suite.
@@ -42,6 +42,8 @@ def read_suites(files: Sequence[Path], trained: Sequence[Path], report: Report) 
         for reason, rows in suite.left_out.items():
             first = ", ".join(map(str, rows[:_NAMED])) + ", …" * (len(rows) > _NAMED)
             report(f"suite {suite.name}: {len(rows)} rows are not asked, {reason}: row {first}")
+        for file, why in suite.uncompared.items():
+            report(f"suite {suite.name}: not all compared with the training file {file}: {why}")
     return suites
 
 
@@ -130,7 +132,7 @@ def _find_unfinished(folder: Path) -> list[tuple[int, bytes]]:
             continue
         try:
             with plan.open("rb") as file:
-                digest = bytes.fromhex(read_json(file.read(_PLAN_MAX))["model"]["checkpoint"])
+                digest = bytes.fromhex(read_json(file.read(PLAN_MAX))["model"]["checkpoint"])
         except (OSError, EncodingError, LookupError, TypeError, ValueError):
             continue  # whoever evaluates there says so
         found.append((int(plan.parent.name), digest))

@@ -354,12 +354,31 @@ def _copied(drawn: random.Random) -> Spelled:
             [f"{n}/{n + 1}"],
             [rf"\frac{{{n * k}}}{{{(n + 1) * k}}}", f"{n * k}/{(n + 1) * k}"],
         ),
+        (
+            rf"Evaluate half of $ {2 * n}+{2 * k}\sqrt{{{r}}} $.",
+            rf"{n}+{k}\sqrt{{{r}}}",
+            [rf"{k}\sqrt{{{r}}}+{n}"],
+            [rf"\frac{{{2 * n}+{2 * k}\sqrt{{{r}}}}}{{2}}", rf"({2 * n}+{2 * k}\sqrt{r})/2"],
+        ),
     )
     question, gold, right, others = drawn.choice(questions)
     return _case(drawn, question, gold, right, others)
 
 
+def _undivided(drawn: random.Random) -> Spelled:
+    """A multiple of a symbol or a root, which a product or a quotient only describes."""
+    n, k = drawn.randint(2, 60), drawn.randint(2, 9)
+    sign = drawn.choice((r"\pi", *(rf"\sqrt{{{r}}}" for r in (2, 3, 5, 7))))
+    gold = f"{n}{sign}"
+    right = [rf"{n} \cdot {sign}", rf"{sign} \cdot {n}", rf"{n}\times{sign}"]
+    others = [rf"\frac{{{n * k}{sign}}}{{{k}}}", f"{n * k}{sign}/{k}", rf"{n * k}\cdot{sign}/{k}"]
+    others += [rf"{n}{sign}\cdot 1{k}/1{k}", rf"{n * k}\frac{{{sign}}}{{{k}}}", f"{n + 1}{sign}"]
+    others += [rf"\frac{{{n}{sign}}}{{1}}", rf"\frac{{1}}{{{k}}}{sign}\cdot{n * k}", f"{n}"]
+    return _case(drawn, "How much is one part of it?", gold, right, others)
+
+
 _FORMS: tuple[Callable[[random.Random], Spelled], ...] = (
     *(_whole, _negative, _aime, _money, _cents, _percentage, _share, _angle, _radians, _measure),
     *(_area, _counted, _fraction, _glyph, _repeating, _root, _several, _point, _interval, _copied),
+    _undivided,
 )

@@ -96,6 +96,12 @@ def test_every_shape_has_its_right_choice(tmp_path, name):
         ({"options": ["x", "y\nC. z"], "answer": "A"}, "choices that hold several"),
         ({"options": ["x", "y", "both A and B"], "answer": "A"}, "choices that name others"),
         ({"options": ["all of the above", "y"], "answer": "A"}, "choices that name others"),
+        ({"options": ["x", "$x$."], "answer": "A"}, "choices that are alike"),
+        ({"options": ["1/2", "3", "0.50"], "answer": "B"}, "choices of one value"),
+        (
+            {"question": r"So? $\textbf{(A)}\ 1 \qquad\textbf{(B)}\ 2$", "options": ["1", "2"]},
+            "choices that the question lists",
+        ),
     ],
 )
 def test_rows_without_one_right_choice_are_not_asked(tmp_path, row, reason):
@@ -113,6 +119,12 @@ def test_rows_without_one_right_choice_are_not_asked(tmp_path, row, reason):
         *((placed, False) for placed in ("(A) and (B)", "Either (A) or (B)", "A + B", "a or b")),
         *((placed, False) for placed in ("All except B", "All but A", "Choice (a)", "1 and 2")),
         *((placed, False) for placed in ("All of the previous", "Options 1 and 2", "Not A")),
+        *((placed, False) for placed in ("same as A", "See (b)", "A B", "AB", "a b", "A to B")),
+        *((placed, False) for placed in ("B only", "A is correct", "the first option", "'A'/'B'")),
+        *((other, False) for other in ("all three", "both", "All are correct", "either of these")),
+        *((other, False) for other in ("None correct", "two of them", "no right answer", "none")),
+        *((last, True) for last in ("None of these", "all of the other options are correct.")),
+        *((plain, True) for plain in ("CA", "two", "It is the same as a fox", "all three foxes")),
         *((plain, True) for plain in ("Both a fox and a hen", "1/2", "2 + 3", "It is not a fox")),
         *((plain, True) for plain in ("between 2 and 3", "a dog and a cat", "f(a, b)", "only 2")),
     ],
@@ -121,6 +133,21 @@ def test_choices_that_name_others_by_place(choice, is_asked):
     row = {"question": "Which?", "options": ["x", "y", choice], "answer": "C"}
     fault = read_letters_row(json.dumps(row).encode()).fault
     assert fault == (None if is_asked else "choices that name others")
+
+
+@pytest.mark.parametrize("choice", ["All of these", "None of the above", "any of them is right"])
+def test_a_choice_about_all_others_is_asked_last_alone(choice):
+    row = {"question": "Which?", "options": ["x", "y", choice], "answer": "C"}
+    asked = read_letters_row(json.dumps(row).encode())
+    assert (asked.fault, asked.last_stays) == (None, True)
+    row = {"question": "Which?", "options": [choice, "x", "y"], "answer": "A"}
+    fault = read_letters_row(json.dumps(row).encode()).fault
+    assert fault == "choices that name others"
+
+
+def test_letters_that_all_choices_are_made_of_are_the_questions_own():
+    row = {"question": "Which side?", "options": ["AB", "BC", "AC"], "answer": "C"}
+    assert read_letters_row(json.dumps(row).encode()).fault is None
 
 
 @pytest.mark.parametrize("label", ["{}. ", "{}) ", "({}) ", "({})", "{}: "])

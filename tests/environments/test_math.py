@@ -175,6 +175,11 @@ DIFFERENT = [
         ("2", r"\frac{\sqrt8}{\sqrt2}"),
     ),
     *(("4", r"\frac{8\pi}{2\pi}"), (r"\sqrt3", r"\sqrt6/\sqrt2"), (r"6\pi^2", r"2\pi\cdot 3\pi")),
+    # and so is a symbol's or a root's factor
+    *((r"90\pi", other) for other in (r"\frac{630\pi}{7}", r"630\pi/7", r"630\cdot\frac{\pi}{7}")),
+    *((r"90\pi", other) for other in (r"45\pi\cdot2", r"\frac43\pi\cdot\frac{135}{2}")),
+    *((r"3\sqrt3", r"\frac{6\sqrt3}{2}"), (r"\frac{\pi}{2}", r"\frac{5\pi}{10}")),
+    *((r"\frac{\pi}{2}", r"\frac12\pi\cdot\frac33"), (r"\frac{1}{\pi}", r"\frac{2}{2\pi}")),
     *((r"3+2\sqrt2", r"(1+\sqrt2)^2"), ("(3, 4)", "(1+2, 4)"), ("24", r"2^3\cdot 3")),
 ]
 UNKNOWN = [

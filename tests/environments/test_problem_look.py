@@ -115,6 +115,17 @@ SHAPES = {
         },
         "5",
     ),
+    "ShareGPT": (
+        {
+            "conversations": [
+                {"from": "human", "value": "2+3?"},
+                {"from": "gpt", "value": "It is 6."},
+            ],
+            "answer": "5",
+        },
+        "5",
+    ),
+    "a chat as text": ({"prompt": '[{"role": "user", "content": "2+3?"}]', "answer": "5"}, "5"),
     "DeepMath": ({"question": "2+3?", "final_answer": "5", "difficulty": 3.0}, "5"),
     "a number as answer": ({"question": "2+3?", "answer": 5}, "5"),
     "prime-rl": (
@@ -392,6 +403,69 @@ def test_one_table_in_every_format(tmp_path, name):
     number = int(problem.prompt.split("+")[0].split()[-1])
     right = environment.write_answer(str(number + 1))
     assert environment.score(problem, right).correctness == MILLION
+
+
+def test_a_suite_is_compared_whatever_its_shape_is_or_said_not_to_be(tmp_path):
+    """What could not be compared is named: silence would say that nothing is shared."""
+    said, asked = ROWS[5]["problem"], ROWS[7]["problem"]
+    chat = [{"from": "human", "value": said}, {"from": "gpt", "value": "6"}]
+    shapes = {
+        "instruction": [
+            {"instruction": said, "output": "6"},
+            {"instruction": "Do", "input": asked},
+        ],
+        "conversations": [{"conversations": chat}, {"conversations": [*chat, chat[0], chat[1]]}],
+        "query": [{"query": said.upper()}],
+        "prompt": [{"prompt": json.dumps([{"role": "user", "content": said}])}],
+        "code": [{"question_content": said, "public_test_cases": "[]"}],
+        "choices": [{"Question": said, "Correct Answer": "6", "Incorrect Answer 1": "7"}],
+        "wish": [{"wish": said}],
+    }
+    gaps = {
+        "lines": write_lines([{"problem": said}, {"note": 1}, [2]]),
+        "unknown": write_lines([{"id": 1, "body": said}]),
+        "archive": b"PK\x03\x04" + bytes(30),
+    }
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines(ROWS))
+    suites = {name: tmp_path / name for name in (*shapes, *gaps)}
+    for name, suite in suites.items():
+        suite.write_bytes(gaps[name] if name in gaps else write_lines(shapes[name]))
+    look, _ = look_at_file(file, {}, list(suites.values()))
+    found = {name: look.suites[str(suite)] for name, suite in suites.items()}
+    assert found.pop("instruction") == [6, 8]
+    assert (found.pop("unknown"), found.pop("archive"), found.pop("wish")) == ([], [], [])
+    assert set(map(tuple, found.values())) == {(6,)}
+    assert look.uncompared == {
+        str(suites["wish"]): "none of its columns wish is known for the problem: name it with "
+        "--column problem=NAME, or rename it",
+        str(suites["lines"]): "2 of its rows show no problem (row 2, 3)",
+        str(suites["unknown"]): "none of its columns id, body is known for the problem: name it "
+        "with --column problem=NAME, or rename it",
+        str(suites["archive"]): "it is an archive, whose program makes the problems",
+    }
+    file.write_bytes(write_lines([{"wish": row["problem"], **row} for row in ROWS]))
+    look, _ = look_at_file(file, {"problem": "wish"}, [suites["wish"]])
+    assert (look.suites[str(suites["wish"])], look.uncompared) == ([6], {})
+
+
+def test_a_program_is_compared_without_the_code_that_it_gives(tmp_path):
+    row, _ = PROGRAMS["TACO"]
+    file, suite = tmp_path / "rows.jsonl", tmp_path / "suite.jsonl"
+    file.write_bytes(write_lines([row]))
+    suite.write_bytes(write_lines([{"prompt": "Add.", "test": "x", "entry_point": "add"}]))
+    look, _ = look_at_file(file, {}, [suite])
+    assert look.suites == {str(suite): [1]}
+    assert look.samples[0].problem == "Add.\ndef add(a, b):"
+
+
+def test_an_instruction_with_an_input_is_no_whole_problem(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    rows = [{"instruction": "Add one.", "input": "4", "answer": "5"}]
+    rows += [{"instruction": "What is 4+1?", "input": "", "answer": "5"}]
+    file.write_bytes(write_lines(rows))
+    look, _ = look_at_file(file)
+    assert (look.asked, look.left_out) == (1, {"an instruction with an input": [1]})
 
 
 def test_rows_that_are_not_asked_refused_or_in_a_suite(tmp_path):

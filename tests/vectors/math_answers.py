@@ -82,6 +82,10 @@ PAIRS = (
         (r"\frac{\sqrt6}{2}", r"\frac{\sqrt3}{\sqrt2}", True),
     ),
     *(("2", r"\frac{6\pi}{3\pi}", False), (r"\sqrt2", r"\frac{2}{\sqrt2}", True)),
+    *((r"90\pi", r"\frac{630\pi}{7}", False), (r"90\pi", r"45\pi\cdot2", False)),
+    *((r"3\sqrt3", r"6\sqrt3/2", False), (r"\frac{\pi}{3}", r"2\cdot\frac{\pi}{6}", False)),
+    *((r"\frac{5\pi}{6}", r"5\cdot\frac{\pi}{6}", True), (r"4\sqrt3", r"2\sqrt{12}", True)),
+    *((r"\sqrt3", r"\frac{\sqrt{12}}{2}", True), (r"2+\sqrt3", r"\frac{4+2\sqrt3}{2}", True)),
 )
 #: (question, right, answer, whether the answer earns)
 ASKED = (
@@ -110,6 +114,8 @@ ASKED = (
     *(("In decimals: 6/8.", "0.75", "3/4", False), ("How long?", "3.5", "3 2/4", False)),
     *((r"Simplify $\sqrt{50}$.", r"5\sqrt2", r"\sqrt{50}", False),),
     *((r"Simplify $\sqrt{50}$.", r"5\sqrt2", r"\sqrt2\cdot 5", True),),
+    *((r"Evaluate it.", r"2+\sqrt3", r"\frac{4+2\sqrt3}{2}", False),),
+    *((r"Reduced by 2.", r"2+\sqrt3", r"\frac{4+2\sqrt3}{2}", True),),
     *((r"$\frac{2}{\sqrt3}$", r"\frac{2\sqrt3}{3}", r"\frac2{\sqrt3}", False),),
     *((r"Expand $2(3+\sqrt5)$.", r"6+2\sqrt5", r"2(3+\sqrt5)", False),),
     *((r"Expand $2(3+\sqrt5)$.", r"6+2\sqrt5", r"2\sqrt5+6", True),),

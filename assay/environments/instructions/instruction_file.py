@@ -8,6 +8,7 @@ its name. What a reply says is not judged: a file of prompts that any text meets
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
@@ -26,18 +27,13 @@ from assay.environments.instructions import ifbench, ifeval
 from assay.environments.instructions.kinds import ArgumentError, Check, Kind
 from assay.environments.problem_file import (
     KeptRows,
-    ProblemFileError,
-    describe_skipped,
-    find_file,
     has_control,
     name_formats,
-    read_lines,
     read_object,
-    read_table,
     require_chat,
 )
-from assay.environments.problem_table import read_chat
-from assay.protocol.encoding import EncodingError, read_json
+from assay.environments.problem_table import parse_cell, read_chat
+from assay.protocol.encoding import EncodingError
 from assay.protocol.prf import Stream
 
 NAME = "instructions"
@@ -104,20 +100,10 @@ class InstructionFile(DrawnEnvironment):
                 rows are skipped, or a setting is given: there are none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
-        file, data = find_file(digest, NAME)
-        _, lines = read_table(data, file)
         rows = InstructionRows()
-        read_lines(lines, file, rows.add)
+        self._by_level = rows.find_levels(digest, NAME)
         self.skipped = rows.skipped
-        self._by_level: dict[int, list[InstructionRow]] = {}
-        for _, row in rows.kept:
-            self._by_level.setdefault(row.level, []).append(row)
-        self.levels = sorted(self._by_level)
-        if not self.levels:
-            raise ProblemFileError(
-                f"{self.name}: none of its {len(lines)} problems can be asked: "
-                f"{describe_skipped(self.skipped)}"
-            )
+        self.levels = list(self._by_level)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
@@ -136,7 +122,7 @@ class InstructionFile(DrawnEnvironment):
         return "yes", "I cannot answer that.", problem.prompt, problem.prompt.upper()
 
 
-class InstructionRows(KeptRows[InstructionRow]):
+class InstructionRows(KeptRows[InstructionRow, InstructionRow]):
     """A file's rows."""
 
     def _read(self, line: bytes) -> tuple[InstructionRow, str | None]:
@@ -145,6 +131,12 @@ class InstructionRows(KeptRows[InstructionRow]):
 
     def _identify(self, row: InstructionRow) -> tuple[Hashable, object]:
         return (row.prompt, row.context), row.required
+
+    def divide(self) -> Mapping[int, Sequence[InstructionRow]]:
+        found: dict[int, list[InstructionRow]] = {}
+        for _, row in self.kept:
+            found.setdefault(row.level, []).append(row)
+        return found
 
 
 def read_reply(completion: str) -> str | None:
@@ -179,11 +171,8 @@ def read_instruction_row(line: bytes) -> InstructionRow:
 
 
 def _read_list(value: Any, name: str) -> Sequence[Any]:
-    if isinstance(value, str):  # a cell of CSV
-        try:
-            value = read_json(value.encode())
-        except (EncodingError, UnicodeEncodeError):
-            value = None
+    with suppress(EncodingError):
+        value = parse_cell(value)
     if not isinstance(value, list):
         raise ValueError(f"its {name} is no list")
     return value

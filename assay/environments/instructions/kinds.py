@@ -95,9 +95,9 @@ def read_relation(value: Any) -> str:
     return str(value)
 
 
-COUNT, PLACE, TEXT, SOUGHT, SOUGHTS, LETTER, RELATION = (
-    *(read_count, read_place, read_text, read_sought, read_soughts, read_letter, read_relation),
-)
+COUNT, PLACE, TEXT = read_count, read_place, read_text
+SOUGHT, SOUGHTS = read_sought, read_soughts
+LETTER, RELATION = read_letter, read_relation
 
 
 def compare(count: int, relation: str, bound: int) -> bool:

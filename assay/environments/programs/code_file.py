@@ -27,15 +27,8 @@ from assay.environments.base import (
     compute_digest,
     rate_answer,
 )
-from assay.environments.problem_file import (
-    KeptRows,
-    ProblemFileError,
-    cut_levels,
-    describe_skipped,
-    find_rows,
-    read_texts,
-    require_text,
-)
+from assay.environments.problem_file import KeptRows, cut_levels, read_texts, require_text
+from assay.environments.problem_table import parse_cell
 from assay.environments.programs.interpreter import (
     METERED_DIGEST,
     REQUEST_MAX,
@@ -49,7 +42,7 @@ from assay.environments.programs.outputs import (
     agree_exactly,
     read_value,
 )
-from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.encoding import EncodingError
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
 from assay.sandbox import count_cores
@@ -107,13 +100,20 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class CodeRow(Answer):
     """A problem and its test cases; `function` is the one to call, or None for a whole program.
-    `fault` is a reason to skip the row, which its fields show."""
+    `starter` is the code that it gives; `fault` is a reason to skip the row, which its fields
+    show."""
 
     question: str
     cases: tuple[Case, ...]
     level: int | None
     function: str | None
     fault: str | None = None
+    starter: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is asked, with the code that it gives."""
+        return f"{self.question}\n{self.starter}" if self.starter else self.question
 
 
 class CodeFile(DrawnEnvironment):
@@ -134,24 +134,18 @@ class CodeFile(DrawnEnvironment):
         interpreter = METERED_DIGEST.encode(), LIBRARY_DIGEST.encode()
         self.digest = compute_digest(self.name, VERSION, self.params, *interpreter)
         rows = CodeRows()
-        find_rows(digest, NAME, rows.add)
+        self._by_level = rows.find_levels(digest, NAME)
         require_interpreter()
         self.scorers = count_cores()
         self.rated = frozenset({"satisfaction"} if self.params["partial"] else ())
-        self._by_level = rows.divide()
         self.skipped = rows.skipped
-        self.levels = sorted(self._by_level)
-        if not self.levels:
-            raise ProblemFileError(
-                f"{self.name}: none of its {rows.number} problems can be asked: "
-                f"{describe_skipped(self.skipped)}"
-            )
+        self.levels = list(self._by_level)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
         row = stream.choose(self._by_level[level])
         request = _READS if row.function is None else _CALLED.format(name=row.function)
-        return Problem(f"{row.question}\n{request} {_REQUEST}\n", level, row)
+        return Problem(f"{row.text}\n{request} {_REQUEST}\n", level, row)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the completion's program passes all test cases, and takes at most `units`
@@ -215,7 +209,7 @@ class CodeFile(DrawnEnvironment):
         return agree(case.expected, output)
 
 
-class CodeRows(KeptRows[CodeRow]):
+class CodeRows(KeptRows[CodeRow, CodeRow]):
     """A file's rows. Several may ask the same."""
 
     def _read(self, line: bytes) -> tuple[CodeRow, str | None]:
@@ -226,19 +220,23 @@ class CodeRows(KeptRows[CodeRow]):
     def has_levels(self) -> bool:
         return any(row.level is not None for _, row in self.kept)
 
-    def divide(self) -> dict[int, Sequence[CodeRow]]:
-        """The rows of each level. If no row names its difficulty, bands by the question's length;
-        if some do, the others are skipped."""
+    def finish(self) -> None:
+        """If some rows name their difficulty, skip the others."""
+        if self.has_levels:
+            other = [number for number, row in self.kept if row.level is None]
+            self.kept = [(number, row) for number, row in self.kept if row.level is not None]
+            if other:
+                self.skipped["difficulties of another name"] = other
+
+    def divide(self) -> Mapping[int, Sequence[CodeRow]]:
+        """The rows of each level: those that they name, or else bands by the question's length."""
         if not self.has_levels:
-            ordered = sorted((row for _, row in self.kept), key=lambda row: len(row.question))
+            ordered = sorted((row for _, row in self.kept), key=lambda row: len(row.text))
             return dict(enumerate(cut_levels(ordered, LEVELS_MAX), 1))
         found: dict[int, list[CodeRow]] = {}
-        for number, row in self.kept:
-            if row.level is None:
-                self.skipped.setdefault("difficulties of another name", []).append(number)
-            else:
-                found.setdefault(row.level, []).append(row)
-        return dict(found)
+        for _, row in self.kept:
+            found.setdefault(row.level or 0, []).append(row)
+        return found
 
 
 def read_program(completion: str) -> str | None:
@@ -263,12 +261,11 @@ def read_code_row(line: bytes) -> CodeRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
     fields = read_texts(line, NAME)
     question, level = fields["question"], DIFFICULTIES.get(str(fields.get("difficulty")))
-    if fields.get("starter_code"):
-        question += "\n" + require_text(fields["starter_code"], "starter_code", NAME)
+    starter = require_text(fields.get("starter_code") or "", "starter_code", NAME)
     if not fields["input_output"]:
         return CodeRow(question, (), level, None, "no test cases")
     try:
-        tests = read_json(fields["input_output"].encode())
+        tests = parse_cell(fields["input_output"])
     except EncodingError as error:
         raise ValueError(f"its input_output {error}") from None
     if isinstance(tests, dict) and "asserts" in tests:
@@ -287,7 +284,7 @@ def read_code_row(line: bytes) -> CodeRow:
     cases = tuple(map(make, given, expected))
     if any(len(case.given) > GIVEN_MAX for case in cases):
         raise ValueError(f"an input has more than {GIVEN_MAX} bytes")
-    return CodeRow(question, cases, level, function)
+    return CodeRow(question, cases, level, function, None, starter)
 
 
 def _make_text_case(given: Any, expected: Any) -> Case:

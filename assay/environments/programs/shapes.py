@@ -19,16 +19,13 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from assay.environments.problem_file import ROW_MAX
-from assay.environments.problem_table import get_cell, read_problem_cell
-from assay.protocol.encoding import EncodingError, read_json
+from assay.environments.problem_table import QUESTIONS, get_cell, parse_cell, read_problem_cell
+from assay.protocol.encoding import EncodingError
 
-#: Names of difficulties, by the level of `code:SHA256`.
-DIFFICULTIES = "EASY", "MEDIUM", "MEDIUM_HARD", "HARD", "VERY_HARD"
 #: Most bytes of test cases that a row unpacks to, and test cases of a row.
 _UNPACKED_MAX, _CASES_MAX = 16 << 20, 256
 #: Most opcodes of a pickle of one text: it has five, and an old one three.
 _OPCODES_MAX = 16
-_QUESTIONS = "question", "description", "question_content", "prompt", "text", "problem", "messages"
 #: CodeContests' test cases, those first that the question does not show.
 _CASE_LISTS = "private_tests", "generated_tests", "public_tests"
 #: Calls in tests that are no asserts.
@@ -48,13 +45,16 @@ class Call:
     value: Any
 
 
-def convert_row(row: dict[str, Any], level: int | None) -> bytes:
+def convert_row(row: dict[str, Any], difficulty: str | None) -> bytes:
     """The row as a line of JSON that `code:SHA256` reads, with as many test cases as fit.
+
+    Args:
+        difficulty: a name of its level, if it has one.
 
     Raises:
         ShapeError: it has no question, or no test cases that can be read.
     """
-    cells = (read_problem_cell(get_cell(row, name)) for name in _QUESTIONS)
+    cells = (read_problem_cell(get_cell(row, name)) for name in QUESTIONS)
     question = next((cell for cell in cells if cell), None)
     if question is None:
         raise ShapeError("no question")
@@ -66,8 +66,8 @@ def convert_row(row: dict[str, Any], level: int | None) -> bytes:
     starter = row.get("starter_code")
     if isinstance(starter, str) and starter:
         fields["starter_code"] = starter
-    if level is not None:
-        fields["difficulty"] = DIFFICULTIES[level - 1]
+    if difficulty is not None:
+        fields["difficulty"] = difficulty
     return _fit(fields, tests)
 
 
@@ -98,11 +98,9 @@ def _read_tests(row: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(value: Any) -> Any:
     """A value, or what a text holds as JSON."""
-    if not isinstance(value, str):
-        return value
     try:
-        return read_json(value.encode())
-    except (EncodingError, UnicodeEncodeError):
+        return parse_cell(value)
+    except EncodingError:
         raise ShapeError("test cases that are no JSON") from None
 
 
