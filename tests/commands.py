@@ -18,22 +18,22 @@ import torch
 from typer.testing import CliRunner
 
 from assay.cli.app import app
-from assay.sandbox.preloaded import PreloadedPython, start_python
+from assay.sandbox import share_preloaded
+from assay.sandbox.preloaded import start_python
 
 #: The script, for what executes it in another way than these functions.
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
 Done = subprocess.CompletedProcess[str]
 
-PRELOADED = PreloadedPython(
-    [
-        "assay.inference.workers.worker",
-        "assay.neurons.miner.program",
-        "assay.neurons.validator.program",
-        "assay.neurons.trainer.program",
-        "assay.cli.audit",
-        "assay.cli.demo",
-    ]
+#: The workers of forward passes are forks of it, too.
+PRELOADED = share_preloaded(
+    "assay.inference.workers.worker",
+    "assay.neurons.miner.program",
+    "assay.neurons.validator.program",
+    "assay.neurons.trainer.program",
+    "assay.cli.audit",
+    "assay.cli.demo",
 )
 _PROGRAM = "from assay.cli.entry import main; main()"
 
@@ -51,6 +51,18 @@ def start_cold_program(*arguments: object, **options: Any) -> "subprocess.Popen[
 def start_code(code: str, *arguments: object, **options: Any) -> "subprocess.Popen[Any]":
     """`python -c code …` in a process of its own that has loaded torch, as `start_program`."""
     return PRELOADED.popen(code, [*map(str, arguments)], **options)
+
+
+def run_code(code: str, given: str = "", cwd: Path | None = None, timeout: float = 300) -> str:
+    """The output of `python -c code`, a fork that has loaded torch; it succeeds."""
+    pipe = subprocess.PIPE
+    with start_code(code, cwd=cwd, stdin=pipe, stdout=pipe, text=True) as program:
+        try:
+            said, _ = program.communicate(given, timeout)
+        finally:
+            program.kill()
+    assert program.returncode == 0, said
+    return str(said)
 
 
 def run_program(

