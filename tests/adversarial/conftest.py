@@ -5,14 +5,16 @@ Real parts: protocol, model, judge, files in a store, BLS beacons. The chain is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.inference import Checkpoint, Rules, load_checkpoint
@@ -41,6 +43,7 @@ from tests.small_genesis import make_small_genesis
 LOCATOR = "test:store"
 GROUPS = 5
 LAB_GROUPS = 6
+_SCRATCH = TemporaryDirectory(prefix="assay-")
 NAMES = ("owner", "trainer", "validator", "alice", "bob")
 
 
@@ -140,6 +143,24 @@ class World:
         return judge_with_checkpoint(submission, hotkey, context, self.checkpoint, groups=chosen)
 
 
+@cache
+def open_small_genesis() -> Checkpoint:
+    """One for all worlds of this process, read only."""
+    folder = Path(_SCRATCH.name) / "genesis"
+    make_small_genesis(folder)
+    return load_checkpoint(folder)
+
+
+def open_models(
+    folder: Path, genesis: Checkpoint, fetching: DownloadSettings | None = None
+) -> CheckpointFolder:
+    """A folder with the genesis, which is read and verified already."""
+    checkpoints = CheckpointFolder(folder, fetching)
+    checkpoints.add(genesis.folder, genesis.digest)
+    checkpoints.opened[genesis.digest] = genesis
+    return checkpoints
+
+
 def make_world(
     folder: Path,
     mining: Sequence[str] = ("alice", "bob"),
@@ -161,12 +182,8 @@ def make_world(
     beacons = LocalBeacon(
         b"test", genesis_ms, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
-    if genesis is None:
-        genesis = folder / "genesis"
-        make_small_genesis(genesis)
-    checkpoint = load_checkpoint(genesis)
-    checkpoints = CheckpointFolder(folder / "models")
-    checkpoints.add(checkpoint.folder, checkpoint.digest)
+    checkpoint = open_small_genesis() if genesis is None else load_checkpoint(genesis)
+    checkpoints = open_models(folder / "models", checkpoint)
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.folder import DownloadSettings
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.folder import StepFolder
 from assay.lab.simulator import SimulatedChain
@@ -18,7 +18,7 @@ from assay.protocol.parameters import Rounds
 from assay.rounds.calendar import find_round
 from assay.training import LearnConfig
 from assay.training.held_out import HeldOut
-from tests.adversarial.conftest import GROUPS, World, make_world
+from tests.adversarial.conftest import GROUPS, World, make_world, open_models
 from tests.amended_parameters import amend
 
 NAMES = ("trainer", "second", "third")
@@ -85,10 +85,8 @@ class RoundBench:
         self.stores["test:store"] = world.sources.stores["test:store"]
         genesis = folder / "models" / world.checkpoint.digest.hex()
         publish_checkpoint(self.stores["test:store"], genesis, world.checkpoint.digest)
-        self.models = CheckpointFolder(
-            folder / "miners", DownloadSettings(lambda: list(self.stores.values()), retry_s=0.0)
-        )
-        self.models.add(world.checkpoint.folder, world.checkpoint.digest)
+        fetching = DownloadSettings(lambda: list(self.stores.values()), retry_s=0.0)
+        self.models = open_models(folder / "miners", world.checkpoint, fetching)
         for name, miner in list(world.miners.items()):
             outside = replace(miner.dependencies, checkpoints=self.models)
             world.miners[name] = type(miner)(
@@ -115,8 +113,7 @@ class RoundBench:
         own = self.folder / name
         view = Stores(self.stores | self.views.get(name, {}))
         fetching = DownloadSettings(lambda: list(self.stores.values()), retry_s=0.0)
-        checkpoints = CheckpointFolder(own / "models", fetching)
-        checkpoints.add(self.world.checkpoint.folder, self.world.checkpoint.digest)
+        checkpoints = open_models(own / "models", self.world.checkpoint, fetching)
         sources = replace(self.world.sources, checkpoints=checkpoints, stores=view)
         config = TrainerConfig(
             learning,

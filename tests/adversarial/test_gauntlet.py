@@ -137,7 +137,8 @@ def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(tmp_path, mon
 def outcomes(tmp_path_factory: pytest.TempPathFactory):
     """All calendar strategies on one chain with one validator, a settlement of two windows."""
     torch.set_num_threads(1)
-    lab = ChainAttackSetup(tmp_path_factory.mktemp("calendar"), CALENDAR, windows=2)
+    folder = tmp_path_factory.mktemp("calendar")
+    lab = ChainAttackSetup(folder, CALENDAR, windows=2, groups=18)  # of which 16 are audited
     return {outcome.kind.title: outcome for outcome in lab.play()}
 
 

@@ -6,7 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.artifacts.checkpoints.folder import find_checkpoint_fault, open_checkpoint
+from assay.artifacts.checkpoints.folder import (
+    CheckpointFolder,
+    find_checkpoint_fault,
+    open_checkpoint,
+)
 from assay.artifacts.submissions import judge as submission_judge
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
@@ -77,8 +81,9 @@ def test_a_damaged_copy_is_our_own_affair(fresh_world):
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (folder / "model.safetensors").write_bytes(data)
+    checkpoints = CheckpointFolder(world.folder / "models")
     with pytest.raises(CheckpointError, match="fetch it again") as caught:
-        open_checkpoint(world.sources.checkpoints, world.checkpoint.digest, world.parameters)
+        open_checkpoint(checkpoints, world.checkpoint.digest, world.parameters)
     assert not isinstance(caught.value, UnusableCheckpointError)
 
 

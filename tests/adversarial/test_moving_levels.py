@@ -23,6 +23,7 @@ from assay.protocol import Domain, LevelSuccess, LevelWeight, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.manifest import start_levels
 from assay.training.held_out import HeldOut, count_held_out
+from tests.adversarial.conftest import open_models
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
@@ -68,8 +69,7 @@ class Course:
         self.world, self.folder, self.held_out, self.store = world, folder, held_out, store
         self.lessons, self.said = [], []
         self.chain = RecordedChain(world.chain, world.hotkeys["trainer"], Calls())
-        self.models = CheckpointFolder(folder / "models")
-        self.models.add(world.checkpoint.folder, world.checkpoint.digest)
+        self.models = open_models(folder / "models", world.checkpoint)
         self.start()
 
     def start(self):

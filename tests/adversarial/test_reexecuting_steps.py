@@ -34,6 +34,7 @@ from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.training import LearnConfig, LossConfig, compute_advantages
+from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
 LEARNING = LearnConfig(epochs=1, groups_per_batch=8, learning_rate=1e-3, seed=5)
@@ -49,9 +50,9 @@ def train(world, folder, **changes):
         steps=StepFolder(folder / "steps", changes.pop("kept", 5)),
         **changes,
     )
-    CheckpointFolder(folder / "models").add(world.checkpoint.folder, world.checkpoint.digest)
     chain = RecordedChain(world.chain, world.hotkeys["trainer"], Calls())
-    sources = replace(world.sources, chain=chain, checkpoints=CheckpointFolder(folder / "models"))
+    models = open_models(folder / "models", world.checkpoint)
+    sources = replace(world.sources, chain=chain, checkpoints=models)
     trainer = Trainer(
         world.hotkeys["trainer"],
         ParameterHistory(world.parameters),

@@ -184,7 +184,7 @@ LIES = (
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lying_child_is_left_out_by_all(bench, genuine, lie):
+def test_a_lying_child_is_left_out_by_all(bench, genuine, honest_after, lie):
     child, pieces, expected = make_lies(bench, genuine)[lie]
     steps = genuine[LIAR].files.steps
     if lie == "weights that no step made":
@@ -199,7 +199,13 @@ def test_a_lying_child_is_left_out_by_all(bench, genuine, lie):
     said = show(bench, LIAR, child, steps, pieces)
     finding, merge = judge(bench, genuine, said)
     assert finding is expected
-    assert merge_honest(bench, genuine).after == merge.after
+    assert honest_after == merge.after
+
+
+@pytest.fixture(scope="module")
+def honest_after(bench, genuine):
+    """The state after the merge of the honest children alone."""
+    return merge_honest(bench, genuine).after
 
 
 def merge_honest(bench, genuine, names=HONEST):

@@ -140,7 +140,7 @@ class Bench:
             self.world.sources,
             chain=self.chain,
             beacons=CountedBeacons(self.world.beacons, self.calls),
-            checkpoints=CheckpointFolder(self.folder / "models", fetching),
+            checkpoints=self._open_models(fetching),
         )
         config = TrainerConfig(
             LEARNING,
@@ -164,6 +164,12 @@ class Bench:
             self.said.append,
             judge,
         )
+
+    def _open_models(self, fetching):
+        """The genesis is read and verified already."""
+        genesis, models = self.world.checkpoint, CheckpointFolder(self.folder / "models", fetching)
+        models.opened[genesis.digest] = genesis
+        return models
 
     def close(self):
         self.calls.revive()

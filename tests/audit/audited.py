@@ -164,6 +164,7 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
     checkpoint = load_checkpoint(folder / "genesis")
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(checkpoint.folder, checkpoint.digest)
+    checkpoints.opened[checkpoint.digest] = checkpoint  # read and verified already
     taught = checkpoints.publish(
         checkpoint, checkpoint.load_trainable().bfloat16().state_dict(), b"\1" * 32
     )

@@ -66,7 +66,7 @@ def list_files(folder):
 def test_cut_off_anywhere_it_goes_on_to_the_same_bundle(network, tmp_path):
     whole = CountingSubmissions(network.make_public().submissions)
     assert export(network, tmp_path / "whole", whole).matched
-    for last in (0, 1, 9, 30):
+    for last in (1, 30):
         out = tmp_path / str(last)
         first = CountingSubmissions(network.make_public().submissions, last)
         with pytest.raises(CutOff):

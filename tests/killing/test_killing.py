@@ -102,13 +102,13 @@ def test_killed_at_every_kind_of_point(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.kill) for seed in range(1, 6))]
 )
 def test_everybody_is_killed_again_and_again(play: Play, undisturbed: Outcome, seed: int) -> None:
-    draw = random.Random(seed)
+    draw, lives = random.Random(seed), 8 if seed else 3  # the first seed's run is of `make test`
     fates = {
-        role: [Fate(at=draw.randrange(1, len(undisturbed.points[role]) // 2)) for _ in range(8)]
+        role: [Fate(at=draw.randrange(1, len(undisturbed.points[role]) // 2)) for _ in range(lives)]
         for role in ROLES
     }
     outcome = play(fates)
-    assert len(outcome.deaths) >= 12
+    assert len(outcome.deaths) >= 3 * lives / 2
     differences = find_differences(outcome, undisturbed)
     if outcome.found["validator"]["outbox"][0][1] != "confirmed":
         # it died so often while it sent them that its weights are on their way to the last

@@ -50,10 +50,15 @@ class ChainAttackSetup:
 
     Args:
         folder: for models and files.
+        groups: that a miner submits in a window.
     """
 
     def __init__(
-        self, folder: Path, kinds: Sequence[type[Strategy]], windows: int = WINDOWS
+        self,
+        folder: Path,
+        kinds: Sequence[type[Strategy]],
+        windows: int = WINDOWS,
+        groups: int = _GROUPS,
     ) -> None:
         self._windows = windows
         timing = replace(DEMO_TIMING, tempo=DEMO_TIMING.window_blocks * (windows + 3))
@@ -63,7 +68,7 @@ class ChainAttackSetup:
         self.chain, dependencies, parameters = found_network(
             b"calendar", timing, seats, GENESIS, folder
         )
-        config = MinerConfig(_GROUPS, _GROUPS, windows - 1)
+        config = MinerConfig(groups, groups, windows - 1)
         history = ParameterHistory(parameters)
         self.miners = [
             kind(kind.title, hotkey, history, dependencies, config, lambda line: None)

@@ -162,7 +162,7 @@ def test_a_mirror_that_never_answers(mirror, store, tmp_path, monkeypatch):
             thread.join(60)
     require_whole(tmp_path)
     monkeypatch.setattr(checkpoint_download, "PATIENCE_S", 0.5)
-    for name in SMALL:
+    for name in (SMALL[0], SMALL[-1]):
         silent = Mirror(store)
         wake = threading.Event()
         silent.sizes[name] = lambda wake=wake: wake.wait(30)

@@ -26,6 +26,7 @@ from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
 from assay.inference.checkpoint import load_outline
+from assay.lab.gauntlet.attack_setup import RememberingForward
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import (
@@ -93,6 +94,20 @@ class Case:
 @pytest.fixture(scope="module")
 def case(played, tmp_path_factory):
     return Case(played[0], tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _measured_once():
+    """Tests lie about one step's groups: what the models say of these is measured once."""
+    get, known = Checkpoint.get_reference, {}
+
+    def remember(checkpoint, *given):
+        key = checkpoint.digest, given
+        return known.setdefault(key, RememberingForward(get(checkpoint, *given)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "get_reference", remember)
+        yield
 
 
 def change(one, **fields):
