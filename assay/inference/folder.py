@@ -65,7 +65,11 @@ def hold_alone(files: Mapping[str, bytes]) -> Iterator[Path]:
     """A temporary folder with only these files: libraries read more than they are asked to."""
     with TemporaryDirectory() as temporary:
         for name, data in files.items():
-            (Path(temporary) / name).write_bytes(data)
+            path = Path(temporary) / name
+            try:
+                path.write_bytes(data)
+            except OSError as error:  # of a full disk names no file
+                raise OSError(error.errno, error.strerror, str(path)) from None
         yield Path(temporary)
 
 

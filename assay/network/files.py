@@ -35,13 +35,25 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of the disk in the block that name no file, as those of a full one do, name this
+    one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[Path]:
     """A name beside `path` to write to. At the end of the block, that file replaces `path`
     atomically."""
     _make_folder(path.parent, durable)
     descriptor, name = _begin(path)
     try:
-        try:
+        with naming(path):
             yield Path(name)
             os.chmod(name, mode)  # 0600 would hide public files from other users
             if durable:
@@ -49,9 +61,8 @@ def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iter
             os.replace(name, path)
             if durable:
                 _sync(path.parent)
-        finally:
-            Path(name).unlink(missing_ok=True)  # it no longer exists if all went well
     finally:
+        Path(name).unlink(missing_ok=True)  # it no longer exists if all went well
         os.close(descriptor)
 
 

@@ -23,7 +23,7 @@ from assay.inference.folder import (
 from assay.inference.model_loading import load_model
 from assay.inference.placing.devices import CPU, get_free_memory
 from assay.inference.probes import require_measurable
-from assay.network.files import hold_folder, move_folder
+from assay.network.files import hold_folder, move_folder, naming
 from assay.network.hub.origin import find_origin
 from assay.protocol.encoding import Json, read_json
 from assay.subnet.adoption.adapter import merge_adapter
@@ -283,8 +283,9 @@ def make_folder(out: Path) -> Iterator[Path]:
         try:
             for path in temporary.iterdir():
                 path.unlink()
-            yield temporary
-            move_folder(temporary, out)
+            with naming(out):
+                yield temporary
+                move_folder(temporary, out)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
 

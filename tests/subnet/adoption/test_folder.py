@@ -1,8 +1,10 @@
 """An adopted folder appears whole or not at all, and a checkpoint goes back to other programs."""
 
 import json
+import resource
 import shutil
 import signal
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from assay.subnet.adoption.adopt import (
 from assay.subnet.adoption.texts import BARE_TEMPLATE
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
+from tests.commands import run_command
 from tests.hub_folders import CHATML, FOLDERS, make_llama, make_qwen
 
 
@@ -211,6 +214,33 @@ def test_others_open_an_exported_checkpoint_and_compute_the_same(tmp_path: Path,
     row = torch.tensor([ids])
     with torch.inference_mode():
         assert torch.equal(model(row).logits, checkpoint.model(row).logits)
+
+
+@pytest.mark.parametrize(("limit", "exported"), [(100, False), (30_000, False), (30_000, True)])
+def test_a_disk_that_fills_is_one_line_and_leaves_nothing(
+    tmp_path: Path, limit: int, exported: bool
+) -> None:
+    """That of temporary files, and that of tensors: a limit on files' sizes refuses as a full disk
+    does."""
+    source, out = make_qwen().write(tmp_path / "source"), tmp_path / "out"
+    if exported:
+        adopt_model(source, tmp_path / "model", probes=False)
+        make_genesis(tmp_path / "model", 4, problems=2)
+        source = tmp_path / "model"
+    before = sorted(tmp_path.iterdir())
+    arguments = ("--export", source) if exported else (source,)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        done = run_command("adopt", *arguments, "--out", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()[-1:]
+    place = tempfile.gettempdir() if limit == 100 else f"{out}: "
+    assert line.startswith(f"assay: {place}")
+    assert line.endswith(": File too large")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_damaged_checkpoint_is_not_exported(tmp_path: Path) -> None:
