@@ -30,7 +30,7 @@ from assay.neurons.preflight.checks import PROBE
 from assay.inference.families import CHOSEN, FAMILIES, REFUSED, Family, Tensors, list_fields
 from assay.inference.families.family import WORDS
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
-from assay.inference.families.rotary import COMMON_TYPES, ROPE_NUMBERS, ROPE_TYPES
+from assay.inference.families.rotary import COMMON_TYPES, ROPE_LISTS, ROPE_NUMBERS, ROPE_TYPES
 from assay.inference.gate.rules import Rule
 from assay.inference.gate.tokenizer_file import ADDED_TOKEN, COMPONENTS, MODELS, REGEXES
 from assay.inference.tokenizing.chat_template import (
@@ -371,10 +371,10 @@ def make_config() -> str:
         f"| `{name}` | {_write_rule(rule)}; only where the family reads older fields |"
         for name, rule in OLDER_ROPE.items()
     ]
-    lines += [
-        f"| rotary type `{kind}` | {'needs ' + _quote(needs) if needs else 'needs nothing'} |"
-        for kind, needs in ROPE_TYPES.items()
-    ]
+    for kind, numbers in ROPE_TYPES.items():
+        needs = (*numbers, *ROPE_LISTS.get(kind, ()))
+        said = f"needs {_quote(needs)}" if needs else "needs nothing"
+        lines.append(f"| rotary type `{kind}` | {said} |")
     lines.append(f"| numbers of rope_parameters, all above 0 | {_quote(ROPE_NUMBERS)} |")
     return "\n".join(lines)
 

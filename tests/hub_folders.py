@@ -299,6 +299,29 @@ def _make_mistral(**changes: Any) -> Content:
     return content
 
 
+def _make_phi(**rope: Any) -> Content:
+    """A Phi-4-mini, of whose heads of 8 the first six numbers are turned."""
+    content = make_qwen(
+        model_type="phi3",
+        partial_rotary_factor=0.75,
+        original_max_position_embeddings=64,
+        rope_scaling={
+            "type": "longrope",
+            "short_factor": [1, 1.5, 2.0],
+            "long_factor": [1, 4.0, 8.5],
+            **rope,
+        },
+        sliding_window=262_144,
+        auto_map={"AutoConfig": "configuration_phi3.Phi3Config"},
+        full_attn_mod=1,
+        interpolate_factor=1,
+        lm_head_bias=False,
+        mlp_bias=False,
+    )
+    content.tensors = make_tensors("phi3")
+    return content
+
+
 FP8 = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic"}
 
 
@@ -340,6 +363,12 @@ FOLDERS: Mapping[str, HubFolder] = {
         lambda: _with_settings(make_qwen(eos_token_id=BYTES), eos_token=END_OF_TEXT),
         notes=("guessed: <|im_end|> ends a completion first",),
         ends=(IM_END, END_OF_TEXT),
+    ),
+    "Phi-4-mini, whose angles have short and long factors": HubFolder(
+        _make_phi, notes=("dropped: full_attn_mod",)
+    ),
+    "Phi-4-mini with a factor too few": HubFolder(
+        lambda: _make_phi(short_factor=[1, 1.5]), refused="short_factor"
     ),
     "an end token that is ordinary text": HubFolder(
         lambda: make_qwen(eos_token_id=2),

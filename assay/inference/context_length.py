@@ -16,6 +16,13 @@ def count_positions(config: Mapping[str, Any]) -> int | None:
     named = config.get("max_position_embeddings")
     if named is None:
         return None
+    original = [
+        rope["original_max_position_embeddings"]
+        for rope in _iterate_ropes(config)
+        if rope.get("rope_type", rope.get("type")) == "longrope"  # by its short factors
+    ]
+    if original:
+        return min(named, *original)
     stretched = (
         int(rope.get("factor", 1) * (rope.get("original_max_position_embeddings") or named))
         for rope in _iterate_ropes(config)

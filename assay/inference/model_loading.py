@@ -123,6 +123,7 @@ def _outline(config: Any) -> PreTrainedModel:
                 setattr(module, name, nn.Parameter(weight.detach().to("meta")))
     prepare_recurrent_layers(model)
     _compute_by_torch(model)
+    _keep_angles(model)
     return model.eval()
 
 
@@ -142,6 +143,14 @@ def _compute_by_torch(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, XIELUActivation):
             module._xielu_cuda_obj = None  # noqa: SLF001 - there is no other way
+
+
+def _keep_angles(model: nn.Module) -> None:
+    """Let rotary angles be those of the short factors, with which they were made: where a pass has
+    a position behind the original length, the library would turn all of its tokens otherwise."""
+    for module in model.modules():
+        if getattr(module, "rope_type", None) == "longrope":
+            module.rope_type = "default"  # what was made stays
 
 
 def _restore_constants(model: PreTrainedModel) -> None:
@@ -194,6 +203,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
     prepare_recurrent_layers(model)
     _compute_by_torch(model)
+    _keep_angles(model)
     return model.eval().requires_grad_(False)
 
 

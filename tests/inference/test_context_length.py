@@ -18,6 +18,13 @@ OLDER = {"type": "linear", "factor": 2}
         ({"max_position_embeddings": 2_048, "rope_scaling": OLDER}, 4_096),
         (
             {
+                "max_position_embeddings": 131_072,
+                "rope_scaling": {"type": "longrope", "original_max_position_embeddings": 4_096},
+            },
+            4_096,
+        ),
+        (
+            {
                 "max_position_embeddings": 8_192,
                 "rope_parameters": {**STRETCHED, "original_max_position_embeddings": 2_048},
             },

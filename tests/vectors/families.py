@@ -23,7 +23,7 @@ from assay.inference.families.family import WORDS, Tensors
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.fit import iterate_tensors
 from assay.inference.families.mixtures import mark_all, mark_glm4, mark_sparse
-from assay.inference.families.rotary import ROPE_NUMBERS, ROPE_TYPES
+from assay.inference.families.rotary import ROPE_LISTS, ROPE_NUMBERS, ROPE_TYPES
 from tests.inference.family_models import make_fields
 
 Json = Any
@@ -35,6 +35,21 @@ _ROUTED_LAYERS = {
 }
 #: What a field is tried with.
 _VALUES: tuple[Json, ...] = (None, False, True, -1, 0, 1, 2, 7, 1.0, 0.5, 1 << 41, "", "x", [], {})
+_LONG: dict[str, Json] = {
+    "rope_type": "longrope",
+    "original_max_position_embeddings": 64,
+    "short_factor": [1.0, 1.5, 2, 3.0],
+    "long_factor": [1.0, 2.5, 4, 8.0],
+}
+_LONG_ROPES: tuple[dict[str, Json], ...] = (
+    {"rope_parameters": _LONG},
+    {"rope_parameters": _LONG, "original_max_position_embeddings": 64},
+    {"rope_parameters": _LONG, "original_max_position_embeddings": 32},
+    {"rope_parameters": {**_LONG, "short_factor": [1.0, 1.5, 2]}},
+    {"rope_parameters": {**_LONG, "long_factor": [1.0, 2.5, 4, 0]}},
+    {"rope_parameters": {k: v for k, v in _LONG.items() if k != "long_factor"}},
+    {"rope_parameters": {**_LONG, "rope_type": "default"}},
+)
 #: Changes that rules of several fields find, each where a family has the fields.
 _CHANGES: tuple[dict[str, Json], ...] = (
     {"is_causal": False},
@@ -57,6 +72,7 @@ _CHANGES: tuple[dict[str, Json], ...] = (
     {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, "rope_theta": 20_000},
     {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}},
     {"rope_parameters": {"rope_type": "longrope", "factor": 2.0}},
+    *_LONG_ROPES,
     {"rope_parameters": {"rope_type": "linear"}},
     {"rope_parameters": {"type": "linear", "factor": 2}},
     {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "mscale": 1.0}},
@@ -125,7 +141,11 @@ def make_families() -> Json:
         "sizes": dict(SIZES),
         "common": {name: rule.about for name, rule in COMMON.items()},
         "older": {name: rule.about for name, rule in OLDER_ROPE.items()},
-        "rotary": {"types": {k: list(v) for k, v in ROPE_TYPES.items()}, "numbers": ROPE_NUMBERS},
+        "rotary": {
+            "types": {k: list(v) for k, v in ROPE_TYPES.items()},
+            "lists": {k: list(v) for k, v in ROPE_LISTS.items()},
+            "numbers": ROPE_NUMBERS,
+        },
         "refused": sorted(REFUSED),
         "families": {kind: _describe(family) for kind, family in FAMILIES.items()},
         "values": _VALUES,

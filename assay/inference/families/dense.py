@@ -385,7 +385,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
             },
             (LAST_NORM,),
             mask=Mask.WINDOW,
-            rotation=Rotation(types=("default",), fraction=1),
+            rotation=Rotation(types=("default", "longrope"), fraction=1),
         ),
         "granite": Family(
             (ATTENTION, GATED, NORMS, *_BIASES, GATED_BIASES.under("mlp_bias")),

@@ -9,17 +9,23 @@ from typing import Any
 from assay.inference.gate.rules import is_integer, is_text
 from assay.protocol.encoding import Json
 
-#: Methods to place rotary angles, and the numbers that each must have. Others, such as `dynamic`
-#: and `longrope`, depend on the longest sequence of a batch, so that a measurement would depend on
-#: the other sequences.
+#: Methods to place rotary angles, and the numbers that each must have. Others, such as `dynamic`,
+#: depend on the longest sequence of a batch, so that a measurement would depend on the other
+#: sequences. So does the library's `longrope`: here its short factors count at all positions, as
+#: they do there in sequences of the original length.
 ROPE_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "default": (),
         "linear": ("factor",),
         "yarn": ("factor",),
         "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+        "longrope": ("original_max_position_embeddings",),
         "proportional": ("rope_theta",),
     }
+)
+#: The lists of numbers that a method has besides, a number for each angle.
+ROPE_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"longrope": ("long_factor", "short_factor")}
 )
 #: The types of every family but those that say otherwise.
 COMMON_TYPES = ("default", "linear", "llama3", "yarn")
@@ -83,7 +89,11 @@ class Rotation:
             if rope is None:
                 continue
             for about, part in self._list_parts(name, rope):
-                fault = self._find_fault(part) or self._find_partial_fault(config, part, head)
+                fault = (
+                    self._find_fault(part)
+                    or self._find_partial_fault(config, part, head)
+                    or self._find_list_fault(config, part, head)
+                )
                 if fault is not None:
                     yield f"{about} in config.json {fault}"
         yield from self.find_contradictions(config)
@@ -98,7 +108,7 @@ class Rotation:
             return
         for place in PLACES:
             rope = config.get(place) or {}
-            for name in ("rope_theta", FRACTION):
+            for name in ("rope_theta", "original_max_position_embeddings", FRACTION):
                 outer, inner = config.get(name), rope.get(name)
                 if None not in (outer, inner) and outer != inner:
                     yield f"{name} in config.json is {outer}, and {inner} in {place}: remove one"
@@ -122,7 +132,9 @@ class Rotation:
         kinds = [rope[name] for name in ROPE_NAMES if name in rope]
         if any(not is_text(kind) or kind not in self.types or kind != kinds[0] for kind in kinds):
             return f"is none of {', '.join(self.types)}: others place a token by its whole row"
-        if unknown := sorted(set(rope) - {*ROPE_NAMES, *numeric, *self.switches, *sections}):
+        lists = ROPE_LISTS.get(str(kinds[0]), ()) if kinds else ()
+        known = {*ROPE_NAMES, *numeric, *self.switches, *sections, *lists}
+        if unknown := sorted(set(rope) - known):
             return f"has a field {unknown[0][:60]!r} that is not known here"
         if any(type(rope[name]) is not bool for name in self.switches if name in rope):
             return f"gives something else than true or false as one of {', '.join(self.switches)}"
@@ -130,12 +142,28 @@ class Rotation:
         if not all(is_number(number) and number > 0 for number in numbers.values()):
             return f"gives something else than a positive number as one of {', '.join(numeric)}"
         ordered = ROPE_TYPES[kinds[0]] if kinds else ()
-        if lacking := [name for name in (*ordered, *self.needs) if name not in numbers]:
+        if lacking := [name for name in (*ordered, *self.needs, *lists) if name not in rope]:
             return f"has no {lacking[0]}" + (f", and type {kinds[0]}" if kinds else "")
         if numbers.get("rope_theta", 2) <= 1 or any(
             numbers[low] >= numbers[high] for low, high in pairwise(ordered[1:])
         ):
             return "has a rope_theta of 1 or less, or factors that are not in order"
+        return None
+
+    def _find_list_fault(
+        self, config: Mapping[str, Any], rope: Mapping[str, Any], head: int
+    ) -> str | None:
+        """Whether a list has a positive number for each angle."""
+        part = rope.get(FRACTION, config.get(FRACTION, self.fraction or 1))
+        angles = int(head * part) // 2
+        for name in ROPE_LISTS.get(rope.get("rope_type", rope.get("type")), ()):
+            given = rope[name]
+            if not (
+                isinstance(given, list)
+                and len(given) == angles
+                and all(is_number(one) and one > 0 for one in given)
+            ):
+                return f"has a {name} that is not {angles} positive numbers"
         return None
 
     def _find_partial_fault(

@@ -55,8 +55,12 @@ MEANINGLESS = frozenset(
 #: Fields that are no part of the model at these values alone.
 HARMLESS: Mapping[str, tuple[Json, ...]] = {
     "add_cross_attention": (False,),
+    "full_attn_mod": (1,),  # this one and three below: Phi-4-mini's, of code of its own
+    "interpolate_factor": (1,),
     "is_decoder": (False,),
     "is_encoder_decoder": (False,),
+    "lm_head_bias": (False,),
+    "mlp_bias": (False,),
     "quantization_config": (None,),
     "rope_interleaved": (False,),  # transformers ignores it, and another engine may obey
     "use_mrope": (False,),

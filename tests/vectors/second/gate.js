@@ -89,11 +89,14 @@ function isRope(rope, family, table, c, head) {
   const { types, numbers, switches, needs, fraction, sections } = family.rotary;
   const counts = [...table.rotary.numbers, ...numbers, ...(fraction ? ['partial_rotary_factor'] : [])];
   const known = { ...Object.fromEntries(counts.map((name) => [name, isAbove(0)])), ...Object.fromEntries(switches.map((name) => [name, isFlag])), ...(sections ? { mrope_section: () => true } : {}) };
+  const lists = table.rotary.lists[rope?.rope_type ?? rope?.type] ?? [], part = Number(rope?.partial_rotary_factor ?? c.partial_rotary_factor ?? (fraction || 1));
+  const isPositive = isAbove(0), areAngles = (list) => Array.isArray(list) && list.length === Math.trunc(Math.trunc(Number(head) * part) / 2) && list.every(isPositive);
+  for (const name of lists) known[name] = areAngles;
   if (!follows(rope, {}, { ...known, rope_type: () => true, type: () => true })) return false;
   const kinds = ['rope_type', 'type'].filter((name) => has(rope, name)).map((name) => rope[name]);
   if (!kinds.every((kind) => types.includes(kind) && kind === kinds[0])) return false;
   const wanted = kinds.length ? table.rotary.types[kinds[0]] : [], inOrder = kinds[0] !== 'llama3' || Number(rope.low_freq_factor) < Number(rope.high_freq_factor);
-  return [...wanted, ...needs].every((name) => has(rope, name)) && inOrder && Number(rope.rope_theta ?? 2) > 1 && turnsEvenPart(rope, family, c, head);
+  return [...wanted, ...needs, ...lists].every((name) => has(rope, name)) && inOrder && Number(rope.rope_theta ?? 2) > 1 && turnsEvenPart(rope, family, c, head);
 }
 function turnsEvenPart(rope, family, c, head) {
   if (!family.rotary.fraction || rope.rope_type === 'proportional') return true;
@@ -116,7 +119,7 @@ function takesConfig(c, table) {
   const other = (name) => (ropes ?? scaling ?? {})[name] ?? null, contradicts = (name) => (c[name] ?? null) !== null && other(name) !== null && Number(c[name]) !== Number(other(name));
   const parts = ropes === null ? [] : !kinds.length ? [ropes] : Object.keys(ropes).length === kinds.length ? kinds.map((each) => ropes[each]) : [null];
   if (![...parts, ...(scaling === null ? [] : [scaling])].every((rope) => isRope(rope, family, table, c, head)) || !turnsEvenPart({}, family, c, head)) return false;
-  if (!kinds.length && ['rope_theta', 'partial_rotary_factor'].some(contradicts)) return false;
+  if (!kinds.length && ['rope_theta', 'partial_rotary_factor', 'original_max_position_embeddings'].some(contradicts)) return false;
   const layers = c.layer_types ?? null, isKind = (each) => family.kinds.includes(each);
   if (layers !== null && !(BigInt(layers.length) === c.num_hidden_layers && layers.every(isKind))) return false;
   if (layers?.includes('sliding_attention') && (c.sliding_window === null || (has(family.fields, 'use_sliding_window') && !c.use_sliding_window))) return false;

@@ -1,0 +1,52 @@
+"""Rotary angles by short and long factors: a model's short ones hold at every position."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from assay.inference.implementations import make_packing_twin
+from assay.inference.model_loading import load_model
+from assay.inference.packing import make_packing
+from tests.inference.family_models import get_tensors, make_config, make_model, write_config
+
+#: Positions of the model's first training.
+ORIGINAL = 24
+ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 1e4,
+    "original_max_position_embeddings": ORIGINAL,
+    "short_factor": [1.0, 1.5, 2.0, 3.0],
+    "long_factor": [1.0, 4.0, 8.0, 16.0],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    config = make_config("phi3", rope_parameters=ROPE, sliding_window=None)
+    save_file(get_tensors(make_model(config)), folder / "model.safetensors")
+    write_config(config, folder)
+    return folder
+
+
+def test_a_sequence_is_read_alike_beside_longer_ones(folder: Path) -> None:
+    """As transformers reads it where no sequence is longer than the original length; its own model
+    turns all tokens otherwise as soon as one is."""
+    loaded = load_model(folder)
+    own = make_model(make_config("phi3", rope_parameters=ROPE, sliding_window=None))
+    ids = torch.randint(2, 96, (1, 2 * ORIGINAL), generator=torch.Generator().manual_seed(0))
+    short, packing = ids[:, :ORIGINAL], make_packing([(ORIGINAL, None), (2 * ORIGINAL, None)])
+    with torch.inference_mode():
+        wanted = own(short, use_cache=False).logits
+        assert torch.allclose(loaded(short, use_cache=False).logits, wanted, atol=1e-5)
+        longer = loaded(ids, use_cache=False).logits[:, :ORIGINAL]
+        assert torch.allclose(longer, wanted, atol=1e-5)
+        assert not torch.allclose(own(ids, use_cache=False).logits[:, :ORIGINAL], wanted, atol=1e-2)
+        twin = make_packing_twin(loaded)
+        row = torch.cat((short, ids), dim=1)
+        positions = packing.make_positions(row.device)
+        packed = twin.model(row, position_ids=positions, packing=packing, use_cache=False)
+        states = packed.last_hidden_state
+        assert torch.allclose(twin.lm_head(states[:, :ORIGINAL]), wanted, atol=1e-5)
