@@ -1,6 +1,7 @@
 """Rotary angles by short and long factors: a model's short ones hold at every position."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,10 +23,19 @@ ROPE = {
 }
 
 
+def make_long_config() -> Any:
+    return make_config(
+        "phi3",
+        rope_parameters=dict(ROPE),  # the class changes it
+        original_max_position_embeddings=ORIGINAL,
+        sliding_window=None,
+    )
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    config = make_config("phi3", rope_parameters=ROPE, sliding_window=None)
+    config = make_long_config()
     save_file(get_tensors(make_model(config)), folder / "model.safetensors")
     write_config(config, folder)
     return folder
@@ -35,7 +45,7 @@ def test_a_sequence_is_read_alike_beside_longer_ones(folder: Path) -> None:
     """As transformers reads it where no sequence is longer than the original length; its own model
     turns all tokens otherwise as soon as one is."""
     loaded = load_model(folder)
-    own = make_model(make_config("phi3", rope_parameters=ROPE, sliding_window=None))
+    own = make_model(make_long_config())
     ids = torch.randint(2, 96, (1, 2 * ORIGINAL), generator=torch.Generator().manual_seed(0))
     short, packing = ids[:, :ORIGINAL], make_packing([(ORIGINAL, None), (2 * ORIGINAL, None)])
     with torch.inference_mode():

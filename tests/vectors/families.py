@@ -45,9 +45,14 @@ _LONG_ROPES: tuple[dict[str, Json], ...] = (
     {"rope_parameters": _LONG},
     {"rope_parameters": _LONG, "original_max_position_embeddings": 64},
     {"rope_parameters": _LONG, "original_max_position_embeddings": 32},
-    {"rope_parameters": {**_LONG, "short_factor": [1.0, 1.5, 2]}},
-    {"rope_parameters": {**_LONG, "long_factor": [1.0, 2.5, 4, 0]}},
-    {"rope_parameters": {k: v for k, v in _LONG.items() if k != "long_factor"}},
+    *(
+        {"rope_parameters": rope, "original_max_position_embeddings": 64}
+        for rope in (
+            {**_LONG, "short_factor": [1.0, 1.5, 2]},
+            {**_LONG, "long_factor": [1.0, 2.5, 4, 0]},
+            {k: v for k, v in _LONG.items() if k != "long_factor"},
+        )
+    ),
     {"rope_parameters": {**_LONG, "rope_type": "default"}},
 )
 #: Changes that rules of several fields find, each where a family has the fields.

@@ -85,6 +85,7 @@ _SCALED = Finish("multiply", "logit_scale")
 _HALF = Rotation(fraction=0.5)
 #: Gemma's and Olmo's: a layer's type has its own angles.
 _BY_LAYER = Rotation(by_layer=_WINDOWS)
+_ORIGINAL = "original_max_position_embeddings"
 _TIED = {"tie_word_embeddings": True}
 
 
@@ -108,6 +109,14 @@ def _find_rotated_fault(config: Config) -> str | None:
     ):
         return f"no_rope_layers in config.json is not a list of {layers} of 0 and 1"
     return None
+
+
+def _find_phi3_fault(config: Config) -> str | None:
+    """Its class scales long angles by the original length beside the object, or its own default."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if rope.get("rope_type", rope.get("type")) != "longrope" or _ORIGINAL in config:
+        return None
+    return f"config.json has a longrope, and no {_ORIGINAL} beside it"
 
 
 # --- Gemma 4: heads of another size where a layer sees all tokens, layers that use the keys of an
@@ -378,7 +387,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
                 **_SIZED,
                 "attention_bias": OFF,
                 "embd_pdrop": NUMBER,
-                "original_max_position_embeddings": make_number(1, 1 << 31),
+                _ORIGINAL: make_number(1, 1 << 31),
                 FRACTION: FRACTION_RULE,
                 "resid_pdrop": NUMBER,
                 "sliding_window": WINDOW,
@@ -386,6 +395,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
             (LAST_NORM,),
             mask=Mask.WINDOW,
             rotation=Rotation(types=("default", "longrope"), fraction=1),
+            check=_find_phi3_fault,
         ),
         "granite": Family(
             (ATTENTION, GATED, NORMS, *_BIASES, GATED_BIASES.under("mlp_bias")),

@@ -80,6 +80,7 @@ function marksOf(c, { experts }, layer) {
   return [...(routed ? ['experts'] : []), ...(OWN[c.model_type]?.marks?.(c, layer) ?? [])];
 }
 const OWN = {
+  phi3: { fits: (c) => has(c, 'original_max_position_embeddings') || ![c.rope_parameters, c.rope_scaling].some((rope) => (rope?.rope_type ?? rope?.type) === 'longrope') },
   gpt_oss: { fits: (c) => (c.experts_per_token ?? c.num_experts_per_tok) === c.num_experts_per_tok },
   gemma4_text: gemma4, qwen3_5_text: { fits: hybrid }, qwen3_5_moe_text: { fits: hybrid }, qwen3_next: { fits: hybrid },
   smollm3: { fits: (c) => (c.no_rope_layers ?? null) === null || (BigInt(c.no_rope_layers.length) === c.num_hidden_layers && c.no_rope_layers.every((v) => isInteger(v, 0, 1))) },
