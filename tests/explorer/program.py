@@ -52,10 +52,10 @@ class Served:
 
 
 @contextmanager
-def serve(cwd, *arguments):
+def serve(cwd, *arguments, start=start_program):
     """An explorer as a program of its own, on a free port."""
     with tempfile.TemporaryDirectory(prefix="assay-") as index:
-        process = start_program(
+        process = start(
             *("explorer", "--port", "0", "--rate", "10000", "--index", index, "--json", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

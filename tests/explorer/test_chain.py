@@ -8,6 +8,7 @@ import pytest
 
 from assay.explorer.sources.groups import BusyError, HelperProcess
 from subtensor_devnet import Devnet, Seal
+from tests.commands import start_cold_program
 from tests.explorer.program import serve
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ def test_head_and_weights_come_from_the_chain(demo, tmp_path):
     shutil.copytree(demo / "chain", tmp_path / "chain")
     with Devnet(tmp_path / "chain", seal=Seal.MANUAL) as devnet:
         chain = ["--network", devnet.endpoint, "--netuid", "1"]
-        with serve(tmp_path, "--record", store, *chain) as explorer:
+        with serve(tmp_path, "--record", store, *chain, start=start_cold_program) as explorer:
             explorer.wait_until_read()
             ends = time.monotonic() + 240
             found = explorer.get_json("/index.json")
