@@ -24,6 +24,7 @@ from assay.cli.commands import (
     mine,
     plan,
     publish_hub,
+    sandbox,
     status,
     submission,
     subnet,
@@ -68,3 +69,4 @@ app.add_typer(publish_hub.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
 app.add_typer(env.app, name="env")
+app.add_typer(sandbox.app, name="sandbox")

@@ -32,6 +32,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         start.announce("loading PyTorch")
         from assay.neurons.preflight.examination import examine, list_hidden
         from assay.neurons.preflight.machine_fences import check_fences
+        from assay.neurons.preflight.machine_sandbox import check_sandbox
         from assay.neurons.preflight.surroundings import open_surroundings
 
         # a wrong clock would make parameters and chain fail
@@ -46,6 +47,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
             note(check)
         rules = around.parameters
         note(check_fences(None if rules is None else rules.environment))
+        note(check_sandbox(needs=False))
         first = "set the clock first" if is_off else "fix the other problems"
         note(*list_hidden(role, results, f"{first}, then check again"))
     return 1 if any(check.state is CheckState.FAIL for check in results) else 0

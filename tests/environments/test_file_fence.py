@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments.foreign import file_fence
+from assay.sandbox import file_fence
 
 needs_landlock = pytest.mark.skipif(
     file_fence.get_version() == 0, reason="this kernel has no Landlock"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments.foreign import kernel_fence, pack_folder
+from assay.environments.foreign import pack_folder
 from assay.environments.foreign.package_environment import PackageChild
+from assay.sandbox import kernel_fence
 
 needs_fence = pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="no fence")
 

@@ -31,7 +31,6 @@ from assay.environments import (
     score_all,
 )
 from assay.environments.programs import interpreter
-from assay.environments.programs.inner_host import enclose
 from assay.environments.programs.interpreter import (
     PACKAGE,
     Run,
@@ -40,7 +39,6 @@ from assay.environments.programs.interpreter import (
     run_program,
 )
 from assay.environments.programs.library import add_library
-from assay.environments.programs.metering import MeteringError, meter
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
 from assay.environments.thoughtless import measure_level
 from assay.protocol.parameters import (
@@ -371,21 +369,6 @@ def test_nothing_outside_of_the_module_can_be_called() -> None:
     assert not wasmtime.Module(wasmtime.Engine(make_config()), make_module()).imports
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        '(module (import "a" "memory" (memory 1)))',
-        '(module (import "wasi_snapshot_preview1" "fd_write" (func (param i32))) (memory 1))',
-        '(module (import "a" "b" (func (result i64))) (memory 1))',
-        "(module (memory 1 2))",
-    ],
-)
-def test_modules_that_cannot_have_their_host_inside(module: str) -> None:
-    text = module.removesuffix(")") + ' (global i32 (i32.const 0)) (func (export "_start")))'
-    with pytest.raises(MeteringError):
-        enclose(bytes(wasmtime.wat2wasm(text)), 1)
-
-
 def test_a_program_and_its_input_have_a_largest_size() -> None:
     given = bytes(interpreter.REQUEST_MAX - len(SIZE))
     assert run_program(SIZE, given, 1_000 * MILLION).output == b"%d\n" % len(given)
@@ -502,15 +485,6 @@ def test_an_engine_that_was_not_tried_is_refused(
 
 def test_the_module_is_the_one_that_is_named() -> None:
     assert sha256(make_module()).hexdigest() == interpreter.METERED_DIGEST
-
-
-@pytest.mark.parametrize(
-    ("module", "message"),
-    [(b"", "not a WebAssembly module"), (b"\0asm\1\0\0\0", "lacks the sections")],
-)
-def test_modules_that_cannot_be_metered(module: bytes, message: str) -> None:
-    with pytest.raises(MeteringError, match=message):
-        meter(module, 512, 1 << 15)
 
 
 @pytest.mark.parametrize(

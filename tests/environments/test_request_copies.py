@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments.foreign import kernel_fence, pack_folder
+from assay.environments.foreign import pack_folder
 from assay.environments.foreign.package_environment import PackageChild
-from assay.sandbox import Budget, Lost, Sandbox, request_copy
+from assay.sandbox import Budget, Lost, Sandbox, kernel_fence, request_copy
 
 #: Code of a request in a process behind the kernel's fence; PLACE is a folder.
 KEEPERS = {

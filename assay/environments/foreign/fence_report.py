@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from assay.environments.foreign import file_fence, kernel_fence
+from assay.sandbox import file_fence, kernel_fence
 
 #: Seconds after which that process is given up.
 _PATIENCE = 60.0

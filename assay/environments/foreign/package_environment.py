@@ -25,18 +25,20 @@ from assay.environments.base import (
     compute_digest,
     rate_answer,
 )
-from assay.environments.foreign import (
-    file_fence,
-    kernel_fence,
-    package_box,
-    package_text,
-    package_view,
-    python_fence,
-)
+from assay.environments.foreign import package_box, package_text, package_view, python_fence
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import ProblemFileError, find_file
 from assay.protocol.prf import Stream
-from assay.sandbox import Budget, Lost, Sandbox, WorkerError, child, request_copy
+from assay.sandbox import (
+    Budget,
+    Lost,
+    Sandbox,
+    WorkerError,
+    child,
+    file_fence,
+    kernel_fence,
+    request_copy,
+)
 
 NAME = "package"
 #: Increases whenever any problem or score would change.

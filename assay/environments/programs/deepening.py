@@ -4,8 +4,8 @@ Two constants of the module say where its stack ends and when it is too deep. Th
 above those that the module starts with. Its allocator asks for more memory, and never looks there.
 """
 
-from assay.environments.programs.metering import (
-    MeteringError,
+from assay.sandbox.guest.wasm import (
+    ModuleError,
     pack_signed,
     pack_unsigned,
     read_sections,
@@ -23,14 +23,14 @@ def deepen(module: bytes, pages: int, limit: int) -> bytes:
     """The module with `pages` of 64 KiB of stack, of which it uses `limit` bytes.
 
     Raises:
-        MeteringError: the module is not built like MicroPython's.
+        ModuleError: the module is not built like MicroPython's.
     """
     sections = list(read_sections(module))
     memory, pointer, code = (dict(sections).get(n, b"") for n in (_MEMORY, _GLOBAL, _CODE))
     number = b"\x41" + pack_signed(limit)
     plain = len(memory) == 3 and memory[:2] == b"\1\0" and pointer[1:4] == _POINTER
     if not plain or code.count(_REFUSES) != 1 or len(number) != len(_REFUSES):
-        raise MeteringError("its stack is not where MicroPython's is")
+        raise ModuleError("its stack is not where MicroPython's is")
     end = pointer.index(b"\x0b")
     top = memory[2] + pages
     changed = {

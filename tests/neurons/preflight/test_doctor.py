@@ -16,7 +16,6 @@ from rich.console import Console
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli.checks_view import render_checks
 from assay.cli.doctor import run_doctor
-from assay.environments.foreign import file_fence
 from assay.environments.foreign.fence_report import Fences, probe_fences
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
@@ -34,6 +33,7 @@ from assay.neurons.preflight.examination import (
     warn_briefly,
 )
 from assay.neurons.preflight.machine_fences import check_fences, judge_fences
+from assay.neurons.preflight.machine_sandbox import check_sandbox
 from assay.neurons.preflight.memory import estimate_memory
 from assay.neurons.preflight.model_folder import check_model_folder
 from assay.neurons.preflight.surroundings import open_role_stores
@@ -43,6 +43,7 @@ from assay.neurons.settings.loading import load_settings
 from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
+from assay.sandbox import file_fence
 from assay.training import GENESIS, LearnConfig
 from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
@@ -489,6 +490,14 @@ def test_a_network_that_needs_copies_fails_without_them(name, settings, needs, m
     choice = EnvironmentChoice(name, named, bytes(32))
     assert check_fences(choice).state is (CheckState.FAIL if needs else CheckState.WARN)
     assert check_fences(None).state is CheckState.WARN
+
+
+@pytest.mark.parametrize("needs", [False, True])
+def test_a_machine_without_a_sandbox_is_told_how_to_get_one(needs, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    check = check_sandbox(needs)
+    assert check.state is (CheckState.FAIL if needs else CheckState.WARN)
+    assert check.remedy.endswith("assay sandbox prepare")
 
 
 def test_a_model_s_folder_is_checked_without_a_network(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Each engine counts fuel in its own way, and its frames decide where a stack ends. So code within the
 module counts what a program uses, the same in every engine: instructions by basic block, bytes that
 bulk operations move, and stack, by the locals of the functions entered. A program that has used up
-any of these traps. The module imports nothing (`inner_host`), so there is no work that it causes
+any of these traps. The module imports nothing (`enclosing`), so there is no work that it causes
 and does not count. The module also settles what the standard leaves to a machine: every NaN gets
 one bit pattern, and the memory has a maximum, so that it grows alike.
 
@@ -15,6 +15,25 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from assay.sandbox.guest.wasm import (
+    CODE,
+    CUSTOM,
+    EXPORT,
+    FUNCTION,
+    GLOBAL,
+    IMPORT,
+    MAGIC,
+    MEMORY,
+    TYPE,
+    ModuleError,
+    ModuleReader,
+    pack_signed,
+    pack_unsigned,
+    read_sections,
+    read_types,
+    write_section,
+)
+
 #: A bulk operation counts one instruction for each 2 ** this bytes.
 _BULK_SHIFT = 3
 #: Slots of stack that a function counts as, in addition to its locals.
@@ -22,7 +41,6 @@ _FRAME = 16
 #: Names of the two exported counters: instructions left (i64), slots in use (i32).
 FUEL, DEPTH = "assay_fuel", "assay_depth"
 
-_TYPE, _IMPORT, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE = 1, 2, 3, 5, 6, 7, 10
 _I32, _I64, _F32, _F64 = 0x7F, 0x7E, 0x7D, 0x7C
 _UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _TRY_TABLE, _END = 0x00, 0x02, 0x03, 0x04, 0x05, 0x1F, 0x0B
 _BR_IF, _CALL, _CALL_INDIRECT = 0x0D, 0x10, 0x11
@@ -39,29 +57,38 @@ _NAN_F32 = frozenset([*range(0x8D, 0x98), 0xB6])
 _NAN_F64 = frozenset([*range(0x9B, 0xA6), 0xBB])
 
 
-class MeteringError(ValueError):
-    """A module that cannot be metered. The message says why."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a metered module may use at once.
 
-
-def meter(module: bytes, pages: int, slots: int) -> bytes:
-    """The module with counters: a function of its arguments.
-
-    Args:
+    Attributes:
         pages: most pages of 64 KiB of its memory.
         slots: most slots of stack that the functions entered may have at once.
+        floor: where the part of memory ends that its compiler uses as a stack, downwards from its
+            first global: a function that calls others is not entered below it. None: the stack
+            ends at address 0, or is not looked at.
+    """
+
+    pages: int
+    slots: int
+    floor: int | None = None
+
+
+def meter(module: bytes, limits: Limits) -> bytes:
+    """The module with counters: a function of its arguments.
 
     Raises:
-        MeteringError: this is no module, or it has a part that is unknown here.
+        ModuleError: this is no module, or it has a part that is unknown here.
     """
-    if module[:8] != b"\0asm\1\0\0\0":
-        raise MeteringError("it is not a WebAssembly module of version 1")
+    if module[:8] != MAGIC:
+        raise ModuleError("it is not a WebAssembly module of version 1")
     sections = list(read_sections(module))
     shape = _read_shape(dict(sections))
     parts = [module[:8]]
     for number, body in sections:
-        if number == 0:  # names and build notes
+        if number == CUSTOM:  # names and build notes
             continue
-        parts.append(write_section(number, _change_section(number, body, shape, pages, slots)))
+        parts.append(write_section(number, _change_section(number, body, shape, limits)))
     return b"".join(parts)
 
 
@@ -89,111 +116,44 @@ class _Shape:
         return len(self.functions)
 
 
-class ModuleReader:
-    """Reads the bytes and numbers of a section in order."""
-
-    def __init__(self, data: bytes, place: int = 0) -> None:
-        self.data, self.place = data, place
-
-    def byte(self) -> int:
-        self.place += 1
-        return self.data[self.place - 1]
-
-    def unsigned(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    def skip_number(self) -> None:
-        while self.byte() >= 0x80:
-            pass
-
-    def take(self, size: int) -> bytes:
-        self.place += size
-        return self.data[self.place - size : self.place]
-
-    def skip_limits(self) -> None:
-        flags = self.byte()
-        self.skip_number()
-        if flags & 1:
-            self.skip_number()
-
-
-def pack_unsigned(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def pack_signed(value: int) -> bytes:
-    out = bytearray()
-    while not -64 <= value < 64:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value & 0x7F])
-
-
-def write_section(number: int, body: bytes) -> bytes:
-    return bytes([number]) + pack_unsigned(len(body)) + body
-
-
-def read_sections(module: bytes) -> Iterator[tuple[int, bytes]]:
-    reader = ModuleReader(module, 8)
-    while reader.place < len(module):
-        number = reader.byte()
-        yield number, reader.take(reader.unsigned())
-
-
 def _read_shape(sections: dict[int, bytes]) -> _Shape:
     shape = _Shape()
-    missing = {_TYPE, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE} - sections.keys()
+    missing = {TYPE, FUNCTION, MEMORY, GLOBAL, EXPORT, CODE} - sections.keys()
     if missing:
-        raise MeteringError(f"it lacks the sections {sorted(missing)}")
-    reader = ModuleReader(sections[_TYPE])
-    for _ in range(reader.unsigned()):
-        if reader.byte() != 0x60:
-            raise MeteringError("it has types other than functions'")
-        shape.arities.append(reader.unsigned())
-        reader.take(shape.arities[-1])
-        reader.take(reader.unsigned())
-    if ModuleReader(sections.get(_IMPORT, b"\0")).unsigned():
-        raise MeteringError("it imports something, which nothing would count")
-    reader = ModuleReader(sections[_FUNCTION])
+        raise ModuleError(f"it lacks the sections {sorted(missing)}")
+    shape.arities = [len(parameters) for parameters, _ in read_types(sections[TYPE])]
+    if ModuleReader(sections.get(IMPORT, b"\0")).unsigned():
+        raise ModuleError("it imports something, which nothing would count")
+    reader = ModuleReader(sections[FUNCTION])
     shape.functions = [reader.unsigned() for _ in range(reader.unsigned())]
-    shape.globals = ModuleReader(sections[_GLOBAL]).unsigned()
+    shape.globals = ModuleReader(sections[GLOBAL]).unsigned()
     return shape
 
 
-def _change_section(number: int, body: bytes, shape: _Shape, pages: int, slots: int) -> bytes:
+def _change_section(number: int, body: bytes, shape: _Shape, limits: Limits) -> bytes:
     reader = ModuleReader(body)
-    if number not in (_TYPE, _FUNCTION, _MEMORY, _GLOBAL, _EXPORT, _CODE):
+    if number not in (TYPE, FUNCTION, MEMORY, GLOBAL, EXPORT, CODE):
         return body
     count = reader.unsigned()
     rest = body[reader.place :]
-    if number == _TYPE:
+    if number == TYPE:
         return pack_unsigned(count + 3) + rest + b"".join(signature for signature, _, _ in _HELPERS)
-    if number == _FUNCTION:
+    if number == FUNCTION:
         kinds = b"".join(pack_unsigned(len(shape.arities) + kind) for kind in (0, 1, 2, 2))
         return pack_unsigned(count + 4) + rest + kinds
-    if number == _MEMORY:
-        return _limit_memory(reader, count, pages)
-    if number == _GLOBAL:
+    if number == MEMORY:
+        return _limit_memory(reader, count, limits.pages)
+    if number == GLOBAL:
         counters = bytes([_I64, 1, 0x42, 0, _END, _I32, 1, 0x41, 0, _END])
         return pack_unsigned(count + 2) + rest + counters
-    if number == _EXPORT:
+    if number == EXPORT:
         names = ((FUEL, shape.fuel), (DEPTH, shape.depth))
         exports = (bytes([len(n)]) + n.encode() + b"\3" + pack_unsigned(i) for n, i in names)
         return pack_unsigned(count + 2) + rest + b"".join(exports)
     bodies = []
     for kind in shape.functions:
         size = reader.unsigned()
-        code = _Function(reader.take(size), shape, shape.arities[kind], slots).write()
+        code = _Function(reader.take(size), shape, shape.arities[kind], limits).write()
         bodies.append(pack_unsigned(len(code)) + code)
     helpers = _write_helpers(shape)
     return pack_unsigned(count + 4) + b"".join([*bodies, *helpers])
@@ -202,7 +162,7 @@ def _change_section(number: int, body: bytes, shape: _Shape, pages: int, slots: 
 def _limit_memory(reader: ModuleReader, count: int, pages: int) -> bytes:
     flags, least = reader.byte(), reader.unsigned()
     if count != 1 or flags > 1 or least > pages:
-        raise MeteringError(f"its memory is not one of at most {pages} pages")
+        raise ModuleError(f"its memory is not one of at most {pages} pages")
     return b"\1\1" + pack_unsigned(least) + pack_unsigned(pages)
 
 
@@ -244,9 +204,9 @@ class _Function:
     after each call, and wherever an exception may have landed.
     """
 
-    def __init__(self, code: bytes, shape: _Shape, arity: int, slots: int) -> None:
+    def __init__(self, code: bytes, shape: _Shape, arity: int, limits: Limits) -> None:
         self._reader = ModuleReader(code)
-        self._shape, self._slots = shape, slots
+        self._shape, self._limits = shape, limits
         locals_ = [
             (self._reader.unsigned(), self._reader.byte()) for _ in range(self._reader.unsigned())
         ]
@@ -271,7 +231,10 @@ class _Function:
     def _enter(self) -> bytes:
         depth, mine = pack_unsigned(self._shape.depth), pack_unsigned(self._local)
         more = b"\x41" + pack_signed(_FRAME + self._local) + b"\x6a"
-        check = b"\x41" + pack_signed(self._slots) + bytes([0x4B, _IF, 0x40, _UNREACHABLE, _END])
+        check = b"\x41" + pack_signed(self._limits.slots) + b"\x4b"
+        if self._limits.floor is not None:  # or: the stack pointer < its floor
+            check += b"\x23\0\x41" + pack_signed(self._limits.floor) + b"\x49\x72"
+        check += bytes([_IF, 0x40, _UNREACHABLE, _END])
         return b"\x23" + depth + more + b"\x22" + mine + b"\x24" + depth + b"\x20" + mine + check
 
     def _restore(self) -> bytes:
@@ -288,7 +251,7 @@ class _Function:
                 yield bytes(out), cost, lands
                 out, cost, lands = bytearray(), 0, opcode in (_END, _LOOP)
         if out:
-            raise MeteringError("a function does not end")
+            raise ModuleError("a function does not end")
 
     def _rewrite(self) -> tuple[bytes, int, int]:
         """The next instruction: its new code, its opcode, its cost."""
@@ -333,7 +296,7 @@ class _Function:
         elif opcode == 0xFC:
             return self._skip_bulk()
         else:
-            raise MeteringError(f"it has the instruction {opcode:#04x}, which is not known here")
+            raise ModuleError(f"it has the instruction {opcode:#04x}, which is not known here")
         return 0
 
     def _skip_catches(self) -> None:
@@ -351,5 +314,5 @@ class _Function:
         if second in (_MEMORY_COPY, _MEMORY_FILL):
             self._reader.take(2 if second == _MEMORY_COPY else 1)
         elif second > 7:
-            raise MeteringError(f"it has the instruction 0xfc {second}, which is not known here")
+            raise ModuleError(f"it has the instruction 0xfc {second}, which is not known here")
         return second

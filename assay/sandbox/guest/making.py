@@ -1,0 +1,27 @@
+"""The two heavy works of a preparation, each the whole of a child (`preparing`)."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from assay.sandbox.guest.descriptor import INTERPRETER
+from assay.sandbox.guest.engine import make_engine, run_deep
+from assay.sandbox.guest.image import make_image as make
+
+
+def make_image() -> None:
+    """Write the image of the module on standard input."""
+    module = sys.stdin.buffer.read()
+    sys.stdout.buffer.write(run_deep(lambda: make(module, INTERPRETER)))
+
+
+def compile_image() -> None:
+    """Write the artifact of the image whose path is the argument."""
+    sys.stdout.buffer.write(compile_module(Path(sys.argv[1]).read_bytes()))
+
+
+def compile_module(image: bytes) -> bytes:
+    import wasmtime
+
+    module: Any = wasmtime.Module(make_engine(), image)
+    return bytes(module.serialize())

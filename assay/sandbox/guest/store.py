@@ -1,0 +1,103 @@
+"""The machine's own folder of what the sandbox is made of: the image, and what was compiled of it.
+
+An artifact of a compiler is native code that this process will run, so it is trusted only where it
+was written: in a folder and a file of this user that nobody else can write to. It is never fetched.
+The image is named by its SHA-256, an artifact by that, the engine's version and the processor's
+kind. Both survive a new virtual environment.
+"""
+
+import fcntl
+import os
+import platform
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+
+from assay.protocol.errors import OperatorError
+from assay.sandbox.guest.descriptor import Interpreter
+
+#: Seconds to wait for another process that prepares the same.
+_PATIENCE = 900.0
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class SandboxError(OperatorError):
+    """The sandbox is not prepared, or cannot be. The message says what to do."""
+
+
+def find_folder() -> Path:
+    return Path("~/.cache/assay/sandbox").expanduser()
+
+
+def name_image(folder: Path, interpreter: Interpreter) -> Path:
+    return folder / f"{interpreter.image_digest[:16]}.wasm"
+
+
+def name_artifact(folder: Path, interpreter: Interpreter, engine: str) -> Path:
+    kind = f"wasmtime-{engine}-{platform.machine()}"
+    return folder / f"{interpreter.image_digest[:16]}-{kind}.native"
+
+
+def read_digested(path: Path, size: int, digest: str) -> bytes | None:
+    """The bytes of a file of at most `size` bytes with this SHA-256; None: there is no such."""
+    try:
+        with open(path, "rb") as opened:
+            data = opened.read(size + 1)
+    except OSError:
+        return None
+    return data if len(data) <= size and sha256(data).hexdigest() == digest else None
+
+
+def is_trusted(path: Path) -> bool:
+    """Whether only this user can have written the file."""
+    try:
+        held = [os.lstat(path.parent), os.lstat(path)]
+    except OSError:
+        return False
+    is_file = stat.S_ISREG(held[1].st_mode)
+    return is_file and all(one.st_uid == os.geteuid() and not one.st_mode & _OTHERS for one in held)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write atomically, for this user alone."""
+    descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(descriptor)
+        os.replace(name, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Make the folder, and let one process at a time work in it.
+
+    Raises:
+        SandboxError: another process prepares it for longer than anybody should.
+        OSError: the folder cannot be made or written to.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    deadline = time.monotonic() + _PATIENCE
+    with open(folder / ".lock", "w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise SandboxError(
+                        f"another process has been preparing {folder} for {_PATIENCE:g} s"
+                    ) from None
+                time.sleep(0.2)
+        for left in folder.glob(".*.tmp"):  # of one that was killed
+            left.unlink(missing_ok=True)
+        yield

@@ -1,0 +1,29 @@
+"""Checks whether this machine can run programs in the sandbox."""
+
+from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
+from assay.sandbox.guest import INTERPRETER, SandboxError, is_prepared
+from assay.sandbox.guest.engine import FIRST, LAST, EngineError, require_engine
+
+_REMEDY = "code:… runs programs in it: assay sandbox prepare"
+
+
+def check_sandbox(needs: bool) -> PreflightCheck:
+    """Whether the sandbox is prepared for an engine that was tried. A missing one is a warning,
+    because most environments need none.
+
+    Args:
+        needs: the network's environment does.
+    """
+    return attempt("sandbox", _REMEDY, lambda: _look(needs))
+
+
+def _look(needs: bool) -> PreflightCheck:
+    missing = CheckState.FAIL if needs else CheckState.WARN
+    try:
+        engine = require_engine()
+        if not is_prepared():
+            raise SandboxError("it is not prepared")
+    except (EngineError, SandboxError) as error:
+        return PreflightCheck("sandbox", missing, f"no programs run here: {error}", _REMEDY)
+    detail = f"Python {INTERPRETER.python} in wasmtime {engine} ({FIRST} to {LAST} were tried)"
+    return PreflightCheck("sandbox", CheckState.OK, detail)
