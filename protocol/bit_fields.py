@@ -103,16 +103,24 @@ class BitReader:
     def read(self, count: int, widths: int | Integers) -> Integers:
         """The next `count` fields. `widths` is one width for all or one for each field, at most
         `WIDTH_MAX`."""
-        wide = np.broadcast_to(np.asarray(widths, np.int64), (count,))
-        self._require(int(wide.sum()))
-        starts = self.position + np.cumsum(wide) - wide
-        values = self.look(np.minimum(starts, max(0, self.end - 1)), wide) if self.end else wide * 0
-        self.position += int(wide.sum())
+        wide = np.asarray(widths, np.int64)
+        starts = np.cumsum(wide) - wide if wide.ndim else np.arange(count) * wide
+        total = int(wide.sum()) if wide.ndim else count * int(wide)
+        self._require(total)
+        if not total:
+            return np.zeros(count, np.int64)
+        values = self.look(np.minimum(self.position + starts, self.end - 1), wide)
+        self.position += total
         return values
 
     def read_number(self, width: int) -> int:
         """One field."""
-        return int(self.read(1, width)[0])
+        self._require(width)
+        end = self.position + width
+        last = end + 7 >> 3
+        held = int.from_bytes(self._data[self.position >> 3 : last], "big")
+        self.position = end
+        return held >> 8 * last - end & (1 << width) - 1
 
     def read_narrow(self, count: int) -> Integers:
         """The next `count` numbers, as `write_narrow` wrote them. Also raises an EncodingError
@@ -125,13 +133,16 @@ class BitReader:
 
     def read_rice(self, count: int, remainder_bits: int) -> Integers:
         """The next `count` Rice codes."""
+        if not count:
+            return np.zeros(0, np.int64)
         first = int(np.searchsorted(self._ones, self.position))
         ends = self._ones[first : first + count]
         if len(ends) < count:
             raise EncodingError("ends within a unary number")
-        quotients = np.diff(ends, prepend=self.position - 1) - 1
-        if count:
-            self.position = int(ends[-1]) + 1
+        quotients = ends - 1
+        quotients[0] -= self.position - 1
+        quotients[1:] -= ends[:-1]
+        self.position = int(ends[-1]) + 1
         return (quotients << remainder_bits) | self.read(count, remainder_bits)
 
     def skip(self, bits: int) -> None:

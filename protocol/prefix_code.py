@@ -121,7 +121,8 @@ def read_prefix_code(reader: BitReader, symbol_bits: int, symbols_max: int) -> P
         gaps = reader.read_rice(count, max(0, symbol_bits - count.bit_length()))
         parts.append(np.cumsum(gaps + 1) - 1)
     symbols = np.concatenate(parts)
-    if symbols.max() >> symbol_bits or len(np.unique(symbols)) != len(symbols):
+    ordered = np.sort(symbols)
+    if ordered[-1] >> symbol_bits or (ordered[1:] == ordered[:-1]).any():
         raise EncodingError("has a prefix code with a symbol too large, or twice")
     return PrefixCode(symbol_bits, symbols, np.repeat(np.arange(1, longest + 1), counts))
 
