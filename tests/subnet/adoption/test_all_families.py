@@ -1,20 +1,25 @@
 """A hub's folder of every family of the table is adopted, and computes what it did."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assay.inference.families import FAMILIES
 from assay.inference.folder import MODEL_FILE
 from assay.inference.model_loading import load_model
-from assay.subnet.adoption.adopt import adopt_model, find_unadopted
+from assay.inference.routing import has_routers
+from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.subnet.adoption.adopt import adopt_model, export_checkpoint, find_unadopted
 from assay.subnet.adoption.config import TEXT_FAMILIES
-from tests.hub_folders import QWEN_TOKENS, VOCABULARY, make_core, make_settings
-from tests.inference.family_models import get_tensors, make_config, make_model
+from assay.subnet.genesis_checkpoint import make_genesis
+from tests.hub_folders import CHATML, QWEN_TOKENS, VOCABULARY, make_core, make_settings
+from tests.inference.family_models import RAMP, get_tensors, make_config, make_model
 
 
 def write_source(folder: Path, kind: str) -> Any:
@@ -43,6 +48,28 @@ def test_it_computes_what_it_did(tmp_path: Path, kind: str) -> None:
     with torch.inference_mode():
         wanted = model(ids, use_cache=False).logits
         assert torch.allclose(adopted(ids, use_cache=False).logits, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["qwen3_moe", "qwen3_5_text"])  # dense ones: test_folder.py
+def test_transformers_opens_what_is_exported(tmp_path: Path, kind: str) -> None:
+    """A mixture with its family's own routers, and a hybrid: with the tokenizer and its template
+    they are the models that were adopted."""
+    model = write_source(tmp_path / "source", kind)
+    settings = make_settings(chat_template=CHATML)
+    (tmp_path / "source" / "tokenizer_config.json").write_text(json.dumps(settings))
+    adopt_model(tmp_path / "source", tmp_path / "model", probes=False)
+    tests = replace(SMALL_MODEL_TESTS, router_ramp=RAMP if has_routers(model) else 0)
+    make_genesis(tmp_path / "model", 4, problems=2, tests=tests)
+    export_checkpoint(tmp_path / "model", tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    messages = [{"role": "user", "content": "7+15=?\n"}]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    assert tokenizer.decode(ids).endswith("<|im_end|>\n<|im_start|>assistant\n")
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    row = torch.tensor([ids * 3])
+    with torch.inference_mode():
+        wanted = model(row, use_cache=False).logits
+        assert torch.allclose(opened(row, use_cache=False).logits, wanted, atol=1e-4)
 
 
 def see(folder: Path, outer: str, prefix: str, **changes: Any) -> None:
