@@ -4,6 +4,7 @@ A command calls them first. Each raises an `OperatorError`. Light: each imports 
 """
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -88,6 +89,19 @@ def require_files(*places: Path) -> None:
     for place in places:
         if place.is_dir():
             raise ConfigError(f"{place} is a directory: name a file")
+
+
+def require_problem_files(*places: Path) -> None:
+    """Check that files of problems exist, each one file."""
+    from assay.neurons.settings.loading import ConfigError
+
+    require_there(*places)
+    for place in places:
+        if place.is_dir():
+            raise ConfigError(
+                f"{place} is a folder: name a file. `assay env look {quote(str(place))} --write "
+                "NEW.jsonl` makes one of the files of a split"
+            )
 
 
 def require_bundle(folder: Path | None) -> None:

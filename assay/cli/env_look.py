@@ -10,8 +10,10 @@ from rich.text import Text
 
 from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
+from assay.cli.hub_names import say
 from assay.environments import letters_file
 from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
+from assay.environments.problem_shards import join_files
 from assay.network.files import write_file
 from assay.network.hub.origin import Origin, find_origin
 from assay.neurons.settings.loading import ConfigError
@@ -21,14 +23,20 @@ _SHOWN = 200
 
 
 def run_env_look(
-    file: Path, columns: Sequence[str], suites: Sequence[Path], write: Path | None, as_json: bool
+    file: Path,
+    shards: Sequence[Path],
+    columns: Sequence[str],
+    suites: Sequence[Path],
+    write: Path | None,
+    as_json: bool,
 ) -> int:
-    """Print how the file would be read. Return the exit code: FINDING if it cannot be used as it
-    is."""
+    """Print how the file, or several as one, would be read. Return the exit code: FINDING if it
+    cannot be used as it is."""
     chosen = read_columns(columns)
+    joined = join_files(shards, say) if len(shards) > 1 else None
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
     try:
-        look, lines = look_at_file(file, chosen, suites)
+        look, lines = look_at_file(file, chosen, suites, joined)
     finally:
         gc.freeze()  # nor is it looked through afterwards
         gc.enable()
@@ -112,6 +120,8 @@ def _advise(look: Look, write: Path | None) -> list[str]:
         return [
             f"{write} has the {look.asked:,} rows that are asked{later}: name this file in `files`."
         ]
+    if look.is_joined:
+        return ["A network names one file: write one with --write FILE.jsonl."]
     if look.is_renamed:
         return ["A network reads no such columns: write them as it does with --write FILE.jsonl."]
     if look.damaged:

@@ -4,8 +4,9 @@ Light: the Hub's library is loaded only where somebody names a repository.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from assay.network.hub.session import HubSession, Progress
     from assay.neurons.settings.sections import Settings
 
+#: Most entries of a folder that are looked at, and splits that a message names.
+_ENTRIES_MAX, _NAMED = 10_000, 5
 P = TypeVar("P", Path, Path | None)
 #: Fetches what a name names: the session, the name, the folder of downloads, the progress.
 _Fetch = Callable[["HubSession", HubName, Path, "Progress"], Path]
@@ -49,11 +52,42 @@ def open_data(settings: "Settings", named: P, quiet: bool = False) -> P:
 
     def fetch(session: "HubSession", name: HubName, home: Path, progress: "Progress") -> Path:
         from assay.environments.problem_file import FILE_MAX
+        from assay.environments.problem_shards import join_files
         from assay.network.hub.download import fetch_data
 
-        return fetch_data(session, name, home, FILE_MAX, progress)
+        def join(files: Sequence[Path]) -> bytes:
+            return join_files(files, session.report)
+
+        return fetch_data(session, name, home, FILE_MAX, progress, join)
 
     return _open(settings, name, fetch, quiet)
+
+
+def find_shards(named: Path) -> list[Path]:
+    """The files of a split on this disk, where a person names their folder, or their path up to the
+    numbers in their names; []: something else is named. Raises ConfigError: there are several
+    splits, or a file of it is missing."""
+    from assay.network.hub.splits import choose_split, find_splits
+    from assay.neurons.settings.loading import ConfigError
+
+    if named.is_dir():
+        folder, path = named, ""
+    elif named.name and not named.exists() and named.parent.is_dir():
+        folder, path = named.parent, named.name
+    else:
+        return []
+    entries = islice((*folder.glob("*"), *folder.glob("*/*")), _ENTRIES_MAX)
+    splits = find_splits(entry.relative_to(folder).as_posix() for entry in entries)
+    found = choose_split(splits, path)
+    if path and (len(found) != 1 or found[0].name != path):
+        return []
+    if len(found) != 1:
+        names = ", ".join(split.name for split in found[:_NAMED]) + ", …" * (len(found) > _NAMED)
+        said = f"name one of its {len(found)} files or splits: {names}" if found else "it has none"
+        raise ConfigError(f"{named} is a folder, and no file of problems: {said}")
+    if found[0].missing is not None:
+        raise ConfigError(f"{named}: file {found[0].missing} of its split is not there")
+    return [folder / file for file in found[0].files]
 
 
 def name_target(text: str | None, kind: Kind) -> HubName | None:

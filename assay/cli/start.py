@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from assay.cli.checks import require_files
+from assay.cli.checks import require_problem_files
 from assay.cli.hub_names import open_data
 from assay.cli.interrupts import require_wanted
 
@@ -62,7 +62,7 @@ def add_problem_files(settings: "Settings", quiet: bool = False) -> None:
         from assay.environments import add_problem_files
 
         named.files = tuple(open_data(settings, file, quiet) for file in named.files)
-        require_files(*named.files)
+        require_problem_files(*named.files)
         add_problem_files(named.files)
 
 

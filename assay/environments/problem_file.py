@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -100,6 +99,17 @@ class Row:
     value: int
 
 
+class ContradictionError(ValueError):
+    """Two rows ask the same, and their answers differ. `first`: the number of the first."""
+
+    #: What is wrong with the first.
+    ABOUT_FIRST = "a later row asks the same, and its answer is another: remove one of them"
+
+    def __init__(self, first: int) -> None:
+        super().__init__(f"it asks what row {first} asks, and its answer is another: remove one")
+        self.first = first
+
+
 class KnownAnswers:
     """The right answers to a file's questions, row by row: one question has one answer."""
 
@@ -107,13 +117,11 @@ class KnownAnswers:
         self._first: dict[Hashable, tuple[int, object]] = {}
 
     def is_new(self, question: Hashable, right: object, row: int) -> bool:
-        """Whether no row before this one asks the question. Raises ValueError if one does, and its
-        answer is another."""
+        """Whether no row before this one asks the question. Raises ContradictionError if one does,
+        and its answer is another."""
         first, known = self._first.setdefault(question, (row, right))
         if first != row and known != right:
-            raise ValueError(
-                f"it asks what row {first} asks, and its answer is another: remove one of them"
-            )
+            raise ContradictionError(first)
         return first == row
 
 
@@ -154,11 +162,11 @@ class KeptRows(ABC, Generic[_R, _T]):
         """What a usable row asks and its right answer; None: rows may ask the same."""
         return None
 
-    def look_at(self, lines: Sequence[bytes]) -> None:  # noqa: B027: most shapes need no look
+    def look_at(self, lines: Sequence[bytes]) -> None:
         """Look at a file's rows before the first of them is taken. Raises TableError if they have
         another shape."""
 
-    def finish(self) -> None:  # noqa: B027: most shapes are read row by row
+    def finish(self) -> None:
         """Skip rows for what only all rows together show."""
 
     @abstractmethod
@@ -166,14 +174,21 @@ class KeptRows(ABC, Generic[_R, _T]):
         """The usable rows of each level that has any."""
 
     def add_all(self, lines: Sequence[bytes]) -> dict[str, list[int]]:
-        """Take all rows of a file. Return fault → numbers of the damaged ones."""
+        """Take all rows of a file. Return fault → numbers of the damaged ones. Of rows that
+        contradict each other none is taken: nobody knows which is right."""
         damaged: dict[str, list[int]] = {}
+        contested = set[int]()
         self.look_at(lines)
         for line in lines:
             try:
                 read_shaped(self.add, line)
             except ValueError as error:
                 damaged.setdefault(str(error), []).append(self.number)
+                if isinstance(error, ContradictionError):
+                    contested.add(error.first)
+        if contested:
+            damaged[ContradictionError.ABOUT_FIRST] = sorted(contested)
+            self.kept = [(number, row) for number, row in self.kept if number not in contested]
         self.finish()
         return damaged
 
@@ -280,11 +295,6 @@ def read_problem_file(file: Path) -> bytes:
         ProblemFileError: the file cannot be read, is larger than `FILE_MAX`, or is not a regular
             file: a pipe or a device may never end.
     """
-    if file.is_dir():
-        raise ProblemFileError(
-            f"{file} is a folder: name a file; `assay env look {shlex.quote(str(file))} --write "
-            "NEW.jsonl` makes one of the files of a split"
-        )
     if file.exists() and not file.is_file():
         raise ProblemFileError(f"{file} is not a regular file")
     try:

@@ -17,6 +17,7 @@ from assay.environments.math_file import LEVELS, MathRow, MathRows
 from assay.environments.problem_file import (
     LONG_ROW_MAX,
     ROW_MAX,
+    ContradictionError,
     OtherFormatError,
     ProblemFileError,
     cut_levels,
@@ -96,11 +97,13 @@ class Look:
     uncompared: dict[str, str] = field(default_factory=dict)
     samples: list[SampleRow] = field(default_factory=list)
     is_renamed: bool = False
+    is_joined: bool = False
 
     @property
     def is_usable(self) -> bool:
         """Whether the environment reads the file as it is."""
-        return bool(self.asked) and not self.damaged and not self.is_renamed
+        as_it_is = not self.damaged and not self.is_renamed and not self.is_joined
+        return bool(self.asked) and as_it_is
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,10 @@ class _Read:
 
 
 def look_at_file(
-    file: Path, chosen: Mapping[str, str] | None = None, suites: Sequence[Path] = ()
+    file: Path,
+    chosen: Mapping[str, str] | None = None,
+    suites: Sequence[Path] = (),
+    joined: bytes | None = None,
 ) -> tuple[Look, Iterator[bytes]]:
     """Look at a file. Beside what it found: the rows that are asked, and then those that are
     stored, as lines that their environment reads without any columns being named.
@@ -130,12 +136,13 @@ def look_at_file(
     Args:
         chosen: part of a row → its column, where the names of columns do not show it.
         suites: files whose problems should not be trained on.
+        joined: the rows of several files, which are looked at in the place of one.
 
     Raises:
         ProblemFileError: a file cannot be read at all, or has another shape. The message says what
             to do.
     """
-    data = read_problem_file(file)
+    data = read_problem_file(file) if joined is None else joined
     name, lines = read_table(data, file)
     first = read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX)
     if not first:
@@ -143,6 +150,7 @@ def look_at_file(
     family = math_file.NAME if chosen else _find_family(lines[0], first)
     digest = sha256(data).hexdigest()
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
+    look.is_joined = joined is not None
     stored: list[bytes] = []
     if family == math_file.NAME:
         rows = _read_math(lines, file, chosen, look)
@@ -162,6 +170,13 @@ def look_at_file(
         if asked.gap is not None:
             look.uncompared[str(suite)] = asked.gap
     return look, chain((_write(row, levels[row.number]) for row in rows), stored)
+
+
+def guess_family(file: Path) -> str:
+    """The family of the environment that a look at a file names. Raises ProblemFileError: the file
+    cannot be read at all."""
+    _, lines = read_table(read_problem_file(file), file)
+    return _find_family(lines[0], read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX))
 
 
 def _find_fault(line: bytes) -> str:
@@ -206,16 +221,22 @@ def _is_gsm(line: bytes) -> bool:
 def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
     look.columns = {"problem": "question", "answer": "answer", "solution": "answer"}
     look.levels = f"{gsm.FILE_LEVELS} by the number of lines of the answer"
-    reader, rows = gsm.RowReader(), []
+    reader, rows, contested = gsm.RowReader(), list[_Read](), dict[int, None]()
     for number, line in enumerate(lines, 1):
         try:
             row = read_shaped(reader, line)
         except ValueError as error:
             look.damaged.setdefault(str(error), []).append(number)
+            if isinstance(error, ContradictionError):
+                contested[error.first] = None
             continue
         length = row.solution.count("\n")
         rows.append(_Read(number, row.question, str(row.value), length, None, line))
-    return rows
+    asked = {row.problem for row in rows if row.number in contested}
+    both = [row.number for row in rows if row.problem in asked]
+    if both:
+        look.damaged[ContradictionError.ABOUT_FIRST] = both
+    return [row for row in rows if row.problem not in asked]
 
 
 def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:

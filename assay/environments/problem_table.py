@@ -26,6 +26,14 @@ LOOKED_AT = 64
 _COLUMNS_MAX, _CELL_MAX = 256, 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = b"\xff\xfe", b"\xfe\xff"
+#: How packed files begin, and what packs them.
+_PACKED = {
+    b"PK\x03\x04": "zip",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\x00": "xz",
+    b"BZh": "bzip2",
+}
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
 _DIGITS = re.compile("[0-9]+")
 #: How messages begin as JSON.
@@ -194,6 +202,9 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
     text = data.removeprefix(_BOM)
     if text.startswith(_BOM):
         raise TableError("it begins with two byte order marks: remove them")
+    packed = next((name for magic, name in _PACKED.items() if data.startswith(magic)), None)
+    if packed is not None:
+        raise TableError(f"it is packed, by {packed}: unpack it")
     if text.startswith(_UTF16) or b"\0" in text[:4]:
         raise TableError("it is no text in UTF-8, but perhaps in UTF-16: save it as UTF-8")
     start = text[:4096].lstrip()[:1]
@@ -218,8 +229,14 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
 
 
 def _ends_object(line: bytes) -> bool:
-    """Whether a line that starts an object of JSON seems to end it, too."""
-    return line.rstrip().endswith(b"}") and line.count(b"{") <= line.count(b"}")
+    """Whether a line that starts an object of JSON ends it, or, if it is damaged, seems to."""
+    if not line.rstrip().endswith(b"}"):
+        return False
+    if line.count(b"{") <= line.count(b"}"):
+        return True
+    with suppress(EncodingError):
+        return isinstance(read_json(line), dict)
+    return False
 
 
 def _read_document(text: bytes) -> list[Any]:

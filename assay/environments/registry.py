@@ -29,6 +29,7 @@ from assay.environments.problem_file import (
     describe_skipped,
     get_known_files,
 )
+from assay.environments.problem_look import guess_family
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
 from assay.environments.tasksets import TasksetEnvironment, is_bundle
@@ -82,7 +83,7 @@ _SETTINGS: Mapping[str, Mapping[str, Param]] = {
     math_file.NAME: _declare_form(math_file.FORM),
     package_environment.NAME: _declare_form(package_environment.FORM),
 }
-#: Families that read files of problems, in the order in which they are tried.
+#: Families that read files of problems, in the order in which they are tried after the guessed one.
 _READERS = (gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME, instruction_file.NAME)
 #: Levels that a family's files may have, where they are few.
 _LEVELS = {
@@ -318,7 +319,11 @@ def _describe_file(file: Path) -> EnvironmentEntry:
         kind = TasksetEnvironment if is_bundle(file) else package_environment.PackageEnvironment
         return _describe_package(file, kind)
     faults: dict[str, None] = {}
-    for family in _READERS:
+    try:
+        families = dict.fromkeys((guess_family(file), *_READERS))
+    except ProblemFileError as error:
+        return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, str(error), usable=False)
+    for family in families:
         try:
             environment = FAMILIES[family](compute_file_digest(file), {})
         except ProblemFileError as error:

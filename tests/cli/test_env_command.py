@@ -110,6 +110,26 @@ def test_a_look_at_a_file_says_how_it_is_read(tmp_path: Path) -> None:
     assert (twice.returncode, twice.stdout) == (2, "")
 
 
+def test_a_folder_of_a_split_is_looked_at_and_written_as_one_file(tmp_path: Path) -> None:
+    folder, written = tmp_path / "data", tmp_path / "rows.jsonl"
+    folder.mkdir()
+    for number in (1, 0):
+        row = {"problem": f"What is {number}+1?", "answer": str(number + 1)}
+        (folder / f"train-0000{number}-of-00002.jsonl").write_text(json.dumps(row) + "\n")
+    looked = run("look", str(tmp_path / "data" / "train"), "--write", str(written), "--json")
+    found = json.loads(looked.stdout)
+    assert (looked.returncode, found["rows"], found["usable"]) == (1, 2, False)
+    assert [json.loads(line)["answer"] for line in written.read_text().splitlines()] == ["1", "2"]
+    assert run("look", str(written)).returncode == 0
+    assert run("list", "--file", str(written)).returncode == 0
+    (folder / "test-00000-of-00001.jsonl").write_text("{}\n")
+    refused = run("look", str(folder))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "name one of its 2 files or splits: test, train" in " ".join(refused.stderr.split())
+    (folder / "train-00000-of-00002.jsonl").unlink()
+    assert "file 0 of its split is not there" in run("look", str(folder / "train")).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -125,7 +145,7 @@ def test_a_look_at_a_file_says_how_it_is_read(tmp_path: Path) -> None:
         (("sample", "sat", "--level", "4"), "are not legal: 5 to 200 are"),
         (("sample", "sat", "--n", "0"), "--n"),
         (("list", "--file", "nowhere.jsonl"), "nowhere.jsonl: there is no such file"),
-        (("list", "--file", "."), "is a directory"),
+        (("list", "--file", "."), "assay env look . --write NEW.jsonl` makes one"),
         (("score", "sat"), "--answer"),
     ],
 )

@@ -183,7 +183,7 @@ def test_rows_that_contradict_each_other_damage_the_file(tmp_path):
     file, name = write(tmp_path, *rows)
     look, _ = look_at_file(file)
     assert look.left_out == {"asked already": [2]}
-    assert [*look.damaged.values()] == [[3]]
+    assert [*look.damaged.values()] == [[3], [1]]
     with pytest.raises(ProblemFileError, match="row 3: it asks what row 1 asks"):
         make_environment(name, {})
 

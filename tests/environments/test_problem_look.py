@@ -18,9 +18,11 @@ from assay.environments import (
     add_problem_files,
     make_environment,
     problem_file,
+    problem_shards,
     problem_table,
 )
 from assay.environments.problem_look import look_at_file
+from assay.environments.problem_shards import join_files
 from assay.environments.programs.code_file import ASSERTS
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
@@ -491,14 +493,14 @@ def test_rows_that_are_not_asked_refused_or_in_a_suite(tmp_path):
         "longer than 512 characters": [27],
     }
     assert look.left_out == left_out
-    assert sorted(look.damaged.values()) == [[23], [25]]
+    assert sorted(look.damaged.values()) == [[4], [23], [25]]
     assert any("it asks what row 4 asks" in fault for fault in look.damaged)
     assert (look.shown, look.suites) == ([26], {str(suite): [6]})
-    assert (look.asked, look.is_usable) == (21, False)
+    assert (look.asked, look.is_usable) == (20, False)
     clean = tmp_path / "clean.jsonl"
     clean.write_bytes(b"".join(lines))
     again, _ = look_at_file(clean)
-    assert (again.asked, again.is_usable) == (21, True)
+    assert (again.asked, again.is_usable) == (20, True)
     assert ask(clean, again.environment)[0].levels == [1, 2, 3, 4, 5]
 
 
@@ -559,6 +561,7 @@ def test_files_that_no_table_is_in(tmp_path, monkeypatch):
         *((b"a;b\n1;2\n", "CSV with commas"), (b"a\tb\n1\t2\n", "CSV with commas")),
         (b"\xef\xbb\xbf" * 2 + b'{"a": 1}\n', "two byte order marks"),
         *(('{"a": 1}\n'.encode(code), "save it as UTF-8") for code in ("utf-16", "utf-16-be")),
+        *((b"PK\x03\x04" + bytes(9), "by zip: unpack"), (b"\x1f\x8b\x08\0", "by gzip: unpack")),
         *((b"\n\n", "has no rows"), (b'{"a": {"0": 1}, "b": {"1": 2}}', "name different rows")),
         (b'{"\\u001b[2J": 1}\n', r"columns \?\[2J is known"),
         *((b"# Read me\n", "row 1: it is not JSON"), (b'{"a": "\xe9"}\n', "row 1: it is not JSON")),
@@ -685,3 +688,37 @@ def test_a_look_imports_no_torch(tmp_path):
     assert imported == "[]"
     found = json.loads(document)
     assert (found["asked"], found["usable"], found["columns"]["problem"]) == (20, True, "problem")
+
+
+@pytest.mark.parametrize("write", [str, "#### {}".format])
+def test_of_rows_that_contradict_each_other_none_is_written(tmp_path, write):
+    asked = ("1+1?", "2"), ("2+1?", "3"), ("1+1?", "3"), ("1+1?", "2")
+    name = "question" if write("x") != "x" else "problem"
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines([{name: one, "answer": write(right)} for one, right in asked]))
+    look, lines = look_at_file(file)
+    assert (look.asked, [json.loads(line)[name] for line in lines]) == (1, ["2+1?"])
+    assert {1, 3} <= {number for rows in look.damaged.values() for number in rows}
+
+
+def test_files_of_a_split_are_looked_at_as_one(tmp_path, monkeypatch):
+    writers = write_parquet, write_lines, write_commas
+    files = [tmp_path / f"train-{number}" for number in range(3)]
+    for number, (file, write) in enumerate(zip(files, writers, strict=True)):
+        file.write_bytes(write(ROWS[6 * number : 6 * number + 6]).replace(b"}\n", b"}\r\n"))
+    said = []
+    joined = join_files(files, said.append)
+    assert said[2] == "reading train-2, 3 of 3 files"
+    look, lines = look_at_file(tmp_path, {}, (), joined)
+    assert (look.rows, look.asked, look.is_usable, look.format) == (18, 18, False, "JSON Lines")
+    assert [json.loads(line)["problem"] for line in lines] == [row["problem"] for row in ROWS[:18]]
+    monkeypatch.setattr(problem_shards, "FILE_MAX", 500)
+    with pytest.raises(ProblemFileError, match="the first 2 of 3 files have more than"):
+        join_files(files, said.append)
+
+
+def test_a_first_row_with_an_open_brace_in_its_text_is_a_row(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines([{"problem": "Is {1 a set?", "answer": "5"}, *ROWS]))
+    look, _ = look_at_file(file)
+    assert (look.format, look.rows, look.asked) == ("JSON Lines", 21, 21)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import require_files, require_there
+from assay.cli.checks import require_files, require_problem_files, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
-from assay.cli.hub_names import open_data
+from assay.cli.hub_names import find_shards, open_data
 from assay.cli.options import AsJson, Columns, Quiet
 from assay.cli.start import starting
 
@@ -128,7 +128,8 @@ def look(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="Problems as JSON Lines, JSON, CSV or Parquet; or a data set ORG/NAME on the Hub.",
+            help="Problems as JSON Lines, JSON, CSV or Parquet; FOLDER or FOLDER/SPLIT of several "
+            "such files; or a data set ORG/NAME on the Hub.",
         ),
     ],
     columns: Columns = None,
@@ -154,11 +155,16 @@ def look(
     """
     settings = invocation.load_settings()
     held = [open_data(settings, suite) for suite in suites or []]
-    file = open_data(settings, file)
-    require_files(file, *held)
+    shards = find_shards(file)
+    if len(shards) == 1:
+        (file,) = shards
+    elif not shards:
+        file = open_data(settings, file)
+        require_files(file)
+    require_problem_files(*held)
     with starting(settings):
         from assay.cli.env_look import run_env_look
-    return run_env_look(file, columns or [], held, write, as_json)
+    return run_env_look(file, shards, columns or [], held, write, as_json)
 
 
 @command(app, "new")

@@ -6,20 +6,22 @@ stopped or killed goes on where it was: what has arrived of a file is kept besid
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha1, sha256
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoFile
 
-from assay.network.files import hold_folder
+from assay.network.files import hold_folder, write_file
 from assay.network.hub.names import HubError, HubName, is_plain_path
 from assay.network.hub.origin import ORIGIN_FILE, Origin, read_origin, write_origin
-from assay.network.hub.selection import HubFile, choose_data_file, choose_model_files
+from assay.network.hub.selection import HubFile, choose_model_files, choose_split_files
 from assay.network.hub.session import HubSession, Progress
+from assay.network.hub.splits import Split
 
 #: Most entries of a listing; bytes of a disk that are left free; of a piece that is hashed.
 _ENTRIES_MAX, _ROOM, _PIECE = 50_000, 64 << 20, 1 << 20
@@ -54,16 +56,43 @@ def fetch_model(session: HubSession, name: HubName, home: Path, progress: Progre
 
 
 def fetch_data(
-    session: HubSession, name: HubName, home: Path, limit: int, progress: Progress
+    session: HubSession,
+    name: HubName,
+    home: Path,
+    limit: int,
+    progress: Progress,
+    join: Callable[[Sequence[Path]], bytes],
 ) -> Path:
-    """A file of problems, fetched if it is not here. `limit`: its most bytes. Else as
-    `fetch_model`."""
+    """A file of problems, fetched if it is not here: else as `fetch_model`.
+
+    Args:
+        limit: most bytes of a file.
+        join: makes one file of the several that a split lies in.
+    """
     commit = find_commit(session, name)
     with _hold(home, name, commit) as folder:
-        chosen = choose_data_file(name, list_files(session, name, commit), limit)
-        _fetch_all(session, name, commit, [chosen], folder, progress)
-        _keep_origin(session, name, commit, [chosen], folder)
-    return folder / chosen.path
+        split, chosen = choose_split_files(name, list_files(session, name, commit), limit)
+        _fetch_all(session, name, commit, chosen, folder, progress)
+        if len(chosen) == 1:
+            path, made = folder / chosen[0].path, {}
+        else:
+            path = folder / split.joined
+            made = {split.joined: _join(chosen, folder, path, join)}
+        _keep_origin(session, name, commit, chosen, folder, made)
+    return path
+
+
+def _join(
+    files: Sequence[HubFile], folder: Path, joined: Path, join: Callable[[Sequence[Path]], bytes]
+) -> str:
+    """Make one file of several, unless it is here. Return its digest."""
+    origin = read_origin(joined.parent)
+    known = None if origin is None else origin.files.get(joined.name)
+    if known is not None and _is(joined, known):
+        return known
+    data = join([folder / file.path for file in files])
+    write_file(joined, data)
+    return f"sha256:{sha256(data).hexdigest()}"
 
 
 def find_fetched(name: HubName, home: Path) -> Path | None:
@@ -77,7 +106,8 @@ def find_fetched(name: HubName, home: Path) -> Path | None:
     if origin is None or not all(_is(folder / at, found) for at, found in origin.files.items()):
         return None  # somebody has edited a file here: what commit it is of is not known
     if _is_file(name):
-        return path if path.name in origin.files else None
+        joined = path.with_name(Split(path.name, ()).joined)
+        return next((one for one in (path, joined) if one.name in origin.files), None)
     return path if origin.files.keys() & _TELLING else None
 
 
@@ -87,14 +117,25 @@ def _is_file(name: HubName) -> bool:
 
 
 def _keep_origin(
-    session: HubSession, name: HubName, commit: str, files: Sequence[HubFile], home: Path
+    session: HubSession,
+    name: HubName,
+    commit: str,
+    files: Sequence[HubFile],
+    home: Path,
+    joined: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Keep where files are from, in the model's folder or beside the file."""
-    path = str(PurePosixPath(files[0].path).parent) if _is_file(name) else name.path
+    """Keep where files are from, in the model's folder or beside the file.
+
+    Args:
+        joined: path → digest of a file that was made of these.
+    """
+    own = next(iter(joined), files[0].path)
+    path = str(PurePosixPath(own).parent) if _is_file(name) else name.path
     path = "" if path == "." else path
     folder = home / path
     before = read_origin(folder)
-    made = {f.path.removeprefix(f"{path}/" if path else ""): f.digest for f in files}
+    digests = {**{file.path: file.digest for file in files}, **joined}
+    made = {at.removeprefix(f"{path}/" if path else ""): found for at, found in digests.items()}
     kept = {} if before is None else before.files
     origin = Origin(
         session.endpoint, name.kind, name.repository, name.revision, commit, path, kept | made

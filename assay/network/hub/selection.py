@@ -1,4 +1,4 @@
-"""The files of a repository that are downloaded: those of a model, or one file of problems.
+"""The files of a repository that are downloaded: those of a model, or of one split of problems.
 
 Never a pickle, never a program: nothing else than what is named here leaves the Hub.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from assay.network.hub.names import HubError, HubName
+from assay.network.hub.splits import DATA_ENDINGS, Split, choose_split, find_splits
 from assay.protocol.encoding import EncodingError, read_json
 
 #: Bytes of a file of a model beside its tensors; of all files; of one file, which is also the
@@ -24,9 +25,8 @@ _SMALL = (
 #: Small files in folders: further templates, and the further files of a checkpoint.
 _FOLDERS = ("additional_chat_templates/*.jinja", "files/*")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-_DATA = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
-#: Descriptions of a data set, which are no problems.
-_DESCRIPTIONS = ("dataset_info*.json", "dataset_dict.json", "state.json", "*/state.json")
+#: Most files of a split, and bytes of them all as a multiple of those of one.
+_SHARDS_MAX, _SHARDS_TIMES = 1_024, 16
 #: Names that a message lists.
 _LISTED = 12
 
@@ -144,37 +144,44 @@ def _say_no_tensors(within: Files) -> str:
     return f"has no *.safetensors: name a repository with a model's weights{_list(within)}"
 
 
-def choose_data_file(name: HubName, files: Files, limit: int) -> HubFile:
-    """The file of problems that is named, or the only one of the repository or of a folder.
+def choose_split_files(name: HubName, files: Files, limit: int) -> tuple[Split, list[HubFile]]:
+    """The split of problems that is named, or the only one of the repository or of a folder, and
+    its files. A file may be named, too.
 
     Args:
-        limit: most bytes.
+        limit: most bytes of a file.
 
     Raises:
-        HubError: there is none, there are several, or it is too large.
+        HubError: there is none, there are several, or it is too large or not whole.
     """
-    if name.path in files:
-        found = files[name.path]
-        if not found.path.lower().endswith(_DATA):
-            raise HubError(f"{name}: name a file that ends in {', '.join(_DATA)}")
-        return _require_size(name, found, limit)
-    prefix = f"{name.path}/" if name.path else ""
-    within = [
-        path
-        for path in files
-        if path.startswith(prefix)
-        and path.lower().endswith(_DATA)
-        and not any(fnmatchcase(path, pattern) for pattern in _DESCRIPTIONS)
-    ]
-    if not within:
-        what = f"no file or folder {name.path}" if prefix else "no file of problems"
-        raise HubError(f"{name.repository} has {what} ({', '.join(_DATA)}){_list(files)}")
-    if len(within) > 1:
+    split = Split(name.path, (name.path,)) if name.path in files else _find_split(name, files)
+    if not split.files[0].lower().endswith(DATA_ENDINGS):
+        raise HubError(f"{name}: name a file that ends in {', '.join(DATA_ENDINGS)}")
+    if split.missing is not None:
+        raise HubError(f"{name}: file {split.missing} of split {split.name} is not there")
+    chosen = [_require_size(name, files[path], limit) for path in split.files]
+    total = sum(file.size for file in chosen)
+    if len(chosen) > _SHARDS_MAX or total > _SHARDS_TIMES * limit:
         raise HubError(
-            f"{name} has {len(within)} files: name one, such as "
-            f"{name.repository}{_at(name)}/{within[0]}{_list(within)}"
+            f"{name}: split {split.name} has {len(chosen):,} files, {total >> 20:,} MiB; at most "
+            f"{_SHARDS_MAX:,}, {_SHARDS_TIMES * limit >> 20:,} are joined: name one file, such as "
+            f"{name.repository}{_at(name)}/{split.files[0]}"
         )
-    return _require_size(name, files[within[0]], limit)
+    return split, chosen
+
+
+def _find_split(name: HubName, files: Files) -> Split:
+    splits = choose_split(find_splits(files), name.path)
+    if not splits:
+        what = f"no file or folder {name.path}" if name.path else "no file of problems"
+        raise HubError(f"{name.repository} has {what} ({', '.join(DATA_ENDINGS)}){_list(files)}")
+    if len(splits) > 1:
+        names = [split.name for split in splits]
+        raise HubError(
+            f"{name} has {len(names)} files or splits: name one, such as "
+            f"{name.repository}{_at(name)}/{names[0]}{_list(names)}"
+        )
+    return splits[0]
 
 
 def _at(name: HubName) -> str:

@@ -30,6 +30,11 @@ ROWS = b'{"problem": "%s 2+2?", "answer": "4"}\n' % (b"word " * 1_500) * 250
 SECRET = "s3cr3t"
 
 
+def join(files):
+    """All files' bytes."""
+    return b"".join(file.read_bytes() for file in files)
+
+
 def ignore(done, total):
     """Progress that nobody reads."""
 
@@ -108,7 +113,7 @@ def test_a_file_that_was_edited_here_is_fetched_again(hub, connect, tmp_path):
 
     def fetch():
         with connect() as session:
-            return fetch_data(session, name, tmp_path, 1 << 30, ignore)
+            return fetch_data(session, name, tmp_path, 1 << 30, ignore, join)
 
     rows = fetch()
     rows.write_bytes(ROWS.replace(b'"4"', b'"5"'))
@@ -313,7 +318,15 @@ def test_a_token_is_not_sent_without_tls(connect):
     ("path", "files", "words"),
     [
         ("", {"README.md": b""}, "no file of problems"),
-        ("", {"a.jsonl": b"", "b/c.csv": b""}, "has 2 files: name one, such as org/name/a.jsonl"),
+        ("", {"a.jsonl": b"", "b/c.csv": b""}, "2 files or splits: name one, .* org/name/a.jsonl"),
+        (
+            "",
+            {f"data/{one}-0000{n}-of-00002.csv": b"" for one in "ba" for n in (0, 1)},
+            "2 files or splits: name one, such as org/name/data/a; it has data/a, data/b",
+        ),
+        ("train", {"train-00001-of-00002.csv": b""}, "file 0 of split train is not there"),
+        ("", {f"{n:04}.csv": b"x" * 90 for n in range(20)}, "20 files, 0 MiB; at most 1,024"),
+        ("", {"2023.csv": b"", "2024.csv": b""}, "2 files or splits: name one"),
         ("b", {"a.jsonl": b"", "b/c.csv": b"", "b/d.csv": b""}, "b/c.csv"),
         ("b", {"a.jsonl": b""}, "no file or folder b"),
         ("run.py", {"run.py": b"", "a.csv": b""}, "name a file that ends in"),
@@ -324,7 +337,44 @@ def test_which_file_of_a_data_set(path, files, words, hub, connect, tmp_path):
     hub.add("dataset", "org/name", files)
     name = HubName("dataset", "org/name", None, path)
     with connect() as session, pytest.raises(HubError, match=words):
-        fetch_data(session, name, tmp_path, 100, ignore)
+        fetch_data(session, name, tmp_path, 100, ignore, join)
+
+
+@pytest.mark.parametrize(
+    ("path", "shards", "joined"),
+    [
+        ("", ("data/train-00000-of-00002.csv", "data/train-00001-of-00002.csv"), "data/train"),
+        ("b/t", ("b/t-00000-of-00002-0123456789abcdef.csv", "b/t-00001-of-00002.csv"), "b/t"),
+        ("en/train", ("en/train/0000.csv", "en/train/0001.csv"), "en/train"),
+        ("", ("0000.csv", "0001.csv"), "all"),
+    ],
+)
+def test_the_files_of_a_split_become_one(path, shards, joined, hub, connect, tmp_path):
+    files = {shard: f"{number}\n".encode() for number, shard in enumerate(shards)}
+    other = {"README.md": b"", **({"b/other-00000-of-00001.csv": b"x"} if path else {})}
+    commit = hub.add("dataset", "org/rows", files | other).names["main"]
+    name = HubName("dataset", "org/rows", commit, path)
+    joins = []
+
+    def count(paths):
+        joins.append([file.name for file in paths])
+        return join(paths)
+
+    def fetch():
+        with connect() as session:
+            return fetch_data(session, name, tmp_path, 1 << 30, ignore, count)
+
+    file = fetch()
+    assert file.as_posix().endswith(f"{commit}/{joined}.joined.jsonl")
+    assert file.read_bytes() == b"0\n1\n"
+    assert fetch() == file
+    assert joins == [[shard.rpartition("/")[2] for shard in shards]]
+    assert find_fetched(name, tmp_path) == (file if path else None)
+    origin = find_origin(file)
+    assert (origin.commit, list(origin.files)) == (commit, [file.name])
+    file.write_bytes(b"other")
+    assert find_fetched(name, tmp_path) is None
+    assert fetch().read_bytes() == b"0\n1\n"
 
 
 # --- as people type it

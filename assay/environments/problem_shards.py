@@ -1,0 +1,37 @@
+"""Several files of problems as one: a network names one file, by one digest."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from assay.environments.problem_file import (
+    FILE_MAX,
+    ProblemFileError,
+    read_problem_file,
+    read_table,
+)
+from assay.environments.problem_table import ROWS_MAX
+
+
+def join_files(files: Sequence[Path], report: Callable[[str], None]) -> bytes:
+    """The rows of all files, file after file, as JSON Lines: each row's line as its table has it.
+
+    Args:
+        report: called with a line before each file.
+
+    Raises:
+        ProblemFileError: a file cannot be read, or they have too much together.
+    """
+    joined, rows = bytearray(), 0
+    for number, file in enumerate(files, 1):
+        report(f"reading {file.name}, {number} of {len(files)} files")
+        lines = read_table(read_problem_file(file), file)[1]
+        rows += len(lines)
+        for line in lines:
+            joined += line.strip() + b"\n"
+        if len(joined) > FILE_MAX or rows > ROWS_MAX:
+            raise ProblemFileError(
+                f"{file.parent}: the first {number} of {len(files)} files have more than "
+                f"{FILE_MAX >> 20} MiB or {ROWS_MAX:,} rows as JSON Lines, and a network names one "
+                f"file: name one of them, such as {files[0]}"
+            )
+    return bytes(joined)
