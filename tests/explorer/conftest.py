@@ -1,5 +1,6 @@
 """A record to look at: that of the demo that all tests share, and copies of it."""
 
+import fcntl
 import json
 import shutil
 from functools import partial
@@ -64,12 +65,18 @@ def rounds(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def comparison(tmp_path_factory):
-    """The output of `assay audit compare --json` for three validators that differ; see
-    `compared`."""
-    folder = tmp_path_factory.mktemp("compared")
-    file = folder / "comparison.json"
-    file.write_text(json.dumps(compare_played(folder)))
+def comparison(tmp_path_factory, _demo_folder):
+    """The output of `assay audit compare --json` for three validators that differ; see `compared`.
+    One for all processes of a test run, as the demo is; read only."""
+    shared = _demo_folder.parent / "compared"
+    shared.mkdir(exist_ok=True)
+    file = shared / "comparison.json"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            document = compare_played(tmp_path_factory.mktemp("network"))
+            (shared / "new").write_text(json.dumps(document))
+            (shared / "new").rename(file)
     return file
 
 

@@ -65,13 +65,20 @@ def test_a_password_in_a_file_unlocks_once_for_every_signature(
         monkeypatch.delenv("BT_WALLET_PASSWORD_FILE", raising=False)  # nothing is asked again
 
 
-def test_a_wrong_password_or_file_is_named(
+def test_a_file_without_a_password_is_named(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "password"
     monkeypatch.setenv("BT_WALLET_PASSWORD_FILE", str(file))
     with pytest.raises(ChainError, match=f"cold/coldkey stays locked: cannot read .*{file}"):
         require_keys("cold", "default", folder, "coldkey")
+
+
+def test_a_wrong_password_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    monkeypatch.setenv("BT_WALLET_PASSWORD_FILE", str(file))
     file.write_text("another")
     with pytest.raises(ChainError, match="cold/coldkey cannot be used: wrong password"):
         _ = open_wallet("cold", "default", folder).coldkey
