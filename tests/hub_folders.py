@@ -322,6 +322,18 @@ def _make_phi(**rope: Any) -> Content:
     return content
 
 
+def _make_hunyuan(**rope: Any) -> Content:
+    """A Hunyuan, whose base of rotary angles is stretched by an alpha."""
+    numbers = {"beta_fast": 32, "beta_slow": 1, "factor": 1.0, "mscale": 1.0, "mscale_all_dim": 0.0}
+    content = make_qwen(
+        model_type="hunyuan_v1_dense",
+        head_dim=8,
+        rope_scaling={"type": "dynamic", **numbers, **rope},
+    )
+    content.tensors = make_tensors("hunyuan_v1_dense", head_dim=8)
+    return content
+
+
 FP8 = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic"}
 
 
@@ -369,6 +381,14 @@ FOLDERS: Mapping[str, HubFolder] = {
     ),
     "Phi-4-mini with a factor too few": HubFolder(
         lambda: _make_phi(short_factor=[1, 1.5]), refused="short_factor"
+    ),
+    "Hunyuan, whose angles have an alpha": HubFolder(
+        lambda: _make_hunyuan(alpha=1000.0),
+        notes=("dropped: beta_fast, beta_slow, mscale, mscale_all_dim",),
+    ),
+    "a Gemma 4 with experts": HubFolder(
+        lambda: make_qwen(model_type="gemma4_text", enable_moe_block=True),
+        refused="a mixture of experts beside an MLP",
     ),
     "an end token that is ordinary text": HubFolder(
         lambda: make_qwen(eos_token_id=2),
@@ -472,7 +492,8 @@ FOLDERS: Mapping[str, HubFolder] = {
         "vocab_size in config.json is 300, and model.embed_tokens.weight has 288 rows: set it",
     ),
     "a rope that depends on the longest sequence": HubFolder(
-        lambda: make_qwen(rope_scaling={"type": "dynamic", "factor": 4.0}), "is none of default"
+        lambda: make_qwen(rope_scaling={"type": "dynamic", "factor": 4.0}),
+        "has the type 'dynamic', which is none of default",
     ),
     "YaRN in the older spelling": HubFolder(
         lambda: make_qwen(

@@ -146,11 +146,11 @@ def _compute_by_torch(model: nn.Module) -> None:
 
 
 def _keep_angles(model: nn.Module) -> None:
-    """Let rotary angles be those of the short factors, with which they were made: where a pass has
-    a position behind the original length, the library would turn all of its tokens otherwise."""
+    """Let rotary angles be those with which they were made: where a pass has a position behind the
+    original length, the library would turn all of its tokens otherwise."""
     modules: list[Any] = [*model.modules()]
     for module in modules:
-        if getattr(module, "rope_type", None) == "longrope":
+        if getattr(module, "rope_type", None) in ("dynamic", "longrope"):
             module.rope_type = "default"  # what was made stays
 
 

@@ -1,5 +1,6 @@
-"""Rotary angles by short and long factors: a model's short ones hold at every position."""
+"""Rotary angles that a library makes by the longest sequence: here the first hold everywhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +15,41 @@ from tests.inference.family_models import get_tensors, make_config, make_model, 
 
 #: Positions of the model's first training.
 ORIGINAL = 24
-ROPE = {
+LONG = {
     "rope_type": "longrope",
     "rope_theta": 1e4,
     "original_max_position_embeddings": ORIGINAL,
     "short_factor": [1.0, 1.5, 2.0, 3.0],
     "long_factor": [1.0, 4.0, 8.0, 16.0],
 }
+ALPHA = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 8.0, "alpha": 1_000.0}
 
 
-def make_long_config() -> Any:
+def make_phi() -> Any:
     return make_config(
         "phi3",
-        rope_parameters=dict(ROPE),  # the class changes it
+        rope_parameters=dict(LONG),  # the class changes it
         original_max_position_embeddings=ORIGINAL,
         sliding_window=None,
     )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    config = make_long_config()
-    save_file(get_tensors(make_model(config)), folder / "model.safetensors")
-    write_config(config, folder)
-    return folder
+def make_hunyuan() -> Any:
+    return make_config(
+        "hunyuan_v1_dense", rope_parameters=dict(ALPHA), max_position_embeddings=ORIGINAL
+    )
 
 
-def test_a_sequence_is_read_alike_beside_longer_ones(folder: Path) -> None:
+@pytest.mark.parametrize("make", [make_phi, make_hunyuan])
+def test_a_sequence_is_read_alike_beside_longer_ones(
+    tmp_path: Path, make: Callable[[], Any]
+) -> None:
     """As transformers reads it where no sequence is longer than the original length; its own model
     turns all tokens otherwise as soon as one is."""
-    loaded = load_model(folder)
-    own = make_model(make_long_config())
+    own = make_model(make())
+    save_file(get_tensors(own), tmp_path / "model.safetensors")
+    write_config(make(), tmp_path)
+    loaded = load_model(tmp_path)
     ids = torch.randint(2, 96, (1, 2 * ORIGINAL), generator=torch.Generator().manual_seed(0))
     short, packing = ids[:, :ORIGINAL], make_packing([(ORIGINAL, None), (2 * ORIGINAL, None)])
     with torch.inference_mode():

@@ -593,6 +593,7 @@ DENSE: Mapping[str, Family] = MappingProxyType(
             {**_SILU, **_SIZED, **_BIASED, "eod_token_id": IDS, "pretraining_tp": _ONE},
             (LAST_NORM,),
             required=("head_dim",),
+            rotation=Rotation(types=(*COMMON_TYPES, "dynamic"), numbers=("alpha",)),
         ),
         "arcee": Family(
             (ATTENTION, PLAIN, NORMS, *_BIASES, PLAIN_BIASES.under("mlp_bias")),

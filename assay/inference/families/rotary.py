@@ -9,16 +9,18 @@ from typing import Any
 from assay.inference.gate.rules import is_integer, is_text
 from assay.protocol.encoding import Json
 
-#: Methods to place rotary angles, and the numbers that each must have. Others, such as `dynamic`,
-#: depend on the longest sequence of a batch, so that a measurement would depend on the other
-#: sequences. So does the library's `longrope`: here its short factors count at all positions, as
-#: they do there in sequences of the original length.
+#: Methods to place rotary angles, and the numbers that each must have. The library's `dynamic` and
+#: `longrope` depend on the longest sequence of a batch, so that a measurement would depend on the
+#: other sequences. Here `dynamic` needs an alpha, which places all positions up to the longest
+#: context alike, and of `longrope` the short factors count at all positions, as they do there in
+#: sequences of the original length.
 ROPE_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "default": (),
         "linear": ("factor",),
         "yarn": ("factor",),
         "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+        "dynamic": ("factor", "alpha"),
         "longrope": ("original_max_position_embeddings",),
         "proportional": ("rope_theta",),
     }
@@ -131,7 +133,11 @@ class Rotation:
         sections = (SECTIONS,) if self.sections else ()
         kinds = [rope[name] for name in ROPE_NAMES if name in rope]
         if any(not is_text(kind) or kind not in self.types or kind != kinds[0] for kind in kinds):
-            return f"is none of {', '.join(self.types)}: others place a token by its whole row"
+            kind = next(one for one in kinds if one != kinds[0] or one not in self.types)
+            return (
+                f"has the type {str(kind)[:40]!r}, which is none of {', '.join(self.types)}: "
+                "others place a token by its whole row"
+            )
         lists = ROPE_LISTS.get(str(kinds[0]), ()) if kinds else ()
         known = {*ROPE_NAMES, *numeric, *self.switches, *sections, *lists}
         if unknown := sorted(set(rope) - known):

@@ -95,6 +95,8 @@ _RESPELLED = frozenset(
     {"partial_rotary_factor", "rope_local_base_freq", "sliding_window_pattern"}
     | {"_sliding_window_pattern"}
 )
+#: What Hunyuan's files say of rotary angles beside the alpha from which they follow.
+_BESIDE_ALPHA = frozenset({"beta_fast", "beta_slow", "mscale", "mscale_all_dim"})
 _LAYERS_MAX = SIZES["num_hidden_layers"]
 _ROPES = ("rope_parameters", "rope_scaling", "rope_theta")
 #: Classes of transformers that are no language models, by how their names end.
@@ -148,9 +150,15 @@ def drop_meaningless(config: Mapping[str, Json], notes: Notes) -> dict[str, Json
         if name not in fields
         and (name in MEANINGLESS or any(value is each for each in HARMLESS.get(name, ())))
     )
+    kept = {name: value for name, value in config.items() if name not in dropped}
+    for place in ("rope_parameters", "rope_scaling"):
+        rope = kept.get(place)
+        if isinstance(rope, dict) and "alpha" in rope:
+            kept[place] = {name: value for name, value in rope.items() if name not in _BESIDE_ALPHA}
+            dropped += sorted({*rope} & _BESIDE_ALPHA)
     if dropped:
         notes.dropped.append(f"config.json: {', '.join(dropped)}: no part of the model")
-    return {name: value for name, value in config.items() if name not in dropped}
+    return kept
 
 
 def find_drafting_layers(config: Mapping[str, Json]) -> range:
@@ -176,6 +184,11 @@ def require_family(config: Mapping[str, Json]) -> str:
                 f"config.json is of a {name[:60]}, which has no head for text: name the folder of "
                 "a language model"
             )
+    if config.get("enable_moe_block"):
+        raise CheckpointError(
+            "enable_moe_block in config.json: its layers have a mixture of experts beside an MLP, "
+            "which is not known here"
+        )
     return str(family)
 
 

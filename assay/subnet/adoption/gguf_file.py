@@ -220,7 +220,10 @@ def _plan(
     """Each tensor by its name in the family."""
     kind: Any = TENSOR_PROCESSORS.get(architecture, TensorProcessor)
     if kind not in _PROCESSORS:
-        raise CheckpointError(f"{path}: tensors of {architecture} are not read from GGUF here")
+        raise CheckpointError(
+            f"{path}: tensors of {architecture} are not read from GGUF here: adopt the model that "
+            "the file was made of"
+        )
     processor = kind(config=dict(config))
     values = {name: value for name, value in config.items() if name != "model_type"}
     with torch.device("meta"):
