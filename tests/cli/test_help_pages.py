@@ -6,6 +6,7 @@
 import json
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,16 +108,22 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         yield from walk(below, (*path, name))
 
 
+@cache
+def render_page(path: tuple[str, ...], width: int) -> str:
+    """A command's page of help on a terminal of so many columns."""
+    env = {"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}
+    done = CliRunner().invoke(app, [*path, "--help"], env=env, prog_name="assay")
+    assert done.exit_code == 0, path
+    return done.output
+
+
 def render_pages() -> str:
     """Every page of help, narrow and wide."""
-    parts = []
-    for path in walk(typer.main.get_command(app)):
-        for width in WIDTHS:
-            words = [*path, "--help"]
-            env = {"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}
-            done = CliRunner().invoke(app, words, env=env, prog_name="assay")
-            parts.append(f"=== {width} columns: assay {' '.join(words)}\n{done.output}")
-    return "\n".join(parts)
+    return "\n".join(
+        f"=== {width} columns: assay {' '.join([*path, '--help'])}\n{render_page(path, width)}"
+        for path in walk(typer.main.get_command(app))
+        for width in WIDTHS
+    )
 
 
 def answer(words: str, folder: Path) -> list[Any]:

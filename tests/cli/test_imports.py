@@ -117,6 +117,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "export --out NEW --dir TRAINED": (SAYS, ""),
     "publish-hub --dir NEW": (ENDS, ""),
     "publish-hub --model o/n --dir STORE": (ENDS, "huggingface_hub"),
+    "sandbox prepare --module NONE": (ENDS, ""),
     "env list": (ENDS, "numpy"),
     "env show sat": (ENDS, "numpy"),
     "env sample sat": (ENDS, "numpy"),

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import typer
-from typer.testing import CliRunner
 
 from assay.cli.app import app
 from assay.neurons.settings.loading import list_settings
+from tests.cli.test_help_pages import render_page
 
 PROMISED = json.loads(Path(__file__).with_name("options.json").read_text())
 
@@ -66,6 +66,7 @@ SIBLINGS = {
     "adopt": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",
     "convert, plan, env new, env vet, env look": "",
+    "sandbox prepare": "--quiet",
 }
 #: Options whose presence is a row's own: no command of another row has them.
 TELLING = {"--yes", "--wallet", "--wallet-path", "--network", "--netuid", "--localnet"}
@@ -78,7 +79,15 @@ def test_siblings_have_the_same_options():
     }
     rows = {name: row for row in SIBLINGS for name in row.split(", ")}
     for name, options in found.items():
-        if name in ("assay", "wallet", "weights", "subnet", "ledger", "env"):  # lists of commands
+        if name in (
+            "assay",
+            "wallet",
+            "weights",
+            "subnet",
+            "ledger",
+            "env",
+            "sandbox",
+        ):  # lists of commands
             assert not options
             continue
         row = rows.pop(name)
@@ -128,20 +137,18 @@ def squeeze(text):
 
 def test_help_is_whole_on_a_terminal_of_80_columns():
     """Every sentence of a command, its options and the commands below it, on lines that fit."""
-    root, runner, found = typer.main.get_command(app), CliRunner(), 0
-    for path, command in walk(root):
-        arguments = [*path, "--help"]
-        shown = runner.invoke(app, arguments, prog_name="assay", env={"COLUMNS": "80"})
-        assert shown.exit_code == 0
-        assert max(map(len, shown.output.splitlines())) <= 80, path
-        page = squeeze(shown.output)
+    found = 0
+    for path, command in walk(typer.main.get_command(app)):
+        shown = render_page(path, 80)
+        assert max(map(len, shown.splitlines())) <= 80, path
+        page = squeeze(shown)
         sentences = [command.help, getattr(command, "epilog", None)]
         context = typer.Context(command, info_name="assay")
         sentences += [option.help for option in command.get_params(context)]
         sentences += [
             below.help.partition("\n\n")[0] for below in getattr(command, "commands", {}).values()
         ]
-        words = {*shown.output.replace("[default: ", "").split()}
+        words = {*shown.replace("[default: ", "").split()}
         for sentence in filter(None, sentences):
             assert squeeze(sentence) in page, path
             cut = {*sentence.replace("[default: ", "").split()} - words - {"\b"}
@@ -152,11 +159,9 @@ def test_help_is_whole_on_a_terminal_of_80_columns():
 
 
 def test_help_names_values_as_people_do():
-    runner = CliRunner()
     for path, _ in walk(typer.main.get_command(app)):
-        shown = runner.invoke(app, [*path, "--help"], env={"COLUMNS": "80"}).output
-        assert not re.search(r"<list|<str>|<path>|range>", shown), path
-    shown = runner.invoke(app, ["env", "score", "--help"], env={"COLUMNS": "80"}).output
+        assert not re.search(r"<list|<str>|<path>|range>", render_page(path, 80)), path
+    shown = render_page(("env", "score"), 80)
     assert "--index <int> " in shown
     assert "0<=x<=" in shown
 

@@ -87,7 +87,8 @@ ENDS = {
 def test_a_copy_that_dies_is_told_as_its_parent(name: str, tmp_path: Path) -> None:
     text, spent, slow = ENDS[name]
     with Sandbox("keeper", write_boot(text, tmp_path), seconds=10.0) as sandbox:
-        found = sandbox.ask(b"x", 99, Budget(1.0), seconds=0.5 if slow else 60.0, tries=1)
+        budget = Budget(0.2 if spent else 1.0)
+        found = sandbox.ask(b"x", 99, budget, seconds=0.5 if slow else 60.0, tries=1)
         pid = sandbox.pid
     assert isinstance(found, Lost)
     assert (found.spent, found.slow) == (spent, slow)

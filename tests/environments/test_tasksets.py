@@ -356,7 +356,7 @@ def test_a_bundle_whose_parts_are_others_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(env_package, "vet_bundle", partial(vet_bundle, tasks=2))
+    monkeypatch.setattr(env_package, "vet_bundle", partial(vet_bundle, tasks=1))
     name, wheel = pack_wheel(GOOD)
     (tmp_path / name).write_bytes(wheel)
     (tmp_path / "rows.jsonl").write_bytes(ROWS)

@@ -78,6 +78,7 @@ FACTS = RecordedAnswers(
         block={7: BlockStamp(bytes(32), 12_000), 8: None},
         body={},
         commitments={7: {b"a" * 32: b"slot"}},
+        commitment_blocks={7: {b"a" * 32: 5}, 8: None},
         epoch={7: True},
         members={7: {b"a" * 32: Member(1, 5)}},
         owner={7: b"o" * 32},
