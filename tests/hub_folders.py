@@ -322,6 +322,13 @@ def _make_phi(**rope: Any) -> Content:
     return content
 
 
+def _make_mixture(**changes: Any) -> Content:
+    """A Qwen3 with experts."""
+    sizes = {**MIXTURE, "head_dim": 8, **changes}
+    config, tensors = make_config("qwen3_moe", **sizes), make_tensors("qwen3_moe", **sizes)
+    return _of(make_qwen(), config=config, tensors=tensors)
+
+
 def _make_hunyuan(**rope: Any) -> Content:
     """A Hunyuan, whose base of rotary angles is stretched by an alpha."""
     numbers = {"beta_fast": 32, "beta_slow": 1, "factor": 1.0, "mscale": 1.0, "mscale_all_dim": 0.0}
@@ -795,6 +802,17 @@ FOLDERS: Mapping[str, HubFolder] = {
             },
         ),
         "is no stack of experts",
+    ),
+    "a mixture with one expert": HubFolder(
+        lambda: _make_mixture(num_experts=1, num_experts_per_tok=1),
+        "num_experts_per_tok in config.json is 1 of 1 experts",
+    ),
+    "a router of NaN": HubFolder(
+        lambda: _with_tensors(
+            _make_mixture(),
+            lambda name, one: one * float("nan") if name.endswith("mlp.gate.weight") else one,
+        ),
+        "mlp.gate.weight has a weight that is not a finite number",
     ),
     "a mixture whose heads have no size of their own": HubFolder(
         lambda: _of(
