@@ -27,9 +27,9 @@ make_rows = partial(make_many_rows, count=3)
 
 
 def is_nightly(kind, vocabulary):
-    """Whether it repeats what all kinds show at one size. Tests below have other sizes, and several
-    blocks, too."""
-    return vocabulary != 98
+    """Whether it repeats what the other kinds show at one size. Tests below have other sizes, and
+    several blocks, too."""
+    return vocabulary != 98 or kind in ("flat", "far below")
 
 
 def measure(rows, temperature):
@@ -142,7 +142,13 @@ def test_an_id_that_is_not_drawable_has_no_probability():
     assert found.best.item() != 1
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e13])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(float("nan"), 1e13),
+        *(pytest.param(b, marks=pytest.mark.nightly) for b in (float("inf"), -float("inf"))),
+    ],
+)
 def test_broken_logits_are_refused(bad):
     logits = torch.zeros(2, 5_000)
     logits[1, 4_999] = bad
