@@ -17,6 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
+
 Files = dict[str, bytes]
 _LARGE = (".safetensors", ".parquet", ".gguf", ".bin")
 _API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(\w+)/([^/]+)(?:/(.*))?)?")
@@ -461,6 +464,19 @@ def trickling(ask: Handler) -> bool:
         pass
     ask.close_connection = True
     return True
+
+
+@contextmanager
+def serving_alone(patch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """The same, as the library's Hub. No token of this machine is sent to it."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
+        patch.delenv(name, raising=False)
+    patch.setattr(constants, "HF_TOKEN_PATH", "/nowhere/token")
+    with serving() as server:
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr(constants, "ENDPOINT", server.url)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`assay contest`: ranks checkpoints on the same held-out problems, and writes preferences."""
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_out_folder, make_table, print_result
 from assay.cli.exits import FINDING, OK
+from assay.cli.saying import choose_say
 from assay.environments import Environment, Success
 from assay.inference import load_checkpoint, load_outline
 from assay.lab.contests.answers import ContestRules
@@ -68,7 +68,7 @@ def run_contest(
             folder,
             lambda path, digest: load_checkpoint(path, digest, placement),
             judge,
-            _ignore if quiet else _say,
+            choose_say(quiet),
             judge_pairs,
         )
     finally:
@@ -241,14 +241,6 @@ def _render_judge(judge: Mapping[str, Any]) -> str:
         for name, n in judge["addressing"].items()
     ]
     return "\n".join(lines) + "\n"
-
-
-def _say(line: str) -> None:
-    print(f"assay: {line}", file=sys.stderr, flush=True)
-
-
-def _ignore(_: str) -> None:
-    """Print nothing."""
 
 
 def _make_printable(text: str) -> str:

@@ -3,13 +3,13 @@
 Light: the Hub's library is loaded only where somebody names a repository.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from assay.cli.saying import choose_say
 from assay.network.hub.names import CALLED, HubError, HubName, Kind, find_hub_name, parse_hub_name
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ def _open(settings: "Settings", name: HubName, fetch: _Fetch, quiet: bool) -> Pa
         return present
     with asking_hub(settings, quiet) as session:
         path = fetch(session, name, home, telling_progress(session, f"downloading {name}"))
-    if not quiet:
-        say(f"{path} has {CALLED[name.kind]} {name}")
+    choose_say(quiet)(f"{path} has {CALLED[name.kind]} {name}")
     return path
 
 
@@ -130,7 +129,7 @@ def asking_hub(settings: "Settings", quiet: bool) -> "Iterator[HubSession]":
     """A session with the Hub whose lines are printed on standard error."""
     from assay.network.hub.session import HubSession
 
-    with HubSession((lambda line: None) if quiet else say, settings.hub.token_file) as session:
+    with HubSession(choose_say(quiet), settings.hub.token_file) as session:
         yield session
 
 
@@ -139,8 +138,3 @@ def telling_progress(session: "HubSession", doing: str) -> "Progress":
     from assay.subnet.waiting import telling_bytes
 
     return telling_bytes(session.report, doing)
-
-
-def say(line: str) -> None:
-    """Print a line about what is being done."""
-    print(f"assay: {line}", file=sys.stderr, flush=True)

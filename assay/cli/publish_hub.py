@@ -20,7 +20,8 @@ from assay.audit.provenance.hub_content import (
 )
 from assay.cli.checks import split_windows
 from assay.cli.console import Confirm, make_table, print_result, require_consent
-from assay.cli.hub_names import asking_hub, say, telling_progress
+from assay.cli.hub_names import asking_hub, telling_progress
+from assay.cli.saying import choose_say
 from assay.network import open_folder, open_store
 from assay.network.hub.names import CALLED, HubName
 from assay.network.hub.push import CONTENT_FILE, Content, push, require_token
@@ -49,7 +50,7 @@ def run_publish_hub(
     settings: Settings, request: HubRequest, confirm: Confirm, as_json: bool, quiet: bool
 ) -> None:
     """Make the content, push it, and print where it is."""
-    run, report = settings.trainer.dir, (lambda line: None) if quiet else say
+    run, report = settings.trainer.dir, choose_say(quiet)
     model, data = request.model, request.data
     windows = range(1 << 63)
     if request.windows is not None:

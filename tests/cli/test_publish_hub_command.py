@@ -5,14 +5,13 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import constants
 
 from assay.inference.folder import verify_manifest, verify_small_files, verify_tensors
 from assay.network.hub.download import fetch_model
 from assay.network.hub.names import HubName
 from assay.network.hub.session import HubSession
 from tests.commands import run_command
-from tests.hub_server import serving
+from tests.hub_server import serving_alone
 
 NAMES = "--model", "org/model", "--data", "org/rollouts"
 
@@ -27,14 +26,7 @@ def run(played, tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A server that the library takes for the Hub."""
-    with serving() as server:
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nowhere")
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
+    with serving_alone(monkeypatch) as server:
         yield server
 
 

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import constants
 
 from assay.network.hub.session import HubPatience, HubSession
-from tests.hub_server import serving
+from tests.hub_server import serving_alone
 
 #: A patience that a test can wait for.
 SHORT = HubPatience(
@@ -20,13 +20,9 @@ SHORT = HubPatience(
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A server of the Hub's interface. No token of this machine is sent to it."""
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+def hub(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
-    with serving() as server:
+    with serving_alone(monkeypatch) as server:
         yield server
 
 
