@@ -8,7 +8,6 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.cli.console import Confirm, print_result, require_consent
-from assay.environments import list_unearned, open_environment
 from assay.network.chain.ports import Chain
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.session.parameter_follower import ParameterFollower
@@ -46,9 +45,8 @@ def run_subnet_amend(
         amended = amend(chain, latest, changes, amending.window)
         amended = name_checkpoint(chain, latest, amended, amending.checkpoint, amending.out)
         calibrated = amending.out if amending.checkpoint is not None else None
-        require_amendment(latest, amended, calibrated)
         report = make_report("amendment_note")
-        for note in list_unearned(amended.rewards, open_environment(amended.environment).rated):
+        for note in require_amendment(latest, amended, calibrated):
             report(note)
         announced = AnnouncedParameters(amended, latest, is_decided=False)
         instead = "" if followed.pending is None else " in place of the announced ones"

@@ -1,6 +1,8 @@
 """`assay env sample`: problems as a miner gets them, and as a model sees them."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,97 +11,108 @@ from rich.text import Text
 
 from assay.cli.console import make_printable
 from assay.cli.env import make_problem
-from assay.environments import Environment, Problem, make_environment
+from assay.environments import Environment, make_environment
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 
 if TYPE_CHECKING:
-    from assay.evaluation.model import EvaluatedModel
+    from assay.inference.tokenizing.seen_prompts import SeenPrompt
 
 
-def run_env_sample(
-    name: str,
-    seed: str,
-    count: int,
-    levels: list[int] | None,
-    hotkey: str | None,
-    model: Path | None,
-    prompts: Path | None,
-    max_tokens: int,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """The options of the command."""
+
+    name: str
+    seed: str
+    count: int
+    levels: list[int] | None
+    hotkey: str | None
+    model: Path | None
+    prompts: Path | None
+    recipe: str | None
+    max_tokens: int | None
+
+
+def run_env_sample(request: SampleRequest, as_json: bool) -> None:
     """Print problems 0 to count − 1 of a seed."""
-    environment = open_named_environment(name)
-    if prompts is not None:
-        environment = _put_otherwise(environment, prompts)
+    environment, max_tokens = _open(request)
     problems = [
-        make_problem(environment, seed, hotkey, levels, index) for index in range(count)
+        make_problem(environment, request.seed, request.hotkey, request.levels, index)
+        for index in range(request.count)
     ]  # all, before the first line is printed
     samples: list[dict[str, Any]] = [
-        {"index": index, "prompt": problem.prompt, "level": problem.level}
+        {
+            "index": index,
+            "prompt": problem.prompt,
+            "level": problem.level,
+            "messages": [
+                {"role": one.role, "content": one.content} for one in problem.conversation.messages
+            ],
+        }
         for index, problem in enumerate(problems)
     ]
-    if model is not None:
+    if request.model is not None:
         from assay.evaluation.model import open_folder
+        from assay.inference.tokenizing.seen_prompts import see_prompts
 
-        opened = open_folder(model, has_weights=False)
-        samples = [
-            sample | _see(opened, problem, max_tokens)
-            for sample, problem in zip(samples, problems, strict=True)
-        ]
+        model = open_folder(request.model, has_weights=False)
+        seen = see_prompts(model.tokenizer, model.config, model.end_tokens, problems, max_tokens)
+        samples = [sample | _describe(one) for sample, one in zip(samples, seen, strict=True)]
     if as_json:
         print(json.dumps(samples))
         return
     console = Console(highlight=False)
     for sample in samples:
-        console.print(Text(f"{sample['index']}  level {sample['level']}", style="bold"))
-        text = sample.get("text")
-        console.print(Text(make_printable(text or sample["prompt"])), soft_wrap=True)
-        if text is not None:
-            console.print(f"{len(sample['ids'])} ids: {' '.join(map(str, sample['ids']))}")
-        for warning in sample.get("warnings", ()):
-            console.print(Text(f"warning: {make_printable(warning)}", style="yellow"))
+        _show(console, sample)
 
 
-def _put_otherwise(environment: Environment, file: Path) -> Environment:
-    """The environment with the prompts of a file of changes."""
-    from assay.subnet.presets import read_changes
+def _describe(seen: "SeenPrompt") -> dict[str, Any]:
+    return {"text": seen.text, "ids": seen.ids, "warnings": list(seen.warnings.values())}
+
+
+def _show(console: Console, sample: Mapping[str, Any]) -> None:
+    console.print(Text(f"{sample['index']}  level {sample['level']}", style="bold"))
+    if "text" in sample:
+        console.print(Text(make_printable(sample["text"])), soft_wrap=True)
+        ids = f"{len(sample['ids'])} ids: {' '.join(map(str, sample['ids']))}"
+        console.print(ids, soft_wrap=True)
+    elif len(sample["messages"]) == 1:
+        console.print(Text(make_printable(sample["prompt"])), soft_wrap=True)
+    else:
+        for message in sample["messages"]:
+            console.print(Text(f"{message['role']}:", style="italic"))
+            console.print(Text(make_printable(message["content"])), soft_wrap=True)
+    for warning in sample.get("warnings", ()):
+        line = Text(f"warning: {make_printable(warning)}", style="yellow")
+        console.print(line, soft_wrap=True)
+
+
+def _open(request: SampleRequest) -> tuple[Environment, int]:
+    """The environment with the owner's words, and the tokens of an answer."""
+    environment, max_tokens = open_named_environment(request.name), request.max_tokens
+    if request.recipe is not None:
+        from assay.subnet.recipe import read_recipe
+
+        recipe = read_recipe(request.recipe)
+        max_tokens = max_tokens or recipe.make_rules().work.max_tokens
+        tables = recipe.parameters.get("environment", {}).get("prompts")
+        if tables is not None and request.prompts is None:
+            environment = _put_otherwise(environment, tables, request.recipe)
+    if request.prompts is not None:
+        from assay.subnet.presets import read_changes
+        from assay.subnet.prompt_tables import find_tables
+
+        tables = find_tables(read_changes(request.prompts), request.prompts)
+        environment = _put_otherwise(environment, tables, str(request.prompts))
+    return environment, max_tokens or 1
+
+
+def _put_otherwise(environment: Environment, tables: Any, source: str) -> Environment:
+    """The environment with the words of tables."""
     from assay.subnet.prompt_tables import read_prompts
 
-    changes = read_changes(file).get("environment", {})
-    if not isinstance(changes, dict) or "prompts" not in changes:
-        raise ConfigError(f"{file} has no tables such as [environment.prompts.gsm]")
     name, settings = environment.name, environment.params
     try:
-        return make_environment(name, settings, read_prompts(changes["prompts"], name, settings))
+        return make_environment(name, settings, read_prompts(tables, name, settings))
     except ValueError as error:
-        raise ConfigError(f"{file}: {error}") from None
-
-
-def _see(model: "EvaluatedModel", problem: Problem, max_tokens: int) -> dict[str, Any]:
-    """The text and ids that a model sees, and what is probably wrong with them."""
-    from assay.inference.context_length import find_context_fault
-
-    asked, tokenizer, warnings = problem.conversation, model.tokenizer, []
-    ids, text = tokenizer.encode(asked), asked.text
-    try:
-        text = tokenizer.write(asked)
-        tokenizer.encode_strictly(asked)
-    except ValueError as error:
-        warnings.append(f"nobody can put this problem to the model, it becomes the id 0: {error}")
-    if tokenizer.adds_bos and ids[:1] != [tokenizer.bos]:
-        warnings.append(
-            "the prompt does not begin with the bos_token, which the tokenizer puts before every "
-            "text: the setting bos=1 does so"
-        )
-    if asked.bos and tokenizer.bos is None:
-        warnings.append("bos=1 has no effect: the tokenizer has no bos_token")
-    fault = find_context_fault(model.config, len(ids), max_tokens)
-    if fault is not None:
-        warnings.append(fault)
-    written = {end for end in model.end_tokens if end < len(tokenizer.drawable)}
-    warnings.extend(
-        f"the end token {end} is none that the model can write"
-        for end in model.end_tokens
-        if end not in written or not tokenizer.drawable[end]
-    )
-    return {"text": text, "ids": ids, "warnings": warnings}
+        raise ConfigError(f"{source}: {error}") from None

@@ -24,6 +24,14 @@ Columns = Annotated[
         help="Column of the problem, answer, solution or level; may repeat.",
     ),
 ]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="Your own words: changes of parameters or a recipe, with [environment.prompts].",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 Validator = Annotated[

@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.discovery import DiscoveryError
-from assay.environments import open_environment
+from assay.environments import list_unearned, open_environment
 from assay.inference import load_checkpoint
 from assay.network.chain.ports import SubnetReader
 from assay.neurons.session.window_reader import find_settlement
@@ -19,6 +19,7 @@ from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.window import compute_window
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
+from assay.subnet.prompt_notes import list_prompt_notes
 
 #: Windows between the newest block and the decision, so that the announcement is on chain before
 #: it.
@@ -134,16 +135,22 @@ def name_checkpoint(
     )
 
 
-def require_amendment(latest: Parameters, amended: Parameters, calibrated: Path | None) -> None:
-    """Raise DiscoveryError if nobody would follow these parameters, or could work by them."""
+def require_amendment(
+    latest: Parameters, amended: Parameters, calibrated: Path | None
+) -> list[str]:
+    """What the owner should know about these parameters, in lines. Raises DiscoveryError if nobody
+    would follow them, or could work by them."""
+    notes: list[str] = []
     fault = find_parameters_fault(amended) or find_amendment_fault(latest, amended)
     if fault is None:
         try:
-            open_environment(amended.environment)
+            notes += list_unearned(amended.rewards, open_environment(amended.environment).rated)
             if calibrated is not None:
                 checkpoint = load_checkpoint(calibrated, amended.start.checkpoint)
                 fault = find_checkpoint_fault(checkpoint, amended)
+                notes += list_prompt_notes(checkpoint, calibrated, amended)
         except ValueError as error:
             fault = str(error)
     if fault is not None:
         raise DiscoveryError(f"not announced, because nobody would follow: {fault}")
+    return notes

@@ -11,6 +11,7 @@ arguments = { enable_thinking = false }
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from assay.environments import list_parts
@@ -29,6 +30,47 @@ from assay.protocol.parameters import (
 _SHOTS = "shots"
 
 
+def read_family_prompts(changes: Mapping[str, Any], file: Path) -> dict[str, Prompts]:
+    """Family of environments → the record for it.
+
+    Args:
+        changes, file: see `find_tables`.
+
+    Raises:
+        ConfigError: says what is wrong, and where.
+    """
+    given = find_tables(changes, file)
+    if isinstance(given, Mapping):
+        pairs = [(key, _read_table(key, key, table)) for key, table in given.items()]
+    else:
+        pairs = [(one.part, one) for one in _read_records(given)]
+    found: dict[str, Prompts] = {}
+    for key, record in pairs:
+        family = key.partition(":")[0]
+        if family in found:
+            raise ConfigError(f"{file}: several tables of environment.prompts are for {family}")
+        found[family] = record
+    if not found:
+        raise ConfigError(f"{file}: environment.prompts has no table")
+    return found
+
+
+def find_tables(changes: Mapping[str, Any], file: Path) -> Any:
+    """The tables or records of prompts.
+
+    Args:
+        changes: of parameters, or a recipe, as `file` has them.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    for place in (changes, changes.get("parameters")):
+        environment = place.get("environment") if isinstance(place, Mapping) else None
+        if isinstance(environment, Mapping) and "prompts" in environment:
+            return environment["prompts"]
+    raise ConfigError(f"{file} has no tables such as [environment.prompts.gsm]")
+
+
 def read_prompts(given: Any, name: str, settings: Mapping[str, int]) -> tuple[Prompts, ...]:
     """The records of tables by part, or of a list as in the parameters' JSON.
 
@@ -41,18 +83,23 @@ def read_prompts(given: Any, name: str, settings: Mapping[str, int]) -> tuple[Pr
     if isinstance(given, Mapping):
         parts = list_parts(name, settings)
         found = [_read_table(_find_part(key, parts), key, table) for key, table in given.items()]
-    elif isinstance(given, list):
-        try:
-            found = [from_json(Prompts, one) for one in given]
-        except EncodingError as error:
-            raise ConfigError(f"environment.prompts: {error}") from None
     else:
-        raise ConfigError("environment.prompts: write a table for each part, by its name")
+        found = _read_records(given)
     prompts = tuple(sorted(found, key=lambda one: one.part))
     fault = find_prompts_fault(prompts)
     if fault is not None:
         raise ConfigError(f"environment: {fault}")
     return prompts
+
+
+def _read_records(given: Any) -> list[Prompts]:
+    """The records of a list as in the parameters' JSON."""
+    if not isinstance(given, list):
+        raise ConfigError("environment.prompts: write a table for each part, by its name")
+    try:
+        return [from_json(Prompts, one) for one in given]
+    except EncodingError as error:
+        raise ConfigError(f"environment.prompts: {error}") from None
 
 
 def _find_part(key: str, parts: Iterable[str]) -> str:

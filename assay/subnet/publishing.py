@@ -26,6 +26,7 @@ from assay.protocol import (
 )
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet.presets import Preset, make_identity, make_parameters
+from assay.subnet.prompt_notes import list_prompt_notes
 
 #: Seconds for a commitment to be in a final block, and between two looks.
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
@@ -164,7 +165,8 @@ def _require_publishable(
             fault = str(error)
     if fault is not None:
         raise DiscoveryError(f"not published, because nobody could join: {fault}")
-    for note in list_unearned(parameters.rewards, rated):
+    notes = list_prompt_notes(checkpoint, genesis_folder, parameters)
+    for note in (*list_unearned(parameters.rewards, rated), *notes):
         warn(note)
     if holders[identity.owner_uid] != owner:
         warn(f"uid {identity.owner_uid}, which takes the burn share, is not the owner's hotkey")

@@ -7,6 +7,7 @@ from typing import Any
 
 from assay.training import GENESIS
 from tests.commands import run_command
+from tests.hub_folders import NEEDS_SYSTEM
 
 CHANGES = """
 [environment.prompts.gsm]
@@ -14,6 +15,16 @@ system = "Think."
 before = "Q: "
 after = "\\nA: "
 """
+
+
+def copy_small(folder: Path, **settings: str) -> Path:
+    """The shipped model without manifest and weights, with other settings of its tokenizer."""
+    shutil.copytree(
+        GENESIS, folder, ignore=shutil.ignore_patterns("manifest.json", "*.safetensors")
+    )
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    return folder
 
 
 def sample(name: str, *options: str) -> Any:
@@ -32,6 +43,41 @@ def test_the_model_s_text_is_shown_with_the_owner_s_words(tmp_path: Path) -> Non
     assert shown["warnings"] == []
 
 
+def test_all_messages_are_shown_with_their_roles(tmp_path: Path) -> None:
+    file = tmp_path / "changes.toml"
+    file.write_text(CHANGES)
+    shown = sample("gsm", "--prompts", str(file))
+    assert [one["role"] for one in shown["messages"]] == ["system", "user"]
+    assert shown["messages"][1]["content"] == shown["prompt"]
+    text = run_command("env", "sample", "gsm", "--n", "1", "--prompts", str(file)).stdout
+    assert "system:\nThink.\nuser:\nQ: " in text
+    assert "user:" not in run_command("env", "sample", "gsm", "--n", "1").stdout
+
+
+def test_a_recipe_gives_words_and_max_tokens() -> None:
+    name = "qwen2.5-1.5b-few-shot-gsm"
+    shown = sample("gsm,plain=1", "--recipe", name, "--model", str(GENESIS))
+    assert len(shown["messages"]) == 5
+    assert "max_tokens = 512 needs" in shown["warnings"][0]
+    assert sample("gsm", "--recipe", name, "--model", str(GENESIS), "--max-tokens", "1")
+
+
+def test_a_template_that_loses_the_question_is_warned_of(tmp_path: Path) -> None:
+    folder = copy_small(tmp_path / "model", chat_template="{{ messages[0].content[:4] }}")
+    done = run_command("env", "sample", "gsm", "--n", "9", "--model", str(folder), "--json")
+    seen = json.loads(done.stdout)
+    assert all("lacks the question" in one["warnings"][0] for one in seen)
+    assert any("another problem has the same ids" in one["warnings"][-1] for one in seen)
+    template = f"{NEEDS_SYSTEM}{{{{ messages[1].content }}}}"
+    folder = copy_small(tmp_path / "needy", chat_template=template)
+    (warning,) = sample("gsm", "--model", str(folder))["warnings"]
+    assert "fails for messages of user: TemplateError: no system" in warning
+    file = tmp_path / "changes.toml"
+    file.write_text(CHANGES)
+    shown = sample("gsm", "--prompts", str(file), "--model", str(folder))
+    assert shown["warnings"] == []
+
+
 def test_an_answer_that_the_context_does_not_hold_is_warned_of() -> None:
     shown = sample("arithmetic", "--model", str(GENESIS), "--max-tokens", "100000")
     (warning,) = shown["warnings"]
@@ -39,10 +85,7 @@ def test_an_answer_that_the_context_does_not_hold_is_warned_of() -> None:
 
 
 def test_a_base_model_without_its_bos_is_warned_of(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(
-        GENESIS, folder, ignore=shutil.ignore_patterns("manifest.json", "*.safetensors")
-    )
+    folder = copy_small(tmp_path / "model")
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     core = json.loads((folder / "tokenizer.json").read_text())
     name = settings["bos_token"] = settings["eos_token"]

@@ -21,6 +21,7 @@ from assay.protocol.encoding import decode, encode
 from assay.protocol.manifest import start_levels
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
+from assay.subnet.prompt_notes import list_prompt_notes
 from assay.training import GENESIS
 from assay.training.held_out import evaluate
 from tests.hostile_folders import fit_manifest
@@ -85,6 +86,25 @@ def test_a_template_needs_what_the_owner_s_words_give(tmp_path: Path) -> None:
         parameters = change_parameters(make_parameters("sat"), {"environment": environment})
         found = find_checkpoint_fault(outline, parameters)
         assert (found is None) if fault is None else re.match(fault, str(found)), found
+
+
+def test_an_owner_is_told_of_prompts_that_lose_their_question(tmp_path: Path) -> None:
+    folder = tmp_path / "genesis"
+    shutil.copytree(GENESIS, folder)
+    parameters = make_parameters("gsm")
+    assert list_prompt_notes(load_outline(folder), folder, parameters) == []
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = "{{ messages[0].content[:9] }}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    fit_manifest(folder)
+    lost, twins = list_prompt_notes(load_outline(folder), folder, parameters)
+    assert lost.startswith("64 of 64 prompts: the text lacks the question")
+    assert re.match(r"\d+ of 64 prompts: another problem has the same ids", twins)
+    config = json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 50}
+    (folder / "config.json").write_text(json.dumps(config))
+    fit_manifest(folder)
+    notes = list_prompt_notes(load_outline(folder), folder, parameters)
+    assert any("the model's context is 50 tokens" in note for note in notes)
 
 
 def test_a_genesis_whose_completions_exceed_the_models_context_is_refused(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import typer
 from assay.cli.checks import require_files, require_problem_files, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
-from assay.cli.hub_names import find_shards, open_data
-from assay.cli.options import AsJson, Columns, Quiet
+from assay.cli.hub_names import find_shards, open_data, open_model
+from assay.cli.options import AsJson, Columns, Prompts, Quiet
 from assay.cli.start import starting
 
 app = typer.Typer(
@@ -72,27 +72,36 @@ def sample(
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", metavar="DIR", help="Also show the text and ids that this model sees."
+            "--model", metavar="MODEL", help="Also show the text and ids that this model sees."
         ),
     ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompts", metavar="FILE", help="Changes of parameters, with [environment.prompts]."
-        ),
+    prompts: Prompts = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Take the words and max_tokens of a recipe."),
     ] = None,
     max_tokens: Annotated[
-        int,
-        typer.Option(min=1, max=1 << 20, help="Tokens of an answer that the context must hold."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1 << 20,
+            help="Tokens of an answer that the context must hold [default: the recipe's, or 1].",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a seed's first problems, as a miner gets them."""
+    """Show a seed's first problems, as a miner gets them.
+
+    With a model, say also what is probably wrong with the prompts.
+    """
     settings = invocation.load_settings()
-    require_files(*([] if prompts is None else [prompts]))
+    if prompts is not None:
+        require_files(prompts)
+    model = open_model(settings, model)
     with starting(settings):
-        from assay.cli.env_sample import run_env_sample
-    run_env_sample(name, seed, count, levels, hotkey, model, prompts, max_tokens, as_json)
+        from assay.cli.env_sample import SampleRequest, run_env_sample
+    request = SampleRequest(name, seed, count, levels, hotkey, model, prompts, recipe, max_tokens)
+    run_env_sample(request, as_json)
 
 
 @command(app, "score", lambda s: (s.environments.files,))

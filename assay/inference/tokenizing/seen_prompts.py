@@ -1,0 +1,91 @@
+"""What a model sees of problems, and what is probably wrong with it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.environments.base import Problem
+from assay.inference.context_length import find_context_fault
+from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+
+#: A prompt without the BOS of its tokenizer; a setting without effect.
+BOS_LACKS = (
+    "the prompt does not begin with the bos_token, which the tokenizer puts before every text"
+)
+BOS_IDLE = "bos=1 has no effect: the tokenizer has no bos_token"
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPrompt:
+    """One problem's prompt.
+
+    Attributes:
+        text: as the tokenizer reads it. ids: of it.
+        warnings: kind → what is probably wrong, in a line.
+    """
+
+    text: str
+    ids: list[int]
+    warnings: Mapping[str, str]
+
+
+def see_prompts(
+    tokenizer: FolderTokenizer,
+    config: Mapping[str, Any],
+    end_tokens: Sequence[int],
+    problems: Sequence[Problem],
+    max_tokens: int,
+) -> list[SeenPrompt]:
+    """What a model sees of each problem.
+
+    Args:
+        config: of the model.
+        max_tokens: of an answer, which the context must hold behind the prompt.
+    """
+    known: dict[tuple[int, ...], Problem] = {}
+    seen = []
+    for problem in problems:
+        asked = problem.conversation
+        ids, text, warnings = tokenizer.encode(asked), asked.text, dict[str, str]()
+        try:
+            text = tokenizer.write(asked)
+            tokenizer.encode_strictly(asked)
+        except ValueError as error:
+            warnings["refused"] = (
+                f"nobody can put this problem to the model, it becomes the id 0: {error}"
+            )
+        else:
+            warnings |= _list_losses(problem, text, known.setdefault(tuple(ids), problem))
+        if tokenizer.adds_bos and ids[:1] != [tokenizer.bos]:
+            warnings["bos"] = f"{BOS_LACKS}: the setting bos=1 does so"
+        if asked.bos and tokenizer.bos is None:
+            warnings["bos"] = BOS_IDLE
+        fault = find_context_fault(config, len(ids), max_tokens)
+        if fault is not None:
+            warnings["context"] = fault
+        for end in end_tokens:
+            if end >= len(tokenizer.drawable) or not tokenizer.drawable[end]:
+                warnings[f"end {end}"] = f"the end token {end} is none that the model can write"
+        seen.append(SeenPrompt(text, ids, warnings))
+    return seen
+
+
+def _list_losses(problem: Problem, text: str, first: Problem) -> Iterator[tuple[str, str]]:
+    """What of a problem does not reach the model. `first`: the first problem with the same ids."""
+    if problem.question.strip() not in text:
+        yield "question", "the text lacks the question: the template leaves it out or changes it"
+    if first.question != problem.question:
+        yield "twin", "another problem has the same ids: the model cannot tell them apart"
+
+
+def summarize_warnings(seen: Sequence[SeenPrompt]) -> list[str]:
+    """A line for each kind of warning: the number of prompts, and the longest prompt's warning."""
+    found: dict[str, list[SeenPrompt]] = {}
+    for one in seen:
+        for kind in one.warnings:
+            found.setdefault(kind, []).append(one)
+    return [
+        f"{len(some)} of {len(seen)} prompts: "
+        + max(some, key=lambda one: len(one.ids)).warnings[kind]
+        for kind, some in found.items()
+    ]
