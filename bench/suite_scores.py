@@ -79,13 +79,12 @@ def write_rows(path: Path, first: int, count: int) -> None:
 
 def draw(model_folder: Path, suite: Suite, rules: EvaluationRules, out: Path) -> Evaluation:
     """The evaluation, with its completions in `out`."""
-    model = open_folder(model_folder, is_plain=True)
+    model = open_folder(model_folder)
     evaluation = Evaluation(model, [suite], rules, model_folder.name)
     loaded = model.load(Placement())
 
     def make_sampler() -> OwnSampler:
-        drafter, rows = model.make_drafter(loaded, rules.temperature, rules.max_tokens)
-        return OwnSampler(drafter, model.tokenizer, rows)
+        return model.make_sampler(loaded, rules.temperature, rules.max_tokens)
 
     folder = EvaluationFolder(out)
     with folder.hold(evaluation.make_plan()):
@@ -178,9 +177,12 @@ def main() -> None:
         write_rows(place / "shots.jsonl", 1 << 20, SHOTS)
         suite = read_suite(place / "test.jsonl")
         shots = read_shots(place / "shots.jsonl", SHOTS)
-        rules = EvaluationRules(1, 0, TOKENS, 0, shots)
+        rules = EvaluationRules(1, 0, TOKENS, 0, shots, plain=True)
         evaluation = draw(OUT or GENESIS, suite, rules, place / "out")
-        drawn = {each.ask.row: each.text for each in EvaluationFolder(place / "out").read()}
+        drawn = {
+            each.ask.row: each.text
+            for each in EvaluationFolder(place / "out").read(evaluation.is_asked)
+        }
         # each made answer has a row of its own, whose question nobody reads
         rights = [int(row.solution.rpartition("#### ")[2]) for row in suite.rows]
         made_texts = [fill(text, right) for text in MADE for right in rights]
@@ -188,7 +190,7 @@ def main() -> None:
         (place / "all.jsonl").write_text(lines)
         answers = [*(drawn[row.number] for row in suite.rows), *made_texts]
         prompts, theirs = Other(place / "all.jsonl", place / "shots.jsonl").score(answers)
-    asked = [suite.convention.write_prompt(row, shots) for row in suite.rows]
+    asked = [suite.convention.put(row, shots).text for row in suite.rows]
     other_prompts = sum(one != two for one, two in zip(asked, prompts, strict=False))
     ours = score_ours(suite, answers)
     different = [

@@ -1,7 +1,6 @@
 """`assay eval`: opens the model, draws, and prints the figures."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,47 +10,53 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_printable, make_table, print_result
 from assay.cli.eval_request import EvaluationRequest
+from assay.cli.saying import Say, choose_say
 from assay.evaluation.folder import RESULTS, EvaluationFolder
-from assay.evaluation.model import EvaluatedModel, open_folder
+from assay.evaluation.model import open_folder
 from assay.evaluation.run import Evaluation, EvaluationRules, Progress
-from assay.evaluation.sampling import OwnSampler, Sampler
-from assay.inference import Placement
+from assay.evaluation.sampling import Sampler
 from assay.inference.folder import MANIFEST_FILE
+from assay.network.hub.origin import name_source
 from assay.neurons.miner.engines.sampling import EngineSampler, read_sampling_engine
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
 from assay.subnet.adoption.adopt import adopt_model, find_unadopted
 from assay.subnet.waiting import telling
 
-Say = Callable[[str], None]
 #: Longest bar of a histogram, in letters.
 _BAR = 30
 
 
 def run_eval(settings: Settings, request: EvaluationRequest, quiet: bool, as_json: bool) -> None:
     """Evaluate a model, and print and write the result."""
-    say = _ignore if quiet else _say
+    say = choose_say(quiet)
     placement = open_placement(settings.compute)
     engine = None if request.engine is None else read_sampling_engine(request.engine)
     folder = _adopt(request.model, request.out, say)
     with telling(say, f"reading {folder}"):
-        model = open_folder(folder, is_plain=request.is_plain, has_weights=engine is None)
+        model = open_folder(folder, has_weights=engine is None)
     rules = EvaluationRules(
         request.samples,
         round(1_024 * request.temperature),
         request.max_tokens,
         request.seed,
         request.read.shots,
+        bos=request.bos,
+        plain=request.plain,
     )
     drawn_by = "assay" if engine is None else f"{engine.url}#{engine.model}"
-    name = make_printable(request.model.resolve().name)
+    name = make_printable(name_source(request.model))
     evaluation = Evaluation(model, request.read.suites, rules, name, drawn_by)
+    for warning in evaluation.warnings:
+        say(f"warning: {warning}")
 
     def make_sampler() -> Sampler:
         if engine is not None:
             vocabulary = len(model.tokenizer.drawable)
             return EngineSampler(engine, model.tokenizer, model.end_tokens, rules, vocabulary)
-        return _make_own(model, placement, rules, say)
+        with telling(say, "loading the model"):
+            loaded = model.load(placement)
+        return model.make_sampler(loaded, rules.temperature, rules.max_tokens)
 
     files = EvaluationFolder(request.out)
     with files.hold(evaluation.make_plan()):
@@ -61,15 +66,6 @@ def run_eval(settings: Settings, request: EvaluationRequest, quiet: bool, as_jso
     document = evaluation.make_results()
     printed = document | {"out": str(request.out)}
     print_result(printed, as_json, _render(document, request.out), FIGURES)
-
-
-def _make_own(
-    model: EvaluatedModel, placement: Placement, rules: EvaluationRules, say: Say
-) -> OwnSampler:
-    with telling(say, "loading the model"):
-        loaded = model.load(placement)
-    drafter, rows = model.make_drafter(loaded, rules.temperature, rules.max_tokens)
-    return OwnSampler(drafter, model.tokenizer, rows)
 
 
 def _adopt(source: Path, out: Path, say: Say) -> Path:
@@ -96,10 +92,12 @@ def _identify(source: Path) -> str:
 def _render(document: Mapping[str, Any], out: Path) -> Group:
     parts: list[Any] = []
     many = document["samples"] > 1
+    bos = " with BOS" * document["bos"]
     for suite in document["suites"]:
+        own = "" if suite["prompts"] is None else " with your own words"
         head = (
             f"{make_printable(suite['name'])}: {suite['asked']:,} of {suite['rows']:,} problems, "
-            f"asked as {suite['convention']}, {document['prompt']} prompt, "
+            f"asked as {suite['convention']}{own}, {document['prompt']} prompt{bos}, "
             f"{len(document['shots'])} examples, {document['samples']} samples at temperature "
             f"{document['temperature']:g}"
         )
@@ -148,11 +146,3 @@ def _draw_histogram(scorer: Mapping[str, Any]) -> Text:
         if count
     ]
     return Text("\n".join([f"problems by right samples, {scorer['name']}:", *lines, ""]))
-
-
-def _say(line: str) -> None:
-    print(f"assay: {line}", file=sys.stderr, flush=True)
-
-
-def _ignore(_: str) -> None:
-    """Print nothing."""

@@ -1,13 +1,15 @@
 """What `assay eval` is asked for: checked and read before PyTorch is loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.cli.env_look import read_columns
 from assay.evaluation.conventions import SuiteRow
 from assay.evaluation.suite import Suite, read_shots, read_suite
 from assay.neurons.settings.loading import ConfigError
+from assay.subnet.presets import read_changes
+from assay.subnet.prompt_tables import read_family_prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class EvaluationRequest:
     """An evaluation that was asked for.
 
     Attributes:
-        temperature: T. is_plain: without the chat template.
+        temperature: T. bos, plain: see `EvaluationRules`.
         engine: its address; None: this program draws.
     """
 
@@ -33,7 +35,8 @@ class EvaluationRequest:
     temperature: float
     max_tokens: int
     seed: int
-    is_plain: bool
+    bos: bool
+    plain: bool
     engine: str | None
     out: Path
 
@@ -44,8 +47,12 @@ def read_suites(
     trained: Sequence[Path],
     shots: int,
     shots_from: Path | None,
+    prompts: Path | None,
 ) -> ReadSuites:
     """Read the files that are named.
+
+    Args:
+        prompts: file with an owner's words, by the family of the suite that they are for.
 
     Raises:
         ConfigError: options contradict each other.
@@ -57,4 +64,13 @@ def read_suites(
         raise ConfigError("--shots N takes the first N rows of --shots-from FILE: give both")
     chosen = read_columns(columns)
     examples = [] if shots_from is None else read_shots(shots_from, shots, chosen)
-    return ReadSuites([read_suite(file, trained, chosen) for file in files], examples)
+    words = {} if prompts is None else read_family_prompts(read_changes(prompts), prompts)
+    suites = [read_suite(file, trained, chosen) for file in files]
+    families = {suite.convention.family for suite in suites}
+    if prompts is not None and not families & words.keys():
+        raise ConfigError(
+            f"{prompts} has words for {', '.join(words)}, and the suites are of "
+            f"{', '.join(sorted(families))}: name a table by one of these"
+        )
+    own = [replace(suite, prompts=words.get(suite.convention.family)) for suite in suites]
+    return ReadSuites(own, examples)

@@ -65,11 +65,15 @@ class Success:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % score interval of that share (Wilson, 1927)."""
-        n, p = self.asked, self.value
-        centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        """The 95 % score interval of that share."""
+        return compute_score_interval(self.value, self.asked)
+
+
+def compute_score_interval(p: float, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share p of n (Wilson, 1927)."""
+    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def compute_candidates(levels: Sequence[int], legal: Sequence[int]) -> tuple[int, ...]:

@@ -285,7 +285,7 @@ def _read_code(lines: Sequence[bytes], look: Look, stored: list[bytes]) -> list[
     for number, line in enumerate(lines, 1):
         rows.number = number - 1
         try:
-            written[number] = read_shaped(_convert, line)
+            written[number] = read_shaped(convert_program, line)
             look.is_renamed |= written[number] is not line
             read_shaped(rows.add, written[number])
         except ShapeError as error:
@@ -307,7 +307,7 @@ def _make_program(number: int, row: CodeRow, line: bytes) -> _Read:
     return _Read(number, row.question, answer, len(row.text), row.level, line, row.starter)
 
 
-def _convert(line: bytes) -> bytes:
+def convert_program(line: bytes) -> bytes:
     """The line itself if `code:SHA256` reads it, or the row in its form."""
     row = read_object(line, code_file.NAME, LONG_ROW_MAX)
     is_short = len(line) <= ROW_MAX

@@ -5,7 +5,11 @@ every result names them. `gsm8k` repeats the task of that name of lm_eval (versi
 its stops, both of its filters and its comparison, character by character. `boxed` is the request
 that most reports on MATH, MATH-500 and AIME use. Its scorer is the exact grammar of `math:SHA256`.
 `choices` is that of simple-evals for GPQA and MMLU. `instructions` asks IFEval's prompts as they
-are, and counts a reply that meets all of its instructions.
+are, and counts a reply that meets all of its instructions. `programs` asks for a program as
+`code:SHA256` does, takes the last block of code as LiveCodeBench does, and runs it on the row's
+test cases.
+
+An owner's words may replace those of a convention: the result then has them, too.
 """
 
 import re
@@ -16,12 +20,21 @@ from functools import cache
 from types import MappingProxyType
 
 from assay.environments import gsm, letters_file, math_file
-from assay.environments.base import ANSWER_BYTES
+from assay.environments.base import ANSWER_BYTES, Answer, Conversation, Problem
 from assay.environments.instructions import instruction_file
 from assay.environments.instructions.instruction_file import InstructionRow
 from assay.environments.math_answer import read_math
 from assay.environments.math_file import MathTask, find_boxed
+from assay.environments.programs import code_file
+from assay.environments.programs.code_file import CodeRow, run_cases
+from assay.environments.prompting import make_manner
 from assay.evaluation.statistics import Outcome
+from assay.protocol.parameters import UNITS, Prompts, PromptText
+
+#: How a suite's programs are run: all test cases of a row count, up to the most that one may have.
+PROGRAM_PARAMS: Mapping[str, int] = MappingProxyType(
+    {"cases": 256, "exact": 0, "millions": 1_000, UNITS: 10_000}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +46,15 @@ class SuiteRow:
         problem: its text, with its choices if it has some.
         solution: the right answer as the file has it, for `gsm` with its steps.
         right: what a scorer compares with, if that is no text.
-        letters: of its choices.
+        letters: of its choices. how: what kind of program is asked for, and by which language.
     """
 
     number: int
     problem: str
     solution: str
-    right: MathTask | InstructionRow | None = None
+    right: MathTask | InstructionRow | CodeRow | None = None
     letters: str = ""
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +72,10 @@ class Convention:
 
     Attributes:
         family: of environments whose files it asks.
-        text: of the prompt, with {problem} in it, and perhaps {letters}.
+        text: of the prompt, with {problem} in it once, and perhaps {letters} and {how}.
         shot: of an example before it, with {problem} and {solution}; None: it takes none.
         stops: texts that end an answer and are no part of it.
+        is_slow: judging takes long enough for threads: programs are run.
     """
 
     name: str
@@ -69,13 +84,34 @@ class Convention:
     shot: str | None
     stops: Sequence[str]
     scorers: Sequence[Scorer]
+    is_slow: bool = False
 
-    def write_prompt(self, row: SuiteRow, shots: Sequence[SuiteRow] = ()) -> str:
-        """The text that asks a row, after examples."""
-        if shots and self.shot is None:
-            raise ValueError(f"the convention {self.name} takes no examples")
-        before = (_fill(self.shot or "", shot) for shot in shots)
-        return "".join([*before, _fill(self.text, row)])
+    def put(
+        self,
+        row: SuiteRow,
+        shots: Sequence[SuiteRow] = (),
+        prompts: Prompts | None = None,
+        *,
+        bos: bool = False,
+        plain: bool = False,
+    ) -> Conversation:
+        """What a model is asked: one message of a user, after examples in the same message.
+
+        Args:
+            prompts: an owner's. Words that it lacks are the convention's.
+            bos, plain: see `Conversation`.
+        """
+        before, after = (_fill(part, row) for part in self.text.split("{problem}"))
+        before = "".join([*(_fill(self.shot or "", shot) for shot in shots), before])
+        own = {} if prompts is None else {text.name: text.text for text in prompts.texts}
+        words = {"before": before, "after": after} | own
+        record = Prompts(
+            self.family,
+            tuple(PromptText(*text) for text in sorted(words.items())),
+            () if prompts is None else prompts.shots,
+        )
+        manner = make_manner({"bos": bos, "plain": plain}, record)
+        return Problem(row.problem, 0, Answer(), manner=manner).conversation
 
     def cut(self, text: str) -> str | None:
         """A completion up to its first stop; None: it has none."""
@@ -83,7 +119,7 @@ class Convention:
         return text[: min(ends)] if ends else None
 
 
-_PARTS = re.compile(r"\{(problem|solution|letters)\}")
+_PARTS = re.compile(r"\{(problem|solution|letters|how)\}")
 
 
 def _fill(text: str, row: SuiteRow) -> str:
@@ -158,6 +194,27 @@ def _judge_instructions(text: str, row: SuiteRow) -> Outcome:
     return Outcome(None if met is None else text, met == len(row.right.instructions))
 
 
+def find_last_block(text: str) -> str | None:
+    """The lines between the last two that contain ```; None: there are no two."""
+    lines = text.split("\n")
+    marks = [number for number, line in enumerate(lines) if "```" in line]
+    return "\n".join(lines[marks[-2] + 1 : marks[-1]]) if len(marks) > 1 else None
+
+
+def _judge_program(text: str, row: SuiteRow) -> Outcome:
+    """A program votes for nothing but itself."""
+    assert isinstance(row.right, CodeRow), "its convention asks only files of this family"
+    program = find_last_block(text)
+    if program is None or len(program.encode("utf-8", "surrogatepass")) > ANSWER_BYTES:
+        return Outcome(None, False)
+    try:
+        program.encode()
+    except UnicodeEncodeError:  # half a surrogate pair is no program
+        return Outcome(None, False)
+    is_right = "\0" not in program and all(run_cases(program, row.right, PROGRAM_PARAMS))
+    return Outcome(program, is_right)
+
+
 GSM8K = Convention(
     "gsm8k",
     gsm.NAME,
@@ -195,7 +252,25 @@ INSTRUCTIONS = Convention(
     (),
     (Scorer("strict", "the reply meets all of the row's instructions", _judge_instructions),),
 )
+PROGRAMS = Convention(
+    "programs",
+    code_file.NAME,
+    "{problem}\n{how}\n",
+    None,
+    (),
+    (
+        Scorer(
+            "last-block",
+            "the code between the last two lines with ``` passes all test cases of the row, the "
+            f"first {PROGRAM_PARAMS['cases']}, each within {PROGRAM_PARAMS['millions']:,} million "
+            f"instructions, all within {PROGRAM_PARAMS[UNITS]:,} million",
+            _judge_program,
+        ),
+    ),
+    is_slow=True,
+)
 #: Family of environments → the convention by which its files are asked.
+_ALL = GSM8K, BOXED, CHOICES, INSTRUCTIONS, PROGRAMS
 CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
-    {convention.family: convention for convention in (GSM8K, BOXED, CHOICES, INSTRUCTIONS)}
+    {convention.family: convention for convention in _ALL}
 )

@@ -10,7 +10,7 @@ unfinished, which the next one removes. Nothing that was drawn is drawn again.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ class Ask:
     suite: int
     row: int
     sample: int
+
+    def __str__(self) -> str:
+        return f"suite {self.suite}, row {self.row}, sample {self.sample}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,11 @@ class EvaluationFolder:
                 "folder with --out"
             )
 
-    def read(self) -> Iterator[Completion]:
+    def read(self, is_asked: Callable[[Ask], bool]) -> Iterator[Completion]:
         """The completions so far. Removes an unfinished line at the end.
 
         Raises:
-            EvaluationError: a line is damaged.
+            EvaluationError: a line is damaged, too long, or of nothing that is asked for.
         """
         path = self.path / COMPLETIONS
         if not path.exists():
@@ -107,20 +110,27 @@ class EvaluationFolder:
             for number, line in enumerate(iter(lambda: file.readline(_LINE_MAX), b""), 1):
                 if not line.endswith(b"\n") and len(line) < _LINE_MAX:
                     break  # it was being written
-                try:
-                    yield _read_line(line)
-                except (EncodingError, KeyError, TypeError, ValueError):
-                    raise EvaluationError(
-                        f"{path}, line {number}: damaged: delete this line, and it is drawn again"
-                    ) from None
                 whole += len(line)
+                completion = _read_line(line)
+                if isinstance(completion, str):
+                    fault = completion
+                elif not is_asked(completion.ask):
+                    fault = f"another evaluation's, of {completion.ask}"
+                else:
+                    yield completion
+                    continue
+                raise EvaluationError(
+                    f"{path}, line {number}: {fault}: delete this line; what it lacks is drawn "
+                    "again"
+                )
         if whole < path.stat().st_size:
             with _telling_of(path):
                 os.truncate(path, whole)
 
     def append(self, completions: Sequence[Completion]) -> None:
-        """Write completions to the disk. Raises an EvaluationError: it cannot be written."""
-        lines = b"".join(_write_line(each) for each in completions)
+        """Write completions to the disk. Raises an EvaluationError: it cannot be written, or one is
+        longer than a line may be."""
+        lines = b"".join(map(_write_line, completions))
         path = self.path / COMPLETIONS
         with _telling_of(path), path.open("ab") as file:
             file.write(lines)
@@ -154,16 +164,26 @@ def _write_line(completion: Completion) -> bytes:
         "ended": completion.ended,
         "text": completion.text,
     }
-    return json.dumps(fields).encode() + b"\n"
+    line = json.dumps(fields).encode() + b"\n"
+    if len(line) > _LINE_MAX:
+        raise EvaluationError(
+            f"the completion of {ask} has more than {_LINE_MAX >> 20} MiB: use fewer --max-tokens"
+        )
+    return line
 
 
-def _read_line(line: bytes) -> Completion:
-    fields: Any = read_json(line)
-    numbers = [fields[name] for name in ("suite", "row", "sample", "tokens")]
-    text, ended = fields["text"], fields["ended"]
-    if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError("a number is none")
-    if not isinstance(text, str) or not isinstance(ended, bool):
-        raise TypeError("no completion")
+def _read_line(line: bytes) -> Completion | str:
+    """A completion, or what is wrong with its line."""
+    if not line.endswith(b"\n"):
+        return f"longer than {_LINE_MAX >> 20} MiB"
+    try:
+        fields: Any = read_json(line)
+        numbers = [fields[name] for name in ("suite", "row", "sample", "tokens")]
+        text, ended = fields["text"], fields["ended"]
+    except (EncodingError, LookupError, TypeError):
+        return "damaged"
+    are_numbers = all(type(number) is int and number >= 0 for number in numbers)
+    if not (are_numbers and isinstance(text, str) and isinstance(ended, bool)):
+        return "damaged"
     *ask, tokens = numbers
     return Completion(Ask(*ask), text, tokens, ended)

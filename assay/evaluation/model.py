@@ -3,7 +3,7 @@
 Prompts are made from its small files. Its tensors are read only if this program draws itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import ask
+from assay.environments import Conversation
+from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import EvaluationError, Suite
 from assay.inference import Checkpoint, OwnDrafter, Placement, Rules, load_checkpoint
 from assay.inference.checkpoint import load_outline
@@ -27,6 +28,7 @@ from assay.inference.folder import (
     read_config,
 )
 from assay.inference.model_loading import load_model
+from assay.inference.tokenizing.chat_template import TemplateFault
 from assay.inference.tokenizing.folder_tokenizer import (
     FolderTokenizer,
     load_tokenizer,
@@ -43,7 +45,7 @@ class EvaluatedModel:
 
     Attributes:
         folder: of its files. digests: of their parts, hex; part → digest.
-        tokenizer: makes prompts, by the chat template if `has_template`.
+        tokenizer: makes prompts.
         end_tokens: ids that end a completion.
         load: loads the weights. Raises a CheckpointError.
     """
@@ -52,23 +54,32 @@ class EvaluatedModel:
     digests: dict[str, str]
     tokenizer: FolderTokenizer
     end_tokens: tuple[int, ...]
-    has_template: bool
     config: dict[str, Any]
     load: Callable[[Placement], PreTrainedModel]
 
+    @property
+    def has_template(self) -> bool:
+        """Whether it has a chat template."""
+        return self.tokenizer.has_template
+
     def encode_suite(
-        self, suite: Suite, prompts: list[str], max_tokens: int
+        self, suite: Suite, asked: Sequence[Conversation], max_tokens: int
     ) -> list[tuple[int, ...]]:
-        """The ids of a suite's prompts.
+        """The ids of a suite's rows as they are asked.
 
         Raises:
             EvaluationError: a prompt cannot be written, or the context cannot hold it with
                 `max_tokens` behind it.
         """
         encoded = []
-        for row, prompt in zip(suite.rows, prompts, strict=True):
+        for row, one in zip(suite.rows, asked, strict=True):
             try:
-                encoded.append(tuple(self.tokenizer.encode_strictly(ask(prompt))))
+                encoded.append(tuple(self.tokenizer.encode_strictly(one)))
+            except TemplateFault as error:
+                raise EvaluationError(
+                    f"{suite.name}, row {row.number}: {error}: name other words with --prompts, or "
+                    "leave the template out with --plain"
+                ) from None
             except ValueError as error:
                 raise EvaluationError(f"{suite.name}, row {row.number}: {error}") from None
         positions = count_positions(self.config)
@@ -88,21 +99,23 @@ class EvaluatedModel:
             raise EvaluationError(f"{said}: take fewer --shots, shorter problems or another model")
         raise EvaluationError(f"{said}: use --max-tokens {positions - longest} or less")
 
-    def make_drafter(
-        self, model: PreTrainedModel, temperature: int, max_tokens: int
-    ) -> tuple[OwnDrafter, int]:
-        """A drafter of its completions, and the number of rows that it takes at a time.
+    def make_sampler(
+        self, model: PreTrainedModel, temperature: int, max_tokens: int, rows: int | None = None
+    ) -> OwnSampler:
+        """A sampler of its completions.
 
         Args:
+            model: its weights.
             temperature: 1024 · T; 0 takes the most probable token.
+            rows: that it draws at a time; None: as many as suit the device.
         """
         device = model.device
-        rows = _ROWS_CPU if device.type == "cpu" else _ROWS_GPU
+        rows = rows or (_ROWS_CPU if device.type == "cpu" else _ROWS_GPU)
         rules = Rules(temperature, self.end_tokens, max_tokens)
         drafter = OwnDrafter(model, self.tokenizer.drawable, rules, rows)
         if not temperature:
             drafter.sampler = GreedySampler(self.tokenizer.drawable, 1, device)
-        return drafter, rows
+        return OwnSampler(drafter, self.tokenizer, rows)
 
 
 class GreedySampler(KeyedSampler):
@@ -116,13 +129,10 @@ class GreedySampler(KeyedSampler):
         return ids, torch.zeros_like(ids)
 
 
-def open_folder(
-    folder: Path, *, is_plain: bool = False, has_weights: bool = True
-) -> EvaluatedModel:
+def open_folder(folder: Path, *, has_weights: bool = True) -> EvaluatedModel:
     """Open a folder with a manifest, or one as `assay adopt` writes it.
 
     Args:
-        is_plain: without the chat template.
         has_weights: False: its tensors are not looked at; an engine has them.
 
     Raises:
@@ -146,26 +156,14 @@ def open_folder(
         def load(placement: Placement) -> PreTrainedModel:
             return load_model(folder, placement.device)
 
-    tokenizer, has_template = _open_tokenizer(folder, config, ends, is_plain)
-    return EvaluatedModel(folder, digests, tokenizer, ends, has_template, config, load)
-
-
-def wrap_checkpoint(checkpoint: Checkpoint, *, is_plain: bool = False) -> EvaluatedModel:
-    """The model of a checkpoint that is open already."""
-    config = dict(read_config(checkpoint.folder))
-    ends, digests = checkpoint.manifest.end_tokens, {"checkpoint": checkpoint.digest.hex()}
-    opened = _open_tokenizer(checkpoint.folder, config, ends, is_plain)
-    load = lambda placement: checkpoint.model  # noqa: E731
-    return EvaluatedModel(checkpoint.folder, digests, opened[0], ends, opened[1], config, load)
-
-
-def _open_tokenizer(
-    folder: Path, config: dict[str, Any], ends: tuple[int, ...], is_plain: bool
-) -> tuple[FolderTokenizer, bool]:
-    """The tokenizer, and whether it applies a chat template."""
     vocabulary = config["vocab_size"]
-    tokenizer = load_tokenizer(folder, vocabulary)
-    if is_plain:
-        tokenizer.chat_template = None
-    has_template = tokenizer.chat_template is not None
-    return make_tokenizer(folder, tokenizer, vocabulary, ends), has_template
+    tokenizer = make_tokenizer(folder, load_tokenizer(folder, vocabulary), vocabulary, ends)
+    return EvaluatedModel(folder, digests, tokenizer, ends, config, load)
+
+
+def wrap_checkpoint(checkpoint: Checkpoint) -> EvaluatedModel:
+    """The model of a checkpoint that is open already."""
+    folder, ends = checkpoint.folder, checkpoint.manifest.end_tokens
+    digests, config = {"checkpoint": checkpoint.digest.hex()}, dict(read_config(folder))
+    load = lambda placement: checkpoint.model  # noqa: E731
+    return EvaluatedModel(folder, digests, checkpoint.tokenizer, ends, config, load)

@@ -1,8 +1,10 @@
 """An evaluation from its plan to its figures, from the start or from where it was stopped."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -11,13 +13,15 @@ from assay.evaluation.folder import Ask, Completion, EvaluationFolder
 from assay.evaluation.model import EvaluatedModel
 from assay.evaluation.sampling import AskedPrompt, Sampler
 from assay.evaluation.statistics import Outcome, compute_pass, estimate_mean, has_majority, list_ks
-from assay.evaluation.suite import EvaluationError, Suite, require_apart
+from assay.evaluation.suite import Suite, require_apart
+from assay.inference.tokenizing.seen_prompts import BOS_IDLE, BOS_LACKS
 from assay.protocol import Domain, hash_fields
+from assay.sandbox import count_cores
 
 #: Version of the documents.
 VERSION = 1
-#: Seconds between two lines of progress.
-_EVERY_S = 5.0
+#: Seconds between two lines of progress; completions that are read and scored at a time.
+_EVERY_S, _AT_ONCE = 5.0, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class EvaluationRules:
         max_tokens: of a completion.
         seed: u64, of all draws.
         shots: examples before each problem.
+        bos: prompts begin with the tokenizer's bos_token, as by an environment's setting.
+        plain: prompts are plain text, though the model has a chat template.
     """
 
     samples: int
@@ -37,6 +43,8 @@ class EvaluationRules:
     max_tokens: int
     seed: int
     shots: Sequence[SuiteRow] = ()
+    bos: bool = False
+    plain: bool = False
 
 
 @dataclass(slots=True)
@@ -65,12 +73,12 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         for suite in self.suites:
-            require_apart(suite, self.rules.shots)
-            try:
-                texts = [suite.convention.write_prompt(r, self.rules.shots) for r in suite.rows]
-            except ValueError as error:
-                raise EvaluationError(f"{suite.name}: {error}: leave out --shots") from None
-            self._prompts.append(self.model.encode_suite(suite, texts, self.rules.max_tokens))
+            rules = self.rules
+            require_apart(suite, rules.shots)
+            asked = [
+                suite.put(row, rules.shots, bos=rules.bos, plain=rules.plain) for row in suite.rows
+            ]
+            self._prompts.append(self.model.encode_suite(suite, asked, rules.max_tokens))
             self._places.append({row.number: place for place, row in enumerate(suite.rows)})
 
     @property
@@ -88,7 +96,8 @@ class Evaluation:
         return {
             "version": VERSION,
             "model": self.model.digests,
-            "prompt": "chat" if self.model.has_template else "plain",
+            "prompt": "plain" if self.rules.plain or not self.model.has_template else "chat",
+            "bos": self.rules.bos,
             "suites": [suite.describe() for suite in self.suites],
             "samples": self.rules.samples,
             "temperature": self.rules.temperature / 1_024,
@@ -98,23 +107,45 @@ class Evaluation:
             "drawn_by": self.drawn_by,
         }
 
-    def take(self, completion: Completion) -> None:
-        """Score a completion. Raises an EvaluationError: nobody has asked for it."""
-        ask = completion.ask
+    @property
+    def warnings(self) -> list[str]:
+        """What is probably wrong with the prompts."""
+        first = self._prompts[0][0][:1]
+        tokenizer = self.model.tokenizer
+        if tokenizer.adds_bos and first != (tokenizer.bos,):
+            return [f"{BOS_LACKS}: --bos does so"]
+        return [BOS_IDLE] if self.rules.bos and tokenizer.bos is None else []
+
+    def is_asked(self, ask: Ask) -> bool:
+        """Whether there is such a completion in this evaluation."""
         known = ask.suite < len(self.suites) and ask.sample < self.rules.samples
-        place = self._places[ask.suite].get(ask.row) if known else None
-        if place is None:
-            raise EvaluationError(f"there is a completion that nobody has asked for: {ask}")
+        return known and ask.row in self._places[ask.suite]
+
+    def take(self, completions: Sequence[Completion]) -> None:
+        """Score completions that are asked for. Those that are known already change nothing."""
+        new = {each.ask: each for each in completions if not self._has(each.ask)}
+        for completion, outcomes in zip(new.values(), self._judge(list(new.values())), strict=True):
+            ask = completion.ask
+            self._outcomes.setdefault((ask.suite, ask.row), {})[ask.sample] = outcomes
+            self._lengths[ask.suite].update(tokens=completion.tokens, cut=not completion.ended)
+            self.tokens += completion.tokens
+
+    def _has(self, ask: Ask) -> bool:
+        return ask.sample in self._outcomes.get((ask.suite, ask.row), ())
+
+    def _judge(self, completions: Sequence[Completion]) -> list[list[Outcome]]:
+        """Each scorer's outcome of each completion; programs run on all cores at once."""
+        suites = {each.ask.suite for each in completions}
+        if not any(self.suites[place].convention.is_slow for place in suites):
+            return [self._judge_one(each) for each in completions]
+        with ThreadPoolExecutor(count_cores(), thread_name_prefix="score") as executor:
+            return list(executor.map(self._judge_one, completions))
+
+    def _judge_one(self, completion: Completion) -> list[Outcome]:
+        ask = completion.ask
         suite = self.suites[ask.suite]
-        samples = self._outcomes.setdefault((ask.suite, ask.row), {})
-        if ask.sample in samples:
-            return
-        row = suite.rows[place]
-        samples[ask.sample] = [
-            scorer.judge(completion.text, row) for scorer in suite.convention.scorers
-        ]
-        self._lengths[ask.suite].update(tokens=completion.tokens, cut=not completion.ended)
-        self.tokens += completion.tokens
+        row = suite.rows[self._places[ask.suite][ask.row]]
+        return [scorer.judge(completion.text, row) for scorer in suite.convention.scorers]
 
     def list_open(self) -> Iterator[AskedPrompt]:
         """The completions that are not there yet: the first sample of each problem first."""
@@ -134,20 +165,21 @@ class Evaluation:
         return hash_fields(Domain.HELD_OUT, b"suite", suite.digest, *numbers, sample)
 
     def run(self, folder: EvaluationFolder, sampler: Callable[[], Sampler]) -> Iterator[int]:
-        """Continue until all completions are there; yields the number of new ones each time. The
-        caller holds the folder. At the end the result is written.
+        """Continue until all completions are there; yields the number of new ones each time, and 0
+        while those of an earlier run are scored. The caller holds the folder. At the end the result
+        is written.
 
         Args:
             sampler: makes one, if there is anything to draw.
         """
-        for completion in folder.read():
-            self.take(completion)
+        for known in batched(folder.read(self.is_asked), _AT_ONCE):
+            self.take(known)
+            yield 0
         if self.done < self.asked:
             for completions in sampler().complete(self.list_open()):
                 if completions:
                     folder.append(completions)
-                for completion in completions:
-                    self.take(completion)
+                self.take(completions)
                 yield len(completions)
         folder.write_results(self.make_results())
 
@@ -155,7 +187,7 @@ class Evaluation:
         """The document of results.json. It has no times and no paths."""
         document = self.make_plan()
         document["suites"] = [self._describe(place) for place in range(len(self.suites))]
-        return {"name": self.name, **document, "tokens": self.tokens}
+        return {"name": self.name, **document, "warnings": self.warnings, "tokens": self.tokens}
 
     def describe(self) -> Iterator[str]:
         """A line for people about each suite, by its first scorer."""
@@ -208,6 +240,13 @@ class Evaluation:
                 for row, count in zip(self.suites[place].rows, right, strict=True)
             ],
         }
+
+
+def batched(items: Iterable[Completion], size: int) -> Iterator[list[Completion]]:
+    """Items in lists of at most `size`."""
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
+        yield some
 
 
 def _round(figure: Any) -> dict[str, Any]:

@@ -10,6 +10,11 @@ An interval treats the problems as a sample, and the samples of one problem as o
 each problem's value is 0 or 1, it is the score interval of Wilson (1927). Otherwise it is the
 percentile bootstrap over problems: the 2.5 % and 97.5 % quantiles of the means of 10,000 resamples,
 drawn by numpy's PCG64 from seed 0.
+
+A bootstrap knows only the values that it has seen: of equal ones it makes an interval of no width.
+So where fewer than 10 problems differ from the most frequent value, the interval is Wilson's of the
+mean, as if each problem's value were 0 or 1. That is conservative: of all values from 0 to 1 with
+one mean, those have the largest variance.
 """
 
 from collections import Counter
@@ -20,11 +25,11 @@ from math import comb
 
 import numpy as np
 
-from assay.environments import Success
+from assay.environments.levels import compute_score_interval
 
-#: Resamples of a bootstrap, and its seed.
-RESAMPLES, SEED = 10_000, 0
-WILSON, BOOTSTRAP = "wilson", "bootstrap"
+#: Resamples of a bootstrap, its seed, and the fewest problems that must differ from the others.
+RESAMPLES, SEED, DIFFERENT = 10_000, 0, 10
+WILSON, WILSON_MEAN, BOOTSTRAP = "wilson", "wilson-mean", "bootstrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,11 @@ def estimate_mean(values: Sequence[Fraction | bool]) -> Figure:
     """The mean of one value for each problem, at least one, with its interval."""
     total, count = sum(values, Fraction(0)), len(values)
     classes = Counter(values)
-    if classes.keys() <= {0, 1}:
-        low, high = Success(int(total), count).interval
-        return Figure(float(total / count), low, high, WILSON)
+    is_binary = classes.keys() <= {0, 1}
+    if is_binary or count - max(classes.values()) < DIFFERENT:
+        value = float(total / count)
+        low, high = compute_score_interval(value, count)
+        return Figure(value, low, high, WILSON if is_binary else WILSON_MEAN)
     # equal to drawing problems one by one, and as fast for a large suite as for a small one
     shares = np.array([number / count for number in classes.values()])
     drawn = np.random.default_rng(SEED).multinomial(count, shares, RESAMPLES)

@@ -3,6 +3,7 @@
 `assay env look` says of a file how its rows are read, and this module believes it.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,19 +11,26 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.environments import gsm, letters_file, math_file
-from assay.environments.base import open_stream
+from assay.environments.base import BLANKS, Conversation, open_stream
 from assay.environments.instructions import instruction_file
-from assay.environments.instructions.instruction_file import InstructionRows
+from assay.environments.instructions.instruction_file import InstructionRow, InstructionRows
 from assay.environments.letters_file import LETTERS, LettersRows
-from assay.environments.math_file import MathRows
+from assay.environments.math_file import MathRows, MathTask
 from assay.environments.problem_file import read_problem_file, read_table
-from assay.environments.problem_look import NAMED, Look, look_at_file
+from assay.environments.problem_look import NAMED, Look, convert_program, look_at_file
+from assay.environments.programs import code_file
+from assay.environments.programs.code_file import CodeRows, write_request
+from assay.environments.programs.interpreter import require_interpreter
 from assay.evaluation.conventions import CONVENTIONS, Convention, SuiteRow
+from assay.network.hub.origin import name_source
 from assay.protocol import Domain, hash_fields
+from assay.protocol.encoding import to_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Prompts
 
 #: Characters of a suite's name.
-_NAME = 100
+_NAME = 200
+_RUN = re.compile(f"[{BLANKS}]+")
 
 
 class EvaluationError(OperatorError):
@@ -34,11 +42,12 @@ class Suite:
     """A file's problems as they are asked.
 
     Attributes:
-        name: of the file. digest: SHA-256 of its bytes, 32 bytes.
+        name: of the file, or of what was downloaded. digest: SHA-256 of its bytes, 32 bytes.
         rows: one or more, in the file's order. rows_in_file: of all of it.
         left_out: reason → numbers of the rows that are not asked for it.
         uncompared: training file → why rows may be asked that it has, too.
         columns: part of a row → its column, as the caller named them.
+        prompts: an owner's words in place of the convention's.
     """
 
     name: str
@@ -49,6 +58,26 @@ class Suite:
     left_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
     uncompared: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    prompts: Prompts | None = None
+
+    def put(
+        self, row: SuiteRow, shots: Sequence[SuiteRow], *, bos: bool, plain: bool
+    ) -> Conversation:
+        """What a model is asked, see `Convention.put`.
+
+        Raises:
+            EvaluationError: there are examples, and the suite takes none.
+        """
+        if shots and self.convention.shot is None:
+            raise EvaluationError(
+                f"{self.name}: the convention {self.convention.name} takes no examples: leave out "
+                "--shots"
+            )
+        if shots and self.prompts is not None:
+            raise EvaluationError(
+                f"{self.name}: its examples are those of --prompts: leave out --shots"
+            )
+        return self.convention.put(row, shots, self.prompts, bos=bos, plain=plain)
 
     def describe(self) -> dict[str, object]:
         """What a result says of it, and what makes another one of it."""
@@ -58,6 +87,7 @@ class Suite:
             "columns": dict(self.columns),
             "convention": self.convention.name,
             "prompt": self.convention.text,
+            "prompts": None if self.prompts is None else to_json(self.prompts),
             "rows": self.rows_in_file,
             "asked": len(self.rows),
             "left_out": {
@@ -78,17 +108,11 @@ def read_suite(
         columns: part of a row → its column, where the names of columns do not show it.
 
     Raises:
-        EvaluationError: no row can be asked, or no convention is known for such rows.
+        EvaluationError: no row can be asked.
         ProblemFileError: a file cannot be read at all. The message says what to do.
     """
     look, _ = look_at_file(file, columns, trained)
     family = look.environment.partition(":")[0]
-    convention = CONVENTIONS.get(family)
-    if convention is None:
-        known = ", ".join(f"{c.name} asks files of {f}" for f, c in CONVENTIONS.items())
-        raise EvaluationError(
-            f"{file} is read as {family}, for which no convention is known here: {known}"
-        )
     data = read_problem_file(file)
     digest = sha256(data).digest()
     out, asked = _list_left_out(look), dict[str, int]()
@@ -97,17 +121,17 @@ def read_suite(
     for row in _READERS[family](read_table(data, file)[1], columns, digest):
         if row.number in left:
             continue
-        if row.right is not None and row.right.context:
+        if isinstance(row.right, MathTask | InstructionRow) and row.right.context:
             out.setdefault("several messages", []).append(row.number)
-        elif asked.setdefault(row.problem, row.number) == row.number:
+        elif asked.setdefault(_join_blanks(row.problem), row.number) == row.number:
             rows.append(row)
         else:
             out.setdefault("asked already", []).append(row.number)
     if not rows:
         said = ", ".join(f"{len(n)} {reason}" for reason, n in out.items()) or "it has none"
         raise EvaluationError(f"{file}: none of its {look.rows} rows can be asked: {said}")
-    name, chosen = file.name[:_NAME], columns or {}
-    return Suite(name, digest, convention, rows, look.rows, out, look.uncompared, chosen)
+    name, chosen = name_source(file)[:_NAME], columns or {}
+    return Suite(name, digest, CONVENTIONS[family], rows, look.rows, out, look.uncompared, chosen)
 
 
 def read_shots(file: Path, count: int, columns: Mapping[str, str] | None = None) -> list[SuiteRow]:
@@ -120,12 +144,17 @@ def read_shots(file: Path, count: int, columns: Mapping[str, str] | None = None)
 
 def require_apart(suite: Suite, shots: Sequence[SuiteRow]) -> None:
     """Raise an EvaluationError if a suite asks what an example answers."""
-    shown = {shot.problem for shot in shots}
-    same = [row.number for row in suite.rows if row.problem in shown]
+    shown = {_join_blanks(shot.problem) for shot in shots}
+    same = [row.number for row in suite.rows if _join_blanks(row.problem) in shown]
     if same:
         raise EvaluationError(
             f"{suite.name}, row {same[0]}: it is one of the examples: take them from another file"
         )
+
+
+def _join_blanks(problem: str) -> str:
+    """A problem with one space for each run of blanks: doubles often differ in those alone."""
+    return _RUN.sub(" ", problem).strip(" ")
 
 
 def _list_left_out(look: Look) -> dict[str, list[int]]:
@@ -177,7 +206,20 @@ def _read_instructions(
         yield SuiteRow(number, row.prompt, "", row)
 
 
+def _read_programs(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
+    require_interpreter()
+    rows = CodeRows()
+    for number, line in enumerate(lines, 1):
+        rows.number = number - 1
+        with suppress(ValueError):  # a damaged one, or one without test cases
+            rows.add(convert_program(line))
+    rows.finish()
+    for number, row in rows.kept:
+        yield SuiteRow(number, row.text, "", row, how=write_request(row))
+
+
 _READERS: Mapping[str, Callable[[Sequence[bytes], Columns, bytes], Iterator[SuiteRow]]] = {
+    code_file.NAME: _read_programs,
     gsm.NAME: _read_words,
     instruction_file.NAME: _read_instructions,
     letters_file.NAME: _read_letters,

@@ -16,7 +16,7 @@ from assay.evaluation.model import wrap_checkpoint
 from assay.evaluation.run import Evaluation, EvaluationRules
 from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import EvaluationError, Suite, read_suite
-from assay.inference import Checkpoint, CheckpointError
+from assay.inference import CheckpointError
 from assay.neurons.trainer.lessons import Lesson
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
@@ -109,19 +109,13 @@ class SuiteMonitor:
         evaluation = Evaluation(model, self._suites, rules, f"checkpoint {number}")
 
         def make_sampler() -> OwnSampler:
-            return _make_sampler(checkpoint, evaluation)
+            return model.make_sampler(checkpoint.model, rules.temperature, rules.max_tokens)
 
         folder = EvaluationFolder(self._folder / str(number))
         with folder.hold(evaluation.make_plan()):
             yield from evaluation.run(folder, make_sampler)
         for line in evaluation.describe():
             self._report(f"checkpoint {number}, {line}")
-
-
-def _make_sampler(checkpoint: Checkpoint, evaluation: Evaluation) -> OwnSampler:
-    model, rules = evaluation.model, evaluation.rules
-    drafter, rows = model.make_drafter(checkpoint.model, rules.temperature, rules.max_tokens)
-    return OwnSampler(drafter, model.tokenizer, rows)
 
 
 def _find_unfinished(folder: Path) -> list[tuple[int, bytes]]:

@@ -2,16 +2,17 @@
 
 import json
 import resource
+from copy import copy
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from assay.environments import gsm, make_environment
+from assay.evaluation import folder
 from assay.evaluation.folder import COMPLETIONS, PLAN, RESULTS, EvaluationFolder
 from assay.evaluation.model import open_folder
 from assay.evaluation.run import Evaluation, EvaluationRules, Progress
-from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import EvaluationError, read_suite
 from assay.inference import Placement
 from assay.protocol import Domain, hash_fields
@@ -47,11 +48,10 @@ def run(model, loaded, suite):
 
     def run(path, rules=RULES, until=None, rows=4):
         evaluation = Evaluation(model, [suite], rules, "tiny")
-        drafter, _ = model.make_drafter(loaded, rules.temperature, rules.max_tokens)
-        folder = EvaluationFolder(path)
-        with folder.hold(evaluation.make_plan()):
-            sampler = OwnSampler(drafter, model.tokenizer, rows)
-            for _ in evaluation.run(folder, lambda: sampler):
+        files = EvaluationFolder(path)
+        with files.hold(evaluation.make_plan()):
+            sampler = model.make_sampler(loaded, rules.temperature, rules.max_tokens, rows)
+            for _ in evaluation.run(files, lambda: sampler):
                 if until is not None and evaluation.done >= until:
                     break
         return evaluation
@@ -120,10 +120,42 @@ def test_another_evaluation_needs_another_folder(run, tmp_path):
         pytest.raises(EvaluationError, match="in use"),
     ):
         run(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"suite": 0}', "damaged"),
+        ("[]", "damaged"),
+        ("x" * 100, "damaged"),
+        ("x" * 2_000, "longer than 0 MiB"),
+        ('{"suite":1,"row":1,"sample":0,"tokens":1,"ended":true,"text":""}', "another eval.*row 1"),
+        ('{"suite":0,"row":9,"sample":0,"tokens":1,"ended":true,"text":""}', "another eval.*row 9"),
+    ],
+)
+def test_a_line_that_is_none_is_named_with_what_to_do(run, tmp_path, monkeypatch, line, said):
+    monkeypatch.setattr(folder, "_LINE_MAX", 1_000)
+    run(tmp_path / "e", until=1)
     journal = tmp_path / "e" / COMPLETIONS
-    journal.write_text(f'{{"suite": 0}}\n{journal.read_text()}')
-    with pytest.raises(EvaluationError, match="line 1: damaged: delete this line"):
+    kept = journal.read_text()
+    journal.write_text(f"{line}\n{kept}")
+    with pytest.raises(EvaluationError, match=f"line 1: {said}.*: delete this line"):
         run(tmp_path / "e")
+    journal.write_text(kept)
+    assert run(tmp_path / "e").done == 15
+
+
+def test_prompts_are_put_as_an_environment_would_put_them(run, model, suite, tmp_path):
+    """`bos` and `plain` are those of an environment, named in the result; what is odd is said."""
+    result = run(tmp_path / "e", replace(RULES, samples=1, bos=True)).make_results()
+    assert (result["prompt"], result["bos"]) == ("plain", True)
+    assert result["warnings"] == ["bos=1 has no effect: the tokenizer has no bos_token"]
+    tokenizer = copy(model.tokenizer)
+    tokenizer.bos, tokenizer.adds_bos = 1, True
+    other = replace(model, tokenizer=tokenizer)
+    (warning,) = Evaluation(other, [suite], RULES, "tiny").warnings
+    assert warning.endswith("--bos does so")
+    assert Evaluation(other, [suite], replace(RULES, bos=True), "tiny").warnings == []
 
 
 def test_a_full_disk_is_reported_and_leaves_nothing_half_written(run, tmp_path):
@@ -143,7 +175,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing_half_written(run, tmp_path):
 
 def test_a_suite_that_the_context_cannot_hold_is_refused_before_anything_is_drawn(model, suite):
     longest = max(len(ids) for ids in model.encode_suite(suite, [
-        suite.convention.write_prompt(row) for row in suite.rows
+        suite.convention.put(row) for row in suite.rows
     ], 1))  # fmt: skip
     positions = model.config["max_position_embeddings"]
     rules = replace(RULES, max_tokens=positions)

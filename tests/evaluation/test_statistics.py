@@ -7,9 +7,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from assay.environments import Success
 from assay.evaluation.statistics import (
     BOOTSTRAP,
     WILSON,
+    WILSON_MEAN,
     Outcome,
     compute_pass,
     estimate_mean,
@@ -42,17 +44,38 @@ def test_a_majority_is_of_those_that_answer_and_a_tie_is_the_firsts():
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says():
-    """Two kinds of problems, whose values are 0 and 1, or shares of samples."""
+    """Two kinds of problems, whose values are 0 and 1, or shares of samples; and problems of which
+    hardly any is ever solved."""
     random = np.random.default_rng(7)
-    hits = {WILSON: 0, BOOTSTRAP: 0}
+    hits = {WILSON: 0, BOOTSTRAP: 0, WILSON_MEAN: 0}
     for _ in range(80):
         chances = random.choice([0.2, 0.8], 60)
-        for samples, method in ((1, WILSON), (4, BOOTSTRAP)):
-            right = random.binomial(samples, chances)
+        rare = random.choice([0.0, 0.5], 60, p=[0.95, 0.05])
+        for samples, drawn, method, truth in (
+            (1, chances, WILSON, 0.5),
+            (4, chances, BOOTSTRAP, 0.5),
+            (2, rare, WILSON_MEAN, 0.025),
+        ):
+            right = random.binomial(samples, drawn)
             figure = estimate_mean([Fraction(int(each), samples) for each in right])
-            assert figure.method == method
-            hits[method] += figure.low <= 0.5 <= figure.high
+            assert figure.method == method or method == WILSON_MEAN
+            hits[method] += figure.low <= truth <= figure.high
     assert all(68 <= count <= 80 for count in hits.values()), hits
+
+
+@pytest.mark.parametrize("value", [0, Fraction(1, 4), Fraction(1, 2), 1])
+@pytest.mark.parametrize("odd", [0, 1, 9, 10])
+def test_equal_values_leave_something_unknown(value, odd):
+    """No interval is a point, and the mean is in it. Few other values count for little."""
+    values = [Fraction(value)] * 40 + [Fraction(1, 3)] * odd
+    figure = estimate_mean(values)
+    assert 0 <= figure.low <= figure.value <= figure.high <= 1
+    assert figure.high > figure.low
+    assert figure.method == (
+        BOOTSTRAP if odd == 10 else WILSON if not odd and value in (0, 1) else WILSON_MEAN
+    )
+    if not odd:
+        assert (figure.low, figure.high) == Success(int(40 * value), 40).interval
 
 
 def test_a_bootstrap_is_near_the_normal_interval_and_the_same_each_time():

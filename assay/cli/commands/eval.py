@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import require_own_out, require_there
+from assay.cli.checks import require_files, require_own_out, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data, open_model
-from assay.cli.options import AsJson, Columns, Quiet
+from assay.cli.options import AsJson, Columns, Prompts, Quiet
 from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
@@ -49,6 +49,10 @@ def eval_(
     plain: Annotated[
         bool, typer.Option("--plain", help="Leave out the model's chat template.")
     ] = False,
+    bos: Annotated[
+        bool, typer.Option("--bos", help="Begin prompts with the tokenizer's bos_token.")
+    ] = False,
+    prompts: Prompts = None,
     shots: Annotated[
         int, typer.Option(min=0, max=64, help="Solved examples before each problem.")
     ] = 0,
@@ -79,8 +83,8 @@ def eval_(
     """Measure a model on suites of problems: pass@1, pass@k and maj@k, with 95 % intervals.
 
     Each suite is asked by its own convention, which the result names: prompt, stops and scorers.
-    Files of `gsm` are asked and scored as lm_eval does it, others by their boxed answer. After a
-    stop, the same command continues.
+    Files of `gsm` are asked and scored as lm_eval does it, others by their boxed answer, letter,
+    instructions or programs. After a stop, the same command continues.
     """
     settings = invocation.load_settings()
     model = open_model(settings, model, quiet)
@@ -88,14 +92,16 @@ def eval_(
     trained = [open_data(settings, file, quiet) for file in trained or ()]
     shots_from = open_data(settings, shots_from, quiet)
     require_there(model, *suites, *trained, shots_from)
+    if prompts is not None:
+        require_files(prompts)
     require_own_out(out, "evaluation", "eval.json", "model-*", ".eval.json.*", ".model-*")
     from assay.cli.eval_request import EvaluationRequest, read_suites
 
     if temperature is None:
         temperature = 0.0 if samples == 1 else 1.0
-    read = read_suites(suites, columns or (), trained, shots, shots_from)
+    read = read_suites(suites, columns or (), trained, shots, shots_from, prompts)
     request = EvaluationRequest(
-        model, read, samples, temperature, max_tokens, seed, plain, engine, out
+        model, read, samples, temperature, max_tokens, seed, bos, plain, engine, out
     )
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.eval import run_eval

@@ -144,8 +144,7 @@ class CodeFile(DrawnEnvironment):
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely; they are in the file's order."""
         row = stream.choose(self._by_level[level])
-        request = _READS if row.function is None else _CALLED.format(name=row.function)
-        return Problem(f"{row.text}\n{request} {_REQUEST}\n", level, row)
+        return Problem(f"{row.text}\n{write_request(row)}\n", level, row)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the completion's program passes all test cases, and takes at most `units`
@@ -160,9 +159,7 @@ class CodeFile(DrawnEnvironment):
         program = read_program(completion)
         if program is None:
             return UNREAD
-        if row.function is not None:
-            program += _CALL.format(name=row.function)
-        results = self._run_cases(add_library(program), row)
+        results = run_cases(program, row, self.params)
         if not self.params["partial"]:
             return rate_answer(all(results))
         passed = list(results)
@@ -188,25 +185,6 @@ class CodeFile(DrawnEnvironment):
         cases = (case for row in rows for case in row.cases[: self.params["cases"]])
         counted = Counter(case.expected for case in cases)
         return [text for text, _ in counted.most_common(_THOUGHTLESS)]
-
-    def _run_cases(self, program: str, row: CodeRow) -> Iterator[bool]:
-        """Whether each test case passes, one after the other. A case for which no instructions are
-        left does not."""
-        left = self.params[UNITS] * MILLION
-        for case in row.cases[: self.params["cases"]]:
-            if left <= 0:
-                yield False
-                continue
-            run = run_program(program, case.given, min(self.params["millions"] * MILLION, left))
-            left -= run.instructions
-            called = row.function is not None
-            yield run.end == "exit 0" and self._agrees(case, run.output, called)
-
-    def _agrees(self, case: Case, output: bytes, called: bool) -> bool:
-        if called:
-            return agree_as_value(case.expected, output)
-        agree = agree_exactly if self.params["exact"] else agree_as_text
-        return agree(case.expected, output)
 
 
 class CodeRows(KeptRows[CodeRow, CodeRow]):
@@ -237,6 +215,38 @@ class CodeRows(KeptRows[CodeRow, CodeRow]):
         for _, row in self.kept:
             found.setdefault(row.level or 0, []).append(row)
         return found
+
+
+def write_request(row: CodeRow) -> str:
+    """What is said behind a row's question."""
+    asked = _READS if row.function is None else _CALLED.format(name=row.function)
+    return f"{asked} {_REQUEST}"
+
+
+def run_cases(program: str, row: CodeRow, params: Mapping[str, int]) -> Iterator[bool]:
+    """Whether each test case passes, one after the other. A case for which no instructions are left
+    does not.
+
+    Args:
+        params: those of `PARAMS`.
+    """
+    if row.function is not None:
+        program += _CALL.format(name=row.function)
+    program = add_library(program)
+    left = params[UNITS] * MILLION
+    for case in row.cases[: params["cases"]]:
+        if left <= 0:
+            yield False
+            continue
+        run = run_program(program, case.given, min(params["millions"] * MILLION, left))
+        left -= run.instructions
+        yield run.end == "exit 0" and _agrees(case, run.output, row, exact=bool(params["exact"]))
+
+
+def _agrees(case: Case, output: bytes, row: CodeRow, exact: bool) -> bool:
+    if row.function is not None:
+        return agree_as_value(case.expected, output)
+    return (agree_exactly if exact else agree_as_text)(case.expected, output)
 
 
 def read_program(completion: str) -> str | None:

@@ -62,7 +62,7 @@ def _list_rows(
                 model=read_text(result, "name"),
                 suite=read_text(suite, "name"),
                 convention=read_text(suite, "convention"),
-                prompt=read_text(result, "prompt"),
+                prompt=_describe_prompt(result, suite),
                 scorer=read_text(scorer, "name"),
                 figure=f"{kind}@{k[:8]}",
                 value=read_number(figure, "value"),
@@ -74,6 +74,13 @@ def _list_rows(
                 temperature=read_number(result, "temperature"),
                 mean_tokens=read_number(suite, "mean_tokens"),
             )
+
+
+def _describe_prompt(result: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
+    """How problems were put: `chat`, or `plain with BOS and own words`."""
+    more = ["BOS"] * (result.get("bos") is True) + ["own words"] * bool(suite.get("prompts"))
+    put = read_text(result, "prompt")
+    return f"{put} with {' and '.join(more)}" if more else put
 
 
 def _list_histogram(

@@ -58,6 +58,16 @@ def read_origin(folder: Path) -> Origin | None:
         return None
 
 
+def name_source(path: Path) -> str:
+    """What others know a file or folder by: ORG/NAME@COMMIT, with its path there, if it was
+    downloaded; else its own name."""
+    origin = find_origin(path)
+    if origin is None:
+        return path.resolve().name
+    parts = (origin.path, *origin.files) if path.is_file() else (origin.path,)
+    return str(replace(origin.pinned, path="/".join(filter(None, parts))))
+
+
 def find_origin(path: Path) -> Origin | None:
     """The origin of a downloaded file or folder; None: it was not downloaded here. Other files of
     the same download are left out."""

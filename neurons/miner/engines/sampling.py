@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from assay.evaluation.folder import Completion
 from assay.evaluation.run import EvaluationRules
 from assay.evaluation.sampling import AskedPrompt
+from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network.bounded_http import AsyncHttpClient
 from assay.neurons.miner.engines.engine import (
     ANSWER_BYTES,
@@ -27,7 +28,6 @@ from assay.neurons.miner.engines.engine import (
 )
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
-from assay.verification import Tokenizer
 
 #: Requests at a time; seconds between two looks at them.
 _AT_ONCE, _LOOK_S = 64, 2.0
@@ -106,7 +106,7 @@ class EngineSampler:
     """Draws by a server, many at once."""
 
     engine: SamplingEngine
-    tokenizer: Tokenizer
+    tokenizer: FolderTokenizer
     end_tokens: tuple[int, ...]
     rules: EvaluationRules
     vocabulary: int
@@ -144,6 +144,8 @@ class EngineSampler:
             if not all(type(token) is int and 0 <= token < self.vocabulary for token in ids):
                 raise EngineError("it answers ids that the model in MODEL does not have")
             text = self.tokenizer.decode(ids)
+        else:
+            text = self.tokenizer.strip(text)
         cut = asked.cut(text)
         if cut is not None:
             return Completion(asked.ask, cut, count, True)

@@ -1,8 +1,11 @@
 """A name of the Hub, and what is a path."""
 
+from pathlib import Path
+
 import pytest
 
 from assay.network.hub.names import HubError, HubName, find_hub_name, parse_hub_name
+from assay.network.hub.origin import Origin, name_source, write_origin
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -58,3 +61,22 @@ def test_a_text_that_could_be_both_or_neither(text, kind, words, tmp_path, monke
 def test_only_a_full_id_is_a_commit():
     assert parse_hub_name(f"o/n@{COMMIT}", "model").commit == COMMIT
     assert parse_hub_name(f"o/n@{COMMIT[:12]}", "model").commit is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "named", "called"),
+    [
+        ("model", "", "", ""),
+        ("model", "q4", "a.gguf", "/q4/a.gguf"),
+        ("dataset", "", "main/test.parquet", "/main/test.parquet"),
+    ],
+)
+def test_a_download_is_called_as_others_know_it(kind, path, named, called, tmp_path):
+    folder = tmp_path / COMMIT
+    for name in ("config.json", "a.gguf", "main/test.parquet"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert name_source(folder / named) == (Path(named).name or COMMIT)
+    files = {"config.json": "x", "a.gguf": "x", "main/test.parquet": "x"}
+    write_origin(folder, Origin("https://hub", kind, "org/name", "v1", COMMIT, path, files))
+    assert name_source(folder / named) == f"org/name@{COMMIT}{called}"

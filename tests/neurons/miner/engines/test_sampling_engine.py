@@ -87,6 +87,14 @@ def test_a_server_is_asked_as_openai_has_it(outline):
     assert expected.items() <= orders[0].items()
 
 
+def test_a_server_without_ids_may_spell_the_end(outline):
+    """Its text is judged as the text of the same ids would be."""
+    end = outline.tokenizer.decode([])  # of nothing, nothing
+    name = json.loads((GENESIS / "tokenizer_config.json").read_text())["eos_token"]
+    with serve(lambda *_: choose(f"#### 10{name}{end}")) as (url, _):
+        assert [each.text for each in complete(url, outline, 1)] == ["#### 10"]
+
+
 def test_ids_are_decoded_and_stops_are_cut(outline):
     ids = [outline.tokenizer.encode(ask("7=7\n"))[0], outline.manifest.end_tokens[0]]
     text = outline.tokenizer.decode(ids)
