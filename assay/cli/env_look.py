@@ -10,7 +10,7 @@ from rich.text import Text
 
 from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
-from assay.cli.hub_names import say
+from assay.cli.saying import choose_say
 from assay.environments import letters_file
 from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
 from assay.environments.problem_shards import join_files
@@ -33,7 +33,7 @@ def run_env_look(
     """Print how the file, or several as one, would be read. Return the exit code: FINDING if it
     cannot be used as it is."""
     chosen = read_columns(columns)
-    joined = join_files(shards, say) if len(shards) > 1 else None
+    joined = join_files(shards, choose_say(quiet=False)) if len(shards) > 1 else None
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
     try:
         look, lines = look_at_file(file, chosen, suites, joined)
