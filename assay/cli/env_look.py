@@ -127,7 +127,8 @@ def _advise(look: Look, write: Path | None) -> list[str]:
     if look.damaged:
         return ["Remove the refused rows, or write the others into a file with --write FILE.jsonl."]
     if not look.asked:
-        return ["No row can be asked: name the columns with --column problem=NAME."]
+        why = ", for the reasons above: change the rows" if look.left_out else ": change the file"
+        return [f"No row can be asked{why}, or name other columns with --column answer=NAME."]
     return []
 
 

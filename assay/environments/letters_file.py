@@ -118,8 +118,9 @@ _LABEL = re.compile(r"\(?([A-Za-z])[.):](?=\s)|\(([A-Za-z])\)|([A-Za-z])\)", re.
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 _SEPARATORS = dict.fromkeys(map(ord, f"{BLANKS},"), " ")
 _DIGITS = re.compile("[0-9]{1,3}")
-#: What a choice has that may be a number, and a letter in a question with what stands behind it.
-_NUMERIC = re.compile(r"[0-9\\]")
+#: What a choice has that may be a number, a word that it has not, and a letter in a question with
+#: what stands behind it.
+_NUMERIC, _WORD = re.compile(r"[0-9\\]"), re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}", re.ASCII)
 _SHOWN = re.compile(rf"(?<![A-Za-z0-9])([A-Z])[.):][{BLANKS}$}}\\~]*", re.ASCII)
 #: Most characters of an answer whose delimiters and fonts are looked at.
 _DRESSED_MAX = 512
@@ -442,7 +443,7 @@ def _write_plainly(choice: str) -> str:
 
 def _read_value(choice: str) -> Hashable:
     """The value of a choice as a mathematical answer. None: it is none."""
-    if _NUMERIC.search(choice) is None or len(choice) > _DRESSED_MAX:
+    if len(choice) > _DRESSED_MAX or not _NUMERIC.search(choice) or _WORD.search(choice):
         return None
     read = read_math(choice)
     return None if read is None else (read.value, read.unit, read.variable)
