@@ -6,9 +6,12 @@ takes longer than to learn from a window of tests.
 
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from assay.inference import Checkpoint, load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages, verify_manifest
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.files import write_file, write_json
@@ -16,6 +19,14 @@ from assay.protocol.encoding import to_json
 from assay.training import GENESIS
 
 _PASSAGES = 8
+_SCRATCH = TemporaryDirectory(prefix="assay-")
+
+
+@cache
+def open_small_genesis() -> Checkpoint:
+    """One for all networks of this process, read only."""
+    make_small_genesis(Path(_SCRATCH.name) / "genesis")
+    return load_checkpoint(Path(_SCRATCH.name) / "genesis")
 
 
 def make_small_genesis(folder: Path, **changes: Any) -> bytes:

@@ -5,10 +5,8 @@ Real parts: protocol, model, judge, files in a store, BLS beacons. The chain is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -38,12 +36,11 @@ from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
 from tests.quick_miner import QuickMiner
-from tests.small_genesis import make_small_genesis
+from tests.small_genesis import open_small_genesis
 
 LOCATOR = "test:store"
 GROUPS = 5
-LAB_GROUPS = 6
-_SCRATCH = TemporaryDirectory(prefix="assay-")
+LAB_GROUPS = 4
 NAMES = ("owner", "trainer", "validator", "alice", "bob")
 
 
@@ -141,14 +138,6 @@ class World:
         submission = SubmissionFile(open_file(path))
         chosen = range(len(groups)) if every else None
         return judge_with_checkpoint(submission, hotkey, context, self.checkpoint, groups=chosen)
-
-
-@cache
-def open_small_genesis() -> Checkpoint:
-    """One for all worlds of this process, read only."""
-    folder = Path(_SCRATCH.name) / "genesis"
-    make_small_genesis(folder)
-    return load_checkpoint(folder)
 
 
 def open_models(

@@ -23,10 +23,10 @@ from assay.lab.gauntlet.measuring import (
 from assay.lab.gauntlet.sampling_attacks import Honest
 from assay.lab.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
-from tests.adversarial.conftest import LAB_GROUPS, make_lab
+from tests.adversarial.conftest import make_lab
 from tests.lab.gauntlet.steering import bound_gain, find_best_share, measure_steering
 
-#: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
+#: Strategies whose rollouts are almost always the honest ones, so that a few groups show nothing.
 SELDOM = {"steering ties within the cap", "steering ties below .05", "one optimiser step stale"}
 #: Strategy → the reason for its refusal, if it is not sampling.
 REASONS = {
@@ -124,7 +124,7 @@ def accept_everything(monkeypatch):
 
 
 def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(tmp_path, monkeypatch):
-    lab = make_lab(tmp_path, 2 * LAB_GROUPS)  # a third more is earned: three errors must be less
+    lab = make_lab(tmp_path, 12)  # a third more is earned: three errors must be less
     accept_everything(monkeypatch)
     saving = {"int4 weights", "smaller model", "honest for half", "prefill only"}
     kinds = [kind for kind in STRATEGIES if kind.title in saving or kind in LEGAL]

@@ -22,7 +22,6 @@ from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.inference import load_checkpoint
 from assay.lab.demo.run import ModelFolders
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.simulator import SimulatedChain
@@ -60,7 +59,7 @@ from assay.protocol.record import (
 from assay.protocol.score_tree import compute_weights_digest
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights
-from tests.small_genesis import make_small_genesis
+from tests.small_genesis import open_small_genesis
 
 GENESIS_MS = 1_700_000_000_000
 LOCATOR, RECORDS = "test:store", "test:records"
@@ -160,8 +159,7 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
     beacons = LocalBeacon(
         b"audited", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
-    make_small_genesis(folder / "genesis")
-    checkpoint = load_checkpoint(folder / "genesis")
+    checkpoint = open_small_genesis()
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(checkpoint.folder, checkpoint.digest)
     checkpoints.opened[checkpoint.digest] = checkpoint  # read and verified already

@@ -99,15 +99,20 @@ def case(played, tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def _measured_once():
     """Tests lie about one step's groups: what the models say of these is measured once."""
-    get, known = Checkpoint.get_reference, {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("get_reference", "get_appeal"):
+            patch.setattr(Checkpoint, name, remember(getattr(Checkpoint, name)))
+        yield
 
-    def remember(checkpoint, *given):
+
+def remember(get):
+    known = {}
+
+    def remembering(checkpoint, *given):
         key = checkpoint.digest, given
         return known.setdefault(key, RememberingForward(get(checkpoint, *given)))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoint, "get_reference", remember)
-        yield
+    return remembering
 
 
 def change(one, **fields):
