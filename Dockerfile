@@ -26,6 +26,9 @@ RUN useradd --uid "$OWNER" --create-home assay && install -d -o assay -g assay /
 COPY --from=build /opt/assay /opt/assay
 ENV PATH=/opt/assay/bin:$PATH
 USER assay
+ARG EXTRAS=""
+# compiled for this processor: on another kind, `assay sandbox prepare` does so again
+RUN case " $EXTRAS " in *" envs "*) assay sandbox prepare --quiet ;; esac
 WORKDIR /data
 VOLUME /data
 # a process with PyTorch takes seconds to end its step: SIGTERM asks it to

@@ -1,5 +1,5 @@
-"""The environment `code`: the cost of a program, including its interpreter's start, and whether
-verdicts change under load.
+"""Programs in the sandbox: the cost of one, including its interpreter's start, and whether verdicts
+change under load.
 
 A seed draws programs of several kinds: right ones, wrong ones, some that run out of instructions,
 of memory, of stack or of output, some that raise. Each runs on an idle machine and once more, in a
@@ -16,8 +16,8 @@ from hashlib import sha256
 
 from figures import FAST, Figure, read_processor_time, report
 
-from assay.environments.programs import interpreter
-from assay.environments.programs.interpreter import Run, run_program
+from assay.sandbox.guest import Budget, Reply, Request, running
+from assay.sandbox.guest.running import run
 
 #: Programs that are compared; short ones that are timed; processes that make the load, and the load
 #: to wait for.
@@ -50,15 +50,15 @@ KINDS = (
 
 def main() -> None:
     given = b"3 1 4 1 5 9\n"
-    run_program(SHORT[0], given, MILLIONS * 10**6)
-    pids = interpreter._get_sandboxes().pids
+    run_program(SHORT[0], given)
+    pids = running._get_children().pids
     before = read_processor_time(pids)
     for i in range(TIMED):
-        run_program(SHORT[i % len(SHORT)], given, MILLIONS * 10**6)
+        run_program(SHORT[i % len(SHORT)], given)
     rate = TIMED / (read_processor_time(pids) - before)
     programs = draw_programs()
     idle, load_before = run_all(programs, given), os.getloadavg()[0]
-    interpreter._get_sandboxes().renew()
+    running._get_children().renew()
     beside = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BESIDE)]
     try:
         deadline = time.monotonic() + _PATIENCE
@@ -72,8 +72,8 @@ def main() -> None:
             process.wait()
     differ = sum(a != b for a, b in zip(idle, busy, strict=True))
     ends: dict[str, int] = {}
-    for run in idle:
-        ends[run.end] = ends.get(run.end, 0) + 1
+    for reply in idle:
+        ends[reply.end] = ends.get(reply.end, 0) + 1
     print("  SHA-256 of all runs:", sha256(repr(idle).encode()).hexdigest())  # the same anywhere
     print("  ends:", ", ".join(f"{n} {end}" for end, n in sorted(ends.items())))
     figures = [
@@ -95,8 +95,12 @@ def draw_programs() -> list[str]:
     ]
 
 
-def run_all(programs: list[str], given: bytes) -> list[Run]:
-    return [run_program(program, given, MILLIONS * 10**6) for program in programs]
+def run_program(program: str, given: bytes) -> Reply:
+    return run(Request(program.encode(), given), Budget(MILLIONS * 10**6))
+
+
+def run_all(programs: list[str], given: bytes) -> list[Reply]:
+    return [run_program(program, given) for program in programs]
 
 
 if __name__ == "__main__":

@@ -20,14 +20,13 @@ from pathlib import Path
 from figures import FAST, Figure, read_processor_time, report
 
 from assay.environments import Environment, Problem, add_problem_files, make_environment, score_all
-from assay.environments.programs import interpreter
-from assay.environments.programs.interpreter import run_program
 from assay.protocol.parameters import MAIN_WORK, MILLION, SCORING_RATE, UNITS
+from assay.sandbox.guest import Budget, Request, run, running
 
 #: Programs of a file that are scored, and those of each dear kind that are tried.
 FILE = MAIN_WORK.valued_groups * MAIN_WORK.group_size
 HONEST, DEAR = (24, 4) if FAST else (FILE, 24)
-CASES = 16
+CASES = 8
 _CORES = 32
 #: Name → a program as a model writes it, and its inputs.
 SOLVED: dict[str, tuple[str, Callable[[random.Random], str]]] = {
@@ -102,6 +101,11 @@ BURNED = {
     "big integers": "x=3**9000\nwhile True: x*x%7",
     "floats": "import math\nwhile True: math.sin(1e22);math.exp(1.1);math.pow(1.1,2.2)",
     "denormal floats": "x=1e-310\nwhile True: x*1.0;x*1.0;x*1.0;x*1.0;x/3.0;x/3.0",
+    "a set's intersection": "a=set(range(0,10**6,3))\n"
+    "k=[(i*7919*104729)%10**6 for i in range(300000)]\nwhile True: a.intersection(k)",
+    "random floats, sorted": "import random\nx=[random.random() for _ in range(200000)]\n"
+    "while True: sorted(x)",
+    "failing allocations": "while True:\n    try: bytearray(2*10**9)\n    except MemoryError: pass",
     "garbage": "import gc\nx=[[] for _ in range(200000)]\nwhile True: gc.collect()",
     "a walk through memory": "n=1<<20\nx=bytearray(4*n)\ni=0\nwhile True:\n"
     "    i=(i*1103515245+12345)&(4*n-1)\n    x[i]",
@@ -202,7 +206,7 @@ def _time_file(
     environment: Environment, asked: Sequence[tuple[Problem, str]], *, passes: bool
 ) -> float:
     """Processor seconds of scoring, children included."""
-    run_program("", b"", 10 * MILLION)
+    run(Request(b""), Budget(10 * MILLION))
     score_all(environment, asked[:4])
     before = _read_processor_time()
     scores = score_all(environment, asked)
@@ -214,7 +218,7 @@ def _time_file(
 
 
 def _read_processor_time() -> float:
-    return read_processor_time(interpreter._get_sandboxes().pids)
+    return read_processor_time(running._get_children().pids)
 
 
 def _measure_rates() -> dict[str, float]:
@@ -223,9 +227,9 @@ def _measure_rates() -> dict[str, float]:
     rates = {}
     for name, code in BURNED.items():
         before = _read_processor_time()
-        run = run_program(code, b"", units)
+        end = run(Request(code.encode()), Budget(units)).end
         spent = _read_processor_time() - before
-        if run.end != "instructions":  # it failed before
+        if end != "instructions":  # it failed before
             continue
         rates[name] = units / spent
         print(f"  {rates[name] / 1e6:8.0f} million units a second: {name}")

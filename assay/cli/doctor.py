@@ -47,7 +47,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
             note(check)
         rules = around.parameters
         note(check_fences(None if rules is None else rules.environment))
-        note(check_sandbox(needs=False))
+        note(check_sandbox(None if rules is None else rules.environment))
         first = "set the clock first" if is_off else "fix the other problems"
         note(*list_hidden(role, results, f"{first}, then check again"))
     return 1 if any(check.state is CheckState.FAIL for check in results) else 0

@@ -33,7 +33,7 @@ from assay.protocol.parameters import UNITS, Prompts, PromptText
 
 #: How a suite's programs are run: all test cases of a row count, up to the most that one may have.
 PROGRAM_PARAMS: Mapping[str, int] = MappingProxyType(
-    {"cases": 256, "exact": 0, "millions": 1_000, UNITS: 10_000}
+    {"cases": 256, "exact": 0, "millions": 10_000, UNITS: 100_000}
 )
 
 

@@ -19,8 +19,8 @@ from assay.environments.math_file import MathRows, MathTask
 from assay.environments.problem_file import read_problem_file, read_table
 from assay.environments.problem_look import NAMED, Look, convert_program, look_at_file
 from assay.environments.programs import code_file
+from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import CodeRows, write_request
-from assay.environments.programs.interpreter import require_interpreter
 from assay.evaluation.conventions import CONVENTIONS, Convention, SuiteRow
 from assay.network.hub.origin import name_source
 from assay.protocol import Domain, hash_fields
@@ -207,7 +207,7 @@ def _read_instructions(
 
 
 def _read_programs(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
-    require_interpreter()
+    require_sandbox()
     rows = CodeRows()
     for number, line in enumerate(lines, 1):
         rows.number = number - 1

@@ -1,19 +1,22 @@
 """Checks whether this machine can run programs in the sandbox."""
 
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
+from assay.protocol.parameters import EnvironmentChoice
 from assay.sandbox.guest import INTERPRETER, SandboxError, is_prepared
 from assay.sandbox.guest.engine import FIRST, LAST, EngineError, require_engine
 
 _REMEDY = "code:… runs programs in it: assay sandbox prepare"
 
 
-def check_sandbox(needs: bool) -> PreflightCheck:
+def check_sandbox(environment: EnvironmentChoice | None) -> PreflightCheck:
     """Whether the sandbox is prepared for an engine that was tried. A missing one is a warning,
-    because most environments need none.
+    because most environments need none; a failure if the network's does.
 
     Args:
-        needs: the network's environment does.
+        environment: the network's; None: it is not known.
     """
+    names = [environment.name, *(one.name for one in environment.settings)] if environment else []
+    needs = any(name.startswith("code:") for name in names)
     return attempt("sandbox", _REMEDY, lambda: _look(needs))
 
 

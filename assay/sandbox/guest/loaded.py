@@ -33,7 +33,12 @@ def _load() -> Image:
     if not store.is_trusted(artifact):
         raise store.SandboxError("the sandbox is not prepared here")
     engine = make_engine()
-    module: Any = wasmtime.Module.deserialize_file(engine, str(artifact))
+    try:
+        module: Any = wasmtime.Module.deserialize_file(engine, str(artifact))
+    except wasmtime.WasmtimeError:
+        raise store.SandboxError(
+            "the sandbox was compiled for another processor: assay sandbox prepare"
+        ) from None
     image = Image(engine, module)
     # At the first copy the engine writes an image of the memory, which a fenced child may not.
     run_deep(lambda: image.run(Request(b""), Budget(1)))

@@ -20,7 +20,7 @@ from typing import IO
 from assay.sandbox.child import clean
 from assay.sandbox.guest import store
 from assay.sandbox.guest.descriptor import INTERPRETER, Interpreter
-from assay.sandbox.guest.engine import require_engine
+from assay.sandbox.guest.engine import make_engine, require_engine
 from assay.sandbox.guest.store import SandboxError
 from assay.sandbox.preloaded import start_python
 
@@ -76,7 +76,7 @@ def prepare(
     made = []
     with store.hold(folder):
         given = None if module is None else read_module(module, interpreter)
-        if not store.is_trusted(artifact):
+        if not (store.is_trusted(artifact) and _loads(artifact)):
             if _read_image(image, interpreter) is None:
                 given = given or _fetch_module(interpreter, tell)
                 _make_image(given, image, interpreter, tell)
@@ -85,6 +85,17 @@ def prepare(
             store.write(artifact, _work("compile_image", image, b""))
             made.append("artifact")
     return Prepared(interpreter, engine, folder, artifact, tuple(made))
+
+
+def _loads(artifact: Path) -> bool:
+    """Whether this processor can run it: a home may be another machine's, or damaged."""
+    import wasmtime
+
+    try:
+        wasmtime.Module.deserialize_file(make_engine(), str(artifact))
+    except wasmtime.WasmtimeError:
+        return False
+    return True
 
 
 def _read_image(image: Path, interpreter: Interpreter) -> bytes | None:

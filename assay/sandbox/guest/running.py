@@ -48,7 +48,7 @@ def run(request: Request, budget: Budget) -> Reply:
 def require_prepared() -> None:
     """Raises SandboxError or EngineError if no program can run here."""
     if not is_prepared():
-        raise SandboxError("no Python to run programs in: `assay sandbox prepare` makes it, once")
+        raise SandboxError("no sandbox for programs here: `assay sandbox prepare` makes it, once")
 
 
 @cache

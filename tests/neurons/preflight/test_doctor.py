@@ -492,10 +492,16 @@ def test_a_network_that_needs_copies_fails_without_them(name, settings, needs, m
     assert check_fences(None).state is CheckState.WARN
 
 
-@pytest.mark.parametrize("needs", [False, True])
-def test_a_machine_without_a_sandbox_is_told_how_to_get_one(needs, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "settings", "needs"),
+    [("gsm", (), False), ("code:" + "a" * 64, (), True), ("mix", ("code:" + "b" * 64,), True)],
+)
+def test_a_machine_without_a_sandbox_is_told_how_to_get_one(
+    name, settings, needs, monkeypatch, tmp_path
+):
     monkeypatch.setenv("HOME", str(tmp_path))
-    check = check_sandbox(needs)
+    named = tuple(Setting(one, 1) for one in settings)
+    check = check_sandbox(EnvironmentChoice(name, named, bytes(32)))
     assert check.state is (CheckState.FAIL if needs else CheckState.WARN)
     assert check.remedy.endswith("assay sandbox prepare")
 

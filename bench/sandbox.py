@@ -1,0 +1,96 @@
+"""The sandbox: first use and later starts, the thirty programs of the tests, and the dearest unit.
+
+A preparation is timed in an empty home, where pip fetches the interpreter. The dearest unit is that
+of programs that look for it, over the median of the thirty.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from figures import FAST, Figure, read_processor_time, report
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from assay.sandbox.guest import Budget, Request, run, running
+from tests.sandbox.programs import THIRTY
+
+ROUNDS, BILLIONS = (2, 1) if FAST else (10, 3)
+#: What it repeats → a program that looks for the dearest unit.
+DEAR = {
+    "a set's intersection": "a=set(range(0,10**6,3))\n"
+    "k=[(i*7919*104729)%10**6 for i in range(300000)]\nwhile True: a.intersection(k)",
+    "zeroed bytes": "while True: bytes(10**6)",
+    "random floats, sorted": "import random\nx=[random.random() for _ in range(200000)]\n"
+    "while True: sorted(x)",
+    "a walk through memory": "import array\nn=4*10**6\nx=array.array('i',[0])*n\n"
+    "for i in range(0,n,64): x[i]=(i*40503*64+64*7919)%n//64*64\ni=0\nwhile True: i=x[i]",
+    "reading at the end": "import os\nwhile True: os.read(0,1)",
+    "failing allocations": "while True:\n    try: bytearray(2*10**9)\n    except MemoryError: pass",
+    "one byte to standard error": "import os\nwhile True: os.write(2,b'x')",
+    "a loop": "while True: pass",
+}
+_LOAD = "import assay.sandbox.guest.loaded"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as home:
+        first = _time_child(["-m", "assay", "sandbox", "prepare", "--quiet"], home)
+    imported = _time_child(["-c", "import assay.sandbox.guest.making, wasmtime"])
+    loaded = _time_child(["-c", _LOAD]) - imported
+    run(Request(b""), Budget(10**9))
+    units = [_measure(program, given.encode()) for program, given in THIRTY]
+    each = sum(seconds for seconds, _ in units)
+    median = statistics.median(seconds / count for seconds, count in units)
+    dear = {}
+    for name, program in DEAR.items():
+        before = _read()
+        run(Request(program.encode()), Budget(BILLIONS * 10**9))
+        dear[name] = (_read() - before) / (BILLIONS * 10**9)
+        print(f"  {dear[name] * 1e9:.3f} s for 10^9 instructions: {name}")
+    figures = [
+        Figure("first use: fetched, started, compiled", first, "s", bound=60),
+        Figure("a later start, beyond the imports", loaded, "s", bound=0.1),
+        Figure("the thirty programs a second of processor time", len(THIRTY) / each, "/s"),
+        Figure("10^9 instructions, the median of the thirty", median * 1e9, "s"),
+        Figure(
+            "10^9 instructions, the dearest found",
+            max(dear.values()) * 1e9,
+            "s",
+            "the median of the thirty",
+            median * 1e9,
+            ratio_bound=2.5,
+        ),
+    ]
+    report("The sandbox", figures, threads=1)
+
+
+def _time_child(arguments: list[str], home: str | None = None) -> float:
+    """Processor seconds of a Python and its children."""
+    named = [] if home is None else ["env", f"HOME={home}"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [*named, sys.executable, *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _measure(program: str, given: bytes) -> tuple[float, int]:
+    """Processor seconds of a run, and its instructions."""
+    request, budget = Request(program.encode(), given), Budget(5 * 10**9)
+    count = run(request, budget).instructions
+    rounds = max(ROUNDS, ROUNDS * 10**8 // count)  # a child's clock counts hundredths
+    before = _read()
+    for _ in range(rounds):
+        run(request, budget)
+    return (_read() - before) / rounds, count
+
+
+def _read() -> float:
+    return read_processor_time(running._get_children().pids)
+
+
+if __name__ == "__main__":
+    main()
