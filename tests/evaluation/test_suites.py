@@ -10,6 +10,7 @@ from assay.evaluation.conventions import BOXED, GSM8K
 from assay.evaluation.conventions import PROGRAMS as PROGRAMS_CONVENTION
 from assay.evaluation.suite import EvaluationError, read_shots, read_suite, require_apart
 from assay.neurons.settings.loading import ConfigError
+from tests.absent import has_sandbox
 
 WORDS = [
     {"question": "How many are 3 and 4?", "answer": "3+4=7\n#### 7"},
