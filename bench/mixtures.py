@@ -3,13 +3,15 @@
 A small mixture (Qwen3's family, 8 experts, 2 of them chosen) is trained on written solutions of the
 demo's sums, with its own routers. Then it learns twice from the same problems: by ramped routers,
 as a network's reference has them, and by ramps so steep that they are choices. Each course draws by
-its own model, and is measured by it. There is one course each, and success differs by two points by
-chance. `--fast`: few steps.
+its own model, and is measured by it. There are two courses each, of other problems, and success
+differs by two points by chance. `--fast`: one course each, of few steps.
 """
 
 import copy
 import itertools
 import statistics
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,6 +39,8 @@ PRETRAINING = PretrainConfig(levels=(4, 5), steps=20 if FAST else 500, batch=64,
 STEPS, PROBLEMS, GROUP = (2, 4, 4) if FAST else (32, 24, 8)
 LEVELS, LONGEST, TEMPERATURE = (5,), 48, 1_024
 HELD_OUT = 16 if FAST else 512
+#: Of the problems of each course.
+SALTS = ("step",) if FAST else ("step", "course 0, step")
 #: A ramp of 2^-20 is a choice.
 STEEP = 1
 
@@ -165,12 +169,12 @@ class Bench:
             load=statistics.mean(loads),
         )
 
-    def learn(self) -> Course:
-        """Learn STEPS steps from the model's own completions."""
+    def learn(self, salt: str) -> Course:
+        """Learn STEPS steps from the model's own completions, of problems by a salt."""
         trained = copy.deepcopy(self.model).requires_grad_(True)
         learner = Learner(trained, LearnConfig(excluded=(PAD,)))
         for step in range(STEPS):
-            learner.learn(self.make_groups(f"step {step}"))
+            learner.learn(self.make_groups(f"{salt} {step}"))
             weights = {n: w.float() for n, w in learner.bf16_state().items()}
             self.model.load_state_dict(stack_experts("qwen3_moe", weights))
         return self.judge()
@@ -217,16 +221,28 @@ def compare_readings(model: Any) -> list[Figure]:
     return figures
 
 
+def compare_courses(before: Course, courses: Sequence[tuple[Course, ...]]) -> Iterator[Figure]:
+    """What the courses end with, and their means. Each is two: by ramps, and by choices."""
+    for name, unit in (("success", "share"), ("loss", "nats a token"), ("load", "times")):
+        yield Figure(f"{name} before", getattr(before, name), unit)
+        pairs = [tuple(getattr(course, name) for course in pair) for pair in courses]
+        for number, (one, other) in enumerate(pairs, 1):
+            said = f"{name} after {STEPS} steps, course {number}, ramped"
+            yield Figure(said, one, unit, "choice", other)
+        one, other = (statistics.mean(values) for values in zip(*pairs, strict=True))
+        yield Figure(f"{name}, mean of the courses, ramped", one, unit, "choice", other)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     model = make_mixture()
     figures = compare_readings(model)
     before = Bench(model, 1 << 15).judge()
-    ramped, chosen = (Bench(model, ramp).learn() for ramp in (1 << 15, STEEP))
-    for name, unit in (("success", "share"), ("loss", "nats a token"), ("load", "times")):
-        one, other, begin = (getattr(course, name) for course in (ramped, chosen, before))
-        figures.append(Figure(f"{name} before", begin, unit))
-        figures.append(Figure(f"{name} after {STEPS} steps, ramped", one, unit, "choice", other))
+    courses = []
+    for salt in SALTS:
+        courses.append(tuple(Bench(model, ramp).learn(salt) for ramp in (1 << 15, STEEP)))
+        print(f"{len(courses)} of {len(SALTS)} courses: {courses[-1]}", file=sys.stderr, flush=True)
+    figures += compare_courses(before, courses)
     report("Mixtures", figures, 1)
 
 
