@@ -305,6 +305,16 @@ def test_a_plan_loads_no_torch():
     assert "hours" in done.stdout
 
 
+@pytest.mark.parametrize("card", ["H100", "H200", "B200"])
+def test_a_llama_is_read_three_times_as_fast_by_split_products(card):
+    recipe = read_recipe("llama-3.2-3b-math")
+    split, plain = (
+        compute_read_seconds(recipe.model, CARDS[card], name, recipe.course.lengths, 1_000)
+        for name in ("split3", "fp32-sdpa")
+    )
+    assert plain >= 3 * split
+
+
 def test_a_plan_counts_the_logits_that_a_learner_computes_at_once():
     assert LEARNED_LOGITS_MAX == LOGITS_MAX
 
