@@ -72,7 +72,7 @@ SOLVED: dict[str, tuple[str, Callable[[random.Random], str]]] = {
         "v = list(map(int, input().split()))\n"
         "d = [0] * (W + 1)\nfor i in range(len(w)):\n    for j in range(W, w[i] - 1, -1):\n"
         "        d[j] = max(d[j], d[j - w[i]] + v[i])\nprint(d[W])",
-        lambda r: "300\n" + "\n".join(
+        lambda r: "150\n" + "\n".join(
             " ".join(str(r.randrange(1, 60)) for _ in range(16)) for _ in range(2)
         ),
     ),
