@@ -347,8 +347,8 @@ def _propose_ramp(
     )
 
 
-def main() -> None:
-    """Command: the folder, and for which problems."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command: the folder, and for which problems. None: the process's own arguments."""
     parser = argparse.ArgumentParser(prog="python -m assay.subnet.genesis_checkpoint")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--environment", metavar="NAME", default=DEMO_ENVIRONMENT)
@@ -357,7 +357,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=DEMO_MAX_TOKENS)
     parser.add_argument("--router-ramp", type=int, default=0, help="of a mixture of experts")
     parser.add_argument("--experts-max", type=int, default=0, help="of a mixture of experts")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     add_problem_files(given.file)
     try:
         environment = open_named_environment(given.environment)

@@ -3,6 +3,7 @@ would compute."""
 
 import copy
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.cli.app import app
 from assay.inference import Reference, UnusableCheckpointError, load_checkpoint
 from assay.inference.draft import OwnDrafter
-from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, CheckpointError
+from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, verify_manifest
 from assay.inference.generate import generate_groups
 from assay.inference.implementations import make_alone, make_packing_twin
 from assay.inference.routing import choose_fewer
@@ -27,6 +28,7 @@ from assay.network.files import write_json
 from assay.protocol import Reason
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import EXPERT_BITS, SMALL_MODEL_TESTS
+from assay.subnet import genesis_checkpoint
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training.genesis_model import ALPHABET, END, PAD, make_tokenizer
 from tests.adversarial.conftest import World, make_world
@@ -44,20 +46,20 @@ TESTS = replace(SMALL_MODEL_TESTS, router_ramp=RAMP, experts_max=EXPERTS << EXPE
 TOKENS = 24
 
 
-def publish(folder: Path, **changes: Any) -> None:
+def write_folder(folder: Path) -> None:
     ids = {"vocab_size": len(ALPHABET) + 2, "pad_token_id": PAD, "eos_token_id": END}
     model = make_model(make_config("qwen3_moe", **ids))
     write_config(model.config, folder)
     save_file(get_tensors(model), folder / MODEL_FILE, {"format": "pt"})
     make_tokenizer().save_pretrained(folder)
-    make_genesis(folder, TOKENS, tests=replace(TESTS, **changes), problems=4)
 
 
 @pytest.fixture(name="world", scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> World:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("mixture")
-    publish(folder / "genesis")
+    write_folder(folder / "genesis")
+    make_genesis(folder / "genesis", TOKENS, tests=TESTS, problems=4)
     world = make_world(folder, genesis=folder / "genesis", tests=TESTS)
     world.contexts[0] = world.open_context(0)
     return world
@@ -122,9 +124,20 @@ def test_a_calibration_reads_routers_and_tries_fewer_experts(world: World, tmp_p
         assert report["attacks"][attack]["rate_beyond_cap"] > 1e-3, attack
 
 
-def test_parameters_without_a_ramp_are_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"router_ramp = \d+ and experts_max = 2560"):
-        publish(tmp_path, router_ramp=0, experts_max=0)
+def test_the_command_proposes_a_ramp_and_takes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path)
+    command = [str(tmp_path), "--max-tokens", "1"]
+    with pytest.raises(SystemExit):
+        genesis_checkpoint.main(command)
+    said = re.search(r"router_ramp = (\d+) and experts_max = (2560)", capsys.readouterr().err)
+    assert said is not None
+    genesis_checkpoint.main([*command, "--router-ramp", said[1], "--experts-max", said[2]])
+    made = verify_manifest(tmp_path)
+    assert json.loads(capsys.readouterr().out)["checkpoint"] == made.digest.hex()
+    assert made.router_ramp == int(said[1])
+    assert CHOSEN << EXPERT_BITS <= made.experts <= int(said[2])
 
 
 @pytest.mark.parametrize("experts", [0, (CHOSEN << EXPERT_BITS) - 1, (EXPERTS << EXPERT_BITS) + 1])

@@ -240,8 +240,9 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
     }
     _drop_ids_beyond(spelled, notes)
     fault = find_config_fault(spelled)
-    for contradiction in FAMILIES[kind].rotation.find_contradictions(spelled):
-        raise CheckpointError(contradiction)  # no spelling mends it
+    contradiction = next(FAMILIES[kind].rotation.find_contradictions(spelled), None)
+    if contradiction is not None:  # no spelling mends it
+        raise CheckpointError(contradiction)
     if fault is not None and {*spelled} - {*rules} <= _RESPELLED | {*_ROPES}:
         respelled = {n: v for n, v in spelled.items() if n in rules and n not in _ROPES}
         respelled |= {"rope_parameters": full.get("rope_parameters")}
