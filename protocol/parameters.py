@@ -295,6 +295,12 @@ class Parameters:
         """hash(parameters, canonical bytes), 32 bytes: part of every seed."""
         return hash_fields(Domain.PARAMETERS, encode(self))
 
+    @property
+    def first_checkpoint(self) -> bytes:
+        """Digest of the checkpoint that is in force until a trainer has published one."""
+        named = self.start.checkpoint
+        return self.identity.genesis_checkpoint if named == ZERO_DIGEST else named
+
     def to_json(self) -> dict[str, Json]:
         """JSON form for people."""
         return _to_json(self)
@@ -449,7 +455,6 @@ def _find_rewards_fault(rewards: Rewards, max_tokens: int) -> str | None:
         rewards.format_weight,
     )
     lost = rewards.length_penalty + rewards.overlong_penalty
-    kept, wrong = sum(weights) - rewards.quality_weight, sum(weights) - rewards.correctness_weight
     return next(
         (
             f"rewards: {fault}"
@@ -462,15 +467,32 @@ def _find_rewards_fault(rewards: Rewards, max_tokens: int) -> str | None:
                     (rewards.overlong_tokens > 0) == (rewards.overlong_penalty > 0),
                 ),
                 ("overlong_tokens exceed max_tokens", rewards.overlong_tokens <= max_tokens),
-                (
-                    "a wrong answer could earn more than a right one",
-                    kept * (MILLION - lost) >= wrong * MILLION,
-                ),
             )
             if not holds
         ),
-        None,
+        _find_worth_fault(rewards),
     )
+
+
+def _find_worth_fault(rewards: Rewards) -> str | None:
+    """The reason why a right answer is not always worth more than any wrong one, with the numbers
+    that would fit, or None. A wrong answer misses a part, and so something of satisfaction."""
+    always = rewards.satisfaction_weight + rewards.format_weight
+    lost = rewards.length_penalty + rewards.overlong_penalty
+    due = rewards.quality_weight + always + (rewards.satisfaction_weight == 0)
+    kept = rewards.correctness_weight + always
+    if kept * (MILLION - lost) // MILLION >= due:
+        return None
+    fits = []
+    if lost < MILLION:
+        correctness = -(-due * MILLION // (MILLION - lost)) - always
+        if correctness + rewards.quality_weight + always <= MILLION:
+            fits.append(f"correctness_weight = {correctness:,} or more")
+    if kept >= due:
+        most = (kept - due) * MILLION // kept
+        fits.append(f"length_penalty + overlong_penalty = {most:,} or less")
+    would = ", or ".join(fits) or "more correctness_weight and less of the other weights"
+    return f"rewards: a wrong answer could earn as much as a right one: {would} would fit"
 
 
 def _is_steering(steering: Steering) -> bool:

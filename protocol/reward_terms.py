@@ -27,7 +27,7 @@ def describe_rewards(rewards: Rewards, max_tokens: int) -> list[str]:
             (rewards.format_weight, "if an answer can be read"),
         )
         if weight
-    ] or ["nothing earns a reward"]
+    ]
     if rewards.length_penalty:
         lost = say_share(rewards.length_penalty)
         said.append(f"a completion of {max_tokens:,} tokens loses {lost}, a shorter one less")

@@ -19,9 +19,11 @@ from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions
 from assay.audit.window_parameters import check_parameters, choose_parameters
+from assay.environments import find_parent_fault
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
 from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.selection import AuditedGroup, select_committed
@@ -130,6 +132,7 @@ def _check_rows(
     void = find_checkpoint_fault(outline, public.parameters)
     if (void is not None) is not (record.outcome is Outcome.VOID):
         _check_void(record, void, checkpoint, findings)
+    _note_lie(public, outline, findings)
     if void is not None or record.outcome is Outcome.VOID:
         return False
     inputs = _RowInputs(
@@ -155,6 +158,19 @@ def _check_rows(
         carried[seats[judgment.job.hotkey]] = ledger
         findings.add(part)
     return checkpoint is not None
+
+
+def _note_lie(public: Public, outline: Outline, findings: Findings) -> None:
+    """Note what a checkpoint's manifest wrongly says of its parent, if a store has the parent. It
+    is the trainer's lie, not the validator's."""
+    if outline.manifest.step == ZERO_DIGEST:
+        return
+    try:
+        parent = public.outlines.get(outline.manifest.parent)
+    except CheckpointError:
+        return
+    if fault := find_parent_fault(outline.manifest, parent.manifest):
+        findings.notes.append(f"the trainer lies about the checkpoint in force: {fault}")
 
 
 def _open_outline(

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from assay.environments.steering import compute_next_levels as compute_next_levels
     from assay.environments.steering import describe_levels as describe_levels
     from assay.environments.steering import find_levels_fault as find_levels_fault
+    from assay.environments.steering import find_parent_fault as find_parent_fault
     from assay.environments.steering import list_standings as list_standings
     from assay.environments.steering import read_successes as read_successes
 else:
@@ -105,6 +106,7 @@ else:
                 "compute_next_levels",
                 "describe_levels",
                 "find_levels_fault",
+                "find_parent_fault",
                 "list_standings",
                 "read_successes",
             ),

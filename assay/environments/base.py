@@ -145,8 +145,8 @@ class RewardParts:
         format: an answer could be read.
 
     Raises:
-        ValueError: a part is out of range, or an answer is right and not wholly satisfied or read:
-            a wrong one could then earn more.
+        ValueError: a part is out of range; an answer is right and not wholly satisfied or read; or
+            it is not right and meets all parts. A wrong one could then earn as much as a right one.
     """
 
     correctness: int
@@ -161,6 +161,8 @@ class RewardParts:
                 raise ValueError(f"a reward's part is 0 to {MILLION} millionths, not {part}")
         if self.correctness > min(self.satisfaction, self.format):
             raise ValueError(f"a right answer meets all parts and is read: {parts} says otherwise")
+        if self.satisfaction == MILLION > self.correctness:
+            raise ValueError(f"what meets all parts is a right answer: {parts} says otherwise")
 
 
 #: What a completion achieves from which no answer can be read.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from assay.environments.base import Environment, require_levels
-from assay.environments.levels import PROBLEMS_MIN, Success, compute_levels
+from assay.environments.levels import PROBLEMS_MIN, Success, compute_candidates, compute_levels
 from assay.environments.registry import open_environment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import (
@@ -53,6 +53,8 @@ def compute_next_levels(
     environment = open_environment(parameters.environment)
     successes = read_successes(held_out)
     numbers = [pair.level for pair in before]
+    if strange := successes.keys() - set(compute_candidates(numbers, environment.levels)):
+        raise ValueError(f"level {min(strange)} is not tried beside {numbers}")
     levels = compute_levels(numbers, environment.levels, successes)
     shares = environment.compute_shares(levels)
     return compute_weights(before, levels, shares, successes, parameters.steering)
@@ -108,11 +110,13 @@ def find_levels_fault(manifest: Manifest, parameters: Parameters) -> str | None:
     if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
         return f"levels {levels} are not ascending levels of the environment"
     if manifest.step == ZERO_DIGEST:
+        if manifest.digest != parameters.first_checkpoint:
+            return "it has no step, and is not the checkpoint that the parameters begin with"
         if manifest.levels_before or manifest.held_out or manifest.levels != start_levels(levels):
             return f"a checkpoint without a step has levels whose weight is not {WEIGHT_START:,}"
         return None
     least, most = parameters.steering.weight_min, parameters.steering.weight_max
-    if any(not least <= pair.weight <= most for pair in manifest.levels):
+    if any(not least <= p.weight <= most for p in (*manifest.levels, *manifest.levels_before)):
         return f"a level's weight is outside [{least}, {most}]"
     tried = [success.level for success in manifest.held_out]
     if tried != sorted(set(tried)):
@@ -125,6 +129,17 @@ def find_levels_fault(manifest: Manifest, parameters: Parameters) -> str | None:
         named, due = describe_levels(manifest.levels), describe_levels(following)
         return f"its levels are {named}, and from its parent's success follow {due}"
     return None
+
+
+def find_parent_fault(manifest: Manifest, parent: Manifest) -> str | None:
+    """The reason why a checkpoint's levels_before are a lie about its parent, or None.
+
+    It makes no checkpoint unusable: whoever has no parent at hand could not follow.
+    """
+    if manifest.step == ZERO_DIGEST or manifest.levels_before == parent.levels:
+        return None
+    said, due = describe_levels(manifest.levels_before), describe_levels(parent.levels)
+    return f"it says that its parent has the levels {said or 'none'}, and the parent has {due}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,11 +136,7 @@ def _read_anchor(slots: Slots, parameters: Parameters) -> InForce | None:
     """The checkpoint in the identity's trainer's slot. None if the slot names a child."""
     start = parameters.start
     is_amended = start.checkpoint != ZERO_DIGEST
-    named = (
-        InForce(start.checkpoint, start.number)
-        if is_amended
-        else InForce(parameters.identity.genesis_checkpoint, 0)
-    )
+    named = InForce(parameters.first_checkpoint, start.number)
     payload = slots.get(parameters.identity.trainer)
     if payload is None:
         return named

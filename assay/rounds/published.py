@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
+from assay.environments import find_parent_fault
 from assay.network import ObjectStore
 from assay.protocol import Commitment
 from assay.protocol.manifest import Manifest
@@ -61,8 +62,8 @@ def get_patience(of: Round) -> float:
 
 def _find_manifest_fault(manifest: Manifest, merging: RoundMerge) -> str | None:
     before = merging.facts.parent
-    if manifest.levels_before != before.levels:
-        return "it names other levels of its parent than the parent has"
+    if fault := find_parent_fault(manifest, before):
+        return fault
     if any(getattr(manifest, name) != getattr(before, name) for name in _FIXED):
         return "it is another model than its parent"
     return None

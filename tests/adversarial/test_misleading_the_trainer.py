@@ -17,6 +17,7 @@ from assay.neurons.miner.miner import Miner
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.manifest import start_levels
+from assay.protocol.parameters import Start
 from assay.protocol.window import compute_block
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.sandbox import WorkerError
@@ -73,6 +74,19 @@ def test_levels_that_the_environment_does_not_have(fresh_world):
         manifest = replace(world.checkpoint.manifest, levels=start_levels(levels))
         checkpoint = replace(world.checkpoint, manifest=manifest)
         assert "levels" in find_checkpoint_fault(checkpoint, world.parameters)
+
+
+def test_only_the_first_checkpoint_has_no_step(fresh_world):
+    """Without a step, levels follow from nothing: a trainer could choose them."""
+    world = fresh_world
+    first, rules = world.checkpoint, world.parameters
+    assert find_checkpoint_fault(first, rules) is None
+    chosen = replace(first, manifest=replace(first.manifest, levels=start_levels((1,)), number=1))
+    assert "no step" in find_checkpoint_fault(chosen, rules)
+    named = Start(rules.digest, 9, chosen.manifest.digest, 1)
+    amended = replace(rules, start=named)
+    assert find_checkpoint_fault(chosen, amended) is None
+    assert "no step" in find_checkpoint_fault(first, amended)
 
 
 def test_a_damaged_copy_is_our_own_affair(fresh_world):

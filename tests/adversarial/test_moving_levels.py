@@ -16,11 +16,14 @@ from assay.environments import (
     steering,
 )
 from assay.inference import Request, UnusableCheckpointError
+from assay.inference.folder import MANIFEST_FILE
+from assay.network.files import write_json
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Domain, LevelSuccess, LevelWeight, hash_fields
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.encoding import to_json
 from assay.protocol.manifest import start_levels
 from assay.training.held_out import HeldOut, count_held_out
 from tests.adversarial.conftest import open_models
@@ -246,7 +249,7 @@ def test_a_trainer_that_makes_its_counts_up(world, tmp_path, eager):
     assert "of the held-out problems the parent solves" in finding.detail
 
 
-def test_levels_that_do_not_follow(world, tmp_path):
+def test_levels_that_do_not_follow(world, tmp_path, caplog):
     course = make_course(world, tmp_path).run(window=1)
     (step,) = course.steps
     models = CheckpointFolder(tmp_path / "models")
@@ -262,9 +265,18 @@ def test_levels_that_do_not_follow(world, tmp_path):
         assert not finding.equal
         assert finding.detail.endswith("manifest has other levels")
     # a parent of other levels makes a manifest that can be used, and is a lie that anybody finds
-    told = replace(parent, manifest=replace(parent.manifest, levels=heavier))
-    claimed = models.publish(told, weights, step.record.digest)
+    stated = {"levels": heavier, "levels_before": heavier, "held_out": ()}
+    claimed = replace(honest.manifest, **stated)
+    folder = tmp_path / "models" / claimed.digest.hex()
+    shutil.copytree(honest.folder, folder)
+    write_json(folder / MANIFEST_FILE, to_json(claimed))
+    assert not caplog.records
     assert open_checkpoint(models, claimed.digest, world.parameters).manifest.levels == heavier
+    (line,) = caplog.records
+    assert line.event == "parent_differs"
+    assert line.getMessage().endswith(
+        "has the levels 5 (× 1.2), 6 (× 1.2), and the parent has 5 (× 1), 6 (× 1)"
+    )
     finding = course.verify(replace(step, child=claimed.digest))
     assert "levels_before" in finding.detail
     shutil.rmtree(tmp_path / "models" / forged.digest.hex())

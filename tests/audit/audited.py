@@ -101,6 +101,7 @@ class Network:
     beacons: LocalBeacon
     history: ParameterHistory
     validators: dict
+    windows: range = WINDOWS
 
     @property
     def parameters(self):
@@ -135,7 +136,7 @@ class Network:
         return export_bundle(
             public or self.make_public(),
             validator,
-            WINDOWS,
+            self.windows,
             out,
             self.folder / "scratch",
             [ModelFolders(self.models)],
@@ -143,14 +144,25 @@ class Network:
         )
 
 
-def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
+def play_network(
+    folder,
+    *,
+    timing=DEMO_TIMING,
+    announce=None,
+    epochs=EPOCHS,
+    windows=WINDOWS,
+    first=None,
+    **changes,
+):
     """Six windows, three settlements, two checkpoints; two honest miners, one who cheats, and one
     who commits and shows nothing.
 
     Args:
         announce: from the network's parameters to those that its owner's slot names later: block →
             parameters.
-        epochs: its settlements.
+        epochs: its settlements, of these windows.
+        first: its first checkpoint; None: the small genesis.
+        changes: of the first parameters.
     """
     torch.set_num_threads(1)
     chain = SimulatedChain(
@@ -159,7 +171,7 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
     beacons = LocalBeacon(
         b"audited", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
-    checkpoint = open_small_genesis()
+    checkpoint = open_small_genesis() if first is None else first
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(checkpoint.folder, checkpoint.digest)
     checkpoints.opened[checkpoint.digest] = checkpoint  # read and verified already
@@ -170,7 +182,7 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
         chain.genesis_hash, beacons.chain, 0, HOTKEYS["trainer"], checkpoint.digest
     )
     identity = replace(parameters.identity, burn_share=BURN)
-    parameters = replace(parameters, identity=identity, timing=timing)
+    parameters = replace(parameters, identity=identity, timing=timing, **changes)
     store, records = open_folder(folder / "store"), open_folder(folder / "records")
     announced = {0: parameters} | ({} if announce is None else announce(parameters))
     owner = Owner(chain, store, announced)
@@ -179,7 +191,7 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
     followed = ParameterFollower(chain, {LOCATOR: store}.__getitem__, folder / "rules")
     history = followed.history
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
-    config = MinerConfig(GROUPS, GROUPS, WINDOWS[-1])
+    config = MinerConfig(GROUPS, GROUPS, windows[-1])
     neurons = [
         kind(name, HOTKEYS[name], history, outside, config, lambda _: None)
         for name, kind in (("alice", Miner), ("bob", Miner), ("mallory", FakingMiner))
@@ -192,7 +204,7 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
         tempo = parameters.timing.tempo
         book = RecordBook(database, chain, author, tempo, records, RECORDS)
         validators[name] = Validator(
-            HOTKEYS[name], history, sources, database, *[lambda _: None] * 3, WINDOWS[-1], book=book
+            HOTKEYS[name], history, sources, database, *[lambda _: None] * 3, windows[-1], book=book
         )
     last = make_settlement_record_name(encode_ss58(RIVAL), epochs[-1])
     while not (folder / "records" / last).exists():
@@ -200,7 +212,7 @@ def play_network(folder, *, timing=DEMO_TIMING, announce=None, epochs=EPOCHS):
         assert chain.get_head() < 200
     for _ in range(30):  # the last announcement
         _play_block(chain, list(validators.values()), taught, followed)
-    return Network(folder, chain, beacons, history, validators)
+    return Network(folder, chain, beacons, history, validators, windows)
 
 
 class Owner:

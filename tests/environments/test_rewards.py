@@ -50,40 +50,57 @@ def reward(parts: RewardParts, tokens: int, rewards: Rewards) -> int:
 @given(
     st.builds(
         Rewards,
-        *(st.integers(0, 400_000) for _ in range(4)),
-        satisfaction_floor=st.integers(0, MILLION - 1),
-        length_penalty=st.integers(0, 600_000),
-        overlong_tokens=st.integers(0, LONGEST),
-        overlong_penalty=st.integers(0, 600_000),
+        *(st.sampled_from((0, 1, 2, 250_000)) | st.integers(0, 250_000) for _ in range(4)),
+        satisfaction_floor=st.just(0) | st.integers(0, MILLION - 1),
+        length_penalty=st.integers(0, 500_000),
+        overlong_tokens=st.integers(1, LONGEST),
+        overlong_penalty=st.integers(1, 500_000),
     ),
     WRONG,
     SHARES,
     st.integers(0, LONGEST),
     st.integers(0, LONGEST),
 )
-def test_no_wrong_answer_earns_more_than_a_right_one(
+def test_a_wrong_answer_earns_less_than_a_right_one(
     rewards: Rewards, wrong: RewardParts, quality: int, short: int, long: int
 ) -> None:
-    """Of any length, under all rewards that are not refused."""
-    if find_fault(rewards) is None:
-        assert reward(wrong, short, rewards) <= reward(
-            rate_answer(1, quality=quality), long, rewards
-        )
+    """Of any length, under all rewards that are not refused. Of the others, some do not."""
+    best, least = RewardParts(0, MILLION, MILLION - 1, MILLION), rate_answer(1)
+    fault = find_fault(rewards)
+    if fault is None:
+        right = reward(rate_answer(1, quality=quality), long, rewards)
+        assert reward(wrong, short, rewards) < right
+    elif "a wrong answer" in fault and not rewards.satisfaction_floor:
+        assert reward(best, 0, rewards) >= reward(least, LONGEST, rewards)
 
 
 @pytest.mark.parametrize(
     ("rewards", "fault"),
     [
         (Rewards(800_000, 200_000, 1), "add up to more"),
-        (Rewards(0, 1), "a wrong answer could earn more"),
-        (Rewards(600_000, 0, 0, 400_000, length_penalty=600_001), "a wrong answer could"),
+        (Rewards(0, 1), "correctness_weight = 2 or more would fit"),
+        (Rewards(0, 0), "correctness_weight = 1 or more would fit"),
+        (Rewards(0, 0, 0, MILLION), "more correctness_weight and less of the other weights"),
+        (Rewards(MILLION, 0, length_penalty=MILLION), "overlong_penalty = 999,999 or less"),
+        (Rewards(500_000, 500_000), "more correctness_weight and less"),
+        (Rewards(500_001, 499_999), None),
+        (
+            Rewards(600_000, 0, 0, 400_000, length_penalty=600_000),
+            "length_penalty + overlong_penalty = 599,999 or less would fit",
+        ),
+        (
+            Rewards(300_000, 0, 0, 200_000, length_penalty=600_000),
+            "correctness_weight = 300,003 or more, or length_penalty + overlong_penalty = 599,998 "
+            "or less would fit",
+        ),
+        (Rewards(300_003, 0, 0, 200_000, length_penalty=600_000), None),
+        (Rewards(300_000, 0, 0, 200_000, length_penalty=599_998), None),
         (Rewards(satisfaction_floor=MILLION), "satisfaction_floor"),
         (replace(RAMP, length_penalty=500_001), "exceed 1,000,000"),
         (replace(RAMP, overlong_tokens=49), "exceed max_tokens"),
         (replace(RAMP, overlong_tokens=0), "is 0, and the other is not"),
-        (Rewards(MILLION, 0, length_penalty=MILLION), None),
         (Rewards(0, 0, MILLION), None),
-        (Rewards(0, 0), None),
+        (Rewards(0, 0, MILLION, length_penalty=1), "= 0 or less would fit"),
         (RAMP, None),
     ],
 )
@@ -171,5 +188,4 @@ def test_rewards_in_words() -> None:
         "a completion of 48 tokens loses 5 %, a shorter one less",
         "a completion of more than 36 tokens loses more with each, 40 % at 48",
     ]
-    assert describe_rewards(Rewards(0, 0), LONGEST) == ["nothing earns a reward"]
     assert reward(UNREAD, 1, shaped) == 0

@@ -299,8 +299,8 @@ def iterate_bad_contexts(valid: Json) -> list[Json]:
         (
             "a right answer that loses too much by its length",
             ["parameters", "rewards", "length_penalty"],
-            750_001,
-            "a wrong answer could earn more than a right one",
+            750_000,
+            "a wrong answer could earn as much as a right one",
         ),
         *(
             (f"{name} of {value}", [*steering, name], value, "steering: bounds")

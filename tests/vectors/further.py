@@ -7,18 +7,18 @@ from io import BytesIO
 from typing import Any
 
 from judging import make_manifest_for
-from subjects import PARAMETERS, digest
+from subjects import PARAMETERS, choose, digest
 
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
-from assay.environments import ask, compute_next_levels, find_levels_fault, make_environment
+from assay.environments import ask, compute_next_levels, find_levels_fault
 from assay.environments.base import make_messages
 from assay.environments.levels import Success, compute_candidates, compute_levels
 from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
 from assay.protocol import LevelSuccess, LevelWeight
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import HeldOutCounts, LevelWeights, start_levels
-from assay.protocol.parameters import STEERING, WEIGHT_MAX, EnvironmentChoice, Setting, Steering
+from assay.protocol.parameters import STEERING, WEIGHT_MAX, Start, Steering
 
 Json = Any
 #: Solved, asked, mixed.
@@ -305,7 +305,7 @@ def make_weights() -> Json:
     rows = []
     for about, settings, steering, before, seen in cases:
         name = "mix" if settings else "arithmetic"
-        choice = name_choice(name, settings)
+        choice = choose(name, settings)
         parameters = replace(PARAMETERS, environment=choice, steering=steering)
         pairs = tuple(LevelWeight(*pair) for pair in before.items())
         held_out = tuple(LevelSuccess(level, *counts) for level, counts in sorted(seen.items()))
@@ -326,13 +326,13 @@ def make_weights() -> Json:
 
 def _iterate_claims() -> list[Json]:
     """Levels of manifests, what they follow from, and whether that can be."""
-    choice, step = name_choice("arithmetic", {}), digest("step")
-    parameters = replace(PARAMETERS, environment=choice)
+    choice, step = choose("arithmetic", {}), digest("step")
+    first = replace(PARAMETERS, environment=choice)
     before = start_levels((5, 6))
     held_out = (LevelSuccess(5, 50, 100, 50), LevelSuccess(6, 50, 100, 40))
-    next_levels = compute_next_levels(parameters, before, held_out)
-    none = bytes(32)
-    low = (LevelWeight(5, 249),)
+    next_levels = compute_next_levels(first, before, held_out)
+    none, low, high = bytes(32), (LevelWeight(5, 249),), (LevelWeight(6, 4_001),)
+    beside = (LevelSuccess(5, 50, 100, 50), LevelSuccess(6, 9, 10, 5))
     cases: list[tuple[str, LevelWeights, LevelWeights, HeldOutCounts, bytes]] = [
         ("a start", before, (), (), none),
         ("a start with weights", next_levels, (), (), none),
@@ -351,7 +351,14 @@ def _iterate_claims() -> list[Json]:
         ("no parent's levels", before, (), (), step),
         ("no parent's levels, and success", before, (), held_out, step),
         ("a weight beyond its bound", low, low, (), step),
+        ("a parent's weight beyond its bound", (LevelWeight(6, 4_000),), high,
+         (LevelSuccess(6, 50, 100, 50),), step),
         ("success in another order", next_levels, before, held_out[::-1], step),
+        ("few tries at the level beside", start_levels((5,)), start_levels((5,)), beside, step),
+        ("at one further off", start_levels((5,)), start_levels((5,)),
+         (beside[0], LevelSuccess(7, 9, 10, 5)), step),
+        ("at one that is none", start_levels((12,)), start_levels((12,)),
+         (LevelSuccess(12, 50, 100, 50), LevelSuccess(13, 9, 10, 5)), step),
         ("success twice", next_levels, before, (held_out[0], *held_out), step),
         ("more solved than asked", start_levels((5,)), start_levels((5,)),
          (LevelSuccess(5, 101, 100, 50),), step),
@@ -364,15 +371,21 @@ def _iterate_claims() -> list[Json]:
     for about, levels, levels_before, counts, step_digest in cases:
         stated = {"levels": levels, "levels_before": levels_before, "held_out": counts}
         manifest = replace(make_manifest_for([0], 1), **stated, step=step_digest)
-        rows.append(
-            {"about": about, "usable": find_levels_fault(manifest, parameters) is None}
-            | {name: to_json(manifest)[name] for name in (*stated, "step")}
-        )
+        other, made = digest("other"), manifest.digest
+        starts = [("", made, none), (", that an amendment names", other, made)]
+        if about == "a start":
+            starts += [(", of other parameters", other, none), (" no more", made, other)]
+        for more, genesis, named in starts if step_digest == none else starts[:1]:
+            identity = replace(first.identity, genesis_checkpoint=genesis)
+            start = Start(first.digest, 9, named, 9) if named != none else Start()
+            parameters = replace(first, identity=identity, start=start)
+            rows.append(
+                {
+                    "about": f"{about}{more}",
+                    "usable": find_levels_fault(manifest, parameters) is None,
+                    "manifest": to_json(manifest),
+                    "genesis_checkpoint": genesis.hex(),
+                    "start_checkpoint": named.hex(),
+                }
+            )
     return rows
-
-
-def name_choice(name: str, settings: dict[str, int]) -> EnvironmentChoice:
-    """An environment in the form of the parameters."""
-    made = make_environment(name, settings)
-    stated = tuple(Setting(*pair) for pair in sorted(made.params.items()))
-    return EnvironmentChoice(made.name, stated, made.digest)

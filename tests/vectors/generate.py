@@ -42,6 +42,7 @@ from further import make_chat_template, make_deltas, make_levels, make_mirrors, 
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
 from letters import make_letters  # noqa: E402
 from math_answers import make_math  # noqa: E402
+from networks import make_networks  # noqa: E402
 from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
 from outer import make_rounds  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
@@ -370,6 +371,7 @@ FAMILIES = {
     "mix": make_mix,
     "letters": make_letters,
     "prompts": make_prompts,
+    "networks": make_networks,
     "math": make_math,
     "outputs": make_outputs,
     "trial": make_trials,

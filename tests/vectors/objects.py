@@ -12,6 +12,7 @@ from bad_inputs import (
     iterate_bad_contexts,
     iterate_bad_manifests,
 )
+from refusals import make_refusals
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 
 from assay.protocol import (
@@ -83,6 +84,7 @@ def make_parameters() -> Json:
         "encoding": encode(PARAMETERS).hex(),
         "digest": PARAMETERS.digest.hex(),
         "mutations": mutations,
+        "refusals": make_refusals(),
     }
 
 

@@ -1,8 +1,10 @@
 """The subjects of the vectors: one network, two hotkeys, digests made from names."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 
+from assay.environments import make_environment
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.parameters import (
     DEMO_TIMING,
@@ -54,3 +56,12 @@ PARAMETERS = Parameters(
     work=replace(MAIN_WORK, group_size=8, max_tokens=48),
     tests=SMALL_MODEL_TESTS,
 )
+
+
+def choose(
+    name: str, params: Mapping[str, int], prompts: tuple[Prompts, ...] = ()
+) -> EnvironmentChoice:
+    """An environment as parameters choose it, with all of its settings."""
+    made = make_environment(name, params, prompts)
+    stated = tuple(Setting(*pair) for pair in sorted(made.params.items()))
+    return EnvironmentChoice(made.name, stated, made.digest, prompts)

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from assay.artifacts.checkpoints.download import MIRRORS_MAX, DownloadLimits, fetch_checkpoint
 from assay.artifacts.store_objects import Progress, ignore_progress
-from assay.environments import find_levels_fault, list_manners
+from assay.environments import find_levels_fault, find_parent_fault, list_manners
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -257,14 +257,30 @@ class CheckpointFolder:
         folder = self._root / digest.hex()
         try:
             if self._elsewhere is not None:
-                return self._elsewhere(folder, digest)
-            self._make_room(folder)
-            return load_checkpoint(folder, digest, self.placement)
+                checkpoint = self._elsewhere(folder, digest)
+            else:
+                self._make_room(folder)
+                checkpoint = load_checkpoint(folder, digest, self.placement)
+            self._compare_parent(checkpoint.manifest)
+            return checkpoint
         except UnusableCheckpointError as error:
             self._unusable[digest] = str(error)
             for oldest in list(self._unusable)[:-FAILURES_MAX]:
                 self._unusable.pop(oldest, None)  # another thread may have
             raise
+
+    def _compare_parent(self, manifest: Manifest) -> None:
+        """Tell the operator if a checkpoint lies about its parent, where the parent is here. It is
+        used even so: others may not have the parent."""
+        with suppress(CheckpointError):
+            parent = verify_manifest(self._root / manifest.parent.hex(), manifest.parent)
+            if fault := find_parent_fault(manifest, parent):
+                logger.warning(
+                    "the trainer lies about checkpoint %s…: %s",
+                    manifest.digest.hex()[:16],
+                    fault,
+                    extra={"event": "parent_differs"},
+                )
 
     def _make_room(self, folder: Path) -> None:
         """Close the least recently used checkpoints until the new one fits into memory."""

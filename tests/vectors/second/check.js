@@ -8,7 +8,8 @@ const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
 const prompts = require('./prompts.js');
-const { findLevelsFlaw, openCheckpoint, route, sketchState } = require('./model.js');
+const { findLevelsFlaw, openCheckpoint, route, sketchState, Tokenizer } = require('./model.js');
+const { Failure, Template, Unreadable } = require('./template.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
 const gate = require('./gate.js');
@@ -20,8 +21,10 @@ const ints = (list) => list.map(Number);
 const faults = [];
 let checked = 0;
 
+const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' || typeof x === 'number' ? `${x}` : x));
+/** A copy with another value at a path. */
+const edit = (whole, [[name, ...inner], value]) => (name === undefined ? value : { ...whole, [name]: edit(whole[name], [inner, value]) });
 function same(what, ours, theirs) {
-  const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' || typeof x === 'number' ? `${x}` : x));
   checked += 1;
   if (show(ours) !== show(theirs)) faults.push(`${what}: ${show(ours)} here, ${show(theirs)} in the vector`);
 }
@@ -141,6 +144,10 @@ const families = {
       const [section, name] = m.field.split('.');
       const changed = { ...v.parameters, [section]: { ...v.parameters[section], [name]: m.value } };
       same(m.field, hex(hash('parameters', encode('Parameters', changed))), m.digest);
+    }
+    for (const { edits, refused: wanted } of v.refusals) {
+      const changed = edits.reduce(edit, v.parameters), about = edits.map(([path]) => path.join('.')).join(', ');
+      same(`${about} ${show(edits.map(([, value]) => value)).slice(0, 80)}`, rules.isRefused(changed), wanted);
     }
   },
   submission(v) {
@@ -293,7 +300,19 @@ const families = {
     for (const s of v.settlements) same(s.about, rules.settle(s.results), s.scores);
     for (const w of v.weights) same(w.about, rules.weigh(w.scores, w.owner_uid, w.burn_share), w.weights);
   },
-  chat_template() {}, // Jinja is a library's: the tests in Python hold it against Hugging Face's
+  chat_template(v) { // of Jinja what small templates have: the rest is left to the tests in Python
+    const render = (source, messages, chosen) => {
+      try { return [new Template(source, v.special_tokens).render(messages, chosen)]; } catch (error) {
+        if (error instanceof Failure) return [null];
+        if (error instanceof Unreadable) return [];
+        throw error;
+      }
+    };
+    const rows = [...v.rendered.map((r) => [r.about, r.text, render(r.template, [{ role: 'user', content: v.prompt }], {})]),
+      ['a conversation', v.conversation.text, render(v.conversation.template, v.conversation.messages, v.conversation.arguments)]];
+    for (const [about, wanted, made] of rows) for (const text of made) same(about, text, wanted);
+    same('templates that are rendered here', rows.filter(([, , made]) => made.length).length >= 7, true);
+  },
   families(v) {
     const read = (kind, changes) => gate.takesConfig({ ...v.models[kind].config, ...changes }, v);
     for (const [kind, field, faults] of v.fields)
@@ -383,9 +402,13 @@ const families = {
       const of = { legal: environments.legalOf(w.name, parts), sharesOf: (levels) => environments.sharesOf(w.name, w.settings, levels) };
       same(w.about, rules.nextLevels(w.before, w.held_out, w.steering, of), w.next);
     }
-    const { parameters } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8'));
+    const { parameters: { steering } } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8'));
     const of = { legal: environments.legalOf('arithmetic', []), sharesOf: (levels) => levels.map(() => 1n) };
-    for (const m of v.manifests) same(m.about, findLevelsFlaw(m, parameters.steering, of) === null, m.usable);
+    const isUsable = ({ manifest, genesis_checkpoint, start_checkpoint: checkpoint }) => {
+      try { core.encodeJson('Manifest', manifest); } catch (error) { if (error instanceof RangeError) return false; throw error; }
+      return findLevelsFlaw(manifest, { steering, identity: { genesis_checkpoint }, start: { checkpoint } }, of) === null;
+    };
+    for (const m of v.manifests) same(m.about, isUsable(m), m.usable);
   },
   trial(v) {
     const measured = (runs) => {
@@ -459,6 +482,17 @@ const families = {
     for (const b of v.bad) same(b.about, prompts.isRefused(b.prompts), true);
     for (const a of v.answers) same(a.about, prompts.readAnswer(Number(a.form), a.completion), a.answer);
   },
+  networks(v, { tokenizer: file, tokenizer_config: settings, end_tokens: ends }) {
+    for (const n of v.networks) {
+      const environment = environments.openEnvironment(n.environment), tokenizer = new Tokenizer(file, { ...settings, chat_template: n.chat_template });
+      for (const p of n.problems) {
+        const problem = environment.make(unhex(p.seed), ints(n.levels));
+        same(n.about, [problem.level, tokenizer.ask(environment.ask(problem))], [p.level, p.prompt]);
+        const scored = p.completions.map((c) => environment.score(problem, tokenizer.decode(ints(c.tokens), ends)));
+        same(`${n.about}: answers`, scored, p.completions.map((c) => [c.correctness, c.quality, c.satisfaction, c.format]));
+      }
+    }
+  },
   outputs(v) {
     for (const { expected, output, agrees } of v) same('output', environments.agreeAsText(expected, output), agrees);
   },
@@ -491,7 +525,8 @@ function checkEnvironment(name, v) {
 
 for (const file of readdirSync(FOLDER).filter((f) => f.endsWith('.json'))) {
   const name = file.replace('.json', '');
-  if (name in families) families[name](parse(readFileSync(join(FOLDER, file), 'utf8')));
+  const text = readFileSync(join(FOLDER, file), 'utf8');
+  if (name in families) families[name](parse(text), JSON.parse(text));
   else faults.push(`${file}: nothing checks it`);
 }
 console.log([`${checked} values checked, ${faults.length} differ`, ...faults].join('\n'));

@@ -196,6 +196,8 @@ function decode(kind, bytes) {
     return Number(found);
   };
   const read = (type) => {
+    const last = /^(.*), or nothing$/.exec(type);
+    if (last) return at === bytes.length ? undefined : read(last[1]);
     const [, item] = /^list ≤ \d+ of (.*)$/.exec(type) ?? [], [, some] = /^maybe (.*)$/.exec(type) ?? [];
     if (item) return Array.from({ length: count(type) }, () => read(item));
     if (some) {
@@ -215,6 +217,14 @@ function decode(kind, bytes) {
   const value = read(kind);
   if (at !== bytes.length) throw new RangeError(`bytes after a ${kind}`);
   return value;
+}
+/** The bytes of a record's JSON form; RangeError where it is none: each record has one form. */
+function encodeJson(kind, value) {
+  let bytes;
+  try { bytes = encode(kind, value); } catch (error) { throw new RangeError(`no ${kind}: ${error.message}`); }
+  const written = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' ? `${x}n` : x && typeof x === 'object' && !Array.isArray(x) ? Object.fromEntries(Object.entries(x).sort()) : x));
+  if (written(decode(kind, bytes)) !== written(value)) throw new RangeError(`another form of a ${kind}`);
+  return bytes;
 }
 /** What a slot of commitments holds; null where it does not parse. */
 function decodeCommitment(bytes) {
@@ -237,5 +247,5 @@ const tensorRoot = (tensors) => root([...tensors].sort((a, b) => byName(a.name, 
 
 module.exports = {
   sha256, hex, unhex, keccak, integer, u32, u64, hash, treeTop, treePath, pathTop, pathPlaces, root, Stream, philox, word, TABLE, gumbel,
-  encodeSS58, encode, decode, sizeOf, decodeSized, decodeCommitment, encodeCommitment, parse, byName, filesDigest, tensorRoot,
+  encodeSS58, encode, encodeJson, decode, sizeOf, decodeSized, decodeCommitment, encodeCommitment, parse, byName, filesDigest, tensorRoot,
 };

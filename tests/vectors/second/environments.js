@@ -4,6 +4,7 @@ const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { Stream, hash, integer } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
+const prompts = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
@@ -123,13 +124,11 @@ function makeStory(settings, seed, levels, themes) {
     }
     left--;
   }
-  const prompt = `${[...told, say(6)].join(' ')}\nEnd with a line of ####, a space and the answer as a whole number.\n`;
-  return { level, prompt, total, solution: [...worked, `#### ${total}`].join('\n') };
+  const question = [...told, say(6)].join(' '), form = Number(settings.answer_form), request = prompts.request(form, 'the answer as a whole number');
+  return { level, question, request, prompt: question + request, form, total, solution: [...worked, `#### ${total}`].join('\n') };
 }
-function scoreStory({ total }, completion) {
-  const [before, answer, ...more] = completion.split('####'), grouped = `${total}`.replace(/\B(?=([0-9]{3})+$)/g, ',');
-  const placed = answer?.startsWith(' ') && more.length === 0 && /(^|\n)$/.test(before) && Buffer.byteLength(answer) <= 32769;
-  const number = placed ? answer.slice(1).replace(/[ \t\r\n]+$/, '') : '';
+function scoreStory({ total, form }, completion) {
+  const grouped = `${total}`.replace(/\B(?=([0-9]{3})+$)/g, ','), number = prompts.readAnswer(form, completion)?.replace(/[ \t\r\n]+$/, '') ?? '';
   if (!new RegExp(`^(?:${INTEGER}|-?[1-9][0-9]{0,2}(,[0-9]{3}){1,5})$`).test(number)) return UNREAD;
   return rate([`${total}`, grouped].includes(number) ? 1 : 0, 1);
 }
@@ -143,7 +142,7 @@ function makeMixed(settings, seed, levels, themes) {
   let drawn = stream.between(0, weights.reduce((x, y) => x + y) - 1), part = 0;
   while (drawn >= weights[part]) drawn -= weights[part++];
   const problem = make[names[part]](ownOf(settings, names[part]), seed, asked[part], themes);
-  return { level: 1000 * (part + 1) + problem.level, prompt: problem.prompt, part: names[part], problem };
+  return { ...problem, level: 1000 * (part + 1) + problem.level, part: names[part], problem };
 }
 
 const gcd = (a, b) => (b ? gcd(b, a % b) : a), reduced = (shares) => shares.map((share) => share / shares.reduce(gcd));
@@ -170,19 +169,52 @@ const legalOf = (name, parts) => (parts.length ? parts.flatMap((part, i) => span
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
 const ownOf = (settings, part) =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
+/** Settings: their values where they are left out, the least and the largest. */
+const SETTINGS = {
+  arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, errands: { slack: [50, 0, 200] },
+  gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
+};
+const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
+function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
+/** One environment that is no mixture, in the manner that its settings and its record of prompts say. */
+function openPart(name, given, record) {
+  requireThat(name in make, `the environment ${name} is not of this program`);
+  const declared = { ...SETTINGS[name], ...MANNER }, odd = Object.keys(given).find((key) => !(key in declared));
+  requireThat(odd === undefined, `${name} has no setting ${odd}`);
+  const all = Object.fromEntries(Object.entries(declared).map(([key, [value, least, most]]) => {
+    const chosen = given[key] ?? BigInt(value);
+    requireThat(chosen >= least && chosen <= most, `${key} of ${name} is out of its range`);
+    return [key, chosen];
+  }));
+  const { bos, plain, ...own } = all, isPut = bos || plain || record;
+  const digest = prompts.digest(environmentDigest(name, own), bos, plain, record);
+  return { settings: isPut ? all : own, digest, manner: { record, bos: bos === 1n, plain: plain === 1n } };
+}
 /** The environment that parameters choose; RangeError where it is none of those here. */
-function openEnvironment({ name, settings: chosen, prompts, digest }) {
-  const odd = chosen.find((s) => /(^|\.)(bos|plain|answer_form)$/.test(s.name) && s.value);
-  if (prompts.length || odd) throw new RangeError('problems are put in a manner that this program does not know');
-  const settings = Object.fromEntries(chosen.map((s) => [s.name, s.value])), parts = name === 'mix' ? partsOf(settings) : [];
-  for (const part of [name, ...parts]) if (!(part in make)) throw new RangeError(`the environment ${part} is not of this program`);
-  const more = parts.map((part) => environmentDigest(part, ownOf(settings, part)));
-  if (environmentDigest(name, settings, ...(parts.length ? [Buffer.concat(more)] : [])).toString('hex') !== digest)
-    throw new RangeError(`the environment ${name} has another digest`);
-  const { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
+function openEnvironment({ name, settings: chosen, prompts: records, digest }) {
+  const given = Object.fromEntries(chosen.map((s) => [s.name, s.value])), names = name === 'mix' ? partsOf(given) : [name];
+  const strange = records.find(({ part }) => !names.includes(part));
+  requireThat(!strange, `prompts of ${strange?.part}, which is no part of the environment`);
+  const recordOf = (part) => records.find((one) => one.part === part) ?? null;
+  const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part))]));
+  let { settings, digest: found } = opened[name] ?? {};
+  if (name === 'mix') {
+    requireThat(names.length >= 2 && names.length <= 16 && names.every((part) => given[part] >= 1n && given[part] <= 1000000n), 'parts or weights of no mixture');
+    const odd = Object.keys(given).find((key) => key.includes('.') && !names.includes(key.split('.')[0]));
+    requireThat(!odd, `the setting ${odd} is of no part`);
+    settings = Object.fromEntries(names.flatMap((part) => [[part, given[part]], ...Object.entries(opened[part].settings).map(([key, v]) => [`${part}.${key}`, v])]));
+    found = environmentDigest(name, settings, Buffer.concat(names.map((part) => opened[part].digest)));
+  }
+  requireThat(found.toString('hex') === digest, `the environment ${name} has another digest`);
+  const parts = name === 'mix' ? names : [], { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
   return {
     legal: legalOf(name, parts),
     make: (seed, levels) => make[name](settings, seed, levels, themes),
+    /** What a model is asked: messages, arguments, bos and plain. */
+    ask: ({ part, prompt, question = prompt, request = '' }) => {
+      const { record, ...manner } = opened[part ?? name].manner;
+      return { messages: prompts.put({ question, request, context: [] }, record), chosen: prompts.argumentsOf(record), ...manner };
+    },
     sharesOf: (levels) => sharesOf(name, settings, levels),
     askedShares: (pairs) => askedShares(name, settings, pairs),
     score: score[name],

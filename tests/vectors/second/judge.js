@@ -2,7 +2,7 @@
 // Judges every window of a bundle anew, model included, and holds the validator's records against it:
 //   node tests/vectors/second/judge.js BUNDLE MODELS [LAST]   (MODELS: a folder of checkpoint folders by digest; LAST: only the last settlements)
 // Not looked at: a beacon's BLS signature (its round and what follows from it are), windows that do not count, steps, the EVM.
-// There is no second implementation to appeal to: what fails here stays failed. It reads no chat templates, and environments.js alone.
+// There is no second implementation to appeal to: what fails here stays failed. It reads small chat templates, and environments.js alone.
 // A refusal that nobody can check afterwards (a file said to be missing or broken then) is a word, and told at the end.
 const { readdirSync } = require('node:fs');
 const { join } = require('node:path');
@@ -11,7 +11,7 @@ const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
 const { Bundle, NONE } = require('./bundle.js');
-const { openCheckpoint, readSmall, requireThat, sketchState } = require('./model.js');
+const { liesOfParent, openCheckpoint, readSmall, requireThat, sketchState } = require('./model.js');
 const { HEAD, judgeTrial } = require('./trial.js');
 
 const { encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
@@ -137,7 +137,7 @@ function judgeMember(context, hotkey, committed, take, ledger) {
 function makeProblem({ challenge, environment, checkpoint: { manifest, tokenizer } }, hotkey, index) {
   const key = unhex(hotkey), { level } = manifest.levels[rules.dealLevel(challenge, key, index, environment.askedShares(manifest.levels))];
   const problem = environment.make(rules.placeSeed('problem', challenge, key, index), [Number(level)]);
-  return { problem, prompt: tokenizer.encode(problem.prompt) };
+  return { problem, prompt: tokenizer.ask(environment.ask(problem)) };
 }
 function tryModel({ challenge, audit, validator, parameters, checkpoint }, hotkey, groups, problems, ledger) {
   const { model, manifest, calibration, drawn } = checkpoint, { tests, work: { temperature } } = parameters;
@@ -300,7 +300,9 @@ class Judge {
   }
   all(last) {
     const { bundle } = this, epochs = bundle.settlements.slice(-last), { facts } = bundle, checkpoints = join(bundle.folder, 'store/checkpoints');
-    for (const digest of readdirSync(checkpoints)) readSmall(join(checkpoints, digest), digest);
+    const manifests = new Map(readdirSync(checkpoints).map((digest) => [digest, readSmall(join(checkpoints, digest), digest).manifest]));
+    for (const [digest, manifest] of manifests)
+      if (manifests.has(manifest.parent)) same(`checkpoint ${digest}: what it says of its parent's levels is true`, !liesOfParent(manifest, manifests.get(manifest.parent)), true);
     const { genesis_hash, netuid } = bundle.history[0].identity;
     same('network', [genesis_hash, netuid], [facts.genesis_hash, facts.netuid]);
     const settled = epochs.flatMap((epoch) => this.settlement(epoch));

@@ -3,32 +3,64 @@
 const { existsSync, readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const { encode, filesDigest, hash, hex, parse, sha256, tensorRoot } = require('./core.js');
+const { plain } = require('./prompts.js');
 const rules = require('./rules.js');
+const { Failure, Template, Unreadable } = require('./template.js');
 
-/** What this program cannot read, or was not written for: nothing is judged then. */
-class Unreadable extends Error {}
 const requireThat = (holds, otherwise) => { if (!holds) throw new Unreadable(otherwise); };
 /** Halves go to the even neighbour. */
 function rint(x) { const up = Math.round(x); return up - x === 0.5 && up % 2 ? up - 1 : up; }
 
 // ---- tokenizer
+const PROBE = { messages: [{ role: 'user', content: '7+15=?\n' }], chosen: {}, bos: false, plain: false };
 class Tokenizer {
   constructor(file, settings) {
     const { normalizer, pre_tokenizer: split, decoder, model, added_tokens: added } = file;
     const known = normalizer === null && model.type === 'WordLevel' && decoder?.type === 'Fuse' && split?.type === 'Split' &&
       split.pattern.Regex === '[\\s\\S]' && split.behavior === 'Isolated' && !split.invert;
     requireThat(known, 'the tokenizer is none of words of one character, which is all that this program reads');
-    requireThat((settings.chat_template ?? null) === null, 'the tokenizer has a chat template, and this program reads no Jinja');
+    requireThat(added.every((t) => !t.single_word && !t.lstrip && !t.rstrip && !t.normalized), 'an added token takes more or less than its own text');
     this.words = new Map(Object.entries(model.vocab));
-    this.added = added.map((token) => token.content);
     this.texts = new Map([...Object.entries(model.vocab).map(([text, id]) => [id, text]), ...added.map((token) => [token.id, token.content])]);
-    this.padding = [...this.texts].find(([, text]) => text === settings.pad_token)?.[0];
+    this.unknown = this.words.get(model.unk_token);
+    this.added = added.filter((token) => !(token.special && settings.split_special_tokens)).sort((a, b) => b.content.length - a.content.length);
+    const special = this.readSpecial(settings), idOf = (name) => [...this.texts].find(([, text]) => text === special[name])?.[0];
+    [this.padding, this.bos] = [idOf('pad_token'), idOf('bos_token')];
+    this.template = (settings.chat_template ?? null) === null ? null : new Template(settings.chat_template, special);
   }
-  encode(text) {
-    requireThat(!this.added.some((token) => text.includes(token)), 'a prompt holds the name of an added token');
-    const ids = [...text].map((letter) => this.words.get(letter));
-    requireThat(!ids.includes(undefined), 'a prompt has a character that the tokenizer has no word for');
+  /** Special tokens by their names. */
+  readSpecial(settings) {
+    const lists = ['additional_special_tokens', 'extra_special_tokens', 'model_specific_special_tokens', 'added_tokens_decoder'];
+    requireThat(lists.every((name) => !Object.keys(settings[name] ?? {}).length), 'the tokenizer has lists of special tokens');
+    const named = Object.entries(settings).filter(([name, token]) => name.endsWith('_token') && token !== null && typeof token !== 'boolean');
+    const special = Object.fromEntries(named.map(([name, token]) => [name, token.content ?? token])), texts = [...this.texts.values()];
+    requireThat(Object.values(special).every((token) => texts.includes(token)), 'a special token has no entry in tokenizer.json');
+    return special;
+  }
+  /** Ids of what is asked, as an environment has it. */
+  ask({ messages, chosen, bos, plain: isPlain }) {
+    let text;
+    try { text = this.template && !isPlain ? this.template.render(messages, chosen) : plain(messages); } catch (error) { if (error instanceof Failure) return [0]; throw error; }
+    const ids = this.encode(text);
+    if (ids === null) return [0];
+    if (bos && this.bos !== undefined && ids[0] !== this.bos) ids.unshift(this.bos);
     return ids.length ? ids : [0];
+  }
+  /** Ids of a text; null where it has a character that nothing stands for. */
+  encode(text) {
+    const ids = [];
+    for (let at = 0; at < text.length; ) {
+      const token = this.added.find(({ content }) => text.startsWith(content, at)), letter = token ? token.content : String.fromCodePoint(text.codePointAt(at));
+      const id = token ? token.id : this.words.get(letter) ?? this.unknown;
+      if (id === undefined) return null;
+      ids.push(id), (at += letter.length);
+    }
+    return ids;
+  }
+  /** Whether nobody can use a checkpoint of this template. */
+  get isRefused() {
+    try { if (this.template) this.template.render(PROBE.messages, PROBE.chosen); } catch (error) { if (error instanceof Failure) return true; throw error; }
+    return false;
   }
   decode(ids, ends) {
     let text = ids.filter((id) => !ends.includes(id)).map((id) => this.texts.get(id)).join('');
@@ -218,7 +250,8 @@ function readSmall(folder, digest) {
   return { manifest, calibration, calibrated, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
 }
 /** Why a manifest is unusable by itself; null where it is not. Of tensors and config.json only what `Model` refuses, and that as unreadable. */
-function findFlaw({ manifest: m, calibration, calibrated }, { tests, work, steering }, { rows, entries, drawn, hidden, environment }) {
+function findFlaw({ manifest: m, calibration, calibrated }, parameters, { rows, entries, drawn, hidden, environment, isTemplateRefused }) {
+  const { tests, work } = parameters;
   const square = (x) => x * x;
   const flaws = {
     'another version': m.version !== 3n,
@@ -231,9 +264,10 @@ function findFlaw({ manifest: m, calibration, calibrated }, { tests, work, steer
     'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
     'no end token or no level': !m.end_tokens.length || !m.levels.length,
     'further files that none may name': !areFilesLegal(m),
+    'a chat template that fails': isTemplateRefused,
     'an entry beyond the vocabulary': entries.some((id) => id >= rows),
     'an end token that may not be drawn': !m.end_tokens.every((id) => drawn.includes(Number(id))),
-    'levels that do not follow': environment && findLevelsFlaw(m, steering, environment) !== null,
+    'levels that do not follow': environment && findLevelsFlaw(m, parameters, environment) !== null,
     'a centre of another width': m.centre.length !== hidden,
     'experts of a model without routers': m.experts !== 0n, // this program reads no others
   };
@@ -247,15 +281,26 @@ function areFilesLegal({ files }) {
 }
 const areLevels = (pairs, legal) => pairs.every(({ level }) => legal.includes(level)) && ascends(pairs, (a, b) => a.level < b.level);
 /** Why levels cannot follow from what a manifest says of its parent; null where they do. */
-function findLevelsFlaw({ levels, levels_before: before, held_out: heldOut, step }, steering, environment) {
+function findLevelsFlaw(manifest, { steering, identity, start }, environment) {
+  const { levels, levels_before: before, held_out: heldOut } = manifest;
   if (!areLevels(levels, environment.legal)) return 'levels that are none';
-  if (/^0*$/.test(step)) return !before.length && !heldOut.length && levels.every(({ weight }) => weight === 1000n) ? null : 'a start with other weights';
-  if (levels.some(({ weight }) => weight < steering.weight_min || weight > steering.weight_max)) return 'a weight out of bounds';
-  const counted = ascends(heldOut, (a, b) => a.level < b.level) && heldOut.every((s) => s.solved <= s.asked && s.mixed <= s.asked);
-  if (!counted || (heldOut.length && !(before.length && areLevels(before, environment.legal)))) return 'success that cannot be';
+  if (hasNoStep(manifest)) {
+    const first = NONE.test(start.checkpoint) ? identity.genesis_checkpoint : start.checkpoint;
+    if (hex(hash('checkpoint', encode('Manifest', manifest))) !== first) return 'no step, and not the first checkpoint';
+    return !before.length && !heldOut.length && levels.every(({ weight }) => weight === 1000n) ? null : 'a start with other weights';
+  }
+  if ([...levels, ...before].some(({ weight }) => weight < steering.weight_min || weight > steering.weight_max)) return 'a weight out of bounds';
+  if (heldOut.length && !(before.length && areLevels(before, environment.legal))) return 'success of levels that are none';
+  const tried = rules.triedLevels(before.map((pair) => pair.level), environment.legal);
+  const counted = ascends(heldOut, (a, b) => a.level < b.level) && heldOut.every((s) => s.solved <= s.asked && s.mixed <= s.asked && tried.includes(s.level));
+  if (!counted) return 'success that cannot be';
   const due = rules.nextLevels(before, heldOut, steering, environment), written = (pairs) => pairs.map(({ level, weight }) => `${level}:${weight}`).join();
   return written(due) === written(levels) ? null : 'levels that do not follow';
 }
+const NONE = /^0*$/, hasNoStep = ({ step }) => NONE.test(step);
+/** Whether a manifest says of its parent's levels what the parent does not. */
+const liesOfParent = (manifest, parent) =>
+  !hasNoStep(manifest) && !encode('list ≤ 32 of LevelWeight', manifest.levels_before).equals(encode('list ≤ 32 of LevelWeight', parent.levels));
 function openCheckpoint(folder, digest, parameters, environment) {
   const small = readSmall(folder, digest), { manifest, calibration } = small, tensors = readTensors(folder);
   const leaves = [...tensors.values()].map((t) => ({ ...t, sha256: hex(sha256(t.data)) }));
@@ -263,8 +308,8 @@ function openCheckpoint(folder, digest, parameters, environment) {
   const model = new Model(small.config, tensors), tokenizer = new Tokenizer(small.tokenizer, small.settings);
   const entries = [...tokenizer.texts.keys()].sort((a, b) => a - b), ends = manifest.end_tokens.map(Number);
   const drawn = entries.filter((id) => id < model.rows && (id !== tokenizer.padding || ends.includes(id)));
-  const flaw = findFlaw(small, parameters, { ...model, entries, drawn, environment });
+  const flaw = findFlaw(small, parameters, { ...model, entries, drawn, environment, isTemplateRefused: tokenizer.isRefused });
   return { manifest, calibration, model, tokenizer, drawn, ends, flaw };
 }
 
-module.exports = { findLevelsFlaw, Model, openCheckpoint, readSmall, requireThat, route, sketchState, Tokenizer, Unreadable };
+module.exports = { findLevelsFlaw, liesOfParent, Model, openCheckpoint, readSmall, requireThat, route, sketchState, Tokenizer, Unreadable };

@@ -1,6 +1,6 @@
 'use strict';
 // How problems are put, and how answers are read: sections 0 and 3, and docs/environments.md.
-const { byName, encode, hash, integer } = require('./core.js');
+const { byName, encode, hash, integer, parse } = require('./core.js');
 
 const textOf = (prompts, name) => prompts?.texts.find((text) => text.name === name)?.text;
 /** The messages of a problem {question, request, context} under a record of prompts, or null. */
@@ -38,6 +38,11 @@ function hasFault(text) {
     at++;
   }
 }
+/** The arguments of a chat template by their names. */
+function argumentsOf(record) {
+  const text = textOf(record, 'arguments');
+  return text === undefined ? {} : parse(text);
+}
 /** Whether parameters may not have these records. */
 function isRefused(records) {
   const rises = (names) => names.every((name, i) => !i || byName(names[i - 1], name) < 0);
@@ -49,6 +54,12 @@ function isRefused(records) {
     return !rises(names) || odd || !(texts.length + shots.length) || (given !== undefined && hasFault(given));
   });
 }
+/** What an environment asks for behind a question, in each form. */
+const REQUESTS = [
+  (what) => `End with a line of ####, a space and ${what}.`, (what) => `Please reason step by step, and put ${what} within \\boxed{} at the end.`,
+  (what) => `End with ${what} between <answer> and </answer>.`, (what) => `End with a line of Answer:, a space and ${what}.`,
+];
+const request = (form, what) => `\n${REQUESTS[form](what)}\n`;
 const bare = (text) => text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '');
 /** A completion's answer in a form: 0 after ####, 1 in a box, 2 in tags, 3 in a line; null: none. */
 function readAnswer(form, completion) {
@@ -77,4 +88,4 @@ function readLine(completion) {
   return line === undefined ? null : bare(line.slice(7));
 }
 
-module.exports = { digest, isRefused, plain, put, readAnswer };
+module.exports = { argumentsOf, digest, isRefused, plain, put, readAnswer, request };

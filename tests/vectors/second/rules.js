@@ -1,8 +1,9 @@
 'use strict';
 // What follows from the facts: seeds, times, draws, tests, worth. Sections 0.1, 2, 3, 5, 6, 8, 9 and 10.
-const { Stream, gumbel, hash, integer, keccak, philox, u32, u64, unhex, word } = require('./core.js');
+const { Stream, byName, encodeJson, gumbel, hash, integer, keccak, philox, u32, u64, unhex, word } = require('./core.js');
+const { isRefused: arePromptsRefused } = require('./prompts.js');
 
-const MILLION = 1000000n;
+const MILLION = 1000000n, NONE = '0'.repeat(64);
 const floorDiv = (a, b) => (a >= 0n || a % b === 0n ? a / b : a / b - 1n);
 const max = (values) => values.reduce((a, b) => (a > b ? a : b));
 const sum = (values) => values.reduce((a, b) => a + b, 0n);
@@ -22,18 +23,49 @@ function settledWindows(timing, previous, epoch) {
   const windows = Array.from({ length: Number(epoch / timing.window_blocks) + 1 }, (_, w) => BigInt(w));
   return windows.map((w) => [w, block(timing, w, 'verdict_end')]).filter(([, b]) => previous < b && b <= epoch).map(([w]) => w);
 }
+// ---- section 0
+const rises = (list, isLess = (a, b) => a < b) => list.every((item, i) => !i || isLess(list[i - 1], item));
+/** Whether nobody follows parameters, in their JSON form. */
+function isRefused(parameters) {
+  try { encodeJson('Parameters', parameters); } catch (error) { if (error instanceof RangeError) return true; throw error; }
+  const { identity, beacon, environment, rewards: r, steering: s, timing: t, work: w, tests, start, rounds } = parameters;
+  const longest = w.max_tokens, lost = r.length_penalty + r.overlong_penalty, weights = [r.correctness_weight, r.satisfaction_weight, r.format_weight];
+  const kept = (sum(weights) * (MILLION - lost)) / MILLION, wrong = sum(weights) - r.correctness_weight + r.quality_weight;
+  const units = max([0n, ...environment.settings.filter(({ name }) => /(^|\.)units$/.test(name)).map(({ value }) => value)]);
+  const inOrder = (names) => rises(names, (a, b) => byName(a, b) < 0);
+  const moments = [0n, t.commit_offset, t.audit_offset, t.sample_offset, t.fetch_end, t.mirror_end, t.verdict_end];
+  const positive = [beacon.period_ms, t.window_blocks, t.slot_ms, longest, w.group_size, w.audited_rollouts, w.valued_groups, w.group_cap, w.temperature,
+    tests.alpha_inverse, tests.rate_floor, tests.scale_min, t.notice_windows];
+  const shares = [identity.burn_share, w.prompt_share, sum(weights) + r.quality_weight, lost];
+  return !(identity.version === 3n && /^(?:bls-unchained-g1-rfc9380|pedersen-bls-chained)$/.test(beacon.scheme) && shares.every((share) => share <= MILLION) && positive.every((n) => n > 0n) &&
+    r.satisfaction_floor < MILLION && r.overlong_tokens <= longest && (r.overlong_tokens > 0n) === (r.overlong_penalty > 0n) &&
+    (kept > wrong || (kept === wrong && r.satisfaction_weight > 0n)) && w.valued_groups <= w.audited_rollouts &&
+    s.success_low <= s.success_high && s.success_high <= 1000n && s.weight_min >= 1n && s.weight_min <= 1000n && s.weight_max >= 1000n &&
+    s.weight_max <= 64000n && s.weight_step <= 1000n && inOrder(environment.settings.map(({ name }) => name)) && !arePromptsRefused(environment.prompts) &&
+    rises(moments) && t.mirror_end <= t.window_blocks + t.audit_offset && w.group_size * longest <= 1n << 22n && w.group_cap <= 16384n &&
+    w.group_size * workOf(longest, w.position_share) < 1n << 64n && tests.margin_levels.length && tests.margin_levels.length === tests.rate_limits.length &&
+    (tests.router_ramp > 0n) === (tests.experts_max > 0n) && [tests.mean_stakes, tests.level_stakes].every((stakes) => stakes.length && max(stakes) < MILLION) &&
+    (t.fetch_end - t.sample_offset) * t.slot_ms > t.beacon_delay_ms && 256n * w.valued_groups * w.group_size * units <= (128000n * t.window_blocks * t.slot_ms) / 2000n &&
+    (start.predecessor === NONE ? !start.window && !start.number && start.checkpoint === NONE : start.window > 0n) && !(rounds && areRoundsRefused(rounds, parameters)));
+}
+function areRoundsRefused(r, { timing, start }) {
+  const whole = r.kept === 0n, turns = r.child_blocks + r.reveal_blocks + r.turn_blocks * BigInt(r.trainers.length);
+  return !(r.trainers.length && rises(r.trainers) && [r.windows, r.rate, r.norm_bound, r.child_blocks, r.reveal_blocks, r.turn_blocks].every((n) => n > 0n) &&
+    r.momentum < MILLION && r.feedback <= MILLION && r.norm_bound <= 1n << 30n && turns < r.windows * timing.window_blocks && start.window % r.windows === 0n &&
+    (whole ? !r.chunk && (r.bits === 16n || (!r.bits && !r.feedback)) : r.kept <= r.chunk && r.chunk <= 1n << 20n && r.bits >= 2n && r.bits <= 8n));
+}
 // ---- section 0.1; digests in hex
-const NONE = '0'.repeat(64), text = (_, v) => (typeof v === 'bigint' ? String(v) : v);
+const text = (_, v) => (typeof v === 'bigint' ? String(v) : v);
 const equal = (a, b) => JSON.stringify(a, text) === JSON.stringify(b, text);
 function follows(old, next, digest) {
   const { timing: t, start: s, work: w } = old, { timing: u, start: n, work: x } = next;
   const tested = (p, q) => [p.tests, p.environment, p.steering, q.temperature, q.max_tokens];
   const kept = equal([s.checkpoint, s.number], [n.checkpoint, n.number]);
   const fresh = ![NONE, s.checkpoint, old.identity.genesis_checkpoint].includes(n.checkpoint) && n.number > s.number;
-  return n.predecessor === digest && equal({ ...next.identity, burn_share: old.identity.burn_share }, old.identity) &&
+  return !isRefused(next) && n.predecessor === digest && equal({ ...next.identity, burn_share: old.identity.burn_share }, old.identity) &&
     equal(old.beacon, next.beacon) && t.window_blocks === u.window_blocks && n.window >= s.window + t.notice_windows &&
     t.mirror_end <= t.window_blocks + u.audit_offset && t.verdict_end < t.window_blocks + u.verdict_end &&
-    (equal(tested(old, w), tested(next, x)) ? kept : fresh);
+    !(old.rounds && n.window % old.rounds.windows) && (equal(tested(old, w), tested(next, x)) ? kept : fresh);
 }
 const decision = ({ timing: t }, window) => max([0n, (window - t.notice_windows) * t.window_blocks]);
 const inForce = (history, window) => history.filter((p) => p.start.window <= window).length - 1;
@@ -289,7 +321,7 @@ function nextLevels(before, heldOut, steering, { legal, sharesOf }) {
 }
 
 module.exports = {
-  block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, followingLevels, follows, inForce, judgeLogprobs, ledgerCapitals, judgeSampling,
+  block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, followingLevels, follows, inForce, isRefused, judgeLogprobs, ledgerCapitals, judgeSampling,
   judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, rate, reward, scoreRoot,
   roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
   sketch, triedLevels, value, UNREAD, weigh, weightsDigest, WITHHELD,
