@@ -8,21 +8,10 @@ judges a demo's windows again from public data, the model in doubles.
 import json
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from assay.inference.folder import digest_tokenizer, verify_manifest
-from assay.protocol import Domain, hash_fields
-from assay.protocol.encoding import to_json
-from assay.protocol.manifest import start_levels
-from assay.protocol.parameters import Prompts, PromptText
-from assay.subnet.presets import DEMO_WORK
-from tests.audit.audited import play_network
-from tests.small_genesis import make_small_genesis
-from tests.vectors.subjects import choose
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 NODE = shutil.which("node")
@@ -99,55 +88,6 @@ def test_the_second_implementation_judges_a_run_alike(
     done = judge(folder / "bundle", folder / "models", *last)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.split()[0]) > values
-
-
-#: A template that this model has ids for, by which nothing is as it is without one.
-TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}\n{% endfor %}{{ mark }}"
-
-
-def make_templated(folder: Path) -> None:
-    """A checkpoint with a template and a BOS, and with `gsm`'s levels in force."""
-    make_small_genesis(folder, levels=start_levels((1, 2)))
-    settings = json.loads((folder / "tokenizer_config.json").read_text())
-    settings |= {"bos_token": "^", "chat_template": TEMPLATE}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    manifest = replace(
-        verify_manifest(folder),
-        tokenizer=digest_tokenizer(folder),
-        chat_template=hash_fields(Domain.CHAT_TEMPLATE, TEMPLATE.encode()),
-    )
-    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
-
-
-@pytest.mark.parametrize(
-    ("settings", "texts"),
-    [
-        (
-            {"answer_form": 1, "bos": 1},
-            {"arguments": '{"mark":"<a>"}', "before": "Q: ", "system": "Be brief."},
-        ),
-        ({"answer_form": 2, "plain": 1}, {}),
-    ],
-    ids=["templated", "plain"],
-)
-def test_it_judges_what_owners_ask_in_their_own_manner(
-    settings: dict[str, int], texts: dict[str, str], tmp_path: Path
-) -> None:
-    """A network with a template, prompts, boxes and a BOS, and one without them."""
-    records = (Prompts("gsm", tuple(PromptText(*one) for one in texts.items())),) if texts else ()
-    sizes = {"group_size": 4, "audited_rollouts": 2, "valued_groups": 1, "sampled_rollouts": 1}
-    network = play_network(
-        tmp_path,
-        epochs=(48,),
-        windows=range(2),
-        make=make_templated,
-        environment=choose("gsm", settings, records),
-        work=replace(DEMO_WORK, **sizes),
-    )
-    assert network.export(tmp_path / "bundle").matched
-    done = judge(tmp_path / "bundle", network.models)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[0]) > 60
 
 
 def test_it_says_what_it_cannot_read(played_document: dict[str, Any], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from subjects import choose, digest
 
-from assay.environments import open_environment
+from assay.environments import list_manners, open_environment
 from assay.environments.base import Environment
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
 from assay.protocol.encoding import to_json
@@ -122,6 +122,7 @@ def _make(
         "about": about,
         "environment": to_json(choice),
         "chat_template": template,
+        "usable": tokenizer.find_template_fault(list_manners(choice)) is None,
         "levels": levels,
         "problems": rows,
     }

@@ -311,7 +311,7 @@ const families = {
     const rows = [...v.rendered.map((r) => [r.about, r.text, render(r.template, [{ role: 'user', content: v.prompt }], {})]),
       ['a conversation', v.conversation.text, render(v.conversation.template, v.conversation.messages, v.conversation.arguments)]];
     for (const [about, wanted, made] of rows) for (const text of made) same(about, text, wanted);
-    same('templates that are rendered here', rows.filter(([, , made]) => made.length).length >= 7, true);
+    same('templates that are rendered here', rows.filter(([, , made]) => made.length).length >= 8, true);
   },
   families(v) {
     const read = (kind, changes) => gate.takesConfig({ ...v.models[kind].config, ...changes }, v);
@@ -485,6 +485,7 @@ const families = {
   networks(v, { tokenizer: file, tokenizer_config: settings, end_tokens: ends }) {
     for (const n of v.networks) {
       const environment = environments.openEnvironment(n.environment), tokenizer = new Tokenizer(file, { ...settings, chat_template: n.chat_template });
+      same(n.about, environment.probes.every((probe) => tokenizer.write(probe) !== null), n.usable);
       for (const p of n.problems) {
         const problem = environment.make(unhex(p.seed), ints(n.levels));
         same(n.about, [problem.level, tokenizer.ask(environment.ask(problem))], [p.level, p.prompt]);

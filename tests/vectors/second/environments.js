@@ -206,15 +206,17 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }) {
     found = environmentDigest(name, settings, Buffer.concat(names.map((part) => opened[part].digest)));
   }
   requireThat(found.toString('hex') === digest, `the environment ${name} has another digest`);
+  /** What a model is asked: messages, arguments, bos and plain. */
+  const ask = ({ part = name, prompt, question = prompt, request = '' }) => {
+    const { record, ...manner } = opened[part].manner;
+    return { messages: prompts.put({ question, request, context: [] }, record), chosen: prompts.argumentsOf(record), ...manner };
+  };
   const parts = name === 'mix' ? names : [], { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
   return {
     legal: legalOf(name, parts),
     make: (seed, levels) => make[name](settings, seed, levels, themes),
-    /** What a model is asked: messages, arguments, bos and plain. */
-    ask: ({ part, prompt, question = prompt, request = '' }) => {
-      const { record, ...manner } = opened[part ?? name].manner;
-      return { messages: prompts.put({ question, request, context: [] }, record), chosen: prompts.argumentsOf(record), ...manner };
-    },
+    ask,
+    probes: names.map((part) => ask({ part, prompt: '7+15=?\n' })),
     sharesOf: (levels) => sharesOf(name, settings, levels),
     askedShares: (pairs) => askedShares(name, settings, pairs),
     score: score[name],

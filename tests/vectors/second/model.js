@@ -12,7 +12,6 @@ const requireThat = (holds, otherwise) => { if (!holds) throw new Unreadable(oth
 function rint(x) { const up = Math.round(x); return up - x === 0.5 && up % 2 ? up - 1 : up; }
 
 // ---- tokenizer
-const PROBE = { messages: [{ role: 'user', content: '7+15=?\n' }], chosen: {}, bos: false, plain: false };
 class Tokenizer {
   constructor(file, settings) {
     const { normalizer, pre_tokenizer: split, decoder, model, added_tokens: added } = file;
@@ -37,13 +36,14 @@ class Tokenizer {
     requireThat(Object.values(special).every((token) => texts.includes(token)), 'a special token has no entry in tokenizer.json');
     return special;
   }
-  /** Ids of what is asked, as an environment has it. */
-  ask({ messages, chosen, bos, plain: isPlain }) {
-    let text;
-    try { text = this.template && !isPlain ? this.template.render(messages, chosen) : plain(messages); } catch (error) { if (error instanceof Failure) return [0]; throw error; }
-    const ids = this.encode(text);
+  /** The text of what is asked, as an environment has it; null where the template fails for it. */
+  write({ messages, chosen, plain: isPlain }) {
+    try { return this.template && !isPlain ? this.template.render(messages, chosen) : plain(messages); } catch (error) { if (error instanceof Failure) return null; throw error; }
+  }
+  ask(asked) {
+    const text = this.write(asked), ids = text === null ? null : this.encode(text);
     if (ids === null) return [0];
-    if (bos && this.bos !== undefined && ids[0] !== this.bos) ids.unshift(this.bos);
+    if (asked.bos && this.bos !== undefined && ids[0] !== this.bos) ids.unshift(this.bos);
     return ids.length ? ids : [0];
   }
   /** Ids of a text; null where it has a character that nothing stands for. */
@@ -56,11 +56,6 @@ class Tokenizer {
       ids.push(id), (at += letter.length);
     }
     return ids;
-  }
-  /** Whether nobody can use a checkpoint of this template. */
-  get isRefused() {
-    try { if (this.template) this.template.render(PROBE.messages, PROBE.chosen); } catch (error) { if (error instanceof Failure) return true; throw error; }
-    return false;
   }
   decode(ids, ends) {
     let text = ids.filter((id) => !ends.includes(id)).map((id) => this.texts.get(id)).join('');
@@ -250,7 +245,7 @@ function readSmall(folder, digest) {
   return { manifest, calibration, calibrated, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
 }
 /** Why a manifest is unusable by itself; null where it is not. Of tensors and config.json only what `Model` refuses, and that as unreadable. */
-function findFlaw({ manifest: m, calibration, calibrated }, parameters, { rows, entries, drawn, hidden, environment, isTemplateRefused }) {
+function findFlaw({ manifest: m, calibration, calibrated }, parameters, { rows, entries, drawn, hidden, environment, tokenizer }) {
   const { tests, work } = parameters;
   const square = (x) => x * x;
   const flaws = {
@@ -264,7 +259,7 @@ function findFlaw({ manifest: m, calibration, calibrated }, parameters, { rows, 
     'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
     'no end token or no level': !m.end_tokens.length || !m.levels.length,
     'further files that none may name': !areFilesLegal(m),
-    'a chat template that fails': isTemplateRefused,
+    'a chat template that fails': environment?.probes.some((probe) => tokenizer.write(probe) === null),
     'an entry beyond the vocabulary': entries.some((id) => id >= rows),
     'an end token that may not be drawn': !m.end_tokens.every((id) => drawn.includes(Number(id))),
     'levels that do not follow': environment && findLevelsFlaw(m, parameters, environment) !== null,
@@ -308,7 +303,7 @@ function openCheckpoint(folder, digest, parameters, environment) {
   const model = new Model(small.config, tensors), tokenizer = new Tokenizer(small.tokenizer, small.settings);
   const entries = [...tokenizer.texts.keys()].sort((a, b) => a - b), ends = manifest.end_tokens.map(Number);
   const drawn = entries.filter((id) => id < model.rows && (id !== tokenizer.padding || ends.includes(id)));
-  const flaw = findFlaw(small, parameters, { ...model, entries, drawn, environment, isTemplateRefused: tokenizer.isRefused });
+  const flaw = findFlaw(small, parameters, { ...model, entries, drawn, environment, tokenizer });
   return { manifest, calibration, model, tokenizer, drawn, ends, flaw };
 }
 
