@@ -3,11 +3,13 @@
 Lies in a window's record that show to a stranger without a model.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from assay.audit.sources import FetchedOutlines
 from assay.protocol import Outcome, Reason
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.record import Seen
 from tests.audit.audited import HOTKEYS, RIVAL, accuse, audit_liar, list_differences, read_records
 from tests.audit.lies import find_earlier, raise_a_score, raise_a_value, refuse_for
@@ -303,3 +305,26 @@ def test_a_windows_record_lies(lie, check, words, public, liar, network):
     lie(liar)
     found, sentence = accuse(public, liar)
     assert (found, words in sentence) == (check, True), sentence
+
+
+@dataclass
+class Told:
+    """Checkpoints without tensors; the first one's levels are heavier."""
+
+    outlines: FetchedOutlines
+
+    def get(self, digest):
+        outline = self.outlines.get(digest)
+        if outline.manifest.step != ZERO_DIGEST:
+            return outline
+        heavier = tuple(replace(pair, weight=1_200) for pair in outline.manifest.levels)
+        return replace(outline, manifest=replace(outline.manifest, levels=heavier))
+
+
+def test_a_trainer_that_lies_about_its_checkpoints_parent_is_named(public, liar):
+    """It is no difference: the validator does not lie."""
+    for outlines, count in ((public.outlines, 0), (Told(public.outlines), 3)):
+        report = audit_liar(replace(public, outlines=outlines), liar, windows=range(3, 6))
+        assert list_differences(report) == []
+        notes = [note for found in report.windows for note in found.notes]
+        assert sum("lies about the checkpoint in force" in note for note in notes) == count
