@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.inference import load_checkpoint
 from assay.inference.folder import digest_tokenizer, verify_manifest
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
@@ -51,11 +52,12 @@ def test_owners_ask_in_their_own_manner(settings, texts, tmp_path):
     """A network with a template, prompts, boxes and a BOS, and one without them."""
     records = (Prompts("gsm", tuple(PromptText(*one) for one in texts.items())),) if texts else ()
     sizes = {"group_size": 4, "audited_rollouts": 2, "valued_groups": 1, "sampled_rollouts": 1}
+    make_templated(tmp_path / "genesis")
     network = play_network(
         tmp_path,
         epochs=(48,),
         windows=range(2),
-        make=make_templated,
+        first=load_checkpoint(tmp_path / "genesis"),
         environment=choose("gsm", settings, records),
         work=replace(DEMO_WORK, **sizes),
     )
