@@ -1,7 +1,7 @@
 """`assay env sample`: problems as a miner gets them, and as a model sees them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,22 +97,24 @@ def _open(request: SampleRequest) -> tuple[Environment, int]:
         max_tokens = max_tokens or recipe.make_rules().work.max_tokens
         tables = recipe.parameters.get("environment", {}).get("prompts")
         if tables is not None and request.prompts is None:
-            environment = _put_otherwise(environment, tables, request.recipe)
+            environment = _put_otherwise(environment, lambda: tables, request.recipe)
     if request.prompts is not None:
         from assay.subnet.presets import read_changes
         from assay.subnet.prompt_tables import find_tables
 
-        tables = find_tables(read_changes(request.prompts), request.prompts)
-        environment = _put_otherwise(environment, tables, str(request.prompts))
+        changes = read_changes(request.prompts)
+        environment = _put_otherwise(environment, lambda: find_tables(changes), request.prompts)
     return environment, max_tokens or 1
 
 
-def _put_otherwise(environment: Environment, tables: Any, source: str) -> Environment:
-    """The environment with the words of tables."""
+def _put_otherwise(
+    environment: Environment, find: Callable[[], Any], source: str | Path
+) -> Environment:
+    """The environment with the words of tables. Raises ConfigError, which names their source."""
     from assay.subnet.prompt_tables import read_prompts
 
     name, settings = environment.name, environment.params
     try:
-        return make_environment(name, settings, read_prompts(tables, name, settings))
-    except ValueError as error:
+        return make_environment(name, settings, read_prompts(find(), name, settings))
+    except (ConfigError, ValueError) as error:
         raise ConfigError(f"{source}: {error}") from None

@@ -8,6 +8,7 @@ from assay.cli.env_look import read_columns
 from assay.evaluation.conventions import SuiteRow
 from assay.evaluation.suite import Suite, read_shots, read_suite
 from assay.neurons.settings.loading import ConfigError
+from assay.protocol.parameters import Prompts
 from assay.subnet.presets import read_changes
 from assay.subnet.prompt_tables import read_family_prompts
 
@@ -41,6 +42,15 @@ class EvaluationRequest:
     out: Path
 
 
+def _read_words(file: Path) -> dict[str, Prompts]:
+    """An owner's words, by the family that they are for."""
+    changes = read_changes(file)
+    try:
+        return read_family_prompts(changes)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
 def read_suites(
     files: Sequence[Path],
     columns: Sequence[str],
@@ -64,7 +74,7 @@ def read_suites(
         raise ConfigError("--shots N takes the first N rows of --shots-from FILE: give both")
     chosen = read_columns(columns)
     examples = [] if shots_from is None else read_shots(shots_from, shots, chosen)
-    words = {} if prompts is None else read_family_prompts(read_changes(prompts), prompts)
+    words = {} if prompts is None else _read_words(prompts)
     suites = [read_suite(file, trained, chosen) for file in files]
     families = {suite.convention.family for suite in suites}
     if prompts is not None and not families & words.keys():

@@ -11,7 +11,6 @@ arguments = { enable_thinking = false }
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from assay.environments import list_parts
@@ -30,16 +29,16 @@ from assay.protocol.parameters import (
 _SHOTS = "shots"
 
 
-def read_family_prompts(changes: Mapping[str, Any], file: Path) -> dict[str, Prompts]:
+def read_family_prompts(changes: Mapping[str, Any]) -> dict[str, Prompts]:
     """Family of environments → the record for it.
 
     Args:
-        changes, file: see `find_tables`.
+        changes: see `find_tables`.
 
     Raises:
         ConfigError: says what is wrong, and where.
     """
-    given = find_tables(changes, file)
+    given = find_tables(changes)
     if isinstance(given, Mapping):
         pairs = [(key, _read_table(key, key, table)) for key, table in given.items()]
     else:
@@ -48,18 +47,18 @@ def read_family_prompts(changes: Mapping[str, Any], file: Path) -> dict[str, Pro
     for key, record in pairs:
         family = key.partition(":")[0]
         if family in found:
-            raise ConfigError(f"{file}: several tables of environment.prompts are for {family}")
+            raise ConfigError(f"several tables of environment.prompts are for {family}")
         found[family] = record
     if not found:
-        raise ConfigError(f"{file}: environment.prompts has no table")
+        raise ConfigError("environment.prompts has no table")
     return found
 
 
-def find_tables(changes: Mapping[str, Any], file: Path) -> Any:
+def find_tables(changes: Mapping[str, Any]) -> Any:
     """The tables or records of prompts.
 
     Args:
-        changes: of parameters, or a recipe, as `file` has them.
+        changes: of parameters, or a recipe.
 
     Raises:
         ConfigError: there are none.
@@ -68,7 +67,7 @@ def find_tables(changes: Mapping[str, Any], file: Path) -> Any:
         environment = place.get("environment") if isinstance(place, Mapping) else None
         if isinstance(environment, Mapping) and "prompts" in environment:
             return environment["prompts"]
-    raise ConfigError(f"{file} has no tables such as [environment.prompts.gsm]")
+    raise ConfigError("there are no tables such as [environment.prompts.gsm]")
 
 
 def read_prompts(given: Any, name: str, settings: Mapping[str, int]) -> tuple[Prompts, ...]:

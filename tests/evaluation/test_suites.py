@@ -202,6 +202,9 @@ def test_an_owner_s_words_replace_the_convention_s(tmp_path):
     sums = write(tmp_path / "sums.jsonl", SUMS)
     with pytest.raises(ConfigError, match="has words for gsm, and the suites are of math"):
         read_suites([sums], [], [], 0, None, file)
+    file.write_text("[environment.prompts.gsm]\nsytem = 'Think.'\n")
+    with pytest.raises(ConfigError, match=r"words\.toml: environment\.prompts\.gsm\.sytem is not"):
+        read_suites([path], [], [], 0, None, file)
 
 
 def test_files_without_a_suite_are_refused_with_a_reason(tmp_path):

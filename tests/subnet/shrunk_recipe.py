@@ -1,8 +1,9 @@
 """A shipped recipe whose model is small, and a folder with such a model, as a stranger has one.
 
-The weights are random, after some steps that teach the form of an answer, `#### 7`: without them no
-completion is ever right, no group has a signal, and nothing is learned. The tokenizer is a file of
-the family's format: byte-level BPE, Qwen's special tokens and chat template.
+The weights are random, after some steps that teach the form of an answer, such as `#### 7`, to what
+a model is asked: without them no completion is ever right, no group has a signal, and nothing is
+learned. The tokenizer is a file of the family's format: byte-level BPE, Qwen's special tokens and
+chat template.
 """
 
 import json
@@ -18,6 +19,7 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.environments import Environment
+from assay.inference.tokenizing.chat_template import ChatTemplate
 from assay.subnet.recipe import ModelNumbers
 from assay.subnet.recipes import RECIPES
 from tests.inference.test_chat_template import QWEN
@@ -60,6 +62,8 @@ STEPS = 600
 #: The form is learned when that many problems in turn have a completion of it with this
 #: probability.
 LEARNED, IN_TURN = 0.9, 10
+#: Forms of an answer, of which an environment reads one.
+FORMS = ("#### {}", "\\boxed{{{}}}", "<answer>{}</answer>", "Answer: {}")
 #: Qwen2.5's ids before its special tokens.
 FULL = 151_643
 
@@ -137,25 +141,33 @@ def write_model(
     torch.manual_seed(5)
     config = AutoConfig.for_model(**numbers.whole, eos_token_id=end, pad_token_id=end)
     model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
-    problems = (environment.make_problem(n.to_bytes(32, "big"), levels) for n in range(STEPS))
-    asked = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-    prompts = (tokenizer.encode(asked.format(problem.prompt)).ids for problem in problems)
-    teach_form(model, prompts, [[*tokenizer.encode(f"#### {n}").ids, end] for n in range(10)])
+    template = ChatTemplate(QWEN, {})
+
+    def make_lesson(number: int):
+        problem = environment.make_problem(number.to_bytes(32, "big"), levels)
+        asked = problem.conversation
+        text = asked.text if asked.plain else template.render(asked.messages, asked.arguments)
+        form = next(one for one in FORMS if environment.score(problem, one.format(7)).format)
+        answers = [[*tokenizer.encode(form.format(n)).ids, end] for n in range(10)]
+        return tokenizer.encode(text).ids, answers
+
+    teach_form(model, map(make_lesson, range(STEPS)))
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
-def teach_form(model, prompts, answers) -> None:
+def teach_form(model, lessons) -> None:
     """Steps in which the model learns to give any of some answers, of one length, to anything.
+    Each lesson is a prompt and its answers.
 
     The mean over answers of −ln p is ln N if each of N has 1/N. Its excess over ln N is at least
     −ln of the probability that any of them is given.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    (size,) = {len(answer) for answer in answers}
-    enough = math.log(len(answers)) - math.log(LEARNED)
     in_turn = 0
-    for prompt in prompts:
+    for prompt, answers in lessons:
+        (size,) = {len(answer) for answer in answers}
+        enough = math.log(len(answers)) - math.log(LEARNED)
         rows = torch.tensor([prompt + answer for answer in answers])
         states = model.model(rows[:, :-1], use_cache=False).last_hidden_state[:, -size:]
         logits = model.lm_head(states).flatten(0, 1)
