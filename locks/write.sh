@@ -4,7 +4,7 @@
 # the newest of everything.
 #
 # torch.txt is PyPI's build of PyTorch, alone; cuda.txt has the libraries that this build needs;
-# torch-cpu.txt and smollm2.txt are written by hand. run.txt has what assay needs and what
+# torch-cpu.txt, smollm2.txt and zig.txt are written by hand. run.txt has what assay needs and what
 # subtensor-devnet, which is in no index, needs: pyproject.toml says that it lies in devnet/. Each extra of pyproject.toml has a lock of
 # what it adds to run.txt. All fit Linux, Python 3.11 and 3.12. None names an index: pip takes the
 # files from the one that the machine is set up for.

