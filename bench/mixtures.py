@@ -3,7 +3,7 @@
 A small mixture (Qwen3's family, 8 experts, 2 of them chosen) is trained on written solutions of the
 demo's sums, with its own routers. Then it learns twice from the same problems: by ramped routers,
 as a network's reference has them, and by ramps so steep that they are choices. Each course draws by
-its own model, and is measured by it. There are two courses each, of other problems, and success
+its own model, and is measured by it. There are three courses each, of other problems, and success
 differs by two points by chance. `--fast`: one course each, of few steps.
 """
 
@@ -40,7 +40,7 @@ STEPS, PROBLEMS, GROUP = (2, 4, 4) if FAST else (32, 24, 8)
 LEVELS, LONGEST, TEMPERATURE = (5,), 48, 1_024
 HELD_OUT = 16 if FAST else 512
 #: Of the problems of each course.
-SALTS = ("step",) if FAST else ("step", "course 0, step")
+SALTS = ("step",) if FAST else ("step", "course 0, step", "course 1, step")
 #: A ramp of 2^-20 is a choice.
 STEEP = 1
 
