@@ -59,6 +59,7 @@ TEMPLATES = [
         "one that needs a text of role system",
         "{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}x",
     ),
+    ("a default that nobody needs, and that fails", "{{ 'a' | default(nobody.name) }}"),
     ("one that always fails", "{{ raise_exception('no') }}"),
     ("chance is none", "{{ lipsum() }}"),
     ("an address", "{{ messages[0].items }}"),

@@ -160,7 +160,7 @@ class Parser {
     known(/^(?:default|d)$/.test(name) && this.next('('), `the filter ${name}`);
     const other = this.whole();
     this.need(')');
-    return (r) => { const value = of(r); return r.step(value === NOTHING ? other(r) : value); };
+    return (r) => { const [value, instead] = [of(r), other(r)]; return r.step(value === NOTHING ? instead : value); };
   }
   test(of) {
     const negated = this.next('not'), name = this.name(), test = TESTS[name];
