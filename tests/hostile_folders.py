@@ -551,7 +551,10 @@ def write_overflowing(folder: Path) -> bytes:
             tensors[name] = tensors[name] * 1e25
     save_file(tensors, path, {"format": "pt"})
     tensors_root = compute_tensor_root(digest_tensors(folder))
-    manifest = replace(read_record(GENESIS, MANIFEST_FILE, Manifest), tensors=tensors_root)
+    genesis = read_record(GENESIS, MANIFEST_FILE, Manifest)
+    manifest = replace(
+        genesis, tensors=tensors_root, step=bytes([1] * 32), levels_before=genesis.levels
+    )
     (folder / MANIFEST_FILE).write_text(json.dumps(to_json(manifest)))
     return manifest.digest
 

@@ -34,7 +34,9 @@ def test_sample_gives_the_problems_that_a_miner_is_asked() -> None:
     levels = start_levels([5, 6])
     for index, entry in enumerate(found):  # type: ignore[arg-type, var-annotated]
         problem = make_miner_problem(environment, bytes.fromhex(SEED), bytes(32), index, levels)
-        assert entry == {"index": index, "prompt": problem.prompt, "level": problem.level}
+        messages = [{"role": "user", "content": problem.prompt}]
+        asked = {"prompt": problem.prompt, "messages": messages}
+        assert entry == {"index": index, "level": problem.level, **asked}
 
 
 def test_score_of_right_and_wrong_answers() -> None:

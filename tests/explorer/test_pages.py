@@ -19,7 +19,7 @@ from assay.cli.app import app
 from assay.explorer.sources.shell_commands import WINDOWS_MAX
 from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
-from tests.commands import start_program
+from tests.commands import start_cold_program, start_program
 from tests.explorer.inside import Page, list_numbers, look_into
 from tests.explorer.program import list_pages, serve
 
@@ -209,11 +209,13 @@ def test_a_command_asks_for_no_more_than_one_audit_takes():
     assert WINDOWS_MAX == AUDITED_MAX
 
 
-def test_the_process_that_serves_has_no_model_in_it(served):
-    maps = Path(f"/proc/{served.process.pid}/maps").read_text()
+def test_the_process_that_serves_has_no_model_in_it(demo):
+    with serve(demo.parent, "--dir", demo.name, start=start_cold_program) as explorer:
+        explorer.wait_until_read()
+        process = Path(f"/proc/{explorer.process.pid}")
+        maps, status = ((process / name).read_text() for name in ("maps", "status"))
     assert "torch" not in maps
     assert "arrow" not in maps
-    status = Path(f"/proc/{served.process.pid}/status").read_text()
     resident = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
     assert resident < 150 << 10
 
