@@ -1,4 +1,5 @@
-"""For all tests: those that wait for minutes begin first, and all share one demo."""
+"""For all tests: those that wait for minutes begin first, and all share one demo; those that look
+at it come last."""
 
 import gc
 import json
@@ -51,10 +52,16 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what docs/testing.md leaves to the night, and has what waits begin first. Keeps the
-    order otherwise: neighbours share fixtures."""
+    """Marks what docs/testing.md leaves to the night, and has what waits begin first and what looks
+    at the demo last: it is played by then. Keeps the order otherwise: neighbours share fixtures."""
     mark_nightly(items, read_nightly())
-    items.sort(key=lambda item: not item.nodeid.startswith(_WAITING))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    if item.nodeid.startswith(_WAITING):
+        return 0
+    return 1 + ("played_document" in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,8 +12,8 @@ from subtensor_devnet import Devnet
 from tests.integration.chain.clients.bridge import NodeBridge
 from tests.integration.chain.nets import TAO, RuntimeNet, open_net
 
-#: Seconds between blocks, as a localnet has it.
-SLOT_S = 1.0
+#: Seconds between blocks of a real runtime, and of the development network, which needs no more.
+_SLOT_S, _DEVNET_SLOT_S = 1.0, 0.25
 _FUNDS = 1_000 * TAO
 _STAKE = 10 * TAO
 
@@ -99,10 +99,11 @@ def open_client_net(
     """
     with ExitStack() as stack:
         if start_runtime is None:
-            inner = stack.enter_context(Devnet(folder / "chain", block_time=SLOT_S)).endpoint
+            devnet = Devnet(folder / "chain", block_time=_DEVNET_SLOT_S)
+            inner = stack.enter_context(devnet).endpoint
             endpoint = inner
         else:
-            inner = stack.enter_context(start_runtime(round(SLOT_S * 1_000)))
+            inner = stack.enter_context(start_runtime(round(_SLOT_S * 1_000)))
             bridge = NodeBridge(inner)
             stack.callback(bridge.close)
             endpoint = bridge.endpoint
