@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Self
+from weakref import WeakSet
 
 from assay.protocol.errors import OperatorError
 from assay.sandbox.child import HEAD, LENGTH, READY, clean
@@ -54,7 +55,7 @@ class Lost:
 
 class Sandbox:
     """Keeps one child alive from the first request to `close`. Safe to share between threads: they
-    take turns.
+    take turns. A fork of this process starts a child of its own.
 
     Args:
         name: the child's name in errors.
@@ -81,12 +82,21 @@ class Sandbox:
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._closed = False
+        _sandboxes.add(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def leave_child(self) -> None:
+        """In a fork: leave the child to the process that started it, whose replies this one would
+        read. No other thread is here, whatever it held."""
+        self._lock = threading.Lock()
+        child, self._child = self._child, None
+        if child is not None:
+            child.leave()
 
     @property
     def pid(self) -> int | None:
@@ -214,6 +224,17 @@ class Sandbox:
         return child
 
 
+_sandboxes: WeakSet[Sandbox] = WeakSet()
+
+
+def _leave_children() -> None:
+    for sandbox in list(_sandboxes):
+        sandbox.leave_child()
+
+
+os.register_at_fork(after_in_child=_leave_children)
+
+
 class _LostError(Exception):
     """The child did not answer correctly. The message says how."""
 
@@ -294,13 +315,21 @@ class _Child:
     def end(self) -> int:
         """Kill and reap the process. Return its exit status."""
         self.kill()
-        for pipe in (self._process.stdin, self._process.stdout, self._errors):
-            assert pipe is not None
-            pipe.close()
+        self._close()
         try:
             return self._process.wait(START_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise WorkerError(f"process {self.pid} cannot be killed") from error
+
+    def leave(self) -> None:
+        """Close this process's ends of the pipes: the child ends with its parent, not with us."""
+        self._process.returncode = 0  # as if it were reaped: it is another process's child
+        self._close()
+
+    def _close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout, self._errors):
+            assert pipe is not None
+            pipe.close()
 
     def get_processor_time(self) -> float:
         """CPU seconds of the process and its ended copies, known until it is reaped."""

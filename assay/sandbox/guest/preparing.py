@@ -51,9 +51,9 @@ Tell = Callable[[str], None]
 
 
 def is_prepared(interpreter: Interpreter = INTERPRETER) -> bool:
-    """Whether this machine has the artifact for the engine that is installed."""
-    folder = store.find_folder()
-    return store.is_trusted(store.name_artifact(folder, interpreter, require_engine()))
+    """Whether this machine has the artifact for the engine that is installed, undamaged."""
+    artifact = store.name_artifact(store.find_folder(), interpreter, require_engine())
+    return store.is_trusted(artifact) and store.is_intact(artifact)
 
 
 def prepare(
@@ -74,21 +74,21 @@ def prepare(
     artifact = store.name_artifact(folder, interpreter, engine)
     image = store.name_image(folder, interpreter)
     made = []
-    with store.hold(folder):
+    with store.hold(folder, tell):
         given = None if module is None else read_module(module, interpreter)
-        if not (store.is_trusted(artifact) and _loads(artifact)):
+        if not (is_prepared(interpreter) and _loads(artifact)):
             if _read_image(image, interpreter) is None:
                 given = given or _fetch_module(interpreter, tell)
                 _make_image(given, image, interpreter, tell)
                 made.append("image")
             tell("compiling the interpreter for this machine (some 10 s of processor time)")
-            store.write(artifact, _work("compile_image", image, b""))
+            store.write_artifact(artifact, _work("compile_image", image, b""))
             made.append("artifact")
     return Prepared(interpreter, engine, folder, artifact, tuple(made))
 
 
 def _loads(artifact: Path) -> bool:
-    """Whether this processor can run it: a home may be another machine's, or damaged."""
+    """Whether this processor can run it: a home may be another machine's."""
     import wasmtime
 
     try:
@@ -153,6 +153,8 @@ def read_module(file: Path, interpreter: Interpreter) -> bytes:
         SandboxError: it is another one.
         OSError: the file cannot be read.
     """
+    if not file.is_file():  # a pipe may never end, nor open
+        raise SandboxError(f"{file} is no file")
     with open(file, "rb") as opened:
         data = opened.read(max(interpreter.module_bytes, interpreter.wheel_bytes) + 1)
     if sha256(data).hexdigest() == interpreter.wheel_digest:

@@ -3,7 +3,8 @@
 An artifact of a compiler is native code that this process will run, so it is trusted only where it
 was written: in a folder and a file of this user that nobody else can write to. It is never fetched.
 The image is named by its SHA-256, an artifact by that, the engine's version and the processor's
-kind. Both survive a new virtual environment.
+kind. Both survive a new virtual environment. Beside an artifact lies its checksum: the engine would
+run damaged code, and nobody would see why this machine judges otherwise.
 """
 
 import fcntl
@@ -12,10 +13,11 @@ import platform
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from zlib import crc32
 
 from assay.protocol.errors import OperatorError
 from assay.sandbox.guest.descriptor import Interpreter
@@ -30,7 +32,15 @@ class SandboxError(OperatorError):
 
 
 def find_folder() -> Path:
-    return Path("~/.cache/assay/sandbox").expanduser()
+    """The folder, behind links that its user may have set.
+
+    Raises:
+        SandboxError: this user has no home.
+    """
+    try:
+        return Path("~/.cache/assay/sandbox").expanduser().resolve()
+    except RuntimeError as error:  # no home, or links in a circle
+        raise SandboxError(f"no folder for the sandbox, ~/.cache/assay/sandbox: {error}") from None
 
 
 def name_image(folder: Path, interpreter: Interpreter) -> Path:
@@ -62,6 +72,27 @@ def is_trusted(path: Path) -> bool:
     return is_file and all(one.st_uid == os.geteuid() and not one.st_mode & _OTHERS for one in held)
 
 
+def write_artifact(path: Path, data: bytes) -> None:
+    write(path, data)
+    write(_name_checksum(path), _sum(data))
+
+
+def is_intact(path: Path) -> bool:
+    """Whether an artifact is as it was written. Disks rot: this is no defence against people."""
+    try:
+        return _name_checksum(path).read_bytes() == _sum(path.read_bytes())
+    except OSError:
+        return False
+
+
+def _name_checksum(path: Path) -> Path:
+    return path.with_name(f"{path.name}.crc32")
+
+
+def _sum(data: bytes) -> bytes:
+    return b"%08x\n" % crc32(data)
+
+
 def write(path: Path, data: bytes) -> None:
     """Write atomically, for this user alone."""
     descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
@@ -77,15 +108,22 @@ def write(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Make the folder, and let one process at a time work in it.
 
+    Args:
+        tell: tells a person that another process is waited for.
+
     Raises:
-        SandboxError: another process prepares it for longer than anybody should.
+        SandboxError: it is another user's, or another process prepares it for longer than anybody
+            should.
         OSError: the folder cannot be made or written to.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise SandboxError(f"{folder} is another user's: give it to this one, or set HOME")
     folder.chmod(0o700)
+    told = False
     deadline = time.monotonic() + _PATIENCE
     with open(folder / ".lock", "w") as lock:
         while True:
@@ -97,6 +135,9 @@ def hold(folder: Path) -> Iterator[None]:
                     raise SandboxError(
                         f"another process has been preparing {folder} for {_PATIENCE:g} s"
                     ) from None
+                if not told:
+                    tell("waiting for another process that prepares the sandbox")
+                    told = True
                 time.sleep(0.2)
         for left in folder.glob(".*.tmp"):  # of one that was killed
             left.unlink(missing_ok=True)
