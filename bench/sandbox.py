@@ -1,7 +1,7 @@
 """The sandbox: first use and later starts, the thirty programs of the tests, and the dearest unit.
 
-A preparation is timed in an empty home, where pip fetches the interpreter. The dearest unit is that
-of programs that look for it, over the median of the thirty.
+A preparation is timed in an empty home. The dearest unit is that of programs that look for it, over
+the median of the thirty.
 """
 
 import resource
@@ -53,7 +53,7 @@ def main() -> None:
         dear[name] = (_read() - before) / (BILLIONS * 10**9)
         print(f"  {dear[name] * 1e9:.3f} s for 10^9 instructions: {name}")
     figures = [
-        Figure("first use: fetched, started, compiled", first, "s", bound=60),
+        Figure("first use: unpacked, started, compiled", first, "s", bound=60),
         Figure("a later start, beyond the imports", loaded, "s", bound=0.1),
         Figure("a run of nothing", copy * 1e3, "ms"),
         Figure("the thirty programs a second of processor time", len(THIRTY) / each, "/s"),

@@ -22,7 +22,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 LOCKS = {path.stem: path.read_text() for path in (ROOT / "locks").glob("*.txt")}
 #: Locks that no extra of the same name asks for.
-OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos", "sandbox", "smollm2", "zig"}
+OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos", "smollm2", "zig"}
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
 
 
@@ -32,8 +32,11 @@ def read_pins(name: str) -> dict[str, str]:
 
 #: Folders at the top that are linked into the package.
 LINKED = ("protocol", "verification", "neurons")
-#: The devnet's distribution, which comes from this repository and from no index.
-DEVNET = tomllib.loads((ROOT / "devnet" / "pyproject.toml").read_text())["project"]
+#: The other distributions, which come from this repository and from no index.
+DEVNET, PYTHON_WASM = (
+    tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    for folder in ("devnet", "python-wasm")
+)
 #: Modules that the devnet may import → the requirement that brings them.
 DEVNET_MODULES = {
     "Crypto": "pycryptodome",
@@ -70,8 +73,10 @@ def test_the_version_is_one_and_the_changelog_describes_it():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert re.findall(r"^## (\S+)", changelog, re.M)[0] == PROJECT["version"]
     assert engine["project"]["version"] == PROJECT["version"]
-    assert DEVNET["version"] == PROJECT["version"]
+    assert DEVNET["version"] == PYTHON_WASM["version"] == PROJECT["version"]
     assert f"subtensor-devnet=={PROJECT['version']}" in PROJECT["dependencies"]
+    envs = PROJECT["optional-dependencies"]["envs"]
+    assert f"assay-python-wasm=={PROJECT['version']}" in envs
     assert not Version(PROJECT["version"]).is_prerelease
 
 
@@ -102,7 +107,7 @@ def test_a_lock_has_what_pyproject_asks_for(name):
     pins = read_pins("torch") | read_pins("run") | (read_pins(name) if name else {})
     asked = PROJECT["optional-dependencies"][name] if name else PROJECT["dependencies"]
     for requirement in map(Requirement, asked):
-        if requirement.name == DEVNET["name"]:  # built from the tree beside it
+        if requirement.name in (DEVNET["name"], PYTHON_WASM["name"]):  # built from the tree
             continue
         version = pins[requirement.name.lower().replace("_", "-")]
         assert requirement.specifier.contains(version, prereleases=True), requirement

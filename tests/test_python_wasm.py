@@ -1,5 +1,6 @@
 """The build of the sandbox's interpreter."""
 
+import lzma
 import runpy
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from assay.sandbox.guest import INTERPRETER
 from tests.tree import ROOT
 
 FOLDER = ROOT / "python-wasm"
-PINNED = (FOLDER / "python.wasm.sha256").read_text().split()[0]
+PACKAGE = FOLDER / "assay_python_wasm"
 PROGRAM = """
 import array, asyncio, dataclasses, decimal, hashlib, json, random, re, statistics, sys, zlib
 print(sys.version_info[:3], json.dumps([1, {"a": None}]), decimal.Decimal(1) / 7)
@@ -24,12 +26,12 @@ print(hashlib.sha3_256(b"").hexdigest()[:8], re.sub("b+", "c", "abba"), sys.int_
 @pytest.fixture(scope="module")
 def build():
     pytest.importorskip("wasmtime", reason="the extra `envs`")
-    return runpy.run_path(str(FOLDER / "build.py"))
+    return runpy.run_path(str(FOLDER / "compile.py"))
 
 
 @pytest.mark.skipif(find_spec("ziglang") is None, reason="needs PyPI's ziglang: `make python-wasm`")
 def test_a_build_in_another_folder_gives_the_same_bytes(build, tmp_path):
-    """The pinned module was built elsewhere. It starts without a single file."""
+    """The module that the distribution carries was built elsewhere. It starts without a file."""
     sources = tmp_path / "sources"
     sources.mkdir()
     for source in (build["CPYTHON"], build["ZLIB"]):
@@ -38,11 +40,15 @@ def test_a_build_in_another_folder_gives_the_same_bytes(build, tmp_path):
         except build["BuildError"] as error:
             pytest.skip(f"no source: {error}")
     out = tmp_path / "a folder" / "python.wasm"
-    command = [sys.executable, FOLDER / "build.py", "--out", out, "--sources", sources]
+    command = [sys.executable, FOLDER / "compile.py", "--out", out, "--sources", sources]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3_000)
     assert done.returncode == 0, done.stderr
-    assert sha256(out.read_bytes()).hexdigest() == PINNED
-    assert b"wasi-libc" in out.with_name("python.wasm.licences.txt").read_bytes()
+    assert sha256(out.read_bytes()).hexdigest() == INTERPRETER.module_digest
+    packed = out.with_name("python.wasm.xz")
+    assert lzma.decompress(packed.read_bytes()) == out.read_bytes()
+    notices = out.with_name("python.wasm.licences.txt").read_bytes()
+    assert b"wasi-libc" in notices
+    assert notices == (PACKAGE / "python.wasm.licences.txt").read_bytes()
     ran = _run(out, tmp_path)
     assert ran.splitlines() == [
         '(3, 13, 5) [1, {"a": null}] 0.1428571428571428571428571429',

