@@ -76,6 +76,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_waits_for_the_disk():
+    """No test cuts the power, so what this process writes need not be on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def _demo_folder(tmp_path_factory):
     """One for all processes of a test run."""

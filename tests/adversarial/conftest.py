@@ -3,7 +3,7 @@
 Real parts: protocol, model, judge, files in a store, BLS beacons. The chain is the simulator.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,7 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
+from tests.one_parser import share_parser
 from tests.quick_miner import QuickMiner
 from tests.small_genesis import open_small_genesis
 
@@ -189,6 +190,12 @@ def make_world(
     return World(
         chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {}, history
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_parser() -> Iterator[None]:
+    with share_parser():
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,13 @@ import pytest
 from assay.audit import window_check
 from assay.audit.sources import ModelShelf
 from tests.audit.audited import Liar, list_differences, open_audit, play_network, read_records
+from tests.one_parser import share_parser
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_parser():
+    with share_parser():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
