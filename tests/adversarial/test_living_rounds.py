@@ -164,7 +164,7 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path, monkeypatch):
     """Nothing that everybody decides alike shows it; doing its steps again does. Another trainer
     boasts of its child's success, which decides nothing, and measuring it again shows that."""
     torch.set_num_threads(1)
-    bench = RoundBench(tmp_path, third=LiesAboutGroups, problems=8)
+    bench = RoundBench(tmp_path, third=LiesAboutGroups, problems=4)
     boast(bench.trainers["second"], monkeypatch)
     sources = open_sources(bench, tmp_path / "auditor")
     deadline = bench.get_round(0).deadline
@@ -174,7 +174,7 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path, monkeypatch):
             raise ForgottenError("nodes keep no state from before the deadline")
         return sources.get_context(window)
 
-    watch = RoundWatch(replace(sources, get_context=get_context), 2, print)
+    watch = RoundWatch(replace(sources, get_context=get_context), 1, print)
     assert watch.look() is None  # the genesis is in force, which no round made
     bench.run_to(deadline)
     assert watch.look() is None
@@ -198,7 +198,7 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path, monkeypatch):
     written = [json.loads(line) for line in (sources.folder / FINDINGS).read_text().splitlines()]
     assert written == json.loads(json.dumps([found.to_json()]))
     assert watch.look() is None
-    assert RoundWatch(sources, 2, print).look() is None  # another process goes on after it
+    assert RoundWatch(sources, 1, print).look() is None  # another process goes on after it
     bench.close()
 
 

@@ -59,13 +59,13 @@ def declare_a_good_checkpoint_void(liar):
 MODEL_LIES = [
     (accept_a_cheat, "verdicts", "says ACCEPTED, and it is SKETCH_MISMATCH"),
     (refuse_the_honest(Reason.SAMPLING_MISMATCH), "verdicts", "and it is ACCEPTED"),
-    (refuse_the_honest(Reason.SKETCH_MISMATCH), "verdicts", "and it is ACCEPTED"),
-    (refuse_the_honest(Reason.LOGPROB_MISMATCH), "verdicts", "and it is ACCEPTED"),
     (give_another_reason, "verdicts", "says LOGPROB_MISMATCH, and it is SKETCH_MISMATCH"),
     (copy_anothers_verdicts, "witness", "it did not run one, or copied another's"),
     (invent_a_witness, "witness", "it did not run one, or copied another's"),
     (shift_a_witness_by_two, "witness", "1 of 32 bytes"),
     (declare_a_good_checkpoint_void, "checkpoint", "it can be used"),
+    (refuse_the_honest(Reason.SKETCH_MISMATCH), "verdicts", "and it is ACCEPTED"),
+    (refuse_the_honest(Reason.LOGPROB_MISMATCH), "verdicts", "and it is ACCEPTED"),
 ]
 
 

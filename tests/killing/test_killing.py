@@ -5,7 +5,7 @@ from, weighed, paid. An undisturbed run lists all points at which a process coul
 `tests.killing.points`; then it is played again and somebody dies at a point and is started again on
 the same folder. What is left in the end is the undisturbed run's, see `tests.killing.outcome`.
 
-Every kind of point is taken in the quick suite, many deaths to a run. `make kill` takes every point
+Every kind of point is taken by `make nightly`, many deaths to a run. `make kill` takes every point
 of the devnet, and of the neurons' those that differ in what has been left on disk, in the store or
 on chain. A death moves the points that follow it a little, so that of many deaths to a run later
 ones fall near the points that are meant, not always on them.
@@ -99,10 +99,14 @@ def test_killed_at_every_kind_of_point(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.kill) for seed in range(1, 6))]
+    "seed",
+    [
+        pytest.param(seed, marks=pytest.mark.kill if seed else pytest.mark.nightly)
+        for seed in range(6)
+    ],
 )
 def test_everybody_is_killed_again_and_again(play: Play, undisturbed: Outcome, seed: int) -> None:
-    draw, lives = random.Random(seed), 8 if seed else 3  # the first seed's run is of `make test`
+    draw, lives = random.Random(seed), 8 if seed else 3  # the first seed's run is of `make nightly`
     fates = {
         role: [Fate(at=draw.randrange(1, len(undisturbed.points[role]) // 2)) for _ in range(lives)]
         for role in ROLES
