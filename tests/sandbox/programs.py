@@ -156,6 +156,44 @@ THIRTY: list[tuple[str, str]] = [
     ),
 ]
 
+#: What a program relies on of Python's start and end → the program, which reads 41.
+ENDS: dict[str, str] = {
+    "streams of its own, by descriptor and mode": (
+        "import io, os, sys\n"
+        "class Fast(io.IOBase):\n"
+        "    def __init__(self, file):\n"
+        "        self.fd, self.buffer = file.fileno(), io.BytesIO()\n"
+        "        self.write = self.buffer.write if 'r' not in file.mode else None\n"
+        "    def readline(self): return os.read(self.fd, 99)\n"
+        "    def flush(self):\n"
+        "        if self.write:\n"
+        "            os.write(self.fd, self.buffer.getvalue())\n"
+        "            self.buffer.seek(0), self.buffer.truncate()\n"
+        "fast = Fast(sys.stdin)\nsys.stdout = Fast(sys.stdout)\n"
+        "sys.stdout.write(b'%d' % int(fast.readline()))"
+    ),
+    "a file that is not closed": ("out = open(1, 'w')\nprint(input(), file=out)"),
+    "a closed output": "import sys\nprint(input())\nsys.stdout.close()",
+    "no output": "import sys\nsys.stdout = None\nprint(input())",
+    "line ends": "import sys\nprint(ascii(sys.stdin.read()))\nprint(1, end='\\r\\n')",
+    "builtins": "print(__builtins__.__name__, input())",
+    "a thread with a large stack": (
+        "import sys, threading\nsys.setrecursionlimit(10**6)\nthreading.stack_size(1 << 26)\n"
+        "def f(n): return n and f(n - 1) + 1\ndef main(): print(f(int(input()) * 100))\n"
+        "t = threading.Thread(target=main)\nt.start()\nt.join()\n"
+        "print(t.is_alive(), threading.current_thread() is threading.main_thread())"
+    ),
+    "a thread that fails": (
+        "import threading\nlocal = threading.local()\nlocal.n = 1\n"
+        "for n in 1, 0:\n    threading.Thread(target=lambda: print(1 // n), daemon=False).start()\n"
+        "print(local.n, threading.active_count() > 0)"
+    ),
+    "a thread that leaves": (
+        "import threading\nt = threading.Timer(0, lambda: (print(1), exit(3)))\n"
+        "t.start()\nt.join()\nprint(2)"
+    ),
+}
+
 #: What it tries → the program.
 HOSTILE: dict[str, str] = {
     "loop": "while True: pass",

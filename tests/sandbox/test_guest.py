@@ -23,7 +23,7 @@ from assay.sandbox.guest import (
 )
 from assay.sandbox.guest.image import INPUT_MAX
 from assay.sandbox.guest.store import find_folder, name_image
-from tests.sandbox.programs import HOSTILE, THIRTY
+from tests.sandbox.programs import ENDS, HOSTILE, THIRTY
 
 try:
     _reason = "" if is_prepared() else "not prepared: assay sandbox prepare"
@@ -36,8 +36,8 @@ BILLION = 10**9
 V8_HOST = Path(__file__).with_name("v8_guest.mjs")
 #: SHA-256 of the outputs, ends and counts of all hostile programs with 10^8 and 2·10^9
 #: instructions each: whatever the machine, its processor, its load and its engine.
-FEW = "936899934588ad49b8c81691f4e04982da5fc88d57893cb1e881fc399ad46d8c"
-MANY = "f20ac92ce2e7a2e5aa8a3e8852c0dc3ef16dfc9ac7b5a99f14841f693e5d6b05"
+FEW = "f2722230ce77ed09aa1057b7e97ee46b81bfa71d5d942f495e821f737cf139e5"
+MANY = "c9b2a04758ff5a909c51fa2f5aa01b3628ed5edc89c642dfe06bbdb5d35062b8"
 
 
 def ask(program: str, given: str = "", instructions: int = BILLION, **more: int) -> Reply:
@@ -59,6 +59,15 @@ def test_programs_print_what_native_python_prints() -> None:
         native = subprocess.run([*command, program], input=given.encode(), capture_output=True)
         reply = ask(program, given, 5 * BILLION)
         assert (reply.output, reply.end) == (native.stdout, "exit 0"), program
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_programs_start_and_end_as_in_native_python(name: str) -> None:
+    program, given = ENDS[name], "41\r\n"
+    command = [sys.executable, "-I", "-c", program]
+    native = subprocess.run(command, input=given.encode(), capture_output=True)
+    reply = ask(program, given)
+    assert (reply.output, reply.end) == (native.stdout, f"exit {native.returncode}")
 
 
 def test_hostile_programs_end_alike_everywhere() -> None:

@@ -18,20 +18,21 @@ import pytest
 if find_spec("wasmtime") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
+import wasmtime
 from wasmtime import wat2wasm
 
 from assay.sandbox import guest
 from assay.sandbox.guest import engine, preparing, running, store
 from assay.sandbox.guest.enclosing import InnerHost, enclose
 from assay.sandbox.guest.image import _require_stack_below, make_host
-from assay.sandbox.guest.metering import Limits, meter
+from assay.sandbox.guest.metering import FUEL, SHORT, Limits, meter
 from assay.sandbox.guest.wasm import DATA, IMPORT, ModuleError, read_sections
 
 INTERPRETER = guest.INTERPRETER
 PACKED = Path(__file__).parents[2] / "python-wasm" / "assay_python_wasm" / "python.wasm.xz"
 #: SHA-256 of the two texts that are in every image. Who changes one, even a comment of `boot`,
 #: makes another image: prepare it, and write both digests.
-SOURCES = "986bd51b56aa39ff15f533f87fc9d4ee56237bd58b6880330f92481762e6eebf"
+SOURCES = "98d67667219f9b4cf2904ba95b2bc8430ab48984125a69230172147d4dac5052"
 NO_HOST = InnerHost({}, "", lambda _: 58)
 
 
@@ -253,6 +254,34 @@ def test_modules_that_cannot_have_their_host_inside(module: str) -> None:
 def test_modules_that_cannot_be_metered(module: bytes, message: str) -> None:
     with pytest.raises(ModuleError, match=message):
         meter(module, Limits(512, 1 << 15))
+
+
+@pytest.mark.parametrize(
+    ("asked", "pages", "grown"),
+    [(3, 99, 1), (4, 99, -1), (-1, 99, -1), (2, 2, None), (4, 2, -1), (0, 1, 1)],
+)
+def test_memory_is_refused_alike_or_the_run_is_void(
+    asked: int, pages: int, grown: int | None
+) -> None:
+    """A module may have 4 pages. Where the machine has fewer, no program learns it."""
+    module = bytes(
+        wat2wasm(
+            '(module (memory (export "memory") 1) (global (mut i32) (i32.const 0))'
+            ' (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))'
+        )
+    )
+    machine = wasmtime.Engine()
+    held = wasmtime.Store(machine)
+    held.set_limits(memory_size=pages << 16)
+    metered = wasmtime.Module(machine, meter(module, Limits(4, 1 << 15)))
+    exports = wasmtime.Instance(held, metered, []).exports(held)
+    exports[FUEL].set_value(held, 1_000)
+    if grown is None:
+        with pytest.raises(wasmtime.Trap):
+            exports["grow"](held, asked)
+    else:
+        assert exports["grow"](held, asked) == grown
+    assert exports[SHORT].value(held) == (grown is None)
 
 
 @pytest.mark.parametrize("data", ["", '(data (i32.const 1023) "a")', '(data "a")'])

@@ -10,6 +10,7 @@ import atexit
 import base64
 import binascii
 import bisect
+import builtins
 import calendar
 import cmath
 import codecs
@@ -55,6 +56,7 @@ import string
 import struct
 import sys
 import textwrap
+import threading
 import time
 import tokenize
 import traceback
@@ -103,6 +105,7 @@ def _serve() -> None:
 def _run(code: types.CodeType) -> int:
     """Run a program to its end, as Python does. Returns its exit status."""
     module = types.ModuleType("__main__")
+    module.__builtins__ = builtins
     sys.modules["__main__"] = module
     status = 1
     try:
@@ -115,18 +118,47 @@ def _run(code: types.CodeType) -> int:
         pass
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
+            sys.stdout.flush()
     except BaseException:
         status = 120
+    _flush_others(module)
     return status
 
 
+def _flush_others(module: types.ModuleType) -> None:
+    """Write what a program left in files of its own: Python closes them when it ends."""
+    for value in list(vars(module).values()):
+        try:
+            if issubclass(type(value), io.IOBase):
+                value.flush()
+        except BaseException:
+            pass
+
+
+def _start_thread(function: typing.Any, *, handle: object, daemon: bool = True) -> None:
+    """A thread runs to its end when it is started: there is one at a time."""
+    thread = function.__self__
+    ident = threading.get_ident()
+    own = threading._active[ident]
+    thread._handle = threading._make_thread_handle(ident)
+    try:
+        function()
+    finally:
+        thread._handle._set_done()
+        threading._active[ident] = own
+
+
 def _open_stream(descriptor: int, mode: str, errors: str) -> io.TextIOWrapper:
+    """A stream as Python opens it at its start."""
     raw = io.FileIO(descriptor, mode, closefd=False)
     buffer = io.BufferedReader(raw, 1 << 16) if mode == "r" else io.BufferedWriter(raw, 1 << 16)
-    return io.TextIOWrapper(buffer, "utf-8", errors)
+    stream = io.TextIOWrapper(buffer, "utf-8", errors, "\n")
+    stream.mode = mode
+    return stream
 
 
+threading._start_joinable_thread = _start_thread
 sys.stdin = _open_stream(0, "r", "surrogateescape")
 sys.stdout = _open_stream(1, "w", "surrogateescape")
 sys.stderr = _open_stream(2, "w", "backslashreplace")

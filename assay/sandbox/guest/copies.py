@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.sandbox.guest.image import EXITED, FULL, INPUT_MAX, OUTPUT_MAX, SERVE
-from assay.sandbox.guest.metering import FUEL
+from assay.sandbox.guest.metering import FUEL, SHORT
 
 #: Ends of a run besides `exit N`: its instructions were used up; its output has no room; its
 #: memory, its stack or an instruction that cannot be done.
@@ -68,8 +68,12 @@ class Image:
         self._wasm, self._engine, self._module = wasmtime, engine, module
 
     def run(self, request: Request, budget: Budget) -> Reply:
-        """Raises `wasmtime.Trap` if the engine's own stack ends before the counted one: then
-        nobody may conclude anything."""
+        """Run a request. Nobody may conclude anything from an exception.
+
+        Raises:
+            wasmtime.Trap: the engine's own stack ended before the counted one.
+            MemoryError: the machine refused memory that the program may have.
+        """
         store = self._wasm.Store(self._engine)
         exports: Any = self._wasm.Instance(store, self._module, []).exports(store)
         memory = exports["memory"]
@@ -92,6 +96,8 @@ class Image:
         except self._wasm.Trap as trap:
             if trap.trap_code == self._wasm.TrapCode.STACK_OVERFLOW:
                 raise
+        if exports[SHORT].value(store):
+            raise MemoryError("the machine has no memory for a program")
         left = exports[FUEL].value(store)
         ends = {EXITED: f"exit {exports['assay_status'].value(store)}", FULL: OUTPUT}
         end = INSTRUCTIONS if left < 0 else ends.get(exports["assay_end"].value(store), TRAP)

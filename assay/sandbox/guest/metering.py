@@ -5,7 +5,8 @@ module counts what a program uses, the same in every engine: instructions by bas
 bulk operations move, and stack, by the locals of the functions entered. A program that has used up
 any of these traps. The module imports nothing (`enclosing`), so there is no work that it causes
 and does not count. The module also settles what the standard leaves to a machine: every NaN gets
-one bit pattern, and the memory has a maximum, so that it grows alike.
+one bit pattern, and the memory has a maximum, so that it grows alike. A machine that has no memory
+left ends the run, and says so: a program must never learn it.
 
 This file knows the instructions of one module: WebAssembly 2.0 without vectors and with exceptions.
 It refuses the rest. Source: WebAssembly Core Specification 3.0, section 5 (binary format).
@@ -38,13 +39,15 @@ from assay.sandbox.guest.wasm import (
 _BULK_SHIFT = 3
 #: Slots of stack that a function counts as, in addition to its locals.
 _FRAME = 16
-#: Names of the two exported counters: instructions left (i64), slots in use (i32).
-FUEL, DEPTH = "assay_fuel", "assay_depth"
+#: Names of the two exported counters: instructions left (i64), slots in use (i32); and of what is 1
+#: once the machine has refused memory that the module may have (i32).
+FUEL, DEPTH, SHORT = "assay_fuel", "assay_depth", "assay_short"
 
 _I32, _I64, _F32, _F64 = 0x7F, 0x7E, 0x7D, 0x7C
 _UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _TRY_TABLE, _END = 0x00, 0x02, 0x03, 0x04, 0x05, 0x1F, 0x0B
 _BR_IF, _CALL, _CALL_INDIRECT = 0x0D, 0x10, 0x11
 _MEMORY_COPY, _MEMORY_FILL = 10, 11
+_MEMORY_GROW = 0x40
 #: Instructions that only mark a place and cost no time: the interpreter's loop opens with hundreds
 #: of blocks.
 _MARKS = frozenset([0x01, _BLOCK, _LOOP, _ELSE, _END])
@@ -106,9 +109,13 @@ class _Shape:
         return self.globals + 1
 
     @property
+    def short(self) -> int:
+        return self.globals + 2
+
+    @property
     def first_helper(self) -> int:
-        """Index of the first of four appended functions: NaNs of f32 and f64, memory.copy,
-        memory.fill."""
+        """Index of the first of five appended functions: NaNs of f32 and f64, memory.copy,
+        memory.fill, memory.grow."""
         return len(self.functions)
 
 
@@ -133,26 +140,26 @@ def _change_section(number: int, body: bytes, shape: _Shape, limits: Limits) -> 
     count = reader.unsigned()
     rest = body[reader.place :]
     if number == TYPE:
-        return pack_unsigned(count + 3) + rest + b"".join(signature for signature, _, _ in _HELPERS)
+        return pack_unsigned(count + len(_SIGNATURES)) + rest + b"".join(_SIGNATURES)
     if number == FUNCTION:
-        kinds = b"".join(pack_unsigned(len(shape.arities) + kind) for kind in (0, 1, 2, 2))
-        return pack_unsigned(count + 4) + rest + kinds
+        kinds = b"".join(pack_unsigned(len(shape.arities) + kind) for kind in (0, 1, 2, 2, 3))
+        return pack_unsigned(count + 5) + rest + kinds
     if number == MEMORY:
         return _limit_memory(reader, count, limits.pages)
     if number == GLOBAL:
-        counters = bytes([_I64, 1, 0x42, 0, _END, _I32, 1, 0x41, 0, _END])
-        return pack_unsigned(count + 2) + rest + counters
+        counters = bytes([_I64, 1, 0x42, 0, _END, *[_I32, 1, 0x41, 0, _END] * 2])
+        return pack_unsigned(count + 3) + rest + counters
     if number == EXPORT:
-        names = ((FUEL, shape.fuel), (DEPTH, shape.depth))
+        names = ((FUEL, shape.fuel), (DEPTH, shape.depth), (SHORT, shape.short))
         exports = (bytes([len(n)]) + n.encode() + b"\3" + pack_unsigned(i) for n, i in names)
-        return pack_unsigned(count + 2) + rest + b"".join(exports)
+        return pack_unsigned(count + len(names)) + rest + b"".join(exports)
     bodies = []
     for kind in shape.functions:
         size = reader.unsigned()
         code = _Function(reader.take(size), shape, shape.arities[kind], limits).write()
         bodies.append(pack_unsigned(len(code)) + code)
-    helpers = _write_helpers(shape)
-    return pack_unsigned(count + 4) + b"".join([*bodies, *helpers])
+    helpers = _write_helpers(shape, limits.pages)
+    return pack_unsigned(count + len(helpers)) + b"".join([*bodies, *helpers])
 
 
 def _limit_memory(reader: ModuleReader, count: int, pages: int) -> bytes:
@@ -164,22 +171,39 @@ def _limit_memory(reader: ModuleReader, count: int, pages: int) -> bytes:
 
 # --- the functions that are appended
 
-_HELPERS = (
-    (bytes([0x60, 1, _F32, 1, _F32]), 0x5B, b"\x43" + struct.pack("<I", 0x7FC00000)),
-    (bytes([0x60, 1, _F64, 1, _F64]), 0x61, b"\x44" + struct.pack("<Q", 0x7FF8 << 48)),
-    (bytes([0x60, 3, _I32, _I32, _I32, 0]), 0, b""),
+_SIGNATURES = (
+    bytes([0x60, 1, _F32, 1, _F32]),
+    bytes([0x60, 1, _F64, 1, _F64]),
+    bytes([0x60, 3, _I32, _I32, _I32, 0]),
+    bytes([0x60, 1, _I32, 1, _I32]),
+)
+#: A comparison, and the NaN that is left.
+_NANS = (
+    (0x5B, b"\x43" + struct.pack("<I", 0x7FC00000)),
+    (0x61, b"\x44" + struct.pack("<Q", 0x7FF8 << 48)),
 )
 
 
-def _write_helpers(shape: _Shape) -> list[bytes]:
+def _write_helpers(shape: _Shape, pages: int) -> list[bytes]:
     bodies = []
-    for _, equal, nan in _HELPERS[:2]:  # x == x ? x : nan
+    for equal, nan in _NANS:  # x == x ? x : nan
         bodies.append(b"\0\x20\0" + nan + bytes([0x20, 0, 0x20, 0, equal, 0x1B, _END]))
     for tail in (bytes([_MEMORY_COPY, 0, 0]), bytes([_MEMORY_FILL, 0])):
         size = bytes([0x20, 2, 0xAD, 0x42, _BULK_SHIFT, 0x88])  # i64 of it, shifted
         moved = bytes([0x20, 0, 0x20, 1, 0x20, 2, 0xFC]) + tail
         bodies.append(b"\0" + _charge(shape, size) + moved + bytes([_END]))
+    bodies.append(_write_grow(shape, pages))
     return [pack_unsigned(len(body)) + body for body in bodies]
+
+
+def _write_grow(shape: _Shape, pages: int) -> bytes:
+    """Code of memory.grow: -1 beyond `pages`, wherever it runs; a trap where the machine refuses
+    less."""
+    left = b"\x41" + pack_signed(pages) + bytes([0x3F, 0, 0x6B])  # pages - memory.size
+    beyond = b"\x20\0" + left + bytes([0x4B, _IF, 0x40, 0x41, 0x7F, 0x0F, _END])
+    refused = bytes([0x20, 0, _MEMORY_GROW, 0, 0x22, 0, 0x41, 0x7F, 0x46, _IF, 0x40])
+    told = b"\x41\1\x24" + pack_unsigned(shape.short) + bytes([_UNREACHABLE, _END])
+    return b"\0" + beyond + refused + told + bytes([0x20, 0, _END])
 
 
 def _charge(shape: _Shape, cost: bytes) -> bytes:
@@ -263,6 +287,8 @@ class _Function:
             code += bytes([_CALL]) + pack_unsigned(helper + 1)
         elif opcode == 0xFC and index in (_MEMORY_COPY, _MEMORY_FILL):
             code = bytes([_CALL]) + pack_unsigned(helper + 2 + (index == _MEMORY_FILL))
+        elif opcode == _MEMORY_GROW:
+            code = bytes([_CALL]) + pack_unsigned(helper + 4)
         return code, opcode, 0 if opcode in _MARKS else 1
 
     def _skip_immediates(self, opcode: int) -> int:

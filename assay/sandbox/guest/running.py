@@ -29,8 +29,8 @@ def run(request: Request, budget: Budget) -> Reply:
         ValueError: program and input have more bytes than there is room for, or the budget has.
         SandboxError: the sandbox is not prepared.
         EngineError: the engine is not installed.
-        WorkerError: no child runs, or it gets no processor time. This is not the program's fault,
-            because its cost is counted.
+        WorkerError: no child runs, or it gets no processor time or no memory. This is not the
+            program's fault, because its cost is counted.
     """
     if len(request.data) > INPUT_MAX:
         raise ValueError(f"a program and its input have at most {INPUT_MAX - 5} bytes")
@@ -41,7 +41,7 @@ def run(request: Request, budget: Budget) -> Reply:
     most = budget.output + REPLY_MORE
     reply = _get_children().ask(data, most, ProcessorBudget(_PATIENCE), _PATIENCE)
     if isinstance(reply, Lost):
-        raise WorkerError(f"the {NAME} got no CPU time: {reply.cause}")
+        raise WorkerError(f"the {NAME} got no CPU time or no memory: {reply.cause}")
     return read_reply(reply)
 
 
