@@ -33,15 +33,16 @@ def run_env_look(
     """Print how the file, or several as one, would be read. Return the exit code: FINDING if it
     cannot be used as it is."""
     chosen = read_columns(columns)
-    joined = join_files(shards, choose_say(quiet=False)) if len(shards) > 1 else None
+    say = choose_say(quiet=False)
+    joined = join_files(shards, say) if len(shards) > 1 else None
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
     try:
-        look, lines = look_at_file(file, chosen, suites, joined)
+        look, lines = look_at_file(file, chosen, suites, joined, say)
     finally:
         gc.freeze()  # nor is it looked through afterwards
         gc.enable()
     if write is not None:
-        if not look.asked and not look.stored:
+        if not look.asked:
             raise ConfigError(f"--write {write}: no row of {file} can be asked")
         write_file(write, b"".join(lines))
     origin = find_origin(file)
@@ -69,8 +70,7 @@ def _to_json(look: Look, origin: Origin | None) -> dict[str, object]:
         document[name] = {
             key: {"rows": len(rows), "first": rows[:NAMED]} for key, rows in document[name].items()
         }
-    lists = (("shown", look.shown), ("empty", look.empty), ("stored", look.stored))
-    for name, numbers in lists:
+    for name, numbers in (("shown", look.shown), ("empty", look.empty)):
         document[name] = {"rows": len(numbers), "first": numbers[:NAMED]}
     return document
 
@@ -116,10 +116,7 @@ def _describe(look: Look, origin: Origin | None, write: Path | None) -> Group:
 
 def _advise(look: Look, write: Path | None) -> list[str]:
     if write is not None:
-        later = f", and {len(look.stored):,} that nothing scores yet" if look.stored else ""
-        return [
-            f"{write} has the {look.asked:,} rows that are asked{later}: name this file in `files`."
-        ]
+        return [f"{write} has the {look.asked:,} rows that are asked: name this file in `files`."]
     if look.is_joined:
         return ["A network names one file: write one with --write FILE.jsonl."]
     if look.is_renamed:

@@ -3,10 +3,11 @@ why each other is not. The environment of the file reads it by the same code."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from assay.environments import gsm, letters_file, math_file
@@ -41,11 +42,15 @@ from assay.environments.problem_table import (
     get_cell,
 )
 from assay.environments.programs import code_file
-from assay.environments.programs.code_file import ASSERTS, DIFFICULTIES, CodeRow, CodeRows
+from assay.environments.programs.case_runs import require_sandbox
+from assay.environments.programs.code_file import DIFFICULTIES, CodeRow, CodeRows, find_own_fault
 from assay.environments.programs.shapes import ShapeError, convert_row
+from assay.sandbox import count_cores
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
 SAMPLES, FORMS, NAMED = 3, 5_000, 20
+#: Seconds between lines about what takes long.
+_TOLD_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,6 @@ class Look:
         damaged: fault → rows for which the file is refused.
         shown: rows whose problem shows another spelling of its answer: they need its form.
         empty: rows that a reply without content, or a copy of the prompt, would meet.
-        stored: rows that a later version may ask: `--write` keeps them.
         odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
         odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
         suites: suite → rows whose problem it has.
@@ -92,7 +96,6 @@ class Look:
     empty: list[int] = field(default_factory=list)
     odds: float = 0.0
     odds_max: int = 0
-    stored: list[int] = field(default_factory=list)
     suites: dict[str, list[int]] = field(default_factory=dict)
     uncompared: dict[str, str] = field(default_factory=dict)
     samples: list[SampleRow] = field(default_factory=list)
@@ -129,14 +132,17 @@ def look_at_file(
     chosen: Mapping[str, str] | None = None,
     suites: Sequence[Path] = (),
     joined: bytes | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> tuple[Look, Iterator[bytes]]:
-    """Look at a file. Beside what it found: the rows that are asked, and then those that are
-    stored, as lines that their environment reads without any columns being named.
+    """Look at a file. Beside what it found: the rows that are asked, as lines that their
+    environment reads without any columns being named.
 
     Args:
         chosen: part of a row → its column, where the names of columns do not show it.
         suites: files whose problems should not be trained on.
         joined: the rows of several files, which are looked at in the place of one.
+        report: called with lines about what takes long: then programs of authors are run, and rows
+            are left out whose own program fails.
 
     Raises:
         ProblemFileError: a file cannot be read at all, or has another shape. The message says what
@@ -151,11 +157,10 @@ def look_at_file(
     digest = sha256(data).hexdigest()
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
     look.is_joined = joined is not None
-    stored: list[bytes] = []
     if family == math_file.NAME:
         rows = _read_math(lines, file, chosen, look)
     elif family == code_file.NAME:
-        rows = _read_code(lines, look, stored)
+        rows = _read_code(lines, look, report)
     else:
         rows = _READERS[family](lines, look)
     look.asked = len(rows)
@@ -169,7 +174,7 @@ def look_at_file(
         look.suites[str(suite)] = [row.number for row in rows if asked.holds(row.problem)]
         if asked.gap is not None:
             look.uncompared[str(suite)] = asked.gap
-    return look, chain((_write(row, levels[row.number]) for row in rows), stored)
+    return look, (_write(row, levels[row.number]) for row in rows)
 
 
 def guess_family(file: Path) -> str:
@@ -280,7 +285,9 @@ def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
     return read
 
 
-def _read_code(lines: Sequence[bytes], look: Look, stored: list[bytes]) -> list[_Read]:
+def _read_code(
+    lines: Sequence[bytes], look: Look, report: Callable[[str], None] | None
+) -> list[_Read]:
     rows, left_out, written = CodeRows(), dict[str, list[int]](), dict[int, bytes]()
     for number, line in enumerate(lines, 1):
         rows.number = number - 1
@@ -292,13 +299,37 @@ def _read_code(lines: Sequence[bytes], look: Look, stored: list[bytes]) -> list[
             left_out.setdefault(str(error), []).append(number)
         except ValueError as error:
             look.damaged.setdefault(str(error), []).append(number)
+    if report is not None and look.is_renamed:
+        _try_solutions(rows, report)
     rows.finish()
     look.left_out = {**left_out, **rows.skipped}
-    look.stored = rows.skipped.get(ASSERTS, [])
-    stored += (written[number].rstrip() + b"\n" for number in look.stored)
     bands = len(rows.divide())
     look.levels = "the column difficulty" if rows.has_levels else f"{bands} by length"
     return [_make_program(number, row, written[number]) for number, row in rows.kept]
+
+
+def _try_solutions(rows: CodeRows, report: Callable[[str], None]) -> None:
+    """Leave out the rows whose author's program fails."""
+    tried = [(number, row) for number, row in rows.kept if row.solution]
+    if not tried:
+        return
+    try:
+        require_sandbox()
+    except ProblemFileError as error:
+        return report(f"the authors' programs are not tried: {error}")
+    faults: dict[int, str] = {}
+    began = told = monotonic()
+    with ThreadPoolExecutor(count_cores()) as executor:
+        found = executor.map(find_own_fault, [row for _, row in tried])
+        for done, ((number, _), fault) in enumerate(zip(tried, found, strict=True), 1):
+            if fault is not None:
+                faults[number] = fault
+                rows.skipped.setdefault(fault, []).append(number)
+            if (now := monotonic()) - told >= _TOLD_S:
+                told = now
+                left = (now - began) / done * (len(tried) - done)
+                report(f"ran {done:,} of {len(tried):,} authors' programs, {left:.0f} s left")
+    rows.kept = [(number, row) for number, row in rows.kept if number not in faults]
 
 
 def _make_program(number: int, row: CodeRow, line: bytes) -> _Read:

@@ -18,6 +18,7 @@ from assay.environments.levels import STAYING
 from assay.environments.math_file import MathTask
 from assay.environments.problem_file import ProblemFileError, add_problem_files, describe_skipped
 from assay.environments.problem_look import Look, look_at_file
+from assay.environments.programs.code_file import CodeRow
 from assay.environments.registry import make_environment
 from assay.environments.scoring import score_all
 from assay.environments.thoughtless import ThoughtlessAnswer, choose_levels, measure_thoughtless
@@ -75,7 +76,8 @@ def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:
     answers = [answer for problem in asked if (answer := find_right(problem)) is not None]
     rights = list(map(environment.write_answer, answers))
     if rights:
-        yield _try_rights(environment, asked)
+        yield _try_rights(environment, [one for one in asked if find_right(one) is not None])
+    if rights and not isinstance(asked[0].answer, CodeRow):  # two programs are one
         yield _try_hedges(environment, asked)
     yield _try_constants(environment, list(dict.fromkeys(rights))[:_CONSTANTS_MAX])
     if "satisfaction" in environment.rated:
@@ -91,8 +93,10 @@ def _make(environment: _FileEnvironment, level: int, number: int) -> Problem:
 
 
 def find_right(problem: Problem) -> str | None:
-    """The right answer as text; None if the file has none, as of programs and instructions."""
+    """The right answer as text; None if the file has none, as of instructions and most programs."""
     answer = problem.answer
+    if isinstance(answer, CodeRow):
+        return answer.solution or None
     if isinstance(answer, Task):
         return str(answer.row.value)
     if isinstance(answer, MathTask):

@@ -23,7 +23,7 @@ from assay.environments import (
 )
 from assay.environments.problem_look import look_at_file
 from assay.environments.problem_shards import join_files
-from assay.environments.programs.code_file import ASSERTS
+from assay.environments.programs.code_file import EVALUATED, NAMELESS
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
 
@@ -235,11 +235,16 @@ PROGRAMS = {
 }
 #: Test cases that are not asked, as columns of a row, and what is said.
 UNSCORED = (
-    ({"text": "Add.", "test_list": ["assert add((1, 2)) == 3"]}, ASSERTS),
-    ({"text": "Add.", "test_list": ["assert add(1) > 3"]}, ASSERTS),
-    ({"text": "Add.", "test_list": ["assert add(1) == 1", "assert sub(1) == 1"]}, ASSERTS),
-    ({"text": "Add.", "test_list": ["assert add(1) == 1"], "test_setup_code": "x = 1"}, ASSERTS),
-    ({"text": "Add.", "test_list": ["assert add(" + "(" * 500]}, ASSERTS),
+    ({"text": "Add.", "test_list": ["assert add(1) == sub(1)"]}, "that call several functions"),
+    ({"text": "Add.", "test_list": ["assert 1 < 2"]}, "that call no function"),
+    ({"text": "Add.", "test_list": ["add(1)"]}, "tests without asserts"),
+    ({"text": "Add.", "test_list": ["assert add(" + "(" * 500]}, "that are no Python"),
+    ({"text": "Add.", "test_list": ["assert eval(add(1)) == {2}"]}, EVALUATED),
+    (
+        {"question": "Add.", "solution": "", "test": "def test_x(tmp):\n    assert add(tmp)"},
+        "that pytest alone runs",
+    ),
+    ({"question": "Add.", "input_output": '{"asserts": ["assert f(1)"]}'}, NAMELESS),
     ({"text": "Add.", "test_list": []}, "no test cases"),
     ({"question": "Add.", "input_output": ""}, "no test cases"),
     ({"question_content": "Add.", "public_test_cases": "[{}]"}, "only test cases that its"),
@@ -354,20 +359,12 @@ def test_shapes_of_programs_become_the_one_that_is_scored(tmp_path, name, write)
 
 
 @pytest.mark.parametrize(("row", "said"), UNSCORED)
-def test_tests_that_nothing_scores_are_counted_and_kept(tmp_path, row, said):
-    file, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
+def test_tests_that_nothing_scores_are_counted(tmp_path, row, said):
+    file = tmp_path / "rows.jsonl"
     file.write_bytes(write_lines([row]))
     look, lines = look_at_file(file)
-    written.write_bytes(b"".join(lines))
-    assert look.asked == 0
+    assert (look.asked, list(lines)) == (0, [])
     assert [reason for reason in look.left_out if said in reason]
-    assert look.stored == ([1] if said == ASSERTS else [])
-    if said == ASSERTS:
-        kept = json.loads(json.loads(written.read_bytes())["input_output"])
-        assert kept["asserts"] == row["test_list"]
-        add_problem_files([written])
-        with pytest.raises(ProblemFileError, match="asked: 1 tests by asserts, which nothing"):
-            make_environment(f"code:{sha256(written.read_bytes()).hexdigest()}", {})
 
 
 def test_a_row_of_many_tests_keeps_those_that_fit(tmp_path):

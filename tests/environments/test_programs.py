@@ -326,7 +326,9 @@ def test_all_cases_of_a_program_have_one_budget(tmp_path: Path) -> None:
             "not a name of a f",
         ),
         ({"input_output": {"inputs": ["1"], "outputs": ["1"], "fn_name": "a"}}, "of arguments"),
-        ({"input_output": {"asserts": ["assert f() == 1"]}}, "1 tests by asserts, which nothing"),
+        ({"input_output": {"asserts": ["assert f() == 1"]}}, "1 asserts that name no function"),
+        ({"input_output": {"asserts": []}}, "its asserts are no list of texts"),
+        ({"input_output": {"asserts": [1], "fn_name": "f"}}, "its asserts is 1, and"),
     ],
 )
 def test_damaged_rows(tmp_path: Path, row: dict[str, object], message: str) -> None:

@@ -146,6 +146,11 @@ PROGRAMS = [
         "code": "x",
         "test_list": ["assert back('ab') == 'ba'"],
     },
+    {  # whose asserts are no plain calls
+        "task_id": 3,
+        "text": "Write a function that doubles.",
+        "test_list": ["assert set(twice([1, 2])) == {2, 4}", "assert not twice([])"],
+    },
 ]
 
 
@@ -160,6 +165,12 @@ PROGRAMS = [
             "function back",
             "def back(t):\n    return ''.join(reversed(t))",
             "def back(t):\n    return t",
+        ),
+        (
+            3,
+            "function twice",
+            "def twice(n):\n    return [2 * one for one in n]",
+            "def twice(n):\n    return n",
         ),
     ],
 )

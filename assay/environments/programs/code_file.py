@@ -3,8 +3,7 @@
 The format is that of APPS (Hendrycks et al., "Measuring coding challenge competence with APPS",
 2021) and TACO (Li et al., 2023); `shapes` makes it of others. The expected output never enters the
 sandbox: a program gets one input, and its output is compared here, so it can reach no checker.
-A program earns only if it passes all cases. Rows whose tests are asserts are not asked: nothing
-here runs them.
+Asserts run away from the program, too (`checks`). A program earns only if it passes all cases.
 """
 
 import json
@@ -35,6 +34,7 @@ from assay.environments.programs.case_runs import (
     require_sandbox,
     run_case,
 )
+from assay.environments.programs.checks import Check, run_check
 from assay.environments.programs.outputs import (
     agree_as_text,
     agree_as_value,
@@ -49,7 +49,7 @@ from assay.sandbox.guest import INTERPRETER
 
 NAME = "code"
 #: Increases whenever any problem or score would change.
-VERSION = 5
+VERSION = 6
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
@@ -66,12 +66,19 @@ DIFFICULTIES = {
     **{"easy": 1, "medium": 2, "hard": 3},
     **{"EASY": 1, "MEDIUM": 2, "MEDIUM_HARD": 3, "HARD": 4, "VERY_HARD": 5},
 }
-#: Why a row with asserts is not asked.
-ASSERTS = "tests by asserts, which nothing here runs yet"
+#: Why a row with asserts is not asked: a program could say what the check runs, or nobody knows
+#: which function is meant.
+EVALUATED, NAMELESS = "asserts that evaluate text", "asserts that name no function"
+#: Why a row is left out whose author's program was run.
+FAILED = "test cases that their author's program does not pass"
+DEAR = f"an author's program that takes more than the default `millions` or `{UNITS}`"
+_EVALUATES = re.compile(r"\b(?:eval|exec|pickle|marshal|importlib|__import__)\b")
 #: Most levels of a file that names no difficulty.
 LEVELS_MAX = 5
 #: Expected outputs, the most frequent ones, that answers without thought write.
 _THOUGHTLESS = 6
+#: What functions give that take no thought, where no test case names a value.
+_CONSTANTS = "None", "True", "False", "0", "1", "[]", "''", "a[0]"
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _READS = "Write a Python program that reads standard input and writes standard output."
 _CALLED = "Write a Python function {name}, or a class Solution with that method."
@@ -104,14 +111,15 @@ class Case:
 class CodeRow(Answer):
     """A problem and its test cases; `function` is the one to call, or None for a whole program.
     `starter` is the code that it gives; `fault` is a reason to skip the row, which its fields
-    show."""
+    show; `solution` is a program of its author's, if there is one."""
 
     question: str
-    cases: tuple[Case, ...]
+    cases: tuple[Case, ...] | tuple[Check, ...]
     level: int | None
     function: str | None
     fault: str | None = None
     starter: str = ""
+    solution: str = ""
 
     @property
     def text(self) -> str:
@@ -176,18 +184,33 @@ class CodeFile(DrawnEnvironment):
         if row.function is None:
             programs = ["pass", *(f"print({text!r})" for text in texts)]
         else:
-            values = ["null", *texts]
-            head = f"import json\ndef {row.function}(*a, **k):\n    return json.loads("
-            programs = [f"{head}{text!r})" for text in values]
-        return [f"```python\n{program}\n```" for program in programs]
+            constants = _CONSTANTS if isinstance(row.cases[0], Check) else _CONSTANTS[:1]
+            values = [*constants, *(f"__import__('json').loads({text!r})" for text in texts)]
+            head = f"def {row.function}(*a, **k):\n    return "
+            programs = [head + value for value in values]
+        return [self.write_answer(program) for program in programs]
+
+    def write_answer(self, answer: str) -> str:
+        """A completion of a program alone."""
+        return f"```python\n{answer}\n```"
 
     @cached_property
     def _frequent(self) -> list[str]:
         """The outputs that most test cases of the file expect."""
         rows = (row for level in self._by_level.values() for row in level)
         cases = (case for row in rows for case in row.cases[: self.params["cases"]])
-        counted = Counter(case.expected for case in cases)
+        counted = Counter(case.expected for case in cases if isinstance(case, Case))
         return [text for text, _ in counted.most_common(_THOUGHTLESS)]
+
+
+def find_own_fault(row: CodeRow) -> str | None:
+    """Why a row's test cases do not pass its author's program, with the default settings."""
+    defaults = {name: param.default for name, param in PARAMS.items()}
+    if all(run_cases(row.solution, row, defaults)):
+        return None
+    most = defaults | {name: PARAMS[name].high for name in ("millions", UNITS)}
+    dear = all(run_cases(row.solution, row, most))
+    return DEAR if dear else FAILED
 
 
 class CodeRows(KeptRows[CodeRow, CodeRow]):
@@ -233,19 +256,30 @@ def run_cases(program: str, row: CodeRow, params: Mapping[str, int]) -> Iterator
     Args:
         params: those of `PARAMS`.
     """
-    if row.function is not None:
-        types = "" if "__future__" in program else _TYPES  # such an import must come first
-        program = types + program + _CALL.format(name=row.function)
     left, most = (params[name] * MILLION for name in (UNITS, "millions"))
-    code = compile_program(program, min(most, left))
+    code = compile_program(_complete(program, row), min(most, left))
     left -= code.instructions
     for case in row.cases[: params["cases"]]:
         if left <= 0 or code.end != "exit 0":
             yield False
             continue
+        if isinstance(case, Check):
+            passes, spent = run_check(code.output, case, row.function or "", min(most, left))
+            left -= spent
+            yield passes
+            continue
         run = run_case(code.output, case.given, min(most, left))
         left -= run.instructions
         yield run.end == "exit 0" and _agrees(case, run.output, row, exact=bool(params["exact"]))
+
+
+def _complete(program: str, row: CodeRow) -> str:
+    """A program with what calls its function, if that is asked."""
+    if row.function is None:
+        return program
+    types = "" if "__future__" in program else _TYPES  # such an import must come first
+    call = "" if isinstance(row.cases[0], Check) else _CALL.format(name=row.function)
+    return types + program + call
 
 
 def _agrees(case: Case, output: bytes, row: CodeRow, exact: bool) -> bool:
@@ -277,14 +311,20 @@ def read_code_row(line: bytes) -> CodeRow:
     fields = read_texts(line, NAME)
     question, level = fields["question"], DIFFICULTIES.get(str(fields.get("difficulty")))
     starter = require_text(fields.get("starter_code") or "", "starter_code", NAME)
+    solution = fields.get("solution")
+    solution = solution if isinstance(solution, str) else ""
     if not fields["input_output"]:
         return CodeRow(question, (), level, None, "no test cases")
     try:
         tests = parse_cell(fields["input_output"])
     except EncodingError as error:
         raise ValueError(f"its input_output {error}") from None
+    function = tests.get("fn_name") if isinstance(tests, dict) else None
+    if function is not None and not (isinstance(function, str) and _FUNCTION.fullmatch(function)):
+        raise ValueError("its fn_name is not a name of a function")
     if isinstance(tests, dict) and "asserts" in tests:
-        return CodeRow(question, (), level, None, ASSERTS)
+        checks, fault = _read_checks(tests)
+        return CodeRow(question, checks, level, function, fault, starter, solution)
     given, expected = (
         tests.get(name) if isinstance(tests, dict) else None for name in ("inputs", "outputs")
     )
@@ -292,14 +332,25 @@ def read_code_row(line: bytes) -> CodeRow:
         raise ValueError("its input_output has no lists inputs and outputs")
     if not len(given) == len(expected) >= 1:
         raise ValueError(f"it has {len(given)} inputs and {len(expected)} outputs")
-    function = tests.get("fn_name")
-    if function is not None and not (isinstance(function, str) and _FUNCTION.fullmatch(function)):
-        raise ValueError("its fn_name is not a name of a function")
     make = _make_text_case if function is None else _make_call_case
     cases = tuple(map(make, given, expected))
     if any(len(case.given) > GIVEN_MAX for case in cases):
         raise ValueError(f"an input has more than {GIVEN_MAX} bytes")
-    return CodeRow(question, cases, level, function, None, starter)
+    return CodeRow(question, cases, level, function, None, starter, solution)
+
+
+def _read_checks(tests: Mapping[str, Any]) -> tuple[tuple[Check, ...], str | None]:
+    """The checks of a row, and why it is not asked, if so."""
+    texts, setup = tests["asserts"], tests.get("setup", "")
+    if not isinstance(texts, list) or not texts:
+        raise ValueError("its asserts are no list of texts")
+    for text in (setup, *texts):
+        require_text(text, "asserts", NAME)
+    if any(_EVALUATES.search(text) for text in (setup, *texts)):
+        return (), EVALUATED
+    if tests.get("fn_name") is None:
+        return (), NAMELESS
+    return tuple(Check(setup, text) for text in texts), None
 
 
 def _make_text_case(given: Any, expected: Any) -> Case:

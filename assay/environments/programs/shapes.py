@@ -3,12 +3,13 @@
 APPS and TACO have that form. CodeContests, LiveCodeBench, KodCode, MBPP, HumanEval, verl's and
 prime-rl's rows become it: pairs of input and output, or calls of a function with the value of
 each. Asserts become calls where each compares a call of one function, on plain values, with a plain
-value. Other asserts are kept as they are, for a sandbox that runs them: nothing scores them yet.
+value. Others stay code, which a sandbox runs (`checks`), with the one function that they are about.
 Only `assay env look` reads rows so, on their owner's machine. A network reads what it wrote.
 """
 
 import ast
 import binascii
+import builtins
 import json
 import pickletools
 import zlib
@@ -28,7 +29,9 @@ _UNPACKED_MAX, _CASES_MAX = 16 << 20, 256
 _OPCODES_MAX = 16
 #: CodeContests' test cases, those first that the question does not show.
 _CASE_LISTS = "private_tests", "generated_tests", "public_tests"
-#: Calls in tests that are no asserts.
+#: The module of a program in KodCode's tests.
+_MODULE = "solution"
+#: Statements in tests that are no asserts.
 _PASSED_OVER = ast.Import | ast.ImportFrom | ast.Pass
 
 
@@ -62,10 +65,13 @@ def convert_row(row: dict[str, Any], difficulty: str | None) -> bytes:
         tests = _read_tests(row)
     except (TypeError, AttributeError, LookupError):  # text for a list, a list for text, …
         raise ShapeError("test cases of an unknown shape") from None
+    solution = tests.pop("solution", "")
     fields = {"question": question, "input_output": json.dumps(tests)}
     starter = row.get("starter_code")
     if isinstance(starter, str) and starter:
         fields["starter_code"] = starter
+    if solution:
+        fields["solution"] = solution
     if difficulty is not None:
         fields["difficulty"] = difficulty
     return _fit(fields, tests)
@@ -73,16 +79,18 @@ def convert_row(row: dict[str, Any], difficulty: str | None) -> bytes:
 
 def _fit(fields: dict[str, Any], tests: dict[str, Any]) -> bytes:
     """The line, without the last test cases if it has too many bytes with them."""
-    cases = len(tests.get("inputs", ()))
+    names = [name for name in ("inputs", "outputs", "asserts") if name in tests]
+    cases = len(tests[names[0]])
     while len(line := json.dumps(fields, ensure_ascii=False).encode()) > ROW_MAX and cases > 1:
         cases //= 2
-        kept = {name: tests[name][:cases] for name in ("inputs", "outputs")}
+        kept = {name: tests[name][:cases] for name in names}
         fields["input_output"] = json.dumps(tests | kept)
     return line
 
 
 def _read_tests(row: dict[str, Any]) -> dict[str, Any]:
-    """A row's test cases: `inputs` and `outputs`, or `asserts` with `setup`; perhaps `fn_name`."""
+    """A row's test cases: `inputs` and `outputs`, or `asserts` with `setup`; perhaps `fn_name` and
+    its author's `solution`."""
     if (tests := row.get("input_output")) is not None:
         return _read_pairs(tests)
     if any(row.get(name) for name in _CASE_LISTS):
@@ -93,7 +101,7 @@ def _read_tests(row: dict[str, Any]) -> dict[str, Any]:
         return _read_typed(cases)
     if (tests := get_cell(row, "reward_model.ground_truth")) is not None:
         return _read_pairs(tests)
-    return _read_asserts(row)
+    return _read_asserts(row) | {"solution": _find_solution(row)}
 
 
 def _parse(value: Any) -> Any:
@@ -196,8 +204,17 @@ def _read_call_case(case: dict[str, Any]) -> tuple[list[Any], Any]:
     return arguments if isinstance(arguments, list) else [arguments], _parse(due)
 
 
+def _find_solution(row: dict[str, Any]) -> str:
+    """The program of a row's author, or nothing: MBPP's, KodCode's, HumanEval's behind its start of
+    a function."""
+    if isinstance(body := row.get("canonical_solution"), str) and body:
+        return f"{row.get('prompt') or ''}{body}"
+    found = (row.get(name) for name in ("code", "solution"))
+    return next((text for text in found if isinstance(text, str) and text), "")
+
+
 def _read_asserts(row: dict[str, Any]) -> dict[str, Any]:
-    """Asserts of MBPP, HumanEval and KodCode: as calls, or else as they are."""
+    """Asserts of MBPP, HumanEval and KodCode: as calls, or else as code."""
     given = row.get("test_list") or row.get("test")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
@@ -208,8 +225,67 @@ def _read_asserts(row: dict[str, Any]) -> dict[str, Any]:
     calls = None if setup.strip() else reduce_asserts("\n".join(texts), entry)
     if calls is not None:
         return _make_pairs(((call.arguments, call.value) for call in calls), calls[0].name)
-    kept: dict[str, Any] = {"asserts": texts, "setup": setup}
-    return kept | {"fn_name": entry} if isinstance(entry, str) else kept
+    tree = _require_code("\n".join([setup, *texts]))
+    if isinstance(entry, str) and entry and "check" in _list_functions(tree):
+        start = row.get("prompt")
+        known = start if isinstance(start, str) and _parse_code(start) is not None else ""
+        return {"asserts": [f"check({entry})"], "setup": f"{known}\n{texts[0]}", "fn_name": entry}
+    if len(texts) == 1 and (names := _list_tests(tree)):
+        setup, texts = f"{setup}\n{texts[0]}", [f"{name}()" for name in names]
+    return {"asserts": texts[:_CASES_MAX], "setup": setup, "fn_name": _find_function(tree)}
+
+
+def _parse_code(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _require_code(text: str) -> ast.Module:
+    tree = _parse_code(text)
+    if tree is None:
+        raise ShapeError("asserts that are no Python")
+    if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
+        raise ShapeError("tests without asserts")
+    return tree
+
+
+def _list_functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
+
+
+def _list_tests(tree: ast.Module) -> list[str]:
+    """The test functions that need nothing of pytest."""
+    tests = {name: one for name, one in _list_functions(tree).items() if name.startswith("test")}
+    if any(one.args.args or one.decorator_list for one in tests.values()):
+        raise ShapeError("tests that pytest alone runs")
+    return list(tests)
+
+
+def _find_function(tree: ast.Module) -> str:
+    """The one function that is called, or imported of the program, and nowhere defined."""
+    known = set(dir(builtins))
+    imported, called = dict[str, None](), dict[str, None]()  # in their order
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == _MODULE:
+            imported |= dict.fromkeys(alias.name for alias in node.names)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            known |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            known.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            known.add(node.id)
+        elif isinstance(node, ast.arg):
+            known.add(node.arg)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called[node.func.id] = None
+    if "pytest" in known:
+        raise ShapeError("tests that pytest alone runs")
+    names = list(imported) or [name for name in called if name not in known]
+    if len(names) != 1:
+        raise ShapeError(f"asserts that call {'several functions' if names else 'no function'}")
+    return names[0]
 
 
 def reduce_asserts(text: str, entry: str | None = None) -> list[Call] | None:
@@ -219,11 +295,10 @@ def reduce_asserts(text: str, entry: str | None = None) -> list[Call] | None:
     Args:
         entry: the function that HumanEval's `candidate` is.
     """
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parse_code(text)
+    if tree is None:
         return None
-    calls = [_read_assert(one, entry) for one in _iterate_statements(body)]
+    calls = [_read_assert(one, entry) for one in _iterate_statements(tree.body)]
     found = [call for call in calls if call is not None]
     same = len({call.name for call in found}) == 1
     return found if same and len(found) == len(calls) else None
