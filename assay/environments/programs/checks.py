@@ -19,7 +19,7 @@ from assay.environments.programs.case_runs import GIVEN_MAX, CaseRun, compile_pr
 TURNS_MAX = 64
 #: Instructions in which a check is made, whatever is left for it. Checks whose code is kept.
 _MAKING = 200_000_000
-_KEPT = 4_096
+_KEPT = 512
 _ASKED = re.compile(rb"asked ([0-9]{1,4})")
 
 

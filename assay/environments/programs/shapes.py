@@ -12,6 +12,7 @@ import binascii
 import builtins
 import json
 import pickletools
+import sys
 import zlib
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -230,9 +231,11 @@ def _read_asserts(row: dict[str, Any]) -> dict[str, Any]:
         start = row.get("prompt")
         known = start if isinstance(start, str) and _parse_code(start) is not None else ""
         return {"asserts": [f"check({entry})"], "setup": f"{known}\n{texts[0]}", "fn_name": entry}
+    bound = _list_bound(tree)
+    setup = _import_modules(tree, bound) + setup
     if len(texts) == 1 and (names := _list_tests(tree)):
         setup, texts = f"{setup}\n{texts[0]}", [f"{name}()" for name in names]
-    return {"asserts": texts[:_CASES_MAX], "setup": setup, "fn_name": _find_function(tree)}
+    return {"asserts": texts[:_CASES_MAX], "setup": setup, "fn_name": _find_function(tree, bound)}
 
 
 def _parse_code(text: str) -> ast.Module | None:
@@ -263,29 +266,51 @@ def _list_tests(tree: ast.Module) -> list[str]:
     return list(tests)
 
 
-def _find_function(tree: ast.Module) -> str:
-    """The one function that is called, or imported of the program, and nowhere defined."""
-    known = set(dir(builtins))
-    imported, called = dict[str, None](), dict[str, None]()  # in their order
+def _list_bound(tree: ast.Module) -> set[str]:
+    """The names that a text defines or imports, of the program's module too, and Python's own."""
+    bound = set(dir(builtins))
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == _MODULE:
-            imported |= dict.fromkeys(alias.name for alias in node.names)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            known |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            known.add(node.name)
+            bound.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            known.add(node.id)
+            bound.add(node.id)
         elif isinstance(node, ast.arg):
-            known.add(node.arg)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            called[node.func.id] = None
-    if "pytest" in known:
+            bound.add(node.arg)
+    return bound
+
+
+def _find_function(tree: ast.Module, bound: set[str]) -> str:
+    """The one function that is imported of the program, or else called and nowhere defined."""
+    if "pytest" in bound:
         raise ShapeError("tests that pytest alone runs")
-    names = list(imported) or [name for name in called if name not in known]
+    imported = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == _MODULE
+        for alias in node.names
+        if alias.name != "*"
+    ]
+    called = (
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    names = set(imported) or {name for name in called if name not in bound}
     if len(names) != 1:
         raise ShapeError(f"asserts that call {'several functions' if names else 'no function'}")
-    return names[0]
+    return names.pop()
+
+
+def _import_modules(tree: ast.Module, bound: set[str]) -> str:
+    """Imports of Python's modules that the text uses: some rows leave them to the program."""
+    used = {
+        node.value.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return "".join(f"import {name}\n" for name in sorted(used & sys.stdlib_module_names - bound))
 
 
 def reduce_asserts(text: str, entry: str | None = None) -> list[Call] | None:
