@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
+from warnings import catch_warnings
 
 from assay.environments.problem_file import ROW_MAX
 from assay.environments.problem_table import QUESTIONS, get_cell, parse_cell, read_problem_cell
@@ -240,7 +241,8 @@ def _read_asserts(row: dict[str, Any]) -> dict[str, Any]:
 
 def _parse_code(text: str) -> ast.Module | None:
     try:
-        return ast.parse(text)
+        with catch_warnings(action="ignore"):  # a stranger's escapes are no matter of ours
+            return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
