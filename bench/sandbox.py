@@ -27,6 +27,11 @@ DEAR = {
     "while True: sorted(x)",
     "a walk through memory": "import array\nn=4*10**6\nx=array.array('i',[0])*n\n"
     "for i in range(0,n,64): x[i]=(i*40503*64+64*7919)%n//64*64\ni=0\nwhile True: i=x[i]",
+    "garbage in a random order": "import gc\nfrom itertools import repeat\n"
+    "from operator import setitem\ngc.disable()\nn=60013\n"
+    "x=list(map(dict.copy, repeat({0:0}, n)))\n"
+    "k=map(n.__rmod__, range(0, n*370247, 370247))\n"
+    "any(map(setitem, map(x.__getitem__, k), repeat(0), repeat([])))\nwhile True: gc.collect()",
     "reading at the end": "import os\nwhile True: os.read(0,1)",
     "failing allocations": "while True:\n    try: bytearray(2*10**9)\n    except MemoryError: pass",
     "one byte to standard error": "import os\nwhile True: os.write(2,b'x')",

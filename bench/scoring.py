@@ -107,6 +107,11 @@ BURNED = {
     "while True: sorted(x)",
     "failing allocations": "while True:\n    try: bytearray(2*10**9)\n    except MemoryError: pass",
     "garbage": "import gc\nx=[[] for _ in range(200000)]\nwhile True: gc.collect()",
+    "garbage in a random order": "import gc\nfrom itertools import repeat\n"
+    "from operator import setitem\ngc.disable()\nn=30011\n"
+    "x=list(map(dict.copy, repeat({0:0}, n)))\n"
+    "k=map(n.__rmod__, range(0, n*370247, 370247))\n"
+    "any(map(setitem, map(x.__getitem__, k), repeat(0), repeat([])))\nwhile True: gc.collect()",
     "a walk through memory": "n=1<<20\nx=bytearray(4*n)\ni=0\nwhile True:\n"
     "    i=(i*1103515245+12345)&(4*n-1)\n    x[i]",
     "a large dictionary": "d={i*7919:i for i in range(150000)}\ni=0\nwhile True:\n"
