@@ -24,8 +24,8 @@ from assay.neurons.program.status import STOPPED
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 
-#: Seconds between two updates of the display, and between two writes of status.json.
-_REFRESH_S = 0.25
+#: Seconds between two updates of a terminal's display and of status.json, and of the file alone.
+_REFRESH_S, _WRITE_S = 0.25, 1.0
 #: Files of a run.
 _OUTPUTS = (
     *("summary.json", "status.json", "reward.svg", "contexts", "store", "models", "record"),
@@ -113,6 +113,7 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
     status: dict[str, Any] = {}
     seen: set[int] = set()
     live = Live(console=errors, auto_refresh=False) if errors.is_terminal and not quiet else None
+    pause_s = _WRITE_S if live is None else _REFRESH_S
 
     def update(run: DemoRun) -> None:
         require_wanted()
@@ -120,7 +121,7 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
         last = run.stage == "done"
         if live is None and not quiet:
             _print_news(errors, run, seen)
-        if now - drawn[0] < _REFRESH_S and not last:
+        if now - drawn[0] < pause_s and not last:
             return
         drawn[0] = now
         status.update(describe_status(run))

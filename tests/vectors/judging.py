@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import compute_gumbel
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import CENTRE_BITS, PROTOCOL_VERSION
-from assay.protocol.prf import compute_key, compute_word
+from assay.protocol.prf import compute_key, compute_philox, compute_word
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Ledger, make_projection
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
@@ -90,7 +91,8 @@ def _draw(
 def _draw_large(seed: bytes, position: int, vocabulary: int) -> Json:
     """All logits are 0: the id of the largest word, of the lowest such id."""
     key = compute_key(seed)
-    words = [compute_word(key, position, v) for v in range(vocabulary)]
+    blocks = (compute_philox((b, position, *key[2:]), key[:2]) for b in range(vocabulary // 4 + 1))
+    words = list(islice(chain.from_iterable(blocks), vocabulary))
     best = max(compute_gumbel(word) for word in sorted(words)[-8:])
     token = next(v for v in range(vocabulary) if compute_gumbel(words[v]) == best)
     return {

@@ -14,7 +14,7 @@ from assay.neurons.ports import Neuron
 #: Seconds between two looks of a neuron at the chain, in real time.
 _IDLE_S = 0.05
 #: Seconds between two checks whether a neuron waits for a block.
-_LOOK_S = 0.005
+_LOOK_S = 0.02
 
 
 class FreePlayers:
