@@ -231,6 +231,13 @@ def test_what_crosses(name: str) -> None:
     assert check(text, program) is passes
 
 
+def test_no_loop_of_a_check_ends_early() -> None:
+    """Of all that a program may raise, this would make a check look at nothing."""
+    text = "assert all(map(lambda x: f(x) == x + 1, [1, 2]))"
+    assert check(text, "def f(x): return x + 1")
+    assert not check(text, "def f(x): raise StopIteration")
+
+
 def test_a_check_has_its_budget() -> None:
     """Instructions count on both sides, and the same ones each time."""
     code = compile_program("f = lambda x: 2 * x", 100 * MILLION).output

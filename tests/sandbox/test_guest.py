@@ -85,6 +85,14 @@ def test_a_budget_is_kept_to_the_instruction() -> None:
     assert ask("print(42)", instructions=need - 1).end == "instructions"
 
 
+def test_a_budget_has_63_bits() -> None:
+    assert ask("print(42)", instructions=0) == Reply(b"", "instructions", 0)
+    assert ask("print(42)", instructions=(1 << 63) - 1).end == "exit 0"
+    for beyond in 1 << 63, -1:
+        with pytest.raises(ValueError, match="63 bits"):
+            ask("print(42)", instructions=beyond)
+
+
 def test_a_run_depends_on_its_request_alone() -> None:
     program = (
         "import time, os, random, uuid, secrets\n"

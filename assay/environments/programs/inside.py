@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 DEPTH_MAX, CALLS_MAX = 32, 1_000
 #: Larger integers are written to base 16, which takes linear time.
 _SMALL = 1 << 53
+#: Exceptions that end a loop of the check without a word: `all(map(f, cases))` would be true.
+_ENDS = (StopIteration, StopAsyncIteration)
 #: The module that KodCode's tests import functions from.
 _MODULE = "solution"
 #: Does something with an unknown value. None of Python's operations may get past it.
@@ -249,8 +251,8 @@ def _give(line: bytes, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any
         if kind == "error":
             name, content = given
             error_class = vars(builtins)[name]
-            if not issubclass(error_class, Exception):  # before anything is called
-                raise TypeError
+            if not issubclass(error_class, Exception) or issubclass(error_class, _ENDS):
+                raise TypeError  # before anything is called
             error = error_class(*content)
         else:
             value, after, after_named = given

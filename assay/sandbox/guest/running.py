@@ -36,6 +36,8 @@ def run(request: Request, budget: Budget) -> Reply:
         raise ValueError(f"a program and its input have at most {INPUT_MAX - 5} bytes")
     if not 0 <= budget.output <= OUTPUT_MAX:
         raise ValueError(f"there is room for {OUTPUT_MAX} bytes of output")
+    if not 0 <= budget.instructions < 1 << 63:
+        raise ValueError("instructions are counted in 63 bits")
     require_prepared()
     data = write_request(request, budget)
     most = budget.output + REPLY_MORE
