@@ -49,7 +49,7 @@ MILLION = 1_000_000
 UNITS = "units"
 #: The reference machine: millions of units a second, by its 32 cores. It must be able to score what
 #: all hotkeys show in a window within 1/`SCORING_SHARE` of the window's time.
-SCORING_RATE, SCORING_SHARE = 32 * 4_000, 2
+SCORING_RATE, SCORING_SHARE = 32 * 2_000, 2
 #: Largest bound on a level's weight: with those of a mixture's parts, all shares fit 64 bits.
 WEIGHT_MAX = 64_000
 #: Hotkeys of a subnet at most.

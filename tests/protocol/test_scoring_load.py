@@ -25,13 +25,13 @@ def find_fault(units: int, **sizes: int) -> str | None:
 
 
 def test_the_load_is_that_of_the_reference_machine() -> None:
-    """Half of 360 s, 32 cores of 4,000 million: by hand."""
-    load, room = compute_scoring_load(468, MAIN_TIMING, MAIN_WORK)
-    assert (load, room) == (256 * 12 * 16 * 468, 180 * 32 * 4_000)
-    assert find_fault(468) is None
-    assert find_fault(469) == (
-        "scoring takes up to 23,052,288 million units a window, 256 hotkeys · units = 469 · "
-        "valued_groups = 12 · group_size = 16, and there is time for 23,040,000: units = 468 or "
+    """Half of 360 s, 32 cores of 2,000 million: by hand."""
+    load, room = compute_scoring_load(234, MAIN_TIMING, MAIN_WORK)
+    assert (load, room) == (256 * 12 * 16 * 234, 180 * 32 * 2_000)
+    assert find_fault(234) is None
+    assert find_fault(235) == (
+        "scoring takes up to 11,550,720 million units a window, 256 hotkeys · units = 235 · "
+        "valued_groups = 12 · group_size = 16, and there is time for 11,520,000: units = 234 or "
         "valued_groups = 11 or group_size = 15 would fit"
     )
     quick = replace(MAIN_TIMING, window_blocks=1, slot_ms=1)

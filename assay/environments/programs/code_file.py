@@ -56,8 +56,8 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
         "cases": Param(8, 1, 256, "test cases of a problem that count, the first of its row"),
         "exact": Param(0, 0, 1, "1: output is compared byte by byte"),
         "partial": Param(0, 0, 1, "1: all test cases are run, so that each passed one can pay"),
-        "millions": Param(400, 10, 2_000, "millions of instructions that a test case may take"),
-        UNITS: Param(450, 10, 5_000, "millions that a program may take, with all test cases"),
+        "millions": Param(200, 10, 2_000, "millions of instructions that a test case may take"),
+        UNITS: Param(230, 10, 5_000, "millions that a program may take, with all test cases"),
     }
 )
 #: The name of a difficulty in APPS, LiveCodeBench and TACO → level.

@@ -45,7 +45,7 @@ function isRefused(parameters) {
     rises(moments) && t.mirror_end <= t.window_blocks + t.audit_offset && w.group_size * longest <= 1n << 22n && w.group_cap <= 16384n &&
     w.group_size * workOf(longest, w.position_share) < 1n << 64n && tests.margin_levels.length && tests.margin_levels.length === tests.rate_limits.length &&
     (tests.router_ramp > 0n) === (tests.experts_max > 0n) && [tests.mean_stakes, tests.level_stakes].every((stakes) => stakes.length && max(stakes) < MILLION) &&
-    (t.fetch_end - t.sample_offset) * t.slot_ms > t.beacon_delay_ms && 256n * w.valued_groups * w.group_size * units <= (128000n * t.window_blocks * t.slot_ms) / 2000n &&
+    (t.fetch_end - t.sample_offset) * t.slot_ms > t.beacon_delay_ms && 256n * w.valued_groups * w.group_size * units <= (64000n * t.window_blocks * t.slot_ms) / 2000n &&
     (start.predecessor === NONE ? !start.window && !start.number && start.checkpoint === NONE : start.window > 0n) && !(rounds && areRoundsRefused(rounds, parameters)));
 }
 function areRoundsRefused(r, { timing, start }) {
