@@ -46,6 +46,15 @@ def test_one_rounded_operation_after_another(theta, velocity, children):
     assert [tuple(to_fractions(pair)) for pair in found] == expected
 
 
+@pytest.fixture
+def _same_threads_afterwards():
+    """Two threads on the processors of several test workers wait in vain for each other."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_same_threads_afterwards")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shape", [(1,), (7, 13), (1_100, 1_000)])
 def test_sizes_and_threads_change_no_bit(shape, threads):
