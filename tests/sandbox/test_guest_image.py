@@ -138,6 +138,20 @@ def test_an_artifact_that_others_could_have_written_is_not_trusted(
     assert not store.is_trusted(artifact)
 
 
+def test_a_full_disk_ends_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where Python's output is unbuffered, and is cut without an error."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    monkeypatch.setattr(
+        preparing,
+        "_MAKE",
+        "import resource\nfrom assay.sandbox.guest import making\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))\nmaking._write(bytes({0}))",
+    )
+    assert preparing._work("9999", tmp_path / "image", b"") == bytes(9999)  # noqa: SLF001
+    with pytest.raises(guest.SandboxError, match="File too large"):
+        preparing._work("10000", tmp_path / "image", b"")  # noqa: SLF001
+
+
 def test_a_damaged_artifact_is_found(tmp_path: Path) -> None:
     """The engine itself would run it."""
     artifact = tmp_path / "artifact"

@@ -12,12 +12,19 @@ from assay.sandbox.guest.image import make_image as make
 def make_image() -> None:
     """Write the image of the module on standard input."""
     module = sys.stdin.buffer.read()
-    sys.stdout.buffer.write(run_deep(lambda: make(module, INTERPRETER)))
+    _write(run_deep(lambda: make(module, INTERPRETER)))
 
 
 def compile_image() -> None:
     """Write the artifact of the image whose path is the argument."""
-    sys.stdout.buffer.write(compile_module(Path(sys.argv[1]).read_bytes()))
+    _write(compile_module(Path(sys.argv[1]).read_bytes()))
+
+
+def _write(data: bytes) -> None:
+    """Write all on standard output, which may be unbuffered and then writes what it can. Raises
+    OSError where the disk has no room."""
+    with open(1, "wb", closefd=False) as opened:
+        opened.write(data)
 
 
 def compile_module(image: bytes) -> bytes:
