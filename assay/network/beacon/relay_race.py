@@ -9,6 +9,7 @@ the race.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ logger = logging.getLogger("assay.beacon")
 _NEWEST = 0.1
 #: A relay is tried beside the first one once in this many races.
 _TRIAL_EVERY = 16
+#: Races that are kept after they found their round.
+_KEPT = 16
 #: Longest wait for connections to close.
 _CLOSE_S = 2.0
 
@@ -85,15 +88,16 @@ class Relays:
         )
         self._count = 0
         self._races: dict[int, asyncio.Task[Beacon | NoBeacon]] = {}
+        self._won: OrderedDict[int, asyncio.Task[Beacon | NoBeacon]] = OrderedDict()
         self._losers: set[asyncio.Task[Beacon | RelayFault]] = set()
 
     async def get(self, number: int) -> Beacon | NoBeacon:
         """The round's verified beacon: one race, for all concurrent callers."""
-        race = self._races.get(number)
+        race = self._races.get(number) or self._won.get(number)
         if race is None:
             race = asyncio.create_task(self._race(number))
             self._races[number] = race
-            race.add_done_callback(lambda _: self._races.pop(number))
+            race.add_done_callback(lambda race: self._end(number, race))
         return await asyncio.shield(race)
 
     async def check(self) -> dict[str, str]:
@@ -117,6 +121,14 @@ class Relays:
             await asyncio.wait(tasks, timeout=_CLOSE_S)
         async with asyncio.timeout(_CLOSE_S):
             await self._client.aclose()
+
+    def _end(self, number: int, race: asyncio.Task[Beacon | NoBeacon]) -> None:
+        """Keep a race that found the round: callers may have missed it in the cache just before."""
+        del self._races[number]
+        if not race.cancelled() and not race.exception() and isinstance(race.result(), Beacon):
+            self._won[number] = race
+            if len(self._won) > _KEPT:
+                self._won.popitem(last=False)
 
     async def _race(self, number: int) -> Beacon | NoBeacon:
         loop, patience = asyncio.get_running_loop(), self._patience

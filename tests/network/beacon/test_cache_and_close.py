@@ -172,6 +172,16 @@ def test_many_threads_share_one_race(start: Start, open_source: Open, local: Loc
     assert len(relay.asked) == 3
 
 
+def test_who_missed_the_cache_just_before_starts_no_second_race(
+    start: Start, open_source: Open, local: LocalBeacon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = start(serve(lambda number: describe(local.get(number) or Beacon(0, b""))))
+    source = open_source(relay.url)
+    monkeypatch.setattr(source.cache, "get", lambda number: None)
+    assert [source.get(7), source.get(7)] == [local.get(7)] * 2
+    assert len(relay.asked) == 1
+
+
 def count_sockets() -> int:
     links = []
     for entry in os.scandir("/proc/self/fd"):
