@@ -36,6 +36,8 @@ def few_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vetting, "CONSTANTS", 8)
 
 
+#: Of these, what is no trick to `gsm`: blanks may follow a number.
+BLANKS_AFTER = {"blank at the end", "newline at the end"}
 #: Texts around a right answer `{}`, none of which is an answer. Every environment is shown them.
 TRICKS: dict[str, Callable[[str], str]] = {
     "nothing": lambda right: "",

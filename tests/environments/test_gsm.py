@@ -23,7 +23,7 @@ from assay.environments import (
 )
 from assay.environments.gsm import LEVELS, THEMES, Task
 from assay.protocol.parameters import MILLION
-from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
+from tests.environments.conftest import BLANKS_AFTER, NUMBER_TRICKS, TRICKS, make_seed
 
 #: What a wrong answer achieves: it may have been read.
 NOTHING = UNREAD, rate_answer(0)
@@ -78,11 +78,7 @@ def test_every_sentence_is_told_and_every_start_is_in_the_text() -> None:
             assert any(words in prompt for prompt in asked), sentence
 
 
-#: What is no trick here: blanks may follow a number.
-_BLANKS_AFTER = "blank at the end", "newline at the end"
-
-
-@pytest.mark.parametrize("trick", sorted({**TRICKS, **NUMBER_TRICKS}.keys() - _BLANKS_AFTER))
+@pytest.mark.parametrize("trick", sorted({**TRICKS, **NUMBER_TRICKS}.keys() - BLANKS_AFTER))
 def test_adversarial_answer(trick: str) -> None:
     right = str(get_row(TRICK_PROBLEM).value)
     assert GSM.score(TRICK_PROBLEM, f"#### {right}").correctness == MILLION

@@ -52,7 +52,9 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     manifest = make_genesis(folder, 8, open_named_environment(text), levels)
     assert manifest.level_numbers == levels
     checkpoint = load_checkpoint(folder)
-    parameters = make_parameters(text)
+    plain = make_parameters(text)
+    identity = replace(plain.identity, genesis_checkpoint=checkpoint.digest)
+    parameters = replace(plain, identity=identity)
     assert find_checkpoint_fault(checkpoint, parameters) is None
     assert "not ascending levels" in str(find_checkpoint_fault(checkpoint, make_parameters("gsm")))
     environment = open_environment(parameters.environment)
