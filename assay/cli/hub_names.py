@@ -5,7 +5,7 @@ Light: the Hub's library is loaded only where somebody names a repository.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -76,7 +76,7 @@ def find_shards(named: Path) -> list[Path]:
         folder, path = named.parent, named.name
     else:
         return []
-    entries = islice((*folder.glob("*"), *folder.glob("*/*")), _ENTRIES_MAX)
+    entries = islice(chain(folder.glob("*"), folder.glob("*/*")), _ENTRIES_MAX)
     splits = find_splits(entry.relative_to(folder).as_posix() for entry in entries)
     found = choose_split(splits, path)
     if path and (len(found) != 1 or found[0].name != path):
