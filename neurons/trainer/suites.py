@@ -15,11 +15,12 @@ from assay.evaluation.folder import PLAN, PLAN_MAX, RESULTS, EvaluationFolder
 from assay.evaluation.model import wrap_checkpoint
 from assay.evaluation.run import Evaluation, EvaluationRules
 from assay.evaluation.sampling import OwnSampler
-from assay.evaluation.suite import EvaluationError, Suite, read_suite
+from assay.evaluation.suite import Suite, read_suite
 from assay.inference import CheckpointError
 from assay.neurons.trainer.lessons import Lesson
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
+from assay.protocol.errors import OperatorError
 
 FOLDER = "suites"
 #: Most checkpoints that wait. The oldest ones beyond are left out.
@@ -88,7 +89,7 @@ class SuiteMonitor:
             next(self._running)
         except StopIteration:
             self._running = None
-        except EvaluationError as error:
+        except OperatorError as error:
             self._running = None
             self._report(f"suites: {error}")
         return True

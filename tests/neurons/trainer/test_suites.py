@@ -4,11 +4,13 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from assay.environments import gsm, make_environment
 from assay.evaluation.folder import COMPLETIONS, RESULTS
 from assay.evaluation.suite import EvaluationError
 from assay.inference import CheckpointError, load_checkpoint
+from assay.inference.draws.sampler import BROKEN
 from assay.neurons.trainer.suites import FOLDER, SuiteMonitor, read_suites
 from assay.protocol import Domain, hash_fields
 from assay.training import GENESIS
@@ -96,3 +98,17 @@ def test_a_checkpoint_that_cannot_hold_a_suite_is_reported_and_training_goes_on(
     assert monitor.step()
     assert not monitor.step()
     assert "1 of 1 prompts do not fit the model's context" in said[0]
+
+
+def test_a_checkpoint_that_cannot_draw_is_reported_and_training_goes_on(tmp_path):
+    broken = load_checkpoint(GENESIS)
+    with torch.no_grad():
+        for parameter in broken.model.parameters():
+            parameter.fill_(torch.nan)
+    said = []
+    suites = read_suites([write(tmp_path / "suite.jsonl", range(2))], (), said.append)
+    monitor = SuiteMonitor(tmp_path, Checkpoints(broken), suites, 1, said.append)
+    monitor.note(learn(1, broken.digest))
+    assert monitor.step()
+    assert not monitor.step()
+    assert said == [f"suites: {BROKEN}"]
