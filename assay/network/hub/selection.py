@@ -159,6 +159,8 @@ def choose_split_files(name: HubName, files: Files, limit: int) -> tuple[Split, 
         raise HubError(f"{name}: name a file that ends in {', '.join(DATA_ENDINGS)}")
     if split.missing is not None:
         raise HubError(f"{name}: file {split.missing} of split {split.name} is not there")
+    if len(split.files) > 1 and split.joined in files:
+        raise HubError(f"{name} has a file {split.joined}, where its split would be: name one file")
     chosen = [_require_size(name, files[path], limit) for path in split.files]
     total = sum(file.size for file in chosen)
     if len(chosen) > _SHARDS_MAX or total > _SHARDS_TIMES * limit:

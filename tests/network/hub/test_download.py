@@ -325,6 +325,11 @@ def test_a_token_is_not_sent_without_tls(connect):
             "2 files or splits: name one, such as org/name/data/a; it has data/a, data/b",
         ),
         ("train", {"train-00001-of-00002.csv": b""}, "file 0 of split train is not there"),
+        (
+            "a",
+            {**{f"a-0000{n}-of-00002.csv": b"" for n in (0, 1)}, "a.joined.jsonl": b""},
+            "has a file a.joined.jsonl, where its split would be",
+        ),
         ("", {f"{n:04}.csv": b"x" * 90 for n in range(20)}, "20 files, 0 MiB; at most 1,024"),
         ("", {"2023.csv": b"", "2024.csv": b""}, "2 files or splits: name one"),
         ("b", {"a.jsonl": b"", "b/c.csv": b"", "b/d.csv": b""}, "b/c.csv"),
