@@ -184,7 +184,7 @@ class Evaluation:
         folder.write_results(self.make_results())
 
     def make_results(self) -> dict[str, Any]:
-        """The document of results.json. It has no times and no paths."""
+        """The document of results.json. It has no times, and no paths but of training files."""
         document = self.make_plan()
         document["suites"] = [self._describe(place) for place in range(len(self.suites))]
         return {"name": self.name, **document, "warnings": self.warnings, "tokens": self.tokens}
