@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from assay.environments import Environment
+from assay.environments import Environment, Problem
 from assay.inference.tokenizing.chat_template import ChatTemplate
 from assay.subnet.recipe import ModelNumbers
 from assay.subnet.recipes import RECIPES
@@ -143,17 +143,28 @@ def write_model(
     model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     template = ChatTemplate(QWEN, {})
 
-    def make_lesson(number: int):
-        problem = environment.make_problem(number.to_bytes(32, "big"), levels)
-        asked = problem.conversation
-        text = asked.text if asked.plain else template.render(asked.messages, asked.arguments)
-        form = next(one for one in FORMS if environment.score(problem, one.format(7)).format)
-        answers = [[*tokenizer.encode(form.format(n)).ids, end] for n in range(10)]
-        return tokenizer.encode(text).ids, answers
+    def make_lessons():
+        for number in range(STEPS):
+            problem = environment.make_problem(number.to_bytes(32, "big"), levels)
+            form = _find_form(environment, problem)
+            if form is None:
+                continue
+            asked = problem.conversation
+            text = asked.text if asked.plain else template.render(asked.messages, asked.arguments)
+            answers = [[*tokenizer.encode(form.format(n)).ids, end] for n in range(10)]
+            yield tokenizer.encode(text).ids, answers
 
-    teach_form(model, map(make_lesson, range(STEPS)))
+    teach_form(model, make_lessons())
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+
+
+def _find_form(environment: Environment, problem: Problem) -> str | None:
+    """The form that is read. None: only the right answer is said to have one, and is no digit."""
+    for form in FORMS:
+        if any(environment.score(problem, form.format(n)).format for n in range(10)):
+            return form
+    return None
 
 
 def teach_form(model, lessons) -> None:
