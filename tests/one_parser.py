@@ -1,4 +1,4 @@
-"""One child that parses the steps' files of all tests. Elsewhere each reader starts its own."""
+"""One child that parses the steps' files of a folder's tests. Elsewhere each reader has its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -6,14 +6,14 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 from assay.artifacts.steps import folder
-from assay.artifacts.steps.file import open_step_parser
+from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.audit.provenance import step_export
 from assay.rounds import merging
 
 
 @contextmanager
-def share_parser() -> Iterator[None]:
-    with open_step_parser() as parser, pytest.MonkeyPatch.context() as patch:
+def share_parser(parser: ParquetWorker) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
         for module in (folder, merging, step_export):
             patch.setattr(module, "open_step_parser", lambda: nullcontext(parser))
         yield

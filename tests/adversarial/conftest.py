@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.steps.file import open_step_parser
+from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.inference import Checkpoint, Rules, load_checkpoint
@@ -192,9 +194,16 @@ def make_world(
     )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_parser() -> Iterator[None]:
-    with share_parser():
+@pytest.fixture(scope="session")
+def _parser() -> Iterator[ParquetWorker]:
+    with open_step_parser() as parser:
+        yield parser
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_parser(_parser: ParquetWorker) -> Iterator[None]:
+    """Not for the session: tests of other folders would have it, too, if they came later."""
+    with share_parser(_parser):
         yield
 
 

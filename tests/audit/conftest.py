@@ -2,15 +2,23 @@
 
 import pytest
 
+from assay.artifacts.steps.file import open_step_parser
 from assay.audit import window_check
 from assay.audit.sources import ModelShelf
 from tests.audit.audited import Liar, list_differences, open_audit, play_network, read_records
 from tests.one_parser import share_parser
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_parser():
-    with share_parser():
+@pytest.fixture(scope="session")
+def _parser():
+    with open_step_parser() as parser:
+        yield parser
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_parser(_parser):
+    """Not for the session: tests of other folders would have it, too, if they came later."""
+    with share_parser(_parser):
         yield
 
 
