@@ -104,11 +104,11 @@ class BitReader:
         """The next `count` fields. `widths` is one width for all or one for each field, at most
         `WIDTH_MAX`."""
         wide = np.asarray(widths, np.int64)
-        starts = np.cumsum(wide) - wide if wide.ndim else np.arange(count) * wide
         total = int(wide.sum()) if wide.ndim else count * int(wide)
-        self._require(total)
+        self._require(total)  # a count that is too large takes no memory
         if not total:
             return np.zeros(count, np.int64)
+        starts = np.cumsum(wide) - wide if wide.ndim else np.arange(count) * wide
         values = self.look(np.minimum(self.position + starts, self.end - 1), wide)
         self.position += total
         return values

@@ -77,6 +77,12 @@ def test_fields_are_read_back_together_and_one_by_one(fields: list[tuple[int, in
     assert [reader.read_number(width) for width in widths] == values
 
 
+def test_a_count_that_no_bytes_have_takes_no_memory() -> None:
+    """A head of a few bytes says that a rollout has any length."""
+    with pytest.raises(EncodingError, match="ends after 32 bits"):
+        BitReader(bytes(4)).read(1 << 50, 5)
+
+
 @given(
     st.sampled_from(["fields", "narrow", "rice"]),
     st.binary(max_size=12),
