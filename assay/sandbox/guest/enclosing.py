@@ -22,6 +22,7 @@ from assay.sandbox.guest.wasm import (
     GLOBAL,
     GLOBAL_KIND,
     IMPORT,
+    MAGIC,
     MEMORY,
     TYPE,
     ModuleError,
@@ -41,7 +42,6 @@ from assay.sandbox.guest.wasm import (
 _I32 = b"\x7f"
 #: Bytes of a global, i32 or i64, that begins at 0.
 _GLOBAL_BYTES = 5
-_MAGIC_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def enclose(module: bytes, pages: int, host: InnerHost) -> bytes:
     first = (FUNCTION, CODE)  # functions keep their numbers: an import's answer takes its own
     changed = {n: extend(body[n], parts, in_front=n in first) for n, parts in added.items()}
     changed[MEMORY] = _grow(body[MEMORY], pages)
-    return module[:_MAGIC_BYTES] + b"".join(
+    return MAGIC + b"".join(
         write_section(n, changed.get(n, data)) for n, data in sections if n != IMPORT
     )
 

@@ -22,14 +22,20 @@ from assay.sandbox.guest.wasm import (
     EXPORT,
     FUNCTION,
     GLOBAL,
+    GLOBAL_KIND,
     IMPORT,
     MAGIC,
     MEMORY,
     TYPE,
     ModuleError,
     ModuleReader,
+    extend,
+    pack_export,
     pack_signed,
+    pack_sized,
     pack_unsigned,
+    pack_vector,
+    read_codes,
     read_sections,
     read_types,
     write_section,
@@ -79,11 +85,11 @@ def meter(module: bytes, limits: Limits) -> bytes:
     Raises:
         ModuleError: this is no module, or it has a part that is unknown here.
     """
-    if module[:8] != MAGIC:
+    if not module.startswith(MAGIC):
         raise ModuleError("it is not a WebAssembly module of version 1")
     sections = list(read_sections(module))
     shape = _read_shape(dict(sections))
-    parts = [module[:8]]
+    parts = [MAGIC]
     for number, body in sections:
         if number == CUSTOM:  # names and build notes
             continue
@@ -134,36 +140,29 @@ def _read_shape(sections: dict[int, bytes]) -> _Shape:
 
 
 def _change_section(number: int, body: bytes, shape: _Shape, limits: Limits) -> bytes:
-    reader = ModuleReader(body)
-    if number not in (TYPE, FUNCTION, MEMORY, GLOBAL, EXPORT, CODE):
-        return body
-    count = reader.unsigned()
-    rest = body[reader.place :]
     if number == TYPE:
-        return pack_unsigned(count + len(_SIGNATURES)) + rest + b"".join(_SIGNATURES)
+        return extend(body, _SIGNATURES)
     if number == FUNCTION:
-        kinds = b"".join(pack_unsigned(len(shape.arities) + kind) for kind in (0, 1, 2, 2, 3))
-        return pack_unsigned(count + 5) + rest + kinds
+        return extend(body, [pack_unsigned(len(shape.arities) + n) for n in (0, 1, 2, 2, 3)])
     if number == MEMORY:
-        return _limit_memory(reader, count, limits.pages)
+        return _limit_memory(ModuleReader(body), limits.pages)
     if number == GLOBAL:
-        counters = bytes([_I64, 1, 0x42, 0, _END, *[_I32, 1, 0x41, 0, _END] * 2])
-        return pack_unsigned(count + 3) + rest + counters
+        zero = bytes([_I32, 1, 0x41, 0, _END])
+        return extend(body, [bytes([_I64, 1, 0x42, 0, _END]), zero, zero])
     if number == EXPORT:
         names = ((FUEL, shape.fuel), (DEPTH, shape.depth), (SHORT, shape.short))
-        exports = (bytes([len(n)]) + n.encode() + b"\3" + pack_unsigned(i) for n, i in names)
-        return pack_unsigned(count + len(names)) + rest + b"".join(exports)
-    bodies = []
-    for kind in shape.functions:
-        size = reader.unsigned()
-        code = _Function(reader.take(size), shape, shape.arities[kind], limits).write()
-        bodies.append(pack_unsigned(len(code)) + code)
-    helpers = _write_helpers(shape, limits.pages)
-    return pack_unsigned(count + len(helpers)) + b"".join([*bodies, *helpers])
+        return extend(body, [pack_export(name, GLOBAL_KIND, index) for name, index in names])
+    if number == CODE:
+        codes = [
+            _Function(code, shape, shape.arities[kind], limits).write()
+            for code, kind in zip(read_codes(body), shape.functions, strict=True)
+        ]
+        return pack_vector([*map(pack_sized, codes), *_write_helpers(shape, limits.pages)])
+    return body
 
 
-def _limit_memory(reader: ModuleReader, count: int, pages: int) -> bytes:
-    flags, least = reader.byte(), reader.unsigned()
+def _limit_memory(reader: ModuleReader, pages: int) -> bytes:
+    count, flags, least = reader.unsigned(), reader.byte(), reader.unsigned()
     if count != 1 or flags > 1 or least > pages:
         raise ModuleError(f"its memory is not one of at most {pages} pages")
     return b"\1\1" + pack_unsigned(least) + pack_unsigned(pages)
@@ -193,7 +192,7 @@ def _write_helpers(shape: _Shape, pages: int) -> list[bytes]:
         moved = bytes([0x20, 0, 0x20, 1, 0x20, 2, 0xFC]) + tail
         bodies.append(b"\0" + _charge(shape, size) + moved + bytes([_END]))
     bodies.append(_write_grow(shape, pages))
-    return [pack_unsigned(len(body)) + body for body in bodies]
+    return [pack_sized(body) for body in bodies]
 
 
 def _write_grow(shape: _Shape, pages: int) -> bytes:

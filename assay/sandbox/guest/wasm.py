@@ -36,13 +36,9 @@ class ModuleReader:
                 return value
 
     def signed(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value - (1 << shift) if byte & 0x40 else value
+        start, value = self.place, self.unsigned()
+        bits = 7 * (self.place - start)
+        return value - (1 << bits) if value >> (bits - 1) else value
 
     def skip_number(self) -> None:
         while self.byte() >= 0x80:
