@@ -22,6 +22,7 @@ THREAD_STACK = STACK + (16 << 20)
 #: Bytes of address space for a copy's memory: with all that 32 bits can address, no bounds are
 #: checked by code. And for what else the engine takes.
 RESERVATION, _GUARD = 4 << 30, 32 << 20
+_PAGE = 1 << 16
 
 _T = TypeVar("_T")
 #: The size of a new thread's stack concerns the whole program.
@@ -70,9 +71,6 @@ def make_engine() -> Any:
     config.wasm_multi_memory = False
     config.wasm_tail_call = False
     return wasmtime.Engine(config)
-
-
-_PAGE = 1 << 16
 
 
 def run_deep(work: Callable[[], _T]) -> _T:

@@ -17,7 +17,10 @@ def make_image() -> None:
 
 def compile_image() -> None:
     """Write the artifact of the image whose path is the argument."""
-    _write(compile_module(Path(sys.argv[1]).read_bytes()))
+    import wasmtime
+
+    module: Any = wasmtime.Module(make_engine(), Path(sys.argv[1]).read_bytes())
+    _write(bytes(module.serialize()))
 
 
 def _write(data: bytes) -> None:
@@ -25,10 +28,3 @@ def _write(data: bytes) -> None:
     OSError where the disk has no room."""
     with open(1, "wb", closefd=False) as opened:
         opened.write(data)
-
-
-def compile_module(image: bytes) -> bytes:
-    import wasmtime
-
-    module: Any = wasmtime.Module(make_engine(), image)
-    return bytes(module.serialize())
