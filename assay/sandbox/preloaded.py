@@ -227,6 +227,16 @@ def share_preloaded(*modules: str) -> PreloadedPython:
         return _shared[-1][1]
 
 
+def _share_anew() -> None:
+    global _adopting, _sharing
+    _adopting, _sharing = threading.Lock(), threading.Lock()
+    _shared.clear()
+
+
+# A fork begins anew, whatever other threads held.
+os.register_at_fork(after_in_child=_share_anew)
+
+
 class _ForkedPopen(subprocess.Popen[Any]):
     """A child that is a fork where that can be, and is executed otherwise."""
 
