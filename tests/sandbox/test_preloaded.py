@@ -5,6 +5,7 @@ import json
 import os
 import random
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from assay.sandbox import PreloadedPython
-from assay.sandbox.preloaded import start_python
+from assay.sandbox import preloaded as module
+from assay.sandbox.preloaded import share_preloaded, start_python
 
 #: A module that nothing imports by itself: a child that has it is a fork.
 MARK = "colorsys"
@@ -292,3 +294,25 @@ def test_children_of_many_threads_are_each_its_own(preloaded):
     numbers = random.sample(range(1_000), 16)
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(start, numbers)) == numbers
+
+
+@pytest.mark.parametrize("held", ["what is shared", "the shared process"])
+def test_a_fork_starts_children_whatever_lock_was_held(held):
+    """No thread is left in it that would ever give the lock back."""
+    shared = share_preloaded(MARK)
+    lock = module._sharing if held == "what is shared" else shared._lock  # noqa: SLF001
+    reading, writing = os.pipe()
+    with lock:
+        if (fork := os.fork()) == 0:
+            try:
+                child = share_preloaded(MARK).popen("print(1)", stdout=subprocess.PIPE)
+                os.write(writing, child.communicate()[0])
+            finally:
+                os._exit(0)
+    os.close(writing)
+    told, _, _ = select.select([reading], [], [], 60)
+    if not told:
+        os.kill(fork, signal.SIGKILL)
+    os.waitpid(fork, 0)
+    with open(reading, "rb") as pipe:
+        assert pipe.read() == b"1\n"

@@ -33,8 +33,8 @@ def prepare(
 
     It takes some 15 seconds of processor time, once for each version of the engine, wasmtime. What
     is made lies in ~/.cache/assay/sandbox, for this user alone, and serves all environments of
-    Python here. Every file is checked by its SHA-256. A preparation that was stopped goes on where
-    it was; a second one does nothing.
+    Python here. Module and image are checked by their SHA-256, the compiled code by a checksum. A
+    preparation that was stopped goes on where it was; a second one does nothing.
     """
     if module is not None:
         require_files(module)
