@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Group
@@ -31,8 +32,10 @@ def run_env_look(
     as_json: bool,
 ) -> int:
     """Print how the file, or several as one, would be read. Return the exit code: FINDING if it
-    cannot be used as it is."""
+    cannot be used as it is, and no other is written."""
     chosen = read_columns(columns)
+    if write is not None:
+        _require_new(write)
     say = choose_say(quiet=False)
     joined = join_files(shards, say) if len(shards) > 1 else None
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
@@ -41,13 +44,25 @@ def run_env_look(
     finally:
         gc.freeze()  # nor is it looked through afterwards
         gc.enable()
+    written = ""
     if write is not None:
         if not look.asked:
             raise ConfigError(f"--write {write}: no row of {file} can be asked")
-        write_file(write, b"".join(lines))
+        data = b"".join(lines)
+        write_file(write, data)
+        written = f"{look.environment.partition(':')[0]}:{sha256(data).hexdigest()}"
     origin = find_origin(file)
-    print_result(_to_json(look, origin), as_json, _describe(look, origin, write))
-    return OK if look.is_usable else FINDING
+    document = _to_json(look, origin) | {"written": written}
+    print_result(document, as_json, _describe(look, origin, write, written))
+    return OK if look.is_usable or written else FINDING
+
+
+def _require_new(file: Path) -> None:
+    """Raises ConfigError where something would be replaced, or a folder made."""
+    if file.exists() or file.is_symlink():
+        raise ConfigError(f"--write {file}: it is there already: name a new file")
+    if not file.absolute().parent.is_dir():
+        raise ConfigError(f"--write {file}: there is no folder {file.absolute().parent}")
 
 
 def read_columns(columns: Sequence[str]) -> dict[str, str]:
@@ -75,7 +90,7 @@ def _to_json(look: Look, origin: Origin | None) -> dict[str, object]:
     return document
 
 
-def _describe(look: Look, origin: Origin | None, write: Path | None) -> Group:
+def _describe(look: Look, origin: Origin | None, write: Path | None, written: str) -> Group:
     table = make_table(show_header=False)
     table.add_row("file", Text(f"{look.file}, {look.format}, {look.rows:,} rows"))
     if origin is not None:
@@ -111,12 +126,13 @@ def _describe(look: Look, origin: Origin | None, write: Path | None) -> Group:
         shown = f"row {sample.row}, level {sample.level}: {sample.problem[:_SHOWN]}"
         table.add_row("sample", Text(make_printable(shown)))
         table.add_row("", Text(f"right: {make_printable(sample.answer[:_SHOWN])}", style="bold"))
-    return Group(table, *(Text(line) for line in _advise(look, write)))
+    return Group(table, *(Text(line) for line in _advise(look, write, written)))
 
 
-def _advise(look: Look, write: Path | None) -> list[str]:
+def _advise(look: Look, write: Path | None, written: str) -> list[str]:
     if write is not None:
-        return [f"{write} has the {look.asked:,} rows that are asked: name this file in `files`."]
+        held = f"{write} has the {look.asked:,} rows that are asked"
+        return [f"{held}: name this file in `files`. Its environment is {written}."]
     if look.is_joined:
         return ["A network names one file: write one with --write FILE.jsonl."]
     if look.is_renamed:

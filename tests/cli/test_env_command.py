@@ -98,16 +98,22 @@ def test_a_look_at_a_file_says_how_it_is_read(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "--column problem=NAME" in refused.stderr
     looked = run("look", str(file), "--column", "problem=task", "--write", str(written), "--json")
-    assert looked.returncode == 1
+    assert looked.returncode == 0
     found = json.loads(looked.stdout)
+    digest = sha256(written.read_bytes()).hexdigest()
     assert (found["format"], found["asked"], found["usable"]) == ("CSV", 2, False)
+    assert found["written"] == f"math:{digest}"
     assert found["left_out"] == {"words": {"rows": 1, "first": [3]}}
     assert found["shown"] == {"rows": 1, "first": [2]}
     shown = run("look", str(written), "--suite", str(written))
     assert shown.returncode == 0
-    digest = sha256(written.read_bytes()).hexdigest()
     for words in (f"math:{digest}", "2 rows are in", "What is 2+3?", "right: 12"):
         assert words in " ".join(shown.stdout.split())
+    for place, why in ((file, "there already"), (tmp_path / "no" / "x.jsonl", "no folder")):
+        before = file.read_bytes()
+        refused = run("look", str(file), "--column", "problem=task", "--write", str(place))
+        assert (refused.returncode, file.read_bytes()) == (2, before)
+        assert why in " ".join(refused.stderr.split())
     twice = run("look", str(file), "--column", "problem=task", "--column", "problem=task")
     assert (twice.returncode, twice.stdout) == (2, "")
 
@@ -120,7 +126,7 @@ def test_a_folder_of_a_split_is_looked_at_and_written_as_one_file(tmp_path: Path
         (folder / f"train-0000{number}-of-00002.jsonl").write_text(json.dumps(row) + "\n")
     looked = run("look", str(tmp_path / "data" / "train"), "--write", str(written), "--json")
     found = json.loads(looked.stdout)
-    assert (looked.returncode, found["rows"], found["usable"]) == (1, 2, False)
+    assert (looked.returncode, found["rows"], found["usable"]) == (0, 2, False)
     assert [json.loads(line)["answer"] for line in written.read_text().splitlines()] == ["1", "2"]
     assert run("look", str(written)).returncode == 0
     assert run("list", "--file", str(written)).returncode == 0

@@ -153,7 +153,9 @@ def look(
     write: Annotated[
         Path | None,
         typer.Option(
-            "--write", metavar="FILE", help="Write the rows that are asked as JSON Lines."
+            "--write",
+            metavar="FILE",
+            help="Write the rows that are asked as JSON Lines, into a new file.",
         ),
     ] = None,
     as_json: AsJson = False,
