@@ -13,7 +13,7 @@ from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.cli.saying import choose_say
 from assay.environments import letters_file
-from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file
+from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file, write_rows
 from assay.environments.problem_shards import join_files
 from assay.network.files import write_file
 from assay.network.hub.origin import Origin, find_origin
@@ -40,7 +40,7 @@ def run_env_look(
     joined = join_files(shards, say) if len(shards) > 1 else None
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
     try:
-        look, lines = look_at_file(file, chosen, suites, joined, say)
+        look, rows = look_at_file(file, chosen, suites, joined, say)
     finally:
         gc.freeze()  # nor is it looked through afterwards
         gc.enable()
@@ -48,7 +48,7 @@ def run_env_look(
     if write is not None:
         if not look.asked:
             raise ConfigError(f"--write {write}: no row of {file} can be asked")
-        data = b"".join(lines)
+        data = write_rows(rows)
         write_file(write, data)
         written = f"{look.environment.partition(':')[0]}:{sha256(data).hexdigest()}"
     origin = find_origin(file)

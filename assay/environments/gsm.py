@@ -8,7 +8,7 @@ any rule that rates prose would pay for padding.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -23,7 +23,7 @@ from assay.environments.base import (
     RewardParts,
     rate_answer,
 )
-from assay.environments.problem_file import KnownAnswers, Row, cut_levels, find_rows, read_row
+from assay.environments.problem_file import KeptRows, Row, cut_levels, read_row
 from assay.protocol.prf import Stream
 
 NAME = "gsm"
@@ -139,6 +139,9 @@ class GsmFile(_WordProblems):
 
     Level l of k = min(8, rows) has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1, after sorting by the
     number of lines of the solution and then by the place in the file.
+
+    Attributes:
+        skipped: reason → numbers of the rows skipped for it.
     """
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
@@ -150,30 +153,28 @@ class GsmFile(_WordProblems):
                 or out of range.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params, FORM)
-        self.rows = sorted(
-            find_rows(digest, NAME, RowReader()), key=lambda row: row.solution.count("\n")
-        )
-        self._bands = cut_levels(self.rows, FILE_LEVELS)
-        self.levels = range(1, len(self._bands) + 1)
+        rows = GsmRows()
+        self._by_level = rows.find_levels(digest, NAME)
+        self.skipped = rows.skipped
+        self.levels = list(self._by_level)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw one of the level's rows, each equally likely."""
-        return self.make_row_problem(stream.choose(self._bands[level - 1]), level)
+        return self.make_row_problem(stream.choose(self._by_level[level]), level)
 
 
-class RowReader:
-    """Takes a file's rows one by one."""
+class GsmRows(KeptRows[Row, Row]):
+    """A file's rows."""
 
-    def __init__(self) -> None:
-        self._known = KnownAnswers()
-        self._number = 0
+    def _read(self, line: bytes) -> tuple[Row, str | None]:
+        return read_row(line, self.number == 1), None
 
-    def __call__(self, line: bytes) -> Row:
-        """The next row. Raises ValueError if it is damaged or contradicts another row."""
-        self._number += 1
-        row = read_row(line, self._number == 1)
-        self._known.is_new(row.question, row.value, self._number)
-        return row
+    def _identify(self, row: Row) -> tuple[Hashable, object]:
+        return row.question, row.value
+
+    def divide(self) -> Mapping[int, Sequence[Row]]:
+        ordered = sorted((row for _, row in self.kept), key=lambda row: row.steps)
+        return dict(enumerate(cut_levels(ordered, FILE_LEVELS), 1))
 
 
 def _tell(stream: Stream, steps: int, largest: int) -> Row:

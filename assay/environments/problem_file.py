@@ -98,6 +98,11 @@ class Row:
     solution: str
     value: int
 
+    @property
+    def steps(self) -> int:
+        """The number of lines before the last."""
+        return self.solution.count("\n")
+
 
 class ContradictionError(ValueError):
     """Two rows ask the same, and their answers differ. `first`: the number of the first."""
@@ -194,8 +199,17 @@ class KeptRows(ABC, Generic[_R, _T]):
 
     def find_levels(self, digest: str, family: str) -> dict[int, Sequence[_T]]:
         """The usable rows of the file with that SHA-256, by level, in ascending order; at least
-        one. Errors as of `find_rows`; a ProblemFileError also if no row is usable."""
-        file, lines = _find_lines(digest, family)
+        one.
+
+        Args:
+            family: of the environment, for messages.
+
+        Raises:
+            ProblemFileError: `digest` is no digest, this machine has no such file, a row is damaged
+                or contradicts another, or no row is usable.
+        """
+        file, data = find_file(digest, family)
+        lines = read_table(data, file)[1]
         try:
             self.look_at(lines)
         except OtherShapeError as error:
@@ -266,26 +280,6 @@ def find_file(digest: str, family: str) -> tuple[Path, bytes]:
         f"env list --file FILE` that it is the one, and name it in `files` under [environments]. "
         f"Looked at: {where}"
     )
-
-
-def find_rows(digest: str, family: str, read: Callable[[bytes], _R]) -> list[_R]:
-    """The rows of the file with that SHA-256, in the file's order; at least one.
-
-    Args:
-        family: of the environment, for messages.
-        read: makes a row from a line of JSON; raises ValueError if it cannot.
-
-    Raises:
-        ProblemFileError: `digest` is no digest, this machine has no such file, or `read` refused a
-            row.
-    """
-    file, lines = _find_lines(digest, family)
-    return read_lines(lines, file, read)
-
-
-def _find_lines(digest: str, family: str) -> tuple[Path, list[bytes]]:
-    file, data = find_file(digest, family)
-    return file, read_table(data, file)[1]
 
 
 def read_problem_file(file: Path) -> bytes:

@@ -2,7 +2,7 @@
 why each other is not. The environment of the file reads it by the same code."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -11,22 +11,26 @@ from time import monotonic
 from typing import Any
 
 from assay.environments import gsm, letters_file, math_file
+from assay.environments.gsm import GsmRows
 from assay.environments.instructions import instruction_file
-from assay.environments.instructions.instruction_file import EMPTY_REPLIES, InstructionRows
+from assay.environments.instructions.instruction_file import (
+    EMPTY_REPLIES,
+    InstructionRow,
+    InstructionRows,
+)
 from assay.environments.letters_file import LettersRow, LettersRows
 from assay.environments.math_file import LEVELS, MathRow, MathRows
 from assay.environments.problem_file import (
     LONG_ROW_MAX,
     ROW_MAX,
-    ContradictionError,
     OtherFormatError,
     ProblemFileError,
+    Row,
     cut_levels,
     read_object,
     read_objects,
     read_problem_file,
     read_row,
-    read_shaped,
     read_table,
 )
 from assay.environments.problem_overlap import read_asked
@@ -109,22 +113,44 @@ class Look:
         return bool(self.asked) and as_it_is
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A usable row: its number, problem, answer as text, length and level, if it has one; what its
-    environment's reader made of it, or its line; and the code that it gives."""
+@dataclass(slots=True)
+class AskedRow:
+    """A row that is asked.
+
+    Attributes:
+        answer: the right one, as text. length: by which rows are divided that have no level.
+        level: None: its file names none. A look gives it one.
+        source: what its environment's reader makes of it.
+        line: as its environment reads it without any columns being named; empty: it is written.
+    """
 
     number: int
     problem: str
     answer: str
     length: int
     level: int | None
-    source: Any
-    starter: str = ""
+    source: Row | MathRow | LettersRow | InstructionRow | CodeRow
+    line: bytes = b""
 
-    def make_sample(self, level: int) -> SampleRow:
-        problem = f"{self.problem}\n{self.starter}" if self.starter else self.problem
-        return SampleRow(self.number, level, problem, self.answer)
+    def make_sample(self) -> SampleRow:
+        problem = self.source.text if isinstance(self.source, CodeRow) else self.problem
+        return SampleRow(self.number, self.level or 0, problem, self.answer)
+
+    def write(self) -> bytes:
+        """The row as its environment reads it without any columns being named."""
+        source, fields = self.source, dict[str, Any]()
+        if isinstance(source, MathRow):
+            said = (*source.context, ("user", self.problem))
+            chat = [{"role": role, "content": text} for role, text in said]
+            fields = {"problem": chat if source.context else self.problem, "solution": ""}
+            fields |= {"answer": self.answer, "level": self.level}
+        elif isinstance(source, LettersRow):
+            letter = letters_file.LETTERS[source.right]
+            fields = {"question": self.problem, "options": source.choices, "level": self.level}
+            fields |= {"answer": letter}
+        else:
+            return self.line.rstrip() + b"\n"
+        return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
 def look_at_file(
@@ -133,9 +159,8 @@ def look_at_file(
     suites: Sequence[Path] = (),
     joined: bytes | None = None,
     report: Callable[[str], None] | None = None,
-) -> tuple[Look, Iterator[bytes]]:
-    """Look at a file. Beside what it found: the rows that are asked, as lines that their
-    environment reads without any columns being named.
+) -> tuple[Look, Sequence[AskedRow]]:
+    """Look at a file. Beside what it found: the rows that are asked.
 
     Args:
         chosen: part of a row → its column, where the names of columns do not show it.
@@ -164,17 +189,26 @@ def look_at_file(
     else:
         rows = _READERS[family](lines, look)
     look.asked = len(rows)
-    levels = _divide(rows, look)
-    for row in rows[:SAMPLES]:
-        look.samples.append(row.make_sample(levels[row.number]))
-    if family == math_file.NAME:
-        look.shown = [row.number for row in rows[:FORMS] if row.source.make_task().form is not None]
+    _divide(rows, look)
+    look.samples = [row.make_sample() for row in rows[:SAMPLES]]
+    look.shown = [row.number for row in rows[:FORMS] if _has_form(row)]
     for suite in suites:
         asked = read_asked(suite, (chosen or {}).get("problem"))
         look.suites[str(suite)] = [row.number for row in rows if asked.holds(row.problem)]
         if asked.gap is not None:
             look.uncompared[str(suite)] = asked.gap
-    return look, (_write(row, levels[row.number]) for row in rows)
+    return look, rows
+
+
+def write_rows(rows: Iterable[AskedRow]) -> bytes:
+    """A file of these rows."""
+    return b"".join(row.write() for row in rows)
+
+
+def _has_form(row: AskedRow) -> bool:
+    """Whether an answer needs a form, because the problem shows another."""
+    source = row.source
+    return isinstance(source, MathRow) and source.make_task().form is not None
 
 
 def guess_family(file: Path) -> str:
@@ -223,28 +257,18 @@ def _is_gsm(line: bytes) -> bool:
     return True
 
 
-def _read_gsm(lines: Sequence[bytes], look: Look) -> list[_Read]:
+def _read_gsm(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
     look.columns = {"problem": "question", "answer": "answer", "solution": "answer"}
     look.levels = f"{gsm.FILE_LEVELS} by the number of lines of the answer"
-    reader, rows, contested = gsm.RowReader(), list[_Read](), dict[int, None]()
-    for number, line in enumerate(lines, 1):
-        try:
-            row = read_shaped(reader, line)
-        except ValueError as error:
-            look.damaged.setdefault(str(error), []).append(number)
-            if isinstance(error, ContradictionError):
-                contested[error.first] = None
-            continue
-        length = row.solution.count("\n")
-        rows.append(_Read(number, row.question, str(row.value), length, None, line))
-    asked = {row.problem for row in rows if row.number in contested}
-    both = [row.number for row in rows if row.problem in asked]
-    if both:
-        look.damaged[ContradictionError.ABOUT_FIRST] = both
-    return [row for row in rows if row.problem not in asked]
+    rows = GsmRows()
+    look.damaged, look.left_out = rows.add_all(lines), rows.skipped
+    return [
+        AskedRow(number, row.question, str(row.value), row.steps, None, row, lines[number - 1])
+        for number, row in rows.kept
+    ]
 
 
-def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
+def _read_letters(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
     held = {name for row in read_objects(lines[:LOOKED_AT], letters_file.NAME) for name in row}
     parts = (
         ("problem", CHOICE_QUESTIONS),
@@ -263,13 +287,13 @@ def _read_letters(lines: Sequence[bytes], look: Look) -> list[_Read]:
         most = letters_file.PARAMS["odds"].high
         look.odds_max = min(letters_file.compute_odds(band, most) for band in bands)
     return [
-        _Read(number, row.question, row.choices[row.right], row.length, level, row)
+        AskedRow(number, row.question, row.choices[row.right], row.length, level, row)
         for number, row in rows.kept
         for level in [row.level if has_levels else None]
     ]
 
 
-def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
+def _read_instructions(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
     rows = InstructionRows()
     look.damaged, look.left_out = rows.add_all(lines), rows.skipped
     look.columns = {"problem": "prompt", "answer": "instruction_id_list, kwargs"}
@@ -280,32 +304,51 @@ def _read_instructions(lines: Sequence[bytes], look: Look) -> list[_Read]:
         replies = (*EMPTY_REPLIES, row.prompt)
         if any(row.count_met(reply) == len(row.instructions) for reply in replies):
             look.empty.append(number)
-        line = lines[number - 1]
-        read.append(_Read(number, row.prompt, names, len(row.prompt), row.level, line))
+        asked = number, row.prompt, names, len(row.prompt), row.level
+        read.append(AskedRow(*asked, row, lines[number - 1]))
     return read
+
+
+class _ProgramRows(CodeRows):
+    """Rows of programs in any shape that is read.
+
+    Attributes:
+        written: number of a row → the row as `code:SHA256` reads it.
+        is_renamed: whether it reads any row differently from how the file has it.
+    """
+
+    def __init__(self, report: Callable[[str], None] | None) -> None:
+        """`report`: called with lines about authors' programs, which are run; None: they are
+        not."""
+        super().__init__()
+        self._report = report
+        self.written: dict[int, bytes] = {}
+        self.is_renamed = False
+
+    def _read(self, line: bytes) -> tuple[CodeRow, str | None]:
+        try:
+            written = _convert_program(line)
+        except ShapeError as error:
+            return CodeRow("", (), None, None), str(error)
+        self.written[self.number] = written
+        self.is_renamed |= written is not line
+        return super()._read(written)
+
+    def finish(self) -> None:
+        if self._report is not None and self.is_renamed:
+            _try_solutions(self, self._report)
+        super().finish()
 
 
 def _read_code(
     lines: Sequence[bytes], look: Look, report: Callable[[str], None] | None
-) -> list[_Read]:
-    rows, left_out, written = CodeRows(), dict[str, list[int]](), dict[int, bytes]()
-    for number, line in enumerate(lines, 1):
-        rows.number = number - 1
-        try:
-            written[number] = read_shaped(convert_program, line)
-            look.is_renamed |= written[number] is not line
-            read_shaped(rows.add, written[number])
-        except ShapeError as error:
-            left_out.setdefault(str(error), []).append(number)
-        except ValueError as error:
-            look.damaged.setdefault(str(error), []).append(number)
-    if report is not None and look.is_renamed:
-        _try_solutions(rows, report)
-    rows.finish()
-    look.left_out = {**left_out, **rows.skipped}
+) -> list[AskedRow]:
+    rows = _ProgramRows(report)
+    look.damaged, look.left_out = rows.add_all(lines), rows.skipped
+    look.is_renamed |= rows.is_renamed
     bands = len(rows.divide())
     look.levels = "the column difficulty" if rows.has_levels else f"{bands} by length"
-    return [_make_program(number, row, written[number]) for number, row in rows.kept]
+    return [_make_program(number, row, rows.written[number]) for number, row in rows.kept]
 
 
 def _try_solutions(rows: CodeRows, report: Callable[[str], None]) -> None:
@@ -332,13 +375,13 @@ def _try_solutions(rows: CodeRows, report: Callable[[str], None]) -> None:
     rows.kept = [(number, row) for number, row in rows.kept if number not in faults]
 
 
-def _make_program(number: int, row: CodeRow, line: bytes) -> _Read:
+def _make_program(number: int, row: CodeRow, line: bytes) -> AskedRow:
     what = "of a program" if row.function is None else f"of the function {row.function}"
     answer = f"{len(row.cases)} test cases {what}"
-    return _Read(number, row.question, answer, len(row.text), row.level, line, row.starter)
+    return AskedRow(number, row.question, answer, len(row.text), row.level, row, line)
 
 
-def convert_program(line: bytes) -> bytes:
+def _convert_program(line: bytes) -> bytes:
     """The line itself if `code:SHA256` reads it, or the row in its form."""
     row = read_object(line, code_file.NAME, LONG_ROW_MAX)
     is_short = len(line) <= ROW_MAX
@@ -348,7 +391,7 @@ def convert_program(line: bytes) -> bytes:
     return convert_row(row, difficulty if difficulty in DIFFICULTIES else None)
 
 
-_READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[_Read]]] = {
+_READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[AskedRow]]] = {
     gsm.NAME: _read_gsm,
     instruction_file.NAME: _read_instructions,
     letters_file.NAME: _read_letters,
@@ -357,7 +400,7 @@ _READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[_Read]]] = {
 
 def _read_math(
     lines: Sequence[bytes], file: Path, chosen: Mapping[str, str] | None, look: Look
-) -> list[_Read]:
+) -> list[AskedRow]:
     reader = MathRows(chosen)
     try:
         look.damaged = reader.add_all(lines)
@@ -378,37 +421,19 @@ def _read_math(
     )
     look.left_out = reader.skipped
     return [
-        _Read(number, row.problem, row.text or "", row.length, level, row)
+        AskedRow(number, row.problem, row.text or "", row.length, level, row)
         for number, row in reader.kept
         for level in [row.level if reader.has_levels else None]
     ]
 
 
-def _divide(rows: Sequence[_Read], look: Look) -> dict[int, int]:
-    """The level of each row, by its number."""
-    if rows and rows[0].level is not None:
-        found = {row.number: row.level or 0 for row in rows}
-    else:
+def _divide(rows: Sequence[AskedRow], look: Look) -> None:
+    """Give each row its level, if the file names none."""
+    if rows and rows[0].level is None:
         most = gsm.FILE_LEVELS if look.environment.startswith(gsm.NAME) else len(LEVELS)
         bands = cut_levels(sorted(rows, key=lambda row: row.length), most)
-        found = {row.number: level for level, band in enumerate(bands, 1) for row in band}
-    for level in found.values():
-        look.per_level[level] = look.per_level.get(level, 0) + 1
-    return found
-
-
-def _write(row: _Read, level: int) -> bytes:
-    """A row as its environment reads it without any columns being named."""
-    source, fields = row.source, dict[str, Any]()
-    if isinstance(source, MathRow):
-        said = (*source.context, ("user", row.problem))
-        chat = [{"role": role, "content": text} for role, text in said]
-        fields = {"problem": chat if source.context else row.problem, "solution": ""}
-        fields |= {"answer": row.answer, "level": level}
-    elif isinstance(source, LettersRow):
-        letter = letters_file.LETTERS[source.right]
-        fields = {"question": row.problem, "options": source.choices, "level": level}
-        fields |= {"answer": letter}
-    else:
-        return bytes(source.rstrip()) + b"\n"
-    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+        for level, band in enumerate(bands, 1):
+            for row in band:
+                row.level = level
+    for row in rows:
+        look.per_level[row.level or 0] = look.per_level.get(row.level or 0, 0) + 1

@@ -89,7 +89,7 @@ class EvaluationFolder:
         except EncodingError:
             raise EvaluationError(f"{path} is damaged: name another folder with --out") from None
         asked = known if isinstance(known, dict) else {}
-        other = [name for name, value in plan.items() if asked.get(name) != value]
+        other = list(_list_others(asked, plan))
         if other:
             raise EvaluationError(
                 f"{self.path} is of an evaluation with other {', '.join(other)}: name another "
@@ -141,6 +141,23 @@ class EvaluationFolder:
         """Write the result, atomically. Raises an EvaluationError: it cannot be written."""
         with _telling_of(self.path / RESULTS):
             write_json(self.path / RESULTS, results)
+
+
+def _list_others(known: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
+    """What a plan has otherwise than a known one, in the plan's own words."""
+    for name, value in plan.items():
+        if known.get(name) == value:
+            continue
+        parts = value if isinstance(value, list) else []
+        before = known.get(name)
+        if not isinstance(before, list) or len(before) != len(parts):
+            yield name
+            continue
+        for number, (old, new) in enumerate(zip(before, parts, strict=True), 1):
+            if isinstance(old, dict) and isinstance(new, dict):
+                yield from (f"{name} ({number}: {inner})" for inner in _list_others(old, new))
+            elif old != new:
+                yield f"{name} ({number})"
 
 
 @contextmanager

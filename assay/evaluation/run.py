@@ -98,7 +98,7 @@ class Evaluation:
             "model": self.model.digests,
             "prompt": "plain" if self.rules.plain or not self.model.has_template else "chat",
             "bos": self.rules.bos,
-            "suites": [suite.describe() for suite in self.suites],
+            "suites": [suite.identify() for suite in self.suites],
             "samples": self.rules.samples,
             "temperature": self.rules.temperature / 1_024,
             "max_tokens": self.rules.max_tokens,

@@ -4,23 +4,22 @@
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from assay.environments import gsm, letters_file, math_file
+from assay.environments import letters_file
 from assay.environments.base import BLANKS, Conversation, open_stream
-from assay.environments.instructions import instruction_file
-from assay.environments.instructions.instruction_file import InstructionRow, InstructionRows
-from assay.environments.letters_file import LETTERS, LettersRows
-from assay.environments.math_file import MathRows, MathTask
-from assay.environments.problem_file import read_problem_file, read_table
-from assay.environments.problem_look import NAMED, Look, convert_program, look_at_file
+from assay.environments.instructions.instruction_file import InstructionRow
+from assay.environments.letters_file import LETTERS
+from assay.environments.math_file import MathRow
+from assay.environments.problem_file import Row
+from assay.environments.problem_look import NAMED, AskedRow, Look, look_at_file
 from assay.environments.programs import code_file
 from assay.environments.programs.case_runs import require_sandbox
-from assay.environments.programs.code_file import CodeRows, write_request
+from assay.environments.programs.code_file import CodeRow, write_request
 from assay.evaluation.conventions import CONVENTIONS, Convention, SuiteRow
 from assay.network.hub.origin import name_source
 from assay.protocol import Domain, hash_fields
@@ -79,15 +78,24 @@ class Suite:
             )
         return self.convention.put(row, shots, self.prompts, bos=bos, plain=plain)
 
-    def describe(self) -> dict[str, object]:
-        """What a result says of it, and what makes another one of it."""
+    def identify(self) -> dict[str, Any]:
+        """What makes another one of it: nothing of where its file, or one that is trained on,
+        lies."""
+        numbers = b"".join(row.number.to_bytes(4, "big") for row in self.rows)
         return {
-            "name": self.name,
             "sha256": self.digest.hex(),
             "columns": dict(self.columns),
             "convention": self.convention.name,
             "prompt": self.convention.text,
             "prompts": None if self.prompts is None else to_json(self.prompts),
+            "asked_rows": sha256(numbers).hexdigest(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says of it."""
+        return {
+            "name": self.name,
+            **self.identify(),
             "rows": self.rows_in_file,
             "asked": len(self.rows),
             "left_out": {
@@ -111,27 +119,32 @@ def read_suite(
         EvaluationError: no row can be asked.
         ProblemFileError: a file cannot be read at all. The message says what to do.
     """
-    look, _ = look_at_file(file, columns, trained)
-    family = look.environment.partition(":")[0]
-    data = read_problem_file(file)
-    digest = sha256(data).digest()
+    look, found = look_at_file(file, columns, trained)
+    family, _, name = look.environment.partition(":")
+    digest = bytes.fromhex(name)
+    if family == code_file.NAME:
+        require_sandbox()
     out, asked = _list_left_out(look), dict[str, int]()
-    left = {number for rows in out.values() for number in rows}
+    trained_on = {number for numbers in look.suites.values() for number in numbers}
     rows = []
-    for row in _READERS[family](read_table(data, file)[1], columns, digest):
-        if row.number in left:
+    for row in found:
+        if row.number in trained_on:
             continue
-        if isinstance(row.right, MathTask | InstructionRow) and row.right.context:
+        if isinstance(row.source, MathRow | InstructionRow) and row.source.context:
             out.setdefault("several messages", []).append(row.number)
-        elif asked.setdefault(_join_blanks(row.problem), row.number) == row.number:
-            rows.append(row)
+            continue
+        one = _ask(row, digest)
+        if asked.setdefault(_join_blanks(one.problem), row.number) == row.number:
+            rows.append(one)
         else:
             out.setdefault("asked already", []).append(row.number)
     if not rows:
         said = ", ".join(f"{len(n)} {reason}" for reason, n in out.items()) or "it has none"
         raise EvaluationError(f"{file}: none of its {look.rows} rows can be asked: {said}")
     name, chosen = name_source(file)[:_NAME], columns or {}
-    return Suite(name, digest, CONVENTIONS[family], rows, look.rows, out, look.uncompared, chosen)
+    left = {reason: sorted(numbers) for reason, numbers in out.items()}
+    convention = CONVENTIONS[family]
+    return Suite(name, digest, convention, rows, look.rows, left, look.uncompared, chosen)
 
 
 def read_shots(file: Path, count: int, columns: Mapping[str, str] | None = None) -> list[SuiteRow]:
@@ -166,62 +179,24 @@ def _list_left_out(look: Look) -> dict[str, list[int]]:
     return {reason: list(rows) for reason, rows in out.items()}
 
 
-Columns = Mapping[str, str] | None
+def _ask(row: AskedRow, digest: bytes) -> SuiteRow:
+    """A row as a suite asks it.
 
-
-def _read_words(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
-    reader = gsm.RowReader()
-    for number, line in enumerate(lines, 1):
-        with suppress(ValueError):  # a damaged one
-            row = reader(line)
-            yield SuiteRow(number, row.question, row.solution)
-
-
-def _read_math(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
-    rows = MathRows(columns)
-    rows.add_all(lines)
-    for number, row in rows.kept:
-        yield SuiteRow(number, row.problem, row.text or "", row.make_task())
-
-
-def _read_letters(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
-    """Each row's choices in an order of its own, which is the same for everybody."""
-    rows = LettersRows()
-    rows.add_all(lines)
-    for number, row in rows.kept:
-        seed = hash_fields(Domain.HELD_OUT, b"choices", digest, number.to_bytes(4, "big"))
-        dealt = row.deal(open_stream(letters_file.NAME, seed))
-        letters = LETTERS[: len(dealt.choices)]
-        marked = zip(letters, dealt.choices, strict=True)
-        choices = "\n".join(f"{letter}) {choice}" for letter, choice in marked)
-        yield SuiteRow(number, f"{dealt.question}\n\n{choices}", dealt.letter, None, letters)
-
-
-def _read_instructions(
-    lines: Sequence[bytes], columns: Columns, digest: bytes
-) -> Iterator[SuiteRow]:
-    rows = InstructionRows()
-    rows.add_all(lines)
-    for number, row in rows.kept:
-        yield SuiteRow(number, row.prompt, "", row)
-
-
-def _read_programs(lines: Sequence[bytes], columns: Columns, digest: bytes) -> Iterator[SuiteRow]:
-    require_sandbox()
-    rows = CodeRows()
-    for number, line in enumerate(lines, 1):
-        rows.number = number - 1
-        with suppress(ValueError):  # a damaged one, or one without test cases
-            rows.add(convert_program(line))
-    rows.finish()
-    for number, row in rows.kept:
-        yield SuiteRow(number, row.text, "", row, how=write_request(row))
-
-
-_READERS: Mapping[str, Callable[[Sequence[bytes], Columns, bytes], Iterator[SuiteRow]]] = {
-    code_file.NAME: _read_programs,
-    gsm.NAME: _read_words,
-    instruction_file.NAME: _read_instructions,
-    letters_file.NAME: _read_letters,
-    math_file.NAME: _read_math,
-}
+    Args:
+        digest: of the file. Each row's choices have an order of its own, the same for everybody.
+    """
+    number, source = row.number, row.source
+    if isinstance(source, Row):
+        return SuiteRow(number, source.question, source.solution)
+    if isinstance(source, MathRow):
+        return SuiteRow(number, source.problem, source.text or "", source.make_task())
+    if isinstance(source, InstructionRow):
+        return SuiteRow(number, source.prompt, "", source)
+    if isinstance(source, CodeRow):
+        return SuiteRow(number, source.text, "", source, how=write_request(source))
+    seed = hash_fields(Domain.HELD_OUT, b"choices", digest, number.to_bytes(4, "big"))
+    dealt = source.deal(open_stream(letters_file.NAME, seed))
+    letters = LETTERS[: len(dealt.choices)]
+    marked = zip(letters, dealt.choices, strict=True)
+    choices = "\n".join(f"{letter}) {choice}" for letter, choice in marked)
+    return SuiteRow(number, f"{dealt.question}\n\n{choices}", dealt.letter, None, letters)

@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from assay.environments import UNREAD, add_problem_files, make_environment, rate_answer
-from assay.environments.problem_look import look_at_file
+from assay.environments.problem_look import look_at_file, write_rows
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.programs.case_runs import compile_program
 from assay.environments.programs.checks import Check, run_check
@@ -256,14 +256,14 @@ def test_a_file_is_looked_at_written_vetted_and_asked(tmp_path: Path) -> None:
     rows = [row | {"code": code} for code in (right, wrong, slow)]
     file, written = tmp_path / "mbpp.jsonl", tmp_path / "written.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in rows))
-    look, lines = look_at_file(file, report=print)
+    look, rows = look_at_file(file, report=print)
     left = {FAILED: [2], DEAR: [3]}
     assert (look.asked, look.left_out, look.samples[0].answer) == (
         1,
         left,
         "4 test cases of the function primes",
     )
-    written.write_bytes(b"".join(lines))
+    written.write_bytes(write_rows(rows))
     report = vet_problem_file(written)
     assert [one.name for one in report.checks if one.passed] == ["rows", "right answers"]
     assert "solves 1 of 1 problems" in report.checks[-1].detail  # its own program, of one row

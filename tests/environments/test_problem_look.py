@@ -21,7 +21,7 @@ from assay.environments import (
     problem_shards,
     problem_table,
 )
-from assay.environments.problem_look import look_at_file
+from assay.environments.problem_look import look_at_file, write_rows
 from assay.environments.problem_shards import join_files
 from assay.environments.programs.code_file import EVALUATED, NAMELESS
 from assay.protocol.parameters import MILLION
@@ -344,12 +344,12 @@ def test_shapes_of_programs_become_the_one_that_is_scored(tmp_path, name, write)
     row, (function, inputs, outputs) = PROGRAMS[name]
     file, written = tmp_path / "rows", tmp_path / "written"
     file.write_bytes(write([row]))
-    look, lines = look_at_file(file)
+    look, rows = look_at_file(file)
     assert (look.asked, look.left_out, look.damaged) == (1, {}, {})
-    written.write_bytes(b"".join(lines))
-    again, lines = look_at_file(written)
+    written.write_bytes(write_rows(rows))
+    again, rows = look_at_file(written)
     assert (again.asked, again.is_usable, again.format) == (1, True, "JSON Lines")
-    assert b"".join(lines) == written.read_bytes()
+    assert write_rows(rows) == written.read_bytes()
     assert look.is_usable == (name in ("APPS", "TACO"))
     assert sum(look.per_level) == {"APPS": 2, "TACO": 2, "LiveCodeBench": 3}.get(name, 1)
     row = json.loads(written.read_bytes())
@@ -362,8 +362,8 @@ def test_shapes_of_programs_become_the_one_that_is_scored(tmp_path, name, write)
 def test_tests_that_nothing_scores_are_counted(tmp_path, row, said):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(write_lines([row]))
-    look, lines = look_at_file(file)
-    assert (look.asked, list(lines)) == (0, [])
+    look, rows = look_at_file(file)
+    assert (look.asked, rows) == (0, [])
     assert [reason for reason in look.left_out if said in reason]
 
 
@@ -372,8 +372,8 @@ def test_a_row_of_many_tests_keeps_those_that_fit(tmp_path):
     row = {"description": "Echo.", "public_tests": {"input": many, "output": many}}
     file, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
     file.write_bytes(write_lines([row]))
-    _, lines = look_at_file(file)
-    written.write_bytes(b"".join(lines))
+    _, rows = look_at_file(file)
+    written.write_bytes(write_rows(rows))
     assert problem_file.ROW_MAX // 4 < written.stat().st_size <= problem_file.ROW_MAX
     look, _ = look_at_file(written)
     assert (look.asked, look.samples[0].answer) == (1, "25 test cases of a program")
@@ -482,7 +482,7 @@ def test_rows_that_are_not_asked_refused_or_in_a_suite(tmp_path):
     suite.write_bytes(
         write_lines([{"Problem": "what is\n5 + 1?", "Answer": "6"}, {"Problem": "?"}])
     )
-    look, lines = look_at_file(file, {}, [suite])
+    look, rows = look_at_file(file, {}, [suite])
     left_out = {
         "words": [21],
         "several answers": [22],
@@ -495,7 +495,7 @@ def test_rows_that_are_not_asked_refused_or_in_a_suite(tmp_path):
     assert (look.shown, look.suites) == ([26], {str(suite): [6]})
     assert (look.asked, look.is_usable) == (20, False)
     clean = tmp_path / "clean.jsonl"
-    clean.write_bytes(b"".join(lines))
+    clean.write_bytes(write_rows(rows))
     again, _ = look_at_file(clean)
     assert (again.asked, again.is_usable) == (20, True)
     assert ask(clean, again.environment)[0].levels == [1, 2, 3, 4, 5]
@@ -507,9 +507,9 @@ def test_columns_that_a_person_names(tmp_path):
     with pytest.raises(ProblemFileError, match="no column 'gone' for the problem"):
         look_at_file(file, {"problem": "gone"})
     named = {"problem": "task", "answer": "gold_text", "level": "hardness"}
-    look, lines = look_at_file(file, named)
+    look, rows = look_at_file(file, named)
     assert (look.asked, look.per_level, look.is_usable) == (1, {4: 1}, False)
-    written.write_bytes(b"".join(lines))
+    written.write_bytes(write_rows(rows))
     look, _ = look_at_file(written)
     assert (look.asked, look.per_level, look.is_usable) == (1, {4: 1}, True)
 
@@ -606,11 +606,11 @@ def test_chats_of_several_turns(tmp_path):
     rows = [{"prompt": chat, "answer": answer} for chat, answer in zip(chats, right, strict=True)]
     file, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
     file.write_bytes(write_lines(rows))
-    look, lines = look_at_file(file)
+    look, rows = look_at_file(file)
     assert look.left_out == {
         "chats that do not alternate and end with a question": [5, 6, 7, 8, 9, 10]
     }
-    written.write_bytes(b"".join(lines))
+    written.write_bytes(write_rows(rows))
     for each in (file, written):
         look, _ = look_at_file(each)
         environment, _ = ask(each, look.environment)
@@ -693,8 +693,8 @@ def test_of_rows_that_contradict_each_other_none_is_written(tmp_path, write):
     name = "question" if write("x") != "x" else "problem"
     file = tmp_path / "rows.jsonl"
     file.write_bytes(write_lines([{name: one, "answer": write(right)} for one, right in asked]))
-    look, lines = look_at_file(file)
-    assert (look.asked, [json.loads(line)[name] for line in lines]) == (1, ["2+1?"])
+    look, rows = look_at_file(file)
+    assert (look.asked, [json.loads(row.write())[name] for row in rows]) == (1, ["2+1?"])
     assert {1, 3} <= {number for rows in look.damaged.values() for number in rows}
 
 
@@ -706,9 +706,11 @@ def test_files_of_a_split_are_looked_at_as_one(tmp_path, monkeypatch):
     said = []
     joined = join_files(files, said.append)
     assert said[2] == "reading train-2, 3 of 3 files"
-    look, lines = look_at_file(tmp_path, {}, (), joined)
+    look, rows = look_at_file(tmp_path, {}, (), joined)
     assert (look.rows, look.asked, look.is_usable, look.format) == (18, 18, False, "JSON Lines")
-    assert [json.loads(line)["problem"] for line in lines] == [row["problem"] for row in ROWS[:18]]
+    assert [json.loads(row.write())["problem"] for row in rows] == [
+        row["problem"] for row in ROWS[:18]
+    ]
     monkeypatch.setattr(problem_shards, "FILE_MAX", 500)
     with pytest.raises(ProblemFileError, match="the first 2 of 3 files have more than"):
         join_files(files, said.append)

@@ -16,6 +16,7 @@ from assay.evaluation.run import Evaluation, EvaluationRules, Progress
 from assay.evaluation.suite import EvaluationError, read_suite
 from assay.inference import Placement
 from assay.protocol import Domain, hash_fields
+from assay.protocol.parameters import Prompts, PromptText
 from assay.training import GENESIS
 
 RULES = EvaluationRules(samples=3, temperature=1_024, max_tokens=12, seed=0)
@@ -46,8 +47,8 @@ def suite(tmp_path_factory):
 def run(model, loaded, suite):
     """Runs an evaluation of the suite in a folder, until it has this many completions."""
 
-    def run(path, rules=RULES, until=None, rows=4):
-        evaluation = Evaluation(model, [suite], rules, "tiny")
+    def run(path, rules=RULES, until=None, rows=4, asked=suite):
+        evaluation = Evaluation(model, [asked], rules, "tiny")
         files = EvaluationFolder(path)
         with files.hold(evaluation.make_plan()):
             sampler = model.make_sampler(loaded, rules.temperature, rules.max_tokens, rows)
@@ -111,10 +112,13 @@ def test_the_most_probable_tokens_are_the_same_in_each_sample(run, tmp_path):
     assert [len(each) for each in texts.values()] == [1] * 5
 
 
-def test_another_evaluation_needs_another_folder(run, tmp_path):
+def test_another_evaluation_needs_another_folder(run, suite, tmp_path):
     run(tmp_path / "e", until=1)
     with pytest.raises(EvaluationError, match="other max_tokens, seed: name another folder"):
         run(tmp_path / "e", replace(RULES, seed=1, max_tokens=8))
+    own = replace(suite, prompts=Prompts(gsm.NAME, (PromptText("after", ""),)))
+    with pytest.raises(EvaluationError, match=r"other suites \(1: prompts\): name another"):
+        run(tmp_path / "e", asked=own)
     with (
         EvaluationFolder(tmp_path / "e").hold(json.loads((tmp_path / "e" / PLAN).read_text())),
         pytest.raises(EvaluationError, match="in use"),

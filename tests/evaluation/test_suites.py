@@ -122,6 +122,19 @@ def test_instructions_are_met_or_not(tmp_path):
     assert judge(suite.convention, suite.rows[0], "LOUD") == [False]
 
 
+def test_a_suite_is_the_same_wherever_its_files_lie(tmp_path):
+    """What an evaluation is known by: no path, and no name of a file."""
+    found = []
+    for name in ("here", "there"):
+        folder = tmp_path / name
+        folder.mkdir()
+        trained = write(folder / f"{name}-train.jsonl", WORDS[:1])
+        found.append(read_suite(write(folder / f"{name}.jsonl", WORDS), [trained]))
+    assert found[0].identify() == found[1].identify()
+    untrained = read_suite(tmp_path / "here" / "here.jsonl")
+    assert untrained.identify() != found[0].identify()
+
+
 def test_rows_that_are_trained_on_are_named_and_not_asked(tmp_path):
     trained = write(tmp_path / "train.jsonl", [WORDS[0], {"question": "9?", "answer": "#### 9"}])
     suite = read_suite(write(tmp_path / "words.jsonl", WORDS), [trained])
