@@ -1,6 +1,6 @@
 """Honest rollouts of eight families, two mixtures and a hybrid among them: made by one
-implementation of the reference from drafts in bf16, and judged by two others. And rollouts of
-cheaper models, which the judge has to refuse.
+implementation of the reference from drafts in bf16, and judged by two others, with a GPU on it. And
+rollouts of cheaper models, which the judge has to refuse.
 
 The models are random, of four layers, each with rates of its own. What is done is kept in `--out`,
 so that a run that was stopped goes on.
@@ -53,6 +53,10 @@ END, PROMPT, TOKENS, TEMPERATURE = 1, 20, 48, 1_024
 ROLLOUTS, GROUPS = 8, 5
 #: Of `GROUPS · ROLLOUTS` rollouts each: honest ones, and a cheat's.
 PARTS, CHEAT_PARTS, PASSAGES = (1, 1, 8) if FAST else (50, 2, 64)
+#: Where the judges are. On a GPU they are slow for models as small as these: fewer parts.
+JUDGED_ON = "cuda:0" if torch.cuda.is_available() else "cpu"
+if torch.cuda.is_available():
+    PARTS = min(PARTS, 5)
 THREADS, TESTS = 1, SMALL_MODEL_TESTS
 Counts = dict[str, int]
 
@@ -88,6 +92,10 @@ class Subject:
             matrix.astype(np.float32), (np.array(centre) / unit).astype(np.float32), scale / unit
         )
         return Subject(kind, model, calibration, projection)
+
+    def get_judged(self) -> Any:
+        """The model where the judges are."""
+        return self.model if JUDGED_ON == "cpu" else copy.deepcopy(self.model).to(JUDGED_ON)
 
     def make_rollouts(
         self, part: int, cheap: Any = None
@@ -183,15 +191,14 @@ def make_requests(salt: str, part: int) -> list[GroupRequest]:
 
 def run_part(subject: Subject, part: int, cheap: Any = None) -> Counts:
     """What both judges say of a part. A cheat has the second one alone."""
+    model = subject.get_judged()
     judges: dict[str, Reference] = {
         "fp32-eager": PlainReference(
-            make_implementation(subject.model, "fp32-eager"), DRAWABLE, TEMPERATURE
+            make_implementation(model, "fp32-eager"), DRAWABLE, TEMPERATURE
         )
     }
     if cheap is None:
-        judges["split3"] = Reference(
-            make_implementation(subject.model, "split3"), DRAWABLE, TEMPERATURE
-        )
+        judges["split3"] = Reference(make_implementation(model, "split3"), DRAWABLE, TEMPERATURE)
     counts = {"rollouts": 0, "tokens": 0}
     for request, group in subject.make_rollouts(part, cheap):
         counts["rollouts"] += len(group)
@@ -254,7 +261,8 @@ def main() -> None:
     if OUT is not None:
         OUT.mkdir(parents=True, exist_ok=True)
     figures = [figure for kind in FAMILIES for figure in describe(kind, run_family(kind, OUT))]
-    report("honest rollouts of eight families, and cheaper models'", figures, THREADS)
+    where = "" if JUDGED_ON == "cpu" else f", made on the CPU and judged on {JUDGED_ON}"
+    report(f"honest rollouts of eight families, and cheaper models'{where}", figures, THREADS)
 
 
 if __name__ == "__main__":
