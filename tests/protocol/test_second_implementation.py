@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.absent import has_sandbox
+
 VECTORS = Path(__file__).parents[1] / "vectors"
 NODE = shutil.which("node")
 
@@ -28,6 +30,22 @@ def test_the_second_implementation_agrees_with_every_vector() -> None:
     done = check(VECTORS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.split()[0]) > 400
+    assert ("no program is run" in done.stdout) != has_sandbox()
+
+
+@pytest.mark.nightly
+def test_it_runs_programs_in_the_image_alone(tmp_path: Path) -> None:
+    """Of other bytes under its name it says that the image is missing."""
+    vector = json.loads((VECTORS / "code.json").read_bytes())
+    (tmp_path / "code.json").write_text(json.dumps(vector))
+    folder = tmp_path / ".cache/assay/sandbox"
+    folder.mkdir(parents=True)
+    (folder / f"{vector['image'][:16]}.wasm").write_bytes(b"\0asm")
+    command = [str(NODE), str(VECTORS / "second" / "check.js"), str(tmp_path)]
+    done = subprocess.run(
+        command, env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert "no program is run" in done.stdout
 
 
 def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -46,6 +64,7 @@ def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[
     [
         "arithmetic",
         "bit_fields",
+        pytest.param("code", marks=pytest.mark.nightly),
         "errands",
         "gumbel",
         "levels",

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.absent import has_sandbox
 from tests.commands import run_code
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -69,6 +70,15 @@ def test_the_generator_writes_these_bytes() -> None:
         f"runpy.run_path({str(VECTORS / 'generate.py')!r}, run_name='__main__')"
     )
     assert run_code(code) == "differ: none\n"
+
+
+@pytest.mark.skipif(not has_sandbox(), reason="no sandbox: assay sandbox prepare")
+def test_programs_run_as_their_vectors_say() -> None:
+    code = (
+        f"import runpy, sys; sys.argv.append('--check'); sys.path.insert(0, {str(VECTORS)!r})\n"
+        f"runpy.run_path({str(VECTORS / 'code_runs.py')!r}, run_name='__main__')"
+    )
+    assert run_code(code) == "code.json\n"
 
 
 def test_stream_is_shake_256_read_as_big_endian_words() -> None:

@@ -92,13 +92,13 @@ def make_worth() -> Json:
             for lengths, prompt, mean, right in groups
         ],
         "scores": [
-            {"groups": n, "values": values, "score": compute_score(_accept(n, values))}
+            {"groups": n, "values": values, "score": compute_score(accept(n, values))}
             for n, values in scores
         ],
     }
 
 
-def _accept(groups: int, values: list[int]) -> Verdict:
+def accept(groups: int, values: list[int]) -> Verdict:
     return Verdict(
         window=WINDOW,
         hotkey=ALICE,

@@ -5,8 +5,10 @@ const { readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const core = require('./core.js');
 const file = require('./file.js');
+const { Guest, findImage } = require('./guest.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
+const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const { findLevelsFlaw, openCheckpoint, route, sketchState, Tokenizer } = require('./model.js');
 const { Failure, Template, Unreadable } = require('./template.js');
@@ -18,7 +20,7 @@ const merge = require('./merge.js');
 const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
 const ints = (list) => list.map(Number);
-const faults = [];
+const faults = [], words = [];
 let checked = 0;
 
 const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' || typeof x === 'number' ? `${x}` : x));
@@ -495,7 +497,35 @@ const families = {
     }
   },
   outputs(v) {
-    for (const { expected, output, agrees } of v) same('output', environments.agreeAsText(expected, output), agrees);
+    for (const { expected, output, agrees } of v) same('output', programs.agreeAsText(expected, Buffer.from(output)), agrees);
+  },
+  code(v, { image: digest }) {
+    const { name, lines } = v.file, file = Buffer.from(lines.map((line) => `${line}\n`).join('')), image = findImage(digest);
+    for (const { expected, output, agrees } of v.values) same(`${expected} ${output}`, programs.agreeAsValue(expected, unhex(output)), agrees);
+    for (const { expected, output, agrees } of v.exact) same(`${expected} ${output}`, programs.agreeExactly(expected, unhex(output)), agrees);
+    if (!image) return words.push(`code: no image with SHA-256 ${digest} is here, so no program is run (assay sandbox prepare)`);
+    const guest = new Guest(image);
+    for (const r of v.runs) {
+      const request = { kind: r.kind, program: r.kind === 'M' ? unhex(r.program) : Buffer.from(r.program), given: Buffer.from(r.given), seed: r.seed, clock: r.clock };
+      const { output, end, instructions } = guest.run(request, { instructions: Number(r.budget), room: Number(r.room) });
+      same(r.about, [hex(output), end, instructions], [r.output, r.end, Number(r.instructions)]);
+    }
+    const { parameters: { work } } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8')), key = unhex(v.hotkey);
+    for (const w of v.windows) {
+      const environment = environments.openEnvironment(w.environment, { readProblems: (asked) => (`code:${asked}` === name ? file : null), image });
+      const challenge = unhex(w.challenge_seed), shares = environment.askedShares(w.levels), { rewards } = w;
+      const values = w.groups.map((g, i) => {
+        const { level } = w.levels[rules.dealLevel(challenge, key, i, shares)], size = (text) => BigInt(Buffer.byteLength(text));
+        const problem = environment.make(rules.placeSeed('problem', challenge, key, i), [Number(level)]);
+        same('problem', [level, problem.prompt], [g.level, g.prompt]);
+        const scores = g.completions.map((c) => environment.score(problem, c.completion)), lengths = g.completions.map((c) => size(c.completion));
+        g.completions.forEach((c, n) => same(c.about, scores[n], [c.correctness, c.quality, c.satisfaction, c.format]));
+        const earned = scores.map((parts, n) => rules.reward(parts, lengths[n], rewards, work.max_tokens)), right = scores.map(([correctness]) => correctness);
+        return rules.value(work, lengths, size(problem.prompt), ...[earned, right].map(rules.mean));
+      });
+      same('values', values, w.groups.map((g) => g.value));
+      same('score', rules.score(BigInt(values.length), values), w.score);
+    }
   },
   mix(v) {
     for (const d of v.digests)
@@ -530,5 +560,5 @@ for (const file of readdirSync(FOLDER).filter((f) => f.endsWith('.json'))) {
   if (name in families) families[name](parse(text), JSON.parse(text));
   else faults.push(`${file}: nothing checks it`);
 }
-console.log([`${checked} values checked, ${faults.length} differ`, ...faults].join('\n'));
+console.log([`${checked} values checked, ${faults.length} differ`, ...faults, ...words].join('\n'));
 process.exit(faults.length ? 1 : 0);

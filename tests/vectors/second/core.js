@@ -247,5 +247,5 @@ const tensorRoot = (tensors) => root([...tensors].sort((a, b) => byName(a.name, 
 
 module.exports = {
   sha256, hex, unhex, keccak, integer, u32, u64, hash, treeTop, treePath, pathTop, pathPlaces, root, Stream, philox, word, TABLE, gumbel,
-  encodeSS58, encode, encodeJson, decode, sizeOf, decodeSized, decodeCommitment, encodeCommitment, parse, byName, filesDigest, tensorRoot,
+  encodeSS58, encode, encodeJson, decode, sizeOf, decodeSized, decodeCommitment, encodeCommitment, parse, byName, filesDigest, tensorRoot, utf8,
 };

@@ -2,16 +2,18 @@
 // Problems and their scores: docs/environments.md.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { Stream, hash, integer } = require('./core.js');
+const { Stream, hash, hex, integer, sha256 } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
+const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
-const VERSIONS = { gsm: 2, math: 8 };
+const [VERSIONS] = /^- \*\*Versions\*\*.*$/m.exec(readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8'));
+const versionOf = (name) => Number(new RegExp(`\`${name.split(':')[0]}\` (\\d+)`).exec(VERSIONS)[1]);
 function environmentDigest(name, settings, ...more) {
   const encoded = Object.keys(settings).sort().map((key) => [integer(2, key.length), ASCII(key), integer(8, settings[key], true)]);
-  return hash('environment', ASCII(name), integer(2, VERSIONS[name.split(':')[0]] ?? 1), Buffer.concat(encoded.flat()), ...more);
+  return hash('environment', ASCII(name), integer(2, versionOf(name)), Buffer.concat(encoded.flat()), ...more);
 }
 function open(name, seed, levels) {
   const stream = new Stream(hash('environment-stream', ASCII(name), seed));
@@ -165,6 +167,20 @@ const score = { arithmetic: scoreSum, errands: scoreErrands, gsm: scoreStory, mi
 
 const LEVELS = { arithmetic: [1, 12], errands: [1, 8], gsm: [1, 8], sat: [5, 200] };
 const span = ([low, high], offset) => Array.from({ length: high - low + 1 }, (_, i) => BigInt(offset + low + i));
+/** The problems of a file whose answers are programs. */
+function openPrograms(name, { readProblems, image }) {
+  requireThat(readProblems && image, `${name} needs its file, and the image that runs programs`);
+  const digest = name.slice(5), rows = programs.readFile(readProblems(digest), digest), runner = new programs.Runner(image);
+  return {
+    legal: [...rows.keys()].map(BigInt),
+    digested: [ASCII(hex(sha256(image)))],
+    make: (settings, seed, levels) => {
+      const [stream, level] = open(name, seed, levels), row = stream.choose(rows.get(level));
+      return { level, row, settings, prompt: programs.write(row) };
+    },
+    score: ({ row, settings }, completion) => runner.score(row, completion, settings),
+  };
+}
 const legalOf = (name, parts) => (parts.length ? parts.flatMap((part, i) => span(LEVELS[part], 1000 * (i + 1))) : span(LEVELS[name], 0));
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
 const ownOf = (settings, part) =>
@@ -172,14 +188,13 @@ const ownOf = (settings, part) =>
 /** Settings: their values where they are left out, the least and the largest. */
 const SETTINGS = {
   arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, errands: { slack: [50, 0, 200] },
-  gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
+  code: programs.SETTINGS, gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
 };
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
 /** One environment that is no mixture, in the manner that its settings and its record of prompts say. */
-function openPart(name, given, record) {
-  requireThat(name in make, `the environment ${name} is not of this program`);
-  const declared = { ...SETTINGS[name], ...MANNER }, odd = Object.keys(given).find((key) => !(key in declared));
+function openPart(name, given, record, digested = []) {
+  const declared = { ...SETTINGS[name.split(':')[0]], ...MANNER }, odd = Object.keys(given).find((key) => !(key in declared));
   requireThat(odd === undefined, `${name} has no setting ${odd}`);
   const all = Object.fromEntries(Object.entries(declared).map(([key, [value, least, most]]) => {
     const chosen = given[key] ?? BigInt(value);
@@ -187,16 +202,19 @@ function openPart(name, given, record) {
     return [key, chosen];
   }));
   const { bos, plain, ...own } = all, isPut = bos || plain || record;
-  const digest = prompts.digest(environmentDigest(name, own), bos, plain, record);
+  const digest = prompts.digest(environmentDigest(name, own, ...digested), bos, plain, record);
   return { settings: isPut ? all : own, digest, manner: { record, bos: bos === 1n, plain: plain === 1n } };
 }
-/** The environment that parameters choose; RangeError where it is none of those here. */
-function openEnvironment({ name, settings: chosen, prompts: records, digest }) {
+/** The environment that parameters choose; RangeError where it is none of those here.
+ * `tools`, for programs: { readProblems: the bytes of a file by its SHA-256, image: what runs them }. */
+function openEnvironment({ name, settings: chosen, prompts: records, digest }, tools = {}) {
   const given = Object.fromEntries(chosen.map((s) => [s.name, s.value])), names = name === 'mix' ? partsOf(given) : [name];
   const strange = records.find(({ part }) => !names.includes(part));
   requireThat(!strange, `prompts of ${strange?.part}, which is no part of the environment`);
+  const own = names.filter((part) => !(part in make)), file = `${own}` === name && name.startsWith('code:') ? openPrograms(name, tools) : null;
+  requireThat(file || !own.length, `the environment ${name} is not of this program`);
   const recordOf = (part) => records.find((one) => one.part === part) ?? null;
-  const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part))]));
+  const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part), file?.digested)]));
   let { settings, digest: found } = opened[name] ?? {};
   if (name === 'mix') {
     requireThat(names.length >= 2 && names.length <= 16 && names.every((part) => given[part] >= 1n && given[part] <= 1000000n), 'parts or weights of no mixture');
@@ -213,13 +231,13 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }) {
   };
   const parts = name === 'mix' ? names : [], { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
   return {
-    legal: legalOf(name, parts),
-    make: (seed, levels) => make[name](settings, seed, levels, themes),
+    legal: file?.legal ?? legalOf(name, parts),
+    make: (seed, levels) => (file?.make ?? make[name])(settings, seed, levels, themes),
     ask,
     probes: names.map((part) => ask({ part, prompt: '7+15=?\n' })),
     sharesOf: (levels) => sharesOf(name, settings, levels),
     askedShares: (pairs) => askedShares(name, settings, pairs),
-    score: score[name],
+    score: file?.score ?? score[name],
   };
 }
 // ---- math: what its files hold
@@ -277,22 +295,4 @@ function scoreChoices(letters, completion) {
   if (given.length !== letters.length) return UNREAD;
   return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
-// ---- code: outputs as text
-const NUMBER = /^([+-]?)(?=\.?[0-9])([0-9]{0,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,3}))?$/;
-const lines = (text) => text.replace(/[ \t\r\n]+$/, '').split('\n').map((line) => line.replace(/[ \t\r\n]+$/, ''));
-function isNear(expected, output) {
-  const found = [expected, output].map((text) => NUMBER.exec(text));
-  if (/^[+-]?[0-9]+$/.test(expected) || found.includes(null)) return false;
-  const numbers = found.map(([, sign, whole, fraction = '', power = '0']) => [BigInt(`${whole}${fraction}`) * (sign === '-' ? -1n : 1n), Number(power) - fraction.length]);
-  const least = Math.min(0, ...numbers.map(([, power]) => power));
-  const [wanted, value] = numbers.map(([n, power]) => n * 10n ** BigInt(power - least)), size = (n) => (n < 0n ? -n : n), one = 10n ** BigInt(-least);
-  return size(wanted - value) * 1000000n <= (size(wanted) > one ? size(wanted) : one);
-}
-function agreeAsText(expected, output) {
-  const [wanted, found] = [expected, output].map(lines), words = (line) => line.match(/[^ \t\r\n]+/g) ?? [];
-  return wanted.length === found.length && wanted.every((line, i) => {
-    const [due, had] = [line, found[i]].map(words);
-    return line === found[i] || (due.length === had.length && due.every((word, j) => word === had[j] || isNear(word, had[j])));
-  });
-}
-module.exports = { agreeAsText, askedShares, boxed, environmentDigest, legalOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };
+module.exports = { askedShares, boxed, environmentDigest, legalOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };

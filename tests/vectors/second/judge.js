@@ -1,20 +1,22 @@
 'use strict';
 // Judges every window of a bundle anew, model included, and holds the validator's records against it:
-//   node tests/vectors/second/judge.js BUNDLE MODELS [LAST]   (MODELS: a folder of checkpoint folders by digest; LAST: only the last settlements)
+//   node tests/vectors/second/judge.js BUNDLE MODELS [LAST]   (MODELS: a folder of checkpoint folders, and of problems' files, by digest; LAST: only the last settlements)
 // Not looked at: a beacon's BLS signature (its round and what follows from it are), windows that do not count, steps, the EVM.
 // There is no second implementation to appeal to: what fails here stays failed. It reads small chat templates, and environments.js alone.
 // A refusal that nobody can check afterwards (a file said to be missing or broken then) is a word, and told at the end.
-const { readdirSync } = require('node:fs');
+const { readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const core = require('./core.js');
 const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
 const { Bundle, NONE } = require('./bundle.js');
+const { findImage } = require('./guest.js');
 const { liesOfParent, openCheckpoint, readSmall, requireThat, sketchState } = require('./model.js');
 const { HEAD, judgeTrial } = require('./trial.js');
 
 const { encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
+const { image: IMAGE } = JSON.parse(readFileSync(join(__dirname, '../code.json'), 'utf8'));
 const VERSION = 3n, faults = [], words = [];
 let checked = 0;
 function same(what, ours, theirs) {
@@ -164,7 +166,7 @@ function valueGroup({ environment, parameters: { rewards, work }, checkpoint: { 
 // ---- windows
 class Judge {
   constructor(folder, models) {
-    Object.assign(this, { bundle: new Bundle(folder), models, opened: new Map() });
+    Object.assign(this, { bundle: new Bundle(folder), models, opened: new Map(), chosen: new Map() });
     this.validator = this.bundle.record('settlement', this.bundle.settlements.at(-1)).validator;
     requireThat(short(this.validator) === this.bundle.validatorName, 'about.json names another validator than the records');
   }
@@ -172,6 +174,11 @@ class Judge {
     const key = `${digest}/${parameters.digest}`;
     if (!this.opened.has(key)) this.opened.set(key, openCheckpoint(join(this.models, digest), digest, parameters, environment));
     return this.opened.get(key);
+  }
+  environment({ digest, environment }) {
+    const readProblems = (file) => readFileSync(join(this.models, file));
+    if (!this.chosen.has(digest)) this.chosen.set(digest, environments.openEnvironment(environment, { readProblems, image: findImage(IMAGE) }));
+    return this.chosen.get(digest);
   }
   /** A window's record, and what its members are worth to the settlement; null where it does not count. */
   window(number, ledgers) {
@@ -181,7 +188,7 @@ class Judge {
     if (!record.challenge || !record.audit) return { record, rows: null };
     const digest = this.checkpoint(number, record, parameters, say), members = this.members(number, record, parameters, say);
     if (digest === NONE) return say('outcome without a checkpoint', 'abstained', record.outcome), { record, rows: null };
-    const environment = environments.openEnvironment(parameters.environment), checkpoint = this.open(digest, parameters, environment);
+    const environment = this.environment(parameters), checkpoint = this.open(digest, parameters, environment);
     say(`outcome void ${checkpoint.flaw ?? ''}`, checkpoint.flaw !== null, record.outcome === 'void');
     if (record.outcome !== 'counted') return { record, rows: null };
     requireThat(record.sample, `window ${number} counts, and its record has no samples`);
