@@ -9,12 +9,14 @@ math-verify reads the same texts if it is installed (pip install 'math-verify[an
 
 import json
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
+from math import gcd
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from subprocess import run
@@ -59,6 +61,11 @@ WRAPS += (
     r"\text{{{}}}",
     "{{{}}}",
 )
+#: A quotient of integers, with or without a root or π in its numerator.
+_FRONT = r"([0-9]+)(?:\\?sqrt\{[0-9]+\}|sqrt\([0-9]+\)|√[({]?[0-9]+[)}]?|\\pi|pi|π)?"
+_QUOTIENT = re.compile(
+    rf"frac\{{-?{_FRONT}\}}\{{([0-9]+)\}}|(?<![0-9.,]){_FRONT}/([0-9]+)(?![0-9.\\(s√π])"
+)
 PROSE = ("The answer is {}", "{} is the answer.", r"\text{{Answer: }} {}", "**{}**")
 
 
@@ -83,9 +90,22 @@ def list_judged(cases: list[Case]) -> Iterator[Judged]:
                 texts.setdefault(text, case.value)
         for hostile in HOSTILE:
             texts[hostile.format(case.gold, case.gold)] = None
-        yield from (Judged(case.gold, t, is_same(value, case.value)) for t, value in texts.items())
+        for text, value in texts.items():
+            right = is_same(value, case.value)
+            is_open = right and is_unreduced(text) and not is_unreduced(case.gold)
+            yield Judged(case.gold, text, None if is_open else right)
         apart = (*case.conventions, *(prose.format(case.gold) for prose in PROSE))
         yield from (Judged(case.gold, text, None) for text in apart if text not in texts)
+
+
+def is_unreduced(text: str) -> bool:
+    """Whether a text has a quotient that is not in lowest terms: `math` lets nobody repeat a
+    question's numbers so (630/7 for 90)."""
+    for top, bottom, other_top, other_bottom in _QUOTIENT.findall(text):
+        divisor = int(bottom or other_bottom)
+        if divisor == 1 or gcd(int(top or other_top), divisor) > 1:
+            return True
+    return False
 
 
 def accept(right: MathAnswer | None, text: str) -> bool:

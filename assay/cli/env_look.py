@@ -97,7 +97,7 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
         table.add_row("from", Text(str(origin.pinned)))
     table.add_row("environment", Text(look.environment if look.is_usable else "none: see below"))
     parts = ", ".join(f"{part}: {column}" for part, column in look.columns.items())
-    table.add_row("columns", Text(make_printable(parts)))
+    table.add_row("columns", Text(make_printable(parts) or "none that is known"))
     counts = ", ".join(f"{level}: {count:,}" for level, count in sorted(look.per_level.items()))
     table.add_row("levels", Text(f"{look.levels} ({counts or 'none'})"))
     table.add_row("asked", Text(f"{look.asked:,} rows"))
@@ -137,6 +137,8 @@ def _advise(look: Look, write: Path | None, written: str) -> list[str]:
         return ["A network names one file: write one with --write FILE.jsonl."]
     if look.is_renamed:
         return ["A network reads no such columns: write them as it does with --write FILE.jsonl."]
+    if look.is_thinned:
+        return ["A network would ask the left-out rows, too: write the others with --write FILE."]
     if look.damaged:
         return ["Remove the refused rows, or write the others into a file with --write FILE.jsonl."]
     if not look.asked:

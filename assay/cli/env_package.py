@@ -11,6 +11,7 @@ from rich.text import Text
 
 from assay.cli.console import make_table, print_result
 from assay.cli.exits import FINDING, OK
+from assay.cli.saying import choose_say
 from assay.environments.foreign import (
     VetReport,
     is_packed,
@@ -31,6 +32,7 @@ from assay.environments.tasksets import (
 )
 from assay.network.files import write_file
 from assay.neurons.settings.loading import ConfigError, open_named_environment
+from assay.subnet.waiting import telling
 
 
 def run_env_new(name: str, folder: Path | None, as_json: bool) -> None:
@@ -52,18 +54,22 @@ def run_env_new(name: str, folder: Path | None, as_json: bool) -> None:
     print_result({"files": [str(place / path) for path in texts]}, as_json, "\n".join(lines))
 
 
-def run_env_vet(path: Path, data: Path | None, as_json: bool) -> int:
+def run_env_vet(path: Path, data: Path | None, as_json: bool, quiet: bool) -> int:
     """Print the checks. Pack what is fit beside itself: a folder, or a wheel with its data."""
+    if data is not None and path.suffix != ".whl":
+        raise ConfigError(f"--data {data}: only a taskset's wheel takes data, not {path}")
     try:
-        if path.suffix == ".whl":
-            file, report = _vet_wheel(path, data)
-        elif data is not None:
-            raise ConfigError(f"--data {data}: only a taskset's wheel takes data, not {path}")
-        else:
-            file, report = _vet_folder(path) if path.is_dir() else (path, _vet_file(path))
+        with telling(choose_say(quiet), f"vetting {path}"):
+            file, report = _vet(path, data)
     except OSError as error:
         raise ConfigError(f"{error.filename or path}: {error.strerror}") from None
     return _show_report(file, report, as_json)
+
+
+def _vet(path: Path, data: Path | None) -> tuple[Path | None, VetReport]:
+    if path.suffix == ".whl":
+        return _vet_wheel(path, data)
+    return _vet_folder(path) if path.is_dir() else (path, _vet_file(path))
 
 
 def _vet_file(file: Path) -> VetReport:

@@ -56,7 +56,7 @@ def open_data(settings: "Settings", named: P, quiet: bool = False) -> P:
         from assay.network.hub.download import fetch_data
 
         def join(files: Sequence[Path]) -> bytes:
-            return join_files(files, session.report)
+            return join_files(files, session.report).data
 
         return fetch_data(session, name, home, FILE_MAX, progress, join)
 

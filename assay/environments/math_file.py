@@ -22,6 +22,7 @@ from assay.environments.problem_file import (
     KeptRows,
     OtherFormatError,
     cut_levels,
+    find_object_fault,
     name_formats,
     read_object,
     read_objects,
@@ -219,9 +220,11 @@ class MathRows(KeptRows[MathRow, MathTask]):
         except OtherShapeError:
             raise
         except TableError as error:
+            said = f"row 1: {find_object_fault(lines[0], NAME)}"
+            fault = error if rows else TableError(said)
             if self._chosen:
-                raise
-            self.fault = error  # each row says what it lacks
+                raise fault from None
+            self.fault = fault  # each row says what it lacks
         column = self.columns.level
         levels = [get_cell(row, column) for row in rows if column]
         known = sum(read_level(level) is not None for level in levels)

@@ -417,6 +417,15 @@ def read_object(line: bytes, family: str, most: int = ROW_MAX) -> dict[str, Any]
     return row
 
 
+def find_object_fault(line: bytes, family: str, most: int = ROW_MAX) -> str | None:
+    """Why `read_object` refuses a row; None: it does not."""
+    try:
+        read_object(line, family, most)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def read_objects(lines: Iterable[bytes], family: str, most: int = ROW_MAX) -> list[dict[str, Any]]:
     """The rows that `read_object` reads."""
     rows = []

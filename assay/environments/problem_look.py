@@ -27,6 +27,7 @@ from assay.environments.problem_file import (
     ProblemFileError,
     Row,
     cut_levels,
+    find_object_fault,
     read_object,
     read_objects,
     read_problem_file,
@@ -34,6 +35,7 @@ from assay.environments.problem_file import (
     read_table,
 )
 from assay.environments.problem_overlap import read_asked
+from assay.environments.problem_shards import JoinedFiles
 from assay.environments.problem_table import (
     CHOICE_LETTERS,
     CHOICE_LISTS,
@@ -47,8 +49,15 @@ from assay.environments.problem_table import (
 )
 from assay.environments.programs import code_file
 from assay.environments.programs.case_runs import require_sandbox
-from assay.environments.programs.code_file import DIFFICULTIES, CodeRow, CodeRows, find_own_fault
-from assay.environments.programs.shapes import ShapeError, convert_row
+from assay.environments.programs.code_file import (
+    CONSTANT,
+    DIFFICULTIES,
+    CodeRow,
+    CodeRows,
+    find_own_fault,
+    has_constant,
+)
+from assay.environments.programs.shapes import ShapeError, convert_row, name_columns
 from assay.sandbox import count_cores
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
@@ -84,6 +93,8 @@ class Look:
         odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
         suites: suite → rows whose problem it has.
         uncompared: suite → why it may have further ones.
+        is_renamed: the environment reads no such columns. is_joined: the file is several.
+        is_thinned: a row is left out that the environment would ask.
     """
 
     file: str
@@ -105,12 +116,13 @@ class Look:
     samples: list[SampleRow] = field(default_factory=list)
     is_renamed: bool = False
     is_joined: bool = False
+    is_thinned: bool = False
 
     @property
     def is_usable(self) -> bool:
         """Whether the environment reads the file as it is."""
-        as_it_is = not self.damaged and not self.is_renamed and not self.is_joined
-        return bool(self.asked) and as_it_is
+        is_other = self.is_renamed or self.is_joined or self.is_thinned
+        return bool(self.asked) and not self.damaged and not is_other
 
 
 @dataclass(slots=True)
@@ -157,7 +169,7 @@ def look_at_file(
     file: Path,
     chosen: Mapping[str, str] | None = None,
     suites: Sequence[Path] = (),
-    joined: bytes | None = None,
+    joined: JoinedFiles | None = None,
     report: Callable[[str], None] | None = None,
 ) -> tuple[Look, Sequence[AskedRow]]:
     """Look at a file. Beside what it found: the rows that are asked.
@@ -173,15 +185,18 @@ def look_at_file(
         ProblemFileError: a file cannot be read at all, or has another shape. The message says what
             to do.
     """
-    data = read_problem_file(file) if joined is None else joined
+    data = read_problem_file(file) if joined is None else joined.data
     name, lines = read_table(data, file)
     first = read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX)
     if not first:
-        raise ProblemFileError(f"{file}, row 1: {_find_fault(lines[0])}")
+        raise ProblemFileError(
+            f"{file}, row 1: {find_object_fault(lines[0], math_file.NAME, LONG_ROW_MAX)}"
+        )
     family = math_file.NAME if chosen else _find_family(lines[0], first)
     digest = sha256(data).hexdigest()
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
-    look.is_joined = joined is not None
+    if joined is not None:
+        look.is_joined, look.format = True, joined.format
     if family == math_file.NAME:
         rows = _read_math(lines, file, chosen, look)
     elif family == code_file.NAME:
@@ -216,15 +231,6 @@ def guess_family(file: Path) -> str:
     cannot be read at all."""
     _, lines = read_table(read_problem_file(file), file)
     return _find_family(lines[0], read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX))
-
-
-def _find_fault(line: bytes) -> str:
-    """Why a row is no object of JSON."""
-    try:
-        read_object(line, math_file.NAME, LONG_ROW_MAX)
-    except ValueError as error:
-        return str(error)
-    return "it is an object"
 
 
 def _find_family(line: bytes, rows: Sequence[dict[str, Any]]) -> str:
@@ -314,16 +320,16 @@ class _ProgramRows(CodeRows):
 
     Attributes:
         written: number of a row → the row as `code:SHA256` reads it.
-        is_renamed: whether it reads any row differently from how the file has it.
+        converted: numbers of the rows that the file has otherwise.
     """
 
     def __init__(self, report: Callable[[str], None] | None) -> None:
-        """`report`: called with lines about authors' programs, which are run; None: they are
-        not."""
+        """`report`: called with lines about authors' programs, which are run, and rows are left
+        out that are not worth asking; None: neither."""
         super().__init__()
         self._report = report
         self.written: dict[int, bytes] = {}
-        self.is_renamed = False
+        self.converted: set[int] = set()
 
     def _read(self, line: bytes) -> tuple[CodeRow, str | None]:
         try:
@@ -331,13 +337,21 @@ class _ProgramRows(CodeRows):
         except ShapeError as error:
             return CodeRow("", (), None, None), str(error)
         self.written[self.number] = written
-        self.is_renamed |= written is not line
+        if written is not line:
+            self.converted.add(self.number)
         return super()._read(written)
 
     def finish(self) -> None:
-        if self._report is not None and self.is_renamed:
-            _try_solutions(self, self._report)
+        if self._report is not None:
+            self.leave_out({number: CONSTANT for number, row in self.kept if has_constant(row)})
+            self.leave_out(_try_solutions(self, self._report))
         super().finish()
+
+    def leave_out(self, reasons: Mapping[int, str]) -> None:
+        """Skip rows, by their numbers."""
+        for number, reason in reasons.items():
+            self.skipped.setdefault(reason, []).append(number)
+        self.kept = [(number, row) for number, row in self.kept if number not in reasons]
 
 
 def _read_code(
@@ -345,21 +359,24 @@ def _read_code(
 ) -> list[AskedRow]:
     rows = _ProgramRows(report)
     look.damaged, look.left_out = rows.add_all(lines), rows.skipped
-    look.is_renamed |= rows.is_renamed
+    look.columns = name_columns(read_objects(lines[:LOOKED_AT], code_file.NAME, LONG_ROW_MAX))
+    look.is_renamed |= bool(rows.converted)
+    look.is_thinned = CONSTANT in rows.skipped
     bands = len(rows.divide())
     look.levels = "the column difficulty" if rows.has_levels else f"{bands} by length"
     return [_make_program(number, row, rows.written[number]) for number, row in rows.kept]
 
 
-def _try_solutions(rows: CodeRows, report: Callable[[str], None]) -> None:
-    """Leave out the rows whose author's program fails."""
-    tried = [(number, row) for number, row in rows.kept if row.solution]
+def _try_solutions(rows: _ProgramRows, report: Callable[[str], None]) -> dict[int, str]:
+    """The numbers of the rows whose author's program fails, of those that are written anew."""
+    tried = [(n, row) for n, row in rows.kept if row.solutions and n in rows.converted]
     if not tried:
-        return
+        return {}
     try:
         require_sandbox()
     except ProblemFileError as error:
-        return report(f"the authors' programs are not tried: {error}")
+        report(f"the authors' programs are not tried: {error}")
+        return {}
     faults: dict[int, str] = {}
     began = told = monotonic()
     with ThreadPoolExecutor(count_cores()) as executor:
@@ -367,12 +384,11 @@ def _try_solutions(rows: CodeRows, report: Callable[[str], None]) -> None:
         for done, ((number, _), fault) in enumerate(zip(tried, found, strict=True), 1):
             if fault is not None:
                 faults[number] = fault
-                rows.skipped.setdefault(fault, []).append(number)
             if (now := monotonic()) - told >= _TOLD_S:
                 told = now
                 left = (now - began) / done * (len(tried) - done)
                 report(f"ran {done:,} of {len(tried):,} authors' programs, {left:.0f} s left")
-    rows.kept = [(number, row) for number, row in rows.kept if number not in faults]
+    return faults
 
 
 def _make_program(number: int, row: CodeRow, line: bytes) -> AskedRow:

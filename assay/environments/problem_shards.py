@@ -1,6 +1,7 @@
 """Several files of problems as one: a network names one file, by one digest."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from assay.environments.problem_file import (
@@ -12,8 +13,16 @@ from assay.environments.problem_file import (
 from assay.environments.problem_table import ROWS_MAX
 
 
-def join_files(files: Sequence[Path], report: Callable[[str], None]) -> bytes:
-    """The rows of all files, file after file, as JSON Lines: each row's line as its table has it.
+@dataclass(frozen=True, slots=True)
+class JoinedFiles:
+    """The rows of several files as JSON Lines; `format`: of what files, for people."""
+
+    data: bytes
+    format: str
+
+
+def join_files(files: Sequence[Path], report: Callable[[str], None]) -> JoinedFiles:
+    """The rows of all files, file after file: each row's line as its table has it.
 
     Args:
         report: called with a line before each file.
@@ -21,10 +30,11 @@ def join_files(files: Sequence[Path], report: Callable[[str], None]) -> bytes:
     Raises:
         ProblemFileError: a file cannot be read, or they have too much together.
     """
-    joined, rows = bytearray(), 0
+    joined, rows, formats = bytearray(), 0, dict[str, None]()
     for number, file in enumerate(files, 1):
         report(f"reading {file.name}, {number} of {len(files)} files")
-        lines = read_table(read_problem_file(file), file)[1]
+        name, lines = read_table(read_problem_file(file), file)
+        formats[name] = None
         rows += len(lines)
         for line in lines:
             joined += line.strip() + b"\n"
@@ -34,4 +44,4 @@ def join_files(files: Sequence[Path], report: Callable[[str], None]) -> bytes:
                 f"{FILE_MAX >> 20} MiB or {ROWS_MAX:,} rows as JSON Lines, and a network names one "
                 f"file: name one of them, such as {files[0]}"
             )
-    return bytes(joined)
+    return JoinedFiles(bytes(joined), f"{len(files)} files of {', '.join(formats)}")

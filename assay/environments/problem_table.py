@@ -129,6 +129,7 @@ COLUMN_NAMES = frozenset(
     | {name for shape in SHAPES for name in shape.columns}
     | {*CHOICE_RIGHTS, *CHOICE_WRONG, *QUESTIONS}
     | {"starter_code", "difficulty", "test_setup_code", "test_imports", "gpt_difficulty"}
+    | {"code", "canonical_solution"}
     | {"private_tests", "generated_tests", "private_test_cases", "metadata", "test_info"}
 )
 #: Texts that DAPO's and verl's rows put around a problem, before and behind it: they ask for

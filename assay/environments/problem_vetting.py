@@ -16,8 +16,10 @@ from assay.environments.gsm import Task
 from assay.environments.letters_file import LettersTask
 from assay.environments.levels import STAYING
 from assay.environments.math_file import MathTask
-from assay.environments.problem_file import ProblemFileError, add_problem_files, describe_skipped
+from assay.environments.problem_file import add_problem_files, describe_skipped
 from assay.environments.problem_look import Look, look_at_file
+from assay.environments.programs import code_file
+from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import CodeRow
 from assay.environments.registry import make_environment
 from assay.environments.scoring import score_all
@@ -38,14 +40,14 @@ class _FileEnvironment(Environment, Protocol):
 
 
 def vet_problem_file(file: Path) -> VetReport:
-    """Vet the problems of `file`. A file that cannot be read fails the first check."""
-    try:
-        look, _ = look_at_file(file)
-    except ProblemFileError as error:
-        return VetReport(str(file), (VetCheck("rows", False, str(error)),))
+    """Vet the problems of `file`. Raises ProblemFileError if it cannot be read, or if this machine
+    lacks what its environment needs."""
+    look, _ = look_at_file(file)
     rows = VetCheck("rows", look.is_usable, _describe_rows(look))
     if not rows.passed:
         return VetReport(str(file), (rows,))
+    if look.environment.startswith(f"{code_file.NAME}:"):
+        require_sandbox()
     add_problem_files([file])
     try:
         environment = make_environment(look.environment, {})
@@ -73,10 +75,10 @@ def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:
         for level in environment.levels
         for number in range(PROBLEMS)
     ]
-    answers = [answer for problem in asked if (answer := find_right(problem)) is not None]
-    rights = list(map(environment.write_answer, answers))
-    if rights:
-        yield _try_rights(environment, [one for one in asked if find_right(one) is not None])
+    solved = [(problem, rights) for problem in asked if (rights := list_rights(problem))]
+    rights = [environment.write_answer(answers[0]) for _, answers in solved]
+    if solved:
+        yield _try_rights(environment, solved)
     if rights and not isinstance(asked[0].answer, CodeRow):  # two programs are one
         yield _try_hedges(environment, asked)
     yield _try_constants(environment, list(dict.fromkeys(rights))[:_CONSTANTS_MAX])
@@ -92,27 +94,32 @@ def _make(environment: _FileEnvironment, level: int, number: int) -> Problem:
     return environment.make_problem(seed, [level])
 
 
-def find_right(problem: Problem) -> str | None:
-    """The right answer as text; None if the file has none, as of instructions and most programs."""
+def list_rights(problem: Problem) -> Sequence[str]:
+    """Right answers as texts, one of which has to earn; none if the file has none, as of
+    instructions and some programs."""
     answer = problem.answer
     if isinstance(answer, CodeRow):
-        return answer.solution or None
+        return answer.solutions
     if isinstance(answer, Task):
-        return str(answer.row.value)
+        return (str(answer.row.value),)
     if isinstance(answer, MathTask):
-        return answer.text
-    return answer.letters if isinstance(answer, LettersTask) else None
+        return (answer.text,)
+    return (answer.letters,) if isinstance(answer, LettersTask) else ()
 
 
 def _earns(environment: _FileEnvironment, problem: Problem, completion: str) -> bool:
     return environment.score(problem, completion).correctness == MILLION
 
 
-def _try_rights(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetCheck:
-    rights = [environment.write_answer(find_right(problem) or "") for problem in asked]
-    pairs = zip(asked, rights, strict=True)
-    lost = [(one, right) for one, right in pairs if not _earns(environment, one, right)]
-    detail = f"those of {len(asked)} problems earn"
+def _try_rights(
+    environment: _FileEnvironment, solved: Sequence[tuple[Problem, Sequence[str]]]
+) -> VetCheck:
+    lost = [
+        (problem, environment.write_answer(rights[0]))
+        for problem, rights in solved
+        if not any(_earns(environment, problem, environment.write_answer(one)) for one in rights)
+    ]
+    detail = f"those of {len(solved)} problems earn"
     if lost:
         detail = f"{lost[0][1][:60]!r} earns nothing: {lost[0][0].prompt[:60]!r}"
     return VetCheck("right answers", not lost, detail)
@@ -122,7 +129,7 @@ def _try_hedges(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetC
     """Whether a right answer earns beside another one."""
     tried, earned = 0, list[str]()
     for problem, other in zip(asked, [*asked[1:], asked[0]], strict=True):
-        right, wrong = find_right(problem) or "", find_right(other) or ""
+        right, wrong = ("".join(list_rights(one)) for one in (problem, other))
         texts = ["", problem.prompt, right]
         if right != wrong:
             hedges = (f"{right} or {wrong}", f"{wrong} or {right}", f"{wrong}; {right}")

@@ -116,3 +116,10 @@ def test_a_wallet_shows_its_words_once_and_never_in_the_document(tmp_path):
     other = run_command("wallet", "create", *where, "--hotkey", "other", "--json")
     assert other.returncode == 0
     assert json.loads(other.stdout)["coldkey"] == document["coldkey"]
+
+
+def test_doctor_without_a_subnet_says_what_the_machine_has():
+    done = run_command("doctor", "--json")
+    assert done.returncode == 2
+    assert [check["check"] for check in json.loads(done.stdout)] == ["fences", "sandbox"]
+    assert "which subnet? name it with --netuid" in done.stderr

@@ -175,7 +175,7 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(
     assert len(laid["files"]) == 3  # type: ignore[index]
     assert run("new", "letters", "--dir", str(folder)).returncode == 2  # nothing is written over
     assert "not a name of a package" in run("new", "Letters").stderr
-    vetted = read("vet", str(folder / "letters"))
+    vetted = read("vet", str(folder / "letters"), "--quiet")
     assert vetted["fit"], vetted  # type: ignore[index]
     file = vetted["file"]  # type: ignore[index]
     assert vetted["name"] == f"package:{sha256(Path(file).read_bytes()).hexdigest()}"  # type: ignore[index]
@@ -186,6 +186,7 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(
     spoilt = source.read_text().replace("answer == solve(task)", "solve(task) in answer")
     source.write_text(spoilt.replace("LEVELS = tuple(SIZES)", "LEVELS = tuple(SIZES)[:1]"))
     done = run("vet", str(folder / "letters"))
+    assert f"vetting {folder / 'letters'}" in done.stderr
     assert done.returncode == 1
     assert "not fit for a subnet: hostile answers" in done.stdout.replace("wrong answers, ", "")
 

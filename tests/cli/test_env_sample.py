@@ -78,6 +78,28 @@ def test_a_template_that_loses_the_question_is_warned_of(tmp_path: Path) -> None
     assert shown["warnings"] == []
 
 
+def test_a_template_that_closes_an_answer_with_no_end_token_is_warned_of(tmp_path: Path) -> None:
+    """Qwen2.5's base models: the tokenizer ends a text, the template ends a turn."""
+    folder = copy_small(tmp_path / "model")
+    core = json.loads((folder / "tokenizer.json").read_text())
+    token = core["added_tokens"][-1]
+    number = next(n for name, n in core["model"]["vocab"].items() if name == "%")
+    core["added_tokens"].append(token | {"id": number, "content": "%"})
+    (folder / "tokenizer.json").write_text(json.dumps(core))
+    template = "{% for one in messages %}{{ one.content }}%\n{% endfor %}"
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = template
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (warning,) = sample("arithmetic", "--model", str(folder))["warnings"]
+    assert warning.startswith("the template closes an answer with %, which is no end token")
+    assert sample("arithmetic,plain=1", "--model", str(folder))["warnings"] == []
+
+
+def test_what_takes_seconds_is_announced(tmp_path: Path) -> None:
+    done = run_command("env", "sample", "arithmetic", "--n", "1", "--model", str(GENESIS))
+    assert done.stderr == f"assay: loading PyTorch, then opening {GENESIS} …\n"
+
+
 def test_an_answer_that_the_context_does_not_hold_is_warned_of() -> None:
     shown = sample("arithmetic", "--model", str(GENESIS), "--max-tokens", "100000")
     (warning,) = shown["warnings"]

@@ -58,7 +58,6 @@ WRONG_USES = (
     "localnet --block-time 0",
     "faucet --wallet //Alice",
     "doctor baker",
-    "doctor miner",
     "mine",
     "mine --wallet //Alice",
     "mine --netuid 70000",

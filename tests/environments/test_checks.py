@@ -238,6 +238,40 @@ def test_no_loop_of_a_check_ends_early() -> None:
     assert not check(text, "def f(x): raise StopIteration")
 
 
+def test_what_a_test_uses_of_pytest_is_there() -> None:
+    """`raises` and `approx` decide as pytest's do."""
+    text = """
+        import pytest
+        from pytest import approx
+        from solution import root
+
+        def test_roots():
+            assert root(4) == approx(2.0000001)
+            assert root(9) == pytest.approx(3.1, abs=0.2)
+            assert [root(4), root(9)] == approx([2, 3])
+            assert {"a": root(4)} != approx({"a": 2.1})
+
+        def test_refusals():
+            with pytest.raises((ValueError, TypeError), match="neg.tive") as caught:
+                root(-1)
+            assert caught.value.args == ("negative",)
+            with pytest.raises(TypeError):
+                root("x")
+    """
+    row = read({"question": "Root.", "test": dedent(text)})
+    program = "def root(n):\n    if n < 0: raise ValueError('negative')\n    return n ** 0.5"
+    passed = list(run_cases(program, row, SETTINGS))
+    assert (row.function, passed) == ("root", [True, True])
+    for wrong, passes in (
+        (program.replace("negative", "positive"), [True, False]),
+        (program.replace("ValueError", "KeyError"), [True, False]),
+        (program.replace("if n < 0: raise ValueError('negative')", "n = abs(n)"), [True, False]),
+        (program.replace("0.5", "0.51"), [False, True]),
+        (f"{program} + 1e-5", [False, True]),
+    ):
+        assert list(run_cases(wrong, row, SETTINGS)) == passes, wrong
+
+
 def test_a_check_has_its_budget() -> None:
     """Instructions count on both sides, and the same ones each time."""
     code = compile_program("f = lambda x: 2 * x", 100 * MILLION).output

@@ -23,7 +23,7 @@ from assay.environments import (
 )
 from assay.environments.problem_look import look_at_file, write_rows
 from assay.environments.problem_shards import join_files
-from assay.environments.programs.code_file import EVALUATED, NAMELESS
+from assay.environments.programs.code_file import CONSTANT, EVALUATED, NAMELESS
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
 
@@ -242,7 +242,14 @@ UNSCORED = (
     ({"text": "Add.", "test_list": ["assert eval(add(1)) == {2}"]}, EVALUATED),
     (
         {"question": "Add.", "solution": "", "test": "def test_x(tmp):\n    assert add(tmp)"},
-        "that pytest alone runs",
+        "tests with fixtures of pytest",
+    ),
+    (
+        {
+            **{"question": "Add.", "solution": ""},
+            "test": "import pytest\n@pytest.mark.slow\ndef test_x():\n    assert not add(1)",
+        },
+        "tests that need pytest.mark",
     ),
     ({"question": "Add.", "input_output": '{"asserts": ["assert f(1)"]}'}, NAMELESS),
     ({"text": "Add.", "test_list": []}, "no test cases"),
@@ -698,6 +705,34 @@ def test_of_rows_that_contradict_each_other_none_is_written(tmp_path, write):
     assert {1, 3} <= {number for rows in look.damaged.values() for number in rows}
 
 
+@pytest.mark.parametrize("chosen", [None, {"problem": "problem"}])
+def test_a_first_row_beyond_the_limit_is_named(tmp_path, chosen):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines([{"problem": "1?", "answer": "2", "page": "x" * (1 << 16)}]))
+    with pytest.raises(ProblemFileError, match=r"row 1: it has \d+ bytes, more than 65536"):
+        look_at_file(file, chosen)
+
+
+def test_programs_that_one_output_solves_are_left_out(tmp_path):
+    """Whatever a row's later test cases are: the first eight count by default."""
+    outputs = {1: ["4"] * 8 + ["5"], 2: ["YES", "YES "], 3: ["0.5", "0.5000001"], 4: ["4", "5"]}
+    tests = [
+        {"inputs": [str(n) for n in range(len(due))], "outputs": due} for due in outputs.values()
+    ]
+    tests.append({"fn_name": "f", "inputs": [[1], [2]], "outputs": [[[1]], [[1]]]})
+    tests.append({"fn_name": "f", "inputs": [[1], [2]], "outputs": [1, True]})
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(
+        write_lines([{"question": "?", "input_output": json.dumps(one)} for one in tests])
+    )
+    look, rows = look_at_file(file, report=print)
+    assert [row.number for row in rows] == [4, 6]
+    assert (look.left_out, look.is_usable) == ({CONSTANT: [1, 2, 3, 5]}, False)
+    assert look.columns == {"problem": "question", "test cases": "input_output"}
+    file.write_bytes(write_rows(rows))
+    assert look_at_file(file, report=print)[0].is_usable
+
+
 def test_files_of_a_split_are_looked_at_as_one(tmp_path, monkeypatch):
     writers = write_parquet, write_lines, write_commas
     files = [tmp_path / f"train-{number}" for number in range(3)]
@@ -707,7 +742,9 @@ def test_files_of_a_split_are_looked_at_as_one(tmp_path, monkeypatch):
     joined = join_files(files, said.append)
     assert said[2] == "reading train-2, 3 of 3 files"
     look, rows = look_at_file(tmp_path, {}, (), joined)
-    assert (look.rows, look.asked, look.is_usable, look.format) == (18, 18, False, "JSON Lines")
+    assert (look.rows, look.asked, look.is_usable, look.format) == (
+        18, 18, False, "3 files of Parquet, JSON Lines, CSV",
+    )  # fmt: skip
     assert [json.loads(row.write())["problem"] for row in rows] == [
         row["problem"] for row in ROWS[:18]
     ]

@@ -5,7 +5,11 @@ import json
 import pytest
 
 from assay.environments import problem_vetting
+from assay.environments.problem_file import ProblemFileError
 from assay.environments.problem_vetting import vet_problem_file
+from assay.environments.programs import case_runs
+from assay.sandbox.guest import running
+from tests.absent import has_sandbox
 
 FOUR = ["a hen", "a fox", "a cow", "a pig"]
 #: Rows of a file → the checks that it fails.
@@ -52,7 +56,6 @@ FILES = {
         [{"text": "?", "test_list": ["assert f(1) == 1"]}],
         ("rows",),
     ),
-    "no rows": (["text"], ("rows",)),
 }
 
 
@@ -80,3 +83,32 @@ def test_a_guess_that_looks_like_learning_is_a_finding(tmp_path, monkeypatch):
     report = vet_problem_file(file)
     assert "guesses" in report.failed
     assert "once in 4; two differ in 37.5 %" in report.checks[-1].detail
+
+
+def test_what_cannot_be_vetted_is_no_finding(tmp_path, monkeypatch):
+    """A file that is none, and programs without a sandbox: nobody knows whether it is fit."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text('"text"\n')
+    with pytest.raises(ProblemFileError, match="row 1: it is not an object"):
+        vet_problem_file(file)
+    row = {"question": "Add.", "input_output": '{"inputs": ["1", "2"], "outputs": ["1", "3"]}'}
+    file.write_text(json.dumps(row))
+    monkeypatch.setattr(running, "is_prepared", lambda: False)
+    running.require_prepared.cache_clear()
+    case_runs.require_sandbox.cache_clear()
+    with pytest.raises(ProblemFileError, match="`assay sandbox prepare` makes it"):
+        vet_problem_file(file)
+    case_runs.require_sandbox.cache_clear()
+
+
+@pytest.mark.skipif(not has_sandbox(), reason="no sandbox: assay sandbox prepare")
+def test_one_of_a_row_s_own_programs_has_to_earn(tmp_path, monkeypatch):
+    """As APPS has them: a list as JSON."""
+    monkeypatch.setattr(problem_vetting, "CONSTANTS", 2)
+    file, right = tmp_path / "rows.jsonl", "print(int(input()) + 1)"
+    for programs, passes in ((["print 1", right], True), (["print 1"], False)):
+        tests = {"inputs": ["1", "2"], "outputs": ["2", "3"]}
+        row = {"question": "Count.", "input_output": json.dumps(tests)}
+        file.write_text(json.dumps(row | {"solutions": json.dumps(programs)}))
+        (check,) = (one for one in vet_problem_file(file).checks if one.name == "right answers")
+        assert check.passed == passes

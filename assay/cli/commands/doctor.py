@@ -42,6 +42,7 @@ def doctor(
 
     It checks chain and clock, wallet and uid, beacons, store, disk, the checkpoint in force, and
     device and memory. It sends nothing to the chain, and you can run it while the program runs.
+    Without a subnet it checks what needs none: fences and sandbox.
     With --model it asks no chain: it opens a model's folder as every reader of a checkpoint
     would, and says which file is unusable, and why. Exit codes: 0 nothing failed, 1 something
     failed, 2 could not check.
@@ -55,6 +56,10 @@ def doctor(
         return run_model_doctor(model, as_json)
     source.flags[role] = {"dir": directory}
     settings = replace(source, role="trainer" if role == "trainer" else None).load()
+    if settings.chain.netuid is None:
+        with starting(settings):
+            from assay.cli.machine_doctor import run_machine_doctor
+        run_machine_doctor(as_json)
     require_subnet(settings)
     with starting(settings, opens=True):
         from assay.cli.doctor import run_doctor

@@ -10,7 +10,7 @@ from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import find_shards, open_data, open_model
 from assay.cli.options import AsJson, Columns, Prompts, Quiet
-from assay.cli.start import starting
+from assay.cli.start import TORCH, starting
 
 app = typer.Typer(
     cls=PagedGroup, no_args_is_help=True, help="List, try, score and make environments."
@@ -98,7 +98,7 @@ def sample(
     if prompts is not None:
         require_files(prompts)
     model = open_model(settings, model)
-    with starting(settings):
+    with starting(settings, loads=TORCH if model else None, opens=model or False):
         from assay.cli.env_sample import SampleRequest, run_env_sample
     request = SampleRequest(name, seed, count, levels, hotkey, model, prompts, recipe, max_tokens)
     run_env_sample(request, as_json)
@@ -125,7 +125,7 @@ def score(
 ) -> None:
     """Score an answer to one of a seed's problems, in millionths, by a preset's rewards."""
     settings = invocation.load_settings()
-    with starting(settings):
+    with starting(settings, loads=TORCH if model else None, opens=model or False):
         from assay.cli.env import run_env_score
     run_env_score(name, answer, seed, index, levels, hotkey, model, as_json)
 
@@ -221,7 +221,8 @@ def vet(
     """Test whether a package, a taskset of verifiers 0.4 or a file of problems is fit for a subnet.
 
     It gives the reasons. Of an environment, it says what answers without thought earn, and which
-    `satisfaction_floor` keeps pay for parts from them. Exit code 1 if it is not fit.
+    `satisfaction_floor` keeps pay for parts from them. Exit code 1 if it is not fit, 2 if it cannot
+    be read or tried.
     """
     settings = invocation.load_settings()
     is_named = data is None and not path.exists() and "/" not in str(path)
@@ -233,7 +234,7 @@ def vet(
         from assay.cli.env_thoughtless import run_env_vet_named
     if is_named:
         return run_env_vet_named(str(path), as_json, quiet)
-    return run_env_vet(path, data, as_json)
+    return run_env_vet(path, data, as_json, quiet)
 
 
 @command(app, "export", lambda s: (s.environments.files,))

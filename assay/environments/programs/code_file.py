@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -73,6 +74,10 @@ EVALUATED, NAMELESS = "asserts that evaluate text", "asserts that name no functi
 FAILED = "test cases that their author's program does not pass"
 DEAR = f"an author's program that takes more than the default `millions` or `{UNITS}`"
 _EVALUATES = re.compile(r"\b(?:eval|exec|pickle|marshal|importlib|__import__)\b")
+#: Why a row is left out that any program of one output solves.
+CONSTANT = "test cases that one output passes"
+#: Most programs of a row's author.
+_SOLUTIONS = 8
 #: Most levels of a file that names no difficulty.
 LEVELS_MAX = 5
 #: Expected outputs, the most frequent ones, that answers without thought write.
@@ -111,7 +116,7 @@ class Case:
 class CodeRow(Answer):
     """A problem and its test cases; `function` is the one to call, or None for a whole program.
     `starter` is the code that it gives; `fault` is a reason to skip the row, which its fields
-    show; `solution` is a program of its author's, if there is one."""
+    show; `solutions` are programs of its author's, one of which should pass."""
 
     question: str
     cases: tuple[Case, ...] | tuple[Check, ...]
@@ -119,7 +124,7 @@ class CodeRow(Answer):
     function: str | None
     fault: str | None = None
     starter: str = ""
-    solution: str = ""
+    solutions: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -204,13 +209,23 @@ class CodeFile(DrawnEnvironment):
 
 
 def find_own_fault(row: CodeRow) -> str | None:
-    """Why a row's test cases do not pass its author's program, with the default settings."""
+    """Why a row's test cases pass none of its author's programs, with the default settings."""
     defaults = {name: param.default for name, param in PARAMS.items()}
-    if all(run_cases(row.solution, row, defaults)):
+    if any(all(run_cases(program, row, defaults)) for program in row.solutions):
         return None
     most = defaults | {name: PARAMS[name].high for name in ("millions", UNITS)}
-    dear = all(run_cases(row.solution, row, most))
+    dear = any(all(run_cases(program, row, most)) for program in row.solutions)
     return DEAR if dear else FAILED
+
+
+def has_constant(row: CodeRow) -> bool:
+    """Whether one output passes all test cases that count by default, whatever their input is."""
+    cases = [case for case in row.cases if isinstance(case, Case)][: PARAMS["cases"].default]
+    outputs = dict.fromkeys(case.expected for case in cases)
+    return any(
+        all(_agrees(case, output.encode(), row, exact=False) for case in cases)
+        for output in outputs
+    )
 
 
 class CodeRows(KeptRows[CodeRow, CodeRow]):
@@ -311,8 +326,7 @@ def read_code_row(line: bytes) -> CodeRow:
     fields = read_texts(line, NAME)
     question, level = fields["question"], DIFFICULTIES.get(str(fields.get("difficulty")))
     starter = require_text(fields.get("starter_code") or "", "starter_code", NAME)
-    solution = fields.get("solution")
-    solution = solution if isinstance(solution, str) else ""
+    solutions = _read_solutions(fields)
     if not fields["input_output"]:
         return CodeRow(question, (), level, None, "no test cases")
     try:
@@ -324,7 +338,7 @@ def read_code_row(line: bytes) -> CodeRow:
         raise ValueError("its fn_name is not a name of a function")
     if isinstance(tests, dict) and "asserts" in tests:
         checks, fault = _read_checks(tests)
-        return CodeRow(question, checks, level, function, fault, starter, solution)
+        return CodeRow(question, checks, level, function, fault, starter, solutions)
     given, expected = (
         tests.get(name) if isinstance(tests, dict) else None for name in ("inputs", "outputs")
     )
@@ -336,7 +350,16 @@ def read_code_row(line: bytes) -> CodeRow:
     cases = tuple(map(make, given, expected))
     if any(len(case.given) > GIVEN_MAX for case in cases):
         raise ValueError(f"an input has more than {GIVEN_MAX} bytes")
-    return CodeRow(question, cases, level, function, None, starter, solution)
+    return CodeRow(question, cases, level, function, None, starter, solutions)
+
+
+def _read_solutions(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The programs of a row's author, as `env look` writes one, or as APPS and TACO have many."""
+    several = fields.get("solutions")
+    with suppress(EncodingError):
+        several = parse_cell(several)
+    texts = [fields.get("solution"), *(several if isinstance(several, list) else ())]
+    return tuple(text for text in texts if isinstance(text, str) and text)[:_SOLUTIONS]
 
 
 def _read_checks(tests: Mapping[str, Any]) -> tuple[tuple[Check, ...], str | None]:

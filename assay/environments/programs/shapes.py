@@ -15,7 +15,7 @@ import pickletools
 import sys
 import zlib
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
@@ -31,6 +31,49 @@ _UNPACKED_MAX, _CASES_MAX = 16 << 20, 256
 _OPCODES_MAX = 16
 #: CodeContests' test cases, those first that the question does not show.
 _CASE_LISTS = "private_tests", "generated_tests", "public_tests"
+#: Columns of test cases, in the order in which they are read.
+_TESTS = (
+    *("input_output", *_CASE_LISTS, "private_test_cases", "public_test_cases"),
+    *("verification_info.test_cases", "reward_model.ground_truth", "test_list", "test"),
+)
+#: What of pytest KodCode's tests may use, and code that does the same on numbers and lists of them.
+#: An assert is what may fail here while an answer is not known yet (`inside`).
+_PYTEST_NAMES = frozenset({"raises", "approx"})
+_PYTEST = """
+import re as _re, sys as _sys
+class pytest:
+    class raises:
+        def __init__(self, expected_exception, *, match=None):
+            self.due, self.match = expected_exception, match
+        def __enter__(self):
+            return self
+        def __exit__(self, kind, error, _):
+            assert kind is not None and issubclass(kind, self.due)
+            assert self.match is None or _re.search(self.match, str(error))
+            self.type, self.value = kind, error
+            return True
+    class approx:
+        size = abs
+        def __init__(self, expected, rel=None, abs=None):
+            self.due = expected
+            self.rel = (1e-6 if abs is None else 0) if rel is None else rel
+            self.abs = 1e-12 if abs is None else abs
+        def __eq__(self, given):
+            return self.agrees(self.due, given)
+        def agrees(self, due, given):
+            if isinstance(due, dict):
+                same = isinstance(given, dict) and due.keys() == given.keys()
+                return same and all(self.agrees(due[key], given[key]) for key in due)
+            if isinstance(due, (list, tuple)):
+                same = isinstance(given, (list, tuple)) and len(due) == len(given)
+                return same and all(map(self.agrees, due, given))
+            numbers = int, float, complex
+            if due == given or not isinstance(due, numbers) or not isinstance(given, numbers):
+                return due == given
+            far = max(self.rel * self.size(due), self.abs)
+            return self.size(due - given) <= far < float("inf")
+_sys.modules["pytest"] = pytest
+"""
 #: The module of a program in KodCode's tests.
 _MODULE = "solution"
 #: Statements in tests that are no asserts.
@@ -77,6 +120,19 @@ def convert_row(row: dict[str, Any], difficulty: str | None) -> bytes:
     if difficulty is not None:
         fields["difficulty"] = difficulty
     return _fit(fields, tests)
+
+
+def name_columns(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Part of a row → the column that the first rows have for it."""
+    found = {
+        "problem": (name for name in QUESTIONS if _has(rows, name, read_problem_cell)),
+        "test cases": (name for name in _TESTS if _has(rows, name)),
+    }
+    return {part: name for part, names in found.items() if (name := next(names, None))}
+
+
+def _has(rows: Sequence[dict[str, Any]], name: str, read: Callable[[Any], Any] = bool) -> bool:
+    return any(read(get_cell(row, name)) for row in rows)
 
 
 def _fit(fields: dict[str, Any], tests: dict[str, Any]) -> bytes:
@@ -233,7 +289,7 @@ def _read_asserts(row: dict[str, Any]) -> dict[str, Any]:
         known = start if isinstance(start, str) and _parse_code(start) is not None else ""
         return {"asserts": [f"check({entry})"], "setup": f"{known}\n{texts[0]}", "fn_name": entry}
     bound = _list_bound(tree)
-    setup = _import_modules(tree, bound) + setup
+    setup = _import_modules(tree, bound) + (_PYTEST if _needs_pytest(tree) else "") + setup
     if len(texts) == 1 and (names := _list_tests(tree)):
         setup, texts = f"{setup}\n{texts[0]}", [f"{name}()" for name in names]
     return {"asserts": texts[:_CASES_MAX], "setup": setup, "fn_name": _find_function(tree, bound)}
@@ -261,11 +317,26 @@ def _list_functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
 
 
 def _list_tests(tree: ast.Module) -> list[str]:
-    """The test functions that need nothing of pytest."""
+    """The test functions, which have neither arguments nor decorators."""
     tests = {name: one for name, one in _list_functions(tree).items() if name.startswith("test")}
     if any(one.args.args or one.decorator_list for one in tests.values()):
-        raise ShapeError("tests that pytest alone runs")
+        raise ShapeError("tests with fixtures of pytest")
     return list(tests)
+
+
+def _needs_pytest(tree: ast.Module) -> bool:
+    """Whether a text uses `_PYTEST`. Raises ShapeError, with its name, if it uses more."""
+    used = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "pytest":
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            used |= {"as" for alias in node.names if alias.name == "pytest" and alias.asname}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used |= {node.attr} if node.value.id == "pytest" else set()
+    if more := sorted(used - _PYTEST_NAMES):
+        raise ShapeError(f"tests that need pytest.{more[0][:40]}")
+    return bool(used)
 
 
 def _list_bound(tree: ast.Module) -> set[str]:
@@ -285,8 +356,6 @@ def _list_bound(tree: ast.Module) -> set[str]:
 
 def _find_function(tree: ast.Module, bound: set[str]) -> str:
     """The one function that is imported of the program, or else called and nowhere defined."""
-    if "pytest" in bound:
-        raise ShapeError("tests that pytest alone runs")
     imported = [
         alias.name
         for node in ast.walk(tree)

@@ -13,7 +13,7 @@ Specification, section 3. Features are those of Hugging Face's `apply_chat_templ
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
@@ -28,7 +28,7 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from assay.environments.base import Arguments, Message
+from assay.environments.base import Arguments, Message, ask
 from assay.inference.tokenizing.template_syntax import (
     INTEGER_END,
     TemplateSyntaxFault,
@@ -45,6 +45,8 @@ ITEM_SIZE = 16
 VALUE_LEVELS = 16
 #: The question with which a template is tried, as each part of the environment puts it.
 PROBE = "7+15=?\n"
+#: An answer, behind which a template writes what closes it.
+_ANSWER = "7+15=22"
 #: The template, in messages.
 _CALLED = "the chat template in tokenizer_config.json"
 #: The date that `strftime_now` always returns: Llama's templates write a date into the prompt.
@@ -310,6 +312,20 @@ class ChatTemplate:
         except (TemplateSyntaxFault, TemplateError, SyntaxError) as error:
             raise ValueError(f"{_CALLED}: {error}") from None
         self._names = {**special_tokens, "tools": None, "documents": None}
+
+    def find_closing(self, added: Iterable[str]) -> str | None:
+        """Which of a tokenizer's added tokens stands right behind an answer, the longest that does.
+        None: none, or the template fails."""
+        said = (*ask(PROBE).messages, Message("assistant", _ANSWER))
+        text = ""
+        for first in ((), (Message("system", "x"),)):  # some templates need one, some allow none
+            with suppress(ValueError):  # whoever asks a problem is told
+                text = self.render((*first, *said))
+                break
+        _, found, behind = text.rpartition(_ANSWER)
+        behind = behind.lstrip()
+        closing = (token for token in added if found and token and behind.startswith(token))
+        return max(closing, key=len, default=None)
 
     def render(self, messages: Sequence[Message], arguments: Arguments = ()) -> str:
         """Render messages, and behind a user's the beginning of the answer.

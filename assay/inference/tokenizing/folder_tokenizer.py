@@ -115,6 +115,21 @@ class FolderTokenizer:
         """Whether there is a chat template."""
         return self._template is not None
 
+    def find_closing(self) -> int | None:
+        """The id with which the chat template closes an answer; None: it has none of its own."""
+        if self._template is None:
+            return None
+        with self._lock, catch_thrown():
+            added = self._backend.get_added_tokens_decoder()
+        ids = {token.content: number for number, token in added.items()}
+        closing = self._template.find_closing(ids)
+        return None if closing is None else ids[closing]
+
+    def name_token(self, number: int) -> str:
+        """The text of an id."""
+        with self._lock, catch_thrown():
+            return str(self._backend.id_to_token(number))
+
     def find_template_fault(self, manners: Mapping[str, Manner]) -> str | None:
         """Why the chat template fails as parts of an environment put their problems, and what to
         do; None: it does not."""

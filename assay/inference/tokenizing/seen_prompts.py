@@ -43,6 +43,7 @@ def see_prompts(
         max_tokens: of an answer, which the context must hold behind the prompt.
     """
     known: dict[tuple[int, ...], Problem] = {}
+    closing = tokenizer.find_closing()
     seen = []
     for problem in problems:
         asked = problem.conversation
@@ -63,6 +64,11 @@ def see_prompts(
         fault = find_context_fault(config, len(ids), max_tokens)
         if fault is not None:
             warnings["context"] = fault
+        if closing is not None and closing not in end_tokens and not asked.plain:
+            warnings["closing"] = (
+                f"the template closes an answer with {tokenizer.name_token(closing)}, which is no "
+                "end token: the model goes on behind it. `assay adopt` makes it one"
+            )
         for end in end_tokens:
             if end >= len(tokenizer.drawable) or not tokenizer.drawable[end]:
                 warnings[f"end {end}"] = f"the end token {end} is none that the model can write"

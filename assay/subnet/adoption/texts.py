@@ -5,14 +5,13 @@ a hub keeps in further files is put where a checkpoint's digest covers it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from assay.environments.base import Message, ask
+from assay.environments.base import ask
 from assay.inference.folder import (
     JSON_BYTES,
     MANIFEST_FILE,
@@ -57,7 +56,6 @@ _CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 #: Fields that are written anew, or name code of the folder.
 _LEFT = ("auto_map", "chat_template")
 #: An answer by which the end of a model's turn is found.
-_ANSWER = "7+15=22"
 #: Most end tokens of a manifest.
 _ENDS_MAX = 16
 #: Fields of generation_config.json by which others draw, at the values that change nothing.
@@ -498,23 +496,14 @@ def _parse_end(text: str, known: _Tokens) -> tuple[int, str]:
 
 
 def _find_closing(tokenizer: PreTrainedTokenizerFast, known: _Tokens) -> str | None:
-    """The added token that stands right behind an answer in a rendered conversation."""
+    """The added token with which the template closes an answer."""
     if not isinstance(tokenizer.chat_template, str):
         return None
-    said = (*ask(PROBE).messages, Message("assistant", _ANSWER))
-    text = ""
-    for first in ((), (Message("system", "x"),)):  # some templates need one, some allow none
-        with suppress(ValueError):  # the gate says what is wrong with it
-            template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
-            text = template.render((*first, *said))
-            break
-    _, found, behind = text.rpartition(_ANSWER)
-    behind = behind.lstrip()
-    return max(
-        (token for token in known.added if found and token and behind.startswith(token)),
-        key=len,
-        default=None,
-    )
+    try:
+        template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map)
+    except ValueError:  # the gate says what is wrong with it
+        return None
+    return template.find_closing(known.added)
 
 
 def _note_texts(
