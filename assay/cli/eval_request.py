@@ -1,12 +1,12 @@
 """What `assay eval` is asked for: checked and read before PyTorch is loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from assay.cli.env_look import read_columns
 from assay.evaluation.conventions import SuiteRow
-from assay.evaluation.suite import Suite, read_shots, read_suite
+from assay.evaluation.suite import Suite, put_words, read_shots, read_suite
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol.parameters import Prompts
 from assay.subnet.presets import read_changes
@@ -42,8 +42,11 @@ class EvaluationRequest:
     out: Path
 
 
-def _read_words(file: Path) -> dict[str, Prompts]:
-    """An owner's words, by the family that they are for."""
+def read_words(file: Path | None) -> dict[str, Prompts]:
+    """An owner's words, by the family that they are for. Raises ConfigError, which names the
+    file."""
+    if file is None:
+        return {}
     changes = read_changes(file)
     try:
         return read_family_prompts(changes)
@@ -74,13 +77,6 @@ def read_suites(
         raise ConfigError("--shots N takes the first N rows of --shots-from FILE: give both")
     chosen = read_columns(columns)
     examples = [] if shots_from is None else read_shots(shots_from, shots, chosen)
-    words = {} if prompts is None else _read_words(prompts)
+    words = read_words(prompts)
     suites = [read_suite(file, trained, chosen) for file in files]
-    families = {suite.convention.family for suite in suites}
-    if prompts is not None and not families & words.keys():
-        raise ConfigError(
-            f"{prompts} has words for {', '.join(words)}, and the suites are of "
-            f"{', '.join(sorted(families))}: name a table by one of these"
-        )
-    own = [replace(suite, prompts=words.get(suite.convention.family)) for suite in suites]
-    return ReadSuites(own, examples)
+    return ReadSuites(put_words(suites, words), examples)

@@ -197,6 +197,8 @@ class Evaluation:
             yield (
                 f"{suite.name}: {value:.1f} % of {len(suite.rows)} problems (95 %: {low:.1f} to "
                 f"{high:.1f}), asked as {suite.convention.name}"
+                + " with your own words"
+                * (suite.prompts is not None)
             )
 
     def _describe(self, place: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,24 @@ def read_suite(
     left = {reason: sorted(numbers) for reason, numbers in out.items()}
     convention = CONVENTIONS[family]
     return Suite(name, digest, convention, rows, look.rows, left, look.uncompared, chosen)
+
+
+def put_words(suites: Sequence[Suite], words: Mapping[str, Prompts]) -> list[Suite]:
+    """The suites with an owner's words.
+
+    Args:
+        words: family of a suite → those for it.
+
+    Raises:
+        EvaluationError: there are words, and no suite is of their family.
+    """
+    families = {suite.convention.family for suite in suites}
+    if words and not families & words.keys():
+        raise EvaluationError(
+            f"there are words for {', '.join(words)}, and the suites are of "
+            f"{', '.join(sorted(families)) or 'none'}: name a table by one of these"
+        )
+    return [replace(suite, prompts=words.get(suite.convention.family)) for suite in suites]
 
 
 def read_shots(file: Path, count: int, columns: Mapping[str, str] | None = None) -> list[SuiteRow]:

@@ -408,6 +408,9 @@ class TrainerSettings(_Section):
     suites: tuple[Annotated[Path, Flag("FILE", "--suite")], ...] = Field(
         (), description="files of problems to evaluate checkpoints on, which nobody trains on"
     )
+    suite_prompts: File | None = Field(
+        None, description="your own words for suites: changes of parameters or a recipe"
+    )
     suites_every: int = Field(
         10, ge=1, le=1_000_000, description="checkpoints from one evaluation on suites to the next"
     )

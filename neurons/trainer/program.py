@@ -3,8 +3,9 @@ in a team of processes."""
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from assay.environments.problem_file import get_known_files
@@ -25,6 +26,7 @@ from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.suites import SuiteMonitor, read_suites
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import encode_ss58
+from assay.protocol.parameters import Prompts
 from assay.rounds.calendar import list_trainers
 from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures
@@ -40,6 +42,7 @@ def run_trainer(
     *,
     again: Sequence[str] = (),
     stop: threading.Event | None = None,
+    words: Mapping[str, Prompts] = MappingProxyType({}),
 ) -> int:
     """Train until asked to stop, alone or in a team of processes. Return the exit code of all.
 
@@ -47,6 +50,7 @@ def run_trainer(
         as_json, quiet: see `open_program`.
         again: arguments of Python that start this program once more, for each process of a team.
         stop: see `run_program`. Without a team.
+        words: for suites, see `read_suites`.
     """
     make_cards_repeat()
     trainer = settings.trainer
@@ -56,7 +60,7 @@ def run_trainer(
         return run_team(trainer.processes, again)
     with join_team() as rank:
         if rank == 0:
-            _run_first(settings, as_json, quiet, stop)
+            _run_first(settings, as_json, quiet, stop, words)
         else:
             open_placement(settings.compute)
             follow()
@@ -64,7 +68,11 @@ def run_trainer(
 
 
 def _run_first(
-    settings: Settings, as_json: bool, quiet: bool, stop: threading.Event | None
+    settings: Settings,
+    as_json: bool,
+    quiet: bool,
+    stop: threading.Event | None,
+    words: Mapping[str, Prompts],
 ) -> None:
     """The process of the neuron."""
     section = settings.trainer
@@ -76,7 +84,7 @@ def _run_first(
         report = make_report("held_out_tried")
         monitor = LearningMonitor(section.dir, session.sources.checkpoints, held_out, report)
         note = make_report("suite_note")
-        suites = read_suites(section.suites, get_known_files(), note)
+        suites = read_suites(section.suites, get_known_files(), note, words)
         watched = SuiteMonitor(
             section.dir, session.sources.checkpoints, suites, section.suites_every, note
         )

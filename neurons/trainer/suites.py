@@ -7,20 +7,22 @@ waits. An evaluation that a stop interrupted goes on after the start.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.evaluation.folder import PLAN, PLAN_MAX, RESULTS, EvaluationFolder
 from assay.evaluation.model import wrap_checkpoint
 from assay.evaluation.run import Evaluation, EvaluationRules
 from assay.evaluation.sampling import OwnSampler
-from assay.evaluation.suite import Suite, read_suite
+from assay.evaluation.suite import Suite, put_words, read_suite
 from assay.inference import CheckpointError
 from assay.neurons.trainer.lessons import Lesson
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Prompts
 
 FOLDER = "suites"
 #: Most checkpoints that wait. The oldest ones beyond are left out.
@@ -31,14 +33,22 @@ _NAMED = 20
 Report = Callable[[str], None]
 
 
-def read_suites(files: Sequence[Path], trained: Sequence[Path], report: Report) -> list[Suite]:
+def read_suites(
+    files: Sequence[Path],
+    trained: Sequence[Path],
+    report: Report,
+    words: Mapping[str, Prompts] = MappingProxyType({}),
+) -> list[Suite]:
     """The suites in files. Says which of their rows occur in the files that are trained on, which
     others are not asked, and with which file they could not be compared.
 
+    Args:
+        words: family of a suite → the owner's, in place of its convention's.
+
     Raises:
-        OperatorError: a file has no suite.
+        OperatorError: a file has no suite, or no suite is of a family with words.
     """
-    suites = [read_suite(file, trained) for file in files]
+    suites = put_words([read_suite(file, trained) for file in files], words)
     for suite in suites:
         for reason, rows in suite.left_out.items():
             first = ", ".join(map(str, rows[:_NAMED])) + ", …" * (len(rows) > _NAMED)

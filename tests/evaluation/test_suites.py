@@ -224,7 +224,7 @@ def test_an_owner_s_words_replace_the_convention_s(tmp_path):
     with pytest.raises(EvaluationError, match="examples are those of --prompts"):
         suite.put(suite.rows[0], suite.rows[1:], bos=False, plain=False)
     sums = write(tmp_path / "sums.jsonl", SUMS)
-    with pytest.raises(ConfigError, match="has words for gsm, and the suites are of math"):
+    with pytest.raises(EvaluationError, match="words for gsm, and the suites are of math"):
         read_suites([sums], [], [], 0, None, file)
     file.write_text("[environment.prompts.gsm]\nsytem = 'Think.'\n")
     with pytest.raises(ConfigError, match=r"words\.toml: environment\.prompts\.gsm\.sytem is not"):

@@ -53,6 +53,7 @@ StepModels = Annotated[
         s.trainer.dir,
         s.trainer.processes,
         s.trainer.suites,
+        s.trainer.suite_prompts,
         s.trainer.suites_every,
         s.validator.devices,
         s.cluster.address,
@@ -72,11 +73,18 @@ def train(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False)
     suites = [open_data(settings, suite, quiet) for suite in settings.trainer.suites]
     require_files(*suites)
     settings.trainer.suites = tuple(suites)
+    words = {}
+    if settings.trainer.suite_prompts is not None:
+        from assay.cli.eval_request import read_words
+
+        require_files(settings.trainer.suite_prompts)
+        words = read_words(settings.trainer.suite_prompts)
     with starting(
         settings, loads=TORCH, opens=True, quiet=quiet, as_json=has_json_lines(settings, as_json)
     ):
         from assay.neurons.trainer.program import run_trainer
-    return run_trainer(settings, as_json, quiet, again=["-m", "assay", *sys.argv[1:]])
+    again = ["-m", "assay", *sys.argv[1:]]
+    return run_trainer(settings, as_json, quiet, again=again, words=words)
 
 
 def _require_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.draws.sampler import BROKEN
 from assay.neurons.trainer.suites import FOLDER, SuiteMonitor, read_suites
 from assay.protocol import Domain, hash_fields
+from assay.protocol.parameters import Prompts, PromptText
 from assay.training import GENESIS
 
 
@@ -56,6 +57,21 @@ def test_rows_of_the_training_file_are_named_before_anything_is_asked(tmp_path):
     ]
     with pytest.raises(EvaluationError, match="none of its 3 rows can be asked: 3 in the training"):
         read_suites([trained], [trained], said.append)
+
+
+def test_an_owner_s_words_are_asked(tmp_path, checkpoint):
+    file, words = write(tmp_path / "suite.jsonl", range(2)), PromptText("after", " Now.")
+    given = {gsm.NAME: Prompts(gsm.NAME, (words,)), "math": Prompts("math", (words,))}
+    suites, said = read_suites([file], (), print, given), []
+    monitor = SuiteMonitor(tmp_path, Checkpoints(checkpoint), suites, 1, said.append)
+    monitor.note(learn(1, checkpoint.digest))
+    while monitor.step():
+        pass
+    assert said[0].endswith("asked as gsm8k with your own words")
+    results = json.loads((tmp_path / FOLDER / "1" / RESULTS).read_text())
+    assert results["suites"][0]["prompts"]["texts"] == [{"name": "after", "text": " Now."}]
+    with pytest.raises(EvaluationError, match="words for math, and the suites are of gsm"):
+        read_suites([file], (), print, {"math": given["math"]})
 
 
 def test_every_second_checkpoint_is_evaluated_and_a_stop_costs_nothing(tmp_path, checkpoint):
