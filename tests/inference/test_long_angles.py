@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from assay.inference.families import FAMILIES
+from assay.inference.families.rotary import Rotation
 from assay.inference.implementations import make_packing_twin
 from assay.inference.model_loading import load_model
 from assay.inference.packing import make_packing
@@ -64,3 +66,21 @@ def test_a_sequence_is_read_alike_beside_longer_ones(
         packed = twin.model(row, position_ids=positions, packing=packing, use_cache=False)
         states = packed.last_hidden_state
         assert torch.allclose(twin.lm_head(states[:, :ORIGINAL]), wanted, atol=1e-5)
+
+
+def test_heads_whose_base_has_no_value_are_refused() -> None:
+    """alpha^(d / (d − 2)): the library divides by zero for heads of 2."""
+    rotation = FAMILIES["hunyuan_v1_dense"].rotation
+    found = list(rotation.find_faults({"rope_parameters": dict(ALPHA)}, 2))
+    assert found == [
+        "rope_parameters in config.json has the type dynamic, which turns heads of more than 2, "
+        "not of 2"
+    ]
+    assert not list(rotation.find_faults({"rope_parameters": dict(ALPHA)}, 4))
+
+
+def test_two_names_of_a_type_that_differ_are_both_named() -> None:
+    rope = {"rope_type": "linear", "type": "yarn", "factor": 2.0}
+    assert list(Rotation().find_faults({"rope_scaling": rope}, 8)) == [
+        "rope_scaling in config.json has rope_type linear and type yarn: leave one of them out"
+    ]

@@ -80,6 +80,7 @@ _CHANGES: tuple[dict[str, Json], ...] = (
     *_LONG_ROPES,
     {"rope_parameters": {"rope_type": "dynamic", "factor": 1.0, "alpha": 1000.0}},
     {"rope_parameters": {"rope_type": "dynamic", "factor": 1.0, "alpha": 0}},
+    {"head_dim": 2, "rope_parameters": {"rope_type": "dynamic", "factor": 1.0, "alpha": 1000.0}},
     {"rope_parameters": {"rope_type": "linear"}},
     {"rope_parameters": {"type": "linear", "factor": 2}},
     {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "mscale": 1.0}},

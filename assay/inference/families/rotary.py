@@ -93,6 +93,7 @@ class Rotation:
             for about, part in self._list_parts(name, rope):
                 fault = (
                     self._find_fault(part)
+                    or _find_base_fault(part, head)
                     or self._find_partial_fault(config, part, head)
                     or self._find_list_fault(config, part, head)
                 )
@@ -132,8 +133,12 @@ class Rotation:
         numeric = (*ROPE_NUMBERS, *self.numbers, *partial)
         sections = (SECTIONS,) if self.sections else ()
         kinds = [rope[name] for name in ROPE_NAMES if name in rope]
-        if any(not is_text(kind) or kind not in self.types or kind != kinds[0] for kind in kinds):
-            kind = next(one for one in kinds if one != kinds[0] or one not in self.types)
+        strange = [one for one in kinds if not is_text(one) or one not in self.types]
+        if not strange and len(set(kinds)) > 1:
+            both = " and ".join(f"{name} {rope[name]}" for name in ROPE_NAMES)
+            return f"has {both}: leave one of them out"
+        if strange:
+            kind = strange[0]
             return (
                 f"has the type {str(kind)[:40]!r}, which is none of {', '.join(self.types)}: "
                 "others place a token by its whole row"
@@ -190,3 +195,11 @@ class Rotation:
         ):
             return f"has an {SECTIONS} that is not three numbers whose sum is {turned}"
         return None
+
+
+def _find_base_fault(rope: Mapping[str, Any], head: int) -> str | None:
+    """Whether the base has no value: alpha to the power of d / (d − 2)."""
+    kind = next((rope[name] for name in ROPE_NAMES if name in rope), None)
+    if kind == "dynamic" and head <= 2:
+        return f"has the type dynamic, which turns heads of more than 2, not of {head}"
+    return None

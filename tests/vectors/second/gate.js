@@ -97,7 +97,7 @@ function isRope(rope, family, table, c, head) {
   const kinds = ['rope_type', 'type'].filter((name) => has(rope, name)).map((name) => rope[name]);
   if (!kinds.every((kind) => types.includes(kind) && kind === kinds[0])) return false;
   const wanted = kinds.length ? table.rotary.types[kinds[0]] : [], inOrder = kinds[0] !== 'llama3' || Number(rope.low_freq_factor) < Number(rope.high_freq_factor);
-  return [...wanted, ...needs, ...lists].every((name) => has(rope, name)) && inOrder && Number(rope.rope_theta ?? 2) > 1 && turnsEvenPart(rope, family, c, head);
+  return [...wanted, ...needs, ...lists].every((name) => has(rope, name)) && inOrder && (kinds[0] !== 'dynamic' || Number(head) > 2) && Number(rope.rope_theta ?? 2) > 1 && turnsEvenPart(rope, family, c, head);
 }
 function turnsEvenPart(rope, family, c, head) {
   if (!family.rotary.fraction || rope.rope_type === 'proportional') return true;
