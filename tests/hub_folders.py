@@ -292,6 +292,13 @@ def _see(content: Content, kind: str, flat: bool = False) -> Content:
     return content
 
 
+def _tie_otherwise(content: Content) -> Content:
+    assert content.config is not None
+    text = content.config["text_config"]
+    text["tie_word_embeddings"] = not content.config["tie_word_embeddings"]
+    return content
+
+
 def _make_mistral(**changes: Any) -> Content:
     """A Mistral. Its class has a window of 4,096 where config.json does not deny it."""
     content = make_qwen(model_type="mistral", head_dim=8, **changes)
@@ -625,7 +632,18 @@ FOLDERS: Mapping[str, HubFolder] = {
         lambda: _see(make_qwen("qwen3"), "qwen3_vl"),
         notes=("kept: the text part of qwen3_vl, as qwen3", "dropped: what sees"),
     ),
-    "the same in the older spelling": HubFolder(
+    "a text part that ties its head otherwise than the whole": HubFolder(
+        lambda: _tie_otherwise(_see(make_qwen("qwen3"), "qwen3_vl")),
+        notes=("guessed: tie_word_embeddings true: there is no lm_head.weight",),
+    ),
+    "a model that sees without its text part": HubFolder(
+        lambda: make_qwen(model_type="gemma4"), "of gemma4, which reads pictures, too, and has no"
+    ),
+    "a text part that nothing here reads": HubFolder(
+        lambda: _see(make_qwen("qwen3"), "llama4"),
+        "model_type llama4_text in config.json: its attention sees chunks",
+    ),
+    "a model that sees, in the older spelling": HubFolder(
         lambda: _see(make_qwen(), "qwen2_5_vl", flat=True),
         notes=("kept: the text part of qwen2_5_vl, as qwen2",),
     ),

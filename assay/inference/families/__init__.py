@@ -25,3 +25,4 @@ from assay.inference.families.fit import get_expert_bounds as get_expert_bounds
 from assay.inference.families.fit import is_tied as is_tied
 from assay.inference.families.fit import list_fields as list_fields
 from assay.inference.families.refused import REFUSED as REFUSED
+from assay.inference.families.refused import SEEING as SEEING

@@ -154,9 +154,11 @@ def find_config_fault(config: Json) -> str | None:
 
 def find_type_fault(kind: Any) -> str | None:
     """The reason why no model of a `model_type` is read, or None."""
-    if isinstance(kind, str) and kind in REFUSED:
-        return f"model_type {kind} in config.json: {REFUSED[kind]}"
     if not isinstance(kind, str) or kind not in FAMILIES:
+        names = (kind, kind.removesuffix("_text")) if isinstance(kind, str) else ()
+        known = next((name for name in names if name in REFUSED), None)
+        if known is not None:
+            return f"model_type {kind} in config.json: {REFUSED[known]}"
         shown = repr(kind)[:60]
         return f"model_type {shown} in config.json is none of {', '.join(FAMILIES)}"
     return None

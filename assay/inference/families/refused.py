@@ -13,6 +13,8 @@ _MAMBA = (
 _CONVOLUTION = "its convolutions would read across the sequences of a pack"
 _CODE = "its code is not in the library transformers"
 
+#: Types whose config has a text part, which is read alone.
+SEEING = ("gemma3", "gemma4", "mistral3", "qwen3_5", "qwen3_5_moe", "qwen3_vl")
 #: model_type → what is missing.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -20,9 +22,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "deepseek_v2": _LATENT,
         "deepseek_v3": f"{_LATENT}, and {_GROUPS}",
         "deepseek_v4": f"{_LATENT}, and {_GROUPS}",
-        "gemma3": _PICTURES,
         "gemma3n": "its layers mix several streams and choose neurons, which is not known here",
-        "gemma4": _PICTURES,
         "glm_moe_dsa": f"{_LATENT}, and it chooses tokens to see",
         "internlm3": _CODE,
         "kimi_k25": f"{_LATENT}, and {_GROUPS}",
@@ -32,13 +32,10 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "llama4": "its attention sees chunks, which the packing does not know",
         "mimo": _CODE,
         "mimo_v2": _CODE,
-        "mistral3": _PICTURES,
         "nemotron": "its attention is its own, and does not read packs",
-        "qwen3_5": _PICTURES,
-        "qwen3_5_moe": _PICTURES,
-        "qwen3_vl": _PICTURES,
         "step3": _CODE,
     }
+    | dict.fromkeys(SEEING, _PICTURES)
     | dict.fromkeys(
         (
             *("bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "mamba", "mamba2"),

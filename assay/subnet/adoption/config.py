@@ -15,6 +15,7 @@ from assay.inference.families import (
     EMBEDDING,
     FAMILIES,
     HEAD,
+    SEEING,
     find_config_fault,
     find_misfit,
     find_type_fault,
@@ -81,6 +82,7 @@ TEXT_FAMILIES: Mapping[str, str] = {
     "qwen3_vl_text": "qwen3",
     "qwen3_vl_moe_text": "qwen3_moe",
 }
+_TIED = "tie_word_embeddings"
 #: What the text part of such a config may have from the whole.
 _SHARED = (
     *("bos_token_id", "dtype", "eos_token_id", "pad_token_id", "quantization_config"),
@@ -104,13 +106,21 @@ _OTHER_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuest
 
 
 def take_text_part(config: Mapping[str, Json], notes: Notes) -> dict[str, Json]:
-    """The config of the model's language part; the config itself where there is no other."""
+    """The config of the model's language part; the config itself where there is no other. Raises
+    CheckpointError if it is missing."""
     inner, kind = config.get("text_config"), config.get("model_type")
     if isinstance(inner, dict):
         text = {name: config[name] for name in _SHARED if name in config} | inner
         text.setdefault("model_type", kind)
+        if config.get(_TIED, text.get(_TIED)) != text.get(_TIED):
+            del text[_TIED]  # which of the two counts depends on the program: the tensors say it
     elif isinstance(kind, str) and kind in TEXT_FAMILIES and "vision_config" in config:
         text = {name: value for name, value in config.items() if not name.startswith(_SEEING)}
+    elif kind in SEEING:
+        raise CheckpointError(
+            f"config.json is of {kind}, which reads pictures, too, and has no text_config: fetch "
+            "it again"
+        )
     else:
         return dict(config)
     family = text["model_type"]
