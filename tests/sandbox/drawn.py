@@ -17,8 +17,8 @@ COUNT, FEW_COUNT = 1_000, 60
 #: Instructions of each.
 INSTRUCTIONS = 100_000_000
 #: SHA-256 of outputs, ends and counts: of all, and of the first ones.
-DIGEST = "6f1cd1a879adf413b6907121c6931b3abe0638ff90a0b60bbede780c9d00d0c1"
-FEW = "42c8e244137fc09cf7843e355bfbd05ffa85e2e2bab03e0564e98a0a9b6fdaa3"
+DIGEST = "cc84564e502080ee69b03bd51c9b8db54d9e164db1e6ce16d28b4fe7995824c6"
+FEW = "85df903f66ae4b87dcd1c9e3af433c16658309159e6d91fcbd4e4e335801ba23"
 
 #: A program with `{a}`, `{b}`, `{c}` for numbers, and how many whole numbers its input has: `{a}`
 #: is below 10, `{b}` below 100, `{c}` below 2,000. Braces of Python's own are doubled.

@@ -38,8 +38,8 @@ BILLION = 10**9
 V8_HOST = Path(__file__).with_name("v8_guest.js")
 #: SHA-256 of the outputs, ends and counts of all hostile programs with 10^8 and 2·10^9
 #: instructions each: whatever the machine, its processor, its load and its engine.
-FEW = "f2722230ce77ed09aa1057b7e97ee46b81bfa71d5d942f495e821f737cf139e5"
-MANY = "c9b2a04758ff5a909c51fa2f5aa01b3628ed5edc89c642dfe06bbdb5d35062b8"
+FEW = "015f3b943ee50f1949f7cf5e2deb4974ccd8f9c5a16d4a19d248de3c172a4f2b"
+MANY = "0d138c76a362befe82c49b2ae866bc3aa68a81afe1fc3834f02294ec35cc0a74"
 
 
 def ask(program: str, given: str = "", instructions: int = BILLION, **more: int) -> Reply:
@@ -85,6 +85,21 @@ def test_a_budget_is_kept_to_the_instruction() -> None:
     need = ask("print(42)").instructions
     assert ask("print(42)", instructions=need) == Reply(b"42\n", "exit 0", need)
     assert ask("print(42)", instructions=need - 1).end == "instructions"
+
+
+def test_what_waits_for_memory_counts_for_it() -> None:
+    """An instruction counts more once memory is large, and a round that follows a pointer more than
+    its instructions."""
+    spin = "t = perf_counter_ns()\nfor _ in range(9999): pass\nprint(perf_counter_ns() - t)\n"
+    output = ask(f"from time import perf_counter_ns\n{spin}x = bytes(20 << 20)\n{spin}").output
+    before, after = map(int, output.split())
+    assert after / before == pytest.approx(5, rel=0.01)
+    chain = "import weakref\nclass A: pass\na = A()\nx = [weakref.ref(a, print) for _ in '{}']\n"
+    walk = chain.format("x" * 1_000) + "weakref.getweakrefcount(a)\n" * 10
+    cost = (
+        ask(walk).instructions - ask(walk.replace("getweakrefcount", "ReferenceType")).instructions
+    )
+    assert cost > 64 * 10 * 1_000
 
 
 def test_a_budget_has_63_bits() -> None:

@@ -4,8 +4,8 @@ Whatever a program does inside, it has no way to name a file, a clock, a socket 
 machine. Its output, its end and the instructions that it takes are a function of the request. Start
 with `running.run`. `preparing` makes the sandbox ready on a machine: of the interpreter that
 `descriptor` names, `snapshot` takes the memory of a started Python, and `image` makes a module of
-it, with the answers to its calls inside (`enclosing`) and counters (`metering`). `copies` runs one
-request; `loaded` is the child that does.
+it, with the answers to its calls inside (`enclosing`) and counters (`metering`; `walks` finds what
+waits for memory). `copies` runs one request; `loaded` is the child that does.
 """
 
 from assay.sandbox.guest.copies import COMPILE, COMPILED, SOURCE, Budget, Reply, Request

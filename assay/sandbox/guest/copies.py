@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.sandbox.guest.image import EXITED, FULL, INPUT_MAX, OUTPUT_MAX, SERVE
-from assay.sandbox.guest.metering import FUEL, SHORT
+from assay.sandbox.guest.metering import FUEL, RATE, SHORT
 
 #: Ends of a run besides `exit N`: its instructions were used up; its output has no room; its
 #: memory, its stack or an instruction that cannot be done.
@@ -21,7 +21,7 @@ class Request:
         program: source, or with `COMPILED` what a request `COMPILE` of the same interpreter wrote.
         given: its standard input.
         seed: of all that is random: 64 bits.
-        clock: the time at its start, in nanoseconds since 1970. An instruction takes one.
+        clock: the time at its start, in nanoseconds since 1970. A unit takes one.
     """
 
     program: bytes
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run may take: instructions, and bytes of output."""
+    """What a run may take: instructions, counted in units (`metering`), and bytes of output."""
 
     instructions: int
     output: int = OUTPUT_MAX
@@ -51,7 +51,7 @@ class Reply:
     Attributes:
         output: bytes that it wrote on standard output.
         end: `exit N`, `INSTRUCTIONS`, `OUTPUT` or `TRAP`.
-        instructions: that it took, at most its budget.
+        instructions: that it took, in units, at most its budget.
     """
 
     output: bytes
@@ -98,7 +98,7 @@ class Image:
                 raise
         if exports[SHORT].value(store):
             raise MemoryError("the machine has no memory for a program")
-        left = exports[FUEL].value(store)
+        left = exports[FUEL].value(store) * exports[RATE].value(store)
         ends = {EXITED: f"exit {exports['assay_status'].value(store)}", FULL: OUTPUT}
         end = INSTRUCTIONS if left < 0 else ends.get(exports["assay_end"].value(store), TRAP)
         output = bytes(memory.read(store, written, exports["assay_written"].value(store)))

@@ -14,7 +14,7 @@ the program reaches a global.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from assay.sandbox.guest.metering import FUEL
+from assay.sandbox.guest.metering import FUEL, RATE
 from assay.sandbox.guest.wasm import (
     CODE,
     EXPORT,
@@ -50,7 +50,7 @@ class InnerHost:
 
     Attributes:
         globals: name → type, i32 or i64; the text has them as $name, and they are exported as
-            assay_name. $fuel is the instructions left (`metering`).
+            assay_name. $fuel is the instructions left, $rate what each counts (`metering`).
         answers: functions exported by the name of the call that they answer. They call no function.
         refuse: name of a call without an answer → the number that it always returns.
     """
@@ -96,15 +96,18 @@ def enclose(module: bytes, pages: int, host: InnerHost) -> bytes:
 
 def _compile(host: InnerHost, before: int) -> bytes:
     """A module of the functions alone, whose globals have the numbers that they will have after
-    those of another module. The last is the counter that `metering` adds."""
+    those of another module. The last are counters that `metering` adds."""
     from wasmtime import wat2wasm
 
     dummies = "(global (mut i32) (i32.const 0))" * before
     ours = "".join(
         f"(global ${name} (mut {kind}) ({kind}.const 0))" for name, kind in host.globals.items()
     )
-    fuel = f'(global $fuel (export "{FUEL}") (mut i64) (i64.const 0))'
-    return bytes(wat2wasm(f"(module (memory 1) {dummies} {ours} {fuel} {host.answers})"))
+    counters = "".join(
+        f'(global ${name} (export "{export}") (mut i64) (i64.const 0))'
+        for name, export in (("fuel", FUEL), ("rate", RATE))
+    )
+    return bytes(wat2wasm(f"(module (memory 1) {dummies} {ours} {counters} {host.answers})"))
 
 
 class _Answers:

@@ -8,6 +8,12 @@ and does not count. The module also settles what the standard leaves to a machin
 one bit pattern, and the memory has a maximum, so that it grows alike. A machine that has no memory
 left ends the run, and says so: a program must never learn it.
 
+What costs time is not instructions alone: a load takes a hundred times as long from a machine's
+memory as from its processor's caches. Nobody outside can know which loads do, so two rules count
+them by what makes them possible. An instruction counts the more the more memory a program has got,
+which is what does not fit into a cache; and a round of a loop that follows pointers (`walks`), with
+nothing to do until its load is done, counts more than its instructions.
+
 This file knows the instructions of one module: WebAssembly 2.0 without vectors and with exceptions.
 It refuses the rest. Source: WebAssembly Core Specification 3.0, section 5 (binary format).
 """
@@ -16,6 +22,25 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from assay.sandbox.guest.instructions import (
+    BR_IF,
+    CALL,
+    CALL_INDIRECT,
+    ELSE,
+    END,
+    IF,
+    LOOP,
+    MEMORY_COPY,
+    MEMORY_FILL,
+    MEMORY_GROW,
+    MEMORY_SIZE,
+    MORE,
+    TRY_TABLE,
+    UNREACHABLE,
+    Instruction,
+    read_instructions,
+)
+from assay.sandbox.guest.walks import Arities, find_walks
 from assay.sandbox.guest.wasm import (
     CODE,
     CUSTOM,
@@ -45,22 +70,21 @@ from assay.sandbox.guest.wasm import (
 _BULK_SHIFT = 3
 #: Slots of stack that a function counts as, in addition to its locals.
 _FRAME = 16
-#: Names of the two exported counters: instructions left (i64), slots in use (i32); and of what is 1
-#: once the machine has refused memory that the module may have (i32).
-FUEL, DEPTH, SHORT = "assay_fuel", "assay_depth", "assay_short"
+#: What a round of a loop that follows pointers counts beyond its instructions.
+_WALK_COST = 64
+#: An instruction counts one unit until the memory has grown by 2 ** this pages of 64 KiB, then one
+#: more for each time that it has, and at most `_DEAREST`. A page that is added counts 2 ** the
+#: third instructions: a machine finds and clears it.
+_RATE_SHIFT, _DEAREST, _PAGE_SHIFT = 6, 5, 14
+#: Names of the exported counters: instructions left (i64), and what each counts, in units (i64);
+#: slots in use (i32); and of what is 1 once the machine has refused memory that the module may have
+#: (i32). Units left are instructions left times what each counts.
+FUEL, RATE, DEPTH, SHORT = "assay_fuel", "assay_rate", "assay_depth", "assay_short"
 
 _I32, _I64, _F32, _F64 = 0x7F, 0x7E, 0x7D, 0x7C
-_UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _TRY_TABLE, _END = 0x00, 0x02, 0x03, 0x04, 0x05, 0x1F, 0x0B
-_BR_IF, _CALL, _CALL_INDIRECT = 0x0D, 0x10, 0x11
-_MEMORY_COPY, _MEMORY_FILL = 10, 11
-_MEMORY_GROW = 0x40
 #: Instructions that only mark a place and cost no time: the interpreter's loop opens with hundreds
 #: of blocks.
-_MARKS = frozenset([0x01, _BLOCK, _LOOP, _ELSE, _END])
-#: Instructions without immediates, in addition to 0x45 to 0xC4.
-_PLAIN = frozenset([0x00, 0x01, 0x05, 0x0A, 0x0B, 0x0F, 0x1A, 0x1B, 0xD1])
-#: Instructions with one index: br, br_if, call, throw, locals, globals, tables, ref.null, ref.func.
-_INDEXED = frozenset([0x08, 0x0C, 0x0D, 0x10, *range(0x20, 0x27), 0x3F, 0x40, 0xD0, 0xD2])
+_MARKS = frozenset([0x01, 0x02, LOOP, ELSE, END])
 #: Instructions whose result may be a NaN of any bits.
 _NAN_F32 = frozenset([*range(0x8D, 0x98), 0xB6])
 _NAN_F64 = frozenset([*range(0x9B, 0xA6), 0xBB])
@@ -99,24 +123,29 @@ def meter(module: bytes, limits: Limits) -> bytes:
 
 @dataclass(slots=True)
 class _Shape:
-    """The facts from other sections that the code section needs. Types are given by their
-    numbers."""
+    """The facts from other sections that the code section needs. Functions are given by the numbers
+    of their types."""
 
     functions: list[int] = field(default_factory=list)
-    arities: list[int] = field(default_factory=list)
+    types: list[tuple[int, int]] = field(default_factory=list)
     globals: int = 0
+    pages: int = 0
 
     @property
     def fuel(self) -> int:
         return self.globals
 
     @property
-    def depth(self) -> int:
+    def rate(self) -> int:
         return self.globals + 1
 
     @property
-    def short(self) -> int:
+    def depth(self) -> int:
         return self.globals + 2
+
+    @property
+    def short(self) -> int:
+        return self.globals + 3
 
     @property
     def first_helper(self) -> int:
@@ -130,12 +159,13 @@ def _read_shape(sections: dict[int, bytes]) -> _Shape:
     missing = {TYPE, FUNCTION, MEMORY, GLOBAL, EXPORT, CODE} - sections.keys()
     if missing:
         raise ModuleError(f"it lacks the sections {sorted(missing)}")
-    shape.arities = [len(parameters) for parameters, _ in read_types(sections[TYPE])]
+    shape.types = [(len(given), len(results)) for given, results in read_types(sections[TYPE])]
     if ModuleReader(sections.get(IMPORT, b"\0")).unsigned():
         raise ModuleError("it imports something, which nothing would count")
     reader = ModuleReader(sections[FUNCTION])
     shape.functions = [reader.unsigned() for _ in range(reader.unsigned())]
     shape.globals = ModuleReader(sections[GLOBAL]).unsigned()
+    shape.pages = _read_pages(ModuleReader(sections[MEMORY]))
     return shape
 
 
@@ -143,29 +173,35 @@ def _change_section(number: int, body: bytes, shape: _Shape, limits: Limits) -> 
     if number == TYPE:
         return extend(body, _SIGNATURES)
     if number == FUNCTION:
-        return extend(body, [pack_unsigned(len(shape.arities) + n) for n in (0, 1, 2, 2, 3)])
+        return extend(body, [pack_unsigned(len(shape.types) + n) for n in (0, 1, 2, 2, 3)])
     if number == MEMORY:
-        return _limit_memory(ModuleReader(body), limits.pages)
+        return _limit_memory(shape.pages, limits.pages)
     if number == GLOBAL:
-        zero = bytes([_I32, 1, 0x41, 0, _END])
-        return extend(body, [bytes([_I64, 1, 0x42, 0, _END]), zero, zero])
+        begin = ((_I64, 0x42, 0), (_I64, 0x42, 1), (_I32, 0x41, 0), (_I32, 0x41, 0))
+        return extend(body, [bytes([kind, 1, opcode, n, END]) for kind, opcode, n in begin])
     if number == EXPORT:
-        names = ((FUEL, shape.fuel), (DEPTH, shape.depth), (SHORT, shape.short))
+        names = {FUEL: shape.fuel, RATE: shape.rate, DEPTH: shape.depth, SHORT: shape.short}.items()
         return extend(body, [pack_export(name, GLOBAL_KIND, index) for name, index in names])
     if number == CODE:
         codes = [
-            _Function(code, shape, shape.arities[kind], limits).write()
+            _Function(code, shape, shape.types[kind][0], limits).write()
             for code, kind in zip(read_codes(body), shape.functions, strict=True)
         ]
         return pack_vector([*map(pack_sized, codes), *_write_helpers(shape, limits.pages)])
     return body
 
 
-def _limit_memory(reader: ModuleReader, pages: int) -> bytes:
-    count, flags, least = reader.unsigned(), reader.byte(), reader.unsigned()
-    if count != 1 or flags > 1 or least > pages:
-        raise ModuleError(f"its memory is not one of at most {pages} pages")
-    return b"\1\1" + pack_unsigned(least) + pack_unsigned(pages)
+def _read_pages(memory: ModuleReader) -> int:
+    count, flags, least = memory.unsigned(), memory.byte(), memory.unsigned()
+    if count != 1 or flags > 1:
+        raise ModuleError("it has not one memory")
+    return least
+
+
+def _limit_memory(least: int, most: int) -> bytes:
+    if least > most:
+        raise ModuleError(f"its memory is not one of at most {most} pages")
+    return b"\1\1" + pack_unsigned(least) + pack_unsigned(most)
 
 
 # --- the functions that are appended
@@ -186,11 +222,11 @@ _NANS = (
 def _write_helpers(shape: _Shape, pages: int) -> list[bytes]:
     bodies = []
     for equal, nan in _NANS:  # x == x ? x : nan
-        bodies.append(b"\0\x20\0" + nan + bytes([0x20, 0, 0x20, 0, equal, 0x1B, _END]))
-    for tail in (bytes([_MEMORY_COPY, 0, 0]), bytes([_MEMORY_FILL, 0])):
+        bodies.append(b"\0\x20\0" + nan + bytes([0x20, 0, 0x20, 0, equal, 0x1B, END]))
+    for tail in (bytes([MEMORY_COPY, 0, 0]), bytes([MEMORY_FILL, 0])):
         size = bytes([0x20, 2, 0xAD, 0x42, _BULK_SHIFT, 0x88])  # i64 of it, shifted
         moved = bytes([0x20, 0, 0x20, 1, 0x20, 2, 0xFC]) + tail
-        bodies.append(b"\0" + _charge(shape, size) + moved + bytes([_END]))
+        bodies.append(b"\0" + _charge(shape, size) + moved + bytes([END]))
     bodies.append(_write_grow(shape, pages))
     return [pack_sized(body) for body in bodies]
 
@@ -198,11 +234,26 @@ def _write_helpers(shape: _Shape, pages: int) -> list[bytes]:
 def _write_grow(shape: _Shape, pages: int) -> bytes:
     """Code of memory.grow: -1 beyond `pages`, wherever it runs; a trap where the machine refuses
     less."""
-    left = b"\x41" + pack_signed(pages) + bytes([0x3F, 0, 0x6B])  # pages - memory.size
-    beyond = b"\x20\0" + left + bytes([0x4B, _IF, 0x40, 0x41, 0x7F, 0x0F, _END])
-    refused = bytes([0x20, 0, _MEMORY_GROW, 0, 0x22, 0, 0x41, 0x7F, 0x46, _IF, 0x40])
-    told = b"\x41\1\x24" + pack_unsigned(shape.short) + bytes([_UNREACHABLE, _END])
-    return b"\0" + beyond + refused + told + bytes([0x20, 0, _END])
+    left = b"\x41" + pack_signed(pages) + bytes([MEMORY_SIZE, 0, 0x6B])  # pages - memory.size
+    beyond = b"\x20\0" + left + bytes([0x4B, IF, 0x40, 0x41, 0x7F, 0x0F, END])
+    paid = _charge(shape, bytes([0x20, 0, 0xAD, 0x42, _PAGE_SHIFT, 0x86]))
+    refused = bytes([0x20, 0, MEMORY_GROW, 0, 0x22, 0, 0x41, 0x7F, 0x46, IF, 0x40])
+    told = b"\x41\1\x24" + pack_unsigned(shape.short) + bytes([UNREACHABLE, END])
+    body = beyond + paid + refused + told + _set_rate(shape, 1)
+    return bytes([1, 1, _I32]) + body + bytes([0x20, 0, END])
+
+
+def _set_rate(shape: _Shape, local: int) -> bytes:
+    """Code that sets what an instruction counts, by the memory's size. Units left stay those that
+    they were, but for less than one instruction. It uses a local, an i32."""
+    fuel, rate = pack_unsigned(shape.fuel), pack_unsigned(shape.rate)
+    units = b"\x23" + fuel + b"\x23" + rate + b"\x7e"
+    added = bytes([MEMORY_SIZE, 0, 0x41]) + pack_signed(shape.pages) + b"\x6b"
+    steps = added + bytes([0x41, _RATE_SHIFT, 0x76, 0x22, local])
+    most = bytes([0x41, _DEAREST - 1])
+    least = most + bytes([0x20, local]) + most + bytes([0x49, 0x1B])  # of both
+    set_rate = steps + least + bytes([0x41, 1, 0x6A, 0xAD]) + b"\x24" + rate
+    return units + set_rate + b"\x23" + rate + b"\x80\x24" + fuel
 
 
 def _charge(shape: _Shape, cost: bytes) -> bytes:
@@ -210,7 +261,7 @@ def _charge(shape: _Shape, cost: bytes) -> bytes:
     left."""
     fuel = pack_unsigned(shape.fuel)
     taken = b"\x23" + fuel + cost + b"\x7d\x24" + fuel
-    return taken + b"\x23" + fuel + bytes([0x42, 0, 0x53, _IF, 0x40, _UNREACHABLE, _END])
+    return taken + b"\x23" + fuel + bytes([0x42, 0, 0x53, IF, 0x40, UNREACHABLE, END])
 
 
 # --- the functions that are changed
@@ -224,15 +275,16 @@ class _Function:
     """
 
     def __init__(self, code: bytes, shape: _Shape, arity: int, limits: Limits) -> None:
-        self._reader = ModuleReader(code)
+        reader = ModuleReader(code)
         self._shape, self._limits = shape, limits
-        locals_ = [
-            (self._reader.unsigned(), self._reader.byte()) for _ in range(self._reader.unsigned())
-        ]
+        locals_ = [(reader.unsigned(), reader.byte()) for _ in range(reader.unsigned())]
         self._locals = b"".join(pack_unsigned(n) + bytes([kind]) for n, kind in locals_)
         self._groups = len(locals_)
         self._local = arity + sum(n for n, _ in locals_)
-        self._catches = self._calls = False
+        self._code, self._instructions = code, read_instructions(reader)
+        opcodes = {one.opcode for one in self._instructions}
+        self._catches = TRY_TABLE in opcodes
+        self._calls = self._catches or CALL in opcodes or CALL_INDIRECT in opcodes
 
     def write(self) -> bytes:
         blocks = list(self._read_blocks())
@@ -251,7 +303,7 @@ class _Function:
         depth, mine = pack_unsigned(self._shape.depth), pack_unsigned(self._local)
         more = b"\x41" + pack_signed(_FRAME + self._local) + b"\x6a"
         check = b"\x41" + pack_signed(self._limits.slots) + b"\x4b"
-        check += bytes([_IF, 0x40, _UNREACHABLE, _END])
+        check += bytes([IF, 0x40, UNREACHABLE, END])
         return b"\x23" + depth + more + b"\x22" + mine + b"\x24" + depth + b"\x20" + mine + check
 
     def _restore(self) -> bytes:
@@ -259,79 +311,31 @@ class _Function:
 
     def _read_blocks(self) -> Iterator[tuple[bytes, int, bool]]:
         """Basic blocks: code, its cost, and whether control may come from elsewhere."""
+        arities = Arities(self._shape.types, self._shape.functions)
+        walks = find_walks(self._instructions, self._local, arities)
+        ends = [*(one.place for one in self._instructions[1:]), len(self._code)]
         out, cost, lands = bytearray(), 0, False
-        while self._reader.place < len(self._reader.data):
-            code, opcode, more = self._rewrite()
-            out += code
-            cost += more
-            if opcode in (_LOOP, _IF, _ELSE, _END, _BR_IF):
+        for number, (one, end) in enumerate(zip(self._instructions, ends, strict=True)):
+            out += self._rewrite(one, self._code[one.place : end])
+            cost += one.opcode not in _MARKS
+            if one.opcode in (LOOP, IF, ELSE, END, BR_IF):
                 yield bytes(out), cost, lands
-                out, cost, lands = bytearray(), 0, opcode in (_END, _LOOP)
+                out, cost = bytearray(), _WALK_COST * (number in walks)
+                lands = one.opcode in (END, LOOP)
         if out:
             raise ModuleError("a function does not end")
 
-    def _rewrite(self) -> tuple[bytes, int, int]:
-        """The next instruction: its new code, its opcode, its cost."""
-        start = self._reader.place
-        opcode = self._reader.byte()
-        index = self._skip_immediates(opcode)
-        code = self._reader.data[start : self._reader.place]
+    def _rewrite(self, one: Instruction, code: bytes) -> bytes:
+        """An instruction's new code."""
         helper = self._shape.first_helper
-        if opcode in (_CALL, _CALL_INDIRECT):
-            self._calls = True
-            return code + self._restore(), opcode, 1
-        if opcode in _NAN_F32:
-            code += bytes([_CALL]) + pack_unsigned(helper)
-        elif opcode in _NAN_F64:
-            code += bytes([_CALL]) + pack_unsigned(helper + 1)
-        elif opcode == 0xFC and index in (_MEMORY_COPY, _MEMORY_FILL):
-            code = bytes([_CALL]) + pack_unsigned(helper + 2 + (index == _MEMORY_FILL))
-        elif opcode == _MEMORY_GROW:
-            code = bytes([_CALL]) + pack_unsigned(helper + 4)
-        return code, opcode, 0 if opcode in _MARKS else 1
-
-    def _skip_immediates(self, opcode: int) -> int:
-        """Skip the immediates. Returns the first of them if it is an index or a second opcode, else
-        0."""
-        reader = self._reader
-        if opcode in _PLAIN or 0x45 <= opcode <= 0xC4:
-            return 0
-        if opcode in _INDEXED:
-            return reader.unsigned()
-        if opcode in (_BLOCK, _LOOP, _IF):
-            reader.skip_number()
-        elif opcode == _TRY_TABLE:
-            self._skip_catches()
-        elif opcode == 0x0E:
-            for _ in range(reader.unsigned() + 1):
-                reader.skip_number()
-        elif opcode == _CALL_INDIRECT or 0x28 <= opcode <= 0x3E:
-            reader.skip_number()
-            reader.skip_number()
-        elif opcode in (0x41, 0x42):
-            reader.skip_number()
-        elif opcode in (0x43, 0x44):
-            reader.take(4 if opcode == 0x43 else 8)
-        elif opcode == 0xFC:
-            return self._skip_bulk()
-        else:
-            raise ModuleError(f"it has the instruction {opcode:#04x}, which is not known here")
-        return 0
-
-    def _skip_catches(self) -> None:
-        self._catches = self._calls = True
-        self._reader.skip_number()
-        for _ in range(self._reader.unsigned()):
-            tagged = self._reader.byte() < 2
-            for _ in range(1 + tagged):
-                self._reader.skip_number()
-
-    def _skip_bulk(self) -> int:
-        """Skip those of saturating conversions, and of memory.copy and fill of memory 0; the second
-        opcode."""
-        second = self._reader.unsigned()
-        if second in (_MEMORY_COPY, _MEMORY_FILL):
-            self._reader.take(2 if second == _MEMORY_COPY else 1)
-        elif second > 7:
-            raise ModuleError(f"it has the instruction 0xfc {second}, which is not known here")
-        return second
+        if one.opcode in (CALL, CALL_INDIRECT):
+            return code + self._restore()
+        if one.opcode in _NAN_F32:
+            return code + bytes([CALL]) + pack_unsigned(helper)
+        if one.opcode in _NAN_F64:
+            return code + bytes([CALL]) + pack_unsigned(helper + 1)
+        if one.opcode == MORE and one.operands[0] in (MEMORY_COPY, MEMORY_FILL):
+            return bytes([CALL]) + pack_unsigned(helper + 2 + (one.operands[0] == MEMORY_FILL))
+        if one.opcode == MEMORY_GROW:
+            return bytes([CALL]) + pack_unsigned(helper + 4)
+        return code

@@ -91,11 +91,12 @@
   (i32.const 0))
 (func (export "environ_get") (param i32 i32) (result i32) (i32.const 0))
 
-;; --- time. An instruction takes a nanosecond, so a program that stops "after 1.8 seconds" does,
-;; after the same work everywhere. $clock is the time at which no instruction would be left.
+;; --- time. A unit takes a nanosecond, so a program that stops "after 1.8 seconds" does, after the
+;; same work everywhere. $clock is the time at which no unit would be left.
 
 (func (export "clock_time_get") (param i32 i64) (param $place i32) (result i32)
-  (i64.store (local.get $place) (i64.sub (global.get $clock) (global.get $fuel)))
+  (i64.store (local.get $place)
+    (i64.sub (global.get $clock) (i64.mul (global.get $fuel) (global.get $rate))))
   (i32.const 0))
 
 (func (export "clock_res_get") (param i32) (param $place i32) (result i32)
@@ -106,15 +107,17 @@
 ;; kind at 8, 0 for a clock, its time at 24, and at 40 a flag: whether that is a moment.
 (func (export "poll_oneoff")
   (param $asked i32) (param $events i32) (param $count i32) (param $done i32) (result i32)
-  (local $time i64)
+  (local $time i64) (local $now i64)
   (if (i32.eqz (local.get $count)) (then (return (i32.const 28)))) ;; an invalid argument
   (if (i32.eqz (i32.load8_u offset=8 (local.get $asked))) (then
     (local.set $time (i64.load offset=24 (local.get $asked)))
     (if (i32.and (i32.load16_u offset=40 (local.get $asked)) (i32.const 1)) (then
+      (local.set $now
+        (i64.sub (global.get $clock) (i64.mul (global.get $fuel) (global.get $rate))))
       (local.set $time (select
-        (i64.sub (local.get $time) (i64.sub (global.get $clock) (global.get $fuel)))
+        (i64.sub (local.get $time) (local.get $now))
         (i64.const 0)
-        (i64.gt_u (local.get $time) (i64.sub (global.get $clock) (global.get $fuel)))))))
+        (i64.gt_u (local.get $time) (local.get $now))))))
     (global.set $clock (i64.add (global.get $clock) (local.get $time)))))
   (memory.fill (local.get $events) (i32.const 0) (i32.const 32))
   (i64.store (local.get $events) (i64.load (local.get $asked)))

@@ -49,7 +49,7 @@ function run(module, { kind, program, given = Buffer.alloc(0), seed = 0n, clock 
   set('seed', BigInt.asIntN(64, seed)), set('clock', BigInt.asIntN(64, clock + BigInt(instructions))), set('fuel', BigInt(instructions));
   try { exports.serve(); } catch (error) { if (!(error instanceof WebAssembly.RuntimeError)) throw error; } // this engine's stack is full
   if (get('short')) throw new Error('this machine has no memory for a program');
-  const left = Number(get('fuel')), ended = { 1: `exit ${get('status')}`, 2: 'output' }[get('end')] ?? 'trap';
+  const left = Number(get('fuel') * get('rate')), ended = { 1: `exit ${get('status')}`, 2: 'output' }[get('end')] ?? 'trap';
   const output = Buffer.from(exports.memory.buffer.slice(written, get('written')));
   return { output, end: left < 0 ? 'instructions' : ended, instructions: instructions - Math.max(0, left) };
 }
