@@ -11,6 +11,7 @@ plain functions back, with chunks of one size.
 import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, wraps
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from assay.inference.fixed_order import RowSums
 from assay.inference.packing import Packing, RecurrentState, Segment
 from assay.inference.placing.model_sizes import RECURRENT_CHUNK
 
@@ -67,7 +69,10 @@ def _make_chunked(rule: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(rule)
     def compute(query: Tensor, *args: Any, **others: Any) -> Any:
-        with torch.autocast(query.device.type, enabled=False):
+        # in a backward pass this may be another thread than the learner's
+        is_ordered = query.is_cuda and torch.are_deterministic_algorithms_enabled()
+        sums = RowSums() if is_ordered else nullcontext()
+        with torch.autocast(query.device.type, enabled=False), sums:
             return rule(query, *args, chunk_size=RECURRENT_CHUNK, **others)
 
     return compute

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel
 from assay.inference import read_tensors
 from assay.inference.expert_stacks import split_experts, stack_experts
 from assay.inference.families import CHOSEN
+from assay.inference.fixed_order import fix_order
 from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
 from assay.inference.reading import Pack, make_even_packs
@@ -227,31 +228,44 @@ class Learner:
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
-        before = torch.are_deterministic_algorithms_enabled()
+        moves = not is_in_team() and self.device.type != "cpu"
+        homes = self._move_there() if moves else []
         try:
-            self._move(self.device)
-            # on a GPU, sums would otherwise depend on which thread comes first
-            torch.use_deterministic_algorithms(before or self.device.type != "cpu", warn_only=True)
-            return self._learn(groups)
+            with fix_order(self.device):
+                return self._learn(groups)
         except (RuntimeError, MemoryError) as error:
             device = str(self.device)
             what = f"a lesson with tokens_per_pass = {self.config.tokens_per_pass:,}"
             raise MemoryLackError(explain_lack(what, device, require_lack(error, device))) from None
         finally:
-            torch.use_deterministic_algorithms(before)
             self._optimizer.zero_grad()
-            self._move(torch.device("cpu"))
+            if moves:
+                self._move_back(homes)
 
-    def _move(self, device: torch.device) -> None:
-        """Move weights and moments, unless they are spread over a team, which keeps them where it
-        learns."""
-        if is_in_team():
-            return
+    def _move_there(self) -> list[tuple[Tensor, Tensor]]:
+        """Move weights and moments to the device. Returns each with its memory on the CPU, which
+        stays: to have the system give it anew takes several times as long as the way back."""
+        homes = []
+        for tensor in self._list_moving():
+            homes.append((tensor, tensor.data))
+            tensor.data = tensor.data.to(self.device)
+        return homes
+
+    def _move_back(self, homes: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Move them, and the moments that the first lesson made, to the CPU."""
+        for tensor, home in homes:
+            tensor.data = home.copy_(tensor.data)
+        for tensor in self._list_moving():
+            tensor.data = tensor.data.cpu()
+
+    def _list_moving(self) -> Iterator[Tensor]:
+        """Weights, constants and moments, of the model and of the reference."""
         for policy in (self._policy, self._reference):
             if policy is not None:
-                policy.to(device)
+                yield from policy.parameters()
+                yield from policy.buffers()
         for moments in self._optimizer.state.values():
-            moments |= {n: t.to(device) for n, t in moments.items() if n != "step"}
+            yield from (tensor for name, tensor in moments.items() if name != "step")
 
     def _learn(self, groups: Sequence[Group]) -> LearnStats:
         scaled = self.config.scaled

@@ -15,6 +15,7 @@ from assay.inference.implementations import make_model as make_implementation
 from assay.inference.reading import make_packs
 from assay.inference.reference import Reference
 from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.training import Group, LearnConfig, Learner
 from assay.training.policy import Policy
 from assay.verification import Projection
 from tests.inference.family_models import VOCABULARY, make_config, make_model
@@ -118,3 +119,29 @@ def test_gradients_are_the_processors(kind: str, device: str) -> None:
         if slope is not None:
             apart = float((slopes[name].cpu() - slope).abs().max())
             assert apart <= 1e-3 * max(1, float(slope.abs().max())), name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_lesson_in_bf16_repeats_to_the_bit(kind: str) -> None:
+    """With sequences of several blocks of keys, whose gradients a kernel could add in any order."""
+    random = np.random.default_rng(2)
+    rewards, length = [0, 1_000_000, 0, 500_000], 500
+    groups = [
+        Group(
+            random.integers(2, VOCABULARY, PROMPT).tolist(),
+            [random.integers(2, VOCABULARY, length - 9 * r).tolist() for r in range(4)],
+            rewards,
+            [[-4.0] * (length - 9 * r) for r in range(4)],
+        )
+    ]
+    states = []
+    for _ in range(2):
+        model = make_model(make_config(kind, max_position_embeddings=1_024))
+        config = LearnConfig(learning_rate=1e-3, epochs=1, precision="bfloat16", recompute=True)
+        learner = Learner(model.requires_grad_(True), config, device="cuda:0")
+        learner.learn(groups)
+        states.append(dict(learner.export_state()))
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
