@@ -18,19 +18,32 @@ from torch.utils import deterministic
 _RUNNING_SUMS = (torch.cumsum, Tensor.cumsum)
 
 
+#: What torch's errors about it say.
+_UNFIXED = "deterministic"
+
+
+def lacks_order(error: BaseException) -> bool:
+    """Return whether torch refused to compute something for want of a kernel of a fixed order."""
+    return isinstance(error, RuntimeError) and _UNFIXED in str(error)
+
+
 @contextmanager
-def fix_order(device: torch.device) -> Iterator[None]:
+def fix_order(device: torch.device, is_strict: bool = True) -> Iterator[None]:
     """Within it everything on a GPU gives the same bits each time. A CPU always does.
 
+    Args:
+        is_strict: what torch has no such kernel for is refused. If not, attention's gradients, too,
+            are added in any order, and torch warns.
+
     Raises:
-        RuntimeError: torch has no kernel of a fixed order for something.
+        RuntimeError: something is refused, see `lacks_order`.
     """
     if device.type == "cpu":
         yield
         return
     before = torch.are_deterministic_algorithms_enabled()
     filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=not is_strict)
     # memory is written before it is read: filling it first is a quarter of a lesson's kernels
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:

@@ -20,8 +20,8 @@ product, and multiplies the same three terms in fp32: three times the work of pl
 calibration against the CPU therefore measures the same arithmetic.
 
 This module does not know how a GPU's matrix units round their fp32 sums. Some truncate where IEEE
-rounds: of one product of 1,536 factors, an H100's differ by 15 times as much as rounded sums, which
-makes logits drift three times as far. `bench/drift.py` measures it on the GPU at hand.
+rounds, so sums that matter are made in pieces. `bench/drift.py` measures the drift on the GPU at
+hand.
 
 Sources: Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for
 higher-precision computations" (2019); Ootomo and Yokota, "Recovering single precision accuracy from
@@ -52,6 +52,10 @@ _CPU_ELEMENTS = 1 << 21
 #: Most of these parts whose terms are kept for the next product. Tuning: beyond it, splitting once
 #: more costs little beside the product.
 _KEPT_PARTS = 4
+#: Factors of an activation's largest terms that a GPU sums at once. Its matrix units may truncate
+#: each sum, toward zero, so errors add up: of 1,536 factors an H100's sums are 15 times as far off
+#: as rounded ones, in pieces of 512 four times. The smaller terms' sums are too small to matter.
+_SUMMED = 512
 #: Elements of a bf16 matrix that a CPU holds in fp32 at once. Tuning.
 _FACTOR_ELEMENTS = 1 << 21
 
@@ -207,17 +211,20 @@ def split_terms(x: Tensor, terms: int) -> list[Tensor]:
 def multiply_on_card(parts: Sequence[_Terms], weight: Tensor, product: Tensor) -> None:
     """Multiply the bf16 terms [n, in] of each part by bf16 [out, in] into float32 [N, out].
 
-    Each term is one product of the GPU's library, with bf16 operands and fp32 sums, added to the
-    result. Only the terms (6 bytes an activation) and the result are ever in memory. One product of
-    all terms' rows would leave three results to add, 36 bytes an output instead of 20. A kernel
-    that splits in registers would save most of these 20 bytes, but would have to multiply as fast
-    as the library does, on every GPU.
+    Each term is one product of the GPU's library, the largest one several, with bf16 operands and
+    fp32 sums, added to the result. Only the terms (6 bytes an activation) and the result are ever
+    in memory. One product of all terms' rows would leave three results to add, 36 bytes an output
+    instead of 20. A kernel that splits in registers would save most of these 20 bytes, but would
+    have to multiply as fast as the library does, on every GPU.
     """
     factor = weight.t()
     for (smallest, *larger), total in _iterate_rows(parts, product):
         torch.mm(smallest, factor, out_dtype=torch.float32, out=total)
-        for term in larger:
-            torch.addmm(total, term, factor, out_dtype=torch.float32, out=total)
+        *middle, largest = larger
+        pairs = [(term, factor) for term in middle]
+        pairs += zip(largest.split(_SUMMED, dim=1), factor.split(_SUMMED), strict=True)
+        for term, part in pairs:
+            torch.addmm(total, term, part, out_dtype=torch.float32, out=total)
 
 
 def _multiply_on_cpu(parts: Sequence[_Terms], weight: Tensor, product: Tensor) -> None:

@@ -13,6 +13,7 @@ from its share of the rows. None of them holds all weights: their models are out
 `meta` device, filled from files.
 """
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from transformers import PreTrainedModel
 from assay.inference import read_tensors
 from assay.inference.expert_stacks import split_experts, stack_experts
 from assay.inference.families import CHOSEN
-from assay.inference.fixed_order import fix_order
+from assay.inference.fixed_order import fix_order, lacks_order
 from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
 from assay.inference.reading import Pack, make_even_packs
@@ -55,6 +56,8 @@ from assay.training.sharding import (
     save_tensors,
     shard,
 )
+
+logger = logging.getLogger("assay")
 
 #: Prefix of the weights' names in a learner's state.
 _MASTER = "master."
@@ -199,6 +202,7 @@ class Learner:
         self.model = inner
         self.config = config
         self.step = 0
+        self._is_strict, self._has_changed = True, False
         self._reference: Policy | None = None
         if config.from_genesis and config.loss.kl_weight and reference is not None:
             first = make_packing_twin(reference)
@@ -231,8 +235,7 @@ class Learner:
         moves = not is_in_team() and self.device.type != "cpu"
         homes = self._move_there() if moves else []
         try:
-            with fix_order(self.device):
-                return self._learn(groups)
+            return self._learn_in_order(groups)
         except (RuntimeError, MemoryError) as error:
             device = str(self.device)
             what = f"a lesson with tokens_per_pass = {self.config.tokens_per_pass:,}"
@@ -241,6 +244,26 @@ class Learner:
             self._optimizer.zero_grad()
             if moves:
                 self._move_back(homes)
+
+    def _learn_in_order(self, groups: Sequence[Group]) -> LearnStats:
+        """Learn the same bits each time, or say once that this model cannot."""
+        self._has_changed = False
+        try:
+            with fix_order(self.device, self._is_strict):
+                return self._learn(groups)
+        except RuntimeError as error:
+            # a first pass has all that a model computes, and changes nothing
+            if self._has_changed or not self._is_strict or not lacks_order(error):
+                raise
+            logger.warning(
+                "steps on %s will not repeat to the bit: %s",
+                self.device,
+                str(error).splitlines()[0],
+                extra={"event": "order_lacked"},
+            )
+            self._is_strict = False
+            self._optimizer.zero_grad()
+        return self._learn_in_order(groups)
 
     def _move_there(self) -> list[tuple[Tensor, Tensor]]:
         """Move weights and moments to the device. Returns each with its memory on the CPU, which
@@ -434,6 +457,7 @@ class Learner:
                     f"the {what} is not a number (its value is {value}): lower learning_rate "
                     'under [trainer], or take precision = "float32"'
                 )
+        self._has_changed = True
         self._optimizer.step()
         return losses, norm
 

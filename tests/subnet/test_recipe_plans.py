@@ -243,7 +243,7 @@ def test_a_plan_is_printed_for_people_and_as_json():
     assert plan["trainer"]["external_groups"] == given["trainer"]["external_groups"]
     shown = run_command("plan", "qwen2.5-1.5b-math")
     assert shown.returncode == 0
-    assert "computed, not measured: 60% of the data sheet of H100" in shown.stdout
+    assert "computed, not measured: 30% of the data sheet of H100" in shown.stdout
     assert "disk" in shown.stdout
     assert "that all programs run split3: start them with --implementation split3" in shown.stdout
     assert "are wrong for models" not in shown.stdout
