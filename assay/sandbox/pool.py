@@ -3,6 +3,7 @@
 import os
 import threading
 from typing import Self
+from weakref import WeakSet
 
 from assay.sandbox.parent import Budget, Lost, Sandbox, WorkerError
 from assay.sandbox.preloaded import PreloadedPython
@@ -21,7 +22,7 @@ class SandboxPool:
     """Keeps up to `size` children. Each is started when all others are busy.
 
     Safe to share between threads: each request has a child to itself, and a reply may not depend on
-    which one it is.
+    which one it is. A fork of this process starts children of its own.
 
     Args:
         name, boot, seconds, preloaded: see `Sandbox`.
@@ -37,15 +38,21 @@ class SandboxPool:
         preloaded: PreloadedPython | None = None,
     ) -> None:
         self._name, self._seconds = name, seconds
-        self._changed = threading.Condition()
         self._sandboxes = [Sandbox(name, boot, seconds, preloaded=preloaded) for _ in range(size)]
-        self._free = self._sandboxes[::-1]  # the last one is taken next, so idle ones are not begun
+        self.free_all()
+        _pools.add(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def free_all(self) -> None:
+        """At the start and in a fork: no request holds a child. No other thread is here, whatever
+        it held."""
+        self._changed = threading.Condition()
+        self._free = self._sandboxes[::-1]  # the last one is taken next, so idle ones are not begun
 
     @property
     def pids(self) -> list[int]:
@@ -78,3 +85,14 @@ class SandboxPool:
             with self._changed:
                 self._free.append(sandbox)
                 self._changed.notify()
+
+
+_pools: WeakSet[SandboxPool] = WeakSet()
+
+
+def _free_pools() -> None:
+    for pool in list(_pools):
+        pool.free_all()
+
+
+os.register_at_fork(after_in_child=_free_pools)

@@ -23,6 +23,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 from assay.sandbox.preloaded_process import FORKED, MESSAGE_MAX, READY
 
@@ -74,6 +75,9 @@ _shared: list[tuple[frozenset[str], "PreloadedPython"]] = []
 _sharing = threading.Lock()
 
 
+_every: "WeakSet[PreloadedPython]" = WeakSet()
+
+
 class _RefusedError(Exception):
     """No child was forked. The message says why."""
 
@@ -81,7 +85,8 @@ class _RefusedError(Exception):
 class PreloadedPython:
     """A process with imported modules, of which children are forks. Safe to share between threads.
 
-    The process starts with the first child, and ends with this program, however that ends.
+    The process starts with the first child, and ends with this program, however that ends. A fork
+    of this program starts a process of its own.
 
     Attributes:
         refusal: why the last child that started cold was no fork; empty: none has.
@@ -99,6 +104,7 @@ class PreloadedPython:
         self._surroundings: list[object] = []
         self._obstacle = ""
         self.refusal = ""
+        _every.add(self)
 
     @property
     def pid(self) -> int | None:
@@ -115,6 +121,18 @@ class PreloadedPython:
         """End the process. Its children go on, and the next child starts it anew."""
         with self._lock:
             self._end()
+
+    def leave(self) -> None:
+        """In a fork: leave the process to the program that started it. No other thread is here,
+        whatever it held."""
+        self._lock = threading.Lock()
+        self._obstacle = self.refusal = ""
+        connection, self._connection = self._connection, None
+        process, self._process = self._process, None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.returncode = 0  # as if it were reaped: it is another process's child
 
     def fork(
         self,
@@ -227,14 +245,15 @@ def share_preloaded(*modules: str) -> PreloadedPython:
         return _shared[-1][1]
 
 
-def _share_anew() -> None:
+def _leave_processes() -> None:
     global _adopting, _sharing
     _adopting, _sharing = threading.Lock(), threading.Lock()
-    _shared.clear()
+    for preloaded in list(_every):
+        preloaded.leave()
 
 
 # A fork begins anew, whatever other threads held.
-os.register_at_fork(after_in_child=_share_anew)
+os.register_at_fork(after_in_child=_leave_processes)
 
 
 class _ForkedPopen(subprocess.Popen[Any]):

@@ -1,6 +1,8 @@
 """Children that are alike: requests at once, each with a child to itself."""
 
 import os
+import select
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,6 +67,23 @@ def test_more_requests_than_children_take_turns(pool: SandboxPool) -> None:
 def test_a_fork_of_the_program_has_children_of_its_own(pool: SandboxPool) -> None:
     """On shared pipes it would read the replies to others' requests."""
     before = ask(pool, "")
+    assert ask_in_fork(pool) != before == ask(pool, "")
+
+
+def test_a_fork_asks_whatever_other_threads_held(pool: SandboxPool, tmp_path: Path) -> None:
+    """Its children are all free, and no thread is left in it that would give the lock back."""
+    file = tmp_path / "there"
+    with ThreadPoolExecutor(2) as executor:
+        waiting = [executor.submit(ask, pool, f"wait {file}") for _ in range(2)]
+        while len(pool.pids) < 2:
+            pass
+        with pool._changed:  # noqa: SLF001
+            assert ask_in_fork(pool) not in pool.pids
+        file.touch()
+        assert {one.result() for one in waiting} == set(pool.pids)
+
+
+def ask_in_fork(pool: SandboxPool) -> int:
     reading, writing = os.pipe()
     if (fork := os.fork()) == 0:
         try:
@@ -73,10 +92,12 @@ def test_a_fork_of_the_program_has_children_of_its_own(pool: SandboxPool) -> Non
         finally:
             os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as told:
-        other = int(told.read())
+    told, _, _ = select.select([reading], [], [], 60)
+    if not told:
+        os.kill(fork, signal.SIGKILL)
     os.waitpid(fork, 0)
-    assert other != before == ask(pool, "")
+    with open(reading, "rb") as pipe:
+        return int(pipe.read())
 
 
 def test_a_closed_pool_asks_nobody(pool: SandboxPool) -> None:

@@ -296,17 +296,21 @@ def test_children_of_many_threads_are_each_its_own(preloaded):
         assert list(threads.map(start, numbers)) == numbers
 
 
-@pytest.mark.parametrize("held", ["what is shared", "the shared process"])
-def test_a_fork_starts_children_whatever_lock_was_held(held):
+@pytest.mark.parametrize("held", ["what is shared", "the shared process", "the own process"])
+def test_a_fork_starts_children_whatever_lock_was_held(held, preloaded):
     """No thread is left in it that would ever give the lock back."""
-    shared = share_preloaded(MARK)
-    lock = module._sharing if held == "what is shared" else shared._lock  # noqa: SLF001
+    used = preloaded if held == "the own process" else share_preloaded(MARK)
+    lock = module._sharing if held == "what is shared" else used._lock  # noqa: SLF001
+    before = used.pid
     reading, writing = os.pipe()
     with lock:
         if (fork := os.fork()) == 0:
             try:
-                child = share_preloaded(MARK).popen("print(1)", stdout=subprocess.PIPE)
-                os.write(writing, child.communicate()[0])
+                if used is not preloaded:
+                    assert share_preloaded(MARK) is used
+                child = used.popen("print(1)", stdout=subprocess.PIPE)
+                os.write(writing, child.communicate()[0] + used.refusal.encode())
+                used.close()
             finally:
                 os._exit(0)
     os.close(writing)
@@ -315,4 +319,6 @@ def test_a_fork_starts_children_whatever_lock_was_held(held):
         os.kill(fork, signal.SIGKILL)
     os.waitpid(fork, 0)
     with open(reading, "rb") as pipe:
-        assert pipe.read() == b"1\n"
+        assert pipe.read() == b"1\n", "a fork of a process of its own"
+    if before is not None:
+        os.kill(before, 0)  # that of the first program goes on

@@ -1,6 +1,5 @@
 """Runs programs, on all cores: as many children as cores, each started when all others are busy."""
 
-import os
 from functools import cache
 
 from assay.sandbox.guest.copies import Budget, Reply, Request
@@ -58,7 +57,3 @@ def require_prepared() -> None:
 def _get_children() -> SandboxPool:
     """This process's children. Their replies depend on the request alone."""
     return SandboxPool(NAME, _BOOT, _PATIENCE, count_cores(), share_preloaded(_LOADED))
-
-
-# A fork begins anew, whatever other threads held.
-os.register_at_fork(after_in_child=_get_children.cache_clear)
