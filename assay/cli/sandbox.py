@@ -6,6 +6,7 @@ from assay.cli.console import print_result
 from assay.cli.exits import cleaning_up
 from assay.cli.start import announce
 from assay.sandbox.guest import prepare
+from assay.sandbox.guest.store import UNUSED_DAYS
 
 
 def run_sandbox_prepare(module: Path | None, quiet: bool, as_json: bool) -> None:
@@ -25,10 +26,13 @@ def run_sandbox_prepare(module: Path | None, quiet: bool, as_json: bool) -> None
         "wasmtime": ready.engine,
         "artifact": str(ready.artifact),
         "made": ready.made,
+        "removed": ready.removed,
     }
     did = "is prepared" if ready.made else "was prepared before"
     text = (
         f"The sandbox {did}: Python {interpreter.python} in wasmtime {ready.engine}, "
         f"{ready.artifact}"
     )
+    if ready.removed:
+        text += f"\nRemoved, as nothing used it for {UNUSED_DAYS} days: {', '.join(ready.removed)}"
     print_result(document, as_json, text)

@@ -162,6 +162,28 @@ def test_a_damaged_artifact_is_found(tmp_path: Path) -> None:
     assert not store.is_intact(artifact)
 
 
+def test_what_nothing_uses_any_longer_is_removed(tmp_path: Path) -> None:
+    """But nothing that a version of this program still starts with, nor anything of somebody."""
+    artifacts = [tmp_path / f"{digit * 16}-wasmtime-50.0.1-x86_64.native" for digit in "abc"]
+    images = [tmp_path / f"{digit * 16}.wasm" for digit in "abc"]
+    for path in artifacts:
+        store.write_artifact(path, b"native code")
+    others = [tmp_path / name for name in (".lock", "notes.wasm", "a" * 16)]
+    for path in (*images, *others):
+        path.touch()
+    long_ago = time.time() - 91 * 86_400
+    for path in tmp_path.iterdir():
+        os.utime(path, (long_ago, long_ago))
+    store.mark_used(artifacts[0], images[0])
+    recently = time.time() - 89 * 86_400
+    os.utime(artifacts[1], (recently, recently))
+    gone = {images[1], images[2], artifacts[2]}
+    gone |= {path.with_name(f"{path.name}.crc32") for path in artifacts[1:]}
+    before = set(tmp_path.iterdir())
+    assert store.remove_unused(tmp_path) == sorted(path.name for path in gone)
+    assert before - set(tmp_path.iterdir()) == gone
+
+
 def test_the_folder_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a link, but not in a circle of them."""
     monkeypatch.setenv("HOME", str(tmp_path))

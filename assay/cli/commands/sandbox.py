@@ -34,7 +34,8 @@ def prepare(
     It takes some 15 seconds of processor time, once for each version of the engine, wasmtime. What
     is made lies in ~/.cache/assay/sandbox, for this user alone, and serves all environments of
     Python here. Module and image are checked by their SHA-256, the compiled code by a checksum. A
-    preparation that was stopped goes on where it was; a second one does nothing.
+    preparation that was stopped goes on where it was; a second one does nothing. What no version of
+    Assay has used for 90 days is removed.
     """
     if module is not None:
         require_files(module)

@@ -38,6 +38,7 @@ class Prepared:
 
     Attributes:
         made: what was made now, in order: `image`, `artifact`.
+        removed: names of files that nothing used any longer.
     """
 
     interpreter: Interpreter
@@ -45,6 +46,7 @@ class Prepared:
     folder: Path
     artifact: Path
     made: tuple[str, ...]
+    removed: tuple[str, ...]
 
 
 #: Tells a person what is being done.
@@ -52,15 +54,20 @@ Tell = Callable[[str], None]
 
 
 def is_prepared(interpreter: Interpreter = INTERPRETER) -> bool:
-    """Whether this machine has the artifact for the engine that is installed, undamaged."""
-    artifact = store.name_artifact(store.find_folder(), interpreter, require_engine())
-    return store.is_trusted(artifact) and store.is_intact(artifact)
+    """Whether this machine has the artifact for the engine that is installed, undamaged. Who asks
+    uses it."""
+    folder = store.find_folder()
+    artifact = store.name_artifact(folder, interpreter, require_engine())
+    if not (store.is_trusted(artifact) and store.is_intact(artifact)):
+        return False
+    store.mark_used(artifact, store.name_image(folder, interpreter))
+    return True
 
 
 def prepare(
     module: Path | None = None, tell: Tell = lambda _: None, interpreter: Interpreter = INTERPRETER
 ) -> Prepared:
-    """Make image and artifact, if they are not there.
+    """Make image and artifact, if they are not there, and remove what nothing uses any longer.
 
     Args:
         module: the interpreter's module; None: that of `assay-python-wasm`, if it is needed.
@@ -84,7 +91,8 @@ def prepare(
             tell("compiling the interpreter for this machine (some 8 s of processor time)")
             store.write_artifact(artifact, _work("compile_image", image, b""))
             made.append("artifact")
-    return Prepared(interpreter, engine, folder, artifact, tuple(made))
+        removed = store.remove_unused(folder)
+    return Prepared(interpreter, engine, folder, artifact, tuple(made), tuple(removed))
 
 
 def _loads(artifact: Path) -> bool:

@@ -5,11 +5,15 @@ was written: in a folder and a file of this user that nobody else can write to. 
 The image is named by its SHA-256, an artifact by that, the engine's version and the processor's
 kind. Both survive a new virtual environment. Beside an artifact lies its checksum: the engine would
 run damaged code, and nobody would see why this machine judges otherwise.
+
+A file's time is that of its last use, so what other versions of this program still use is told from
+what nothing does.
 """
 
 import fcntl
 import os
 import platform
+import re
 import stat
 import tempfile
 import time
@@ -25,6 +29,11 @@ from assay.sandbox.guest.descriptor import Interpreter
 #: Seconds to wait for another process that prepares the same.
 _PATIENCE = 900.0
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+#: Days after which a file that nothing used may go. A program marks its files when it starts, so
+#: this is longer than one runs.
+UNUSED_DAYS = 90
+#: Files of this folder that are made again if they are missing.
+_MADE = re.compile(r"[0-9a-f]{16}(\.wasm|-.*\.native(\.crc32)?)")
 
 
 class SandboxError(OperatorError):
@@ -83,6 +92,24 @@ def is_intact(path: Path) -> bool:
         return _name_checksum(path).read_bytes() == _sum(path.read_bytes())
     except OSError:
         return False
+
+
+def mark_used(artifact: Path, image: Path) -> None:
+    """Let the files be as new. Without effect where this user may not."""
+    for path in (artifact, _name_checksum(artifact), image):
+        with suppress(OSError):
+            os.utime(path)
+
+
+def remove_unused(folder: Path) -> list[str]:
+    """Remove what nothing has used for `UNUSED_DAYS`. Returns the files' names."""
+    oldest = time.time() - UNUSED_DAYS * 86_400
+    removed = []
+    for path in sorted(folder.iterdir()):
+        if _MADE.fullmatch(path.name) and path.lstat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+            removed.append(path.name)
+    return removed
 
 
 def _name_checksum(path: Path) -> Path:
