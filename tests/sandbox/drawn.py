@@ -17,8 +17,8 @@ COUNT, FEW_COUNT = 1_000, 60
 #: Instructions of each.
 INSTRUCTIONS = 100_000_000
 #: SHA-256 of outputs, ends and counts: of all, and of the first ones.
-DIGEST = "cc84564e502080ee69b03bd51c9b8db54d9e164db1e6ce16d28b4fe7995824c6"
-FEW = "85df903f66ae4b87dcd1c9e3af433c16658309159e6d91fcbd4e4e335801ba23"
+DIGEST = "b5684e285ef920bf77c3377fe7342508beaf8515502ba2a739f03d33377cbe1c"
+FEW = "73b52aac83d57a03eff19b84142b75b072cf5450a14d37c8758f769075754652"
 
 #: A program with `{a}`, `{b}`, `{c}` for numbers, and how many whole numbers its input has: `{a}`
 #: is below 10, `{b}` below 100, `{c}` below 2,000. Braces of Python's own are doubled.

@@ -5,20 +5,23 @@ machine. Its output, its end and the instructions that it takes are a function o
 with `running.run`. `preparing` makes the sandbox ready on a machine: of the interpreter that
 `descriptor` names, `snapshot` takes the memory of a started Python, and `image` makes a module of
 it, with the answers to its calls inside (`enclosing`) and counters (`metering`; `walks` finds what
-waits for memory). `copies` runs one request; `loaded` is the child that does.
+waits for memory). `copies` runs one request, `turns` those of a tool; `loaded` is the child that
+does.
 """
 
 from assay.sandbox.guest.copies import COMPILE, COMPILED, SOURCE, Budget, Reply, Request
 from assay.sandbox.guest.descriptor import INTERPRETER, Interpreter
 from assay.sandbox.guest.engine import EngineError
 from assay.sandbox.guest.preparing import Prepared, is_prepared, prepare
-from assay.sandbox.guest.running import require_prepared, run
+from assay.sandbox.guest.running import require_prepared, run, run_turns
 from assay.sandbox.guest.store import SandboxError
+from assay.sandbox.guest.turns import LOST, State, TurnsBudget
 
 __all__ = [
     "COMPILE",
     "COMPILED",
     "INTERPRETER",
+    "LOST",
     "SOURCE",
     "Budget",
     "EngineError",
@@ -27,8 +30,11 @@ __all__ = [
     "Reply",
     "Request",
     "SandboxError",
+    "State",
+    "TurnsBudget",
     "is_prepared",
     "prepare",
     "require_prepared",
     "run",
+    "run_turns",
 ]

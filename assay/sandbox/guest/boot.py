@@ -70,6 +70,8 @@ import zlib
 #: Told apart from all other numbers in memory, so that `image` finds the thread's counters.
 _MARK = 54321
 _FILE = "program.py"
+#: The module of a tool's turns.
+_turns = types.ModuleType("__main__")
 
 
 def _read(size: int) -> bytes:
@@ -82,15 +84,20 @@ def _read(size: int) -> bytes:
 
 
 def _serve() -> None:
-    """Answer one request, and end the interpreter.
+    """Answer one request, and end the interpreter, unless the request is a turn.
 
     Standard input begins with a byte, the length of a text and the text. S: run this source; C:
-    write its code to standard output; M: run this code. The rest is the program's input.
+    write its code to standard output; M: run this code; T: run this source as a turn, and return.
+    The rest is the program's input.
     """
-    status = 1
+    status: int | None = 1
     try:
         kind, size = _read(1), int.from_bytes(_read(4), "little")
         text = _read(size)
+        if kind == b"T":
+            _take_turn(text)
+            status = None
+            return
         code = marshal.loads(text) if kind == b"M" else compile(text, _FILE, "exec", 0, True)
         if kind == b"C":
             os.write(1, marshal.dumps(code))
@@ -99,7 +106,26 @@ def _serve() -> None:
             random.seed(int.from_bytes(os.urandom(8), "little"))
             status = _run(code)
     finally:
-        os._exit(status)
+        if status is not None:
+            os._exit(status)
+
+
+def _take_turn(text: bytes) -> None:
+    """Run a turn among the names of those before, and say what it raised. Any other error here is
+    the interpreter's end."""
+    module = sys.modules["__main__"]
+    if module is not _turns:
+        sys.modules["__main__"] = _turns
+        _turns.__builtins__ = builtins
+        random.seed(int.from_bytes(os.urandom(8), "little"))
+    try:
+        exec(compile(text, _FILE, "exec", 0, True), _turns.__dict__)
+    except SystemExit:
+        pass
+    except BaseException as error:
+        place = error.__traceback__ and error.__traceback__.tb_next
+        traceback.print_exception(type(error), error, place, file=sys.stdout)
+    sys.stdout.flush()
 
 
 def _run(code: types.CodeType) -> int:

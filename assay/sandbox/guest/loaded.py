@@ -20,7 +20,7 @@ from assay.sandbox.guest.engine import (
     require_engine,
     run_deep,
 )
-from assay.sandbox.guest.wire import read_request, write_reply
+from assay.sandbox.guest.wire import answer
 
 #: Bytes of address space beyond what the imports take, besides one memory. Tuning.
 _MORE_BYTES = (2 << 30) + THREAD_STACK
@@ -57,10 +57,10 @@ def serve_programs() -> NoReturn:
         runner.submit(int).result()
         _shut()
 
-        def answer(data: bytes) -> bytes:
-            return write_reply(runner.submit(IMAGE.run, *read_request(data)).result())
+        def reply(data: bytes) -> bytes:
+            return runner.submit(answer, IMAGE, data).result()
 
-        child.serve(answer, RESERVATION + _MORE_BYTES, statm.fileno())
+        child.serve(reply, RESERVATION + _MORE_BYTES, statm.fileno())
 
 
 def _shut() -> None:

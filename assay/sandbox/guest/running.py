@@ -1,12 +1,21 @@
 """Runs programs, on all cores: as many children as cores, each started when all others are busy."""
 
+from collections.abc import Sequence
 from functools import cache
 
 from assay.sandbox.guest.copies import Budget, Reply, Request
 from assay.sandbox.guest.image import INPUT_MAX, OUTPUT_MAX
 from assay.sandbox.guest.preparing import is_prepared
 from assay.sandbox.guest.store import SandboxError
-from assay.sandbox.guest.wire import REPLY_MORE, read_reply, write_request
+from assay.sandbox.guest.turns import TURNS_MAX, State, TurnsBudget
+from assay.sandbox.guest.wire import (
+    REPLY_MORE,
+    STATE_MAX,
+    read_outcome,
+    read_reply,
+    write_request,
+    write_turns,
+)
 from assay.sandbox.parent import Budget as ProcessorBudget
 from assay.sandbox.parent import Lost, WorkerError
 from assay.sandbox.pool import SandboxPool, count_cores
@@ -17,6 +26,7 @@ _PATIENCE = 600.0
 _LOADED = "assay.sandbox.guest.loaded"
 _BOOT = f"from {_LOADED} import serve_programs; serve_programs()"
 NAME = "sandbox of programs"
+_START = State()
 
 
 def run(request: Request, budget: Budget) -> Reply:
@@ -33,17 +43,51 @@ def run(request: Request, budget: Budget) -> Reply:
     """
     if len(request.data) > INPUT_MAX:
         raise ValueError(f"a program and its input have at most {INPUT_MAX - 5} bytes")
+    _require_possible(budget)
+    return read_reply(_ask(write_request(request, budget), budget.output + REPLY_MORE))
+
+
+def run_turns(
+    texts: Sequence[bytes], budget: TurnsBudget, state: State = _START, keep: bool = False
+) -> tuple[list[Reply], State]:
+    """Run turns of a tool in one live copy of the interpreter. See `turns`.
+
+    Args:
+        state: where they begin: seed and clock alone at the start, or what a call before gave.
+        keep: whether the state behind them is to have what it takes to go on from it.
+
+    Returns:
+        Each turn's outcome, and the state behind the last. They are a function of the seed, the
+        clock and the texts of all turns so far.
+
+    Raises:
+        ValueError: there are too many turns, or one has too many bytes; the budget is more than
+            there is room for; the state cannot be gone on from.
+        SandboxError, EngineError, WorkerError: see `run`.
+    """
+    if len(texts) > TURNS_MAX or any(len(text) > INPUT_MAX - 5 for text in texts):
+        raise ValueError(f"at most {TURNS_MAX} turns of at most {INPUT_MAX - 5} bytes")
+    if state.pages is None:
+        raise ValueError("nothing was kept of these turns: replay them from the start")
+    _require_possible(budget.turn)
+    most = STATE_MAX + len(texts) * (budget.turn.output + 2 * REPLY_MORE)
+    return read_outcome(_ask(write_turns(texts, budget, state, keep), most))
+
+
+def _require_possible(budget: Budget) -> None:
     if not 0 <= budget.output <= OUTPUT_MAX:
         raise ValueError(f"there is room for {OUTPUT_MAX} bytes of output")
     if not 0 <= budget.instructions < 1 << 63:
         raise ValueError("instructions are counted in 63 bits")
+
+
+def _ask(data: bytes, most: int) -> bytes:
+    """A child's answer of at most so many bytes."""
     require_prepared()
-    data = write_request(request, budget)
-    most = budget.output + REPLY_MORE
     reply = _get_children().ask(data, most, ProcessorBudget(_PATIENCE), _PATIENCE)
     if isinstance(reply, Lost):
         raise WorkerError(f"the {NAME} got no CPU time or no memory: {reply.cause}")
-    return read_reply(reply)
+    return reply
 
 
 @cache
