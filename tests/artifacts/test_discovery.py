@@ -36,6 +36,7 @@ from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
+from tests.disks import filling
 
 NETUID = 25
 GENESIS_MS = 1_700_000_000_000
@@ -119,6 +120,17 @@ def test_another_program_finds_an_owners_parameters(net, tmp_path):
     followed.look()
     assert (followed.pending, followed.note) == (None, None)
     assert followed.history.all == (net.parameters,)
+
+
+def test_a_store_that_fills_gets_nothing_half_and_the_same_command_goes_on(net, tmp_path):
+    with filling(20_000), pytest.raises(StoreError, match="File too large"):
+        net.publish()
+    assert not net.chain.get_commitments(net.chain.get_head())
+    stored = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert stored
+    assert all(path.read_bytes() == (GENESIS / path.name).read_bytes() for path in stored)
+    net.publish()
+    assert net.follow().history.latest == net.parameters
 
 
 def test_a_file_that_the_environment_needs_is_published_with_it(net, tmp_path, monkeypatch):

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from assay.protocol import encode_ss58
+from assay.training import GENESIS
 from tests.commands import run_command, run_program
+from tests.disks import filling
 
 
 @pytest.mark.parametrize(
@@ -123,3 +126,20 @@ def test_doctor_without_a_subnet_says_what_the_machine_has():
     assert done.returncode == 2
     assert [check["check"] for check in json.loads(done.stdout)] == ["fences", "sandbox"]
     assert "which subnet? name it with --netuid" in done.stderr
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000])
+def test_a_disk_that_fills_leaves_no_half_of_checkpoint_0(tmp_path, size):
+    """That of temporary files, and that of tensors."""
+    store, out = tmp_path / "store", tmp_path / "genesis"
+    store.mkdir()
+    options = "--network", "ws://127.0.0.1:9", "--netuid", 3, "--wallet", "//Alice", "--yes"
+    options += "--recipe", "genesis-arithmetic", "--trainer", encode_ss58(bytes([7] * 32))
+    options += "--store", f"file://{store}", "--model", GENESIS, "--out", out
+    with filling(size):
+        done = run_command("subnet", "publish", *options)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("assay: ")
+    assert done.stderr.endswith(": File too large\n")
+    assert [*tmp_path.iterdir()] == [store]
+    assert not [*store.iterdir()]

@@ -1,7 +1,6 @@
 """An evaluation by the shipped model: its figures, its stops, and what is in its way."""
 
 import json
-import resource
 from copy import copy
 from dataclasses import replace
 from fractions import Fraction
@@ -18,6 +17,7 @@ from assay.inference import Placement
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import Prompts, PromptText
 from assay.training import GENESIS
+from tests.disks import filling
 
 RULES = EvaluationRules(samples=3, temperature=1_024, max_tokens=12, seed=0)
 
@@ -165,13 +165,9 @@ def test_prompts_are_put_as_an_environment_would_put_them(run, model, suite, tmp
 def test_a_full_disk_is_reported_and_leaves_nothing_half_written(run, tmp_path):
     run(tmp_path / "e", until=1)
     size = (tmp_path / "e" / COMPLETIONS).stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
-    try:
-        with pytest.raises(EvaluationError, match=f"cannot write .*{COMPLETIONS}.*: make room"):
-            run(tmp_path / "e")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = pytest.raises(EvaluationError, match=f"cannot write .*{COMPLETIONS}.*: make room")
+    with filling(size + 20), said:
+        run(tmp_path / "e")
     assert (tmp_path / "e" / COMPLETIONS).stat().st_size == size + 20  # half a line
     assert not (tmp_path / "e" / RESULTS).exists()
     assert run(tmp_path / "e").done == 15

@@ -1,7 +1,6 @@
 """An adopted folder appears whole or not at all, and a checkpoint goes back to other programs."""
 
 import json
-import resource
 import shutil
 import signal
 import tempfile
@@ -34,6 +33,7 @@ from assay.subnet.adoption.texts import BARE_TEMPLATE
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from tests.commands import run_command
+from tests.disks import filling
 from tests.hub_folders import CHATML, FOLDERS, make_llama, make_qwen
 
 
@@ -220,8 +220,7 @@ def test_others_open_an_exported_checkpoint_and_compute_the_same(tmp_path: Path,
 def test_a_disk_that_fills_is_one_line_and_leaves_nothing(
     tmp_path: Path, limit: int, exported: bool
 ) -> None:
-    """That of temporary files, and that of tensors: a limit on files' sizes refuses as a full disk
-    does."""
+    """That of temporary files, and that of tensors."""
     source, out = make_qwen().write(tmp_path / "source"), tmp_path / "out"
     if exported:
         adopt_model(source, tmp_path / "model", probes=False)
@@ -229,12 +228,8 @@ def test_a_disk_that_fills_is_one_line_and_leaves_nothing(
         source = tmp_path / "model"
     before = sorted(tmp_path.iterdir())
     arguments = ("--export", source) if exported else (source,)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
-    try:
+    with filling(limit):
         done = run_command("adopt", *arguments, "--out", out)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()[-1:]
     place = tempfile.gettempdir() if limit == 100 else f"{out}: "
