@@ -20,7 +20,7 @@ from assay.environments.foreign import (
     write_new_package,
 )
 from assay.environments.foreign.package_file import is_archive
-from assay.environments.problem_file import FILE_MAX
+from assay.environments.problem_table import DOCUMENT_MAX
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.tasksets import (
     export_taskset,
@@ -132,7 +132,7 @@ def _require_own(file: Path, is_own: Callable[[Path], bool]) -> None:
 def _read(path: Path) -> bytes:
     _require_regular(path)
     with path.open("rb") as opened:
-        return opened.read(FILE_MAX + 1)
+        return opened.read(DOCUMENT_MAX + 1)
 
 
 def _require_regular(path: Path) -> None:

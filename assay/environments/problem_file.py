@@ -22,6 +22,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from assay.environments.base import BLANKS, INTEGER
 from assay.environments.problem_table import (
     COLUMN_NAMES,
+    DOCUMENT_MAX,
     ROWS_MAX,
     TEXT_MAX,
     Chat,
@@ -35,8 +36,9 @@ from assay.protocol.errors import OperatorError
 from assay.sandbox import Budget, Lost, Sandbox, child
 from assay.sandbox.child import clean
 
-#: Limits: bytes of a file and of one row; characters of a question.
-FILE_MAX, ROW_MAX, QUESTION_MAX = 64 << 20, 64 << 10, 8_192
+#: Limits: bytes of a file and of one row; characters of a question. A node reads the densest file
+#: in a minute, and holds some 1.4 GiB of it.
+FILE_MAX, ROW_MAX, QUESTION_MAX = 256 << 20, 64 << 10, 8_192
 #: Bytes of a row that a person looks at, of which a network would read a part.
 LONG_ROW_MAX = 16 << 20
 #: Limit of CPU seconds for reading a Parquet file.
@@ -314,6 +316,11 @@ def read_table(data: bytes, file: Path) -> tuple[str, list[bytes]]:
     if not data:
         raise ProblemFileError(f"{file} is empty")
     if data.startswith(_PARQUET_MAGIC):
+        if len(data) > DOCUMENT_MAX:
+            raise ProblemFileError(
+                f"{file} is Parquet of more than {DOCUMENT_MAX >> 20} MiB, which is unpacked at "
+                "once: write several files, or JSON Lines"
+            )
         name, lines = "Parquet", _unpack_parquet(data, file).removesuffix(b"\n").split(b"\n")
     else:
         try:

@@ -18,8 +18,8 @@ from assay.environments.base import BLANKS
 from assay.protocol.encoding import EncodingError, read_json
 from assay.sandbox.child import clean
 
-#: Limits: bytes of a file's rows as JSON Lines, and rows.
-TEXT_MAX, ROWS_MAX = 128 << 20, 10**6
+#: Limits: bytes of a file's rows as JSON Lines, and rows; bytes of what is read as one.
+TEXT_MAX, ROWS_MAX, DOCUMENT_MAX = 256 << 20, 10**6, 64 << 20
 #: Rows that show which columns a file has.
 LOOKED_AT = 64
 #: Most columns, and characters of a cell, of a file with commas.
@@ -211,6 +211,11 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
     start = text[:4096].lstrip()[:1]
     first, _, more = text.partition(b"\n")
     if start == b"[" or (start == b"{" and (not more.strip() or not _ends_object(first))):
+        if len(text) > DOCUMENT_MAX:
+            raise TableError(
+                f"it is one document of JSON of more than {DOCUMENT_MAX >> 20} MiB: write it as "
+                "JSON Lines, a row a line"
+            )
         try:
             rows = _read_document(text)
         except EncodingError as error:

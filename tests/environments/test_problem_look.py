@@ -753,6 +753,21 @@ def test_files_of_a_split_are_looked_at_as_one(tmp_path, monkeypatch):
         join_files(files, said.append)
 
 
+def test_what_is_read_as_one_has_a_lower_limit(tmp_path, monkeypatch):
+    """A document of JSON takes many times its bytes of memory, and Parquet unpacks."""
+    monkeypatch.setattr(problem_table, "DOCUMENT_MAX", 100)
+    monkeypatch.setattr(problem_file, "DOCUMENT_MAX", 100)
+    file = tmp_path / "rows"
+    file.write_bytes(json.dumps(ROWS).encode())
+    with pytest.raises(ProblemFileError, match="one document of JSON of more than 0 MiB: write it"):
+        look_at_file(file)
+    file.write_bytes(write_parquet(ROWS))
+    with pytest.raises(ProblemFileError, match="is Parquet of more than 0 MiB"):
+        look_at_file(file)
+    file.write_bytes(write_lines(ROWS))
+    assert look_at_file(file)[0].is_usable
+
+
 def test_a_first_row_with_an_open_brace_in_its_text_is_a_row(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(write_lines([{"problem": "Is {1 a set?", "answer": "5"}, *ROWS]))

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.environments.foreign.archive import read_member
-from assay.environments.problem_file import FILE_MAX, ROW_MAX
-from assay.environments.problem_table import ROWS_MAX
+from assay.environments.problem_file import ROW_MAX
+from assay.environments.problem_table import DOCUMENT_MAX, ROWS_MAX
 from assay.environments.tasksets.wheel_file import ZIP_FAULTS, WheelError, read_wheel, write_archive
 from assay.protocol.encoding import EncodingError, read_json
 
@@ -50,8 +50,9 @@ def find_bundle_fault(data: bytes) -> str | None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
-            if list(sizes) != [MANIFEST, WHEEL, DATA] or sum(sizes.values()) > FILE_MAX:
-                return f"it has not {MANIFEST}, {WHEEL} and {DATA} alone, within {FILE_MAX} bytes"
+            if list(sizes) != [MANIFEST, WHEEL, DATA] or sum(sizes.values()) > DOCUMENT_MAX:
+                most = f"within {DOCUMENT_MAX} bytes"
+                return f"it has not {MANIFEST}, {WHEEL} and {DATA} alone, {most}"
             if sizes[MANIFEST] > _MANIFEST_MAX:
                 return f"its {MANIFEST} has more than {_MANIFEST_MAX} bytes"
             manifest_data, wheel, rows = (
@@ -76,8 +77,8 @@ def find_bundle_fault(data: bytes) -> str | None:
 def find_data_fault(data: bytes) -> str | None:
     """The fault that makes bytes no JSON Lines for a taskset, or None. Empty bytes have no
     fault."""
-    if len(data) > FILE_MAX:
-        return f"its data have more than {FILE_MAX >> 20} MiB"
+    if len(data) > DOCUMENT_MAX:
+        return f"its data have more than {DOCUMENT_MAX >> 20} MiB"
     lines = data.removesuffix(b"\n").split(b"\n") if data else []
     if len(lines) > ROWS_MAX:
         return f"its data have more than {ROWS_MAX} rows"

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from assay.artifacts import published_problems
 from assay.artifacts.discovery import DiscoveryError
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import make_parameters_name, make_problems_name
 from assay.environments import add_problem_files, open_environment, problem_file
-from assay.environments.problem_file import FILE_MAX, compute_file_digest
+from assay.environments.problem_file import compute_file_digest
 from assay.network.chain import STATE_BLOCKS
 from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import Parameters
@@ -307,13 +308,18 @@ def test_a_file_of_problems_is_fetched_by_its_digest_and_kept(
         (None, "the owner's store has no problems/"),
         (b'{"question": "How many?", "answer": "#### 13"}\n', "has other bytes than its digest"),
         (b"", "has other bytes than its digest"),
-        (bytes(FILE_MAX + 1), "more than"),
+        (bytes(1_001), "has 1001 bytes, more than 1000"),
     ],
     ids=["none", "another", "empty", "too large"],
 )
 def test_a_file_that_cannot_be_had_is_named_and_fetched_once_it_can_be(
-    subnet: Subnet, machine: Machine, data: bytes | None, words: str
+    subnet: Subnet,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    data: bytes | None,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(published_problems, "FILE_MAX", 1_000)
     amended, file = ask_rows(subnet)
     if data is not None:
         subnet.store.put(file, data)
