@@ -22,11 +22,16 @@ def _one_parser(_parser):
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _files_are_examined_once():
+@pytest.fixture(scope="session")
+def _examined():
+    return {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _files_are_examined_once(_examined):
     """Audits examine the same bytes under the same facts again and again, and spend nearly all
     their time there: tests share what was found. What cannot be examined is tried each time."""
-    known, examine = {}, window_check.examine_file
+    known, examine = _examined, window_check.examine_file
 
     def examine_once(reader, hotkey, context, outline):
         path = getattr(reader, "path", None)  # of a bundle's reader, and of `Located`

@@ -20,7 +20,7 @@ from tests.explorer.program import serve
 CHROMIUM = "/usr/bin/chromium"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _warm_helpers():
     """Explorers within this process fork their helpers, instead of loading torch for each. Those
     that are programs start them cold."""
