@@ -27,7 +27,7 @@ from assay.environments.foreign import pack_folder, vet_package, write_new_packa
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym_datasets import LEVELS
 from assay.environments.tasksets import vet_bundle
-from assay.sandbox import Sandbox
+from assay.sandbox.guest import running
 from tests.environments.hub_styles import STYLES, pack_bundle
 
 #: Name, levels, an answer of the right form, problems per run, and the required number per second.
@@ -78,10 +78,11 @@ def measure_rate(environment: Environment, levels: list[int], answer: str, count
     return max(rates)
 
 
-def get_processor_time(sandbox: Sandbox | None = None) -> float:
-    """Processor seconds of this process and its sandboxed child; None: reasoning-gym's child."""
-    child = (sandbox or gym._get_sandbox())._child
-    return process_time() + (child.get_processor_time() if child else 0.0)
+def get_processor_time() -> float:
+    """Processor seconds of this process and its sandboxed children."""
+    sandboxes = gym._get_sandbox(), *running._get_children()._sandboxes
+    children = [sandbox._child for sandbox in sandboxes if sandbox._child]
+    return process_time() + sum(child.get_processor_time() for child in children)
 
 
 def measure_package() -> list[Figure]:
@@ -99,11 +100,11 @@ def measure_package() -> list[Figure]:
         problems = [environment.make_problem(bytes([i]) * 32, [3]) for i in range(100)]
         rates = []
         for _ in range(REPEATS):
-            started = get_processor_time(environment._child._sandbox)
+            started = get_processor_time()
             for problem in problems:
                 for _ in range(20):
                     environment.score(problem, "#### 3,4")
-            rates.append(2_000 / (get_processor_time(environment._child._sandbox) - started))
+            rates.append(2_000 / (get_processor_time() - started))
     return [
         Figure(
             "checks of vetting that a new package fails",
@@ -135,20 +136,20 @@ def measure_tasksets() -> list[Figure]:
             add_problem_files([file])
             environment = make_environment(f"verifiers:{compute_file_digest(file)}", {})
             problems = [environment.make_problem(bytes([i]) * 32, [1]) for i in range(20)]
-            rights = [environment._child.decide("solve", 1, one.answer.number) for one in problems]
+            rights = [environment._archive.ask("solve", 1, one.answer.number) for one in problems]
             for problem, right in zip(problems, rights, strict=True):
                 others = {one["bare"] for one in rights} - {right["bare"]}
                 bares = [*sorted(others)[:2], right["bare"][:-1], right["bare"] * 2]
                 for text in (dress.format(bare) for bare in bares for dress in DRESSES):
                     tricks += 1
                     paid += environment.score(problem, text).correctness > 0
-            sandbox, best = environment._child._sandbox, 0.0
+            best = 0.0
             for _ in range(REPEATS):
-                started = get_processor_time(sandbox)
+                started = get_processor_time()
                 for problem in problems:
                     for reply in ("so <answer>3</answer>", "I think:\n\\boxed{12}"):
                         environment.score(problem, reply)
-                best = max(best, 2 * len(problems) / (get_processor_time(sandbox) - started))
+                best = max(best, 2 * len(problems) / (get_processor_time() - started))
             rates[name] = best
     slowest = min(rates, key=rates.__getitem__)
     about = f"{rates[slowest]:,.0f} a second: `{slowest}`, the slowest of {len(rates)}"
@@ -159,7 +160,7 @@ def measure_tasksets() -> list[Figure]:
             "tasksets of verifiers: wrong replies unknown to vetting", tricks, "", "in 27 forms"
         ),
         Figure("tasksets of verifiers: wrong replies of these that earn", paid, "", bound=0),
-        Figure("scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=5_000),
+        Figure("scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=10_000),
     ]
 
 

@@ -46,7 +46,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         for check in examine(around, now_ms()):
             note(check)
         rules = around.parameters
-        note(check_fences(None if rules is None else rules.environment))
+        note(check_fences())
         note(check_sandbox(None if rules is None else rules.environment))
         first = "set the clock first" if is_off else "fix the other problems"
         note(*list_hidden(role, results, f"{first}, then check again"))

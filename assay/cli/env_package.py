@@ -163,7 +163,6 @@ def _show_report(file: Path | None, report: VetReport, as_json: bool) -> int:
         "name": report.subject,
         "file": None if file is None else str(file),
         "fit": report.is_fit,
-        "fenced": report.is_fenced,
         "checks": [asdict(check) for check in report.checks],
     }
     table = make_table("looked at", "", "found")
@@ -173,8 +172,6 @@ def _show_report(file: Path | None, report: VetReport, as_json: bool) -> int:
     verdict = (
         "fit for a subnet" if report.is_fit else f"not fit for a subnet: {', '.join(report.failed)}"
     )
-    if not report.is_fenced:
-        verdict += "; tried without a fence that other machines have: vet it where all are"
     place = "no file was written or replaced" if file is None else file
     lines = Text(f"{report.subject}\n  {place}\n  {verdict}")
     print_result(document, as_json, Group(table, lines))

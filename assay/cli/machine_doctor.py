@@ -8,5 +8,5 @@ from assay.neurons.preflight.machine_sandbox import check_sandbox
 def run_machine_doctor(as_json: bool) -> None:
     """Check fences and sandbox."""
     with print_checks(as_json) as show:
-        show(check_fences(None))
+        show(check_fences())
         show(check_sandbox(None))

@@ -36,8 +36,8 @@ from assay.environments.base import (
     compute_digest,
     rate_answer,
 )
-from assay.environments.foreign.package_box import StepCounter
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
+from assay.environments.step_counter import StepCounter
 from assay.protocol.prf import Stream
 from assay.sandbox import Lost, Sandbox, WorkerError, child
 
@@ -101,7 +101,7 @@ class ReasoningGym(FormedEnvironment):
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the answer is the reference (`is_reference`), or has the dataset's form and
-        its scorer gives it the full mark within `package_box.STEPS_MAX`.
+        its scorer gives it the full mark within `step_counter.STEPS_MAX`.
 
         An answer that crashes the scorer earns nothing.
 

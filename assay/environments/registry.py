@@ -81,7 +81,11 @@ _SETTINGS: Mapping[str, Mapping[str, Param]] = {
     gym.NAME: _declare_form(gym.FORM),
     letters_file.NAME: {**letters_file.PARAMS, **_declare_form(letters_file.FORM)},
     math_file.NAME: _declare_form(math_file.FORM),
-    package_environment.NAME: _declare_form(package_environment.FORM),
+    package_environment.NAME: {
+        **package_environment.PARAMS,
+        **_declare_form(package_environment.FORM),
+    },
+    TasksetEnvironment.family: package_environment.PARAMS,
 }
 #: Families that read files of problems, in the order in which they are tried after the guessed one.
 _READERS = (gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME, instruction_file.NAME)
@@ -350,7 +354,8 @@ def _describe_package(
         name = f"{kind.family}:{file}"
         return EnvironmentEntry(name, (), {}, str(error), usable=False)
     about = f"from {file}; `assay env vet` says whether it is fit for a subnet"
-    return EnvironmentEntry(package.name, tuple(package.levels), {}, about)
+    settings = dict(_SETTINGS[kind.family])
+    return EnvironmentEntry(package.name, tuple(package.levels), settings, about)
 
 
 def _list_datasets() -> list[EnvironmentEntry]:

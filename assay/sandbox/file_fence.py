@@ -1,8 +1,7 @@
-"""The fence around files: a list of what a stranger's process may open, which the kernel enforces.
+"""A second wall around files: a list of what a process may open, which the kernel enforces.
 
 The fence is Landlock (Linux 5.13). The process reads Python's own files and the named files, writes
-nothing but `/dev/null`, and runs no other program. This file is loaded by its path and imports only
-the standard library.
+nothing but `/dev/null`, and runs no other program.
 
 Source: linux/landlock.h, Documentation/userspace-api/landlock.rst.
 """

@@ -1,11 +1,7 @@
-"""The fence behind Python's own: system calls that a stranger's process can never make again.
+"""A second wall behind the sandbox's own: system calls that its process can never make again.
 
-It is installed once, before the bare Python of a package starts. The kernel keeps it for that
-program and all its descendants: no socket, no new process, no file made, changed or removed, no
-look into another process. If one process copies itself, a watcher answers the calls that make and
-end processes: the kernel allows them to that process, and to none of its copies. This file is
-loaded by its path and imports only the standard library. The process that runs the package never
-loads `ctypes`.
+The kernel keeps it for that process and all its descendants: no socket, no new process, no file
+made, changed or removed, no look into another process.
 
 Source: linux/seccomp.h, linux/filter.h, seccomp_unotify(2); numbers from asm/unistd_64.h and
 asm-generic/unistd.h.
@@ -13,13 +9,8 @@ asm-generic/unistd.h.
 
 import ctypes
 import errno
-import fcntl
 import os
-import select
-import socket
 import struct
-from collections.abc import Iterable
-from typing import NoReturn
 
 #: The refused calls, with their numbers on x86-64 and on 64-bit ARM; - if that machine lacks the
 #: call.
@@ -53,8 +44,6 @@ swapon 167 224, swapoff 168 225, pivot_root 155 41, acct 163 89, iopl 172 -, iop
 quotactl 179 60, quotactl_fd 443 443, syslog 103 116, vhangup 153 58, fsopen 430 430
 fsconfig 431 431, fsmount 432 432, fspick 433 433, mount_setattr 442 442
 """
-#: The refused calls that a process needs to make a copy of itself and to end it.
-_COPYING = frozenset({"fork", "vfork", "clone", "clone3", "kill"})
 _CALLS = [call.split() for call in _REFUSED.strip().replace("\n", ", ").split(", ")]
 #: Calls of which the filter inspects one argument, with their numbers as above.
 _LOOKED_AT = {"open": (2, 0), "openat": (257, 56), "fcntl": (72, 25), "prlimit64": (302, 261)}
@@ -64,15 +53,7 @@ _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 #: name.
 _MAKES = os.O_CREAT | os.O_TRUNC | getattr(os, "O_TMPFILE", 0) & ~os.O_DIRECTORY
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
-_ALLOW, _REFUSE, _ASK = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x7FC00000
-#: The call that sets a filter and returns a file descriptor for its questions, by machine; its mode
-#: and its flag.
-_SECCOMP = {"x86_64": 317, "aarch64": 277}
-_SET_FILTER, _NEW_LISTENER = 1, 8
-#: A question: its id, the asking process. An answer: also its flag, with which the kernel continues
-#: the call.
-_QUESTION, _QUESTION_SIZE, _ANSWER, _GO_ON = struct.Struct("=QI"), 80, struct.Struct("=QqiI"), 1
-_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
 #: Instructions: load a word; equal; not below; any bit set; end.
 _LOAD, _EQUAL, _NOT_BELOW, _BITS, _END = 0x20, 0x15, 0x35, 0x45, 0x06
 #: Offsets in a filter's input: call number, architecture, the first three arguments.
@@ -86,11 +67,6 @@ _LOOKS = {
     "fcntl": (_SECOND, [(_EQUAL, 8), (_EQUAL, 10), (_EQUAL, 15)]),
     "prlimit64": (_FIRST, [(_BITS, 0xFFFFFFFF)]),
 }
-#: The message where the fence exists but no copy can be made.
-NO_WATCHER = (
-    "environments by digest, package: and verifiers:, need Linux 5.5 or later, and no other "
-    "program that watches the system calls of this container"
-)
 #: Numbers from here on belong to x86's second table of calls.
 _OTHER_TABLE = 0x40000000
 
@@ -101,59 +77,7 @@ def shut() -> bool:
     known = _MACHINES.get(os.uname().machine)
     if known is None or not _renounce():
         return False
-    return _set_filter(_write_filter(*known, _list_numbers(known[1])))
-
-
-def shut_around() -> bool:
-    """Does what `shut` does, but lets this process make copies of itself and end them. The copies
-    cannot.
-
-    Raises:
-        OSError: this kernel has the fence and no watcher. Answers without copies are no fallback:
-            steps would depend on what an earlier request left, and scores on the kernel.
-    """
-    machine = os.uname().machine
-    known = _MACHINES.get(machine)
-    if known is None or not _renounce():
-        return False
-    column = known[1]
-    copying = _write_filter(*known, _list_numbers(column, _COPYING), _ASK)
-    mine, watchers = socket.socketpair()
-    if os.fork() == 0:
-        mine.close()
-        _watch(watchers, os.getppid())
-    watchers.close()
-    with mine:
-        listener = _set_asking_filter(_SECCOMP[machine], copying)
-        if listener < 0:
-            raise OSError(ctypes.get_errno(), f"{NO_WATCHER} (this is Linux {os.uname().release})")
-        socket.send_fds(mine, [b"it"], [listener])
-        os.close(listener)
-    return _set_filter(_write_filter(*known, _list_numbers(column, but=_COPYING)))
-
-
-def _watch(mine: socket.socket, copier: int) -> NoReturn:
-    """Runs the watcher. It ends when no process is left behind the fence."""
-    try:
-        _, listeners, _, _ = socket.recv_fds(mine, 16, 1)
-        os.closerange(0, listeners[0])
-        poll = select.poll()
-        poll.register(listeners[0], select.POLLIN)
-        while not poll.poll()[0][1] & select.POLLHUP:
-            _answer_one(listeners[0], copier)
-    finally:
-        os._exit(0)
-
-
-def _answer_one(listener: int, copier: int) -> None:
-    question = bytearray(_QUESTION_SIZE)
-    try:
-        fcntl.ioctl(listener, _RECEIVE, question)
-        number, asker = _QUESTION.unpack_from(question)
-        reply = (0, 0, _GO_ON) if asker == copier else (0, -errno.EPERM, 0)
-        fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, *reply))
-    except FileNotFoundError:  # the asking process has ended
-        return
+    return _set_filter(_write_filter(*known))
 
 
 def _renounce() -> bool:
@@ -166,52 +90,19 @@ def _renounce() -> bool:
 
 def _set_filter(instructions: list[bytes]) -> bool:
     libc, zero = ctypes.CDLL(None, use_errno=True), ctypes.c_ulong(0)
-    whole, _held = _point_to(instructions)
+    program = b"".join(instructions)
+    held = ctypes.create_string_buffer(program, len(program))
+    whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held))
     return bool(libc.prctl(_SET_SECCOMP, ctypes.c_ulong(_FILTER), whole, zero, zero) == 0)
 
 
-def _set_asking_filter(call: int, instructions: list[bytes]) -> int:
-    """Sets a filter and returns a file descriptor for its questions; -1 if this kernel has no such
-    filter."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    whole, _held = _point_to(instructions)
-    numbers = (ctypes.c_long(call), ctypes.c_ulong(_SET_FILTER), ctypes.c_ulong(_NEW_LISTENER))
-    return int(libc.syscall(*numbers, whole))
-
-
-def _point_to(instructions: list[bytes]) -> tuple[bytes, object]:
-    """The structure that the kernel takes, and the memory that it points to."""
-    program = b"".join(instructions)
-    held = ctypes.create_string_buffer(program, len(program))
-    return struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held)), held
-
-
-def _list_numbers(
-    column: int, only: Iterable[str] | None = None, but: Iterable[str] = ()
-) -> list[int]:
-    """Numbers of the calls in the table, from a machine's column."""
-    chosen = [
-        call[1 + column]
-        for call in _CALLS
-        if (only is None or call[0] in only) and call[0] not in but
-    ]
-    return sorted(int(number) for number in chosen if number != "-")
-
-
-def _write_filter(machine: int, column: int, refused: list[int], end: int = _REFUSE) -> list[bytes]:
+def _write_filter(machine: int, column: int) -> list[bytes]:
     """The filter's instructions. Jumps go forward: to the test of an argument, or to one of the two
-    ends.
-
-    Args:
-        refused: numbers of calls.
-        end: the action for these calls.
-    """
-    tests = [(_EQUAL, number) for number in refused]
-    looks = []
-    if end == _REFUSE:
-        tests.insert(0, (_NOT_BELOW, _OTHER_TABLE))
-        looks = [(_LOOKED_AT[name][column], *look) for name, look in _LOOKS.items()]
-        looks = [look for look in looks if look[0]]
+    ends."""
+    refused = sorted(int(call[1 + column]) for call in _CALLS if call[1 + column] != "-")
+    tests = [(_NOT_BELOW, _OTHER_TABLE), *((_EQUAL, number) for number in refused)]
+    looks = [(_LOOKED_AT[name][column], *look) for name, look in _LOOKS.items()]
+    looks = [look for look in looks if look[0]]
     first_look = len(tests) + len(looks) + 1  # after the end for calls that no test names
     refuse = first_look + sum(1 + len(wanted) for *_, wanted in looks)
     out = [_pack(kind, value, refuse - place - 1) for place, (kind, value) in enumerate(tests)]
@@ -225,7 +116,7 @@ def _write_filter(machine: int, column: int, refused: list[int], end: int = _REF
         for left, (kind, value) in enumerate(reversed(wanted), 1 - len(wanted)):
             out.append(_pack(kind, value, refuse - len(out) - 1, 0 if left else refuse - len(out)))
     head = [_pack(_LOAD, _MACHINE), _pack(_EQUAL, machine, 1, 0), _pack(_END, _REFUSE)]
-    return [*head, _pack(_LOAD, _NUMBER), *out, _pack(_END, end), _pack(_END, _ALLOW)]
+    return [*head, _pack(_LOAD, _NUMBER), *out, _pack(_END, _REFUSE), _pack(_END, _ALLOW)]
 
 
 def _pack(kind: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:

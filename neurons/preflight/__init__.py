@@ -2,7 +2,7 @@
 
 `assay doctor` checks this machine's clock first (`clock.py`), then opens everything
 (`surroundings.py`) and checks it (`examination.py`). A starting program checks the things that
-break unnoticed. `machine_fences.py` lists which of the kernel's fences around packages exist,
+break unnoticed. `machine_fences.py` lists which of the kernel's fences around the sandbox exist,
 and `machine_sandbox.py` whether programs can run.
 `checks.py` has one function for each thing, and `check_results.py` has their results. Nothing is
 sent to the chain, and nothing is fixed here. Start with `examination.py`.

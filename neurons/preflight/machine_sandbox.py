@@ -5,7 +5,8 @@ from assay.protocol.parameters import EnvironmentChoice
 from assay.sandbox.guest import INTERPRETER, SandboxError, is_prepared
 from assay.sandbox.guest.engine import FIRST, LAST, EngineError, require_engine
 
-_REMEDY = "code:… runs programs in it: assay sandbox prepare"
+_REMEDY = "code:…, package:… and verifiers:… run in it: assay sandbox prepare"
+_FAMILIES = "code:", "package:", "verifiers:"
 
 
 def check_sandbox(environment: EnvironmentChoice | None) -> PreflightCheck:
@@ -16,7 +17,7 @@ def check_sandbox(environment: EnvironmentChoice | None) -> PreflightCheck:
         environment: the network's; None: it is not known.
     """
     names = [environment.name, *(one.name for one in environment.settings)] if environment else []
-    needs = any(name.startswith("code:") for name in names)
+    needs = any(name.startswith(_FAMILIES) for name in names)
     return attempt("sandbox", _REMEDY, lambda: _look(needs))
 
 

@@ -12,7 +12,9 @@ from assay.environments import make_environment, make_miner_problem, write_solut
 from assay.environments.foreign import vet_package, vetting
 from assay.protocol.manifest import start_levels
 from assay.protocol.seeds import compute_problem_seed
+from tests.absent import has_sandbox
 from tests.commands import Done, run_command, run_program
+from tests.environments.conftest import thin_texts
 
 SEED = "ab" * 32
 
@@ -167,7 +169,10 @@ def test_mistakes_are_one_line_and_exit_2(arguments: tuple[str, ...], words: str
 def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vetting tries one problem of each level: more takes seconds."""
+    """Vetting tries one problem of each level, and few texts: more takes seconds."""
+    if not has_sandbox():
+        pytest.skip("no sandbox: assay sandbox prepare")
+    thin_texts(monkeypatch)
     monkeypatch.setattr(env_package, "vet_package", partial(vet_package, problems=1))
     monkeypatch.setattr(vetting, "CONSTANTS", 8)
     folder = tmp_path / "mine"

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import islice
 
 import pytest
 
 from assay.environments import problem_file
 from assay.environments.foreign import vetting
+from assay.environments.foreign.hostile_answers import write_hostile, write_long
+from assay.environments.tasksets import vetting as taskset_vetting
 from assay.sandbox import Budget, Lost, Sandbox
 
 
@@ -34,6 +37,25 @@ def forget_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def few_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vetting asks constant answers of eight problems: of forty they are half of its work."""
     monkeypatch.setattr(vetting, "CONSTANTS", 8)
+
+
+@pytest.fixture
+def few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    thin_texts(monkeypatch)
+
+
+def thin_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vetting shows each twentieth of its hostile texts: all are some hundreds, and the package on
+    the page is shown all."""
+    for module, texts in (
+        (vetting, write_hostile),
+        (vetting, write_long),
+        (taskset_vetting, write_long),
+    ):
+        thin = lambda *given, texts=texts: islice(texts(*given), 0, None, 20)  # noqa: E731
+        monkeypatch.setattr(module, texts.__name__, thin)
+    monkeypatch.setattr(taskset_vetting, "FILLINGS", taskset_vetting.FILLINGS[::20])
+    monkeypatch.setattr(taskset_vetting, "SEPARATORS", taskset_vetting.SEPARATORS[:4])
 
 
 #: Of these, what is no trick to `gsm`: blanks may follow a number.

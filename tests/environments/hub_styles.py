@@ -297,7 +297,7 @@ STYLES: dict[str, tuple[dict[str, str], list[dict[str, object]], str | None, str
     "table": (_package("pairs", "PairTaskset", TABLE), FACTS, None, ""),
     "within": (_package("within", "BoxedTaskset", WITHIN), SUMS, "hostile answers", "earns"),
     "nearly": (_package("nearly", "ReverseTaskset", NEARLY), WORDS, "hostile answers", "q"),
-    "shuffled": ({"shuffled.py": SHUFFLED}, [], "same twice", "another process"),
+    "shuffled": ({"shuffled.py": SHUFFLED}, [], "same twice", "is another"),
     "judged": (_package("judged", "Towns", JUDGED), CAPITALS, "loads", "it needs a judge"),
     "letter": (_package("letter", "ChoiceTaskset", LETTER), CHOICES, "constant answers", "solves"),
 }

@@ -1,5 +1,5 @@
-"""Landlock around packages: files that a process behind it cannot open, and those that it can still
-read."""
+"""Landlock around the sandbox: files that a process behind it cannot open, and those that it can
+still read."""
 
 import subprocess
 import sys
@@ -70,7 +70,7 @@ def test_refused_by_the_kernel(name: str, tmp_path: Path) -> None:
 
 @needs_landlock
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_packages_needs_are_met(name: str, tmp_path: Path) -> None:
+def test_what_python_needs_is_read(name: str, tmp_path: Path) -> None:
     assert run_behind(tmp_path, ALLOWED[name]) == "True\ndone\n"
 
 

@@ -15,9 +15,9 @@ if find_spec("reasoning_gym") is None:
 from assay.environments import UNREAD, gym, make_environment, rate_answer
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.hostile_answers import write_hostile
-from assay.environments.foreign.package_box import STEPS_MAX
 from assay.environments.gym import Entry, ReasoningGym, is_reference, is_well_formed
 from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
+from assay.environments.step_counter import STEPS_MAX
 from assay.protocol.parameters import MILLION
 from assay.sandbox import Sandbox
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, ask_scorer, make_seed

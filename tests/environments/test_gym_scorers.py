@@ -9,7 +9,7 @@ if find_spec("reasoning_gym") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
 from assay.environments import UNREAD, Problem, gym, make_environment, rate_answer
-from assay.environments.foreign.package_box import STEPS_MAX
+from assay.environments.step_counter import STEPS_MAX
 from assay.protocol.parameters import MILLION
 from assay.sandbox import PreloadedPython, Sandbox, WorkerError, parent
 from tests.environments.conftest import ask_scorer, make_seed

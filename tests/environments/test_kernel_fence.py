@@ -1,17 +1,16 @@
-"""The kernel's fence around packages: actions that a process behind it cannot take, whatever
+"""The kernel's fence around the sandbox: actions that a process behind it cannot take, whatever
 program it became."""
 
 import os
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from assay.environments.foreign import pack_folder
-from assay.environments.foreign.package_environment import PackageChild
 from assay.sandbox import kernel_fence
+from assay.sandbox.guest import Budget, Request, run, running
+from tests.absent import has_sandbox
 
 needs_fence = pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="no fence")
 
@@ -83,15 +82,9 @@ def test_calls_on_the_process_itself_are_allowed(own: str, tmp_path: Path) -> No
 
 
 @needs_fence
-def test_a_packages_process_is_behind_the_fence(tmp_path: Path) -> None:
-    (tmp_path / "pack").mkdir()
-    (tmp_path / "pack/__init__.py").write_text("LEVELS = (1,)\n")
-    file = tmp_path / "pack.zip"
-    file.write_bytes(pack_folder(tmp_path / "pack"))
-    child = PackageChild(file, sha256(file.read_bytes()).hexdigest())
-    try:
-        assert child.ask("describe")["levels"] == [1]
-        status = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+@pytest.mark.skipif(not has_sandbox(), reason="no sandbox: assay sandbox prepare")
+def test_the_process_of_the_sandbox_is_behind_the_fence() -> None:
+    run(Request(b"pass"), Budget(10**9))
+    for pid in running._get_children().pids:  # noqa: SLF001 - they have no other name
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
         assert {"Seccomp:\t2", "NoNewPrivs:\t1"} <= set(status)
-    finally:
-        child.close()

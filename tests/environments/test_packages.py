@@ -1,14 +1,15 @@
 """Packages: the page's own, the checks of a new one, refusals."""
 
 import io
-import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import zipfile
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,20 +24,23 @@ from assay.environments import (
 from assay.environments.foreign import (
     is_packed,
     pack_folder,
-    package_box,
-    package_environment,
-    python_fence,
     vet_package,
     vetting,
     write_new_package,
 )
-from assay.environments.foreign.fence_report import Fences
-from assay.environments.foreign.package_environment import PackageChild, find_levels_fault
+from assay.environments.foreign.guest_archive import GuestArchive
+from assay.environments.foreign.inside import Draw
+from assay.environments.foreign.package_environment import PackageTask, find_levels_fault
 from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
+from assay.protocol.parameters import UNITS
 from assay.sandbox import WorkerError
+from tests.absent import has_sandbox
 from tests.commands import run_command
 from tests.environments.conftest import TRICKS, make_seed
+
+if not has_sandbox():
+    pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
 
 ROOT = Path(__file__).parents[2]
 FULL = rate_answer(1)
@@ -110,7 +114,7 @@ def package(tmp_path: Path) -> str:
 def test_problems_and_scores_are_the_same_in_another_process(package: str) -> None:
     first, second = (make_environment(package, {}) for _ in range(2))
     assert first.digest == second.digest
-    for number in range(20):
+    for number in range(4):
         problem = first.make_problem(make_seed(number), [1, 2])
         assert second.make_problem(make_seed(number), [1, 2]) == problem
         a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
@@ -134,22 +138,35 @@ def test_adversarial_answers(package: str) -> None:
 DEFECTS = {
     "no levels": ("LEVELS = 1, 2", "", "loads", "LEVELS"),
     "levels not ascending": ("1, 2", "2, 1", "loads", "ascending"),
-    "levels that are no integers": ("1, 2", "True, 2.5", "loads", "LEVELS are integers"),
-    "a level beyond all numbers": ("1, 2", "1, 10**5000", "loads", "LEVELS are integers"),
-    "does not load": ("LEVELS", "1 / 0\nLEVELS", "loads", "ZeroDivisionError"),
-    "no Python": ("LEVELS", "LEVELS LEVELS", "loads", "not Python"),
-    "no function around it": ("LEVELS", "return\nLEVELS", "loads", "line 4: 'return' outside"),
+    "levels that are no integers": ("1, 2", "True, 2.5", "loads", "ascending integers"),
+    "a level beyond all numbers": ("1, 2", "1, 10**5000", "loads", "ValueError"),
+    "does not load": ("LEVELS", "1 / 0\nLEVELS", "loads", "pack/__init__.py, line 4: ZeroDivision"),
+    "no Python": ("LEVELS", "LEVELS LEVELS", "loads", "pack/__init__.py, line 4: invalid syntax"),
+    "ends its process": ("LEVELS", "import os\nos._exit(0)\nLEVELS", "loads", "ended by itself"),
+    "an error without words": (
+        "LEVELS",
+        "class E(BaseException):\n    def __str__(self): raise self\nraise E\nLEVELS",
+        "loads",
+        "without words",
+    ),
     "names wrong ones without end": ("[str(task + 1)]", "['x'] * 1001", "wrong", "at most 1000"),
-    "imports os": ("LEVELS", "import os\nLEVELS", "loads", "line 4: import os"),
-    "imports a clock": ("LEVELS", "from time import time\nLEVELS", "loads", "import time"),
-    "imports chance": ("LEVELS", "import random\nLEVELS", "loads", "import random"),
-    "opens a file": ("LEVELS", "open('/etc/hostname')\nLEVELS", "loads", "open"),
-    "evaluates answers": ("answer == str(task)", "eval(answer) == task", "loads", "eval"),
-    "reaches around": ("LEVELS", "().__class__\nLEVELS", "loads", ".__class__"),
-    "reaches a module's own": ("LEVELS", "import json\njson._x\nLEVELS", "loads", "._x"),
-    "never ends": ("LEVELS", "x = 0\nwhile x >= 0:\n    x += 1\nLEVELS", "loads", "steps"),
-    "takes all memory": ("LEVELS", "x = bytes(1 << 33)\nLEVELS", "loads", "died"),
-    "a prompt of bytes": ('f"{a} + {b}?"', "b'?'", "problems", "prompt"),
+    "opens a file": ("LEVELS", "open('/etc/hostname')\nLEVELS", "loads", "FileNotFoundError"),
+    "evaluates answers": (
+        "answer == str(task)",
+        "eval(answer) == task",
+        "hostile answers",
+        "earns",
+    ),
+    "never ends": ("LEVELS", "while True: pass\nLEVELS", "loads", "too many instructions"),
+    "never ends, in C": ("LEVELS", "sum(iter(int, 1))\nLEVELS", "loads", "too many instructions"),
+    "takes all memory": ("LEVELS", "x = bytes(1 << 30)\nLEVELS", "loads", "MemoryError"),
+    "writes without end": (
+        "LEVELS",
+        "import os\nos.write(1, b'x' * (1 << 20))\nLEVELS",
+        "loads",
+        "writes too much",
+    ),
+    "a prompt of bytes": ('f"{a} + {b}?"', "b'?'", "problems", "TypeError"),
     "a prompt that steers": ('f"{a} + {b}?"', "chr(27)", "problems", "U+001B"),
     "solves wrongly": ("str(task)\n\ndef score", "'1'\n\ndef score", "right answers", "not True"),
     "gives 1 for True": ("answer == str(task)", "1", "right answers", "not True"),
@@ -159,138 +176,88 @@ DEFECTS = {
         "answer == str(task)",
         "abs(float(answer) - task) < 0.5",
         "nearly right",
-        "a tenth more earns in 2 of 2 problems",
+        "a tenth more earns in 1 of 1 problems",
     ),
     "takes a beginning": (
         "answer == str(task)",
         "answer != '' and str(task).startswith(answer)",
         "nearly right",
-        "its first half earns in 2 of 2 problems",
+        "its first half earns in 1 of 1 problems",
     ),
     "its own wrong ones earn": ("str(task + 1)", "str(task)", "wrong answers", "earns"),
     "names no wrong ones": ("[str(task + 1)]", "[]", "wrong answers", "none"),
-    "hangs on hashes": (
+    "asks by chance": (
         'f"{a} + {b}?"',
-        "f\"{a} + {b}? {list({'p', 'q', 'r', 's', 't', 'u', 'v'})}\"",
+        "f\"{a} + {b}? {__import__('random').random()}\"",
         "same twice",
-        "another process",
+        "is another with other randomness",
     ),
-    "scores what it has solved before": (
-        "return str(task)\n\ndef score(task, answer):\n    return answer ==",
-        "type(Fraction(1)).seen = 1\n    return str(task)\n\ndef score(task, answer):\n"
-        "    return 'seen' in dir(Fraction) and answer ==",
-        "keeps nothing",
-        "another if asked first",
+    "asks by addresses": (
+        'f"{a} + {b}?"',
+        'f"{a} + {b}? {id(object())}"',
+        "same twice",
+        "is another with other randomness, time or memory",
     ),
-    "asks otherwise after a while": (
-        "a, b = draw(10 ** (level + 2)), draw(90)",
-        "kind = type(Fraction(1))\n    kind.seen = kind.seen + 1 if 'seen' in dir(kind) else 0\n"
-        "    a, b = draw(10 ** (level + 2)), draw(90)\n    b += kind.seen > 1500",
-        "keeps nothing",
-        "is another after",
-    ),
-    "work that takes no step": (
+    "scores by the clock": (
         "return answer ==",
-        "answer == '0x' * 32 + '~' and 3 ** (1 << 25) % 7\n    return answer ==",
-        "CPU time",
-        "'0x0x",
+        "import time\n    return time.time() > 1e9 or answer ==",
+        "same twice",
+        "is another with other randomness, time or memory",
     ),
     "a pattern without bound": (
         "return answer ==",
         "re.fullmatch(r'([0-9]+)*', answer)\n    return answer ==",
         "bounded",
-        "CPU time",
+        "too many instructions",
     ),
     "always the same answer": ("a + b\n", "'7'\n", "constant answers", "solves 8 of 8"),
     "too much work": (
         "return answer ==",
         "len(answer) > 2000 and sum(1 for _ in range(10**7))\n    return answer ==",
         "bounded",
-        "steps",
+        "too many instructions",
+    ),
+    "a right answer that takes most": (
+        "return answer ==",
+        "sum(range(8 * 10**4))\n    return answer ==",
+        "cost",
+        "of 60 million",
     ),
 }
 
 
-#: A request runs for a tenth of its twenty seconds before vetting says so.
-DEAR = {"a pattern without bound", "work that takes no step"}
-#: Another defect stays that fails the same check, of those that need all requests.
-FURTHER = {
-    *("solves wrongly", "takes a right answer within", "takes a beginning"),
-    *("names no wrong ones", "asks otherwise after a while"),
-}
+#: Those that end before texts are tried; of the others some stay, one for each check.
+CHEAP = {name for name, (_, _, check, _) in DEFECTS.items() if check in ("loads", "problems")}
+KEPT = {"takes a right answer within", "asks by addresses", "a pattern without bound"}
 
 
+@pytest.mark.usefixtures("few_texts")
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.nightly] * (n in DEAR | FURTHER)) for n in DEFECTS]
+    "name",
+    [pytest.param(n, marks=[pytest.mark.nightly] * (n not in CHEAP | KEPT)) for n in DEFECTS],
 )
 def test_one_defect_and_it_is_not_fit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name == "asks otherwise after a while":  # in the forty problems of constant answers
-        monkeypatch.setattr(vetting, "CONSTANTS", 40)
+    monkeypatch.setattr(vetting, "MILLIONS", 60)
     before, after, check, words = DEFECTS[name]
     assert before in GOOD
     text = "import re\nfrom fractions import Fraction\n" + GOOD.replace(before, after)
     if name == "always the same answer":
         text = text.replace("str(task + 1)", "'8'").replace("str(task)", "task")
     text = text.replace("LEVELS = 1, 2", "LEVELS = (1,)")
-    failed = find_failed(write_archive(tmp_path, text))
+    failed = find_failed(write_archive(tmp_path, text), 1)
     found = [detail for key, detail in failed.items() if key.startswith(check)]
     assert found, failed
     assert words in found[0]
 
 
+@pytest.mark.usefixtures("few_texts")
 def test_another_right_answer_close_to_the_first_is_no_defect(tmp_path: Path) -> None:
     """Where only some problems have one."""
     text = GOOD.replace("answer == str(task)", "answer in (str(task), str(task + (task % 5 == 0)))")
     text = text.replace("str(task + 1)", "str(task + 2)").replace("LEVELS = 1, 2", "LEVELS = (1,)")
     assert find_failed(write_archive(tmp_path, text), 4) == {}
-
-
-#: Code that is refused even without the look at the text: bytes that it does not see.
-REACHES = {
-    "a file": "type(stream)('/etc/hostname')",
-    "a listing": "sys.modules['posix'].listdir('/')",
-    "a process": "sys.modules['posix'].fork()",
-    "a command": "sys.modules['posix'].system('true')",
-    "an import": "sys.modules['builtins'].__import__('socket')",
-    "a frame": "(lambda it: [it.append(x.gi_frame for x in it), *it[0]])([])",
-    "code of one's own": "make_problem.__code__.replace(co_name='x')",
-    "a file where open was called harmless": (
-        "(FENCE.update(_HARMLESS={'open'}), sys.modules['_io'].FileIO('/etc/hostname'))"
-    ),
-    "a signal": "sys.modules['posix'].kill(1, 0)",
-}
-
-
-@pytest.mark.parametrize("name", REACHES)
-def test_audited_events_are_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
-    """The box itself, in a bare process, with a look at the text that finds nothing."""
-    reach = REACHES[name]
-    if name == "a file":
-        reach = "sys.modules['_io'].FileIO('/etc/hostname')"
-    text = (
-        "BOX = type(__loader__).exec_module.__globals__\nsys = BOX['sys']\nLEVELS = (1,)\n"
-        "FENCE = vars(sys.modules['__main__'].fence)\n"
-        f"def make_problem(draw, level):\n return str({reach}), 1\n"
-    )
-    file = write_archive(tmp_path, text)
-    program = f"""
-import importlib.util, json, sys
-def load(file):
-    spec = importlib.util.spec_from_file_location("one", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-box, fence = map(load, {[package_box.__file__, python_fence.__file__]!r})
-data = open({str(file)!r}, "rb").read()
-found = box.PackageBox(data, lambda text, top: None, fence)
-print(found.answer(json.dumps(["make", 1, 1]).encode()).decode())
-"""
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=60
-    )
-    assert "is not for a package" in done.stdout, done.stdout + done.stderr
 
 
 def pack(*files: tuple[str, str]) -> bytes:
@@ -312,7 +279,6 @@ def pack(*files: tuple[str, str]) -> bytes:
         (pack(("../pack/__init__.py", GOOD)), "'../pack/__init__.py'"),
         (pack(("/pack/__init__.py", GOOD)), "'/pack/__init__.py'"),
         (pack(("a/__init__.py", GOOD), ("b/__init__.py", GOOD)), "a, b"),
-        (pack(("json/__init__.py", GOOD)), "name of a module"),
         (pack(*((f"pack/m{i}.py", "") for i in range(65))), "65 files"),
         (pack(("pack/__init__.py", "#" * (5 << 20))), "unpacks"),
         (bytes(2 << 20), "more than"),
@@ -326,11 +292,6 @@ def test_a_malformed_package_is_not_run(data: bytes, words: str, tmp_path: Path)
     assert words in failed["archive"]
 
 
-#: Native loops without end: of these Python takes no step, so nothing but a clock ends them.
-ENDLESS = "answer == '7' and sum(iter(int, 1)) or answer"
-TOO_LONG = r"took more than 0\.5 s of CPU time"
-
-
 def add_package(folder: Path, before: str, after: str) -> str:
     """The name of an environment: the right package with one part replaced."""
     file = write_archive(folder, GOOD.replace(before, after))
@@ -338,57 +299,123 @@ def add_package(folder: Path, before: str, after: str) -> str:
     return f"package:{sha256(file.read_bytes()).hexdigest()}"
 
 
-def test_an_end_by_the_clock_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow machine would say 0 where a fast one says right: it says nothing."""
-    monkeypatch.setattr(package_environment, "SECONDS", 0.5)
-    environment = make_environment(add_package(tmp_path, "return answer", f"return {ENDLESS}"), {})
-    problem = environment.make_problem(make_seed(7), [1])
-    a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
-    with pytest.raises(WorkerError, match=TOO_LONG):
-        environment.score(problem, "#### 7")
-    assert environment.score(problem, f"#### {a + b}") == FULL
-    assert environment.score(problem, "#### 8") == UNREAD
+def test_what_takes_too_many_instructions_earns_nothing(tmp_path: Path) -> None:
+    """The budget is the owner's, and counts the same everywhere: just enough earns, one million
+    less does not."""
+    name = add_package(tmp_path, "return answer", "sum(range(5 * 10**4))\n    return answer")
+    verdicts = []
+    for millions in range(10, 60, 4):
+        environment = make_environment(name, {UNITS: millions})
+        problem = environment.make_problem(make_seed(7), [1])
+        a, b = map(int, re.findall("[0-9]+", problem.prompt)[:2])
+        verdicts.append(environment.score(problem, f"#### {a + b}") == FULL)
+    assert verdicts == sorted(verdicts)
+    assert {False, True} == set(verdicts)
+    with pytest.raises(ValueError, match="from 10 to 5000"):
+        make_environment(name, {UNITS: 9})
 
 
-def test_an_end_by_the_clock_makes_no_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(package_environment, "SECONDS", 0.5)
-    name = add_package(tmp_path, "a, b =", "sum(iter(int, 1))\n    a, b =")
-    environment = make_environment(name, {})
-    with pytest.raises(WorkerError, match=TOO_LONG):
-        environment.make_problem(make_seed(7), [1])
+def test_a_package_that_makes_no_problem_is_nobodys_verdict(tmp_path: Path) -> None:
+    """All its attempts together take no more than one problem may."""
+    for before, words in (("sum(iter(int, 1))", "too many instructions"), ("1 / 0", "division")):
+        name = add_package(tmp_path / words[:3], "a, b =", f"{before}\n    a, b =")
+        environment = make_environment(name, {UNITS: 50})
+        with pytest.raises(WorkerError, match=rf"makes no problem at level 1: .*{words}"):
+            environment.make_problem(make_seed(7), [1])
 
 
-def test_an_end_by_the_clock_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package_environment, "SECONDS", 0.5)
-    name = add_package(tmp_path, "LEVELS", "sum(iter(int, 1))\nLEVELS")
-    with pytest.raises(WorkerError, match=TOO_LONG):
-        make_environment(name, {})
+def test_prompts_are_drawn_as_on_the_page(package: str) -> None:
+    """The draws are those of the specification, and the package's own code makes the same of them
+    outside."""
+    namespace: dict[str, Any] = {}
+    exec(GOOD, namespace)
+    environment = make_environment(package, {})
+    for number in range(5):
+        problem = environment.make_problem(make_seed(number), [1, 2])
+        task = problem.answer
+        assert isinstance(task, PackageTask)
+        prompt, _ = namespace["make_problem"](Draw(task.level, task.number), task.level)
+        assert problem.question == prompt
+    draw = Draw(4, 7)
+    for place, bound in enumerate((2, 10**6, 1 << 64)):
+        word = shake_256(struct.pack(">QQQ", 4, 7, place)).digest(8)
+        assert draw(bound) == int.from_bytes(word, "big") % bound
 
 
-@pytest.mark.parametrize("stops", ["'time').sleep(60)", "'signal').raise_signal(9)"])
-def test_a_machine_that_finds_no_processor_gives_no_verdict(
-    stops: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such as under endless load, or when the system ends processes for lack of memory."""
-    monkeypatch.setattr(package_environment, "_PATIENCE", 0.5)
-    answer = f"lambda request: __import__({stops}"
-    boot = f"from assay.sandbox.child import serve; serve({answer})"
-    child = PackageChild(tmp_path / "pack.zip", "0" * 64, boot=boot)
-    try:
-        with pytest.raises(WorkerError, match="got no CPU time"):
-            child.decide("score", 1, 1, "8")
-    finally:
-        child.close()
+#: What a hostile author tries → what comes of it, where it is no error. Each is a package's scorer.
+TRIED = {
+    "an answer in the place of the reply": "os.write(1, REPLY)\n    os._exit(0)",
+    "an answer before the reply": "os.write(1, REPLY)\n    return False",
+    "the driver's own names": (
+        "import sys\n    sys.modules['__main__'].RESULT = b''\n    return 1 / 0"
+    ),
+    "no length": "os.write = lambda *_: None\n    return True",
+    "a length beyond all": "os.write(1, b'\\xff' * 8)\n    os._exit(0)",
+    "a reply that is nested": "os.write(1, NESTED)\n    os._exit(0)",
+}
 
 
-def test_a_file_that_changed_is_not_run(tmp_path: Path) -> None:
-    file = write_archive(tmp_path, GOOD)
-    child = PackageChild(file, "0" * 64)
-    with pytest.raises(WorkerError, match="has changed"):
-        child.ask("describe")
-    child.close()
+@pytest.mark.parametrize("name", TRIED)
+def test_a_reply_of_ones_own_is_a_score_at_most(name: str, tmp_path: Path) -> None:
+    """An author decides what his package pays, so a reply that it writes itself gains him nothing:
+    it is a score or none, and nothing that it writes ends a node."""
+    replies = (
+        "import os\n"
+        "def frame(text): return text + len(text).to_bytes(4, 'big')\n"
+        "REPLY = frame(b'+{\"right\": true}')\n"
+        "NESTED = frame(b'+' + b'[' * 10**5)\n"
+    )
+    file = write_archive(
+        tmp_path, replies + GOOD.replace("return answer == str(task)", TRIED[name])
+    )
+    said = GuestArchive(file.read_bytes(), 100).ask("score", 1, 7, "8")
+    if name == "an answer in the place of the reply":
+        assert said["right"] is True
+    elif name == "an answer before the reply":
+        assert said["right"] is False
+    else:
+        assert "right" not in said
+        assert said["error"].isprintable()
+
+
+def test_nothing_of_the_machine_or_of_another_request_is_there(tmp_path: Path) -> None:
+    """No file, variable, time or argument of this machine; a copy for each request; and of a
+    problem's answer nothing while it is asked."""
+    seen = (
+        "import os, sys, time\n"
+        "sys.seen = getattr(sys, 'seen', 0) + 1\n"
+        "FOUND = [dict(os.environ), sys.argv, time.time() < 1, sys.seen, os.path.exists('/etc')]\n"
+    )
+    file = write_archive(tmp_path, seen + GOOD.replace('f"{a} + {b}?"', "repr(FOUND)"))
+    archive = GuestArchive(file.read_bytes(), 100)
+    assert archive.ask("score", 1, 7, "secret")["right"] is False
+    prompts = {archive.ask("make", 1, 7)["prompt"] for _ in range(3)}
+    assert prompts == {"[{}, ['program.py'], True, 1, False]"}
+
+
+def test_modules_are_ordinary_ones(tmp_path: Path) -> None:
+    """Several modules, relative imports, dataclasses, all of Python's library, any syntax."""
+    package = tmp_path / "pack"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("from .inner.sums import *\nfrom . import inner as i\n")
+    (package / "inner/__init__.py").write_text("from decimal import Decimal\n")
+    (package / "inner/sums.py").write_text(
+        "import random\nfrom dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\nclass Task:\n    total: int\n"
+        + GOOD.replace("return answer ==", "task = eval('task.total')\n    return answer ==")
+        .replace("a + b\n", "Task(a + b)\n")
+        .replace("str(task)\n\ndef score", "str(task.total)\n\ndef score")
+    )
+    archive = GuestArchive(pack_folder(package), 100)
+    assert archive.ask("describe")["levels"] == [1, 2]
+    right = archive.ask("solve", 2, 5)["answer"]
+    assert archive.ask("score", 2, 5, right)["right"] is True
+
+
+@pytest.mark.parametrize("name", ["json", "assay", "zipfile"])
+def test_a_package_named_like_a_module_is_refused(name: str, tmp_path: Path) -> None:
+    said = GuestArchive(write_archive(tmp_path, GOOD, name).read_bytes(), 100).ask("describe")
+    assert said["error"].endswith(f"{name} is the name of a module of Python or of Assay")
 
 
 def test_another_digest_is_not_found(package: str) -> None:
@@ -404,7 +431,7 @@ def test_illegal_names(name: str) -> None:
         write_new_package(name)
 
 
-@pytest.mark.parametrize("name", ["queue", "numbers", "assay", "gi_frame"])
+@pytest.mark.parametrize("name", ["queue", "numbers", "assay"])
 def test_no_package_is_laid_down_that_vetting_refuses_by_its_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is (the|a) name of"):
         write_new_package(name)
@@ -416,36 +443,6 @@ def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "has no __init__.py: name the package's own folder" in done.stderr
     assert not (tmp_path / "outer.zip").exists()
-
-
-@pytest.mark.parametrize(
-    ("fences", "words"),
-    [
-        (Fences(False, True, 7), "no fence around system calls"),
-        (Fences(True, False, 7), "no copies"),
-        (Fences(True, True, 0), "no fence around files"),
-        (Fences(True, True, 7), ""),
-    ],
-)
-def test_vetting_says_which_fences_were_missing(
-    fences: Fences, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vetting, "probe_fences", lambda: fences)
-    check = vetting.look_at_fences()
-    assert (check.name, check.passed) == ("fences", fences.is_whole)
-    assert words in check.detail
-
-
-def test_a_missing_fence_is_the_machines_and_not_the_packages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(vetting, "probe_fences", lambda: Fences(False, True, 7))
-    file = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
-    assert run_env_vet(file, None, True) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["fit"], told["fenced"]) == (True, False)
-    *_, check = told["checks"]
-    assert (check["name"], check["passed"]) == ("fences", False)
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".taskset.zip", ".whl"])
@@ -469,6 +466,7 @@ def test_levels_are_ascending_integers(levels: list[object]) -> None:
     assert find_levels_fault({"levels": [1, 2, 999]}) is None
 
 
+@pytest.mark.usefixtures("few_texts")
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     """Writing spares somebody else's file. An earlier run's own file is renewed, if its replacement
     is fit."""
@@ -480,7 +478,7 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     fit = packed.read_bytes()
     names = zipfile.ZipFile(packed).namelist()
     assert names == ["pack/__init__.py", "pack/more.py"]
-    (tmp_path / "pack/more.py").write_text("import os\n")
+    (tmp_path / "pack/__init__.py").write_text("import no_such_module\n")
     done = run_command("env", "vet", str(tmp_path / "pack"))
     assert done.returncode == 1
     assert "no file was written or replaced" in done.stdout

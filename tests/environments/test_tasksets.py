@@ -3,8 +3,6 @@
 import io
 import json
 import random
-import subprocess
-import sys
 import zipfile
 from functools import partial
 from hashlib import sha256
@@ -20,15 +18,13 @@ from assay.environments import (
     make_environment,
     rate_answer,
 )
-from assay.environments.foreign import package_box, package_text, package_view, python_fence
-from assay.environments.tasksets import box as taskset_box
+from assay.environments.foreign.package_environment import PARAMS
 from assay.environments.tasksets import look_at_wheel, vet_bundle
-from assay.environments.tasksets import models as taskset_models
-from assay.environments.tasksets import modules as taskset_modules
-from assay.environments.tasksets import surface as taskset_surface
-from assay.environments.tasksets.bundle import DATA, MANIFEST, WHEEL, find_bundle_fault
-from assay.environments.tasksets.environment import open_taskset
+from assay.environments.tasksets.bundle import BUNDLE_MAX, DATA, MANIFEST, WHEEL, find_bundle_fault
+from assay.environments.tasksets.environment import TasksetArchive
 from assay.environments.tasksets.wheel_file import write_archive
+from assay.protocol.parameters import UNITS
+from tests.absent import has_sandbox
 from tests.commands import run_command
 from tests.environments.conftest import make_seed
 from tests.environments.hub_styles import (
@@ -43,7 +39,15 @@ from tests.environments.hub_styles import (
 )
 from tests.environments.verifiers_python import HAS_VERIFIERS, NO_VERIFIERS, ask_verifiers
 
+if not has_sandbox():
+    pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
+
 FULL = rate_answer(1)
+
+
+def open_taskset(file: Path) -> TasksetArchive:
+    """A bundle as a network's machine opens it."""
+    return TasksetArchive(file.read_bytes(), PARAMS[UNITS].default)
 
 
 def compare(name: str, folder: Path, count: int) -> None:
@@ -54,9 +58,9 @@ def compare(name: str, folder: Path, count: int) -> None:
         archive.extractall(folder / "site")
     file = folder / "taskset.zip"
     file.write_bytes(pack_bundle(texts, rows))
-    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
+    opened = open_taskset(file)
     draw, tasks = random.Random(count), 20
-    solved = [child.ask("solve", 1, index)["answer"] for index in range(tasks)]
+    solved = [opened.ask("solve", 1, index)["answer"] for index in range(tasks)]
     replies = []
     for number in range(count):
         right = solved[number % tasks]
@@ -68,12 +72,11 @@ def compare(name: str, folder: Path, count: int) -> None:
         wheel_name.partition("-")[0], folder / "site", replies, {}, rows or None
     )
     for (index, text), rewards in zip(replies, theirs, strict=True):
-        assert child.ask("score", 1, index, text)["rewards"] == rewards
+        assert opened.ask("score", 1, index, text)["rewards"] == rewards
     for index, prompt in enumerate(prompts):
-        assert child.ask("make", 1, index)["prompt"].endswith(prompt)
+        assert opened.ask("make", 1, index)["prompt"].endswith(prompt)
     full = [all(score == 1 for score, weight in one.values() if weight) for one in theirs]
     assert 0 < sum(full) < count
-    child.close()
 
 
 FIT = [name for name, style in STYLES.items() if style[2] is None]
@@ -130,12 +133,9 @@ def test_it_is_an_environment_like_any_other(taskset: str) -> None:
 def test_twenty_thousand_tasks_are_loaded_and_no_more(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"prompt": f"text number {n}"} for n in range(20_001)]
     file = write_taskset(tmp_path, TAGS, rows)
-    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
-    try:
-        assert child.decide("describe")["tasks"] == 20_000
-        assert "19999" in child.decide("make", 1, 39_999)["prompt"]
-    finally:
-        child.close()
+    opened = open_taskset(file)
+    assert opened.ask("describe")["tasks"] == 20_000
+    assert "19999" in opened.ask("make", 1, 39_999)["prompt"]
 
 
 def test_rows_that_a_taskset_makes_itself(tmp_path: Path) -> None:
@@ -144,42 +144,25 @@ def test_rows_that_a_taskset_makes_itself(tmp_path: Path) -> None:
     made = "Dataset.from_list([{'prompt': f'text {n * n}'} for n in range(50)])"
     text = TAGS.replace("import load_dataset", "import Dataset").replace(loaded, made)
     file = write_taskset(tmp_path, text, [])
-    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
-    try:
-        assert child.ask("describe")["tasks"] == 50
-        assert "2401" in child.decide("make", 1, 49)["prompt"]
-    finally:
-        child.close()
+    opened = open_taskset(file)
+    assert opened.ask("describe")["tasks"] == 50
+    assert "2401" in opened.ask("make", 1, 49)["prompt"]
 
 
-@pytest.mark.parametrize(
-    "drawn",
-    [
-        "random.random()",
-        pytest.param("random.Random().random()", marks=pytest.mark.nightly),
-        pytest.param("random.Random.mro()[1]().random()", marks=pytest.mark.nightly),
-        pytest.param(
-            "(r := random.Random(1), super(random.Random, r).seed(), r.random())[2]",
-            marks=pytest.mark.nightly,
-        ),
-    ],
-)
-def test_chance_without_a_seed_is_found_and_decides_alike(drawn: str, tmp_path: Path) -> None:
-    """In a network it is the same in every process: what vetting might miss parts no validators."""
+@pytest.mark.usefixtures("few_texts")
+def test_chance_without_a_seed_is_found_and_decides_alike(tmp_path: Path) -> None:
+    """In a network it is the same in every copy: what vetting might miss parts no validators."""
     text = TAGS.replace("import re\n", "import random\nimport re\n").replace(
-        'prompt=row["prompt"],', f'prompt=row["prompt"] + str({drawn}),'
+        'prompt=row["prompt"],', 'prompt=row["prompt"] + str(random.random()),'
     )
-    assert drawn in text
     file = write_taskset(tmp_path, text, WORDS)
-    failed = [check.name for check in vet_bundle(file, 2).checks if not check.passed]
+    failed = [check.name for check in vet_bundle(file, 1).checks if not check.passed]
     assert "same twice" in failed
     add_problem_files([file])
     name = f"verifiers:{sha256(file.read_bytes()).hexdigest()}"
     first, second = (make_environment(name, {}) for _ in range(2))
     problems = [[one.make_problem(make_seed(n), [1]) for n in range(3)] for one in (first, second)]
     assert problems[0] == problems[1]
-    random.seed(7)
-    assert first.make_problem(make_seed(1), [1]) == problems[0][1]
 
 
 @pytest.mark.parametrize(
@@ -198,11 +181,8 @@ def test_a_hook_is_what_verifiers_would_call(bases: str, fault: str | None, tmp_
         f"class Scorer:\n    async def score(self): ...\n\nclass ReverseTask({bases}):",
     )
     file = write_taskset(tmp_path, text, WORDS)
-    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
-    try:
-        said = child.decide("describe")
-    finally:
-        child.close()
+    opened = open_taskset(file)
+    said = opened.ask("describe")
     assert "error" not in said if fault is None else str(said["error"]).endswith(fault), said
 
 
@@ -227,43 +207,31 @@ def test_no_reply_finds_what_another_leaves_behind(tmp_path: Path) -> None:
         assert environment.score(problem, said) == parts
 
 
-SURFACE = [one.__file__ for one in (taskset_models, taskset_surface, taskset_modules)]
-REACHES = {
-    "a file": "sys.modules['_io'].FileIO('/etc/hostname')",
-    "a process": "sys.modules['posix'].fork()",
-    "an import": "sys.modules['builtins'].__import__('socket')",
-    "verifiers itself": "sys.modules['builtins'].__import__('verifiers.v1.mcp')",
-}
+def test_data_that_come_in_several_replies_are_one_list(tmp_path: Path) -> None:
+    """More than a copy may write at once, packed to go into one; and what does not fit is told."""
+    rows: list[dict[str, object]] = [
+        {"prompt": f"{n} " + sha256(bytes([n % 250, n // 250])).hexdigest() * 60}
+        for n in range(900)
+    ]
+    bundle = pack_bundle(GOOD, rows)
+    assert len(bundle) <= BUNDLE_MAX < sum(len(str(row["prompt"])) for row in rows)
+    archive = TasksetArchive(bundle, 400)
+    assert (archive.fault, len(archive.tasks)) == (None, 900)
+    for number in (0, 600, 899):
+        assert archive.ask("make", 1, number)["prompt"].endswith(str(rows[number]["prompt"]))
+    many = [{"prompt": random.Random(n).randbytes(4_000).hex()} for n in range(900)]
+    assert "bytes packed, more than" in str(find_bundle_fault(pack_bundle(GOOD, many)))
 
 
-@pytest.mark.parametrize("name", REACHES)
-def test_audited_events_are_refused_whatever_the_text(name: str, tmp_path: Path) -> None:
-    """The box itself, in a bare process, with a look at the text that finds nothing."""
-    found = "sys = type(__loader__).exec_module.__globals__['sys']"
-    text = TAGS.replace("import re\n", f"import re\n{found}\n").replace(
-        'SYSTEM = "', f'{REACHES[name]}\nSYSTEM = "'
+def test_a_reply_has_its_tasks_data_and_no_others(tmp_path: Path) -> None:
+    """What is loaded when a reply is scored would be every other task's answer."""
+    text = TAGS.replace(
+        "match = _TAG",
+        "from datasets import load_dataset\n"
+        "        load_dataset('x', split='train')\n        match = _TAG",
     )
-    file = write_taskset(tmp_path, text, WORDS)
-    program = f"""
-import importlib, importlib.util, json, sys
-def load(file):
-    spec = importlib.util.spec_from_file_location("loaded", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-text = sys.modules[{package_text.__name__!r}] = load({package_text.__file__!r})
-modules = {[m.__file__ for m in (package_view, package_box, taskset_box, python_fence)]!r}
-view, box, taskset, fence = map(load, modules)
-work = taskset.TasksetWork(text, view, box, {SURFACE!r})
-for one in work.imports:
-    importlib.import_module(one)
-found = box.PackageBox(open({str(file)!r}, "rb").read(), lambda text, top: None, fence, work)
-print(found.answer(json.dumps(["describe"]).encode()).decode())
-"""
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=60
-    )
-    assert "is not for a package" in done.stdout or "No module" in done.stdout, done
+    said = open_taskset(write_taskset(tmp_path, text, WORDS)).ask("score", 1, 0, "x")
+    assert "load_dataset is for load() alone" in said["error"]
 
 
 def change_member(wheel: bytes, path: str, data: bytes) -> bytes:
@@ -288,8 +256,6 @@ ROWS = write_data(WORDS)
         (pack_wheel({**GOOD, "other.py": ""})[1], ROWS, "wheel", "installs other, reverse"),
         (pack_wheel({**GOOD, "reverse/a-b.py": ""})[1], ROWS, "wheel", "not a name of a module"),
         (pack_wheel({**GOOD, "reverse/../x.py": ""})[1], ROWS, "wheel", "outside"),
-        (pack_wheel({**GOOD, "reverse/__loader__.py": ""})[1], ROWS, "wheel", "Python's own"),
-        (pack_wheel({"assay/__init__.py": ""})[1], ROWS, "wheel", "name of a module"),
         (pack_wheel({f"reverse/m{n}.py": "" for n in range(300)})[1], ROWS, "wheel", "303 files"),
         (pack_wheel({**GOOD, "reverse/b.py": "#" * (17 << 20)})[1], ROWS, "wheel", "more than"),
         (
@@ -380,7 +346,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_knows_a_bundle(tmp_path: Path) -> None:
-    broken = {**GOOD, "reverse/taskset.py": TAGS.replace("import re\n", "import os\nimport re\n")}
+    broken = {
+        **GOOD,
+        "reverse/taskset.py": TAGS.replace("import re\n", "import requests\nimport re\n"),
+    }
     good, damaged = pack_bundle(broken, WORDS), pack_bundle(GOOD, WORDS)
     damaged = change_member(damaged, DATA, b"{}\n")
     for data, names in ((good, ["bundle", "loads"]), (damaged, ["bundle"])):

@@ -1,13 +1,13 @@
 """Vetting of tasksets: ten styles of the hub, one defect each, nearly right answers."""
 
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from assay.environments.foreign.hostile_answers import list_near_numbers
-from assay.environments.tasksets.environment import open_taskset
+from assay.environments.tasksets.environment import TasksetArchive
 from assay.environments.tasksets.vetting import list_near
+from tests.absent import has_sandbox
 from tests.environments.hub_styles import (
     STYLES,
     TAGS,
@@ -16,6 +16,11 @@ from tests.environments.hub_styles import (
     pack_bundle,
     write_taskset,
 )
+
+if not has_sandbox():
+    pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
+
+pytestmark = pytest.mark.usefixtures("few_texts")
 
 
 @pytest.mark.parametrize("name", STYLES)
@@ -33,11 +38,14 @@ def test_ten_authors_and_what_vetting_says(name: str, tmp_path: Path) -> None:
 
 #: Name → (the replaced text, its replacement, the check that fails, words of the reason).
 DEFECTS = {
-    "sleeps": ("import re\n", "import re\nfrom time import sleep\n", "loads", "import time"),
-    "waits": ("import re\n", "import re\nimport asyncio\n", "loads", "import asyncio"),
-    "forks": ("import re\n", "import os\nimport re\n", "loads", "import os"),
+    "waits": (
+        "match = _TAG",
+        "import types\n        await types.coroutine(lambda: (yield))()\n        match = _TAG",
+        "right answers",
+        "waits for something",
+    ),
     "reads the network": ("import re\n", "import requests\nimport re\n", "loads", "requests"),
-    "opens a file": ('SYSTEM = "', 'open("/etc/hostname")\nSYSTEM = "', "loads", "open"),
+    "opens a file": ('SYSTEM = "', 'open("/etc/hostname")\nSYSTEM = "', "loads", "FileNotFound"),
     "reads beside itself": ('SYSTEM = "', 'HERE = __file__\nSYSTEM = "', "loads", "__file__"),
     "has tools": ("class ReverseConfig", "vf.Toolset\nclass ReverseConfig", "loads", "needs tools"),
     "has turns": ("class ReverseConfig", "vf.Env\nclass ReverseConfig", "loads", "several turns"),
@@ -81,33 +89,33 @@ DEFECTS = {
     ),
     "prints gigabytes": (
         "match = _TAG",
-        "print('x' * (1 << 34))\n        match = _TAG",
+        "while True: print('x' * 10**5)\n        match = _TAG",
         "right answers",
-        "died",
+        "writes too much",
     ),
     "never ends": (
         "match = _TAG",
         "x = 0\n        while x >= 0:\n            x += 1\n        match = _TAG",
         "right answers",
-        "steps",
+        "instructions",
     ),
     "works too long on some": (
         "match = _TAG",
         "sum(1 for _ in range(10**7 * (len(trace.last_reply) > 2000)))\n        match = _TAG",
         "bounded",
-        "steps",
+        "instructions",
     ),
-    "asks by hashes": (
+    "asks by addresses": (
         'prompt=row["prompt"]',
-        """prompt=row["prompt"] + str({'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z'})""",
+        'prompt=row["prompt"] + str(id(row))',
         "same twice",
-        "another process",
+        "is another",
     ),
     "scores differently twice": (
         "return 1.0 if match",
         "import random\n        return 1.0 if random.random() < 0.5 or match",
         "same twice",
-        "another process",
+        "is another",
     ),
     "converts what pydantic would": (
         "answer: str",
@@ -122,33 +130,6 @@ DEFECTS = {
         "loads",
         "not in its data",
     ),
-    "has types that are text of another module's": (
-        'SYSTEM = "',
-        "X = type('X', (vf.BaseConfig,), {'__module__': 'dataclasses', '__annotations__': "
-        "{'x': 'sys'}})(x=1)\nSYSTEM = \"",
-        "loads",
-        "type makes none",
-    ),
-    "sets names by a tree's visitor": (
-        'SYSTEM = "',
-        """import ast
-class S(str):
-    def __hash__(self):
-        return 'x'.__hash__()
-    def __eq__(self, other):
-        return other == 'x'
-class V(ast.NodeTransformer):
-    def visit(self, node):
-        return lambda self, name: None
-class A:
-    _fields = [S('_' + '_getattr_' + '_')]
-    x = ast.Name()
-V().generic_visit(A)
-SYSTEM = \"""",
-        "loads",
-        "ast.NodeTransformer is not for a package",
-    ),
-    "reaches around": ('SYSTEM = "', '().__class__\nSYSTEM = "', "loads", ".__class__"),
 }
 
 
@@ -265,11 +246,7 @@ def test_each_form_of_import_finds_what_scores(imported: str, tmp_path: Path) ->
         SCORE, f"{SCORE}\n{imported}\nassert score.extract_boxed_answer('x') == 'x'"
     )
     file = write_taskset(tmp_path, text, WORDS)
-    child = open_taskset(file, sha256(file.read_bytes()).hexdigest())
-    try:
-        assert child.ask("describe")["tasks"] == len(WORDS)
-    finally:
-        child.close()
+    assert TasksetArchive(file.read_bytes(), 200).ask("describe")["tasks"] == len(WORDS)
 
 
 def test_signs_in_another_order_are_no_answer(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Environments that others wrote: read, vetted and run in a sandbox.
 
 A package is an archive of Python. Its SHA-256 names it, and each machine finds it among the files
-that its operator names. Its code runs only in the sandboxed child, which has no file, no network,
-no importable clock and no other process. Assay takes one thing from it: that an answer is wholly
-right. This process never executes a package's code. Start with `package_environment`; `vetting`
-says whether a package is fit to pay by.
+that its operator names. Its code runs only inside the sandbox of programs, where there is nothing
+to reach. Assay takes one thing from it: that an answer is wholly right. Start with
+`package_environment`; `guest_archive` asks an archive, `vetting` says whether a package is fit to
+pay by.
 """
 
 from assay.environments.foreign.new_package import write_new_package

@@ -2,7 +2,7 @@
 that are costly to score. None of them is an answer."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 #: Separators between two answers. The empty text is none of them: some moves continue where others
 #: end.
@@ -35,9 +35,9 @@ CODE = (
 )
 
 
-def write_hostile(right: str, other: str) -> Iterator[str]:
+def write_hostile(right: str, other: str, sizes: Sequence[int] = (64, 256, 3_000)) -> Iterator[str]:
     """Texts that do not answer the question whose right answer is `right`. `other` is an answer to
-    another question of the dataset."""
+    another question of the dataset. `sizes` are characters of a filling."""
     for separator in SEPARATORS:
         for first, second in ((right, other), (other, right), (right, right)):
             yield f"{first}{separator}{second}"
@@ -47,7 +47,7 @@ def write_hostile(right: str, other: str) -> Iterator[str]:
         middle = len(right) // 2
         yield f"{before}{right[:middle]} {right[middle:]}{after}"
     for filling in FILLINGS:
-        for size in (64, 256, 3_000):
+        for size in sizes:
             long = filling * (size // len(filling))
             yield long
             yield f"({long})"

@@ -3,7 +3,7 @@ tests."""
 
 import re
 
-from assay.environments.foreign.package_text import find_name_fault
+from assay.environments.foreign.inside import find_name_fault
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -68,7 +68,7 @@ from pathlib import Path
 import pytest
 
 from assay.environments.foreign import pack_folder, vet_package
-from assay.environments.foreign.package_box import Draw
+from assay.environments.foreign.inside import Draw
 from NAME import LEVELS, list_wrong, make_problem, score, solve
 
 
@@ -105,7 +105,7 @@ def write_new_package(name: str) -> dict[str, str]:
             f"{name[:80]!r} is not a name of a package: a lower-case letter, then at most 39 of "
             "a to z, 0 to 9 and _"
         )
-    if fault := find_name_fault([name]):
+    if fault := find_name_fault(name):
         raise ValueError(fault)
     texts = {
         f"{name}/__init__.py": _ENVIRONMENT,

@@ -1,8 +1,7 @@
 """A package: an environment that somebody else wrote, as one archive of Python named by its
 SHA-256.
 
-This module looks only at the archive's list of files. `package_text` looks at their text, in the
-sandboxed child.
+This module looks only at the archive's list of files. What is in them is read inside the sandbox.
 """
 
 import io
@@ -11,7 +10,6 @@ import zipfile
 from pathlib import Path
 
 from assay.environments.foreign.archive import find_method_fault
-from assay.environments.foreign.package_text import find_name_fault
 
 #: Limits: bytes of an archive, of all its text unpacked; files in it.
 ARCHIVE_MAX, SOURCE_MAX, FILES_MAX = 1 << 20, 4 << 20, 64
@@ -61,7 +59,7 @@ def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:
     tops = {name.partition("/")[0] for name in names}
     if len(tops) != 1 or f"{min(tops)}/__init__.py" not in names:
         return f"it holds {', '.join(sorted(tops)[:4])}: one folder with an __init__.py may be"
-    return find_name_fault(names)
+    return None
 
 
 def is_packed(file: Path) -> bool:

@@ -45,7 +45,8 @@ def compile_program(program: str, instructions: int) -> CaseRun:
         WorkerError: no sandbox can run. This is not the program's fault.
         ProblemFileError: there is no sandbox here.
     """
-    return _run(Request(program.encode("utf-8", "surrogatepass"), kind=COMPILE), instructions, 0)
+    request = Request(program.encode("utf-8", "surrogatepass"), kind=COMPILE)
+    return run_counted(request, instructions, CODE_MAX, 0)
 
 
 def run_case(code: bytes, given: bytes, instructions: int) -> CaseRun:
@@ -54,15 +55,24 @@ def run_case(code: bytes, given: bytes, instructions: int) -> CaseRun:
     Raises:
         WorkerError, ProblemFileError: see `compile_program`.
     """
-    return _run(Request(code, given, COMPILED), instructions, BYTE_COST)
+    return run_counted(Request(code, given, COMPILED), instructions)
 
 
-def _run(request: Request, instructions: int, byte_cost: int) -> CaseRun:
+def run_counted(
+    request: Request, instructions: int, room: int = OUTPUT_MAX, byte_cost: int = BYTE_COST
+) -> CaseRun:
+    """Runs a request within `instructions`, what is done for it outside included.
+
+    Args:
+        room: most bytes of its output; each counts as `byte_cost` instructions.
+
+    Raises:
+        WorkerError, ProblemFileError: see `compile_program`.
+    """
     require_sandbox()
     left = instructions - RUN_COST
     if left < 0:
         return CaseRun(b"", "instructions", instructions)
-    room = CODE_MAX if byte_cost == 0 else OUTPUT_MAX
     reply = run(request, Budget(left, room))
     left -= reply.instructions + byte_cost * len(reply.output)
     if reply.end == "instructions" or left < 0:
@@ -76,4 +86,6 @@ def require_sandbox() -> None:
     try:
         require_prepared()
     except (EngineError, SandboxError) as error:
-        raise ProblemFileError(f"environments code:… cannot run: {error}") from None
+        raise ProblemFileError(
+            f"environments code:…, package:… and verifiers:… cannot run: {error}"
+        ) from None

@@ -19,17 +19,22 @@ from assay.protocol.encoding import EncodingError, read_json
 
 MANIFEST, WHEEL, DATA = "verifiers.json", "taskset.whl", "data.jsonl"
 _MANIFEST_MAX = 1_000
+#: Most bytes of a bundle: it goes into the sandbox whole.
+BUNDLE_MAX = 5 << 19
 
 
 def write_bundle(wheel: bytes, data: bytes) -> bytes:
-    """The bundle of a wheel and data that have been checked. The bytes are always the same."""
+    """The bundle of a wheel and data that have been checked. The bytes are always the same, unless
+    it is so large that it has to be packed."""
     manifest = {
         "interface": "verifiers.v1",
         "wheel": sha256(wheel).hexdigest(),
         "data": sha256(data).hexdigest(),
     }
     text = (json.dumps(manifest, indent=1) + "\n").encode()
-    return write_archive({MANIFEST: text, WHEEL: wheel, DATA: data})
+    members = {MANIFEST: text, WHEEL: wheel, DATA: data}
+    stored = write_archive(members)
+    return stored if len(stored) <= BUNDLE_MAX else write_archive(members, zipfile.ZIP_DEFLATED)
 
 
 def is_bundle(file: Path) -> bool:
@@ -47,6 +52,8 @@ def is_bundle(file: Path) -> bool:
 def find_bundle_fault(data: bytes) -> str | None:
     """The fault that makes bytes no bundle, or a part not the one that the bundle names; None
     without a fault."""
+    if len(data) > BUNDLE_MAX:
+        return f"it has {len(data):,} bytes packed, more than {BUNDLE_MAX:,}"
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}

@@ -1,29 +1,111 @@
 """`verifiers:SHA256`: the taskset of a wheel, and its data, made and scored in a sandbox.
 
 A whole completion is the reply. Assay takes one thing from the rewards: that all of them are full.
-No sum of floats and no partial reward counts. Code that takes too many steps, raises, waits or dies
-has not said so. Code that a clock ends has given no verdict, so there is no score.
+No sum of floats and no partial reward counts. Code that takes too many instructions, raises, waits
+or ends has not said so.
 """
 
-from pathlib import Path
+import binascii
+import zlib
+from base64 import b64decode
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
-from assay.environments.foreign.package_environment import (
-    HASH_SEED,
-    PackageChild,
-    PackageEnvironment,
-    write_boot,
-)
-from assay.environments.tasksets import box as taskset_box
-from assay.environments.tasksets import models as taskset_models
-from assay.environments.tasksets import modules as taskset_modules
-from assay.environments.tasksets import surface as taskset_surface
-from assay.environments.tasksets.bundle import find_bundle_fault
+from assay.environments.foreign.guest_archive import ALIKE, Chance, GuestArchive
+from assay.environments.foreign.package_environment import PackageEnvironment
+from assay.environments.problem_file import FILE_MAX
+from assay.environments.tasksets.bundle import WHEEL, find_bundle_fault
+from assay.environments.tasksets.inside import PROMPT_MAX, TASKS_MAX, is_prompt
+from assay.protocol.parameters import MILLION
+from assay.sandbox.guest.image import OUTPUT_MAX
 
 NAME = "verifiers"
 #: Increases whenever any problem or score would change.
-VERSION = 5
+VERSION = 6
 #: Most bytes of a completion in UTF-8, thoughts included.
 REPLY_BYTES = 1 << 17
+#: Instructions in which all tasks are loaded. They come in several replies, and each loads them.
+LOADING = 100_000 * MILLION
+_PLACE = "assay.environments.tasksets"
+
+
+class TasksetArchive(GuestArchive):
+    """A bundle. A request's number names one of its tasks, modulo their count.
+
+    Attributes:
+        tasks: each task's data, as text of JSON.
+        skipped: how many tasks have no prompt that can be asked.
+    """
+
+    work, wheel = f"{_PLACE}.inside", WHEEL
+
+    def __init__(self, data: bytes, millions: int, chance: Chance = ALIKE) -> None:
+        """See `GuestArchive`."""
+        super().__init__(data, millions, chance)
+        self.tasks: list[str] = []
+        self.skipped = 0
+        if self.fault is None:
+            self.fault = self._load(data)
+
+    @classmethod
+    def list_ours(cls) -> Mapping[str, str]:
+        return _read_ours()
+
+    def find_prompt_fault(self, prompt: str) -> str | None:
+        if is_prompt(prompt):
+            return None
+        return f"a task's prompt is text of 1 to {PROMPT_MAX} characters"
+
+    def ask(self, kind: str, *rest: Any, within: int | None = None) -> dict[str, Any]:
+        if self.fault is not None or kind == "describe":
+            error = {} if self.fault is None else {"error": self.fault}
+            return {"levels": [1], "tasks": len(self.tasks), "skipped": self.skipped, **error}
+        _, number, *texts = rest
+        task = self.tasks[number % len(self.tasks)]
+        return self._ask(b"", kind, task, *texts, within=within)
+
+    def _load(self, bundle: bytes) -> str | None:
+        """Load the tasks. Returns why they cannot be."""
+        left, count = LOADING, 1
+        while len(self.tasks) < count:
+            said = self._ask(bundle, "load", len(self.tasks), within=left, room=OUTPUT_MAX)
+            if "error" in said:
+                return str(said["error"])
+            tasks, skipped = said.get("tasks"), said.get("skipped")
+            if tasks == 0:
+                return f"it has no task whose prompt is text of 1 to {PROMPT_MAX} characters"
+            if type(tasks) is not int or type(skipped) is not int or tasks > TASKS_MAX:
+                return "it does not say how many tasks it has"
+            rows = _unpack(said["rows"])
+            if not rows:
+                return "what it loads is no list of tasks"
+            count, self.skipped = tasks, skipped
+            self.tasks += rows
+            left -= said["instructions"]
+        return None
+
+
+def _unpack(text: str) -> list[str]:
+    """A reply's tasks; none if they are packed in another way, or too many."""
+    try:
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(b64decode(text), FILE_MAX)
+        return [] if unpacker.unconsumed_tail else data.decode().splitlines()
+    except (binascii.Error, zlib.error, ValueError):
+        return []
+
+
+@cache
+def _read_ours() -> Mapping[str, str]:
+    """The modules of ours that a taskset's import: the names of their packages, which are empty,
+    and their texts."""
+    folder, names = files(__package__), ("models", "surface", "modules", "inside")
+    parents = _PLACE.split(".")
+    empty = {".".join(parents[: count + 1]): "" for count in range(len(parents))}
+    texts = {f"{_PLACE}.{name}": folder.joinpath(f"{name}.py").read_text() for name in names}
+    return empty | texts
 
 
 class TasksetEnvironment(PackageEnvironment):
@@ -32,21 +114,8 @@ class TasksetEnvironment(PackageEnvironment):
     family, version = NAME, VERSION
     default = None
     find_fault = staticmethod(find_bundle_fault)
-
-    @staticmethod
-    def open_child(file: Path, digest: str) -> PackageChild:
-        return open_taskset(file, digest)
+    archive = TasksetArchive
 
     def read_answer(self, completion: str) -> str | None:
         short = len(completion.encode("utf-8", "surrogatepass")) <= REPLY_BYTES
         return completion if short else None
-
-
-def open_taskset(
-    file: Path, digest: str, seed: int = HASH_SEED, copies: bool = True
-) -> PackageChild:
-    """A checked bundle in a sandbox; `copies` as for `PackageChild`."""
-    files = [str(one.__file__) for one in (taskset_models, taskset_surface, taskset_modules)]
-    work = f"more[0].TasksetWork(text, view, box, {files!r})"
-    boot = write_boot(file, digest, seed, (taskset_box.__file__,), work, copies, files)
-    return PackageChild(file, digest, seed, boot)

@@ -17,7 +17,7 @@ from assay.environments.problem_file import find_file, list_needed_files
 from assay.environments.tasksets.wheel_file import ZIP_FAULTS, write_wheel
 
 #: Families that only the extra `envs` can open.
-_EXTRA = "code:", "reasoning_gym:"
+_EXTRA = "code:", "package:", "reasoning_gym:", "verifiers:"
 
 _INIT = '''"""@SUMMARY@."""
 

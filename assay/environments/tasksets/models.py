@@ -1,6 +1,6 @@
 """Models like pydantic's, as far as a taskset has them: fields from annotations, never converted.
 
-Like `surface`, of which it is a part, this module is made anew for each reply.
+It runs inside the interpreter, like `surface`, of which it is a part.
 """
 
 import copy
@@ -87,10 +87,7 @@ class VfModel:
                 needed = needed.difference(of_base["_given"]) | of_base["_needed"]
                 given.update(of_base["_given"])
         hints = vars(cls).get("__annotations__", {})
-        module = sys.modules.get(cls.__module__)
-        is_own = type(getattr(module, "__loader__", None)).__name__ == "SourceFinder"
-        # another module's names would lead to its imports, and no `__builtins__` to all of Python
-        space = vars(module) if is_own else {"__builtins__": {}}
+        space = vars(sys.modules[cls.__module__])
         for name, text in hints.items():
             hint = eval(text, dict(space)) if isinstance(text, str) else text
             if name[0] != "_" and split_hint(hint)[0] is not typing.ClassVar:

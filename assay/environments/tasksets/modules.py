@@ -1,9 +1,10 @@
 """The modules that a taskset imports in the sandbox, and the error messages for what they lack.
 
-Whatever is missing needs more than a reply. This file is executed in the sandbox by its path and
-imports only the standard library, `models` and `surface`.
+Whatever is missing needs more than a reply. It runs inside the interpreter, and imports only the
+standard library, `models`, `surface` and what reads an archive.
 """
 
+import io
 import json
 import sys
 import types
@@ -101,14 +102,17 @@ class DataSplits:
         return self._rows
 
 
-def install(data: Any) -> Any:
-    """Puts the modules where an import finds them. `data` is JSON Lines, as text."""
-    kinds: tuple[Any, ...] = _OFFERED
-    for one in kinds:
-        if issubclass(one, VfModel):
-            one.get_fields()  # once here, not within the steps of each reply
+def install(bundle: bytes) -> None:
+    """Puts the modules where an import finds them. Where tasks are loaded, the bundle has the
+    data."""
 
     def load_dataset(*_: Any, split: Any = None, **__: Any) -> Any:
+        if not bundle:
+            raise RuntimeError("load_dataset is for load() alone: a reply has its task's data")
+        import zipfile  # seldom, and dear
+
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            data = archive.read("data.jsonl").decode()
         rows = DataRows(json.loads(line) for line in data.split("\n") if line.strip())
         return DataSplits(rows) if split is None else rows
 
@@ -138,7 +142,6 @@ def install(data: Any) -> Any:
         parent, _, last = name.rpartition(".")
         if parent:  # where `import a.b as x` reads it
             vars(sys.modules[parent])[last] = module
-    return tuple(modules)
 
 
 def _write_refusal(module: Any) -> Any:

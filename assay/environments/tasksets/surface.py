@@ -4,13 +4,14 @@ scoring.
 It is written anew, because the original brings an HTTP client, an MCP server and process runtimes
 into the one process that must have none of them. A reward that is a function of the reply needs
 only a few hundred lines. Names and behaviour are those of verifiers 0.4.0; `tests/environments/`
-compares the two. This file is executed in the sandbox by its path and imports only the standard
-library and `models`.
+compares the two. It runs inside the interpreter, and imports only the standard library and
+`models`.
 """
 
 import inspect
 import json
 import math
+import re
 import types
 from hashlib import sha256
 from typing import Any
@@ -357,8 +358,8 @@ def extract_boxed_answer(text: Any, strict: Any = False) -> Any:
     strict."""
     start = text.rfind("\\boxed{")
     depth = 0
-    for index in range(start + len("\\boxed"), len(text) if start >= 0 else 0):
-        depth += {"{": 1, "}": -1}.get(text[index], 0)
+    for brace in re.finditer("[{}]", text[start:]) if start >= 0 else ():
+        depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return text[start + len("\\boxed{") : index]
+            return text[start + len("\\boxed{") : start + brace.start()]
     return "" if strict else text

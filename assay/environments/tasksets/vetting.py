@@ -22,9 +22,10 @@ from assay.environments.foreign.hostile_answers import (
     list_near_numbers,
     write_long,
 )
+from assay.environments.foreign.vetting import MILLIONS
 from assay.environments.problem_file import read_problem_file
 from assay.environments.tasksets.bundle import find_bundle_fault, find_data_fault
-from assay.environments.tasksets.environment import NAME, open_taskset
+from assay.environments.tasksets.environment import NAME, TasksetArchive
 from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 
 #: Tasks that are tried.
@@ -61,7 +62,7 @@ def vet_bundle(file: Path, tasks: int = TASKS) -> VetReport:
     if fault is not None:
         return VetReport(subject, (looked,))
     checks = vet_subject(
-        lambda seed: open_taskset(file, digest, seed, copies=False), tasks, list_hostile_replies
+        lambda chance: TasksetArchive(data, MILLIONS, chance), tasks, list_hostile_replies
     )
     return VetReport(subject, (looked, *checks))
 
@@ -87,7 +88,7 @@ def list_hostile_replies(
         for long in write_long(bare, ANSWER_BYTES):
             yield "bounded", f"{before}{long}{after}"
         for filling in FILLINGS:
-            for size in (256, 3_000):
+            for size in (3_000,):
                 long = filling * (size // len(filling))
                 yield "hostile answers", long
                 yield "hostile answers", f"{before}{long}{after}"

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from assay.environments.foreign.archive import find_method_fault, read_member
-from assay.environments.foreign.package_text import find_name_fault
 
 #: Limits: bytes of a wheel, of all its content unpacked; files in it.
 WHEEL_MAX, UNPACKED_MAX, MEMBERS_MAX = 4 << 20, 16 << 20, 256
@@ -61,12 +60,12 @@ def write_wheel(
     return f"{name}-{version}-py3-none-any.whl", write_archive(members)
 
 
-def write_archive(members: Mapping[str, bytes]) -> bytes:
-    """A zip of the members in their order. The bytes are always the same."""
+def write_archive(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip of the members in their order. Stored, the bytes are always the same."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(packed, "w", method) as archive:
         for path, data in members.items():
-            archive.writestr(zipfile.ZipInfo(path, EPOCH), data)
+            archive.writestr(zipfile.ZipInfo(path, EPOCH), data, method)
     return packed.getvalue()
 
 
@@ -120,8 +119,6 @@ def _read_members(archive: zipfile.ZipFile) -> str:
     odd = [name for name in names if name.endswith(".py") and not _SOURCE.fullmatch(name)]
     if odd:
         raise WheelError("wheel", f"{odd[0][:80]!r} is not a name of a module")
-    if fault := find_name_fault(name for name in names if name.endswith(".py")):
-        raise WheelError("wheel", fault)
     return modules[0]
 
 

@@ -16,13 +16,12 @@ from rich.console import Console
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli.checks_view import render_checks
 from assay.cli.doctor import run_doctor
-from assay.environments.foreign.fence_report import Fences, probe_fences
 from assay.inference import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.lab.simulator import SimulatedRules
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
-from assay.neurons.preflight import checks, examination, machine_fences
+from assay.neurons.preflight import checks, examination
 from assay.neurons.preflight.check_results import CheckState, OpenAttempt, PreflightCheck
 from assay.neurons.preflight.checks import check_disk, check_memory, check_relays, check_trainer
 from assay.neurons.preflight.examination import (
@@ -32,7 +31,7 @@ from assay.neurons.preflight.examination import (
     look_briefly,
     warn_briefly,
 )
-from assay.neurons.preflight.machine_fences import check_fences, judge_fences
+from assay.neurons.preflight.machine_fences import Fences, judge_fences, probe_fences
 from assay.neurons.preflight.machine_sandbox import check_sandbox
 from assay.neurons.preflight.memory import estimate_memory
 from assay.neurons.preflight.model_folder import check_model_folder
@@ -454,47 +453,32 @@ def test_a_program_that_was_killed_or_stopped_is_called_so(subnet, status, holds
 
 
 @pytest.mark.parametrize(
-    ("fences", "needs", "state", "words"),
+    ("fences", "state", "words"),
     [
-        (Fences(True, True, 7), True, CheckState.OK, "Landlock 7"),
-        (Fences(True, True, 0), True, CheckState.WARN, "this kernel has no Landlock"),
-        (Fences(True, False, 1), False, CheckState.WARN, "packages are not opened"),
-        (Fences(True, False, 1), True, CheckState.FAIL, "packages are not opened"),
-        (Fences(False, True, 0), True, CheckState.WARN, "no fence around system calls"),
+        (Fences(True, 7), CheckState.OK, "Landlock 7"),
+        (Fences(True, 0), CheckState.WARN, "this kernel has no Landlock"),
+        (Fences(False, 0), CheckState.WARN, "no fence around system calls"),
     ],
 )
-def test_the_fences_that_a_machine_lacks_are_told(fences, needs, state, words):
-    check = judge_fences(fences, needs)
+def test_the_fences_that_a_machine_lacks_are_told(fences, state, words):
+    check = judge_fences(fences)
     assert check.state is state
     assert words in check.detail
     assert bool(check.remedy) == (state is not CheckState.OK)
 
 
 def test_this_machines_fences_are_tried():
-    fences = probe_fences()
-    assert fences.landlock == file_fence.get_version()
-    assert fences.copies
+    assert probe_fences().landlock == file_fence.get_version()
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "needs"),
     [
         ("gsm", (), False),
+        ("code:" + "a" * 64, (), True),
         ("package:" + "a" * 64, (), True),
         ("mix", ("sat", "verifiers:" + "b" * 64), True),
     ],
-)
-def test_a_network_that_needs_copies_fails_without_them(name, settings, needs, monkeypatch):
-    monkeypatch.setattr(machine_fences, "probe_fences", lambda: Fences(True, False, 7))
-    named = tuple(Setting(one, 1) for one in settings)
-    choice = EnvironmentChoice(name, named, bytes(32))
-    assert check_fences(choice).state is (CheckState.FAIL if needs else CheckState.WARN)
-    assert check_fences(None).state is CheckState.WARN
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "needs"),
-    [("gsm", (), False), ("code:" + "a" * 64, (), True), ("mix", ("code:" + "b" * 64,), True)],
 )
 def test_a_machine_without_a_sandbox_is_told_how_to_get_one(
     name, settings, needs, monkeypatch, tmp_path
