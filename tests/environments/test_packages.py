@@ -473,7 +473,7 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     packed = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
     assert is_packed(packed)
     (tmp_path / "pack/more.py").write_text("X = 1\n")
-    assert run_env_vet(tmp_path / "pack", None, True) == 0
+    assert run_env_vet(tmp_path / "pack", None, True, True) == 0
     assert is_packed(packed)
     fit = packed.read_bytes()
     names = zipfile.ZipFile(packed).namelist()
@@ -484,12 +484,12 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     assert "no file was written or replaced" in done.stdout
     assert packed.read_bytes() == fit
     packed.unlink()
-    assert run_env_vet(tmp_path / "pack", None, True) == 1
+    assert run_env_vet(tmp_path / "pack", None, True, True) == 1
     assert not packed.exists()
     for theirs in (b"thesis", pack(("pack/__init__.py", GOOD))[:-1], pack(("other/a.txt", ""))):
         packed.write_bytes(theirs)
         with pytest.raises(ConfigError, match=r"pack\.zip exists, and this command did not write"):
-            run_env_vet(tmp_path / "pack", None, True)
+            run_env_vet(tmp_path / "pack", None, True, True)
         assert packed.read_bytes() == theirs
     environment = make_environment("sat", {"k": 4})
     name, wheel = export_taskset(environment)
