@@ -48,6 +48,8 @@ from assay.sandbox.guest.instructions import (
 Arity = tuple[int, int]
 #: Sets of locals as bits: those that a value derives from without a load, and through one.
 _Sources = tuple[int, int]
+#: What each local derives from.
+_Locals = list[_Sources]
 
 #: The longest loops, in instructions, that are looked at. A longer one is that of an interpreter,
 #: whose rounds are long as well.
@@ -105,10 +107,6 @@ def _match(code: Sequence[Instruction]) -> tuple[dict[int, int], dict[int, int]]
     return ends, elses
 
 
-class _Locals(list[_Sources]):
-    """What each local derives from."""
-
-
 @dataclass(slots=True)
 class _Label:
     """Where branches go: what the locals and the results derive from there. None: no branch
@@ -140,7 +138,7 @@ def _join(a: _Sources, b: _Sources) -> _Sources:
 def _join_locals(a: _Locals | None, b: _Locals | None) -> _Locals | None:
     if a is None or b is None:
         return a if b is None else b
-    return _Locals(map(_join, a, b))
+    return list(map(_join, a, b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ class _Flow:
     def is_walk(self, loop: int) -> bool:
         if self.ends[loop] - loop > _LONG:
             return False
-        start = _Locals((1 << local, 0) for local in range(self.locals))
+        start = [(1 << local, 0) for local in range(self.locals)]
         again = _Label(0)
         self._follow(loop + 1, self.ends[loop], _Place(start), [again])
         return again.found is not None and _recurs(again.found)
@@ -193,7 +191,7 @@ class _Flow:
         before = at.locals
         if one.opcode == LOOP:  # a second time, with what a round leaves
             again = _Label(0)
-            self._follow(number + 1, end, _Place(_Locals(before), [*arguments]), [*labels, again])
+            self._follow(number + 1, end, _Place([*before], [*arguments]), [*labels, again])
             before = _join_locals(before, again.found) or before
         label = _Label(0 if one.opcode == LOOP else results)
         parts = [(number + 1, middle)]
@@ -201,7 +199,7 @@ class _Flow:
             parts.append((middle + (middle < end), end))
         after, value = None, _NOTHING
         for first, last in parts:
-            part = _Place(_Locals(before), [*arguments])
+            part = _Place([*before], [*arguments])
             if self._follow(first, last, part, [*labels, label]):
                 after, value = _join_locals(after, part.locals), _join(value, part.pop(results))
         if one.opcode != LOOP:
@@ -250,7 +248,7 @@ class _Flow:
 def _branch(at: _Place, labels: list[_Label], number: int) -> None:
     if number < len(labels):  # not out of the loop
         label = labels[-1 - number]
-        label.found = _join_locals(label.found, _Locals(at.locals))
+        label.found = _join_locals(label.found, [*at.locals])
         for value in at.stack[len(at.stack) - label.results :]:
             label.value = _join(label.value, value)
 
