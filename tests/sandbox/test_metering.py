@@ -34,7 +34,7 @@ BEGIN = 10**9
 
 @pytest.mark.parametrize(
     ("asked", "rate"),
-    [([63], 1), ([64], 2), ([63, 1], 2), ([200], 4), ([64, 64, 64, 64], 5), ([1_000], 5)],
+    [([31], 1), ([32], 2), ([31, 1], 2), ([100], 4), ([32, 32, 32, 32], 5), ([1_000], 5)],
 )
 def test_an_instruction_counts_more_once_memory_has_grown(asked: list[int], rate: int) -> None:
     machine = wasmtime.Engine()

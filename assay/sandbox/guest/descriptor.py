@@ -29,5 +29,5 @@ INTERPRETER = Interpreter(
     module_bytes=15_477_660,
     module_digest="b4d40a6d28c6e7104defe6ab8df1952bfcdaa85dc559f1ce4b560ecdb49b0436",
     vectorcall=64,
-    image_digest="5d6c271657bfd553005c228ee99e92aa64c2791e1cdb15492a0aa531aff649c1",
+    image_digest="0bdb8443ab5b8197c1a886506ff7a93eaf7a56773c89eae97536d5823791779c",
 )

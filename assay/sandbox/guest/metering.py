@@ -75,7 +75,7 @@ _WALK_COST = 64
 #: An instruction counts one unit until the memory has grown by 2 ** this pages of 64 KiB, then one
 #: more for each time that it has, and at most `_DEAREST`. A page that is added counts 2 ** the
 #: third instructions: a machine finds and clears it.
-_RATE_SHIFT, _DEAREST, _PAGE_SHIFT = 6, 5, 14
+_RATE_SHIFT, _DEAREST, _PAGE_SHIFT = 5, 5, 14
 #: Names of the exported counters: instructions left (i64), and what each counts, in units (i64);
 #: slots in use (i32); and of what is 1 once the machine has refused memory that the module may have
 #: (i32). Units left are instructions left times what each counts.
