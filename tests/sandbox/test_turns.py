@@ -11,6 +11,7 @@ from assay.sandbox.guest import LOST, Budget, Reply, Request, State, TurnsBudget
 from assay.sandbox.guest.image import INPUT_MAX
 from assay.sandbox.guest.turns import KEPT_MAX, TURNS_MAX
 from tests.absent import has_sandbox
+from tests.sandbox.v8 import ask_v8, needs_v8, read_reply
 
 if not has_sandbox():
     pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
@@ -84,6 +85,15 @@ def test_turns_share_their_names() -> None:
 
 def test_an_episode_says_the_same_on_every_machine(live: list[Reply]) -> None:
     assert sha256(json.dumps([repr(astuple(one)) for one in live]).encode()).hexdigest() == DIGEST
+
+
+@pytest.mark.nightly
+@needs_v8
+def test_another_engine_says_the_same(live: list[Reply]) -> None:
+    turn, whole = BUDGET.turn, BUDGET.instructions
+    limits = {"instructions": turn.instructions, "room": turn.output, "whole": whole}
+    (said,) = ask_v8([{"texts": EPISODE, **limits}])
+    assert list(map(read_reply, said)) == live
 
 
 def test_a_replay_from_the_start_says_what_the_live_turns_said(live: list[Reply]) -> None:

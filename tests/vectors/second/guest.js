@@ -26,40 +26,76 @@ class Guest {
     new Worker(__filename, { workerData, transferList: [port2], resourceLimits: { stackSizeMb: STACK_MB } }).unref();
   }
   /** { output, end, instructions } of a request { kind, program, given, seed, clock } within { instructions, room }. */
-  run(request, budget) {
-    this.port.postMessage([request, budget]);
+  run(request, budget) { return this.ask('run', request, budget); }
+  /** The same of each turn of a tool { texts, seed, clock } within { instructions, room } each, and whole instructions together. */
+  takeTurns(turns, budget) { return this.ask('takeTurns', turns, budget); }
+  ask(...message) {
+    this.port.postMessage(message);
     if (Atomics.wait(this.done, 0, 0, PATIENCE_MS) === 'timed-out') throw new Error(`no verdict within ${PATIENCE_MS} ms`);
     Atomics.store(this.done, 0, 0);
     const { fault, reply } = receiveMessageOnPort(this.port).message;
     if (fault) throw new Error(`no verdict: ${fault}`);
-    return { ...reply, output: Buffer.from(reply.output) };
+    return reply;
   }
 }
 
-function run(module, { kind, program, given = Buffer.alloc(0), seed = 0n, clock = 0n }, { instructions, room = OUTPUT_MAX }) {
-  const head = Buffer.alloc(5);
-  head.write(kind);
-  head.writeUInt32LE(program.length, 1);
-  const request = Buffer.concat([head, program, given]);
-  if (request.length > INPUT_MAX || room > OUTPUT_MAX) throw new Error('a request or its room is too large');
-  const { exports } = new WebAssembly.Instance(module, {}), written = exports.memory.buffer.byteLength - OUTPUT_MAX;
-  const place = written - INPUT_MAX, set = (name, value) => (exports[`assay_${name}`].value = value), get = (name) => exports[`assay_${name}`].value;
-  Buffer.from(exports.memory.buffer).set(request, place);
-  set('given', place), set('given_end', place + request.length), set('written', written), set('written_end', written + room);
-  set('seed', BigInt.asIntN(64, seed)), set('clock', BigInt.asIntN(64, clock + BigInt(instructions))), set('fuel', BigInt(instructions));
-  try { exports.serve(); } catch (error) { if (!(error instanceof WebAssembly.RuntimeError)) throw error; } // this engine's stack is full
-  if (get('short')) throw new Error('this machine has no memory for a program');
-  const left = Number(get('fuel') * get('rate')), ended = { 1: `exit ${get('status')}`, 2: 'output' }[get('end')] ?? 'trap';
-  const output = Buffer.from(exports.memory.buffer.slice(written, get('written')));
-  return { output, end: left < 0 ? 'instructions' : ended, instructions: instructions - Math.max(0, left) };
+class Copy {
+  constructor(module, seed, clock) {
+    this.exports = new WebAssembly.Instance(module, {}).exports;
+    this.written = this.exports.memory.buffer.byteLength - OUTPUT_MAX;
+    this.clock = clock;
+    this.set({ seed: BigInt.asIntN(64, seed) });
+  }
+  get(name) { return this.exports[`assay_${name}`].value; }
+  set(values) { for (const [name, value] of Object.entries(values)) this.exports[`assay_${name}`].value = value; }
+  ask(kind, program, given, { instructions, room = OUTPUT_MAX }) {
+    const head = Buffer.alloc(5);
+    head.write(kind);
+    head.writeUInt32LE(program.length, 1);
+    const request = Buffer.concat([head, program, given]), place = this.written - INPUT_MAX;
+    if (request.length > INPUT_MAX || room > OUTPUT_MAX) throw new Error('a request or its room is too large');
+    Buffer.from(this.exports.memory.buffer).set(request, place);
+    this.set({ given: place, given_end: place + request.length, written: this.written, written_end: this.written + room });
+    const rate = this.get('rate'), fuel = BigInt(instructions) / rate;
+    this.set({ fuel, clock: BigInt.asIntN(64, this.clock + fuel * rate) });
+    let stopped = 'returned';
+    try { this.exports.serve(); } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error; // this engine's stack is full
+      stopped = { 1: `exit ${this.get('status')}`, 2: 'output' }[this.get('end')] ?? 'trap';
+    }
+    if (this.get('short')) throw new Error('this machine has no memory for a program');
+    const isOut = this.get('fuel') < 0n, left = isOut ? 0n : this.get('fuel') * this.get('rate');
+    this.clock = this.get('clock') - left;
+    const output = new Uint8Array(this.exports.memory.buffer.slice(this.written, this.get('written')));
+    return { output, end: isOut ? 'instructions' : stopped, instructions: instructions - Number(left) };
+  }
 }
+const NOTHING = Buffer.alloc(0), LOST = Buffer.from('The interpreter was lost, with all names. The next call starts a new one.\n');
+const works = {
+  run(module, { kind, program, given = NOTHING, seed = 0n, clock = 0n }, budget) {
+    const reply = new Copy(module, seed, clock).ask(kind, program, given, budget);
+    return reply.end === 'returned' ? { ...reply, end: 'trap' } : reply;
+  },
+  takeTurns(module, { texts, seed = 0n, clock = 0n }, { instructions, room, whole }) {
+    let copy = null, taken = 0;
+    return texts.map((text, k) => {
+      copy ??= new Copy(module, seed + BigInt(k), clock + BigInt(taken));
+      const reply = copy.ask('T', text, NOTHING, { instructions: Math.min(instructions, whole - taken), room });
+      taken += reply.instructions;
+      if (reply.end === 'returned') return reply;
+      copy = null;
+      return { ...reply, output: LOST };
+    });
+  },
+};
 
 setFlagsFromString('--liftoff-only'); // programs are short: the second compiler takes longer than it saves
 if (!isMainThread) {
   const { image, port, done } = workerData;
   let module;
   port.on('message', (message) => {
-    try { port.postMessage({ reply: run((module ??= new WebAssembly.Module(image)), ...message) }); } catch (error) { port.postMessage({ fault: error.message }); }
+    const [work, ...given] = message;
+    try { port.postMessage({ reply: works[work]((module ??= new WebAssembly.Module(image)), ...given) }); } catch (error) { port.postMessage({ fault: error.message }); }
     Atomics.store(done, 0, 1);
     Atomics.notify(done, 0);
   });

@@ -130,9 +130,9 @@ class Runner {
   /** { output, end, instructions }: what a run counts as, with what is done for it outside. */
   run(kind, program, given, instructions, room, byteCost) {
     if (instructions < RUN_COST) return FAILED(instructions);
-    const reply = this.guest.run({ kind, program, given }, { instructions: instructions - RUN_COST, room });
-    const left = instructions - RUN_COST - reply.instructions - byteCost * reply.output.length;
-    return reply.end === 'instructions' || left < 0 ? FAILED(instructions) : { ...reply, instructions: instructions - left };
+    const reply = this.guest.run({ kind, program, given }, { instructions: instructions - RUN_COST, room }), output = Buffer.from(reply.output);
+    const left = instructions - RUN_COST - reply.instructions - byteCost * output.length;
+    return reply.end === 'instructions' || left < 0 ? FAILED(instructions) : { output, end: reply.end, instructions: instructions - left };
   }
   compile(text, instructions) { return this.run('C', Buffer.from(text), Buffer.alloc(0), instructions, OUTPUT_MAX, 0); }
   runCase(code, given, instructions) { return this.run('M', code, given, instructions, ROOM, BYTE_COST); }
