@@ -9,7 +9,7 @@ const prompts = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
-const [VERSIONS] = /^- \*\*Versions\*\*.*$/m.exec(readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8'));
+const [VERSIONS] = /^- \*\*Versions\*\*[^]*?\n(?=- )/m.exec(readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8'));
 const versionOf = (name) => Number(new RegExp(`\`${name.split(':')[0]}\` (\\d+)`).exec(VERSIONS)[1]);
 function environmentDigest(name, settings, ...more) {
   const encoded = Object.keys(settings).sort().map((key) => [integer(2, key.length), ASCII(key), integer(8, settings[key], true)]);
