@@ -1,7 +1,7 @@
 """The sandbox: first use and later starts, the thirty programs of the tests, and the dearest unit.
 
-A preparation is timed in an empty home. The dearest unit is that of programs that look for it, over
-the median of the thirty.
+A preparation is timed in an empty home. The dearest unit is that of programs that look for it, once
+they have what they need, over the median of the thirty.
 """
 
 import resource
@@ -18,8 +18,38 @@ from assay.sandbox.guest import Budget, Request, run, running
 from tests.sandbox.programs import THIRTY
 
 ROUNDS, BILLIONS = (1, 1) if FAST else (3, 3)
-#: What it repeats → a program that looks for the dearest unit.
+#: Shuffles a list of n, without the help of Python's own loops.
+_SHUFFLED = (
+    "from itertools import repeat, starmap\nfrom random import random\n"
+    "def shuffle(x):\n    n = len(x)\n"
+    "    k = list(starmap(random, repeat((), n)))\n"
+    "    return [x[i] for i in sorted(range(n), key=k.__getitem__)]\n"
+)
+#: What it repeats → a program that looks for the dearest unit. {n} nodes or items lie in as much
+#: memory as the next table says.
 DEAR = {
+    "lists of lists, in a random order": "x=shuffle([[None] for _ in range({n})])\n"
+    "for a, b in zip(x, x[1:] + x[:1]): a[0] = b\n"
+    "def walk(p):\n    while True: p=p[0][0][0][0][0][0][0][0]\nwalk(x[0])",
+    "contexts of exceptions": "x=shuffle([ValueError() for _ in range({n})])\n"
+    "for a, b in zip(x, x[1:]): a.__context__ = b\ndef walk():\n    try: raise x[0]\n"
+    "    except ValueError:\n        while True:\n            try: raise KeyError\n"
+    "            except KeyError: pass\nwalk()",
+    "a dictionary's order": "from collections import OrderedDict\n"
+    "x=OrderedDict.fromkeys(range({n}))\n"
+    "for i in shuffle(list(x)): x.move_to_end(i)\nwhile True: list(x)",
+    "what the collector keeps": "import gc\nx=shuffle([{i: []} for i in range({n})])\n"
+    "while x: x.pop()\nx=[{i: []} for i in range({n})]\ngc.freeze()\n"
+    "while True: gc.get_freeze_count()",
+    "weak references": "import weakref\nclass A: pass\na=A()\n"
+    "x=shuffle([weakref.ref(a, print) for _ in range({n})])\nwhile x: x.pop()\n"
+    "x=[weakref.ref(a, print) for _ in range({n})]\nwhile True: weakref.getweakrefcount(a)",
+    "items of bytes": "import operator\nx=bytes({n} * 16)\n"
+    "g=operator.itemgetter(*shuffle(list(range(0, {n} * 16, 16))))\nwhile True: g(x)",
+    "a shuffled list, copied": "x=shuffle(list(map(float, range({n}))))\nwhile True: x[:]",
+    "an intersection of shuffled sets": "a=set(range({n}))\nk=shuffle(list(range({n})))\n"
+    "while True: a.intersection(k)",
+    "fresh memory": "x=[]\nwhile True: x.append(bytes({n} * 99))",
     "a set's intersection": "a=set(range(0,10**6,3))\n"
     "k=[(i*7919*104729)%10**6 for i in range(300000)]\nwhile True: a.intersection(k)",
     "zeroed bytes": "while True: bytes(10**6)",
@@ -37,6 +67,8 @@ DEAR = {
     "one byte to standard error": "import os\nwhile True: os.write(2,b'x')",
     "a loop": "while True: pass",
 }
+#: Nodes of such a program: some 3.5, 10, 30 and 100 MiB.
+NODES = (20_000,) if FAST else (20_000, 60_000, 180_000, 600_000)
 _LOAD = "import assay.sandbox.guest.loaded"
 
 
@@ -53,9 +85,9 @@ def main() -> None:
     median = statistics.median(seconds / count for seconds, count in longer)
     dear = {}
     for name, program in DEAR.items():
-        before = _read()
-        run(Request(program.encode()), Budget(BILLIONS * 10**9))
-        dear[name] = (_read() - before) / (BILLIONS * 10**9)
+        for nodes in NODES if "{n}" in program else (0,):
+            seconds = _measure_longer(program.replace("{n}", str(nodes)), nodes)
+            dear[name] = max(seconds, dear.get(name, 0.0))
         print(f"  {dear[name] * 1e9:.3f} s for 10^9 instructions: {name}")
     figures = [
         Figure("first use: unpacked, started, compiled", first, "s", bound=60),
@@ -94,6 +126,17 @@ def _measure(program: str, given: bytes) -> tuple[float, int]:
     for _ in range(rounds):
         run(request, budget)
     return (_read() - before) / rounds, count
+
+
+def _measure_longer(program: str, nodes: int) -> float:
+    """Processor seconds of an instruction, after those that make a program's nodes."""
+    made = (1 + nodes // 30_000) * 10**9
+    spent = []
+    for count in made, made + BILLIONS * 10**9:
+        before = _read()
+        run(Request((_SHUFFLED + program).encode()), Budget(count))
+        spent.append(_read() - before)
+    return (spent[1] - spent[0]) / (BILLIONS * 10**9)
 
 
 def _read() -> float:

@@ -112,6 +112,20 @@ BURNED = {
     "x=list(map(dict.copy, repeat({0:0}, n)))\n"
     "k=map(n.__rmod__, range(0, n*370247, 370247))\n"
     "any(map(setitem, map(x.__getitem__, k), repeat(0), repeat([])))\nwhile True: gc.collect()",
+    "lists of lists": "x=[[None] for _ in range(20000)]\n"
+    "for i in range(20000): x[i][0]=x[(i+7919)%20000]\n"
+    "p=x[0]\nwhile True: p=p[0][0][0][0][0][0][0][0]",
+    "contexts of exceptions": "x=[ValueError() for _ in range(20000)]\n"
+    "for i in range(20000): x[i*7919%20000].__context__=x[(i+1)*7919%20000] if i<19999 else None\n"
+    "try: raise x[0]\nexcept ValueError:\n    while True:\n        try: raise KeyError\n"
+    "        except KeyError: pass",
+    "what the collector keeps": "import gc\nx=[{i: []} for i in range(20000)]\n"
+    "for i in range(20000): x[i*7919%20000]=0\nx=[{i: []} for i in range(20000)]\n"
+    "gc.freeze()\nwhile True: gc.get_freeze_count()",
+    "a dictionary's order": "from collections import OrderedDict\n"
+    "x=OrderedDict.fromkeys(range(20000))\nfor i in range(20000): x.move_to_end(i*7919%20000)\n"
+    "while True: list(x)",
+    "fresh memory": "x=[]\nwhile True: x.append(bytes(1<<20))",
     "a walk through memory": "n=1<<20\nx=bytearray(4*n)\ni=0\nwhile True:\n"
     "    i=(i*1103515245+12345)&(4*n-1)\n    x[i]",
     "a large dictionary": "d={i*7919:i for i in range(150000)}\ni=0\nwhile True:\n"
