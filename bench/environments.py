@@ -5,18 +5,15 @@ expensive one."""
 
 import sys
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import process_time
 
-from figures import FAST, Figure, report
+from figures import FAST, Figure, read_processor_time, report
 
 sys.path.append(str(Path(__file__).parents[1]))
 
 from assay.environments import (
     Environment,
-    Problem,
     add_problem_files,
     compute_file_digest,
     gym,
@@ -25,9 +22,9 @@ from assay.environments import (
 )
 from assay.environments.foreign import pack_folder, vet_package, write_new_package
 from assay.environments.foreign.hostile_answers import write_hostile
-from assay.environments.gym_datasets import LEVELS
+from assay.environments.gym.datasets import LEVELS
 from assay.environments.tasksets import vet_bundle
-from assay.sandbox.guest import running
+from assay.sandbox.guest import INTERPRETER, is_prepared, running
 from tests.environments.hub_styles import STYLES, pack_bundle
 
 #: Name, levels, an answer of the right form, problems per run, and the required number per second.
@@ -80,9 +77,8 @@ def measure_rate(environment: Environment, levels: list[int], answer: str, count
 
 def get_processor_time() -> float:
     """Processor seconds of this process and its sandboxed children."""
-    sandboxes = gym._get_sandbox(), *running._get_children()._sandboxes
-    children = [sandbox._child for sandbox in sandboxes if sandbox._child]
-    return process_time() + sum(child.get_processor_time() for child in children)
+    images = INTERPRETER, gym.GYM
+    return read_processor_time([pid for one in images for pid in running._get_children(one).pids])
 
 
 def measure_package() -> list[Figure]:
@@ -169,21 +165,12 @@ def measure_hostile() -> list[Figure]:
     level."""
     tried = earned = 0
     dearest, dearest_of = 0.0, ""
-    steps, steps_of = {"reference": 0, "hostile answer": 0}, {}
-
-    def count_steps(kind: str, name: str, problem: Problem, text: str) -> None:
-        entry = problem.answer
-        if gym.is_well_formed(name, entry.reference, text):
-            taken = gym._ask("score", name, entry.level, entry.number, text)["steps"]
-            if taken > steps[kind]:
-                steps[kind], steps_of[kind] = taken, f"{name}, level {entry.level}"
 
     for name, levels in list(LEVELS.items())[::SHARE]:
         environment = make_environment(f"reasoning_gym:{name}", {})
         for level in sorted({levels[0], levels[-1]}):
             problem, other = (environment.make_problem(bytes([i]) * 32, [level]) for i in (0, 1))
             right = problem.answer.reference
-            count_steps("reference", name, problem, right)
             for text in write_hostile(right, other.answer.reference):
                 if text == right:
                     continue
@@ -193,7 +180,6 @@ def measure_hostile() -> list[Figure]:
                 seconds = get_processor_time() - started
                 if seconds > dearest:
                     dearest, dearest_of = seconds, f"{name}, level {level}"
-                count_steps("hostile answer", name, problem, text)
     return [
         Figure(
             "reasoning-gym: hostile answers tried", tried, "", f"{len(LEVELS) // SHARE} datasets"
@@ -205,15 +191,6 @@ def measure_hostile() -> list[Figure]:
             "ms",
             dearest_of,
             bound=1_000,
-        ),
-        *(
-            Figure(
-                f"reasoning-gym: steps of the most expensive {kind}",
-                count,
-                "",
-                steps_of.get(kind, ""),
-            )
-            for kind, count in steps.items()
         ),
     ]
 
@@ -240,7 +217,7 @@ def main() -> None:
         )
     figures += measure_package()
     figures += measure_tasksets()
-    if find_spec("reasoning_gym"):
+    if is_prepared(gym.GYM):
         figures += measure_hostile()
     report("environments, one core", figures, 1)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from figures import FAST, Figure, read_processor_time, report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from assay.sandbox.guest import Budget, Reply, Request, run, running
+from assay.sandbox.guest import INTERPRETER, Budget, Reply, Request, run, running
 from tests.sandbox.drawn import INSTRUCTIONS, digest_replies, draw_programs
 
 #: Programs that are compared; short ones that are timed; processes that make the load, and the load
@@ -35,14 +35,14 @@ SHORT = (
 def main() -> None:
     given = "3 1 4 1 5 9\n"
     run_program(SHORT[0], given)
-    pids = running._get_children().pids
+    pids = running._get_children(INTERPRETER).pids
     before = read_processor_time(pids)
     for i in range(TIMED):
         run_program(SHORT[i % len(SHORT)], given)
     rate = TIMED / (read_processor_time(pids) - before)
     programs = draw_programs(PROGRAMS)
     idle, load_before = run_all(programs), os.getloadavg()[0]
-    running._get_children().renew()
+    running._get_children(INTERPRETER).renew()
     beside = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BESIDE)]
     try:
         deadline = time.monotonic() + _PATIENCE

@@ -14,7 +14,7 @@ from pathlib import Path
 from figures import FAST, Figure, read_processor_time, report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from assay.sandbox.guest import Budget, Request, run, running
+from assay.sandbox.guest import INTERPRETER, Budget, Request, run, running
 from tests.sandbox.programs import THIRTY
 
 ROUNDS, BILLIONS = (1, 1) if FAST else (3, 3)
@@ -140,7 +140,7 @@ def _measure_longer(program: str, nodes: int) -> float:
 
 
 def _read() -> float:
-    return read_processor_time(running._get_children().pids)
+    return read_processor_time(running._get_children(INTERPRETER).pids)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from figures import FAST, Figure, read_processor_time, report
 
 from assay.environments import Environment, Problem, add_problem_files, make_environment, score_all
 from assay.protocol.parameters import MAIN_WORK, MILLION, SCORING_RATE, UNITS
-from assay.sandbox.guest import Budget, Request, run, running
+from assay.sandbox.guest import INTERPRETER, Budget, Request, run, running
 
 #: Programs of a file that are scored, and those of each dear kind that are tried.
 FILE = MAIN_WORK.valued_groups * MAIN_WORK.group_size
@@ -237,7 +237,7 @@ def _time_file(
 
 
 def _read_processor_time() -> float:
-    return read_processor_time(running._get_children().pids)
+    return read_processor_time(running._get_children(INTERPRETER).pids)
 
 
 def _measure_rates() -> dict[str, float]:

@@ -11,7 +11,14 @@ from page_parts import fill, write_or_check
 
 from assay.environments import arithmetic, gsm, gym, letters_file, math_file, mixture, sat
 from assay.environments.foreign import package_environment
-from assay.environments.gym_datasets import ALIKE, COUNTED, FORMS, LEVELS
+from assay.environments.gym.datasets import (
+    ALIKE,
+    COUNTED,
+    FORMS,
+    LEVELS,
+    REFUSED,
+    SCORER_UNITS,
+)
 from assay.environments.instructions import ifbench, ifeval, instruction_file
 from assay.environments.programs import code_file
 from assay.environments.tasksets import environment as taskset_environment
@@ -69,11 +76,18 @@ def make_gym_alike() -> str:
 
 def make_gym_forms() -> str:
     """Forms of answers by dataset of reasoning-gym, and the text that an answer may not repeat."""
-    lines = ["| dataset | form | counted text |", "|---|---|---|"]
+    lines = ["| dataset | form | counted text | `units` |", "|---|---|---|---|"]
     for name, form in FORMS.items():
         shown = form.pattern.replace("|", "\\|")
         item = f"`{COUNTED[name]}`" if name in COUNTED else ""
-        lines.append(f"| `{name}` | `{shown}` | {item} |")
+        lines.append(f"| `{name}` | `{shown}` | {item} | {SCORER_UNITS[name]:,} |")
+    return "\n".join(lines)
+
+
+def make_gym_refused() -> str:
+    """Refused datasets of reasoning-gym, and why."""
+    lines = ["| dataset | refused because |", "|---|---|"]
+    lines += [f"| `{name}` | {why} |" for name, why in sorted(REFUSED.items())]
     return "\n".join(lines)
 
 
@@ -85,6 +99,7 @@ def main() -> int:
         "gym levels": make_gym_levels(),
         "gym alike": make_gym_alike(),
         "gym forms": make_gym_forms(),
+        "gym refused": make_gym_refused(),
     }
     return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from assay.sandbox.guest import EngineError, is_prepared
+from assay.environments.gym.image import GYM
+from assay.sandbox.guest import INTERPRETER, EngineError, Interpreter, is_prepared
 
 _ROOT = Path(__file__).parents[1]
 _CONTRACTS = _ROOT / "contracts"
@@ -47,7 +48,11 @@ def _list_groups() -> list[tuple[str, bool, str]]:
             bool(known.keys() & {"ASSAY_CHAIN_ENDPOINT", "ASSAY_SUBTENSOR_DIR"}),
             "set ASSAY_CHAIN_ENDPOINT or ASSAY_SUBTENSOR_DIR (docs/testing.md)",
         ),
-        ("reasoning-gym", find_spec("reasoning_gym") is not None, "the extra `envs`"),
+        (
+            "reasoning-gym",
+            has_gym(),
+            "the extra `envs`, and `assay sandbox prepare --for reasoning_gym`",
+        ),
         ("programs as answers", has_sandbox(), "the extra `envs`, and `assay sandbox prepare`"),
         ("LoRA, TRL", None not in (find_spec("peft"), find_spec("trl")), "the extra `train`"),
         ("GGUF", find_spec("gguf") is not None, "the extra `gguf`"),
@@ -72,9 +77,14 @@ def _list_groups() -> list[tuple[str, bool, str]]:
     ]
 
 
-def has_sandbox() -> bool:
+def has_gym() -> bool:
+    """Whether the datasets of reasoning-gym can run here."""
+    return has_sandbox(GYM)
+
+
+def has_sandbox(image: Interpreter = INTERPRETER) -> bool:
     """Whether programs can run here."""
     try:
-        return is_prepared()
+        return is_prepared(image)
     except EngineError:
         return False

@@ -20,7 +20,7 @@ from assay.environments import (
 from assay.environments.answer_form import AnswerForm
 from assay.environments.base import PART_LEVELS, Environment, Manner, Param, resolve_params
 from assay.environments.foreign import package_environment, package_file
-from assay.environments.gym_datasets import LEVELS, REFUSED
+from assay.environments.gym.datasets import LEVELS, REFUSED
 from assay.environments.instructions import InstructionFile, instruction_file
 from assay.environments.problem_file import (
     OtherFormatError,
@@ -224,7 +224,7 @@ def compute_named_units(text: str) -> int:
     in an environment whose files need not be on this machine, named as for `parse_choice`."""
     name, params = parse_choice(text)
     weights, settings = mixture.divide(params) if name == mixture.NAME else ({name}, {name: params})
-    declared = {part: _SETTINGS.get(part.partition(":")[0], {}) for part in weights}
+    declared = {part: _list_settings(part) for part in weights}
     return max(
         settings[part].get(UNITS, declared[part][UNITS].default) if UNITS in declared[part] else 0
         for part in weights
@@ -272,13 +272,21 @@ def list_named_rated(text: str) -> frozenset[str]:
     return frozenset().union(*(one.rated for one in own))
 
 
+def _list_settings(name: str) -> dict[str, Param]:
+    """The settings of a family's environment; empty: it has none, or is of no family."""
+    family, _, what = name.partition(":")
+    own = gym.list_settings(what) if family == gym.NAME else {}
+    return {**_SETTINGS.get(family, {}), **own}
+
+
 def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
     family, _, what = name.partition(":")
     if what != placeholder and family != gym.NAME:
         return list(make_environment(name, params).levels)
-    resolve_params(name, {**_SETTINGS.get(family, {}), **PARAMS}, params)
-    if family == gym.NAME:  # reasoning-gym need not be installed
+    if family == gym.NAME:  # its image need not be here
         gym.require_dataset(what)
+    resolve_params(name, {**_list_settings(name), **PARAMS}, params)
+    if family == gym.NAME:
         return list(LEVELS[what])
     files = sorted(FAMILIES.keys() - {gym.NAME})
     if family not in files:
@@ -361,15 +369,15 @@ def _describe_package(
 def _list_datasets() -> list[EnvironmentEntry]:
     fault = None
     try:
-        gym.get_versions()
+        gym.require_image()
     except ValueError as error:
         fault = str(error)
     entries = [
         EnvironmentEntry(
             f"{gym.NAME}:{name}",
             tuple(levels),
-            {},
-            fault or f"{gym.PACKAGE} {gym.PACKAGE_VERSION}",
+            gym.list_settings(name),
+            fault or f"{gym.PACKAGE.distribution} {gym.PACKAGE.version}",
             usable=fault is None,
         )
         for name, levels in LEVELS.items()

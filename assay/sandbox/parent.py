@@ -175,23 +175,6 @@ class Sandbox:
         spent = budget.left <= 0
         return Lost(cause, spent, slow and not spent)
 
-    def ask_patiently(self, request: bytes, reply_max: int, seconds: float) -> bytes | Lost:
-        """Like `ask`, but no clock decides: only a child that died by itself counts as lost. A
-        request that takes more than `seconds` of CPU time is sent once more to a new child.
-
-        Raises:
-            WorkerError: the request took more again, or got no CPU time. Nobody can say whether the
-                machine or the work is slow, so nothing follows about the request.
-        """
-        reply = self.ask(request, reply_max, Budget(seconds))
-        if isinstance(reply, Lost) and reply.spent:
-            reply = self.ask(request, reply_max, Budget(seconds))
-        if isinstance(reply, Lost) and reply.spent:
-            raise WorkerError(f"the {self._name} took more than {seconds:g} s of CPU time")
-        if isinstance(reply, Lost) and reply.slow:
-            raise WorkerError(f"the {self._name} got no CPU time: {reply.cause}")
-        return reply
-
     def _require_open(self) -> None:
         if self._closed:
             self._end_child()

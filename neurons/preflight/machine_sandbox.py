@@ -1,12 +1,15 @@
 """Checks whether this machine can run programs in the sandbox."""
 
+from functools import partial
+
+from assay.environments.gym.image import GYM
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
 from assay.protocol.parameters import EnvironmentChoice
-from assay.sandbox.guest import INTERPRETER, SandboxError, is_prepared
+from assay.sandbox.guest import INTERPRETER, Interpreter, SandboxError, is_prepared
 from assay.sandbox.guest.engine import FIRST, LAST, EngineError, require_engine
 
-_REMEDY = "code:…, package:… and verifiers:… run in it: assay sandbox prepare"
-_FAMILIES = "code:", "package:", "verifiers:"
+#: Families of environments → the image in which they run.
+_IMAGES = {**dict.fromkeys(("code", "package", "verifiers"), INTERPRETER), GYM.name: GYM}
 
 
 def check_sandbox(environment: EnvironmentChoice | None) -> PreflightCheck:
@@ -17,17 +20,23 @@ def check_sandbox(environment: EnvironmentChoice | None) -> PreflightCheck:
         environment: the network's; None: it is not known.
     """
     names = [environment.name, *(one.name for one in environment.settings)] if environment else []
-    needs = any(name.startswith(_FAMILIES) for name in names)
-    return attempt("sandbox", _REMEDY, lambda: _look(needs))
+    families = dict.fromkeys(name.partition(":")[0] for name in names if ":" in name)
+    needed = [_IMAGES[family] for family in families if family in _IMAGES]
+    absent = CheckState.FAIL if needed else CheckState.WARN
+    for image in needed or [INTERPRETER]:
+        found = attempt("sandbox", image.remedy, partial(_look, image, absent))
+        if found.state is not CheckState.OK:
+            break
+    return found
 
 
-def _look(needs: bool) -> PreflightCheck:
-    missing = CheckState.FAIL if needs else CheckState.WARN
+def _look(image: Interpreter, absent: CheckState) -> PreflightCheck:
+    remedy = f"environments of Python run in it: {image.remedy}"
     try:
         engine = require_engine()
-        if not is_prepared():
+        if not is_prepared(image):
             raise SandboxError("it is not prepared")
     except (EngineError, SandboxError) as error:
-        return PreflightCheck("sandbox", missing, f"no programs run here: {error}", _REMEDY)
-    detail = f"Python {INTERPRETER.python} in wasmtime {engine} ({FIRST} to {LAST} were tried)"
+        return PreflightCheck("sandbox", absent, f"no programs run here: {error}", remedy)
+    detail = f"Python {image.python} in wasmtime {engine} ({FIRST} to {LAST} were tried)"
     return PreflightCheck("sandbox", CheckState.OK, detail)

@@ -1,6 +1,5 @@
 """Helpers that the environments' tests share."""
 
-import json
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import islice
@@ -11,20 +10,11 @@ from assay.environments import problem_file
 from assay.environments.foreign import vetting
 from assay.environments.foreign.hostile_answers import write_hostile, write_long
 from assay.environments.tasksets import vetting as taskset_vetting
-from assay.sandbox import Budget, Lost, Sandbox
 
 
 def make_seed(number: int) -> bytes:
     """A problem's seed."""
     return sha256(number.to_bytes(4, "big")).digest()
-
-
-def ask_scorer(sandbox: Sandbox, *request: object) -> dict[str, object]:
-    """The reply of the child of reasoning-gym's scorers."""
-    reply = sandbox.ask(json.dumps(request).encode(), 1 << 24, Budget(60.0))
-    assert not isinstance(reply, Lost), reply
-    said: dict[str, object] = json.loads(reply)
-    return said
 
 
 @pytest.fixture(autouse=True)

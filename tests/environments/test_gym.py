@@ -1,70 +1,89 @@
-"""reasoning-gym in its sandbox: strict in form, the same everywhere; no scorer can end us."""
+"""reasoning-gym in the sandbox: strict in form, the same everywhere, at a counted cost.
+
+python -m tests.environments.test_gym    # writes the digests of problems
+"""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
+from dataclasses import replace
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
-if find_spec("reasoning_gym") is None:
-    pytest.skip("needs the extra `envs`", allow_module_level=True)
+from tests.absent import has_gym
+
+if not has_gym():
+    pytest.skip("no image: assay sandbox prepare --for reasoning_gym", allow_module_level=True)
 
 from assay.environments import UNREAD, gym, make_environment, rate_answer
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.hostile_answers import write_hostile
-from assay.environments.gym import Entry, ReasoningGym, is_reference, is_well_formed
-from assay.environments.gym_datasets import ALIKE, ANSWER_MAX, COUNTED, FORMS, LEVELS, REFUSED
-from assay.environments.step_counter import STEPS_MAX
-from assay.protocol.parameters import MILLION
-from assay.sandbox import Sandbox
-from tests.environments.conftest import NUMBER_TRICKS, TRICKS, ask_scorer, make_seed
+from assay.environments.gym import Entry, ReasoningGym
+from assay.environments.gym import environment as gym_environment
+from assay.environments.gym.datasets import (
+    ALIKE,
+    ANSWER_MAX,
+    COUNTED,
+    FORMS,
+    LEVELS,
+    REFUSED,
+    SCORER_UNITS,
+)
+from assay.environments.gym.environment import is_reference, is_well_formed
+from assay.protocol.parameters import MILLION, UNITS
+from assay.sandbox import WorkerError, guest
+from assay.sandbox.guest import INTERPRETER, Budget, Reply, Request, run, running
+from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 
 #: What a wrong answer achieves: it may have been read.
 NOTHING = UNREAD, rate_answer(0)
 SUMS = make_environment("reasoning_gym:chain_sum", {})
-CODE = ["-P", "-c"]
-#: Requests to two processes with the same numbers in opposite orders: a name, a level, a number.
-ASK = """
-import json, sys
-from assay.environments.gym import answer_request
-asked = json.loads(sys.argv[1])
-if sys.argv[2] == "backwards":
-    asked.reverse()
-said = [json.loads(answer_request(json.dumps(["make", *each]).encode())) for each in asked]
-print("\\n" + json.dumps(list(zip(asked, said))))  # some datasets print
-"""
+#: Dataset → SHA-256 of the JSON of its problems, with a line end after each: those of the numbers
+#: below at each level. Another processor makes the same. A nightly test compares the problems of
+#: these and other numbers with those that native Python makes.
+KEPT = Path(__file__).parents[1] / "data" / "gym-problems.json"
+NUMBERS = 11, 1_234_567
+#: SHA-256 of what the image is made of besides the releases, and of its own digest.
+SOURCES = "4433edc5d654431fe6e41cb8d02b9494c8264367c6c9b7ef4d7823bb691872f1"
+NATIVE = Path(__file__).with_name("native_gym.py")
 
 
-def ask_process(asked: list[tuple[str, int, int]], order: str, hash_seed: str) -> list[object]:
-    done = subprocess.run(
-        [sys.executable, *CODE, ASK, json.dumps(asked), order],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},  # noqa: TID251 - a child needs a whole environment
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=1_800,
-    )
-    found: list[object] = sorted(json.loads(done.stdout.splitlines()[-1]), key=str)
-    return found
+def read_own() -> bytes:
+    """The modules of ours, in order of name."""
+    inside = files("assay.environments.gym").joinpath("inside")
+    return b"".join(sorted(one.read_bytes() for one in inside.iterdir() if one.is_file()))
 
 
-def find_differences(asked: list[tuple[str, int, int]]) -> set[str]:
-    """Datasets that two processes disagree on."""
-    forwards, backwards = (
-        ask_process(asked, order, seed) for order, seed in (("forwards", "1"), ("backwards", "2"))
-    )
-    pairs = zip(forwards, backwards, strict=True)
-    return {a[0][0] for a, b in pairs if a != b}  # type: ignore[index]
+def ask(name: str, level: int, number: int, *scored: str, millions: int = 5_000) -> Reply:
+    """What the image says: a problem, or whether an answer is right."""
+    request = json.dumps([name, level, number, *scored]).encode()
+    program = b"import assay_gym; assay_gym.serve()"
+    return run(Request(program, request), Budget(millions * MILLION), gym.GYM)
 
 
-@pytest.fixture(scope="module")
-def scorers() -> Iterator[Sandbox]:
-    """All datasets, asked without the form of an answer before them."""
-    with Sandbox("scorer", "from assay.environments.gym import serve_gym; serve_gym()") as own:
-        yield own
+def make(name: str, level: int, number: int) -> list[str]:
+    """Question, reference and what is kept of an entry; nothing: it is none within its budget."""
+    reply = ask(name, level, number)
+    made: list[str] = json.loads(reply.output) if reply.end == "exit 0" else []
+    return made
+
+
+def digest_problems(name: str) -> str:
+    lines = [
+        json.dumps(make(name, level, number)[:2]) + "\n"
+        for level in LEVELS[name]
+        for number in NUMBERS
+    ]
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def is_right(name: str, level: int, number: int, text: str, kept: str) -> bool:
+    reply = ask(name, level, number, text, kept)
+    return reply.end == "exit 0" and json.loads(reply.output) is True
 
 
 # --- problems
@@ -82,36 +101,76 @@ def test_a_reference_answer_is_right(name: str) -> None:
         assert problem == environment.make_problem(make_seed(i), environment.levels)
 
 
-def test_two_processes_make_the_same_problems() -> None:
-    names = ["chain_sum", "word_sorting", "mini_sudoku", "zebra_puzzles", "decimal_chain_sum"]
-    asked = [(name, LEVELS[name][0], i) for name in names for i in (1, 2, 2**31 - 1)]
-    assert find_differences(asked) == set()
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chain_sum", "course_schedule", "family_relationships", "knights_knaves"),
+        *("pool_matrix", "rubiks_cube", "simple_integration", "word_sorting"),
+    ],
+)
+def test_problems_are_the_same_on_every_machine(name: str) -> None:
+    """Of numpy, of sets whose order 32 bits would change, of sympy, and of none of them."""
+    assert digest_problems(name) == json.loads(KEPT.read_text())[name]
 
 
-def test_other_versions_are_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert b"reasoning-gym 0.1.25" in gym.get_versions()
-    assert b"sympy " in gym.get_versions()
-    assert gym.get_versions().endswith(f"python 3.{sys.version_info[1]}".encode())
-    monkeypatch.setattr(gym, "get_versions", lambda: b"reasoning-gym 0.1.25\nsympy 0")
+@pytest.mark.nightly
+def test_every_dataset_makes_the_same_problems_on_every_machine() -> None:
+    assert {name: digest_problems(name) for name in LEVELS} == json.loads(KEPT.read_text())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", LEVELS)
+def test_native_python_makes_the_same_problems_and_scores(name: str) -> None:
+    """A thousand problems, fewer where they cost seconds: those that the sandbox makes within its
+    budget, and what the scorer says of answers to them."""
+    dear = {"figlet_font", "game_of_life", "n_queens", "rubiks_cube", "simple_integration"}
+    dear |= {"sokoban", "spell_backward", "zebra_puzzles"}
+    count = (20 if name in dear else 1_000) // len(LEVELS[name]) + 1
+    numbers = [*NUMBERS, *(7_919 * n + 5 for n in range(count))]
+    asked = [(level, number) for level in LEVELS[name] for number in numbers]
+    done = subprocess.run(
+        [sys.executable, "-P", str(NATIVE), name, json.dumps(asked)],
+        env={"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=3_600,
+    )
+    compared = 0
+    for (level, number), native in zip(
+        asked, map(json.loads, done.stdout.splitlines()), strict=True
+    ):
+        made = make(name, level, number)
+        if not made:
+            continue
+        question, reference, kept = made
+        scores = [
+            is_right(name, level, number, text, kept)
+            for text in (reference, reference + "x", reference[::-1])
+            if name in FORMS
+        ]
+        assert [question, reference, scores] == [*native[:2], native[2][: len(scores)]]
+        compared += 1
+    assert compared > len(asked) // 2
+
+
+def test_another_image_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(gym.GYM, image_digest="0" * 64)
+    monkeypatch.setattr(gym_environment, "GYM", other)
+    monkeypatch.setattr(gym_environment, "require_image", lambda: None)
     assert make_environment(SUMS.name, {}).digest != SUMS.digest
 
 
-@pytest.mark.parametrize("found", ["0.1.24", None])
-def test_an_absent_or_other_package_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, found: str | None
+def test_without_its_image_one_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def version(name: str) -> str:
-        if found is None:
-            raise gym.PackageNotFoundError(name)
-        return found
-
-    monkeypatch.setattr(gym, "version", version)
-    gym.get_versions.cache_clear()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    running.require_prepared.cache_clear()
     try:
-        with pytest.raises(ValueError, match=r"pip install 'assay\[envs\]'"):
-            make_environment("reasoning_gym:chain_sum", {})
+        with pytest.raises(ValueError, match="`assay sandbox prepare --for reasoning_gym` makes"):
+            gym.require_image.__wrapped__()
     finally:
-        gym.get_versions.cache_clear()
+        running.require_prepared.cache_clear()
 
 
 def test_refused_and_unknown_datasets_say_why() -> None:
@@ -262,17 +321,17 @@ DECIDED = (
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.nightly] * (n == "rubiks_cube")) for n in DECIDED]
+    "name",
+    [pytest.param(n, marks=[pytest.mark.nightly] * (n != "tower_of_hanoi")) for n in DECIDED],
 )
-def test_one_letter_more_less_or_another_earns_nothing(name: str, scorers: Sandbox) -> None:
+def test_one_letter_more_less_or_another_earns_nothing(name: str) -> None:
     """Within the form's own alphabet, where a form cannot tell junk from an answer."""
     level = LEVELS[name][0]
     for number in range(40, 44):
-        right = str(ask_scorer(scorers, "make", name, level, number)["answer"])
+        _, right, kept = make(name, level, number)
         for text in mutate(right):
             if is_well_formed(name, right, text) and not is_reference(name, right, text):
-                said = ask_scorer(scorers, "score", name, level, number, text)
-                assert not said["right"], (name, number, right, text)
+                assert not is_right(name, level, number, text, kept), (name, number, right, text)
 
 
 def mutate(right: str) -> Iterator[str]:
@@ -292,32 +351,85 @@ def test_another_datasets_problem_is_our_own_fault() -> None:
         SUMS.score(other, "#### 1")
 
 
+# --- costs
+
+
+def test_a_scorer_that_takes_more_than_its_units_gives_nothing() -> None:
+    """And the next answer has all of them again."""
+    name = "reasoning_gym:jugs"
+    least = make_environment(name, {UNITS: 10})
+    problem = least.make_problem(make_seed(3), [1])
+    assert isinstance(problem.answer, Entry)
+    longer = json.loads(problem.answer.reference)
+    longer = json.dumps(["fill A", "empty A", *longer])
+    for millions, earned in ((10, NOTHING), (SCORER_UNITS["jugs"], [rate_answer(1)])):
+        assert make_environment(name, {UNITS: millions}).score(problem, f"#### {longer}") in earned
+
+
+def test_only_where_a_scorer_runs_units_are_to_be_stated() -> None:
+    assert UNITS not in SUMS.params
+    assert make_environment("reasoning_gym:jugs", {}).params[UNITS] == SCORER_UNITS["jugs"]
+    with pytest.raises(ValueError, match="units"):
+        make_environment("reasoning_gym:jugs", {UNITS: 5_001})
+
+
+def test_a_dataset_that_makes_nothing_within_its_budget_is_no_miners_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gym_environment, "MAKING_MAX", 1)
+    with pytest.raises(WorkerError, match="makes no problem at level 1"):
+        SUMS.make_problem(make_seed(3), [1])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("9**9**9**9", "exp(exp(exp(9)))", "(" * 120 + "x" + ")" * 120, "x**" * 80 + "x", "1/0"),
+        *("sqrt(-1)/0*x", "C", "sin", "sin(sin)", "xE", "x x", "-" * 200 + "x", "0/0*x", "cos()"),
+        *("(x+1)**9999", "x**999999/999999 + x - X**9", "999999*X**999999 - 0*X", "x" * 250),
+    ],
+)
+def test_expressions_that_would_keep_sympy_busy_earn_nothing(answer: str) -> None:
+    environment = make_environment("reasoning_gym:simple_integration", {})
+    problem = environment.make_problem(make_seed(1), [1])
+    assert environment.score(problem, f"#### {answer}") in NOTHING
+
+
+def test_an_integral_is_right_in_any_spelling() -> None:
+    environment = make_environment("reasoning_gym:simple_integration", {})
+    problem = environment.make_problem(make_seed(1), [1])
+    right = problem.answer.reference  # type: ignore[attr-defined]
+    variable = "X" if "X" in right else "x"
+    turned = f"C {right}" if right.startswith("-") else f"C + {right}"
+    for text in (turned, f"{right} - C", f"{right} + {variable} - {variable}"):
+        assert environment.score(problem, f"#### {text}") == rate_answer(1)
+    for text in (f"{right} + x*X", f"({right})*2", f"{right} or 1", f"{right} + 1", f"--{right}"):
+        assert environment.score(problem, f"#### {text}") in NOTHING
+
+
 # --- all of them
+
+
+def test_the_image_is_that_of_these_sources() -> None:
+    """Who changes one, or the interpreter's own image, makes another image: prepare it, and write
+    both digests."""
+    texts = [files(guest).joinpath("extend.py").read_bytes(), gym.GYM.image_digest.encode()]
+    texts += [INTERPRETER.image_digest.encode(), read_own()]
+    assert sha256(b"".join(texts)).hexdigest() == SOURCES
+
+
+def test_the_image_has_begun_each_dataset() -> None:
+    """One that it has not would take thousands of millions of instructions at its first problem."""
+    inside = files("assay.environments.gym").joinpath("inside", "assay_gym.py").read_text()
+    begun = set(inside.partition('_WARM = """')[2].partition('"""')[0].split())
+    assert begun == set(LEVELS) - {"sokoban"}
 
 
 def test_every_dataset_is_known_or_refused() -> None:
     code = "import json, reasoning_gym.factory as f; print(json.dumps(sorted(f.DATASETS)))"
-    command = [sys.executable, *CODE, code]
+    command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, capture_output=True, check=True, timeout=60)
     assert sorted([*LEVELS, *REFUSED]) == json.loads(done.stdout)
-
-
-@pytest.mark.slow
-def test_every_dataset_is_the_same_in_two_processes() -> None:
-    """The lowest and the highest level of each, of two numbers; `make nightly` looks at all."""
-    asked = [
-        (name, level, number)
-        for name, levels in LEVELS.items()
-        for level in {levels[0], levels[-1]}
-        for number in (5, 6)
-    ]
-    assert find_differences(asked) == set()
-
-
-@pytest.mark.nightly
-def test_every_level_of_every_dataset_is_the_same_in_two_processes() -> None:
-    asked = [(n, level, i) for n, levels in LEVELS.items() for level in levels for i in range(8)]
-    assert find_differences(asked) == set()
 
 
 @pytest.mark.slow
@@ -326,47 +438,47 @@ def test_every_reference_is_right_and_no_constant_is(name: str) -> None:
     environment = make_environment(f"reasoning_gym:{name}", {})
     for i, level in enumerate({environment.levels[0], environment.levels[-1]}):
         problem = environment.make_problem(make_seed(i), [level])
-        right = problem.answer.reference  # type: ignore[attr-defined]
-        assert environment.score(problem, f"#### {right}").correctness == MILLION
+        entry = problem.answer
+        assert isinstance(entry, Entry)
+        assert environment.score(problem, f"#### {entry.reference}").correctness == MILLION
+        if name in FORMS:
+            own = ask(name, level, entry.number, entry.reference, entry.kept)
+            assert own.output == b"true"
+            assert own.instructions <= SCORER_UNITS[name] * MILLION // 2
         for wrong in ("NaN", "inf", "{}", "[]", "()", "None", "null", "x", "-", '""', "[[]]"):
-            if wrong != right:
+            if wrong != entry.reference:
                 assert environment.score(problem, f"#### {wrong}") in NOTHING, wrong
 
 
-def judge_hostile(name: str, level: int, numbers: range, scorers: Sandbox) -> int:
+def judge_hostile(name: str, level: int, numbers: range) -> int:
     """Number of hostile answers to the entries of these numbers that were tried. None earns."""
-    made = [ask_scorer(scorers, "make", name, level, number) for number in numbers]
-    rights = [str(each["answer"]) for each in made]
-    others = [*rights[1:], rights[0]]
+    made = [(number, each) for number in numbers if (each := make(name, level, number))]
+    rights = [each[1] for _, each in made]
     tried = 0
-    for number, right, other in zip(numbers, rights, others, strict=True):
+    for (number, (_, right, kept)), other in zip(made, [*rights[1:], *rights[:1]], strict=True):
         texts = [text for text in dict.fromkeys(write_hostile(right, other)) if text != right]
         tried += len(texts)
         for text in texts:
-            if is_well_formed(name, right, text):
-                said = ask_scorer(scorers, "score", name, level, number, text)
-                assert not said["right"], (name, level, number, text[:200])
-                assert said["steps"] <= STEPS_MAX // 20, text[:200]  # type: ignore[operator]
-        own = ask_scorer(scorers, "score", name, level, number, right)
-        assert own["right"]
-        assert own["steps"] <= STEPS_MAX // 20  # type: ignore[operator]
+            if is_well_formed(name, right, text) and not is_reference(name, right, text):
+                assert not is_right(name, level, number, text, kept), (name, number, text[:200])
     return tried
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEVELS)
-def test_no_hostile_answer_earns_or_comes_near_the_steps_that_it_may_take(
-    name: str, scorers: Sandbox
-) -> None:
-    """So no right answer depends on a few steps more or less, from an earlier one's cache. The
-    limit is for attacks that this test and its author did not think of."""
-    assert judge_hostile(name, LEVELS[name][-1], range(2), scorers) > 500
+def test_no_hostile_answer_earns(name: str) -> None:
+    assert judge_hostile(name, LEVELS[name][0], range(2)) > 500
 
 
 @pytest.mark.nightly
-def test_hostile_answers_at_every_level_of_every_dataset(scorers: Sandbox) -> None:
+def test_hostile_answers_at_every_level_of_every_dataset() -> None:
     tried = 0
     for name, levels in LEVELS.items():
         for level in levels:
-            tried += judge_hostile(name, level, range(10, 13), scorers)
+            tried += judge_hostile(name, level, range(10, 13))
     assert tried > 500_000
+
+
+if __name__ == "__main__":
+    found = {name: digest_problems(name) for name in sorted(LEVELS)}
+    KEPT.write_text(json.dumps(found, indent=1) + "\n")

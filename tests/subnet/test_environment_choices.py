@@ -5,7 +5,6 @@ import re
 import shutil
 from dataclasses import replace
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from assay.subnet.presets import change_parameters, make_demo_parameters, parse_
 from assay.subnet.prompt_notes import list_prompt_notes
 from assay.training import GENESIS
 from assay.training.held_out import evaluate
+from tests.absent import has_gym
 from tests.hostile_folders import fit_manifest
 from tests.hub_folders import NEEDS_SYSTEM
 
@@ -38,8 +38,8 @@ def make_parameters(text: str) -> Parameters:
     return replace(plain, environment=parse_environment(text))
 
 
-#: Its environments are refused before they are opened where reasoning-gym is not installed.
-NEEDS_GYM = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs the extra `envs`")
+#: Its environments are refused before they are opened where its image is not prepared.
+NEEDS_GYM = pytest.mark.skipif(not has_gym(), reason="assay sandbox prepare --for reasoning_gym")
 
 
 @pytest.mark.slow

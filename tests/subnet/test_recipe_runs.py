@@ -16,7 +16,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -50,6 +49,7 @@ from assay.subnet.publishing import publish_subnet
 from assay.subnet.recipe import list_recipes, read_recipe
 from assay.training import GENESIS
 from assay.training.held_out import HeldOut
+from tests.absent import has_gym
 from tests.subnet.shrunk_recipe import shrink_recipe, write_model
 
 ROOT = Path(__file__).parents[2]
@@ -203,7 +203,7 @@ def play_recipe(name, folder, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in list_recipes() if n not in (DEMO_RECIPE, TEAM)])
 def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monkeypatch):
-    if "mixture" in name and find_spec("reasoning_gym") is None:
+    if "mixture" in name and not has_gym():
         pytest.skip("needs the extra `envs`")
     play_recipe(name, folder, monkeypatch)
 

@@ -72,13 +72,17 @@ _MARK, _CALLS = 54_321, 1_000
 _ZEROS = 1 << 12
 
 
-def make_image(module: bytes, interpreter: Interpreter) -> bytes:
+def make_image(module: bytes, interpreter: Interpreter, modules: bytes = b"") -> bytes:
     """The image of an interpreter. Needs a thread with `engine.STACK` bytes of stack.
+
+    Args:
+        modules: what it has besides the interpreter's own (`modules.read_modules`).
 
     Raises:
         ModuleError: the module is not built as the descriptor says.
     """
-    snapshot = take_snapshot(_export_stack_pointer(module), read_boot())
+    boot = read_boot() if not modules else _read_text("extend.py") + read_boot()
+    snapshot = take_snapshot(_export_stack_pointer(module), boot, modules)
     _set_limits(snapshot.memory)
     started = _write_started(module, snapshot, interpreter)
     pages = (INPUT_MAX + OUTPUT_MAX) // _PAGE
@@ -86,12 +90,16 @@ def make_image(module: bytes, interpreter: Interpreter) -> bytes:
 
 
 def read_boot() -> str:
-    return files(__package__).joinpath("boot.py").read_text()
+    return _read_text("boot.py")
 
 
 def make_host() -> InnerHost:
-    text = files(__package__).joinpath("stubs.wat").read_text()
+    text = _read_text("stubs.wat")
     return InnerHost(GLOBALS, text, lambda name: _NO_ENTRY if name[:5] == "path_" else _NOTSUP)
+
+
+def _read_text(name: str) -> str:
+    return files(__package__).joinpath(name).read_text()
 
 
 def _export_stack_pointer(module: bytes) -> bytes:

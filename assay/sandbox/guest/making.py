@@ -10,9 +10,9 @@ from assay.sandbox.guest.image import make_image as make
 
 
 def make_image() -> None:
-    """Write the image of the module on standard input."""
-    module = sys.stdin.buffer.read()
-    _write(run_deep(lambda: make(module, INTERPRETER)))
+    """Write the image of the module on standard input, with the modules that follow it there."""
+    module, modules = sys.stdin.buffer.read(INTERPRETER.module_bytes), sys.stdin.buffer.read()
+    _write(run_deep(lambda: make(module, INTERPRETER, modules)))
 
 
 def compile_image() -> None:

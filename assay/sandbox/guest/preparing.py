@@ -1,8 +1,9 @@
 """Makes the sandbox ready on this machine: `assay sandbox prepare`.
 
-The interpreter's module comes from the distribution `assay-python-wasm`, or from a file. The image
-and its artifact are made by children that can be ended at any moment. What is there and right is
-not made again, so a preparation that was stopped goes on where it was.
+The interpreter's module comes from the distribution `assay-python-wasm`, or from a file, and other
+modules from the distributions that carry them (`modules`). The image and its artifact are made by
+children that can be ended at any moment. What is there and right is not made again, so a
+preparation that was stopped goes on where it was.
 """
 
 import subprocess
@@ -18,11 +19,12 @@ from assay.sandbox.child import clean
 from assay.sandbox.guest import store
 from assay.sandbox.guest.descriptor import INTERPRETER, Interpreter
 from assay.sandbox.guest.engine import make_engine, require_engine
+from assay.sandbox.guest.modules import read_modules
 from assay.sandbox.guest.store import SandboxError
 from assay.sandbox.preloaded import start_python
 
 #: Most bytes of an image.
-IMAGE_MAX = 64 << 20
+IMAGE_MAX = 256 << 20
 #: The package that carries the interpreter, and its file.
 _PACKAGE, _PACKED = "assay_python_wasm", "python.wasm.xz"
 #: How a file that xz packed begins, and most bytes of memory to unpack one.
@@ -73,7 +75,7 @@ def prepare(
         module: the interpreter's module; None: that of `assay-python-wasm`, if it is needed.
 
     Raises:
-        SandboxError: the module is missing or another one, or cannot be compiled.
+        SandboxError: a module is missing or another one, or cannot be compiled.
         EngineError: the engine is missing.
         OSError: the folder cannot be written to.
     """
@@ -111,8 +113,11 @@ def _read_image(image: Path, interpreter: Interpreter) -> bytes | None:
 
 
 def _make_image(module: bytes, image: Path, interpreter: Interpreter, tell: Tell) -> None:
-    tell(f"starting Python {interpreter.python} once, and counting its instructions (some 7 s)")
-    data = _work("make_image", image, module)
+    modules, took = b"", "some 7 s"
+    if interpreter.modules is not None:
+        modules, took = read_modules(interpreter.modules), f"with {interpreter.modules.name}, 30 s"
+    tell(f"starting Python {interpreter.python} once, and counting its instructions ({took})")
+    data = _work("make_image", image, module + modules)
     if (digest := sha256(data).hexdigest()) != interpreter.image_digest:
         raise SandboxError(
             f"this machine makes an image with SHA-256 {digest} where {interpreter.image_digest} "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from assay.sandbox.guest.copies import Budget, Reply, Request
+from assay.sandbox.guest.descriptor import INTERPRETER, Interpreter
 from assay.sandbox.guest.image import INPUT_MAX, OUTPUT_MAX
 from assay.sandbox.guest.preparing import is_prepared
 from assay.sandbox.guest.store import SandboxError
@@ -23,13 +24,12 @@ from assay.sandbox.preloaded import share_preloaded
 
 #: Wall-clock seconds of a run, on however slow a machine. Tuning.
 _PATIENCE = 600.0
-_LOADED = "assay.sandbox.guest.loaded"
-_BOOT = f"from {_LOADED} import serve_programs; serve_programs()"
+_BOOT = "from assay.sandbox.guest.loading import serve; from {0} import IMAGE; serve(IMAGE)"
 NAME = "sandbox of programs"
 _START = State()
 
 
-def run(request: Request, budget: Budget) -> Reply:
+def run(request: Request, budget: Budget, interpreter: Interpreter = INTERPRETER) -> Reply:
     """Run one program in a fresh copy of the interpreter. The reply is a function of the arguments.
 
     Safe to share between threads.
@@ -44,7 +44,8 @@ def run(request: Request, budget: Budget) -> Reply:
     if len(request.data) > INPUT_MAX:
         raise ValueError(f"a program and its input have at most {INPUT_MAX - 5} bytes")
     _require_possible(budget)
-    return read_reply(_ask(write_request(request, budget), budget.output + REPLY_MORE))
+    data = write_request(request, budget)
+    return read_reply(_ask(interpreter, data, budget.output + REPLY_MORE))
 
 
 def run_turns(
@@ -71,7 +72,7 @@ def run_turns(
         raise ValueError("nothing was kept of these turns: replay them from the start")
     _require_possible(budget.turn)
     most = STATE_MAX + len(texts) * (budget.turn.output + 2 * REPLY_MORE)
-    return read_outcome(_ask(write_turns(texts, budget, state, keep), most))
+    return read_outcome(_ask(INTERPRETER, write_turns(texts, budget, state, keep), most))
 
 
 def _require_possible(budget: Budget) -> None:
@@ -81,23 +82,24 @@ def _require_possible(budget: Budget) -> None:
         raise ValueError("instructions are counted in 63 bits")
 
 
-def _ask(data: bytes, most: int) -> bytes:
+def _ask(interpreter: Interpreter, data: bytes, most: int) -> bytes:
     """A child's answer of at most so many bytes."""
-    require_prepared()
-    reply = _get_children().ask(data, most, ProcessorBudget(_PATIENCE), _PATIENCE)
+    require_prepared(interpreter)
+    reply = _get_children(interpreter).ask(data, most, ProcessorBudget(_PATIENCE), _PATIENCE)
     if isinstance(reply, Lost):
         raise WorkerError(f"the {NAME} got no CPU time or no memory: {reply.cause}")
     return reply
 
 
 @cache
-def require_prepared() -> None:
+def require_prepared(interpreter: Interpreter = INTERPRETER) -> None:
     """Raises SandboxError or EngineError if no program can run here."""
-    if not is_prepared():
-        raise SandboxError("no sandbox for programs here: `assay sandbox prepare` makes it, once")
+    if not is_prepared(interpreter):
+        raise SandboxError(f"no sandbox for programs here: `{interpreter.remedy}` makes it, once")
 
 
 @cache
-def _get_children() -> SandboxPool:
+def _get_children(interpreter: Interpreter) -> SandboxPool:
     """This process's children. Their replies depend on the request alone."""
-    return SandboxPool(NAME, _BOOT, _PATIENCE, count_cores(), share_preloaded(_LOADED))
+    boot, preloaded = _BOOT.format(interpreter.loader), share_preloaded(interpreter.loader)
+    return SandboxPool(NAME, boot, _PATIENCE, count_cores(), preloaded)

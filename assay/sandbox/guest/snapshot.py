@@ -3,12 +3,13 @@
 The interpreter runs `boot` and then asks for the time. Its host never answers that call: the
 memory is then a started Python that waits for a call of C to return. All other calls of that time
 have fixed answers: no clock, no randomness, no files, no environment beyond what starts Python the
-same everywhere. So the memory is a function of the module and `boot`.
+same everywhere. So the memory is a function of the module, `boot`, and what `boot` may read.
 """
 
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 from assay.sandbox.guest.engine import make_engine
@@ -34,11 +35,12 @@ class Snapshot:
     served: int
 
 
-def take_snapshot(module: bytes, boot: str) -> Snapshot:
+def take_snapshot(module: bytes, boot: str, given: bytes) -> Snapshot:
     """Start the interpreter. Needs a thread with `engine.STACK` bytes of stack.
 
     Args:
         module: it exports `STACK_POINTER`.
+        given: standard input of `boot`.
 
     Raises:
         ModuleError: it ends before it asks for the time.
@@ -48,7 +50,7 @@ def take_snapshot(module: bytes, boot: str) -> Snapshot:
     engine = make_engine()
     compiled = wasmtime.Module(engine, module)
     store = wasmtime.Store(engine)
-    host = _Host(store, ["python", "-X", "utf8", "-B", "-c", boot])
+    host = _Host(store, ["python", "-X", "utf8", "-B", "-c", boot], given)
     linker = wasmtime.Linker(engine)
     for wanted in compiled.imports:
         if not isinstance(wanted.type, wasmtime.FuncType):
@@ -78,8 +80,8 @@ class _Host:
 
     memory: Any
 
-    def __init__(self, store: Any, arguments: Sequence[str]) -> None:
-        self._store = store
+    def __init__(self, store: Any, arguments: Sequence[str], given: bytes) -> None:
+        self._store, self._given = store, BytesIO(given)
         self._arguments = [text.encode() + b"\0" for text in arguments]
         self._environment = [f"{k}={v}".encode() + b"\0" for k, v in _ENVIRONMENT.items()]
         self._said = bytearray()
@@ -145,8 +147,13 @@ class _Host:
     def fd_close(self, descriptor: int) -> int:
         return 0 if descriptor in _STREAMS else _BAD
 
-    def fd_read(self, _descriptor: int, _pieces: int, _count: int, done: int) -> int:
-        return self._write(done, bytes(4))
+    def fd_read(self, _descriptor: int, pieces: int, count: int, done: int) -> int:
+        total = 0
+        for place, size in struct.iter_unpack("<II", self._read(pieces, 8 * count)):
+            part = self._given.read(size)
+            self._write(place, part)
+            total += len(part)
+        return self._write(done, struct.pack("<I", total))
 
     def fd_write(self, _descriptor: int, pieces: int, count: int, done: int) -> int:
         total = 0
