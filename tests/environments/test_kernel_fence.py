@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.sandbox import kernel_fence
-from assay.sandbox.guest import Budget, Request, run, running
+from assay.sandbox.guest import INTERPRETER, Budget, Request, run, running
 from tests.absent import has_sandbox
 
 needs_fence = pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="no fence")
@@ -85,6 +85,6 @@ def test_calls_on_the_process_itself_are_allowed(own: str, tmp_path: Path) -> No
 @pytest.mark.skipif(not has_sandbox(), reason="no sandbox: assay sandbox prepare")
 def test_the_process_of_the_sandbox_is_behind_the_fence() -> None:
     run(Request(b"pass"), Budget(10**9))
-    for pid in running._get_children().pids:  # noqa: SLF001 - they have no other name
+    for pid in running._get_children(INTERPRETER).pids:  # noqa: SLF001 - they have no other name
         status = Path(f"/proc/{pid}/status").read_text().splitlines()
         assert {"Seccomp:\t2", "NoNewPrivs:\t1"} <= set(status)
