@@ -29,7 +29,7 @@ _BY_LEVELS = {
     """,
     5: """
         base_conversion basic_arithmetic color_cube_rotation count_bits count_primes
-        course_schedule decimal_chain_sum manipulate_matrix mini_sudoku
+        decimal_chain_sum manipulate_matrix mini_sudoku
         power_function rectangle_count rotate_matrix spell_backward
         string_manipulation sudoku word_sorting
     """,
@@ -65,6 +65,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "coin_flip": "its scorer takes wrong answers: 0 for a chance of one in eight",
         "composite": "a mixture of its own kind: use mix",
         "countdown": "its scorer takes expressions that miss the target by a hundred-thousandth",
+        "course_schedule": _ORDERED,
         "fraction_simplification": "its scorer takes a right answer with anything after it",
         "game_of_life_halting": "its scorer takes any answer",
         "intermediate_integration": "its own answers follow the order of a set, and for some of "
