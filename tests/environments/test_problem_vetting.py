@@ -93,7 +93,7 @@ def test_what_cannot_be_vetted_is_no_finding(tmp_path, monkeypatch):
         vet_problem_file(file)
     row = {"question": "Add.", "input_output": '{"inputs": ["1", "2"], "outputs": ["1", "3"]}'}
     file.write_text(json.dumps(row))
-    monkeypatch.setattr(running, "is_prepared", lambda: False)
+    monkeypatch.setattr(running, "is_prepared", lambda _: False)
     running.require_prepared.cache_clear()
     case_runs.require_sandbox.cache_clear()
     with pytest.raises(ProblemFileError, match="`assay sandbox prepare` makes it"):
