@@ -106,6 +106,16 @@ def test_the_same_folder_is_the_same_archive(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_a_package_writes_no_line_of_its_own_to_a_terminal(tmp_path: Path) -> None:
+    """Nor is a reply with an error of its own anything but that reply."""
+    forged = 'b\'+{"levels": [1], "error": "\\\\u001b[2J", "fault": "\\\\u001b[2J\\\\nfit"}\''
+    text = f"import os\nreply = {forged}\nos.write(1, reply + len(reply).to_bytes(4, 'big'))\n"
+    archive = GuestArchive(write_archive(tmp_path, f"{text}os._exit(0)\n").read_bytes(), 200)
+    said = archive.ask("describe")
+    assert "error" not in said
+    assert (said["levels"], said["fault"]) == ([1], "?[2J")
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> str:
     return add_package(tmp_path, "", "")

@@ -19,7 +19,7 @@ from assay.environments import (
     rate_answer,
 )
 from assay.environments.foreign.package_environment import PARAMS
-from assay.environments.tasksets import look_at_wheel, vet_bundle
+from assay.environments.tasksets import environment, look_at_wheel, vet_bundle
 from assay.environments.tasksets.bundle import BUNDLE_MAX, DATA, MANIFEST, WHEEL, find_bundle_fault
 from assay.environments.tasksets.environment import TasksetArchive
 from assay.environments.tasksets.wheel_file import write_archive
@@ -232,6 +232,52 @@ def test_a_reply_has_its_tasks_data_and_no_others(tmp_path: Path) -> None:
     )
     said = open_taskset(write_taskset(tmp_path, text, WORDS)).ask("score", 1, 0, "x")
     assert "load_dataset is for load() alone" in said["error"]
+
+
+#: Packs a list of lines, a number of times, and writes it as the reply to `load` by itself.
+FORGED = """
+import base64, json, os, zlib
+packer = zlib.compressobj(9)
+packed = b"".join(packer.compress(LINES) for _ in range(COUNT)) + packer.flush()
+said = {"tasks": TASKS, "skipped": 0, "rows": base64.b64encode(packed).decode()}
+reply = b"+" + json.dumps(said).encode()
+os.write(1, reply + len(reply).to_bytes(4, "big"))
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "count", "tasks"),
+    [
+        ("b'{}' + b'\\n' * (1 << 16)", 1, 1),
+        ("b'x' * (1 << 18) + b'x'", 1, 1),
+        ("b'x' * (1 << 17) + b'\\n'", 9, 20_000),
+        ("b'x' * (1 << 17) + b'\\n'", 5, 20_000),
+    ],
+    ids=["many", "long", "large", "large with those before"],
+)
+def test_a_list_of_tasks_takes_no_memory_without_bound(
+    lines: str, count: int, tasks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module packs what no honest copy loads: a megabyte of it may have been a gigabyte."""
+    monkeypatch.setattr(environment, "FILE_MAX", 1 << 20)
+    text = FORGED.replace("LINES", f"({lines})").replace("COUNT", str(count))
+    bundle = pack_bundle({"reverse/__init__.py": text.replace("TASKS", str(tasks))}, [])
+    archive = TasksetArchive(bundle, PARAMS[UNITS].default)
+    assert archive.fault == "what it loads is no list of tasks, or has more than 1 MiB"
+
+
+@pytest.mark.usefixtures("few_texts")
+def test_what_a_taskset_writes_itself_breaks_no_vetting(tmp_path: Path) -> None:
+    text = TAGS.replace(
+        "match = _TAG",
+        'import os\n        reply = b\'+{"answer": "x", "right": true, "bare": 1, "form": [""]}\'\n'
+        "        os.write(1, reply + len(reply).to_bytes(4, 'big'))\n"
+        "        os._exit(0)\n        match = _TAG",
+    )
+    report = vet_bundle(write_taskset(tmp_path, text, WORDS), 1)
+    failed = {check.name: check.detail for check in report.checks if not check.passed}
+    assert "its reply has no answer in a form" in failed["right answers"]
 
 
 def change_member(wheel: bytes, path: str, data: bytes) -> bytes:

@@ -183,9 +183,15 @@ def _read_reply(run: CaseRun) -> tuple[bytes, str | None]:
 
 
 def _read_document(data: bytes) -> dict[str, Any]:
-    """A reply of values as `inside` writes them. Modules may have written it themselves."""
+    """A reply of values as `inside` writes them. Modules may have written it themselves: they name
+    no error in it, and a `fault` is a line for people."""
     try:
         document = read_json(data)
     except EncodingError:
         return {}
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        return {}
+    document.pop("error", None)
+    if "fault" in document:
+        document["fault"] = clean(str(document["fault"]))
+    return document

@@ -17,7 +17,7 @@ from assay.environments.foreign.guest_archive import ALIKE, Chance, GuestArchive
 from assay.environments.foreign.package_environment import PackageEnvironment
 from assay.environments.problem_file import FILE_MAX
 from assay.environments.tasksets.bundle import WHEEL, find_bundle_fault
-from assay.environments.tasksets.inside import PROMPT_MAX, TASKS_MAX, is_prompt
+from assay.environments.tasksets.inside import PROMPT_MAX, ROW_MAX, TASKS_MAX, is_prompt
 from assay.protocol.parameters import MILLION
 from assay.sandbox.guest.image import OUTPUT_MAX
 
@@ -66,9 +66,14 @@ class TasksetArchive(GuestArchive):
         task = self.tasks[number % len(self.tasks)]
         return self._ask(b"", kind, task, *texts, within=within)
 
+    def _find_reply_fault(self, kind: str, reply: dict[str, Any]) -> str | None:
+        if kind == "solve" and not _is_formed(reply):
+            return "its reply has no answer in a form"
+        return super()._find_reply_fault(kind, reply)
+
     def _load(self, bundle: bytes) -> str | None:
         """Load the tasks. Returns why they cannot be."""
-        left, count = LOADING, 1
+        left, count, room = LOADING, 1, FILE_MAX
         while len(self.tasks) < count:
             said = self._ask(bundle, "load", len(self.tasks), within=left, room=OUTPUT_MAX)
             if "error" in said:
@@ -78,21 +83,32 @@ class TasksetArchive(GuestArchive):
                 return f"it has no task whose prompt is text of 1 to {PROMPT_MAX} characters"
             if type(tasks) is not int or type(skipped) is not int or tasks > TASKS_MAX:
                 return "it does not say how many tasks it has"
-            rows = _unpack(said["rows"])
-            if not rows:
-                return "what it loads is no list of tasks"
+            rows = _unpack(said["rows"], room)
+            if not 1 <= len(rows) <= TASKS_MAX - len(self.tasks):
+                return f"what it loads is no list of tasks, or has more than {FILE_MAX >> 20} MiB"
             count, self.skipped = tasks, skipped
             self.tasks += rows
-            left -= said["instructions"]
+            left, room = left - said["instructions"], room - sum(map(len, rows))
         return None
 
 
-def _unpack(text: str) -> list[str]:
-    """A reply's tasks; none if they are packed in another way, or too many."""
+def _is_formed(reply: dict[str, Any]) -> bool:
+    """Whether a reply says what it answers, and the text before and after that."""
+    form = reply.get("form")
+    texts = [reply.get("bare"), *form] if isinstance(form, list) else []
+    return len(texts) == 3 and all(isinstance(text, str) for text in texts)
+
+
+def _unpack(text: str, room: int) -> list[str]:
+    """A reply's tasks; none if they are packed in another way, or are too many or too large. What
+    packs to a megabyte may be a gigabyte, and its lines take many times that."""
     try:
         unpacker = zlib.decompressobj()
-        data = unpacker.decompress(b64decode(text), FILE_MAX)
-        return [] if unpacker.unconsumed_tail else data.decode().splitlines()
+        data = unpacker.decompress(b64decode(text), room + 1)
+        if len(data) > room or data.count(b"\n") > TASKS_MAX:
+            return []
+        rows = data.decode("ascii").removesuffix("\n").split("\n")
+        return rows if max(map(len, rows)) <= ROW_MAX else []
     except (binascii.Error, zlib.error, ValueError):
         return []
 
