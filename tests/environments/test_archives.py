@@ -89,3 +89,19 @@ def test_what_is_stored_or_deflated_is_read() -> None:
     with zipfile.ZipFile(packed) as archive:
         assert read_member(archive, "a", 70_000) == b"1" * 70_000
         assert read_member(archive, "b", 1) == b"2"
+
+
+def test_a_file_with_a_name_for_newer_versions_of_python_is_not_read() -> None:
+    """Python 3.11 would list one file, and the interpreter inside load another."""
+    other = b"pack/os.py"
+    info = zipfile.ZipInfo("pack/more.py")
+    info.extra = struct.pack("<HHB", 0x5455, 1, 0)  # a time, as common tools write it
+    times, named = io.BytesIO(), io.BytesIO()
+    for packed in (times, named):
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("pack/__init__.py", "")
+            archive.writestr(info, "")
+        info.extra += struct.pack("<HHBL", 0x7075, 5 + len(other), 1, zlib.crc32(b"pack/more.py"))
+        info.extra += other
+    assert find_fault(times.getvalue()) is None
+    assert str(find_fault(named.getvalue())).endswith("has a second name")

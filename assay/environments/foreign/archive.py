@@ -5,12 +5,16 @@ compares afterwards, and its bz2 and lzma unpack all of a file at once. So only 
 files are read here, a piece at a time, and never past the limit.
 """
 
+import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 #: Ways to store a file that unpack a piece at a time.
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _PIECE = 1 << 16
+#: A field of a file that gives it another name, which Python reads from 3.12 on. Here and in the
+#: interpreter inside are different versions.
+_OTHER_NAME = 0x7075
 
 
 def find_method_fault(infos: Iterable[zipfile.ZipInfo]) -> str | None:
@@ -20,7 +24,17 @@ def find_method_fault(infos: Iterable[zipfile.ZipInfo]) -> str | None:
             return f"{info.filename[:80]!r} is packed in another way than stored or deflated"
         if info.flag_bits & 1:
             return f"{info.filename[:80]!r} is encrypted"
+        if _OTHER_NAME in _list_fields(info.extra):
+            return f"{info.filename[:80]!r} has a second name"
     return None
+
+
+def _list_fields(extra: bytes) -> Iterator[int]:
+    """The kinds of a file's extra fields."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        yield kind
+        extra = extra[4 + size :]
 
 
 def read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
