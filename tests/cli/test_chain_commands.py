@@ -1,6 +1,8 @@
 """Commands on a chain, before they connect: missing and wrong arguments are named at once."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -130,16 +132,16 @@ def test_doctor_without_a_subnet_says_what_the_machine_has():
 
 @pytest.mark.parametrize("size", [1_000, 100_000])
 def test_a_disk_that_fills_leaves_no_half_of_checkpoint_0(tmp_path, size):
-    """That of temporary files, and that of tensors."""
-    store, out = tmp_path / "store", tmp_path / "genesis"
-    store.mkdir()
+    """That of temporary files, and that of tensors. A locator has no room for pytest's paths."""
+    out = tmp_path / "genesis"
     options = "--network", "ws://127.0.0.1:9", "--netuid", 3, "--wallet", "//Alice", "--yes"
     options += "--recipe", "genesis-arithmetic", "--trainer", encode_ss58(bytes([7] * 32))
-    options += "--store", f"file://{store}", "--model", GENESIS, "--out", out
-    with filling(size):
-        done = run_command("subnet", "publish", *options)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("assay: ")
-    assert done.stderr.endswith(": File too large\n")
-    assert [*tmp_path.iterdir()] == [store]
-    assert not [*store.iterdir()]
+    with TemporaryDirectory(prefix="assay-") as store:
+        options += "--store", f"file://{store}", "--model", GENESIS, "--out", out
+        with filling(size):
+            done = run_command("subnet", "publish", *options)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith("assay: ")
+        assert done.stderr.endswith(": File too large\n")
+        assert not [*tmp_path.iterdir()]
+        assert not [*Path(store).iterdir()]
