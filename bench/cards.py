@@ -20,6 +20,7 @@ import torch
 from figures import FAST, Figure, measure, report
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from work import make_random_projection
 
 from assay.inference import OwnDrafter, Reference, Request, Rules, make_model
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
@@ -37,7 +38,6 @@ from assay.subnet.window_costs import (
     get_card,
 )
 from assay.training import Group, LearnConfig, Learner
-from assay.verification import Projection
 
 DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 ROLLOUTS, PROMPT, TOKENS, DRAFTED, AHEAD = (2, 13, 24, 4, 8) if FAST else (16, 130, 512, 256, 32)
@@ -51,7 +51,8 @@ RECIPES = {
     "qwen3.5-4b-math": None,
     "qwen3-30b-a3b-math": 12,
 }
-LEARNS, LONG_ONE = "qwen2.5-1.5b-math", "qwen2.5-1.5b-math"
+#: Also learns, and reads a long context.
+WHOLE = "qwen2.5-1.5b-math"
 LOGIT_STD = 3.0
 #: split3 relative to fp32, in seconds.
 SPLIT_MAX = 1 / 3
@@ -91,7 +92,6 @@ class Peak:
 class Subject:
     """A recipe's model of random weights, in bf16 on the card."""
 
-    name: str
     recipe: Recipe
     numbers: ModelNumbers
     model: Any
@@ -107,7 +107,7 @@ class Subject:
             if "layer_types" in config:
                 config["layer_types"] = config["layer_types"][: TINY["num_hidden_layers"]]
             numbers = numbers.model_copy(update=TINY | {"config": config})
-        return Subject(name, recipe, numbers, build(numbers, recipe))
+        return Subject(recipe, numbers, build(numbers, recipe))
 
     @property
     def title(self) -> str:
@@ -160,13 +160,8 @@ def make_group(subject: Subject, prompt: int, tokens: int, rollouts: int) -> dic
             random.integers(0, vocabulary, tokens).astype(np.uint32) for _ in range(rollouts)
         ],
         "seeds": [hash_fields(Domain.ROLLOUT, bytes([r])) for r in range(rollouts)],
-        "projection": make_any_projection(subject.numbers.hidden_size),
+        "projection": make_random_projection(subject.numbers.hidden_size),
     }
-
-
-def make_any_projection(hidden: int) -> Projection:
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (hidden, 2))
-    return Projection(signs.astype(np.float32), np.zeros(hidden, np.float32), hidden**0.5)
 
 
 def compare_reading(subject: Subject, card: Card | None) -> Iterator[Figure]:
@@ -343,8 +338,8 @@ def main() -> None:
         for part in (
             compare_reading(subject, card),
             compare_drafting(subject, card),
-            compare_long(subject) if name == LONG_ONE else (),
-            compare_learning(subject, card) if name == LEARNS else (),
+            compare_long(subject) if name == WHOLE else (),
+            compare_learning(subject, card) if name == WHOLE else (),
         ):
             for figure in part:
                 figures.append(figure)

@@ -101,6 +101,12 @@ def make_any_projection(checkpoint: Checkpoint) -> Projection:
     return make_projection(hash_fields(Domain.PROJECTION, b"bench"), checkpoint.manifest)
 
 
+def make_random_projection(hidden: int) -> Projection:
+    """A projection for a model of random weights."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (hidden, 2))
+    return Projection(signs.astype(np.float32), np.zeros(hidden, np.float32), hidden**0.5)
+
+
 def make_random_model(config: Qwen2Config, device: str = "cpu") -> PreTrainedModel:
     """A Qwen2 with random weights as a checkpoint stores them, in fp32."""
     torch.manual_seed(0)
@@ -189,12 +195,6 @@ def make_random_work(
     model = make_random_model(config, device)
     drawable = np.ones(config.vocab_size, bool)
     generator = np.random.default_rng(0)
-    hidden = config.hidden_size
-    projection = Projection(
-        generator.choice([-1.0, 1.0], (hidden, 2)).astype(np.float32),
-        np.zeros(hidden, np.float32),
-        hidden**0.5,
-    )
     narrow = model if drafter_dtype == model.dtype else _copy_as(model, drafter_dtype)
     return GroupWork(
         drafter=narrow,
@@ -204,7 +204,7 @@ def make_random_work(
             tuple(hash_fields(Domain.ROLLOUT, bytes([r])) for r in range(rollouts)),
         ),
         drawable=drawable,
-        projection=projection,
+        projection=make_random_projection(config.hidden_size),
         calibration=calibration,
         temperature=1_024,
         tokens=tokens,

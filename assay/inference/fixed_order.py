@@ -16,8 +16,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import deterministic
 
 _RUNNING_SUMS = (torch.cumsum, Tensor.cumsum)
-
-
 #: What torch's errors about it say.
 _UNFIXED = "deterministic"
 

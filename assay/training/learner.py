@@ -232,17 +232,21 @@ class Learner:
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
-        moves = not is_in_team() and self.device.type != "cpu"
-        homes = self._move_there() if moves else []
+        homes: list[tuple[Tensor, Tensor]] = []
         try:
-            return self._learn_in_order(groups)
+            if not is_in_team() and self.device.type != "cpu":
+                self._move_there(homes)
+            stats = self._learn_in_order(groups)
+            for tensor, home in homes:
+                home.copy_(tensor.data)
+            return stats
         except (RuntimeError, MemoryError) as error:
             device = str(self.device)
             what = f"a lesson with tokens_per_pass = {self.config.tokens_per_pass:,}"
             raise MemoryLackError(explain_lack(what, device, require_lack(error, device))) from None
         finally:
             self._optimizer.zero_grad()
-            if moves:
+            if homes:
                 self._move_back(homes)
 
     def _learn_in_order(self, groups: Sequence[Group]) -> LearnStats:
@@ -265,19 +269,17 @@ class Learner:
             self._optimizer.zero_grad()
         return self._learn_in_order(groups)
 
-    def _move_there(self) -> list[tuple[Tensor, Tensor]]:
-        """Move weights and moments to the device. Returns each with its memory on the CPU, which
-        stays: to have the system give it anew takes several times as long as the way back."""
-        homes = []
+    def _move_there(self, homes: list[tuple[Tensor, Tensor]]) -> None:
+        """Move weights and moments to the device. `homes` gets each with its memory on the CPU,
+        which stays: to have the system give it anew takes several times as long as the way back."""
         for tensor in self._list_moving():
             homes.append((tensor, tensor.data))
             tensor.data = tensor.data.to(self.device)
-        return homes
 
     def _move_back(self, homes: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Move them, and the moments that the first lesson made, to the CPU."""
+        """Leave nothing on the device, nor the moments that a first lesson made there."""
         for tensor, home in homes:
-            tensor.data = home.copy_(tensor.data)
+            tensor.data = home
         for tensor in self._list_moving():
             tensor.data = tensor.data.cpu()
 

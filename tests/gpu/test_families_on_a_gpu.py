@@ -37,6 +37,8 @@ EACH = pytest.mark.parametrize(("kind", "device"), PLACES)
 DRAWABLE = np.ones(VOCABULARY, bool)
 RULES = Rules(1_024, (1,), 14)
 PROMPT = 15
+#: Of the tests' models, which have 32 columns.
+PROJECTION = Projection(np.ones((32, 2), np.int8), np.zeros(32), 1.0)
 
 
 def place(kind: str, device: str) -> Any:
@@ -61,11 +63,10 @@ def test_what_a_processor_drew_is_read_within_the_cap(
     """A miner on a CPU, a validator on the device. Nothing is beyond a margin's cap, and the
     log-probabilities are a miner's to a few units."""
     model = make_model(make_config(kind))
-    projection = Projection(np.ones((model.config.hidden_size, 2), np.int8), np.zeros(32), 1.0)
     reference = Reference(make_packing_twin(model), DRAWABLE, RULES.temperature)
     requests = make_requests()
     groups = list(
-        follow_groups(requests, OwnDrafter(model, DRAWABLE, RULES), reference, RULES, projection)
+        follow_groups(requests, OwnDrafter(model, DRAWABLE, RULES), reference, RULES, PROJECTION)
     )
     judge = Reference(
         make_implementation(place(kind, device), implementation), DRAWABLE, RULES.temperature
@@ -74,7 +75,7 @@ def test_what_a_processor_drew_is_read_within_the_cap(
         tokens = [rollout.tokens for rollout in group]
         prompts = [request.prompt] * len(group)
         for rollout, m in zip(
-            group, judge.measure(prompts, tokens, request.seeds, projection), strict=True
+            group, judge.measure(prompts, tokens, request.seeds, PROJECTION), strict=True
         ):
             assert m.margins.max() <= SMALL_MODEL_TESTS.margin_cap
             apart = np.abs(rollout.logprobs.astype(np.int64) - m.logprobs.astype(np.int64))
@@ -85,15 +86,14 @@ def test_what_a_processor_drew_is_read_within_the_cap(
 def test_a_follower_draws_what_its_reference_reads(kind: str, device: str) -> None:
     """Each token that a follower corrected is the one that a prefill on the same device draws."""
     model = place(kind, device)
-    projection = Projection(np.ones((model.config.hidden_size, 2), np.int8), np.zeros(32), 1.0)
     reference = Reference(make_packing_twin(model), DRAWABLE, RULES.temperature)
     requests = make_requests()
     drafter = OwnDrafter(model, DRAWABLE, RULES)
     for request, group in zip(
-        requests, follow_groups(requests, drafter, reference, RULES, projection), strict=True
+        requests, follow_groups(requests, drafter, reference, RULES, PROJECTION), strict=True
     ):
         tokens = [rollout.tokens for rollout in group]
-        read = reference.measure([request.prompt] * len(group), tokens, request.seeds, projection)
+        read = reference.measure([request.prompt] * len(group), tokens, request.seeds, PROJECTION)
         for m in read:
             assert m.margins.max() <= SMALL_MODEL_TESTS.margin_cap
 

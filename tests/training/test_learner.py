@@ -1,12 +1,15 @@
 """The learner on a model of a few thousand weights."""
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 
+from assay.inference.placing.devices import MemoryLackError
 from assay.training import Group, LearnConfig, Learner, LessonError, Level, LossConfig
+from assay.training import learner as learner_module
 from assay.training.genesis_model import make_model
 
 CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, seed=3)
@@ -213,3 +216,36 @@ def test_low_rank_restarts_continue_bit_for_bit(low_rank: LearnConfig) -> None:
 def test_a_reference_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="not given"):
         make_learner(LearnConfig(from_genesis=True, loss=LossConfig(kl_weight=0.1)))
+
+
+def test_a_device_that_fills_on_the_way_is_named_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy stands for a tensor on the device: no other device of the CPU's kind is here."""
+    monkeypatch.setattr(learner_module, "explain_lack", lambda what, device, text: text)
+    learner = make_learner()
+    groups = make_groups(learner)
+    learner.learn(groups)  # moments move, too
+    before = {name: tensor.clone() for name, tensor in learner.export_state()}
+    moving = learner._list_moving  # noqa: SLF001
+
+    def fill() -> Iterator[torch.Tensor]:
+        for tensor in list(moving())[:20]:
+            yield tensor
+            tensor.data = tensor.data.clone().fill_(7)
+        raise torch.OutOfMemoryError("out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(learner, "_list_moving", chain_once(fill, moving))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_: tensor)
+    learner.device = torch.device("cuda:0")
+    with pytest.raises(MemoryLackError, match="Tried to allocate"):
+        learner.learn(groups)
+    monkeypatch.undo()
+    for name, tensor in learner.export_state():
+        assert torch.equal(tensor, before[name]), name
+
+
+def chain_once(
+    first: Callable[[], Iterator[torch.Tensor]], then: Callable[[], Iterator[torch.Tensor]]
+) -> Callable[[], Iterator[torch.Tensor]]:
+    """The first call is one function's, every later one another's."""
+    calls = iter([first])
+    return lambda: next(calls, then)()
