@@ -272,6 +272,12 @@ def test_what_a_test_uses_of_pytest_is_there() -> None:
         assert list(run_cases(wrong, row, SETTINGS)) == passes, wrong
 
 
+def test_an_import_of_pytest_that_nothing_uses_fails_no_program() -> None:
+    text = "import pytest\nfrom solution import f\ndef test_f():\n    assert abs(f(1) - 1) < 1e-9\n"
+    row = read({"question": "The same.", "test": text})
+    assert list(run_cases("def f(x): return x", row, SETTINGS)) == [True]
+
+
 def test_a_check_has_its_budget() -> None:
     """Instructions count on both sides, and the same ones each time."""
     code = compile_program("f = lambda x: 2 * x", 100 * MILLION).output

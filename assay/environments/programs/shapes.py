@@ -289,7 +289,7 @@ def _read_asserts(row: dict[str, Any]) -> dict[str, Any]:
         known = start if isinstance(start, str) and _parse_code(start) is not None else ""
         return {"asserts": [f"check({entry})"], "setup": f"{known}\n{texts[0]}", "fn_name": entry}
     bound = _list_bound(tree)
-    setup = _import_modules(tree, bound) + (_PYTEST if _needs_pytest(tree) else "") + setup
+    setup = _import_modules(tree, bound) + (_PYTEST if _needs_pytest(tree, bound) else "") + setup
     if len(texts) == 1 and (names := _list_tests(tree)):
         setup, texts = f"{setup}\n{texts[0]}", [f"{name}()" for name in names]
     return {"asserts": texts[:_CASES_MAX], "setup": setup, "fn_name": _find_function(tree, bound)}
@@ -324,8 +324,9 @@ def _list_tests(tree: ast.Module) -> list[str]:
     return list(tests)
 
 
-def _needs_pytest(tree: ast.Module) -> bool:
-    """Whether a text uses `_PYTEST`. Raises ShapeError, with its name, if it uses more."""
+def _needs_pytest(tree: ast.Module, bound: set[str]) -> bool:
+    """Whether a text uses or just imports `_PYTEST`. Raises ShapeError, with its name, if it uses
+    more."""
     used = set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pytest":
@@ -336,7 +337,7 @@ def _needs_pytest(tree: ast.Module) -> bool:
             used |= {node.attr} if node.value.id == "pytest" else set()
     if more := sorted(used - _PYTEST_NAMES):
         raise ShapeError(f"tests that need pytest.{more[0][:40]}")
-    return bool(used)
+    return bool(used) or "pytest" in bound
 
 
 def _list_bound(tree: ast.Module) -> set[str]:
