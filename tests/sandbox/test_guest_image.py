@@ -172,6 +172,7 @@ def test_what_nothing_uses_any_longer_is_removed(tmp_path: Path) -> None:
     others = [tmp_path / name for name in (".lock", "notes.wasm", "a" * 16)]
     for path in (*images, *others):
         path.touch()
+    (tmp_path / f"{'d' * 16}.wasm").mkdir()
     long_ago = time.time() - 91 * 86_400
     for path in tmp_path.iterdir():
         os.utime(path, (long_ago, long_ago))
@@ -183,6 +184,13 @@ def test_what_nothing_uses_any_longer_is_removed(tmp_path: Path) -> None:
     before = set(tmp_path.iterdir())
     assert store.remove_unused(tmp_path) == sorted(path.name for path in gone)
     assert before - set(tmp_path.iterdir()) == gone
+
+
+def test_what_a_killed_preparation_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / f".{'a' * 16}.wasm.x7.tmp"
+    left.touch()
+    with store.hold(tmp_path, lambda _: None):
+        assert not left.exists()
 
 
 def test_the_folder_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

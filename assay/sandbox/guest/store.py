@@ -106,8 +106,10 @@ def remove_unused(folder: Path) -> list[str]:
     oldest = time.time() - UNUSED_DAYS * 86_400
     removed = []
     for path in sorted(folder.iterdir()):
-        if _MADE.fullmatch(path.name) and path.lstat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+        held = path.lstat()
+        is_ours = _MADE.fullmatch(path.name) and not stat.S_ISDIR(held.st_mode)
+        if is_ours and held.st_mtime < oldest:
+            path.unlink()
             removed.append(path.name)
     return removed
 
