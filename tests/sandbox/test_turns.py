@@ -2,12 +2,24 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from hashlib import sha256
 
 import pytest
 
-from assay.sandbox.guest import LOST, Budget, Reply, Request, State, TurnsBudget, run, run_turns
+from assay.sandbox.guest import (
+    INTERPRETER,
+    LOST,
+    Budget,
+    Reply,
+    Request,
+    State,
+    TurnsBudget,
+    can_go_on,
+    run,
+    run_turns,
+    running,
+)
 from assay.sandbox.guest.image import INPUT_MAX
 from assay.sandbox.guest.turns import KEPT_MAX, TURNS_MAX
 from tests.absent import has_sandbox
@@ -113,11 +125,9 @@ def test_a_turn_that_does_not_return_says_one_thing_and_the_next_is_fresh(
     lost = [place for place, one in enumerate(live) if one.end != "returned"]
     assert {live[place].output for place in lost} == {LOST}
     assert {live[place].end for place in lost} >= {"instructions", "output", "trap", "exit 0"}
-    gone = [text for place, text in enumerate(EPISODE) if place - 1 in lost]
     assert take(["ours = 1", "import os\nos.abort()", "print('ours' in dir())"])[2].output == (
         b"False\n"
     )
-    assert len(gone) >= 5
 
 
 def test_a_budget_counts_each_turn_once_however_it_is_run() -> None:
@@ -131,6 +141,8 @@ def test_a_budget_counts_each_turn_once_however_it_is_run() -> None:
     assert live[4] == Reply(LOST, "instructions", 0)
     assert keep(texts, budget)[0] == live
     assert take(texts[:4], budget) == live[:4]
+    _, state = run_turns([texts[0].encode()], BUDGET, keep=True)
+    assert take(texts[:1], TurnsBudget(BUDGET.turn, 1), state) == [Reply(LOST, "instructions", 0)]
     each = TurnsBudget(Budget(free[1].instructions - 1, 99), whole)
     assert [one.end for one in take(texts[:2], each)] == ["returned", "instructions"]
 
@@ -156,9 +168,27 @@ def test_memory_beyond_what_is_kept_is_replayed() -> None:
     budget = TurnsBudget(Budget(2_000 * MILLION, 99), 3_000 * MILLION)
     _, state = run_turns([texts[0].encode()], budget, keep=True)
     assert state.pages is None
+    assert not can_go_on(state)
     with pytest.raises(ValueError, match="replay them"):
         run_turns([texts[1].encode()], budget, state)
     assert take(texts, budget)[1].output == f"{KEPT_MAX}\n".encode()
+
+
+def test_only_whole_pages_of_the_same_image_are_gone_on_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of another one would be written over this one's memory, and say anything."""
+    _, state = run_turns([b"x = 7"], BUDGET, keep=True)
+    kept = state.pages or b""
+    damaged = kept[:-9] + bytes([kept[-9] ^ 1]) + kept[-8:]
+    assert can_go_on(state)
+    for pages in (kept[: len(kept) // 2], kept[:20], damaged):
+        assert not can_go_on(replace(state, pages=pages))
+        with pytest.raises(ValueError, match="replay them"):
+            run_turns([b"print(x)"], BUDGET, replace(state, pages=pages))
+    older = replace(INTERPRETER, image_digest="0" * 64)
+    monkeypatch.setattr(running, "INTERPRETER", older)
+    assert not can_go_on(state)
 
 
 def test_requests_have_limits() -> None:
@@ -168,6 +198,9 @@ def test_requests_have_limits() -> None:
         run_turns([b"#" * INPUT_MAX], BUDGET)
     with pytest.raises(ValueError, match="room for"):
         run_turns([b""], TurnsBudget(Budget(1, 1 << 30), 1))
+    for whole in (-1, 1 << 63):
+        with pytest.raises(ValueError, match="63 bits"):
+            run_turns([b""], TurnsBudget(Budget(1), whole))
     assert run_turns([], BUDGET) == ([], State(pages=None))
 
 

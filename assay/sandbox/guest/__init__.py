@@ -13,7 +13,7 @@ from assay.sandbox.guest.copies import COMPILE, COMPILED, SOURCE, Budget, Reply,
 from assay.sandbox.guest.descriptor import INTERPRETER, Interpreter
 from assay.sandbox.guest.engine import EngineError
 from assay.sandbox.guest.preparing import Prepared, is_prepared, prepare
-from assay.sandbox.guest.running import require_prepared, run, run_turns
+from assay.sandbox.guest.running import can_go_on, require_prepared, run, run_turns
 from assay.sandbox.guest.store import SandboxError
 from assay.sandbox.guest.turns import LOST, State, TurnsBudget
 
@@ -32,6 +32,7 @@ __all__ = [
     "SandboxError",
     "State",
     "TurnsBudget",
+    "can_go_on",
     "is_prepared",
     "prepare",
     "require_prepared",

@@ -1,7 +1,9 @@
 """Runs programs, on all cores: as many children as cores, each started when all others are busy."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 
 from assay.sandbox.guest.copies import Budget, Reply, Request
 from assay.sandbox.guest.descriptor import INTERPRETER, Interpreter
@@ -27,6 +29,8 @@ _PATIENCE = 600.0
 _BOOT = "from assay.sandbox.guest.loading import serve; from {0} import IMAGE; serve(IMAGE)"
 NAME = "sandbox of programs"
 _START = State()
+#: Bytes at the beginning of kept pages that say of which image they are, and that all are there.
+_SEAL_BYTES = 32
 
 
 def run(request: Request, budget: Budget, interpreter: Interpreter = INTERPRETER) -> Reply:
@@ -63,16 +67,34 @@ def run_turns(
 
     Raises:
         ValueError: there are too many turns, or one has too many bytes; the budget is more than
-            there is room for; the state cannot be gone on from.
+            there is room for; the state is not one that `can_go_on`.
         SandboxError, EngineError, WorkerError: see `run`.
     """
     if len(texts) > TURNS_MAX or any(len(text) > INPUT_MAX - 5 for text in texts):
         raise ValueError(f"at most {TURNS_MAX} turns of at most {INPUT_MAX - 5} bytes")
-    if state.pages is None:
-        raise ValueError("nothing was kept of these turns: replay them from the start")
+    if not can_go_on(state):
+        raise ValueError("these turns cannot be gone on from: replay them from the start")
     _require_possible(budget.turn)
+    _require_possible(Budget(budget.instructions))
+    state = replace(state, pages=(state.pages or b"")[_SEAL_BYTES:])
     most = STATE_MAX + len(texts) * (budget.turn.output + 2 * REPLY_MORE)
-    return read_outcome(_ask(INTERPRETER, write_turns(texts, budget, state, keep), most))
+    data = write_turns(texts, budget, state, keep)
+    replies, after = read_outcome(_ask(INTERPRETER, data, most))
+    if after.pages:
+        after = replace(after, pages=_seal(after.pages) + after.pages)
+    return replies, after
+
+
+def can_go_on(state: State) -> bool:
+    """Whether the next turns may begin in a state: what it kept is whole, and of today's image. If
+    not, or if nothing was kept, all turns are replayed from the start."""
+    if not state.pages:
+        return state.pages is not None
+    return state.pages[:_SEAL_BYTES] == _seal(state.pages[_SEAL_BYTES:])
+
+
+def _seal(pages: bytes) -> bytes:
+    return sha256(INTERPRETER.image_digest.encode() + pages).digest()
 
 
 def _require_possible(budget: Budget) -> None:

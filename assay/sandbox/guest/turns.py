@@ -81,7 +81,7 @@ def take_turns(
             copy = image.open()
             copy.seed = state.seed + state.turns
             copy.clock = state.clock + state.instructions
-        left = min(budget.turn.instructions, budget.instructions - state.instructions)
+        left = min(budget.turn.instructions, max(0, budget.instructions - state.instructions))
         data = TURN + len(text).to_bytes(4, "little") + text
         reply = copy.ask(data, Budget(left, budget.turn.output))
         if reply.end != RETURNED:
