@@ -12,7 +12,9 @@ import typer
 import yaml
 
 from assay.cli.app import app
+from assay.environments.gym import GYM
 from assay.neurons.settings.loading import load_settings
+from assay.sandbox.guest import INTERPRETER
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -111,6 +113,13 @@ def test_images_of_others_can_be_named_by_digest():
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert f"ARG BASE={base}" in lines
     assert {line.split()[1] for line in lines if line.startswith("FROM ")} == {"$BASE"}
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "Makefile"])
+def test_every_image_of_the_sandbox_is_prepared(file):
+    """In a container nobody could do it later: its home goes with it."""
+    text = (ROOT / file).read_text()
+    assert all(f"{image.remedy} --quiet" in text for image in (INTERPRETER, GYM))
 
 
 def test_prometheus_asks_every_program_that_serves_metrics_under_its_name():
