@@ -7,6 +7,7 @@ from assay.neurons.preflight.check_results import CheckState, PreflightCheck, at
 from assay.protocol.parameters import EnvironmentChoice
 from assay.sandbox.guest import INTERPRETER, Interpreter, SandboxError, is_prepared
 from assay.sandbox.guest.engine import FIRST, LAST, EngineError, require_engine
+from assay.sandbox.guest.preparing import fits_processor
 
 #: Families of environments → the image in which they run.
 _IMAGES = {**dict.fromkeys(("code", "package", "verifiers"), INTERPRETER), GYM.name: GYM}
@@ -36,6 +37,8 @@ def _look(image: Interpreter, absent: CheckState) -> PreflightCheck:
         engine = require_engine()
         if not is_prepared(image):
             raise SandboxError("it is not prepared")
+        if not fits_processor(image):
+            raise SandboxError("it was compiled for another processor")
     except (EngineError, SandboxError) as error:
         return PreflightCheck("sandbox", absent, f"no programs run here: {error}", remedy)
     detail = f"Python {image.python} in wasmtime {engine} ({FIRST} to {LAST} were tried)"

@@ -85,7 +85,7 @@ def prepare(
     made = []
     with store.hold(folder, tell):
         given = None if module is None else read_module(module, interpreter)
-        if not (is_prepared(interpreter) and _loads(artifact)):
+        if not (is_prepared(interpreter) and fits_processor(interpreter)):
             if _read_image(image, interpreter) is None:
                 given = given or read_module(_find_module(), interpreter)
                 _make_image(given, image, interpreter, tell)
@@ -97,10 +97,12 @@ def prepare(
     return Prepared(interpreter, engine, folder, artifact, tuple(made), tuple(removed))
 
 
-def _loads(artifact: Path) -> bool:
-    """Whether this processor can run it: a home may be another machine's."""
+def fits_processor(interpreter: Interpreter = INTERPRETER) -> bool:
+    """Whether this processor can run the artifact: a home may be another machine's, as that of a
+    container is."""
     import wasmtime
 
+    artifact = store.name_artifact(store.find_folder(), interpreter, require_engine())
     try:
         wasmtime.Module.deserialize_file(make_engine(), str(artifact))
     except wasmtime.WasmtimeError:

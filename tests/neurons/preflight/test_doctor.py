@@ -43,6 +43,8 @@ from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
 from assay.sandbox import file_fence
+from assay.sandbox.guest import INTERPRETER, is_prepared, store
+from assay.sandbox.guest.engine import require_engine
 from assay.training import GENESIS, LearnConfig
 from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
@@ -478,6 +480,7 @@ def test_this_machines_fences_are_tried():
         ("code:" + "a" * 64, (), True),
         ("package:" + "a" * 64, (), True),
         ("mix", ("sat", "verifiers:" + "b" * 64), True),
+        ("mix", ("sat", "reasoning_gym:chain_sum"), True),
     ],
 )
 def test_a_machine_without_a_sandbox_is_told_how_to_get_one(
@@ -487,6 +490,22 @@ def test_a_machine_without_a_sandbox_is_told_how_to_get_one(
     named = tuple(Setting(one, 1) for one in settings)
     check = check_sandbox(EnvironmentChoice(name, named, bytes(32)))
     assert check.state is (CheckState.FAIL if needs else CheckState.WARN)
+    other = " --for reasoning_gym" if "reasoning_gym:chain_sum" in settings else ""
+    assert check.remedy.endswith("assay sandbox prepare" + other)
+
+
+def test_a_sandbox_of_another_processor_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an image of a container is moved: the file is whole, and its engine refuses it."""
+    pytest.importorskip("wasmtime", reason="needs the extra `envs`")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with store.hold(store.find_folder(), lambda _: None):
+        artifact = store.name_artifact(store.find_folder(), INTERPRETER, require_engine())
+        store.write_artifact(artifact, b"compiled elsewhere")
+    assert is_prepared()
+    check = check_sandbox(EnvironmentChoice("code:" + "0" * 64, (), bytes(32)))
+    assert (check.state, "another processor" in check.detail) == (CheckState.FAIL, True)
     assert check.remedy.endswith("assay sandbox prepare")
 
 
