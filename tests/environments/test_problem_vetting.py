@@ -7,7 +7,6 @@ import pytest
 from assay.environments import problem_vetting
 from assay.environments.problem_file import ProblemFileError
 from assay.environments.problem_vetting import vet_problem_file
-from assay.environments.programs import case_runs
 from assay.sandbox.guest import running
 from tests.absent import has_sandbox
 
@@ -95,10 +94,8 @@ def test_what_cannot_be_vetted_is_no_finding(tmp_path, monkeypatch):
     file.write_text(json.dumps(row))
     monkeypatch.setattr(running, "is_prepared", lambda _: False)
     running.require_prepared.cache_clear()
-    case_runs.require_sandbox.cache_clear()
     with pytest.raises(ProblemFileError, match="`assay sandbox prepare` makes it"):
         vet_problem_file(file)
-    case_runs.require_sandbox.cache_clear()
 
 
 @pytest.mark.skipif(not has_sandbox(), reason="no sandbox: assay sandbox prepare")

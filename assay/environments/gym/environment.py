@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
@@ -190,7 +189,6 @@ def list_settings(dataset: str) -> dict[str, Param]:
     return {UNITS: Param(SCORER_UNITS[dataset], 10, 5_000, about)}
 
 
-@cache
 def require_image() -> None:
     """Raises ValueError if the image is not prepared here."""
     try:

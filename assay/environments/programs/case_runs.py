@@ -5,7 +5,6 @@ comparison of each byte of its output.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 from assay.environments.problem_file import ProblemFileError
 from assay.sandbox.guest import COMPILE, COMPILED, Budget, Request, require_prepared, run
@@ -80,7 +79,6 @@ def run_counted(
     return CaseRun(reply.output, reply.end, instructions - left)
 
 
-@cache
 def require_sandbox() -> None:
     """Raises ProblemFileError if no program can run here."""
     try:
