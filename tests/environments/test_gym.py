@@ -37,6 +37,7 @@ from assay.environments.gym.environment import is_reference, is_well_formed
 from assay.protocol.parameters import MILLION, UNITS
 from assay.sandbox import WorkerError, guest
 from assay.sandbox.guest import INTERPRETER, Budget, Reply, Request, run, running
+from assay.sandbox.guest.modules import pack, read_own
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 
 #: What a wrong answer achieves: it may have been read.
@@ -47,20 +48,14 @@ SUMS = make_environment("reasoning_gym:chain_sum", {})
 #: these and other numbers with those that native Python makes.
 KEPT = Path(__file__).parents[1] / "data" / "gym-problems.json"
 NUMBERS = 11, 1_234_567
-#: SHA-256 of what the image is made of besides the releases, and of its own digest.
-SOURCES = "4433edc5d654431fe6e41cb8d02b9494c8264367c6c9b7ef4d7823bb691872f1"
+#: SHA-256 of what the image is made of, the releases by their digests, and of its own digest.
+SOURCES = "72271b36ced68893ed32179e1329158f3382fd603dc4c52e2af5412c2497657e"
 #: Datasets that call a stand-in for a package or a set, and take milliseconds.
 STANDINS = (
     *("arc_agi", "family_relationships", "group_anagrams"),
     *("knights_knaves", "manipulate_matrix", "number_sorting", "pool_matrix"),
 )
 NATIVE = Path(__file__).with_name("native_gym.py")
-
-
-def read_own() -> bytes:
-    """The modules of ours, in order of name."""
-    inside = files("assay.environments.gym").joinpath("inside")
-    return b"".join(sorted(one.read_bytes() for one in inside.iterdir() if one.is_file()))
 
 
 def ask(name: str, level: int, number: int, *scored: str, millions: int = 5_000) -> Reply:
@@ -171,7 +166,7 @@ def test_without_its_image_one_line_says_what_to_do(
     running.require_prepared.cache_clear()
     try:
         with pytest.raises(ValueError, match="`assay sandbox prepare --for reasoning_gym` makes"):
-            gym.require_image.__wrapped__()
+            gym.require_image()
     finally:
         running.require_prepared.cache_clear()
 
@@ -414,10 +409,12 @@ def test_an_integral_is_right_in_any_spelling() -> None:
 
 
 def test_the_image_is_that_of_these_sources() -> None:
-    """Who changes one, or the interpreter's own image, makes another image: prepare it, and write
-    both digests."""
+    """Who changes one, a release, or the interpreter's own image, makes another image: prepare it,
+    and write both digests."""
+    modules = gym.GYM.modules
+    assert modules is not None
     texts = [files(guest).joinpath("extend.py").read_bytes(), gym.GYM.image_digest.encode()]
-    texts += [INTERPRETER.image_digest.encode(), read_own()]
+    texts += [INTERPRETER.image_digest.encode(), repr(modules).encode(), pack(read_own(modules))]
     assert sha256(b"".join(texts)).hexdigest() == SOURCES
 
 

@@ -21,6 +21,7 @@ if find_spec("wasmtime") is None:
 import wasmtime
 from wasmtime import wat2wasm
 
+from assay.environments.gym import GYM
 from assay.sandbox import guest
 from assay.sandbox.guest import engine, preparing, running, store
 from assay.sandbox.guest.enclosing import InnerHost, enclose
@@ -51,22 +52,23 @@ def test_a_prepared_image_imports_nothing() -> None:
 
 
 @pytest.mark.nightly
-def test_the_image_is_made_alike_in_an_empty_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("image", [INTERPRETER, GYM], ids=["plain", GYM.name])
+def test_an_image_is_made_alike_in_an_empty_home(
+    image: guest.Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the module on: the digest that this machine gets is compared within."""
+    """From the module and the releases on: the digest that this machine gets is compared within."""
     monkeypatch.setenv("HOME", str(tmp_path))
     said: list[str] = []
-    ready = guest.prepare(tell=said.append)
+    ready = guest.prepare(tell=said.append, interpreter=image)
     assert (ready.made, len(said)) == (("image", "artifact"), 2)
-    assert guest.prepare(tell=said.append).made == ()
+    assert guest.prepare(tell=said.append, interpreter=image).made == ()
     assert len(said) == 2
     with open(ready.artifact, "r+b") as opened:  # a bit of the compiled code
         opened.seek(1 << 20)
         byte = opened.read(1)[0]
         opened.seek(1 << 20)
         opened.write(bytes([byte ^ 1]))
-    assert guest.prepare().made == ("artifact",)
+    assert guest.prepare(interpreter=image).made == ("artifact",)
 
 
 def test_the_distribution_carries_the_interpreter(tmp_path: Path) -> None:

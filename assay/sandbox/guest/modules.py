@@ -26,10 +26,11 @@ def read_modules(modules: Modules) -> bytes:
             install.
     """
     found = {path: data for release in modules.releases for path, data in read(release).items()}
-    return _pack_items([modules.first.encode()]) + pack(found | _read_own(modules))
+    return _pack_items([modules.first.encode()]) + pack(found | read_own(modules))
 
 
-def _read_own(modules: Modules) -> dict[str, bytes]:
+def read_own(modules: Modules) -> dict[str, bytes]:
+    """Path → content of our own files."""
     own = [file for file in files(modules.own).iterdir() if file.name.endswith(".py")]
     return {file.name: file.read_bytes() for file in own if file.name != "__init__.py"}
 
