@@ -8,7 +8,13 @@ from textwrap import dedent
 
 import pytest
 
-from assay.environments import UNREAD, add_problem_files, make_environment, rate_answer
+from assay.environments import (
+    UNREAD,
+    add_problem_files,
+    make_environment,
+    problem_look,
+    rate_answer,
+)
 from assay.environments.problem_look import look_at_file, write_rows
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.programs.case_runs import compile_program
@@ -288,6 +294,16 @@ def test_a_check_has_its_budget() -> None:
     assert run_check(code, rule, "f", spent - 1) == (False, spent - 1)
     endless = Check("", "f(1)\nwhile True: pass")
     assert run_check(code, endless, "f", 60 * MILLION) == (False, 60 * MILLION)
+
+
+def test_authors_programs_are_tried_of_so_many_rows(tmp_path, monkeypatch) -> None:
+    row, right, wrong = SHAPES["MBPP"]
+    file, told = tmp_path / "mbpp.jsonl", list[str]()
+    file.write_text("".join(json.dumps(row | {"code": c}) + "\n" for c in (right, wrong, wrong)))
+    monkeypatch.setattr(problem_look, "TRIED_MAX", 2)
+    look, rows = look_at_file(file, report=told.append)
+    assert (look.left_out, [row.number for row in rows]) == ({FAILED: [2]}, [1, 3])
+    assert any("the first 2 rows of 3" in line for line in told)
 
 
 def test_a_file_is_looked_at_written_vetted_and_asked(tmp_path: Path) -> None:
