@@ -55,7 +55,6 @@ BARE_TEMPLATE = (
 _CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 #: Fields that are written anew, or name code of the folder.
 _LEFT = ("auto_map", "chat_template")
-#: An answer by which the end of a model's turn is found.
 #: Most end tokens of a manifest.
 _ENDS_MAX = 16
 #: Fields of generation_config.json by which others draw, at the values that change nothing.
