@@ -194,6 +194,7 @@ def main() -> None:
     right = {each for each in judged if each.right}
     wrong = {each for each in judged if each.right is False}
     apart = {each for each in judged if each.right is None}
+    quotients = {each for each in apart if is_unreduced(each.text) and not is_unreduced(each.gold)}
     began = process_time()
     for each in judged:
         accept(rights[each.gold], each.text)
@@ -210,6 +211,13 @@ def main() -> None:
         Figure("wrong answers accepted", len(own & wrong), "", "of", len(wrong), bound=0),
         Figure("right answers accepted", len(own & right), "", "of", len(right)),
         Figure("prose and other conventions accepted", len(own & apart), "", "of", len(apart)),
+        Figure(
+            "of these, quotients not in lowest terms",
+            len(own & quotients),
+            "",
+            "of",
+            len(quotients),
+        ),
         Figure("time to score an answer", 1e6 / rate, "\u00b5s", bound=200),
         Figure("answers scored a second", rate, ""),
         Figure(
