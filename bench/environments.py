@@ -58,6 +58,8 @@ DRESSES = (
     *("<reversed_text>{0}</reversed_text>", "[{0}]", "Final answer: {0}", "$\\text{{{0}}}$"),
 )
 REPEATS = 1 if FAST else 5
+#: Most µs for a score of a taskset: 1.7 times what it took in a process of the machine's Python.
+TASKSET_MAX = 7_055
 #: Problems, and datasets of reasoning-gym, are divided by this number.
 SHARE = 20 if FAST else 1
 
@@ -156,7 +158,9 @@ def measure_tasksets() -> list[Figure]:
             "tasksets of verifiers: wrong replies unknown to vetting", tricks, "", "in 27 forms"
         ),
         Figure("tasksets of verifiers: wrong replies of these that earn", paid, "", bound=0),
-        Figure("scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=10_000),
+        Figure(
+            "scored: a taskset of verifiers", 1e6 / rates[slowest], "µs", about, bound=TASKSET_MAX
+        ),
     ]
 
 
