@@ -240,6 +240,7 @@ UNSCORED = (
     ({"text": "Add.", "test_list": ["add(1)"]}, "tests without asserts"),
     ({"text": "Add.", "test_list": ["assert add(" + "(" * 500]}, "that are no Python"),
     ({"text": "Add.", "test_list": ["assert eval(add(1)) == {2}"]}, EVALUATED),
+    ({"text": "Add.", "test_list": ["assert add('\u00e9eval') == {2}"]}, EVALUATED),
     (
         {"question": "Add.", "solution": "", "test": "def test_x(tmp):\n    assert add(tmp)"},
         "tests with fixtures of pytest",

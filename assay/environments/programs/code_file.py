@@ -73,7 +73,8 @@ EVALUATED, NAMELESS = "asserts that evaluate text", "asserts that name no functi
 #: Why a row is left out whose author's program was run.
 FAILED = "test cases that their author's program does not pass"
 DEAR = f"an author's program that takes more than the default `millions` or `{UNITS}`"
-_EVALUATES = re.compile(r"\b(?:eval|exec|pickle|marshal|importlib|__import__)\b")
+#: Words by ASCII: which other characters are letters depends on the Python that asks.
+_EVALUATES = re.compile(r"\b(?:eval|exec|pickle|marshal|importlib|__import__)\b", re.ASCII)
 #: Why a row is left out that any program of one output solves.
 CONSTANT = "test cases that one output passes"
 #: Most programs of a row's author.

@@ -100,7 +100,7 @@ function readRow(line) {
   const fields = JSON.parse(line), { question, starter_code: starter, difficulty } = fields;
   if (!fields.input_output) return null;
   const tests = readSpelled(fields.input_output), get = (name) => tests[TEXT + name], name = get('fn_name') ?? null;
-  const row = { text: starter ? `${question}\n${starter}` : question, level: Object.hasOwn(LEVELS, difficulty) ? LEVELS[difficulty] : null, name: name && textOf(name) };
+  const row = { text: starter ? `${question}\n${starter}` : question, level: typeof difficulty === 'string' && Object.hasOwn(LEVELS, difficulty) ? LEVELS[difficulty] : null, name: name && textOf(name) };
   if (get('asserts')) {
     const setup = get('setup') === undefined ? '' : textOf(get('setup')), texts = get('asserts').map(textOf);
     if (!name || [setup, ...texts].some((text) => NEVER.test(text))) return null;
