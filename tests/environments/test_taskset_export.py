@@ -19,14 +19,15 @@ from assay.environments import (
     choose_rewards,
     compute_reward,
     make_environment,
+    make_miner_problem,
     parse_choice,
     write_solution,
 )
 from assay.environments.foreign import pack_folder, write_new_package
 from assay.environments.tasksets import export_taskset, look_at_wheel
 from assay.environments.worlds.errands import write_commands
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MILLION
-from assay.protocol.seeds import compute_problem_seed
 from tests.commands import run_command
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS
 from tests.environments.hub_styles import STYLES, pack_bundle
@@ -96,7 +97,7 @@ def solve_sat(problem: Problem) -> str:
     )
 
 
-def solve_any(environment: Environment, problem: Problem) -> str:
+def solve_any(environment: Any, problem: Problem) -> str:
     """A full solution if the answer gives it; else some text."""
     answer: Any = problem.answer
     if hasattr(answer, "problem"):
@@ -104,7 +105,7 @@ def solve_any(environment: Environment, problem: Problem) -> str:
     if hasattr(answer, "row"):
         return f"#### {answer.row.value}"
     if hasattr(answer, "right"):
-        return f"#### {answer.text}"
+        return environment.write_answer(answer.text)
     if hasattr(answer, "reference"):
         return f"#### {answer.reference}"
     if hasattr(answer, "clauses"):
@@ -112,7 +113,7 @@ def solve_any(environment: Environment, problem: Problem) -> str:
     if hasattr(answer, "cases"):
         return "```python\nprint(sum(map(int, input().split())))\n```"
     if hasattr(answer, "number"):
-        said = environment._child.ask("solve", answer.level, answer.number)  # type: ignore[attr-defined]  # noqa: SLF001
+        said = environment._archive.ask("solve", answer.level, answer.number)  # noqa: SLF001
         return said["answer"] if "form" in said else f"#### {said['answer']}"
     if hasattr(answer, "values"):
         return write_solution(problem, range(len(answer.values)))
@@ -194,9 +195,11 @@ def compare(name: str, levels: list[int], place: Path, count: int) -> None:
     file_name, wheel = export_taskset(environment)
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         archive.extractall(place)
-    legal = levels or list(environment.levels)
-    seeds = [compute_problem_seed(bytes.fromhex(SEED), bytes(32), i) for i in range(count // 5)]
-    problems = [environment.make_problem(seed, legal) for seed in seeds]
+    legal, seed = start_levels(levels or environment.levels), bytes.fromhex(SEED)
+    problems = [
+        make_miner_problem(environment, seed, bytes(32), index, legal)
+        for index in range(count // 5)
+    ]
     replies = list_replies(environment, problems, count)
     scores, prompts = ask_verifiers(
         file_name.partition("-")[0],

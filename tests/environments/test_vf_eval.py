@@ -17,9 +17,9 @@ from threading import Thread
 
 import pytest
 
-from assay.environments import make_environment
+from assay.environments import make_environment, make_miner_problem
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MILLION
-from assay.protocol.seeds import compute_problem_seed
 from tests.commands import run_command
 from tests.environments.verifiers_python import HAS_VERIFIERS, NO_VERIFIERS
 
@@ -82,8 +82,8 @@ def test_verifiers_command_gives_the_rewards_of_ours(tmp_path: Path) -> None:
     environment = make_environment("gsm", {})
     answers, expected = {}, []
     for index in range(COUNT):
-        seed = compute_problem_seed(bytes.fromhex(SEED), bytes(32), index)
-        problem = environment.make_problem(seed, list(environment.levels))
+        seed, levels = bytes.fromhex(SEED), start_levels(environment.levels)
+        problem = make_miner_problem(environment, seed, bytes(32), index, levels)
         right = f"#### {problem.answer.row.value}"  # type: ignore[attr-defined]
         forms = right, f"So it is this.\n{right}", f"{right}\n", right + "0", f"{right} or 7", ""
         answers[problem.prompt] = forms[index % len(forms)]

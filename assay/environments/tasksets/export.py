@@ -38,9 +38,10 @@ from assay.environments import (
     choose_rewards,
     compute_reward,
     make_environment,
+    make_miner_problem,
 )
+from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MILLION
-from assay.protocol.seeds import compute_problem_seed
 
 HERE = Path(__file__).parent
 NOBODY = bytes(32)
@@ -60,13 +61,21 @@ def open_environment():
     return environment
 
 
+def make_problem(seed, index, levels):
+    """As `assay env sample` does."""
+    environment, challenge = open_environment(), bytes.fromhex(seed)
+    return make_miner_problem(environment, challenge, NOBODY, index, start_levels(levels))
+
+
 class AssayData(vf.TaskData):
     seed: str
-    """The problem's, 32 bytes in hex."""
+    """The taskset's, 32 bytes in hex."""
+    index: int
+    """The problem's, of the seed."""
     levels: list[int]
-    """Those in force; the seed draws one of them."""
+    """Those in force, dealt in blocks."""
     level: int
-    """The one drawn."""
+    """The one dealt."""
 
 
 class AssayTask(vf.Task[AssayData]):
@@ -78,7 +87,7 @@ class AssayTask(vf.Task[AssayData]):
     async def correct(self, trace: vf.Trace) -> float:
         """Under the default reward weights, as `assay env score` has it, by 1,000,000."""
         environment = open_environment()
-        problem = environment.make_problem(bytes.fromhex(self.data.seed), self.data.levels)
+        problem = make_problem(self.data.seed, self.data.index, self.data.levels)
         replies = trace.assistant_messages
         # all of it: `last_reply` leaves out white space, which counts
         text = (replies[-1].content or "") if replies else ""
@@ -99,14 +108,15 @@ class AssayConfig(vf.TasksetConfig):
 
 class AssayTaskset(vf.Taskset[AssayTask, AssayConfig]):
     def load(self):
-        environment = open_environment()
-        levels = sorted(set(self.config.levels)) or list(environment.levels)
-        challenge = bytes.fromhex(self.config.seed)
+        levels = sorted(set(self.config.levels)) or list(open_environment().levels)
         for index in range(self.config.first, self.config.first + self.config.count):
-            seed = compute_problem_seed(challenge, NOBODY, index)
-            problem = environment.make_problem(seed, levels)
+            problem = make_problem(self.config.seed, index, levels)
             data = AssayData(
-                prompt=problem.prompt, seed=seed.hex(), levels=levels, level=problem.level
+                prompt=problem.prompt,
+                seed=self.config.seed,
+                index=index,
+                levels=levels,
+                level=problem.level,
             )
             yield AssayTask(data, self.config.task)
 '''
