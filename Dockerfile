@@ -27,7 +27,7 @@ COPY --from=build /opt/assay /opt/assay
 ENV PATH=/opt/assay/bin:$PATH
 USER assay
 ARG EXTRAS=""
-# both images, in a minute and 370 MB. Compiled for this processor: build on the kind that runs them
+# both images, in a minute and 360 MB. Compiled for this processor: build on the kind that runs them
 RUN case " $EXTRAS " in *" envs "*) \
       assay sandbox prepare --quiet && assay sandbox prepare --for reasoning_gym --quiet ;; esac
 WORKDIR /data
