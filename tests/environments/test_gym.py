@@ -20,6 +20,7 @@ if not has_gym():
     pytest.skip("no image: assay sandbox prepare --for reasoning_gym", allow_module_level=True)
 
 from assay.environments import UNREAD, gym, make_environment, rate_answer
+from assay.environments.answer_form import NAME, AnswerForm
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym import Entry, ReasoningGym
@@ -150,6 +151,19 @@ def test_native_python_makes_the_same_problems_and_scores(name: str) -> None:
         assert [question, reference, scores] == [*native[:2], native[2][: len(scores)]]
         compared += 1
     assert compared > len(asked) // 2
+
+
+def test_what_a_form_cannot_give_is_not_asked() -> None:
+    """A grid on one line: no answer would earn, and nobody would see why."""
+    grid = make_environment("reasoning_gym:mini_sudoku", {NAME: int(AnswerForm.LINE)})
+    with pytest.raises(WorkerError, match="level 1 whose answer the form line can give"):
+        grid.make_problem(make_seed(0), [1])
+    for form in AnswerForm:
+        formed = make_environment("reasoning_gym:graph_color", {NAME: int(form)})
+        problem = formed.make_problem(make_seed(0), [1])
+        assert isinstance(problem.answer, Entry)
+        right = formed.write_answer(problem.answer.reference)
+        assert formed.score(problem, right) == rate_answer(1)
 
 
 def test_another_image_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import (
-    ANSWER_BYTES,
     BLANKS,
     UNREAD,
     Answer,
@@ -102,13 +101,21 @@ class ReasoningGym(FormedEnvironment):
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**31)
             question, reference, kept = _ask(MAKING_MAX, self._dataset, level, number) or _NOTHING
-            if not _is_askable(question, reference):
+            if not (_is_askable(question, reference) and self._can_give(reference)):
                 continue
             kept = kept if self._dataset in FORMS else ""
             entry = Entry(self._dataset, level, number, reference, kept)
             request = self.write_request(_ANSWER)
             return Problem(question.rstrip(BLANKS), level, entry, request)
-        raise WorkerError(f"{self.name} makes no problem at level {level}")
+        assert self.form is not None
+        form = self.form.name.lower()
+        raise WorkerError(
+            f"{self.name} makes no problem at level {level} whose answer the form {form} can give"
+        )
+
+    def _can_give(self, reference: str) -> bool:
+        """Whether the form of answers can give the reference: that of a line gives no grid."""
+        return self.read_answer(self.write_answer(reference)) == reference
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the answer is the reference (`is_reference`), or has the dataset's form and
@@ -198,15 +205,13 @@ def require_image() -> None:
 
 
 def _is_askable(question: object, reference: object) -> bool:
-    """Whether a question has a legal length, and its answer fits the form of answers."""
+    """Whether a question has a legal length, and it and its answer are plain text."""
     if not isinstance(question, str) or not isinstance(reference, str):
         return False
     return (
         1 <= len(question.strip(BLANKS)) <= len(question) <= QUESTION_MAX
         and reference == reference.strip(BLANKS) != ""
-        and "####" not in reference
         and all(c.isprintable() or c in "\n\t" for c in question + reference)
-        and len(reference.encode()) <= ANSWER_BYTES
     )
 
 
