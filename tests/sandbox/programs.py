@@ -1,4 +1,4 @@
-"""Programs for the sandbox: thirty as competitors write them, and sixty that are hostile."""
+"""Programs for the sandbox: thirty as competitors write them, and 59 that are hostile."""
 
 #: A program and its input.
 THIRTY: list[tuple[str, str]] = [

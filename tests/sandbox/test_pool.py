@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,8 +76,8 @@ def test_a_fork_asks_whatever_other_threads_held(pool: SandboxPool, tmp_path: Pa
     file = tmp_path / "there"
     with ThreadPoolExecutor(2) as executor:
         waiting = [executor.submit(ask, pool, f"wait {file}") for _ in range(2)]
-        while len(pool.pids) < 2:
-            pass
+        while len(pool.pids) < 2 and not any(one.done() for one in waiting):
+            time.sleep(0.01)
         with pool._changed:  # noqa: SLF001
             assert ask_in_fork(pool) not in pool.pids
         file.touch()
