@@ -1,8 +1,5 @@
 """Children that are alike: requests at once, each with a child to itself."""
 
-import os
-import select
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from assay.sandbox import Budget, SandboxPool, WorkerError
+from tests.sandbox.forked import read_in_fork
 
 #: A child that answers its number. Asked to wait, it does so until a file is there.
 BOOT = """
@@ -85,20 +83,11 @@ def test_a_fork_asks_whatever_other_threads_held(pool: SandboxPool, tmp_path: Pa
 
 
 def ask_in_fork(pool: SandboxPool) -> int:
-    reading, writing = os.pipe()
-    if (fork := os.fork()) == 0:
-        try:
-            os.write(writing, b"%d" % ask(pool, ""))
-            pool.close()
-        finally:
-            os._exit(0)
-    os.close(writing)
-    told, _, _ = select.select([reading], [], [], 60)
-    if not told:
-        os.kill(fork, signal.SIGKILL)
-    os.waitpid(fork, 0)
-    with open(reading, "rb") as pipe:
-        return int(pipe.read())
+    def ask_there() -> bytes:
+        with pool:
+            return b"%d" % ask(pool, "")
+
+    return int(read_in_fork(ask_there))
 
 
 def test_a_closed_pool_asks_nobody(pool: SandboxPool) -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import random
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from assay.sandbox import PreloadedPython
 from assay.sandbox import preloaded as module
 from assay.sandbox.preloaded import share_preloaded, start_python
+from tests.sandbox.forked import read_in_fork
 
 #: A module that nothing imports by itself: a child that has it is a fork.
 MARK = "colorsys"
@@ -302,23 +302,17 @@ def test_a_fork_starts_children_whatever_lock_was_held(held, preloaded):
     used = preloaded if held == "the own process" else share_preloaded(MARK)
     lock = module._sharing if held == "what is shared" else used._lock  # noqa: SLF001
     before = used.pid
-    reading, writing = os.pipe()
+
+    def start() -> bytes:
+        if used is not preloaded:
+            assert share_preloaded(MARK) is used
+        child = used.popen("print(1)", stdout=subprocess.PIPE)
+        said = child.communicate()[0] + used.refusal.encode()
+        used.close()
+        return said
+
     with lock:
-        if (fork := os.fork()) == 0:
-            try:
-                if used is not preloaded:
-                    assert share_preloaded(MARK) is used
-                child = used.popen("print(1)", stdout=subprocess.PIPE)
-                os.write(writing, child.communicate()[0] + used.refusal.encode())
-                used.close()
-            finally:
-                os._exit(0)
-    os.close(writing)
-    told, _, _ = select.select([reading], [], [], 60)
-    if not told:
-        os.kill(fork, signal.SIGKILL)
-    os.waitpid(fork, 0)
-    with open(reading, "rb") as pipe:
-        assert pipe.read() == b"1\n", "a fork of a process of its own"
+        said = read_in_fork(start)
+    assert said == b"1\n", "a fork of a process of its own"
     if before is not None:
         os.kill(before, 0)  # that of the first program goes on
