@@ -18,11 +18,11 @@ from assay.environments import (
     make_environment,
     rate_answer,
 )
+from assay.environments.foreign.archive import write_archive
 from assay.environments.foreign.package_environment import PARAMS
 from assay.environments.tasksets import environment, look_at_wheel, vet_bundle
 from assay.environments.tasksets.bundle import BUNDLE_MAX, DATA, MANIFEST, WHEEL, find_bundle_fault
 from assay.environments.tasksets.environment import TasksetArchive
-from assay.environments.tasksets.wheel_file import write_archive
 from assay.protocol.parameters import UNITS
 from tests.absent import has_sandbox
 from tests.commands import run_command

@@ -1,20 +1,40 @@
-"""Reads files of a stranger's zip archive within limits, however much they claim to unpack to.
+"""Writes zip archives of always the same bytes, and reads files of a stranger's within limits,
+however much they claim to unpack to.
 
 An archive says how large each file is, and lies where it likes. `ZipFile.read` unpacks first and
 compares afterwards, and its bz2 and lzma unpack all of a file at once. So only stored and deflated
 files are read here, a piece at a time, and never past the limit.
 """
 
+import io
+import lzma
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 
 #: Ways to store a file that unpack a piece at a time.
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _PIECE = 1 << 16
+#: The first time that zip can write. It is fixed so that the same files give the same archive.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+#: Errors of reading a damaged archive, with any compression.
+ZIP_FAULTS = (
+    *(zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, KeyError, OverflowError),
+    *(zlib.error, lzma.LZMAError, struct.error),
+)
 #: A field of a file that gives it another name, which Python reads from 3.12 on. Here and in the
 #: interpreter inside are different versions.
 _OTHER_NAME = 0x7075
+
+
+def write_archive(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip of the members in their order. Stored, the bytes are always the same."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for path, data in members.items():
+            archive.writestr(zipfile.ZipInfo(path, EPOCH), data, method)
+    return packed.getvalue()
 
 
 def find_method_fault(infos: Iterable[zipfile.ZipInfo]) -> str | None:

@@ -9,13 +9,11 @@ import re
 import zipfile
 from pathlib import Path
 
-from assay.environments.foreign.archive import find_method_fault
+from assay.environments.foreign.archive import EPOCH, ZIP_FAULTS, find_method_fault, write_archive
 
 #: Limits: bytes of an archive, of all its text unpacked; files in it.
 ARCHIVE_MAX, SOURCE_MAX, FILES_MAX = 1 << 20, 4 << 20, 64
 MAGIC = b"PK\x03\x04"
-#: The first time that zip can write. It is fixed so that the same text gives the same archive.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _PATH = re.compile(r"([a-z][a-z0-9_]{0,39})((?:/[a-z_][a-z0-9_]{0,39}){0,3})\.py")
 
 
@@ -37,12 +35,9 @@ def find_fault(data: bytes) -> str | None:
         return f"it has {len(data)} bytes, more than {ARCHIVE_MAX}"
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = archive.infolist()
-            return _find_listed_fault(infos)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError) as error:
-        return f"it is not a zip archive: {error}"
-    except EOFError:
-        return "it is not a zip archive: it ends too soon"
+            return _find_listed_fault(archive.infolist())
+    except ZIP_FAULTS as error:
+        return f"it is not a zip archive: {error or 'it ends too soon'}"
 
 
 def _find_listed_fault(infos: list[zipfile.ZipInfo]) -> str | None:
@@ -68,9 +63,9 @@ def is_packed(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, EOFError):
+    except ZIP_FAULTS:
         return False
-    return _find_listed_fault(infos) is None and {info.date_time for info in infos} == {_EPOCH}
+    return _find_listed_fault(infos) is None and {info.date_time for info in infos} == {EPOCH}
 
 
 def pack_folder(folder: Path) -> bytes:
@@ -80,10 +75,9 @@ def pack_folder(folder: Path) -> bytes:
     Raises:
         OSError: the folder cannot be read.
     """
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.rglob("*.py")):
-            name = path.relative_to(folder.parent).as_posix()
-            if not path.name.startswith("test_") and "__pycache__" not in path.parts:
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes())
-    return packed.getvalue()
+    members = {
+        path.relative_to(folder.parent).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*.py"))
+        if not path.name.startswith("test_") and "__pycache__" not in path.parts
+    }
+    return write_archive(members)

@@ -25,7 +25,7 @@ from assay.environments.foreign.hostile_answers import (
 )
 from assay.environments.foreign.package_environment import PARAMS, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
-from assay.environments.problem_file import compute_file_digest
+from assay.environments.problem_file import read_problem_file
 from assay.protocol.parameters import MILLION, UNITS
 from assay.sandbox import count_cores
 
@@ -115,8 +115,8 @@ class _Transcript:
 def vet_package(file: Path, problems: int = PROBLEMS) -> VetReport:
     """Vets the package in `file`. Raises ProblemFileError if the file cannot be read or there is no
     sandbox, and WorkerError if none can run."""
-    digest = compute_file_digest(file)
-    subject, data = f"package:{digest}", file.read_bytes()
+    data = read_problem_file(file)
+    subject = f"package:{sha256(data).hexdigest()}"
     fault = find_fault(data)
     listed = VetCheck("archive", fault is None, fault or "one package of Python, within limits")
     if fault is not None:

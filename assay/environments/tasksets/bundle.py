@@ -11,10 +11,10 @@ import zipfile
 from hashlib import sha256
 from pathlib import Path
 
-from assay.environments.foreign.archive import read_member
+from assay.environments.foreign.archive import ZIP_FAULTS, read_member, write_archive
 from assay.environments.problem_file import ROW_MAX
 from assay.environments.problem_table import DOCUMENT_MAX, ROWS_MAX
-from assay.environments.tasksets.wheel_file import ZIP_FAULTS, WheelError, read_wheel, write_archive
+from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 from assay.protocol.encoding import EncodingError, read_json
 
 MANIFEST, WHEEL, DATA = "verifiers.json", "taskset.whl", "data.jsonl"

@@ -13,8 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from assay.environments.base import Environment
+from assay.environments.foreign.archive import ZIP_FAULTS
 from assay.environments.problem_file import find_file, list_needed_files
-from assay.environments.tasksets.wheel_file import ZIP_FAULTS, write_wheel
+from assay.environments.tasksets.wheel_file import write_wheel
 
 #: Families that only the extra `envs` can open.
 _EXTRA = "code:", "package:", "reasoning_gym:", "verifiers:"

@@ -6,25 +6,20 @@ Format: the binary distribution format of packaging.python.org (PEP 427), its RE
 import base64
 import csv
 import io
-import lzma
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from hashlib import sha256
 
-from assay.environments.foreign.archive import find_method_fault, read_member
+from assay.environments.foreign.archive import (
+    ZIP_FAULTS,
+    find_method_fault,
+    read_member,
+    write_archive,
+)
 
 #: Limits: bytes of a wheel, of all its content unpacked; files in it.
 WHEEL_MAX, UNPACKED_MAX, MEMBERS_MAX = 4 << 20, 16 << 20, 256
-#: The first time that zip can write. It is fixed so that the same files give the same wheel.
-EPOCH = (1980, 1, 1, 0, 0, 0)
-#: Errors of reading a damaged archive, with any compression.
-ZIP_FAULTS = (
-    *(zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, KeyError, OverflowError),
-    *(zlib.error, lzma.LZMAError, struct.error),
-)
 _LIBRARIES = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".pyc", ".pyo", ".wasm")
 _SOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:/[A-Za-z_][A-Za-z0-9_]{0,63}){0,4}\.py")
 
@@ -58,15 +53,6 @@ def write_wheel(
     record = [f"{path},sha256={_encode(data)},{len(data)}\n" for path, data in members.items()]
     members[f"{info}/RECORD"] = ("".join(record) + f"{info}/RECORD,,\n").encode()
     return f"{name}-{version}-py3-none-any.whl", write_archive(members)
-
-
-def write_archive(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip of the members in their order. Stored, the bytes are always the same."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", method) as archive:
-        for path, data in members.items():
-            archive.writestr(zipfile.ZipInfo(path, EPOCH), data, method)
-    return packed.getvalue()
 
 
 def read_wheel(data: bytes) -> str:
