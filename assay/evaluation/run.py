@@ -194,11 +194,10 @@ class Evaluation:
         for place, suite in enumerate(self.suites):
             passed = self._count(place, 0)["pass"]["1"]
             value, low, high = (100 * passed[name] for name in ("value", "low", "high"))
+            words = "" if suite.prompts is None else " with your own words"
             yield (
                 f"{suite.name}: {value:.1f} % of {len(suite.rows)} problems (95 %: {low:.1f} to "
-                f"{high:.1f}), asked as {suite.convention.name}"
-                + " with your own words"
-                * (suite.prompts is not None)
+                f"{high:.1f}), asked as {suite.convention.name}{words}"
             )
 
     def _describe(self, place: int) -> dict[str, Any]:

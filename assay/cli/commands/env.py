@@ -162,7 +162,7 @@ def look(
 ) -> int:
     """Show how a file of problems would be read: columns, levels, rows that are not asked, and why.
 
-    Exit code 1 if no environment can use the file as it is.
+    Exit code 1 if no environment can use the file as it is, and none is written.
     """
     settings = invocation.load_settings()
     held = [open_data(settings, suite) for suite in suites or []]
