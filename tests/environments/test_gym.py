@@ -496,3 +496,18 @@ def test_hostile_answers_at_every_level_of_every_dataset() -> None:
 if __name__ == "__main__":
     found = {name: digest_problems(name) for name in sorted(LEVELS)}
     KEPT.write_text(json.dumps(found, indent=1) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_asked"),
+    [
+        ("a\tb\nc", True),
+        ("\U00011f04", True),
+        ("a\x1b[2J", False),
+        ("\x85", False),
+        ("\ud800", False),
+    ],
+)
+def test_what_is_asked_does_not_depend_on_pythons_unicode(text, is_asked):
+    """U+11F04 is a letter to Python 3.12 and nothing to 3.11."""
+    assert gym_environment._is_askable(f"What is {text}?", "1") is is_asked  # noqa: SLF001

@@ -53,6 +53,8 @@ QUESTION_MAX = 16_384
 _ATTEMPTS = 16
 #: Instructions for making a problem: many times what most take, and less than some searches.
 MAKING_MAX = 5_000 * MILLION
+#: Control characters but line ends and tabs, and halves of pairs, which no bytes hold.
+_UNPLAIN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Instructions that a run counts as for its copy of the image, some 4 ms of a processor.
 _RUN_COST = 10 * MILLION
 _REPLY_MAX = 1 << 20
@@ -205,13 +207,14 @@ def require_image() -> None:
 
 
 def _is_askable(question: object, reference: object) -> bool:
-    """Whether a question has a legal length, and it and its answer are plain text."""
+    """Whether a question has a legal length, and it and its answer are plain text. What a character
+    is does not depend on the Unicode of this Python."""
     if not isinstance(question, str) or not isinstance(reference, str):
         return False
     return (
         1 <= len(question.strip(BLANKS)) <= len(question) <= QUESTION_MAX
         and reference == reference.strip(BLANKS) != ""
-        and all(c.isprintable() or c in "\n\t" for c in question + reference)
+        and _UNPLAIN.search(question + reference) is None
     )
 
 
