@@ -1,7 +1,7 @@
 """A second wall around files: a list of what a process may open, which the kernel enforces.
 
-The fence is Landlock (Linux 5.13). The process reads Python's own files and the named files, writes
-nothing but `/dev/null`, and runs no other program.
+The fence is Landlock (Linux 5.13). The process reads Python's own files, writes nothing but
+`/dev/null`, and runs no other program.
 
 Source: linux/landlock.h, Documentation/userspace-api/landlock.rst.
 """
@@ -13,7 +13,6 @@ import stat
 import struct
 import sys
 import sysconfig
-from collections.abc import Iterable
 from contextlib import suppress
 
 #: System calls with the same numbers on every machine.
@@ -32,22 +31,15 @@ def get_version() -> int:
     return max(0, _call(_CREATE, None, 0, _ASK_VERSION)[0])
 
 
-def shut(reads: Iterable[str]) -> bool:
+def shut() -> bool:
     """Lets this process and its descendants open nothing else from now on. Returns False if this
-    kernel has no such fence.
-
-    Args:
-        reads: files and folders besides Python's own.
-
-    Raises:
-        OSError: the kernel has the fence and refuses it.
-    """
+    kernel has no such fence. Raises OSError if the kernel has it and refuses."""
     version = get_version()
     if version == 0:
         return False
     rights = (1 << _RIGHTS[min(version, max(_RIGHTS))]) - 1
     rules = _require(_call(_CREATE, struct.pack("=Q", rights), 8, 0))
-    for path in (*list_python(), *reads):
+    for path in list_python():
         _allow(rules, path, _READ_FILE | _READ_FOLDER)
     for path in _list_programs():
         _allow(rules, path, _EXECUTE | _READ_FILE)

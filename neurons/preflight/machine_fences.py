@@ -57,7 +57,7 @@ import json, runpy
 files, calls = map(runpy.run_path, {[file_fence.__file__, kernel_fence.__file__]!r})
 landlock = files["get_version"]()
 try:
-    landlock = landlock if files["shut"]([]) else 0
+    landlock = landlock if files["shut"]() else 0
 except OSError:
     landlock = 0
 print(json.dumps([calls["shut"](), landlock]))

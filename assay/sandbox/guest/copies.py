@@ -147,8 +147,9 @@ class Copy:
         self._set("assay_given_end", given + len(data))
         self._set("assay_written", self._written)
         self._set("assay_written_end", self._written + budget.output)
-        fuel = budget.instructions // self.rate
-        self._set("assay_clock", _sign(self.clock + fuel * self.rate))
+        rate = self.rate  # of the start: it grows with the memory
+        fuel = budget.instructions // rate
+        self._set("assay_clock", _sign(self.clock + fuel * rate))
         self._set(FUEL, fuel)
         ends = {EXITED: "exit {0}", FULL: OUTPUT}
         try:

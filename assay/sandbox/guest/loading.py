@@ -64,5 +64,5 @@ def serve(image: Image) -> NoReturn:
 
 
 def _shut() -> None:
-    file_fence.shut([])
+    file_fence.shut()
     kernel_fence.shut()
