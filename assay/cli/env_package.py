@@ -19,12 +19,12 @@ from assay.environments.foreign import (
     vet_package,
     write_new_package,
 )
-from assay.environments.foreign.package_file import is_archive
+from assay.environments.foreign.archive import read_first_name
 from assay.environments.problem_table import DOCUMENT_MAX
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.tasksets import (
+    MANIFEST,
     export_taskset,
-    is_bundle,
     is_exported,
     look_at_wheel,
     vet_bundle,
@@ -74,9 +74,9 @@ def _vet(path: Path, data: Path | None) -> tuple[Path | None, VetReport]:
 
 def _vet_file(file: Path) -> VetReport:
     _require_regular(file)
-    if not is_archive(file):
+    if (first := read_first_name(file)) is None:
         return vet_problem_file(file)
-    return vet_bundle(file) if is_bundle(file) else vet_package(file)
+    return vet_bundle(file) if first == MANIFEST else vet_package(file)
 
 
 def _vet_folder(path: Path) -> tuple[Path | None, VetReport]:
@@ -95,7 +95,9 @@ def _vet_wheel(path: Path, data: Path | None) -> tuple[Path | None, VetReport]:
     if not looked[-1].passed:
         return path, VetReport(path.name, looked)
     bundle = path.with_suffix(".taskset.zip")
-    file, report = _vet_packed(bundle, write_bundle(*parts), is_bundle)
+    file, report = _vet_packed(
+        bundle, write_bundle(*parts), lambda there: read_first_name(there) == MANIFEST
+    )
     return file, VetReport(report.subject, looked + report.checks)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.environments.base import BLANKS
-from assay.environments.foreign.package_file import is_archive
+from assay.environments.foreign.archive import read_first_name
 from assay.environments.problem_file import LONG_ROW_MAX, read_object, read_problem_file, read_table
 from assay.environments.problem_table import list_asked, list_names
 
@@ -44,7 +44,7 @@ def read_asked(file: Path, column: str | None = None) -> AskedTexts:
     Raises:
         ProblemFileError: the file cannot be read.
     """
-    if is_archive(file):
+    if read_first_name(file) is not None:
         return AskedTexts(frozenset(), "it is an archive, whose program makes the problems")
     texts, silent, names = set[str](), list[int](), dict[str, None]()
     for number, line in enumerate(read_table(read_problem_file(file), file)[1], 1):

@@ -19,7 +19,8 @@ from assay.environments import (
 )
 from assay.environments.answer_form import AnswerForm
 from assay.environments.base import PART_LEVELS, Environment, Manner, Param, resolve_params
-from assay.environments.foreign import package_environment, package_file
+from assay.environments.foreign import package_environment
+from assay.environments.foreign.archive import read_first_name
 from assay.environments.gym.datasets import LEVELS, REFUSED
 from assay.environments.instructions import InstructionFile, instruction_file
 from assay.environments.problem_file import (
@@ -32,7 +33,7 @@ from assay.environments.problem_file import (
 from assay.environments.problem_look import guess_family
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
-from assay.environments.tasksets import TasksetEnvironment, is_bundle
+from assay.environments.tasksets import MANIFEST, TasksetEnvironment
 from assay.environments.worlds import errands
 from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
 
@@ -300,7 +301,8 @@ class EnvironmentEntry:
     """One environment: its legal levels and its settings by name.
 
     `usable` tells whether this machine can open it. If it cannot, `about` says why. `file` is the
-    problem file or package that it is made from, if any.
+    problem file or package that it is made from, if any. `skipped` is the number of its rows or
+    tasks that are not asked; `about` says why.
     """
 
     name: str
@@ -309,6 +311,7 @@ class EnvironmentEntry:
     about: str
     usable: bool = True
     file: str | None = None
+    skipped: int = 0
 
 
 def list_environments() -> list[EnvironmentEntry]:
@@ -327,8 +330,9 @@ def _list_files() -> list[EnvironmentEntry]:
 
 def _describe_file(file: Path) -> EnvironmentEntry:
     """The environment of a file, as the family whose format it has."""
-    if package_file.is_archive(file):
-        kind = TasksetEnvironment if is_bundle(file) else package_environment.PackageEnvironment
+    if (first := read_first_name(file)) is not None:
+        is_bundle = first == MANIFEST
+        kind = TasksetEnvironment if is_bundle else package_environment.PackageEnvironment
         return _describe_package(file, kind)
     faults: dict[str, None] = {}
     try:
@@ -345,11 +349,12 @@ def _describe_file(file: Path) -> EnvironmentEntry:
             continue
         about = f"from {file}"
         skipped: Mapping[str, Sequence[int]] = getattr(environment, "skipped", {})
-        if skipped:
-            count = sum(map(len, skipped.values()))
+        count = sum(map(len, skipped.values()))
+        if count:
             about += f", {count} rows not asked: {describe_skipped(skipped)}"
         settings = dict(_SETTINGS.get(family, {}))
-        return EnvironmentEntry(environment.name, tuple(environment.levels), settings, about)
+        levels = tuple(environment.levels)
+        return EnvironmentEntry(environment.name, levels, settings, about, skipped=count)
     return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
 
 
@@ -361,9 +366,10 @@ def _describe_package(
     except ProblemFileError as error:
         name = f"{kind.family}:{file}"
         return EnvironmentEntry(name, (), {}, str(error), usable=False)
-    about = f"from {file}; `assay env vet` says whether it is fit for a subnet"
-    settings = dict(_SETTINGS[kind.family])
-    return EnvironmentEntry(package.name, tuple(package.levels), settings, about)
+    asked = f", {package.about}" if package.about else ""
+    about = f"from {file}{asked}; `assay env vet` says whether it is fit for a subnet"
+    levels, settings = tuple(package.levels), dict(_SETTINGS[kind.family])
+    return EnvironmentEntry(package.name, levels, settings, about, skipped=package.skipped)
 
 
 def _list_datasets() -> list[EnvironmentEntry]:

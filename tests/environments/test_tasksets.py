@@ -15,6 +15,7 @@ from assay.environments import (
     UNREAD,
     ProblemFileError,
     add_problem_files,
+    list_environments,
     make_environment,
     rate_answer,
 )
@@ -134,8 +135,17 @@ def test_twenty_thousand_tasks_are_loaded_and_no_more(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"prompt": f"text number {n}"} for n in range(20_001)]
     file = write_taskset(tmp_path, TAGS, rows)
     opened = open_taskset(file)
-    assert opened.ask("describe")["tasks"] == 20_000
+    assert len(opened.tasks) == 20_000
     assert "19999" in opened.ask("make", 1, 39_999)["prompt"]
+
+
+def test_tasks_that_are_not_asked_are_told(tmp_path: Path) -> None:
+    unfit: list[dict[str, object]] = [{"prompt": "x" * 16_385}, {"prompt": "a\x00b"}]
+    file = write_taskset(tmp_path, TAGS, [*WORDS, *unfit])
+    add_problem_files([file])
+    (entry,) = [entry for entry in list_environments() if entry.file == str(file)]
+    assert entry.skipped == 2
+    assert f"{len(WORDS)} tasks, 2 more not asked: without a prompt" in entry.about
 
 
 def test_rows_that_a_taskset_makes_itself(tmp_path: Path) -> None:
@@ -145,7 +155,7 @@ def test_rows_that_a_taskset_makes_itself(tmp_path: Path) -> None:
     text = TAGS.replace("import load_dataset", "import Dataset").replace(loaded, made)
     file = write_taskset(tmp_path, text, [])
     opened = open_taskset(file)
-    assert opened.ask("describe")["tasks"] == 50
+    assert len(opened.tasks) == 50
     assert "2401" in opened.ask("make", 1, 49)["prompt"]
 
 

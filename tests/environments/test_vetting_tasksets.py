@@ -246,7 +246,7 @@ def test_each_form_of_import_finds_what_scores(imported: str, tmp_path: Path) ->
         SCORE, f"{SCORE}\n{imported}\nassert score.extract_boxed_answer('x') == 'x'"
     )
     file = write_taskset(tmp_path, text, WORDS)
-    assert TasksetArchive(file.read_bytes(), 200).ask("describe")["tasks"] == len(WORDS)
+    assert len(TasksetArchive(file.read_bytes(), 200).tasks) == len(WORDS)
 
 
 def test_signs_in_another_order_are_no_answer(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 #: Ways to store a file that unpack a piece at a time.
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _PIECE = 1 << 16
+#: How a file in an archive begins: this, and at these places the length of its name, and the name.
+_MAGIC, _NAME_LENGTH, _NAME = b"PK\x03\x04", slice(26, 28), 30
 #: The first time that zip can write. It is fixed so that the same files give the same archive.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 #: Errors of reading a damaged archive, with any compression.
@@ -35,6 +38,20 @@ def write_archive(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED
         for path, data in members.items():
             archive.writestr(zipfile.ZipInfo(path, EPOCH), data, method)
     return packed.getvalue()
+
+
+def read_first_name(file: Path) -> str | None:
+    """The name of the first file of an archive; None if `file` is not a regular file that begins
+    like one."""
+    if not file.is_file():
+        return None
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(_NAME + (1 << 16))
+    except OSError:
+        return None
+    size = int.from_bytes(head[_NAME_LENGTH], "little")
+    return head[_NAME : _NAME + size].decode(errors="replace") if head.startswith(_MAGIC) else None
 
 
 def find_method_fault(infos: Iterable[zipfile.ZipInfo]) -> str | None:

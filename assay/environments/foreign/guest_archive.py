@@ -66,6 +66,7 @@ class GuestArchive:
 
     Attributes:
         fault: why its modules cannot be compiled; None: they are.
+        skipped: number of its problems that are not asked.
 
     Args:
         data: the archive.
@@ -80,6 +81,7 @@ class GuestArchive:
     work = ""
     #: The archive within the archive that has the modules; empty: it has them itself.
     wheel = ""
+    skipped = 0
 
     def __init__(self, data: bytes, millions: int, chance: Chance = ALIKE) -> None:
         self._instructions, self._chance = millions * MILLION, chance
@@ -87,6 +89,11 @@ class GuestArchive:
         ours = self.list_ours()
         run = self._run("compile", data, self.wheel, ours, limit=COMPILING, room=CODE_MAX)
         self._code, self.fault = _read_reply(run)
+
+    @property
+    def about(self) -> str:
+        """What it asks, and what not, in a line; empty: its levels say so."""
+        return ""
 
     @classmethod
     def list_ours(cls) -> Mapping[str, str]:

@@ -53,7 +53,11 @@ class PackageTask(Answer):
 
 
 class PackageEnvironment(FormedEnvironment):
-    """The environment of an archive, at the levels that it names."""
+    """The environment of an archive, at the levels that it names.
+
+    Attributes:
+        about, skipped: see `GuestArchive`.
+    """
 
     family, version = NAME, VERSION
     #: the default form of answers; None: the whole completion is one
@@ -80,6 +84,7 @@ class PackageEnvironment(FormedEnvironment):
         if fault := find_levels_fault(description):
             raise ProblemFileError(f"{file}: {fault}")
         self.levels = description["levels"]
+        self.about, self.skipped = self._archive.about, self._archive.skipped
         self.scorers = count_cores()
 
     def _draw(self, stream: Stream, level: int) -> Problem:

@@ -13,19 +13,7 @@ from assay.environments.foreign.archive import EPOCH, ZIP_FAULTS, find_method_fa
 
 #: Limits: bytes of an archive, of all its text unpacked; files in it.
 ARCHIVE_MAX, SOURCE_MAX, FILES_MAX = 1 << 20, 4 << 20, 64
-MAGIC = b"PK\x03\x04"
 _PATH = re.compile(r"([a-z][a-z0-9_]{0,39})((?:/[a-z_][a-z0-9_]{0,39}){0,3})\.py")
-
-
-def is_archive(file: Path) -> bool:
-    """Whether `file` is a regular file that begins like a zip archive."""
-    if not file.is_file():
-        return False
-    try:
-        with file.open("rb") as opened:
-            return opened.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
 
 
 def find_fault(data: bytes) -> str | None:

@@ -63,7 +63,11 @@ class ListHostile(Protocol):
 
 
 class VetSubject(Protocol):
-    """A foreign environment; see `GuestArchive.ask`."""
+    """A foreign environment; see `GuestArchive`."""
+
+    @property
+    def about(self) -> str:
+        """What it asks, in a line; empty: its levels say so."""
 
     def ask(self, kind: str, *rest: Any) -> dict[str, Any]:
         """The reply, or `error`."""
@@ -139,7 +143,9 @@ def vet_subject(
     subject = open_subject(ALIKE)
     description = subject.ask("describe")
     fault = find_levels_fault(description)
-    loaded = VetCheck("loads", fault is None, fault or f"levels {description.get('levels')}")
+    loaded = VetCheck(
+        "loads", fault is None, fault or subject.about or f"levels {description['levels']}"
+    )
     if fault is not None:
         return (loaded,)
     levels = description["levels"]

@@ -7,15 +7,15 @@ here imports verifiers. Start with `export`, then `environment`; `vetting`
 says whether a taskset is fit to pay by.
 """
 
-from assay.environments.tasksets.bundle import is_bundle, write_bundle
+from assay.environments.tasksets.bundle import MANIFEST, write_bundle
 from assay.environments.tasksets.environment import TasksetEnvironment
 from assay.environments.tasksets.export import export_taskset, is_exported
 from assay.environments.tasksets.vetting import look_at_wheel, vet_bundle
 
 __all__ = [
+    "MANIFEST",
     "TasksetEnvironment",
     "export_taskset",
-    "is_bundle",
     "is_exported",
     "look_at_wheel",
     "vet_bundle",

@@ -9,7 +9,6 @@ import io
 import json
 import zipfile
 from hashlib import sha256
-from pathlib import Path
 
 from assay.environments.foreign.archive import ZIP_FAULTS, read_member, write_archive
 from assay.environments.problem_file import ROW_MAX
@@ -17,6 +16,7 @@ from assay.environments.problem_table import DOCUMENT_MAX, ROWS_MAX
 from assay.environments.tasksets.wheel_file import WheelError, read_wheel
 from assay.protocol.encoding import EncodingError, read_json
 
+#: Names of the files of a bundle. The first one tells a bundle from a package.
 MANIFEST, WHEEL, DATA = "verifiers.json", "taskset.whl", "data.jsonl"
 _MANIFEST_MAX = 1_000
 #: Most bytes of a bundle: it goes into the sandbox whole.
@@ -35,18 +35,6 @@ def write_bundle(wheel: bytes, data: bytes) -> bytes:
     members = {MANIFEST: text, WHEEL: wheel, DATA: data}
     stored = write_archive(members)
     return stored if len(stored) <= BUNDLE_MAX else write_archive(members, zipfile.ZIP_DEFLATED)
-
-
-def is_bundle(file: Path) -> bool:
-    """Whether `file` is a regular file that begins like a bundle."""
-    if not file.is_file():
-        return False
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(30 + len(MANIFEST))
-    except OSError:
-        return False
-    return head[:4] == b"PK\x03\x04" and head[30:] == MANIFEST.encode()
 
 
 def find_bundle_fault(data: bytes) -> str | None:

@@ -36,7 +36,6 @@ class TasksetArchive(GuestArchive):
 
     Attributes:
         tasks: each task's data, as text of JSON.
-        skipped: how many tasks have no prompt that can be asked.
     """
 
     work, wheel = f"{_PLACE}.inside", WHEEL
@@ -45,13 +44,18 @@ class TasksetArchive(GuestArchive):
         """See `GuestArchive`."""
         super().__init__(data, millions, chance)
         self.tasks: list[str] = []
-        self.skipped = 0
         if self.fault is None:
             self.fault = self._load(data)
 
     @classmethod
     def list_ours(cls) -> Mapping[str, str]:
         return _read_ours()
+
+    @property
+    def about(self) -> str:
+        asked = f"{len(self.tasks):,} tasks"
+        why = f"without a prompt of 1 to {PROMPT_MAX:,} characters of text"
+        return f"{asked}, {self.skipped:,} more not asked: {why}" if self.skipped else asked
 
     def find_prompt_fault(self, prompt: str) -> str | None:
         if is_prompt(prompt):
@@ -61,7 +65,7 @@ class TasksetArchive(GuestArchive):
     def ask(self, kind: str, *rest: Any, within: int | None = None) -> dict[str, Any]:
         if self.fault is not None or kind == "describe":
             error = {} if self.fault is None else {"error": self.fault}
-            return {"levels": [1], "tasks": len(self.tasks), "skipped": self.skipped, **error}
+            return {"levels": [1], **error}
         _, number, *texts = rest
         task = self.tasks[number % len(self.tasks)]
         return self._ask(b"", kind, task, *texts, within=within)
@@ -81,7 +85,7 @@ class TasksetArchive(GuestArchive):
             tasks, skipped = said.get("tasks"), said.get("skipped")
             if tasks == 0:
                 return f"it has no task whose prompt is text of 1 to {PROMPT_MAX} characters"
-            if type(tasks) is not int or type(skipped) is not int or tasks > TASKS_MAX:
+            if not (_is_count(tasks) and _is_count(skipped)):
                 return "it does not say how many tasks it has"
             rows = _unpack(said["rows"], room)
             if not 1 <= len(rows) <= TASKS_MAX - len(self.tasks):
@@ -90,6 +94,10 @@ class TasksetArchive(GuestArchive):
             self.tasks += rows
             left, room = left - said["instructions"], room - sum(map(len, rows))
         return None
+
+
+def _is_count(number: object) -> bool:
+    return type(number) is int and 0 <= number <= TASKS_MAX
 
 
 def _is_formed(reply: dict[str, Any]) -> bool:
