@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the image of the Dockerfile without a Docker engine and without a registry of images, and plays
-# the demo in it: buildah, on a Debian that debootstrap makes. Needs root, both packages, a gigabyte of
-# memory and eight of disk. PIP_TORCH_ARGS as for make; FLAGS are more flags of `buildah build`, such as
+# Builds the image of the Dockerfile without a Docker engine and without a registry of images, with a
+# sandbox for programs, and plays the demo in it: buildah, on a Debian that debootstrap makes. Needs root,
+# both packages, a gigabyte of memory and ten of disk. PIP_TORCH_ARGS as for make; FLAGS are more flags of `buildah build`, such as
 # "--volume /etc/pip.conf:/etc/pip.conf:ro" where pip needs settings.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,8 +23,12 @@ buildah commit -q --rm "$base" localhost/debian:bookworm-slim >/dev/null
 rm -rf "$scratch/debian"
 
 echo "== the image"
-buildah build --isolation chroot --pull-never ${FLAGS:-} --build-arg PIP_TORCH_ARGS="${PIP_TORCH_ARGS:-}" -t assay .
+buildah build --isolation chroot --pull-never ${FLAGS:-} --build-arg PIP_TORCH_ARGS="${PIP_TORCH_ARGS:-}" \
+  --build-arg EXTRAS=envs -t assay .
+
+made=$(buildah from --pull-never localhost/assay)
+echo "== the sandbox in it"
+buildah run --isolation chroot "$made" -- assay sandbox prepare --for reasoning_gym
 
 echo "== the demo in it"
-made=$(buildah from --pull-never localhost/assay)
 buildah run --isolation chroot "$made" -- assay demo --fast --out /tmp/demo

@@ -191,4 +191,5 @@ def test_the_image_is_built_and_plays_the_demo():
         pytest.skip("buildah in a chroot needs root")
     done = subprocess.run([DEPLOY / "check-image.sh"], capture_output=True, text=True, timeout=3400)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "The sandbox for reasoning_gym was prepared before" in done.stdout
     assert "Every cheat earned 0" in done.stdout

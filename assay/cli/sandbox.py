@@ -32,6 +32,7 @@ def run_sandbox_prepare(module: Path | None, image: str | None, quiet: bool, as_
         ready = prepare(module, tell, _IMAGES[image])
     interpreter = ready.interpreter
     document = {
+        "for": image,
         "python": interpreter.python,
         "module": interpreter.module_digest,
         "image": interpreter.image_digest,
@@ -42,8 +43,8 @@ def run_sandbox_prepare(module: Path | None, image: str | None, quiet: bool, as_
     }
     did = "is prepared" if ready.made else "was prepared before"
     text = (
-        f"The sandbox {did}: Python {interpreter.python} in wasmtime {ready.engine}, "
-        f"{ready.artifact}"
+        f"The sandbox for {image or 'programs'} {did}: Python {interpreter.python} in wasmtime "
+        f"{ready.engine}, {ready.artifact}"
     )
     if ready.removed:
         text += f"\nRemoved, as nothing used it for {UNUSED_DAYS} days: {', '.join(ready.removed)}"
