@@ -173,6 +173,8 @@ def look_at_file(
     suites: Sequence[Path] = (),
     joined: JoinedFiles | None = None,
     report: Callable[[str], None] | None = None,
+    *,
+    is_suite: bool = False,
 ) -> tuple[Look, Sequence[AskedRow]]:
     """Look at a file. Beside what it found: the rows that are asked.
 
@@ -182,6 +184,8 @@ def look_at_file(
         joined: the rows of several files, which are looked at in the place of one.
         report: called with lines about what takes long: then programs of authors are run, and rows
             are left out whose own program fails.
+        is_suite: whether the file measures, and is not trained on: rows that a constant answers
+            stay, because others count them as well.
 
     Raises:
         ProblemFileError: a file cannot be read at all, or has another shape. The message says what
@@ -202,7 +206,7 @@ def look_at_file(
     if family == math_file.NAME:
         rows = _read_math(lines, file, chosen, look)
     elif family == code_file.NAME:
-        rows = _read_code(lines, look, report)
+        rows = _read_code(lines, look, report, is_suite)
     else:
         rows = _READERS[family](lines, look)
     look.asked = len(rows)
@@ -325,11 +329,10 @@ class _ProgramRows(CodeRows):
         converted: numbers of the rows that the file has otherwise.
     """
 
-    def __init__(self, report: Callable[[str], None] | None) -> None:
-        """`report`: called with lines about authors' programs, which are run, and rows are left
-        out that are not worth asking; None: neither."""
+    def __init__(self, report: Callable[[str], None] | None, is_suite: bool) -> None:
+        """See `look_at_file`."""
         super().__init__()
-        self._report = report
+        self._report, self._is_suite = report, is_suite
         self.written: dict[int, bytes] = {}
         self.converted: set[int] = set()
 
@@ -344,8 +347,9 @@ class _ProgramRows(CodeRows):
         return super()._read(written)
 
     def finish(self) -> None:
-        if self._report is not None:
+        if not self._is_suite:
             self.leave_out({number: CONSTANT for number, row in self.kept if has_constant(row)})
+        if self._report is not None:
             self.leave_out(_try_solutions(self, self._report))
         super().finish()
 
@@ -357,9 +361,9 @@ class _ProgramRows(CodeRows):
 
 
 def _read_code(
-    lines: Sequence[bytes], look: Look, report: Callable[[str], None] | None
+    lines: Sequence[bytes], look: Look, report: Callable[[str], None] | None, is_suite: bool
 ) -> list[AskedRow]:
-    rows = _ProgramRows(report)
+    rows = _ProgramRows(report, is_suite)
     look.damaged, look.left_out = rows.add_all(lines), rows.skipped
     look.columns = name_columns(read_objects(lines[:LOOKED_AT], code_file.NAME, LONG_ROW_MAX))
     look.is_renamed |= bool(rows.converted)

@@ -64,7 +64,7 @@ def _describe_rows(look: Look) -> str:
     if look.damaged:
         fault, numbers = next(iter(look.damaged.items()))
         said += f"; refused for row {numbers[0]}: {fault}"
-    if look.is_renamed:
+    if look.is_renamed or look.is_thinned:
         said += "; `assay env look FILE --write NEW.jsonl` writes them so that a network reads them"
     return said
 

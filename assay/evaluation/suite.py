@@ -119,7 +119,7 @@ def read_suite(
         EvaluationError: no row can be asked.
         ProblemFileError: a file cannot be read at all. The message says what to do.
     """
-    look, found = look_at_file(file, columns, trained)
+    look, found = look_at_file(file, columns, trained, is_suite=True)
     family, _, name = look.environment.partition(":")
     digest = bytes.fromhex(name)
     if family == code_file.NAME:

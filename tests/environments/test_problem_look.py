@@ -252,6 +252,21 @@ UNSCORED = (
         },
         "tests that need pytest.mark",
     ),
+    *(
+        (
+            {
+                "question": "Add.",
+                "solution": "",
+                "test": f"{line}\ndef test_x():\n    assert add(1)",
+            },
+            f"tests that need {module}",
+        )
+        for line, module in (
+            ("import re, pytest.mark", "pytest.mark"),
+            ("from pytest.raises import x", "pytest.raises"),
+            ("import numpy.linalg as la", "numpy.linalg"),
+        )
+    ),
     ({"question": "Add.", "input_output": '{"asserts": ["assert f(1)"]}'}, NAMELESS),
     ({"text": "Add.", "test_list": []}, "no test cases"),
     ({"question": "Add.", "input_output": ""}, "no test cases"),
@@ -352,10 +367,10 @@ def test_shapes_of_programs_become_the_one_that_is_scored(tmp_path, name, write)
     row, (function, inputs, outputs) = PROGRAMS[name]
     file, written = tmp_path / "rows", tmp_path / "written"
     file.write_bytes(write([row]))
-    look, rows = look_at_file(file)
+    look, rows = look_at_file(file, is_suite=True)
     assert (look.asked, look.left_out, look.damaged) == (1, {}, {})
     written.write_bytes(write_rows(rows))
-    again, rows = look_at_file(written)
+    again, rows = look_at_file(written, is_suite=True)
     assert (again.asked, again.is_usable, again.format) == (1, True, "JSON Lines")
     assert write_rows(rows) == written.read_bytes()
     assert look.is_usable == (name in ("APPS", "TACO"))
@@ -461,7 +476,7 @@ def test_a_program_is_compared_without_the_code_that_it_gives(tmp_path):
     file, suite = tmp_path / "rows.jsonl", tmp_path / "suite.jsonl"
     file.write_bytes(write_lines([row]))
     suite.write_bytes(write_lines([{"prompt": "Add.", "test": "x", "entry_point": "add"}]))
-    look, _ = look_at_file(file, {}, [suite])
+    look, _ = look_at_file(file, {}, [suite], is_suite=True)
     assert look.suites == {str(suite): [1]}
     assert look.samples[0].problem == "Add.\ndef add(a, b):"
 
@@ -726,12 +741,13 @@ def test_programs_that_one_output_solves_are_left_out(tmp_path):
     file.write_bytes(
         write_lines([{"question": "?", "input_output": json.dumps(one)} for one in tests])
     )
-    look, rows = look_at_file(file, report=print)
+    assert look_at_file(file, is_suite=True)[0].is_usable
+    look, rows = look_at_file(file)
     assert [row.number for row in rows] == [4, 6]
     assert (look.left_out, look.is_usable) == ({CONSTANT: [1, 2, 3, 5]}, False)
     assert look.columns == {"problem": "question", "test cases": "input_output"}
     file.write_bytes(write_rows(rows))
-    assert look_at_file(file, report=print)[0].is_usable
+    assert look_at_file(file)[0].is_usable
 
 
 def test_files_of_a_split_are_looked_at_as_one(tmp_path, monkeypatch):

@@ -55,6 +55,13 @@ FILES = {
         [{"text": "?", "test_list": ["assert f(1) == 1"]}],
         ("rows",),
     ),
+    "programs of which a constant is one": (
+        [
+            {"question": "?", "input_output": json.dumps({"inputs": ["1", "2"], "outputs": due})}
+            for due in (["1", "2"], ["3", "3"])
+        ],
+        ("rows",),
+    ),
 }
 
 

@@ -76,6 +76,8 @@ _sys.modules["pytest"] = pytest
 """
 #: The module of a program in KodCode's tests.
 _MODULE = "solution"
+#: Modules that tests find besides Python's own. They have none inside.
+_PROVIDED = frozenset({"pytest", _MODULE})
 #: Statements in tests that are no asserts.
 _PASSED_OVER = ast.Import | ast.ImportFrom | ast.Pass
 
@@ -288,6 +290,7 @@ def _read_asserts(row: dict[str, Any]) -> dict[str, Any]:
         start = row.get("prompt")
         known = start if isinstance(start, str) and _parse_code(start) is not None else ""
         return {"asserts": [f"check({entry})"], "setup": f"{known}\n{texts[0]}", "fn_name": entry}
+    _require_modules(tree)
     bound = _list_bound(tree)
     setup = _import_modules(tree, bound) + (_PYTEST if _needs_pytest(tree, bound) else "") + setup
     if len(texts) == 1 and (names := _list_tests(tree)):
@@ -322,6 +325,19 @@ def _list_tests(tree: ast.Module) -> list[str]:
     if any(one.args.args or one.decorator_list for one in tests.values()):
         raise ShapeError("tests with fixtures of pytest")
     return list(tests)
+
+
+def _require_modules(tree: ast.Module) -> None:
+    """Raises ShapeError for a text that imports what the sandbox has not, and so always fails."""
+    for node in tree.body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        for name in names:
+            top, _, inner = name.partition(".")
+            known = not inner if top in _PROVIDED else top in sys.stdlib_module_names
+            if not known:
+                raise ShapeError(f"tests that need {name[:40]}")
 
 
 def _needs_pytest(tree: ast.Module, bound: set[str]) -> bool:
