@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeGuard
 
 from assay.environments.foreign.guest_archive import ALIKE, Chance, GuestArchive
 from assay.environments.foreign.package_environment import PackageEnvironment
@@ -96,7 +96,7 @@ class TasksetArchive(GuestArchive):
         return None
 
 
-def _is_count(number: object) -> bool:
+def _is_count(number: object) -> TypeGuard[int]:
     return type(number) is int and 0 <= number <= TASKS_MAX
 
 
