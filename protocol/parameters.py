@@ -102,9 +102,27 @@ class Prompts:
 
 
 #: The names of texts: `system` message; words `before` and `after` the problem, in place of the
-#: environment's own; `arguments` of the chat template, as JSON.
-PROMPT_TEXTS = ("after", "arguments", "before", "system")
+#: environment's own; `arguments` of the chat template, as JSON; the frame of a world's replies
+#: (section 3.1).
+PROMPT_TEXTS = (
+    "after",
+    "arguments",
+    "before",
+    "reply_after",
+    "reply_before",
+    "reply_form",
+    "system",
+)
 ARGUMENTS = "arguments"
+#: The texts that stand around each reply of a world, and the most bytes of each.
+REPLY_BEFORE, REPLY_AFTER = "reply_before", "reply_after"
+FRAME_MAX = 1_024
+#: How the content of a reply is written, other than as it is: as a JSON string.
+REPLY_FORM, REPLY_JSON = "reply_form", "json"
+#: Most bytes of a reply's content that parameters may allow, and most tokens of a group with its
+#: prompts and replies.
+REPLY_BYTES_MAX = 1 << 16
+GROUP_CONTEXT_MAX = 1 << 24
 #: Arguments that are not a template's own: what it always sees, and what it may call.
 _TAKEN = frozenset(
     {"messages", "add_generation_prompt", "tools", "documents", "namespace", "raise_exception"}
@@ -211,10 +229,19 @@ class Work:
     value_base: U64  # 1e-18 a token: for verified work
     value_mean: U64  # 1e-18 a token: for each millionth m of mean reward
     value_teach: U64  # 1e-18 a token: times c · (10^6 − c), c the mean correctness
+    turns: U16 = 1  # most turns of a rollout; 1: no world ever replies
+    context: U32 = 0  # most tokens of prompt, turns and replies together; 0 with one turn
+    reply_bytes: U32 = 0  # most bytes of a reply's content; 0 with one turn
+    #: most reply tokens that are paid as a prompt's are, in thousandths of a rollout's own tokens
+    paid_reply: U32 = 0
 
     def weigh_completion(self, tokens: int) -> int:
         """w(T): a completion's work, in millionths of the first token's."""
         return tokens * MILLION + self.position_share * (tokens * (tokens - 1) // 2)
+
+    def count_paid_replies(self, tokens: int, replies: int) -> int:
+        """How many reply tokens are paid, of a rollout with this many own and reply tokens."""
+        return min(replies, tokens * self.paid_reply // 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +390,23 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 # a stream draws a number below it
                 ("position_share: a group's work is 2^64 or more", group_work < 1 << 64),
                 ("group_cap exceeds 16,384", work.group_cap <= 1 << 14),
+                ("turns is 0", work.turns > 0),
+                (
+                    "context, reply_bytes or paid_reply is not 0, with one turn",
+                    work.turns > 1 or not any((work.context, work.reply_bytes, work.paid_reply)),
+                ),
+                (
+                    "context is below max_tokens, with several turns",
+                    work.turns == 1 or work.context >= work.max_tokens,
+                ),
+                (
+                    f"reply_bytes is not 1 to {REPLY_BYTES_MAX:,}, with several turns",
+                    work.turns == 1 or 1 <= work.reply_bytes <= REPLY_BYTES_MAX,
+                ),
+                (
+                    "group_size · context exceeds 2^24",
+                    work.group_size * work.context <= GROUP_CONTEXT_MAX,
+                ),
                 ("alpha_inverse is 0", tests.alpha_inverse > 0),
                 ("rate_floor is 0", tests.rate_floor > 0),
                 ("scale_min is 0", tests.scale_min > 0),
@@ -407,6 +451,11 @@ def find_prompts_fault(prompts: Sequence[Prompts]) -> str | None:
             return f"prompts of {one.part}: there is no text {min(unknown)!r}"
         if not names and not one.shots:
             return f"prompts of {one.part} say nothing"
+        for name in (REPLY_BEFORE, REPLY_AFTER):
+            if len((one.get(name) or "").encode()) > FRAME_MAX:
+                return f"prompts of {one.part}: {name} has more than {FRAME_MAX} bytes"
+        if one.get(REPLY_FORM) not in (None, REPLY_JSON):
+            return f"prompts of {one.part}: {REPLY_FORM} is {REPLY_JSON}, or is left out"
         try:
             read_arguments(one.get(ARGUMENTS))
         except ValueError as error:

@@ -8,7 +8,7 @@ miner sends raises an exception: an exception is our own fault. Specification, s
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain, islice
 from typing import TypedDict, Unpack
 
@@ -22,10 +22,11 @@ from assay.environments import (
     compute_reward,
     make_miner_problem,
     open_environment,
-    score_all,
+    run_all,
 )
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
+from assay.protocol.episode import find_stop
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_projection_seed, compute_witness_seed
@@ -35,6 +36,13 @@ from assay.protocol.submission import (
     decode_ids,
     decode_proof,
     get_id_bits,
+)
+from assay.verification.episodes import (
+    Episode,
+    begin_episode,
+    find_length_fault,
+    make_episode_rules,
+    replay,
 )
 from assay.verification.ports import Forward, Projection, Tokenizer
 from assay.verification.read_plan import CheckedSubmission, Purpose, ReadGroup, find_width_fault
@@ -276,9 +284,11 @@ class Examined:
         return [dict(chain.from_iterable(b.items() for b in batches))] if self.audit else batches
 
     def accept(self) -> Verdict:
-        """The verdict where the model finds no fault. Runs the reward code."""
+        """The verdict where the model finds no fault. Runs worlds and the reward code."""
         case = self.case
         values = case.value_groups([group for group in self.shown if group.valued])
+        if isinstance(values, Refusal):
+            return case.refuse(values)
         audited = [rollout for group in self.shown for rollout in group.audited.values()]
         return Verdict(
             window=case.context.window,
@@ -339,39 +349,49 @@ class _Case:
             unbound=refusal.unbound,
         )
 
-    def value_groups(self, groups: Sequence[ShownGroup]) -> tuple[GroupValue, ...]:
-        """Rewards and values of groups that have been read whole. All are scored together, so that
-        they share the cores."""
-        problems = [self.make_problem(group.index) for group in groups]
-        scores = iter(
-            score_all(
-                self.environment,
-                [
-                    (problem, self.tokenizer.decode(tokens.tolist()))
-                    for problem, group in zip(problems, groups, strict=True)
-                    for _, tokens in sorted(group.tokens.items())
-                ],
-            )
-        )
+    def value_groups(self, groups: Sequence[ShownGroup]) -> tuple[GroupValue, ...] | Refusal:
+        """Rewards and values of groups that have been read whole, or the first fault of a rollout
+        that does not end where its world says. All are played and scored together, so that they
+        share the cores."""
+        rollouts = [
+            ((group.index, r), tokens)
+            for group in groups
+            for r, tokens in sorted(group.tokens.items())
+        ]
+        episodes = run_all(self.environment, [partial(self.replay, *each) for each in rollouts])
+        for ((index, r), tokens), episode in zip(rollouts, episodes, strict=True):
+            fault = find_length_fault(episode, len(tokens), index, r)
+            if fault is not None:
+                return fault
+        scores = run_all(self.environment, [episode.state.score for episode in episodes])
+        results = zip(episodes, scores, strict=True)
         return tuple(
-            self._value_group(group, problem, list(islice(scores, len(group.tokens))))
-            for problem, group in zip(problems, groups, strict=True)
+            self._value_group(group, list(islice(results, len(group.tokens)))) for group in groups
         )
 
+    def replay(self, place: Place, tokens: Tokens) -> Episode:
+        """The episode of a rollout."""
+        index, _ = place
+        begun = begin_episode(
+            self.environment, self.make_problem(index), len(self.encode_prompt(index))
+        )
+        rules = make_episode_rules(self.context.parameters.work, self.manifest)
+        return replay(begun, tokens.tolist(), rules, self.tokenizer)
+
     def _value_group(
-        self, group: ShownGroup, problem: Problem, scores: Sequence[RewardParts]
+        self, group: ShownGroup, results: Sequence[tuple[Episode, RewardParts]]
     ) -> GroupValue:
         parameters = self.context.parameters
-        lengths = [len(tokens) for _, tokens in sorted(group.tokens.items())]
         rewards = tuple(
-            compute_reward(parts, tokens, parameters.rewards, parameters.work.max_tokens)
-            for parts, tokens in zip(scores, lengths, strict=True)
+            compute_reward(parts, episode.own, parameters.rewards, parameters.work.max_tokens)
+            for episode, parts in results
         )
-        correctness = tuple(parts.correctness for parts in scores)
+        correctness = tuple(parts.correctness for _, parts in results)
         value = compute_value(
             parameters.work,
-            lengths=lengths,
-            prompt_tokens=len(self.tokenizer.encode(problem.conversation)),
+            lengths=[episode.own for episode, _ in results],
+            replies=[episode.reply_tokens for episode, _ in results],
+            prompt_tokens=len(self.encode_prompt(group.index)),
             mean_reward=sum(rewards) // len(rewards),
             mean_correctness=sum(correctness) // len(correctness),
         )
@@ -456,13 +476,12 @@ def _find_structural_faults(case: _Case, groups: Sequence[ShownGroup]) -> Iterat
     longest = case.manifest.max_tokens
     is_end = np.zeros(len(drawable), bool)
     is_end[[end for end in case.manifest.end_tokens if end < len(drawable)]] = True
+    turns = case.context.parameters.work.turns
     for g, r, tokens in each:
-        ends = is_end[tokens]
-        count = len(tokens)
-        stop = min(int(ends.argmax()) + 1, longest) if ends.any() else longest
+        count, stop = len(tokens), find_stop(is_end[tokens], turns, longest)
         if count != stop:
             detail = (
-                f"the completion has {count} tokens, but ends at its first end token or at "
-                f"{longest} tokens: {stop}"
+                f"the completion has {count} tokens, but ends with an end token, at the latest "
+                f"that of its {turns}. turn, or at {longest} tokens: {stop}"
             )
             yield Refusal(Reason.WRONG_TERMINATION, detail, g, r, min(count, stop) - 1)

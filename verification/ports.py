@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments.base import Conversation
+from assay.environments import Conversation, Frame
 
 
 class Tokenizer(Protocol):
@@ -23,8 +23,16 @@ class Tokenizer(Protocol):
     def encode(self, asked: Conversation) -> list[int]:
         """Token ids of a prompt, at least one, with the chat template applied."""
 
+    def encode_reply(self, content: str, frame: Frame, most_bytes: int) -> list[int] | None:
+        """Token ids of a world's reply within its frame, as they follow a turn's end token; None:
+        the tokenizer refuses the text.
+
+        Args:
+            most_bytes: of the content in UTF-8; what is longer is cut.
+        """
+
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of a completion, without end tokens."""
+        """Text of a completion or of a turn, without end tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -43,26 +43,29 @@ class Result:
 def compute_value(
     work: Work,
     *,
-    lengths: Iterable[int],
+    lengths: Sequence[int],
     prompt_tokens: int,
     mean_reward: int,
     mean_correctness: int,
+    replies: Sequence[int] = (),
 ) -> int:
     """Value of a group.
 
     Args:
-        lengths: tokens of each of its completions.
+        lengths: own tokens of each of its rollouts.
         prompt_tokens: counted once, and paid at the parameters' share.
         mean_reward: m, millionths, rounded down.
         mean_correctness: c, the same of correctness alone. A group teaches if some of its rollouts
             are right and some are wrong, whatever else is paid for.
+        replies: reply tokens of each rollout, paid as the prompt's are; empty: none has any.
     """
     factor = (
         work.value_base
         + work.value_mean * mean_reward
         + work.value_teach * mean_correctness * (MILLION - mean_correctness)
     )
-    done = sum(map(work.weigh_completion, lengths)) + prompt_tokens * work.prompt_share
+    read = prompt_tokens + sum(map(work.count_paid_replies, lengths, replies))
+    done = sum(map(work.weigh_completion, lengths)) + read * work.prompt_share
     return done * factor // (MILLION * _VALUE_UNIT)
 
 

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from assay.environments.base import Answer as Answer
     from assay.environments.base import Conversation as Conversation
     from assay.environments.base import Environment as Environment
+    from assay.environments.base import Frame as Frame
     from assay.environments.base import Message as Message
     from assay.environments.base import Param as Param
     from assay.environments.base import Problem as Problem
     from assay.environments.base import RewardParts as RewardParts
+    from assay.environments.base import State as State
     from assay.environments.base import ask as ask
     from assay.environments.base import rate_answer as rate_answer
     from assay.environments.dealing import deal_level as deal_level
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from assay.environments.rewards import choose_rewards as choose_rewards
     from assay.environments.rewards import compute_reward as compute_reward
     from assay.environments.rewards import list_unearned as list_unearned
+    from assay.environments.scoring import run_all as run_all
     from assay.environments.scoring import score_all as score_all
     from assay.environments.steering import LevelStanding as LevelStanding
     from assay.environments.steering import compute_asked_shares as compute_asked_shares
@@ -67,10 +70,12 @@ else:
                 "Answer",
                 "Conversation",
                 "Environment",
+                "Frame",
                 "Message",
                 "Param",
                 "Problem",
                 "RewardParts",
+                "State",
                 "UNREAD",
                 "ask",
                 "rate_answer",
@@ -99,7 +104,7 @@ else:
                 "parse_choice",
             ),
             "rewards": ("choose_rewards", "compute_reward", "list_unearned"),
-            "scoring": ("score_all",),
+            "scoring": ("run_all", "score_all"),
             "steering": (
                 "LevelStanding",
                 "compute_asked_shares",

@@ -12,7 +12,14 @@ from types import MappingProxyType
 from typing import Protocol
 
 from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
-from assay.protocol.parameters import MILLION, Prompts
+from assay.protocol.parameters import (
+    MILLION,
+    REPLY_AFTER,
+    REPLY_BEFORE,
+    REPLY_FORM,
+    REPLY_JSON,
+    Prompts,
+)
 from assay.protocol.prf import Stream
 
 
@@ -70,6 +77,16 @@ def ask(text: str) -> Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around each reply of a world: the text between a turn's end token and the reply,
+    and the text behind it. With `as_json` the reply is written as a JSON string."""
+
+    before: str = ""
+    after: str = ""
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Manner:
     """How an owner has problems put. `prompts` is None without words of the owner's own;
     `arguments` are those of `prompts`."""
@@ -82,6 +99,12 @@ class Manner:
     def get(self, name: str) -> str | None:
         """The owner's text of a name, or None."""
         return None if self.prompts is None else self.prompts.get(name)
+
+    @property
+    def frame(self) -> Frame:
+        """The frame of replies."""
+        before, after = (self.get(name) or "" for name in (REPLY_BEFORE, REPLY_AFTER))
+        return Frame(before, after, as_json=self.get(REPLY_FORM) == REPLY_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +199,44 @@ def rate_answer(met: int, total: int = 1, quality: int = 0) -> RewardParts:
     return RewardParts(right, quality, met * MILLION // total, MILLION)
 
 
+class State(Protocol):
+    """An episode of one problem so far, as its world sees it: an immutable value, so a miner keeps
+    one for each rollout in progress and nothing is ever reset or closed.
+
+    A reply is consensus: a world that replies differently on two machines makes honest miners
+    cheats. Specification, section 3.1, and "Worlds" of docs/environments.md.
+    """
+
+    def step(self, turn: str, is_ended: bool) -> tuple["State", str | None]:
+        """The state after a turn, and the world's reply; None: the episode is over. No text raises
+        an error.
+
+        Args:
+            turn: text of the turn, without its end token.
+            is_ended: whether the model ended it; a turn that was cut is the last one.
+        """
+
+    def score(self) -> RewardParts:
+        """What the episode achieves if it ends here, after at least one turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneTurn:
+    """The `State` of a problem that is answered in one turn."""
+
+    environment: "Environment"
+    problem: Problem
+    completion: str = ""
+
+    def step(self, turn: str, is_ended: bool) -> tuple["OneTurn", None]:
+        """See `State.step`."""
+        return OneTurn(self.environment, self.problem, turn), None
+
+    def score(self) -> RewardParts:
+        """See `State.score`."""
+        return self.environment.score(self.problem, self.completion)
+
+
 class Environment(Protocol):
     """Problems and their scores. Both are pure functions: the same arguments always give the same
     values."""
@@ -221,8 +282,12 @@ class Environment(Protocol):
             ValueError: a seed of another length; levels empty, not ascending or not legal.
         """
 
+    def open(self, problem: Problem) -> State:
+        """The state of a problem before its first turn. Raises as `score`."""
+
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Score `completion`: the text after the prompt, without the end token.
+        """Score `completion`: the text after the prompt, without the end token. Of a world it is
+        the first turn, and the episode ends there.
 
         Any string is scored, in time linear in its length. Foreign code that reads an answer also
         has a bounded number of steps. No string raises an error.
@@ -330,6 +395,13 @@ class DrawnEnvironment(ABC):
 
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
         return (1,) * len(levels)
+
+    def open(self, problem: Problem) -> State:
+        return OneTurn(self, problem)
+
+    @abstractmethod
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """See `Environment.score`."""
 
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         del problem  # is any

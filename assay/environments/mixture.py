@@ -18,6 +18,7 @@ from assay.environments.base import (
     Environment,
     Problem,
     RewardParts,
+    State,
     compute_digest,
     open_stream,
     require_levels,
@@ -87,6 +88,10 @@ class Mixture:
         problem = self.parts[part].make_problem(seed, asked[part])
         level = PART_LEVELS * (part + 1) + problem.level
         return replace(problem, level=level, answer=PartProblem(part, problem))
+
+    def open(self, problem: Problem) -> State:
+        asked = self._open(problem)
+        return self.parts[asked.part].open(asked.problem)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         asked = self._open(problem)

@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from assay.environments.base import Environment, Manner, Param, Problem, RewardParts, resolve_params
+from assay.environments.base import (
+    Environment,
+    Manner,
+    Param,
+    Problem,
+    RewardParts,
+    State,
+    resolve_params,
+)
 from assay.protocol.encoding import encode
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import ARGUMENTS, Prompts, find_prompts_fault, read_arguments
@@ -60,6 +68,9 @@ class PromptedEnvironment:
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         return replace(self._inner.make_problem(seed, levels), manner=self._manner)
+
+    def open(self, problem: Problem) -> State:
+        return self._inner.open(problem)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         return self._inner.score(problem, completion)

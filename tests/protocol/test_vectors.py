@@ -173,7 +173,7 @@ PARAMETERS = {
     "notice_windows:4",
     "work": "group_size:2 audited_rollouts:2 valued_groups:2 sampled_rollouts:2 group_cap:4 "
     "max_tokens:4 temperature:4 prompt_share:4 position_share:8 "
-    "value_base:8 value_mean:8 value_teach:8",
+    "value_base:8 value_mean:8 value_teach:8 turns:2 context:4 reply_bytes:4 paid_reply:4",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
     "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
     "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4 "
@@ -558,7 +558,9 @@ def test_values_are_fractions_rounded_down() -> None:
     for entry in vector["values"]:
         m = entry["mean"]
         own = sum(weigh(tokens, work["position_share"]) for tokens in entry["lengths"])
-        paid = Fraction(own, 10**6) + share * entry["prompt_tokens"]
+        said = zip(entry["lengths"], entry["replies"], strict=bool(entry["replies"]))
+        replies = sum(min(words, t * entry["paid_reply"] // 1_000) for t, words in said)
+        paid = Fraction(own, 10**6) + share * (entry["prompt_tokens"] + replies)
         c = entry["mean_correctness"]
         teach = work["value_teach"] * c * (10**6 - c)
         factor = work["value_base"] + work["value_mean"] * m + teach

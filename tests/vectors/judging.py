@@ -315,13 +315,24 @@ def make_completions() -> Json:
         ("the largest id that a file can name", [5, 127, 9], "TOKEN_OUT_OF_RANGE", 1),
         ("range before termination", [5, 9, 97], "TOKEN_OUT_OF_RANGE", 2),
     ]
+    of_three_turns = [
+        ("one turn of three", [5, 9], None, None),
+        ("three turns", [5, 9, 2, 6, 9], None, None),
+        ("empty turns", [9, 9, 9], None, None),
+        ("two turns, the last cut", [5, 9, 6, 6, 6, 6], None, None),
+        ("a turn cut off", [5, 9, 6], "WRONG_TERMINATION", 2),
+        ("a fourth turn", [5, 9, 9, 9, 9], "WRONG_TERMINATION", 3),
+        ("a part of a fourth turn", [9, 9, 9, 5], "WRONG_TERMINATION", 2),
+        ("turns beyond the longest", [5, 6, 7, 0, 1, 9, 9], "WRONG_TERMINATION", 5),
+    ]
     return {
         "vocabulary": 100,
         "barred": [97, 98, 99],
         "end_tokens": [9, 2],
         "max_tokens": 6,
         "completions": [
-            {"about": about, "tokens": tokens, "reason": reason, "token": token}
-            for about, tokens, reason, token in cases
+            {"about": about, "turns": turns, "tokens": tokens, "reason": reason, "token": token}
+            for turns, rows in ((1, cases), (3, of_three_turns))
+            for about, tokens, reason, token in rows
         ],
     }

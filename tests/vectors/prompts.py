@@ -31,6 +31,7 @@ _RECORDS: tuple[tuple[str, Prompts | None], ...] = (
         "all of it",
         _make(shots=_SHOTS, system="T", before="Q: ", after="\nA:", arguments=_ARGUMENTS),
     ),
+    ("a frame of replies", _make(reply_before="\n", reply_after="x" * 1_024, reply_form="json")),
 )
 _HALF = "x" * 32_700
 _BAD: tuple[tuple[str, tuple[Prompts, ...]], ...] = (
@@ -39,6 +40,9 @@ _BAD: tuple[tuple[str, tuple[Prompts, ...]], ...] = (
     ("texts in another order", (Prompts("gsm", (PromptText("b", ""), PromptText("a", ""))),)),
     ("another text", (_make(frame=""),)),
     ("nothing", (_make(),)),
+    ("a form of replies that there is not", (_make(reply_form="text"),)),
+    ("a frame too long", (_make(reply_before="x" * 1_025),)),
+    ("a frame too long behind", (_make(reply_after="\u00e9" * 513),)),
     ("a byte too many", (_make(after=_HALF), _make("sat", after="x" * (65_536 - 32_700 - 45)))),
     *(
         (f"arguments {text}", (_make(arguments=text),))

@@ -83,6 +83,8 @@ _VALUES: dict[str, Sequence[Json]] = {
     "work.temperature": (0, 1),
     "work.prompt_share": (1_000_000, 1_000_001),
     "work.position_share": (1 << 50, 1 << 63),
+    "work.turns": (0, 1, 2),
+    **{f"work.{name}": (1,) for name in ("context", "reply_bytes", "paid_reply")},
     "tests.margin_levels": ([], [0] * 8, [0] * 9, [0] * 17),
     "tests.alpha_inverse": (0, 1),
     "tests.rate_floor": (0, 1),
@@ -122,6 +124,18 @@ _SEVERAL: Sequence[Edits] = (
         for penalty in (999_998, 999_999, 1_000_000)
     ),
     (("tests.router_ramp", 1), ("tests.experts_max", 1)),
+    *(
+        (("work.turns", 2), ("work.context", context), ("work.reply_bytes", reply))
+        for context, reply in (
+            (47, 1),
+            (48, 0),
+            (48, 1),
+            (48, 1 << 16),
+            (48, (1 << 16) + 1),
+            ((1 << 24) // 8, 1),
+            ((1 << 24) // 8 + 1, 1),
+        )
+    ),
     (("tests.margin_levels", [0]), ("tests.rate_limits", [0])),
     (("timing.window_blocks", 65_535), ("work.max_tokens", 524_288)),
     _START,

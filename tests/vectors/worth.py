@@ -1,6 +1,6 @@
 """Vectors of what work is worth: rewards, values, settlements, weights."""
 
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from typing import Any
 
 from subjects import ALICE, PARAMETERS, WINDOW
@@ -59,6 +59,13 @@ def make_worth() -> Json:
         ([4_096] * 16, 1, 900_000, 625_000),
         ([2**22], 2**20, 500_000, 500_000),
     ]
+    replies = [
+        ([100, 50], [0, 0], 4_000),
+        ([100, 50], [300, 0], 4_000),
+        ([100, 50], [399, 401], 4_000),
+        ([100, 50], [400, 200], 0),
+        ([3, 7], [9, 9], 333),
+    ]
     scores = [(1, [100]), (4, [1, 2, 3, 4]), (13, [7, 7, 7, 8]), (1_024, [0, 0, 0, 1])]
     rewards = [([1_000_000, 0, 0], 333_333), ([800_000] * 8, 800_000), ([1, 0], 0)]
     return {
@@ -78,18 +85,24 @@ def make_worth() -> Json:
         "values": [
             {
                 "lengths": lengths,
+                "replies": said,
+                "paid_reply": paid,
                 "prompt_tokens": prompt,
                 "mean": mean,
                 "mean_correctness": right,
                 "value": compute_value(
-                    PARAMETERS.work,
+                    replace(PARAMETERS.work, paid_reply=paid),
                     lengths=lengths,
+                    replies=said,
                     prompt_tokens=prompt,
                     mean_reward=mean,
                     mean_correctness=right,
                 ),
             }
-            for lengths, prompt, mean, right in groups
+            for lengths, said, paid, prompt, mean, right in (
+                *((lengths, [], 0, *others) for lengths, *others in groups),
+                *((lengths, said, paid, 20, 500_000, 250_000) for lengths, said, paid in replies),
+            )
         ],
         "scores": [
             {"groups": n, "values": values, "score": compute_score(accept(n, values))}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from assay.environments.base import Answer, Conversation, Manner, Problem
+from assay.environments.base import Answer, Conversation, Frame, Manner, Problem
 from assay.inference.folder import (
     TOKENIZER_FILES,
     CheckpointError,
@@ -30,6 +30,7 @@ from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault
 from assay.inference.gate.tokenizer_settings import read_settings
 from assay.inference.tokenizing.chat_template import PROBE, ChatTemplate
+from assay.inference.tokenizing.replies import cut_reply, make_defuser
 from assay.protocol.manifest import Manifest
 
 _CORE, _SETTINGS = TOKENIZER_FILES
@@ -68,6 +69,7 @@ class FolderTokenizer:
         self._ends = frozenset(end_tokens)
         names = {number: name for name, number in entries.items()}
         self._end_texts = tuple(names[end] for end in end_tokens if end in names)
+        self._closer = end_tokens[0] if end_tokens else None
         #: bool [V]: ids with a tokenizer entry, without padding.
         self.drawable: NDArray[np.bool_] = np.zeros(vocabulary, bool)
         self.drawable[ids] = True
@@ -77,6 +79,8 @@ class FolderTokenizer:
             self.drawable[entries[padding]] = False
         with catch_thrown():
             special = tokenizer.special_tokens_map
+            added = [token.content for token in self._backend.get_added_tokens_decoder().values()]
+        self._defuse = make_defuser(added)
         #: The id with which prompts begin that ask for it; None: the tokenizer has no bos_token.
         self.bos: int | None = entries.get(special.get("bos_token", ""))
         #: Whether the tokenizer itself puts it before every text, as in training.
@@ -155,6 +159,21 @@ class FolderTokenizer:
                 return list(self._backend.encode(text, add_special_tokens=False).ids)
         except LibraryError as error:
             raise ValueError(f"the tokenizer cannot write {text[:200]!r}: {error}") from None
+
+    def encode_reply(self, content: str, frame: Frame, most_bytes: int) -> list[int] | None:
+        """See `assay.verification.Tokenizer`. Closer and reply are encoded together, because some
+        tokenizers write the start of a text in another way."""
+        said = self._defuse(cut_reply(content, most_bytes))
+        said = json.dumps(said, ensure_ascii=False) if frame.as_json else said
+        said = f"{frame.before}{said}{frame.after}"
+        try:
+            if self._closer is not None:
+                first, *rest = self.encode_text(self.name_token(self._closer) + said) or [-1]
+                if first == self._closer:
+                    return rest
+            return self.encode_text(said)
+        except ValueError:
+            return None
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end tokens, as ids or as the text that others spell; no

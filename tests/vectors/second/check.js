@@ -290,12 +290,12 @@ const families = {
   },
   completions(v) {
     for (const c of v.completions)
-      same(c.about, rules.findFault(c.tokens, v.vocabulary, v.barred, v.end_tokens, Number(v.max_tokens)), [c.reason, c.token]);
+      same(c.about, rules.findFault(c.tokens, v.vocabulary, v.barred, v.end_tokens, Number(v.max_tokens), Number(c.turns)), [c.reason, c.token]);
   },
   worth(v) {
     for (const r of v.rewards) same('reward', rules.reward(r.parts, r.tokens, r.rewards, v.work.max_tokens), r.reward);
     for (const m of v.means) same('mean', rules.mean(m.rewards), m.mean);
-    for (const g of v.values) same('value', rules.value(v.work, g.lengths, g.prompt_tokens, g.mean, g.mean_correctness), g.value);
+    for (const g of v.values) same('value', rules.value({ ...v.work, paid_reply: g.paid_reply }, g.lengths, g.prompt_tokens, g.mean, g.mean_correctness, g.replies), g.value);
     for (const s of v.scores) same('score', rules.score(s.groups, s.values), s.score);
   },
   settlement(v) {

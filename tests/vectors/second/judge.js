@@ -101,7 +101,7 @@ class Submission {
       Object.assign(group, { tokens: new Map([...ids].map(([r, row]) => [r, row.map(Number)])), proofs: all('proofs', file.decodeProof) });
     }
     const barred = [...Array(model.rows).keys()].filter((id) => !drawn.includes(id)), longest = Number(manifest.max_tokens);
-    const reasons = groups.flatMap((g) => [...g.tokens.values()].map((ids) => rules.findFault(ids, model.rows, barred, ends, longest)[0]));
+    const reasons = groups.flatMap((g) => [...g.tokens.values()].map((ids) => rules.findFault(ids, model.rows, barred, ends, longest, Number(this.context.parameters.work.turns))[0]));
     for (const reason of ['TOKEN_OUT_OF_RANGE', 'WRONG_TERMINATION']) refuseUnless(!reasons.includes(reason), reason);
     return groups;
   }

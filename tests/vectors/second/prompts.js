@@ -50,8 +50,9 @@ function isRefused(records) {
   if (records.reduce((size, one) => size + encode('Prompts', one).length, 0) > 65536) return true;
   return records.some(({ texts, shots }) => {
     const names = texts.map((text) => text.name), given = textOf({ texts }, 'arguments');
-    const odd = names.some((name) => !['system', 'before', 'after', 'arguments'].includes(name));
-    return !rises(names) || odd || !(texts.length + shots.length) || (given !== undefined && hasFault(given));
+    const odd = names.some((name) => !['system', 'before', 'after', 'arguments', 'reply_before', 'reply_after', 'reply_form'].includes(name));
+    const long = texts.some(({ name, text }) => /^reply_(before|after)$/.test(name) && Buffer.byteLength(text) > 1024);
+    return !rises(names) || odd || long || (textOf({ texts }, 'reply_form') ?? 'json') !== 'json' || !(texts.length + shots.length) || (given !== undefined && hasFault(given));
   });
 }
 /** What an environment asks for behind a question, in each form. */

@@ -43,6 +43,7 @@ function isRefused(parameters) {
     s.success_low <= s.success_high && s.success_high <= 1000n && s.weight_min >= 1n && s.weight_min <= 1000n && s.weight_max >= 1000n &&
     s.weight_max <= 64000n && s.weight_step <= 1000n && inOrder(environment.settings.map(({ name }) => name)) && !arePromptsRefused(environment.prompts) &&
     rises(moments) && t.mirror_end <= t.window_blocks + t.audit_offset && w.group_size * longest <= 1n << 22n && w.group_cap <= 16384n &&
+    (w.turns === 1n ? !w.context && !w.reply_bytes && !w.paid_reply : w.turns > 1n && w.context >= longest && w.reply_bytes >= 1n && w.reply_bytes <= 65536n && w.group_size * w.context <= 1n << 24n) &&
     w.group_size * workOf(longest, w.position_share) < 1n << 64n && tests.margin_levels.length && tests.margin_levels.length === tests.rate_limits.length &&
     (tests.router_ramp > 0n) === (tests.experts_max > 0n) && [tests.mean_stakes, tests.level_stakes].every((stakes) => stakes.length && max(stakes) < MILLION) &&
     (t.fetch_end - t.sample_offset) * t.slot_ms > t.beacon_delay_ms && 256n * w.valued_groups * w.group_size * units <= (64000n * t.window_blocks * t.slot_ms) / 2000n &&
@@ -142,10 +143,12 @@ function draw(scores, barred) {
   const best = max(scores.filter((_, v) => !barred.includes(v)));
   return scores.findIndex((score, v) => score === best && !barred.includes(v));
 }
-function findFault(tokens, vocabulary, barred, ends, longest) {
+/** The reason for which ids alone refuse a completion, and the token. */
+function findFault(tokens, vocabulary, barred, ends, longest, turns = 1) {
   const foreign = tokens.findIndex((t) => t >= vocabulary || barred.includes(t));
   if (foreign >= 0) return ['TOKEN_OUT_OF_RANGE', foreign];
-  const end = tokens.findIndex((t) => ends.includes(t)), stop = end < 0 ? longest : Math.min(end + 1, longest);
+  const closed = [...tokens.slice(0, longest).keys()].filter((t) => ends.includes(tokens[t])).map((t) => t + 1);
+  const stop = closed[turns - 1] ?? (closed.at(-1) === tokens.length ? tokens.length : longest);
   return tokens.length === stop ? [null, null] : ['WRONG_TERMINATION', Math.min(tokens.length, stop) - 1];
 }
 
@@ -229,8 +232,9 @@ function reward([correctness, quality, met, format], tokens, r, longest) {
   return (earned * (MILLION - lost)) / MILLION ** 2n;
 }
 const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
-const value = (work, lengths, prompt, m, c) =>
-  ((sum(lengths.map((t) => workOf(t, work.position_share))) + work.prompt_share * prompt) * (work.value_base + work.value_mean * m + work.value_teach * c * (MILLION - c))) / 10n ** 24n;
+const least = (a, b) => (a < b ? a : b);
+const value = (work, lengths, prompt, m, c, replies = []) =>
+  ((sum(lengths.map((t) => workOf(t, work.position_share))) + work.prompt_share * (prompt + sum(replies.map((w, r) => least(w, (lengths[r] * work.paid_reply) / 1000n))))) * (work.value_base + work.value_mean * m + work.value_teach * c * (MILLION - c))) / 10n ** 24n;
 const score = (groups, values) => ((2n * groups - 1n) * sum(values)) / BigInt(2 * values.length);
 const CHEATING = /^(TOKEN_OUT_OF_RANGE|WRONG_TERMINATION|(SKETCH|LOGPROB|SAMPLING|LEDGER)_MISMATCH)$/;
 const WITHHELD = /^(NOT_REVEALED|TOO_LARGE|MALFORMED|WRONG_HEADER|ROOT_MISMATCH|WRONG_CHECKPOINT)$/;

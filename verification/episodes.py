@@ -1,0 +1,127 @@
+"""Episodes: what a world says between the turns of a rollout, derived from its own tokens.
+
+The miner's driver takes one turn after the other as the reference confirms them; the judge replays
+all turns of a file's rollout. Both call `Episode.take_turn`, so both have the same replies.
+Specification, section 3.1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from assay.environments import Environment, Frame, Problem, State
+from assay.protocol.episode import End, Reply, split_turns
+from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import Work
+from assay.protocol.reason import Reason, Refusal
+from assay.verification.ports import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRules:
+    """How turns and episodes end: from the parameters and the manifest."""
+
+    turns: int  # most of them
+    context: int  # most tokens of prompt, turns and replies together
+    reply_bytes: int  # most bytes of a reply's content
+    max_tokens: int  # most own tokens
+    end_tokens: frozenset[int]
+
+
+def make_episode_rules(work: Work, manifest: Manifest) -> EpisodeRules:
+    """The rules of a network and a checkpoint."""
+    ends = frozenset(manifest.end_tokens)
+    return EpisodeRules(work.turns, work.context, work.reply_bytes, manifest.max_tokens, ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An episode so far: a value.
+
+    Attributes:
+        length: tokens of the prompt and all spans.
+        own: tokens of the model.
+        turns: whole turns.
+        replies: ascending. A reply at `own` waits for the next turn.
+        end: why it is over; None: the model goes on.
+    """
+
+    frame: Frame
+    state: State
+    length: int
+    own: int = 0
+    turns: int = 0
+    replies: tuple[Reply, ...] = ()
+    end: End | None = None
+
+    @property
+    def reply_tokens(self) -> int:
+        """Tokens of all replies."""
+        return sum(len(reply.ids) for reply in self.replies)
+
+    def take_turn(
+        self, turn: Sequence[int], rules: EpisodeRules, tokenizer: Tokenizer
+    ) -> "Episode":
+        """The episode after a further turn, and with the world's reply if it goes on.
+
+        Args:
+            turn: its tokens, at least one: all up to an end token, or up to max_tokens.
+        """
+        is_ended = turn[-1] in rules.end_tokens
+        state, said = self.state.step(tokenizer.decode(turn), is_ended)
+        after = replace(
+            self,
+            state=state,
+            length=self.length + len(turn),
+            own=self.own + len(turn),
+            turns=self.turns + 1,
+        )
+        for end, holds in (
+            (End.DONE, said is None),
+            (End.CUT, not is_ended),
+            (End.TURNS, after.turns == rules.turns),
+            (End.TOKENS, after.own == rules.max_tokens),
+        ):
+            if holds:
+                return replace(after, end=end)
+        ids = tokenizer.encode_reply(said or "", self.frame, rules.reply_bytes)
+        if ids is None:
+            return replace(after, end=End.UNREADABLE)
+        length = after.length + len(ids)
+        if length + rules.max_tokens - after.own > rules.context:
+            return replace(after, end=End.CONTEXT)
+        return replace(after, length=length, replies=(*after.replies, Reply(after.own, tuple(ids))))
+
+
+def begin_episode(environment: Environment, problem: Problem, prompt_tokens: int) -> Episode:
+    """The episode of a problem before its first turn."""
+    return Episode(problem.manner.frame, environment.open(problem), prompt_tokens)
+
+
+def replay(
+    episode: Episode, tokens: Sequence[int], rules: EpisodeRules, tokenizer: Tokenizer
+) -> Episode:
+    """The episode after the turns of `tokens`, as far as it goes.
+
+    Args:
+        episode: before its first turn.
+        tokens: own tokens, at least one, of which each turn but the last has an end token.
+    """
+    is_end = np.isin(tokens, list(rules.end_tokens))
+    for begin, end in split_turns(is_end):
+        episode = episode.take_turn(tokens[begin:end], rules, tokenizer)
+        if episode.end is not None:
+            break
+    return episode
+
+
+def find_length_fault(episode: Episode, tokens: int, group: int, rollout: int) -> Refusal | None:
+    """The fault of a rollout whose replay used another number of tokens than it has, or None."""
+    if episode.end is not None and episode.own == tokens:
+        return None
+    if episode.end is None:
+        detail = f"the completion has {tokens} tokens, but the world replies to its last turn"
+    else:
+        detail = f"the completion has {tokens} tokens, but ends after {episode.own}: {episode.end}"
+    return Refusal(Reason.WRONG_TERMINATION, detail, group, rollout, min(tokens, episode.own) - 1)
