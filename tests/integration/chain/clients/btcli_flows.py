@@ -144,7 +144,8 @@ def subnets_register(net: ClientNet, btcli: Btcli) -> None:
     hotkey = read_address(net, wallet, "hotkeys/default")
     # spec 293 has no register_limit
     limit = "--safe" if net.is_devnet else "--unsafe"
-    words = ("subnets", "register", "--netuid", str(net.netuid), limit)
+    # of itself the client signs for 8 blocks at the least, which a busy machine may let pass
+    words = ("subnets", "register", "--netuid", str(net.netuid), limit, "--period", "256")
     first = btcli.send(wallet, *words)
     block = int(first["extrinsic_identifier"].partition("-")[0])
     uid = net.query(MODULE, "Uids", net.netuid, hotkey)
