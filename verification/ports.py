@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.environments import Conversation, Frame
+from assay.protocol.episode import Reply
 
 
 class Tokenizer(Protocol):
@@ -72,13 +73,17 @@ class Forward(Protocol):
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Sequence[Sequence[Reply]] | None = None,
     ) -> list[Measurement]:
-        """Prefill prompts and completions. All results are finite: a broken model is our own fault
-        and raises.
+        """Prefill prompts and completions, and the replies between their turns. All results are
+        finite: a broken model is our own fault and raises.
 
         Args:
             prompts: token ids, at least one; one prompt for each completion. A prompt that several
                 completions share may be computed once.
-            completions: token ids below V, each of at least one token.
+            completions: token ids below V, each of at least one token: the own tokens alone, which
+                alone are measured.
             seeds: 32-byte rollout seeds, one for each completion.
+            replies: of each completion, ascending, none behind its last token; None: no completion
+                has any.
         """

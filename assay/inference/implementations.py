@@ -6,13 +6,11 @@ them share the weights of the model that they are made from.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -22,7 +20,7 @@ from assay.inference.placing.model_sizes import MemoryPlan
 from assay.inference.placing.precision import require_exact_products
 from assay.inference.reading import Batch, CausalModel, read_alone
 from assay.inference.recurrent import prepare_recurrent_layers
-from assay.inference.reference import Reference
+from assay.inference.reference import Reference, Texts
 from assay.inference.routing import has_routers
 from assay.inference.split import SplitModel, States
 from assay.inference.twins import copy_sharing
@@ -144,10 +142,5 @@ class PlainReference(Reference):
     It gives a second opinion on a packed prefill with a shared prompt, since its shapes differ.
     """
 
-    def _iterate_states(
-        self,
-        prompts: Sequence[Sequence[int]],
-        completions: Sequence[NDArray[np.uint32]],
-        plan: MemoryPlan,
-    ) -> Iterator[Batch]:
-        return read_alone(self.model, prompts, [completion.tolist() for completion in completions])
+    def _iterate_states(self, texts: Texts, plan: MemoryPlan) -> Iterator[Batch]:
+        return read_alone(self.model, texts.prompts, texts.rows, texts.replies)

@@ -8,14 +8,23 @@ from assay.environments import Conversation, Environment
 from assay.inference.draft import Drafter, Request
 from assay.protocol import Domain, EncodingError, hash_fields
 from assay.protocol.encoding import read_json
+from assay.protocol.episode import Reply
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One teacher-forced context: token ids of a prompt and of a completion."""
+    """One teacher-forced context: token ids of a prompt, of a completion's own tokens, and the
+    replies between its turns."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
+    replies: tuple[Reply, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """All its tokens."""
+        said = sum(len(reply.ids) for reply in self.replies)
+        return len(self.prompt) + len(self.completion) + said
 
 
 def sample_passages(

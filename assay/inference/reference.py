@@ -26,7 +26,7 @@ from assay.inference.head import compute_logits
 from assay.inference.passages import Passage
 from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import MemoryPlan
-from assay.inference.reading import Batch, read
+from assay.inference.reading import Batch, Replies, read
 from assay.inference.reading import CausalModel as CausalModel
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
 
@@ -62,10 +62,12 @@ class Reference:
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Replies = None,
     ) -> list[Measurement]:
         """See `assay.verification.Forward`. Raises DeviceError: memory does not suffice for the
         longest completion alone."""
-        measured = self._measure_all(prompts, completions, seeds, projection, self.measure_chunk)
+        texts = Texts(prompts, completions, replies)
+        measured = self._measure_all(texts, seeds, projection, self.measure_chunk)
         return [_make_measurement(*columns) for columns in measured]
 
     def measure_with_leads(
@@ -74,32 +76,29 @@ class Reference:
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Replies = None,
     ) -> list[tuple[Measurement, NDArray[np.int64]]]:
         """The same as `measure`, each with the leads of its tokens: see `RowMeter.find_leads`."""
-        measured = self._measure_all(prompts, completions, seeds, projection, self.lead_chunk)
+        texts = Texts(prompts, completions, replies)
+        measured = self._measure_all(texts, seeds, projection, self.lead_chunk)
         return [(_make_measurement(*columns), leads) for leads, *columns in measured]
 
     def _measure_all(
         self,
-        prompts: Sequence[Sequence[int]],
-        completions: Sequence[NDArray[np.uint32]],
+        texts: "Texts",
         seeds: Sequence[bytes],
         projection: Projection,
         measure: "ChunkMeasure",
     ) -> list["Columns"]:
-        pairs = zip(prompts, completions, strict=True)
-        longest = max((len(prompt) + len(tokens) for prompt, tokens in pairs), default=0)
-        what = f"{len(completions)} completions, the longest of {longest} tokens with its prompt"
+        count, longest = len(texts.completions), max(texts.lengths, default=0)
+        what = f"{count} completions, the longest of {longest} tokens with its prompt"
         return self.budget.run(
-            lambda plan: self._measure(prompts, completions, seeds, projection, plan, measure),
-            what,
-            longest,
+            lambda plan: self._measure(texts, seeds, projection, plan, measure), what, longest
         )
 
     def _measure(
         self,
-        prompts: Sequence[Sequence[int]],
-        completions: Sequence[NDArray[np.uint32]],
+        texts: "Texts",
         seeds: Sequence[bytes],
         projection: Projection,
         plan: MemoryPlan,
@@ -110,9 +109,9 @@ class Reference:
         keys = make_keys(seeds, device)
         measured: dict[int, Columns] = {}
         with torch.inference_mode():
-            for chosen, states in self._iterate_states(prompts, completions, plan):
+            for chosen, states in self._iterate_states(texts, plan):
                 lengths = [len(state) for state in states]
-                tokens = np.concatenate([completions[i] for i in chosen]).astype(np.int64)
+                tokens = np.concatenate([texts.completions[i] for i in chosen]).astype(np.int64)
                 rows = Rows(
                     states=torch.cat(states),
                     tokens=torch.from_numpy(tokens).to(device),
@@ -123,7 +122,7 @@ class Reference:
                 )
                 columns = self.split_columns(rows, lengths, project, plan, measure)
                 measured |= zip(chosen, columns, strict=True)
-        return [measured[i] for i in range(len(completions))]
+        return [measured[i] for i in range(len(texts.completions))]
 
     def compute_states(self, passages: Sequence[Passage]) -> list[Tensor]:
         """The states that drew each token of a completion, float32 [T, H] for each passage.
@@ -135,17 +134,18 @@ class Reference:
         """
         prompts = [passage.prompt for passage in passages]
         completions = [passage.completion for passage in passages]
+        replies = [passage.replies for passage in passages]
 
         def compute(plan: MemoryPlan) -> list[Tensor]:
             states: dict[int, Tensor] = {}
             with torch.inference_mode():
                 for chosen, chosen_states in read(
-                    self.model, prompts, completions, plan.tokens, share=False
+                    self.model, prompts, completions, plan.tokens, share=False, replies=replies
                 ):
                     states |= zip(chosen, chosen_states, strict=True)
             return [states[i] for i in range(len(passages))]
 
-        longest = max((len(p.prompt) + len(p.completion) for p in passages), default=0)
+        longest = max((passage.length for passage in passages), default=0)
         return self.budget.run(compute, f"a passage of {longest} tokens", longest)
 
     def compute_logits(self, states: Tensor) -> Tensor:
@@ -153,15 +153,9 @@ class Reference:
         with torch.inference_mode():
             return compute_logits(self.model, states)
 
-    def _iterate_states(
-        self,
-        prompts: Sequence[Sequence[int]],
-        completions: Sequence[NDArray[np.uint32]],
-        plan: MemoryPlan,
-    ) -> Iterator[Batch]:
+    def _iterate_states(self, texts: "Texts", plan: MemoryPlan) -> Iterator[Batch]:
         """Batches of (indices of completions, states [T, H] of each)."""
-        rows = [completion.tolist() for completion in completions]
-        return read(self.model, prompts, rows, plan.tokens)
+        return read(self.model, texts.prompts, texts.rows, plan.tokens, replies=texts.replies)
 
     def split_columns(
         self,
@@ -217,6 +211,29 @@ def _make_measurement(
     sketch: NDArray[Any],
 ) -> Measurement:
     return Measurement(margins, best, gini, logprobs.astype(np.uint32), sketch)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is measured: see `assay.verification.Forward`."""
+
+    prompts: Sequence[Sequence[int]]
+    completions: Sequence[NDArray[np.uint32]]
+    replies: Replies
+
+    @property
+    def rows(self) -> list[list[int]]:
+        """The completions as `read` takes them."""
+        return [completion.tolist() for completion in self.completions]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each completion with its prompt and replies."""
+        replies = [()] * len(self.completions) if self.replies is None else self.replies
+        return [
+            len(prompt) + len(tokens) + sum(len(reply.ids) for reply in said)
+            for prompt, tokens, said in zip(self.prompts, self.completions, replies, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

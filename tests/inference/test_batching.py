@@ -154,7 +154,8 @@ def test_packs_are_within_their_bound_and_hold_every_token_once():
         assert sum(length for length, _ in pack.lengths) == len(pack.tokens)
         for index, rows in zip(pack.indices, pack.rows, strict=True):
             own = [prompts[index][-1], *completions[index][:-1]]
-            assert pack.tokens[rows] == own
+            (turn,) = rows
+            assert pack.tokens[turn] == own
         segments = make_packing(pack.lengths).segments
         reads = [s.end - s.start for s in segments]
         shared = {(s.shared_start, s.shared_end) for s in segments if s.first}
@@ -190,10 +191,11 @@ def test_fewer_completions_than_processes_are_a_pack_each():
 def test_tokens_that_are_not_shared_are_read_with_each():
     (pack,) = make_packs([[1, 2, 3]] * 2, [[4, 5], [6]], share=False)
     assert pack.tokens == [1, 2, 3, 4, 1, 2, 3]
-    assert (pack.lengths, pack.rows) == ([(4, None), (3, None)], [slice(2, 4), slice(6, 7)])
+    assert (pack.lengths, pack.rows) == ([(4, None), (3, None)], [(slice(2, 4),), (slice(6, 7),)])
     (pack,) = make_packs([[1, 2, 3]] * 2, [[4, 5], [6]])
     assert pack.tokens == [1, 2, 3, 4, 3]
-    assert (pack.lengths, pack.rows) == ([(2, None), (2, 0), (1, 0)], [slice(2, 4), slice(4, 5)])
+    assert pack.lengths == [(2, None), (2, 0), (1, 0)]
+    assert pack.rows == [(slice(2, 4),), (slice(4, 5),)]
 
 
 def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group):

@@ -183,7 +183,12 @@ class Scripted:
     asked: list[Any]
 
     def measure(
-        self, prompts: Any, completions: Any, seeds: Any, projection: Projection
+        self,
+        prompts: Any,
+        completions: Any,
+        seeds: Any,
+        projection: Projection,
+        replies: Any = None,
     ) -> list[Measurement]:
         made = []
         for tokens in completions:

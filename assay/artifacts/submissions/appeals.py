@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from assay.inference import Checkpoint, CheckpointError
 from assay.inference.workers.pool import MEMORY_LACKS
+from assay.protocol.episode import Reply
 from assay.verification import Measurement, Projection, UnheardError
 
 #: Rollouts that a validator measures again in one window. Honest files practically need none: all
@@ -57,6 +58,7 @@ class AffordableAppeal:
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Sequence[Sequence[Reply]] | None = None,
     ) -> list[Measurement]:
         """See `assay.verification.Forward`. Raises UnheardError: the window's appeals are used up,
         or memory does not suffice."""
@@ -64,6 +66,6 @@ class AffordableAppeal:
             raise UnheardError("this window's appeals are used up")
         try:
             forward = self._checkpoint.get_appeal(self._temperature)
-            return forward.measure(prompts, completions, seeds, projection)
+            return forward.measure(prompts, completions, seeds, projection, replies)
         except (*MEMORY_LACKS, CheckpointError) as error:
             raise UnheardError(str(error)) from None

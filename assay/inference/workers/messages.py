@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.numpy import load, save
 
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.placement import Placement
+from assay.protocol.episode import Reply
 from assay.verification import Measurement, Projection
 
 #: Most bytes of a reply besides its arrays.
@@ -83,11 +85,13 @@ class Prefill:
     completions: Sequence[NDArray[np.uint32]]
     seeds: Sequence[bytes]
     projection: Projection
+    replies: Sequence[Sequence[Reply]] | None = None
 
     @property
     def tokens(self) -> int:
-        """The number of all tokens, prompts included."""
-        return sum(map(len, self.prompts)) + sum(map(len, self.completions))
+        """The number of all tokens, prompts and replies included."""
+        said = sum(len(reply.ids) for replies in self.replies or () for reply in replies)
+        return sum(map(len, self.prompts)) + sum(map(len, self.completions)) + said
 
 
 def encode_start(settings: WorkerSettings) -> bytes:
@@ -110,6 +114,7 @@ def encode_measure(model: ModelRequest, prefill: Prefill) -> bytes:
             "seeds": np.frombuffer(b"".join(prefill.seeds), np.uint8),
             "matrix": projection.matrix,
             "centre": projection.centre,
+            **_lay_out_replies(prefill.replies),
         },
     )
 
@@ -143,6 +148,7 @@ def decode_request(data: bytes) -> WorkerRequest:
         _split(arrays["completions"], lengths),
         [seeds[i * size : (i + 1) * size] for i in range(len(lengths))],
         Projection(arrays["matrix"], arrays["centre"], header["scale"]),
+        _read_replies(arrays),
     )
     return WorkerRequest(task, model=model, prefill=prefill)
 
@@ -202,6 +208,29 @@ def compute_reply_max(prefill: Prefill) -> int:
     columns = 3 * 8 + 4 + prefill.projection.matrix.shape[1]
     tokens = sum(map(len, prefill.completions))
     return HEADER_BYTES_MAX + tokens * columns + 8 * len(prefill.completions)
+
+
+def _lay_out_replies(replies: Sequence[Sequence[Reply]] | None) -> _Arrays:
+    """Arrays of replies: how many each completion has, where each stands, its length, and all ids.
+    None where there are none."""
+    if replies is None:
+        return {}
+    each = [reply for said in replies for reply in said]
+    return {
+        "reply_counts": _measure(replies),
+        "reply_places": np.array([reply.at for reply in each], np.int64),
+        "reply_lengths": _measure([reply.ids for reply in each]),
+        "reply_ids": _join([reply.ids for reply in each], np.int64),
+    }
+
+
+def _read_replies(arrays: _Arrays) -> list[list[Reply]] | None:
+    if "reply_counts" not in arrays:
+        return None
+    ids = _split(arrays["reply_ids"], arrays["reply_lengths"])
+    places = arrays["reply_places"].tolist()
+    each = iter([Reply(at, tuple(row.tolist())) for at, row in zip(places, ids, strict=True)])
+    return [list(islice(each, count)) for count in arrays["reply_counts"].tolist()]
 
 
 def _describe(model: ModelRequest) -> dict[str, Any]:

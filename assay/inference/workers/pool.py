@@ -31,6 +31,7 @@ from assay.inference.workers.messages import (
     encode_measure,
 )
 from assay.inference.workers.seat import Pace, Patience, WorkerSeat
+from assay.protocol.episode import Reply
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.sandbox import Sandbox, WorkerError, make_remote_sandbox, share_preloaded
 from assay.verification import Forward, Measurement, Projection
@@ -333,9 +334,11 @@ class PooledForward:
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Sequence[Sequence[Reply]] | None = None,
     ) -> list[Measurement]:
         """See `assay.verification.Forward`, `WorkerPool.measure`."""
-        return self.pool.measure(self.model, Prefill(prompts, completions, seeds, projection))
+        prefill = Prefill(prompts, completions, seeds, projection, replies)
+        return self.pool.measure(self.model, prefill)
 
 
 #: The worker's module; code of a child process of ours; an actor of a cluster.

@@ -117,7 +117,9 @@ def _measure(checkpoint: Checkpoint, model: ModelRequest, prefill: Prefill) -> l
     forward: Forward = checkpoint.get_forward(model.temperature)
     if model.appeal:
         forward = checkpoint.get_appeal(model.temperature)
-    return forward.measure(prefill.prompts, prefill.completions, prefill.seeds, prefill.projection)
+    return forward.measure(
+        prefill.prompts, prefill.completions, prefill.seeds, prefill.projection, prefill.replies
+    )
 
 
 @cache
