@@ -33,31 +33,44 @@ class Rules:
     end_tokens: tuple[int, ...]
     max_tokens: int
 
-    def cut(self, tokens: Sequence[int]) -> tuple[int, ...]:
-        """A draft up to its first end token. A drafter may have continued behind it."""
-        limited = tuple(tokens[: self.max_tokens])
+    def cut(self, tokens: Sequence[int], at: int = 0) -> tuple[int, ...]:
+        """A turn's draft up to its first end token. A drafter may have continued behind it.
+
+        Args:
+            at: the rollout's own tokens before this turn.
+        """
+        limited = tuple(tokens[: self.max_tokens - at])
         ends = (place for place, token in enumerate(limited) if token in self.end_tokens)
         return limited[: next(ends, len(limited)) + 1]
 
-    def is_finished(self, tokens: Sequence[int]) -> bool:
-        """Return whether a completion has ended."""
-        return len(tokens) == self.max_tokens or (bool(tokens) and tokens[-1] in self.end_tokens)
+    def is_finished(self, tokens: Sequence[int], at: int = 0) -> bool:
+        """Return whether a turn has ended. `at`: as for `cut`."""
+        is_ended = bool(tokens) and tokens[-1] in self.end_tokens
+        return is_ended or at + len(tokens) == self.max_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion to continue: its prompt, its verified part, and its seed."""
+    """One turn to continue. A completion of one turn is its only turn.
+
+    Attributes:
+        prompt: all that is before it: the problem's prompt, and earlier turns and replies.
+        seed: of the rollout.
+        tokens: its verified part.
+        at: the rollout's own tokens before it, from which its draws count.
+    """
 
     prompt: tuple[int, ...]
     seed: bytes
     tokens: tuple[int, ...] = ()
+    at: int = 0
 
 
 class Drafter(Protocol):
-    """Continues many completions at once."""
+    """Continues many turns at once."""
 
     def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
-        """Continue each completion until it ends. The results include the part that it came with.
+        """Continue each turn until it ends. The results include the part that it came with.
 
         Args:
             ahead: most tokens to add to each; None: as many as it needs.
@@ -105,8 +118,9 @@ class OwnDrafter:
             MemoryLackError: memory does not suffice for one of them alone.
         """
         most = self.rules.max_tokens
+        ahead = most if ahead is None else ahead
         drafted = [list(request.tokens) for request in requests]
-        ends = [min(most, len(row) + (most if ahead is None else ahead)) for row in drafted]
+        ends = [min(most - r.at, len(r.tokens) + ahead) for r in requests]
         open_rows = [i for i, row in enumerate(drafted) if len(row) < ends[i]]
         # a batch is padded to its longest row: sorted rows need little padding
         open_rows.sort(key=lambda i: len(requests[i].prompt) + len(requests[i].tokens))
@@ -121,7 +135,8 @@ class OwnDrafter:
                     open_rows = [
                         i
                         for i in open_rows
-                        if len(drafted[i]) < ends[i] and not self.rules.is_finished(drafted[i])
+                        if len(drafted[i]) < ends[i]
+                        and not self.rules.is_finished(drafted[i], requests[i].at)
                     ]
         return [tuple(row) for row in drafted]
 
@@ -276,9 +291,10 @@ class _Batch:
         self._mask = mask.to(device) if bool((mask == 0).any()) else None
         self._positions = (mask.cumsum(dim=1) - 1).clamp_(min=0).to(device)
         self._cache = _make_cache(model.config, width + ahead)
-        #: int64 [N, 4], and int64 [N]: tokens of each completion so far
+        #: int64 [N, 4], and int64 [N]: own tokens of each rollout so far
         self.keys = make_keys([request.seed for request in requests], device)
-        self.counts = torch.tensor([len(request.tokens) for request in requests], device=device)
+        counts = [request.at + len(request.tokens) for request in requests]
+        self.counts = torch.tensor(counts, device=device)
 
     def step(self, model: PreTrainedModel) -> Tensor:
         """Run one step. Return the states that draw the next tokens, [N, H]."""

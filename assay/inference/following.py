@@ -22,7 +22,9 @@ from assay.inference.draws.sampler import make_keys
 from assay.inference.packing import KeptState, make_kept_packing
 from assay.inference.placing.devices import free_memory, get_free_memory, is_out_of_memory
 from assay.inference.placing.model_sizes import MemoryPlan, measure_shape
+from assay.inference.playing import Play
 from assay.inference.reference import Reference, Rows, SketchBuilder
+from assay.protocol.episode import Reply, weave
 from assay.verification import Projection
 
 #: Bytes of an element of a key or value: the reference keeps them in fp32.
@@ -38,10 +40,13 @@ class FollowedRow:
     """One rollout in progress.
 
     Attributes:
-        tokens: of its completion so far.
+        prompt: of the problem.
+        tokens: its own so far, of all turns.
         measured: number of tokens at its start that are the reference's own.
         logprobs, sketch: of these, one part for each pass: int64 [n] and int8 [n, 2].
         settled: place of a token that its own prefill has decided, and the token.
+        kept: what has been read of it.
+        play: its episode, up to the turn in progress; None: it has one turn.
     """
 
     prompt: tuple[int, ...]
@@ -52,12 +57,38 @@ class FollowedRow:
     sketch: list[NDArray[np.int8]] = field(default_factory=list)
     settled: tuple[int, int] | None = None
     kept: KeptState | None = None
+    play: Play | None = None
+
+    @property
+    def at(self) -> int:
+        """Own tokens before the turn in progress."""
+        return 0 if self.play is None else self.play.episode.own
+
+    @property
+    def turn(self) -> list[int]:
+        """The tokens of the turn in progress."""
+        return self.tokens[self.at :]
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """Of the episode so far. All are before the turn in progress."""
+        return () if self.play is None else self.play.episode.replies
+
+    @property
+    def sequence(self) -> list[int]:
+        """All its tokens: of the prompt, of turns and of replies."""
+        return [*self.prompt, *weave(self.tokens, self.replies)[0]]
+
+    def locate(self, own: int) -> int:
+        """The place in its sequence of own token `own`, of the turn in progress."""
+        before = len(self.prompt) if self.play is None else self.play.episode.length
+        return before + own - self.at
 
     @property
     def unread(self) -> int:
         """The number of tokens that must go through the model to measure the unmeasured ones."""
         read = 0 if self.kept is None else self.kept.length
-        return len(self.prompt) + len(self.tokens) - 1 - read
+        return self.locate(len(self.tokens)) - 1 - read
 
 
 class _NewTokens(NamedTuple):
@@ -86,6 +117,7 @@ class Follower:
         reference: its model must pack.
         projection: of the window's sketches.
         max_tokens: of a completion.
+        context: most tokens of a sequence; 0: of a prompt and a completion.
         near: see `NEAR`.
         kept_max: most sequences of which the state is kept. Fewer are kept if half of the free
             memory has no room for them, and once memory runs out. The others are read again at
@@ -102,11 +134,13 @@ class Follower:
         max_tokens: int,
         near: int = NEAR,
         kept_max: int = 256,
+        context: int = 0,
     ) -> None:
         self._reference = reference
         self._projection = projection
         self._project = SketchBuilder(projection, reference.model.device)
         self._max_tokens = max_tokens
+        self._context = context
         self._near = near
         self.kept_max = self._fit(kept_max)
         self._keeping: dict[FollowedRow, None] = {}  # oldest first
@@ -114,20 +148,22 @@ class Follower:
         self.count = FollowCount()
 
     def _fit(self, wanted: int) -> int:
-        """The number of sequences that fit into memory, with prompts as long as completions, and
-        with the states of recurrent layers twice: now, and at the mark."""
+        """The number of sequences that fit into memory, with prompts as long as completions if it
+        is not known how long sequences are, and with the states of recurrent layers twice: now, and
+        at the mark."""
         model = self._reference.model
         free = get_free_memory(str(model.device))
         if free is None:
             return wanted
         shape = measure_shape(model.config, 0)
-        each = _FLOAT_BYTES * (shape.count_kept(2 * self._max_tokens) + 2 * shape.state)
+        longest = self._context or 2 * self._max_tokens
+        each = _FLOAT_BYTES * (shape.count_kept(longest) + 2 * shape.state)
         return max(1, min(wanted, free // 2 // each))
 
     def follow(self, rows: Sequence[FollowedRow]) -> int:
         """Measure the unmeasured tokens. Cut each row at the first token that is not the
         reference's own, and replace that token. Return how many tokens were removed."""
-        longest = max((len(row.prompt) + len(row.tokens) for row in rows), default=0)
+        longest = max((row.locate(len(row.tokens)) for row in rows), default=0)
         what = f"new tokens of {len(rows)} completions"
         waiting = [row for row in rows if row.measured < len(row.tokens)]
         cut = 0
@@ -176,7 +212,8 @@ class Follower:
             return
         while len(self._keeping) >= self.kept_max:
             self.forget(next(iter(self._keeping)))
-        row.kept = self._read_prompt(row.prompt).fork(len(row.prompt) + self._max_tokens)
+        longest = self._context or len(row.prompt) + self._max_tokens
+        row.kept = self._read_prompt(row.prompt).fork(longest)
         self._keeping[row] = None
 
     def _read_prompt(self, prompt: tuple[int, ...]) -> KeptState:
@@ -206,11 +243,11 @@ class Follower:
     def _read(self, batch: Sequence[FollowedRow], plan: MemoryPlan) -> list[_NewTokens]:
         kept = [row.kept for row in batch if row.kept is not None]
         assert len(kept) == len(batch), "more rows are read together than are kept"
-        whole = [[*row.prompt, *row.tokens] for row in batch]
+        whole = [row.sequence for row in batch]
         try:
             self._catch_up(
                 [
-                    (each, tokens[each.length : len(row.prompt) + row.measured - 1])
+                    (each, tokens[each.length : row.locate(row.measured) - 1])
                     for row, tokens, each in zip(batch, whole, kept, strict=True)
                     if each.is_recurrent
                 ]
@@ -274,18 +311,18 @@ class Follower:
             row.tokens[row.measured :] = [wrong[1]]
             self.count.wrong += 1
         if row.kept is not None:  # the state that draws a right token is read again, with it
-            row.kept.rewind(len(row.prompt) + row.measured - 1)
+            row.kept.rewind(row.locate(row.measured) - 1)
             row.kept.mark()
         return cut
 
     def _decide(self, row: FollowedRow, index: int) -> int:
         place = row.measured + index
         if row.settled is None or row.settled[0] != place:
-            prompt, before = row.prompt, row.tokens[:place]
-            token = decide_token(self._reference, prompt, before, row.seed, self._projection)
-            row.settled = place, token
+            before = row.tokens[:place]
+            asked = self._reference, row.prompt, before, row.seed, self._projection, row.replies
+            row.settled = place, decide_token(*asked)
             self.count.near += 1
-            self.count.settling += len(prompt) + place
+            self.count.settling += row.locate(place)
         return row.settled[1]
 
 
@@ -316,9 +353,10 @@ def decide_token(
     before: Sequence[int],
     seed: bytes,
     projection: Projection,
+    replies: Sequence[Reply] = (),
 ) -> int:
     """The token that follows part of a completion, by a prefill of exactly those tokens. `before`
-    has the completion's tokens so far."""
+    has the completion's own tokens so far, and `replies` stand between them or behind them."""
     whole = np.array([*before, 0], np.uint32)  # the draw does not depend on the claimed token
-    (alone,) = reference.measure([prompt], [whole], [seed], projection)
+    (alone,) = reference.measure([prompt], [whole], [seed], projection, [replies])
     return int(alone.best[-1])

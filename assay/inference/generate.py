@@ -3,24 +3,33 @@
 `generate_groups` drafts whole completions and prefills whole groups, as a validator would. That is
 cheapest where nearly every draft is right. `follow_groups` drafts a stretch, lets the reference
 read just that, and continues. That is cheapest where some tokens are wrong, as those of an engine
-in another precision are. Both submit the same ids. Specification, section 3.
+in another precision are. Both submit the same ids. Episodes of several turns are always followed:
+what a world replies depends on right tokens. Specification, section 3.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import partial
 from math import sqrt
 from time import perf_counter
+from typing import cast
 
 import numpy as np
+from transformers import PreTrainedModel
 
+from assay.environments import Environment, Problem, run_all
+from assay.inference.checkpoint import Outline
 from assay.inference.draft import Drafter, Request, Rules
 from assay.inference.following import NEAR, FollowedRow, Follower, decide_token, find_wrong
+from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.model_sizes import measure_shape
+from assay.inference.playing import Play, begin_play
 from assay.inference.reference import Reference
+from assay.protocol.parameters import Work
 from assay.protocol.submission import Rollout
 from assay.verification import Projection
 
@@ -69,10 +78,29 @@ class DraftCount:
 
 @dataclass(frozen=True, slots=True)
 class GroupRequest:
-    """One problem: its prompt's token ids and the seed of each rollout."""
+    """One problem.
+
+    Attributes:
+        prompt: its token ids.
+        seeds: of each rollout.
+        play: its episode before the first turn; None: rollouts have one turn.
+    """
 
     prompt: tuple[int, ...]
     seeds: tuple[bytes, ...]
+    play: Play | None = None
+
+
+def make_group_request(
+    environment: Environment,
+    problem: Problem,
+    seeds: tuple[bytes, ...],
+    work: Work,
+    outline: Outline,
+) -> GroupRequest:
+    """The request for a problem under a network's parameters and a checkpoint."""
+    prompt = tuple(outline.tokenizer.encode(problem.conversation))
+    return GroupRequest(prompt, seeds, begin_play(environment, problem, len(prompt), work, outline))
 
 
 @dataclass(slots=True)
@@ -112,6 +140,9 @@ def generate_groups(
         near: 2^-20 logits, see `NEAR`.
     """
     count = count if count is not None else DraftCount()
+    if any(request.play is not None for request in requests):
+        given = requests, drafter, reference, rules, projection, count
+        return follow_groups(*given, Horizon(_MEMORY), near)  # nearly every draft is right here
     groups: list[list[Rollout]] = [[] for _ in requests]
     pending = {
         g: [Request(group.prompt, seed) for seed in group.seeds] for g, group in enumerate(requests)
@@ -211,15 +242,21 @@ def follow_groups(
     Recurrent layers lose more to rounding where stretches begin: of models with them, results are
     always exact.
 
+    The world of an episode is asked at the end of each turn that the reference has confirmed.
+    Rollouts are at different turns at a time.
+
     Args:
-        reference: its model must pack.
+        reference: if its model does not pack, the same weights follow under an attention that
+            does, which may be used as well.
         horizon: observations of the drafter, which this function updates.
         flying: rollouts in progress at a time.
     """
     count = count if count is not None else DraftCount()
     horizon = horizon or Horizon()
-    groups = [[FollowedRow(q.prompt, seed) for seed in q.seeds] for q in requests]
-    follower = Follower(reference, projection, rules.max_tokens, near, kept_max=flying)
+    groups = [[FollowedRow(q.prompt, seed, play=q.play) for seed in q.seeds] for q in requests]
+    context = max((q.play.rules.context for q in requests if q.play is not None), default=0)
+    reference = _make_packing(reference)
+    follower = Follower(reference, projection, rules.max_tokens, near, flying, context)
     _fly(groups, drafter, follower, rules, count, horizon, max(1, follower.kept_max // 2))
     following = follower.count
     count.read += following.read + following.settling
@@ -227,10 +264,7 @@ def follow_groups(
     made = [[_take(row) for row in group] for group in groups]
     if exact or measure_shape(reference.model.config, 0).state:
         with count.time_reading():
-            made = [
-                _prefill(request, group, reference, projection, count)
-                for request, group in zip(requests, made, strict=True)
-            ]
+            made = [_prefill(group, reference, projection, count) for group in groups]
     count.submitted += sum(len(rollout.tokens) for group in made for rollout in group)
     return made
 
@@ -252,17 +286,32 @@ def _fly(
             # the oldest rows continue first, so that groups are finished in order
             taken = min(half, len(waiting), -(-(len(waiting) + len(drafted)) // 2))
             rows = [waiting.popleft() for _ in range(taken)]
-            unfinished = [row for row in rows if not rules.is_finished(row.tokens)]
-            asked = [Request(row.prompt, row.seed, tuple(row.tokens)) for row in unfinished]
+            unfinished = [row for row in rows if not rules.is_finished(row.turn, row.at)]
+            asked = [_make_request(row) for row in unfinished]
             drafting = engine.submit(_draft, drafter, asked, horizon.ahead, count)
             with count.time_reading():
                 unread = _follow(drafted, follower, rules, count, horizon)
             waiting.extendleft(reversed(unread))
             for row, tokens in zip(unfinished, drafting.result(), strict=True):
-                cut = rules.cut(tokens)
-                count.drafted += len(cut) - len(row.tokens)
-                row.tokens = list(cut)
+                cut = rules.cut(tokens, row.at)
+                count.drafted += len(cut) - len(row.turn)
+                row.tokens[row.at :] = cut
             drafted = rows
+
+
+def _make_packing(reference: Reference) -> Reference:
+    """A reference over the same weights whose model packs."""
+    if getattr(reference.model, "packs", False):
+        return reference
+    packing = copy(reference)
+    packing.model = make_packing_twin(cast(PreTrainedModel, reference.model))
+    return packing
+
+
+def _make_request(row: FollowedRow) -> Request:
+    """The turn in progress."""
+    before = tuple(row.sequence[: row.locate(row.at)])
+    return Request(before, row.seed, tuple(row.turn), row.at)
 
 
 def _draft(
@@ -279,18 +328,32 @@ def _follow(
     count: DraftCount,
     horizon: Horizon,
 ) -> list[FollowedRow]:
-    """Let the reference read the drafts. Return the rows that are not done."""
+    """Let the reference read the drafts, and worlds reply to the turns that are whole. Return the
+    rows that are not done."""
     before, wrong = sum(row.measured for row in rows), follower.count.wrong
     count.discarded += follower.follow(rows)
     confirmed = sum(row.measured for row in rows) - before
     horizon.note(confirmed, follower.count.wrong - wrong)
-    unfinished = []
-    for row in rows:
-        if row.measured == len(row.tokens) and rules.is_finished(row.tokens):
-            follower.forget(row)
-        else:
-            unfinished.append(row)
-    return unfinished
+    whole = [
+        row
+        for row in rows
+        if row.measured == len(row.tokens) and rules.is_finished(row.turn, row.at)
+    ]
+    _take_turns([(row, row.play) for row in whole if row.play is not None])
+    done = {row for row in whole if row.play is None or row.play.episode.end is not None}
+    for row in done:
+        follower.forget(row)
+    return [row for row in rows if row not in done]
+
+
+def _take_turns(played: Sequence[tuple[FollowedRow, Play]]) -> None:
+    """Let the world of each row reply to its turn."""
+    if not played:
+        return
+    steps = [partial(play.take_turn, row.turn) for row, play in played]
+    environment = played[0][1].environment  # all problems of a network are of one
+    for (row, _), play in zip(played, run_all(environment, steps), strict=True):
+        row.play = play
 
 
 def _take(row: FollowedRow) -> Rollout:
@@ -299,17 +362,20 @@ def _take(row: FollowedRow) -> Rollout:
 
 
 def _prefill(
-    request: GroupRequest,
-    group: Sequence[Rollout],
-    reference: Reference,
-    projection: Projection,
-    count: DraftCount,
+    group: Sequence[FollowedRow], reference: Reference, projection: Projection, count: DraftCount
 ) -> list[Rollout]:
     """The same ids with the results of a prefill of the whole group."""
-    tokens = [rollout.tokens for rollout in group]
-    measured = reference.measure([request.prompt] * len(tokens), tokens, request.seeds, projection)
-    count.read += len(request.prompt) + sum(map(len, tokens))
+    tokens = [np.array(row.tokens, np.uint32) for row in group]
+    measured = reference.measure(
+        [row.prompt for row in group],
+        tokens,
+        [row.seed for row in group],
+        projection,
+        [row.replies for row in group],
+    )
+    prompt = len(group[0].prompt)
+    count.read += prompt + sum(row.locate(len(row.tokens)) - prompt for row in group)
     return [
-        Rollout(rollout.tokens, measurement.logprobs, measurement.sketch)
-        for rollout, measurement in zip(group, measured, strict=True)
+        Rollout(own, measurement.logprobs, measurement.sketch)
+        for own, measurement in zip(tokens, measured, strict=True)
     ]

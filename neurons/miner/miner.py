@@ -17,6 +17,7 @@ from assay.inference import (
     NumericalError,
     UnusableCheckpointError,
     generate_groups,
+    make_group_request,
 )
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.ports import Chain
@@ -272,12 +273,12 @@ class Miner:
         environment = open_environment(parameters.environment)
         levels = work.checkpoint.manifest.levels
         problem = make_miner_problem(environment, work.challenge.seed, self.hotkey, index, levels)
-        return GroupRequest(
-            prompt=tuple(work.checkpoint.tokenizer.encode(problem.conversation)),
-            seeds=tuple(
-                compute_rollout_seed(work.challenge.seed, self.hotkey, index, rollout)
-                for rollout in range(parameters.work.group_size)
-            ),
+        seeds = (
+            compute_rollout_seed(work.challenge.seed, self.hotkey, index, rollout)
+            for rollout in range(parameters.work.group_size)
+        )
+        return make_group_request(
+            environment, problem, tuple(seeds), parameters.work, work.checkpoint
         )
 
     def _open(self, window: int, head: int) -> WindowWork | None:

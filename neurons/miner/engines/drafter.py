@@ -53,8 +53,11 @@ class EngineDrafter:
     patience_s: float = float("inf")
     clock: Callable[[], float] = time.monotonic
     _own: Drafter | None = field(default=None, repr=False)
-    #: seed of a rollout → the server that drafted it last, and all its tokens then
-    _last: dict[bytes, tuple[Engine, tuple[int, ...]]] = field(default_factory=dict, repr=False)
+    #: seed of a rollout → the server that drafted its last turn, where in the sequence that turn
+    #: begins, and all its tokens then
+    _last: dict[bytes, tuple[Engine, int, tuple[int, ...]]] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def trouble(self) -> Trouble | None:
@@ -95,9 +98,10 @@ class EngineDrafter:
     def _count_lost(self, requests: Sequence[Request]) -> None:
         """Count the last drafts' tokens that the reference rejected, in rollouts that continue."""
         for request in requests:
-            engine, tokens = self._last.pop(request.seed, (None, ()))
+            engine, begin, tokens = self._last.pop(request.seed, (None, 0, ()))
             if engine is not None:
-                pairs = zip(tokens, request.tokens, strict=False)
+                right = (request.prompt + request.tokens)[begin:]  # and the reply and a next turn
+                pairs = zip(tokens, right, strict=False)
                 matching = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
                 engine.kept -= len(tokens) - matching
 
@@ -204,19 +208,20 @@ class EngineDrafter:
                 async with gate:
                     if engine.lack is not None:
                         return
-                    left = self.rules.max_tokens - len(requests[i].tokens)
+                    request = requests[i]
+                    left = self.rules.max_tokens - request.at - len(request.tokens)
                     most = left if ahead is None else min(left, ahead)
                     try:
                         drafted[i] = await engine.draft(
-                            client, requests[i], self.rules, most, self.vocabulary, self.patience_s
+                            client, request, self.rules, most, self.vocabulary, self.patience_s
                         )
                     except EngineError as error:
                         if engine.lack is None:  # once, however many of its requests fail
                             self._leave(engine, str(error))
                     else:
-                        new = len(drafted[i]) - len(requests[i].tokens)
+                        new = len(drafted[i]) - len(request.tokens)
                         engine.drafted, engine.kept = engine.drafted + new, engine.kept + new
-                        self._last[requests[i].seed] = engine, drafted[i]
+                        self._last[request.seed] = engine, len(request.prompt), drafted[i]
 
             async with asyncio.TaskGroup() as tasks:
                 for engine, rows in shares.items():

@@ -120,7 +120,7 @@ class Engine:
         vocabulary: int,
         patience_s: float,
     ) -> tuple[int, ...]:
-        """Continue a completion by at most `ahead` tokens.
+        """Continue a turn by at most `ahead` tokens.
 
         Args:
             patience_s: seconds that it may take, if that is less than a busy server needs.
@@ -245,7 +245,7 @@ def name_rollout(request: Request, rules: Rules) -> dict[str, Any]:
     """The fields of a request that the keyed draw needs: engines/vllm/README.md."""
     return {
         "assay_seed": request.seed.hex(),
-        "assay_at": len(request.tokens),
+        "assay_at": request.at + len(request.tokens),
         "assay_tq": rules.temperature,
     }
 

@@ -61,14 +61,13 @@ class EngineServer:
         seed = bytes.fromhex(extra["assay_seed"])
         if self.kind == "unkeyed":  # it draws, but by noise of its own
             seed = bytes(32)
-        rest = prompt[: len(prompt) - at], prompt[len(prompt) - at :]
-        request = Request(tuple(rest[0]), seed, tuple(rest[1]))
+        request = Request(tuple(prompt), seed, at=at)
         with self._lock, torch.inference_mode():
             self.asked += 1
             if self.kind == "unending":  # it heeds no end token
                 self.drafter.rules = replace(self.drafter.rules, end_tokens=())
             (row,) = self.drafter.draft([request], ahead)
-        return list(row[at:])
+        return list(row)
 
     def complete(self, path, asked):
         """Answer like vLLM's completions and SGLang's generation."""

@@ -11,6 +11,7 @@ from assay.inference import DraftCount, generate_groups
 from assay.neurons.miner.engines import MinerEngines, engine
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import EngineError, read_engine
+from assay.verification.episodes import EpisodeRules
 from tests.inference.conftest import (
     checkpoint,  # noqa: F401 - a fixture
     list_ids,
@@ -19,6 +20,7 @@ from tests.inference.conftest import (
 )
 from tests.inference.workers.pooled import wait_until
 from tests.neurons.miner.engines.engine_server import ORDERS, EngineServer, load_drafter
+from tests.small_world import TURNS, make_play_requests
 
 TEMPERATURE = 1_024
 
@@ -70,6 +72,24 @@ def generate(mining, checkpoint, requests, projection):
 
 def open_all(*servers, **given):
     return MinerEngines([read_engine(server.url) for server in servers], **given)
+
+
+def test_an_engine_drafts_each_turn_of_an_episode(checkpoint, projection, rough_drafter):
+    """Behind the replies, with the noise of own tokens; what a turn ended with counts as kept."""
+    rules = EpisodeRules(TURNS, 120, 64, checkpoint.manifest.max_tokens, frozenset({1}))
+    asked = make_play_requests(checkpoint, 2, 2, rules)
+    drafter = checkpoint.get_drafter(TEMPERATURE)
+    reference, own = checkpoint.get_reference(TEMPERATURE), checkpoint.get_rules(TEMPERATURE)
+    expected = list_ids(generate_groups(asked, drafter, reference, own, projection))
+    for one in (drafter, rough_drafter):
+        with EngineServer(one) as server:
+            mining = open_all(server)
+            found, count = generate(mining, checkpoint, asked, projection)
+        assert found == expected
+        (engine,) = mining.engines
+        assert engine.drafted == count.drafted
+        assert engine.drafted - engine.kept <= count.discarded
+        assert bool(count.discarded) == (one is rough_drafter)
 
 
 def test_an_engine_drafts_and_the_reference_corrects_it(
