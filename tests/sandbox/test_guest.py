@@ -19,6 +19,7 @@ from assay.sandbox.guest import (
 )
 from assay.sandbox.guest.image import INPUT_MAX
 from tests.sandbox import drawn
+from tests.sandbox.busy import keep_busy
 from tests.sandbox.drawn import FEW_COUNT, digest_replies, draw_programs
 from tests.sandbox.programs import ENDS, HOSTILE, THIRTY
 from tests.sandbox.v8 import ask_v8, needs_v8, read_reply
@@ -206,14 +207,8 @@ def test_drawn_programs_end_as_on_every_machine() -> None:
 @pytest.mark.parametrize("beside", [0, 12])
 def test_all_drawn_programs_end_as_on_every_machine(beside: int) -> None:
     """Alone, and beside busy processes."""
-    spin = [sys.executable, "-c", "while True: pass"]
-    busy = [subprocess.Popen(spin) for _ in range(beside)]
-    try:
+    with keep_busy(beside):
         assert digest_replies(map(ask_drawn, draw_programs())) == drawn.DIGEST
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 def ask_drawn(one: tuple[str, str]) -> Reply:
