@@ -4,11 +4,10 @@ change under load.
 The programs are those that a seed draws for the tests: over the standard library, some that run out
 of instructions, of memory, of stack or of output, some that raise. Each runs on an idle machine and
 once more, in a fresh child, with other processes until the load is at least 8. Output, end and
-instructions must be the same.
+instructions must be the same, and all replies of the drawn packages and tasksets.
 """
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,11 +16,14 @@ from figures import FAST, Figure, read_processor_time, report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from assay.sandbox.guest import INTERPRETER, Budget, Reply, Request, run, running
+from tests.environments.drawn_archives import draw_replies
+from tests.sandbox.busy import keep_busy
 from tests.sandbox.drawn import INSTRUCTIONS, digest_replies, draw_programs
 
-#: Programs that are compared; short ones that are timed; processes that make the load, and the load
-#: to wait for.
-PROGRAMS, TIMED, BESIDE, LOAD = (60, 100, 4, 0.0) if FAST else (1_000, 1_000, 12, 8.0)
+#: Programs and archives that are compared; short programs that are timed.
+PROGRAMS, ARCHIVES, TIMED = (60, 8, 100) if FAST else (1_000, 200, 1_000)
+#: Processes that make the load, and the load to wait for.
+BESIDE, LOAD = (4, 0.0) if FAST else (12, 8.0)
 #: Most seconds to wait for the load.
 _PATIENCE = 900.0
 SHORT = (
@@ -42,18 +44,15 @@ def main() -> None:
     rate = TIMED / (read_processor_time(pids) - before)
     programs = draw_programs(PROGRAMS)
     idle, load_before = run_all(programs), os.getloadavg()[0]
+    replies = list(draw_replies(ARCHIVES))
     running._get_children(INTERPRETER).renew()
-    beside = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BESIDE)]
-    try:
+    with keep_busy(BESIDE):
         deadline = time.monotonic() + _PATIENCE
         while os.getloadavg()[0] < LOAD and time.monotonic() < deadline:
             time.sleep(1)
         load = os.getloadavg()[0]
         busy = run_all(programs)
-    finally:
-        for process in beside:
-            process.kill()
-            process.wait()
+        others = sum(a != b for a, b in zip(replies, draw_replies(ARCHIVES), strict=True))
     differ = sum(a != b for a, b in zip(idle, busy, strict=True))
     ends: dict[str, int] = {}
     for reply in idle:
@@ -68,6 +67,8 @@ def main() -> None:
         Figure("load of the first runs", load_before, ""),
         Figure("load of the second runs", load, "", least=LOAD),
         Figure("programs whose two runs differ", differ, "", bound=0),
+        Figure("packages and tasksets compared", len(replies), ""),
+        Figure("packages and tasksets whose two runs differ", others, "", bound=0),
     ]
     report("Programs against test cases", figures, threads=1, ends=ends)
 
