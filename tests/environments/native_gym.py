@@ -3,7 +3,8 @@
 python -P native_gym.py DATASET [[LEVEL, NUMBER], …]
 
 Writes a line for each: question, reference, and whether the scorer takes the reference, with a
-letter more, and backwards. With PYTHONHASHSEED=0, as in the sandbox.
+letter more, and backwards; or the error, as text, that making it raises. With PYTHONHASHSEED=0, as
+in the sandbox.
 """
 
 import contextlib
@@ -55,17 +56,24 @@ def score(dataset: Any, entry: Any, text: str) -> bool:
         return False
 
 
+def describe(name: str, level: int, number: int) -> list[Any] | str:
+    try:
+        dataset, entry = make(name, level, number)
+    except Exception as error:  # noqa: BLE001 - it makes none there either
+        return f"{type(error).__name__}: {error}"
+    known = entry["answer"], *(entry["metadata"].get(one) for one in EXAMPLES)
+    found = next(one for one in known if one is not None)
+    reference = found if isinstance(found, str) else json.dumps(found)
+    texts = reference, reference + "x", reference[::-1]
+    return [entry["question"], reference, [score(dataset, entry, text) for text in texts]]
+
+
 def main() -> None:
     name, asked = sys.argv[1], json.loads(sys.argv[2])
     for level, number in asked:
         with contextlib.redirect_stdout(io.StringIO()):  # some datasets print
-            dataset, entry = make(name, level, number)
-            known = entry["answer"], *(entry["metadata"].get(one) for one in EXAMPLES)
-            found = next(one for one in known if one is not None)
-            reference = found if isinstance(found, str) else json.dumps(found)
-            texts = reference, reference + "x", reference[::-1]
-            scores = [score(dataset, entry, text) for text in texts]
-        print(json.dumps([entry["question"], reference, scores]))
+            line = describe(name, level, number)
+        print(json.dumps(line))
 
 
 main()

@@ -56,6 +56,8 @@ STANDINS = (
     *("arc_agi", "family_relationships", "group_anagrams"),
     *("knights_knaves", "manipulate_matrix", "number_sorting", "pool_matrix"),
 )
+#: Of so many problems that native Python makes, the sandbox may fail to make one in its budget.
+SKIPPED = 20
 NATIVE = Path(__file__).with_name("native_gym.py")
 
 
@@ -132,15 +134,19 @@ def test_native_python_makes_the_same_problems_and_scores(name: str) -> None:
         env={"PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
-        check=True,
         timeout=3_600,
     )
-    compared = 0
+    assert done.returncode == 0, done.stderr[-2_000:]
+    skipped = []
     for (level, number), native in zip(
         asked, map(json.loads, done.stdout.splitlines()), strict=True
     ):
         made = make(name, level, number)
+        if isinstance(native, str):
+            assert not made, (level, number, native)
+            continue
         if not made:
+            skipped.append((level, number))
             continue
         question, reference, kept = made
         scores = [
@@ -149,8 +155,7 @@ def test_native_python_makes_the_same_problems_and_scores(name: str) -> None:
             if name in FORMS
         ]
         assert [question, reference, scores] == [*native[:2], native[2][: len(scores)]]
-        compared += 1
-    assert compared > len(asked) // 2
+    assert len(skipped) * SKIPPED <= len(asked), skipped
 
 
 def test_what_a_form_cannot_give_is_not_asked() -> None:
@@ -164,6 +169,21 @@ def test_what_a_form_cannot_give_is_not_asked() -> None:
         assert isinstance(problem.answer, Entry)
         right = formed.write_answer(problem.answer.reference)
         assert formed.score(problem, right) == rate_answer(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_asked"),
+    [
+        ("a\tb\nc", True),
+        ("\U00011f04", True),
+        ("a\x1b[2J", False),
+        ("\x85", False),
+        ("\ud800", False),
+    ],
+)
+def test_what_is_asked_does_not_depend_on_pythons_unicode(text: str, is_asked: bool) -> None:
+    """U+11F04 is a letter to Python 3.12 and nothing to 3.11."""
+    assert gym_environment._is_askable(f"What is {text}?", "1") is is_asked  # noqa: SLF001
 
 
 def test_another_image_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,18 +516,3 @@ def test_hostile_answers_at_every_level_of_every_dataset() -> None:
 if __name__ == "__main__":
     found = {name: digest_problems(name) for name in sorted(LEVELS)}
     KEPT.write_text(json.dumps(found, indent=1) + "\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "is_asked"),
-    [
-        ("a\tb\nc", True),
-        ("\U00011f04", True),
-        ("a\x1b[2J", False),
-        ("\x85", False),
-        ("\ud800", False),
-    ],
-)
-def test_what_is_asked_does_not_depend_on_pythons_unicode(text, is_asked):
-    """U+11F04 is a letter to Python 3.12 and nothing to 3.11."""
-    assert gym_environment._is_askable(f"What is {text}?", "1") is is_asked  # noqa: SLF001
