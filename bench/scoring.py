@@ -16,16 +16,20 @@ import tempfile
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from time import process_time
 
-from figures import FAST, Figure, read_processor_time, report
+from dear import DEAR, write_dear
+from figures import FAST, Figure, measure_together, read_processor_time, report
 
 from assay.environments import Environment, Problem, add_problem_files, make_environment, score_all
+from assay.environments.problem_file import ROW_MAX
+from assay.environments.programs.outputs import agree_as_text
 from assay.protocol.parameters import MAIN_WORK, MILLION, SCORING_RATE, UNITS
 from assay.sandbox.guest import INTERPRETER, Budget, Request, run, running
 
 #: Programs of a file that are scored, and those of each dear kind that are tried.
 FILE = MAIN_WORK.valued_groups * MAIN_WORK.group_size
-HONEST, DEAR = (24, 4) if FAST else (FILE, 24)
+HONEST, EACH = (24, 4) if FAST else (FILE, 24)
 CASES = 8
 _CORES = 32
 #: Name → a program as a model writes it, and its inputs.
@@ -85,57 +89,6 @@ SOLVED: dict[str, tuple[str, Callable[[random.Random], str]]] = {
         lambda r: str(r.randrange(10**18)),
     ),
 }  # fmt: skip
-#: Name → code that a program runs for ever. It looks for the dearest unit.
-BURNED = {
-    "a loop": "while True: pass",
-    "one character to standard error": "import sys\nw=sys.stderr.write\nwhile True: w('a')",
-    "a line to standard error": "import sys\nwhile True: print('x'*80, file=sys.stderr)",
-    "reading at the end": "import sys\nr=sys.stdin.read\nwhile True: r(1)",
-    "exceptions": "while True:\n    try: raise ValueError\n    except ValueError: pass",
-    "calls": "def f(n): return f(n-1) if n else 0\nwhile True: f(300)",
-    "new strings": "while True:\n    s=''\n    for i in range(300): s+=str(i)",
-    "zeroed bytes": "while True: bytearray(1<<20)",
-    "copied bytes": "a=bytearray(1<<21);b=bytearray(1<<21)\nwhile True: a[:]=b;b[:]=a",
-    "moved bytes": "a=bytearray(1<<20)\nwhile True: a[1:]=a[:-1]",
-    "a search": "x=b'a'*(1<<20)\nwhile True: x.find(b'b')",
-    "big integers": "x=3**9000\nwhile True: x*x%7",
-    "floats": "import math\nwhile True: math.sin(1e22);math.exp(1.1);math.pow(1.1,2.2)",
-    "denormal floats": "x=1e-310\nwhile True: x*1.0;x*1.0;x*1.0;x*1.0;x/3.0;x/3.0",
-    "a set's intersection": "a=set(range(0,10**6,3))\n"
-    "k=[(i*7919*104729)%10**6 for i in range(300000)]\nwhile True: a.intersection(k)",
-    "random floats, sorted": "import random\nx=[random.random() for _ in range(200000)]\n"
-    "while True: sorted(x)",
-    "failing allocations": "while True:\n    try: bytearray(2*10**9)\n    except MemoryError: pass",
-    "garbage": "import gc\nx=[[] for _ in range(200000)]\nwhile True: gc.collect()",
-    "garbage in a random order": "import gc\nfrom itertools import repeat\n"
-    "from operator import setitem\ngc.disable()\nn=30011\n"
-    "x=list(map(dict.copy, repeat({0:0}, n)))\n"
-    "k=map(n.__rmod__, range(0, n*370247, 370247))\n"
-    "any(map(setitem, map(x.__getitem__, k), repeat(0), repeat([])))\nwhile True: gc.collect()",
-    "lists of lists": "x=[[None] for _ in range(20000)]\n"
-    "for i in range(20000): x[i][0]=x[(i+7919)%20000]\n"
-    "p=x[0]\nwhile True: p=p[0][0][0][0][0][0][0][0]",
-    "contexts of exceptions": "x=[ValueError() for _ in range(20000)]\n"
-    "for i in range(20000): x[i*7919%20000].__context__=x[(i+1)*7919%20000] if i<19999 else None\n"
-    "try: raise x[0]\nexcept ValueError:\n    while True:\n        try: raise KeyError\n"
-    "        except KeyError: pass",
-    "what the collector keeps": "import gc\nx=[{i: []} for i in range(20000)]\n"
-    "for i in range(20000): x[i*7919%20000]=0\nx=[{i: []} for i in range(20000)]\n"
-    "gc.freeze()\nwhile True: gc.get_freeze_count()",
-    "a dictionary's order": "from collections import OrderedDict\n"
-    "x=OrderedDict.fromkeys(range(20000))\nfor i in range(20000): x.move_to_end(i*7919%20000)\n"
-    "while True: list(x)",
-    "fresh memory": "x=[]\nwhile True: x.append(bytes(1<<20))",
-    "a walk through memory": "n=1<<20\nx=bytearray(4*n)\ni=0\nwhile True:\n"
-    "    i=(i*1103515245+12345)&(4*n-1)\n    x[i]",
-    "a large dictionary": "d={i*7919:i for i in range(150000)}\ni=0\nwhile True:\n"
-    "    i=(i+104729)%150000\n    d[i*7919]",
-    "sorting": "x=[(i*7919*104729)%1000003 for i in range(100000)]\nwhile True: sorted(x)",
-    "a regular expression": "import re\nre.match('(a*)*b', 'a' * 40)",
-    "output": "print('\\n' * 250000)",
-    "json": "import json\nx=json.dumps(list(range(1000)))\nwhile True: json.loads(x)",
-    "compiling": "x='x=[i for i in range(9)]\\n'*50\nwhile True: compile(x,'x','exec')",
-}
 
 
 def main() -> None:
@@ -149,9 +102,9 @@ def main() -> None:
             passes=True,
         )
         costs = {}
-        for name, code in BURNED.items():
-            asked = [(problems["sum"], _fence(code))] * DEAR
-            costs[name] = _time_file(burnt, asked, passes=False) / DEAR
+        for name in DEAR:
+            asked = [(problems["sum"], _fence(write_dear(name)))] * EACH
+            costs[name] = _time_file(burnt, asked, passes=False) / EACH
             print(f"  {costs[name] * 1e3:8.1f} ms a program: {name}")
         rates = _measure_rates()
     dearest = max(costs, key=lambda name: costs[name])
@@ -168,10 +121,11 @@ def main() -> None:
             ratio_bound=3,
         ),
         Figure("programs of a file", FILE, ""),
-        Figure("kinds of dear programs tried", len(BURNED), ""),
+        Figure("kinds of dear programs tried", len(DEAR), ""),
         Figure("million units a second of one core, a loop", common / 1e6, "/s"),
         Figure("million units a second of one core, the dearest found", rates[slowest] / 1e6, "/s"),
         Figure("million units a second of one reference core", SCORING_RATE / _CORES, "/s"),
+        *_measure_uncounted(),
     ]
     kinds = {name: round(cost * 1e3, 2) for name, cost in costs.items()}
     report("Scoring programs", figures, threads=os.cpu_count() or 1, milliseconds=kinds)
@@ -244,15 +198,35 @@ def _measure_rates() -> dict[str, float]:
     """Kind → units a second of one core's time."""
     units = (200 if FAST else 2_000) * MILLION
     rates = {}
-    for name, code in BURNED.items():
+    for name in DEAR:
         before = _read_processor_time()
-        end = run(Request(code.encode()), Budget(units)).end
+        end = run(Request(write_dear(name).encode()), Budget(units)).end
         spent = _read_processor_time() - before
         if end != "instructions":  # it failed before
             continue
         rates[name] = units / spent
         print(f"  {rates[name] / 1e6:8.0f} million units a second: {name}")
     return rates
+
+
+def _measure_uncounted() -> list[Figure]:
+    """Processor time that no unit counts, of a row that has as much of it as it can."""
+    given, runs = b"x" * ROW_MAX, 20 if FAST else 400
+    spent = []
+    for request in Request(b""), Request(b"", given):
+        before = _read_processor_time()
+        for _ in range(runs):
+            run(request, Budget(10 * MILLION))
+        spent.append((_read_processor_time() - before) / runs)
+    words = ROW_MAX // 3
+    expected, output = " ".join([".1"] * words), b" ".join([b".10"] * words)
+    (compared,) = measure_together([lambda: agree_as_text(expected, output)], clock=process_time)
+    return [
+        Figure(
+            "standard input of a row's 64 KiB that is not read", (spent[1] - spent[0]) * 1e3, "ms"
+        ),
+        Figure("decimal fractions in a row's 64 KiB, compared", compared * 1e3, "ms", f"{words:,}"),
+    ]
 
 
 if __name__ == "__main__":
