@@ -1,5 +1,5 @@
 """Programs that look for the dearest unit: each repeats one thing until its instructions are used
-up."""
+up, but for `output`, which is dear to compare."""
 
 #: Shuffles a list of n, without the help of Python's own loops.
 _SHUFFLED = (

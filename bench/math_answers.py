@@ -225,7 +225,7 @@ def main() -> None:
         ),
     ]
     if find_spec("math_verify"):
-        figures += compare_with_math_verify(judged, own)
+        figures += compare_with_math_verify(judged, own, quotients)
     else:
         print("math-verify is not there, its rows are left out: pip install math-verify")
     report("the scorer of math, one core", figures, 1)
@@ -241,7 +241,14 @@ def time_one(text: str) -> float:
     return min(taken)
 
 
-def compare_with_math_verify(judged: list[Judged], own: set[Judged]) -> list[Figure]:
+def compare_with_math_verify(
+    judged: list[Judged], own: set[Judged], quotients: set[Judged]
+) -> list[Figure]:
+    """Figures of the same texts, read by math-verify.
+
+    Args:
+        quotients: right answers that are refused on purpose: they are not in lowest terms.
+    """
     import logging
 
     from math_verify import parse, verify
@@ -266,10 +273,15 @@ def compare_with_math_verify(judged: list[Judged], own: set[Judged]) -> list[Fig
             "right answers that math-verify accepts and `math` does not", len(rightly - own), ""
         ),
         Figure(
-            "share of right answers of math-verify that `math` accepts",
+            "share of right answers of math-verify that `math` accepts, in lowest terms",
             len(rightly & own) / len(rightly),
             "share",
             least=0.97,
+        ),
+        Figure(
+            "the same share, with quotients not in lowest terms",
+            len(rightly & own) / len(rightly | accepted & quotients),
+            "share",
         ),
         Figure("wrong answers that math-verify accepts", wrongly, ""),
     ]
