@@ -36,8 +36,7 @@ from assay.protocol.errors import OperatorError
 from assay.sandbox import Budget, Lost, Sandbox, child
 from assay.sandbox.child import clean
 
-#: Limits: bytes of a file and of one row; characters of a question. A node reads the densest file
-#: in a minute, and holds some 1.4 GiB of it.
+#: Limits: bytes of a file, whose rows a node holds, and of one row; characters of a question.
 FILE_MAX, ROW_MAX, QUESTION_MAX = 256 << 20, 64 << 10, 8_192
 #: Bytes of a row that a person looks at, of which a network would read a part.
 LONG_ROW_MAX = 16 << 20
