@@ -12,6 +12,7 @@ from rich.text import Text
 from assay.cli.console import make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.cli.saying import choose_say
+from assay.environments.base import resolve_params
 from assay.environments.foreign import (
     VetReport,
     is_packed,
@@ -20,6 +21,7 @@ from assay.environments.foreign import (
     write_new_package,
 )
 from assay.environments.foreign.archive import read_first_name
+from assay.environments.foreign.package_environment import PARAMS
 from assay.environments.problem_table import DOCUMENT_MAX
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.tasksets import (
@@ -32,6 +34,7 @@ from assay.environments.tasksets import (
 )
 from assay.network.files import write_file
 from assay.neurons.settings.loading import ConfigError, open_named_environment
+from assay.protocol.parameters import UNITS
 from assay.subnet.waiting import telling
 
 
@@ -54,41 +57,59 @@ def run_env_new(name: str, folder: Path | None, as_json: bool) -> None:
     print_result({"files": [str(place / path) for path in texts]}, as_json, "\n".join(lines))
 
 
-def run_env_vet(path: Path, data: Path | None, as_json: bool, quiet: bool) -> int:
-    """Print the checks. Pack what is fit beside itself: a folder, or a wheel with its data."""
+def run_env_vet(
+    path: Path, data: Path | None, units: int | None, as_json: bool, quiet: bool
+) -> int:
+    """Print the checks. Pack what is fit beside itself: a folder, or a wheel with its data.
+
+    Args:
+        units: millions of instructions that a request may take; None: a network's default.
+    """
     if data is not None and path.suffix != ".whl":
         raise ConfigError(f"--data {data}: only a taskset's wheel takes data, not {path}")
+    _require_units(units)
     try:
         with telling(choose_say(quiet), f"vetting {path}"):
-            file, report = _vet(path, data)
+            file, report = _vet(path, data, units)
     except OSError as error:
         raise ConfigError(f"{error.filename or path}: {error.strerror}") from None
     return _show_report(file, report, as_json)
 
 
-def _vet(path: Path, data: Path | None) -> tuple[Path | None, VetReport]:
+def _require_units(units: int | None) -> None:
+    """Raises ConfigError if no network may set them so."""
+    try:
+        resolve_params("package", PARAMS, {} if units is None else {UNITS: units})
+    except ValueError as error:
+        raise ConfigError(f"--units: {error}") from None
+
+
+def _vet(path: Path, data: Path | None, units: int | None) -> tuple[Path | None, VetReport]:
     if path.suffix == ".whl":
-        return _vet_wheel(path, data)
-    return _vet_folder(path) if path.is_dir() else (path, _vet_file(path))
+        return _vet_wheel(path, data, units)
+    return _vet_folder(path, units) if path.is_dir() else (path, _vet_file(path, units))
 
 
-def _vet_file(file: Path) -> VetReport:
+def _vet_file(file: Path, units: int | None) -> VetReport:
     _require_regular(file)
-    if (first := read_first_name(file)) is None:
-        return vet_problem_file(file)
-    return vet_bundle(file) if first == MANIFEST else vet_package(file)
+    if (first := read_first_name(file)) is not None:
+        vet = vet_bundle if first == MANIFEST else vet_package
+        return vet(file) if units is None else vet(file, millions=units)
+    if units is not None:
+        raise ConfigError(f"--units {units}: only a package or a taskset has units, not {file}")
+    return vet_problem_file(file)
 
 
-def _vet_folder(path: Path) -> tuple[Path | None, VetReport]:
+def _vet_folder(path: Path, units: int | None) -> tuple[Path | None, VetReport]:
     folder = path.absolute()
     if not (folder / "__init__.py").is_file():  # the folder that `env new` makes around it
         raise ConfigError(
             f"{path} has no __init__.py: name the package's own folder, as {path}/NAME"
         )
-    return _vet_packed(folder.parent / f"{folder.name}.zip", pack_folder(folder), is_packed)
+    return _vet_packed(folder.parent / f"{folder.name}.zip", pack_folder(folder), is_packed, units)
 
 
-def _vet_wheel(path: Path, data: Path | None) -> tuple[Path | None, VetReport]:
+def _vet_wheel(path: Path, data: Path | None, units: int | None) -> tuple[Path | None, VetReport]:
     """Vet as much of a wheel as can be run, from the bundle of it and its data."""
     parts = _read(path), b"" if data is None else _read(data)
     looked = look_at_wheel(*parts)
@@ -96,13 +117,13 @@ def _vet_wheel(path: Path, data: Path | None) -> tuple[Path | None, VetReport]:
         return path, VetReport(path.name, looked)
     bundle = path.with_suffix(".taskset.zip")
     file, report = _vet_packed(
-        bundle, write_bundle(*parts), lambda there: read_first_name(there) == MANIFEST
+        bundle, write_bundle(*parts), lambda there: read_first_name(there) == MANIFEST, units
     )
     return file, VetReport(report.subject, looked + report.checks)
 
 
 def _vet_packed(
-    file: Path, data: bytes, is_own: Callable[[Path], bool]
+    file: Path, data: bytes, is_own: Callable[[Path], bool], units: int | None
 ) -> tuple[Path | None, VetReport]:
     """Vet bytes, and write them if they are fit: a network may already name what is there.
 
@@ -113,7 +134,7 @@ def _vet_packed(
     with TemporaryDirectory() as folder:
         tried = Path(folder) / file.name
         tried.write_bytes(data)
-        report = _vet_file(tried)
+        report = _vet_file(tried, units)
     if not report.is_fit:
         return None, report
     _write_own(file, data, is_own)

@@ -157,6 +157,8 @@ def test_a_folder_of_a_split_is_looked_at_and_written_as_one_file(tmp_path: Path
         (("list", "--file", "nowhere.jsonl"), "nowhere.jsonl: there is no such file"),
         (("list", "--file", "."), "assay env look . --write NEW.jsonl` makes one"),
         (("score", "sat"), "--answer"),
+        (("vet", "pyproject.toml", "--units", "9"), "--units: environment 'package': units = 9"),
+        (("vet", "pyproject.toml", "--units", "300"), "only a package or a taskset has units"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(arguments: tuple[str, ...], words: str) -> None:
@@ -190,9 +192,10 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(
     source = folder / "letters" / "__init__.py"
     spoilt = source.read_text().replace("answer == solve(task)", "solve(task) in answer")
     source.write_text(spoilt.replace("LEVELS = tuple(SIZES)", "LEVELS = tuple(SIZES)[:1]"))
-    done = run("vet", str(folder / "letters"))
+    done = run("vet", str(folder / "letters"), "--units", "400")
     assert f"vetting {folder / 'letters'}" in done.stderr
     assert done.returncode == 1
+    assert ",units=400" in done.stdout
     assert "not fit for a subnet: hostile answers" in done.stdout.replace("wrong answers, ", "")
 
 

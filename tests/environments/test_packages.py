@@ -21,16 +21,11 @@ from assay.environments import (
     make_environment,
     rate_answer,
 )
-from assay.environments.foreign import (
-    is_packed,
-    pack_folder,
-    vet_package,
-    vetting,
-    write_new_package,
-)
+from assay.environments.foreign import is_packed, pack_folder, vet_package, write_new_package
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.inside import Draw
 from assay.environments.foreign.package_environment import PackageTask, find_levels_fault
+from assay.environments.foreign.vetting import MILLIONS
 from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol.parameters import UNITS
@@ -74,9 +69,9 @@ def write_archive(folder: Path, text: str, name: str = "pack") -> Path:
     return file
 
 
-def find_failed(file: Path, problems: int = 2) -> dict[str, str]:
+def find_failed(file: Path, problems: int = 2, millions: int = MILLIONS) -> dict[str, str]:
     """Failed checks, tried on two problems of each level: enough for an intended defect."""
-    report = vet_package(file, problems)
+    report = vet_package(file, problems, millions)
     return {check.name: check.detail for check in report.checks if check.name in report.failed}
 
 
@@ -246,17 +241,14 @@ KEPT = {"takes a right answer within", "asks by addresses", "a pattern without b
     "name",
     [pytest.param(n, marks=[pytest.mark.nightly] * (n not in CHEAP | KEPT)) for n in DEFECTS],
 )
-def test_one_defect_and_it_is_not_fit(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vetting, "MILLIONS", 60)
+def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
     before, after, check, words = DEFECTS[name]
     assert before in GOOD
     text = "import re\nfrom fractions import Fraction\n" + GOOD.replace(before, after)
     if name == "always the same answer":
         text = text.replace("str(task + 1)", "'8'").replace("str(task)", "task")
     text = text.replace("LEVELS = 1, 2", "LEVELS = (1,)")
-    failed = find_failed(write_archive(tmp_path, text), 1)
+    failed = find_failed(write_archive(tmp_path, text), 1, 60)
     found = [detail for key, detail in failed.items() if key.startswith(check)]
     assert found, failed
     assert words in found[0]
@@ -483,7 +475,7 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     packed = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
     assert is_packed(packed)
     (tmp_path / "pack/more.py").write_text("X = 1\n")
-    assert run_env_vet(tmp_path / "pack", None, True, True) == 0
+    assert run_env_vet(tmp_path / "pack", None, None, True, True) == 0
     assert is_packed(packed)
     fit = packed.read_bytes()
     names = zipfile.ZipFile(packed).namelist()
@@ -494,12 +486,12 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     assert "no file was written or replaced" in done.stdout
     assert packed.read_bytes() == fit
     packed.unlink()
-    assert run_env_vet(tmp_path / "pack", None, True, True) == 1
+    assert run_env_vet(tmp_path / "pack", None, None, True, True) == 1
     assert not packed.exists()
     for theirs in (b"thesis", pack(("pack/__init__.py", GOOD))[:-1], pack(("other/a.txt", ""))):
         packed.write_bytes(theirs)
         with pytest.raises(ConfigError, match=r"pack\.zip exists, and this command did not write"):
-            run_env_vet(tmp_path / "pack", None, True, True)
+            run_env_vet(tmp_path / "pack", None, None, True, True)
         assert packed.read_bytes() == theirs
     environment = make_environment("sat", {"k": 4})
     name, wheel = export_taskset(environment)

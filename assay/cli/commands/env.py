@@ -215,6 +215,15 @@ def vet(
             help="JSON Lines file (or data set ORG/NAME) that the taskset loads.",
         ),
     ] = None,
+    units: Annotated[
+        int | None,
+        typer.Option(
+            "--units",
+            metavar="N",
+            help="Millions of instructions that a package or a taskset may take for a problem or a "
+            "score, as the subnet's units [default: 200].",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -225,7 +234,7 @@ def vet(
     be read or tried.
     """
     settings = invocation.load_settings()
-    is_named = data is None and not path.exists() and "/" not in str(path)
+    is_named = data is None and units is None and not path.exists() and "/" not in str(path)
     if not is_named:
         path, data = open_data(settings, path), open_data(settings, data)
         require_there(path, data)
@@ -234,7 +243,7 @@ def vet(
         from assay.cli.env_thoughtless import run_env_vet_named
     if is_named:
         return run_env_vet_named(str(path), as_json, quiet)
-    return run_env_vet(path, data, as_json, quiet)
+    return run_env_vet(path, data, units, as_json, quiet)
 
 
 @command(app, "export", lambda s: (s.environments.files,))

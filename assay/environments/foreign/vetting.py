@@ -23,7 +23,7 @@ from assay.environments.foreign.hostile_answers import (
     write_hostile,
     write_long,
 )
-from assay.environments.foreign.package_environment import PARAMS, find_levels_fault
+from assay.environments.foreign.package_environment import NAME, PARAMS, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.problem_file import read_problem_file
 from assay.protocol.parameters import MILLION, UNITS
@@ -33,7 +33,8 @@ from assay.sandbox import count_cores
 PROBLEMS, CONSTANTS = 4, 40
 #: A constant answer may solve one in this many problems of the lowest level.
 SHARE = 4
-#: Millions of instructions that a request may take: the default of a network.
+#: Millions of instructions that a request may take, unless an author says otherwise: the default
+#: of a network.
 MILLIONS = PARAMS[UNITS].default
 #: A right answer may take one in this many of them: another problem's may take more.
 COST_SHARE = 2
@@ -116,28 +117,44 @@ class _Transcript:
         self.faults.setdefault(check, []).append(fault)
 
 
-def vet_package(file: Path, problems: int = PROBLEMS) -> VetReport:
-    """Vets the package in `file`. Raises ProblemFileError if the file cannot be read or there is no
-    sandbox, and WorkerError if none can run."""
+def vet_package(file: Path, problems: int = PROBLEMS, millions: int = MILLIONS) -> VetReport:
+    """Vets the package in `file`.
+
+    Args:
+        problems: see `vet_subject`.
+        millions: millions of instructions that a request may take.
+
+    Raises:
+        ProblemFileError: the file cannot be read, or there is no sandbox.
+        WorkerError: no sandbox can run.
+    """
     data = read_problem_file(file)
-    subject = f"package:{sha256(data).hexdigest()}"
+    subject = name_subject(NAME, data, millions)
     fault = find_fault(data)
     listed = VetCheck("archive", fault is None, fault or "one package of Python, within limits")
     if fault is not None:
         return VetReport(subject, (listed,))
-    checks = vet_subject(lambda chance: GuestArchive(data, MILLIONS, chance), problems)
+    checks = vet_subject(lambda chance: GuestArchive(data, millions, chance), problems, millions)
     return VetReport(subject, (listed, *checks))
+
+
+def name_subject(family: str, data: bytes, millions: int) -> str:
+    """The name by which a network chooses what is vetted."""
+    units = "" if millions == MILLIONS else f",{UNITS}={millions}"
+    return f"{family}:{sha256(data).hexdigest()}{units}"
 
 
 def vet_subject(
     open_subject: Callable[[Chance], VetSubject],
-    problems: int = PROBLEMS,
+    problems: int,
+    millions: int,
     list_hostile: ListHostile | None = None,
 ) -> tuple[VetCheck, ...]:
     """The checks that every foreign environment must pass.
 
     Args:
         problems: number tried at each level.
+        millions: millions of instructions that a request may take.
         list_hostile: lists texts that are no answers, if they differ from a package's.
     """
     subject = open_subject(ALIKE)
@@ -157,7 +174,7 @@ def vet_subject(
             listing = list_hostile or _list_hostile
             _examine(one, entry, asked, transcript, listing, thorough=not transcripts)
         transcripts.append(transcript)
-    concluded = (loaded, *_conclude(*transcripts))
+    concluded = (loaded, *_conclude(millions, *transcripts))
     if not all(check.passed for check in concluded):
         return concluded
     return *concluded, _try_constants(subject, levels[0])
@@ -259,7 +276,7 @@ def _list_hostile(
             yield "hostile answers", text
 
 
-def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
+def _conclude(millions: int, first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
     good = {
         "problems": f"{len(first.replies)} of all levels",
         "right answers": "the package's own earn",
@@ -289,9 +306,9 @@ def _conclude(first: _Transcript, second: _Transcript) -> Iterator[VetCheck]:
         level, number = parted[0]
         detail = f"level {level}, number {number} is another with other randomness, time or memory"
     yield VetCheck("same twice", not parted, detail)
-    cheap = 0 < first.instructions * COST_SHARE <= MILLIONS * MILLION
+    cheap = 0 < first.instructions * COST_SHARE <= millions * MILLION
     taken = -(-first.instructions // MILLION)
-    detail = f"a right answer takes {taken:,} of {MILLIONS:,} million instructions"
+    detail = f"a right answer takes {taken:,} of {millions:,} million instructions"
     yield VetCheck("cost", cheap, detail if first.instructions else "no right answer was scored")
 
 

@@ -9,7 +9,6 @@ in either order, an answer that is nearly right.
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from assay.environments.foreign.hostile_answers import (
     list_near_numbers,
     write_long,
 )
-from assay.environments.foreign.vetting import MILLIONS
+from assay.environments.foreign.vetting import MILLIONS, name_subject
 from assay.environments.problem_file import read_problem_file
 from assay.environments.tasksets.bundle import find_bundle_fault, find_data_fault
 from assay.environments.tasksets.environment import NAME, TasksetArchive
@@ -51,18 +50,16 @@ def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
     return looked, VetCheck("data", fault is None, fault or f"{rows} rows")
 
 
-def vet_bundle(file: Path, tasks: int = TASKS) -> VetReport:
-    """Vets the bundle in `file`. Raises ProblemFileError if the file cannot be read, and
-    WorkerError if no child can run."""
+def vet_bundle(file: Path, tasks: int = TASKS, millions: int = MILLIONS) -> VetReport:
+    """Vets the bundle in `file`; see `vet_package`."""
     data = read_problem_file(file)
-    digest = sha256(data).hexdigest()
-    subject = f"{NAME}:{digest}"
+    subject = name_subject(NAME, data, millions)
     fault = find_bundle_fault(data)
     looked = VetCheck("bundle", fault is None, fault or "one wheel and its data, within limits")
     if fault is not None:
         return VetReport(subject, (looked,))
     checks = vet_subject(
-        lambda chance: TasksetArchive(data, MILLIONS, chance), tasks, list_hostile_replies
+        lambda chance: TasksetArchive(data, millions, chance), tasks, millions, list_hostile_replies
     )
     return VetReport(subject, (looked, *checks))
 
