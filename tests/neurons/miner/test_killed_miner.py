@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from assay.neurons.miner.miner import MinerConfig
+from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.miner.work_database import WorkStage
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
 from tests.neurons.miner_bench import ALICE, Fuse, Killed, fuse_files
+from tests.small_world import TURNS, Sums, make_small_world
 
 WINDOW = 0
 #: All groups of a window at its first block; one a block, so that time is up before they are done.
@@ -141,8 +142,6 @@ def test_back_too_late_it_goes_on_with_the_next_window(make_subnet, quick_miner)
 
 def test_only_the_missing_groups_are_generated(make_subnet, genesis, models):
     """With the real model: a restart costs only the unfinished groups."""
-    from assay.neurons.miner.miner import Miner
-
     asked = []
 
     class Counting(Miner):
@@ -157,6 +156,43 @@ def test_only_the_missing_groups_are_generated(make_subnet, genesis, models):
     assert asked == [range(0, 2), range(2, 4), range(2, 4)]
     run_window(undisturbed, Miner, None, 100)
     assert get_result(subnet) == get_result(undisturbed)
+
+
+@pytest.fixture
+def play_window(make_subnet, monkeypatch):
+    """A function that mines a window of episodes, and dies in the turn at which the fuse blows."""
+    world, step = make_small_world(), Sums.step
+    monkeypatch.setattr("assay.neurons.miner.miner.open_environment", lambda _: world)
+
+    def play(fuse):
+        subnet = make_subnet(MinerConfig(2, 1))
+        work = replace(
+            subnet.parameters.work, group_size=2, turns=TURNS, context=120, reply_bytes=64
+        )
+        subnet.parameters = replace(subnet.parameters, work=work)
+
+        def die(state, turn, is_ended):
+            fuse.touch("turn")
+            return step(state, turn, is_ended)
+
+        monkeypatch.setattr(Sums, "step", die)
+        run_window(subnet, Miner, None, 100)
+        return get_result(subnet)
+
+    return play
+
+
+@pytest.mark.parametrize(
+    "part", [0.6, 1.0, *(pytest.param(n / 8, marks=pytest.mark.nightly) for n in range(8))]
+)
+def test_killed_at_a_turn(part, play_window):
+    """Worlds and kept keys are gone, and the episodes are the same."""
+    undisturbed, killed = Fuse(), Fuse()
+    expected = play_window(undisturbed)
+    assert undisturbed.touched > 4  # of two groups of two, some have more than one turn
+    killed.at = 1 + int(part * (undisturbed.touched - 1))
+    assert play_window(killed) == expected
+    assert killed.touched > killed.at
 
 
 def test_sealed_work_never_grows(make_subnet, quick_miner, monkeypatch):
