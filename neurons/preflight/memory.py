@@ -108,7 +108,7 @@ def estimate_height(
         prompt: tokens of the longest prompt.
     """
     plan = MemoryPlan()
-    length = prompt + work.max_tokens
+    length = count_longest(work, prompt)
     prefilled = max(length, min(plan.tokens, work.group_size * length))  # a longer row goes alone
     floats = prefilled * shape.wide + MASK_FLOATS * length
     floats += 2 * min(plan.elements, prefilled * shape.vocabulary)
@@ -154,4 +154,9 @@ def count_rollouts(shape: ModelShape, work: Work, placement: "Placement", free: 
     """Rollouts of full length whose keys and values fit at once beside two checkpoints."""
     weights = placement.compute_weight_bytes(STORED * shape.parameters)
     left = int(free * placement.memory_share) - OPENED_MIN * weights
-    return max(0, left) // (_FLOAT * shape.count_kept(PROMPT + work.max_tokens))
+    return max(0, left) // (_FLOAT * shape.count_kept(count_longest(work, PROMPT)))
+
+
+def count_longest(work: Work, prompt: int) -> int:
+    """Tokens of the longest rollout with its prompt, and with the replies between its turns."""
+    return max(work.context, prompt + work.max_tokens)

@@ -13,7 +13,7 @@ from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT
 from assay.cli.plan import make_plan, render_plan
 from assay.inference.attention import BLOCK
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
-from assay.neurons.preflight.memory import MASK_FLOATS, estimate_height, estimate_memory
+from assay.neurons.preflight.memory import MASK_FLOATS, PROMPT, estimate_height, estimate_memory
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe
@@ -357,6 +357,8 @@ def test_a_context_takes_memory_in_proportion_to_its_tokens():
     )
     assert third - second == second - first == 4 * (shape.wide + MASK_FLOATS) << 16
     assert MASK_FLOATS == 5 * 2 * BLOCK // 4
+    work = replace(MAIN_WORK, turns=4, context=PROMPT + (1 << 17))  # replies among them
+    assert estimate_height("validator", shape, work) == second
 
 
 @pytest.mark.parametrize(
