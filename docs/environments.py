@@ -1,10 +1,13 @@
-"""Writes the parts of environments.md that come from the code: versions and reasoning-gym tables.
+"""Writes the parts of environments.md that come from the code: versions, tables of reasoning-gym,
+proof episodes.
 
 python docs/environments.py          # rewrites them
 python docs/environments.py --check  # exit 1 if they differ
 """
 
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from page_parts import fill, write_or_check
@@ -22,7 +25,7 @@ from assay.environments.gym.datasets import (
 from assay.environments.instructions import ifbench, ifeval, instruction_file
 from assay.environments.programs import code_file
 from assay.environments.tasksets import environment as taskset_environment
-from assay.environments.worlds import errands
+from assay.environments.worlds import codes, errands, guess, world
 
 PAGE = Path(__file__).with_name("environments.md")
 
@@ -39,7 +42,7 @@ def make_versions() -> str:
     """Versions of environments, as their digests name them."""
     files = (code_file, gsm, instruction_file, letters_file, math_file)
     foreign = (package_environment, taskset_environment)
-    own = (arithmetic, errands, gym, mixture, sat)
+    own = (arithmetic, codes, errands, guess, gym, mixture, sat)
     modules = sorted((*own, *files, *foreign), key=lambda one: one.NAME)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
@@ -91,6 +94,19 @@ def make_gym_refused() -> str:
     return "\n".join(lines)
 
 
+def make_proofs() -> str:
+    """Proof episodes: what all worlds are told, and what each one is, with its digest."""
+    lines = [f"All worlds: {_list_texts(world.ODD_TURNS)}.", ""]
+    lines += ["| world | turns before these | digest of the proof episodes |", "|---|---|---|"]
+    for module, kind in ((codes, codes.Codes), (guess, guess.Guess)):
+        lines.append(f"| `{module.NAME}` | {_list_texts(kind.proof_turns)} | `{module.PROOF}` |")
+    return "\n".join(lines)
+
+
+def _list_texts(texts: Sequence[str]) -> str:
+    return ", ".join(f"`{json.dumps(text)}`" for text in texts)
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
     parts = {
@@ -100,6 +116,7 @@ def main() -> int:
         "gym alike": make_gym_alike(),
         "gym forms": make_gym_forms(),
         "gym refused": make_gym_refused(),
+        "proofs": make_proofs(),
     }
     return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 

@@ -274,6 +274,7 @@ PREIMAGES = {
     Domain.WINDOW_RECORD: "the encoded window record",
     Domain.SETTLEMENT_RECORD: "the encoded settlement record",
     Domain.ENVIRONMENT_STREAM: "environments.md",
+    Domain.ENVIRONMENT_PROOF: "environments.md",
     Domain.HELD_OUT: "section 11, and a trainer's own uses; no verdict depends on it",
     Domain.TRAINER: "section 11: a trainer's own choices; no verdict depends on it",
     Domain.LOCAL_KEY: "the demo's own beacon key; no verdict depends on it",

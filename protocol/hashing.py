@@ -58,8 +58,9 @@ class Domain(Enum):
     OPERATOR_LEAF = b"assay/v3/operator-leaf"
     WINDOW_RECORD = b"assay/v3/window-record"
     SETTLEMENT_RECORD = b"assay/v3/settlement-record"
-    # streams drawn inside an environment, and outside of the protocol itself
+    # inside an environment, and outside of the protocol itself
     ENVIRONMENT_STREAM = b"assay/v3/environment-stream"
+    ENVIRONMENT_PROOF = b"assay/v3/environment-proof"
     HELD_OUT = b"assay/v3/held-out"
     TRAINER = b"assay/v3/trainer"
     LOCAL_KEY = b"assay/v3/local-key"

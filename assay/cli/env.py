@@ -62,6 +62,7 @@ def run_env_show(name: str, as_json: bool) -> None:
         "levels": list(environment.levels),
         "digest": environment.digest.hex(),
         "rated": sorted(environment.rated),
+        "turns": environment.turns,
     }
     settings = ", ".join(f"{name} = {value}" for name, value in environment.params.items())
     lines = (
@@ -69,6 +70,7 @@ def run_env_show(name: str, as_json: bool) -> None:
         f"  settings  {settings or 'none'}",
         f"  levels    {_describe_levels(environment.levels)}",
         f"  rated     {', '.join(['correctness', *sorted(environment.rated), 'format'])}",
+        f"  turns     {environment.turns}",
         f"  digest    {environment.digest.hex()}",
     )
     print_result(document, as_json, "\n".join(lines))

@@ -166,6 +166,11 @@ def _require_regular(path: Path) -> None:
 def run_env_export(name: str, verifiers: Path, as_json: bool) -> None:
     """Write a wheel with a taskset, and say how to use it."""
     environment = open_named_environment(name)
+    if environment.turns > 1:
+        raise ConfigError(
+            f"{name}: its worlds reply, in episodes of up to {environment.turns} turns, but a "
+            "taskset that this command writes asks once"
+        )
     file_name, wheel = export_taskset(environment)
     file = verifiers / file_name
     try:

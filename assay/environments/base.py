@@ -266,6 +266,10 @@ class Environment(Protocol):
         """Parts of the reward, `quality` or `satisfaction`, that say more than whether an answer is
         right."""
 
+    @property
+    def turns(self) -> int:
+        """The most turns of an episode that its worlds want: 1, unless a world replies."""
+
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         """Completions that take no thought: whoever answers every problem like this should earn
         little of each part."""
@@ -383,6 +387,7 @@ class DrawnEnvironment(ABC):
 
     levels: Sequence[int]
     rated: frozenset[str] = frozenset()
+    turns = 1
     #: Our own scorers take so little time that threads would only cost some.
     scorers = 1
 

@@ -65,6 +65,7 @@ class Mixture:
             for level in part.levels
         )
         self._legal = frozenset(self.levels)
+        self.turns = max(part.turns for part in self.parts)
         self.scorers = max(part.scorers for part in self.parts)
         self.rated: frozenset[str] = frozenset().union(*(part.rated for part in self.parts))
         digests = b"".join(part.digest for part in self.parts)

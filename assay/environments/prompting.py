@@ -50,6 +50,7 @@ class PromptedEnvironment:
         resolved = resolve_params(environment.name, PARAMS, params)
         self.name, self.levels = environment.name, environment.levels
         self.rated, self.scorers = environment.rated, environment.scorers
+        self.turns = environment.turns
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **resolved})
         self._inner = environment
         self._manner = make_manner(resolved, prompts)

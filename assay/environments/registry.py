@@ -34,15 +34,17 @@ from assay.environments.problem_look import guess_family
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
 from assay.environments.tasksets import MANIFEST, TasksetEnvironment
-from assay.environments.worlds import errands
+from assay.environments.worlds import codes, errands, guess
 from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
     {
         arithmetic.NAME: arithmetic.Arithmetic,
+        codes.NAME: codes.Codes,
         errands.NAME: errands.Errands,
         gsm.NAME: gsm.Gsm,
+        guess.NAME: guess.Guess,
         sat.NAME: sat.Sat,
     }
 )
@@ -55,11 +57,13 @@ def _declare_form(form: AnswerForm) -> dict[str, Param]:
 #: The same for people who choose one: name → its settings and a description.
 _DESCRIBED = {
     arithmetic.NAME: (arithmetic.PARAMS, "sums of several terms, worked step by step"),
+    codes.NAME: (codes.PARAMS, "find a code by replies, turn by turn (Mastermind)"),
     errands.NAME: (errands.PARAMS, "a robot fetches parcels on a map, by commands"),
     gsm.NAME: (
         {**gsm.PARAMS, **_declare_form(gsm.FORM)},
         "word problems from templates, in GSM8K's format",
     ),
+    guess.NAME: (guess.PARAMS, "find a number by replies, turn by turn: higher or lower"),
     sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
 }
 #: For names of the form `name:what`: name → constructor from `what` and parameters.
@@ -318,10 +322,17 @@ def list_environments() -> list[EnvironmentEntry]:
     """All environments in order of name. Each file of problems that this process knows is one."""
     several = "several of the others by weight, such as mix,arithmetic=3,sat=1"
     entries = [EnvironmentEntry(mixture.NAME, (), {}, several), *_list_files(), *_list_datasets()]
-    for name, (settings, about) in _DESCRIBED.items():
-        levels = tuple(make_environment(name, {}).levels)
-        entries.append(EnvironmentEntry(name, levels, dict(settings), about))
+    entries += [_describe_own(name) for name in ENVIRONMENTS]
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def _describe_own(name: str) -> EnvironmentEntry:
+    settings, about = _DESCRIBED[name]
+    try:
+        levels = tuple(make_environment(name, {}).levels)
+    except ValueError as error:  # a world that replies otherwise here
+        return EnvironmentEntry(name, (), {}, str(error), usable=False)
+    return EnvironmentEntry(name, levels, dict(settings), about)
 
 
 def _list_files() -> list[EnvironmentEntry]:

@@ -79,8 +79,10 @@ def solve_errands(problem: Problem) -> str:
 #: Name and level → a full solution.
 SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
     ("arithmetic", 12): lambda problem: write_solution(problem, range(8)),
+    ("codes", 6): lambda problem: problem.answer.text,  # type: ignore[attr-defined]
     ("errands", 8): solve_errands,
     ("gsm", 8): lambda problem: problem.answer.row.solution,  # type: ignore[attr-defined]
+    ("guess", 6): lambda problem: problem.answer.text,  # type: ignore[attr-defined]
     ("sat", 200): solve_sat,
     ("mix", 1_012): lambda problem: write_solution(problem.answer.problem, range(8)),  # type: ignore[attr-defined]
 }

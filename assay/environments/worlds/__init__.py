@@ -1,8 +1,9 @@
-"""Tasks of many steps: a completion acts on a simulated world, and the scorer replays it.
+"""Tasks of many steps: a completion or an episode acts on a simulated world.
 
-The prompt states the whole world, each command has one meaning, and only the end counts, so a score
-is a function of bytes like any other. Nothing runs while a model writes, and no partial success
-earns. Start with `errands`, whose `compute_step` both searches and judges.
+`errands` needs one turn: the prompt states the whole world, the completion is a line of commands,
+and the scorer replays it. In `guess` and `codes` the world replies, and an episode has many turns.
+Each command has one meaning, only the end counts, and no partial success earns. Start with
+`guessing`; `world` has what keeps replies the same on all machines.
 """
 
 from assay.environments.worlds.errands import find_shortest, is_delivered, write_commands

@@ -1,0 +1,107 @@
+"""Environments whose worlds reply, and what keeps their replies exact.
+
+A score that differs between two machines costs a reward; a reply that differs makes an honest miner
+a cheat. So a world uses integers, ASCII and fixed tables: no floats, none of Python's tables of
+Unicode, no order of a set, no words of a library. Its *proof episodes* are turns of which the
+replies enter the environment's digest. Every program plays them when it opens the environment.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+from assay.environments.base import (
+    DrawnEnvironment,
+    Param,
+    Problem,
+    RewardParts,
+    State,
+    compute_digest,
+)
+from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
+
+#: Turns that a reader takes for 0 or for no guess, depending on whether it trims, which blanks and
+#: which digits it knows. The last digit is one from Unicode 15 on.
+ODD_TURNS = (
+    "",
+    " \t\r\n",
+    "0 \r\n",
+    "0\x0b",
+    "0\x00",
+    "0\u00a0",
+    "0\u200b",
+    "1\x0b0",
+    "1\u00850",
+    "1\u20280",
+    "1\u3000\t0",
+    "00",
+    "-0",
+    "+0",
+    "0.0",
+    "0_0",
+    "0 or 1",
+    "\uff10",
+    "\u0660",
+    "\u00b2",
+    "\U0001e4f0",
+    "\ud800",
+)
+
+
+class WorldEnvironment(DrawnEnvironment):
+    """An environment of which each problem has a world that replies.
+
+    Raises:
+        ValueError: as a `DrawnEnvironment`; or this machine's replies to the proof episodes are not
+            those of this release.
+    """
+
+    #: Turns of the proof episodes beside `ODD_TURNS`.
+    proof_turns: Sequence[str]
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        declared: Mapping[str, Param],
+        params: Mapping[str, int],
+        proof: str,
+    ) -> None:
+        """Args: `proof` is the digest of the proof episodes under these settings, in hex."""
+        super().__init__(name, version, declared, params)
+        found = compute_proof(self)
+        if found.hex() != proof:
+            raise ValueError(
+                f"the world {name} replies otherwise on this machine than in this release: its "
+                f"proof episodes give {found.hex()}, not {proof}. Neither mine nor judge with it: "
+                "install assay again, with a Python that it supports"
+            )
+        self.digest = compute_digest(name, version, self.params, found)
+
+    @abstractmethod
+    def open(self, problem: Problem) -> State:
+        """See `Environment.open`."""
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        state, _ = self.open(problem).step(completion, is_ended=True)
+        return state.score()
+
+
+def compute_proof(environment: WorldEnvironment) -> bytes:
+    """32 bytes that name a world's replies to its proof episodes. The environments' page has the
+    rule."""
+    turns = [*environment.proof_turns, *ODD_TURNS]
+    fields: list[bytes] = []
+    for number in range(len(turns)):
+        level = environment.levels[number % len(environment.levels)]
+        seed = number.to_bytes(DIGEST_BYTES, "big")
+        problem = environment.make_problem(seed, [level])
+        fields.append(problem.prompt.encode())
+        state = environment.open(problem)
+        for turn in turns[number:] + turns[:number]:
+            state, reply = state.step(turn, is_ended=True)
+            if reply is None:
+                break
+            fields.append(b"\x01" + reply.encode())
+        parts = state.score()
+        fields.append(bytes([0, parts.correctness > 0, parts.format > 0]))
+    return hash_fields(Domain.ENVIRONMENT_PROOF, *fields)
