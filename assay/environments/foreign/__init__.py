@@ -10,19 +10,12 @@ pay by.
 from assay.environments.foreign.new_package import write_new_package
 from assay.environments.foreign.package_environment import PackageEnvironment
 from assay.environments.foreign.package_file import is_packed, pack_folder
-from assay.environments.foreign.vetting import (
-    VetCheck,
-    VetReport,
-    VetSubject,
-    vet_package,
-    vet_subject,
-)
+from assay.environments.foreign.vetting import VetCheck, VetReport, vet_package, vet_subject
 
 __all__ = [
     "PackageEnvironment",
     "VetCheck",
     "VetReport",
-    "VetSubject",
     "is_packed",
     "pack_folder",
     "vet_package",

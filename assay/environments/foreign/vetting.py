@@ -7,7 +7,7 @@ names, and hostile ones. The findings are values: a failed check says why. Vetti
 whether some wrong answer that nobody thought of earns.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from assay.environments.base import ANSWER_BYTES
-from assay.environments.foreign.guest_archive import ALIKE, Chance, GuestArchive
+from assay.environments.foreign.guest_archive import Chance, GuestArchive
 from assay.environments.foreign.hostile_answers import (
     CODE,
     list_near_numbers,
@@ -61,17 +61,6 @@ class ListHostile(Protocol):
             is_first: whether this is the first problem of the lowest or highest level; some texts
                 are tried only there.
         """
-
-
-class VetSubject(Protocol):
-    """A foreign environment; see `GuestArchive`."""
-
-    @property
-    def about(self) -> str:
-        """What it asks, in a line; empty: its levels say so."""
-
-    def ask(self, kind: str, *rest: Any) -> dict[str, Any]:
-        """The reply, or `error`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +123,7 @@ def vet_package(file: Path, problems: int = PROBLEMS, millions: int = MILLIONS) 
     listed = VetCheck("archive", fault is None, fault or "one package of Python, within limits")
     if fault is not None:
         return VetReport(subject, (listed,))
-    checks = vet_subject(lambda chance: GuestArchive(data, millions, chance), problems, millions)
+    checks = vet_subject(GuestArchive, data, problems, millions)
     return VetReport(subject, (listed, *checks))
 
 
@@ -145,7 +134,8 @@ def name_subject(family: str, data: bytes, millions: int) -> str:
 
 
 def vet_subject(
-    open_subject: Callable[[Chance], VetSubject],
+    archive: type[GuestArchive],
+    data: bytes,
     problems: int,
     millions: int,
     list_hostile: ListHostile | None = None,
@@ -153,11 +143,12 @@ def vet_subject(
     """The checks that every foreign environment must pass.
 
     Args:
+        archive, data: its kind and its bytes.
         problems: number tried at each level.
         millions: millions of instructions that a request may take.
         list_hostile: lists texts that are no answers, if they differ from a package's.
     """
-    subject = open_subject(ALIKE)
+    subject = archive(data, millions)
     description = subject.ask("describe")
     fault = find_levels_fault(description)
     loaded = VetCheck(
@@ -168,7 +159,7 @@ def vet_subject(
     levels = description["levels"]
     asked = [(level, _draw_number(level, i)) for level in levels for i in range(problems)]
     transcripts: list[_Transcript] = []
-    for one in (subject, open_subject(_OTHER)):
+    for one in (subject, archive(data, millions, _OTHER)):
         transcript = _Transcript()
         for entry in asked:
             listing = list_hostile or _list_hostile
@@ -181,7 +172,7 @@ def vet_subject(
 
 
 def _examine(
-    subject: VetSubject,
+    subject: GuestArchive,
     entry: tuple[int, int],
     asked: list[tuple[int, int]],
     transcript: _Transcript,
@@ -223,7 +214,7 @@ def _examine(
 
 
 def _try_hostile(
-    subject: VetSubject,
+    subject: GuestArchive,
     entry: tuple[int, int],
     tried: list[tuple[str, ...]],
     transcript: _Transcript,
@@ -250,7 +241,7 @@ def _try_hostile(
 
 
 def _score_all(
-    subject: VetSubject, pairs: Iterable[tuple[tuple[int, int], str]]
+    subject: GuestArchive, pairs: Iterable[tuple[tuple[int, int], str]]
 ) -> list[dict[str, Any]]:
     """The replies to answers, each to a problem of a level and a number."""
     with ThreadPoolExecutor(count_cores()) as executor:
@@ -312,7 +303,7 @@ def _conclude(millions: int, first: _Transcript, second: _Transcript) -> Iterato
     yield VetCheck("cost", cheap, detail if first.instructions else "no right answer was scored")
 
 
-def _try_constants(subject: VetSubject, level: int) -> VetCheck:
+def _try_constants(subject: GuestArchive, level: int) -> VetCheck:
     """Whether a constant answer earns too often: gives the right answers of some problems to
     all."""
     entries = [(level, _draw_number(level, i)) for i in range(CONSTANTS)]

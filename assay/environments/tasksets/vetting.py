@@ -58,9 +58,7 @@ def vet_bundle(file: Path, tasks: int = TASKS, millions: int = MILLIONS) -> VetR
     looked = VetCheck("bundle", fault is None, fault or "one wheel and its data, within limits")
     if fault is not None:
         return VetReport(subject, (looked,))
-    checks = vet_subject(
-        lambda chance: TasksetArchive(data, millions, chance), tasks, millions, list_hostile_replies
-    )
+    checks = vet_subject(TasksetArchive, data, tasks, millions, list_hostile_replies)
     return VetReport(subject, (looked, *checks))
 
 
