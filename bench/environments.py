@@ -155,7 +155,10 @@ def measure_tasksets() -> list[Figure]:
         Figure("tasksets of verifiers: hostile replies tried", tried, ""),
         Figure("tasksets of verifiers: hostile replies that earn", earned, "", bound=0),
         Figure(
-            "tasksets of verifiers: wrong replies unknown to vetting", tricks, "", "in 27 forms"
+            "tasksets of verifiers: wrong replies unknown to vetting",
+            tricks,
+            "",
+            f"in {len(DRESSES)} forms",
         ),
         Figure("tasksets of verifiers: wrong replies of these that earn", paid, "", bound=0),
         Figure(
@@ -169,7 +172,6 @@ def measure_hostile() -> list[Figure]:
     level."""
     tried = earned = 0
     dearest, dearest_of = 0.0, ""
-
     for name, levels in list(LEVELS.items())[::SHARE]:
         environment = make_environment(f"reasoning_gym:{name}", {})
         for level in sorted({levels[0], levels[-1]}):
@@ -223,6 +225,8 @@ def main() -> None:
     figures += measure_tasksets()
     if is_prepared(gym.GYM):
         figures += measure_hostile()
+    else:
+        print(f"left out: hostile answers to reasoning-gym, whose image `{gym.GYM.remedy}` makes")
     report("environments, one core", figures, 1)
 
 
