@@ -36,6 +36,7 @@ from amendments import make_amendments  # noqa: E402
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
 from codes import make_bit_fields, make_prefix_codes  # noqa: E402
 from differences import make_differences  # noqa: E402
+from episodes import make_episodes  # noqa: E402
 from families import make_families  # noqa: E402
 from folders import make_folders  # noqa: E402
 from further import make_chat_template, make_deltas, make_levels, make_mirrors, make_weights  # noqa: E402
@@ -367,6 +368,7 @@ FAMILIES = {
     "arithmetic": make_arithmetic,
     "sat": make_sat,
     "gsm": make_gsm,
+    "episodes": make_episodes,
     "errands": make_errands,
     "mix": make_mix,
     "letters": make_letters,

@@ -1,6 +1,7 @@
 """Vectors of whole networks' prompts and answers: from seeds to ids, and from ids to scores."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,8 +88,11 @@ _NETWORKS: tuple[tuple[str, str, dict[str, int], tuple[Prompts, ...], str | None
 _ANSWERS = ("#### {}", "\\boxed{{{}}}", "<answer>{}</answer>", "Answer: {}", "so {}", "#### {}\n")
 
 
-def make_networks() -> Json:
+def make_tokenizer_files(*words: str) -> tuple[Json, Json]:
+    """tokenizer.json and tokenizer_config.json of characters, with special tokens of a chat.
+    `words` are further entries, which no text has."""
     core = json.loads((GENESIS / "tokenizer.json").read_text())
+    core["model"]["vocab"] |= {w: len(core["model"]["vocab"]) + i for i, w in enumerate(words)}
     first = len(core["model"]["vocab"])
     core["added_tokens"] += [
         {"id": first + i, "content": text, "special": True}
@@ -96,6 +100,11 @@ def make_networks() -> Json:
         for i, text in enumerate(("<s>", "<|user|>", "<|assistant|>", "<|end|>"))
     ]
     settings = {"bos_token": "<s>", "eos_token": "<end>", "pad_token": "<pad>"}
+    return core, settings
+
+
+def make_networks() -> Json:
+    core, settings = make_tokenizer_files()
     return {
         "tokenizer": core,
         "tokenizer_config": settings,
@@ -115,7 +124,7 @@ def _make(
 ) -> Json:
     choice = choose(name, params, prompts)
     environment = open_environment(choice)
-    tokenizer = _open_tokenizer(core, settings | {"chat_template": template})
+    tokenizer = open_tokenizer(core, settings | {"chat_template": template}, (_END,))
     levels = [level for level in environment.levels if level % 1_000 in (1, 4, 9)]
     rows = [_ask(environment, tokenizer, levels, digest(f"asked {i}")) for i in range(3)]
     return {
@@ -128,12 +137,12 @@ def _make(
     }
 
 
-def _open_tokenizer(core: Json, settings: Json) -> FolderTokenizer:
+def open_tokenizer(core: Json, settings: Json, end_tokens: Sequence[int]) -> FolderTokenizer:
     with TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "tokenizer.json").write_text(json.dumps(core))
         (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-        return FolderTokenizer(load_tokenizer(folder, _ROWS), _ROWS, (_END,))
+        return FolderTokenizer(load_tokenizer(folder, _ROWS), _ROWS, end_tokens)
 
 
 def _ask(

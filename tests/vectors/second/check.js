@@ -8,6 +8,7 @@ const file = require('./file.js');
 const { Guest, findImage } = require('./guest.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
+const episodes = require('./episodes.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const { findLevelsFlaw, openCheckpoint, route, sketchState, Tokenizer } = require('./model.js');
@@ -494,6 +495,33 @@ const families = {
         const scored = p.completions.map((c) => environment.score(problem, tokenizer.decode(ints(c.tokens), ends)));
         same(`${n.about}: answers`, scored, p.completions.map((c) => [c.correctness, c.quality, c.satisfaction, c.format]));
       }
+    }
+  },
+  episodes(v, { tokenizers: files, tokenizer_config: settings }) {
+    const tokenizers = files.map((f) => new Tokenizer(f, { ...settings, chat_template: null }));
+    const scored = (e) => [e.correctness, e.quality, e.satisfaction, e.format];
+    for (const w of v.worlds) {
+      const { begin, step, scoreOf } = environments.worldOf(w.name), make = (p) => environments.make[w.name]({}, unhex(p.seed), ints(p.levels));
+      const proved = environments.provedBy(w.name);
+      same(`${w.name}: digests`, [hex(proved[0]), hex(environments.environmentDigest(w.name, {}, ...proved))], [w.proof, w.digest]);
+      for (const p of w.problems) { const { level, prompt } = make(p); same(w.name, [level, prompt], [p.level, p.prompt]); }
+      for (const e of w.episodes) {
+        let state = begin(make(e));
+        const said = e.turns.map(({ turn }) => { const [after, reply] = step(state, turn); state = after; return [reply, scoreOf(after)]; });
+        same(`${w.name}: replies`, said, e.turns.map((t) => [t.reply, scored(t)]));
+      }
+    }
+    const ofUtf16 = (text) => unhex(text).swap16().toString('utf16le');
+    for (const c of v.contents) same(c.about, episodes.write(ofUtf16(c.utf16), Number(c.reply_bytes), c.added, c.json), c.text);
+    for (const r of v.replies)
+      same(r.about, episodes.encodeReply(tokenizers[r.tokenizer], ints(r.end_tokens), r.frame, Number(r.reply_bytes), r.content), r.ids);
+    for (const r of v.replays) {
+      const opened = environments.openEnvironment(r.environment), problem = opened.make(unhex(r.seed), ints(r.levels)), environment = opened.worldOf(problem);
+      const rules = Object.fromEntries(['turns', 'context', 'reply_bytes', 'max_tokens'].map((name) => [name, Number(r.rules[name])]));
+      const given = { environment, tokenizer: tokenizers[0], frame: episodes.frameOf(environment.record), rules, ends: ints(r.rules.end_tokens) };
+      const prompt = tokenizers[0].ask(opened.ask(problem)), { own, end, replies, state } = episodes.replay(given, environment.begin(problem), prompt.length, ints(r.ids));
+      same(r.about, [prompt.length, own, end, replies, environment.scoreOf(state)], [r.prompt_tokens, r.own, r.end, r.replies, scored(r)]);
+      same(`${r.about}: woven`, episodes.weave(ints(r.ids).slice(0, own), replies), { sequence: r.sequence, places: r.places });
     }
   },
   outputs(v) {

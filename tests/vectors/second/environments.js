@@ -7,6 +7,7 @@ const { makeErrands, scoreErrands } = require('./errands.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
+const worlds = require('./worlds.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
 const [VERSIONS] = /^- \*\*Versions\*\*[^]*?\n(?=- )/m.exec(readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8'));
@@ -162,10 +163,22 @@ const askedShares = (name, settings, pairs) => {
   return reduced(shares.map((share, i) => share * pairs[i].weight));
 };
 
-const make = { arithmetic: makeSum, errands: (settings, ...given) => makeErrands(settings, ...open('errands', ...given)), gsm: makeStory, mix: makeMixed, sat: makeFormula };
-const score = { arithmetic: scoreSum, errands: scoreErrands, gsm: scoreStory, mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula };
+// ---- worlds: begin(problem) is a state, step(state, turn) the next one with a reply or null, scoreOf(state) its score
+const scoreTurn = (problem, text) => worlds.scoreOf(worlds.step(worlds.begin(problem), text)[0]);
+const single = (name) => ({ begin: (problem) => ({ problem, text: '' }), step: ({ problem }, text) => [{ problem, text }, null], scoreOf: ({ problem, text }) => score[name](problem, text) });
+const REPLYING = ['codes', 'guess'], worldOf = (name) => (REPLYING.includes(name) ? worlds : single(name));
+const make = {
+  arithmetic: makeSum, codes: (_, ...given) => worlds.makeCode(...open('codes', ...given)), errands: (settings, ...given) => makeErrands(settings, ...open('errands', ...given)),
+  gsm: makeStory, guess: (_, ...given) => worlds.makeNumber(...open('guess', ...given)), mix: makeMixed, sat: makeFormula,
+};
+const score = {
+  arithmetic: scoreSum, codes: scoreTurn, errands: scoreErrands, gsm: scoreStory, guess: scoreTurn,
+  mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula,
+};
+/** Further fields of a digest: what proof episodes of a world give. */
+const provedBy = (name) => (REPLYING.includes(name) ? [worlds.proof(name, (seed, level) => make[name]({}, seed, [level]))] : []);
 
-const LEVELS = { arithmetic: [1, 12], errands: [1, 8], gsm: [1, 8], sat: [5, 200] };
+const LEVELS = { arithmetic: [1, 12], codes: [1, 6], errands: [1, 8], gsm: [1, 8], guess: [1, 6], sat: [5, 200] };
 const span = ([low, high], offset) => Array.from({ length: high - low + 1 }, (_, i) => BigInt(offset + low + i));
 /** The problems of a file whose answers are programs. */
 function openPrograms(name, { readProblems, image }) {
@@ -187,13 +200,13 @@ const ownOf = (settings, part) =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
 /** Settings: their values where they are left out, the least and the largest. */
 const SETTINGS = {
-  arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, errands: { slack: [50, 0, 200] },
+  arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, codes: {}, guess: {}, errands: { slack: [50, 0, 200] },
   code: programs.SETTINGS, gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
 };
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
 /** One environment that is no mixture, in the manner that its settings and its record of prompts say. */
-function openPart(name, given, record, digested = []) {
+function openPart(name, given, record, digested = provedBy(name)) {
   const declared = { ...SETTINGS[name.split(':')[0]], ...MANNER }, odd = Object.keys(given).find((key) => !(key in declared));
   requireThat(odd === undefined, `${name} has no setting ${odd}`);
   const all = Object.fromEntries(Object.entries(declared).map(([key, [value, least, most]]) => {
@@ -238,6 +251,11 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
     sharesOf: (levels) => sharesOf(name, settings, levels),
     askedShares: (pairs) => askedShares(name, settings, pairs),
     score: file?.score ?? score[name],
+    /** The world of a problem, and the record of prompts of its part. */
+    worldOf: ({ part = name, problem }) => {
+      const { begin, step, scoreOf } = file ? { ...single(name), scoreOf: ({ problem: asked, text }) => file.score(asked, text) } : worldOf(part);
+      return { begin: (asked) => begin(part === name ? asked : problem), step, scoreOf, record: opened[part].manner.record };
+    },
   };
 }
 // ---- math: what its files hold
@@ -295,4 +313,4 @@ function scoreChoices(letters, completion) {
   if (given.length !== letters.length) return UNREAD;
   return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
-module.exports = { askedShares, boxed, environmentDigest, legalOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };
+module.exports = { askedShares, boxed, environmentDigest, legalOf, provedBy, worldOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };

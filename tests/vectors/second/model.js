@@ -21,6 +21,7 @@ class Tokenizer {
     requireThat(added.every((t) => !t.single_word && !t.lstrip && !t.rstrip && !t.normalized), 'an added token takes more or less than its own text');
     this.words = new Map(Object.entries(model.vocab));
     this.texts = new Map([...Object.entries(model.vocab).map(([text, id]) => [id, text]), ...added.map((token) => [token.id, token.content])]);
+    this.addedTexts = added.map((token) => token.content);
     this.unknown = this.words.get(model.unk_token);
     this.added = added.filter((token) => !(token.special && settings.split_special_tokens)).sort((a, b) => b.content.length - a.content.length);
     const special = this.readSpecial(settings), idOf = (name) => [...this.texts].find(([, text]) => text === special[name])?.[0];

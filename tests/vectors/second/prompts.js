@@ -89,4 +89,4 @@ function readLine(completion) {
   return line === undefined ? null : bare(line.slice(7));
 }
 
-module.exports = { argumentsOf, digest, isRefused, plain, put, readAnswer, request };
+module.exports = { argumentsOf, digest, isRefused, plain, put, readAnswer, request, textOf };
