@@ -7,6 +7,7 @@ those are, and what to install.
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -82,8 +83,9 @@ def has_gym() -> bool:
     return has_sandbox(GYM)
 
 
+@cache
 def has_sandbox(image: Interpreter = INTERPRETER) -> bool:
-    """Whether programs can run here."""
+    """Whether programs can run here. Reads the whole artifact, hence once."""
     try:
         return is_prepared(image)
     except EngineError:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from assay.cli.app import app
 from assay.sandbox import share_preloaded
 from assay.sandbox.preloaded import start_python
+from tests.preloading import MODULES
 
 #: The script, for what executes it in another way than these functions.
 ASSAY = str(Path(sys.executable).with_name("assay"))
@@ -27,14 +28,7 @@ ASSAY = str(Path(sys.executable).with_name("assay"))
 Done = subprocess.CompletedProcess[str]
 
 #: The workers of forward passes are forks of it, too.
-PRELOADED = share_preloaded(
-    "assay.inference.workers.worker",
-    "assay.neurons.miner.program",
-    "assay.neurons.validator.program",
-    "assay.neurons.trainer.program",
-    "assay.cli.audit",
-    "assay.cli.demo",
-)
+PRELOADED = share_preloaded(*MODULES)
 _PROGRAM = "from assay.cli.entry import main; main()"
 
 

@@ -19,8 +19,9 @@ os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # noqa: TID251 -
 
 import hypothesis
 import pytest
+from execnet import gateway_io
 
-from tests import shared_demo
+from tests import preloading, shared_demo
 from tests.absent import list_absent
 from tests.nightly import mark_nightly, read_nightly
 
@@ -45,6 +46,12 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """All processes of the test run are forks of one."""
+    gateway_io.Popen2IOMaster = preloading.ForkedWorker  # type: ignore[misc]
+
+
 def pytest_report_header() -> list[str]:
     """The groups that are skipped, and why."""
     return list(list_absent())
@@ -53,15 +60,30 @@ def pytest_report_header() -> list[str]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what docs/testing.md leaves to the night, and has what waits begin first and what looks
-    at the demo last: it is played by then. Keeps the order otherwise: neighbours share fixtures."""
+    at the demo last: it is played by then. Files keep their order otherwise, and tests theirs in a
+    file: neighbours share fixtures."""
     mark_nightly(items, read_nightly())
-    items.sort(key=_rank)
+    items.sort(key=lambda item: (_rank(item), item.path))
 
 
 def _rank(item: pytest.Item) -> int:
     if item.nodeid.startswith(_WAITING):
         return 0
     return 1 + ("played_document" in getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Each process of a test run begins with other folders. The first to import a file compiles it,
+    which takes longer than all else of a collection, and the others find that."""
+    report = yield
+    if collector.path == Path(__file__).parent and _WORKER:
+        share = len(report.result) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])  # noqa: TID251
+        first = share * int(_WORKER.removeprefix("gw"))
+        report.result[:] = report.result[first:] + report.result[:first]
+    return report
 
 
 @pytest.hookimpl(wrapper=True)

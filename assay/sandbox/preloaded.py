@@ -16,16 +16,18 @@ import json
 import os
 import resource
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
-from assay.sandbox.preloaded_process import FORKED, MESSAGE_MAX, READY
+from assay.sandbox.preloaded_process import FORKED, MESSAGE_MAX, READY, serve_forks
 
 #: Seconds for the imports, and for a fork. Generous: without it, children start cold.
 _IMPORT_S, _FORK_S = 120.0, 30.0
@@ -38,10 +40,11 @@ _READ_BY_IMPORTS = (
     "TZ", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "NUMBA_", "NUMEXPR_",
     "NPY_", "ATEN_", "DNNL_", "ONEDNN_", "TORCH", "PYTORCH_", "TRITON_", "CUDA_", "CUBLAS_",
     "NVIDIA_", "HIP_", "ROCR_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "SAFETENSORS_",
-    "TOKENIZERS_", "RAYON_", "ARROW_", "JE_", "MPL", "BT_", "BITTENSOR_",
+    "TOKENIZERS_", "RAYON_", "ARROW_", "JE_", "MPL",
+    "BT_CHAIN_ENDPOINT", "BT_EVM_ENDPOINT",
 )  # fmt: skip
-#: Of these, what torchrun tells a process of a team: it is read when the process joins.
-_READ_LATER = ("TORCHELASTIC_", "TORCH_NCCL_")
+#: Of these, what is read later: by a process of a team when it joins, by cuBLAS with the first GPU.
+_READ_LATER = ("TORCHELASTIC_", "TORCH_NCCL_", "CUBLAS_WORKSPACE_CONFIG")
 #: Lines of /proc/thread-self/status that a child inherits.
 _INHERITED = frozenset(
     {"Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigBlk"}
@@ -82,6 +85,29 @@ class _RefusedError(Exception):
     """No child was forked. The message says why."""
 
 
+class _Fork:
+    """A child that was forked here, as `subprocess.Popen` has one that was executed."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        with suppress(ChildProcessError):  # somebody else has waited for it
+            os.waitpid(self.pid, 0)
+
+
+def _leave_streams() -> None:
+    """As the process has them: no input, no output, and no Ctrl-C in a terminal."""
+    os.setpgid(0, 0)
+    with open(os.devnull, "r+b", buffering=0) as nothing:
+        for stream in (0, 1):
+            os.dup2(nothing.fileno(), stream)
+
+
 class PreloadedPython:
     """A process with imported modules, of which children are forks. Safe to share between threads.
 
@@ -99,7 +125,7 @@ class PreloadedPython:
     def __init__(self, modules: Sequence[str]) -> None:
         self._modules = tuple(modules)
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | _Fork | None = None
         self._connection: socket.socket | None = None
         self._surroundings: list[object] = []
         self._obstacle = ""
@@ -199,6 +225,31 @@ class PreloadedPython:
                 env=_get_import_environment(os.environ),  # noqa: TID251 - what imports read of it
                 process_group=0,  # Ctrl-C in a terminal is not for it
             )
+        self._await_imports()
+
+    def start_as_fork(self) -> None:
+        """Import the modules here, and let a fork of this program be the process. It is as clean
+        as this program still is: with one thread, and nothing open but its standard streams.
+
+        Raises:
+            OSError: the process cannot be forked, or must not fork.
+        """
+        for module in self._modules:
+            import_module(module)
+        connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _leave_streams()
+            code = serve_forks(theirs.detach(), self._modules)
+            exec(code, vars(sys.modules["__main__"]))  # this is the child, as in `_start`
+            sys.exit()
+        theirs.close()
+        self._surroundings = _describe_surroundings(os.environ)  # noqa: TID251 - a child's is whole
+        self._connection, self._process = connection, _Fork(pid)
+        self._await_imports()
+
+    def _await_imports(self) -> None:
         reply = self._receive(_IMPORT_S)
         if reply != READY:
             self._obstacle = reply.decode(errors="replace")

@@ -142,9 +142,14 @@ def test_what_imports_have_read_cannot_differ(preloaded, name, value):
     assert seen["environment"][name] == value
 
 
-def test_what_torchrun_tells_a_process_of_a_team_may_differ(preloaded):
+def test_what_is_read_after_imports_may_differ(preloaded):
     assert look(preloaded.popen)["fork"]
-    told = {"TORCHELASTIC_RUN_ID": "7", "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}
+    told = {
+        "TORCHELASTIC_RUN_ID": "7",
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":16:8",
+        "BITTENSOR_RUNTIME_CACHE_DIR": "/elsewhere",
+    }
     seen = look(preloaded.popen, env={**os.environ, **told})  # noqa: TID251 - a child's
     assert seen["fork"]
     assert seen["environment"].items() >= told.items()
@@ -187,6 +192,7 @@ def test_the_process_holds_nothing(monkeypatch):
     """One thread, no file but its streams and its one connection, and nobody's secret."""
     monkeypatch.setenv("ASSAY_WALLET__PASSWORD", "secret-1")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-2")
+    monkeypatch.setenv("BT_WALLET_PASSWORD", "secret-3")
     with open(__file__), _open() as preloaded:
         seen = look(preloaded.popen)
         folder = Path("/proc", str(preloaded.pid))
@@ -255,6 +261,7 @@ OWNER = f"""
 import subprocess, sys, time
 from assay.sandbox import PreloadedPython
 preloaded = PreloadedPython(["{MARK}"])
+{{begin}}
 code = "import sys, time; 'colorsys' in sys.modules and print(1, flush=True); sys.stdin.read()"
 child = preloaded.popen(code, stdin=-1, stdout=-1)
 child.stdout.readline()
@@ -263,11 +270,41 @@ print(preloaded.pid, child.pid, preloaded.refusal, flush=True)
 """
 
 
+ITSELF = f"""
+import sys
+from assay.sandbox import share_preloaded
+from assay.sandbox.preloaded import start_python
+preloaded = share_preloaded("{MARK}")
+preloaded.start_as_fork()
+assert share_preloaded("{MARK}") is preloaded and preloaded.pid
+code = "import sys; print(__name__, sys.argv, sys.stdin.read(), 'colorsys' in sys.modules); 1 / 0"
+for start in (preloaded.popen, start_python):
+    child = start(code, ["a"], stdin=-1, stdout=-1, stderr=-1, text=True)
+    out, errors = child.communicate("b")
+    print(child.returncode, out.split(), errors.splitlines()[-1:], preloaded.refusal)
+print(sys.stdin.read())
+"""
+
+
+def test_a_program_that_has_imported_all_forks_the_process_itself():
+    """Its children are those of any such process, and the program keeps its streams."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", ITSELF], input="c", capture_output=True, text=True, timeout=60
+    )
+    said = (
+        "1 ['__main__', \"['-c',\", \"'a']\", 'b', '{}'] ['ZeroDivisionError: division by zero'] "
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [said.format(True), said.format(False), "c"]
+
+
+@pytest.mark.parametrize("begin", ["", "preloaded.start_as_fork()"], ids=["executed", "forked"])
 @pytest.mark.parametrize("then", ["time.sleep(600)", "", "1 / 0", "import os; os._exit(3)"])
-def test_the_process_ends_with_its_owner(then):
+def test_the_process_ends_with_its_owner(then, begin):
     """However the owner ends."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([sys.executable, "-c", OWNER.format(then=then)], **pipes) as owner:
+    code = OWNER.format(then=then, begin=begin)
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as owner:
         numbers = [int(word) for word in owner.stdout.readline().split()]
         assert len(numbers) == 2
         if "sleep" in then:
