@@ -22,8 +22,7 @@ CHROMIUM = "/usr/bin/chromium"
 
 @pytest.fixture(scope="module", autouse=True)
 def _warm_helpers():
-    """Explorers within this process fork their helpers, instead of loading torch for each. Those
-    that are programs start them cold."""
+    """Explorers within this process fork their helpers, instead of loading torch for each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "Sandbox", partial(groups.Sandbox, preloaded=PRELOADED))
         yield

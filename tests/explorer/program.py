@@ -8,8 +8,23 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
-from tests.commands import start_program
+from tests.commands import start_code
 from tests.explorer.api_types import check_document
+from tests.preloading import MODULES
+
+#: The program, whose helper for groups is a fork too if the program is one.
+_EXPLORER = f"""
+import sys
+from functools import partial
+from assay.cli.entry import main
+from assay.explorer.sources import groups
+from assay.sandbox import share_preloaded
+if "torch" in sys.modules:
+    preloaded = share_preloaded(*{MODULES})
+    preloaded.start_as_fork()
+    groups.Sandbox = partial(groups.Sandbox, preloaded=preloaded)
+main()
+"""
 
 
 class Served:
@@ -45,14 +60,19 @@ class Served:
         """Until the whole record is in the index."""
         ends = time.monotonic() + 120
         while time.monotonic() < ends:
-            if "reading the record" not in self.get("/")[2]:
+            status, _, page = self.get("/")  # 503 while it is being looked for
+            if status == 200 and "reading the record" not in page:
                 return
             time.sleep(0.1)
         raise AssertionError("the record was not read in time")
 
 
+def _start_explorer(*arguments, **options):
+    return start_code(_EXPLORER, *arguments, **options)
+
+
 @contextmanager
-def serve(cwd, *arguments, start=start_program):
+def serve(cwd, *arguments, start=_start_explorer):
     """An explorer as a program of its own, on a free port."""
     with tempfile.TemporaryDirectory(prefix="assay-") as index:
         process = start(
