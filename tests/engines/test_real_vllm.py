@@ -17,9 +17,11 @@ from assay.neurons.settings.loading import list_others_variables
 from assay.protocol import Domain, hash_fields
 from assay.training import GENESIS
 from assay.verification import make_projection
+from assay.verification.episodes import EpisodeRules
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.inference.conftest import list_ids, make_group_requests
 from tests.inference.workers.pooled import wait_until
+from tests.small_world import TURNS, make_play_requests
 
 TEMPERATURE = 1_024
 #: A bf16 engine kept 95 to 99 % of its drafts wherever that was measured; one whose draws are not
@@ -59,10 +61,10 @@ def find_server():
     return server
 
 
-def mine(mining, checkpoint):
-    """Two groups by the server; the share of its drafts that was kept."""
+def mine(mining, checkpoint, asked=None):
+    """Groups by the server; the share of its drafts that was kept."""
     projection = make_projection(hash_fields(Domain.PROJECTION, b"test"), checkpoint.manifest)
-    asked = make_group_requests(checkpoint)
+    asked = asked or make_group_requests(checkpoint)
     reference = checkpoint.get_reference(TEMPERATURE)
     rules, drafter = checkpoint.get_rules(TEMPERATURE), checkpoint.get_drafter(TEMPERATURE)
     expected = generate_groups(asked, drafter, reference, rules, projection)
@@ -83,6 +85,8 @@ def test_a_real_server_drafts_takes_up_a_checkpoint_and_is_killed(second, tmp_pa
         (server,) = mining.engines
         assert mine(mining, genesis) > KEPT
         assert (server.state, mining.trouble) == ("drafting", None)
+        rules = EpisodeRules(TURNS, 120, 64, genesis.manifest.max_tokens, frozenset({1}))
+        assert mine(mining, genesis, make_play_requests(genesis, 6, 4, rules)) > KEPT
         # in place: a server that had kept the old weights would have other draws now and then
         pid = find_server()
         assert mine(mining, second) > KEPT
