@@ -119,7 +119,7 @@ class DraftingStatus(TypedDict):
     kept: float | None  # share of the drafted tokens that the reference kept; null: no drafts
     ahead: int | None  # tokens by which drafts run ahead of the reference; null: whole drafts
     drafting_seconds: float
-    reading_seconds: float  # of the reference; overlaps with drafting if engines draft
+    reading_seconds: float  # of the reference; overlaps with drafting if it follows drafts
 
 
 class EngineStatus(TypedDict):

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.environments import make_environment
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
@@ -15,7 +16,7 @@ from assay.neurons.miner.work_database import WorkDatabase
 from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
-from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.parameters import DEMO_TIMING, EnvironmentChoice
 from assay.subnet.presets import NETUID, make_demo_parameters
 
 LOCATOR = "test:store"
@@ -128,6 +129,19 @@ class Subnet:
         self.config = config or MinerConfig(4, 2)
         self.lines = []
         self.book = self.history = None
+
+    def play(self):
+        """Have the network ask for episodes."""
+        work = replace(
+            self.parameters.work,
+            group_size=2,
+            turns=3,
+            context=240,
+            reply_bytes=64,
+            paid_reply=4_000,
+        )
+        choice = EnvironmentChoice("guess", (), make_environment("guess", {}).digest)
+        self.parameters = replace(self.parameters, work=work, environment=choice)
 
     def start(self, kind=Miner, fuse=None, **outside):
         """A fresh program on the same folders."""

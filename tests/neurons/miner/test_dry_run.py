@@ -105,6 +105,13 @@ def test_all_is_well(subnet):
     assert "everything is ready" in text
 
 
+def test_episodes_are_played_to_measure_them(subnet):
+    subnet.play()
+    run = look(subnet)
+    assert run.ready
+    assert run.speed.drafting["tokens"] == run.speed.tokens > 2 * 2  # of two groups of two
+
+
 def test_a_slow_machine_is_told_what_it_would_earn(subnet):
     run = look(subnet, seconds=4.0)
     assert (run.speed.fits, run.speed.committed) == (2, 2)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from assay.environments.worlds.guessing import Guesses
 from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.miner.work_database import WorkStage
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
 from tests.neurons.miner_bench import ALICE, Fuse, Killed, fuse_files
-from tests.small_world import TURNS, Sums, make_small_world
 
 WINDOW = 0
 #: All groups of a window at its first block; one a block, so that time is up before they are done.
@@ -161,22 +161,19 @@ def test_only_the_missing_groups_are_generated(make_subnet, genesis, models):
 @pytest.fixture
 def play_window(make_subnet, monkeypatch):
     """A function that mines a window of episodes, and dies in the turn at which the fuse blows."""
-    world, step = make_small_world(), Sums.step
-    monkeypatch.setattr("assay.neurons.miner.miner.open_environment", lambda _: world)
+    step = Guesses.step
 
     def play(fuse):
         subnet = make_subnet(MinerConfig(2, 1))
-        work = replace(
-            subnet.parameters.work, group_size=2, turns=TURNS, context=120, reply_bytes=64
-        )
-        subnet.parameters = replace(subnet.parameters, work=work)
+        subnet.play()
 
         def die(state, turn, is_ended):
             fuse.touch("turn")
             return step(state, turn, is_ended)
 
-        monkeypatch.setattr(Sums, "step", die)
-        run_window(subnet, Miner, None, 100)
+        with monkeypatch.context() as patched:
+            patched.setattr(Guesses, "step", die)
+            run_window(subnet, Miner, None, 100)
         return get_result(subnet)
 
     return play
