@@ -1,6 +1,8 @@
 """Packages and tasksets that a seed draws, and requests to them: right ones, and such as run out of
 something or ask for what they may not know.
 
+python -m tests.environments.drawn_archives    # prints both digests
+
 `DIGEST` of all replies is that of any machine, processor, load and engine, as of `drawn` programs.
 """
 
@@ -151,3 +153,7 @@ def digest_replies(count: int = COUNT) -> str:
     for replies in draw_replies(count):
         digest.update(json.dumps(replies, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    print(f"FEW {digest_replies(FEW_COUNT)}\nDIGEST {digest_replies()}")
