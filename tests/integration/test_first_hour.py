@@ -2,10 +2,11 @@
 output.
 
 A block's title is its terminal. A program that runs until it is stopped continues once it has
-printed the lines below it; `^C` in its terminal stops it. One thing differs from the page: programs
-listen on free ports.
+printed the lines below it; `^C` in its terminal stops it. Two things differ from the page: programs
+listen on free ports, and the window that a command names is one that was paid, as the page says.
 """
 
+import json
 import os
 import re
 import signal
@@ -28,6 +29,7 @@ _BLOCK = re.compile(r'^( *)```console title="([^"]+)"\n(.*?)^ *```$', re.MULTILI
 #: They end when they are asked to.
 _PROGRAM = re.compile(r"assay (localnet|explorer|mine|validate|train)(?: --|$)")
 _SERVER = re.compile(r"assay (localnet|explorer)")
+_WINDOW = re.compile(r"--window (\d+)")
 #: They change nothing: where a program is not so far yet, they are typed again.
 _READER = re.compile(r"assay (status|weights show|explain|audit|train verify-(step|round))")
 
@@ -100,7 +102,20 @@ class Desk:
         else:
             self._run(typed)
 
+    def _choose_window(self, typed: Typed) -> Typed:
+        """The same with a window that the miner's status shows with pay."""
+        named = _WINDOW.search(typed.command)
+        if named is None:
+            return typed
+        (file,) = self.folder.glob("*/miner/status.json")
+        windows = json.loads(file.read_text())["windows"]
+        paid = max(w["window"] for w in windows if w["verdict"] and w["verdict"]["score"])
+        command = typed.command.replace(named[0], f"--window {paid}")
+        expected = [line.replace(f"window {named[1]}", f"window {paid}") for line in typed.expected]
+        return Typed(typed.terminal, command, expected)
+
     def _run(self, typed: Typed) -> None:
+        typed = self._choose_window(typed)
         deadline = time.monotonic() + PATIENCE_S
         while True:
             done = subprocess.run(
