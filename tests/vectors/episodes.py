@@ -12,7 +12,7 @@ from subjects import choose, digest
 from assay.environments import Environment, Frame, make_environment, open_environment
 from assay.environments.worlds.world import compute_proof
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
-from assay.inference.tokenizing.replies import cut_reply, make_defuser
+from assay.inference.tokenizing.replies import cut_reply, is_mark, make_defuser
 from assay.protocol.encoding import to_json
 from assay.protocol.episode import weave
 from assay.protocol.parameters import Prompts, PromptText
@@ -74,7 +74,7 @@ def _play(environment: Environment, level: int, turns: list[str]) -> Json:
 
 def _iterate_contents() -> Iterator[Json]:
     """Contents as UTF-16, which has surrogates, and the text that a tokenizer sees of them."""
-    added = ["<|end|>", "<|", "|>", " ", "\n\n", "|", "<end>", "<|end|><|end|>"]
+    added = ["<|end|>", "<|", "|>", " ", "\n\n", "|", "<end>", "<|end|><|end|>", "<0x0A>", "<0x0a>"]
     for about, content, most, is_json in (
         ("as it is", "higher\n", 64, False),
         ("nothing", "", 64, False),
@@ -89,10 +89,11 @@ def _iterate_contents() -> Iterator[Json]:
         ("one after the other", "<|end|><|end|>", 64, False),
         ("one that a cut leaves", "abc<end>", 6, False),
         ("one character and white space stay", "| \n\n|", 64, False),
+        ("a byte, and what is none", "<0x0A><0x0a>", 64, False),
         ("JSON", 'a "b" \\ \n\t\x00\x1f\x7f\u2028\u00e9<end>', 64, True),
         ("JSON of a cut text", "ab\ncd", 3, True),
     ):
-        text = make_defuser(added)(cut_reply(content, most))
+        text = make_defuser(text for text in added if is_mark(text, None))(cut_reply(content, most))
         yield {
             "about": about,
             "utf16": content.encode("utf-16-be", "surrogatepass").hex(),
@@ -106,6 +107,7 @@ def _iterate_contents() -> Iterator[Json]:
 def _iterate_replies(tokenizers: list[Json], settings: Json) -> Iterator[Json]:
     stop = tokenizers[1]["model"]["vocab"]["<stop>"]
     chat = Frame("\n<|user|>\n", "<|end|>\n<|assistant|>\n", as_json=True)
+    split = Frame("<|us", "nd|>")
     for about, number, ends, frame, content in (
         ("no frame", 0, (_END,), Frame(), "higher\n"),
         ("a frame of special tokens", 0, (_TURN_END, _END), chat, 'say "higher"\n'),
@@ -116,6 +118,8 @@ def _iterate_replies(tokenizers: list[Json], settings: Json) -> Iterator[Json]:
         ("a character that the tokenizer lacks", 0, (_END,), Frame(), "h\u00e9"),
         ("one in the frame", 0, (_END,), Frame("\u00e9"), "higher"),
         ("nothing", 0, (_END,), Frame(), ""),
+        ("a special token that frame and content make", 0, (_END,), split, "er|> <|e"),
+        ("a frame that is one around nothing", 0, (_END,), Frame("<|e", "nd|>"), "higher"),
     ):
         tokenizer = open_tokenizer(tokenizers[number], settings, ends)
         yield {

@@ -30,7 +30,7 @@ from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault
 from assay.inference.gate.tokenizer_settings import read_settings
 from assay.inference.tokenizing.chat_template import PROBE, ChatTemplate
-from assay.inference.tokenizing.replies import cut_reply, make_defuser
+from assay.inference.tokenizing.replies import cut_reply, is_mark, make_defuser
 from assay.protocol.manifest import Manifest
 
 _CORE, _SETTINGS = TOKENIZER_FILES
@@ -79,8 +79,12 @@ class FolderTokenizer:
             self.drawable[entries[padding]] = False
         with catch_thrown():
             special = tokenizer.special_tokens_map
-            added = [token.content for token in self._backend.get_added_tokens_decoder().values()]
-        self._defuse = make_defuser(added)
+            added = self._backend.get_added_tokens_decoder()
+        unknown = special.get("unk_token")
+        texts = {number: token.content for number, token in added.items()}
+        marks = {number: text for number, text in texts.items() if is_mark(text, unknown)}
+        self._marks = frozenset(marks)
+        self._defuse = make_defuser(marks.values())
         #: The id with which prompts begin that ask for it; None: the tokenizer has no bos_token.
         self.bos: int | None = entries.get(special.get("bos_token", ""))
         #: Whether the tokenizer itself puts it before every text, as in training.
@@ -161,19 +165,28 @@ class FolderTokenizer:
             raise ValueError(f"the tokenizer cannot write {text[:200]!r}: {error}") from None
 
     def encode_reply(self, content: str, frame: Frame, most_bytes: int) -> list[int] | None:
-        """See `assay.verification.Tokenizer`. Closer and reply are encoded together, because some
-        tokenizers write the start of a text in another way."""
+        """See `assay.verification.Tokenizer`. A content that still has a mark is refused: some
+        tokenizers make one of other characters, such as full-width ones."""
         said = self._defuse(cut_reply(content, most_bytes))
-        said = json.dumps(said, ensure_ascii=False) if frame.as_json else said
-        said = f"{frame.before}{said}{frame.after}"
         try:
-            if self._closer is not None:
-                first, *rest = self.encode_text(self.name_token(self._closer) + said) or [-1]
-                if first == self._closer:
-                    return rest
-            return self.encode_text(said)
+            ids, around = (self._encode_framed(text, frame) for text in (said, ""))
         except ValueError:
             return None
+        return ids if self._count_marks(ids) == self._count_marks(around) else None
+
+    def _encode_framed(self, said: str, frame: Frame) -> list[int]:
+        """Ids of a text in a frame. Closer and reply are encoded together, because some tokenizers
+        write the start of a text in another way. Raises a ValueError if the tokenizer refuses."""
+        said = json.dumps(said, ensure_ascii=False) if frame.as_json else said
+        said = f"{frame.before}{said}{frame.after}"
+        if self._closer is not None:
+            first, *rest = self.encode_text(self.name_token(self._closer) + said) or [-1]
+            if first == self._closer:
+                return rest
+        return self.encode_text(said)
+
+    def _count_marks(self, ids: Sequence[int]) -> int:
+        return sum(number in self._marks for number in ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end tokens, as ids or as the text that others spell; no

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Callable, Iterable
 
+from assay.environments.base import BLANKS
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 #: What follows the part of a reply that fits.
 CUT = "\n[cut]"
 
@@ -18,16 +21,23 @@ def cut_reply(content: str, most_bytes: int) -> str:
     return data[:most_bytes].decode(errors="ignore") + CUT
 
 
-def make_defuser(added: Iterable[str]) -> Callable[[str], str]:
-    """A function that takes apart the texts of added tokens: behind the first character of each
-    comes a space. An echo of the model's own words, or a document, could otherwise close a reply
-    and open a turn of the assistant.
+def is_mark(added: str, unknown: str | None) -> bool:
+    """Whether the text of an added token may not stand in a reply. These may: one character or
+    blanks alone, which some tokenizers add for indentation; a byte, as `<0x0A>`; the entry for
+    characters that the tokenizer does not know."""
+    is_plain = len(added) == 1 or added.strip(BLANKS) == "" or added == unknown
+    return not is_plain and _BYTE.fullmatch(added) is None
+
+
+def make_defuser(marks: Iterable[str]) -> Callable[[str], str]:
+    """A function that takes marks apart: behind the first character of each comes a space. An echo
+    of the model's own words, or a document, could otherwise close a reply and open a turn of the
+    assistant.
 
     Args:
-        added: their texts. Those of one character or of white space alone stay: some tokenizers
-            add them for indentation.
+        marks: texts of added tokens, as `is_mark` has them.
     """
-    texts = sorted({text for text in added if len(text) > 1 and not text.isspace()})
+    texts = sorted(set(marks))
     if not texts:
         return str
     # the places where one begins, whatever the one before it covers

@@ -512,7 +512,7 @@ const families = {
       }
     }
     const ofUtf16 = (text) => unhex(text).swap16().toString('utf16le');
-    for (const c of v.contents) same(c.about, episodes.write(ofUtf16(c.utf16), Number(c.reply_bytes), c.added, c.json), c.text);
+    for (const c of v.contents) same(c.about, episodes.write(ofUtf16(c.utf16), Number(c.reply_bytes), c.added.filter((text) => episodes.isMark(text)), c.json), c.text);
     for (const r of v.replies)
       same(r.about, episodes.encodeReply(tokenizers[r.tokenizer], ints(r.end_tokens), r.frame, Number(r.reply_bytes), r.content), r.ids);
     for (const r of v.replays) {

@@ -2,32 +2,37 @@
 // Turns, replies and ends: section 3.1.
 const { textOf } = require('./prompts.js');
 
-/** Content without lone surrogates, cut to its bytes, with the texts of added tokens taken apart. */
-function readableContent(content, mostBytes, added) {
+/** Whether the text of an added token is one that no reply has. */
+const isMark = (text, unknown) => [...text].length > 1 && !/^(?:[ \t\r\n]+|<0x[0-9A-F]{2}>)$/.test(text) && text !== unknown;
+/** Content without lone surrogates, cut to its bytes, with marks taken apart. */
+function readableContent(content, mostBytes, marks) {
   let text = content.toWellFormed();
   if (Buffer.byteLength(text) > mostBytes) {
     let kept = '';
     for (const letter of text) { if (Buffer.byteLength(kept + letter) > mostBytes) break; kept += letter; }
     text = `${kept}\n[cut]`;
   }
-  const whole = added.filter((entry) => [...entry].length > 1 && !/^\s+$/.test(entry));
   let defused = '', at = 0;
   for (const letter of text) {
-    defused += whole.some((entry) => text.startsWith(entry, at)) ? `${letter} ` : letter;
+    defused += marks.some((entry) => text.startsWith(entry, at)) ? `${letter} ` : letter;
     at += letter.length;
   }
   return defused;
 }
 const asJson = (text) => `"${text.replace(/["\\\u0000-\u001f]/g, (c) => JSON.stringify(c).slice(1, -1))}"`;
-const write = (content, mostBytes, added, isJson) => (isJson ? asJson : String)(readableContent(content, mostBytes, added));
+const write = (content, mostBytes, marks, isJson) => (isJson ? asJson : String)(readableContent(content, mostBytes, marks));
 /** A frame {before, after, as_json} of a record of prompts, or null. */
 const frameOf = (record) => ({ before: textOf(record, 'reply_before') ?? '', after: textOf(record, 'reply_after') ?? '', as_json: textOf(record, 'reply_form') === 'json' });
 /** Ids of a reply within its frame; null where the tokenizer refuses it. */
 function encodeReply(tokenizer, ends, { before, after, as_json: isJson }, mostBytes, content) {
-  const text = `${before}${write(content, mostBytes, tokenizer.addedTexts, isJson)}${after}`;
-  const ids = tokenizer.encode(tokenizer.texts.get(ends[0]) + text);
-  if (ids === null) return null;
-  return ids[0] === ends[0] ? ids.slice(1) : tokenizer.encode(text);
+  const marks = tokenizer.marks.map((token) => token.content), markIds = new Set(tokenizer.marks.map((token) => token.id));
+  const [ids, around] = [content, ''].map((said) => {
+    const text = `${before}${write(said, mostBytes, marks, isJson)}${after}`;
+    const all = tokenizer.encode(tokenizer.texts.get(ends[0]) + text);
+    return all?.[0] === ends[0] ? all.slice(1) : all && tokenizer.encode(text);
+  });
+  const count = (list) => list.filter((id) => markIds.has(id)).length;
+  return ids && around && count(ids) === count(around) ? ids : null;
 }
 /** What follows from a rollout's own ids: { own, end, replies: [{at, ids}], state }. `begun`: the world's first state. */
 function replay({ environment, tokenizer, frame, rules, ends }, begun, promptTokens, ids) {
@@ -56,4 +61,4 @@ function weave(ids, replies) {
   for (const reply of replies) if (reply.at === ids.length) sequence.push(...reply.ids);
   return { sequence, places };
 }
-module.exports = { encodeReply, frameOf, replay, weave, write };
+module.exports = { encodeReply, frameOf, isMark, replay, weave, write };

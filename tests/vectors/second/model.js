@@ -4,6 +4,7 @@ const { existsSync, readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const { encode, filesDigest, hash, hex, parse, sha256, tensorRoot } = require('./core.js');
 const { plain } = require('./prompts.js');
+const { isMark } = require('./episodes.js');
 const rules = require('./rules.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 
@@ -21,10 +22,10 @@ class Tokenizer {
     requireThat(added.every((t) => !t.single_word && !t.lstrip && !t.rstrip && !t.normalized), 'an added token takes more or less than its own text');
     this.words = new Map(Object.entries(model.vocab));
     this.texts = new Map([...Object.entries(model.vocab).map(([text, id]) => [id, text]), ...added.map((token) => [token.id, token.content])]);
-    this.addedTexts = added.map((token) => token.content);
     this.unknown = this.words.get(model.unk_token);
     this.added = added.filter((token) => !(token.special && settings.split_special_tokens)).sort((a, b) => b.content.length - a.content.length);
     const special = this.readSpecial(settings), idOf = (name) => [...this.texts].find(([, text]) => text === special[name])?.[0];
+    this.marks = added.filter((token) => isMark(token.content, special.unk_token));
     [this.padding, this.bos] = [idOf('pad_token'), idOf('bos_token')];
     this.template = (settings.chat_template ?? null) === null ? null : new Template(settings.chat_template, special);
   }
