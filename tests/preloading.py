@@ -22,12 +22,13 @@ MODULES = (
     "assay.cli.audit",
     "assay.cli.demo",
     "assay.cli.explorer",
+    "assay.inference.draws.kernels",
     "bittensor",
 )
 _BEGIN = """
 from contextlib import suppress
 from assay.sandbox import share_preloaded
-with suppress(OSError):  # its children start cold then
+with suppress(OSError, ImportError, RuntimeError):  # its children start cold then
     share_preloaded(*{modules}).start_as_fork()
 {rest}
 """

@@ -1,12 +1,11 @@
-"""Writes what `assay audit compare --json` says of three validators: `python -m
-tests.explorer.compared FILE`.
+"""What `assay audit compare --json` says of three validators: `python -m tests.explorer.compared`
+writes `tests/data/comparison.json`, which explorers show in tests.
 
 One judges, one has other verdicts on a miner, and one publishes no record and shows what others had
 settled an epoch before.
 """
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +16,13 @@ from assay.protocol import Reason
 from tests.audit.audited import LIAR, RIVAL, WINDOWS, Liar, Shelf, play_network, read_records
 from tests.audit.test_comparing_validators import COPIER, CopiedChain
 
+FILE = Path(__file__).parents[1] / "data" / "comparison.json"
 #: The window and the miner that two records disagree about.
 WINDOW, MINER = 4, "alice"
 
 
-def compare_played(folder):
-    """The document, of a network that is played in a folder."""
-    network = play_network(folder)
+def compare_played(network):
+    """The document, of a network that was played."""
     honest = network.make_public()
     windows, settlements = read_records(network.records)
     liar = Liar(honest.history, network.chain, windows, settlements)
@@ -36,11 +35,11 @@ def compare_played(folder):
     return describe_comparison(compare({LIAR: lying, RIVAL: judging, COPIER: None}, WINDOWS))
 
 
-def main(file):
+def main():
     with TemporaryDirectory(prefix="assay-") as folder:
-        document = compare_played(Path(folder))
-    file.write_text(json.dumps(document))
+        document = compare_played(play_network(Path(folder)))
+    FILE.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

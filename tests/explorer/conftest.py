@@ -1,6 +1,5 @@
 """A record to look at: that of the demo that all tests share, and copies of it."""
 
-import fcntl
 import json
 import shutil
 from functools import partial
@@ -13,7 +12,7 @@ from assay.audit.provenance.round_watch import FINDINGS
 from assay.explorer.sources import groups
 from assay.protocol import encode_ss58
 from tests.commands import PRELOADED
-from tests.explorer.compared import compare_played
+from tests.explorer.compared import FILE as COMPARISON
 from tests.explorer.inside import look_into
 from tests.explorer.program import serve
 
@@ -64,19 +63,9 @@ def rounds(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def comparison(tmp_path_factory, _demo_folder):
-    """The output of `assay audit compare --json` for three validators that differ; see `compared`.
-    One for all processes of a test run, as the demo is; read only."""
-    shared = _demo_folder.parent / "compared"
-    shared.mkdir(exist_ok=True)
-    file = shared / "comparison.json"
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not file.exists():
-            document = compare_played(tmp_path_factory.mktemp("network"))
-            (shared / "new").write_text(json.dumps(document))
-            (shared / "new").rename(file)
-    return file
+def comparison():
+    """The output of `assay audit compare --json` for three validators that differ; read only."""
+    return COMPARISON
 
 
 @pytest.fixture(scope="session")
