@@ -2,9 +2,11 @@
 honest file is judged in its window."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.adversarial.conftest import GROUPS, make_world
 from tests.adversarial.watched import Watched
 from tests.quick_miner import QuickMiner
 
+ROOT = Path(__file__).parents[2]
 HONEST = ("alice", "bob")
 #: Fewer than force the appeals of a window on the main network, and as many more as are heard here.
 CHEATS, HEARD = ("carol", "dave", "erin"), 2
@@ -72,7 +75,8 @@ def test_twenty_files_that_force_appeals_within_two_gigabytes():
     """Long rollouts of a model with many heads, beside the weights and the libraries. Every file
     has a verdict: those that fail narrowly are refused, the honest ones pass."""
     command = [sys.executable, "-m", "tests.adversarial.small_validator"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=3_600)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=3_600, env=env)
     assert answer.returncode == 0, answer.stderr[-2_000:]
     found = json.loads(answer.stdout)
     assert found["honest"] == [None] * 4

@@ -474,10 +474,10 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
     )
     if fault is not None:
         return fault
+    fault = checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))
+    if fault is not None:
+        return fault
     ends, drawable = checkpoint.manifest.end_tokens, checkpoint.tokenizer.drawable
     if any(end >= len(drawable) or not drawable[end] for end in ends):
         return f"end tokens {ends} are not all ids that the model may draw"
-    fault = find_levels_fault(checkpoint.manifest, parameters)
-    if fault is not None:
-        return fault
-    return checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))
+    return find_levels_fault(checkpoint.manifest, parameters)
