@@ -26,6 +26,7 @@ from assay.inference.implementations import (
 )
 from assay.inference.reference import Reference
 from assay.protocol import Calibration, Rollout
+from assay.protocol.episode import Reply
 from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS
 from assay.training.genesis_model import make_model as make_random_model
 from assay.verification import Forward, Ledger, Measurement, Projection
@@ -54,9 +55,10 @@ class Replaced:
         completions: Sequence[Any],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Sequence[Sequence[Reply]] | None = None,
     ) -> list[Measurement]:
         """See `Forward`."""
-        self.forward.measure(prompts, completions, seeds, projection)
+        self.forward.measure(prompts, completions, seeds, projection, replies)
         return [self._replace(number, len(tokens)) for number, tokens in enumerate(completions)]
 
     def _replace(self, number: int, count: int) -> Measurement:

@@ -189,7 +189,7 @@ class Stage:
         examined = examine_file(reader, hotkey, context, self.checkpoint)
         if isinstance(examined, Verdict):
             return examined
-        return replace(examined.accept(), witness=bytes(2 * self.parameters.work.audited_rollouts))
+        return replace(examined.presume(), witness=bytes(2 * self.parameters.work.audited_rollouts))
 
     def settle(self, epoch: int) -> None:
         """Make a settlement, its records and its weights, as the validator does."""

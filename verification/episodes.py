@@ -5,17 +5,24 @@ all turns of a file's rollout. Both call `Episode.take_turn`, so both have the s
 Specification, section 3.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from assay.environments import Environment, Frame, Problem, State
+from assay.environments import Environment, Frame, Problem, State, run_all
 from assay.protocol.episode import End, Reply, split_turns
 from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import Work
 from assay.protocol.reason import Reason, Refusal
 from assay.verification.ports import Tokenizer
+
+#: Group and rollout.
+Place = tuple[int, int]
+#: Own tokens of a rollout, uint32 [T].
+Tokens = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +132,58 @@ def find_length_fault(episode: Episode, tokens: int, group: int, rollout: int) -
     else:
         detail = f"the completion has {tokens} tokens, but ends after {episode.own}: {episode.end}"
     return Refusal(Reason.WRONG_TERMINATION, detail, group, rollout, min(tokens, episode.own) - 1)
+
+
+class Replays:
+    """The episodes of a submission's rollouts, each replayed once.
+
+    Args:
+        begin: the episode of a rollout before its first turn.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        begin: Callable[[Place], Episode],
+        rules: EpisodeRules,
+        tokenizer: Tokenizer,
+    ) -> None:
+        self._environment = environment
+        self._begin = begin
+        self._rules = rules
+        self._tokenizer = tokenizer
+        self._known: dict[Place, Episode] = {}
+
+    def count_first_turn(self, tokens: Tokens) -> int:
+        """Tokens of a rollout's first turn. No world runs for it."""
+        is_end = np.isin(tokens, list(self._rules.end_tokens))
+        return int(is_end.argmax()) + 1 if is_end.any() else len(tokens)
+
+    def find_fault(self, rollouts: Mapping[Place, Tokens]) -> Refusal | None:
+        """The fault of the first rollout that does not end where its world says, or None. A rollout
+        of one turn ends where its ids say: where there is no other, nothing is replayed."""
+        if self._rules.turns == 1:
+            return None
+        for place, episode in zip(rollouts, self.play(rollouts), strict=True):
+            fault = find_length_fault(episode, len(rollouts[place]), *place)
+            if fault is not None:
+                return fault
+        return None
+
+    def play(self, rollouts: Mapping[Place, Tokens]) -> list[Episode]:
+        """The episode of each. Those that are not known are replayed together, so that they share
+        the cores."""
+        fresh = [place for place in rollouts if place not in self._known]
+        tasks = [partial(self._replay, place, rollouts[place]) for place in fresh]
+        self._known |= zip(fresh, run_all(self._environment, tasks), strict=True)
+        return [self._known[place] for place in rollouts]
+
+    def list_replies(self, places: Collection[Place]) -> list[tuple[Reply, ...]] | None:
+        """The replies of each rollout, all of which have been replayed; None: a rollout has one
+        turn."""
+        if self._rules.turns == 1:
+            return None
+        return [self._known[place].replies for place in places]
+
+    def _replay(self, place: Place, tokens: Tokens) -> Episode:
+        return replay(self._begin(place), tokens.tolist(), self._rules, self._tokenizer)

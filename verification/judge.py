@@ -1,14 +1,14 @@
 """The judge: one checked submission and one forward pass in, one verdict out.
 
 It does no I/O of its own and uses no clock, no globals and no torch. Checks run cheapest first, and
-the first failure decides. No reward code runs before the sampling test has passed. Nothing that a
-miner sends raises an exception: an exception is our own fault. Specification, sections 5, 6, 8 and
-9.
+the first failure decides. No reward code runs before the sampling test has passed, and no world
+but those that reply in audited rollouts. Nothing that a miner sends raises an exception: an
+exception is our own fault. Specification, sections 5, 6, 8 and 9.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from itertools import chain, islice
 from typing import TypedDict, Unpack
 
@@ -26,7 +26,7 @@ from assay.environments import (
 )
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
-from assay.protocol.episode import find_stop
+from assay.protocol.episode import Reply, find_stop
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_projection_seed, compute_witness_seed
@@ -39,20 +39,19 @@ from assay.protocol.submission import (
 )
 from assay.verification.episodes import (
     Episode,
+    Place,
+    Replays,
+    Tokens,
     begin_episode,
-    find_length_fault,
     make_episode_rules,
-    replay,
 )
 from assay.verification.ports import Forward, Projection, Tokenizer
 from assay.verification.read_plan import CheckedSubmission, Purpose, ReadGroup, find_width_fault
 from assay.verification.seat_ledger import Ledger
 from assay.verification.settlement import compute_value
 from assay.verification.sketch import join_projections, make_projection
-from assay.verification.trial import Place, Trial
+from assay.verification.trial import Trial
 from assay.verification.verdict import GroupValue, Verdict
-
-Tokens = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +60,8 @@ class MeasuredGroup:
 
     index: int
     prompt: tuple[int, ...]  # token ids
-    tokens: tuple[Tokens, ...]  # of each audited rollout, ascending: its completion
+    tokens: tuple[Tokens, ...]  # of each audited rollout, ascending: its own tokens
+    replies: tuple[tuple[Reply, ...], ...]  # of the same
     #: of the same: uint32 [T], −ln p of each token by the checkpoint, 2^-16 nats, at most 24 bits
     logprobs: tuple[NDArray[np.uint32], ...]
 
@@ -71,7 +71,7 @@ class JudgeResult:
     """The verdict on a submission, and what else judging it has brought.
 
     Attributes:
-        ledger: afterwards. Unchanged unless all rollouts passed their own tests.
+        ledger: afterwards. Unchanged if the audit refuses the submission.
         measured: the groups of an accepted submission, ascending, if they were asked for.
         left_out: the faults of groups that were left out, ascending. An accepted verdict is on the
             other groups.
@@ -180,6 +180,7 @@ def measure(
         raise ValueError("the calibration is not the one the manifest names")
     if samples is not None and not examined.is_sampled_by(samples):
         raise ValueError("the samples are not those of the submission")
+    replays = case.make_replays()
     trial = Trial(
         case.hotkey,
         case.context,
@@ -188,27 +189,39 @@ def measure(
         cache(case.encode_prompt),
         forward,
         options.get("appeal"),
+        replays,
         keeps_logprobs=hand_out,
     )
     if examined.leave_out:
-        examined, fault, ledger = _measure_each(examined, trial, ledger)
+        examined, fault, ledger = _measure_each(examined, trial, replays, ledger)
     else:
-        fault, ledger = trial.process(examined.get_batches(), ledger)
+        fault, ledger = _try(examined, trial, replays, ledger)
     if fault is None and samples is not None:
         fault = samples.refusal
-    verdict = examined.accept() if fault is None else case.refuse(fault)
+    verdict = examined.accept(replays) if fault is None else case.refuse(fault)
     verdict = replace(
         verdict,
         provisional=fault is None and examined.audit and samples is None,
         statistics=trial.statistics,
         witness=trial.witness,
     )
-    measured = examined.collect(trial) if hand_out and fault is None else ()
+    measured = examined.collect(trial, replays) if hand_out and fault is None else ()
     return JudgeResult(verdict, ledger, measured, examined.left_out)
 
 
+def _try(
+    examined: "Examined", trial: Trial, replays: Replays, ledger: Ledger
+) -> tuple[Refusal | None, Ledger]:
+    """The first fault that the model or a world finds, or the ledger with every audited rollout
+    entered."""
+    fault, after = trial.process(examined.get_batches(), ledger)
+    if fault is None:
+        fault = examined.find_ending_fault(replays)
+    return fault, after if fault is None else ledger
+
+
 def _measure_each(
-    examined: "Examined", trial: Trial, ledger: Ledger
+    examined: "Examined", trial: Trial, replays: Replays, ledger: Ledger
 ) -> tuple["Examined", Refusal | None, Ledger]:
     """Judge each group by itself, and leave out those with a fault.
 
@@ -217,10 +230,10 @@ def _measure_each(
         many, or the last one where no group is left; the ledger with the groups that are left.
     """
     kept, left_out = [], list(examined.left_out)
-    for group, batch in zip(examined.shown, examined.get_batches(), strict=True):
+    for group in examined.shown:
         if len(left_out) > examined.leave_out:
             break
-        fault, ledger = trial.process([batch], ledger)
+        fault, ledger = _try(replace(examined, shown=[group]), trial, replays, ledger)
         if fault is None:
             kept.append(group)
         else:
@@ -283,12 +296,34 @@ class Examined:
         ]
         return [dict(chain.from_iterable(b.items() for b in batches))] if self.audit else batches
 
-    def accept(self) -> Verdict:
-        """The verdict where the model finds no fault. Runs worlds and the reward code."""
+    @property
+    def valued(self) -> dict[Place, Tokens]:
+        """All rollouts of the valued groups, in order."""
+        return {
+            (group.index, r): tokens
+            for group in self.shown
+            if group.valued
+            for r, tokens in sorted(group.tokens.items())
+        }
+
+    def find_ending_fault(self, replays: Replays | None = None) -> Refusal | None:
+        """The fault of the first rollout that does not end where its world says: of an audited one
+        first."""
+        audited = {
+            (group.index, r): one.tokens for group in self.shown for r, one in group.audited.items()
+        }
+        return (replays or self.case.make_replays()).find_fault({**audited, **self.valued})
+
+    def presume(self) -> Verdict:
+        """The verdict if the model finds no fault. Runs worlds and the reward code."""
+        replays = self.case.make_replays()
+        fault = self.find_ending_fault(replays)
+        return self.accept(replays) if fault is None else self.case.refuse(fault)
+
+    def accept(self, replays: Replays) -> Verdict:
+        """The verdict where neither the model nor a world finds a fault. Runs the reward code."""
         case = self.case
-        values = case.value_groups([group for group in self.shown if group.valued])
-        if isinstance(values, Refusal):
-            return case.refuse(values)
+        values = case.value_groups([group for group in self.shown if group.valued], replays)
         audited = [rollout for group in self.shown for rollout in group.audited.values()]
         return Verdict(
             window=case.context.window,
@@ -312,13 +347,14 @@ class Examined:
             and of == (self.case.hotkey, self.context.window)
         )
 
-    def collect(self, trial: Trial) -> tuple[MeasuredGroup, ...]:
+    def collect(self, trial: Trial, replays: Replays) -> tuple[MeasuredGroup, ...]:
         """The measured groups. The trial has kept their log-probabilities."""
         return tuple(
             MeasuredGroup(
                 group.index,
                 tuple(self.case.encode_prompt(group.index)),
                 tuple(rollout.tokens for rollout in group.audited.values()),
+                _list_replies(group, replays),
                 tuple(trial.logprobs[group.index, r] for r in group.audited),
             )
             for group in self.shown
@@ -349,34 +385,32 @@ class _Case:
             unbound=refusal.unbound,
         )
 
-    def value_groups(self, groups: Sequence[ShownGroup]) -> tuple[GroupValue, ...] | Refusal:
-        """Rewards and values of groups that have been read whole, or the first fault of a rollout
-        that does not end where its world says. All are played and scored together, so that they
-        share the cores."""
-        rollouts = [
-            ((group.index, r), tokens)
+    def value_groups(
+        self, groups: Sequence[ShownGroup], replays: Replays
+    ) -> tuple[GroupValue, ...]:
+        """Rewards and values of groups that have been read whole. All are scored together, so that
+        they share the cores."""
+        rollouts = {
+            (group.index, r): tokens
             for group in groups
             for r, tokens in sorted(group.tokens.items())
-        ]
-        episodes = run_all(self.environment, [partial(self.replay, *each) for each in rollouts])
-        for ((index, r), tokens), episode in zip(rollouts, episodes, strict=True):
-            fault = find_length_fault(episode, len(tokens), index, r)
-            if fault is not None:
-                return fault
+        }
+        episodes = replays.play(rollouts)
         scores = run_all(self.environment, [episode.state.score for episode in episodes])
         results = zip(episodes, scores, strict=True)
         return tuple(
             self._value_group(group, list(islice(results, len(group.tokens)))) for group in groups
         )
 
-    def replay(self, place: Place, tokens: Tokens) -> Episode:
-        """The episode of a rollout."""
-        index, _ = place
-        begun = begin_episode(
-            self.environment, self.make_problem(index), len(self.encode_prompt(index))
-        )
+    def make_replays(self) -> Replays:
+        """The submission's episodes, none of which is replayed yet."""
         rules = make_episode_rules(self.context.parameters.work, self.manifest)
-        return replay(begun, tokens.tolist(), rules, self.tokenizer)
+        return Replays(self.environment, self._begin, rules, self.tokenizer)
+
+    def _begin(self, place: Place) -> Episode:
+        index, _ = place
+        prompt = self.encode_prompt(index)
+        return begin_episode(self.environment, self.make_problem(index), len(prompt))
 
     def _value_group(
         self, group: ShownGroup, results: Sequence[tuple[Episode, RewardParts]]
@@ -413,6 +447,12 @@ class _Case:
             return projection
         seed = compute_witness_seed(context.audit_seed, validator)
         return join_projections(projection, make_projection(seed, self.manifest))
+
+
+def _list_replies(group: ShownGroup, replays: Replays) -> tuple[tuple[Reply, ...], ...]:
+    """Those of the audited rollouts of a group that has been tried."""
+    listed = replays.list_replies([(group.index, r) for r in group.audited])
+    return ((),) * len(group.audited) if listed is None else tuple(listed)
 
 
 def _decode(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] | Refusal:

@@ -1,12 +1,13 @@
 """The trial: tests the audited rollouts with a forward pass.
 
-Specification, section 5, gives the order, the appeal and the ledger. Every rollout must pass three
-tests of its own (sketch, log-probabilities, sampling). Then all of them together must not cross the
-threshold of the seat's ledger.
+Specification, section 5, gives the order, the appeal and the ledger. Every rollout must end where
+its world says, and pass three tests of its own (sketch, log-probabilities, sampling). Then all of
+them together must not cross the threshold of the seat's ledger.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from assay.protocol.seeds import compute_rollout_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import SKETCH_COLUMNS, Rollout
 from assay.verification.appeal import APPEALS_MAX, is_beyond_rounding
+from assay.verification.episodes import Place, Replays
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.ports import Forward, Measurement, Projection, UnheardError
 from assay.verification.sampling import Floats, judge_sampling
@@ -26,11 +28,10 @@ from assay.verification.seat_ledger import Ledger
 from assay.verification.sketch import judge_sketch
 from assay.verification.verdict import Statistics
 
-#: Group and rollout.
-Place = tuple[int, int]
 Check = Callable[[int, int, Rollout, Measurement], "Finding"]
 
-#: Tokens at the start of each rollout that are judged before the rest of any rollout.
+#: Tokens at the start of each rollout that are judged before the rest of any rollout. None is
+#: behind the first turn.
 HEAD_TOKENS = 64
 #: The heads are judged first if they are at most this fraction (one in …) of all tokens.
 HEAD_SHARE = 8
@@ -53,6 +54,7 @@ class Trial:
         prompts: index of a group → its prompt's token ids.
         appeal: another implementation of the reference, or None: then every rejection is final.
             So is one that it cannot hear (UnheardError).
+        replays: of the submission; None: its rollouts have one turn each.
         keeps_logprobs: whether somebody wants the log-probabilities afterwards.
 
     Attributes:
@@ -69,6 +71,7 @@ class Trial:
         prompts: Callable[[int], Sequence[int]],
         forward: Forward,
         appeal: Forward | None,
+        replays: Replays | None = None,
         *,
         keeps_logprobs: bool = False,
     ) -> None:
@@ -82,6 +85,7 @@ class Trial:
         self._prompts = prompts
         self._forward = forward
         self._appeal = appeal
+        self._replays = replays
         self._appeals_left = APPEALS_MAX
         self._cleared: dict[Place, Floats] = {}
         self._log_bets: dict[Place, Floats] = {}
@@ -106,16 +110,23 @@ class Trial:
         if self._are_heads_cheap(batches):
             checks = (self._check_sketch, self._check_sampling)
             for batch in batches:
-                heads = {place: _cut(rollout, HEAD_TOKENS) for place, rollout in batch.items()}
+                heads = {
+                    place: _cut(rollout, self._count_head(rollout))
+                    for place, rollout in batch.items()
+                }
                 fault = self._process_batch(batch, heads, checks)
                 if fault is not None:
                     return fault, ledger
+        whole = dict(chain.from_iterable(batch.items() for batch in batches))
+        fault = self._find_ending_fault(whole)
+        if fault is not None:
+            return fault, ledger
         for batch in batches:
             every = (self._check_sketch, self._check_logprobs, self._check_sampling)
             fault = self._process_batch(batch, batch, every)
             if fault is not None:
                 return fault, ledger
-        return self._carry([place for batch in batches for place in batch], ledger)
+        return self._carry(list(whole), ledger)
 
     def _process_batch(
         self,
@@ -124,10 +135,11 @@ class Trial:
         checks: Sequence[Check],
     ) -> Refusal | None:
         """Apply each check in turn to all rollouts. `judged` has the rollouts, or their heads."""
-        measured = dict(zip(judged, self._measure(self._forward, judged), strict=True))
+        is_whole = judged is batch
+        measured = self._measure(self._forward, judged, is_whole)
         for place, measurement in measured.items():
             self._witness[place] = measurement.sketch[-1, SKETCH_COLUMNS:].tobytes()
-            if self._keeps_logprobs and judged is batch:
+            if self._keeps_logprobs and is_whole:
                 self.logprobs[place] = measurement.logprobs
         for check in checks:
             for place, measurement in measured.items():
@@ -138,7 +150,6 @@ class Trial:
                 if finding.log_bets is not None:
                     self._log_bets[place] = finding.log_bets
                 if finding.fault is not None:
-                    is_whole = judged is batch
                     if self._is_beyond_rounding(place, judged[place], measurement, is_whole):
                         return finding.fault
                     cleared = self._hear_appeal(place, batch[place])
@@ -154,34 +165,53 @@ class Trial:
         tests = self._context.parameters.tests
         return is_beyond_rounding(judged, measurement, positions, tests)
 
-    def _measure(self, forward: Forward, rollouts: Mapping[Place, Rollout]) -> list[Measurement]:
+    def _measure(
+        self, forward: Forward, rollouts: Mapping[Place, Rollout], is_whole: bool
+    ) -> dict[Place, Measurement]:
         challenge = self._context.challenge_seed
-        return forward.measure(
+        replayed = self._replays if is_whole else None
+        measured = forward.measure(
             [self._prompts(group) for group, _ in rollouts],
             [rollout.tokens for rollout in rollouts.values()],
             [compute_rollout_seed(challenge, self._hotkey, *place) for place in rollouts],
             self._projection,
+            None if replayed is None else replayed.list_replies(rollouts),
         )
+        return dict(zip(rollouts, measured, strict=True))
+
+    def _find_ending_fault(self, rollouts: Mapping[Place, Rollout]) -> Refusal | None:
+        if self._replays is None:
+            return None
+        return self._replays.find_fault({place: one.tokens for place, one in rollouts.items()})
+
+    def _count_head(self, rollout: Rollout) -> int:
+        """Tokens of a rollout's head."""
+        first = len(rollout.tokens)
+        if self._replays is not None:
+            first = self._replays.count_first_turn(rollout.tokens)
+        return min(HEAD_TOKENS, first)
 
     def _are_heads_cheap(self, batches: Sequence[Mapping[Place, Rollout]]) -> bool:
         """Return whether prompts and heads are a small part of everything that must be
         prefilled."""
         work = [
-            (len(self._prompts(place[0])), len(rollout.tokens))
+            (len(self._prompts(place[0])), self._count_head(rollout), len(rollout.tokens))
             for batch in batches
             for place, rollout in batch.items()
         ]
-        heads = sum(prompt + min(length, HEAD_TOKENS) for prompt, length in work)
-        return heads * HEAD_SHARE <= sum(prompt + length for prompt, length in work)
+        heads = sum(prompt + head for prompt, head, _ in work)
+        return heads * HEAD_SHARE <= sum(prompt + length for prompt, _, length in work)
 
     def _hear_appeal(self, place: Place, rollout: Rollout) -> Floats | None:
         """The second prefill's bets for the ledger, or None if the rollout fails there too, or is
-        not measured again."""
+        not measured again. A rollout whose head failed is replayed for it."""
         if self._appeal is None or self._appeals_left == 0:
             return None
         self._appeals_left -= 1
+        if self._find_ending_fault({place: rollout}) is not None:
+            return None
         try:
-            (measurement,) = self._measure(self._appeal, {place: rollout})
+            measurement = self._measure(self._appeal, {place: rollout}, is_whole=True)[place]
         except UnheardError:
             return None
         for check in (self._check_sketch, self._check_logprobs, self._check_sampling):

@@ -266,6 +266,11 @@ class _RowCheck:
         by_samples = self.row.reason in _BY_SAMPLES and self.row.witness
         return Reason.ACCEPTED if by_samples else self.row.reason
 
+    @property
+    def has_worlds(self) -> bool:
+        """Whether a rollout may be found to end wrong after a forward pass."""
+        return self.inputs.context.parameters.work.turns > 1
+
     @cached_property
     def chosen(self) -> tuple[AuditedGroup, ...]:
         """The groups of its commitment that the audit looks at."""
@@ -339,10 +344,12 @@ class _RowCheck:
         self.differ(Aspect.VERDICTS, sentence)
 
     def check_whole(self, examined: Examined, ledger: Ledger) -> Ledger:
-        """Check that the audited parts are there and whole: only a model could refuse them."""
+        """Check that the audited parts are there and whole: only a model or a world could refuse
+        them."""
         audited, inputs = self.audited, self.inputs
         self.findings.look(Aspect.FILES)
-        if audited is not Reason.ACCEPTED and audited not in _BY_MODEL:
+        by_world = audited is Reason.WRONG_TERMINATION and examined.find_ending_fault() is not None
+        if audited is not Reason.ACCEPTED and audited not in _BY_MODEL and not by_world:
             self.doubt_refusal()
             return ledger
         verdict = None
@@ -356,8 +363,11 @@ class _RowCheck:
             self.findings.claims += 1
         if self.row.reason is Reason.ACCEPTED:
             if verdict is None or not verdict.accepted:
-                verdict = examined.accept()
-            self.check_values(verdict)
+                verdict = examined.presume()
+            if verdict.accepted:
+                self.check_values(verdict)
+            elif inputs.checkpoint is None:
+                self.differ_from(verdict)
         return ledger
 
     def doubt_refusal(self) -> None:
@@ -438,7 +448,8 @@ class _RowCheck:
         """Check for 2 bytes for each audited rollout, since they are measured together."""
         row = self.row
         if self.audited not in _BY_MODEL | {Reason.ACCEPTED}:
-            if row.witness:
+            by_world = self.audited is Reason.WRONG_TERMINATION and self.has_worlds
+            if row.witness and not by_world:
                 self.differ(
                     Aspect.WITNESS, f"{row.reason} needs no forward pass, and has a witness"
                 )

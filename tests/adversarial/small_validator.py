@@ -43,8 +43,8 @@ class Replaced:
     reference: Reference
     narrow: bool
 
-    def measure(self, prompts, completions, seeds, projection):
-        self.reference.measure(prompts, completions, seeds, projection)
+    def measure(self, prompts, completions, seeds, projection, replies=None):
+        self.reference.measure(prompts, completions, seeds, projection, replies)
         return [self._replace(number, len(tokens)) for number, tokens in enumerate(completions)]
 
     def _replace(self, number, count):

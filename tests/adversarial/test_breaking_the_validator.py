@@ -405,8 +405,8 @@ def test_a_fault_that_only_one_implementation_finds_costs_a_miner_nothing(world)
     reference = world.checkpoint.get_reference(1_024)
 
     class Noisy:
-        def measure(self, prompts, completions, seeds, projection):
-            measured = reference.measure(prompts, completions, seeds, projection)
+        def measure(self, *arguments):
+            measured = reference.measure(*arguments)
             margins = measured[2].margins.copy()
             margins[-1] = world.parameters.tests.margin_cap + 1
             return [*measured[:2], replace(measured[2], margins=margins), *measured[3:]]

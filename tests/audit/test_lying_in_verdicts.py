@@ -99,7 +99,7 @@ def find_true_values(public, liar):
     outline, hotkey = public.outlines.get(record.checkpoint), HOTKEYS["mallory"]
     reader = public.submissions.open(context, hotkey)
     examined = examine_file(reader, hotkey, context, outline)
-    return tuple(group.value for group in examined.accept().groups)
+    return tuple(group.value for group in examined.presume().groups)
 
 
 def test_a_ledger_that_crossed_for_nobody(public, liar, models):

@@ -6,6 +6,7 @@ without cache or shortcut. Miner and judge share its arithmetic, so honest margi
 """
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from assay.artifacts.submissions.reading import SubmissionCopy, read_submission
-from assay.environments import Conversation, make_environment, make_miner_problem
+from assay.environments import Conversation, Frame, Problem, make_environment, make_miner_problem
 from assay.protocol import (
     Calibration,
     Committed,
@@ -30,6 +31,7 @@ from assay.protocol import (
     context_from_json,
 )
 from assay.protocol.encoding import decode, encode
+from assay.protocol.episode import End, Reply, weave
 from assay.protocol.gumbel import compute_gumbels
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, EnvironmentChoice, Setting
@@ -63,7 +65,9 @@ from assay.verification import (
     plan_groups,
     plan_samples,
 )
+from tests.verification import echo
 
+judge_module = sys.modules[judge.__module__]
 VECTORS = Path(__file__).parents[1] / "vectors"
 VOCABULARY, END, HIDDEN, REACH = 100, 96, 16, 4
 GROUPS = 8
@@ -82,6 +86,11 @@ class TinyTokenizer:
 
     def encode(self, asked: Conversation) -> list[int]:
         return [95 if c == "\n" else ord(c) - 32 for c in asked.text]
+
+    def encode_reply(self, content: str, frame: Frame, most_bytes: int) -> list[int] | None:
+        """None of what this tokenizer has no id for."""
+        text = f"{frame.before}{content[:most_bytes]}{frame.after}"
+        return [95 if c == "\n" else ord(c) - 32 for c in text] if text.isascii() else None
 
     def decode(self, tokens: Sequence[int]) -> str:
         text = "".join("\n" if t == 95 else chr(t + 32) for t in tokens if t != END)
@@ -136,17 +145,25 @@ class TinyForward:
         completions: Sequence[Tokens],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Sequence[Sequence[Reply]] | None = None,
     ) -> list[Measurement]:
         self.measured += len(completions)
+        said = [()] * len(completions) if replies is None else replies
         return [
-            self._measure(prompt, tokens, seed, projection)
-            for prompt, tokens, seed in zip(prompts, completions, seeds, strict=True)
+            self._measure(*given, projection)
+            for given in zip(prompts, completions, said, seeds, strict=True)
         ]
 
     def _measure(
-        self, prompt: Sequence[int], tokens: Tokens, seed: bytes, projection: Projection
+        self,
+        prompt: Sequence[int],
+        tokens: Tokens,
+        replies: Sequence[Reply],
+        seed: bytes,
+        projection: Projection,
     ) -> Measurement:
-        states = self.model.compute_states(prompt, tokens)[:-1]
+        sequence, places = weave(tokens.tolist(), replies)
+        states = self.model.compute_states(prompt, np.array(sequence))[places]
         logits = self.model.compute_logits(states)
         scores = self.score(logits, seed, 0)
         rows = np.arange(len(tokens))
@@ -293,9 +310,11 @@ class World:
         )
 
     def get_prompt(self, index: int, hotkey: bytes | None = None) -> list[int]:
+        return self.tokenizer.encode(self.get_problem(index, hotkey).conversation)
+
+    def get_problem(self, index: int, hotkey: bytes | None = None) -> Problem:
         seed, levels = self.context.challenge_seed, self.manifest.levels
-        problem = make_miner_problem(self.environment, seed, hotkey or self.hotkey, index, levels)
-        return self.tokenizer.encode(problem.conversation)
+        return make_miner_problem(self.environment, seed, hotkey or self.hotkey, index, levels)
 
     def get_seed(self, index: int, rollout: int, hotkey: bytes | None = None) -> bytes:
         seed = self.context.challenge_seed
@@ -478,6 +497,85 @@ def build_world() -> World:
     """The first in which the draws leave a group unseen, and sample one that is not audited."""
     worlds = map(World, range(256))
     return next(world for world in worlds if world.find_unseen() and world.find_sampled_alone())
+
+
+class EchoWorld(World):
+    """The same with replies: `echo.Echo` is its environment."""
+
+    def __init__(self, draw: int = 0) -> None:
+        super().__init__(draw)
+        self.environment = echo.Echo()
+        self.manifest = replace(self.manifest, max_tokens=echo.MAX_TOKENS)
+        work = replace(
+            self.parameters.work,
+            group_size=echo.SIZE,
+            max_tokens=echo.MAX_TOKENS,
+            turns=echo.TURNS,
+            context=echo.CONTEXT,
+            reply_bytes=echo.REPLY_BYTES,
+            paid_reply=4_000,
+        )
+        self.context = replace(
+            self.context,
+            parameters=replace(self.parameters, work=work),
+            checkpoint=self.manifest.digest,
+        )
+        self.forward.model = echo.LongModel(TinyModel(), draw)
+        self.player = echo.Player(self)
+        self._drafted = [
+            [self.player.play(index, r) for r in range(echo.SIZE)] for index in range(GROUPS)
+        ]
+
+    @property
+    def played(self) -> list[list[echo.Played]]:
+        """The honest episodes."""
+        return self._drafted
+
+    def mine(self) -> Draft:
+        return Draft([list(group) for group in self._proven_episodes])
+
+    @cached_property
+    def _proven_episodes(self) -> list[Group]:
+        return [
+            [self.player.prove(index, r, one.tokens, one.heard) for r, one in enumerate(group)]
+            for index, group in enumerate(self.played)
+        ]
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """A rollout for attacks: its world ends it after three turns, of which the first is longer
+        than a reply may be, and there could have been more."""
+        return self.find_targets()[0]
+
+    def find_targets(self) -> list[tuple[int, int]]:
+        return [
+            (index, r)
+            for index, group in enumerate(self.played)
+            for r, one in enumerate(group)
+            if one.episode.end is End.DONE
+            and len(one.heard) == 2
+            and one.heard[0].at > echo.REPLY_BYTES
+            and one.heard[1].at > one.heard[0].at + 1
+            and len(one.tokens) < echo.MAX_TOKENS / 2
+        ]
+
+
+@cache
+def build_echo_world() -> EchoWorld:
+    """One with a target in which episodes end in every way that a text can make."""
+    for world in map(EchoWorld, range(20, 256)):  # that the first one has it saves time
+        ends = {one.episode.end for group in world.played for one in group}
+        if world.find_targets() and ends >= {End.DONE, End.CUT, End.TURNS, End.CONTEXT}:
+            return world
+    raise AssertionError("no world has all of it")
+
+
+@pytest.fixture
+def echoing(monkeypatch: pytest.MonkeyPatch) -> EchoWorld:
+    """One world with replies for all tests."""
+    world = build_echo_world()
+    monkeypatch.setattr(judge_module, "open_environment", lambda choice: world.environment)
+    return world
 
 
 @pytest.fixture

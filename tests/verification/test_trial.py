@@ -35,9 +35,10 @@ class Disturbed:
         completions: Sequence[Tokens],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Any = None,
     ) -> list[Measurement]:
         self.asked.append([len(tokens) for tokens in completions])
-        measured = self._world.forward.measure(prompts, completions, seeds, projection)
+        measured = self._world.forward.measure(prompts, completions, seeds, projection, replies)
         return [self._disturb(r, m) for r, m in enumerate(measured)]
 
 

@@ -238,6 +238,9 @@ def _judge_one_left_out(
             return "it cannot be measured here by two implementations"
     elif isinstance(examined, Examined) and left.reason in _BY_MODEL:
         return "only a forward pass shows the fault"
+    elif isinstance(examined, Examined):
+        fault = examined.find_ending_fault()
+        found = Reason.ACCEPTED if fault is None else fault.reason
     findings.look(Aspect.CHOICE)
     if found is not left.reason:
         finding = "it is genuine" if found is Reason.ACCEPTED else f"its fault is {found}"

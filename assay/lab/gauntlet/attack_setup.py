@@ -36,6 +36,7 @@ from assay.neurons.miner.miner import (
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Parameters, Reason, Rollout
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.episode import Reply
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import Range, encode_submission, get_id_bits
@@ -71,7 +72,7 @@ class RememberingForward:
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
-        self._known: dict[tuple[bytes, bytes], Measurement] = {}
+        self._known: dict[tuple[bytes, bytes, tuple[Reply, ...]], Measurement] = {}
 
     def measure(
         self,
@@ -79,10 +80,12 @@ class RememberingForward:
         completions: Sequence[NDArray[np.uint32]],
         seeds: Sequence[bytes],
         projection: Projection,
+        replies: Sequence[Sequence[Reply]] | None = None,
     ) -> list[Measurement]:
         """See `assay.verification.Forward`. There is one projection and one prompt for each
         seed."""
-        keys = [(s, c.tobytes()) for s, c in zip(seeds, completions, strict=True)]
+        said = [()] * len(seeds) if replies is None else list(map(tuple, replies))
+        keys = [(s, c.tobytes(), w) for s, c, w in zip(seeds, completions, said, strict=True)]
         fresh = [i for i, key in enumerate(keys) if key not in self._known]
         if fresh:
             measured = self._forward.measure(
@@ -90,6 +93,7 @@ class RememberingForward:
                 [completions[i] for i in fresh],
                 [seeds[i] for i in fresh],
                 projection,
+                [said[i] for i in fresh],
             )
             self._known |= {keys[i]: m for i, m in zip(fresh, measured, strict=True)}
         return [self._known[key] for key in keys]
@@ -296,8 +300,10 @@ class AttackSetup:
             if isinstance(examined, Verdict):
                 rows.append(GroupRow(0, cost, tuple(rollouts), examined.reason))
             else:
-                (valued,) = examined.accept().groups
-                rows.append(GroupRow(valued.value, cost, tuple(rollouts), None))
+                verdict = examined.presume()
+                value = sum(group.value for group in verdict.groups)
+                fault = None if verdict.accepted else verdict.reason
+                rows.append(GroupRow(value, cost, tuple(rollouts), fault))
         self.forward.forget()
         return rows
 
