@@ -56,8 +56,9 @@ STANDINS = (
     *("arc_agi", "family_relationships", "group_anagrams"),
     *("knights_knaves", "manipulate_matrix", "number_sorting", "pool_matrix"),
 )
-#: Of so many problems that native Python makes, the sandbox may fail to make one in its budget.
-SKIPPED = 20
+#: Of so many problems, the sandbox may fail to make one in its budget: it does so in one of ten of
+#: `sokoban`, in one of twenty of `sudoku`, and in none of most.
+SKIPPED = 6
 NATIVE = Path(__file__).with_name("native_gym.py")
 
 
