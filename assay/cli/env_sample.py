@@ -16,6 +16,7 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 
 if TYPE_CHECKING:
     from assay.inference.tokenizing.seen_prompts import SeenPrompt
+    from assay.protocol.parameters import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class SampleRequest:
 
 def run_env_sample(request: SampleRequest, as_json: bool) -> None:
     """Print problems 0 to count − 1 of a seed."""
-    environment, max_tokens = _open(request)
+    environment, max_tokens, _ = open_request(request)
     problems = [
         make_problem(environment, request.seed, request.hotkey, request.levels, index)
         for index in range(request.count)
@@ -56,7 +57,9 @@ def run_env_sample(request: SampleRequest, as_json: bool) -> None:
         from assay.inference.tokenizing.seen_prompts import see_prompts
 
         model = open_folder(request.model, has_weights=False)
-        seen = see_prompts(model.tokenizer, model.config, model.end_tokens, problems, max_tokens)
+        seen = see_prompts(
+            model.tokenizer, model.config, model.end_tokens, problems, max_tokens or 1
+        )
         samples = [sample | _describe(one) for sample, one in zip(samples, seen, strict=True)]
     if as_json:
         print(json.dumps(samples))
@@ -87,14 +90,17 @@ def _show(console: Console, sample: Mapping[str, Any]) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _open(request: SampleRequest) -> tuple[Environment, int]:
-    """The environment with the owner's words, and the tokens of an answer."""
+def open_request(request: SampleRequest) -> tuple[Environment, int | None, "Work | None"]:
+    """The environment with the owner's words, the tokens of an answer if somebody says how many,
+    and a recipe's [work]."""
     environment, max_tokens = open_named_environment(request.name), request.max_tokens
+    work = None
     if request.recipe is not None:
         from assay.subnet.recipe import read_recipe
 
         recipe = read_recipe(request.recipe)
-        max_tokens = max_tokens or recipe.make_rules().work.max_tokens
+        work = recipe.make_rules().work
+        max_tokens = max_tokens or work.max_tokens
         tables = recipe.parameters.get("environment", {}).get("prompts")
         if tables is not None and request.prompts is None:
             environment = _put_otherwise(environment, lambda: tables, request.recipe)
@@ -104,7 +110,7 @@ def _open(request: SampleRequest) -> tuple[Environment, int]:
 
         changes = read_changes(request.prompts)
         environment = _put_otherwise(environment, lambda: find_tables(changes), request.prompts)
-    return environment, max_tokens or 1
+    return environment, max_tokens, work
 
 
 def _put_otherwise(

@@ -1,4 +1,4 @@
-"""`assay env sample --model`: what the model sees, and warnings; `assay env score --model`."""
+"""`assay env sample`: what a model sees, and warnings; played turns. `assay env score --model`."""
 
 import json
 import shutil
@@ -136,3 +136,46 @@ def test_end_tokens_that_an_answer_spells_end_it() -> None:
         json.loads(run_command(*answer, *more).stdout) for more in ((), ("--model", str(GENESIS)))
     )
     assert (bare["format"], ended["format"]) == (0, 1_000_000)
+
+
+def play(name: str, given: str, *options: str) -> Any:
+    done = run_command("env", "sample", name, "--play", "--json", *options, given=given)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_script_plays_a_world() -> None:
+    """The last line needs no newline."""
+    (played,) = play("guess", "0\n2\n3\n4", "--level", "1")
+    assert [turn["reply"] for turn in played["turns"]] == ["higher\n", None]
+    assert (played["end"], played["score"]["correctness"]) == ("DONE", 1_000_000)
+    one, other = play("guess", "x\n" * 5, "--level", "1", "--n", "2")
+    assert (one["end"], len(one["turns"]), one["score"]["format"]) == ("DONE", 4, 0)
+    assert (other["end"], len(other["turns"])) == (None, 1)
+    assert play("guess", "")[0]["score"] is None
+
+
+def test_a_person_sees_what_the_world_says() -> None:
+    done = run_command("env", "sample", "codes", "--play", "--level", "1", given="no\n99\n")
+    assert "> no\nGuess a code of 2 digits from 0 to 2.\n> 99\n" in done.stdout
+    assert "over after 2 turns: standard input has no further turn" in done.stdout
+
+
+def test_a_model_s_ids_of_turns_and_replies_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "changes.toml"
+    file.write_text('[environment.prompts.guess]\nreply_before = "-> "\n')
+    options = ("--level", "6", "--prompts", str(file), "--model", str(GENESIS))
+    (played,) = play("guess", "10000\n0\n", *options, "--max-tokens", "7")
+    first, last = played["turns"]
+    assert len(first["ids"]) == len("10000") + 1
+    assert len(first["reply_ids"]) == len("-> Guess a number from 0 to 9999.\n")
+    assert last["ids"] == first["ids"][1:2]  # cut: there was room for one token
+    assert played["end"] in ("CUT", "DONE")
+
+
+def test_turns_that_nobody_can_play_are_refused() -> None:
+    done = run_command(
+        "env", "sample", "guess", "--play", "--model", str(GENESIS), given="\u00e9\n"
+    )
+    assert done.returncode == 2
+    assert "the tokenizer cannot write" in done.stderr

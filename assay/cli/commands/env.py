@@ -66,9 +66,20 @@ def sample(
     invocation: Invocation,
     name: Name,
     seed: Seed = _NO_SEED,
-    count: Annotated[int, typer.Option("--n", min=1, max=10_000, help="Number of problems.")] = 3,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--n", min=1, max=10_000, help="Number of problems [default: 3, or 1 with --play]."
+        ),
+    ] = None,
     levels: Levels = None,
     hotkey: Hotkey = None,
+    play: Annotated[
+        bool,
+        typer.Option(
+            "--play", help="Play them: each line of stdin is a turn, to which the world replies."
+        ),
+    ] = False,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -90,7 +101,7 @@ def sample(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a seed's first problems, as a miner gets them.
+    """Show a seed's first problems, as a miner gets them, or play them turn by turn.
 
     With a model, say also what is probably wrong with the prompts.
     """
@@ -100,8 +111,13 @@ def sample(
     model = open_model(settings, model)
     with starting(settings, loads=TORCH if model else None, opens=model or False):
         from assay.cli.env_sample import SampleRequest, run_env_sample
+    count = count or (1 if play else 3)
     request = SampleRequest(name, seed, count, levels, hotkey, model, prompts, recipe, max_tokens)
-    run_env_sample(request, as_json)
+    if play:
+        from assay.cli.env_play import run_env_play
+
+        return run_env_play(request, as_json)
+    return run_env_sample(request, as_json)
 
 
 @command(app, "score", lambda s: (s.environments.files,))
