@@ -117,7 +117,7 @@ class Follower:
         reference: its model must pack.
         projection: of the window's sketches.
         max_tokens: of a completion.
-        context: most tokens of a sequence; 0: of a prompt and a completion.
+        context: most tokens of a sequence with replies; 0: none has any.
         near: see `NEAR`.
         kept_max: most sequences of which the state is kept. Fewer are kept if half of the free
             memory has no room for them, and once memory runs out. The others are read again at
@@ -148,15 +148,14 @@ class Follower:
         self.count = FollowCount()
 
     def _fit(self, wanted: int) -> int:
-        """The number of sequences that fit into memory, with prompts as long as completions if it
-        is not known how long sequences are, and with the states of recurrent layers twice: now, and
-        at the mark."""
+        """The number of sequences that fit into memory, with prompts as long as completions, and
+        with the states of recurrent layers twice: now, and at the mark."""
         model = self._reference.model
         free = get_free_memory(str(model.device))
         if free is None:
             return wanted
         shape = measure_shape(model.config, 0)
-        longest = self._context or 2 * self._max_tokens
+        longest = max(self._context, 2 * self._max_tokens)
         each = _FLOAT_BYTES * (shape.count_kept(longest) + 2 * shape.state)
         return max(1, min(wanted, free // 2 // each))
 
@@ -212,7 +211,7 @@ class Follower:
             return
         while len(self._keeping) >= self.kept_max:
             self.forget(next(iter(self._keeping)))
-        longest = self._context or len(row.prompt) + self._max_tokens
+        longest = max(self._context, len(row.prompt) + self._max_tokens)
         row.kept = self._read_prompt(row.prompt).fork(longest)
         self._keeping[row] = None
 

@@ -20,7 +20,7 @@ from assay.neurons.miner.history import (
     OwnVerdict,
     describe_history,
 )
-from assay.neurons.miner.miner import Miner
+from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.miner.review import MinerReview
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
@@ -101,6 +101,18 @@ def test_an_accepted_window_with_what_it_was_paid(make_subnet, quick_miner, star
     text = show(json.loads(json.dumps(describe_history(subnet.history))))
     assert "ACCEPTED" in text
     assert "0.1235" in text
+
+
+def test_a_window_of_episodes_is_accepted(make_subnet, start):
+    """Mined, packed and judged: no reply is in the file, and the judge derives them again."""
+    subnet = make_subnet(MinerConfig(4, 4))
+    subnet.play()
+    _, run_to = start(subnet, Miner)
+    run_to(get_block(subnet, 0, Phase.AUDIT) + 6)
+    (row, *_) = describe_history(subnet.history)
+    verdict = row["verdict"]
+    assert verdict["accepted"]
+    assert verdict["score"] > 0
 
 
 def test_its_verdicts_and_ledger_are_the_validators(make_subnet, quick_miner, start):
