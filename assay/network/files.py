@@ -62,8 +62,10 @@ def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iter
             if durable:
                 _sync(path.parent)
     finally:
-        Path(name).unlink(missing_ok=True)  # it no longer exists if all went well
-        os.close(descriptor)
+        try:
+            Path(name).unlink(missing_ok=True)  # it no longer exists if all went well
+        finally:  # still open, it would be locked, and the next writer get another name
+            os.close(descriptor)
 
 
 def _begin(path: Path) -> tuple[int, str]:

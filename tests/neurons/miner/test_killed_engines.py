@@ -59,11 +59,13 @@ def server():
 
 
 def run_window(subnet, server, at=None, fate=None):
-    """Mines a window; its requests to the server so far. Somebody dies before one of them, or after
-    it where `at` is odd."""
-    asked, honest = 0, engine.Engine.draft
+    """Mines a window; the number of requests to the server, and whether somebody died: before one
+    of them, or after it where `at` is odd."""
+    asked, died, honest = 0, False, engine.Engine.draft
 
     def die():
+        nonlocal died
+        died = True
         if fate != "miner":
             server.kill()
             server.start()
@@ -99,7 +101,7 @@ def run_window(subnet, server, at=None, fate=None):
                     more = miner.step()
                 except (Killed, BaseExceptionGroup):
                     miner = start()
-    return asked
+    return asked, died
 
 
 def get_result(subnet):
@@ -119,12 +121,12 @@ def found():
 def test_killed_in_the_middle_of_a_window(make_subnet, server, found, point, fate):
     if not found:
         undisturbed, alone = make_subnet(CONFIG), make_subnet(CONFIG)
-        asked = run_window(undisturbed, server)
+        asked, _ = run_window(undisturbed, server)
         alone.run_to(alone.start(), compute_block(alone.parameters.timing, 0, Phase.COMMIT))
         assert get_result(undisturbed) == get_result(alone)  # as without the other drafter
         found += [asked, get_result(undisturbed)]
         assert asked > 2 * POINTS
     subnet = make_subnet(CONFIG)
-    asked = run_window(subnet, server, 1 + point * found[0] // POINTS, fate)
-    assert asked > found[0] if fate != "server" else asked > 0
+    _, died = run_window(subnet, server, 1 + point * found[0] // POINTS, fate)
+    assert died
     assert get_result(subnet) == found[1]
