@@ -22,7 +22,7 @@ PACKAGE = Release(
 
 GYM = replace(
     INTERPRETER,
-    image_digest="09eaa59141624e861d2023882098f4b1cf825713dfcd67c6b12f975c93213fe3",
+    image_digest="891b12363732dde59e1c6ad71aa2176290c3a2cdd00758164c21c774b86eb83d",
     loader="assay.environments.gym.loaded",
     modules=Modules(
         name=NAME,

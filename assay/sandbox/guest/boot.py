@@ -66,10 +66,40 @@ import unicodedata
 import uuid
 import weakref
 import zlib
+from _io import _IOBase  # asking its subclass of `io` would be remembered, for each type
 
+#: A descriptor that only exists while the image is made: what is written there are objects'
+#: addresses, and their counts of references become those of None.
+_IMMORTAL = 3
 #: Told apart from all other numbers in memory, so that `image` finds the thread's counters.
 _MARK = 54321
 _FILE = "program.py"
+#: What `_warm_up` runs, and how often.
+_PROGRAM = b"""
+import sys
+from math import gcd
+class Node:
+    def __init__(self, value):
+        self.value = value
+def read(text):
+    return [int(word) for word in text.split()]
+found = {}
+for number in read("3 1 4 1 5 9"):
+    found[number] = found.get(number, 0) + 1
+try:
+    line = input()
+except EOFError as error:
+    print(error, sum(map(int, "1 2".split())), gcd(6, 4), Node(2).value, end="\\n")
+print(sorted(found.items()), f"{max(found):3d}", *sys.argv[1:])
+"""
+_TIMES = 16
+#: Objects whose referents are found together.
+_AT_ONCE = 1 << 12
+#: Sizes of bytes, with which `_fill_gaps` takes all free blocks: the C library keeps such of each
+#: power of two, Python up to 512 bytes of each multiple of 8. Beside a size comes an object's head.
+_SIZES = (*((1 << n) - 64 for n in range(21, 9, -1)), *range(495, 0, -8))
+#: Sizes of free blocks that a run finds, in which Python makes its own blocks, too: some 4 MiB.
+_ROOM = [(1 << n) - 64 for n in (20, 19, 19, 19, 19, 18, 18, 17, 17, 16, 16)]
 #: The module of a tool's turns.
 _turns = types.ModuleType("__main__")
 
@@ -93,21 +123,23 @@ def _serve() -> None:
     status: int | None = 1
     try:
         kind, size = _read(1), int.from_bytes(_read(4), "little")
-        text = _read(size)
-        if kind == b"T":
-            _take_turn(text)
-            status = None
-            return
-        code = marshal.loads(text) if kind == b"M" else compile(text, _FILE, "exec", 0, True)
-        if kind == b"C":
-            os.write(1, marshal.dumps(code))
-            status = 0
-        else:
-            random.seed(int.from_bytes(os.urandom(8), "little"))
-            status = _run(code)
+        status = _answer(kind, _read(size))
     finally:
         if status is not None:
             os._exit(status)
+
+
+def _answer(kind: bytes, text: bytes) -> int | None:
+    """Returns the interpreter's exit status; None: it goes on."""
+    if kind == b"T":
+        _take_turn(text)
+        return None
+    code = marshal.loads(text) if kind == b"M" else compile(text, _FILE, "exec", 0, True)
+    if kind == b"C":
+        os.write(1, marshal.dumps(code))
+        return 0
+    random.seed(int.from_bytes(os.urandom(8), "little"))
+    return _run(code)
 
 
 def _take_turn(text: bytes) -> None:
@@ -156,7 +188,7 @@ def _flush_others(module: types.ModuleType) -> None:
     """Write what a program left in files of its own: Python closes them when it ends."""
     for value in list(vars(module).values()):
         try:
-            if issubclass(type(value), io.IOBase):
+            if issubclass(type(value), _IOBase):
                 value.flush()
         except BaseException:
             pass
@@ -184,14 +216,85 @@ def _open_stream(descriptor: int, mode: str, errors: str) -> io.TextIOWrapper:
     return stream
 
 
+def _open_streams() -> None:
+    sys.stdin = _open_stream(0, "r", "surrogateescape")
+    sys.stdout = _open_stream(1, "w", "surrogateescape")
+    sys.stderr = _open_stream(2, "w", "backslashreplace")
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
+
+
+# --- the image's memory. A run copies each page that it writes to, so it is to write few.
+
+
+def _warm_up() -> None:
+    """Answer requests, so that what Python remembers of them is there in every run: code adapts
+    itself when it runs, and types remember where an attribute was found."""
+    main = sys.modules["__main__"]
+    code = marshal.dumps(compile(_PROGRAM, _FILE, "exec", 0, True))
+    for _ in range(_TIMES):
+        for kind, text in (b"S", _PROGRAM), (b"C", _PROGRAM), (b"M", code):
+            _read(1)
+            _answer(kind, text)
+    sys.modules["__main__"] = main
+
+
+def _make_immortal() -> int:
+    """Let nobody count the references to any object that is there: such a count would be written
+    whenever a run looks at the object. Returns the highest address of these."""
+    never = sys.getrefcount(None)
+    left = gc.get_objects()
+    highest = max(map(id, left))
+    _name_immortal(map(id, left))
+    while left:
+        some = left[-_AT_ONCE:]
+        del left[-_AT_ONCE:]
+        referents = (one for each in some for one in _get_referents(each))
+        found = {id(one): one for one in referents if sys.getrefcount(one) < never}
+        _name_immortal(found)
+        highest = max([highest, *found])
+        left += found.values()
+    return highest
+
+
+def _name_immortal(places: typing.Iterable[int]) -> None:
+    """Have the count of references of None written at objects."""
+    os.write(_IMMORTAL, array.array("I", [id(None), *places]))
+
+
+def _get_referents(one: object) -> list[object]:
+    """What an object refers to, with what cannot be part of a cycle and the collector need not
+    know."""
+    found = gc.get_referents(one)
+    if isinstance(one, dict):
+        found += one
+    elif isinstance(one, types.CodeType):
+        found += one.co_consts, one.co_names, one.co_name, one.co_qualname
+    return found
+
+
+def _fill_gaps(below: int) -> tuple[object, ...]:
+    """Take the memory that is free below an address, so that what a run allocates lies side by side
+    in fresh memory, of which there is some. Returns what holds the gaps: a chain, which leaves no
+    others as it grows."""
+    gc.collect()  # Python gives back what it keeps of freed objects
+    gaps: tuple[object, ...] = ()
+    for size in _SIZES:
+        while id(one := bytes(size)) < below:
+            gaps = one, gaps
+    room = [bytes(size) for size in _ROOM]
+    del room
+    return gaps
+
+
 threading._start_joinable_thread = _start_thread
-sys.stdin = _open_stream(0, "r", "surrogateescape")
-sys.stdout = _open_stream(1, "w", "surrogateescape")
-sys.stderr = _open_stream(2, "w", "backslashreplace")
-vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
+_open_streams()
+_warm_up()
 sys.argv = [_FILE]
 sys.orig_argv = ["python", _FILE]
 os.environ.clear()
+gc.collect()
+_gaps = _fill_gaps(below=_make_immortal())
+_open_streams()
 gc.collect()
 gc.freeze()
 os.write(2, b"SERVE %d\n" % id(_serve))

@@ -60,8 +60,8 @@ GLOBALS = {
     **dict.fromkeys(("seed", "clock"), "i64"),
 }
 EXITED, FULL = 1, 2
-#: The exported function that answers one request.
-SERVE = "serve"
+#: The exported function that answers one request, and the pointer of C's stack.
+SERVE, STACK = "serve", "assay_stack"
 
 _PAGE = 1 << 16
 #: The interpreter's own files are in the module; for every other path there is none.
@@ -147,6 +147,7 @@ def _write_started(module: bytes, snapshot: Snapshot, interpreter: Interpreter) 
             [
                 pack_export("memory", MEMORY_KIND, memory),
                 pack_export(SERVE, FUNCTION_KIND, functions),
+                pack_export(STACK, GLOBAL_KIND, 0),
             ]
         ),
         CODE: extend(body[CODE], [_write_serve(body[ELEMENT], snapshot, interpreter)]),

@@ -4,6 +4,9 @@ The interpreter runs `boot` and then asks for the time. Its host never answers t
 memory is then a started Python that waits for a call of C to return. All other calls of that time
 have fixed answers: no clock, no randomness, no files, no environment beyond what starts Python the
 same everywhere. So the memory is a function of the module, `boot`, and what `boot` may read.
+
+`boot` names objects that are to be immortal: what Python itself writes at such as None, and nobody
+but the host can write it there.
 """
 
 import struct
@@ -19,6 +22,9 @@ _ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHO
 #: WASI's codes: a bad descriptor, a descriptor without a place to seek, a call not supported.
 _BAD, _NO_SEEK, _NOTSUP = 8, 70, 58
 _STREAMS = range(3)
+_ERRORS = 2
+#: `boot` writes there which objects are to be immortal.
+_IMMORTAL = 3
 #: Name of the stack pointer as an export.
 STACK_POINTER = "assay_stack_pointer"
 #: Most bytes of what the boot says.
@@ -155,16 +161,27 @@ class _Host:
             total += len(part)
         return self._write(done, struct.pack("<I", total))
 
-    def fd_write(self, _descriptor: int, pieces: int, count: int, done: int) -> int:
+    def fd_write(self, descriptor: int, pieces: int, count: int, done: int) -> int:
         total = 0
         for place, size in struct.iter_unpack("<II", self._read(pieces, 8 * count)):
-            self._said += self._read(place, size)
+            data = self._read(place, size)
             total += size
+            if descriptor == _IMMORTAL:
+                self._make_immortal(data)
+            elif descriptor == _ERRORS:
+                self._said += data
         if len(self._said) > _SAID_MAX:
             raise ModuleError("the interpreter says too much while it starts")
         if self._said.startswith(b"SERVE ") and self._said.endswith(b"\n"):
             self.served = int(self._said.split()[1])
         return self._write(done, struct.pack("<I", total))
+
+    def _make_immortal(self, places: bytes) -> None:
+        """Give objects the count of references of the first."""
+        (first, *others) = (place for (place,) in struct.iter_unpack("<I", places))
+        count = self._read(first, 4)
+        for place in others:
+            self._write(place, count)
 
     def sched_yield(self) -> int:
         return 0

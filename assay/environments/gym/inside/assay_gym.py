@@ -39,7 +39,7 @@ import numpy
 from reasoning_gym.algorithmic import group_anagrams
 from reasoning_gym.cognition import figlet_fonts
 from reasoning_gym.games.n_queens import NQueensDataset
-from reasoning_gym.graphs import course_schedule, family_relationships
+from reasoning_gym.graphs import family_relationships
 from wide_sets import WideSet
 from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum
 
@@ -66,8 +66,7 @@ for _module in (group_anagrams, figlet_fonts):
 #: All solutions of each size that is asked: they are found once.
 _solutions = {n: NQueensDataset._get_all_solutions(None, n) for n in (4, 6, 8, 10)}
 NQueensDataset._get_all_solutions = lambda _, n: _solutions[n]
-for _module in (course_schedule, family_relationships):
-    _module.set = WideSet
+family_relationships.set = WideSet
 
 
 def serve():
@@ -125,17 +124,16 @@ def _get_reference(entry):
 _WARM = """
 ab acre aiw arc_1d arc_agi base_conversion basic_arithmetic bf binary_alternation binary_matrix
 bitwise_arithmetic caesar_cipher calendar_arithmetic chain_sum circuit_logic color_cube_rotation
-complex_arithmetic count_bits count_primes course_schedule cryptarithm decimal_arithmetic
-decimal_chain_sum dice emoji_mystery family_relationships figlet_font futoshiki game_of_life gcd
-graph_color group_anagrams gsm_symbolic isomorphic_strings jugs kakurasu knights_knaves
-largest_island lcm leg_counting list_functions mahjong_puzzle manipulate_matrix maze mini_sudoku
-modulo_grid n_queens needle_haystack number_filtering number_sorting palindrome_generation
-palindrome_partitioning path_star polynomial_equations pool_matrix power_function
-prime_factorization products quantum_lock ransom_note rectangle_count rotate_matrix
-rotten_oranges rubiks_cube self_reference shortest_path simple_equations simple_geometry
-simple_integration spell_backward spiral_matrix string_insertion string_manipulation
-string_splitting string_synthesis sudoku syllogism tower_of_hanoi tsumego word_sequence_reversal
-word_sorting zebra_puzzles
+complex_arithmetic count_bits count_primes cryptarithm decimal_arithmetic decimal_chain_sum dice
+emoji_mystery family_relationships figlet_font futoshiki game_of_life gcd graph_color
+group_anagrams gsm_symbolic isomorphic_strings jugs kakurasu knights_knaves largest_island lcm
+leg_counting list_functions mahjong_puzzle manipulate_matrix maze mini_sudoku modulo_grid n_queens
+needle_haystack number_filtering number_sorting palindrome_generation palindrome_partitioning
+path_star polynomial_equations pool_matrix power_function prime_factorization products quantum_lock
+ransom_note rectangle_count rotate_matrix rotten_oranges rubiks_cube self_reference shortest_path
+simple_equations simple_geometry simple_integration spell_backward spiral_matrix string_insertion
+string_manipulation string_splitting string_synthesis sudoku syllogism tower_of_hanoi tsumego
+word_sequence_reversal word_sorting zebra_puzzles
 """
 
 for _name in _WARM.split():

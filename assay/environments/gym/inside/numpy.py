@@ -7,7 +7,7 @@ from functools import reduce
 from types import SimpleNamespace
 
 _M32, _M64, _M128 = (1 << 32) - 1, (1 << 64) - 1, (1 << 128) - 1
-int32 = int64 = int
+int64 = int
 str_ = str
 object_ = object
 float32 = None

@@ -7,7 +7,8 @@ _NEAR, _SHIFT = 9, 5
 
 
 class WideSet:
-    """A set, as far as two datasets use one. Items have small hashes, or are tuples of such."""
+    """A set, as far as `family_relationships` uses one. Items have small hashes, or are tuples of
+    such."""
 
     def __init__(self, items=()):
         self._table, self._count = [None] * 8, 0
