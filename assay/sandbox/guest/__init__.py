@@ -5,8 +5,8 @@ machine. Its output, its end and the instructions that it takes are a function o
 with `running.run`. `preparing` makes the sandbox ready on a machine: of the interpreter that
 `descriptor` names, `snapshot` takes the memory of a started Python, and `image` makes a module of
 it, with the answers to its calls inside (`enclosing`) and counters (`metering`; `walks` finds what
-waits for memory). `copies` runs one request, `turns` those of a tool; `loaded` is the child that
-does.
+waits for memory). `copies` runs one request, and makes its copy fresh for the next (`pages`);
+`turns` runs those of a tool; `loaded` is the child that does.
 """
 
 from assay.sandbox.guest.copies import COMPILE, COMPILED, SOURCE, Budget, Reply, Request

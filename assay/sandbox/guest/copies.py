@@ -1,11 +1,14 @@
-"""One request in one fresh copy of an image."""
+"""One request in one fresh copy of an image. A used copy can be made fresh again."""
 
+import ctypes
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
-from assay.sandbox.guest.image import EXITED, FULL, INPUT_MAX, OUTPUT_MAX, SERVE
-from assay.sandbox.guest.metering import FUEL, RATE, SHORT
+from assay.sandbox.guest.engine import Instance
+from assay.sandbox.guest.image import EXITED, FULL, GLOBALS, INPUT_MAX, OUTPUT_MAX, SERVE, STACK
+from assay.sandbox.guest.metering import DEPTH, FUEL, RATE, SHORT
+from assay.sandbox.guest.pages import WrittenPages
 
 #: Ends of a run besides `exit N`: its instructions were used up; its output has no room; its
 #: memory, its stack or an instruction that cannot be done.
@@ -15,6 +18,10 @@ RETURNED = "returned"
 #: The kinds of a request (`boot`).
 SOURCE, COMPILE, COMPILED = b"S", b"C", b"M"
 _WORDS = 1 << 64
+#: The globals of a copy, all that it has beside its memory.
+STATE = (*(f"assay_{name}" for name in GLOBALS), STACK, FUEL, RATE, DEPTH, SHORT)
+#: Most bytes that a copy has written and is made fresh: they stay in memory. Tuning.
+_RENEWED_MAX = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +75,33 @@ class Image:
 
     def __init__(self, engine: Any, module: Any) -> None:
         self._engine, self._module = engine, module
+        # Answers no request. At the first copy the engine writes an image of the memory, which a
+        # fenced child may not.
+        self._fresh = Copy(engine, module)
+        self._spare: Copy | None = None
+        self._written: WrittenPages | None = None
+
+    def renew_copies(self) -> None:
+        """Make used copies fresh, in this process, where the kernel says which pages they wrote.
+        That takes a fraction of the time of another copy, each of whose pages is a fault."""
+        with suppress(OSError):
+            self._written = WrittenPages()
 
     def open(self) -> "Copy":
-        """A fresh copy. The caller closes it."""
-        return Copy(self._engine, self._module)
+        """A fresh copy. The caller gives it to `close`."""
+        copy, self._spare = self._spare, None
+        return copy or Copy(self._engine, self._module)
 
-    @cached_property
-    def fresh(self) -> bytes:
-        """The memory of a fresh copy. No other copy may be open when it is first asked for: two at
-        once take more address space than a child has."""
-        copy = self.open()
-        memory = copy.read(0, copy.size)
-        copy.close()
-        return memory
+    def close(self, copy: "Copy") -> None:
+        if self._written and not self._spare and copy.renew(self._fresh, self._written):
+            self._spare = copy
+        else:
+            copy.close()
+
+    def read_fresh(self, start: int, end: int) -> bytes:
+        """Memory of a fresh copy, as if it had grown."""
+        held = self._fresh.read(min(start, self._fresh.size), min(end, self._fresh.size))
+        return held.ljust(end - start, b"\0")
 
     def run(self, request: Request, budget: Budget) -> Reply:
         """Run a request. Nobody may conclude anything from an exception.
@@ -91,7 +112,7 @@ class Image:
         copy = self.open()
         copy.seed, copy.clock = request.seed, request.clock
         reply = copy.ask(request.data, budget)
-        copy.close()
+        self.close(copy)
         return replace(reply, end=TRAP) if reply.end == RETURNED else reply
 
 
@@ -103,36 +124,55 @@ class Copy:
     """
 
     def __init__(self, engine: Any, module: Any) -> None:
-        import wasmtime
-
-        self._wasm, self._store = wasmtime, wasmtime.Store(engine)
-        self._exports: Any = wasmtime.Instance(self._store, module, []).exports(self._store)
-        self._memory: Any = self._exports["memory"]
+        self._instance = Instance(engine, module)
         self._written = self.size - OUTPUT_MAX
         self.clock = 0
+
+    def renew(self, fresh: "Copy", written: WrittenPages) -> bool:
+        """Make it as a fresh copy, whatever it answered: its memory and its globals are all that it
+        has. False: it cannot be, or another copy costs less."""
+        mine, other = self._instance, fresh._instance  # noqa: SLF001 - also a copy
+        if self.size != fresh.size:
+            return False
+        start = mine.locate(0, self.size)
+        ranges = written.find(start, start + self.size)
+        request = start + self._written - INPUT_MAX  # each is written there
+        if (
+            ranges is None
+            or not any(first <= request < last for first, last in ranges)
+            or sum(last - first for first, last in ranges) > _RENEWED_MAX
+        ):
+            return False
+        moved = other.locate(0, self.size) - start
+        for first, last in ranges:
+            ctypes.memmove(first, first + moved, last - first)
+        for name in STATE:
+            mine.set(name, other.get(name))
+        self.clock = 0
+        return True
 
     @property
     def size(self) -> int:
         """Bytes of its memory."""
-        return int(self._memory.data_len(self._store))
+        return self._instance.size
 
     @property
     def seed(self) -> int:
         """The state of all that is random: 64 bits."""
-        return self._get("assay_seed") % _WORDS
+        return self._instance.get("assay_seed") % _WORDS
 
     @seed.setter
     def seed(self, value: int) -> None:
-        self._set("assay_seed", _sign(value))
+        self._instance.set("assay_seed", value)
 
     @property
     def rate(self) -> int:
         """What an instruction counts, in units: the more, the more memory it has."""
-        return self._get(RATE)
+        return self._instance.get(RATE)
 
     @rate.setter
     def rate(self, value: int) -> None:
-        self._set(RATE, value)
+        self._instance.set(RATE, value)
 
     def ask(self, data: bytes, budget: Budget) -> Reply:
         """Answer one request, whose bytes these are.
@@ -141,55 +181,48 @@ class Copy:
             wasmtime.Trap: the engine's own stack ended before the counted one.
             MemoryError: the machine refused memory that the program may have.
         """
+        get, put = self._instance.get, self._instance.set
         given = self._written - INPUT_MAX
         self.write(given, data)
-        self._set("assay_given", given)
-        self._set("assay_given_end", given + len(data))
-        self._set("assay_written", self._written)
-        self._set("assay_written_end", self._written + budget.output)
+        put("assay_given", given)
+        put("assay_given_end", given + len(data))
+        put("assay_written", self._written)
+        put("assay_written_end", self._written + budget.output)
         rate = self.rate  # of the start: it grows with the memory
         fuel = budget.instructions // rate
-        self._set("assay_clock", _sign(self.clock + fuel * rate))
-        self._set(FUEL, fuel)
-        ends = {EXITED: "exit {0}", FULL: OUTPUT}
-        try:
-            self._exports[SERVE](self._store)
-            ends[0] = RETURNED
-        except self._wasm.Trap as trap:
-            if trap.trap_code == self._wasm.TrapCode.STACK_OVERFLOW:
-                raise
-        if self._get(SHORT):
+        put("assay_clock", self.clock + fuel * rate)
+        put(FUEL, fuel)
+        end = self._serve()
+        if get(SHORT):
             raise MemoryError("the machine has no memory for a program")
-        fuel = self._get(FUEL)
+        fuel = get(FUEL)
         left = max(0, fuel) * self.rate
-        self.clock = (self._get("assay_clock") - left) % _WORDS
-        end = INSTRUCTIONS if fuel < 0 else ends.get(self._get("assay_end"), TRAP)
-        output = self.read(self._written, self._get("assay_written"))
-        return Reply(output, end.format(self._get("assay_status")), budget.instructions - left)
+        self.clock = (get("assay_clock") - left) % _WORDS
+        output = self.read(self._written, get("assay_written"))
+        return Reply(output, INSTRUCTIONS if fuel < 0 else end, budget.instructions - left)
+
+    def _serve(self) -> str:
+        """Returns how the request ended, but that its instructions were used up."""
+        from wasmtime import Trap, TrapCode
+
+        try:
+            self._instance.call(SERVE)
+        except Trap as trap:
+            if trap.trap_code == TrapCode.STACK_OVERFLOW:
+                raise
+            ends = {EXITED: f"exit {self._instance.get('assay_status')}", FULL: OUTPUT}
+            return ends.get(self._instance.get("assay_end"), TRAP)
+        return RETURNED
 
     def read(self, start: int, end: int) -> bytes:
-        return bytes(self._memory.read(self._store, start, end))
+        return self._instance.read(start, end)
 
     def write(self, start: int, data: bytes) -> None:
-        self._memory.write(self._store, data, start)
+        self._instance.write(start, data)
 
     def grow(self, size: int) -> None:
         """Raises MemoryError if the machine refuses memory of `size` bytes."""
-        try:
-            self._memory.grow(self._store, (size - self.size) >> 16)
-        except self._wasm.WasmtimeError:
-            raise MemoryError("the machine has no memory for a program") from None
+        self._instance.grow((size - self.size) >> 16)
 
     def close(self) -> None:
-        self._store.close()
-
-    def _get(self, name: str) -> int:
-        return int(self._exports[name].value(self._store))
-
-    def _set(self, name: str, value: int) -> None:
-        self._exports[name].set_value(self._store, value)
-
-
-def _sign(value: int) -> int:
-    """64 bits as a signed number, as the engine takes them."""
-    return (value + _WORDS // 2) % _WORDS - _WORDS // 2
+        self._instance.close()

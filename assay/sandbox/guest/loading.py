@@ -13,15 +13,9 @@ from typing import Any, NoReturn
 
 from assay.sandbox import child, file_fence, kernel_fence
 from assay.sandbox.guest import store
-from assay.sandbox.guest.copies import Budget, Image, Request
+from assay.sandbox.guest.copies import Image
 from assay.sandbox.guest.descriptor import Interpreter
-from assay.sandbox.guest.engine import (
-    RESERVATION,
-    THREAD_STACK,
-    make_engine,
-    require_engine,
-    run_deep,
-)
+from assay.sandbox.guest.engine import RESERVATION, THREAD_STACK, make_engine, require_engine
 from assay.sandbox.guest.wire import answer
 
 #: Bytes of address space beyond what the imports take, besides one memory. Tuning.
@@ -42,15 +36,13 @@ def load(interpreter: Interpreter) -> Image:
         raise store.SandboxError(
             f"the sandbox was compiled for another processor: {interpreter.remedy}"
         ) from None
-    image = Image(engine, module)
-    # At the first copy the engine writes an image of the memory, which a fenced child may not.
-    run_deep(lambda: image.run(Request(b""), Budget(1)))
-    return image
+    return Image(engine, module)
 
 
 def serve(image: Image) -> NoReturn:
     """Run the child. A thread with a stack for the engine does the runs. The kernel keeps a fence
     for each thread alone, and both shut theirs before the first request is read."""
+    image.renew_copies()
     with open(child.STATM) as statm:
         threading.stack_size(THREAD_STACK)
         runner = ThreadPoolExecutor(1, initializer=_shut)

@@ -74,7 +74,6 @@ def take_turns(
         wasmtime.Trap, MemoryError: see `Copy.ask`.
     """
     replies = []
-    fresh = image.fresh if keep else b""
     copy = _restore(image, state)
     for text in texts:
         if copy is None:
@@ -85,24 +84,24 @@ def take_turns(
         data = TURN + len(text).to_bytes(4, "little") + text
         reply = copy.ask(data, Budget(left, budget.turn.output))
         if reply.end != RETURNED:
-            copy.close()
+            image.close(copy)
             copy, reply = None, replace(reply, output=LOST)
         replies.append(reply)
         taken = state.instructions + reply.instructions
         state = replace(state, turns=state.turns + 1, instructions=taken)
-    pages = (_save(copy, fresh) if copy else b"") if keep else None
+    pages = (_save(image, copy) if copy else b"") if keep else None
     if copy:
-        copy.close()
+        image.close(copy)
     return replies, replace(state, pages=pages)
 
 
-def _save(copy: Copy, fresh: bytes) -> bytes | None:
+def _save(image: Image, copy: Copy) -> bytes | None:
     """The pages of a copy that differ from a fresh one's; None: they are too many."""
     packer, left = zlib.compressobj(1), KEPT_MAX
     parts = [_COPY.pack(copy.seed, copy.clock, copy.rate, copy.size)]
     for start in range(0, copy.size, _PART):
         held = copy.read(start, min(start + _PART, copy.size))
-        known = fresh[start : start + _PART].ljust(len(held), b"\0")
+        known = image.read_fresh(start, start + len(held))
         if held == known:
             continue
         for at in range(0, len(held), _PAGE):
