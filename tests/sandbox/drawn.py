@@ -17,8 +17,8 @@ COUNT, FEW_COUNT = 1_000, 60
 #: Instructions of each.
 INSTRUCTIONS = 100_000_000
 #: SHA-256 of outputs, ends and counts: of all, and of the first ones.
-DIGEST = "b5684e285ef920bf77c3377fe7342508beaf8515502ba2a739f03d33377cbe1c"
-FEW = "73b52aac83d57a03eff19b84142b75b072cf5450a14d37c8758f769075754652"
+DIGEST = "d2bcca320a9b52ae0391b37199b574b3b0ce76e223d510370614cfa706ab61ba"
+FEW = "ef3da78e4410e6f1a6804e9877641204837a339c49be0cf0799010aa59a46783"
 
 #: A program with `{a}`, `{b}`, `{c}` for numbers, and how many whole numbers its input has: `{a}`
 #: is below 10, `{b}` below 100, `{c}` below 2,000. Braces of Python's own are doubled.

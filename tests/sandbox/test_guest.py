@@ -34,8 +34,8 @@ if _reason:
 BILLION = 10**9
 #: SHA-256 of the outputs, ends and counts of all hostile programs with 10^8 and 2·10^9
 #: instructions each: whatever the machine, its processor, its load and its engine.
-FEW = "5747da037049fafe38f84adaad7c111b9dfe2cfb0c2e3fcef6236e14e96efaed"
-MANY = "213d4c372614626a0a0f3b8d8cb60ab63c5c248f8989b9a045e33f6709f38771"
+FEW = "49a84809a144162447903d022a723260e2d912d3340bbc59d391923065eee3f1"
+MANY = "0bd96a95d58557e31cbd6e900d6ef06f250dd5c06d54f49e174f87a75ac1e93c"
 
 
 def ask(program: str, given: str = "", instructions: int = BILLION, **more: int) -> Reply:
