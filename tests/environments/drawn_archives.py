@@ -22,8 +22,8 @@ COUNT, FEW_COUNT = 200, 8
 #: Millions of instructions of a request.
 MILLIONS = 100
 #: SHA-256 of the replies: of all, and of the first ones.
-DIGEST = "91f0c084ea8ca282d661080cb8ed6891e40c5edd5ab0e41f796beb11edb026b3"
-FEW = "bec0bbf7e239d699e73657aba11bde0e926160ae535ba922895e87493314d4a5"
+DIGEST = "44176818747b2d2ecc5aa5b2a1dffac26f021542092431d9227961092c83f5c1"
+FEW = "e6586e4bbc3576c6a113403d339f5fc4b534e13d7902dd3d68be8bf0697ec083"
 
 #: Makes problems: `make(draw, level)` gives a question, and the answer as text. Here and below,
 #: `{a}` is a number below 10, `{b}` below 100, `{c}` below 2,000; Python's own braces are doubled.
