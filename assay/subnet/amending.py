@@ -8,7 +8,6 @@ from typing import Any
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.discovery import DiscoveryError
-from assay.environments import list_unearned, open_environment
 from assay.inference import load_checkpoint
 from assay.network.chain.ports import SubnetReader
 from assay.neurons.session.window_reader import find_settlement
@@ -19,7 +18,7 @@ from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.window import compute_window
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
-from assay.subnet.prompt_notes import list_prompt_notes
+from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 
 #: Windows between the newest block and the decision, so that the announcement is on chain before
 #: it.
@@ -144,7 +143,7 @@ def require_amendment(
     fault = find_parameters_fault(amended) or find_amendment_fault(latest, amended)
     if fault is None:
         try:
-            notes += list_unearned(amended.rewards, open_environment(amended.environment).rated)
+            notes += list_environment_notes(amended)
             if calibrated is not None:
                 checkpoint = load_checkpoint(calibrated, amended.start.checkpoint)
                 fault = find_checkpoint_fault(checkpoint, amended)

@@ -10,7 +10,6 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, find_mismatch, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import Progress, ignore_progress
-from assay.environments import list_unearned, open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
 from assay.network.chain.ports import Chain
@@ -26,7 +25,7 @@ from assay.protocol import (
 )
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet.presets import Preset, make_identity, make_parameters
-from assay.subnet.prompt_notes import list_prompt_notes
+from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 
 #: Seconds for a commitment to be in a final block, and between two looks.
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
@@ -159,14 +158,14 @@ def _require_publishable(
     if fault is None:
         checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
         try:
-            rated = open_environment(parameters.environment).rated
+            notes = list_environment_notes(parameters)
             fault = find_checkpoint_fault(checkpoint, parameters)
         except ValueError as error:
             fault = str(error)
     if fault is not None:
         raise DiscoveryError(f"not published, because nobody could join: {fault}")
-    notes = list_prompt_notes(checkpoint, genesis_folder, parameters)
-    for note in (*list_unearned(parameters.rewards, rated), *notes):
+    notes += list_prompt_notes(checkpoint, genesis_folder, parameters)
+    for note in notes:
         warn(note)
     if holders[identity.owner_uid] != owner:
         warn(f"uid {identity.owner_uid}, which takes the burn share, is not the owner's hotkey")

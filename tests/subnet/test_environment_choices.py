@@ -20,7 +20,7 @@ from assay.protocol.encoding import decode, encode
 from assay.protocol.manifest import start_levels
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
-from assay.subnet.prompt_notes import list_prompt_notes
+from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 from assay.training import GENESIS
 from assay.training.held_out import evaluate
 from tests.absent import has_gym
@@ -89,6 +89,14 @@ def test_a_template_needs_what_the_owner_s_words_give(tmp_path: Path) -> None:
         first = replace(parameters.identity, genesis_checkpoint=manifest.digest)
         found = find_checkpoint_fault(outline, replace(parameters, identity=first))
         assert (found is None) if fault is None else re.match(fault, str(found)), found
+
+
+def test_an_owner_is_told_of_a_world_that_has_too_few_turns() -> None:
+    parameters = make_parameters("guess")
+    *pay, note = list_environment_notes(parameters)
+    assert note.endswith("up to 14 turns, but parameters.work.turns = 1 ends each episode there")
+    work = {"turns": 14, "context": 4_096, "reply_bytes": 64, "paid_reply": 4_000}
+    assert list_environment_notes(change_parameters(parameters, {"work": work})) == pay
 
 
 def test_an_owner_is_told_of_prompts_that_lose_their_question(tmp_path: Path) -> None:
