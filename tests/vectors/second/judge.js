@@ -10,10 +10,11 @@ const core = require('./core.js');
 const file = require('./file.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
+const episodes = require('./episodes.js');
 const { Bundle, NONE } = require('./bundle.js');
 const { findImage } = require('./guest.js');
 const { liesOfParent, openCheckpoint, readSmall, requireThat, sketchState } = require('./model.js');
-const { HEAD, judgeTrial } = require('./trial.js');
+const { headOf, judgeTrial } = require('./trial.js');
 
 const { encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
 const { image: IMAGE } = JSON.parse(readFileSync(join(__dirname, '../code.json'), 'utf8'));
@@ -131,9 +132,10 @@ function judgeMember(context, hotkey, committed, take, ledger) {
   const problems = new Map(groups.map((g) => [g.index, makeProblem(context, hotkey, g.index)]));
   const { verdict, witness } = tryModel(context, hotkey, groups, problems, ledger);
   if (verdict.reason) return refused(verdict.reason, { witness });
+  const [illEnded, values] = attempt(() => groups.filter((g) => g.valued).map((g) => valueGroup(context, g, problems.get(g.index))));
+  if (illEnded) return refused(illEnded, { witness, ledger: verdict.ledger });
   const [late] = attempt(() => submission.samples(hotkey));
   if (late) return refused(late, { witness, ledger: verdict.ledger });
-  const values = groups.filter((g) => g.valued).map((g) => valueGroup(context, g, problems.get(g.index)));
   return { reason: 'ACCEPTED', values, score: rules.score(committed.groups, values), witness, ledger: verdict.ledger };
 }
 function makeProblem({ challenge, environment, checkpoint: { manifest, tokenizer } }, hotkey, index) {
@@ -141,26 +143,38 @@ function makeProblem({ challenge, environment, checkpoint: { manifest, tokenizer
   const problem = environment.make(rules.placeSeed('problem', challenge, key, index), [Number(level)]);
   return { problem, prompt: tokenizer.ask(environment.ask(problem)) };
 }
-function tryModel({ challenge, audit, validator, parameters, checkpoint }, hotkey, groups, problems, ledger) {
+/** What follows from a rollout's own tokens: section 3.1. */
+function replay({ environment, parameters: { work }, checkpoint: { manifest, tokenizer, ends } }, { problem, prompt }, tokens) {
+  const world = environment.worldOf(problem), [turns, context, reply_bytes] = [work.turns, work.context, work.reply_bytes].map(Number);
+  const rules = { turns, context, reply_bytes, max_tokens: Number(manifest.max_tokens) }, frame = episodes.frameOf(world.record);
+  const { own, end, replies, state } = episodes.replay({ environment: world, tokenizer, frame, rules, ends }, world.begin(problem), prompt.length, tokens);
+  const first = tokens.findIndex((id) => ends.includes(id)) + 1;
+  return { replies, fault: end !== null && own === tokens.length ? null : own - 1, score: () => world.scoreOf(state), firstTurn: first || tokens.length };
+}
+function tryModel(context, hotkey, groups, problems, ledger) {
+  const { challenge, audit, validator, parameters, checkpoint } = context;
   const { model, manifest, calibration, drawn } = checkpoint, { tests, work: { temperature } } = parameters;
   const seeds = [hash('projection', challenge), hash('validator-projection', audit, unhex(validator))];
   const [own, validators] = seeds.map((seed) => rules.projection(seed, model.hidden));
   const rollouts = groups.flatMap(({ index, chosen, tokens, proofs }) => chosen.map((r) => {
     const { prompt } = problems.get(index), seed = rules.placeSeed('rollout', challenge, unhex(hotkey), index, r);
-    const { states, ...measured } = model.measure(prompt, tokens.get(r), { seed, temperature: Number(temperature), drawn });
+    const { replies, fault, firstTurn } = replay(context, problems.get(index), tokens.get(r));
+    const { states, ...measured } = model.measure(prompt, tokens.get(r), { seed, temperature: Number(temperature), drawn, replies });
     const sketch = states.map((state) => sketchState(state, own, manifest));
-    return { group: index, rollout: r, promptLength: prompt.length, claimed: proofs.get(r), measured: { ...measured, sketch }, states };
+    return { group: index, rollout: r, promptLength: prompt.length, claimed: proofs.get(r), measured: { ...measured, sketch }, states, fault, firstTurn };
   }));
   const verdict = judgeTrial({ rollouts, appeal: () => null, tests, calibration, temperature, auditSeed: audit, hotkey: unhex(hotkey), ledger });
-  const last = ({ states }) => states[(verdict.headsOnly ? Math.min(HEAD, states.length) : states.length) - 1];
-  return { verdict, witness: rollouts.flatMap((r) => sketchState(last(r), validators, manifest).map(Number)) };
+  const last = (r) => r.states[(verdict.seen === 'heads' ? headOf(r) : r.states.length) - 1];
+  return { verdict, witness: verdict.seen === 'nothing' ? [] : rollouts.flatMap((r) => sketchState(last(r), validators, manifest).map(Number)) };
 }
-function valueGroup({ environment, parameters: { rewards, work }, checkpoint: { tokenizer, ends } }, { tokens }, { problem, prompt }) {
-  const rows = [...tokens.values()], lengths = rows.map((row) => BigInt(row.length));
-  const scores = rows.map((ids) => environment.score(problem, tokenizer.decode(ids, ends)));
+function valueGroup(context, { tokens }, asked) {
+  const { parameters: { rewards, work } } = context, rows = [...tokens.values()], lengths = rows.map((row) => BigInt(row.length));
+  const played = rows.map((ids) => replay(context, asked, ids)), replies = played.map((one) => BigInt(one.replies.reduce((sum, { ids }) => sum + ids.length, 0)));
+  refuseUnless(played.every(({ fault }) => fault === null), 'WRONG_TERMINATION');
+  const scores = played.map((one) => one.score());
   const earned = scores.map((parts, i) => rules.reward(parts, lengths[i], rewards, work.max_tokens));
   const means = [earned, scores.map(([correctness]) => correctness)].map(rules.mean);
-  return rules.value(work, lengths, BigInt(prompt.length), ...means);
+  return rules.value(work, lengths, BigInt(asked.prompt.length), ...means, replies);
 }
 
 // ---- windows

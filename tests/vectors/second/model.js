@@ -4,7 +4,7 @@ const { existsSync, readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const { encode, filesDigest, hash, hex, parse, sha256, tensorRoot } = require('./core.js');
 const { plain } = require('./prompts.js');
-const { isMark } = require('./episodes.js');
+const { isMark, weave } = require('./episodes.js');
 const rules = require('./rules.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 
@@ -186,9 +186,10 @@ class Model {
     }
     return rows.map((row) => normalize(row, this.norm, this.epsilon));
   }
-  /** What the tests of section 5 and 6 compare, and the states that drew the tokens. `drawn`: the ids that may be. */
-  measure(prompt, tokens, { seed, temperature, drawn }) {
-    const states = this.states([...prompt, ...tokens.slice(0, -1)]).slice(prompt.length - 1);
+  /** What the tests of section 5 and 6 compare, and the states that drew the tokens. `drawn`: the ids that may be; `replies`: {at, ids}. */
+  measure(prompt, tokens, { seed, temperature, drawn, replies = [] }) {
+    const { sequence, places } = weave(tokens, replies.filter(({ at }) => at < tokens.length));
+    const all = this.states([...prompt, ...sequence.slice(0, -1)]), states = places.map((place) => all[prompt.length + place - 1]);
     const found = states.map((state, t) => {
       const logits = multiply(state, this.output).map(Math.fround), noise = rules.noiseRow(seed, t, this.rows, temperature);
       requireThat(logits.every((x) => Math.abs(x) < 2 ** 40), 'logits that are not finite, or too large: our own fault');
