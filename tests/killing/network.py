@@ -36,6 +36,8 @@ TIMING = replace(
     beacon_delay_ms=0,
 )
 WALLETS = {"miner": "//Miner", "validator": "//Validator", "trainer": "//Trainer"}
+#: Under `[work]`, of a network of episodes. The model guesses nothing, so all turns are taken.
+EPISODES = {"group_size": 4, "turns": 3, "context": 240, "reply_bytes": 64, "paid_reply": 4_000}
 #: The beacon's key follows from it.
 SEED = b"killing"
 
@@ -48,17 +50,27 @@ def load_everything() -> None:
 
 
 def found_network(
-    net: Path, beacon_ms: int, timing: Timing = TIMING, locator: str | None = None
+    net: Path,
+    beacon_ms: int,
+    timing: Timing = TIMING,
+    locator: str | None = None,
+    *,
+    episodes: bool = False,
 ) -> tuple[int, int, int, dict[str, str]]:
     """A localnet on which miner and validator are registered, at the block before a window.
 
     Args:
         locator: where the owner's store, the folder `store`, is read; None: as that folder.
+        episodes: rollouts have several turns.
 
     Returns:
         That block, its time in milliseconds, the last block of a run, role → hotkey's address.
     """
-    presets.PRESETS = {"demo": replace(presets.PRESETS["demo"], timing=timing)}
+    preset = replace(presets.PRESETS["demo"], timing=timing)
+    if episodes:
+        presets.DEMO_ENVIRONMENT = "guess"
+        preset = replace(preset, work=replace(preset.work, **EPISODES))
+    presets.PRESETS = {"demo": preset}
     (net / "store").mkdir()
     services.open_store = lambda _: open_folder(net / "store")
     beacons = LocalBeacon(SEED, beacon_ms, 1_000, lambda: 0)

@@ -23,10 +23,12 @@ from typing import Any
 _FILES = {"open": 1, "os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.truncate": 1}
 #: Name of a turn's begin.
 TURN = "turn"
+#: Name of a world's step, at the end of a turn of an episode.
+STEP = "step"
 #: Kinds of things that leave nothing behind.
 _TRACELESS = frozenset(
     {"ask read", "asked read", "told read", "connect", "store get", "store open", "beacon"}
-    | {"start", "fsync"}
+    | {"start", "fsync", STEP}
 )
 #: The call that submits an extrinsic. Later messages about it are points, too.
 _SUBMIT = "author_submitAndWatchExtrinsic"

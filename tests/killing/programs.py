@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from websockets.asyncio.server import ServerConnection
 
+from assay.environments.worlds.guessing import Guesses
 from assay.network.beacon import LocalBeacon, http_beacons
 from assay.network.beacon.server import BeaconServer
 from assay.network.chain import connection, sdk_private
@@ -34,7 +35,7 @@ from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.program import run_validator
 from subtensor_devnet import Devnet, Seal
 from subtensor_devnet.rpc_server import RpcServer
-from tests.killing.points import TURN, Points, WatchedSocket
+from tests.killing.points import STEP, TURN, Points, WatchedSocket
 
 #: A pool dies with its node here, so a lost extrinsic is known to be lost after this many blocks.
 DOUBT_BLOCKS = 2
@@ -114,6 +115,7 @@ def run_neuron(
     points.wrap(FolderStore, "get", "store get")
     points.wrap(FolderStore, "open", "store open")
     points.wrap(http_beacons.HttpBeacons, "get", "beacon")
+    points.wrap(Guesses, "step", STEP)
     dial = sdk_private.dial
 
     async def connect(url: str) -> Any:

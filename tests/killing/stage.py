@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -254,10 +255,12 @@ class Stage:
 
     Args:
         root: of a path short enough for a locator.
+        episodes: see `found_network`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, episodes: bool = False) -> None:
         self.root = root
+        self._episodes = episodes
         self.net, self.logs, self._pristine = root / "net", root / "logs", root / "pristine"
         self.port = find_port()
         torch.set_num_threads(1)
@@ -274,9 +277,8 @@ class Stage:
 
     def found(self) -> tuple[int, int, int, dict[str, str]]:
         """Founds the network; see `found_network`."""
-        founded: tuple[int, int, int, dict[str, str]] = self._apart(
-            found_network, self.net, self.beacon_ms
-        )
+        found = partial(found_network, episodes=self._episodes)
+        founded: tuple[int, int, int, dict[str, str]] = self._apart(found, self.net, self.beacon_ms)
         return founded
 
     def play(self, fates: Fates) -> Outcome:

@@ -15,6 +15,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import zip_longest
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,7 +26,7 @@ import pytest
 
 from tests.killing import stage as stages
 from tests.killing.outcome import Outcome
-from tests.killing.points import Fate, list_distinct, name_kind
+from tests.killing.points import STEP, Fate, list_distinct, name_kind
 from tests.killing.stage import NEURONS, ROLES, Fates, Stage, StuckError
 
 #: Tests that the long ones are cut into, for several processors.
@@ -38,22 +39,29 @@ _OF_WEIGHTS = ("validator", "weights", "weights taken", "metagraph", "public rec
 Play = Callable[[Fates], Outcome]
 
 
-def open_stage(root: str) -> None:
+def open_stage(root: str, episodes: bool) -> None:
     """In the stage's process."""
-    stages.current = Stage(Path(root))
+    stages.current = Stage(Path(root), episodes=episodes)
 
 
 def play_there(fates: Fates) -> Outcome:
     return stages.current.play(fates)
 
 
-@pytest.fixture(scope="module")
-def play() -> Iterator[Play]:
+@contextmanager
+def start_stage(*, episodes: bool = False) -> Iterator[Play]:
+    """Plays in a process of its own."""
     sys.path.append(str(Path(__file__).parents[2]))  # the stage's process imports this module too
     with TemporaryDirectory(prefix="assay-") as root:  # short: for a locator
-        spawn = get_context("spawn")
-        with ProcessPoolExecutor(1, spawn, initializer=open_stage, initargs=(root,)) as stage:
+        spawn, given = get_context("spawn"), (root, episodes)
+        with ProcessPoolExecutor(1, spawn, initializer=open_stage, initargs=given) as stage:
             yield lambda fates: stage.submit(play_there, fates).result()
+
+
+@pytest.fixture(scope="module")
+def play() -> Iterator[Play]:
+    with start_stage() as play:
+        yield play
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +74,17 @@ def find_differences(outcome: Outcome, undisturbed: Outcome) -> dict[str, Any]:
     return {key: found[key] for key in expected if found[key] != expected[key]}
 
 
+def list_reasons(outcome: Outcome) -> set[str]:
+    """Of the one window's verdicts."""
+    records = outcome.found["validator"]["records"].values()
+    (record,) = (record for record in records if "verdicts" in record)
+    return {verdict["reason"] for verdict in record["verdicts"]}
+
+
 def test_an_undisturbed_run_has_something_to_lose(undisturbed: Outcome) -> None:
     found = undisturbed.found
     assert undisturbed.deaths == []
-    (record,) = [r for r in found["validator"]["records"].values() if "verdicts" in r]
-    assert {v["reason"] for v in record["verdicts"]} == {"ACCEPTED", "NO_COMMITMENT"}
+    assert list_reasons(undisturbed) == {"ACCEPTED", "NO_COMMITMENT"}
     ((_, state, row),) = found["validator"]["outbox"]
     assert state == "confirmed"
     assert [list(pair) for pair in row] in [list(map(list, r)) for r in found["weights"].values()]
@@ -95,6 +109,30 @@ def test_killed_at_every_kind_of_point(
         assert find_differences(outcome, undisturbed) == {}
         for role, name in outcome.deaths:
             left[role].remove(name_kind(name))
+
+
+@pytest.mark.nightly
+def test_killed_in_the_middle_of_episodes() -> None:
+    """Whoever plays or replays them, at any of their turns."""
+    with start_stage(episodes=True) as play:
+        undisturbed = play({})
+        (record,) = [
+            r for r in undisturbed.found["validator"]["records"].values() if "verdicts" in r
+        ]
+        assert "ACCEPTED" in {verdict["reason"] for verdict in record["verdicts"]}
+        steps = {
+            role: [at for at, name in enumerate(undisturbed.points[role], 1) if name == STEP]
+            for role in NEURONS
+        }
+        assert all(steps.values())
+        for part in (0.3, 0.9):
+            fates = {
+                role: [Fate(at=ats[int(part * (len(ats) - 1))]), Fate(kinds=frozenset({STEP}))]
+                for role, ats in steps.items()
+            }
+            outcome = play(fates)
+            assert find_differences(outcome, undisturbed) == {}
+            assert outcome.deaths.count(("miner", STEP)) == 2
 
 
 @pytest.mark.slow
