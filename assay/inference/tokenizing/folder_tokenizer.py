@@ -145,7 +145,7 @@ class FolderTokenizer:
             try:
                 self.write(Problem(PROBE, 0, Answer(), manner=manner).conversation)
             except ValueError as error:
-                return f"the template of {_SETTINGS}, for {part}: {error}: {TEMPLATE_REMEDY}"
+                return f"{part}: {error}: {TEMPLATE_REMEDY}"
         return None
 
     def _begins_with_bos(self) -> bool:
