@@ -379,18 +379,33 @@ const families = {
     const folder = join(__dirname, '../../../assay/training/genesis'), hotkey = unhex(v.hotkey), challenge = unhex(v.challenge_seed);
     const { parameters } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8'));
     const { manifest, model, tokenizer, drawn } = openCheckpoint(folder, v.checkpoint, parameters, null);
-    const columns = rules.projection(hash('projection', challenge), model.hidden);
     const apart = (ours, theirs) => Math.max(...ours.map((x, i) => Math.abs(Number(x) - Number(theirs[i]))));
+    const measure = (name, seed0, { prompt_tokens: prompt, rollouts }, g, repliesOf) => {
+      const columns = rules.projection(hash('projection', seed0), model.hidden);
+      for (const [r, { tokens, logprobs, sketch }] of rollouts.entries()) {
+        const seed = rules.placeSeed('rollout', seed0, hotkey, g, r), ids = ints(tokens);
+        const found = model.measure(ints(prompt), ids, { seed, temperature: Number(v.temperature), drawn, replies: repliesOf(ids) });
+        const sketched = found.states.map((state) => sketchState(state, columns, manifest));
+        same(`${name} ${g}/${r}`, found.margins, tokens.map(() => 0n));
+        same(`${name} ${g}/${r}`, apart(found.logprobs, logprobs) <= Number(v.units.logprob), true);
+        same(`${name} ${g}/${r}`, apart(sketched.flat(), sketch.flat()) <= Number(v.units.sketch), true);
+      }
+    };
     for (const [g, group] of v.groups.entries()) {
       same('prompt', tokenizer.encode(group.prompt), group.prompt_tokens);
-      for (const [r, { tokens, logprobs, sketch }] of group.rollouts.entries()) {
-        const seed = rules.placeSeed('rollout', challenge, hotkey, g, r);
-        const found = model.measure(ints(group.prompt_tokens), ints(tokens), { seed, temperature: Number(v.temperature), drawn });
-        const sketched = found.states.map((state) => sketchState(state, columns, manifest));
-        same(`golden ${g}/${r}`, found.margins, tokens.map(() => 0n));
-        same(`golden ${g}/${r}`, apart(found.logprobs, logprobs) <= Number(v.units.logprob), true);
-        same(`golden ${g}/${r}`, apart(sketched.flat(), sketch.flat()) <= Number(v.units.sketch), true);
-      }
+      measure('golden', challenge, group, g, () => []);
+    }
+    const { episodes: e } = v, opened = environments.openEnvironment(e.environment), seed0 = unhex(e.challenge_seed), ends = ints(manifest.end_tokens);
+    for (const [g, group] of e.groups.entries()) { // a world of several turns, played anew from the ids
+      const problem = opened.make(rules.placeSeed('problem', seed0, hotkey, g), ints(e.levels)), environment = opened.worldOf(problem);
+      same('prompt', tokenizer.ask(opened.ask(problem)), group.prompt_tokens);
+      const limits = Object.fromEntries(Object.entries({ ...e.work, max_tokens: manifest.max_tokens }).map(([name, n]) => [name, Number(n)]));
+      measure('golden episode', seed0, group, g, (ids) => {
+        const given = { environment, tokenizer, frame: episodes.frameOf(environment.record), rules: limits, ends };
+        const { own, end, replies } = episodes.replay(given, environment.begin(problem), group.prompt_tokens.length, ids);
+        same('golden episode ends', [own, end !== null], [ids.length, true]);
+        return replies;
+      });
     }
   },
   levels(v) {
