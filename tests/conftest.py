@@ -47,9 +47,18 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
-    """All processes of the test run are forks of one."""
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """All processes of the test run are forks of one. While it imports, on one processor, the
+    demo begins on another; of some tests alone, nobody knows yet whether they look at it."""
     gateway_io.Popen2IOMaster = preloading.ForkedWorker  # type: ignore[misc]
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        shared = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined] # noqa: SLF001
+        config.add_cleanup(_begin_demo(shared / "demo").terminate)
+
+
+def _begin_demo(folder: Path) -> subprocess.Popen[bytes]:
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, _PLAYER, folder], stdout=quiet, stderr=quiet)
 
 
 def pytest_report_header() -> list[str]:
@@ -115,13 +124,13 @@ def _demo_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _play_ahead(request, _demo_folder):
-    """Begins the demo with the first test, where any looks at it: nobody waits for it then."""
+    """Begins the demo with the first test, where any looks at it: nobody waits for it then. Waits
+    for the one that has begun already."""
     wanted = any("played_document" in item.fixturenames for item in request.session.items)
     if not wanted or _WORKER not in ("", "gw0"):
         yield
         return
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([sys.executable, _PLAYER, _demo_folder], **quiet) as player:
+    with _begin_demo(_demo_folder) as player:
         yield
         if request.session.shouldstop or request.session.shouldfail:
             player.terminate()

@@ -14,7 +14,9 @@ from execnet.gateway_io import Popen2IOMaster
 
 from assay.sandbox import share_preloaded
 
+#: The kernels first: whoever needs them before the compiler is through compiles them, too.
 MODULES = (
+    "assay.inference.draws.kernels",
     "assay.inference.workers.worker",
     "assay.neurons.miner.program",
     "assay.neurons.validator.program",
@@ -22,7 +24,6 @@ MODULES = (
     "assay.cli.audit",
     "assay.cli.demo",
     "assay.cli.explorer",
-    "assay.inference.draws.kernels",
     "bittensor",
 )
 _BEGIN = """
