@@ -1,17 +1,19 @@
 """What answers earn that take no thought: whoever pays for an environment should know before.
 
 A model that learns finds them first. Where a task is met in parts, such answers meet some of them:
-a random assignment seven clauses of eight, a program that prints `0` some tests. The parameters'
+a random assignment seven clauses of eight, a program that prints `0` some tests. Where a world
+replies, they are turns that take no notice of it. The parameters'
 `satisfaction_floor` keeps what it says from everybody.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
-from assay.environments.base import Environment, RewardParts
+from assay.environments.base import Environment, Problem, RewardParts
 from assay.environments.foreign.vetting import SHARE
-from assay.environments.scoring import score_all
+from assay.environments.scoring import run_all
 from assay.protocol.parameters import MILLION
 
 #: Problems tried at each level, and most levels.
@@ -66,12 +68,12 @@ def measure_level(environment: Environment, level: int) -> ThoughtlessAnswer:
     problems = [environment.make_problem(seed, [level]) for seed in seeds]
     texts = [environment.list_thoughtless(problem) for problem in problems]
     count = min(map(len, texts))
-    asked = [
-        (problem, given[number])
+    tasks = [
+        partial(_answer, environment, problem, [*given[number:], *given[:number]])
         for number in range(count)
         for problem, given in zip(problems, texts, strict=True)
     ]
-    scores = score_all(environment, asked)
+    scores = run_all(environment, tasks)
     by_answer = [scores[i : i + PROBLEMS] for i in range(0, len(scores), PROBLEMS)]
     best = max(range(count), key=lambda number: _rank(by_answer[number]))
     parts = by_answer[best]
@@ -86,6 +88,16 @@ def measure_level(environment: Environment, level: int) -> ThoughtlessAnswer:
         format=sum(part.format for part in parts) // PROBLEMS,
         floor=-(-shares[PROBLEMS * _KEPT // 100] // _STEP) * _STEP,
     )
+
+
+def _answer(environment: Environment, problem: Problem, turns: Sequence[str]) -> RewardParts:
+    """What such answers achieve, one turn after the other while the problem's world replies."""
+    state = environment.open(problem)
+    for turn in turns:
+        state, reply = state.step(turn, is_ended=True)
+        if reply is None:
+            break
+    return state.score()
 
 
 def _rank(parts: list[RewardParts]) -> tuple[int, int]:

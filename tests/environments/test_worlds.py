@@ -21,6 +21,7 @@ from assay.environments import (
     open_environment,
     rate_answer,
 )
+from assay.environments.thoughtless import measure_level
 from assay.environments.worlds import codes, guess, guessing, world
 from assay.environments.worlds.codes import Code, Codes
 from assay.environments.worlds.guess import Guess, Number
@@ -177,6 +178,15 @@ def test_who_fits_all_replies_finds_every_code(level: int) -> None:
     for text in map("".join, product("0123"[:digits], repeat=places)):
         secret = Code(text, turns, digits)
         assert play(Problem("", level, secret), secret, fit).score() == RIGHT
+
+
+def test_turns_that_take_no_notice_of_replies_are_vetted() -> None:
+    """Four guesses of ten numbers are too good; seven of a hundred are not."""
+    easy, hard = (measure_level(WORLDS["guess"], level) for level in (1, 4))
+    assert easy.is_too_right
+    assert not hard.is_too_right
+    assert (easy.format, hard.format) == (1_000_000, 1_000_000)
+    assert not measure_level(WORLDS["codes"], 3).is_too_right
 
 
 def test_only_the_last_guess_counts_and_a_cut_turn_is_read() -> None:

@@ -4,7 +4,7 @@ The smallest world in which everything that a model can learn about a problem re
 replies. Guessing the middle of what is left always succeeds within the turns that a level allows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -64,6 +64,10 @@ class Guess(GuessingEnvironment):
 
     def __init__(self, params: Mapping[str, int]) -> None:
         super().__init__(NAME, VERSION, PARAMS, params, PROOF)
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        numbers, turns = LEVELS[problem.level - 1]
+        return [self.write_answer(str(numbers * turn // turns)) for turn in range(turns)]
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         numbers, turns = LEVELS[level - 1]
