@@ -11,10 +11,13 @@ faked, so that a loss shows as one. *Looking first*: many hotkeys at a twentieth
 with success from .8 to .2 by level, as the rule of levels allows, and lengths by part; and a
 mixture of which nobody solves one part. Beside them, the gain if levels were drawn one by one, and
 if a submission were paid for all of its groups.
+*Episodes*: the worlds of a tenth of the groups reply much, so that an own token costs up to nine
+times what its number among own tokens says. A miner that knows it replaces such completions by one
+end token, with 4 uniform draws as on the main network, and with 10.
 `--fast`: few windows and hotkeys.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from hashlib import sha256
@@ -101,6 +104,20 @@ def choose_fakes(
 
 
 @dataclass(frozen=True)
+class Replying:
+    """Worlds that reply in groups that a prompt announces.
+
+    Attributes:
+        share: of the groups.
+        dear: cost of an own token there, relative to one of the same number without replies. The
+            replies are not paid: where they are, `dear` is relative to that pay, too.
+    """
+
+    share: float
+    dear: float
+
+
+@dataclass(frozen=True)
 class Played:
     """A cheat's windows: pay relative to honest work's mean, and whether a fake was drawn."""
 
@@ -112,14 +129,54 @@ class Played:
     faked_cost: tuple[float, float]
 
 
+#: Which completions are replaced: from their lengths, whether each group's prompt announces long
+#: ones, and the windows' randomness.
+Choose = Callable[[Lengths, NDArray[np.bool_], np.random.Generator], NDArray[np.bool_]]
+
+
 def play(work: Work, name: str, cheat: Cheat) -> Played:
+    windows = play_windows(work, name, partial(choose_fakes, cheat))
+    lengths, is_long = draw_lengths(name, np.random.default_rng(8), 20_000)
+    fakes = choose_fakes(cheat, lengths, is_long, np.random.default_rng(9))
+    made = np.where(fakes, np.minimum(lengths, cheat.limit), lengths)
+    return Played(*windows, count_tokens(lengths), count_tokens(made))
+
+
+def play_replying(work: Work, replying: Replying, share: float) -> Played:
+    """The windows of a cheat that begins this share of the announced groups' completions with an
+    end token, at which its world is done."""
+    windows = play_windows(work, "log-normal", partial(choose_dear, replying.share, share))
+    lengths, _ = draw_lengths("log-normal", np.random.default_rng(8), 20_000)
+    rng = np.random.default_rng(9)
+    replies = rng.random(len(lengths)) < replying.share
+    dear = np.where(replies, replying.dear, 1.0)[:, None]
+    made = np.where(replies[:, None] & (rng.random(lengths.shape) < share), 0, lengths)
+    return Played(*windows, count_tokens(lengths, dear), count_tokens(made, dear))
+
+
+def choose_dear(
+    replying: float,
+    share: float,
+    lengths: Lengths,
+    is_long: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """A share of the completions of those groups whose worlds reply. Lengths tell nothing."""
+    del is_long
+    replies = rng.random(len(lengths)) < replying
+    return replies[:, None] & (rng.random(lengths.shape) < share)
+
+
+def play_windows(
+    work: Work, name: str, choose: Choose
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Honest and cheating pay of each window, and whether a fake was drawn."""
     rng = np.random.default_rng(7)
-    chosen_groups = work.audited_rollouts
     honest, faked, found = [], [], []
     for window in range(WINDOWS):
         seed = sha256(window.to_bytes(8, "big")).digest()
-        lengths, is_long = draw_lengths(name, rng, chosen_groups)
-        fakes = choose_fakes(cheat, lengths, is_long, rng)
+        lengths, is_long = draw_lengths(name, rng, work.audited_rollouts)
+        fakes = choose(lengths, is_long, rng)
         right = (rng.random(lengths.shape) < SUCCESS) & (lengths < LONGEST)
         shown = np.where(fakes, 1, lengths)
         hit, values, others = False, [], []
@@ -133,16 +190,7 @@ def play(work: Work, name: str, cheat: Cheat) -> Played:
         honest.append(np.mean(others))
         faked.append(np.mean(values))
         found.append(hit)
-    lengths, is_long = draw_lengths(name, np.random.default_rng(8), 20_000)
-    fakes = choose_fakes(cheat, lengths, is_long, np.random.default_rng(9))
-    made = np.where(fakes, np.minimum(lengths, cheat.limit), lengths)
-    return Played(
-        np.array(honest),
-        np.array(faked),
-        np.array(found),
-        count_tokens(lengths),
-        count_tokens(made),
-    )
+    return np.array(honest), np.array(faked), np.array(found)
 
 
 def value_group(work: Work, lengths: Sequence[int], right: NDArray[np.bool_]) -> int:
@@ -152,8 +200,10 @@ def value_group(work: Work, lengths: Sequence[int], right: NDArray[np.bool_]) ->
     )
 
 
-def count_tokens(lengths: Lengths) -> tuple[float, float]:
-    return float(lengths.mean()), float((lengths * (lengths - 1) / 2).mean())
+def count_tokens(lengths: Lengths, dear: NDArray[np.float64] | float = 1.0) -> tuple[float, float]:
+    """Means of a completion's tokens and of own tokens before each, at their cost's ratio."""
+    late = lengths * (lengths - 1) / 2
+    return float((lengths * dear).mean()), float((late * dear).mean())
 
 
 def compute_gain(played: Played, where: slice, ratio: float) -> float:
@@ -220,6 +270,32 @@ def measure_fakes() -> Iterator[Figure]:
             bound = 3 * error if ratio <= STATED else None
             what = f"best cheat's gain, {name} lengths, a token at 4,096 costs {ratio:.3g}"
             yield Figure(f"{what}", gain, "%", "without position_share", flat, bound)
+            yield Figure(f"{what}: standard error", error, "%")
+
+
+#: Uniform draws, and the ratios of cost for which they keep the law: below 1 + draws - 1.3 for
+#: rollouts of mean length.
+EPISODES = ((4, (1.0, 2.0, 3.0, 9.0)), (10, (3.0, 9.0)))
+
+
+def measure_replies() -> Iterator[Figure]:
+    """The best share of announced completions to drop, on the steepest engine that is paid."""
+    half = WINDOWS // 2
+    for uniform, ratios in EPISODES:
+        valued = MAIN_WORK.audited_rollouts - uniform
+        work = replace(MAIN_WORK, valued_groups=valued)
+        for dear in ratios:
+            played = [play_replying(work, Replying(0.1, dear), share) for share in (0.05, 0.3, 1.0)]
+            best = max(played, key=lambda one: compute_gain(one, slice(0, half), STATED))
+            batches = [
+                compute_gain(best, slice(start, start + BATCH), STATED)
+                for start in range(half, WINDOWS, BATCH)
+            ]
+            gain = 100 * compute_gain(best, slice(half, WINDOWS), STATED)
+            error = 100 * float(np.std(batches, ddof=1)) / len(batches) ** 0.5
+            bound = 3 * error if dear - 1 < uniform - 1.3 else None
+            what = f"best cheat's gain, episodes, {uniform} uniform draws, {dear:g} times as dear"
+            yield Figure(what, gain, "%", bound=bound)
             yield Figure(f"{what}: standard error", error, "%")
 
 
@@ -323,7 +399,7 @@ def measure_overpay() -> Iterator[Figure]:
 
 
 def main() -> None:
-    figures = [*measure_fakes(), *measure_looking(), *measure_overpay()]
+    figures = [*measure_fakes(), *measure_replies(), *measure_looking(), *measure_overpay()]
     report(
         f"pay at cost: position_share {MAIN_WORK.position_share}, {WINDOWS:,} windows of {GROUPS} "
         f"groups, {HOTKEYS} hotkeys",
