@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.protocol.encoding import U16, U32, U64, Choice, Digest, Many, Prefixed, Record, encode
+from assay.protocol.episode import Reply
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.reason import Reason
 from assay.protocol.record import MEMBERS_MAX, Software
@@ -76,12 +77,30 @@ class StepRecord:
         return hash_fields(Domain.STEP, encode(self))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StepRollout:
+    """A rollout that a step consumed.
+
+    Attributes:
+        tokens: uint32 [T], its own.
+        logprobs: uint32 [T], −ln p in 2^-16 under the checkpoint that generated them, as the
+            trainer computed them.
+        reward: in millionths.
+        replies: what its world said between its turns, ascending.
+    """
+
+    tokens: NDArray[np.uint32]
+    logprobs: NDArray[np.uint32]
+    reward: int
+    replies: Sequence[Reply] = ()
+
+
 def compute_step_leaf(
     hotkey: bytes,
     index: int,
     checkpoint: bytes,
     prompt: NDArray[np.uint32],
-    rollouts: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32], int]],
+    rollouts: Sequence[StepRollout],
 ) -> bytes:
     """Leaf of one consumed group, 32 bytes.
 
@@ -90,16 +109,20 @@ def compute_step_leaf(
         index: of the problem among the hotkey's.
         checkpoint: digest of the checkpoint that generated it.
         prompt: uint32 [tokens].
-        rollouts: tokens and log-probabilities (−ln p in 2^-16, under that checkpoint, as the
-            trainer computed them), uint32 [tokens] each, and the reward in millionths.
     """
-    rows = (
-        b"".join((_pack(tokens), _pack(logprobs), reward.to_bytes(4, "big")))
-        for tokens, logprobs, reward in rollouts
-    )
+    rows = map(_encode_rollout, rollouts)
     return hash_fields(
         Domain.STEP_LEAF, hotkey, index.to_bytes(4, "big"), checkpoint, _pack(prompt), *rows
     )
+
+
+def _encode_rollout(rollout: StepRollout) -> bytes:
+    said = [len(rollout.replies)]
+    for reply in rollout.replies:
+        said += [reply.at, len(reply.ids), *reply.ids]
+    reward = rollout.reward.to_bytes(4, "big")
+    numbers = np.array(said, np.uint32), rollout.tokens, rollout.logprobs
+    return b"".join(map(_pack, numbers)) + reward
 
 
 def compute_consumed_root(leaves: Sequence[bytes], window: int, parent: bytes) -> bytes:

@@ -11,6 +11,7 @@ import assay.inference.packing
 import assay.inference.reading
 import assay.inference.recurrent
 import assay.inference.routing
+import assay.protocol.episode
 import assay.training.balance
 import assay.training.grpo
 import assay.training.learner
@@ -34,6 +35,7 @@ _MODULES = (
     assay.inference.reading,
     assay.inference.recurrent,
     assay.inference.routing,
+    assay.protocol.episode,
 )
 
 

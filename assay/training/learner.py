@@ -17,6 +17,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
 from assay.inference.reading import Pack, make_even_packs
 from assay.inference.routing import record_logits
+from assay.protocol.episode import Reply
 from assay.protocol.errors import OperatorError
 from assay.training.balance import compute_imbalance, get_balance_weight
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
@@ -72,23 +74,34 @@ class LessonError(OperatorError):
 class Group:
     """One problem's rollouts, as the trainer judged and scored them itself.
 
-    `prompt` and each completion are token ids (the end token included where there is one), rewards
-    are millionths, `behaviour_logprobs` natural logarithms, one a completion token, under the
-    checkpoint that sampled.
+    `prompt` and each completion are token ids (end tokens included), rewards are millionths,
+    `behaviour_logprobs` natural logarithms, one a completion token, under the checkpoint that
+    sampled. A completion has the model's own tokens alone: what its world replied between turns is
+    in `replies`, ascending, and is read but not learned. Without any, `replies` may be left out.
+
+    Raises:
+        ValueError: the parts do not belong together.
     """
 
     prompt: list[int]
     completions: list[list[int]]
     rewards: list[int]
     behaviour_logprobs: list[list[float]]
+    replies: list[list[Reply]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        sizes = {len(self.completions), len(self.rewards), len(self.behaviour_logprobs)}
-        if len(sizes) != 1 or not self.completions or not self.prompt:
+        if not self.replies:
+            object.__setattr__(self, "replies", [[] for _ in self.completions])
+        parts = self.completions, self.rewards, self.behaviour_logprobs, self.replies
+        if len(set(map(len, parts))) != 1 or not self.completions or not self.prompt:
             raise ValueError("a group needs a prompt and as many rewards as completions")
         pairs = zip(self.completions, self.behaviour_logprobs, strict=True)
         if any(not tokens or len(tokens) != len(logprobs) for tokens, logprobs in pairs):
             raise ValueError("a completion needs at least one token and a logprob for each")
+        for tokens, replies in zip(self.completions, self.replies, strict=True):
+            places = [0, *(reply.at for reply in replies), len(tokens)]
+            if any(before >= after for before, after in pairwise(places)):
+                raise ValueError("each reply needs a turn before it and one behind it")
 
     @property
     def teaches(self) -> bool:
@@ -101,7 +114,8 @@ class LearnConfig:
     """Settings of the learner; the defaults were chosen by experiment on the demo's model.
 
     Attributes:
-        tokens_per_pass: tokens of a forward pass, more if one completion needs them. Gradients of
+        tokens_per_pass: tokens of a forward pass, replies included, more if one completion needs
+            them. Gradients of
             the passes of a minibatch are summed, so this value costs memory and changes results
             only by rounding. The balance of a mixture's experts is each pass's own.
         precision: of products. Masters, gradients and moments are float32.
@@ -158,6 +172,7 @@ class _Row:
     completion: list[int]
     behaviour: list[float]
     advantage: float
+    replies: list[Reply]
 
 
 class Learner:
@@ -433,12 +448,7 @@ class Learner:
         self._optimizer.zero_grad()
         losses = []
         rank, team = get_team()
-        packs = make_even_packs(
-            [row.prompt for row in rows],
-            [row.completion for row in rows],
-            self.config.tokens_per_pass,
-            team,
-        )
+        packs = self._pack(rows)
         for start in range(0, len(packs), team):
             # every process takes part in every pass, even without a pack left; gradients are
             # averaged over the team, and losses are sums
@@ -462,6 +472,16 @@ class Learner:
         self._has_changed = True
         self._optimizer.step()
         return losses, norm
+
+    def _pack(self, rows: Sequence[_Row]) -> list[Pack]:
+        _, team = get_team()
+        return make_even_packs(
+            [row.prompt for row in rows],
+            [row.completion for row in rows],
+            self.config.tokens_per_pass,
+            team,
+            [row.replies for row in rows],
+        )
 
     def _measure(self, pack: Pack, rows: Sequence[_Row], scale: float, counts: bool) -> Loss:
         """The loss of a pack's completions, `rows`. `counts` is False for a pass that must not
@@ -530,8 +550,8 @@ def _make_rows(group: Group, scaled: bool) -> list[_Row] | None:
     advantages = compute_advantages(group.rewards, scaled=scaled)
     if advantages is None:
         return None
-    parts = zip(group.completions, group.behaviour_logprobs, advantages, strict=True)
-    return [_Row(group.prompt, completion, old, gain) for completion, old, gain in parts]
+    parts = zip(group.completions, group.behaviour_logprobs, advantages, group.replies, strict=True)
+    return [_Row(group.prompt, *part) for part in parts]
 
 
 def _summarise(

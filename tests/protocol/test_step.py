@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from assay.artifacts.steps.folder import StepError, read_step
 from assay.protocol import Reason, StepLeftOut, StepRecord, StepSource
 from assay.protocol.encoding import decode, encode, from_json, to_json
-from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
+from assay.protocol.episode import Reply
+from assay.protocol.step import STEP_VERSION, StepRollout, compute_consumed_root, compute_step_leaf
 
 
 def digest(name: str) -> bytes:
@@ -88,8 +89,10 @@ def test_the_record_byte_by_byte() -> None:
 def test_leaf_and_root() -> None:
     prompt = np.array([1, 2], np.uint32)
     rollouts = [
-        (np.array([9], np.uint32), np.array([70_000], np.uint32), 1_000_000),
-        (np.array([8, 7], np.uint32), np.array([0, 5], np.uint32), 0),
+        StepRollout(np.array([9], np.uint32), np.array([70_000], np.uint32), 1_000_000),
+        StepRollout(
+            np.array([8, 7], np.uint32), np.array([0, 5], np.uint32), 0, [Reply(1, (3, 2, 1))]
+        ),
     ]
     leaf = compute_step_leaf(digest("alice"), 4, digest("model"), prompt, rollouts)
     assert leaf == hash_by_hand(
@@ -98,8 +101,9 @@ def test_leaf_and_root() -> None:
         bytes([0, 0, 0, 4]),
         digest("model"),
         bytes([0, 0, 0, 1, 0, 0, 0, 2]),
-        bytes([0, 0, 0, 9, 0, 1, 0x11, 0x70, 0, 15, 0x42, 0x40]),
-        bytes([0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0]),
+        bytes([0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0x11, 0x70, 0, 15, 0x42, 0x40]),
+        bytes([0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1])
+        + bytes([0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0]),
     )
     other = digest("other leaf")
     top = hash_by_hand("node", leaf, other)

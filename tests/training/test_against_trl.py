@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from assay.training import LossConfig, compute_advantages, compute_loss
+from assay.protocol.episode import Reply, weave
+from assay.training import LearnConfig, Learner, LossConfig, compute_advantages, compute_loss
+from assay.training import learner as learner_module
 from assay.training.genesis_model import make_model, make_tokenizer
 
 pytest.importorskip("trl", reason="TRL is of the extra `train`")
@@ -105,6 +107,64 @@ def test_loss_and_gradient_are_theirs(model, inputs, tmp_path, level, loss_type)
     assert ours == pytest.approx(theirs, rel=1e-5)
     for name, gradient in their_gradients.items():
         torch.testing.assert_close(our_gradients[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+EPISODES = [
+    ([5, 6, 2, 7, 2, 8], [Reply(3, (30, 31)), Reply(5, (32,))]),
+    ([9, 2], []),
+    ([9, 9, 2, 4, 4, 2], [Reply(3, (40, 41, 42, 43))]),
+    ([2, 2, 2], [Reply(1, (50,)), Reply(2, ())]),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("level", "loss_type"), [("token", "dapo"), ("sequence", "grpo")])
+def test_the_learner_s_loss_of_episodes_is_theirs_with_a_tool_mask(
+    model, tmp_path, level, loss_type
+):
+    """The learner's own packs of own tokens and replies, against their padded rows."""
+    prompt = [3, 4, 5, 6]
+    woven = [weave(own, replies) for own, replies in EPISODES]
+    shape = len(EPISODES), max(len(sequence) for sequence, _ in woven)
+    ids, mask, own = (torch.zeros(shape, dtype=torch.int64) for _ in range(3))
+    for row, (sequence, places) in enumerate(woven):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+        mask[row, : len(sequence)] = 1
+        own[row, places] = 1
+    prompts = torch.tensor([prompt] * len(EPISODES))
+    with torch.no_grad():
+        logits = model(input_ids=torch.cat([prompts, ids], 1)).logits[:, len(prompt) - 1 : -1]
+    logprobs = logits.log_softmax(-1).gather(-1, ids[..., None]).squeeze(-1)
+    behaviour = logprobs + torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    advantages = torch.tensor([1.0, -0.5, 0.7, -1.3])
+    inputs = {
+        "prompt_ids": prompts,
+        "prompt_mask": torch.ones_like(prompts),
+        "completion_ids": ids,
+        "completion_mask": mask,
+        "tool_mask": own,
+        "advantages": advantages,
+        "old_per_token_logps": behaviour,
+        "ref_per_token_logps": behaviour,
+        "num_items_in_batch": own.sum(),
+    }
+    theirs, their_gradients = compute_theirs(model, inputs, tmp_path, loss_type, level)
+    model.zero_grad()
+    config = LossConfig(CLIPS.low, CLIPS.high, CLIPS.cap, CLIPS.kl_weight, level)
+    learner = Learner(model, LearnConfig(loss=config))
+    rows = [
+        learner_module._Row(prompt, tokens, behaviour[row, places].tolist(), gain, replies)
+        for row, ((tokens, replies), (_, places), gain) in enumerate(
+            zip(EPISODES, woven, advantages.tolist(), strict=True)
+        )
+    ]
+    (pack,) = learner._pack(rows)
+    scale = float(own.sum()) if level == "token" else float(len(rows))
+    loss = learner._measure(pack, [rows[i] for i in pack.indices], scale, counts=True)
+    loss.value.backward()
+    assert (loss.tokens, loss.value.item()) == (own.sum(), pytest.approx(theirs, rel=1e-5))
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.grad, their_gradients[name], rtol=1e-4, atol=1e-6)
 
 
 def test_scaled_advantages_are_theirs():

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from assay.inference.placing.devices import MemoryLackError
+from assay.protocol.episode import Reply, weave
 from assay.training import Group, LearnConfig, Learner, LessonError, Level, LossConfig
 from assay.training import learner as learner_module
 from assay.training.genesis_model import make_model
@@ -127,6 +129,28 @@ def test_excluded_ids_are_left_out_of_the_normalisation() -> None:
     assert stats.mean_ratio > 1.001
 
 
+@pytest.mark.parametrize("tokens_per_pass", [8_192, 1])
+def test_replies_are_read_and_not_learned(tokens_per_pass: int) -> None:
+    """The behaviour, measured over whole sequences, is met at each own token: so the states are
+    those behind the replies. Only own tokens count."""
+    learner = make_learner(
+        LearnConfig(epochs=1, groups_per_batch=8, tokens_per_pass=tokens_per_pass)
+    )
+    prompt, completions = [10, 11], [[5, 1, 5, 5, 1], [6, 7, 8, 1], [5, 1, 9, 1, 4]]
+    replies = [[Reply(2, (30, 31, 32))], [], [Reply(2, ()), Reply(4, (33,))]]
+    behaviour = []
+    for own, said in zip(completions, replies, strict=True):
+        sequence, places = weave(own, said)
+        logprobs = measure(learner, prompt, sequence)
+        behaviour.append([logprobs[place] for place in places])
+    group = Group(prompt, completions, [1_000_000, 0, 0], behaviour, replies)
+    stats = learner.learn([group])
+    assert stats.mean_ratio == pytest.approx(1, abs=1e-5)
+    assert stats.tokens == 14
+    other = replace(group, replies=[[Reply(2, (30, 31, 34))], *replies[1:]])
+    assert make_learner(learner.config).learn([other]).mean_ratio != pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     "parts",
     [
@@ -135,11 +159,13 @@ def test_excluded_ids_are_left_out_of_the_normalisation() -> None:
         ([2], [[1]], [0, 0], [[0.0]]),
         ([2], [[]], [0], [[]]),
         ([2], [[3, 1]], [0], [[0.0]]),
+        ([2], [[3]], [0], [[0.0]], [[], []]),
+        ([2], [[3]], [0], [[0.0]], [[Reply(0, (4,))]]),
+        ([2], [[3]], [0], [[0.0]], [[Reply(1, (4,))]]),
+        ([2], [[3, 4]], [0], [[0.0, 0.0]], [[Reply(1, (4,)), Reply(1, (4,))]]),
     ],
 )
-def test_malformed_groups(
-    parts: tuple[list[int], list[list[int]], list[int], list[list[float]]],
-) -> None:
+def test_malformed_groups(parts: Any) -> None:
     with pytest.raises(ValueError, match="needs"):
         Group(*parts)
 

@@ -6,6 +6,7 @@ Reading it costs at most as much as `parser` allows: some 5 GB of Python's objec
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.parser import HEAD, LIMITS, SCHEMA
+from assay.protocol.episode import Reply
 from assay.protocol.submission import LOGPROB_BITS
 from assay.sandbox import Budget
 from assay.training import Group
@@ -62,7 +64,8 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
     limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
     types = [field.type for field in SCHEMA]
     row_bytes = sum(4 if pa.types.is_list(kind) else kind.byte_width for kind in types)
-    most = HEAD.size + ROWS_MAX * row_bytes + 4 * VALUES_MAX
+    # beside a value, the length of a list within a list may be its own
+    most = HEAD.size + ROWS_MAX * row_bytes + 8 * VALUES_MAX
     reply = parser.parse(limits + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
     return list(_read_columns(_unpack(reply)))
 
@@ -89,11 +92,17 @@ def _unpack(reply: bytes) -> dict[str, _Column]:
         offset += size
         return values
 
+    def take_lists(count: int, element: pa.DataType) -> _Column:
+        """Lists of numbers, or of lists of them."""
+        ends = np.cumsum(take(count, "<u4"), dtype=np.int64).tolist()
+        whole = ends[-1] if ends else 0
+        nested = pa.types.is_list(element)
+        values = take_lists(whole, element.value_type) if nested else take(whole, "<u4")
+        return [values[start:end] for start, end in pairwise([0, *ends])]
+
     for field in SCHEMA:
         if pa.types.is_list(field.type):
-            ends = np.cumsum(take(rows, "<u4"), dtype=np.int64)
-            values = take(int(ends[-1]) if rows else 0, "<u4")
-            columns[field.name] = np.split(values, ends[:-1]) if rows else []
+            columns[field.name] = take_lists(rows, field.type.value_type)
         elif pa.types.is_fixed_size_binary(field.type):
             width = field.type.byte_width
             data = take(rows * width, "u1").tobytes()
@@ -121,6 +130,7 @@ def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
         [tokens.tolist() for tokens in rows["tokens"]],
         rows["reward"],
         [(logprobs / -_UNIT).tolist() for logprobs in rows["logprobs"]],
+        list(map(_read_replies, rows["replies_at"], rows["replies"])),
     )
     return ConsumedGroup(
         group,
@@ -132,6 +142,13 @@ def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
         rows["problem_seed"][0],
         tuple(rows["levels"][0].tolist()),
     )
+
+
+def _read_replies(places: "np.ndarray[Any, Any]", replies: _Column) -> list[Reply]:
+    if len(places) != len(replies):
+        raise ValueError("its rows do not place each reply")
+    pairs = zip(places.tolist(), replies, strict=True)
+    return [Reply(at, tuple(ids.tolist())) for at, ids in pairs]
 
 
 def _make_table(taken: Sequence[ConsumedGroup]) -> pa.Table:
@@ -147,12 +164,20 @@ def _make_table(taken: Sequence[ConsumedGroup]) -> pa.Table:
             "levels": one.levels,
             "prompt": one.group.prompt,
             "tokens": tokens,
+            "replies_at": [reply.at for reply in replies],
+            "replies": [reply.ids for reply in replies],
             "logprobs": to_integers(logprobs).tolist(),
             "reward": reward,
         }
         for one in taken
-        for rollout, (tokens, logprobs, reward) in enumerate(
-            zip(one.group.completions, one.group.behaviour_logprobs, one.group.rewards, strict=True)
+        for rollout, (tokens, logprobs, reward, replies) in enumerate(
+            zip(
+                one.group.completions,
+                one.group.behaviour_logprobs,
+                one.group.rewards,
+                one.group.replies,
+                strict=True,
+            )
         )
     ]
     return pa.Table.from_pylist(rows, SCHEMA)

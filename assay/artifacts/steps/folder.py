@@ -40,7 +40,7 @@ from assay.protocol import EncodingError, Parameters, StepLeftOut, StepRecord, S
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
-from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
+from assay.protocol.step import STEP_VERSION, StepRollout, compute_consumed_root, compute_step_leaf
 from assay.training import LearnConfig, Learner, LossConfig
 from assay.training.last_bits import compute_code_digest, describe_engine
 
@@ -250,11 +250,12 @@ def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) 
             one.checkpoint,
             np.array(one.group.prompt, np.uint32),
             [
-                (np.array(tokens, np.uint32), to_integers(logprobs), reward)
-                for tokens, logprobs, reward in zip(
+                StepRollout(np.array(tokens, np.uint32), to_integers(logprobs), reward, replies)
+                for tokens, logprobs, reward, replies in zip(
                     one.group.completions,
                     one.group.behaviour_logprobs,
                     one.group.rewards,
+                    one.group.replies,
                     strict=True,
                 )
             ],

@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
         ("levels", pa.list_(pa.uint32())),
         ("prompt", pa.list_(pa.uint32())),
         ("tokens", pa.list_(pa.uint32())),
+        ("replies_at", pa.list_(pa.uint32())),
+        ("replies", pa.list_(pa.list_(pa.uint32()))),
         ("logprobs", pa.list_(pa.uint32())),
         ("reward", pa.uint32()),
     ]
@@ -47,7 +49,7 @@ def serve_steps() -> None:
 
 def answer(request: bytes) -> bytes:
     """The columns of the file at a path, one after the other: little-endian numbers and raw bytes;
-    for a list its lengths (u32 a row), then its values.
+    for lists their lengths (u32 each), then their values, which may be lists again.
 
     Raises:
         FileFault: it is not a step's, or reading it would take more than for any honest step. Also
@@ -63,7 +65,7 @@ def answer(request: bytes) -> bytes:
         pa.BufferReader(data),
         pre_buffer=False,
         thrift_container_size_limit=_ITEMS_MAX,
-        schema_depth_limit=4,
+        schema_depth_limit=6,
         arrow_extensions_enabled=False,
     )
     if not parquet.schema_arrow.equals(SCHEMA):
@@ -109,15 +111,16 @@ def _encode_column(column: Any, field: pa.Field, rows: int) -> list[bytes]:
     array = column.combine_chunks()
     if len(array) != rows or array.null_count:
         raise FileFault(f"column {field.name} has empty rows, or not {rows:,} of them")
-    if not pa.types.is_list(field.type):
-        return [_encode_values(array, field)]
-    values, lengths = array.flatten(), np.diff(array.offsets.to_numpy())
-    if values.null_count or lengths.sum() != len(values):
-        raise FileFault(f"column {field.name} has empty elements")
-    return [lengths.astype("<u4").tobytes(), _encode_values(values, field)]
+    parts = []
+    while pa.types.is_list(array.type):
+        lengths, array = np.diff(array.offsets.to_numpy()), array.flatten()
+        if array.null_count or lengths.sum() != len(array):
+            raise FileFault(f"column {field.name} has empty elements")
+        parts.append(lengths.astype("<u4").tobytes())
+    return [*parts, _encode_values(array)]
 
 
-def _encode_values(array: Any, field: pa.Field) -> bytes:
+def _encode_values(array: Any) -> bytes:
     if pa.types.is_fixed_size_binary(array.type):
         width = array.type.byte_width
         data = array.buffers()[1]

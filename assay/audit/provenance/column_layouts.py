@@ -5,14 +5,18 @@ Each file is for one reader: TRL and prime-rl want a prompt's text under `prompt
 list. So `--columns` renames and reshapes, and no value is in a file twice.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from assay.protocol.episode import Reply, weave
+
 _IDS, _FLOATS = pa.list_(pa.uint32()), pa.list_(pa.float32())
 _TEXT = pa.string()
+Number = TypeVar("Number", int, float)
 _MESSAGES = pa.list_(pa.struct([("role", _TEXT), ("content", _TEXT)]))
 #: Column → type and meaning: the schema, and the data card's table.
 Columns = dict[str, tuple[pa.DataType, str]]
@@ -25,7 +29,15 @@ ROLLOUT: Columns = {
         "what was asked, with a system text, examples and earlier messages; null where `prompt` is "
         "the only message",
     ),
-    "completion": (pa.string(), "what was answered, without the end token"),
+    "completion": (
+        pa.string(),
+        "what was answered, without the end token; of an episode its turns and replies",
+    ),
+    "turns": (
+        pa.list_(pa.struct([("text", _TEXT), ("reply", _TEXT)])),
+        "of an episode each turn, and what its world replied, null behind the last; null where "
+        "there is one turn",
+    ),
     "reward": (pa.float64(), "what was learned from, 0 to 1"),
     "correctness": (pa.float64(), "part of the reward, 0 to 1"),
     "quality": (pa.float64(), "part of the reward, 0 to 1"),
@@ -38,7 +50,9 @@ ROLLOUT: Columns = {
     ),
     "level": (pa.uint32(), "of the problem"),
     "prompt_tokens": (_IDS, "token ids of the prompt"),
-    "tokens": (_IDS, "token ids of the completion, end token included"),
+    "tokens": (_IDS, "token ids of the completion, end token included; of an episode its turns'"),
+    "replies_at": (_IDS, "tokens before each reply of an episode's world"),
+    "replies": (pa.list_(_IDS), "token ids of each of these replies"),
     "logprobs": (
         _FLOATS,
         "natural logarithm of each token's probability under `checkpoint`, among the tokens that "
@@ -94,12 +108,48 @@ class ColumnLayout:
         return fields | self.make(row)
 
 
+@dataclass(frozen=True, slots=True)
+class WovenRow:
+    """What the model read and wrote behind the prompt.
+
+    Attributes:
+        ids: of turns and replies. own: which are the model's.
+    """
+
+    ids: list[int]
+    own: list[bool]
+
+    def spread(self, values: Iterable[Number], elsewhere: Number) -> list[Number]:
+        """The values of the model's tokens, in place, and another one at replies."""
+        given = iter(values)
+        return [next(given) if own else elsewhere for own in self.own]
+
+
+def weave_row(row: Mapping[str, Any]) -> WovenRow:
+    """The tokens of a row of `ROLLOUT`."""
+    replies = [
+        Reply(at, tuple(ids)) for at, ids in zip(row["replies_at"], row["replies"], strict=True)
+    ]
+    ids, places = weave(row["tokens"], replies)
+    own = [False] * len(ids)
+    for place in places:
+        own[place] = True
+    return WovenRow(ids, own)
+
+
 def _make_trl(row: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of TRL 1.16.0, trl/trainer/grpo_trainer.py: `prompt`; `GRPOTrainer._generate` takes
-    `prompt_ids`, `completion_ids` and `logprobs` from a `rollout_func`, and passes every other
-    column to the reward functions. docs/source/dataset_formats.md: `prompt` and `completion` as
-    text."""
-    return {"prompt_ids": row["prompt_tokens"], "completion_ids": row["tokens"]}
+    `prompt_ids`, `completion_ids`, `logprobs` and `env_mask` from a `rollout_func`, and passes
+    every other column to the reward functions. Where the mask is 0, a token is read but not
+    learned, and its log-probability is 0, as `_tool_call_loop` has it. docs/source/
+    dataset_formats.md: `prompt` and `completion` as text."""
+    woven = weave_row(row)
+    return {
+        "prompt_ids": row["prompt_tokens"],
+        "completion_ids": woven.ids,
+        "env_mask": list(map(int, woven.own)),
+        "logprobs": woven.spread(row["logprobs"], 0.0),
+    }
 
 
 def _make_prime_rl(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,15 +157,17 @@ def _make_prime_rl(row: Mapping[str, Any]) -> dict[str, Any]:
     src/prime_rl/transports/rollouts/types.py, per token of prompt and completion; `prompt` and
     `completion`, which src/prime_rl/trainer/sft/data.py reads. The RL trainer of that version reads
     no Parquet: a script must turn rows into samples."""
-    asked, answered = len(row["prompt_tokens"]), len(row["tokens"])
+    asked, woven = len(row["prompt_tokens"]), weave_row(row)
     advantage = row["advantage"]
     return {
-        "token_ids": [*row["prompt_tokens"], *row["tokens"]],
-        "mask": [False] * asked + [True] * answered,
-        "logprobs": [0.0] * asked + list(row["logprobs"]),
-        "temperatures": [row["temperature"]] * (asked + answered),
+        "token_ids": [*row["prompt_tokens"], *woven.ids],
+        "mask": [False] * asked + woven.own,
+        "logprobs": [0.0] * asked + woven.spread(row["logprobs"], 0.0),
+        "temperatures": [row["temperature"]] * (asked + len(woven.ids)),
         "env_name": row["environment"],
-        "advantages": None if advantage is None else [0.0] * asked + [advantage] * answered,
+        "advantages": (
+            None if advantage is None else [0.0] * asked + woven.spread(repeat(advantage), 0.0)
+        ),
     }
 
 
@@ -123,8 +175,15 @@ def _make_verl(row: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of verl 0.7.0 (tag v0.7.0): verl/utils/dataset/rl_dataset.py reads `prompt` as
     messages and `extra_info`; verl/workers/reward_manager/naive.py `data_source` and
     `reward_model.ground_truth`; verl/trainer/main_eval.py `responses`, a list of texts.
-    docs/preparation/prepare_data.rst has `ability`. Its trainer draws its own completions."""
+    docs/preparation/prepare_data.rst has `ability`. Its trainer draws its own completions.
+    verl/experimental/agent_loop/agent_loop.py: `AgentLoopOutput` has `prompt_ids`, `response_ids`,
+    `response_mask` and `response_logprobs`."""
+    woven = weave_row(row)
     return {
+        "prompt_ids": row["prompt_tokens"],
+        "response_ids": woven.ids,
+        "response_mask": list(map(int, woven.own)),
+        "response_logprobs": woven.spread(row["logprobs"], 0.0),
         "data_source": row["environment"],
         "prompt": row["messages"] or [{"role": "user", "content": row["prompt"]}],
         "ability": row["environment"].partition(":")[0],
@@ -135,39 +194,47 @@ def _make_verl(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _ALL = "of prompt and completion"
+_OWN = "which tokens are the model's own: 1, and 0 at replies of an episode's world"
+#: Columns whose values `weave_row` joins.
+_WOVEN = frozenset({"prompt_tokens", "tokens", "replies_at", "replies"})
+_READ = "token ids of the completion, end token included; of an episode its turns and replies"
 #: Name of `--columns` → layout.
 LAYOUTS: dict[str, ColumnLayout] = {
     "assay": ColumnLayout("`datasets`", frozenset(), {}, lambda row: {}),
     "trl": ColumnLayout(
         "TRL 1.16",
-        frozenset({"prompt_tokens", "tokens"}),
+        _WOVEN,
         {
             "prompt": ROLLOUT["prompt"],
             "prompt_ids": ROLLOUT["prompt_tokens"],
-            "completion_ids": ROLLOUT["tokens"],
-            "logprobs": ROLLOUT["logprobs"],
+            "completion_ids": (_IDS, _READ),
+            "env_mask": (pa.list_(pa.uint8()), _OWN),
+            "logprobs": (_FLOATS, f"{ROLLOUT['logprobs'][1]}; 0 at replies"),
         },
         _make_trl,
     ),
     "prime-rl": ColumnLayout(
         "prime-rl 0.8",
-        frozenset({"prompt_tokens", "tokens", "temperature", "environment", "advantage"}),
+        _WOVEN | {"temperature", "environment", "advantage"},
         {
             "token_ids": (_IDS, f"{_ALL}, end token included"),
             "mask": (pa.list_(pa.bool_()), f"{_ALL}: whether a token is the model's own"),
-            "logprobs": (_FLOATS, f"{_ALL}: {ROLLOUT['logprobs'][1]}; 0 in the prompt"),
+            "logprobs": (
+                _FLOATS,
+                f"{_ALL}: {ROLLOUT['logprobs'][1]}; 0 in the prompt and at replies",
+            ),
             "temperatures": (_FLOATS, f"{_ALL}: at which the completion was drawn"),
             "env_name": ROLLOUT["environment"],
             "advantages": (
                 pa.list_(pa.float64()),
-                f"{_ALL}: {ROLLOUT['advantage'][1]}; 0 in the prompt",
+                f"{_ALL}: {ROLLOUT['advantage'][1]}; 0 in the prompt and at replies",
             ),
         },
         _make_prime_rl,
     ),
     "verl": ColumnLayout(
         "verl 0.7",
-        frozenset({"messages", "environment", "completion", "problem_seed", "levels"}),
+        _WOVEN | {"messages", "environment", "completion", "problem_seed", "levels", "logprobs"},
         {
             "data_source": ROLLOUT["environment"],
             "prompt": (_MESSAGES, "what was asked, as messages"),
@@ -181,6 +248,10 @@ LAYOUTS: dict[str, ColumnLayout] = {
                 "`index` is the group's, `levels` has that of its problem",
             ),
             "responses": (pa.list_(_TEXT), "what was answered, the one text"),
+            "prompt_ids": ROLLOUT["prompt_tokens"],
+            "response_ids": (_IDS, _READ),
+            "response_mask": (pa.list_(pa.uint8()), _OWN),
+            "response_logprobs": (_FLOATS, f"{ROLLOUT['logprobs'][1]}; 0 at replies"),
         },
         _make_verl,
     ),

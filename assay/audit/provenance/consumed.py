@@ -1,21 +1,35 @@
 """Checks a step's consumed groups as far as that needs no chain.
 
-The record's root binds miner, prompts, tokens, log-probabilities and rewards. The seed and levels
-of a prompt and its submission are given beside them and not bound. If these are inconsistent with
-the bound values, that proves nobody's fault, but the check cannot continue.
+The record's root binds miner, prompts, tokens, replies, log-probabilities and rewards. The
+seed and levels of a prompt and its submission are given beside them and not bound. If these are
+inconsistent with the bound values, that proves nobody's fault, but the check cannot continue.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import generate_own
-from assay.environments import Environment, Problem, compute_reward, open_environment, score_all
+from assay.environments import (
+    Environment,
+    Problem,
+    RewardParts,
+    compute_reward,
+    open_environment,
+    run_all,
+)
 from assay.inference import Checkpoint
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.protocol import Parameters, StepRecord, encode_ss58
 from assay.protocol.step import LEFT_OUT_MAX
+from assay.verification.episodes import (
+    Episode,
+    begin_episode,
+    find_length_fault,
+    make_episode_rules,
+    replay,
+)
 
 
 def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
@@ -37,19 +51,51 @@ def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], traine
         raise StepError("the step has learned from a file with too many groups that it left out")
 
 
-def make_problem_of(
-    one: ConsumedGroup, parameters: Parameters, tokenizer: FolderTokenizer
-) -> Problem:
+def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Checkpoint) -> Problem:
     """The problem that a group answers. Raises a StepError if its seed and levels do not give its
-    prompt."""
+    prompt.
+
+    Args:
+        checkpoint: any of the course: all have the genesis' tokenizer and end tokens.
+    """
     environment = _open(parameters)
     try:
         problem = environment.make_problem(one.problem_seed, one.levels)
     except ValueError as error:
         raise StepError(f"{describe_group(one)}: {error}") from None
-    if tokenizer.encode(problem.conversation) != one.group.prompt:
+    if checkpoint.tokenizer.encode(problem.conversation) != one.group.prompt:
         raise StepError(f"{describe_group(one)}: its problem's seed makes another prompt")
     return problem
+
+
+def replay_group(
+    one: ConsumedGroup, problem: Problem, parameters: Parameters, checkpoint: Checkpoint
+) -> list[tuple[Episode, RewardParts]] | str:
+    """The episode and the score of each rollout of a group, derived from its own tokens; or the
+    first one whose replies, end or reward in the step are others.
+
+    Args:
+        checkpoint: see `make_problem_of`.
+    """
+    environment, group = _open(parameters), one.group
+    begun = begin_episode(environment, problem, len(group.prompt))
+    rules = make_episode_rules(parameters.work, checkpoint.manifest)
+    episodes = run_all(
+        environment,
+        [partial(replay, begun, own, rules, checkpoint.tokenizer) for own in group.completions],
+    )
+    scores = run_all(environment, [episode.state.score for episode in episodes])
+    for number, (episode, parts) in enumerate(zip(episodes, scores, strict=True)):
+        tokens = len(group.completions[number])
+        fault = find_length_fault(episode, tokens, one.index, number)
+        if fault is not None:
+            return f"rollout {number}: {fault.detail}"
+        if list(episode.replies) != group.replies[number]:
+            return f"rollout {number}'s replies are not those of its world"
+        reward = compute_reward(parts, tokens, parameters.rewards, parameters.work.max_tokens)
+        if reward != group.rewards[number]:
+            return f"rollout {number}'s reward is not what the parameters give"
+    return list(zip(episodes, scores, strict=True))
 
 
 def find_false_group(
@@ -57,8 +103,8 @@ def find_false_group(
 ) -> str | None:
     """The first group that the step should not have learned from, with the reason, or None.
 
-    The rewards of the miners' rollouts are computed again. The trainer's own rollouts are generated
-    again.
+    Replies and rewards of the miners' rollouts are derived again. The trainer's own rollouts are
+    generated again.
 
     Raises:
         StepError: the values beside the groups are inconsistent with them.
@@ -67,7 +113,7 @@ def find_false_group(
     trainer = parameters.identity.trainer
     verify_provenance(record, taken, trainer)
     for one in taken:
-        if fault := _find_fault(one, parameters, parent.tokenizer):
+        if fault := _find_fault(one, parameters, parent):
             return f"{describe_group(one)}: {fault}"
     own_groups = [one for one in taken if one.hotkey == trainer]
     again = generate_own(parent, parameters, len(own_groups), record.window) if own_groups else []
@@ -82,26 +128,18 @@ def describe_group(one: ConsumedGroup) -> str:
     return f"window {one.window}, {encode_ss58(one.hotkey)}, group {one.index}"
 
 
-def _find_fault(
-    one: ConsumedGroup, parameters: Parameters, tokenizer: FolderTokenizer
-) -> str | None:
+def _find_fault(one: ConsumedGroup, parameters: Parameters, parent: Checkpoint) -> str | None:
     work, group = parameters.work, one.group
     if len(group.completions) != work.group_size:
         return f"it has {len(group.completions)} rollouts, not {work.group_size}"
     if max(map(len, group.completions)) > work.max_tokens:
         return f"a completion has more than {work.max_tokens} tokens"
-    drawable = tokenizer.drawable
+    drawable = parent.tokenizer.drawable
     if any(t >= len(drawable) or not drawable[t] for row in group.completions for t in row):
         return "a completion has a token that can never be drawn"
-    problem = make_problem_of(one, parameters, tokenizer)
-    texts = [(problem, tokenizer.decode(t)) for t in group.completions]
-    scores = score_all(_open(parameters), texts)
-    for number, (parts, tokens, reward) in enumerate(
-        zip(scores, group.completions, group.rewards, strict=True)
-    ):
-        if compute_reward(parts, len(tokens), parameters.rewards, work.max_tokens) != reward:
-            return f"rollout {number}'s reward is not what the parameters give"
-    return None
+    problem = make_problem_of(one, parameters, parent)
+    played = replay_group(one, problem, parameters, parent)
+    return played if isinstance(played, str) else None
 
 
 def _open(parameters: Parameters) -> Environment:

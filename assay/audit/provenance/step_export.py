@@ -6,6 +6,7 @@ computed again from the problem's seed, and must add up to the reward that was l
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,19 @@ from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
-from assay.audit.provenance.consumed import describe_group, make_problem_of, verify_provenance
-from assay.environments import Problem, compute_reward, open_environment
-from assay.inference import CheckpointError
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+from assay.audit.provenance.consumed import (
+    describe_group,
+    make_problem_of,
+    replay_group,
+    verify_provenance,
+)
+from assay.environments import Problem, RewardParts
+from assay.inference import Checkpoint, CheckpointError
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
 from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, encode_ss58
+from assay.protocol.episode import Reply, weave
 from assay.protocol.errors import OperatorError
 from assay.training import compute_advantages
 
@@ -111,19 +117,27 @@ def make_rows(
     """A step's consumed groups, one rollout at a time, with the columns of `ROLLOUT`.
 
     Raises:
-        StepError: it is inconsistent with the record, or the environment gives another reward.
+        StepError: it is inconsistent with the record, or the environment gives other replies or
+            another reward.
         OperatorError: tokenizer or parameters are not here.
     """
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
-    tokenizer = _find_tokenizer(step, parameters, checkpoints)
+    checkpoint = _find_checkpoint(step, parameters, checkpoints)
     scaled = read_config(record).scaled
     verify_provenance(record, taken, parameters.identity.trainer)
     for one in taken:
-        problem = make_problem_of(one, parameters, tokenizer)
+        problem = make_problem_of(one, parameters, checkpoint)
+        played = replay_group(one, problem, parameters, checkpoint)
+        if isinstance(played, str):
+            raise StepError(f"{describe_group(one)}: {played}")
         advantages = compute_advantages(one.group.rewards, scaled=scaled)
-        for rollout in range(len(one.group.rewards)):
+        for rollout, (episode, parts) in enumerate(played):
             yield {
+                "prompt": problem.prompt,
+                "messages": list_messages(problem),
+                "level": problem.level,
+                "reward": one.group.rewards[rollout] / 1e6,
                 "advantage": None if advantages is None else advantages[rollout],
                 "logprobs": one.group.behaviour_logprobs[rollout],
                 "prompt_tokens": one.group.prompt,
@@ -139,7 +153,9 @@ def make_rows(
                 "step": record.number,
                 "step_record": record.digest.hex(),
                 "proof": one.proof.hex(),
-            } | _score(one, rollout, problem, parameters, tokenizer)
+                **_describe_score(parts),
+                **_describe_spans(one.group.completions[rollout], episode.replies, checkpoint),
+            }
 
 
 def list_messages(problem: Problem) -> list[dict[str, str]] | None:
@@ -148,44 +164,39 @@ def list_messages(problem: Problem) -> list[dict[str, str]] | None:
     return [asdict(one) for one in messages] if len(messages) > 1 else None
 
 
-def _score(
-    one: ConsumedGroup,
-    rollout: int,
-    problem: Problem,
-    parameters: Parameters,
-    tokenizer: FolderTokenizer,
+def _describe_score(parts: RewardParts) -> dict[str, float]:
+    names = ("correctness", "quality", "satisfaction", "format")
+    return {name: getattr(parts, name) / 1e6 for name in names}
+
+
+def _describe_spans(
+    tokens: list[int], replies: Sequence[Reply], checkpoint: Checkpoint
 ) -> dict[str, Any]:
-    tokens, reward = one.group.completions[rollout], one.group.rewards[rollout]
-    text = tokenizer.decode(tokens)
-    parts = open_environment(parameters.environment).score(problem, text)
-    longest = parameters.work.max_tokens
-    if compute_reward(parts, len(tokens), parameters.rewards, longest) != reward:
-        raise StepError(
-            f"{describe_group(one)}, rollout {rollout}: the reward that was learned from is not "
-            "what the parameters give"
-        )
+    decode = checkpoint.tokenizer.decode
+    sequence, _ = weave(tokens, replies)
+    bounds = pairwise([0, *(reply.at for reply in replies), len(tokens)])
+    said = [*(decode(reply.ids) for reply in replies), None]
+    turns = [
+        {"text": decode(tokens[begin:end]), "reply": reply}
+        for (begin, end), reply in zip(bounds, said, strict=True)
+    ]
     return {
-        "prompt": problem.prompt,
-        "messages": list_messages(problem),
-        "completion": text,
-        "level": problem.level,
+        "completion": decode(sequence),
+        "turns": turns if replies else None,
         "tokens": tokens,
-        "reward": reward / 1e6,
-        "correctness": parts.correctness / 1e6,
-        "quality": parts.quality / 1e6,
-        "satisfaction": parts.satisfaction / 1e6,
-        "format": parts.format / 1e6,
+        "replies_at": [reply.at for reply in replies],
+        "replies": [list(reply.ids) for reply in replies],
     }
 
 
-def _find_tokenizer(
+def _find_checkpoint(
     step: Step, parameters: Parameters, checkpoints: CheckpointFolder
-) -> FolderTokenizer:
-    """The tokenizer of any checkpoint of the course: all have the genesis' one."""
+) -> Checkpoint:
+    """Any checkpoint of the course: all have the genesis' tokenizer and end tokens."""
     error: CheckpointError | None = None
     for digest in (parameters.identity.genesis_checkpoint, step.record.parent, step.child):
         try:
-            return checkpoints.get(digest).tokenizer
+            return checkpoints.get(digest)
         except CheckpointError as failure:
             error = failure
     raise ExportError(f"the tokenizer is in no checkpoint here: {error}")

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, read_taken
+from assay.audit.provenance.column_layouts import weave_row
 from assay.audit.provenance.step_export import ExportError, make_rows, read_steps
 from assay.network.atropos import (
     MASKED,
@@ -267,18 +268,21 @@ def make_scored_group(rows: Sequence[Mapping[str, Any]]) -> ScoredGroup:
     """A group's rows, with the columns of `ROLLOUT`, in the protocol's form. A group whose rewards
     are all equal has advantages of zero."""
     first = rows[0]
-    asked = [row["prompt_tokens"] for row in rows]
-    answered = [list(map(int, row["tokens"])) for row in rows]
-    pairs = list(zip(asked, rows, strict=True))
+    read = [(row, len(row["prompt_tokens"]), weave_row(row)) for row in rows]
     return ScoredGroup(
-        tokens=[[*a, *b] for a, b in zip(asked, answered, strict=True)],
-        masks=[[MASKED] * len(a) + b for a, b in zip(asked, answered, strict=True)],
+        tokens=[[*row["prompt_tokens"], *woven.ids] for row, _, woven in read],
+        masks=[
+            [MASKED] * asked + woven.spread(map(int, row["tokens"]), MASKED)
+            for row, asked, woven in read
+        ],
         scores=[row["reward"] for row in rows],
         advantages=[
-            [0.0] * len(a) + [row["advantage"] or 0.0] * len(row["tokens"]) for a, row in pairs
+            [0.0] * asked + woven.spread(repeat(row["advantage"] or 0.0), 0.0)
+            for row, asked, woven in read
         ],
         inference_logprobs=[
-            [MASKED_LOGPROB] * len(a) + list(map(float, row["logprobs"])) for a, row in pairs
+            [MASKED_LOGPROB] * asked + woven.spread(map(float, row["logprobs"]), MASKED_LOGPROB)
+            for row, asked, woven in read
         ],
         generation_params={"temperature": first["temperature"]},
         group_overrides={

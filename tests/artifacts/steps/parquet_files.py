@@ -10,16 +10,23 @@ import pyarrow.parquet as pq
 from assay.artifacts.steps.file import ConsumedGroup, read_groups, write_groups
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.parser import SCHEMA
+from assay.protocol.episode import Reply
 from assay.training import Group
 
 ROWS = 4
 
 
 def make_taken() -> list[ConsumedGroup]:
-    """Two groups of two rollouts."""
+    """Two groups of two rollouts, one of them an episode of three turns."""
     return [
         ConsumedGroup(
-            Group([7, 8], [[1, 2, 3], [4]], [1_000_000, 0], [[-0.5, -1.0, 0.0], [-2.0]]),
+            Group(
+                [7, 8],
+                [[1, 2, 3], [4]],
+                [1_000_000, 0],
+                [[-0.5, -1.0, 0.0], [-2.0]],
+                [[Reply(1, (9, 9, 8)), Reply(2, ())], []],
+            ),
             window=9,
             hotkey=b"h" * 32,
             index=index,
@@ -51,6 +58,7 @@ def make_columns(rows: int = ROWS) -> dict[str, Any]:
     for field in SCHEMA:
         kind = field.type
         one: Any = [1, 2, 3] if pa.types.is_list(kind) else 1
+        one = {"replies_at": [1, 2], "replies": [[5, 6], []]}.get(field.name, one)
         one = bytes(32) if pa.types.is_fixed_size_binary(kind) else one
         values.setdefault(field.name, [one] * rows)
     return {field.name: pa.array(values[field.name], field.type) for field in SCHEMA}

@@ -14,6 +14,7 @@ from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.parser import MEMORY_BYTES
+from assay.protocol.episode import Reply
 from tests.artifacts.steps.parquet_files import (
     join_file,
     lie,
@@ -66,6 +67,7 @@ def test_written_groups_are_read_back(worker: ParquetWorker, tmp_path: Path) -> 
         assert step_file.read_groups(path, worker) == taken
     (group,) = read(write_parquet(GOOD), tmp_path, worker)
     assert len(group.group.completions) == 4
+    assert group.group.replies == [[Reply(1, (5, 6)), Reply(2, ())]] * 4
 
 
 def listed(element: pa.DataType) -> pa.DataType:
@@ -82,6 +84,13 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "nested lists": GOOD | {"tokens": pa.array([[[1]]] * 4, listed(listed(pa.uint32())))},
     "an empty row": GOOD | {"tokens": pa.array([[1], None, [2], [3]], GOOD["tokens"].type)},
     "an empty element": GOOD | {"tokens": pa.array([[1, None]] * 4, GOOD["tokens"].type)},
+    "a reply without a place": GOOD | {"replies_at": pa.array([[1]] * 4, GOOD["tokens"].type)},
+    "replies without a turn between": GOOD
+    | {"replies_at": pa.array([[1, 1]] * 4, GOOD["tokens"].type)},
+    "a reply behind the last turn": GOOD
+    | {"replies_at": pa.array([[1, 3]] * 4, GOOD["tokens"].type)},
+    "a reply that is nothing": GOOD
+    | {"replies": pa.array([[[5], None]] * 4, GOOD["replies"].type)},
     "no reward": GOOD | {"reward": pa.array([1, 2, 3, None], pa.uint32())},
     "rows that are no group": GOOD | {"rollout": pa.array([1, 2, 3, 4], pa.uint32())},
     "a rollout twice": GOOD | {"rollout": pa.array([0, 1, 1, 2], pa.uint32())},
@@ -90,7 +99,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_columns_that_are_no_steps(refuse: Any, name: str) -> None:
-    refuse(write_parquet(COLUMNS[name]), "columns|empty|whole groups|nested")
+    refuse(write_parquet(COLUMNS[name]), "columns|empty|whole groups|nested|repl")
 
 
 LIES = {
