@@ -11,6 +11,7 @@ import torch
 from assay.artifacts.steps.folder import read_step
 from assay.audit.provenance.column_layouts import LAYOUTS, ROLLOUT
 from assay.audit.provenance.step_export import export_steps
+from assay.audit.provenance.step_push import make_scored_group
 from assay.environments import compute_reward, open_environment
 from assay.training import GENESIS
 from tests.adversarial.test_reexecuting_steps import get_steps, invoke, train
@@ -41,13 +42,37 @@ def exported(taught, tmp_path_factory):
     return rows, sizes
 
 
+def part(ids, mask):
+    """Own tokens and replies of a sequence without neighbouring replies."""
+    tokens, places, replies = [], [], []
+    for token, own, before in zip(ids, mask, [True, *mask], strict=False):
+        if own:
+            tokens.append(token)
+        elif before:
+            places.append(len(tokens))
+            replies.append([token])
+        else:
+            replies[-1].append(token)
+    return {"tokens": tokens, "replies_at": places, "replies": replies}
+
+
+def pick(values, mask):
+    assert all(value == 0 for value, own in zip(values, mask, strict=True) if not own)
+    return [value for value, own in zip(values, mask, strict=True) if own]
+
+
 def undo_trl(row):
-    return {**row, "prompt_tokens": row["prompt_ids"], "tokens": row["completion_ids"]}
+    return {
+        **row,
+        **part(row["completion_ids"], row["env_mask"]),
+        "prompt_tokens": row["prompt_ids"],
+        "logprobs": pick(row["logprobs"], row["env_mask"]),
+    }
 
 
 def undo_prime_rl(row):
     asked = row["mask"].index(True)
-    assert all(row["mask"][asked:])
+    mask = row["mask"][asked:]
     spans = {name: row[name] for name in ("token_ids", "mask", "logprobs", "temperatures")}
     assert len(set(map(len, spans.values()))) == 1
     assert set(row["logprobs"][:asked]) == {0.0}
@@ -55,13 +80,13 @@ def undo_prime_rl(row):
     if advantages is not None:
         assert len(advantages) == len(row["token_ids"])
         assert set(advantages[:asked]) == {0.0}
-        assert len(set(advantages[asked:])) == 1
+        assert len(set(pick(advantages[asked:], mask))) == 1
     (temperature,) = set(row["temperatures"])
     return {
         **row,
         "prompt_tokens": row["token_ids"][:asked],
-        "tokens": row["token_ids"][asked:],
-        "logprobs": row["logprobs"][asked:],
+        **part(row["token_ids"][asked:], mask),
+        "logprobs": pick(row["logprobs"][asked:], mask),
         "temperature": temperature,
         "environment": row["env_name"],
         "advantage": None if advantages is None else advantages[-1],
@@ -78,6 +103,9 @@ def undo_verl(row):
         "prompt": message["content"],
         "messages": [*before, message] if before else None,
         "completion": completion,
+        **part(row["response_ids"], row["response_mask"]),
+        "prompt_tokens": row["prompt_ids"],
+        "logprobs": pick(row["response_logprobs"], row["response_mask"]),
         "problem_seed": row["reward_model"]["ground_truth"],
         "levels": row["extra_info"]["levels"],
     }
@@ -86,6 +114,31 @@ def undo_verl(row):
 def find_differences(undone, ours):
     """Columns of a row of a layout, undone, that are not what our names have."""
     return [column for column in ROLLOUT if undone[column] != ours[column]]
+
+
+def test_an_episode_s_replies_are_masked_for_each_reader():
+    """A row that no world of a single turn gives, as `make_rows` does."""
+    row = dict.fromkeys(ROLLOUT) | {
+        "prompt": "p",
+        "completion": "abc",
+        "prompt_tokens": [3, 4],
+        "tokens": [5, 2, 6, 7, 2, 8],
+        "replies_at": [2, 5],
+        "replies": [[30, 31], [32]],
+        "logprobs": [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0],
+        "advantage": 0.5,
+        "temperature": 1.0,
+        "environment": "codes",
+        "group": 3,
+    }
+    for name, undo in UNDO.items():
+        assert find_differences(undo(LAYOUTS[name].lay_out(row)), row) == [], name
+    scored = make_scored_group([dict.fromkeys(ROLLOUT, "") | row | {"levels": [1], "reward": 1.0}])
+    assert scored.tokens == [[3, 4, 5, 2, 30, 31, 6, 7, 2, 32, 8]]
+    assert scored.masks == [[-100, -100, 5, 2, -100, -100, 6, 7, 2, -100, 8]]
+    assert scored.advantages == [[0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.5, 0.5, 0.5, 0.0, 0.5]]
+    logprobs = scored.inference_logprobs[0]
+    assert [value for value in logprobs if value < 0] == row["logprobs"]
 
 
 UNDO = {"trl": undo_trl, "prime-rl": undo_prime_rl, "verl": undo_verl}
