@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 from assay.environments import Conversation, Environment
 from assay.inference.draft import Drafter, Request
@@ -53,9 +54,29 @@ def sample_passages(
 
 
 def encode_passages(passages: Sequence[Passage]) -> bytes:
-    """The file's bytes: JSON, with a [prompt, completion] pair of id lists on each line."""
-    lines = (json.dumps([p.prompt, p.completion], separators=(",", ":")) for p in passages)
+    """The file's bytes: JSON, with the id lists of one passage on each line: prompt and turn, and
+    of an episode a further reply and turn for each reply."""
+    lines = (json.dumps(_split(passage), separators=(",", ":")) for passage in passages)
     return ("[" + ",\n".join(lines) + "]\n").encode()
+
+
+def _split(passage: Passage) -> list[tuple[int, ...]]:
+    spans, begin = [passage.prompt], 0
+    for reply in passage.replies:
+        spans += [passage.completion[begin : reply.at], reply.ids]
+        begin = reply.at
+    return [*spans, passage.completion[begin:]]
+
+
+def _join(spans: Sequence[tuple[int, ...]]) -> Passage:
+    """Raises a ValueError where these are no passage's."""
+    prompt, *rest = spans
+    turns, said = rest[::2], rest[1::2]
+    if len(turns) != len(said) + 1 or not all(turns):
+        raise ValueError("a passage is a prompt and a turn, then replies, each with a turn")
+    ends = accumulate(map(len, turns))
+    replies = tuple(Reply(at, ids) for at, ids in zip(ends, said, strict=False))
+    return Passage(prompt, tuple(chain.from_iterable(turns)), replies)
 
 
 def digest_passages(data: bytes) -> bytes:
@@ -67,13 +88,13 @@ def decode_passages(data: bytes) -> list[Passage]:
     """The calibration set from its file's bytes. Raises an EncodingError where these are not the
     bytes that `encode_passages` writes."""
     try:
-        pairs = [(tuple(prompt), tuple(completion)) for prompt, completion in read_json(data)]
+        lines = [list(map(tuple, spans)) for spans in read_json(data)]
+        ids = (i for spans in lines for span in spans for i in span)
+        if not all(type(i) is int and 0 <= i < 2**32 for i in ids):
+            raise ValueError("an id is not a token's")
+        passages = list(map(_join, lines))
     except (ValueError, TypeError) as error:
         raise EncodingError(f"is not a calibration set: {error}") from None
-    ids = (i for pair in pairs for part in pair for i in part)
-    if not all(type(i) is int and 0 <= i < 2**32 for i in ids):
-        raise EncodingError("is not a calibration set: an id is not a token's")
-    passages = [Passage(*pair) for pair in pairs]
     if encode_passages(passages) != data:
-        raise EncodingError("is not a calibration set: it is not written one pair a line")
+        raise EncodingError("is not a calibration set: it is not written one passage a line")
     return passages
