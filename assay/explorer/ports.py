@@ -17,7 +17,7 @@ from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.documents.curves import Curve
 from assay.explorer.documents.settlements import EntryFields
 from assay.explorer.documents.training import AccuracyPoint, LevelRow
-from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow
+from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow, TurnRow
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
@@ -244,13 +244,16 @@ class MergedRound:
 @dataclass(frozen=True, slots=True)
 class RolloutReading:
     """One rollout, read from its miner's file. reward: millionths; parts: name → millionths;
-    log_capital: natural logarithm of the sampling martingale; None without a forward pass."""
+    turns: of an episode, else empty; end: why it ended; log_capital: natural logarithm of the
+    sampling martingale; None without a forward pass."""
 
     number: int
     tokens: Sequence[TokenRow]
     completion: str
     reward: int
     parts: Mapping[str, int]
+    turns: Sequence[TurnRow] = ()
+    end: str | None = None
     log_capital: float | None = None
     sketch_mean: float | None = None
     sketch_block: float | None = None

@@ -11,7 +11,7 @@ from assay.audit.explain.measures import Measure, list_measures
 from assay.audit.explain.pay import list_pay
 from assay.audit.explain.settled_share import describe_settled
 from assay.audit.explain.texts import TEXTS, Text
-from assay.audit.explain.window_case import StatedVerdict, WindowCase
+from assay.audit.explain.window_case import StatedVerdict, TurnPlace, WindowCase
 from assay.environments import LevelStanding, list_standings, open_environment
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -164,6 +164,8 @@ def _find_where(words: StatedVerdict | None, facts: WindowCase, agrees: bool) ->
     for source in sources:
         where = {name: getattr(source, name) for name in ("group", "rollout", "token")}
         if where["group"] is not None:
+            place = facts.rejudgment.place if agrees else None
+            where["turn"] = None if place is None else place.turn
             return {name: value for name, value in where.items() if value is not None}
     return {}
 
@@ -228,6 +230,8 @@ def _list_seen(
         seen.append(rejudged.detail)
     elif words is not None and words.detail:
         seen.append(words.detail)
+    if agrees and facts.rejudgment.place is not None:
+        seen += _describe_place(facts.rejudgment.place)
     close, outline = facts.rejudgment.measured, facts.rejudgment.outline
     if agrees and close is not None and outline is not None and rejudged is not None:
         read = outline.tokenizer.decode
@@ -255,6 +259,18 @@ def _list_seen(
     if reason is Reason.NOT_REVEALED and committed is not None:
         name_there = make_object_name(encode_ss58(facts.hotkey), facts.context.window)
         seen.append(f"the validator looked for {name_there} under {committed.locator!r}")
+    return seen
+
+
+def _describe_place(place: TurnPlace) -> list[str]:
+    seen = [f"this token is token {place.token} of turn {place.turn}; turns count from 0"]
+    if place.reply is not None:
+        seen.append(
+            f"before this turn the world replied, as derived here in {place.reply_tokens} tokens "
+            f"with the text around it: {place.reply!r}"
+        )
+    elif place.turn:
+        seen.append("before this turn the episode had ended, as derived here: no world replied")
     return seen
 
 

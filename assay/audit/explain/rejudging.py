@@ -4,16 +4,18 @@ Each input tells more than the one before. This module does not know what a vali
 from its own place in the network, nor the ledger of earlier windows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import examine_file, judge_and_carry, read_samples
-from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement
+from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement, TurnPlace
 from assay.audit.ports import Outlines
-from assay.environments import Conversation
+from assay.environments import Conversation, Problem, make_miner_problem, open_environment
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -26,6 +28,7 @@ from assay.inference import (
 from assay.network import ObjectSource, StoreError
 from assay.protocol import Committed, Context, EncodingError, Header, Refusal, Rollout
 from assay.protocol.encoding import decode
+from assay.protocol.episode import split_turns
 from assay.protocol.parameters import FRACTION_BITS
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import select_positions
@@ -41,6 +44,7 @@ from assay.protocol.submission import (
     is_opening_committed,
 )
 from assay.verification import Ledger, Measurement, Verdict, find_commitment, make_projection
+from assay.verification.episodes import Episode, begin_episode, make_episode_rules, replay
 from assay.verification.rollout_statistics import compute_rollout_statistics
 
 
@@ -135,7 +139,8 @@ def _judge(
         examined = examine_file(reader, hotkey, context, outline)
         if isinstance(examined, Verdict):
             tokens = _read_tokens(reader, opened, examined)
-            return Rejudgment(examined, False, outline, opened, tokens)
+            place = None if tokens is None else _place(context, outline, examined, tokens)
+            return Rejudgment(examined, False, outline, opened, tokens, place=place)
         audited = {group.index: tuple(group.audited) for group in examined.shown}
         if not isinstance(outline, Checkpoint):
             missing = (
@@ -149,12 +154,15 @@ def _judge(
     except StoreError as error:
         missing = f"the miner's file cannot be read from here: {error}"
         return Rejudgment(None, False, outline, opened, lacks=(missing,))
-    measured = None
+    measured = place = None
     group = next((group for group in examined.shown if group.index == verdict.group), None)
     if group is not None and verdict.rollout in group.audited:
-        prompt = examined.case.make_problem(group.index).conversation
-        measured = _measure(context, outline, verdict, prompt, group.audited)
-    return Rejudgment(verdict, True, outline, opened, measured=measured, audited=audited)
+        problem = examined.case.make_problem(group.index)
+        measured = _measure(context, outline, verdict, problem, group.audited)
+        place = _place(context, outline, verdict, group.audited[verdict.rollout].tokens.tolist())
+    return Rejudgment(
+        verdict, True, outline, opened, measured=measured, place=place, audited=audited
+    )
 
 
 def _read_opening(source: ObjectSource, reader: SubmissionFile, committed: Committed) -> OpenedFile:
@@ -194,7 +202,7 @@ def _measure(
     context: Context,
     checkpoint: Checkpoint,
     verdict: Verdict,
-    prompt: Conversation,
+    problem: Problem,
     audited: Mapping[int, Rollout],
 ) -> RolloutMeasurement:
     """Run one forward pass over the rollout that a verdict names, an audited one of its group."""
@@ -202,7 +210,10 @@ def _measure(
     assert verdict.rollout is not None
     hotkey, group, number = verdict.hotkey, verdict.group, verdict.rollout
     rollout = audited[number]
-    (measured,) = measure_rollouts(context, checkpoint, hotkey, group, prompt, {number: rollout})
+    episode = play_again(context, checkpoint, problem, rollout.tokens.tolist())
+    (measured,) = measure_rollouts(
+        context, checkpoint, hotkey, group, problem.conversation, {number: rollout}, [episode]
+    )
     count = len(rollout.tokens)
     positions = select_positions(context.audit_seed, hotkey, group, number, count)
     computed = compute_rollout_statistics(
@@ -222,6 +233,42 @@ def _measure(
     )
 
 
+def _place(
+    context: Context, outline: Outline, verdict: Verdict, tokens: Sequence[int]
+) -> TurnPlace | None:
+    """The turn of the token that a verdict names, of a rollout with these own tokens. None: the
+    network's rollouts have one turn, or the verdict names no token that the model has."""
+    parameters, group, token = context.parameters, verdict.group, verdict.token
+    is_known = max(tokens, default=0) < len(outline.tokenizer.drawable)
+    if parameters.work.turns == 1 or group is None or token is None or not is_known:
+        return None
+    problem = make_miner_problem(
+        open_environment(parameters.environment),
+        context.challenge_seed,
+        verdict.hotkey,
+        group,
+        outline.manifest.levels,
+    )
+    replies = play_again(context, outline, problem, tokens).replies
+    spans = split_turns(np.isin(tokens, outline.manifest.end_tokens))
+    turn = next(number for number, (_, end) in enumerate(spans) if token < end)
+    begin, _ = spans[turn]
+    reply = next((reply for reply in replies if reply.at == begin), None)
+    said = None if reply is None else outline.tokenizer.decode(reply.ids)
+    return TurnPlace(turn, token - begin, said, 0 if reply is None else len(reply.ids))
+
+
+def play_again(
+    context: Context, outline: Outline, problem: Problem, tokens: Sequence[int]
+) -> Episode:
+    """The episode of own tokens, as far as it goes: at least one, all of the vocabulary."""
+    parameters = context.parameters
+    length = len(outline.tokenizer.encode(problem.conversation))
+    begun = begin_episode(open_environment(parameters.environment), problem, length)
+    rules = make_episode_rules(parameters.work, outline.manifest)
+    return replay(begun, tokens, rules, outline.tokenizer)
+
+
 def measure_rollouts(
     context: Context,
     checkpoint: Checkpoint,
@@ -229,8 +276,14 @@ def measure_rollouts(
     group: int,
     prompt: Conversation,
     rollouts: Mapping[int, Rollout],
+    episodes: Sequence[Episode],
 ) -> list[Measurement]:
-    """Run one forward pass over rollouts of a group, number → rollout."""
+    """Run one forward pass over rollouts of a group, number → rollout, and the replies of their
+    episodes."""
+    replies = [
+        [reply for reply in episode.replies if reply.at < len(rollout.tokens)]
+        for rollout, episode in zip(rollouts.values(), episodes, strict=True)
+    ]
     return checkpoint.get_reference(context.parameters.work.temperature).measure(
         [checkpoint.tokenizer.encode(prompt)] * len(rollouts),
         [rollout.tokens for rollout in rollouts.values()],
@@ -239,4 +292,5 @@ def measure_rollouts(
             for number in rollouts
         ],
         make_projection(compute_projection_seed(context.challenge_seed), checkpoint.manifest),
+        replies,
     )

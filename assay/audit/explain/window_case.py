@@ -47,6 +47,24 @@ class RolloutMeasurement:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnPlace:
+    """The turn of the token in question, in an episode.
+
+    Attributes:
+        turn: its number, from 0.
+        token: the token's number in it, from 0.
+        reply: the world's reply before it, as text derived here; None before the first turn, or if
+            the episode had ended by then.
+        reply_tokens: number of the reply's tokens, with the frame's.
+    """
+
+    turn: int
+    token: int
+    reply: str | None
+    reply_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedFile:
     """The beginning of the miner's file."""
 
@@ -65,6 +83,7 @@ class Rejudgment:
     opened: OpenedFile = OpenedFile()
     tokens: tuple[int, ...] | None = None  # of the completion in question
     measured: RolloutMeasurement | None = None  # only with the model
+    place: TurnPlace | None = None  # only in networks of several turns
     #: group → its audited rollouts; empty if the file was not read whole
     audited: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()  # inputs that would show more, one sentence each

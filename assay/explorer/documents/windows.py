@@ -206,6 +206,17 @@ class TokenRow(TypedDict):
     audited: bool
 
 
+class TurnRow(TypedDict):
+    """One turn of an episode, and what its world replied."""
+
+    number: Annotated[int, Field(description="from 0")]
+    first: Annotated[int, Field(description="number of its first token")]
+    tokens: Count
+    text: str
+    reply: Annotated[str | None, Field(description="with the text around it; null: none")]
+    reply_tokens: Count
+
+
 class PromptMessage(TypedDict):
     """One message of what a model is asked."""
 
@@ -228,6 +239,11 @@ class RolloutMeasured(GroupFacts):
     """A rollout as its miner's file has it, and as a model here measures it."""
 
     completion: str
+    turns: Annotated[list[TurnRow], Field(description="empty where rollouts have one turn")]
+    end: Annotated[
+        str | None,
+        Field(description="why the episode ended; null: it did not, or rollouts have one turn"),
+    ]
     reward: Millionths
     parts: list[RewardPart]
     lost_by_length: Annotated[Millionths, Field(description="share of the reward")]

@@ -10,14 +10,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
-from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
+from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model, play_again
 from assay.audit.sources import FetchedOutlines
-from assay.environments import compute_reward, make_miner_problem, open_environment
-from assay.explorer.documents.windows import GroupFacts, PromptMessage, ReadingLack, TokenRow
+from assay.environments import Problem, compute_reward, make_miner_problem, open_environment
+from assay.explorer.documents.windows import (
+    GroupFacts,
+    PromptMessage,
+    ReadingLack,
+    TokenRow,
+    TurnRow,
+)
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
 from assay.inference import Checkpoint, CheckpointError, Outline
@@ -27,12 +34,14 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.parameters import ARGUMENTS, FRACTION_BITS
+from assay.protocol.episode import split_turns
+from assay.protocol.parameters import ARGUMENTS, FRACTION_BITS, Work
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
 from assay.verification import Measurement, find_commitment, plan_groups
 from assay.verification.bounds import MARGIN_MAX
+from assay.verification.episodes import Episode
 from assay.verification.read_plan import ReadGroup
 from assay.verification.rollout_statistics import RolloutStatistics, compute_rollout_statistics
 
@@ -89,22 +98,27 @@ class GroupReader:
                 None,
                 "The model was not run here: the file holds ids that it does not have.",
             )
+        episodes = [
+            _play(context, outline, problem, rollout.tokens[rollout.tokens < vocabulary].tolist())
+            for rollout in rollouts
+        ]
         measured: list[Measurement | None] = [None] * len(rollouts)
         if checkpoint is not None:
             numbered = dict(enumerate(rollouts))
             measured = [
                 *measure_rollouts(
-                    context, checkpoint, hotkey, group, problem.conversation, numbered
+                    context, checkpoint, hotkey, group, problem.conversation, numbered, episodes
                 )
             ]
         parameters = context.parameters
         cap = MARGIN_MAX.compute(context.parameters.tests)
         audited = _list_audited(context, hotkey, read)
         readings = []
-        for number, (rollout, measurement) in enumerate(zip(rollouts, measured, strict=True)):
-            drawable = [t for t in rollout.tokens.tolist() if t < vocabulary]
-            completion = outline.tokenizer.decode(drawable)
-            parts = environment.score(problem, completion)
+        for number, (rollout, episode, measurement) in enumerate(
+            zip(rollouts, episodes, measured, strict=True)
+        ):
+            known = rollout.tokens[rollout.tokens < vocabulary].tolist()
+            parts = episode.state.score()
             count = len(rollout.tokens)
             positions = select_positions(context.audit_seed, hotkey, group, number, count)
             statistics = None
@@ -119,11 +133,13 @@ class GroupReader:
                     tokens=_describe_tokens(
                         rollout, measurement, statistics, compared, outline, cap
                     ),
-                    completion=completion,
+                    completion=outline.tokenizer.decode(known),
                     reward=compute_reward(
                         parts, count, parameters.rewards, parameters.work.max_tokens
                     ),
                     parts=asdict(parts),
+                    turns=_list_turns(known, episode, outline, parameters.work),
+                    end=episode.end if parameters.work.turns > 1 else None,
                     **_summarise(statistics),
                 )
             )
@@ -200,6 +216,33 @@ class GroupReader:
                 why = f"without the tokenizer of checkpoint {short}… nothing can be read"
                 return None, None, why
         return outline, None, why
+
+
+def _play(context: Context, outline: Outline, problem: Problem, tokens: Sequence[int]) -> Episode:
+    """The episode of a rollout's tokens, of which there may be none left to decode."""
+    return play_again(context, outline, problem, tokens or outline.manifest.end_tokens[:1])
+
+
+def _list_turns(
+    tokens: Sequence[int], episode: Episode, outline: Outline, work: Work
+) -> list[TurnRow]:
+    """The turns of an episode; none where rollouts have one turn."""
+    if work.turns == 1 or not tokens:
+        return []
+    decode = outline.tokenizer.decode
+    replies = {reply.at: reply.ids for reply in episode.replies}
+    is_end = np.isin(tokens, outline.manifest.end_tokens)
+    return [
+        TurnRow(
+            number=number,
+            first=begin,
+            tokens=end - begin,
+            text=decode(tokens[begin:end]),
+            reply=decode(replies[end]) if end in replies else None,
+            reply_tokens=len(replies.get(end, ())),
+        )
+        for number, (begin, end) in enumerate(split_turns(is_end))
+    ]
 
 
 def _refuse(why: str) -> ReadingLack:

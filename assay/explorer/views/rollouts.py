@@ -109,6 +109,8 @@ def _measure(
     return RolloutMeasured(
         **group.facts,
         completion=rollout.completion,
+        turns=list(rollout.turns),
+        end=rollout.end,
         reward=rollout.reward,
         parts=[
             RewardPart(name=name, value=value, weight=weights.get(name, 0))
