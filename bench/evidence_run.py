@@ -43,6 +43,7 @@ from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import replace_file, write_json
 from assay.neurons.trainer.setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
+from assay.subnet.presets import DEMO_WORK
 from assay.training import Group, LearnConfig
 from assay.training.held_out import try_problems
 
@@ -170,6 +171,7 @@ class Run:
             self.plan.schooling.environment,
             self.held_out,
             seeds,
+            DEMO_WORK,
         )
         marks = "".join("01"[right] for right in solved)
         self.record.trials.append((step, marks, spent))

@@ -49,7 +49,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import DEMO_TIMING
-from assay.subnet.presets import NETUID, make_demo_parameters
+from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
 from assay.training.genesis_model import make_tokenizer
 from assay.training.held_out import evaluate
@@ -154,7 +154,7 @@ def run_loop(
     environment = open_environment(parameters.environment)
     digests = [genesis.digest, *(lesson.published.digest for lesson in lessons)]
     curve = [
-        (i, evaluate(checkpoints.get(digest), environment, parameters.work.temperature, PROBLEMS))
+        (i, evaluate(checkpoints.get(digest), environment, parameters.work, PROBLEMS))
         for i, digest in enumerate(digests)
         if i % EVERY == 0 or i == len(digests) - 1
     ]
@@ -235,7 +235,7 @@ def run_trl(course: Course, seed: int) -> Curve:
                 genesis, state, sha256(f"trl {seed} {i}".encode()).digest()
             )
             made = checkpoints.get(manifest.digest)
-            curve.append((i, evaluate(made, environment, 1_024, PROBLEMS)))
+            curve.append((i, evaluate(made, environment, DEMO_WORK, PROBLEMS)))
     return curve
 
 

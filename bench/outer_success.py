@@ -39,6 +39,7 @@ from assay.protocol.parameters import Rounds
 from assay.rounds.choice import DEFAULTS, choose_outer_step
 from assay.rounds.outer_step import Masters, OuterState, begin_outer, round_masters, step_outwards
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
+from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS, Group, LearnConfig, Learner, name_masters
 from assay.training.held_out import try_problems
 
@@ -154,7 +155,9 @@ class Course:
             numbers = range(start, min(self.problems, start + _BATCH))
             seeds = [sha256(f"held out {number}".encode()).digest() for number in numbers]
             problems = [environment.make_problem(seed, levels) for seed in seeds]
-            tried = try_problems(drafter, self._checkpoint.tokenizer, environment, problems, seeds)
+            tried = try_problems(
+                drafter, self._checkpoint.tokenizer, environment, problems, seeds, DEMO_WORK
+            )
             solved += sum(tried)
         return 100 * solved / self.problems
 

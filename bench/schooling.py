@@ -29,6 +29,7 @@ from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network.files import move_folder, replace_file
 from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.genesis_checkpoint import make_genesis
+from assay.subnet.presets import DEMO_WORK
 from assay.training.held_out import try_problems
 
 TEMPERATURE = 1_024
@@ -206,7 +207,7 @@ class Pupil:
         drafter = OwnDrafter(self.model, tokenizer.drawable, rules)
         problems = make_problems(given, "evidence-trial", given.tried, given.seed)
         seeds = [hash_fields(Domain.HELD_OUT, bytes([i >> 8, i & 255])) for i in range(given.tried)]
-        solved = try_problems(drafter, tokenizer, given.environment, problems, seeds)
+        solved = try_problems(drafter, tokenizer, given.environment, problems, seeds, DEMO_WORK)
         self.solved = sum(solved) / len(solved)
 
     def save(self, file: Path) -> None:

@@ -49,6 +49,7 @@ from assay.inference import Checkpoint, load_checkpoint
 from assay.network.files import replace_file, write_json
 from assay.neurons.trainer.setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
+from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS, Group, LearnConfig
 from assay.training.grpo import compute_advantages
 from assay.training.held_out import try_problems
@@ -145,6 +146,7 @@ class Node:
             make_environment("arithmetic", {}),
             held_out,
             [hash_place("swarm-draw", i) for i in range(len(held_out))],
+            DEMO_WORK,
         )
         return sum(solved)
 

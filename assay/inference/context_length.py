@@ -39,20 +39,29 @@ def _iterate_ropes(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from parts or [given]
 
 
-def find_context_fault(config: Mapping[str, Any], prompt: int, max_tokens: int) -> str | None:
-    """Why a completion does not fit behind a prompt in the model's context, and the number that
-    would, in one line; None: it fits.
+def find_context_fault(
+    config: Mapping[str, Any], prompt: int, max_tokens: int, context: int = 0
+) -> str | None:
+    """Why a rollout does not fit behind a prompt in the model's context, and the number that would,
+    in one line; None: it fits.
 
     Args:
         prompt: tokens of the longest prompt.
         max_tokens: of a completion.
+        context: most tokens of prompt, turns and replies that the rules allow; 0: none replies.
     """
     positions = count_positions(config)
-    if positions is None or prompt + max_tokens <= positions:
+    if positions is None or max(prompt + max_tokens, context) <= positions:
         return None
+    named = f"the model's context is {positions:,} tokens (max_position_embeddings in config.json)"
+    if prompt + max_tokens <= positions:
+        return (
+            f"{named}, and episodes may have {context:,}: set context = {positions} under "
+            "[parameters.work] or less"
+        )
     said = (
-        f"the model's context is {positions:,} tokens (max_position_embeddings in config.json), "
-        f"and a prompt of {prompt:,} with max_tokens = {max_tokens:,} needs {prompt + max_tokens:,}"
+        f"{named}, and a prompt of {prompt:,} with max_tokens = {max_tokens:,} needs "
+        f"{prompt + max_tokens:,}"
     )
     if prompt >= positions:
         return f"{said}: take shorter problems, or a model with a longer context"

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 
 from assay.environments import Conversation, Environment
-from assay.inference.draft import Drafter, Request
+from assay.inference.draft import OwnDrafter
+from assay.inference.sampled_episodes import sample_episodes
 from assay.protocol import Domain, EncodingError, hash_fields
 from assay.protocol.encoding import read_json
 from assay.protocol.episode import Reply
+from assay.protocol.parameters import Work
+from assay.verification import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +32,31 @@ class Passage:
 
 
 def sample_passages(
-    drafter: Drafter,
+    drafter: OwnDrafter,
+    tokenizer: Tokenizer,
     encode: Callable[[Conversation], list[int]],
     environment: Environment,
     levels: Sequence[int],
     problems: int,
+    work: Work,
 ) -> list[Passage]:
-    """One sampled completion for each of `problems` problems; the same for everyone.
+    """One sampled rollout for each of `problems` problems; the same for everyone.
 
     The seeds use their own domain, so they differ from every window's.
 
     Args:
-        encode: a tokenizer's. It raises a ValueError at a prompt that it cannot encode.
+        encode: the tokenizer's. It raises a ValueError at a prompt that it cannot encode.
+        work: see `sample_episodes`.
     """
-    requests = []
+    asked = []
     for number in range(problems):
         seed = hash_fields(
             Domain.CALIBRATION_PROBLEM, environment.digest, number.to_bytes(4, "big")
         )
         problem = environment.make_problem(seed, levels)
-        requests.append(Request(tuple(encode(problem.conversation)), seed))
-    completions = drafter.draft(requests)
-    return [Passage(r.prompt, c) for r, c in zip(requests, completions, strict=True)]
+        asked.append((problem, tuple(encode(problem.conversation)), seed))
+    played = sample_episodes(drafter, tokenizer, environment, asked, work)
+    return [Passage(one.prompt, one.tokens, one.episode.replies) for one in played]
 
 
 def encode_passages(passages: Sequence[Passage]) -> bytes:

@@ -70,6 +70,7 @@ from assay.protocol.parameters import (
     SMALL_MODEL_TESTS,
     Parameters,
     Tests,
+    Work,
 )
 from assay.subnet.adoption.adopt import find_unadopted, make_folder, plan_adoption, write_adoption
 from assay.subnet.presets import (
@@ -92,7 +93,7 @@ def make_genesis(
     environment: Environment | None = None,
     levels: Sequence[int] = DEMO_LEVELS,
     tests: Tests = SMALL_MODEL_TESTS,
-    temperature: int = DEMO_WORK.temperature,
+    work: Work = DEMO_WORK,
     problems: int = _PROBLEMS,
     device: str = CPU,
     report: Report = ignore_report,
@@ -103,7 +104,7 @@ def make_genesis(
     Args:
         environment: source of the network's problems; None: the demo's.
         levels: of it, ascending: the first in force.
-        tests, temperature: of the network's parameters.
+        tests, work: of the network's parameters. `max_tokens` takes the place of the latter's.
         problems: number whose sampled completions make the calibration set.
         device: torch's name of the model's device.
         report: called with what is being done, and with the seconds that it takes.
@@ -129,7 +130,7 @@ def make_genesis(
         ends,
         max_tokens,
         tests,
-        temperature,
+        work,
         problems,
         device,
         report,
@@ -199,7 +200,7 @@ def make_recipe_genesis(
             open_environment(rules.environment),
             recipe.levels,
             rules.tests,
-            rules.work.temperature,
+            rules.work,
             recipe.calibration.problems,
             device,
             report,
@@ -230,7 +231,7 @@ def calibrate_anew(
         manifest.end_tokens,
         max_tokens,
         parameters.tests,
-        parameters.work.temperature,
+        parameters.work,
     )
     made = replace(
         manifest,
@@ -282,13 +283,13 @@ def _calibrate(
     ends: tuple[int, ...],
     max_tokens: int,
     tests: Tests,
-    temperature: int,
+    work: Work,
     problems: int = _PROBLEMS,
     device: str = CPU,
     report: Report = ignore_report,
 ) -> tuple[Calibration, bytes]:
     """Sample the set and measure the rates. Also returns the set's digest. Raises CheckpointError
-    for a model that cannot be measured in packs, and at a problem whose longest completion exceeds
+    for a model that cannot be measured in packs, and at a problem whose longest rollout exceeds
     the model's context."""
     with telling(report, "loading the model"):
         model = load_model(folder, device, router_ramp=tests.router_ramp)
@@ -297,6 +298,7 @@ def _calibrate(
         require_measurable(model)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, ends)
+    temperature = work.temperature
     rules = Rules(temperature, ends, max_tokens)
     drafter = OwnDrafter(model, tokenizer.drawable, rules)
     config = read_config(folder)
@@ -308,13 +310,14 @@ def _calibrate(
             raise CheckpointError(f"{folder}: {error}: {TEMPLATE_REMEDY}") from None
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
-        fault = find_context_fault(config, len(ids), max_tokens)
+        fault = find_context_fault(config, len(ids), max_tokens, work.context)
         if fault is not None:
             raise CheckpointError(f"{folder}: {fault}")
         return ids
 
-    with telling(report, f"sampling {problems} completions of at most {max_tokens} tokens"):
-        passages = sample_passages(drafter, encode, environment, levels, problems)
+    turns = f" in {work.turns} turns" if work.turns > 1 else ""
+    with telling(report, f"sampling {problems} completions of at most {max_tokens} tokens{turns}"):
+        passages = sample_passages(drafter, tokenizer, encode, environment, levels, problems, work)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
     if lacks_ramp:

@@ -301,7 +301,9 @@ def read_recipe(named: str) -> Recipe:
             raise ConfigError(
                 f"course.completion_tokens: {mean} exceed the {most} of parameters.work.max_tokens"
             )
-        fault = find_context_fault(recipe.model.whole, recipe.course.prompt, most)
+        fault = find_context_fault(
+            recipe.model.whole, recipe.course.prompt, most, rules.work.context
+        )
         if fault is not None:
             raise ConfigError(fault)
     except ConfigError as error:

@@ -23,14 +23,15 @@ from assay.environments import (
     find_undecided,
     open_environment,
     read_successes,
-    score_all,
+    run_all,
 )
-from assay.inference import Checkpoint, Drafter, Request
+from assay.inference import Checkpoint, Drafter, OwnDrafter, Request
 from assay.inference.expert_stacks import stack_experts
+from assay.inference.sampled_episodes import sample_episodes
 from assay.protocol import Domain, LevelSuccess, Manifest, Parameters, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.manifest import HeldOutCounts
-from assay.protocol.parameters import MILLION, EnvironmentChoice
+from assay.protocol.parameters import MILLION, EnvironmentChoice, Work
 from assay.verification import Tokenizer
 
 #: Completions that are sampled together.
@@ -40,7 +41,7 @@ _BATCH = 256
 def evaluate(
     checkpoint: Checkpoint,
     environment: Environment,
-    temperature: int,
+    work: Work,
     problems: int,
     levels: Sequence[int] | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
@@ -50,9 +51,7 @@ def evaluate(
     Args:
         levels: levels of the problems; None: the checkpoint's own levels.
     """
-    return add_up(
-        count_successes(checkpoint, environment, temperature, problems, levels, on_progress)
-    )
+    return add_up(count_successes(checkpoint, environment, work, problems, levels, on_progress))
 
 
 def add_up(counts: Mapping[int, Success]) -> Success:
@@ -64,7 +63,7 @@ def add_up(counts: Mapping[int, Success]) -> Success:
 def count_successes(
     checkpoint: Checkpoint,
     environment: Environment,
-    temperature: int,
+    work: Work,
     problems: int,
     levels: Sequence[int] | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
@@ -74,7 +73,8 @@ def count_successes(
     """The same as `evaluate`, by level. With `twice`, each problem is tried once more with other
     draws, to count the problems with different results. The number solved is of the first try.
     `model` answers in place of the checkpoint's own."""
-    drafter, own = checkpoint.get_drafter(temperature, model), checkpoint.manifest.level_numbers
+    drafter = checkpoint.get_drafter(work.temperature, model)
+    tokenizer, own = checkpoint.tokenizer, checkpoint.manifest.level_numbers
     asked, solved, mixed = Counter[int](), Counter[int](), Counter[int]()
     for start in range(0, problems, _BATCH):
         numbers = range(start, min(start + _BATCH, problems))
@@ -82,10 +82,10 @@ def count_successes(
             hash_fields(Domain.HELD_OUT, environment.digest, n.to_bytes(4, "big")) for n in numbers
         ]
         batch = [environment.make_problem(seed, levels or own) for seed in seeds]
-        successes = again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
+        successes = again = try_problems(drafter, tokenizer, environment, batch, seeds, work)
         if twice:
             seeds = [hash_fields(Domain.HELD_OUT, seed) for seed in seeds]
-            again = try_problems(drafter, checkpoint.tokenizer, environment, batch, seeds)
+            again = try_problems(drafter, tokenizer, environment, batch, seeds, work)
         for problem, right, right_again in zip(batch, successes, again, strict=True):
             asked[problem.level] += 1
             solved[problem.level] += right
@@ -95,15 +95,21 @@ def count_successes(
 
 
 def try_problems(
-    drafter: Drafter,
+    drafter: OwnDrafter,
     tokenizer: Tokenizer,
     environment: Environment,
     problems: Sequence[Problem],
     seeds: Sequence[bytes],
+    work: Work,
 ) -> list[bool]:
-    """Return for each problem whether the completion drawn with its 32-byte seed solves it."""
-    texts = answer_problems(drafter, tokenizer, problems, seeds)
-    scores = score_all(environment, list(zip(problems, texts, strict=True)))
+    """Return for each problem whether the rollout drawn with its 32-byte seed solves it. `work`:
+    see `sample_episodes`."""
+    asked = [
+        (problem, tuple(tokenizer.encode(problem.conversation)), seed)
+        for problem, seed in zip(problems, seeds, strict=True)
+    ]
+    played = sample_episodes(drafter, tokenizer, environment, asked, work)
+    scores = run_all(environment, [one.episode.state.score for one in played])
     return [parts.correctness == MILLION for parts in scores]
 
 
@@ -172,9 +178,8 @@ def count_held_out(
     environment = open_environment(parameters.environment)
     levels = compute_candidates(checkpoint.manifest.level_numbers, environment.levels)
     model = None if weights is None else _load_with(checkpoint, weights)
-    temperature = parameters.work.temperature
     counted = count_successes(
-        checkpoint, environment, temperature, problems, levels, twice=True, model=model
+        checkpoint, environment, parameters.work, problems, levels, twice=True, model=model
     )
     return tuple(
         LevelSuccess(level, success.solved, success.asked, success.mixed)

@@ -58,7 +58,7 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     assert find_checkpoint_fault(checkpoint, parameters) is None
     assert "not ascending levels" in str(find_checkpoint_fault(checkpoint, make_parameters("gsm")))
     environment = open_environment(parameters.environment)
-    found = evaluate(checkpoint, environment, parameters.work.temperature, 8)
+    found = evaluate(checkpoint, environment, parameters.work, 8)
     assert found.asked == 8
 
 

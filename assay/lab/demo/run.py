@@ -313,7 +313,7 @@ class Demo:
         return evaluate(
             checkpoint,
             make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS),
-            DEMO_WORK.temperature,
+            DEMO_WORK,
             self._settings.problems,
             self._genesis.manifest.level_numbers,  # the same problems before and after
             lambda done: self._show(),
