@@ -8,15 +8,25 @@ Specification, section 11.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.environments import compute_reward, make_miner_problem, open_environment, score_all
-from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.environments import (
+    Environment,
+    Problem,
+    compute_reward,
+    make_miner_problem,
+    open_environment,
+    run_all,
+)
+from assay.inference import Checkpoint, Outline, generate_groups, make_group_request
 from assay.protocol import Context, Domain, Parameters, hash_fields
+from assay.protocol.parameters import Work
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group
 from assay.verification import make_projection
+from assay.verification.episodes import Episode, begin_episode, make_episode_rules, replay
 
 _ZERO = bytes(32)
 
@@ -60,6 +70,27 @@ def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
     return hash_fields(Domain.TRAINER, b"external", audit_seed, hotkey, index.to_bytes(4, "big"))
 
 
+def replay_all(
+    environment: Environment,
+    problem: Problem,
+    prompt: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    work: Work,
+    outline: Outline,
+) -> list[Episode]:
+    """The episode of each of a problem's completions, as far as it goes.
+
+    Args:
+        prompt: ids of the problem's.
+        completions: own tokens, at least one each, all of the vocabulary.
+    """
+    begun = begin_episode(environment, problem, len(prompt))
+    rules = make_episode_rules(work, outline.manifest)
+    return run_all(
+        environment, [partial(replay, begun, own, rules, outline.tokenizer) for own in completions]
+    )
+
+
 def generate_own(
     checkpoint: Checkpoint, parameters: Parameters, count: int, window: int
 ) -> list[ConsumedGroup]:
@@ -73,9 +104,12 @@ def generate_own(
         make_miner_problem(environment, place, hotkey, index, levels) for index in range(count)
     ]
     requests = [
-        GroupRequest(
-            tuple(checkpoint.tokenizer.encode(problem.conversation)),
+        make_group_request(
+            environment,
+            problem,
             tuple(compute_rollout_seed(place, hotkey, i, r) for r in range(work.group_size)),
+            work,
+            checkpoint,
         )
         for i, problem in enumerate(problems)
     ]
@@ -93,19 +127,17 @@ def generate_own(
         zip(problems, requests, groups, strict=True)
     ):
         completions = [rollout.tokens.tolist() for rollout in rollouts]
-        texts = [checkpoint.tokenizer.decode(tokens) for tokens in completions]
+        episodes = replay_all(environment, problem, request.prompt, completions, work, checkpoint)
+        scores = run_all(environment, [episode.state.score for episode in episodes])
         group = Group(
             list(request.prompt),
             completions,
             [
                 compute_reward(parts, len(tokens), parameters.rewards, work.max_tokens)
-                for parts, tokens in zip(
-                    score_all(environment, [(problem, text) for text in texts]),
-                    completions,
-                    strict=True,
-                )
+                for parts, tokens in zip(scores, completions, strict=True)
             ],
             [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts],
+            [list(episode.replies) for episode in episodes],
         )
         taken.append(
             ConsumedGroup(

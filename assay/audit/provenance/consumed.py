@@ -7,11 +7,10 @@ inconsistent with the bound values, that proves nobody's fault, but the check ca
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepError
-from assay.artifacts.steps.groups import generate_own
+from assay.artifacts.steps.groups import generate_own, replay_all
 from assay.environments import (
     Environment,
     Problem,
@@ -23,13 +22,7 @@ from assay.environments import (
 from assay.inference import Checkpoint
 from assay.protocol import Parameters, StepRecord, encode_ss58
 from assay.protocol.step import LEFT_OUT_MAX
-from assay.verification.episodes import (
-    Episode,
-    begin_episode,
-    find_length_fault,
-    make_episode_rules,
-    replay,
-)
+from assay.verification.episodes import Episode, find_length_fault
 
 
 def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
@@ -78,12 +71,8 @@ def replay_group(
         checkpoint: see `make_problem_of`.
     """
     environment, group = _open(parameters), one.group
-    begun = begin_episode(environment, problem, len(group.prompt))
-    rules = make_episode_rules(parameters.work, checkpoint.manifest)
-    episodes = run_all(
-        environment,
-        [partial(replay, begun, own, rules, checkpoint.tokenizer) for own in group.completions],
-    )
+    given = group.prompt, group.completions, parameters.work, checkpoint
+    episodes = replay_all(environment, problem, *given)
     scores = run_all(environment, [episode.state.score for episode in episodes])
     for number, (episode, parts) in enumerate(zip(episodes, scores, strict=True)):
         tokens = len(group.completions[number])
