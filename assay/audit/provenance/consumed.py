@@ -8,6 +8,8 @@ inconsistent with the bound values, that proves nobody's fault, but the check ca
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import generate_own, replay_all
@@ -21,6 +23,7 @@ from assay.environments import (
 )
 from assay.inference import Checkpoint
 from assay.protocol import Parameters, StepRecord, encode_ss58
+from assay.protocol.episode import find_stop
 from assay.protocol.step import LEFT_OUT_MAX
 from assay.verification.episodes import Episode, find_length_fault
 
@@ -71,6 +74,11 @@ def replay_group(
         checkpoint: see `make_problem_of`.
     """
     environment, group = _open(parameters), one.group
+    ends = checkpoint.manifest.end_tokens
+    for number, own in enumerate(group.completions):
+        is_end = np.isin(own, ends)
+        if find_stop(is_end, parameters.work.turns, checkpoint.manifest.max_tokens) != len(own):
+            return f"rollout {number} ends where no rollout does, or goes on behind its end"
     given = group.prompt, group.completions, parameters.work, checkpoint
     episodes = replay_all(environment, problem, *given)
     scores = run_all(environment, [episode.state.score for episode in episodes])

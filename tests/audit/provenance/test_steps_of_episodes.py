@@ -1,28 +1,143 @@
-"""A step that learns from episodes: written, read back, derived again and learned."""
+"""A step that learns from episodes of `guess`: its file, what is derived again, and what is learned
+and exported of it. Also what else is drawn in turns: held-out problems and a calibration set."""
 
 from dataclasses import replace
 
 import pytest
+import torch
 
-from assay.artifacts.steps.file import ConsumedGroup, open_step_parser, read_groups, write_groups
-from assay.artifacts.steps.folder import make_record
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.file import open_step_parser, read_groups, write_groups
+from assay.artifacts.steps.folder import StepFolder, make_record, read_step
 from assay.artifacts.steps.groups import generate_own
-from assay.audit.provenance.consumed import find_false_group, make_problem_of, replay_group
-from assay.audit.provenance.step_export import _describe_spans
+from assay.audit.provenance.consumed import find_false_group
+from assay.audit.provenance.step_export import make_rows
+from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.inference.passages import decode_passages, encode_passages, sample_passages
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.episode import Reply
-from assay.protocol.parameters import EnvironmentChoice
-from assay.subnet.presets import make_demo_parameters
+from assay.subnet.presets import make_demo_parameters, parse_environment
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.held_out import count_successes
 
-TURNS = 4
-MINER = b"m" * 32
+MINER, WINDOW = b"m" * 32, 3
+LEARNING = LearnConfig(epochs=1, groups_per_batch=8)
 
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    genesis = load_checkpoint(GENESIS)
-    level = replace(genesis.manifest.levels[0], level=1)
-    return replace(genesis, manifest=replace(genesis.manifest, levels=(level,)))
+    return load_checkpoint(GENESIS)
+
+
+@pytest.fixture(scope="module")
+def parameters(checkpoint):
+    made = make_demo_parameters(bytes(32), QUICKNET, 0, b"t" * 32, checkpoint.digest)
+    turns = {"turns": 3, "context": 512, "reply_bytes": 64, "paid_reply": 4_000}
+    work = replace(made.work, group_size=3, **turns)
+    return replace(made, work=work, environment=parse_environment("guess"))
+
+
+@pytest.fixture(scope="module")
+def taken(checkpoint, parameters):
+    """A group that passes for a miner's, and one of the trainer's own."""
+    own, other = generate_own(checkpoint, parameters, 2, WINDOW)
+    return [replace(other, hotkey=MINER, proof=b"p" * 32), own]
+
+
+def record(checkpoint, parameters, taken):
+    given = parameters, WINDOW, taken, [], checkpoint.manifest, LEARNING
+    return make_record(*given, (bytes(32), bytes(32)), {"a": torch.zeros(1)}, torch.device("cpu"))
+
+
+def find_fault(checkpoint, parameters, taken):
+    return find_false_group(record(checkpoint, parameters, taken), taken, parameters, checkpoint)
+
+
+def change(taken, **fields):
+    """The miner's group with other values in its first rollout that has replies."""
+    group = taken[0].group
+    place = next(i for i, replies in enumerate(group.replies) if replies)
+    values = {
+        name: [new(old) if i == place else old for i, old in enumerate(getattr(group, name))]
+        for name, new in fields.items()
+    }
+    return [replace(taken[0], group=replace(group, **values)), *taken[1:]]
+
+
+def test_a_step_of_episodes_is_written_and_derived_again(checkpoint, parameters, taken, tmp_path):
+    assert all(any(one.group.replies) for one in taken), "nothing would be shown"
+    path = tmp_path / "step.parquet"
+    write_groups(path, taken)
+    with open_step_parser() as parser:
+        assert read_groups(path, parser) == taken
+    assert find_fault(checkpoint, parameters, taken) is None
+
+
+def cut(values):
+    return values[:-1]
+
+
+FALSE = {
+    "another reply": {"replies": lambda r: [Reply(r[0].at, (*r[0].ids[:-1], 5)), *r[1:]]},
+    "a reply less": {"replies": lambda r: r[1:]},
+    "a token less": {"completions": cut, "behaviour_logprobs": cut},
+    "another reward": {"rewards": lambda reward: reward ^ 1},
+}
+
+
+@pytest.mark.parametrize("name", FALSE)
+def test_what_a_trainer_makes_up_is_named(checkpoint, parameters, taken, name):
+    fault = find_fault(checkpoint, parameters, change(taken, **FALSE[name]))
+    assert fault is not None
+    assert "group 1: rollout " in fault
+
+
+def test_the_learner_reads_what_the_reference_has_read(checkpoint, taken):
+    """At each own token it finds the probability that the reference has measured."""
+    excluded = [i for i, can in enumerate(checkpoint.tokenizer.drawable) if not can]
+    config = replace(LEARNING, excluded=tuple(excluded))
+    groups = [replace(one.group, rewards=[1_000_000, 0, 0]) for one in taken]
+    stats = Learner(checkpoint.load_trainable(), config).learn(groups)
+    assert stats.tokens == sum(len(own) for group in groups for own in group.completions)
+    assert stats.mean_ratio == pytest.approx(1, abs=1e-3)
+
+
+def test_an_export_shows_turns_and_replies(checkpoint, parameters, taken, tmp_path):
+    folder = StepFolder(tmp_path / "steps")
+    made = record(checkpoint, parameters, taken)
+    folder.keep_before(Learner(checkpoint.load_trainable(), LEARNING), None)
+    folder.keep_data(made, parameters, taken)
+    folder.keep_record(made, bytes(32))
+    models = CheckpointFolder(tmp_path / "models")
+    models.add(GENESIS, checkpoint.digest)
+    step = read_step(folder.get_path(made.number, made.digest))
+    rows = list(make_rows(step, taken, models))
+    assert len(rows) == 6
+    for row in rows:
+        if not row["replies"]:
+            assert row["turns"] is None
+            continue
+        texts = [text for turn in row["turns"] for text in turn.values()]
+        assert texts[-1] is None
+        assert all(
+            any(said in text for said in ("higher", "lower", "Guess")) for text in texts[1:-1:2]
+        )
+        assert row["completion"] == "".join(texts[:-1])
+
+
+def test_held_out_problems_and_calibration_sets_are_episodes(checkpoint, parameters):
+    environment, work = open_environment(parameters.environment), parameters.work
+    counted = count_successes(checkpoint, environment, work, 4, twice=True)
+    assert sum(success.asked for success in counted.values()) == 4
+    tokenizer = checkpoint.tokenizer
+    drafter, levels = checkpoint.get_drafter(work.temperature), checkpoint.manifest.level_numbers
+    given = drafter, tokenizer, tokenizer.encode, environment, levels, 4, work
+    passages = sample_passages(*given)
+    assert decode_passages(encode_passages(passages)) == passages
+    assert any(passage.replies for passage in passages)
+    assert max(passage.length for passage in passages) <= work.context
+    one_turn = replace(work, turns=1, context=0, reply_bytes=0, paid_reply=0)
+    for whole, single in zip(passages, sample_passages(*given[:-1], one_turn), strict=True):
+        assert not single.replies
+        assert single.completion == whole.completion[: len(single.completion)]
