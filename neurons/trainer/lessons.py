@@ -148,6 +148,7 @@ def _make_group(measured: MeasuredGroup, rewards: Sequence[int]) -> Group:
         [tokens.tolist() for tokens in measured.tokens],
         list(rewards),
         [(logprobs / unit).tolist() for logprobs in measured.logprobs],
+        [list(replies) for replies in measured.replies],
     )
 
 
