@@ -92,8 +92,9 @@ class Group:
     def __post_init__(self) -> None:
         if not self.replies:
             object.__setattr__(self, "replies", [[] for _ in self.completions])
-        parts = self.completions, self.rewards, self.behaviour_logprobs, self.replies
-        if len(set(map(len, parts))) != 1 or not self.completions or not self.prompt:
+        sizes = {len(self.completions), len(self.rewards), len(self.behaviour_logprobs)}
+        sizes.add(len(self.replies))
+        if len(sizes) != 1 or not self.completions or not self.prompt:
             raise ValueError("a group needs a prompt and as many rewards as completions")
         pairs = zip(self.completions, self.behaviour_logprobs, strict=True)
         if any(not tokens or len(tokens) != len(logprobs) for tokens, logprobs in pairs):

@@ -156,10 +156,11 @@ def _judge(
         return Rejudgment(None, False, outline, opened, lacks=(missing,))
     measured = place = None
     group = next((group for group in examined.shown if group.index == verdict.group), None)
-    if group is not None and verdict.rollout in group.audited:
+    number = verdict.rollout
+    if group is not None and number is not None and number in group.audited:
         problem = examined.case.make_problem(group.index)
         measured = _measure(context, outline, verdict, problem, group.audited)
-        place = _place(context, outline, verdict, group.audited[verdict.rollout].tokens.tolist())
+        place = _place(context, outline, verdict, group.audited[number].tokens.tolist())
     return Rejudgment(
         verdict, True, outline, opened, measured=measured, place=place, audited=audited
     )
