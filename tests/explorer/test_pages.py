@@ -182,8 +182,9 @@ def test_every_page_s_command_derives_again_what_it_shows(demo, tmp_path, monkey
                     document["covers"]["first"] <= w <= document["covers"]["last"] for w in listed
                 )
     left = set(list_pages(demo)) - {path for paths in commands.values() for path in paths}
-    # the demo posts nothing, has one trainer, and its record is compared with no other
-    assert left == {"/ledger", "/rounds", "/validators"}
+    # the demo measures no suite, posts nothing, has one trainer, and its record is compared with no
+    # other
+    assert left == {"/evaluations", "/ledger", "/rounds", "/validators"}
     outcomes = {w["outcome"] for w in seen["/windows"]["windows"]}
     assert outcomes == {"counted", "abstained"}, "those abstained from are derived as well"
     for command, paths in commands.items():
