@@ -13,7 +13,8 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.parameters import FRACTION_BITS
+#: As in `assay.protocol.parameters`, which assay-vllm lacks: this file is also one of its own.
+FRACTION_BITS = 20
 
 _MASK32 = 0xFFFFFFFF
 #: Words nearer than this to either end of the range have one entry each.
