@@ -339,9 +339,9 @@ def test_an_audit_drawn_from_the_root(lab):
         chosen = select_groups(audit_seed, hotkey, count, work)
         return not faked & {group.index for group in chosen}
 
-    roots = [sha256(bytes([attempt])).digest() for attempt in range(32)]
+    roots = (sha256(attempt.to_bytes(2, "big")).digest() for attempt in range(1 << 12))
     assert any(is_missed(hash_fields(Domain.AUDIT, seed, root)) for root in roots)
-    assert len({is_missed(seed) for _ in roots}) == 1
+    assert len({is_missed(seed) for _ in range(2)}) == 1
 
 
 def add_miner(world, name, kind=Miner):

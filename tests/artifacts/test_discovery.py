@@ -20,7 +20,7 @@ from assay.artifacts.discovery import (
 )
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
-from assay.environments import add_problem_files, problem_file
+from assay.environments import add_problem_files, open_environment, problem_file
 from assay.environments.problem_file import compute_file_digest
 from assay.inference import CheckpointError, load_checkpoint
 from assay.lab.simulator import SimulatedChain
@@ -439,7 +439,7 @@ def test_an_owners_file_changes_what_it_names(net, tmp_path):
     assert changed.tests.margin_levels == (0, 1, 2, 4, 8, 16, 32, 64)
     assert changed.identity.burn_share == 100_000
     assert changed.environment.name == "sat"
-    publishing.open_environment(changed.environment)  # settings and digest followed the name
+    open_environment(changed.environment)  # settings and digest followed the name
     assert changed.timing == net.parameters.timing
     whole = tmp_path / "subnet.json"
     whole.write_text(json.dumps(changed.to_json()))
