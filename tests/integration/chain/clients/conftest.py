@@ -10,7 +10,7 @@ from tests.integration.chain.clients.environments import find_client
 from tests.integration.chain.conftest import start_runtime
 
 
-#: No longer than its tests: it writes blocks by the clock, and other tests limit files of a process.
+#: No longer than its tests: it writes blocks by the clock, and others limit files of a process.
 @pytest.fixture(scope="module", params=["devnet", "runtime"])
 def clients(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
