@@ -7,9 +7,12 @@ from assay.inference import Outline
 from assay.inference.folder import read_config
 from assay.inference.tokenizing.seen_prompts import see_prompts, summarize_warnings
 from assay.protocol import Domain, Parameters, hash_fields
+from assay.protocol.parameters import MILLION, Work
 
 #: Problems that are looked at.
 _PROBLEMS = 64
+#: What a cheat adapts to, in uniform draws (docs/security.md).
+_MARGIN = 1.3
 
 
 def list_environment_notes(parameters: Parameters) -> list[str]:
@@ -21,6 +24,29 @@ def list_environment_notes(parameters: Parameters) -> list[str]:
         notes.append(
             f"the worlds of {environment.name} want up to {environment.turns} turns, but "
             f"parameters.work.turns = {turns} ends each episode there"
+        )
+    return notes + list_reply_notes(parameters.work)
+
+
+def list_reply_notes(work: Work) -> list[str]:
+    """Where replies may be worth a fake, by the bound of docs/security.md for rollouts of mean
+    length, in lines."""
+    if work.turns == 1:
+        return []
+    notes = []
+    dearer = work.position_share * (work.context - work.max_tokens) / MILLION  # D - 1
+    uniform = work.audited_rollouts - work.valued_groups
+    if dearer + _MARGIN >= uniform:
+        notes.append(
+            f"replies may make own tokens {1 + dearer:.1f} times as dear as their pay, and "
+            f"{uniform} rollouts drawn uniformly, audited_rollouts - valued_groups, suffice for "
+            f"{max(0.0, 1 + uniform - _MARGIN):.1f}: lower work.context, or work.valued_groups"
+        )
+    paid = 1 + work.prompt_share * work.paid_reply / (1_000 * MILLION)
+    if paid > work.valued_groups - 1:
+        notes.append(
+            f"a rollout's replies may pay it {paid:.1f} times its part in the draw, more than "
+            "work.valued_groups - 1: lower work.paid_reply"
         )
     return notes
 

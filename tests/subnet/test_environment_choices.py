@@ -18,9 +18,10 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
 from assay.protocol.manifest import start_levels
+from assay.protocol.parameters import MAIN_WORK
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
-from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
+from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes, list_reply_notes
 from assay.training import GENESIS
 from assay.training.held_out import evaluate
 from tests.absent import has_gym
@@ -95,7 +96,7 @@ def test_an_owner_is_told_of_a_world_that_has_too_few_turns() -> None:
     parameters = make_parameters("guess")
     *pay, note = list_environment_notes(parameters)
     assert note.endswith("up to 14 turns, but parameters.work.turns = 1 ends each episode there")
-    work = {"turns": 14, "context": 4_096, "reply_bytes": 64, "paid_reply": 4_000}
+    work = {"turns": 14, "context": 512, "reply_bytes": 64, "paid_reply": 4_000}
     assert list_environment_notes(change_parameters(parameters, {"work": work})) == pay
 
 
@@ -166,3 +167,13 @@ def test_a_change_of_name_takes_the_new_ones_settings() -> None:
         change_parameters(plain, {"environment": {"name": "mix"}})
     with pytest.raises(ConfigError, match="refused"):
         change_parameters(plain, {"environment": {"name": "reasoning_gym:puzzle24"}})
+
+
+def test_replies_that_could_be_worth_a_fake_are_noted() -> None:
+    work = replace(MAIN_WORK, turns=4, context=4_096 + 800, reply_bytes=64, paid_reply=4_000)
+    assert list_reply_notes(MAIN_WORK) == list_reply_notes(work) == []
+    (note,) = list_reply_notes(replace(work, context=4_096 + 900))
+    assert re.match(r"replies may make own tokens 3.7 times .* 4 rollouts .* suffice for 3.7", note)
+    assert list_reply_notes(replace(work, context=4_096 + 900, valued_groups=11)) == []
+    (note,) = list_reply_notes(replace(work, valued_groups=2))
+    assert "paid_reply" in note
