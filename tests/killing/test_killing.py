@@ -174,7 +174,8 @@ def play_each(play: Play, undisturbed: Outcome, chosen: Sequence[Fates]) -> None
             wrong.append((outcome.deaths, differences))
     assert wrong == []
     # threads take turns as they like: the last points of one run may be missing in the next
-    assert deaths >= 0.95 * sum(len(lives) for fates in chosen for lives in fates.values())
+    wanted = sum(len(lives) for fates in chosen for lives in fates.values())
+    assert wanted - deaths <= max(1, wanted // 20)
 
 
 @pytest.mark.kill
