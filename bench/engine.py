@@ -143,7 +143,8 @@ def make_drafter(
     on: MinerEngines, rules: Rules, vocabulary: int, kind: type[Engine] = Engine
 ) -> EngineDrafter:
     """A drafter on the server, which counts as tried."""
-    engine = kind(on.engines[0].url, on.engines[0].model, is_tried=True)
+    (own,) = on.engines
+    engine = kind(own.url, own.model, is_tried=True, key=own.key)
     return EngineDrafter([engine], rules, vocabulary, _refuse)
 
 
