@@ -138,13 +138,13 @@ class Replays:
     """The episodes of a submission's rollouts, each replayed once.
 
     Args:
-        begin: the episode of a rollout before its first turn.
+        begin: index of a group → the episode of each of its rollouts before the first turn.
     """
 
     def __init__(
         self,
         environment: Environment,
-        begin: Callable[[Place], Episode],
+        begin: Callable[[int], Episode],
         rules: EpisodeRules,
         tokenizer: Tokenizer,
     ) -> None:
@@ -186,4 +186,5 @@ class Replays:
         return [self._known[place].replies for place in places]
 
     def _replay(self, place: Place, tokens: Tokens) -> Episode:
-        return replay(self._begin(place), tokens.tolist(), self._rules, self._tokenizer)
+        group, _ = place
+        return replay(self._begin(group), tokens.tolist(), self._rules, self._tokenizer)

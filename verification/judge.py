@@ -405,12 +405,13 @@ class _Case:
     def make_replays(self) -> Replays:
         """The submission's episodes, none of which is replayed yet."""
         rules = make_episode_rules(self.context.parameters.work, self.manifest)
-        return Replays(self.environment, self._begin, rules, self.tokenizer)
+        # a problem is made once for its group: in a sandbox it takes milliseconds
+        return Replays(self.environment, cache(self._begin), rules, self.tokenizer)
 
-    def _begin(self, place: Place) -> Episode:
-        index, _ = place
-        prompt = self.encode_prompt(index)
-        return begin_episode(self.environment, self.make_problem(index), len(prompt))
+    def _begin(self, index: int) -> Episode:
+        problem = self.make_problem(index)
+        prompt = self.tokenizer.encode(problem.conversation)
+        return begin_episode(self.environment, problem, len(prompt))
 
     def _value_group(
         self, group: ShownGroup, results: Sequence[tuple[Episode, RewardParts]]
