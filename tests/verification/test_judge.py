@@ -1,8 +1,10 @@
 """The judge as a whole: honest work, the order of its checks, the parts that it reads, our own
 faults."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -120,6 +122,23 @@ def test_honest_work_is_accepted_and_valued(world: World) -> None:
     assert verdict.committed_groups == GROUPS
     assert verdict.statistics.margin_max == 0
     assert compute_score(verdict) == (2 * GROUPS - 1) * sum(g.value for g in verdict.groups) // 4
+
+
+def test_problems_are_made_by_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A foreign environment takes up to a tenth of a second for one."""
+    made: Counter[int] = Counter()
+    judge_module = import_module(
+        "assay.verification.judge"
+    )  # the package has a function of its name
+    make = judge_module.make_miner_problem
+
+    def count(environment: Any, seed: bytes, hotkey: bytes, index: int, levels: Any) -> Any:
+        made[index] += 1
+        return make(environment, seed, hotkey, index, levels)
+
+    monkeypatch.setattr(judge_module, "make_miner_problem", count)
+    assert world.judge(world.mine()).accepted
+    assert max(made.values()) <= 3 < SIZE  # for the model, for its world, for its pay
 
 
 def test_the_small_world_is_a_true_one(world: World) -> None:
