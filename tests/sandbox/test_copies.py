@@ -1,5 +1,8 @@
 """Copies of an image: few pages of each are written, and a used one is made as a fresh one."""
 
+import ctypes
+import mmap
+
 import pytest
 
 from assay.sandbox.guest import INTERPRETER, Budget, Request
@@ -113,6 +116,16 @@ def test_a_copy_whose_memory_has_grown_is_not_made_fresh(image: Image) -> None:
         fresh.close()
 
     run_deep(use)
+
+
+def test_the_page_of_zeros_is_as_a_written_one() -> None:
+    """A kernel that merges pages may put it where a program wrote zeros over the image's data."""
+    written, size = _watch(), mmap.PAGESIZE
+    with mmap.mmap(-1, 4 * size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        assert written.find(start, start + 4 * size) == []
+        assert memory[size] == 0  # read only
+        assert written.find(start, start + 4 * size) == [(start + size, start + 2 * size)]
 
 
 def test_runs_are_alike_in_copies_that_are_made_fresh(image: Image) -> None:

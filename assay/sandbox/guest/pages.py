@@ -14,8 +14,9 @@ _PAGEMAP = "/proc/self/pagemap"
 #: end of what was looked at, the place and length of the answer, most pages; then categories.
 _SCAN, _ARGUMENT = 0xC0606610, struct.Struct("=12Q")
 _LOOKED = 4
-#: Categories of pages: the file's, in memory, elsewhere, the one that is all zeros.
-_FILE, _PRESENT, _SWAPPED, _ZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
+#: Categories of pages: the file's, in memory, elsewhere. The one that is all zeros is as written: a
+#: kernel that merges pages puts it in the place of one that was.
+_FILE, _PRESENT, _SWAPPED = 1 << 2, 1 << 3, 1 << 4
 #: Numbers of a range in the answer: start, end, categories. Most ranges of an answer.
 _RANGE, _RANGES_MAX = 3, 2_048
 
@@ -30,9 +31,9 @@ class WrittenPages:
 
     def find(self, start: int, end: int) -> list[tuple[int, int]] | None:
         """Ranges of addresses between two; None: there are too many, or this kernel cannot tell."""
-        not_these, any_of = _FILE | _ZERO, _PRESENT | _SWAPPED
+        any_of = _PRESENT | _SWAPPED
         answer = ctypes.addressof(self._answer), _RANGES_MAX
-        categories = not_these, not_these, any_of, any_of
+        categories = _FILE, _FILE, any_of, any_of
         given = _ARGUMENT.pack(_ARGUMENT.size, 0, start, end, 0, *answer, 0, *categories)
         held = bytearray(given)
         try:
