@@ -12,6 +12,7 @@ from tests.sandbox.programs import HOSTILE, THIRTY
 if not has_sandbox():
     pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
 
+from assay.sandbox.guest import pages
 from assay.sandbox.guest.copies import STATE, Copy, Image, Reply
 from assay.sandbox.guest.engine import run_deep
 from assay.sandbox.guest.loading import load
@@ -141,6 +142,27 @@ def test_runs_are_alike_in_copies_that_are_made_fresh(image: Image) -> None:
     plain = run_deep(run_all)
     image.renew_copies()
     assert run_deep(run_all) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("_PAGEMAP", "/nowhere"), ("_SCAN", 0), ("_RANGES_MAX", 3), ("_PRESENT", 0)],
+    ids=["no record", "refused", "in part", "untrue"],
+)
+def test_what_the_kernel_does_not_tell_costs_another_copy(
+    name: str, value: object, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, name, value)
+
+    def run_both() -> list[Reply]:
+        other = load(INTERPRETER)
+        other.renew_copies()
+        replies = [other.run(SHORT, Budget(10**8)) for _ in range(2)]
+        assert other._spare is None  # noqa: SLF001
+        return [*replies, image.run(SHORT, Budget(10**8))]
+
+    first, second, plain = run_deep(run_both)
+    assert first == second == plain
 
 
 def _watch() -> WrittenPages:
