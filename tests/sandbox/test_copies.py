@@ -7,6 +7,7 @@ import pytest
 
 from assay.sandbox.guest import INTERPRETER, Budget, Request
 from tests.absent import has_sandbox
+from tests.sandbox.forked import read_in_fork
 from tests.sandbox.programs import HOSTILE, THIRTY
 
 if not has_sandbox():
@@ -142,6 +143,11 @@ def test_runs_are_alike_in_copies_that_are_made_fresh(image: Image) -> None:
     plain = run_deep(run_all)
     image.renew_copies()
     assert run_deep(run_all) == plain
+
+
+def test_a_fork_is_not_told_its_parents_pages() -> None:
+    written = _watch()
+    assert read_in_fork(lambda: repr(written.find(0, PAGE)).encode()) == b"None"
 
 
 @pytest.mark.parametrize(

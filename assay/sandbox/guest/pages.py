@@ -22,15 +22,18 @@ _RANGE, _RANGES_MAX = 3, 2_048
 
 
 class WrittenPages:
-    """Asks the kernel. It can be asked about the process that made this object alone."""
+    """Asks the kernel about the process that made this object: a fork of it is told nothing."""
 
     def __init__(self) -> None:
         """Raises OSError if this machine keeps no such record."""
         self._descriptor = os.open(_PAGEMAP, os.O_RDONLY | os.O_CLOEXEC)
+        self._process = os.getpid()
         self._answer = (ctypes.c_uint64 * (_RANGE * _RANGES_MAX))()
 
     def find(self, start: int, end: int) -> list[tuple[int, int]] | None:
         """Ranges of addresses between two; None: there are too many, or this kernel cannot tell."""
+        if os.getpid() != self._process:
+            return None
         any_of = _PRESENT | _SWAPPED
         answer = ctypes.addressof(self._answer), _RANGES_MAX
         categories = _FILE, _FILE, any_of, any_of
