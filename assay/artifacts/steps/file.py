@@ -92,13 +92,22 @@ def _unpack(reply: bytes) -> dict[str, _Column]:
         offset += size
         return values
 
+    def take_bounds(count: int) -> np.ndarray[Any, Any]:
+        bounds = np.zeros(count + 1, np.int64)
+        np.cumsum(take(count, "<u4"), out=bounds[1:])
+        return bounds
+
     def take_lists(count: int, element: pa.DataType) -> _Column:
-        """Lists of numbers, or of lists of them."""
-        ends = np.cumsum(take(count, "<u4"), dtype=np.int64).tolist()
-        whole = ends[-1] if ends else 0
-        nested = pa.types.is_list(element)
-        values = take_lists(whole, element.value_type) if nested else take(whole, "<u4")
-        return [values[start:end] for start, end in pairwise([0, *ends])]
+        """Lists of numbers. Of lists of them the bounds, and the values of all rows: a file can
+        have 2^27 empty ones, and an object for each would fill the memory."""
+        rows = list(pairwise(take_bounds(count).tolist()))
+        whole = rows[-1][1] if rows else 0
+        if not pa.types.is_list(element):
+            values = take(whole, "<u4")
+            return [values[start:end] for start, end in rows]
+        bounds = take_bounds(whole)
+        values = take(int(bounds[-1]), "<u4")
+        return [(bounds[start : end + 1], values) for start, end in rows]
 
     for field in SCHEMA:
         if pa.types.is_list(field.type):
@@ -130,7 +139,7 @@ def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
         [tokens.tolist() for tokens in rows["tokens"]],
         rows["reward"],
         [(logprobs / -_UNIT).tolist() for logprobs in rows["logprobs"]],
-        list(map(_read_replies, rows["replies_at"], rows["replies"])),
+        list(map(_read_replies, rows["tokens"], rows["replies_at"], rows["replies"])),
     )
     return ConsumedGroup(
         group,
@@ -144,11 +153,14 @@ def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
     )
 
 
-def _read_replies(places: "np.ndarray[Any, Any]", replies: _Column) -> list[Reply]:
-    if len(places) != len(replies):
-        raise ValueError("its rows do not place each reply")
-    pairs = zip(places.tolist(), replies, strict=True)
-    return [Reply(at, tuple(ids.tolist())) for at, ids in pairs]
+def _read_replies(
+    tokens: "np.ndarray[Any, Any]", places: "np.ndarray[Any, Any]", replies: tuple[Any, Any]
+) -> list[Reply]:
+    bounds, values = replies
+    if not len(places) == len(bounds) - 1 < len(tokens):
+        raise ValueError("its rows do not place each reply between two turns")
+    spans = zip(places.tolist(), pairwise(bounds.tolist()), strict=True)
+    return [Reply(at, tuple(values[start:end].tolist())) for at, (start, end) in spans]
 
 
 def _make_table(taken: Sequence[ConsumedGroup]) -> pa.Table:

@@ -3,6 +3,7 @@ decode to gigabytes, are refused by the child's counts, or within its sandbox.""
 
 import random
 import resource
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,24 @@ def assert_sandboxed(worker: ParquetWorker) -> None:
     assert int(status[status.index("VmPeak:") + 1]) << 10 <= limit
 
 
+def test_empty_replies_cost_no_object_each(refuse: Any) -> None:
+    """2^27 of them fit a file of 5 kB."""
+    count = 200_000
+    row, kind = [[[]] * count], GOOD["replies"].type
+    columns = {name: column[:1] for name, column in GOOD.items()} | {"replies": pa.array(row, kind)}
+    data = write_parquet(columns)
+    assert len(data) < 8_000
+    tracemalloc.start()
+    try:
+        refuse(data, "between two turns")
+        assert tracemalloc.get_traced_memory()[1] < 40 * count
+    finally:
+        tracemalloc.stop()
+
+
 def test_runs_are_read(refuse: Any) -> None:
     """Without its excess the bomb is sound: its rows are refused for their content."""
-    refuse(make_bomb(60, 60), "a logprob for each")
+    refuse(make_bomb(60, 60), "for each|each reply")
 
 
 @pytest.mark.parametrize("claimed", [60, (1 << 31) - 1])
