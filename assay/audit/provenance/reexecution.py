@@ -5,8 +5,10 @@ that the miners' groups are those that they committed to, and that their log-pro
 right.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ from assay.network import open_folder
 from assay.neurons.settings.learning import read_config
 from assay.neurons.trainer.setup import make_learner
 from assay.protocol import LevelSuccess, Parameters, StepRecord
-from assay.training import Learner
+from assay.training import Group, Learner
 from assay.training.held_out import count_held_out
 from assay.training.last_bits import compute_code_digest, describe_engine
 
@@ -114,9 +116,19 @@ def open_step(
 
 
 def learn_again(learner: Learner, taken: Sequence[ConsumedGroup]) -> dict[str, Tensor]:
-    """Run the step itself. Return the weights that it makes, as published."""
+    """Run the step itself. Return the weights that it makes, as published. Raises StepError: a
+    group has an id that the model does not have."""
+    model: Any = learner.model
+    known = range(model.get_input_embeddings().num_embeddings)
+    if any(id_ not in known for one in taken for id_ in _list_ids(one.group)):
+        raise StepError("a consumed group has a token id that the model does not have")
     learner.learn([one.group for one in taken])
     return learner.bf16_state()
+
+
+def _list_ids(group: Group) -> Iterator[int]:
+    said = (reply.ids for replies in group.replies for reply in replies)
+    return chain.from_iterable((group.prompt, *group.completions, *said))
 
 
 def _compare_weights(
