@@ -2,24 +2,30 @@
 and exported of it. Also what else is drawn in turns: held-out problems and a calibration set."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.file import open_step_parser, read_groups, write_groups
-from assay.artifacts.steps.folder import StepFolder, make_record, read_step
+from assay.artifacts.steps.folder import StepError, StepFolder, make_record, read_step
 from assay.artifacts.steps.groups import generate_own
-from assay.audit.provenance.consumed import find_false_group
+from assay.audit.explain import rejudging
+from assay.audit.provenance.consumed import find_false_group, make_problem_of
+from assay.audit.provenance.reexecution import learn_again
 from assay.audit.provenance.step_export import make_rows
 from assay.environments import open_environment
+from assay.explorer.sources import group_child
 from assay.inference import load_checkpoint
 from assay.inference.passages import decode_passages, encode_passages, sample_passages
+from assay.protocol import Domain, Reason, hash_fields
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.episode import Reply
 from assay.subnet.presets import make_demo_parameters, parse_environment
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.held_out import count_successes
+from assay.verification import Verdict
 
 MINER, WINDOW = b"m" * 32, 3
 LEARNING = LearnConfig(epochs=1, groups_per_batch=8)
@@ -101,6 +107,45 @@ def test_the_learner_reads_what_the_reference_has_read(checkpoint, taken):
     stats = Learner(checkpoint.load_trainable(), config).learn(groups)
     assert stats.tokens == sum(len(own) for group in groups for own in group.completions)
     assert stats.mean_ratio == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"replies": lambda r: [Reply(r[0].at, (1 << 20,)), *r[1:]]},
+        {"completions": lambda own: [1 << 20, *own[1:]]},
+    ],
+)
+def test_ids_that_the_model_does_not_have_are_not_learned(checkpoint, taken, fields):
+    """A step is traced without a look at its world."""
+    with pytest.raises(StepError, match="token id"):
+        learn_again(Learner(checkpoint.load_trainable(), LEARNING), change(taken, **fields))
+
+
+def test_explain_and_explorer_name_turns(checkpoint, parameters, taken):
+    """Of an episode: the turn of a token, and what its world said before."""
+    group = taken[1].group
+    place = next(i for i, replies in enumerate(group.replies) if replies)
+    own, replies = group.completions[place], group.replies[place]
+    seed = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, WINDOW.to_bytes(8, "big"))
+    context = SimpleNamespace(parameters=parameters, challenge_seed=seed)
+    hotkey, index = parameters.identity.trainer, taken[1].index
+    first = replies[0]
+    for token, turn, within in ((0, 0, 0), (first.at - 1, 0, first.at - 1), (first.at, 1, 0)):
+        verdict = Verdict(WINDOW, hotkey, Reason.SAMPLING_MISMATCH, "", group=index, rollout=place)
+        named = replace(verdict, token=token)
+        found = rejudging._place(context, checkpoint, named, own)  # noqa: SLF001
+        assert (found.turn, found.token) == (turn, within)
+        assert found.reply == (checkpoint.tokenizer.decode(first.ids) if turn else None)
+        assert found.reply_tokens == (len(first.ids) if turn else 0)
+    problem = make_problem_of(taken[1], parameters, checkpoint)
+    episode = rejudging.play_again(context, checkpoint, problem, own)
+    given = own, episode, checkpoint, parameters.work
+    rows = group_child._list_turns(*given)  # noqa: SLF001
+    assert [row["first"] for row in rows] == [0, *(reply.at for reply in replies)]
+    assert sum(row["tokens"] for row in rows) == len(own)
+    said = [checkpoint.tokenizer.decode(reply.ids) for reply in replies]
+    assert [row["reply"] for row in rows] == [*said, None]
 
 
 def test_an_export_shows_turns_and_replies(checkpoint, parameters, taken, tmp_path):
