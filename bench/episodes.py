@@ -14,8 +14,7 @@ from time import process_time
 import numpy as np
 import torch
 from figures import FAST, Figure, measure_together, report
-from follow import HIDDEN, TEMPERATURE, VOCABULARY, WRONG, Flawed
-from transformers import Qwen2Config
+from follow import HIDDEN, TEMPERATURE, VOCABULARY, WRONG, Flawed, collect_ids, make_config
 from work import make_random_model, make_random_projection
 
 from assay.environments import RewardParts, rate_answer
@@ -97,20 +96,6 @@ class FlawedTurns(Flawed):
         return [row[r.at :] for r, row in zip(requests, super().draft(whole, ahead), strict=True)]
 
 
-def make_config(**changes: int) -> Qwen2Config:
-    given = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": HIDDEN,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 16_384,
-        "tie_word_embeddings": False,
-    }
-    return Qwen2Config(**given | changes)
-
-
 def count_tokens() -> list[Figure]:
     """Figures of drafting and reading."""
     model, drawable = make_random_model(make_config()), np.ones(VOCABULARY, bool)
@@ -118,16 +103,9 @@ def count_tokens() -> list[Figure]:
     rules, requests = Rules(TEMPERATURE, ENDS, MAX_TOKENS), make_requests()
     needed = reference, rules, make_random_projection(HIDDEN)
     true = follow_groups(requests, OwnDrafter(model, drawable, rules), *needed)
-    right = {
-        seed: tuple(rollout.tokens.tolist())
-        for request, group in zip(requests, true, strict=True)
-        for seed, rollout in zip(request.seeds, group, strict=True)
-    }
-    count = DraftCount()
+    right, count = collect_ids(requests, true), DraftCount()
     made = follow_groups(requests, FlawedTurns(right), *needed, count)
-    for request, group in zip(requests, made, strict=True):
-        for seed, rollout in zip(request.seeds, group, strict=True):
-            assert tuple(rollout.tokens.tolist()) == right[seed]
+    assert collect_ids(requests, made) == right
     each = count.submitted / (GROUPS * ROLLOUTS)
     named = f"{TURNS} turns, {each:.0f} own tokens:"
     return [

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from figures import FAST, Figure, report
 from transformers import Qwen2Config
-from work import make_random_model
+from work import make_random_model, make_random_projection
 
 from assay.inference import (
     DraftCount,
@@ -28,6 +28,7 @@ from assay.inference import (
     make_model,
 )
 from assay.protocol import Domain, hash_fields
+from assay.protocol.submission import Rollout
 from assay.verification import Projection
 
 VOCABULARY, HIDDEN, TEMPERATURE = 512, 64, 1_024
@@ -62,36 +63,34 @@ class Flawed:
         return tuple(drafted)
 
 
+def make_config(**changes: int) -> Qwen2Config:
+    """The model's configuration, or one that differs from it."""
+    given = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": HIDDEN,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 16_384,
+        "tie_word_embeddings": False,
+    }
+    return Qwen2Config(**given | changes)
+
+
 def main() -> None:
     torch.set_num_threads(THREADS)
-    config = Qwen2Config(
-        vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=4_096,
-        tie_word_embeddings=False,
-    )
-    model = make_random_model(config)
+    model = make_random_model(make_config())
     drawable = np.ones(VOCABULARY, bool)
     reference = Reference(make_model(model, "fp32-sdpa"), drawable, TEMPERATURE)
-    projection = Projection(
-        np.ones((HIDDEN, 2), np.float32), np.zeros(HIDDEN, np.float32), HIDDEN**0.5
-    )
+    projection = make_random_projection(HIDDEN)
     figures = []
     for length in LENGTHS:
         rules = Rules(TEMPERATURE, (), length)
         requests = make_requests()
         own = OwnDrafter(model, drawable, rules)
         true = follow_groups(requests, own, reference, rules, projection)
-        right = {
-            seed: tuple(rollout.tokens.tolist())
-            for request, group in zip(requests, true, strict=True)
-            for seed, rollout in zip(request.seeds, group, strict=True)
-        }
-        given = Flawed(right), reference, rules, projection
+        given = Flawed(collect_ids(requests, true)), reference, rules, projection
         followed, exact = run(follow_groups, *given), run(follow_groups, *given, exact=True)
         whole = run(generate_groups, *given) if length == LENGTHS[0] else None
         figures += list_figures(length, followed, exact, whole)
@@ -113,11 +112,21 @@ def run(
 ) -> DraftCount:
     """The cost of drafting one way. Checks that the ids are right."""
     count = DraftCount()
-    made = make(make_requests(), drafter, reference, rules, projection, count, **options)
-    for request, group in zip(make_requests(), made, strict=True):
-        for seed, rollout in zip(request.seeds, group, strict=True):
-            assert tuple(rollout.tokens.tolist()) == drafter.right[seed]
+    requests = make_requests()
+    made = make(requests, drafter, reference, rules, projection, count, **options)
+    assert collect_ids(requests, made) == drafter.right
     return count
+
+
+def collect_ids(
+    requests: Sequence[GroupRequest], groups: Sequence[Sequence[Rollout]]
+) -> dict[bytes, tuple[int, ...]]:
+    """The own ids of each rollout, by its seed."""
+    return {
+        seed: tuple(rollout.tokens.tolist())
+        for request, group in zip(requests, groups, strict=True)
+        for seed, rollout in zip(request.seeds, group, strict=True)
+    }
 
 
 def make_requests() -> list[GroupRequest]:
