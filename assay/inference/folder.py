@@ -147,10 +147,13 @@ def read_passages(folder: Path) -> list[Passage]:
     """The calibration set of a model folder.
 
     Raises:
-        CheckpointError: it is missing or malformed.
+        CheckpointError: it is missing or malformed, or has ids that the model has not.
+        UnusableCheckpointError: see `read_config`.
     """
+    size = read_config(folder)["vocab_size"]
+    assert isinstance(size, int), "the gate has read it"
     try:
-        return decode_passages(read_small_file(folder, PASSAGES_FILE))
+        return decode_passages(read_small_file(folder, PASSAGES_FILE), size)
     except EncodingError as error:
         raise CheckpointError(f"{folder / PASSAGES_FILE} {error}") from None
 

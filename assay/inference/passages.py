@@ -78,7 +78,7 @@ def _join(spans: Sequence[tuple[int, ...]]) -> Passage:
     """Raises a ValueError where these are no passage's."""
     prompt, *rest = spans
     turns, said = rest[::2], rest[1::2]
-    if len(turns) != len(said) + 1 or not all(turns):
+    if len(turns) != len(said) + 1 or not all([prompt, *turns]):
         raise ValueError("a passage is a prompt and a turn, then replies, each with a turn")
     ends = accumulate(map(len, turns))
     replies = tuple(Reply(at, ids) for at, ids in zip(ends, said, strict=False))
@@ -90,13 +90,13 @@ def digest_passages(data: bytes) -> bytes:
     return hash_fields(Domain.CALIBRATION_SET, data)
 
 
-def decode_passages(data: bytes) -> list[Passage]:
+def decode_passages(data: bytes, vocabulary: int = 1 << 32) -> list[Passage]:
     """The calibration set from its file's bytes. Raises an EncodingError where these are not the
-    bytes that `encode_passages` writes."""
+    bytes that `encode_passages` writes, or an id is `vocabulary` or more."""
     try:
         lines = [list(map(tuple, spans)) for spans in read_json(data)]
         ids = (i for spans in lines for span in spans for i in span)
-        if not all(type(i) is int and 0 <= i < 2**32 for i in ids):
+        if not all(type(i) is int and 0 <= i < vocabulary for i in ids):
             raise ValueError("an id is not a token's")
         passages = list(map(_join, lines))
     except (ValueError, TypeError) as error:

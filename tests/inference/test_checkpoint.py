@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.environments import ask
 from assay.inference import CheckpointError, load_checkpoint
-from assay.inference.folder import digest_tensors
+from assay.inference.folder import PASSAGES_FILE, digest_tensors, read_passages
 from assay.inference.model_loading import load_model, outline_model
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -31,6 +31,24 @@ def folder(tmp_path):
 def test_the_shipped_model_is_small_and_whole(checkpoint):
     assert sum((GENESIS / name).stat().st_size for name in FILES) <= 4 << 20
     assert find_fault(checkpoint.manifest, checkpoint.calibration, SMALL_MODEL_TESTS, 4_096) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("[[[98],[1]]]\n", "an id is not a token's"),
+        ("[[[1],[97,98]]]\n", "an id is not a token's"),
+        ("[[[1],[2],[98],[3]]]\n", "an id is not a token's"),
+        ("[[[],[1]]]\n", "a passage is a prompt and a turn"),
+        ("[[[1],[2],[3],[]]]\n", "a passage is a prompt and a turn"),
+    ],
+)
+def test_a_calibration_set_that_the_model_cannot_read_is_refused(folder, data, said):
+    (folder / PASSAGES_FILE).write_text("[[[1],[97],[],[3]]]\n")
+    assert len(read_passages(folder)) == 1
+    (folder / PASSAGES_FILE).write_text(data)
+    with pytest.raises(CheckpointError, match=said):
+        read_passages(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
