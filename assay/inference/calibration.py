@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from assay.inference.folder import CheckpointError
 from assay.inference.passages import Passage
 from assay.inference.reference import Reference, SketchBuilder
 from assay.protocol.manifest import RATE_UNIT, Calibration
@@ -154,6 +155,9 @@ def compare(
         taus: logits.
         temperature: Tq = 1024 · T.
         drawn_at: Tq at which a really draws, where it cheats.
+
+    Raises:
+        CheckpointError: a context has a token that nobody draws.
     """
     t = temperature / 1024
     sharper = temperature / (drawn_at or temperature)
@@ -161,11 +165,14 @@ def compare(
     tokens = torch.tensor([token for context in contexts for token in context.completion])
     columns = torch.full(b.reference.drawable.shape, -1, dtype=torch.int64)
     columns[b.reference.drawable] = torch.arange(int(b.reference.drawable.sum()))
+    places = columns[tokens][:, None]
+    if (places < 0).any():
+        raise CheckpointError("a turn of the calibration set has a token that nobody draws")
     survival, gini, logprobs = [], [], []
     for start, logits_a, logits_b in iterate_logits(a, b):
         survival.append(compute_survival(logits_a * sharper, logits_b, thresholds, t))
         gini.append(compute_gini(logits_b))
-        claimed = columns[tokens[start : start + len(logits_b)], None]
+        claimed = places[start : start + len(logits_b)]
         claims = (
             torch.round(logits.log_softmax(dim=1).gather(1, claimed)[:, 0] * (1 << LOGPROB_BITS))
             for logits in (logits_a, logits_b)

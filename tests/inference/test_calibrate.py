@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import calibration
+from assay.inference import CheckpointError, Passage, Side, calibration
 from assay.inference.calibration import (
+    compare,
     compute_gini,
     compute_survival,
     measure_centre,
@@ -117,6 +118,14 @@ def test_a_pad_that_is_never_drawn_is_no_part_of_the_law(checkpoint):
     drawable = checkpoint.tokenizer.drawable
     assert a.shape[1] == int(drawable.sum()) < len(drawable)
     assert np.isfinite(a.numpy()).all()
+
+
+def test_a_calibration_set_that_nobody_drew_is_refused(checkpoint, projection):
+    drawable = checkpoint.tokenizer.drawable
+    contexts = [Passage((5,), (int(drawable.argmin()), int(drawable.argmax())))]
+    side = Side.compute(checkpoint.get_reference(1_024), contexts)
+    with pytest.raises(CheckpointError, match="nobody draws"):
+        compare(side, side, contexts, [0.1], 1_024, projection)
 
 
 def test_ids_that_only_the_judge_finds_likely_count_at_large_vocabularies():
