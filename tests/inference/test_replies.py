@@ -6,13 +6,17 @@ import string
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
 from assay.environments import Frame
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
+from assay.inference.tokenizing.replies import make_defuser
 
 TEXT = Path(__file__).parents[2].joinpath("README.md").read_text()[:6_000]
 WORDS = TEXT.split()
@@ -156,6 +160,24 @@ def test_a_mark_that_a_tokenizer_makes_of_other_characters_is_refused(normalizer
     assert tokenizer.encode_reply(said, CHAT, 99) is None
     assert tokenizer.encode_reply("<think>", CHAT, 99) is not None  # taken apart
     assert tokenizer.encode_reply("so", CHAT, 99) is not None
+
+
+@pytest.mark.parametrize("text", ["<" * 8_000, "0" * 8_000, "<|end|>" * 1_200])
+def test_a_strangers_marks_cost_no_more_than_their_lengths(text):
+    """A regular expression of these takes seconds to make, and minutes for a reply."""
+    marks = [f"{'<' * n}{i:06d}" for n in (1, 20, 500) for i in range(3_000)]
+    marks += [f"{i:06d}{'x' * 500}" for i in range(3_000)]
+    began = process_time()
+    assert make_defuser(marks)(text) == text
+    assert make_defuser([*marks, "<"])(text) == text.replace("<", "< ")
+    assert process_time() - began < 2
+
+
+@given(st.text("ab<"), st.sets(st.text("ab<", min_size=1, max_size=4), max_size=5))
+def test_a_space_follows_the_first_character_of_every_mark(text, marks):
+    begins = [any(text.startswith(mark, at) for mark in marks) for at in range(len(text))]
+    wanted = (one + " " * is_mark for one, is_mark in zip(text, begins, strict=True))
+    assert make_defuser(marks)(text) == "".join(wanted)
 
 
 def test_a_mark_that_frame_and_content_make_together_is_refused(wrap):

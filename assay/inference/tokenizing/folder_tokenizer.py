@@ -206,9 +206,10 @@ class FolderTokenizer:
 
 def strip_ends(text: str, ends: Sequence[str]) -> str:
     """A text without the texts of end tokens at its end, with which a model may spell them."""
-    while (end := next((one for one in ends if one and text.endswith(one)), None)) is not None:
-        text = text[: -len(end)]
-    return text
+    rest = len(text)
+    while end := next((one for one in ends if one and text.endswith(one, 0, rest)), ""):
+        rest -= len(end)
+    return text[:rest]
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:
