@@ -125,9 +125,11 @@ def _open_model(request: SampleRequest, rules: EpisodeRules) -> Begin:
         def step(turn: str) -> tuple[str | End, dict[str, list[int]]]:
             nonlocal episode
             try:
-                ids = [*tokenizer.encode_text(turn), ends[0]][: limits.max_tokens - episode.own]
+                ids = [*tokenizer.encode_text(turn), ends[0]]
             except ValueError as error:
                 raise ConfigError(str(error)) from None
+            stop = next(at for at, one in enumerate(ids, 1) if one in ends)
+            ids = ids[: min(stop, limits.max_tokens - episode.own)]
             before = episode
             episode = episode.take_turn(ids, limits, tokenizer)
             shown = {"ids": ids}

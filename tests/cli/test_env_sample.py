@@ -17,7 +17,7 @@ after = "\\nA: "
 """
 
 
-def copy_small(folder: Path, **settings: str) -> Path:
+def copy_small(folder: Path, **settings: str | bool) -> Path:
     """The shipped model without manifest and weights, with other settings of its tokenizer."""
     shutil.copytree(
         GENESIS, folder, ignore=shutil.ignore_patterns("manifest.json", "*.safetensors")
@@ -171,6 +171,13 @@ def test_a_model_s_ids_of_turns_and_replies_are_shown(tmp_path: Path) -> None:
     assert len(first["reply_ids"]) == len("-> Guess a number from 0 to 9999.\n")
     assert last["ids"] == first["ids"][1:2]  # cut: there was room for one token
     assert played["end"] in ("CUT", "DONE")
+
+
+def test_a_turn_ends_with_the_first_end_token_that_is_typed(tmp_path: Path) -> None:
+    model = copy_small(tmp_path / "model", eos_token="<end>", split_special_tokens=False)
+    options = ("--level", "4", "--model", str(model))
+    typed, plain = (play("guess", said, *options)[0]["turns"] for said in ("5<end>7\n", "5\n"))
+    assert typed[0] == plain[0] | {"turn": "5<end>7"}
 
 
 def test_turns_that_nobody_can_play_are_refused() -> None:
