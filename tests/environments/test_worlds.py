@@ -1,6 +1,7 @@
 """Worlds that reply: each reply, who finds the secret, and replies that are alike everywhere."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -309,7 +310,9 @@ def test_a_worlds_module_has_nothing_inexact(module: object) -> None:
         if name in ("strip", "lstrip", "rstrip"):  # without characters: Python's own blanks
             assert f".{name}()" not in ast.unparse(tree)
         assert not isinstance(node, ast.Div | ast.Try | ast.Set | ast.SetComp), ast.dump(node)
-        assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float)
+            assert not re.search(r"\\[bdsw]", str(node.value), re.IGNORECASE)
 
 
 def test_proof_episodes_see_every_kind_of_reply() -> None:
