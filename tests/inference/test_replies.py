@@ -195,7 +195,7 @@ def test_a_reply_that_a_tokenizer_cannot_write_is_refused(wrap):
     assert tokenizer.encode_reply("", Frame(), 99) == []
 
 
-def test_an_unknown_character_and_one_spelt_by_bytes_are_no_marks(wrap):
+def test_an_unknown_character_and_one_spelt_by_bytes_are_no_marks(wrap, tmp_path):
     made = make_sentence_piece("first")
     assert made.get_added_tokens_decoder()[made.token_to_id("<0x0A>")].special
     tokenizer = wrap(made)
@@ -206,6 +206,10 @@ def test_an_unknown_character_and_one_spelt_by_bytes_are_no_marks(wrap):
     made.add_special_tokens(["<unk>", "<|end|>"])
     tokenizer = wrap(made)
     assert tokenizer.encode_reply("b", Frame(), 99) == [1]
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text('{"eos_token": "<|end|>"}')  # the model's own unk_token does not count
+    tokenizer = FolderTokenizer(load_tokenizer(tmp_path, 3), 3, (2,))
+    assert tokenizer.encode_reply("b", Frame(), 99) is None
 
 
 def test_a_long_reply_is_cut_behind_a_whole_character(wrap):
