@@ -99,6 +99,8 @@ def decode_passages(data: bytes, vocabulary: int = 1 << 32) -> list[Passage]:
         if not all(type(i) is int and 0 <= i < vocabulary for i in ids):
             raise ValueError("an id is not a token's")
         passages = list(map(_join, lines))
+        if not passages:
+            raise ValueError("it has no passage")
     except (ValueError, TypeError) as error:
         raise EncodingError(f"is not a calibration set: {error}") from None
     if encode_passages(passages) != data:

@@ -36,6 +36,7 @@ def test_the_shipped_model_is_small_and_whole(checkpoint):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
+        ("[]\n", "it has no passage"),
         ("[[[98],[1]]]\n", "an id is not a token's"),
         ("[[[1],[97,98]]]\n", "an id is not a token's"),
         ("[[[1],[2],[98],[3]]]\n", "an id is not a token's"),
