@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from websockets.asyncio.server import ServerConnection
 
-from assay.environments.worlds.guessing import Guesses
 from assay.network.beacon import LocalBeacon, http_beacons
 from assay.network.beacon.server import BeaconServer
 from assay.network.chain import connection, sdk_private
@@ -33,6 +32,7 @@ from assay.neurons.trainer import trainer
 from assay.neurons.trainer.program import run_trainer
 from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.program import run_validator
+from assay.verification.episodes import Episode
 from subtensor_devnet import Devnet, Seal
 from subtensor_devnet.rpc_server import RpcServer
 from tests.killing.points import STEP, TURN, Points, WatchedSocket
@@ -115,7 +115,7 @@ def run_neuron(
     points.wrap(FolderStore, "get", "store get")
     points.wrap(FolderStore, "open", "store open")
     points.wrap(http_beacons.HttpBeacons, "get", "beacon")
-    points.wrap(Guesses, "step", STEP)
+    points.wrap(Episode, "take_turn", STEP)  # not in proof episodes
     dial = sdk_private.dial
 
     async def connect(url: str) -> Any:
