@@ -287,7 +287,8 @@ class Environment(Protocol):
         """
 
     def open(self, problem: Problem) -> State:
-        """The state of a problem before its first turn. Raises as `score`."""
+        """The state of a problem before its first turn. This or the state's `score` raises as
+        `score` does."""
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Score `completion`: the text after the prompt, without the end token. Of a world it is
