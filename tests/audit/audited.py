@@ -67,6 +67,8 @@ NAMES = ("owner", "trainer", "liar", "rival", "alice", "bob", "mallory", "nora")
 HOTKEYS = {name: sha256(name.encode()).digest() for name in NAMES}
 LIAR, RIVAL = HOTKEYS["liar"], HOTKEYS["rival"]
 GROUPS, BURN = 5, 100_000
+#: Two honest ones, and one who cheats.
+MINERS = {"alice": Miner, "bob": Miner, "mallory": FakingMiner}
 WINDOWS = range(6)
 EPOCHS = (48, 73, 98)
 #: Block before which the trainer publishes its checkpoint: in force from window 3 on.
@@ -152,16 +154,20 @@ def play_network(
     epochs=EPOCHS,
     windows=WINDOWS,
     first=None,
+    miners=MINERS,
+    groups=GROUPS,
     **changes,
 ):
-    """Six windows, three settlements, two checkpoints; two honest miners, one who cheats, and one
-    who commits and shows nothing.
+    """Six windows, three settlements, two checkpoints; miners, and one who commits and shows
+    nothing.
 
     Args:
         announce: from the network's parameters to those that its owner's slot names later: block →
             parameters.
         epochs: its settlements, of these windows.
         first: its first checkpoint; None: the small genesis.
+        miners: name → kind.
+        groups: of each miner and window.
         changes: of the first parameters.
     """
     torch.set_num_threads(1)
@@ -191,10 +197,10 @@ def play_network(
     followed = ParameterFollower(chain, {LOCATOR: store}.__getitem__, folder / "rules")
     history = followed.history
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
-    config = MinerConfig(GROUPS, GROUPS, windows[-1])
+    config = MinerConfig(groups, groups, windows[-1])
     neurons = [
         kind(name, HOTKEYS[name], history, outside, config, lambda _: None)
-        for name, kind in (("alice", Miner), ("bob", Miner), ("mallory", FakingMiner))
+        for name, kind in miners.items()
     ]
     sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store})
     validators = {}
@@ -416,13 +422,16 @@ class Shelf(dict):
         return data
 
 
+def read_window(objects, window, name="liar"):
+    """A validator's published record of a window."""
+    published = make_window_record_name(encode_ss58(HOTKEYS[name]), window)
+    return decode_window_record(objects.get(published, 1 << 20))
+
+
 def read_records(objects, name="liar", epochs=EPOCHS):
     """A validator's published records: window → record, and epoch → record."""
     address = encode_ss58(HOTKEYS[name])
-    windows = {
-        w: decode_window_record(objects.get(make_window_record_name(address, w), 1 << 20))
-        for w in WINDOWS
-    }
+    windows = {w: read_window(objects, w, name) for w in WINDOWS}
     settlements = {
         e: decode_settlement_record(objects.get(make_settlement_record_name(address, e), 1 << 20))
         for e in epochs
