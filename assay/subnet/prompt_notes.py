@@ -11,8 +11,8 @@ from assay.protocol.parameters import MILLION, Work
 
 #: Problems that are looked at.
 _PROBLEMS = 64
-#: What a cheat adapts to, in uniform draws (docs/security.md).
-_MARGIN = 1.3
+#: What a cheat adapts to, in millionths of a uniform draw (docs/security.md).
+_MARGIN = 1_300_000
 
 
 def list_environment_notes(parameters: Parameters) -> list[str]:
@@ -30,25 +30,42 @@ def list_environment_notes(parameters: Parameters) -> list[str]:
 
 def list_reply_notes(work: Work) -> list[str]:
     """Where replies may be worth a fake, by the bound of docs/security.md for rollouts of mean
-    length, in lines."""
+    length, with values that would hold it, in lines."""
     if work.turns == 1:
         return []
     notes = []
-    dearer = work.position_share * (work.context - work.max_tokens) / MILLION  # D - 1
+    dearer = work.position_share * (work.context - work.max_tokens)  # D - 1, millionths
     uniform = work.audited_rollouts - work.valued_groups
-    if dearer + _MARGIN >= uniform:
+    left = uniform * MILLION - _MARGIN
+    if dearer >= left:
+        drawn = (dearer + _MARGIN) // MILLION + 1  # uniform draws that suffice
+        changes = [f"work.audited_rollouts = {work.valued_groups + drawn} or more"]
+        if drawn < work.audited_rollouts:
+            changes.insert(0, f"work.valued_groups = {work.audited_rollouts - drawn} or less")
+        if left > 0:  # so something is dearer, and the share is not 0
+            context = work.max_tokens + (left - 1) // work.position_share
+            changes.insert(0, f"work.context = {context} or less")
         notes.append(
-            f"replies may make own tokens {1 + dearer:.1f} times as dear as their pay, and "
-            f"{uniform} rollouts drawn uniformly, audited_rollouts - valued_groups, suffice for "
-            f"{max(0.0, 1 + uniform - _MARGIN):.1f}: lower work.context, or work.valued_groups"
+            f"replies may make own tokens {1 + dearer / MILLION:.1f} times as dear as their pay, "
+            f"and {uniform} rollouts drawn uniformly, audited_rollouts - valued_groups, suffice "
+            f"for {max(0.0, 1 + left / MILLION):.1f}: {_join(changes)}"
         )
-    paid = 1 + work.prompt_share * work.paid_reply / (1_000 * MILLION)
-    if paid > work.valued_groups - 1:
+    paid = work.prompt_share * work.paid_reply  # λ - 1, 10^-9
+    groups = -(-paid // (1_000 * MILLION)) + 2
+    if work.valued_groups < groups:
+        changes = [f"work.valued_groups = {groups} or more"]
+        if work.valued_groups > 1:
+            most = (work.valued_groups - 2) * 1_000 * MILLION // work.prompt_share
+            changes.insert(0, f"work.paid_reply = {most} or less")
         notes.append(
-            f"a rollout's replies may pay it {paid:.1f} times its part in the draw, more than "
-            "work.valued_groups - 1: lower work.paid_reply"
+            f"a rollout's replies may pay it {1 + paid / (1_000 * MILLION):.1f} times its part in "
+            f"the draw, more than work.valued_groups - 1: {_join(changes)}"
         )
     return notes
+
+
+def _join(changes: list[str]) -> str:
+    return f"{', or '.join(changes)} would do"
 
 
 def list_prompt_notes(checkpoint: Outline, folder: Path, parameters: Parameters) -> list[str]:

@@ -19,12 +19,14 @@ from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MAIN_WORK
+from assay.subnet.amending import require_amendment
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes, list_reply_notes
 from assay.training import GENESIS
 from assay.training.held_out import evaluate
 from tests.absent import has_gym
+from tests.amended_parameters import amend
 from tests.hostile_folders import fit_manifest
 from tests.hub_folders import NEEDS_SYSTEM
 
@@ -170,10 +172,34 @@ def test_a_change_of_name_takes_the_new_ones_settings() -> None:
 
 
 def test_replies_that_could_be_worth_a_fake_are_noted() -> None:
-    work = replace(MAIN_WORK, turns=4, context=4_096 + 800, reply_bytes=64, paid_reply=4_000)
+    """Each with the changes of which any one suffices, and no smaller one does."""
+    work = replace(MAIN_WORK, turns=4, context=4_096 + 899, reply_bytes=64, paid_reply=4_000)
     assert list_reply_notes(MAIN_WORK) == list_reply_notes(work) == []
     (note,) = list_reply_notes(replace(work, context=4_096 + 900))
     assert re.match(r"replies may make own tokens 3.7 times .* 4 rollouts .* suffice for 3.7", note)
-    assert list_reply_notes(replace(work, context=4_096 + 900, valued_groups=11)) == []
-    (note,) = list_reply_notes(replace(work, valued_groups=2))
-    assert "paid_reply" in note
+    (paid,) = list_reply_notes(replace(work, valued_groups=2))
+    assert re.match(r"a rollout's replies may pay it 1.6 times its part", paid)
+    dear = replace(work, context=16_384, valued_groups=2, paid_reply=20_000, audited_rollouts=9)
+    flat = replace(work, valued_groups=16, position_share=0)
+    lone = replace(work, valued_groups=1, audited_rollouts=1)
+    for cheap, count in ((replace(work, context=6_000), 3), (dear, 4), (flat, 2), (lone, 2)):
+        named = [one for note in list_reply_notes(cheap) for one in NAMED.findall(note)]
+        assert len(named) == count, named
+        before = len(list_reply_notes(cheap))
+        for name, value, side in named:
+            just, past = int(value), int(value) + (1 if side == "less" else -1)
+            assert len(list_reply_notes(replace(cheap, **{name: just}))) == before - 1
+            assert len(list_reply_notes(replace(cheap, **{name: past}))) == before
+
+
+def test_an_amendment_whose_replies_could_be_worth_a_fake_says_so() -> None:
+    turns = {"turns": 14, "context": 512, "reply_bytes": 64, "paid_reply": 4_000}
+    latest = change_parameters(make_parameters("guess"), {"work": turns})
+    notes = require_amendment(latest, amend(latest, 9, work=latest.work), None)
+    amended = amend(latest, 9, work=replace(latest.work, context=8_192))
+    (more,) = set(require_amendment(latest, amended, None)) - set(notes)
+    assert "work.context = " in more
+
+
+#: A change that a note names.
+NAMED = re.compile(r"work\.(\w+) = ([0-9]+) or (less|more)")
