@@ -23,6 +23,7 @@ from assay.neurons.preflight.memory import (
 )
 from assay.neurons.settings.sections import MinerSettings
 from assay.protocol import Parameters
+from assay.protocol.parameters import GROUP_CONTEXT_MAX
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
 from assay.subnet.window_costs import (
     DISK,
@@ -57,7 +58,8 @@ class RolePlan:
     allowed_seconds: float
     memory: int  # most bytes on one GPU
     allowed_memory: int
-    tokens_fit: int  # the largest max_tokens for which memory suffices; 0: none
+    #: the largest max_tokens, or with several turns context, for which memory suffices; 0: none
+    tokens_fit: int
     offloaded: int  # bytes in host memory instead of on GPUs, of all of a trainer's processes
     fits_time: bool
     fits_memory: bool
@@ -212,11 +214,14 @@ def _plan_role(
     if card.name == "cpu":  # it is the same memory
         held, offloaded = held + offloaded, 0
 
+    is_single = rules.work.turns == 1
+    bound = "max_tokens" if is_single else "context"
+
     def estimate(tokens: int) -> int:
         return held + estimate_height(
             role,
             shape,
-            replace(rules.work, max_tokens=tokens),
+            replace(rules.work, **{bound: tokens}),
             recipe.course.groups_per_step if role == "miner" else 0,
             learning,
             cards,
@@ -224,7 +229,8 @@ def _plan_role(
         )
 
     room = int(card.memory * MEMORY_SHARE)
-    memory, most = estimate(rules.work.max_tokens), _TOKENS_MAX // rules.work.group_size
+    memory = estimate(getattr(rules.work, bound))
+    most = (_TOKENS_MAX if is_single else GROUP_CONTEXT_MAX) // rules.work.group_size
     enough = cost.groups >= rules.work.valued_groups if role == "miner" else True
     return RolePlan(
         role=role,
@@ -276,14 +282,17 @@ def render_plan(plan: CoursePlan) -> RenderableType:
 
 def _describe_lack(role: RolePlan, plan: CoursePlan) -> str:
     """The number that would fit where memory does not suffice."""
-    prompt, tokens = plan.recipe.course.prompt, plan.rules.work.max_tokens
+    prompt, work = plan.recipe.course.prompt, plan.rules.work
+    bound, needs = "max_tokens", f"{work.max_tokens:,} tokens behind a prompt of {prompt:,}"
+    if work.turns > 1:
+        bound, needs = "context", f"a context of {work.context:,} tokens"
     said = (
-        f"the {role.role} needs {role.memory / _GIB:,.1f} GiB for {tokens:,} tokens behind a "
-        f"prompt of {prompt:,}, and there are {role.allowed_memory / _GIB:,.1f}: "
+        f"the {role.role} needs {role.memory / _GIB:,.1f} GiB for {needs}, and there are "
+        f"{role.allowed_memory / _GIB:,.1f}: "
     )
     if role.tokens_fit:
-        return f"{said}max_tokens = {role.tokens_fit:,} would fit"
-    return f"{said}no max_tokens would fit"
+        return f"{said}{bound} = {role.tokens_fit:,} would fit"
+    return f"{said}no {bound} would fit"
 
 
 def _describe_scoring(cost: ScoringCost) -> str:
@@ -329,6 +338,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{trainer.offloaded / _GIB:,.1f} GiB of host memory, which is not checked, and the time "
         "for moving them is not counted"
     )
+    replies = f", with replies of {course.reply_tokens}" if course.reply_tokens else ""
     late = (
         f"each own token before it adds {plan.late_share / 1e4:.2f} % of a first token's cost to a "
         f"token; position_share pays {plan.rules.work.position_share / 1e4:.2f} %"
@@ -349,7 +359,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
         f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
         f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "
-        f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens; SHA-256 at "
-        f"{HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk of "
+        f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens{replies}; "
+        f"SHA-256 at {HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk of "
         f"{DISK / 1e9:.0f} GB/s",
     )

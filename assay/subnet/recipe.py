@@ -33,7 +33,7 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.parameters import find_scoring_fault
+from assay.protocol.parameters import Work, find_scoring_fault
 from assay.subnet.presets import (
     PRESETS,
     change_parameters,
@@ -143,10 +143,21 @@ class CalibrationPart(_RecipePart):
 
 
 class Lengths(NamedTuple):
-    """Tokens of a prompt and of a completion, on average."""
+    """Tokens of a prompt, of a completion, and of the replies between its turns, on average."""
 
     prompt: float
     completion: float
+    replies: float = 0
+
+    @property
+    def behind(self) -> float:
+        """Tokens behind the prompt."""
+        return self.completion + self.replies
+
+    @property
+    def context(self) -> float:
+        """Tokens before a token behind the prompt."""
+        return self.prompt + self.behind / 2
 
 
 class ExpectedCourse(_RecipePart):
@@ -161,6 +172,8 @@ class ExpectedCourse(_RecipePart):
     #: of the longest prompt, for memory; None: `PROMPT` of `neurons.preflight.memory`
     longest_prompt: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)]  # of a completion, on average
+    #: of the replies between a completion's turns, all together, on average
+    reply_tokens: Annotated[int, Field(ge=0, le=1 << 20)] = 0
     steps: Annotated[int, Field(ge=1, le=1_000_000)]  # checkpoints that the trainer publishes
 
     @property
@@ -170,7 +183,7 @@ class ExpectedCourse(_RecipePart):
 
     @property
     def lengths(self) -> Lengths:
-        return Lengths(self.prompt_tokens, self.completion_tokens)
+        return Lengths(self.prompt_tokens, self.completion_tokens, self.reply_tokens)
 
 
 class Recipe(_RecipePart):
@@ -303,12 +316,34 @@ def read_recipe(named: str) -> Recipe:
             )
         fault = find_context_fault(
             recipe.model.whole, recipe.course.prompt, most, rules.work.context
-        )
+        ) or find_replies_fault(recipe.course.lengths, rules.work)
         if fault is not None:
             raise ConfigError(fault)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     return recipe
+
+
+def find_replies_fault(lengths: Lengths, work: Work) -> str | None:
+    """Why a course cannot have such replies under a network's rules, or None."""
+    if work.turns == 1:
+        lacking = "episodes have one turn: set turns under [parameters.work]"
+        return f"course.reply_tokens: {lacking}" if lengths.replies else None
+    if not lengths.replies:
+        return (
+            f"course.reply_tokens is missing: parameters.work.turns is {work.turns}, so say how "
+            "many tokens the replies of an episode have together, on average"
+        )
+    # own tokens do not count: what an episode has written, it need not leave room for
+    needed = round(lengths.prompt + lengths.replies) + work.max_tokens
+    if needed <= work.context:
+        return None
+    return (
+        f"course.reply_tokens: a prompt of {lengths.prompt:,}, replies of {lengths.replies:,} and "
+        f"room for max_tokens = {work.max_tokens:,} need {needed:,} tokens, more than "
+        f"parameters.work.context = {work.context:,}: most episodes would end before their "
+        f"worlds do; set context = {needed} or more"
+    )
 
 
 def find_recipe(named: str) -> Path:

@@ -139,8 +139,8 @@ def compute_read_seconds(
 ) -> float:
     """Seconds for the reference to read this many tokens, prompts included.
 
-    Products of bf16 three times with `split3`, or of fp32 once; attention's in fp32, with half of a
-    completion before each token; logits that are read for a draw.
+    Products of bf16 three times with `split3`, or of fp32 once; attention's in fp32, with half of
+    what is behind its prompt before each token; logits that are read for a draw.
     """
     split = implementation in BF16_WEIGHTS
     rate, times = (card.bf16, _SPLIT) if split else (card.fp32, 1)
@@ -151,9 +151,8 @@ def compute_read_seconds(
 
 def _compute_scores(model: ModelNumbers, card: Card, lengths: Lengths) -> float:
     """A data sheet's seconds for a token's attention."""
-    context = lengths.prompt + lengths.completion / 2
     width = model.num_attention_heads * model.head
-    return 2 * _PRODUCT * model.count_seen(context) * width / card.fp32
+    return 2 * _PRODUCT * model.count_seen(lengths.context) * width / card.fp32
 
 
 def compute_draft_seconds(
@@ -165,17 +164,19 @@ def compute_draft_seconds(
     rows: int = _DRAFTED,
 ) -> float:
     """Seconds for decoding this many completions, `rows` at a time: each step reads all weights,
-    and of every row the keys and values, and the states, which it also writes."""
+    and of every row the keys and values, and the states, which it also writes. Replies are read
+    between the steps, at the speed of products."""
     weights = compute_weight_bytes(_STORED, implementation)
     cached = 2 * model.num_key_value_heads * model.head
-    seen = model.count_seen(lengths.prompt + lengths.completion / 2)
+    seen = model.count_seen(lengths.context)
     steps = ceil(completions / min(rows, _DRAFTED)) * lengths.completion
     read = steps * weights * model.read + completions * lengths.completion * _CACHED * (
         cached * seen + 2 * model.shape.state
     )
     rate = card.bf16 if implementation in BF16_WEIGHTS else card.fp32
-    products = _PRODUCT * model.products * completions * lengths.completion / rate
-    return max(read / card.bandwidth, products) / SUSTAINED
+    token = _PRODUCT * model.products / rate
+    drawn = max(read / card.bandwidth, token * completions * lengths.completion)
+    return (drawn + token * completions * lengths.replies) / SUSTAINED
 
 
 def compute_late_share(model: ModelNumbers, card: Card, implementation: Implementation) -> int:
@@ -214,7 +215,7 @@ def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowC
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     runs = recipe.course.implementation
     allowed = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
-    of_group = lengths.prompt + work.group_size * lengths.completion
+    of_group = lengths.prompt + work.group_size * lengths.behind
     rows = recipe.course.groups_per_step * work.group_size
 
     def take(groups: int) -> float:
@@ -233,7 +234,7 @@ def compute_validator_cost(
 ) -> WindowCost:
     """The cost of auditing all miners with one GPU."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
-    tokens = miners * work.audited_rollouts * (lengths.prompt + lengths.completion)
+    tokens = miners * work.audited_rollouts * (lengths.prompt + lengths.behind)
     fetched = work.valued_groups * (work.group_size - 1) + work.audited_rollouts
     fetched += work.sampled_rollouts
     moved = miners * fetched * lengths.completion * _FILED + _STORED * model.parameters
@@ -248,7 +249,7 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     all miners'."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     settings, runs = recipe.trainer, recipe.course.implementation
-    of_group = lengths.prompt + work.group_size * lengths.completion
+    of_group = lengths.prompt + work.group_size * lengths.behind
     taken = groups if settings.external_groups is None else min(groups, settings.external_groups)
     own_groups = settings.local_groups
     learned = (taken + own_groups) * of_group * settings.epochs

@@ -1,6 +1,7 @@
 """The arithmetic of a recipe's plan for a window can be followed."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -131,6 +132,76 @@ def test_a_window_grows_with_miners_and_shrinks_with_cards():
     assert alone.tokens == team.tokens == (256 + 128) * (130 + 16 * 700)
 
 
+#: Episodes of four turns, with replies of 300 tokens.
+REPLIES = "completion_tokens = 200\nreply_tokens = 300"
+EPISODES = change(
+    change(GOOD, "completion_tokens = 200", REPLIES),
+    "[parameters.work]",
+    "[parameters.work]\nturns = 4\ncontext = 1_024\nreply_bytes = 256\npaid_reply = 4_000",
+)
+
+
+def test_replies_are_read_and_not_drawn(write):
+    """By hand, beside single turns of the same own tokens: a row of 300 more tokens at products'
+    speed between its steps, half of them before each token, and whole rows in the reference and the
+    lesson. A miner's file has own tokens alone."""
+    single, turns = (read_recipe(write(text)) for text in (GOOD, EPISODES))
+    assert (single.course.lengths, turns.course.lengths) == (LENGTHS, (120, 200, 300))
+    rules, card = turns.make_rules(), CARDS["H100"]
+    long = turns.course.lengths
+    lengthened = LENGTHS._replace(prompt=120 + 150)  # as many tokens before each
+    drawn, same = (
+        compute_draft_seconds(PLAIN, ROUND, "split3", each, 3) for each in (long, lengthened)
+    )
+    replies = 3 * 300 * 2 * PLAIN.products / 1e9 / SUSTAINED
+    assert drawn == pytest.approx(same + replies)
+    read, same = (
+        compute_read_seconds(PLAIN, ROUND, "split3", each, 7) for each in (long, lengthened)
+    )
+    assert read == pytest.approx(same)
+    judged = compute_validator_cost(turns, rules, card, 4)
+    assert judged.tokens == 4 * rules.work.audited_rollouts * (120 + 200 + 300)
+    assert judged.moved == compute_validator_cost(single, rules, card, 4).moved
+    taught = compute_trainer_cost(turns, rules, card, 8)
+    of_one = compute_trainer_cost(single, rules, card, 8)
+    groups = 8 + turns.trainer.local_groups
+    learned = min(8, turns.trainer.external_groups) + turns.trainer.local_groups
+    more = rules.work.group_size * 300 * (groups + learned * turns.trainer.epochs)
+    assert taught.tokens - of_one.tokens == more
+    assert taught.seconds > of_one.seconds
+    few = replace(card, bf16=card.bf16 / 500, bandwidth=card.bandwidth / 100)
+    mined, of_one = (compute_miner_cost(each, rules, few) for each in (turns, single))
+    assert 0 < mined.groups < of_one.groups
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("reply_tokens = 300", "", "reply_tokens is missing: parameters.work.turns is 4"),
+        ("turns = 4\ncontext = 1_024\nreply_bytes = 256\npaid_reply = 4_000", "", "have one turn"),
+        (
+            "context = 1_024",
+            "context = 931",
+            "context = 931: most episodes .* set context = 932 or",
+        ),
+        ("reply_tokens = 300", "reply_tokens = -1", "reply_tokens"),
+        ("context = 1_024", "context = 40_000", "40,000: set context = 32768 under"),
+    ],
+)
+def test_replies_that_cannot_be_are_refused_in_a_line(write, before, after, said):
+    done = run_command("plan", write(change(EPISODES, before, after)))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(said, line), line
+
+
+def test_a_plan_says_what_replies_it_counts(write):
+    done = run_command("plan", write(EPISODES))
+    assert "completions of 200 tokens, with replies of 300; SHA-256" in " ".join(
+        done.stdout.split()
+    )
+
+
 def test_kept_states_grow_with_weights_and_a_teams_is_written_twice():
     """By hand, of 7,615,616,512 weights: 12 bytes of state and 2 of a checkpoint are hashed; a
     team's state is written, read and written."""
@@ -234,7 +305,7 @@ def test_a_plan_is_printed_for_people_and_as_json():
     assert plan["hours"] == pytest.approx(300 * plan["step_seconds"] / 3_600)
     assert list(plan["roles"]) == ["miner", "validator", "trainer"]
     given = tomllib.loads(MATH)
-    assert plan["course"] == given["course"] | {"longest_prompt": None}
+    assert plan["course"] == given["course"] | {"longest_prompt": None, "reply_tokens": 0}
     assert given["model"].items() <= plan["model"].items()
     assert given["parameters"]["work"].items() <= plan["work"].items()
     assert plan["timing"] == asdict(MAIN_TIMING)
@@ -345,6 +416,24 @@ def test_memory_that_does_not_suffice_is_told_with_the_max_tokens_that_would(wri
     done = run_command("plan", write(long))
     assert done.returncode == 1
     said = f"prompt of 2,000, and there are 20.1: max_tokens = {miner.tokens_fit:,} would fit"
+    assert said in " ".join(done.stdout.split())
+
+
+def test_memory_that_does_not_suffice_is_told_with_the_context_that_would(write):
+    """One token fewer than said fits, one more does not."""
+    long = change(EPISODES, "context = 1_024", "context = 65_536")
+    long = change(long, "embeddings = 32_768", "embeddings = 131_072")
+    recipe = read_recipe(write(long))
+    miner = make_plan(recipe, CARDS["RTX 4090"], 2).roles[0]
+    assert not miner.fits_memory
+    for tokens in (miner.tokens_fit, miner.tokens_fit + 1):
+        work = recipe.parameters["work"] | {"context": tokens}
+        changed = recipe.model_copy(update={"parameters": recipe.parameters | {"work": work}})
+        role = make_plan(changed, CARDS["RTX 4090"], 2).roles[0]
+        assert role.fits_memory is (tokens == miner.tokens_fit)
+    done = run_command("plan", write(long))
+    assert done.returncode == 1
+    said = f"context of 65,536 tokens, and there are 20.1: context = {miner.tokens_fit:,} would fit"
     assert said in " ".join(done.stdout.split())
 
 
