@@ -26,8 +26,12 @@ from assay.protocol import Reason
 from tests.adversarial.conftest import make_lab
 from tests.lab.gauntlet.steering import bound_gain, find_best_share, measure_steering
 
-#: Strategies whose rollouts are almost always the honest ones, so that a few groups show nothing.
-SELDOM = {"steering ties within the cap", "steering ties below .05", "one optimiser step stale"}
+#: Strategies whose rollouts are almost always the honest ones: a few groups may show nothing.
+#: How often bf16 draws another token is the processor's: some draw none in these groups.
+SELDOM = {
+    *("steering ties within the cap", "steering ties below .05", "one optimiser step stale"),
+    "bf16 without verification",
+}
 #: Strategy → the reason for its refusal, if it is not sampling.
 REASONS = {
     "grinding the beacon": Reason.SKETCH_MISMATCH,
