@@ -149,7 +149,7 @@ class MathRow:
         if self.right is None:
             reasons = (name for name, pattern in _FORMS if pattern.search(self.text))
             return next(reasons, "other forms")
-        if self.right.may_be_share and self.question.asks_percentage:
+        if self.question.asks_percentage and self.right.may_be_share:
             return "a share or a percentage"
         return "no level of 1 to 5" if needs_level and self.level is None else None
 
@@ -318,7 +318,10 @@ def _differ(right: MathAnswer, text: str, question: Question) -> bool:
 def _has_rival_boxes(solution: str, right: MathAnswer, question: Question) -> bool:
     """Whether a box before the last one has not the right answer's value. Of `x = \\boxed{2}` or
     `x = \\boxed{3}` nobody knows whether both are the answer. A box around another is a rival."""
-    boxes = solution.split(_name_box(solution))[1:-1]
+    box = _name_box(solution)
+    if solution.count(box) < 2:
+        return False
+    boxes = solution.split(box)[1:-1]
     ends = ((box, find_closing(box)) for box in boxes)
     texts = dict.fromkeys(None if end is None else box[:end] for box, end in ends)
     return any(

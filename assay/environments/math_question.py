@@ -92,7 +92,8 @@ class Question:
 
     @property
     def asks_percentage(self) -> bool:
-        return _PERCENTAGE.search(self._plain) is not None
+        is_named = "percent" in self.text.lower()  # most texts do not, and are not searched
+        return is_named and _PERCENTAGE.search(self._plain) is not None
 
     @property
     def asks_simplest(self) -> bool:

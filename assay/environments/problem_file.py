@@ -461,7 +461,7 @@ def require_chat(value: Any, name: str, family: str) -> Chat:
 
 def has_control(text: str) -> bool:
     """Whether a text has a character that no question needs."""
-    return _CONTROL.search(text) is not None
+    return not text.isprintable() and _CONTROL.search(text) is not None
 
 
 def require_text(text: Any, name: str, family: str) -> str:
@@ -471,7 +471,7 @@ def require_text(text: Any, name: str, family: str) -> str:
             f"its {name} is {json.dumps(text)[:40]}, and {family}:SHA256 takes text: "
             f"{_SHAPES[family]}"
         )
-    if bad := _CONTROL.search(text):
+    if not text.isprintable() and (bad := _CONTROL.search(text)):
         raise ValueError(f"its {name} holds the character U+{ord(bad[0]):04X}")
     return text
 
