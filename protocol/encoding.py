@@ -25,6 +25,8 @@ Json = Any  # what json.loads returns
 JSON_DEPTH, JSON_DIGITS = 64, 64
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+#: Bytes up to which it is quicker to look at each integer than at the text.
+_SHORT = 1 << 12
 _TOO_DEEP = f"is not JSON: nested deeper than {JSON_DEPTH} levels"
 
 
@@ -483,7 +485,8 @@ def read_json(data: bytes) -> Json:
         EncodingError: the data is anything else.
     """
     try:
-        value = _DECODERS[_has_long_digits(data)].decode(data.decode())
+        is_short = len(data) <= _SHORT
+        value = _DECODERS[is_short or _has_long_digits(data)].decode(data.decode())
     except ValueError as error:
         raise EncodingError(f"is not JSON: {error}") from None
     except RecursionError:
