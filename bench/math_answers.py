@@ -146,28 +146,50 @@ def measure_coverage() -> list[Figure]:
     ]
 
 
-def measure_look() -> Figure:
-    """Processor seconds of `assay env look` on many rows, with its start."""
-    drawn, words = (
-        random.Random(0),
-        ["the", "sum", "of", "all", "points", "in", "a", "circle", "is", "how", "many", "integers"],
-    )
+def measure_looks() -> list[Figure]:
+    """Processor seconds of `assay env look` on many rows, with its start: of whole numbers alone,
+    as DAPO-Math-17k has them, and of answers as competitions have them, with solutions."""
+    words = [
+        "the",
+        "sum",
+        "of",
+        "all",
+        "points",
+        "in",
+        "a",
+        "circle",
+        "is",
+        "how",
+        "many",
+        "integers",
+    ]
     rows = 2_000 if FAST else 100_000
-    with TemporaryDirectory() as name:
-        file = Path(name) / "rows.jsonl"
-        with file.open("w") as opened:
-            for number in range(rows):
-                text = " ".join(drawn.choices(words, k=40))
-                answer = draw_answer(drawn)
-                solution = rf"{text[:150]} \boxed{{{answer}}}."
-                row = {"problem": f"{number}: {text}?", "answer": answer, "solution": solution}
-                opened.write(json.dumps(row) + "\n")
-        before = getrusage(RUSAGE_CHILDREN)
-        look = [sys.executable, "-m", "assay", "env", "look", str(file), "--json"]
-        run(look, check=True, capture_output=True)
-        after = getrusage(RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Figure(f"a first look at {rows:,} rows", seconds, "s", bound=3)
+    figures = []
+    for what, draw in (("whole numbers", draw_whole), ("all kinds of answers", draw_solved)):
+        drawn = random.Random(0)
+        with TemporaryDirectory() as name:
+            file = Path(name) / "rows.jsonl"
+            with file.open("w") as opened:
+                for number in range(rows):
+                    text = " ".join(drawn.choices(words, k=40))
+                    row = {"problem": f"{number}: {text}?", **draw(drawn, text)}
+                    opened.write(json.dumps(row) + "\n")
+            before = getrusage(RUSAGE_CHILDREN)
+            look = [sys.executable, "-m", "assay", "env", "look", str(file), "--json"]
+            run(look, check=True, capture_output=True)
+            after = getrusage(RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        figures.append(Figure(f"a first look at {rows:,} rows: {what}", seconds, "s", bound=3))
+    return figures
+
+
+def draw_whole(drawn: random.Random, text: str) -> dict[str, str]:
+    return {"answer": str(drawn.randrange(1_000))}
+
+
+def draw_solved(drawn: random.Random, text: str) -> dict[str, str]:
+    answer = draw_answer(drawn)
+    return {"answer": answer, "solution": rf"{text[:150]} \boxed{{{answer}}}."}
 
 
 def draw_answer(drawn: random.Random) -> str:
@@ -204,7 +226,7 @@ def main() -> None:
     unread = sum(found is None for found in rights.values())
     figures = [
         *coverage,
-        measure_look(),
+        *measure_looks(),
         Figure("distinct answers judged", len(judged), ""),
         Figure("right answers to compare with", len(rights), ""),
         Figure("right answers without a value", unread, "", bound=0),
