@@ -16,15 +16,16 @@ def plain_handler() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+class Dying:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
 def drop_in_destructor(monkeypatch: pytest.MonkeyPatch) -> None:
     dropped = []
-
-    class Dying:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
-    Dying()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", dropped.append)
+        Dying()
     assert [drop.exc_type for drop in dropped] == [KeyboardInterrupt]
 
 
@@ -43,6 +44,17 @@ def test_the_next_command_is_wanted_again(monkeypatch: pytest.MonkeyPatch) -> No
         drop_in_destructor(monkeypatch)
     with catch_interrupts():
         require_wanted()
+
+
+def test_python_says_nothing_of_an_interrupt_that_it_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with catch_interrupts():
+        Dying()
+        assert not told
+        with pytest.raises(KeyboardInterrupt):
+            require_wanted()
+    assert sys.unraisablehook == told.append
 
 
 def test_whoever_started_us_and_takes_interrupts_keeps_them() -> None:

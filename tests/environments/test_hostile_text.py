@@ -91,6 +91,7 @@ SOLVED["letters", 1] = lambda problem: f"#### $\\text{{({problem.answer.letters}
 if HAS_PROGRAMS:
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 LEVELS = dict(SOLVED.keys())
+WORLDS = ("codes", "guess")
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
 #: Lines that a text may begin beyond those of the full solution: where it is told apart from one.
 MORE = 8
@@ -115,7 +116,8 @@ ROWS: dict[str, dict[str, object]] = {
 
 @cache
 def make(name: str) -> tuple[Callable[[str], RewardParts], str, int]:
-    """A scorer, the full solution and its work."""
+    """A scorer, the full solution and its work; of worlds, which reply, that of a wrong guess,
+    if it is more."""
     level = LEVELS[name]
     if name in ROWS:
         environment = open_row(name, ROWS[name])
@@ -130,7 +132,8 @@ def make(name: str) -> tuple[Callable[[str], RewardParts], str, int]:
             patch.setattr(code_file, "run_case", lambda *_: CaseRun(b"6\n", "exit 0", 1))
             return environment.score(problem, text)
 
-    return score, right, count_work(score, right)
+    guesses = environment.list_thoughtless(problem) if name in WORLDS else ()
+    return score, right, max(count_work(score, text) for text in (right, *guesses))
 
 
 PIECES = [
@@ -169,6 +172,7 @@ def test_a_full_solution_is_worth_its_work(name: str) -> None:
 @example(True, "\n", "", "")
 @example(True, "9", "+1=2\n", "")
 @example(False, "1", "#### ", "")
+@example(False, "", "", "0000")
 def test_no_text_is_more_work_than_a_full_solution(
     name: str, ends_right: bool, repeated: str, before: str, after: str
 ) -> None:
