@@ -18,6 +18,7 @@ import pytest
 
 from assay.artifacts.submissions.reading import SubmissionCopy, read_submission
 from assay.environments import Conversation, Frame, Problem, make_environment, make_miner_problem
+from assay.lab.gauntlet.forged_episodes import Played
 from assay.protocol import (
     Calibration,
     Committed,
@@ -521,13 +522,13 @@ class EchoWorld(World):
             checkpoint=self.manifest.digest,
         )
         self.forward.model = echo.LongModel(TinyModel(), draw)
-        self.player = echo.Player(self)
-        self._drafted = [
-            [self.player.play(index, r) for r in range(echo.SIZE)] for index in range(GROUPS)
+        self.forgers = [
+            [echo.EchoForger(self, index, r) for r in range(echo.SIZE)] for index in range(GROUPS)
         ]
+        self._drafted = [[forger.play() for forger in group] for group in self.forgers]
 
     @property
-    def played(self) -> list[list[echo.Played]]:
+    def played(self) -> list[list[Played]]:
         """The honest episodes."""
         return self._drafted
 
@@ -537,8 +538,11 @@ class EchoWorld(World):
     @cached_property
     def _proven_episodes(self) -> list[Group]:
         return [
-            [self.player.prove(index, r, one.tokens, one.heard) for r, one in enumerate(group)]
-            for index, group in enumerate(self.played)
+            [
+                forger.prove(one.tokens, one.heard)
+                for forger, one in zip(forgers, group, strict=True)
+            ]
+            for forgers, group in zip(self.forgers, self.played, strict=True)
         ]
 
     @property

@@ -1,6 +1,6 @@
 """A small world with replies, for the judge: it echoes, and its model remembers all of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from assay.environments.base import (
     State,
     rate_answer,
 )
+from assay.lab.gauntlet.forged_episodes import Forger, Logits, Played
 from assay.protocol import Rollout
 from assay.protocol.episode import Reply, weave
 from assay.protocol.prf import Stream
-from assay.verification.episodes import Episode, begin_episode, make_episode_rules
+from assay.verification.episodes import begin_episode, make_episode_rules
 
 #: What is left of a token in the state, of each token behind it.
 MEMORY = 0.97
@@ -92,67 +93,39 @@ class LongModel:
         return logits
 
 
-@dataclass
-class Played:
-    """An episode as somebody played it: own tokens, and what they heard of the world."""
+class EchoForger(Forger):
+    """Of a rollout of a world that has been made one of `Echo`."""
 
-    tokens: list[int]
-    heard: list[Reply]
-    episode: Episode
-
-
-#: (number of the reply, its ids) → the ids that are read instead.
-Say = Callable[[int, tuple[int, ...]], Sequence[int]]
-#: (logits [1, V], seed, number of the token, tokens of the turn so far) → the token.
-Draw = Callable[[np.ndarray, bytes, int, int], int]
-
-
-class Player:
-    """Plays and proves episodes of a world that has been made one of `Echo`, in any way."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, index: int, rollout: int) -> None:
+        self.world, self.index = world, index
+        self.seed, self.prompt = world.get_seed(index, rollout), world.get_prompt(index)
         self.rules = make_episode_rules(world.parameters.work, world.manifest)
+        self.tokenizer, self.drawable = world.tokenizer, world.tokenizer.drawable
+        problem = world.get_problem(index)
+        self.episode = begin_episode(world.environment, problem, len(self.prompt))
+        self._rollout = rollout
 
-    def begin(self, index: int) -> Episode:
-        problem = self.world.get_problem(index)
-        return begin_episode(self.world.environment, problem, len(self.world.get_prompt(index)))
+    @property
+    def honest(self) -> Played:
+        return self.world.played[self.index][self._rollout]
 
-    def play(
-        self,
-        index: int,
-        rollout: int,
-        say: Say = lambda number, ids: ids,
-        draw: Draw | None = None,
-        goes_on: Callable[[Episode], bool] = lambda episode: episode.end is None,
-    ) -> Played:
-        """Honest but for the arguments."""
-        world, seed = self.world, self.world.get_seed(index, rollout)
-        draw = draw or (lambda logits, seed, t, _: world.forward.draw(logits, seed, t))
-        prompt, episode = world.get_prompt(index), self.begin(index)
-        own: list[int] = []
-        heard: list[Reply] = []
-        while goes_on(episode):
-            turn: list[int] = []
-            while len(own) + len(turn) < MAX_TOKENS and not {*turn[-1:]} & self.rules.end_tokens:
-                sequence, _ = weave([*own, *turn], heard)
-                states = world.forward.model.compute_states(prompt, np.array(sequence, int))[-1:]
-                logits = world.forward.model.compute_logits(states)
-                turn.append(draw(logits, seed, len(own) + len(turn), len(turn)))
-            own += turn
-            episode = episode.take_turn(turn, self.rules, world.tokenizer)
-            for reply in episode.replies[len(heard) :]:
-                heard.append(Reply(reply.at, tuple(say(len(heard), reply.ids))))
-        return Played(own, heard, episode)
+    @property
+    def neighbour(self) -> Played:
+        group = self.world.played[self.index]
+        return group[(self._rollout + 1) % len(group)]
 
-    def prove(self, index: int, rollout: int, tokens: Sequence[int], heard: Any) -> Rollout:
-        """The proofs that a prefill of this context gives."""
+    def compute_logits(self, tokens: Sequence[int], heard: Sequence[Reply]) -> Logits:
+        model = self.world.forward.model
+        sequence, _ = weave(tokens, heard)
+        states = model.compute_states(self.prompt, np.array(sequence, int))[-1:]
+        return model.compute_logits(states)
+
+    def draw(self, logits: Logits, t: int) -> int:
+        return self.world.forward.draw(logits, self.seed, t)
+
+    def prove(self, tokens: Sequence[int], heard: Sequence[Reply]) -> Rollout:
         world, column = self.world, np.array(tokens, np.uint32)
         (measured,) = world.forward.measure(
-            [world.get_prompt(index)],
-            [column],
-            [world.get_seed(index, rollout)],
-            world.projection,
-            [heard],
+            [self.prompt], [column], [self.seed], world.projection, [heard]
         )
         return Rollout(column, measured.logprobs, measured.sketch)

@@ -44,7 +44,7 @@ def end_wrong(world: World, draft: Any, index: int, r: int) -> None:
     """An end token too many, whose proofs are genuine."""
     one = world.played[index][r]
     tokens = [*one.tokens, END]
-    draft.groups[index][r] = world.player.prove(index, r, tokens, one.heard)
+    draft.groups[index][r] = world.forgers[index][r].prove(tokens, one.heard)
 
 
 def find_unaudited(world: World, draft: Any) -> tuple[int, int]:
