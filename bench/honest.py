@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import product
 from time import perf_counter
 
-import numpy as np
 import torch
 from figures import Figure, report
-from work import load_genesis, make_any_projection, make_requests
+from work import judge_groups, load_genesis, make_any_projection, make_requests
 
 from assay.inference import (
     Checkpoint,
@@ -25,11 +24,7 @@ from assay.inference import (
 )
 from assay.inference.implementations import make_twin
 from assay.protocol import Rollout
-from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_WORK
-from assay.verification.logprobs import judge_logprobs
-from assay.verification.sampling import judge_sampling
-from assay.verification.sketch import judge_sketch
 
 THREADS, ROLLOUTS, GROUPS = 2, 8, 22
 OTHER = {"sdpa": "eager", "eager": "sdpa"}
@@ -70,7 +65,11 @@ def main() -> None:
     for case in (Case(*fields) for fields in cases):
         requests = make_requests(checkpoint, GROUPS, ROLLOUTS, case.name.encode())
         count, seconds, plain, groups = _generate(case, checkpoint, requests)
-        refused[case.dtype] += _count_refused(checkpoint, OTHER[case.attention], groups)
+        judge = checkpoint.get_reference(DEMO_WORK.temperature, f"fp32-{OTHER[case.attention]}")
+        refused[case.dtype] += sum(
+            judged.is_refused
+            for judged in judge_groups(judge, checkpoint, *zip(*groups, strict=True))
+        )
         for request, group in groups:  # repeated problems would be repeated evidence
             distinct[case.dtype] |= set(request.seeds)
             rollouts[case.dtype] += len(group)
@@ -115,29 +114,6 @@ def _generate(
         seconds += perf_counter() - started
         groups += zip(batch, made, strict=True)
     return count, seconds, plain, groups
-
-
-def _count_refused(
-    validator: Checkpoint, attention: str, groups: list[tuple[GroupRequest, list[Rollout]]]
-) -> int:
-    temperature = DEMO_WORK.temperature
-    reference = validator.get_reference(temperature, f"fp32-{attention}")
-    projection = make_any_projection(validator)
-    tests, wrong = SMALL_MODEL_TESTS, 0
-    for request, group in groups:
-        completions = [rollout.tokens for rollout in group]
-        measured = reference.measure(
-            [request.prompt] * len(completions), completions, request.seeds, projection
-        )
-        for rollout, m in zip(group, measured, strict=True):
-            every = np.arange(len(rollout.tokens)).tolist()
-            results = (
-                judge_sketch(rollout.sketch, m.sketch, tests),
-                judge_logprobs(rollout.logprobs, m.logprobs, every, tests),
-                judge_sampling(m.margins, m.gini, validator.calibration, tests, temperature),
-            )
-            wrong += any(result.token is not None for result in results)
-    return wrong
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from figures import measure, measure_together
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from assay.artifacts.checkpoints.folder import measure_manifest
-from assay.environments import Problem, make_environment
+from assay.environments import Environment, Problem, make_environment
 from assay.inference import (
     Checkpoint,
     GroupRequest,
@@ -36,6 +36,7 @@ from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.network.files import write_json
 from assay.protocol import Domain, Rollout, hash_fields
 from assay.protocol.encoding import to_json
+from assay.protocol.episode import Reply
 from assay.protocol.manifest import Calibration, compute_tensor_root
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, DEMO_WORK
@@ -43,6 +44,7 @@ from assay.training import GENESIS
 from assay.training.genesis_model import make_model as make_small_model
 from assay.training.genesis_model import save_model
 from assay.verification import Measurement, Projection, make_projection
+from assay.verification.episodes import find_length_fault
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import SamplingResult, judge_sampling
 from assay.verification.sketch import judge_sketch
@@ -75,19 +77,27 @@ def make_requests(
     checkpoint: Checkpoint, groups: int, rollouts: int, salt: bytes = b""
 ) -> list[GroupRequest]:
     """Requests for the problems of `make_problems`, as a miner answers them."""
-    requests = []
-    for group, problem in enumerate(make_problems(checkpoint, groups, salt)):
-        seed = _make_seed(group, salt)
-        seeds = tuple(hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(rollouts))
-        requests.append(
-            GroupRequest(tuple(checkpoint.tokenizer.encode(problem.conversation)), seeds)
+    return [
+        GroupRequest(
+            tuple(checkpoint.tokenizer.encode(problem.conversation)),
+            make_seeds(group, rollouts, salt),
         )
-    return requests
+        for group, problem in enumerate(make_problems(checkpoint, groups, salt))
+    ]
 
 
-def make_problems(checkpoint: Checkpoint, groups: int, salt: bytes = b"") -> list[Problem]:
-    """Problems at the checkpoint's levels. Another salt gives another set."""
-    environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+def make_seeds(group: int, rollouts: int, salt: bytes = b"") -> tuple[bytes, ...]:
+    """The seeds of a group's rollouts."""
+    seed = _make_seed(group, salt)
+    return tuple(hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(rollouts))
+
+
+def make_problems(
+    checkpoint: Checkpoint, groups: int, salt: bytes = b"", environment: Environment | None = None
+) -> list[Problem]:
+    """Problems of an environment, or of the demo's, at the checkpoint's levels. Another salt gives
+    another set."""
+    environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     levels = checkpoint.manifest.level_numbers
     return [environment.make_problem(_make_seed(group, salt), levels) for group in range(groups)]
 
@@ -224,6 +234,7 @@ class JudgedRollout:
 
     request: GroupRequest
     rollout: Rollout
+    replies: tuple[Reply, ...]  # of its world
     measured: Measurement
     sampling: SamplingResult
     is_refused: bool
@@ -240,10 +251,13 @@ def judge_groups(
     projection, tests = make_any_projection(checkpoint), SMALL_MODEL_TESTS
     for request, group in zip(requests, groups, strict=True):
         completions = [rollout.tokens for rollout in group]
+        play = request.play
+        episodes = [None if play is None else play.replay(own.tolist()) for own in completions]
+        replies = [() if episode is None else episode.replies for episode in episodes]
         measured = judge.measure(
-            [request.prompt] * len(completions), completions, request.seeds, projection
+            [request.prompt] * len(completions), completions, request.seeds, projection, replies
         )
-        for rollout, m in zip(group, measured, strict=True):
+        for rollout, m, episode, said in zip(group, measured, episodes, replies, strict=True):
             every = range(len(rollout.tokens))
             sampling = judge_sampling(
                 m.margins, m.gini, checkpoint.calibration, tests, DEMO_WORK.temperature
@@ -254,4 +268,6 @@ def judge_groups(
                 sampling,
             )
             refused = any(result.token is not None for result in results)
-            yield JudgedRollout(request, rollout, m, sampling, refused)
+            if episode is not None:
+                refused |= find_length_fault(episode, len(rollout.tokens), 0, 0) is not None
+            yield JudgedRollout(request, rollout, said, m, sampling, refused)

@@ -9,7 +9,13 @@ from assay.environments import Environment, Problem
 from assay.inference.checkpoint import Outline
 from assay.protocol.parameters import Work
 from assay.verification import Tokenizer
-from assay.verification.episodes import Episode, EpisodeRules, begin_episode, make_episode_rules
+from assay.verification.episodes import (
+    Episode,
+    EpisodeRules,
+    begin_episode,
+    make_episode_rules,
+    replay,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class Play:
     def take_turn(self, turn: Sequence[int]) -> "Play":
         """See `Episode.take_turn`."""
         return replace(self, episode=self.episode.take_turn(turn, self.rules, self.tokenizer))
+
+    def replay(self, tokens: Sequence[int]) -> Episode:
+        """See `episodes.replay`. The episode is one before its first turn."""
+        return replay(self.episode, tokens, self.rules, self.tokenizer)
 
 
 def begin_play(
