@@ -10,8 +10,8 @@ from typing import Any
 from assay.audit.explain.measures import Measure, list_measures
 from assay.audit.explain.pay import list_pay
 from assay.audit.explain.settled_share import describe_settled
-from assay.audit.explain.texts import TEXTS, Text
-from assay.audit.explain.window_case import StatedVerdict, TurnPlace, WindowCase
+from assay.audit.explain.texts import Text, choose_text
+from assay.audit.explain.window_case import Rejudgment, StatedVerdict, WindowCase
 from assay.environments import LevelStanding, list_standings, open_environment
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -130,7 +130,8 @@ def explain(facts: WindowCase) -> Explanation:
     agrees = rejudged is not None and rejudged.reason is reason
     where = _find_where(words, facts, agrees)
     statistics = _get_statistics(words, facts, agrees)
-    text = None if reason is None else _order(TEXTS[reason], reason, statistics)
+    turns = facts.context.parameters.work.turns
+    text = None if reason is None else _order(choose_text(reason, turns), reason, statistics)
     groups = _list_groups(words, facts, reason) if reason in _BY_MODEL else ()
     return Explanation(
         facts=facts,
@@ -231,7 +232,7 @@ def _list_seen(
     elif words is not None and words.detail:
         seen.append(words.detail)
     if agrees and facts.rejudgment.place is not None:
-        seen += _describe_place(facts.rejudgment.place)
+        seen += _describe_turn(facts.rejudgment, reason)
     close, outline = facts.rejudgment.measured, facts.rejudgment.outline
     if agrees and close is not None and outline is not None and rejudged is not None:
         read = outline.tokenizer.decode
@@ -262,8 +263,15 @@ def _list_seen(
     return seen
 
 
-def _describe_place(place: TurnPlace) -> list[str]:
-    seen = [f"this token is token {place.token} of turn {place.turn}; turns count from 0"]
+def _describe_turn(rejudgment: Rejudgment, reason: Reason | None) -> list[str]:
+    """The turn in question, and what the world said before it."""
+    place, unlike = rejudgment.place, rejudgment.unlike
+    assert place is not None  # the caller has checked
+    if reason is Reason.SKETCH_MISMATCH and unlike is not None:
+        place = unlike
+        seen = [f"the first turn whose sketch is another is turn {place.turn}; turns count from 0"]
+    else:
+        seen = [f"this token is token {place.token} of turn {place.turn}; turns count from 0"]
     if place.reply is not None:
         seen.append(
             f"before this turn the world replied, as derived here in {place.reply_tokens} tokens "

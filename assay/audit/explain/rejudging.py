@@ -6,9 +6,11 @@ from its own place in the network, nor the ledger of earlier windows.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.submissions.file import SubmissionFile
@@ -44,6 +46,7 @@ from assay.protocol.submission import (
     is_opening_committed,
 )
 from assay.verification import Ledger, Measurement, Verdict, find_commitment, make_projection
+from assay.verification.bounds import SKETCH_MEAN
 from assay.verification.episodes import Episode, begin_episode, make_episode_rules, replay
 from assay.verification.rollout_statistics import compute_rollout_statistics
 
@@ -154,15 +157,26 @@ def _judge(
     except StoreError as error:
         missing = f"the miner's file cannot be read from here: {error}"
         return Rejudgment(None, False, outline, opened, lacks=(missing,))
-    measured = place = None
+    measured = place = unlike = None
     group = next((group for group in examined.shown if group.index == verdict.group), None)
     number = verdict.rollout
     if group is not None and number is not None and number in group.audited:
         problem = examined.case.make_problem(group.index)
         measured = _measure(context, outline, verdict, problem, group.audited)
-        place = _place(context, outline, verdict, group.audited[number].tokens.tolist())
+        tokens = group.audited[number].tokens.tolist()
+        place = _place(context, outline, verdict, tokens)
+        first = _find_unlike(context, outline, tokens, measured.statistics.distances)
+        if first is not None:
+            unlike = _place(context, outline, replace(verdict, token=first), tokens)
     return Rejudgment(
-        verdict, True, outline, opened, measured=measured, place=place, audited=audited
+        verdict,
+        True,
+        outline,
+        opened,
+        measured=measured,
+        place=place,
+        unlike=unlike,
+        audited=audited,
     )
 
 
@@ -257,6 +271,18 @@ def _place(
     reply = next((reply for reply in replies if reply.at == begin), None)
     said = None if reply is None else outline.tokenizer.decode(reply.ids)
     return TurnPlace(turn, token - begin, said, 0 if reply is None else len(reply.ids))
+
+
+def _find_unlike(
+    context: Context, outline: Outline, tokens: Sequence[int], distances: NDArray[np.int64]
+) -> int | None:
+    """The first token of the first turn whose sketch is further off than a rollout's may be, or
+    None. The judge compares blocks, which know no turns."""
+    bound = SKETCH_MEAN.compute(context.parameters.tests)
+    for begin, end in split_turns(np.isin(tokens, outline.manifest.end_tokens)):
+        if SKETCH_MEAN.is_exceeded(float(distances[begin:end].mean()), bound):
+            return begin
+    return None
 
 
 def play_again(

@@ -4,7 +4,7 @@ There is one entry for each reason of `assay.protocol.reason`. `measures` has a 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assay.protocol import Reason
 
@@ -238,3 +238,32 @@ TEXTS: Mapping[Reason, Text] = {
         ("ask the validator what its log says of this window; other validators may have judged",),
     ),
 }
+
+_OTHER_REPLY = (
+    "a reply before the turn was not the world's, or was given to the model with other tokens "
+    "around it"
+)
+#: What is said of episodes in place of that.
+_OF_EPISODES: Mapping[Reason, Text] = {
+    Reason.WRONG_TERMINATION: Text(
+        3,
+        "An episode ends with the turn that its world does not reply to, with the last of the "
+        "turns or tokens that it may have, or where its context has no room; and it goes on after "
+        "every other turn.",
+        (
+            "the completion was truncated: a time limit, or a smaller max_tokens in the engine",
+            "the engine ignored the end token of a turn, or stripped it",
+            "the world was played by another version of the environment, or by other parameters",
+        ),
+        ("let `assay mine` play the world: it asks an engine for one turn after the other", _DRAFT),
+    ),
+    Reason.SKETCH_MISMATCH: replace(
+        TEXTS[Reason.SKETCH_MISMATCH], causes=(*TEXTS[Reason.SKETCH_MISMATCH].causes, _OTHER_REPLY)
+    ),
+}
+
+
+def choose_text(reason: Reason, turns: int) -> Text:
+    """What is said of a reason in a network whose rollouts have up to so many turns."""
+    of_episodes = _OF_EPISODES.get(reason) if turns > 1 else None
+    return of_episodes or TEXTS[reason]

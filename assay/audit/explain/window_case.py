@@ -84,6 +84,8 @@ class Rejudgment:
     tokens: tuple[int, ...] | None = None  # of the completion in question
     measured: RolloutMeasurement | None = None  # only with the model
     place: TurnPlace | None = None  # only in networks of several turns
+    #: the first token of the first turn whose sketch is further off than a rollout's may be
+    unlike: TurnPlace | None = None
     #: group → its audited rollouts; empty if the file was not read whole
     audited: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()  # inputs that would show more, one sentence each
