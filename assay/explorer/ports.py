@@ -244,8 +244,8 @@ class MergedRound:
 @dataclass(frozen=True, slots=True)
 class RolloutReading:
     """One rollout, read from its miner's file. reward: millionths; parts: name → millionths;
-    turns: of an episode, else empty; end: why it ended; log_capital: natural logarithm of the
-    sampling martingale; None without a forward pass."""
+    turns: of an episode, else empty; end: why it ended; ended_at: after how many tokens;
+    log_capital: natural logarithm of the sampling martingale; None without a forward pass."""
 
     number: int
     tokens: Sequence[TokenRow]
@@ -254,6 +254,7 @@ class RolloutReading:
     parts: Mapping[str, int]
     turns: Sequence[TurnRow] = ()
     end: str | None = None
+    ended_at: int | None = None
     log_capital: float | None = None
     sketch_mean: float | None = None
     sketch_block: float | None = None

@@ -244,6 +244,9 @@ class RolloutMeasured(GroupFacts):
         str | None,
         Field(description="why the episode ended; null: it did not, or rollouts have one turn"),
     ]
+    ended_at: Annotated[
+        Count | None, Field(description="tokens after which it ended: `tokens`, if rightly")
+    ]
     reward: Millionths
     parts: list[RewardPart]
     lost_by_length: Annotated[Millionths, Field(description="share of the reward")]

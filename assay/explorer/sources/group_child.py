@@ -35,7 +35,7 @@ from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.episode import split_turns
-from assay.protocol.parameters import ARGUMENTS, FRACTION_BITS, Work
+from assay.protocol.parameters import ARGUMENTS, FRACTION_BITS
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
@@ -120,6 +120,8 @@ class GroupReader:
             known = rollout.tokens[rollout.tokens < vocabulary].tolist()
             parts = episode.state.score()
             count = len(rollout.tokens)
+            # where ids are left out, its turns and their places are nobody's
+            is_episode = parameters.work.turns > 1 and len(known) == count
             positions = select_positions(context.audit_seed, hotkey, group, number, count)
             statistics = None
             if measurement is not None and checkpoint is not None:
@@ -138,8 +140,9 @@ class GroupReader:
                         parts, count, parameters.rewards, parameters.work.max_tokens
                     ),
                     parts=asdict(parts),
-                    turns=_list_turns(known, episode, outline, parameters.work),
-                    end=episode.end if parameters.work.turns > 1 else None,
+                    turns=_list_turns(known, episode, outline) if is_episode else [],
+                    end=episode.end if is_episode else None,
+                    ended_at=episode.own if is_episode and episode.end else None,
                     **_summarise(statistics),
                 )
             )
@@ -223,12 +226,8 @@ def _play(context: Context, outline: Outline, problem: Problem, tokens: Sequence
     return play_again(context, outline, problem, tokens or outline.manifest.end_tokens[:1])
 
 
-def _list_turns(
-    tokens: Sequence[int], episode: Episode, outline: Outline, work: Work
-) -> list[TurnRow]:
-    """The turns of an episode; none where rollouts have one turn."""
-    if work.turns == 1 or not tokens:
-        return []
+def _list_turns(tokens: Sequence[int], episode: Episode, outline: Outline) -> list[TurnRow]:
+    """The turns of an episode."""
     decode = outline.tokenizer.decode
     replies = {reply.at: reply.ids for reply in episode.replies}
     is_end = np.isin(tokens, outline.manifest.end_tokens)

@@ -111,6 +111,7 @@ def _measure(
         completion=rollout.completion,
         turns=list(rollout.turns),
         end=rollout.end,
+        ended_at=rollout.ended_at,
         reward=rollout.reward,
         parts=[
             RewardPart(name=name, value=value, weight=weights.get(name, 0))

@@ -1,0 +1,130 @@
+"""Episodes as people see them: in the explorer, explained, and audited."""
+
+import json
+import time
+
+import pytest
+
+from assay.audit.sources import ModelShelf
+from assay.protocol import Reason, decode_settlement_record, encode_ss58
+from assay.protocol.record import make_settlement_record_name
+from assay.verification.settlement import scale_values
+from tests.audit.audited import EPOCHS, HOTKEYS, LIAR, Liar, accuse, open_audit, read_window
+from tests.audit.episodes import FORGED, play_episodes, write_run
+from tests.commands import run_command
+from tests.explorer.inside import Page, look_into
+
+pytestmark = pytest.mark.slow
+ADDRESSES = {name: encode_ss58(HOTKEYS[name]) for name in FORGED}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return play_episodes(tmp_path_factory.mktemp("episodes"), "guess")
+
+
+@pytest.fixture(scope="module")
+def run(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    write_run(network, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inside(run):
+    with look_into(run) as inside:
+        yield inside
+
+
+def read_rollout(inside, name, group, rollout):
+    """A rollout's address and what the explorer has found of it."""
+    path = f"/window/0/{ADDRESSES[name]}/{group}/{rollout}"
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        document = inside.get_json(path)
+        if document["lack"] is None:
+            return path, document
+        assert document["lack"]["passing"], document["lack"]
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was not read in time")
+
+
+def find_longest(inside, name):
+    """A rollout with as many turns as any."""
+    found = (read_rollout(inside, name, group, r) for group in range(2) for r in range(3))
+    return max(found, key=lambda pair: len(pair[1]["reading"]["turns"]))
+
+
+def test_a_rollout_is_a_conversation(inside):
+    """Tokens by turn, and between the turns what no file holds."""
+    path, document = find_longest(inside, "alice")
+    read = document["reading"]
+    turns = read["turns"]
+    assert len(turns) > 2, "nothing would be shown"
+    assert [turn["number"] for turn in turns] == list(range(len(turns)))
+    assert [turn["reply"] is None for turn in turns] == [False] * (len(turns) - 1) + [True]
+    assert read["ended_at"] == read["tokens"] == sum(turn["tokens"] for turn in turns)
+    page = Page(inside.get(path).text)
+    lists = [element for element in page.elements if element[0] == "ol"]
+    starts = [attributes["start"] for _, attributes in lists]
+    assert starts == [str(turn["first"]) for turn in turns]
+    rows = [element for element in page.elements if element[0] == "tbody"]
+    assert len(rows) == len(turns) + 1  # and the parts of the reward
+    divs = [attributes.get("class") for tag, attributes in page.elements if tag == "div"]
+    assert divs.count("reply") == len(turns) - 1
+    text = " ".join("".join(page.text).split())
+    replies = sum(turn["reply_tokens"] for turn in turns)
+    assert f"beside {replies} of replies" in text
+    assert f"The episode ended because {read['end']}." in text
+    assert "⚠" not in text
+
+
+def test_a_page_of_tokens_shows_the_turns_that_it_has(inside):
+    path, document = find_longest(inside, "alice")
+    turns, size = document["reading"]["turns"], 5
+    shown = Page(inside.get(f"{path}?page=2&size={size}").text)
+    starts = [attributes["start"] for tag, attributes in shown.elements if tag == "ol"]
+    begun = [turn["first"] for turn in turns if size < turn["first"] < 2 * size]
+    assert starts == [str(size), *map(str, begun)]
+
+
+def test_a_rollout_that_is_too_short_says_so(inside):
+    path, document = find_longest(inside, "bob")
+    read = document["reading"]
+    assert (read["end"], read["ended_at"]) == (None, None)
+    assert all(turn["reply"] is not None for turn in read["turns"])
+    assert "so the episode goes on: the rollout is too short" in inside.get(path).text
+
+
+@pytest.mark.parametrize("name", ["bob", "mallory"])
+def test_explain_names_the_turn_and_what_was_said_before_it(run, name):
+    words = "explain", "--dir", run, "--hotkey", ADDRESSES[name], "--window", "0"
+    done = run_command(*words, "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["reason"]) == (1, FORGED[name].value), done.stderr
+    assert found["turn"] >= 0
+    seen = "\n".join(found["seen"])
+    assert "before this turn the world replied, as derived here in " in seen
+    causes = "\n".join(found["causes"])
+    if name == "bob":
+        assert "An episode ends with the turn" in found["rule"]
+        assert "the world replies to its last turn" in seen
+        assert f"of turn {found['turn']}; turns count from 0" in seen
+    else:
+        assert "the first turn whose sketch is another is turn 1; turns count from 0" in seen
+        assert "a reply before the turn was not the world's" in causes
+
+
+@pytest.mark.parametrize("name", ["bob", "mallory"])
+def test_an_audit_finds_a_forger_who_is_called_genuine(network, tmp_path, name):
+    assert network.export(tmp_path / "bundle").matched
+    windows = {0: read_window(network.records, 0)}
+    settlement = make_settlement_record_name(encode_ss58(LIAR), EPOCHS[0])
+    settlements = {EPOCHS[0]: decode_settlement_record(network.records.get(settlement, 1 << 20))}
+    liar = Liar(network.history, network.chain, windows, settlements)
+    liar.change_row(0, name, reason=Reason.ACCEPTED, values=(100,), score=scale_values(2, (100,)))
+    models = ModelShelf([network.models])
+    with open_audit(tmp_path / "bundle") as public:
+        found = accuse(public, liar, models=models, windows=range(1))
+    assert found[0] == "verdicts"
+    assert f"says ACCEPTED, and it is {FORGED[name].value}" in found[1]
