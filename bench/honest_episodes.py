@@ -1,5 +1,6 @@
-"""Honest episodes are not refused: 20,000 different ones of 1 to 8 turns of `guess`, by the shipped
-model with rates measured on episodes.
+"""Honest episodes of 1 to 8 turns of `guess` are not refused. The shipped model plays them, with
+rates measured on episodes. A whole run has 20,000 different ones; the title says how many of them
+were judged.
 
 Two implementations of the reference take turns as the miner's and the judge's, and drafts are the
 miner's own in fp32, or in bf16 as an engine's are. Each rollout is judged by all tests, with every
@@ -172,7 +173,9 @@ def main() -> None:
             "ms",
         ),
     ]
-    report("honest episodes: refused", figures, THREADS)
+    whole = CHUNKS * GROUPS * ROLLOUTS
+    title = f"honest episodes: refused, of the {every['rollouts']:,} judged of {whole:,}"
+    report(title, figures, THREADS)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ THEMES = {
         "verify audit workers memory detection false_positives sketch drift record_audit "
         "submissions stores appeals hybrids contexts families"
     ),
-    "Mining": "sampling draw_bytes honest follow episodes engine draft_precision pay",
+    "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine draft_precision pay",
     "Learning": (
         "learning mixtures teaching evidence step step_memory team trace operators checkpoints exports "
         "outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
