@@ -90,4 +90,13 @@ def list_prompt_notes(checkpoint: Outline, folder: Path, parameters: Parameters)
         problems,
         manifest.max_tokens,
     )
-    return summarize_warnings(seen)
+    notes = summarize_warnings(seen)
+    work, lengths = parameters.work, [len(one.ids) for one in seen]
+    crowded = [length for length in lengths if length + manifest.max_tokens >= work.context]
+    if work.turns > 1 and crowded:
+        notes.append(
+            f"{len(crowded)} of {len(seen)} prompts: their worlds never reply, because the prompt, "
+            f"up to {max(crowded)} tokens, and max_tokens = {manifest.max_tokens} fill "
+            f"work.context = {work.context}"
+        )
+    return notes

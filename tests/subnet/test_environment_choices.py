@@ -201,5 +201,17 @@ def test_an_amendment_whose_replies_could_be_worth_a_fake_says_so() -> None:
     assert "work.context = " in more
 
 
+def test_an_owner_is_told_of_prompts_behind_which_no_world_replies() -> None:
+    turns = {"turns": 14, "context": 512, "reply_bytes": 64, "paid_reply": 4_000}
+    parameters = change_parameters(make_parameters("guess"), {"work": turns})
+    outline = load_outline(GENESIS)
+    assert not any(
+        "never reply" in note for note in list_prompt_notes(outline, GENESIS, parameters)
+    )
+    crowded = replace(parameters, work=replace(parameters.work, context=100))
+    (note,) = (n for n in list_prompt_notes(outline, GENESIS, crowded) if "never reply" in n)
+    assert re.match(r"64 of 64 prompts: .* max_tokens = 48 fill work.context = 100$", note)
+
+
 #: A change that a note names.
 NAMED = re.compile(r"work\.(\w+) = ([0-9]+) or (less|more)")
