@@ -6,7 +6,9 @@ import time
 import pytest
 
 from assay.audit.sources import ModelShelf
+from assay.explorer.views import rollouts
 from assay.protocol import Reason, decode_settlement_record, encode_ss58
+from assay.protocol.episode import End
 from assay.protocol.record import make_settlement_record_name
 from assay.verification.settlement import scale_values
 from tests.audit.audited import EPOCHS, HOTKEYS, LIAR, Liar, accuse, open_audit, read_window
@@ -94,6 +96,17 @@ def test_a_rollout_that_is_too_short_says_so(inside):
     assert (read["end"], read["ended_at"]) == (None, None)
     assert all(turn["reply"] is not None for turn in read["turns"])
     assert "so the episode goes on: the rollout is too short" in inside.get(path).text
+
+
+def test_a_rollout_that_is_too_long_says_where_its_episode_ended(inside, monkeypatch):
+    """No miner of this network makes one: the page is told that its world was silent earlier."""
+    path, _ = find_longest(inside, "alice")
+    measure = rollouts._measure  # noqa: SLF001
+    early = {"end": End.DONE, "ended_at": 2}
+    monkeypatch.setattr(rollouts, "_measure", lambda *given: measure(*given) | early)
+    said = "The episode ended after 2 tokens, because the world gave no reply. The rollout goes on"
+    text = " ".join("".join(Page(inside.get(f"{path}?size=7").text).text).split())
+    assert f"⚠ {said}: it is too long." in text
 
 
 @pytest.mark.parametrize("name", ["bob", "mallory"])
