@@ -6,6 +6,7 @@ architecture that is not known is refused, and the tokenizer must have the file'
 """
 
 import json
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,11 +27,14 @@ from transformers.modeling_gguf_pytorch_utils import (
     Gemma2TensorProcessor,
     LlamaTensorProcessor,
     NemotronTensorProcessor,
+    Qwen2MoeTensorProcessor,
     TensorProcessor,
     get_gguf_hf_weights_map,
     load_gguf_checkpoint,
 )
 
+from assay.inference.expert_stacks import NAMES
+from assay.inference.families import FAMILIES, find_type_fault, list_fields
 from assay.inference.families.fields import SIZES
 from assay.inference.folder import CheckpointError
 from assay.inference.gate.rules import is_integer
@@ -51,10 +55,32 @@ _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _REPEATED = frozenset(
     {"attention.key_length", "attention.value_length", "rope.dimension_count", "vocab_size"}
 )
-#: What an architecture's tensors need besides their numbers: nothing, or a function of one tensor.
-_PROCESSORS = (
-    *(TensorProcessor, LlamaTensorProcessor, Gemma2TensorProcessor, NemotronTensorProcessor),
-)
+#: Entries that the library drops for some architectures → the field that has their meaning, for
+#: families that have it.
+_FURTHER = {
+    "attention.key_length": "head_dim",
+    "attention.sliding_window": "sliding_window",
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+    "final_logit_softcapping": "final_logit_softcapping",
+    "rope.freq_base": "rope_theta",
+    "rope.scaling.original_context_length": "original_max_position_embeddings",
+}
+#: Architectures that the library misreads.
+_MISREAD = {
+    "gpt-oss": "its sinks, its windows and the scale of its rotary angles",
+    "gemma4": "the layers that see all tokens, and those that use the keys of another",
+}
+#: What an architecture's tensors need besides their numbers: a function of one tensor, or nothing;
+#: experts are taken apart here.
+_CHANGING = (LlamaTensorProcessor, Gemma2TensorProcessor, NemotronTensorProcessor)
+_PROCESSORS = (*_CHANGING, Qwen2MoeTensorProcessor, TensorProcessor)
+#: The experts of a layer, in one stack for each of their matrices.
+_EXPERTS = re.compile(r"(blk\.[0-9]{1,4}\.ffn_(gate|up|down)_exps)\.weight")
+#: Gemma 2 and 3 scale scores by the size of heads, but in these numbers of layers by the width that
+#: a head has of the model's: so llama.cpp tells their largest models, whose files do not say it.
+_BY_WIDTH = {"gemma2": 46, "gemma3_text": 62}
 #: How text is split before BPE, by the names in GGUF files that transformers does not know: as
 #: GPT-2 does, or each digit for itself and then so. It takes GPT-2's way for every unknown name.
 _AS_GPT2 = ("gpt-2", "jais", "mpt", "olmo", "phi-2")
@@ -165,7 +191,7 @@ def _read(path: Path, notes: Notes) -> GgufModel:
     entry: Any = reader.fields["general.architecture"]
     architecture = str(entry.contents())
     _require_known(path, architecture, parsed["config"], reader)
-    config = _make_config(path, parsed["config"])
+    config = _make_config(path, architecture, parsed["config"], reader)
     tensors = _plan(path, architecture, config, parsed, reader)
     kinds = sorted({tensor.tensor_type.name for tensor in reader.tensors})
     notes.converted.append(
@@ -186,8 +212,14 @@ def _require_known(path: Path, architecture: str, config: Mapping[str, Any], rea
         raise CheckpointError(
             f"{path} is one of several parts: join them with llama-gguf-split --merge"
         )
-    mappings: Any = GGUF_TO_TRANSFORMERS_MAPPING["config"]
-    known = {*mappings.get(architecture, ()), *mappings.get(config["model_type"], ()), *_REPEATED}
+    if (misread := _MISREAD.get(architecture)) is not None:
+        raise CheckpointError(
+            f"{path}: the installed transformers misreads {architecture}, {misread}: adopt the "
+            "model that the file was made of"
+        )
+    if (fault := find_type_fault(config["model_type"])) is not None:
+        raise CheckpointError(f"{path}: {fault}")
+    known = {*_list_mapped(architecture, config), *_list_further(config), *_REPEATED}
     prefix = f"{architecture}."
     for key, field in reader.fields.items():
         name = key.removeprefix(prefix)
@@ -201,16 +233,49 @@ def _require_known(path: Path, architecture: str, config: Mapping[str, Any], rea
             )
 
 
-def _make_config(path: Path, parsed: Mapping[str, Any]) -> dict[str, Json]:
-    """The config as transformers reads it, its numbers as they were before they were fp32."""
+def _list_mapped(architecture: str, config: Mapping[str, Any]) -> set[str]:
+    """The entries of an architecture that the library reads."""
+    mappings: Any = GGUF_TO_TRANSFORMERS_MAPPING["config"]
+    return {*mappings.get(architecture, ()), *mappings.get(config["model_type"], ())}
+
+
+def _list_further(config: Mapping[str, Any]) -> set[str]:
+    """The entries that are read here for a family."""
+    fields = list_fields(FAMILIES[config["model_type"]])
+    return {entry for entry, field in _FURTHER.items() if field in fields}
+
+
+def _make_config(
+    path: Path, architecture: str, parsed: Mapping[str, Any], reader: Any
+) -> dict[str, Json]:
+    """The config as transformers reads it with what it drops, its numbers as they were before they
+    were fp32."""
+    further = {
+        _FURTHER[entry]: reader.fields[f"{architecture}.{entry}"].contents()
+        for entry in _list_further(parsed) - _list_mapped(architecture, parsed)
+        if f"{architecture}.{entry}" in reader.fields
+    }
     config = {
         name: float(str(np.float32(value))) if isinstance(value, float) else value
-        for name, value in parsed.items()
+        for name, value in {**parsed, **further}.items()
         if name not in ("_model_name_or_path", "unk_token_id")
     }
     for name, most in SIZES.items():  # before a library builds anything of that size
         if name in config and not is_integer(config[name], 1, most):
             raise CheckpointError(f"{path}: {name} is {str(config[name])[:60]}, not 1 to {most}")
+    kind: Any = config["model_type"]
+    entry, head = f"{architecture}.rope.dimension_count", FAMILIES[kind].get_head_size(config)
+    if entry in reader.fields and reader.fields[entry].contents() != head:
+        raise CheckpointError(
+            f"{path}: {entry} is not the size of a head, {head}, as the installed transformers "
+            "takes it: adopt the model that the file was made of"
+        )
+    if kind == "mistral":  # its class has a window where nothing is said, and llama.cpp none
+        config.setdefault("sliding_window", None)
+    if kind in _BY_WIDTH:
+        by_width = config["num_hidden_layers"] == _BY_WIDTH[kind]
+        width = config["hidden_size"] // config["num_attention_heads"]
+        config["query_pre_attn_scalar"] = width if by_width else config["head_dim"]
     return config
 
 
@@ -226,35 +291,67 @@ def _plan(
         )
     processor = kind(config=dict(config))
     values = {name: value for name, value in config.items() if name != "model_type"}
+    values["pad_token_id"] = None  # a class's own may be beyond the vocabulary
     with torch.device("meta"):
         outline: Any = AutoModelForCausalLM.from_config(
             AutoConfig.for_model(config["model_type"], **values)
         )
-    names = get_gguf_hf_weights_map(outline, processor)
+    names = get_gguf_hf_weights_map(outline, processor, architecture)
     shapes = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
     planned = {}
     for tensor in reader.tensors:
-        name = names.get(tensor.name)
+        stack = _EXPERTS.fullmatch(tensor.name)
+        name = names.get(tensor.name if stack is None else stack[1])
         if name is None:
             raise CheckpointError(
                 f"{path}: the installed transformers drops {tensor.name}: adopt the model that the "
                 "file was made of"
             )
-        shape = tuple(int(size) for size in reversed(tensor.shape))
-        if shape != shapes[name]:
+        found, wanted = tuple(int(size) for size in reversed(tensor.shape)), shapes[name]
+        if stack is not None and stack[2] != "down":  # the model has the two in one
+            wanted = (wanted[0], wanted[1] // 2, *wanted[2:])
+        if found not in (wanted, wanted[1:] if wanted[0] == 1 else wanted):
             raise CheckpointError(
-                f"{path}: {tensor.name} has the shape {list(shape)}, and its header makes "
-                f"{list(shapes[name])} of it"
+                f"{path}: {tensor.name} has the shape {list(found)}, and its header makes "
+                f"{list(wanted)} of it"
             )
-        planned[name] = PlannedTensor(name, shape, "F32", _make_reader(tensor, processor))
+        if stack is None:
+            read = _make_reader(tensor, processor)
+            if found != wanted:  # a matrix of one row, stored as a vector
+                read = _make_row_reader(read, found[0])
+            planned[name] = PlannedTensor(name, wanted, "F32", read)
+            continue
+        experts = NAMES[config["model_type"]]
+        matrix = {"gate": experts.gate, "up": experts.up, "down": experts.down}[stack[2]]
+        block = f"{name.partition('.mlp.')[0]}.{experts.block}"
+        for number in range(wanted[0]):
+            part = f"{block}.experts.{number}.{matrix}.weight"
+            read = _make_expert_reader(tensor, number)
+            planned[part] = PlannedTensor(part, wanted[1:], "F32", read)
     return planned
+
+
+def _make_row_reader(read: Callable[[int, int], Tensor], size: int) -> Callable[[int, int], Tensor]:
+    """A reader of the one row of a matrix."""
+    return lambda start, stop: read(0, size)[None][start:stop]
+
+
+def _make_expert_reader(tensor: Any, number: int) -> Callable[[int, int], Tensor]:
+    """A reader of rows of one expert's matrix."""
+    from gguf import dequantize
+
+    def read(start: int, stop: int) -> Tensor:
+        numbers = dequantize(tensor.data[number, start:stop], tensor.tensor_type)
+        return torch.from_numpy(np.array(numbers, np.float32))
+
+    return read
 
 
 def _make_reader(tensor: Any, processor: Any) -> Callable[[int, int], Tensor]:
     from gguf import dequantize
 
     # a function of a whole tensor, such as an order of rows, only where there is one
-    whole = type(processor) is not TensorProcessor and not tensor.name.startswith(
+    whole = isinstance(processor, _CHANGING) and not tensor.name.startswith(
         ("token_embd.", "output.")
     )
 

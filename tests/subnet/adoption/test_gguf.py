@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers.modeling_gguf_pytorch_utils import GGUF_TO_TRANSFORMERS_MAPPING
 
+from assay.inference.families import FAMILIES
 from assay.inference.folder import MODEL_FILE, CheckpointError
 from assay.inference.model_loading import load_model
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
@@ -18,6 +20,16 @@ _HEAD = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q", 1) + b"x"
 NESTED = _HEAD + struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 4, 0)
 LONG = _HEAD + struct.pack("<IIQ", 9, 0, 1 << 21) + bytes(1 << 21)
 NEEDS_GGUF = pytest.mark.skipif(find_spec("gguf") is None, reason="needs the extra `gguf`")
+
+
+#: The families that the installed transformers reads from GGUF files, by whatever name.
+MAPPED = [
+    kind
+    for kind in FAMILIES
+    if {kind, kind.removesuffix("_text")} & {*GGUF_TO_TRANSFORMERS_MAPPING["config"]}
+]
+#: Those among them that it misreads.
+REFUSED = ("gemma4_text", "gpt_oss")
 
 
 def adopt(source: Path, out: Path) -> Adoption:
@@ -43,6 +55,56 @@ def test_its_numbers_and_its_tokens_are_the_files(tmp_path: Path, family: str) -
 
 
 @NEEDS_GGUF
+@pytest.mark.parametrize("kind", MAPPED)
+def test_every_family_that_is_mapped_is_the_model_again(tmp_path: Path, kind: str) -> None:
+    """Bit for bit where the file has all bits; the logits show that the config is its own, too."""
+    from tests.gguf_files import write_family
+
+    path, out = tmp_path / "tiny.gguf", tmp_path / "out"
+    model = write_family(path, kind, "BF16")
+    if kind in REFUSED:
+        with pytest.raises(CheckpointError, match="the installed transformers misreads") as caught:
+            adopt(path, out)
+        assert "\n" not in str(caught.value)
+        return
+    adopt(path, out)
+    stored = load_file(out / MODEL_FILE)
+    assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
+    loaded = load_model(out)
+    state = loaded.state_dict()
+    assert state.keys() == model.state_dict().keys()
+    for name, wanted in model.state_dict().items():
+        assert torch.equal(state[name], wanted), name
+    ids = torch.arange(40)[None] * 7 % 250
+    with torch.no_grad():
+        loaded.router_ramp = model.router_ramp
+        assert torch.equal(loaded(ids).logits, model(ids).logits)
+
+
+@NEEDS_GGUF
+@pytest.mark.parametrize("kind", ["qwen2_moe", "qwen3_moe"])
+def test_experts_of_eight_bits_are_within_half_a_step(tmp_path: Path, kind: str) -> None:
+    """32 numbers share a step, an fp16 number: their largest by 127. bf16 rounds by 2^-9."""
+    from tests.gguf_files import write_family
+
+    model = write_family(tmp_path / "tiny.gguf", kind, "Q8_0")
+    adopt(tmp_path / "tiny.gguf", tmp_path / "out")
+    state, compared = load_model(tmp_path / "out").state_dict(), 0
+    for name, wanted in model.state_dict().items():
+        if "experts." not in name:
+            continue
+        blocks = wanted.flatten().reshape(-1, 32)
+        largest = blocks.abs().amax(dim=1, keepdim=True)
+        # half a step, its fp16 rounding over 127 steps, and bf16's
+        allowed = largest * (0.5 / 127 + 2**-11 + 2**-8)
+        off = (state[name].flatten().reshape(-1, 32) - blocks).abs()
+        assert bool((off <= allowed).all()), name
+        assert bool((off > 0).any()), name
+        compared += 1
+    assert compared >= 4
+
+
+@NEEDS_GGUF
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
@@ -52,6 +114,8 @@ def test_its_numbers_and_its_tokens_are_the_files(tmp_path: Path, family: str) -
         ({"llama.block_count": 1 << 20}, "num_hidden_layers is 1048576, not 1 to"),
         ({"split.count": 3}, "is one of several parts"),
         ({"llama.context_length": 0}, "max_position_embeddings"),
+        ({"llama.attention.sliding_window": 64}, "drops llama.attention.sliding_window"),
+        ({"qwen2.rope.dimension_count": 4}, "is not the size of a head, 8"),
     ],
     ids=str,
 )
@@ -60,7 +124,8 @@ def test_what_the_library_would_drop_is_refused(
 ) -> None:
     from tests.gguf_files import write_gguf
 
-    write_gguf(tmp_path / "tiny.gguf", **entries)
+    family = "qwen2" if any(entry.startswith("qwen2.") for entry in entries) else "llama"
+    write_gguf(tmp_path / "tiny.gguf", family, **entries)
     with pytest.raises(CheckpointError, match=said):
         adopt(tmp_path / "tiny.gguf", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
