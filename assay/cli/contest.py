@@ -47,6 +47,11 @@ def run_contest(
     if judge_pairs and settings.judge.url is None:
         raise ConfigError("--judge-pairs writes a judge's preferences: also give --judge URL")
     environment = open_named_environment(env)
+    if environment.turns > 1:
+        raise ConfigError(
+            f"a contest's answers have one turn, and {environment.name} replies between turns: "
+            "name an environment of one turn, which `assay env show` tells"
+        )
     outlines = [load_outline(folder) for folder in folders]
     names = _name_all(folders)
     contestants = [

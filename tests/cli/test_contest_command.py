@@ -85,6 +85,7 @@ def test_an_impossible_contest_is_reported_in_one_line(shorter, tmp_path):
     for words, said in (
         ((GENESIS, *ENV, *out), "name 2 to 32 checkpoints, not 1"),
         ((*both, "--env", "nonsense", *out), "nonsense"),
+        ((*both, "--env", "guess", *out), "and guess replies between turns"),
         ((GENESIS, tmp_path / "nowhere", *ENV, *out), "there is no such file or folder"),
         ((*both, *ENV, "--level", 99_999, *out), "--level 99999 is not a level of arithmetic"),
         ((*both, *ENV, "--judge", "http://u:hunter2@host", *out), "address is"),
