@@ -12,7 +12,7 @@ from rich.text import Text
 
 from assay.cli.console import make_out_folder, make_table, print_result
 from assay.lab.gauntlet.attack_setup import AttackSetup
-from assay.lab.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
+from assay.lab.gauntlet.bench_models import BENCH, EPISODES, SHIPPED, build_models, open_family
 from assay.lab.gauntlet.chain_setup import WINDOWS, run_calendar
 from assay.lab.gauntlet.measuring import TableRow, choose, describe, run_family
 from assay.lab.gauntlet.strategy import PRICES
@@ -52,9 +52,10 @@ def run_gauntlet(every: Settings, as_json: bool, quiet: bool) -> int:
         build_models(settings.models)
     rows: list[TableRow] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in (SHIPPED,) if settings.fast else (SHIPPED, BENCH):
+        for name in (SHIPPED,) if settings.fast else (SHIPPED, BENCH, EPISODES):
             family = open_family(name, settings.models)
-            if missing := sorted({"smaller", "sibling", "foreign"} - family.others.keys()):
+            wanted_roles = set() if name == EPISODES else {"smaller", "sibling", "foreign"}
+            if missing := sorted(wanted_roles - family.others.keys()):
                 report(f"{name}: no {', '.join(missing)} model in {settings.models}: left out")
             setup = AttackSetup(family, Path(folder) / name, groups, placement)
             rows += run_family(setup, choose(settings.only), report)

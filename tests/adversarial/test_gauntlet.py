@@ -94,12 +94,13 @@ def test_illegal(kind, measured):
 
 def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab):
     work = lab.parameters.work
-    incomes = {kind: compute_income(measured(kind), kind, work) for kind in STRATEGIES}
+    possible = [kind for kind in STRATEGIES if not kind.needs_turns]
+    incomes = {kind: compute_income(measured(kind), kind, work) for kind in possible}
     best = max((incomes[kind] for kind in LEGAL), key=lambda income: income.mean)
-    for kind in STRATEGIES:
+    for kind in possible:
         row = make_row(SHIPPED, kind, measured(kind), incomes[kind], best)
         assert not row.is_broken, row
-    half = next(kind for kind in STRATEGIES if kind.title == "honest for half")
+    half = next(kind for kind in possible if kind.title == "honest for half")
     assert incomes[half].mean == 0  # caught in every settlement
 
 

@@ -19,9 +19,16 @@ from assay.artifacts.submissions.judge import examine_file
 from assay.artifacts.submissions.reading import SubmissionCopy
 from assay.inference import GroupRequest, Placement, load_checkpoint
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
-from assay.lab.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
+from assay.lab.gauntlet.bench_models import (
+    BENCH,
+    BENCH_TOKENS,
+    EPISODES,
+    EPISODES_WORK,
+    EPISODES_WORLD,
+    Family,
+)
 from assay.lab.gauntlet.sampling_attacks import make_stale
-from assay.lab.gauntlet.strategy import AttackInputs, Strategy
+from assay.lab.gauntlet.strategy import AttackInputs, Strategy, list_replies
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
@@ -36,12 +43,13 @@ from assay.neurons.miner.miner import (
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Parameters, Reason, Rollout
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.episode import Reply
+from assay.protocol.episode import Reply, find_stop
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import Range, encode_submission, get_id_bits
-from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
+from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters, parse_environment
 from assay.verification import Examined, Forward, Measurement, Projection, Verdict
+from assay.verification.episodes import find_length_fault
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
@@ -184,6 +192,9 @@ class AttackSetup:
         if family.name == BENCH:
             work = replace(DEMO_WORK, group_size=16, max_tokens=BENCH_TOKENS)
             self.parameters = replace(self.parameters, work=work)
+        elif family.name == EPISODES:
+            world = parse_environment(EPISODES_WORLD)
+            self.parameters = replace(self.parameters, work=EPISODES_WORK, environment=world)
         self.beacons = self._outside.beacons
         self.judged = load_checkpoint(family.folder, placement=placement)
         self.checkpoint = self._outside.checkpoints.get(self.judged.digest)
@@ -229,7 +240,8 @@ class AttackSetup:
             for index, group in enumerate(self.get_honest("attacker", 1))
             for rollout in group
         ]
-        models["stale"] = make_stale(self.checkpoint.model, passages[:_STALE_PASSAGES])
+        if self.parameters.work.turns == 1:  # the only ones of which it learns
+            models["stale"] = make_stale(self.checkpoint.model, passages[:_STALE_PASSAGES])
         return AttackInputs(
             models,
             lambda index: self.get_honest("attacker", 1)[index],
@@ -253,7 +265,11 @@ class AttackSetup:
     ) -> list[Measurement]:
         """The measurements of the judge's reference for completions of one group."""
         return self.forward.measure(
-            [request.prompt] * len(completions), completions, request.seeds, self.work.projection
+            [request.prompt] * len(completions),
+            completions,
+            request.seeds,
+            self.work.projection,
+            list_replies(request, completions),
         )
 
     def make_miner(self, kind: type[_S], groups: int) -> _S:
@@ -274,7 +290,12 @@ class AttackSetup:
         )
 
     def is_possible(self, kind: type[Strategy]) -> bool:
-        """Return whether this family has the models that the strategy needs."""
+        """Return whether this family has the models and the turns that the strategy needs."""
+        if self.parameters.work.turns > 1:
+            if not kind.plays:
+                return False
+        elif kind.needs_turns:
+            return False
         if kind.needs_end:
             ends = self.checkpoint.manifest.end_tokens
             group = self.get_honest("attacker", 1)[0]
@@ -337,15 +358,19 @@ class AttackSetup:
         a tie."""
         manifest, tests = self.checkpoint.manifest, self.parameters.tests
         tokens, drawable = rollout.tokens, self.checkpoint.tokenizer.drawable
-        ends = np.flatnonzero(np.isin(tokens, manifest.end_tokens))
-        due = min([manifest.max_tokens, *(ends[:1] + 1)])
         if not drawable[np.minimum(tokens, len(drawable) - 1)].all():
             return Reason.TOKEN_OUT_OF_RANGE, False
-        if len(tokens) != due:
+        is_end = np.isin(tokens, manifest.end_tokens)
+        if len(tokens) != find_stop(is_end, self.parameters.work.turns, manifest.max_tokens):
             return Reason.WRONG_TERMINATION, False
-        request = miner.make_request(self.work, index)
+        request, replies = miner.make_request(self.work, index), None
+        if request.play is not None:
+            episode = request.play.replay(tokens.tolist())
+            if find_length_fault(episode, len(tokens), index, number) is not None:
+                return Reason.WRONG_TERMINATION, False
+            replies = [episode.replies]
         (m,) = self.forward.measure(
-            [request.prompt], [tokens], [request.seeds[number]], self.work.projection
+            [request.prompt], [tokens], [request.seeds[number]], self.work.projection, replies
         )
         seed = self.context.audit_seed
         positions = select_positions(seed, miner.hotkey, index, number, len(tokens))
@@ -362,7 +387,9 @@ class AttackSetup:
 
 
 def _is_same(one: Rollout, other: Rollout) -> bool:
-    return all(
-        np.array_equal(getattr(one, column), getattr(other, column))
-        for column in ("tokens", "logprobs", "sketch")
+    """Whether two rollouts are equal but for a unit here and there, by which the proofs of episodes
+    may differ: they are read in stretches, and each drafter makes others."""
+    return np.array_equal(one.tokens, other.tokens) and all(
+        np.abs(getattr(one, column).astype(int) - getattr(other, column).astype(int)).max() <= 1
+        for column in ("logprobs", "sketch")
     )

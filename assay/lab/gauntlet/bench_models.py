@@ -3,20 +3,30 @@ models that a cheat would run instead. Built once into a folder, about two minut
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copytree
 
 from transformers import PreTrainedModel
 
+from assay.environments import make_environment
 from assay.inference.folder import MANIFEST_FILE
 from assay.inference.model_loading import load_model
+from assay.subnet.adoption.adopt import make_folder
 from assay.subnet.genesis_checkpoint import make_genesis
+from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS
 from assay.training.genesis_model import save_model
 from assay.training.pretrain import PretrainConfig, pretrain
 from assay.training.text_model import TextConfig, train_text_model
 
 SHIPPED, BENCH = "shipped", "bench"
+#: The shipped model, calibrated for a network of `EPISODES_WORK`.
+EPISODES = "episodes"
+EPISODES_WORLD, EPISODES_LEVELS = "guess", (1, 3, 5)
+EPISODES_WORK = replace(
+    DEMO_WORK, max_tokens=96, turns=6, context=480, reply_bytes=64, paid_reply=4_000
+)
 #: Every completion of the bench model has this many tokens: it never draws the end token.
 BENCH_TOKENS = 128
 
@@ -54,6 +64,21 @@ def build_models(cache: Path) -> None:
                 pretrain(config, folder)
     if not (cache / "bench" / MANIFEST_FILE).exists():
         make_genesis(cache / "bench", BENCH_TOKENS)
+    make_episodes(cache / EPISODES)
+
+
+def make_episodes(folder: Path) -> None:
+    """Make the checkpoint of a network of episodes, if it is missing."""
+    if not folder.exists():
+        with make_folder(folder) as temporary:
+            copytree(GENESIS, temporary, dirs_exist_ok=True)
+            make_genesis(
+                temporary,
+                EPISODES_WORK.max_tokens,
+                make_environment(EPISODES_WORLD, {}),
+                EPISODES_LEVELS,
+                work=EPISODES_WORK,
+            )
 
 
 def open_family(name: str, cache: Path) -> Family:

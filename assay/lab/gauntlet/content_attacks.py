@@ -198,6 +198,7 @@ class CopiedFromAnother(Strategy):
     """Another hotkey's tokens, prefilled under one's own prompts."""
 
     title = "copied from another hotkey"
+    plays = True
 
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
@@ -209,6 +210,7 @@ class ReplayedFromAnotherWindow(Strategy):
     """One's own tokens of an earlier window, prefilled under this window's prompts."""
 
     title = "replayed from another window"
+    plays = True
 
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
@@ -220,6 +222,7 @@ class Grinding(Strategy):
     """Works on the challenge of another beacon round that suits it better."""
 
     title = "grinding the beacon"
+    plays = True
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Do honest work for another challenge: the round after the one that the block names."""
@@ -317,6 +320,7 @@ class FakingMiner(Strategy):
     """
 
     title = "honest for a quarter"
+    plays = True
     share: ClassVar[float] = 0.25
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:

@@ -23,6 +23,7 @@ class Honest(Verified):
     """Drafts in bf16, verified with the reference."""
 
     title, precision = "bf16 draft, verified", "bf16"
+    plays = True
 
 
 class DraftInt8(Verified):
@@ -30,6 +31,7 @@ class DraftInt8(Verified):
 
     title = "int8 draft, verified"
     engine = precision = "int8"
+    plays = True
 
 
 class DraftSmaller(Verified):

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -31,6 +32,7 @@ from assay.inference import (
 )
 from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.protocol import Rollout
+from assay.protocol.episode import Reply
 
 Tokens = tuple[int, ...]
 
@@ -87,6 +89,8 @@ class Strategy(Miner):
     #: of the copy that drafts, by `COPIES`; None: the model as it is
     precision: ClassVar[str | None] = None
     needs_end: ClassVar[bool] = False  # makes sense only where completions end by themselves
+    needs_turns: ClassVar[bool] = False  # makes sense only where rollouts have several turns
+    plays: ClassVar[bool] = False  # works where rollouts have several turns, too
     groups_max: ClassVar[int | None] = None  # most groups measured, if one is expensive
     luck: ClassVar[float] = 0.0  # probability that a rollout equals the honest one all the same
     #: whether it shows nothing, or nonsense, in a window whose audit has hit something faked
@@ -216,6 +220,9 @@ class Verified(Strategy):
         )
         self.bill.add(self.engine, count.drafted)
         self.bill.add("prefill", count.drafted + sum(len(r.prompt) for r in requests))
+        for request, group in zip(requests, groups, strict=True):
+            replies = list_replies(request, [rollout.tokens for rollout in group]) or []
+            self.bill.add("prefill", sum(len(reply.ids) for said in replies for reply in said))
         return groups
 
 
@@ -224,11 +231,22 @@ def prefill(work: WindowWork, request: GroupRequest, tokens: Sequence[Sequence[i
     reference = work.checkpoint.get_reference(work.challenge.parameters.work.temperature)
     completions = [np.array(row, np.uint32) for row in tokens]
     prompts = [request.prompt] * len(completions)
-    measured = reference.measure(prompts, completions, request.seeds, work.projection)
+    measured = reference.measure(
+        prompts, completions, request.seeds, work.projection, list_replies(request, completions)
+    )
     return [
         Rollout(completion, m.logprobs, m.sketch)
         for completion, m in zip(completions, measured, strict=True)
     ]
+
+
+def list_replies(
+    request: GroupRequest, completions: Sequence[NDArray[np.uint32]]
+) -> list[tuple[Reply, ...]] | None:
+    """What the world of a group says between the turns of each completion, as far as it replies;
+    None: rollouts have one turn."""
+    play = request.play
+    return None if play is None else [play.replay(own.tolist()).replies for own in completions]
 
 
 def quantise(model: PreTrainedModel, bits: int, group: int | None) -> PreTrainedModel:

@@ -1,6 +1,12 @@
 """The gauntlet's rows, in the order of the table."""
 
-from assay.lab.gauntlet import chain_attacks, content_attacks, sampling_attacks, tie_attacks
+from assay.lab.gauntlet import (
+    chain_attacks,
+    content_attacks,
+    episode_attacks,
+    sampling_attacks,
+    tie_attacks,
+)
 from assay.lab.gauntlet.strategy import Strategy
 
 LEGAL: tuple[type[Strategy], ...] = (
@@ -70,4 +76,4 @@ CALENDAR: tuple[type[Strategy], ...] = (
     chain_attacks.SwapsAfterTheChallenge,
     chain_attacks.SwapsAfterBeingCaught,
 )
-STRATEGIES = LEGAL + CHOOSING + NOT_WORKING
+STRATEGIES = LEGAL + CHOOSING + NOT_WORKING + episode_attacks.FORGED_EPISODES
