@@ -212,6 +212,14 @@ def test_an_unknown_character_and_one_spelt_by_bytes_are_no_marks(wrap, tmp_path
     assert tokenizer.encode_reply("b", Frame(), 99) is None
 
 
+def test_an_id_without_an_entry_has_no_text(wrap):
+    """An end token may be such a row of the output matrix: its text is no part of a reply."""
+    made = make_byte_level()
+    tokenizer = wrap(made)
+    assert tokenizer.name_token(made.token_to_id("<|end|>")) == "<|end|>"
+    assert tokenizer.name_token(made.get_vocab_size()) == ""
+
+
 def test_a_long_reply_is_cut_behind_a_whole_character(wrap):
     tokenizer = wrap(make_byte_level())
     for said, most, shown in (

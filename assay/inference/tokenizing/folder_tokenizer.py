@@ -134,9 +134,9 @@ class FolderTokenizer:
         return None if closing is None else ids[closing]
 
     def name_token(self, number: int) -> str:
-        """The text of an id."""
+        """The text of an id; no text for one without an entry."""
         with self._lock, catch_thrown():
-            return str(self._backend.id_to_token(number))
+            return str(self._backend.id_to_token(number) or "")
 
     def find_template_fault(self, manners: Mapping[str, Manner]) -> str | None:
         """Why the chat template fails as parts of an environment put their problems, and what to
