@@ -202,6 +202,11 @@ def _read(path: Path, notes: Notes) -> GgufModel:
             "the model was trained in more bits than the file has: adopt the original if there is "
             "one"
         )
+    if config["model_type"] == "mistral" and config["sliding_window"] is None:
+        notes.guessed.append(
+            "attention sees all tokens, since the file names no window: that of the first Mistral "
+            "7B sees 4,096"
+        )
     files = _make_texts(path, architecture, parsed)
     return GgufModel(config, tensors, files)
 
