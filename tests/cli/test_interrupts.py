@@ -13,6 +13,9 @@ from assay.cli.interrupts import catch_interrupts, require_wanted
 def plain_handler() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with catch_interrupts():  # later commands of this process are wanted
+        pass
     signal.signal(signal.SIGINT, before)
 
 
