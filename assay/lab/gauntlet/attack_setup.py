@@ -313,7 +313,7 @@ class AttackSetup:
         for index, (examined, group) in enumerate(zip(self.examine(groups), groups, strict=True)):
             rollouts = []
             for r, (rollout, other) in enumerate(zip(group, honest[index], strict=True)):
-                differs = not _is_same(rollout, other)
+                differs = not _is_same(rollout, other, int(self.parameters.work.turns > 1))
                 fault, is_tie = None, False
                 if differs:
                     fault, is_tie = self.find_fault(miner, index, r, rollout)
@@ -386,10 +386,10 @@ class AttackSetup:
         return None, 0 < m.margins.max() <= tests.margin_cap
 
 
-def _is_same(one: Rollout, other: Rollout) -> bool:
-    """Whether two rollouts are equal but for a unit here and there, by which the proofs of episodes
-    may differ: they are read in stretches, and each drafter makes others."""
+def _is_same(one: Rollout, other: Rollout, unit: int) -> bool:
+    """Whether two rollouts are equal, but for so many units in their proofs: those of episodes are
+    read in stretches, and each drafter makes others."""
     return np.array_equal(one.tokens, other.tokens) and all(
-        np.abs(getattr(one, column).astype(int) - getattr(other, column).astype(int)).max() <= 1
+        np.abs(getattr(one, column).astype(int) - getattr(other, column).astype(int)).max() <= unit
         for column in ("logprobs", "sketch")
     )
