@@ -17,7 +17,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from shutil import copytree
 from tempfile import TemporaryDirectory
 from time import process_time
 
@@ -35,13 +34,11 @@ from assay.inference import (
     load_checkpoint,
 )
 from assay.inference.generate import make_group_request
+from assay.lab.gauntlet.bench_models import EPISODES_WORLD, make_episodes
 from assay.network.files import write_json
 from assay.protocol.episode import split_turns
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.subnet.adoption.adopt import make_folder
-from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import DEMO_WORK
-from assay.training import GENESIS
 from assay.verification import Ledger
 
 THREADS = 1
@@ -49,8 +46,7 @@ THREADS = 1
 GROUPS, ROLLOUTS = 25, DEMO_WORK.group_size
 #: Most turns. The first group has rollouts of one turn, the second of two at most, and so on.
 TURNS = 8
-#: A world of at most 4 to 10 turns. The model's context has 512 tokens.
-ENVIRONMENT, LEVELS = "guess", (1, 3, 5)
+#: The world has at most 4 to 10 turns. The model's context has 512 tokens.
 WORK = replace(
     DEMO_WORK, max_tokens=192, turns=TURNS, context=512, reply_bytes=64, paid_reply=4_000
 )
@@ -80,17 +76,13 @@ CHUNKS = len(CASES) if FAST else 20_000 // (GROUPS * ROLLOUTS)
 
 def make_checkpoint(folder: Path) -> Checkpoint:
     """The shipped model, calibrated for a network of episodes."""
-    if not folder.exists():
-        with make_folder(folder) as temporary:
-            copytree(GENESIS, temporary, dirs_exist_ok=True)
-            environment = make_environment(ENVIRONMENT, {})
-            make_genesis(temporary, WORK.max_tokens, environment, LEVELS, SMALL_MODEL_TESTS, WORK)
+    make_episodes(folder, WORK)
     return load_checkpoint(folder)
 
 
 def make_chunk(checkpoint: Checkpoint, number: int) -> list[GroupRequest]:
     """Its requests. The turns that rollouts may have follow each other over all chunks."""
-    environment = make_environment(ENVIRONMENT, {})
+    environment = make_environment(EPISODES_WORLD, {})
     salt = b"episodes %d" % number
     return [
         make_group_request(

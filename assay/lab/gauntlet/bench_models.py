@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from assay.environments import make_environment
 from assay.inference.folder import MANIFEST_FILE
 from assay.inference.model_loading import load_model
+from assay.protocol.parameters import Work
 from assay.subnet.adoption.adopt import make_folder
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import DEMO_WORK
@@ -67,17 +68,17 @@ def build_models(cache: Path) -> None:
     make_episodes(cache / EPISODES)
 
 
-def make_episodes(folder: Path) -> None:
-    """Make the checkpoint of a network of episodes, if it is missing."""
+def make_episodes(folder: Path, work: Work = EPISODES_WORK) -> None:
+    """Make the checkpoint of a network of episodes with these rules, if it is missing."""
     if not folder.exists():
         with make_folder(folder) as temporary:
             copytree(GENESIS, temporary, dirs_exist_ok=True)
             make_genesis(
                 temporary,
-                EPISODES_WORK.max_tokens,
+                work.max_tokens,
                 make_environment(EPISODES_WORLD, {}),
                 EPISODES_LEVELS,
-                work=EPISODES_WORK,
+                work=work,
             )
 
 
