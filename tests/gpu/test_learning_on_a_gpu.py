@@ -7,6 +7,7 @@ import torch
 from assay.inference import load_checkpoint
 from assay.inference.implementations import make_packing_twin
 from assay.inference.reading import make_packs
+from assay.protocol.episode import Reply
 from assay.training import GENESIS, Group, LearnConfig, Learner
 from assay.training.policy import Policy
 
@@ -20,6 +21,7 @@ GROUPS = [
         [[25, 26, 27, 1], [28, 1], [29, 30, 1], [31, 32, 33, 34, 1]],
         [1_000_000, 0, 0, 500_000],
         [[-2.0] * 4, [-2.5] * 2, [-2.0] * 3, [-1.5] * 5],
+        [[Reply(2, (35, 36, 37 + i))], [], [Reply(1, ()), Reply(2, (38,))], []],
     )
     for i in range(4)
 ]
@@ -30,7 +32,8 @@ def measure(device, precision):
     model = make_packing_twin(load_checkpoint(GENESIS).load_trainable()).to(device)
     prompts = [group.prompt for group in GROUPS for _ in group.completions]
     completions = [tokens for group in GROUPS for tokens in group.completions]
-    (pack,) = make_packs(prompts, completions)
+    replies = [said for group in GROUPS for said in group.replies]
+    (pack,) = make_packs(prompts, completions, replies=replies)
     tokens = torch.tensor([token for i in pack.indices for token in completions[i]], device=device)
     found = Policy(model, precision=precision, recompute=True)(pack, tokens)
     found.sum().backward()
