@@ -22,7 +22,7 @@ from assay.protocol.parameters import MILLION, SCORING_RATE, SCORING_SHARE
 from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained. Reading by split3 on an H100 was
-#: measured at 0.26 with 1.5 billion weights, 0.42 with 3.2 and 0.38 with 3.9 (`bench/cards.py`).
+#: measured at 0.26 with 1.5 billion weights, 0.31 with 3.2 and 0.29 with 3.9 (`bench/cards.py`).
 SUSTAINED = 0.3
 #: Bytes a second: of SHA-256, measured on one core of an AMD EPYC; of a disk, an assumption.
 HASHED, DISK = 1.4e9, 3e9
