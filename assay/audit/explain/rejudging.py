@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
+from assay.artifacts.steps.groups import replay_all
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import examine_file, judge_and_carry, read_samples
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement, TurnPlace
@@ -47,7 +48,7 @@ from assay.protocol.submission import (
 )
 from assay.verification import Ledger, Measurement, Verdict, find_commitment, make_projection
 from assay.verification.bounds import SKETCH_MEAN
-from assay.verification.episodes import Episode, begin_episode, make_episode_rules, replay
+from assay.verification.episodes import Episode
 from assay.verification.rollout_statistics import compute_rollout_statistics
 
 
@@ -289,11 +290,10 @@ def play_again(
     context: Context, outline: Outline, problem: Problem, tokens: Sequence[int]
 ) -> Episode:
     """The episode of own tokens, as far as it goes: at least one, all of the vocabulary."""
-    parameters = context.parameters
-    length = len(outline.tokenizer.encode(problem.conversation))
-    begun = begin_episode(open_environment(parameters.environment), problem, length)
-    rules = make_episode_rules(parameters.work, outline.manifest)
-    return replay(begun, tokens, rules, outline.tokenizer)
+    parameters, prompt = context.parameters, outline.tokenizer.encode(problem.conversation)
+    environment = open_environment(parameters.environment)
+    (episode,) = replay_all(environment, problem, prompt, [tokens], parameters.work, outline)
+    return episode
 
 
 def measure_rollouts(

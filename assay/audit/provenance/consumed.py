@@ -65,21 +65,29 @@ def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Chec
 
 
 def replay_group(
-    one: ConsumedGroup, problem: Problem, parameters: Parameters, checkpoint: Checkpoint
-) -> list[tuple[Episode, RewardParts]] | str:
-    """The episode and the score of each rollout of a group, derived from its own tokens; or the
-    first one whose replies, end or reward in the step are others.
+    one: ConsumedGroup, parameters: Parameters, checkpoint: Checkpoint
+) -> tuple[Problem, list[tuple[Episode, RewardParts]]] | str:
+    """The problem of a group, and the episode and the score of each of its rollouts, derived from
+    its own tokens; or the first thing in the step that is another. A group of another size or with
+    other ids than a network's is not replayed.
 
     Args:
         checkpoint: see `make_problem_of`.
     """
-    environment, group = _open(parameters), one.group
-    ends = checkpoint.manifest.end_tokens
+    environment, group, work = _open(parameters), one.group, parameters.work
+    if len(group.completions) != work.group_size:
+        return f"it has {len(group.completions)} rollouts, not {work.group_size}"
+    if max(map(len, group.completions)) > work.max_tokens:
+        return f"a completion has more than {work.max_tokens} tokens"
+    drawable = checkpoint.tokenizer.drawable
+    if any(t >= len(drawable) or not drawable[t] for row in group.completions for t in row):
+        return "a completion has a token that can never be drawn"
+    problem, ends = make_problem_of(one, parameters, checkpoint), checkpoint.manifest.end_tokens
     for number, own in enumerate(group.completions):
         is_end = np.isin(own, ends)
-        if find_stop(is_end, parameters.work.turns, checkpoint.manifest.max_tokens) != len(own):
+        if find_stop(is_end, work.turns, checkpoint.manifest.max_tokens) != len(own):
             return f"rollout {number} ends where no rollout does, or goes on behind its end"
-    given = group.prompt, group.completions, parameters.work, checkpoint
+    given = group.prompt, group.completions, work, checkpoint
     episodes = replay_all(environment, problem, *given)
     scores = run_all(environment, [episode.state.score for episode in episodes])
     for number, (episode, parts) in enumerate(zip(episodes, scores, strict=True)):
@@ -89,10 +97,10 @@ def replay_group(
             return f"rollout {number}: {fault.detail}"
         if list(episode.replies) != group.replies[number]:
             return f"rollout {number}'s replies are not those of its world"
-        reward = compute_reward(parts, tokens, parameters.rewards, parameters.work.max_tokens)
+        reward = compute_reward(parts, tokens, parameters.rewards, work.max_tokens)
         if reward != group.rewards[number]:
             return f"rollout {number}'s reward is not what the parameters give"
-    return list(zip(episodes, scores, strict=True))
+    return problem, list(zip(episodes, scores, strict=True))
 
 
 def find_false_group(
@@ -110,8 +118,9 @@ def find_false_group(
     trainer = parameters.identity.trainer
     verify_provenance(record, taken, trainer)
     for one in taken:
-        if fault := _find_fault(one, parameters, parent):
-            return f"{describe_group(one)}: {fault}"
+        played = replay_group(one, parameters, parent)
+        if isinstance(played, str):
+            return f"{describe_group(one)}: {played}"
     own_groups = [one for one in taken if one.hotkey == trainer]
     again = generate_own(parent, parameters, len(own_groups), record.window) if own_groups else []
     for one, other in zip(own_groups, again, strict=True):
@@ -123,20 +132,6 @@ def find_false_group(
 def describe_group(one: ConsumedGroup) -> str:
     """A group's origin, for a person."""
     return f"window {one.window}, {encode_ss58(one.hotkey)}, group {one.index}"
-
-
-def _find_fault(one: ConsumedGroup, parameters: Parameters, parent: Checkpoint) -> str | None:
-    work, group = parameters.work, one.group
-    if len(group.completions) != work.group_size:
-        return f"it has {len(group.completions)} rollouts, not {work.group_size}"
-    if max(map(len, group.completions)) > work.max_tokens:
-        return f"a completion has more than {work.max_tokens} tokens"
-    drawable = parent.tokenizer.drawable
-    if any(t >= len(drawable) or not drawable[t] for row in group.completions for t in row):
-        return "a completion has a token that can never be drawn"
-    problem = make_problem_of(one, parameters, parent)
-    played = replay_group(one, problem, parameters, parent)
-    return played if isinstance(played, str) else None
 
 
 def _open(parameters: Parameters) -> Environment:

@@ -18,12 +18,7 @@ from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
-from assay.audit.provenance.consumed import (
-    describe_group,
-    make_problem_of,
-    replay_group,
-    verify_provenance,
-)
+from assay.audit.provenance.consumed import describe_group, replay_group, verify_provenance
 from assay.environments import Problem, RewardParts
 from assay.inference import Checkpoint, CheckpointError
 from assay.network import open_folder
@@ -117,8 +112,8 @@ def make_rows(
     """A step's consumed groups, one rollout at a time, with the columns of `ROLLOUT`.
 
     Raises:
-        StepError: it is inconsistent with the record, or the environment gives other replies or
-            another reward.
+        StepError: it is inconsistent with the record, a group is not one of the network's, or the
+            environment gives other replies or another reward.
         OperatorError: tokenizer or parameters are not here.
     """
     record = step.record
@@ -127,12 +122,12 @@ def make_rows(
     scaled = read_config(record).scaled
     verify_provenance(record, taken, parameters.identity.trainer)
     for one in taken:
-        problem = make_problem_of(one, parameters, checkpoint)
-        played = replay_group(one, problem, parameters, checkpoint)
+        played = replay_group(one, parameters, checkpoint)
         if isinstance(played, str):
             raise StepError(f"{describe_group(one)}: {played}")
+        problem, rollouts = played
         advantages = compute_advantages(one.group.rewards, scaled=scaled)
-        for rollout, (episode, parts) in enumerate(played):
+        for rollout, (episode, parts) in enumerate(rollouts):
             yield {
                 "prompt": problem.prompt,
                 "messages": list_messages(problem),

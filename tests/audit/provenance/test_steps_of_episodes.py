@@ -12,6 +12,7 @@ from assay.artifacts.steps.file import open_step_parser, read_groups, write_grou
 from assay.artifacts.steps.folder import StepError, StepFolder, make_record, read_step
 from assay.artifacts.steps.groups import generate_own
 from assay.audit.explain import rejudging
+from assay.audit.provenance import consumed
 from assay.audit.provenance.consumed import find_false_group, make_problem_of
 from assay.audit.provenance.reexecution import learn_again
 from assay.audit.provenance.step_export import make_rows
@@ -148,7 +149,8 @@ def test_explain_and_explorer_name_turns(checkpoint, parameters, taken):
     assert [row["reply"] for row in rows] == [*said, None]
 
 
-def test_an_export_shows_turns_and_replies(checkpoint, parameters, taken, tmp_path):
+def keep(checkpoint, parameters, taken, tmp_path):
+    """A trainer's step of these groups, and its checkpoints."""
     folder = StepFolder(tmp_path / "steps")
     made = record(checkpoint, parameters, taken)
     folder.keep_before(Learner(checkpoint.load_trainable(), LEARNING), None)
@@ -156,7 +158,39 @@ def test_an_export_shows_turns_and_replies(checkpoint, parameters, taken, tmp_pa
     folder.keep_record(made, bytes(32))
     models = CheckpointFolder(tmp_path / "models")
     models.add(GENESIS, checkpoint.digest)
-    step = read_step(folder.get_path(made.number, made.digest))
+    return read_step(folder.get_path(made.number, made.digest)), models
+
+
+def double(group):
+    """A group with each rollout twice."""
+    columns = "completions", "rewards", "behaviour_logprobs", "replies"
+    return replace(group, **{name: getattr(group, name) * 2 for name in columns})
+
+
+def draw_no_id(group):
+    """A group whose first rollout begins with an id that nobody draws."""
+    (_, *rest), *others = group.completions
+    return replace(group, completions=[[0, *rest], *others])
+
+
+@pytest.mark.parametrize(
+    ("change_group", "fault"),
+    [(double, "it has 6 rollouts, not 3"), (draw_no_id, "a token that can never be drawn")],
+)
+def test_no_world_plays_for_a_group_that_is_none(
+    checkpoint, parameters, taken, tmp_path, monkeypatch, change_group, fault
+):
+    """A step's file could have 2^22 rollouts in one group, and an export would play them all."""
+    assert not checkpoint.tokenizer.drawable[0]
+    false = [replace(taken[0], group=change_group(taken[0].group)), taken[1]]
+    step, models = keep(checkpoint, parameters, false, tmp_path)
+    monkeypatch.setattr(consumed, "replay_all", None)
+    with pytest.raises(StepError, match=fault):
+        next(make_rows(step, false, models))
+
+
+def test_an_export_shows_turns_and_replies(checkpoint, parameters, taken, tmp_path):
+    step, models = keep(checkpoint, parameters, taken, tmp_path)
     rows = list(make_rows(step, taken, models))
     assert len(rows) == 6
     for row in rows:
