@@ -62,6 +62,7 @@ DRESSES = (
 WORLDS = (
     ("codes", 6, ("0123", "no guess", "7654"), 10_000),
     ("guess", 5, ("1", "no", "998"), 10_000),
+    ("rooms", 6, ("north take", "go", "east east south"), 10_000),
 )
 REPEATS = 1 if FAST else 5
 #: Most time for a score of a taskset, by that of a problem of `sat`: 1.7 times what it took in a

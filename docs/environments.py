@@ -25,7 +25,7 @@ from assay.environments.gym.datasets import (
 from assay.environments.instructions import ifbench, ifeval, instruction_file
 from assay.environments.programs import code_file
 from assay.environments.tasksets import environment as taskset_environment
-from assay.environments.worlds import codes, errands, guess, world
+from assay.environments.worlds import codes, errands, guess, rooms, world
 
 PAGE = Path(__file__).with_name("environments.md")
 
@@ -42,7 +42,7 @@ def make_versions() -> str:
     """Versions of environments, as their digests name them."""
     files = (code_file, gsm, instruction_file, letters_file, math_file)
     foreign = (package_environment, taskset_environment)
-    own = (arithmetic, codes, errands, guess, gym, mixture, sat)
+    own = (arithmetic, codes, errands, guess, gym, mixture, rooms, sat)
     modules = sorted((*own, *files, *foreign), key=lambda one: one.NAME)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
@@ -98,7 +98,7 @@ def make_proofs() -> str:
     """Proof episodes: what all worlds are told, and what each one is, with its digest."""
     lines = [f"All worlds: {_list_texts(world.ODD_TURNS)}.", ""]
     lines += ["| world | turns before these | digest of the proof episodes |", "|---|---|---|"]
-    for module, kind in ((codes, codes.Codes), (guess, guess.Guess)):
+    for module, kind in ((codes, codes.Codes), (guess, guess.Guess), (rooms, rooms.Rooms)):
         lines.append(f"| `{module.NAME}` | {_list_texts(kind.proof_turns)} | `{module.PROOF}` |")
     return "\n".join(lines)
 

@@ -34,7 +34,7 @@ from assay.environments.problem_look import guess_family
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
 from assay.environments.tasksets import MANIFEST, TasksetEnvironment
-from assay.environments.worlds import codes, errands, guess
+from assay.environments.worlds import codes, errands, guess, rooms
 from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
@@ -45,6 +45,7 @@ ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = Mapping
         errands.NAME: errands.Errands,
         gsm.NAME: gsm.Gsm,
         guess.NAME: guess.Guess,
+        rooms.NAME: rooms.Rooms,
         sat.NAME: sat.Sat,
     }
 )
@@ -64,6 +65,7 @@ _DESCRIBED = {
         "word problems from templates, in GSM8K's format",
     ),
     guess.NAME: (guess.PARAMS, "find a number by replies, turn by turn: higher or lower"),
+    rooms.NAME: (rooms.PARAMS, "do a robot's errands in rooms that it explores, turn by turn"),
     sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
 }
 #: For names of the form `name:what`: name → constructor from `what` and parameters.

@@ -83,6 +83,7 @@ SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
     ("errands", 8): solve_errands,
     ("gsm", 8): lambda problem: problem.answer.row.solution,  # type: ignore[attr-defined]
     ("guess", 6): lambda problem: problem.answer.text,  # type: ignore[attr-defined]
+    ("rooms", 1): lambda problem: write_commands(problem).removeprefix("#### "),
     ("sat", 200): solve_sat,
     ("mix", 1_012): lambda problem: write_solution(problem.answer.problem, range(8)),  # type: ignore[attr-defined]
 }
@@ -91,7 +92,7 @@ SOLVED["letters", 1] = lambda problem: f"#### $\\text{{({problem.answer.letters}
 if HAS_PROGRAMS:
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 LEVELS = dict(SOLVED.keys())
-WORLDS = ("codes", "guess")
+WORLDS = ("codes", "guess", "rooms")
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
 #: Lines that a text may begin beyond those of the full solution: where it is told apart from one.
 MORE = 8

@@ -25,7 +25,7 @@ SEED = bytes(32)
         (
             "chess",
             {},
-            r"no environment 'chess'; there are: arithmetic, codes, errands, gsm, guess, sat, ",
+            r"no environment 'chess'; there are: arithmetic, codes, errands, gsm, guess, rooms, ",
         ),
         ("arithmetic", {"word": 1}, r"no parameter 'word'; it has: minus, words"),
         ("arithmetic", {"words": 101}, r"words = 101 must be an integer from 0 to 100"),

@@ -23,7 +23,7 @@ from assay.environments import (
     rate_answer,
 )
 from assay.environments.thoughtless import measure_level
-from assay.environments.worlds import codes, guess, guessing, world
+from assay.environments.worlds import codes, guess, guessing, rooms, world
 from assay.environments.worlds.codes import Code, Codes
 from assay.environments.worlds.guess import Guess, Number
 from assay.environments.worlds.guessing import Secret
@@ -257,7 +257,8 @@ def test_proof_episodes_are_the_same_under_another_hash_seed() -> None:
         "from assay.environments.worlds.guess import Guess, PROOF\n"
         "from assay.environments.worlds.codes import Codes\n"
         "assert not {'torch', 'transformers'} & set(__import__('sys').modules)\n"
-        "Guess({}), Codes({})\n"
+        "from assay.environments.worlds.rooms import Rooms\n"
+        "Guess({}), Codes({}), Rooms({})\n"
     )
     for seed in ("0", "77"):
         subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, check=True)
@@ -301,7 +302,9 @@ INEXACT = {
 }
 
 
-@pytest.mark.parametrize("module", [codes, guess, guessing, world], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "module", [codes, guess, guessing, rooms, world], ids=lambda one: one.__name__
+)
 def test_a_worlds_module_has_nothing_inexact(module: object) -> None:
     tree = ast.parse(Path(module.__file__).read_text())  # type: ignore[attr-defined]
     for node in ast.walk(tree):

@@ -9,7 +9,10 @@ from networks import make_tokenizer_files, open_tokenizer
 from problems import describe
 from subjects import choose, digest
 
-from assay.environments import Environment, Frame, make_environment, open_environment
+from assay.environments import Environment, Frame, Problem, make_environment, open_environment
+from assay.environments.worlds.errands import write_commands
+from assay.environments.worlds.guessing import Secret
+from assay.environments.worlds.rooms import COMMANDS_MAX
 from assay.environments.worlds.world import compute_proof
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.inference.tokenizing.replies import cut_reply, is_mark, make_defuser
@@ -28,7 +31,7 @@ def make_episodes() -> Json:
     stop, _ = make_tokenizer_files("<stop>")  # an end token that is not read back from its text
     tokenizers = [core, stop]
     return {
-        "worlds": [_make_world(name) for name in ("codes", "guess")],
+        "worlds": [_make_world(name) for name in ("codes", "guess", "rooms")],
         "contents": list(_iterate_contents()),
         "tokenizers": tokenizers,
         "tokenizer_config": settings,
@@ -48,6 +51,15 @@ def _make_world(name: str) -> Json:
     turns = {
         "guess": ["0", "9", "so\n5", "5.", "", "50", "#### 50\n", "4999"],
         "codes": ["00", "12", "so\n10", "1O", "", "0123", "#### 2200\n", "no 0 1", "5432"],
+        "rooms": [
+            "",
+            "so\r north",
+            "take",
+            "put east",
+            "go",
+            "west  west",
+            "south\nwest west take ",
+        ],
     }[name]
     return {
         "name": name,
@@ -62,14 +74,21 @@ def _play(environment: Environment, level: int, turns: list[str]) -> Json:
     """An episode that ends with the secret, if it is not over before."""
     seed = digest(f"played {level}")
     problem = environment.make_problem(seed, [level])
-    secret = problem.answer.text  # type: ignore[attr-defined]
     state, said = environment.open(problem), []
-    for turn in (*turns, f"now {secret} "):
+    for turn in (*turns, *_solve(problem)):
         state, reply = state.step(turn, is_ended=True)
         said.append({"turn": turn, "reply": reply} | asdict(state.score()))
         if reply is None:
             break
     return {"levels": [level], "seed": seed.hex(), "turns": said}
+
+
+def _solve(problem: Problem) -> list[str]:
+    """The turns that end an episode, if it goes on from its start."""
+    if isinstance(problem.answer, Secret):
+        return [f"now {problem.answer.text} "]
+    way = write_commands(problem).removeprefix("#### ").split(" ")
+    return [" ".join(way[i : i + COMMANDS_MAX]) for i in range(0, len(way), COMMANDS_MAX)]
 
 
 def _iterate_contents() -> Iterator[Json]:

@@ -59,12 +59,12 @@ LEVELS: tuple[ErrandPlan, ...] = (
 )
 
 #: Command → (rows down, columns right).
-_MOVES = {"north": (-1, 0), "south": (1, 0), "east": (0, 1), "west": (0, -1)}
-COMMANDS = (*_MOVES, "take", "put")
+MOVES = {"north": (-1, 0), "south": (1, 0), "east": (0, 1), "west": (0, -1)}
+COMMANDS = (*MOVES, "take", "put")
 #: Characters of the longest command and the space after it.
 _COMMAND_MAX = 6
 _KEYS, _PARCELS = "ab", "pqr"
-_FREE, _WALL, _START = ".", "X", "@"
+_FREE, WALL, _START = ".", "X", "@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +101,8 @@ class Errands(DrawnEnvironment):
         super().__init__(NAME, VERSION, PARAMS, params)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """Draw worlds until one has a shortest way of the level's length."""
-        plan = LEVELS[level - 1]
-        while True:
-            world = _draw_world(stream, plan)
-            way = None if world is None else find_shortest(world, plan.high)
-            if world is not None and way is not None and len(way) >= plan.low:
-                break
-        allowed = len(way) + len(way) * self.params["slack"] // 100
+        world = draw(stream, level)
+        allowed = world.allowed + world.allowed * self.params["slack"] // 100
         world = replace(world, allowed=allowed)
         return Problem(_write_prompt(world), level, world)
 
@@ -126,15 +120,30 @@ class Errands(DrawnEnvironment):
         return UNREAD if commands is None else rate_answer(is_delivered(world, commands))
 
 
+def draw(stream: Stream, level: int) -> World:
+    """Draw worlds until one has a shortest way of the level's length, which it then allows."""
+    plan = LEVELS[level - 1]
+    while True:
+        world = _draw_world(stream, plan)
+        way = None if world is None else find_shortest(world, plan.high)
+        if world is not None and way is not None and len(way) >= plan.low:
+            return replace(world, allowed=len(way))
+
+
+def begin(world: World) -> State:
+    """The state before the first command."""
+    return State(world.start, -1, 0)
+
+
 def is_delivered(world: World, commands: Sequence[str]) -> bool:
     """Whether each of `commands` is possible and all parcels are at their docks afterwards."""
-    state = State(world.start, -1, 0)
+    state = begin(world)
     for command in commands:
         following = compute_step(world, state, command)
         if following is None:
             return False
         state = following
-    return _is_goal(world, state)
+    return is_done(world, state)
 
 
 def compute_step(world: World, state: State, command: str) -> State | None:
@@ -145,18 +154,17 @@ def compute_step(world: World, state: State, command: str) -> State | None:
     here into the empty hand; `put` puts down the parcel that is held, at its dock.
     """
     cell, held, gone = state
-    if command in _MOVES:
+    if command in MOVES:
         row, column = divmod(cell, world.side)
-        down, right = _MOVES[command]
+        down, right = MOVES[command]
         if not (0 <= row + down < world.side and 0 <= column + right < world.side):
             return None
         cell += down * world.side + right
         if cell in world.walls:
             return None
-        doors = world.goals[: world.keys]
-        if cell in doors and (held == doors.index(cell) or not gone >> doors.index(cell) & 1):
-            return State(cell, -1, gone) if held == doors.index(cell) else None
-        return State(cell, held, gone)
+        if not is_closed(world, state, cell):
+            return State(cell, held, gone)
+        return State(cell, -1, gone) if held == world.goals.index(cell) else None
     if command == "take":
         here = world.spots.index(cell) if cell in world.spots else -1
         if held >= 0 or here < 0 or gone >> here & 1:
@@ -167,10 +175,19 @@ def compute_step(world: World, state: State, command: str) -> State | None:
     return State(cell, -1, gone)
 
 
+def is_closed(world: World, state: State, cell: int) -> bool:
+    """Whether a closed door is there: one whose key has not been used."""
+    doors = world.goals[: world.keys]
+    if cell not in doors:
+        return False
+    key = doors.index(cell)
+    return state.held == key or not state.gone >> key & 1
+
+
 def find_shortest(world: World, most: int) -> list[str] | None:
     """The first of the shortest ways, with commands in order of `COMMANDS`. None if it takes more
     than `most`."""
-    start = State(world.start, -1, 0)
+    start = begin(world)
     before: dict[State, tuple[State, str]] = {}
     seen, reached = {start}, [start]
     for _ in range(most):
@@ -181,7 +198,7 @@ def find_shortest(world: World, most: int) -> list[str] | None:
                     continue
                 seen.add(after)
                 before[after] = state, command
-                if _is_goal(world, after):
+                if is_done(world, after):
                     return _trace(before, after)
                 following.append(after)
         reached = following
@@ -217,7 +234,8 @@ def _trace(before: Mapping[State, tuple[State, str]], state: State) -> list[str]
     return way[::-1]
 
 
-def _is_goal(world: World, state: State) -> bool:
+def is_done(world: World, state: State) -> bool:
+    """Whether all parcels are at their docks."""
     parcels = (1 << len(world.spots)) - (1 << world.keys)
     return state.held < world.keys and state.gone & parcels == parcels
 
@@ -249,21 +267,47 @@ def _draw_world(stream: Stream, plan: ErrandPlan) -> World | None:
     return World(side, frozenset(walls), start, plan.doors, tuple(places[:things]), goals, 0)
 
 
-def _write_prompt(world: World) -> str:
-    cells = [_WALL if cell in world.walls else _FREE for cell in range(world.side**2)]
-    cells[world.start] = _START
-    names = _KEYS[: world.keys] + _PARCELS[: len(world.spots) - world.keys]
-    for name, spot, goal in zip(names, world.spots, world.goals, strict=True):
-        cells[spot], cells[goal] = name, name.upper()
-    rows = ["".join(cells[i : i + world.side]) for i in range(0, len(cells), world.side)]
-    tasks = ", ".join(f"{name} to {name.upper()}" for name in names[world.keys :])
-    doors = [
+def name_things(world: World) -> str:
+    """A letter for each thing: keys, then parcels. Its goal has the capital letter."""
+    return _KEYS[: world.keys] + _PARCELS[: len(world.spots) - world.keys]
+
+
+def name_cell(world: World, state: State, cell: int) -> str:
+    """The character of a cell on a map: a wall, a thing that lies there, the goal of one that has
+    not been used, or free."""
+    if cell in world.walls:
+        return WALL
+    for thing, name in enumerate(name_things(world)):
+        is_used = state.gone >> thing & 1 and state.held != thing
+        if world.goals[thing] == cell and not is_used:
+            return name.upper()
+        if world.spots[thing] == cell and not state.gone >> thing & 1:
+            return name
+    return _FREE
+
+
+def write_tasks(names: str) -> str:
+    """What is to be done, for the names of all things."""
+    tasks = ", ".join(f"{name} to {name.upper()}" for name in names if name in _PARCELS)
+    return f"Bring {tasks}."
+
+
+def write_doors(world: World, names: str) -> list[str]:
+    """What keys are for, a line each."""
+    return [
         f"Key {name} opens door {name.upper()}: step into it with the key, which is used up."
         for name in names[: world.keys]
     ]
+
+
+def _write_prompt(world: World) -> str:
+    state, names = begin(world), name_things(world)
+    cells = [name_cell(world, state, cell) for cell in range(world.side**2)]
+    cells[world.start] = _START
+    rows = ["".join(cells[i : i + world.side]) for i in range(0, len(cells), world.side)]
     lines = [
-        f"A robot at @ carries one thing at a time. X is a wall. Bring {tasks}.",
-        *doors,
+        f"A robot at @ carries one thing at a time. X is a wall. {write_tasks(names)}",
+        *write_doors(world, names),
         *rows,
         "Commands: north (up), south, east, west: one cell. take: what lies here. put: a parcel at "
         "its place, in capitals. One that cannot be done ends it all.",

@@ -166,19 +166,19 @@ const askedShares = (name, settings, pairs) => {
 // ---- worlds: begin(problem) is a state, step(state, turn) the next one with a reply or null, scoreOf(state) its score
 const scoreTurn = (problem, text) => worlds.scoreOf(worlds.step(worlds.begin(problem), text)[0]);
 const single = (name) => ({ begin: (problem) => ({ problem, text: '' }), step: ({ problem }, text) => [{ problem, text }, null], scoreOf: ({ problem, text }) => score[name](problem, text) });
-const REPLYING = ['codes', 'guess'], worldOf = (name) => (REPLYING.includes(name) ? worlds : single(name));
+const REPLYING = ['codes', 'guess', 'rooms'], worldOf = (name) => (REPLYING.includes(name) ? worlds : single(name));
 const make = {
   arithmetic: makeSum, codes: (_, ...given) => worlds.makeCode(...open('codes', ...given)), errands: (settings, ...given) => makeErrands(settings, ...open('errands', ...given)),
-  gsm: makeStory, guess: (_, ...given) => worlds.makeNumber(...open('guess', ...given)), mix: makeMixed, sat: makeFormula,
+  gsm: makeStory, guess: (_, ...given) => worlds.makeNumber(...open('guess', ...given)), mix: makeMixed, rooms: (_, ...given) => worlds.makeRooms(...open('rooms', ...given)), sat: makeFormula,
 };
 const score = {
   arithmetic: scoreSum, codes: scoreTurn, errands: scoreErrands, gsm: scoreStory, guess: scoreTurn,
-  mix: ({ part, problem }, text) => score[part](problem, text), sat: scoreFormula,
+  mix: ({ part, problem }, text) => score[part](problem, text), rooms: scoreTurn, sat: scoreFormula,
 };
 /** Further fields of a digest: what proof episodes of a world give. */
 const provedBy = (name) => (REPLYING.includes(name) ? [worlds.proof(name, (seed, level) => make[name]({}, seed, [level]))] : []);
 
-const LEVELS = { arithmetic: [1, 12], codes: [1, 6], errands: [1, 8], gsm: [1, 8], guess: [1, 6], sat: [5, 200] };
+const LEVELS = { arithmetic: [1, 12], codes: [1, 6], errands: [1, 8], gsm: [1, 8], guess: [1, 6], rooms: [1, 6], sat: [5, 200] };
 const span = ([low, high], offset) => Array.from({ length: high - low + 1 }, (_, i) => BigInt(offset + low + i));
 /** The problems of a file whose answers are programs. */
 function openPrograms(name, { readProblems, image }) {
@@ -200,7 +200,7 @@ const ownOf = (settings, part) =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => key.startsWith(`${part}.`)).map(([key, v]) => [key.split('.')[1], v]));
 /** Settings: their values where they are left out, the least and the largest. */
 const SETTINGS = {
-  arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, codes: {}, guess: {}, errands: { slack: [50, 0, 200] },
+  arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, codes: {}, guess: {}, rooms: {}, errands: { slack: [50, 0, 200] },
   code: programs.SETTINGS, gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
 };
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };

@@ -56,25 +56,33 @@ function measure(world, most) {
   }
   return null;
 }
-function makeErrands(settings, stream, level) {
+/** A world of a level, and how many commands its shortest way takes. */
+function draw(stream, level) {
   const plan = PLANS[level - 1];
   for (;;) {
     const world = drawWorld(stream, plan), way = world && measure(world, plan[5]);
-    if (way === null || way < plan[4]) continue;
-    const allowed = way + Math.floor((way * Number(settings.slack)) / 100);
-    const cells = world.grid.map((cell) => (cell === 'X' ? 'X' : '.'));
-    cells[world.start] = '@';
-    for (const name of world.names) (cells[world.spots[name]] = name), (cells[world.goals[name]] = name.toUpperCase());
-    const rows = Array.from({ length: world.side }, (_, r) => cells.slice(r * world.side, (r + 1) * world.side).join(''));
-    const prompt = [
-      `A robot at @ carries one thing at a time. X is a wall. Bring ${world.names.filter((n) => !isKey(n)).map((n) => `${n} to ${n.toUpperCase()}`).join(', ')}.`,
-      ...world.names.filter(isKey).map((n) => `Key ${n} opens door ${n.toUpperCase()}: step into it with the key, which is used up.`),
-      ...rows,
-      'Commands: north (up), south, east, west: one cell. take: what lies here. put: a parcel at its place, in capitals. One that cannot be done ends it all.',
-      `End with a line of ####, a space and at most ${allowed} commands, a space between two.`,
-    ];
-    return { level, world, allowed, prompt: `${prompt.join('\n')}\n` };
+    if (way !== null && way >= plan[4]) return { world, way };
   }
+}
+/** What a cell has, as on a map: a thing that lies there, the goal of one that is not used, a wall or nothing. */
+function nameCell({ grid, names, goals, spots }, things, cell) {
+  const goal = names.find((name) => goals[name] === cell && things[name] !== 'used');
+  const lying = names.find((name) => spots[name] === cell && things[name] === 'lies');
+  return goal?.toUpperCase() ?? lying ?? (grid[cell] === 'X' ? 'X' : '.');
+}
+const writeTasks = ({ names }) => `Bring ${names.filter((n) => !isKey(n)).map((n) => `${n} to ${n.toUpperCase()}`).join(', ')}.`;
+const writeDoors = ({ names }) => names.filter(isKey).map((n) => `Key ${n} opens door ${n.toUpperCase()}: step into it with the key, which is used up.`);
+function makeErrands(settings, stream, level) {
+  const { world, way } = draw(stream, level), allowed = way + Math.floor((way * Number(settings.slack)) / 100);
+  const cells = world.grid.map((_, cell) => nameCell(world, begin(world).things, cell));
+  cells[world.start] = '@';
+  const rows = Array.from({ length: world.side }, (_, r) => cells.slice(r * world.side, (r + 1) * world.side).join(''));
+  const prompt = [
+    `A robot at @ carries one thing at a time. X is a wall. ${writeTasks(world)}`, ...writeDoors(world), ...rows,
+    'Commands: north (up), south, east, west: one cell. take: what lies here. put: a parcel at its place, in capitals. One that cannot be done ends it all.',
+    `End with a line of ####, a space and at most ${allowed} commands, a space between two.`,
+  ];
+  return { level, world, allowed, prompt: `${prompt.join('\n')}\n` };
 }
 function scoreErrands({ world, allowed }, completion) {
   const found = /(?:^|\n)#### ([\s\S]*)$/.exec(completion), commands = found ? found[1].split(' ') : [];
@@ -83,4 +91,4 @@ function scoreErrands({ world, allowed }, completion) {
   const end = commands.reduce((state, command) => state && act(world, state, command), begin(world));
   return rate(end && isDone(world, end) ? 1 : 0, 1);
 }
-module.exports = { makeErrands, scoreErrands };
+module.exports = { COMMANDS, act, begin, draw, isDone, isKey, makeErrands, nameCell, scoreErrands, writeDoors, writeTasks };

@@ -1,8 +1,9 @@
 'use strict';
-// Worlds that reply: docs/environments.md. A state is { problem, left, guess }.
+// Worlds that reply: docs/environments.md. A state is { problem, left, guess }, of rooms { problem, left, robot, isRead }.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { hash } = require('./core.js');
+const errands = require('./errands.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const NUMBERS = [[10, 4], [20, 5], [50, 6], [100, 7], [1000, 10], [10000, 14]]; // numbers, turns
@@ -28,21 +29,66 @@ function makeCode(stream, level) {
   };
   return { level, question, request, prompt: question + request, secret, turns, kind, isGuess, compare };
 }
-const begin = (problem) => ({ problem, left: problem.turns, guess: null });
+// ---- rooms
+const ROOM_TURNS = [8, 12, 16, 20, 24, 28], WAYS = { north: [-1, 0], south: [1, 0], east: [0, 1], west: [0, -1] };
+function describeView(world, { cell, things }) {
+  const inside = (row, column) => row >= 0 && column >= 0 && row < world.side && column < world.side;
+  const isEnd = (at) => world.grid[at] === 'X' || world.names.some((name) => errands.isKey(name) && world.goals[name] === at && things[name] !== 'used');
+  const row = Math.floor(cell / world.side), column = cell % world.side, nameOf = (at) => errands.nameCell(world, things, at);
+  const ways = Object.entries(WAYS).map(([way, [down, right]]) => {
+    let seen = '';
+    for (let r = row + down, c = column + right; ; r += down, c += right) {
+      if (!inside(r, c)) return `${way} ${seen}X`;
+      seen += nameOf(r * world.side + c);
+      if (isEnd(r * world.side + c)) return `${way} ${seen}`;
+    }
+  });
+  const held = world.names.find((name) => things[name] === 'held') ?? 'nothing';
+  return `row ${row + 1}, column ${column + 1}: ${ways.join(', ')}, here ${nameOf(cell)}, hand ${held}`;
+}
+function makeRooms(stream, level) {
+  const { world } = errands.draw(stream, level), turns = ROOM_TURNS[level - 1];
+  const question = [
+    `A robot in a house of ${world.side} by ${world.side} cells carries one thing at a time. ${errands.writeTasks(world)}`, ...errands.writeDoors(world),
+    'Commands: north (up), south, east, west: one cell. take: what lies here. put: a parcel at its place, in capitals. What follows one that cannot be done is skipped.',
+    `You have ${turns} turns. Replies say what is seen each way up to a wall, X, or a closed door.`,
+    describeView(world, errands.begin(world)),
+  ].map((line) => `${line}\n`).join(''), asked = 'End each turn with a line of 1 to 8 commands, a space between two.\n';
+  return { level, question, request: asked, prompt: question + asked, world, turns };
+}
+const trim = (text) => text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '');
+function stepRooms({ problem, left, robot }, turn) {
+  const words = trim(trim(turn).split(/[\r\n]/).at(-1)).split(' '), isRead = words.length <= 8 && words.every((word) => errands.COMMANDS.includes(word));
+  let failed = '';
+  for (const command of isRead ? words : []) {
+    const following = errands.act(problem.world, robot, command);
+    if (following === null) { failed = `${command}: cannot be done\n`; break; }
+    robot = following;
+  }
+  const after = { problem, left: left - 1, robot, isRead };
+  if (errands.isDone(problem.world, robot) || after.left <= 0) return [after, null];
+  if (!isRead) return [after, `Write 1 to 8 of these words: ${errands.COMMANDS.join(', ')}.\n`];
+  return [after, `${failed}${describeView(problem.world, robot)}\n`];
+}
+
+const begin = (problem) => (problem.world ? { problem, left: problem.turns, robot: errands.begin(problem.world), isRead: false } : { problem, left: problem.turns, guess: null });
 /** The next state, and the world's reply or null. */
-function step({ problem, left }, turn) {
+function step(state, turn) {
+  if (state.problem.world) return stepRooms(state, turn);
+  const { problem, left } = state;
   const word = turn.split(/[ \t\r\n]+/).filter((each) => each).at(-1) ?? '', guess = problem.isGuess(word) ? word : null;
   const after = { problem, left: left - 1, guess };
   if (guess === problem.secret || after.left <= 0) return [after, null];
   return [after, guess === null ? `Guess ${problem.kind}.\n` : `${problem.compare(guess)}\n`];
 }
-const scoreOf = ({ problem, guess }) => (guess === null ? UNREAD : rate(guess === problem.secret ? 1 : 0, 1));
+const isRight = ({ problem, guess, robot }) => (problem.world ? errands.isDone(problem.world, robot) : guess === problem.secret);
+const scoreOf = (state) => ((state.problem.world ? !state.isRead : state.guess === null) ? UNREAD : rate(isRight(state) ? 1 : 0, 1));
 
 // ---- proof episodes, of which the page has the turns
 const PAGE = readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8');
 const textsOf = (cell) => [...cell.matchAll(/`(".*?")`/g)].map(([, text]) => JSON.parse(text));
 const ODD = textsOf(/^All worlds: (.*)\.$/m.exec(PAGE)[1]);
-const TURNS = Object.fromEntries(['codes', 'guess'].map((name) => [name, [...textsOf(new RegExp(`^\\| \`${name}\` \\| (\`".*) \\|`, 'm').exec(PAGE)[1]), ...ODD]]));
+const TURNS = Object.fromEntries(['codes', 'guess', 'rooms'].map((name) => [name, [...textsOf(new RegExp(`^\\| \`${name}\` \\| (\`".*) \\|`, 'm').exec(PAGE)[1]), ...ODD]]));
 /** The digest of the replies to them; make(seed, level): a problem. */
 function proof(name, make) {
   const turns = TURNS[name], fields = turns.flatMap((_, i) => {
@@ -60,4 +106,4 @@ function proof(name, make) {
   });
   return hash('environment-proof', ...fields);
 }
-module.exports = { begin, makeCode, makeNumber, proof, scoreOf, step };
+module.exports = { begin, makeCode, makeNumber, makeRooms, proof, scoreOf, step };
