@@ -133,7 +133,7 @@ function judgeMember(context, hotkey, committed, take, ledger) {
   const { verdict, witness } = tryModel(context, hotkey, groups, problems, ledger);
   if (verdict.reason) return refused(verdict.reason, { witness });
   const [illEnded, values] = attempt(() => groups.filter((g) => g.valued).map((g) => valueGroup(context, g, problems.get(g.index))));
-  if (illEnded) return refused(illEnded, { witness, ledger: verdict.ledger });
+  if (illEnded) return refused(illEnded, { witness }); // a file that fails adds nothing to the ledger, unless only its samples fail
   const [late] = attempt(() => submission.samples(hotkey));
   if (late) return refused(late, { witness, ledger: verdict.ledger });
   return { reason: 'ACCEPTED', values, score: rules.score(committed.groups, values), witness, ledger: verdict.ledger };
