@@ -40,6 +40,8 @@ from assay.subnet.recipes import RECIPES
 NETUID = 25
 #: The recipe with the demo's numbers.
 DEMO_RECIPE = "genesis-arithmetic"
+#: The recipe of a demo of episodes.
+EPISODES_RECIPE = "genesis-guess"
 _DEMO: Mapping[str, Any] = tomllib.loads((RECIPES / f"{DEMO_RECIPE}.toml").read_text())
 #: The demo's problems, which its model can solve.
 DEMO_ENVIRONMENT, DEMO_SETTINGS = parse_choice(_DEMO["environment"])
