@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from assay.neurons.program.database import VALIDATOR_FILE
 from assay.neurons.program.status import STOPPED
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
+from assay.subnet.waiting import ignore_report
 
 #: Seconds between two updates of a terminal's display and of status.json, and of the file alone.
 _REFRESH_S, _WRITE_S = 0.25, 1.0
@@ -41,19 +43,20 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
     started = time.monotonic()
     torch.set_num_threads(1)  # the programs are threads, and the model is small
     errors = Console(stderr=True)
+    report = ignore_report if quiet else partial(errors.print, style="dim", highlight=False)
     with (
         _hold(settings.out),
         catch_interrupts(),
         _show(errors, settings.out, quiet) as update,
-        closing(Demo(settings, update)) as demo,
+        closing(Demo(settings, update, report=report)) as demo,
     ):
         demo.play()
-        report = demo.leave_bundle()
-        summary = describe_summary(demo.run, report, time.monotonic() - started)
+        audit = demo.leave_bundle()
+        summary = describe_summary(demo.run, audit, time.monotonic() - started)
     write_json(settings.out / "summary.json", summary)
     write_file(settings.out / "reward.svg", plot_reward(summary).encode())
     words = Text()
-    if not settings.fast and (late := count_late(summary)):
+    if not settings.is_virtual and (late := count_late(summary)):
         words.append(
             f"Honest miners were late {late} times: this machine is too slow for a block a "
             "second. `assay demo --fast` runs the same without a clock.\n",

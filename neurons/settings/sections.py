@@ -56,12 +56,28 @@ class DemoSettings(_Section):
     fast: Annotated[bool, Flag(name="--fast/--real-time")] = Field(
         False, description="virtual clock, no waiting between blocks"
     )
-    windows: int = Field(8, ge=6, le=100, description="number of windows")
+    episodes: Annotated[bool, Flag(name="--episodes/--sums")] = Field(
+        False, description="guess numbers, turn by turn, in more windows, on a virtual clock"
+    )
+    windows: int | None = Field(
+        None, ge=6, le=100, description="number of windows; None: 8, or 24 with episodes"
+    )
     groups: int = Field(24, ge=4, le=256, description="groups of each honest miner in a window")
-    problems: int = Field(1_500, ge=1_000, le=100_000, description="number of held-out problems")
+    problems: int | None = Field(
+        None,
+        ge=400,
+        le=100_000,
+        description="number of held-out problems; None: 1,500, or 400 with episodes",
+    )
     seed: Annotated[str, Flag("TEXT")] = Field(
         "assay", description="seed of all keys; with `fast`, of everything"
     )
+
+    @property
+    def is_virtual(self) -> bool:
+        """Return whether blocks come as fast as the programs take them. Episodes need that: what a
+        window teaches is to be in force in the next one, whatever the machine's speed."""
+        return self.fast or self.episodes
 
 
 class StatusSettings(_Section):

@@ -41,6 +41,7 @@ def summary():
             "after": 0.63,
             "after_interval95": [0.61, 0.65],
         },
+        "episode": None,
         "promises_broken": [],
         "seconds": 60.0,
         "peak_rss_mib": 1_000,
@@ -58,6 +59,13 @@ def test_figures_of_a_demo_are_whole_on_a_usual_terminal(summary):
     for figure in ("9–10", "11–12", "SAMPLING_MISMATCH", *(f"{score:,}" for score in SCORES)):
         assert figure in shown
     assert "…" not in shown
+
+
+def test_an_episode_of_a_demo_is_shown_turn_by_turn(summary):
+    turns = [{"turn": "4", "reply": "higher\n"}, {"turn": "7\x1b[2J", "reply": ""}]
+    summary["episode"] = {"question": "Guess.\n", "turns": turns, "end": "it had its turns"}
+    shown = draw(render_summary(summary), FIGURES)
+    assert re.search(r"  Guess\.\s+> 4\s+higher\s+> 7\?\[2J\s+it had its turns", shown)
 
 
 def test_long_cells_are_broken_and_not_cut():

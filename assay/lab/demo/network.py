@@ -32,8 +32,9 @@ from assay.network.chain.ports import Chain
 from assay.network.chain.values import TAO
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Parameters, Phase
-from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.window import compute_block, compute_window
+from assay.subnet.recipe import Recipe
 from subtensor_devnet import Devnet, Seal
 
 #: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
@@ -104,6 +105,7 @@ class DevnetNetwork:
         fast: use a virtual clock.
         store: for parameters and the first checkpoint.
         genesis: folder of the first checkpoint.
+        recipe: of the network.
 
     Raises:
         OperatorError: it could not be founded.
@@ -119,6 +121,7 @@ class DevnetNetwork:
         genesis: Path,
         *,
         fast: bool,
+        recipe: Recipe,
     ) -> None:
         # README and help say it; the demo's own output is about its programs
         logging.getLogger("subtensor_devnet").setLevel(logging.ERROR)
@@ -135,7 +138,7 @@ class DevnetNetwork:
                 self._secret, self._begin_ms, _BEACON_PERIOD_MS, self.get_now_ms
             )
             with self._open(folder, Seal.INSTANT) as devnet:
-                netuid = self._found(devnet, scratch / "founding", store, genesis)
+                netuid = self._found(devnet, scratch / "founding", store, genesis, recipe)
             self._devnet = self._open(folder, Seal.MANUAL)
             stack.callback(self._devnet.close)
             self._devnet.start()
@@ -183,24 +186,26 @@ class DevnetNetwork:
         slot_s = DEMO_TIMING.slot_ms / 1_000
         return Devnet(folder, 0, slot_s, seal=seal, genesis_ms=self._begin_ms, secret=self._secret)
 
-    def _found(self, devnet: Devnet, scratch: Path, store: ObjectStore, genesis: Path) -> int:
+    def _found(
+        self, devnet: Devnet, scratch: Path, store: ObjectStore, genesis: Path, recipe: Recipe
+    ) -> int:
         """Do everything before the first window, on virtual time. Return the netuid."""
-        owner = self._wallets[OWNER]
+        owner, timing = self._wallets[OWNER], recipe.make_rules().timing
         with ExitStack() as stack:
             connection = _connect(devnet, stack)
             amounts = {get_coldkey(wallet): _MONEY for wallet in self._wallets.values()}
             amounts[get_coldkey(owner)] += get_subnet_cost(connection)
             send_tao(connection, amounts)
-            netuid = buy_subnet(connection, owner, DEMO_TIMING.tempo)
+            netuid = buy_subnet(connection, owner, timing.tempo)
             chain = SubtensorChain(connection, netuid, scratch, poll_s=0)
             stack.callback(chain.close)
             hotkeys = {name: chain.add_wallet(w) for name, w in self._wallets.items()}
             for hotkey in [hotkeys[name] for name in hotkeys if name != OWNER]:
                 chain.register(hotkey, chain.quote_registration(hotkey).cost)
             chain.add_stake(hotkeys[VALIDATOR], _STAKE, any_price=True)
-            _pass_to_permit(devnet, chain)
+            _pass_to_permit(devnet, chain, timing)
             # counted from here, an epoch comes right after the verdicts of every other window
-            tempo = {"netuid": netuid, "tempo": DEMO_TIMING.tempo}
+            tempo = {"netuid": netuid, "tempo": timing.tempo}
             change_settings(connection, [("sudo_set_tempo", tempo)])
             self.parameters = publish_rules(
                 chain,
@@ -212,20 +217,21 @@ class DevnetNetwork:
                 genesis,
                 DEMO_TIMING.slot_ms,
                 devnet.new_blocks,
+                recipe,
             )
-            self.first_window = compute_window(DEMO_TIMING, devnet.get_head()) + 2
-            first = compute_block(DEMO_TIMING, self.first_window, Phase.CHALLENGE)
+            self.first_window = compute_window(timing, devnet.get_head()) + 2
+            first = compute_block(timing, self.first_window, Phase.CHALLENGE)
             devnet.new_blocks(first - 1 - devnet.get_head())
         self._now_ms += (first - 1) * DEMO_TIMING.slot_ms
         return netuid
 
 
-def _pass_to_permit(devnet: Devnet, chain: SubtensorChain) -> None:
+def _pass_to_permit(devnet: Devnet, chain: SubtensorChain, timing: Timing) -> None:
     """Advance to the last block of a window after an epoch, which has given the validator its
     permit."""
     head = devnet.get_head()
-    epoch = next(n for n in range(head + 1, head + 2 + DEMO_TIMING.tempo) if chain.is_epoch(n))
-    devnet.new_blocks(epoch + -epoch % DEMO_TIMING.window_blocks - head)
+    epoch = next(n for n in range(head + 1, head + 2 + timing.tempo) if chain.is_epoch(n))
+    devnet.new_blocks(epoch + -epoch % timing.window_blocks - head)
 
 
 def _make_wallets(secret: bytes, names: Sequence[str]) -> dict[str, DevWallet]:

@@ -9,7 +9,7 @@ from math import comb
 from typing import Any
 
 from assay.audit.findings import AuditReport
-from assay.lab.demo.run import Actor, DemoRun
+from assay.lab.demo.run import Actor, DemoRun, PlayedExample
 from assay.lab.gauntlet.strategy import Strategy
 from assay.neurons.program.software import get_software
 from assay.neurons.program.status import (
@@ -192,6 +192,7 @@ def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[s
             for lesson in run.lessons
         ],
         "accuracy": _describe_accuracy(run),
+        "episode": None if run.example is None else _describe_example(run.example),
         "promises_broken": [*find_broken_promises(run, pay), *find_broken_record(audit)],
         "seconds": round(seconds, 1),
         "peak_rss_mib": measure_peak_rss_mib(),
@@ -200,6 +201,11 @@ def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[s
             **{name: version(name) for name in _VERSIONED},
         },
     }
+
+
+def _describe_example(example: PlayedExample) -> dict[str, Any]:
+    turns = [{"turn": turn, "reply": reply} for turn, reply in example.turns]
+    return {"question": example.question, "turns": turns, "end": example.end}
 
 
 def measure_peak_rss_mib() -> int:
@@ -212,7 +218,7 @@ def measure_peak_rss_mib() -> int:
 
 def _describe_accuracy(run: DemoRun) -> dict[str, Any]:
     """Shares of held-out problems solved, each with its 95 % interval; None if not measured."""
-    document: dict[str, Any] = {"problems": run.settings.problems}
+    document: dict[str, Any] = {"problems": run.problems}
     for when, accuracy in (("before", run.before), ("after", run.after)):
         document[when] = round(accuracy.value, 4) if accuracy else None
         document[f"{when}_interval95"] = (

@@ -7,8 +7,9 @@ every second.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,9 +19,10 @@ from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.environments import Success, make_environment
+from assay.environments import Success, open_environment
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, read_small_file
+from assay.inference.sampled_episodes import sample_episodes
 from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.lab.demo.players import FreePlayers, TurnPlayers
 from assay.lab.gauntlet.content_attacks import FakingMiner
@@ -46,9 +48,12 @@ from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
-from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_RECIPE, DEMO_SETTINGS, DEMO_WORK
-from assay.subnet.recipe import read_recipe
+from assay.subnet.genesis_checkpoint import make_recipe_genesis
+from assay.subnet.presets import DEMO_RECIPE, EPISODES_RECIPE
+from assay.subnet.recipe import Recipe, read_recipe
+from assay.subnet.waiting import Report, ignore_report, telling
 from assay.training import GENESIS
+from assay.training.first_turns import teach_first_turns
 from assay.training.held_out import HeldOut, evaluate
 from assay.verification import Seat
 
@@ -57,8 +62,12 @@ BUNDLE_FOLDER = "bundle"
 #: Groups that a miner generates in one step: few enough to finish before its next look at the
 #: chain.
 GROUPS_PER_STEP = 8
-#: Held-out problems for each checkpoint. The levels of the next one follow from its success.
+#: Held-out problems for each checkpoint. The levels of the next one follow from its success; those
+#: of a demo of episodes stay.
 HELD_OUT = 256
+#: Windows, and held-out problems before and after them, unless others are given: of sums, and of
+#: episodes.
+SIZES, EPISODES_SIZES = (8, 1_500), (24, 400)
 #: Seconds that threads have to finish their step when the demo stops.
 JOIN_S = 30.0
 #: Blocks after the last epoch in which its weights are sent, included and final, and its record is
@@ -68,8 +77,8 @@ CLOSING_BLOCKS = 6
 _LOOK_S = 0.1
 #: The chain's folder below `out`.
 CHAIN_FOLDER = "chain"
-#: Founds a network in a folder, for these miners, with this store and genesis.
-Found = Callable[[DemoSettings, Sequence[str], ObjectStore, Path], Network]
+#: Founds a network in a folder, for these miners, with this store, genesis and recipe.
+Found = Callable[[DemoSettings, Sequence[str], ObjectStore, Path, Recipe], Network]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +90,22 @@ class Actor:
     seat: Seat
 
 
+@dataclass(frozen=True, slots=True)
+class PlayedExample:
+    """An episode of a held-out problem as the last checkpoint plays it: what is asked, each turn
+    and the world's reply to it, and why it ended."""
+
+    question: str
+    turns: Sequence[tuple[str, str]]
+    end: str
+
+
 @dataclass(slots=True)
 class DemoRun:
     """State of a demo, for displays. Windows are numbered from the chain's first block."""
 
     settings: DemoSettings
+    problems: int
     chain: Chain
     parameters: Parameters
     actors: Sequence[Actor]
@@ -100,26 +120,30 @@ class DemoRun:
     notes: list[str] = field(default_factory=list)
     before: Success | None = None
     after: Success | None = None
+    example: PlayedExample | None = None
     stage: str = "starting"
     started_at: int = field(default_factory=lambda: int(time.time()))
 
 
 #: Miner → its program, its role, and its share of an honest miner's groups.
-MINERS: dict[str, tuple[type[Miner], str, float]] = {
+Cast = Mapping[str, tuple[type[Miner], str, float]]
+MINERS: Cast = {
     "honest-1": (Miner, "honest", 1.0),
     "honest-2": (Miner, "honest", 1.0),
     "cheap-model": (CheapModelMiner, "cheat", 0.5),
     "best-of-seeds": (BestOfSeedsMiner, "cheat", 0.5),
     "fake-groups": (FakingMiner, "cheat", 1.0),
 }
+#: Those of a demo of episodes: the other cheats draft one turn.
+EPISODES_MINERS: Cast = {name: MINERS[name] for name in ("honest-1", "honest-2", "fake-groups")}
 
 
 def found_devnet(
-    settings: DemoSettings, miners: Sequence[str], store: ObjectStore, genesis: Path
+    settings: DemoSettings, miners: Sequence[str], store: ObjectStore, genesis: Path, recipe: Recipe
 ) -> DevnetNetwork:
     """The demo's network, on a development chain in `settings.out`."""
-    folder = settings.out / CHAIN_FOLDER
-    return DevnetNetwork(folder, settings.seed, miners, store, genesis, fast=settings.fast)
+    folder, fast = settings.out / CHAIN_FOLDER, settings.is_virtual
+    return DevnetNetwork(folder, settings.seed, miners, store, genesis, fast=fast, recipe=recipe)
 
 
 class Demo:
@@ -129,6 +153,7 @@ class Demo:
         update: called whenever there may be something new to show.
         genesis: model folder to start from.
         found: founds the network.
+        report: called with a line for what is done before there is something to show.
 
     Raises:
         CheckpointError, StoreError, ChainError: the genesis or the output folder cannot be used.
@@ -138,24 +163,46 @@ class Demo:
         self,
         settings: DemoSettings,
         update: Callable[[DemoRun], None],
-        genesis: Path = GENESIS,
+        genesis: Path | None = None,
         found: Found = found_devnet,
+        report: Report = ignore_report,
     ) -> None:
+        self._report = report
         self._settings = settings
         self._update = update
+        self._recipe = read_recipe(EPISODES_RECIPE if settings.episodes else DEMO_RECIPE)
+        self._cast = EPISODES_MINERS if settings.episodes else MINERS
+        sizes = EPISODES_SIZES if settings.episodes else SIZES
+        self._windows, self._problems = settings.windows or sizes[0], settings.problems or sizes[1]
         self._archive = Archive(settings.out)
         self._database = Database(settings.out / VALIDATOR_FILE)
         self._store = open_folder(settings.out / "store")
         self._checkpoints = CheckpointFolder(settings.out / "models")
-        self._genesis = load_checkpoint(genesis)
-        self._checkpoints.add(genesis, self._genesis.digest)
-        self._network = found(settings, tuple(MINERS), self._store, genesis)
+        with TemporaryDirectory(prefix="assay-") as scratch:
+            folder = genesis or self._make_genesis(Path(scratch))
+            self._genesis = load_checkpoint(folder)
+            self._checkpoints.add(folder, self._genesis.digest)
+            self._network = found(settings, tuple(self._cast), self._store, folder, self._recipe)
         self._chain = self._network.chain
         self.run = self._build(self._network.parameters)
 
+    def _make_genesis(self, scratch: Path) -> Path:
+        """The folder of the first checkpoint: the shipped one, or one that is made of it and has
+        seen turns."""
+        if not self._settings.episodes:
+            return GENESIS
+        rules, model, folder = self._recipe.make_rules(), scratch / "model", scratch / "genesis"
+        environment = open_environment(rules.environment)
+        (level,) = self._recipe.levels
+        checkpoint = load_checkpoint(GENESIS)
+        with telling(self._report, "the shipped model watches a careless player"):
+            teach_first_turns(checkpoint, environment, level, rules.work, model)
+        make_recipe_genesis(self._recipe, model, folder, rules, report=self._report)
+        return folder
+
     def _build(self, parameters: Parameters) -> DemoRun:
         network, first = self._network, self._network.first_window
-        windows = range(first, first + self._settings.windows)
+        windows = range(first, first + self._windows)
         history = ParameterHistory(parameters)
         sources = JudgeSources(
             self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}
@@ -165,9 +212,10 @@ class Demo:
         book = RecordBook(self._database, self._chain, author, tempo, records, None)
         return DemoRun(
             self._settings,
+            self._problems,
             self._chain,
             parameters,
-            [self._make_actor(name, parameters, windows) for name in MINERS],
+            [self._make_actor(name, parameters, windows) for name in self._cast],
             Validator(
                 network.hotkeys[VALIDATOR],
                 history,
@@ -178,7 +226,7 @@ class Demo:
                 self._archive.write_settlement,
                 windows[-1],
                 start=max(0, compute_block(parameters.timing, first, Phase.CHALLENGE) - 1),
-                remember=self._settings.windows,
+                remember=self._windows,
                 book=book,
             ),
             Trainer(
@@ -186,11 +234,11 @@ class Demo:
                 history,
                 sources,
                 TrainerConfig(
-                    make_learning(read_recipe(DEMO_RECIPE).trainer),
+                    make_learning(self._recipe.trainer),
                     LOCATOR,
                     last_window=windows[-1],
                     steps=StepFolder(self._settings.out / "steps"),
-                    held_out=HeldOut(history, HELD_OUT),
+                    held_out=HeldOut(history, 0 if self._settings.episodes else HELD_OUT),
                 ),
                 lambda lesson: self.run.lessons.append(lesson),
                 self._note,
@@ -206,7 +254,7 @@ class Demo:
         return open_folder(self._settings.out / "record")
 
     def _make_actor(self, name: str, parameters: Parameters, windows: range) -> Actor:
-        kind, role, share = MINERS[name]
+        kind, role, share = self._cast[name]
         groups = max(parameters.work.audited_rollouts, int(self._settings.groups * share))
         chain, hotkey = self._chain, self._network.hotkeys[name]
         outside = MinerDependencies(
@@ -265,6 +313,8 @@ class Demo:
         newest = self.run.lessons[-1].published.digest if self.run.lessons else None
         digest = newest or self._genesis.digest
         self.run.after = self._evaluate("evaluating the last checkpoint", digest)
+        if self._settings.episodes:
+            self.run.example = self._play_example(digest)
         self._enter("done")
 
     def _drive(self, neurons: Sequence[Neuron]) -> None:
@@ -275,7 +325,7 @@ class Demo:
             self._pass_time()
         players = (
             TurnPlayers(neurons, network.count_waiting, self._show)
-            if self._settings.fast
+            if self._settings.is_virtual
             else FreePlayers(neurons)
         )
         players.start()
@@ -293,7 +343,7 @@ class Demo:
 
     def _pass_time(self) -> None:
         """Make a block if blocks are made here. Otherwise wait a moment, in which one may come."""
-        if self._settings.fast:
+        if self._settings.is_virtual:
             self._network.make_block()
         else:
             time.sleep(_LOOK_S)
@@ -304,7 +354,7 @@ class Demo:
         self._network.stop_retrying()
         deadline = time.monotonic() + JOIN_S
         while not players.join(_LOOK_S) and time.monotonic() < deadline:
-            if self._settings.fast:
+            if self._settings.is_virtual:
                 self._network.make_block()
 
     def _evaluate(self, stage: str, digest: bytes) -> Success:
@@ -312,11 +362,26 @@ class Demo:
         checkpoint = self._checkpoints.get(digest)
         return evaluate(
             checkpoint,
-            make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS),
-            DEMO_WORK,
-            self._settings.problems,
+            open_environment(self.run.parameters.environment),
+            self.run.parameters.work,
+            self._problems,
             self._genesis.manifest.level_numbers,  # the same problems before and after
             lambda done: self._show(),
+        )
+
+    def _play_example(self, digest: bytes) -> PlayedExample:
+        checkpoint, parameters = self._checkpoints.get(digest), self.run.parameters
+        environment, tokenizer = open_environment(parameters.environment), checkpoint.tokenizer
+        problem = environment.make_problem(digest, checkpoint.manifest.level_numbers)
+        asked = [(problem, tuple(tokenizer.encode(problem.conversation)), digest)]
+        drafter = checkpoint.get_drafter(parameters.work.temperature)
+        (played,) = sample_episodes(drafter, tokenizer, environment, asked, parameters.work)
+        replies = played.episode.replies
+        ends = pairwise([0, *(reply.at for reply in replies), len(played.tokens)])
+        turns = [tokenizer.decode(played.tokens[start:stop]) for start, stop in ends]
+        heard = [tokenizer.decode(reply.ids) for reply in replies]
+        return PlayedExample(
+            problem.prompt, list(zip_longest(turns, heard, fillvalue="")), str(played.episode.end)
         )
 
     def _enter(self, stage: str) -> None:

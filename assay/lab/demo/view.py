@@ -12,6 +12,7 @@ from rich.text import Text
 
 from assay.charts.axes import make_count_axis, make_share_axis
 from assay.charts.drawing import Plot, Point, Series, draw_picture
+from assay.sandbox.child import clean
 
 #: Windows from the first and the last to what was measured before and after them.
 _BESIDE = 0.6
@@ -107,6 +108,8 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, "
             f"{accuracy['problems']:,} problems)\n"
         )
+    if summary["episode"] is not None:
+        lines.append(_render_episode(summary["episode"]))
     lines.append(
         f"{summary['seconds']:.0f} s, at most {summary['peak_rss_mib']:,} MiB in memory\n",
         style="dim",
@@ -120,6 +123,22 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
             style="bold green",
         )
     return Group(table, lines)
+
+
+def _render_episode(episode: dict[str, Any]) -> Text:
+    """An episode of the last checkpoint, turn by turn."""
+    lines = Text("\nAn episode of the last checkpoint:\n")
+    lines.append(f"  {clean(' '.join(episode['question'].split()))}\n", style="dim")
+    for turn in episode["turns"]:
+        lines.append(f"  > {_join(turn['turn'])}\n", style="cyan")
+        if turn["reply"]:
+            lines.append(f"    {_join(turn['reply'])}\n", style="dim")
+    return lines.append(f"  {episode['end']}\n\n", style="dim")
+
+
+def _join(text: str) -> str:
+    """A turn on one line."""
+    return clean(" ".join(text.split()))
 
 
 def _render_pay(summary: dict[str, Any], name: str) -> str:

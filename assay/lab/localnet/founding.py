@@ -5,6 +5,7 @@ Localnet and demo begin so. Time is virtual meanwhile: each extrinsic makes a bl
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.lab.localnet.development_calls import change_settings
 from assay.network import ObjectStore
@@ -18,6 +19,9 @@ from assay.network.chain import (
 )
 from assay.neurons.program.logs import make_report
 from assay.protocol import BeaconChain, Parameters
+
+if TYPE_CHECKING:
+    from assay.subnet.recipe import Recipe
 
 PRESET = "demo"
 
@@ -57,19 +61,27 @@ def publish_rules(
     genesis: Path,
     slot_ms: int,
     pass_blocks: Callable[[int], int],
+    recipe: "Recipe | None" = None,
 ) -> Parameters:
-    """Publish the demo's parameters for a subnet, and its first checkpoint. `pass_blocks` makes
-    this many blocks."""
+    """Publish a subnet's parameters, and its first checkpoint.
+
+    Args:
+        pass_blocks: makes this many blocks.
+        recipe: of the network; None: the demo's.
+    """
     # a running localnet needs no model in memory
-    from assay.subnet.presets import DEMO_ENVIRONMENT, PRESETS
+    from assay.subnet.presets import DEMO_ENVIRONMENT, PRESETS, change_parameters
     from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 
     def wait(_: float) -> None:
         pass_blocks(1)
 
+    environment = DEMO_ENVIRONMENT if recipe is None else recipe.environment
     parameters = make_subnet_parameters(
-        chain, beacon, genesis, trainer, DEMO_ENVIRONMENT, PRESETS[PRESET], slot_ms
+        chain, beacon, genesis, trainer, environment, PRESETS[PRESET], slot_ms
     )
+    if recipe is not None:
+        parameters = change_parameters(parameters, recipe.parameters)
     publish_subnet(
         chain,
         owner,
