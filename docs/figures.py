@@ -24,8 +24,8 @@ THEMES = {
     ),
     "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine draft_precision pay",
     "Learning": (
-        "learning mixtures teaching evidence step step_memory team trace operators checkpoints exports "
-        "outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
+        "learning demo_episodes mixtures teaching evidence step step_memory team trace operators "
+        "checkpoints exports outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
     "Problems": "environments programs scoring sandbox math_answers suite_scores contests",
     "The whole": "demo localnet first_output soak explorer record files folders",
