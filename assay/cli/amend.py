@@ -14,7 +14,7 @@ from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.session.resources import open_account, open_chain, open_own_store, open_stores
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.subnet.amending import amend, name_checkpoint, require_amendment
+from assay.subnet.amending import amend, amend_frames, name_checkpoint, require_amendment
 from assay.subnet.presets import read_changes
 from assay.subnet.publishing import announce
 
@@ -42,10 +42,11 @@ def run_subnet_amend(
         if withdraw:
             _withdraw(chain, account.hotkey, locator, followed, confirm, as_json)
             return
+        report = make_report("amendment_note")
         amended = amend(chain, latest, changes, amending.window)
+        amended = amend_frames(latest, amended, amending.checkpoint, report)
         amended = name_checkpoint(chain, latest, amended, amending.checkpoint, amending.out)
         calibrated = amending.out if amending.checkpoint is not None else None
-        report = make_report("amendment_note")
         for note in require_amendment(latest, amended, calibrated):
             report(note)
         announced = AnnouncedParameters(amended, latest, is_decided=False)

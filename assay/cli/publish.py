@@ -7,6 +7,7 @@ from typing import Any
 
 from assay.cli.console import Confirm, print_result, require_consent
 from assay.cli.exits import cleaning_up
+from assay.inference import load_outline
 from assay.network.beacon import read_chain_info
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.session.resources import open_account, open_chain, open_own_store
@@ -19,6 +20,7 @@ from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.subnet.recipe import Recipe, read_recipe, require_architecture
+from assay.subnet.reply_frames import fill_frames
 from assay.training import GENESIS
 
 
@@ -51,6 +53,7 @@ def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quie
             )
             for changes in chosen.changes:
                 parameters = change_parameters(parameters, changes)
+            parameters = fill_frames(parameters, load_outline(genesis).tokenizer, report)
             question = (
                 f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
                 "Programs with other parameters are then on another network."

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from assay.environments.registry import list_named_levels as list_named_levels
     from assay.environments.registry import list_named_rated as list_named_rated
     from assay.environments.registry import list_parts as list_parts
+    from assay.environments.registry import list_turns as list_turns
     from assay.environments.registry import make_environment as make_environment
     from assay.environments.registry import open_environment as open_environment
     from assay.environments.registry import parse_choice as parse_choice
@@ -99,6 +100,7 @@ else:
                 "list_named_levels",
                 "list_named_rated",
                 "list_parts",
+                "list_turns",
                 "make_environment",
                 "open_environment",
                 "parse_choice",

@@ -270,6 +270,17 @@ def list_manners(choice: EnvironmentChoice) -> dict[str, Manner]:
     return {part: make_manner(own, prompts.get(part)) for part, own in parts.items()}
 
 
+def list_turns(choice: EnvironmentChoice) -> dict[str, int]:
+    """The most turns that the worlds of each part want: 1, unless they reply.
+
+    Raises:
+        ValueError: as of `open_environment`.
+    """
+    environment = open_environment(choice)
+    is_mixture = isinstance(environment, mixture.Mixture)
+    return {part.name: part.turns for part in (environment.parts if is_mixture else (environment,))}
+
+
 def list_named_rated(text: str) -> frozenset[str]:
     """The parts that an environment rates, as `Environment.rated` has them, named as for
     `parse_choice`. Opens no file: what depends on one is left out."""

@@ -1,14 +1,14 @@
 """Changes of parameters by the owner of a running network: made, checked, announced, taken back."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.discovery import DiscoveryError
-from assay.inference import load_checkpoint
+from assay.inference import load_checkpoint, load_outline
 from assay.network.chain.ports import SubnetReader
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.loading import ConfigError
@@ -19,6 +19,7 @@ from assay.protocol.window import compute_window
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
+from assay.subnet.reply_frames import fill_frames, find_closer_fault
 
 #: Windows between the newest block and the decision, so that the announcement is on chain before
 #: it.
@@ -96,6 +97,26 @@ def _starts_round(latest: Parameters, changed: Parameters, window: int) -> bool:
     return not any(window % max(1, length) for length in every)
 
 
+def amend_frames(
+    latest: Parameters, amended: Parameters, folder: Path | None, say: Callable[[str], None]
+) -> Parameters:
+    """The same parameters, with frames of replies as `fill_frames` derives them where an amendment
+    changes how problems are put, or lets worlds reply.
+
+    Args:
+        folder: of the checkpoint that will be calibrated for them; None: there is none, and the
+            frames stay.
+
+    Raises:
+        ConfigError: nobody could run a network with them.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    old = latest.environment, latest.work.turns > 1
+    if folder is None or old == (amended.environment, amended.work.turns > 1):
+        return amended
+    return fill_frames(amended, load_outline(folder).tokenizer, say)
+
+
 def name_checkpoint(
     chain: SubnetReader, latest: Parameters, amended: Parameters, folder: Path | None, out: Path
 ) -> Parameters:
@@ -147,6 +168,7 @@ def require_amendment(
             if calibrated is not None:
                 checkpoint = load_checkpoint(calibrated, amended.start.checkpoint)
                 fault = find_checkpoint_fault(checkpoint, amended)
+                fault = fault or find_closer_fault(amended, checkpoint.tokenizer)
                 notes += list_prompt_notes(checkpoint, calibrated, amended)
         except ValueError as error:
             fault = str(error)

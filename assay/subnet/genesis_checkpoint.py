@@ -81,6 +81,7 @@ from assay.subnet.presets import (
     DEMO_WORK,
 )
 from assay.subnet.recipe import Recipe, require_sizes
+from assay.subnet.reply_frames import fill_frames
 from assay.subnet.waiting import Report, ignore_report, telling
 
 #: Problems whose sampled completions make the calibration set.
@@ -194,6 +195,8 @@ def make_recipe_genesis(
             write_adoption(adoption, temporary, report)
         for kind, text in adoption.notes.iterate():
             report(f"{kind}: {text}")
+        # whoever publishes it derives the same frames again, and says which
+        rules = fill_frames(rules, open_adopted_tokenizer(temporary), ignore_report)
         manifest = make_genesis(
             temporary,
             rules.work.max_tokens,
@@ -267,6 +270,13 @@ def open_bare_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise UnusableCheckpointError(f"{folder / TOKENIZER_FILES[1]} names no eos_token")
     make_tokenizer(folder, tokenizer, vocabulary, (tokenizer.eos_token_id,))
     return tokenizer
+
+
+def open_adopted_tokenizer(folder: Path) -> FolderTokenizer:
+    """The tokenizer of a folder as `assay adopt` writes it, with its end tokens. Raises as
+    `open_bare_tokenizer` does."""
+    ends, vocabulary = read_end_tokens(folder), read_config(folder)["vocab_size"]
+    return make_tokenizer(folder, open_bare_tokenizer(folder), vocabulary, ends)
 
 
 def read_end_tokens(folder: Path) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from assay.protocol import (
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet.presets import Preset, make_identity, make_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
+from assay.subnet.reply_frames import find_closer_fault
 
 #: Seconds for a commitment to be in a final block, and between two looks.
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
@@ -160,6 +161,7 @@ def _require_publishable(
         try:
             notes = list_environment_notes(parameters)
             fault = find_checkpoint_fault(checkpoint, parameters)
+            fault = fault or find_closer_fault(parameters, checkpoint.tokenizer)
         except ValueError as error:
             fault = str(error)
     if fault is not None:

@@ -339,8 +339,33 @@ class ChatTemplate:
         written = [{"role": one.role, "content": one.content} for one in messages]
         begins = messages[-1].role == "user"
         names: dict[str, Any] = {**self._names, **dict(arguments)}
-        names |= {"messages": written, "add_generation_prompt": begins}
-        size = sum(len(one.content) for one in messages)
+        return self._render(names, written, sum(len(one.content) for one in messages), begins)
+
+    def render_probe(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        begins: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        arguments: Arguments = (),
+    ) -> str:
+        """Render a conversation that no model is asked, to see how the template writes one.
+
+        Args:
+            messages: of any role and with any fields, as Hugging Face's `apply_chat_template` takes
+                them: plain values of JSON.
+            begins: whether the beginning of an answer comes behind them.
+            tools: that the template is told of.
+
+        Raises:
+            TemplateFault: as of `render`.
+        """
+        names: dict[str, Any] = {**self._names, **dict(arguments), "tools": tools}
+        return self._render(names, messages, len(json.dumps([*messages, tools])), begins)
+
+    def _render(
+        self, names: dict[str, Any], messages: Sequence[Mapping[str, Any]], size: int, begins: bool
+    ) -> str:
+        names |= {"messages": [*messages], "add_generation_prompt": begins}
         with self._lock:
             self._sandbox.budget = _Budget(
                 SIZE_MAX + SIZE_EACH * size, STEPS_MAX + STEPS_EACH * (len(messages) - 1)
@@ -352,7 +377,7 @@ class ChatTemplate:
                 raise  # our own lack: the budgets leave no template any way to cause it
             except Exception as error:  # noqa: BLE001 - foreign code, which fails alike for all
                 reason = " ".join(str(error).split())[:200]
-                roles = ", ".join(dict.fromkeys(one.role for one in messages))
+                roles = ", ".join(dict.fromkeys(one["role"] for one in messages))
                 raise TemplateFault(
                     f"{_CALLED} fails for messages of {roles}: {type(error).__name__}: {reason}"
                 ) from None

@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from assay.environments.base import Answer, Conversation, Frame, Manner, Problem
+from assay.environments.base import Answer, Arguments, Conversation, Frame, Manner, Problem
 from assay.inference.folder import (
     TOKENIZER_FILES,
     CheckpointError,
@@ -118,10 +119,33 @@ class FolderTokenizer:
             return asked.text
         return self._template.render(asked.messages, asked.arguments)
 
+    def write_probe(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        begins: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        arguments: Arguments = (),
+    ) -> str:
+        """See `ChatTemplate.render_probe`. Raises a ValueError where there is no template, too."""
+        if self._template is None:
+            raise ValueError("there is no chat template")
+        return self._template.render_probe(messages, begins, tools, arguments)
+
     @property
     def has_template(self) -> bool:
         """Whether there is a chat template."""
         return self._template is not None
+
+    @property
+    def closer(self) -> str:
+        """The text of the first end token, which closes each turn before a reply; no text if there
+        is none."""
+        return "" if self._closer is None else self.name_token(self._closer)
+
+    @property
+    def end_texts(self) -> tuple[str, ...]:
+        """The texts of the end tokens that have one, in the manifest's order."""
+        return self._end_texts
 
     def find_closing(self) -> int | None:
         """The id with which the chat template closes an answer; None: it has none of its own."""
