@@ -1,7 +1,7 @@
 """`assay env sample`: problems as a miner gets them, and as a model sees them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,12 @@ from rich.text import Text
 
 from assay.cli.console import make_printable
 from assay.cli.env import make_problem
-from assay.environments import Environment, make_environment
+from assay.environments import Environment, Problem, make_environment
+from assay.environments.base import Manner
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 
 if TYPE_CHECKING:
+    from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
     from assay.inference.tokenizing.seen_prompts import SeenPrompt
     from assay.protocol.parameters import Work
 
@@ -61,16 +63,36 @@ def run_env_sample(request: SampleRequest, as_json: bool) -> None:
             model.tokenizer, model.config, model.end_tokens, problems, max_tokens or 1
         )
         samples = [sample | _describe(one) for sample, one in zip(samples, seen, strict=True)]
+        if environment.turns > 1 and model.has_template:
+            frames = _list_frames(problems, model.tokenizer)
+            samples = [one | {"frames": lines} for one, lines in zip(samples, frames, strict=True)]
     if as_json:
         print(json.dumps(samples))
         return
     console = Console(highlight=False)
     for sample in samples:
         _show(console, sample)
+    for line in dict.fromkeys(line for one in samples for line in one.get("frames", ())):
+        console.print(Text(make_printable(line)), soft_wrap=True)
 
 
 def _describe(seen: "SeenPrompt") -> dict[str, Any]:
     return {"text": seen.text, "ids": seen.ids, "warnings": list(seen.warnings.values())}
+
+
+def _list_frames(problems: Sequence[Problem], tokenizer: "FolderTokenizer") -> list[list[str]]:
+    """What each problem's part has as the frame of its replies, in lines: none if its problems are
+    plain text."""
+    from assay.inference.tokenizing.reply_frames import find_frames
+    from assay.subnet.reply_frames import describe_frames
+
+    known: dict[Manner, list[str]] = {}
+    for manner in (problem.manner for problem in problems):
+        if manner not in known:
+            found = [] if manner.plain else find_frames(tokenizer, manner)
+            part = "NAME" if manner.prompts is None else manner.prompts.part
+            known[manner] = describe_frames(part, manner, found)[1] if found else []
+    return [known[problem.manner] for problem in problems]
 
 
 def _show(console: Console, sample: Mapping[str, Any]) -> None:

@@ -277,8 +277,8 @@ def list_turns(choice: EnvironmentChoice) -> dict[str, int]:
         ValueError: as of `open_environment`.
     """
     environment = open_environment(choice)
-    is_mixture = isinstance(environment, mixture.Mixture)
-    return {part.name: part.turns for part in (environment.parts if is_mixture else (environment,))}
+    parts = environment.parts if isinstance(environment, mixture.Mixture) else (environment,)
+    return {part.name: part.turns for part in parts}
 
 
 def list_named_rated(text: str) -> frozenset[str]:

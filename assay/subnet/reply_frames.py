@@ -35,11 +35,9 @@ def fill_frames(
     Raises:
         ConfigError: nobody could run a network with these parameters.
     """
-    found = {
-        part: _fill(part, manner, tokenizer, say) for part, manner in _list_replied(parameters)
-    }
     records = {one.part: one for one in parameters.environment.prompts}
-    for part, frame in found.items():
+    for part, manner in _list_replied(parameters):
+        frame = _fill(part, manner, tokenizer, say)
         if frame is not None:
             old = records.get(part) or Prompts(part, (), ())
             texts = sorted((*old.texts, *_write(frame)), key=lambda one: one.name)
@@ -80,9 +78,7 @@ def describe_frames(
         if same:
             said = f"it is the template's of role {same[0].role}: {same[0].verdict}"
         elif chosen is not None:
-            said = (
-                f"it differs from the template's, and stays: leave out {', '.join(_NAMES)} for that"
-            )
+            said = "it stays, and differs from those of the template"
         else:
             said = "the template has none to compare it with"
         return None, [*lines, f"{part}: you wrote the frame {_show(manner.frame)}: {said}"]

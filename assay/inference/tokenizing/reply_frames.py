@@ -122,6 +122,10 @@ def _find_common(one: str, other: str) -> str:
     return "".join(pair[0] for pair in pairs)
 
 
+#: A conversation's question, number of turns and last reply.
+_Key = tuple[str, int, str]
+
+
 class _Probe:
     """Conversations in one role as a template writes them."""
 
@@ -159,9 +163,7 @@ class _Probe:
             raise _NoFrameError(f"it writes more than {_TEXT_MAX} characters of a few words")
         return text
 
-    def list_conversations(
-        self,
-    ) -> Iterator[tuple[tuple[str, int, str], list[list[dict[str, Any]]]]]:
+    def list_conversations(self) -> Iterator[tuple[_Key, list[list[dict[str, Any]]]]]:
         """For each question, number of turns and last reply the messages, once with each last
         answer."""
         for question in _QUESTIONS:
@@ -194,7 +196,7 @@ def _find(probe: _Probe) -> FoundFrame:
 
 def _derive(probe: _Probe) -> tuple[Frame, str]:
     """The one frame of all conversations, and the end token before it."""
-    found: dict[tuple[str, int, str], tuple[str, Frame]] = {}
+    found: dict[_Key, tuple[str, Frame]] = {}
     for key, pair in probe.list_conversations():
         found[key] = _split([probe.write(messages) for messages in pair], key[-1], probe.tokenizer)
     if len({frame.as_json for _, frame in found.values()}) > 1:
