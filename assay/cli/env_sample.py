@@ -11,7 +11,7 @@ from rich.text import Text
 
 from assay.cli.console import make_printable
 from assay.cli.env import make_problem
-from assay.environments import Environment, Problem, make_environment
+from assay.environments import Environment, Problem, list_parts, make_environment
 from assay.environments.base import Manner
 from assay.neurons.settings.loading import ConfigError, open_named_environment
 
@@ -64,7 +64,7 @@ def run_env_sample(request: SampleRequest, as_json: bool) -> None:
         )
         samples = [sample | _describe(one) for sample, one in zip(samples, seen, strict=True)]
         if environment.turns > 1 and model.has_template:
-            frames = _list_frames(problems, model.tokenizer)
+            frames = _list_frames(environment, problems, model.tokenizer)
             samples = [one | {"frames": lines} for one, lines in zip(samples, frames, strict=True)]
     if as_json:
         print(json.dumps(samples))
@@ -80,17 +80,21 @@ def _describe(seen: "SeenPrompt") -> dict[str, Any]:
     return {"text": seen.text, "ids": seen.ids, "warnings": list(seen.warnings.values())}
 
 
-def _list_frames(problems: Sequence[Problem], tokenizer: "FolderTokenizer") -> list[list[str]]:
+def _list_frames(
+    environment: Environment, problems: Sequence[Problem], tokenizer: "FolderTokenizer"
+) -> list[list[str]]:
     """What each problem's part has as the frame of its replies, in lines: none if its problems are
     plain text."""
     from assay.inference.tokenizing.reply_frames import find_frames
     from assay.subnet.reply_frames import describe_frames
 
+    parts = list_parts(environment.name, environment.params)
     known: dict[Manner, list[str]] = {}
     for manner in (problem.manner for problem in problems):
         if manner not in known:
             found = [] if manner.plain else find_frames(tokenizer, manner)
-            part = "NAME" if manner.prompts is None else manner.prompts.part
+            named = parts[0] if len(parts) == 1 else "a part without words"
+            part = named if manner.prompts is None else manner.prompts.part
             known[manner] = describe_frames(part, manner, found)[1] if found else []
     return [known[problem.manner] for problem in problems]
 
