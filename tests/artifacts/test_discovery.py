@@ -133,6 +133,13 @@ def test_a_store_that_fills_gets_nothing_half_and_the_same_command_goes_on(net, 
     assert net.follow().history.latest == net.parameters
 
 
+def test_a_model_whose_turns_no_reply_can_follow_is_not_published(net, monkeypatch):
+    monkeypatch.setattr(publishing, "find_closer_fault", lambda parameters, _: "the closer")
+    with pytest.raises(DiscoveryError, match="nobody could join: the closer"):
+        net.publish()
+    assert not net.chain.get_commitments(net.chain.get_head())
+
+
 def test_a_file_that_the_environment_needs_is_published_with_it(net, tmp_path, monkeypatch):
     monkeypatch.setattr(problem_file, "_known", {})
     monkeypatch.setattr(publishing, "_require_publishable", lambda *_: None)  # needs a calibration

@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from assay.environments import Frame
 from assay.environments.base import Manner
+from assay.inference import UnusableCheckpointError
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
 from assay.inference.tokenizing.reply_frames import FoundFrame, choose_frame, find_frames
 from assay.inference.tokenizing.template_syntax import SOURCE_MAX
@@ -151,7 +152,7 @@ def test_a_closer_that_is_not_the_first_end_token_is_named(wrap):
             "",
             "it fails for a conversation with role tool",
         ),
-        (CHATML.replace(CONTENT, "{{ m.content | upper }}"), "it drops a turn", None),
+        (CHATML.replace(CONTENT, "{{ m.content | upper }}"), "it drops or changes a reply", None),
         (CHATML.replace(CONTENT, "{{ m.content[:9] }}"), "it drops or changes a reply", None),
         (CHATML.replace(CONTENT, CONTENT * 2), "it writes a reply twice", None),
         (
@@ -216,16 +217,18 @@ def test_ids_that_differ_within_the_whole_text_are_told(wrap):
 
 
 def test_what_differs_is_quoted_without_control_characters(wrap):
-    source = CHATML.replace(CONTENT, "{{ m.content }}{{ '\x1b\u202e' if not loop.last }}")
+    source = CHATML.replace(
+        CONTENT, "{{ m.content }}{{ '\x1b\u202e' if m.role == 'assistant' and not loop.last }}"
+    )
     user, _ = find(wrap(source))
-    if user.frame is not None:
-        assert "differs" in user.verdict
-    assert user.verdict.isascii()
+    assert user.verdict.startswith("differs: after reply 1 it writes ")
+    assert "\\u001b\\u202e" in user.verdict
+    assert user.verdict.replace("\u2026", "").isascii()
     assert user.verdict.isprintable()
 
 
 def test_a_template_of_a_megabyte_is_refused(wrap):
-    with pytest.raises(ValueError, match=f"more than {SOURCE_MAX} characters"):
+    with pytest.raises(UnusableCheckpointError, match=f"at most {SOURCE_MAX} characters"):
         wrap(f"{CHATML}{'x' * (1 << 20)}")
 
 
