@@ -6,7 +6,6 @@ of it, including the choice of measured groups.
 """
 
 import math
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.lab.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup, GroupRow
 from assay.lab.gauntlet.content_attacks import FakingMiner
@@ -195,6 +195,7 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
     """Score for each unit of compute, over windows resampled from measured groups. Leaves out the
     further evidence of the ledger, in the attacker's favour."""
     rng = np.random.default_rng(0)
+    audit = _Audit(rows, work)
     values = np.array([row.value for row in rows], np.int64)
     costs = np.array([row.cost for row in rows])
     audited = min(work.audited_rollouts, GROUPS_A_WINDOW)
@@ -205,14 +206,13 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
         every = np.arange(len(rows))
         pool = every if issubclass(kind, FakingMiner) else rng.choice(every, len(rows))
         drawn = pool[rng.integers(len(rows), size=(WINDOWS, audited))]
+        reasons = audit.find_faults(drawn, valued, rng.random(drawn.shape))
+        sums = values[drawn[:, :valued]].sum(axis=1).tolist()
         results = []
-        for window, chosen in enumerate(drawn):
-            draws = rng.random(audited).tolist()
-            reason = find_fault([rows[i] for i in chosen], valued, draws, work)
+        for window, (reason, value) in enumerate(zip(reasons, sums, strict=True)):
             caught += reason is not None
             if reason is not None and kind.hides is not None:
                 reason = Reason(kind.hides)
-            value = int(values[chosen[:valued]].sum())
             score = 0 if reason is not None else GROUPS_A_WINDOW * value // valued
             results.append(Result(window, _SEAT, reason or Reason.ACCEPTED, score))
         settled = sum(
@@ -225,26 +225,43 @@ def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], work: Work) -
     return Income(float(np.mean(incomes)), float(np.std(incomes, ddof=1)), detected)
 
 
-def find_fault(
-    groups: Sequence[GroupRow], valued: int, draws: Sequence[float], work: Work
-) -> Reason | None:
-    """The fault that an audit finds if it looks at one rollout of each group and values the first
-    `valued` groups. In those, a rollout is drawn by its work, and all endings are read.
+class _Audit:
+    """Measured groups as arrays: a gauntlet audits millions of them."""
 
-    Args:
-        draws: uniform in [0, 1), one for each group.
-    """
-    for place, (group, draw) in enumerate(zip(groups, draws, strict=True)):
-        if not group.faults:
-            continue
-        if place < valued and group.fault is not None:
-            return group.fault
-        weights = (work.weigh_completion(r.tokens) if place < valued else 1 for r in group.rollouts)
-        ends = list(accumulate(weights))
-        fault = group.rollouts[bisect_right(ends, draw * ends[-1])].fault
-        if fault is not None:
-            return fault
-    return None
+    def __init__(self, rows: Sequence[GroupRow], work: Work) -> None:
+        self._reasons: list[Reason | None] = [None, *Reason]
+        codes = {reason: code for code, reason in enumerate(self._reasons)}
+        self._counts = np.array([len(row.rollouts) for row in rows])
+        shape = len(rows), int(self._counts.max())
+        self._faults = np.zeros(shape, np.intp)  # of rollouts
+        self._ends = np.full(shape, np.inf)  # sums of their work, and infinity behind the last
+        self._read = np.array([codes[row.fault] for row in rows])  # where all endings are read
+        for i, row in enumerate(rows):
+            weights = [work.weigh_completion(rollout.tokens) for rollout in row.rollouts]
+            self._ends[i, : len(weights)] = list(accumulate(weights))
+            self._faults[i, : len(weights)] = [codes[rollout.fault] for rollout in row.rollouts]
+        self._totals = self._ends[np.arange(len(rows)), self._counts - 1]
+
+    def find_faults(
+        self, groups: NDArray[np.intp], valued: int, draws: NDArray[np.float64]
+    ) -> list[Reason | None]:
+        """The first fault that an audit of each window finds if it looks at one rollout of each
+        group and values the first `valued` groups. In those, a rollout is drawn by its work, and
+        all endings are read.
+
+        Args:
+            groups: indices [windows, audited groups].
+            draws: uniform in [0, 1), one for each group.
+        """
+        looked = (draws * self._counts[groups]).astype(np.intp)
+        first = groups[:, :valued]
+        reached = (draws[:, :valued] * self._totals[first])[..., None]
+        looked[:, :valued] = (self._ends[first] <= reached).sum(axis=-1)
+        found = self._faults[groups, looked]
+        found[:, :valued] = np.where(self._read[first], self._read[first], found[:, :valued])
+        earliest = (found != 0).argmax(axis=1)
+        codes = found[np.arange(len(found)), earliest]
+        return [self._reasons[code] for code in codes.tolist()]
 
 
 def bootstrap_rate(rows: Sequence[GroupRow]) -> float:
