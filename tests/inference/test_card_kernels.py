@@ -38,10 +38,11 @@ def run(*arguments, **environment):
     "when", ["not nightly", pytest.param("nightly", marks=pytest.mark.nightly)]
 )
 def test_interpreted_they_are_the_rule(when):
-    """Every case of `interpreted_kernels.py`."""
+    """Every case of `interpreted_kernels.py`, which needs no fixture: those of this folder would
+    load all of transformers."""
     pytest.importorskip("triton")
-    cases = "-p", "no:cacheprovider", "-m", when, "tests/inference/interpreted_kernels.py"
-    done = run("-m", "pytest", "-q", *cases, TRITON_INTERPRET="1")
+    cases = "--noconftest", "-m", when, "tests/inference/interpreted_kernels.py"
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *cases, TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout[-8_000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
