@@ -1,12 +1,18 @@
 """A network that was audited: its bundle, and a liar who may change any record of it."""
 
+from functools import cache
+
 import pytest
 
 from assay.artifacts.steps.file import open_step_parser
-from assay.audit import window_check
+from assay.audit import derived_context, window_check
 from assay.audit.sources import ModelShelf
+from assay.verification import Examined, read_plan
 from tests.audit.audited import Liar, list_differences, open_audit, play_network, read_records
 from tests.one_parser import share_parser
+
+_decode_group_head = cache(read_plan.decode_group_head)
+_is_valid_beacon = cache(derived_context.is_valid_beacon)
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +30,15 @@ def _one_parser(_parser):
 
 @pytest.fixture(scope="session")
 def _examined():
-    return {}
+    """Bytes and facts → what was found, and objects by their ids, which live as long."""
+    return {}, {}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _files_are_examined_once(_examined):
     """Audits examine the same bytes under the same facts again and again, and spend nearly all
     their time there: tests share what was found. What cannot be examined is tried each time."""
-    known, examine = _examined, window_check.examine_file
+    (known, presumed), examine, presume = _examined, window_check.examine_file, Examined.presume
 
     def examine_once(reader, hotkey, context, outline):
         path = getattr(reader, "path", None)  # of a bundle's reader, and of `Located`
@@ -45,8 +52,16 @@ def _files_are_examined_once(_examined):
         known.setdefault(key, []).append((context, found))
         return found
 
+    def presume_once(examined):
+        if id(examined) not in presumed:
+            presumed[id(examined)] = examined, presume(examined)
+        return presumed[id(examined)][1]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(window_check, "examine_file", examine_once)
+        patch.setattr(Examined, "presume", presume_once)
+        patch.setattr(read_plan, "decode_group_head", _decode_group_head)
+        patch.setattr(derived_context, "is_valid_beacon", _is_valid_beacon)
         yield
 
 
