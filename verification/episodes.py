@@ -115,8 +115,8 @@ def replay(
         episode: before its first turn.
         tokens: own tokens, at least one, of which each turn but the last has an end token.
     """
-    is_end = np.isin(tokens, list(rules.end_tokens))
-    for begin, end in split_turns(is_end):
+    is_end = [token in rules.end_tokens for token in tokens]
+    for begin, end in split_turns(np.array(is_end)):
         episode = episode.take_turn(tokens[begin:end], rules, tokenizer)
         if episode.end is not None:
             break
