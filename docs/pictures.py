@@ -23,7 +23,7 @@ from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).with_name("images")
 CHROMIUM = "/usr/bin/chromium"
-WIDTH, OVERVIEW_HEIGHT, ROLLOUT_HEIGHT = 1_000, 1_000, 760
+WIDTH, OVERVIEW_HEIGHT, ROLLOUT_HEIGHT = 1_000, 1_000, 900
 MINER, WINDOW = "best-of-seeds", 3
 #: Seconds for the record to be read and a rollout to be run.
 PATIENCE_S = 300

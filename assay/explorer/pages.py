@@ -5,6 +5,7 @@ is in a `<data>` element with the value that the JSON has.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -113,9 +114,18 @@ def write_about(seconds: float) -> str:
     return f"about {round(seconds / size)} {unit}"
 
 
+def _write_chance(probability: float) -> str:
+    """A token's probability in percent; one that is not certain is not written as if it were."""
+    percent = round(100 * probability)
+    if percent < 1:
+        return "<1%"
+    return ">99%" if percent == 100 and probability < 1 else f"{percent}%"
+
+
 _NUMBERS: dict[str, Callable[..., str]] = {
     "integer": "{:,}".format,
     "percent": lambda share: f"{100 * share:.1f} %",
+    "chance": lambda nats: _write_chance(math.exp(-nats)),
     "real": lambda value, digits=3: "0" if value == 0 else f"{value:.{digits}g}",
     "fixed": lambda value, digits=3: f"{value:.{digits}f}",
     "figure": lambda value: write_plain(value),

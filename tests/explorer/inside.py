@@ -15,6 +15,7 @@ from tests.explorer.api_types import check_document
 #: For tests: how many requests they send in a second depends on the machine. Tests of the limit
 #: have one of their own.
 UNLIMITED = Access(rate=1e9)
+ADDRESS = "http://127.0.0.1:8400"
 
 
 class Inside:
@@ -52,8 +53,33 @@ def look_into(folder, index=None, ledger=None, access=UNLIMITED, **settings):
         stack.callback(kept.close)
         app, events, indexer = make_app(subject, kept, source.sources, access=access)
         indexer.step()
-        client = stack.enter_context(TestClient(app, base_url="http://127.0.0.1:8400"))
+        client = stack.enter_context(TestClient(app, base_url=ADDRESS))
         yield Inside(client, indexer, kept, source, events)
+
+
+@contextmanager
+def browse(inside, chromium):
+    """A browser's page over this explorer, under the policies that it sends, and all that the page
+    says: a console's lines, dialogs, errors. Nothing listens for changes."""
+    said = []
+    context = chromium.new_context(base_url=ADDRESS)
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("pageerror", lambda error: said.append(str(error)))
+
+    def fulfil(route):
+        url = route.request.url.removeprefix(ADDRESS)
+        if url == "/events":
+            route.abort()
+            return
+        answer = inside.get(url)
+        route.fulfill(status=answer.status_code, headers=dict(answer.headers), body=answer.content)
+
+    page.route("**/*", fulfil)
+    yield page, said
+    context.close()
+    said[:] = [line for line in said if "events" not in line and "ERR_FAILED" not in line]
 
 
 class Page(HTMLParser):

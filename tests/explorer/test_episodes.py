@@ -1,11 +1,13 @@
 """Episodes as people see them: in the explorer, explained, and audited."""
 
 import json
+import math
 import time
 
 import pytest
 
 from assay.audit.sources import ModelShelf
+from assay.explorer.labels import show_hidden
 from assay.explorer.views import rollouts
 from assay.protocol import Reason, decode_settlement_record, encode_ss58
 from assay.protocol.episode import End
@@ -14,7 +16,7 @@ from assay.verification.settlement import scale_values
 from tests.audit.audited import EPOCHS, HOTKEYS, LIAR, Liar, accuse, open_audit, read_window
 from tests.audit.episodes import FORGED, play_episodes, write_run
 from tests.commands import run_command
-from tests.explorer.inside import Page, look_into
+from tests.explorer.inside import Page, browse, look_into
 
 pytestmark = pytest.mark.slow
 ADDRESSES = {name: encode_ss58(HOTKEYS[name]) for name in FORGED}
@@ -66,28 +68,64 @@ def test_a_rollout_is_a_conversation(inside):
     assert [turn["number"] for turn in turns] == list(range(len(turns)))
     assert [turn["reply"] is None for turn in turns] == [False] * (len(turns) - 1) + [True]
     assert read["ended_at"] == read["tokens"] == sum(turn["tokens"] for turn in turns)
-    page = Page(inside.get(path).text)
+    answer = inside.get(path).text
+    page = Page(answer)
     lists = [element for element in page.elements if element[0] == "ol"]
     starts = [attributes["start"] for _, attributes in lists]
     assert starts == [str(turn["first"]) for turn in turns]
+    details = [attributes for tag, attributes in page.elements if tag == "details"]
+    assert details == [{}] * (len(turns) + 1), "tokens of each, and all figures, on demand"
     rows = [element for element in page.elements if element[0] == "tbody"]
     assert len(rows) == len(turns) + 1  # and the parts of the reward
-    divs = [attributes.get("class") for tag, attributes in page.elements if tag == "div"]
-    assert divs.count("reply") == len(turns) - 1
+    divs = [attributes.get("class") or "" for tag, attributes in page.elements if tag == "div"]
+    talk = [name for name in divs if name.startswith("said")]
+    assert talk == ["said", *["said turn", "said reply"] * len(turns)][:-1]
     text = " ".join("".join(page.text).split())
-    replies = sum(turn["reply_tokens"] for turn in turns)
-    assert f"beside {replies} of replies" in text
-    assert f"The episode ended because {read['end']}." in text
+    replies = [turn["reply_tokens"] for turn in turns]
+    paid = f"{read['paid_replies']} paid as prompt"
+    assert f"beside {sum(replies)} of replies, {paid}" in text
+    assert read["paid_replies"] == min(sum(replies), 4 * read["tokens"])
+    spoken = [read["prompt"], *(one for turn in turns for one in (turn["text"], turn["reply"]))]
+    places = find_in_order(text, [" ".join(show_hidden(one).split()) for one in spoken if one])
+    for count in replies[:-1]:
+        assert f"Reply the world; derived, {count} tokens, paid as prompt" in text
+    assert places[-1] < text.index(f"The episode ended because {read['end']}.")
+    for turn, row in zip(turns, read["rows"], strict=False):
+        assert turn["off"] == 0
+        percent = round(100 * math.exp(-row["logprob"]))
+        if 1 <= percent < 100:
+            assert f'<data value="{row["logprob"]}">{percent}%</data>' in answer
     assert "⚠" not in text
 
 
+def find_in_order(text, parts):
+    """Where each of the parts is, behind the one before it."""
+    places = [0]
+    for part in parts:
+        places.append(text.index(part, places[-1]) + len(part))
+    return places
+
+
 def test_a_page_of_tokens_shows_the_turns_that_it_has(inside):
+    """And all that was said, with where the other turns' tokens are."""
     path, document = find_longest(inside, "alice")
     turns, size = document["reading"]["turns"], 5
     shown = Page(inside.get(f"{path}?page=2&size={size}").text)
     starts = [attributes["start"] for tag, attributes in shown.elements if tag == "ol"]
     begun = [turn["first"] for turn in turns if size < turn["first"] < 2 * size]
     assert starts == [str(size), *map(str, begun)]
+    divs = [attributes.get("class") for tag, attributes in shown.elements if tag == "div"]
+    assert divs.count("said turn") == len(turns)
+    left = [t for t in turns if t["first"] + t["tokens"] <= size or t["first"] >= 2 * size]
+    assert left, "all turns are on this page"
+    links = {look.get("href", "") for tag, look in shown.elements if tag == "a"}
+    for turn in left:
+        page = turn["first"] // size + 1
+        link = f"{path}?page={page}&size={size}#turn-{turn['number']}"
+        assert link in links
+        there = Page(inside.get(link.partition("#")[0]).text)
+        lists = [look["start"] for tag, look in there.elements if tag == "ol"]
+        assert str(turn["first"]) in lists
 
 
 def test_a_rollout_that_is_too_short_says_so(inside):
@@ -107,6 +145,24 @@ def test_a_rollout_that_is_too_long_says_where_its_episode_ended(inside, monkeyp
     said = "The episode ended after 2 tokens, because the world gave no reply. The rollout goes on"
     text = " ".join("".join(Page(inside.get(f"{path}?size=7").text).text).split())
     assert f"⚠ {said}: it is too long." in text
+
+
+def test_a_conversation_fits_a_telephone_and_all_can_read_it(inside, chromium):
+    """With its tokens shown, in the light and in the dark."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    path, _ = find_longest(inside, "mallory")
+    with browse(inside, chromium) as (page, said):
+        page.emulate_media(reduced_motion="reduce")
+        page.goto(path, wait_until="load", timeout=60_000)
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        for width in (320, 1_400):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
+            assert [(rule["id"], [n["html"] for n in rule["nodes"]]) for rule in found] == []
+    assert said == []
 
 
 @pytest.mark.parametrize("name", ["bob", "mallory"])

@@ -215,6 +215,10 @@ class TurnRow(TypedDict):
     text: str
     reply: Annotated[str | None, Field(description="with the text around it; null: none")]
     reply_tokens: Count
+    off: Annotated[
+        Count | None,
+        Field(description="tokens that are not the keyed draw; null: the model was not run"),
+    ]
 
 
 class PromptMessage(TypedDict):
@@ -247,6 +251,7 @@ class RolloutMeasured(GroupFacts):
     ended_at: Annotated[
         Count | None, Field(description="tokens after which it ended: `tokens`, if rightly")
     ]
+    paid_replies: Annotated[Count, Field(description="tokens of replies, paid as a prompt's")]
     reward: Millionths
     parts: list[RewardPart]
     lost_by_length: Annotated[Millionths, Field(description="share of the reward")]
@@ -266,7 +271,7 @@ class RolloutMeasured(GroupFacts):
 
 
 class RolloutDocument(AuditedDocument):
-    """One rollout, token by token."""
+    """One rollout: what was said, and its tokens."""
 
     window: Window
     hotkey: Hotkey

@@ -140,7 +140,7 @@ class GroupReader:
                         parts, count, parameters.rewards, parameters.work.max_tokens
                     ),
                     parts=asdict(parts),
-                    turns=_list_turns(known, episode, outline) if is_episode else [],
+                    turns=_list_turns(known, episode, measurement, outline) if is_episode else [],
                     end=episode.end if is_episode else None,
                     ended_at=episode.own if is_episode and episode.end else None,
                     **_summarise(statistics),
@@ -226,7 +226,9 @@ def _play(context: Context, outline: Outline, problem: Problem, tokens: Sequence
     return play_again(context, outline, problem, tokens or outline.manifest.end_tokens[:1])
 
 
-def _list_turns(tokens: Sequence[int], episode: Episode, outline: Outline) -> list[TurnRow]:
+def _list_turns(
+    tokens: Sequence[int], episode: Episode, measurement: Measurement | None, outline: Outline
+) -> list[TurnRow]:
     """The turns of an episode."""
     decode = outline.tokenizer.decode
     replies = {reply.at: reply.ids for reply in episode.replies}
@@ -239,6 +241,9 @@ def _list_turns(tokens: Sequence[int], episode: Episode, outline: Outline) -> li
             text=decode(tokens[begin:end]),
             reply=decode(replies[end]) if end in replies else None,
             reply_tokens=len(replies.get(end, ())),
+            off=None
+            if measurement is None
+            else int(np.count_nonzero(measurement.margins[begin:end])),
         )
         for number, (begin, end) in enumerate(split_turns(is_end))
     ]

@@ -1,4 +1,4 @@
-"""One rollout, token by token."""
+"""One rollout: what was said, and its tokens."""
 
 from assay.explorer.documents.windows import (
     AuditedGroupRow,
@@ -96,6 +96,7 @@ def _measure(
     if rollout is None:
         return None
     tests, rewards, tokens = parameters.tests, parameters.rewards, rollout.tokens
+    replies = sum(turn["reply_tokens"] for turn in rollout.turns)
     size = query.get_size(_TOKENS)
     pages = max(1, -(-len(tokens) // size))
     page = min(query.get_page(), pages)
@@ -112,6 +113,7 @@ def _measure(
         turns=list(rollout.turns),
         end=rollout.end,
         ended_at=rollout.ended_at,
+        paid_replies=parameters.work.count_paid_replies(len(tokens), replies),
         reward=rollout.reward,
         parts=[
             RewardPart(name=name, value=value, weight=weights.get(name, 0))
