@@ -38,10 +38,14 @@ from assay.protocol.parameters import UNITS
 from assay.subnet.waiting import telling
 
 
-def run_env_new(name: str, folder: Path | None, as_json: bool) -> None:
-    """Write a package, its adversarial set and its tests to a folder that has none of them."""
+def run_env_new(name: str, folder: Path | None, turns: bool, as_json: bool) -> None:
+    """Write a package, its adversarial set and its tests to a folder that has none of them.
+
+    Args:
+        turns: a package whose worlds reply.
+    """
     try:
-        texts = write_new_package(name)
+        texts = write_new_package(name, turns)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     place = Path(name) if folder is None else folder

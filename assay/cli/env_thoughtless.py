@@ -7,7 +7,7 @@ from rich.text import Text
 
 from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
-from assay.environments.foreign.vetting import SHARE
+from assay.environments.foreign.vet_report import SHARE
 from assay.environments.thoughtless import (
     PROBLEMS,
     ThoughtlessAnswer,

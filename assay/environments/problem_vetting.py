@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from assay.environments.base import Environment, Problem
-from assay.environments.foreign.vetting import CONSTANTS, PROBLEMS, SHARE, VetCheck, VetReport
+from assay.environments.foreign.vet_report import CONSTANTS, PROBLEMS, SHARE, VetCheck, VetReport
 from assay.environments.gsm import Task
 from assay.environments.letters_file import LettersTask
 from assay.environments.levels import STAYING

@@ -391,8 +391,11 @@ def _describe_package(
         name = f"{kind.family}:{file}"
         return EnvironmentEntry(name, (), {}, str(error), usable=False)
     asked = f", {package.about}" if package.about else ""
+    if package.turns > 1:
+        asked += f", in episodes of up to {package.turns} turns"
     about = f"from {file}{asked}; `assay env vet` says whether it is fit for a subnet"
-    levels, settings = tuple(package.levels), dict(_SETTINGS[kind.family])
+    levels = tuple(package.levels)
+    settings = {n: p for n, p in _SETTINGS[kind.family].items() if n in package.params}
     return EnvironmentEntry(package.name, levels, settings, about, skipped=package.skipped)
 
 

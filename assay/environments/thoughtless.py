@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha256
 
 from assay.environments.base import Environment, Problem, RewardParts
-from assay.environments.foreign.vetting import SHARE
+from assay.environments.foreign.vet_report import SHARE
 from assay.environments.scoring import run_all
 from assay.protocol.parameters import MILLION
 

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from assay.environments import problem_file
-from assay.environments.foreign import vetting
+from assay.environments.foreign import vetting, world_vetting
 from assay.environments.foreign.hostile_answers import write_hostile, write_long
 from assay.environments.tasksets import vetting as taskset_vetting
 
@@ -26,7 +26,8 @@ def forget_files(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def few_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vetting asks constant answers of eight problems: of forty they are half of its work."""
-    monkeypatch.setattr(vetting, "CONSTANTS", 8)
+    for module in (vetting, world_vetting):
+        monkeypatch.setattr(module, "CONSTANTS", 8)
 
 
 @pytest.fixture
@@ -40,10 +41,12 @@ def thin_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, texts in (
         (vetting, write_hostile),
         (vetting, write_long),
+        (world_vetting, write_long),
         (taskset_vetting, write_long),
     ):
         thin = lambda *given, texts=texts: islice(texts(*given), 0, None, 20)  # noqa: E731
         monkeypatch.setattr(module, texts.__name__, thin)
+    monkeypatch.setattr(world_vetting, "FILLINGS", world_vetting.FILLINGS[::20])
     monkeypatch.setattr(taskset_vetting, "FILLINGS", taskset_vetting.FILLINGS[::20])
     monkeypatch.setattr(taskset_vetting, "SEPARATORS", taskset_vetting.SEPARATORS[:4])
 

@@ -464,8 +464,14 @@ def test_a_pipe_is_refused_at_once(suffix: str, tmp_path: Path) -> None:
     "levels", [[True, 2], [1, 2.0], [0.5], [1, "2"], [0, 1], [2, 1], [1, 1], [1000], [], [[1]]]
 )
 def test_levels_are_ascending_integers(levels: list[object]) -> None:
-    assert "ascending integers" in str(find_levels_fault({"levels": levels}))
-    assert find_levels_fault({"levels": [1, 2, 999]}) is None
+    assert "ascending integers" in str(find_levels_fault({"levels": levels, "turns": 1}))
+    assert find_levels_fault({"levels": [1, 2, 999], "turns": 1}) is None
+
+
+@pytest.mark.parametrize("turns", [0, -1, 65, True, 2.0, "2", None, [2]])
+def test_turns_are_a_small_integer(turns: object) -> None:
+    assert "TURNS is" in str(find_levels_fault({"levels": [1], "turns": turns}))
+    assert find_levels_fault({"levels": [1], "turns": 64}) is None
 
 
 @pytest.mark.usefixtures("few_texts")

@@ -203,13 +203,16 @@ def new(
     folder: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="New folder [default: NAME].")
     ] = None,
+    turns: Annotated[
+        bool, typer.Option("--turns", help="A world that replies: episodes of several turns.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create an environment of your own: package, levels, adversarial set, tests."""
     settings = invocation.load_settings()
     with starting(settings):
         from assay.cli.env_package import run_env_new
-    run_env_new(name, folder, as_json)
+    run_env_new(name, folder, turns, as_json)
 
 
 @command(app, "vet", lambda s: (s.environments.files,))

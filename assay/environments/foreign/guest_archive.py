@@ -18,7 +18,7 @@ from assay.environments.base import ANSWER_BYTES, BLANKS
 from assay.environments.foreign.inside import LENGTH, RESULT
 from assay.environments.programs.case_runs import OUTPUT_MAX, CaseRun, compile_program, run_counted
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, REPLY_BYTES_MAX
 from assay.sandbox.child import clean
 from assay.sandbox.guest import COMPILED, Request
 from assay.sandbox.guest.image import INPUT_MAX
@@ -28,6 +28,8 @@ from assay.sandbox.guest.image import OUTPUT_MAX as CODE_MAX
 _MAKING, COMPILING = 200 * MILLION, 30_000 * MILLION
 #: Most characters of a prompt, and most wrong answers that a package may name for a problem.
 PROMPT_MAX, WRONG_MAX = 16_384, 1_000
+#: Most turns of an episode. A turn has as many bytes as an answer.
+TURNS_MAX = 64
 #: What a reply to each request has.
 _FIELDS = {
     "describe": ("levels", list),
@@ -36,6 +38,9 @@ _FIELDS = {
     "wrong": ("wrong", list),
     "score": ("right", bool),
     "load": ("rows", str),  # of a taskset
+    "right turns": ("turns", list),  # of a package with turns, as the next two
+    "wrong turns": ("wrong", list),
+    "play": ("right", bool),
 }
 _ENDS = {
     "instructions": "it takes too many instructions",
@@ -146,12 +151,18 @@ class GuestArchive:
             return f"its reply is no {name}, but {given.__name__}"
         if kind == "make":
             return self.find_prompt_fault(value)
-        if kind == "solve" and len(value.encode("utf-8", "surrogatepass")) > ANSWER_BYTES:
+        if kind == "solve" and measure_text(value) > ANSWER_BYTES:
             return f"solve gives text of at most {ANSWER_BYTES} bytes"
         if kind == "wrong" and not (
             len(value) <= WRONG_MAX and all(type(text) is str for text in value)
         ):
             return f"list_wrong gives at most {WRONG_MAX} texts"
+        if kind == "right turns" and not _are_turns(value):
+            return f"solve gives 1 to {TURNS_MAX} texts of at most {ANSWER_BYTES} bytes: turns"
+        if kind == "wrong turns" and not (len(value) <= WRONG_MAX and all(map(_are_turns, value))):
+            return f"list_wrong gives at most {WRONG_MAX} lists of turns, as solve"
+        if kind == "play" and not _is_said(reply.get("reply")):
+            return f"step replies None, or text of at most {REPLY_BYTES_MAX} bytes"
         return None
 
     def _run(self, do: str, data: bytes, *rest: Any, limit: int, room: int) -> CaseRun:
@@ -187,6 +198,23 @@ def _read_reply(run: CaseRun) -> tuple[bytes, str | None]:
     if reply[:1] == RESULT:
         return reply[1:], None
     return b"", clean(reply[1:].decode("utf-8", "replace")) or "an error without words"
+
+
+def measure_text(text: str) -> int:
+    """Bytes of a text in UTF-8, in which a lone surrogate has three."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _are_turns(value: Any) -> bool:
+    return (
+        type(value) is list
+        and 1 <= len(value) <= TURNS_MAX
+        and all(type(turn) is str and measure_text(turn) <= ANSWER_BYTES for turn in value)
+    )
+
+
+def _is_said(value: Any) -> bool:
+    return value is None or (type(value) is str and measure_text(value) <= REPLY_BYTES_MAX)
 
 
 def _read_document(data: bytes) -> dict[str, Any]:

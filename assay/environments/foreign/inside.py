@@ -137,10 +137,11 @@ class ArchiveFinder:
 
 def answer_package(top: str, _: bytes, kind: str, *rest: Any) -> dict[str, Any]:
     """The reply to `describe`; or to `make`, `solve`, `wrong` with a level and a number; or to
-    `score` with these and an answer."""
+    `score` with these and an answer. Of a package with turns, in place of the last three: to
+    `right turns` and `wrong turns`, or to `play` with all turns of an episode so far."""
     module = importlib.import_module(top)
     if kind == "describe":
-        return {"levels": list(module.LEVELS)}
+        return {"levels": list(module.LEVELS), "turns": getattr(module, "TURNS", 1)}
     level, number, *texts = rest
     prompt, task = module.make_problem(Draw(level, number), level)
     if kind == "make":
@@ -149,7 +150,24 @@ def answer_package(top: str, _: bytes, kind: str, *rest: Any) -> dict[str, Any]:
         return {"answer": module.solve(task)}
     if kind == "wrong":
         return {"wrong": list(module.list_wrong(task))}
+    if kind == "right turns":
+        return {"turns": module.solve(task)}
+    if kind == "wrong turns":
+        return {"wrong": list(module.list_wrong(task))}
+    if kind == "play":
+        return _play(module, task, *texts)
     return {"right": module.score(task, texts[0]) is True}
+
+
+def _play(module: Any, task: Any, turns: list[str]) -> dict[str, Any]:
+    """What a world says to the last of an episode's turns, from its start, and whether the episode
+    is right if it ends there."""
+    state, said = module.begin(task), None
+    for turn in turns:
+        state, said = module.step(state, turn)
+        if said is None:
+            break
+    return {"reply": said, "right": module.score(state) is True}
 
 
 def _describe(error: BaseException) -> bytes:

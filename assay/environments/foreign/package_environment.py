@@ -3,14 +3,16 @@ and scores its problems in a sandbox (`guest_archive`).
 
 An answer is what the completion gives in the form that is asked for, and only that text reaches the
 package. Assay takes one thing from the package's reply: that an answer is wholly right. Code that
-takes too many instructions, raises or ends has not said so.
+takes too many instructions, raises or ends has not said so. A package with turns has worlds that
+reply (`package_world`), and sees whole turns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from assay.environments import answer_form
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import (
     BLANKS,
@@ -20,11 +22,14 @@ from assay.environments.base import (
     Param,
     Problem,
     RewardParts,
+    State,
     compute_digest,
     rate_answer,
+    resolve_params,
 )
-from assay.environments.foreign.guest_archive import GuestArchive
+from assay.environments.foreign.guest_archive import TURNS_MAX, GuestArchive
 from assay.environments.foreign.package_file import find_fault
+from assay.environments.foreign.package_world import PackageEpisode, prove_worlds
 from assay.environments.problem_file import ProblemFileError, find_file
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
@@ -37,7 +42,11 @@ VERSION = 5
 #: Most levels of a package.
 LEVELS_MAX = 64
 PARAMS: Mapping[str, Param] = MappingProxyType(
-    {UNITS: Param(200, 10, 5_000, "millions of instructions that a problem or a score may take")}
+    {
+        UNITS: Param(
+            200, 10, 5_000, "millions of instructions that a problem, score or episode may take"
+        )
+    }
 )
 _ATTEMPTS = 16
 FORM, _ANSWER = AnswerForm.HASH, "the answer alone"
@@ -72,18 +81,23 @@ class PackageEnvironment(FormedEnvironment):
             ValueError: `digest` is no digest, this machine has no such file or no sandbox, the file
                 is no package, or a setting is unknown or out of its range.
         """
-        super().__init__(f"{self.family}:{digest}", self.version, PARAMS, params, self.default)
-        interpreter, ours = INTERPRETER.image_digest.encode(), self.archive.compute_own_digest()
-        self.digest = compute_digest(self.name, self.version, self.params, interpreter, ours)
+        name, form = f"{self.family}:{digest}", self.default
+        forms = {} if form is None else {answer_form.NAME: answer_form.make_param(form)}
+        units = resolve_params(name, {**PARAMS, **forms}, params)[UNITS]
         file, data = find_file(digest, self.family)
         if fault := self.find_fault(data):
             raise ProblemFileError(f"{file}: {fault}")
         self._digest = digest
-        self._archive = self.archive(data, self.params[UNITS])
+        self._archive = self.archive(data, units)
         description = self._archive.ask("describe")
         if fault := find_levels_fault(description):
             raise ProblemFileError(f"{file}: {fault}")
-        self.levels = description["levels"]
+        self.levels, self.turns = description["levels"], description["turns"]
+        super().__init__(name, self.version, PARAMS, params, form if self.turns == 1 else None)
+        more = [INTERPRETER.image_digest.encode(), self.archive.compute_own_digest()]
+        if self.turns > 1:
+            more.append(prove_worlds(self._archive, self.levels, self.turns, units))
+        self.digest = compute_digest(name, self.version, self.params, *more)
         self.about, self.skipped = self._archive.about, self._archive.skipped
         self.scorers = count_cores()
 
@@ -105,21 +119,39 @@ class PackageEnvironment(FormedEnvironment):
             cause, left = cause or made["error"], left - made["instructions"]
         raise WorkerError(f"{self.name} makes no problem at level {level}: {cause}")
 
+    def open(self, problem: Problem) -> State:
+        if self.turns == 1:
+            return super().open(problem)
+        task, left = self._find_task(problem), self.params[UNITS] * MILLION
+        return PackageEpisode(self._archive, task.level, task.number, self.turns, left)
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        """Of a world: nothing, and the right turns of another problem."""
+        if self.turns == 1:
+            return super().list_thoughtless(problem)
+        said = self._archive.ask("right turns", self._find_task(problem).level, 0)
+        return ["", *said.get("turns", ())]
+
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the package says that the answer is wholly right.
 
         Raises:
             WorkerError: no sandbox can run. This is not the answer's fault.
         """
-        task = problem.answer
-        if not isinstance(task, PackageTask) or task.digest != self._digest:
-            raise TypeError(f"not a problem of {self.name}: {type(task).__name__}")
-        answer = self.read_answer(completion)
+        if self.turns > 1:
+            return self.open(problem).step(completion, is_ended=True)[0].score()
+        task, answer = self._find_task(problem), self.read_answer(completion)
         if answer is None:
             return UNREAD
         reply = self._archive.ask("score", task.level, task.number, answer)
         # a package does not say whether it could read a wrong answer
         return rate_answer(1) if reply.get("right") is True else UNREAD
+
+    def _find_task(self, problem: Problem) -> PackageTask:
+        task = problem.answer
+        if not isinstance(task, PackageTask) or task.digest != self._digest:
+            raise TypeError(f"not a problem of {self.name}: {type(task).__name__}")
+        return task
 
 
 def find_levels_fault(description: Mapping[str, Any]) -> str | None:
@@ -131,4 +163,7 @@ def find_levels_fault(description: Mapping[str, Any]) -> str | None:
     legal = whole and 1 <= len(levels) <= LEVELS_MAX and sorted(set(levels)) == levels
     if not legal or not 1 <= levels[0] <= levels[-1] < PART_LEVELS:
         return f"LEVELS are 1 to {LEVELS_MAX} ascending integers of 1 to {PART_LEVELS - 1}"
+    turns = description.get("turns")
+    if type(turns) is not int or not 1 <= turns <= TURNS_MAX:
+        return f"TURNS is an integer from 1 to {TURNS_MAX}"
     return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from assay.environments.base import ANSWER_BYTES
-from assay.environments.foreign.guest_archive import Chance, GuestArchive
+from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.hostile_answers import (
     CODE,
     list_near_numbers,
@@ -25,23 +25,27 @@ from assay.environments.foreign.hostile_answers import (
 )
 from assay.environments.foreign.package_environment import NAME, PARAMS, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
+from assay.environments.foreign.vet_report import (
+    CONSTANTS,
+    OTHER,
+    PROBLEMS,
+    VetCheck,
+    VetReport,
+    check_constant,
+    check_cost,
+    check_faults,
+    draw_number,
+)
+from assay.environments.foreign.world_vetting import PackageWorlds, attack_worlds
 from assay.environments.problem_file import read_problem_file
-from assay.protocol.parameters import MILLION, UNITS
+from assay.protocol.parameters import UNITS
 from assay.sandbox import count_cores
 
-#: Problems tried at each level, and at the lowest level for constant answers.
-PROBLEMS, CONSTANTS = 4, 40
-#: A constant answer may solve one in this many problems of the lowest level.
-SHARE = 4
 #: Millions of instructions that a request may take, unless an author says otherwise: the default
 #: of a network.
 MILLIONS = PARAMS[UNITS].default
-#: A right answer may take one in this many of them: another problem's may take more.
-COST_SHARE = 2
 #: Characters of a long text that is no answer.
 _SIZES = (3_000,)
-#: What the second asking has: 64 bits that look like any, the year 2033, a thousand small objects.
-_OTHER = Chance(0x9E3779B97F4A7C15, 2_000_000_000 * 10**9 + 1, 1_000)
 #: The check of texts that are close to a right answer. If a problem has several right answers, one
 #: of them may be close to another. The check therefore fails only if the same change of an answer
 #: earns in more than half of the problems.
@@ -61,32 +65,6 @@ class ListHostile(Protocol):
             is_first: whether this is the first problem of the lowest or highest level; some texts
                 are tried only there.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class VetCheck:
-    """One check and its outcome; `detail` is a line for people."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class VetReport:
-    """All checks in order. The first failed one may be the last."""
-
-    subject: str
-    checks: tuple[VetCheck, ...]
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """Names of the checks that the subject failed."""
-        return tuple(check.name for check in self.checks if not check.passed)
-
-    @property
-    def is_fit(self) -> bool:
-        return not self.failed
 
 
 @dataclass(slots=True)
@@ -156,10 +134,16 @@ def vet_subject(
     )
     if fault is not None:
         return (loaded,)
-    levels = description["levels"]
-    asked = [(level, _draw_number(level, i)) for level in levels for i in range(problems)]
+    levels, turns = description["levels"], description["turns"]
+    if turns > 1:
+        first, second = (
+            PackageWorlds(one, levels, turns, millions)
+            for one in (subject, archive(data, millions, OTHER))
+        )
+        return (loaded, *attack_worlds(first, second, problems))
+    asked = [(level, draw_number(level, i)) for level in levels for i in range(problems)]
     transcripts: list[_Transcript] = []
-    for one in (subject, archive(data, millions, _OTHER)):
+    for one in (subject, archive(data, millions, OTHER)):
         transcript = _Transcript()
         for entry in asked:
             listing = list_hostile or _list_hostile
@@ -208,7 +192,7 @@ def _examine(
         if not wrong["wrong"]:
             transcript.note("wrong answers", f"{where}: list_wrong names none")
         other = subject.ask("solve", *asked[0 if entry != asked[0] else -1])
-        is_first = number == _draw_number(level, 0) and level in (asked[0][0], asked[-1][0])
+        is_first = number == draw_number(level, 0) and level in (asked[0][0], asked[-1][0])
         tried = list(list_hostile(solved, other, wrong["wrong"], is_first and thorough))
         _try_hostile(subject, entry, tried, transcript)
 
@@ -276,9 +260,7 @@ def _conclude(millions: int, first: _Transcript, second: _Transcript) -> Iterato
         "bounded": "no answer took too many instructions",
     }
     for name, detail in good.items():
-        faults = first.faults.get(name, []) or second.faults.get(name, [])
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        yield VetCheck(name, not faults, faults[0] + more if faults else detail)
+        yield check_faults(name, first.faults.get(name, []) or second.faults.get(name, []), detail)
     nearly = [
         f"{name.removeprefix(f'{_NEARLY}: ')} earns in {sum(earned)} of {len(earned)} problems"
         for name, earned in first.near.items()
@@ -297,25 +279,17 @@ def _conclude(millions: int, first: _Transcript, second: _Transcript) -> Iterato
         level, number = parted[0]
         detail = f"level {level}, number {number} is another with other randomness, time or memory"
     yield VetCheck("same twice", not parted, detail)
-    cheap = 0 < first.instructions * COST_SHARE <= millions * MILLION
-    taken = -(-first.instructions // MILLION)
-    detail = f"a right answer takes {taken:,} of {millions:,} million instructions"
-    yield VetCheck("cost", cheap, detail if first.instructions else "no right answer was scored")
+    yield check_cost("a right answer", first.instructions, millions)
 
 
 def _try_constants(subject: GuestArchive, level: int) -> VetCheck:
     """Whether a constant answer earns too often: gives the right answers of some problems to
     all."""
-    entries = [(level, _draw_number(level, i)) for i in range(CONSTANTS)]
+    entries = [(level, draw_number(level, i)) for i in range(CONSTANTS)]
     answers = {subject.ask("solve", *entry).get("answer", "") for entry in entries[::2]}
     best, count = "", 0
     for answer in sorted(answers):
         replies = _score_all(subject, [(entry, answer) for entry in entries])
         solved = sum(reply.get("right") is True for reply in replies)
         best, count = max((best, count), (answer, solved), key=lambda pair: pair[1])
-    detail = f"{best[:40]!r} solves {count} of {CONSTANTS} problems of level {level}"
-    return VetCheck("constant answers", count * SHARE <= CONSTANTS, detail)
-
-
-def _draw_number(level: int, index: int) -> int:
-    return int.from_bytes(sha256(f"vet {level} {index}".encode()).digest()[:8], "big") >> 1
+    return check_constant("constant answers", best, count, CONSTANTS, level)

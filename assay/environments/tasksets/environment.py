@@ -65,7 +65,7 @@ class TasksetArchive(GuestArchive):
     def ask(self, kind: str, *rest: Any, within: int | None = None) -> dict[str, Any]:
         if self.fault is not None or kind == "describe":
             error = {} if self.fault is None else {"error": self.fault}
-            return {"levels": [1], **error}
+            return {"levels": [1], "turns": 1, **error}
         _, number, *texts = rest
         task = self.tasks[number % len(self.tasks)]
         return self._ask(b"", kind, task, *texts, within=within)

@@ -7,7 +7,7 @@ replies enter the environment's digest. Every program plays them when it opens t
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from assay.environments.base import (
     DrawnEnvironment,
@@ -90,18 +90,35 @@ def compute_proof(environment: WorldEnvironment) -> bytes:
     """32 bytes that name a world's replies to its proof episodes. The environments' page has the
     rule."""
     turns = [*environment.proof_turns, *ODD_TURNS]
-    fields: list[bytes] = []
-    for number in range(len(turns)):
-        level = environment.levels[number % len(environment.levels)]
-        seed = number.to_bytes(DIGEST_BYTES, "big")
-        problem = environment.make_problem(seed, [level])
-        fields.append(problem.prompt.encode())
-        state = environment.open(problem)
-        for turn in turns[number:] + turns[:number]:
-            state, reply = state.step(turn, is_ended=True)
-            if reply is None:
-                break
-            fields.append(b"\x01" + reply.encode())
-        parts = state.score()
-        fields.append(bytes([0, parts.correctness > 0, parts.format > 0]))
+    problems = [
+        environment.make_problem(
+            number.to_bytes(DIGEST_BYTES, "big"),
+            [environment.levels[number % len(environment.levels)]],
+        )
+        for number in range(len(turns))
+    ]
+    return digest_episodes(
+        field
+        for number, problem in enumerate(problems)
+        for field in list_episode_fields(
+            problem.prompt, environment.open(problem), turns[number:] + turns[:number]
+        )
+    )
+
+
+def list_episode_fields(prompt: str, state: State, turns: Iterable[str]) -> Iterator[bytes]:
+    """The fields of one proof episode: its prompt, each reply to the turns until there is none, and
+    the score."""
+    yield prompt.encode()
+    for turn in turns:
+        state, reply = state.step(turn, is_ended=True)
+        if reply is None:
+            break
+        yield b"\x01" + reply.encode("utf-8", "surrogatepass")
+    parts = state.score()
+    yield bytes([0, parts.correctness > 0, parts.format > 0])
+
+
+def digest_episodes(fields: Iterable[bytes]) -> bytes:
+    """32 bytes that name the fields of proof episodes."""
     return hash_fields(Domain.ENVIRONMENT_PROOF, *fields)
