@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 from rich.console import Group
 from rich.text import Text
 
-from assay.cli.console import make_table, print_result
+from assay.cli.console import print_result
 from assay.cli.exits import FINDING, OK
 from assay.cli.saying import choose_say
+from assay.cli.vet_checks import make_checks_table
 from assay.environments.base import resolve_params
 from assay.environments.foreign import (
     VetReport,
@@ -197,10 +198,7 @@ def _show_report(file: Path | None, report: VetReport, as_json: bool) -> int:
         "fit": report.is_fit,
         "checks": [asdict(check) for check in report.checks],
     }
-    table = make_table("looked at", "", "found")
-    for check in report.checks:
-        mark = Text("✓", "green") if check.passed else Text("✗", "red")
-        table.add_row(check.name, mark, Text(_make_printable(check.detail)))
+    table = make_checks_table(report.checks)
     verdict = (
         "fit for a subnet" if report.is_fit else f"not fit for a subnet: {', '.join(report.failed)}"
     )
@@ -208,8 +206,3 @@ def _show_report(file: Path | None, report: VetReport, as_json: bool) -> int:
     lines = Text(f"{report.subject}\n  {place}\n  {verdict}")
     print_result(document, as_json, Group(table, lines))
     return OK if report.is_fit else FINDING
-
-
-def _make_printable(text: str) -> str:
-    """Make a stranger's words printable: they must not steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)

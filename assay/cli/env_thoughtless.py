@@ -1,4 +1,5 @@
-"""`assay env vet NAME`: what answers without thought earn in an environment."""
+"""`assay env vet NAME`: what answers without thought earn in an environment, and attacks on its
+worlds."""
 
 from dataclasses import asdict
 
@@ -7,7 +8,10 @@ from rich.text import Text
 
 from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
+from assay.cli.vet_checks import make_checks_table
+from assay.environments.foreign import VetCheck
 from assay.environments.foreign.vet_report import SHARE
+from assay.environments.own_worlds import attack_own_worlds, list_worlds
 from assay.environments.thoughtless import (
     PROBLEMS,
     ThoughtlessAnswer,
@@ -25,8 +29,8 @@ _SHOWN = 60
 
 
 def run_env_vet_named(name: str, as_json: bool, quiet: bool) -> int:
-    """Print the best answer without thought of each level, and the floor that keeps pay from it.
-    Return FINDING if one is right too often."""
+    """Print the best answer without thought of each level, the floor that keeps pay from it, and
+    attacks on worlds. Return FINDING if one is right too often or succeeds."""
     try:
         environment = open_named_environment(name)
     except ConfigError as error:
@@ -38,21 +42,29 @@ def run_env_vet_named(name: str, as_json: bool, quiet: bool) -> int:
         doing = f"trying answers without thought in {PROBLEMS} problems at {len(levels)} levels"
         with telling(make_report("answers_tried"), doing):
             found = measure_thoughtless(environment, levels)
+        attacked: list[VetCheck] = []
+        for worlds in list_worlds(environment):
+            with telling(make_report("worlds_attacked"), f"attacking {worlds.name}"):
+                attacked += attack_own_worlds(worlds)
     rated = "satisfaction" in environment.rated
     floor = max(one.floor for one in found) if rated else 0
     too_right = [one.level for one in found if one.is_too_right]
     document = {
         "name": environment.name,
         "rated": sorted(environment.rated),
-        "fit": not too_right,
+        "fit": not too_right and all(check.passed for check in attacked),
         "satisfaction_floor": floor,
         "levels": [asdict(one) for one in found],
+        "checks": [asdict(check) for check in attacked],
     }
     table = make_table("level", "right", "parts met", "read", "the best answer without thought")
     for one in found:
         table.add_row(*_describe(one))
-    print_result(document, as_json, Group(table, Text("\n".join(_list_verdicts(too_right, floor)))))
-    return FINDING if too_right else OK
+    failed = [check.name for check in attacked if not check.passed]
+    verdicts = Text("\n".join(_list_verdicts(too_right, floor, failed)))
+    tables = [table, make_checks_table(attacked)] if attacked else [table]
+    print_result(document, as_json, Group(*tables, verdicts))
+    return FINDING if too_right or failed else OK
 
 
 def _describe(one: ThoughtlessAnswer) -> list[Text]:
@@ -66,8 +78,10 @@ def _describe(one: ThoughtlessAnswer) -> list[Text]:
     ]
 
 
-def _list_verdicts(too_right: list[int], floor: int) -> list[str]:
+def _list_verdicts(too_right: list[int], floor: int, failed: list[str]) -> list[str]:
     lines = []
+    if failed:
+        lines.append(f"not fit for a subnet: its worlds fail {', '.join(failed)}")
     if too_right:
         lines.append(
             f"not fit for a subnet: such an answer is right in more than one of {SHARE} "

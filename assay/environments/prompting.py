@@ -36,7 +36,7 @@ class PromptedEnvironment:
     def __init__(
         self, environment: Environment, params: Mapping[str, int], prompts: Prompts | None
     ) -> None:
-        """Wraps an environment.
+        """Wraps an environment, its `inner`.
 
         Args:
             params: those of `PARAMS` that are given.
@@ -52,7 +52,7 @@ class PromptedEnvironment:
         self.rated, self.scorers = environment.rated, environment.scorers
         self.turns = environment.turns
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **resolved})
-        self._inner = environment
+        self.inner = environment
         self._manner = make_manner(resolved, prompts)
         self.digest = hash_fields(
             Domain.PROMPTS,
@@ -62,19 +62,19 @@ class PromptedEnvironment:
         )
 
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
-        return self._inner.list_thoughtless(problem)
+        return self.inner.list_thoughtless(problem)
 
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
-        return self._inner.compute_shares(levels)
+        return self.inner.compute_shares(levels)
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        return replace(self._inner.make_problem(seed, levels), manner=self._manner)
+        return replace(self.inner.make_problem(seed, levels), manner=self._manner)
 
     def open(self, problem: Problem) -> State:
-        return self._inner.open(problem)
+        return self.inner.open(problem)
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        return self._inner.score(problem, completion)
+        return self.inner.score(problem, completion)
 
 
 def make_manner(params: Mapping[str, int], prompts: Prompts | None) -> Manner:

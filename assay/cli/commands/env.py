@@ -249,8 +249,8 @@ def vet(
     """Test whether a package, a taskset of verifiers 0.4 or a file of problems is fit for a subnet.
 
     It gives the reasons. Of an environment, it says what answers without thought earn, and which
-    `satisfaction_floor` keeps pay for parts from them. Exit code 1 if it is not fit, 2 if it cannot
-    be read or tried.
+    `satisfaction_floor` keeps pay for parts from them, and it attacks worlds that reply. Exit code
+    1 if it is not fit, 2 if it cannot be read or tried.
     """
     settings = invocation.load_settings()
     is_named = data is None and units is None and not path.exists() and "/" not in str(path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from assay.environments.base import ANSWER_BYTES, State
+from assay.environments.base import ANSWER_BYTES, Problem, State
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.hostile_answers import CODE, FILLINGS, write_long
 from assay.environments.foreign.package_world import PackageEpisode
@@ -26,6 +26,8 @@ from assay.environments.foreign.vet_report import (
     check_faults,
     draw_number,
 )
+from assay.environments.worlds.world import WorldEnvironment
+from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.parameters import MILLION
 from assay.sandbox import count_cores
 
@@ -79,6 +81,36 @@ class PackageWorlds:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnWorlds:
+    """Those of an environment of Assay's own."""
+
+    environment: WorldEnvironment
+    millions: int = 0
+
+    @property
+    def levels(self) -> Sequence[int]:
+        return self.environment.levels
+
+    @property
+    def turns(self) -> int:
+        return self.environment.turns
+
+    def ask(self, kind: str, level: int, number: int) -> dict[str, Any]:
+        """See `Worlds.ask`. Wrong turns are right ones of which the last says nothing."""
+        problem = self._make(level, number)
+        if kind == "make":
+            return {"prompt": problem.prompt}
+        turns = list(self.environment.solve(problem))
+        return {"turns": turns} if kind == "right turns" else {"wrong": [[*turns[:-1], ""]]}
+
+    def open(self, level: int, number: int) -> State:
+        return self.environment.open(self._make(level, number))
+
+    def _make(self, level: int, number: int) -> Problem:
+        return self.environment.make_problem(number.to_bytes(DIGEST_BYTES, "big"), [level])
+
+
+@dataclass(frozen=True, slots=True)
 class _Played:
     """An episode: what was said to its turns, and whether it is right."""
 
@@ -118,9 +150,9 @@ def attack_worlds(worlds: Worlds, again: Worlds, problems: int) -> tuple[VetChec
     entries = [(level, draw_number(level, i)) for level in worlds.levels for i in range(problems)]
     first = _examine(worlds, entries, thorough=True)
     if "bounded" in first.faults or "problems" in first.faults or "right turns" in first.faults:
-        return tuple(_list_faults(first))
+        return tuple(_list_faults(worlds, first))
     second = _examine(again, entries[::-1], thorough=False)
-    concluded = (*_list_faults(first, second), _compare(first, second))
+    concluded = (*_list_faults(worlds, first, second), _compare(worlds, first, second))
     if worlds.millions:
         concluded += (
             check_cost("a right or a silent episode", first.instructions, worlds.millions),
@@ -245,22 +277,23 @@ def _note_all(
             transcript.note(check, entry, f"{shown} earns")
 
 
-def _list_faults(*transcripts: _Transcript) -> Iterator[VetCheck]:
+def _list_faults(worlds: Worlds, *transcripts: _Transcript) -> Iterator[VetCheck]:
     first = transcripts[0]
     good = {
         "problems": f"{len(first.contents)} of all levels",
-        "right turns": "those of `solve` earn",
-        "wrong turns": "none of `list_wrong` earns",
+        "right turns": "what solves a problem earns",
+        "wrong turns": "no wrong episode that is named earns",
         "silence": "an episode without a word earns nothing",
         "hostile turns": f"none of {first.tried} episodes earns for them",
-        "bounded": "no episode took too many instructions",
     }
+    if worlds.millions:
+        good["bounded"] = "no episode took too many instructions"
     for name, detail in good.items():
         faults = next((one.faults[name] for one in transcripts if name in one.faults), [])
         yield check_faults(name, faults, detail)
 
 
-def _compare(first: _Transcript, second: _Transcript) -> VetCheck:
+def _compare(worlds: Worlds, first: _Transcript, second: _Transcript) -> VetCheck:
     def is_same(entry: Entry) -> bool:
         known = {one.turns: one for one in first.episodes.get(entry, ())}
         return first.contents[entry] == second.contents.get(entry) and all(
@@ -268,13 +301,11 @@ def _compare(first: _Transcript, second: _Transcript) -> VetCheck:
         )
 
     parted = sorted(entry for entry in first.contents if not is_same(entry))
-    detail = "in another order, with other randomness, time and addresses in memory: the same"
+    more = ", with other randomness, time and addresses in memory" if worlds.millions else ""
+    detail = f"in another order{more}: the same"
     if parted:
         level, number = parted[0]
-        detail = (
-            f"level {level}, number {number} is another in another order, or with other "
-            "randomness, time or memory"
-        )
+        detail = f"level {level}, number {number} is another in another order{more}"
     return VetCheck("same twice", not parted, detail)
 
 

@@ -5,6 +5,7 @@ form of an answer may still happen to give one.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.environments.base import BLANKS, UNREAD, Answer, Problem, RewardParts, rate_answer
@@ -73,7 +74,14 @@ class GuessingEnvironment(WorldEnvironment):
         return answer
 
     def open(self, problem: Problem) -> Guesses:
+        secret = self._find_secret(problem)
+        return Guesses(secret, secret.turns)
+
+    def solve(self, problem: Problem) -> Sequence[str]:
+        return [self._find_secret(problem).text]
+
+    def _find_secret(self, problem: Problem) -> Secret:
         secret = problem.answer
         if not isinstance(secret, self.secrets):
             raise TypeError(f"not a problem of {self.name}: {type(secret).__name__}")
-        return Guesses(secret, secret.turns)
+        return secret

@@ -139,10 +139,20 @@ class Rooms(WorldEnvironment):
         return list(islice(cycle(walks), TURNS[problem.level - 1]))
 
     def open(self, problem: Problem) -> Errand:
+        world = self._find_world(problem)
+        return Errand(world, errands.begin(world), TURNS[problem.level - 1])
+
+    def solve(self, problem: Problem) -> Sequence[str]:
+        world = self._find_world(problem)
+        way = errands.find_shortest(world, world.allowed)
+        assert way is not None, "only such worlds are asked"
+        return [" ".join(way[i : i + COMMANDS_MAX]) for i in range(0, len(way), COMMANDS_MAX)]
+
+    def _find_world(self, problem: Problem) -> World:
         world = problem.answer
         if not isinstance(world, World):
             raise TypeError(f"not a problem of {self.name}: {type(world).__name__}")
-        return Errand(world, errands.begin(world), TURNS[problem.level - 1])
+        return world
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         world = errands.draw(stream, level)

@@ -81,6 +81,10 @@ class WorldEnvironment(DrawnEnvironment):
     def open(self, problem: Problem) -> State:
         """See `Environment.open`."""
 
+    @abstractmethod
+    def solve(self, problem: Problem) -> Sequence[str]:
+        """Turns of a right episode, as few as who knows the answer needs."""
+
     def score(self, problem: Problem, completion: str) -> RewardParts:
         state, _ = self.open(problem).step(completion, is_ended=True)
         return state.score()
