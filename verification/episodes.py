@@ -185,6 +185,13 @@ class Replays:
             return None
         return [self._known[place].replies for place in places]
 
+    def count(self, rollouts: Mapping[Place, Tokens]) -> tuple[int, int]:
+        """The turns of all these rollouts together, and the tokens of their replies."""
+        if self._rules.turns == 1:
+            return len(rollouts), 0
+        episodes = self.play(rollouts)
+        return sum(one.turns for one in episodes), sum(one.reply_tokens for one in episodes)
+
     def _replay(self, place: Place, tokens: Tokens) -> Episode:
         group, _ = place
         return replay(self._begin(group), tokens.tolist(), self._rules, self._tokenizer)

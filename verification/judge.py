@@ -258,6 +258,9 @@ def conclude(verdict: Verdict, fault: Refusal | None) -> Verdict:
         token=fault.token,
         groups=(),
         tokens=0,
+        rollouts=0,
+        turns=0,
+        replies=0,
         unbound=fault.unbound,
         provisional=False,
     )
@@ -297,6 +300,13 @@ class Examined:
         return [dict(chain.from_iterable(b.items() for b in batches))] if self.audit else batches
 
     @property
+    def audited(self) -> dict[Place, Tokens]:
+        """The rollouts that go through the model, in order."""
+        return {
+            (group.index, r): one.tokens for group in self.shown for r, one in group.audited.items()
+        }
+
+    @property
     def valued(self) -> dict[Place, Tokens]:
         """All rollouts of the valued groups, in order."""
         return {
@@ -309,10 +319,7 @@ class Examined:
     def find_ending_fault(self, replays: Replays | None = None) -> Refusal | None:
         """The fault of the first rollout that does not end where its world says: of an audited one
         first."""
-        audited = {
-            (group.index, r): one.tokens for group in self.shown for r, one in group.audited.items()
-        }
-        return (replays or self.case.make_replays()).find_fault({**audited, **self.valued})
+        return (replays or self.case.make_replays()).find_fault({**self.audited, **self.valued})
 
     def presume(self) -> Verdict:
         """The verdict if the model finds no fault. Runs worlds and the reward code."""
@@ -324,7 +331,8 @@ class Examined:
         """The verdict where neither the model nor a world finds a fault. Runs the reward code."""
         case = self.case
         values = case.value_groups([group for group in self.shown if group.valued], replays)
-        audited = [rollout for group in self.shown for rollout in group.audited.values()]
+        audited = self.audited
+        turns, replies = replays.count(audited)
         return Verdict(
             window=case.context.window,
             hotkey=case.hotkey,
@@ -335,7 +343,10 @@ class Examined:
             ),
             committed_groups=case.committed_groups,
             groups=values,
-            tokens=sum(len(rollout.tokens) for rollout in audited),
+            tokens=sum(map(len, audited.values())),
+            rollouts=len(audited),
+            turns=turns,
+            replies=replies,
         )
 
     def is_sampled_by(self, samples: CheckedSubmission) -> bool:

@@ -77,6 +77,9 @@ class Verdict:
     #: valued groups; empty unless accepted
     groups: Annotated[tuple[GroupValue, ...], Many(Record(GroupValue), 1 << 20)] = ()
     tokens: U64 = 0  # completion tokens that went through the model
+    rollouts: U32 = 0  # to which they belong
+    turns: U64 = 0  # of these rollouts
+    replies: U64 = 0  # tokens that worlds replied in them
     #: for each measured rollout, by group and rollout: two signed bytes of the state that drew the
     #: last measured token, under the validator's own projection (section 10). Empty where no
     #: validator was named. Not consensus: it differs from one validator to another, and by 1 from

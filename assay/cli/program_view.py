@@ -110,10 +110,23 @@ def render_drafting(status: dict[str, Any]) -> list[RenderableType]:
         seconds = step["drafting_seconds"], step["reading_seconds"], step["seconds"]
         text += ": drafts took {:.1f} s, reading them {:.1f} s, of {:.1f} s".format(*seconds)
         lines.append(Text(text))
+        lines += _render_episodes(
+            "episodes", *(step.get(name, 0) for name in ("rollouts", "turns", "replies"))
+        )
     for engine in status.get("engines", []):
         why = "" if engine["lack"] is None else f": {engine['lack']}"
         lines.append(Text(f"engine {engine['url']}: {engine['state']}{why}"))
     return lines
+
+
+def _render_episodes(
+    which: str, rollouts: float, turns: float, replies: float
+) -> list[RenderableType]:
+    """How long episodes are; nothing where rollouts have one turn. replies: tokens."""
+    if turns <= rollouts:
+        return []
+    means = f"{turns / rollouts:.1f} turns and {replies / rollouts:,.0f} tokens of replies"
+    return [Text(f"{which}: {means} a rollout, on average")]
 
 
 def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
@@ -138,8 +151,11 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
             accepted,
             "; ".join(filter(None, (others, window["void"], window["missing"]))),
         )
+    counts = status["counts"]
+    judged = (counts.get(f"judged_{name}", {}) for name in ("rollouts", "turns", "replies"))
     return [
         windows,
+        *_render_episodes("episodes judged since the start", *(one.get("", 0) for one in judged)),
         _render_verdicts(status["windows"]),
         render_settlements(status["settlements"]),
         _render_newest_shares(status),

@@ -50,6 +50,9 @@ class DraftCount:
     drafted: int = 0  # tokens that the drafter drew
     discarded: int = 0  # of these, from the first wrong one of a draft on
     submitted: int = 0  # tokens of the finished groups
+    rollouts: int = 0  # of these groups
+    turns: int = 0  # of these rollouts
+    replies: int = 0  # tokens that worlds replied in them
     read: int = 0  # tokens that went through the reference, prompts among them
     settling: int = 0  # of these, tokens read to decide near ties
     #: seconds of the drafter and of the reference; with followed drafts both run at once
@@ -168,6 +171,8 @@ def generate_groups(
                     groups[g] = made
                     del pending[g]
     count.submitted += sum(len(rollout.tokens) for group in groups for rollout in group)
+    finished = sum(map(len, groups))
+    count.rollouts, count.turns = count.rollouts + finished, count.turns + finished
     return groups
 
 
@@ -265,7 +270,11 @@ def follow_groups(
     if exact or measure_shape(reference.model.config, 0).state:
         with count.time_reading():
             made = [_prefill(group, reference, projection, count) for group in groups]
-    count.submitted += sum(len(rollout.tokens) for group in made for rollout in group)
+    for row in (row for group in groups for row in group):
+        count.submitted += len(row.tokens)
+        count.rollouts += 1
+        count.turns += 1 if row.play is None else row.play.episode.turns
+        count.replies += sum(len(reply.ids) for reply in row.replies)
     return made
 
 

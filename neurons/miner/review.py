@@ -256,6 +256,9 @@ class MinerWithReview:
             discarded = count.discarded - drafts.discarded
             tally.add("groups", after[1] - before[1])
             tally.add("tokens", count.submitted - drafts.submitted)
+            tally.add("rollouts", count.rollouts - drafts.rollouts)
+            tally.add("turns", count.turns - drafts.turns)
+            tally.add("replies", count.replies - drafts.replies)
             tally.add("drafted", count.drafted - drafts.drafted - discarded, "kept")
             tally.add("drafted", discarded, "discarded")
             tally.add("drafting_seconds", count.drafting_s - drafts.drafting_s)

@@ -311,6 +311,11 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _counter("assay_miner_groups", "groups", "groups generated"),
         _counter("assay_miner_tokens", "tokens", "completion tokens of generated groups"),
+        _counter("assay_miner_rollouts", "rollouts", "rollouts of generated groups"),
+        _counter("assay_miner_turns", "turns", "turns of these rollouts"),
+        _counter(
+            "assay_miner_reply_tokens", "replies", "tokens that worlds replied in these rollouts"
+        ),
         _counter(
             "assay_miner_drafted_tokens",
             "drafted",
@@ -369,6 +374,13 @@ OWN: dict[str, tuple[Metric, ...]] = {
             reason=_REASONS,
         ),
         _counter("assay_validator_judged_tokens", "judged_tokens", "verified completion tokens"),
+        _counter("assay_validator_judged_rollouts", "judged_rollouts", "verified rollouts"),
+        _counter("assay_validator_judged_turns", "judged_turns", "turns of these rollouts"),
+        _counter(
+            "assay_validator_judged_reply_tokens",
+            "judged_replies",
+            "tokens that worlds replied in these rollouts, derived and read again",
+        ),
         _counter(
             "assay_validator_judging_seconds",
             "judging_seconds",

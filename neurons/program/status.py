@@ -115,6 +115,9 @@ class DraftingStatus(TypedDict):
     """The cost of a miner's newest batch of groups."""
 
     tokens: int  # completion tokens of its finished groups
+    rollouts: int  # of these groups
+    turns: int  # of these rollouts
+    replies: int  # tokens that worlds replied in them
     seconds: float
     kept: float | None  # share of the drafted tokens that the reference kept; null: no drafts
     ahead: int | None  # tokens by which drafts run ahead of the reference; null: whole drafts
@@ -262,6 +265,9 @@ def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) ->
     kept_count = count.drafted - count.discarded
     return DraftingStatus(
         tokens=count.submitted,
+        rollouts=count.rollouts,
+        turns=count.turns,
+        replies=count.replies,
         seconds=round(seconds, 3),
         kept=round(kept_count / count.drafted, 4) if count.drafted else None,
         ahead=ahead,

@@ -139,8 +139,12 @@ def _report_settlement(settlement: Settlement, tally: Counters) -> None:
 
 
 def _count_judging(validator: Validator, verdicts: VerdictCounter, tally: Counters) -> None:
-    """Count the tokens and seconds of each verdict once."""
+    """Count what went through the model for each verdict, and its seconds, once."""
     for window, hotkey in verdicts.note(list_verdicts(validator)):
         judged = validator.judged_windows[window]
-        tally.add("judged_tokens", judged.verdicts[hotkey].tokens)
+        verdict = judged.verdicts[hotkey]
+        tally.add("judged_tokens", verdict.tokens)
+        tally.add("judged_rollouts", verdict.rollouts)
+        tally.add("judged_turns", verdict.turns)
+        tally.add("judged_replies", verdict.replies)
         tally.add("judging_seconds", judged.seconds.get(hotkey, 0.0))

@@ -154,6 +154,9 @@ def test_each_token_is_read_once_where_all_are_right(made):
     prompts = sum(len(request.prompt) - 1 for request in made.requests)
     replies = sum(episode.reply_tokens for episode in chain(*made.episodes))
     assert count.read - count.settling == prompts + count.submitted + replies
+    turns = [episode.turns for episode in chain(*made.episodes)]
+    assert (count.rollouts, count.turns) == (len(turns), sum(turns))
+    assert count.replies == replies
 
 
 def test_the_judge_replays_the_same_episodes(made):

@@ -82,6 +82,10 @@ def test_audited_worlds_come_before_the_pass_and_all_others_after_it(echoing: Wo
     valued = [(index, r) for index in echoing.valued for r in range(len(echoing.played[index]))]
     # each episode is played once
     assert len(echoing.tokenizer.decoded) == count_turns(echoing, {*audited, *valued})
+    found = judged.verdict
+    assert (found.rollouts, found.turns) == (len(audited), count_turns(echoing, audited))
+    heard = [reply for g, r in audited for reply in echoing.played[g][r].heard]
+    assert found.replies == sum(len(reply.ids) for reply in heard) > 0
 
 
 def test_an_audited_rollout_that_ends_wrong_costs_no_pass(echoing: World) -> None:
@@ -203,6 +207,8 @@ def test_a_model_of_one_turn_is_asked_no_world(world: World) -> None:
     judged = judge(world, world.mine(), forward)
     assert judged.verdict.accepted
     assert [(said, decoded) for _, said, decoded in forward.asked] == [([0] * 4, 0)]
+    found = judged.verdict
+    assert (found.rollouts, found.turns, found.replies) == (4, 4, 0)
 
 
 def test_every_way_to_end_is_accepted(echoing: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assay.cli.program_view import find_lags, render_drafting, render_head
+from assay.cli.program_view import find_lags, render_drafting, render_head, render_program
 from assay.cli.status import run_status
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import claim_folder
@@ -97,6 +97,20 @@ def test_it_says_what_it_is_late_with() -> None:
     assert "up to date" in draw(well, Sign(True, 1))
 
 
+def test_a_validator_says_how_long_the_episodes_are_that_it_judged() -> None:
+    def show(**counts: int) -> str:
+        told = {f"judged_{name}": {"": float(count)} for name, count in counts.items()}
+        console = Console(file=io.StringIO(), width=200)
+        with console.capture() as said:
+            console.print(render_program(VALIDATOR | {"counts": told}, Sign(True, 1)))
+        return said.get()
+
+    means = "2.5 turns and 12 tokens of replies a rollout, on average"
+    assert f"episodes judged since the start: {means}" in show(rollouts=8, turns=20, replies=96)
+    for counts in ({}, {"rollouts": 8, "turns": 8, "replies": 0}):
+        assert "episodes" not in show(**counts)
+
+
 def status_of(folder: Path) -> Settings:
     return Settings(status=StatusSettings(dir=folder))
 
@@ -156,6 +170,12 @@ def test_the_cost_of_drafting_and_the_drafting_servers() -> None:
         "engine http://127.0.0.1:8000: drafting",
         "engine http://127.0.0.1:8001: left: it does not answer in time",
     ]
+    episodes = step | {"rollouts": 16, "turns": 16, "replies": 0}
+    assert len(render_drafting({"drafting": episodes, "engines": []})) == 1, "of one turn"
+    episodes |= {"turns": 54, "replies": 340}
+    assert str(render_drafting({"drafting": episodes, "engines": []})[1]) == (
+        "episodes: 3.4 turns and 21 tokens of replies a rollout, on average"
+    )
     alone = render_drafting({"drafting": step | {"kept": None, "ahead": None}, "engines": []})
     assert str(alone[0]).startswith("1,500 tokens a second: drafts took")
     assert render_drafting({}) == render_drafting({"drafting": None, "engines": []}) == []
