@@ -1,7 +1,5 @@
 """Worlds that reply: each reply, who finds the secret, and replies that are alike everywhere."""
 
-import ast
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -30,6 +28,7 @@ from assay.environments.worlds.guessing import Secret
 from assay.environments.worlds.world import ODD_TURNS, compute_proof
 from assay.protocol.parameters import EnvironmentChoice
 from tests.environments.conftest import make_seed
+from tests.environments.exactness import require_exact
 
 #: Sends guesses and receives replies.
 Player = Generator[str, str | None, None]
@@ -293,29 +292,11 @@ def test_proof_episodes_are_part_of_the_digest(monkeypatch: pytest.MonkeyPatch) 
         open_environment.__wrapped__(choice)  # not the one that is kept
 
 
-#: Names that a world's module has no use for: they are not the same on all Pythons and machines.
-INEXACT = {
-    *("float", "round", "hash", "id", "set", "frozenset", "eval", "repr", "random", "time"),
-    *("lower", "upper", "title", "casefold", "swapcase", "capitalize", "isdigit", "isdecimal"),
-    *("isnumeric", "isalpha", "isalnum", "isspace", "isprintable", "isidentifier", "normalize"),
-    *("split", "rsplit", "splitlines", "math", "json", "unicodedata", "locale", "Exception"),
-}
-
-
 @pytest.mark.parametrize(
     "module", [codes, guess, guessing, rooms, world], ids=lambda one: one.__name__
 )
 def test_a_worlds_module_has_nothing_inexact(module: object) -> None:
-    tree = ast.parse(Path(module.__file__).read_text())  # type: ignore[attr-defined]
-    for node in ast.walk(tree):
-        name = getattr(node, "attr", getattr(node, "id", None))
-        assert name not in INEXACT, (name, node.lineno)  # type: ignore[attr-defined]
-        if name in ("strip", "lstrip", "rstrip"):  # without characters: Python's own blanks
-            assert f".{name}()" not in ast.unparse(tree)
-        assert not isinstance(node, ast.Div | ast.Try | ast.Set | ast.SetComp), ast.dump(node)
-        if isinstance(node, ast.Constant):
-            assert not isinstance(node.value, float)
-            assert not re.search(r"\\[bdsw]", str(node.value), re.IGNORECASE)
+    require_exact(Path(module.__file__).read_text())  # type: ignore[attr-defined]
 
 
 def test_proof_episodes_see_every_kind_of_reply() -> None:
