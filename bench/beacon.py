@@ -3,7 +3,9 @@ start."""
 
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 import py_arkworks_bls12381 as arkworks
@@ -33,7 +35,8 @@ def main() -> None:
     assert is_valid_beacon(QUICKNET, ROUND_1000)
     assert _verify_with_arkworks()
     assay = str(Path(sys.executable).with_name("assay"))
-    ours = measure(lambda: is_valid_beacon(QUICKNET, ROUND_1000), 101)
+    rounds = count(1_001)  # what was checked lately is known; a wrong round costs as much
+    ours = measure(lambda: is_valid_beacon(QUICKNET, replace(ROUND_1000, round=next(rounds))), 101)
     theirs = measure(_verify_with_arkworks, 51)
     helped = measure(lambda: subprocess.run([assay, "--help"], check=True, capture_output=True), 9)
     bare = measure(lambda: subprocess.run([sys.executable, "-c", "import typer"], check=True), 9)

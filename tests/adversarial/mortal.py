@@ -18,7 +18,6 @@ from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import FolderStore, open_folder
 from assay.neurons.program.database import Database
-from assay.neurons.session import window_reader
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.make_records import Author
@@ -51,10 +50,6 @@ TIMING = Timing(
     beacon_delay_ms=0,
     notice_windows=2,
 )
-
-
-#: One calendar, played hundreds of times.
-is_valid_beacon = cache(window_reader.is_valid_beacon)
 
 
 def make_beacons(now_ms):
@@ -176,7 +171,6 @@ class Mortal:
         self._make_ledger = ledger
         self.ledger = None
         self._archive = Archive(folder)
-        monkeypatch.setattr(window_reader, "is_valid_beacon", is_valid_beacon)
         monkeypatch.setattr(module, "judge_hotkey", self.fate.wrap(self.judge, "judge"))
         monkeypatch.setattr(
             module, "judge_samples", self.fate.wrap(self.judge_samples, "judge samples")

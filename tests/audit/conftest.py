@@ -5,14 +5,13 @@ from functools import cache
 import pytest
 
 from assay.artifacts.steps.file import open_step_parser
-from assay.audit import derived_context, window_check
+from assay.audit import window_check
 from assay.audit.sources import ModelShelf
 from assay.verification import Examined, read_plan
 from tests.audit.audited import Liar, list_differences, open_audit, play_network, read_records
 from tests.one_parser import share_parser
 
 _decode_group_head = cache(read_plan.decode_group_head)
-_is_valid_beacon = cache(derived_context.is_valid_beacon)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +60,6 @@ def _files_are_examined_once(_examined):
         patch.setattr(window_check, "examine_file", examine_once)
         patch.setattr(Examined, "presume", presume_once)
         patch.setattr(read_plan, "decode_group_head", _decode_group_head)
-        patch.setattr(derived_context, "is_valid_beacon", _is_valid_beacon)
         yield
 
 
