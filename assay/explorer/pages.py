@@ -45,44 +45,51 @@ def link_static(name: str) -> str:
 
 class Pages:
     def __init__(self) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            finalize=_finish,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-            cache_size=64,
-        )
-        self._environment.filters.update(
-            {name: _write_number(write) for name, write in _NUMBERS.items()},
-            time=write_time,
-            short=shorten,
-            clean=show_hidden,
-            part=partial(quote, safe=""),
-            whole=write_digest,
-            command=write_command,
-            code=write_code,
-            reason=write_reason,
-            prose=write_prose,
-            about=write_about,
-            plain=write_plain,
-        )
-        self._environment.globals.update(
-            mark=get_mark,
-            marks=MARKS,
-            rollout_marks=ROLLOUT_MARKS,
-            address=make_address,
-            static=link_static,
-            curve_drawing=draw_curve,
-        )
+        self._environment = _make_environment()
 
     def render(self, template: str, document: Mapping[str, Any], state: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(d=document, s=state)
 
     def read_static(self, name: str) -> bytes:
         return (STATIC / name).read_bytes()
+
+
+@cache
+def _make_environment() -> Environment:
+    """Compiles each template once, however many explorers a process serves."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        finalize=_finish,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        cache_size=64,
+    )
+    environment.filters.update(
+        {name: _write_number(write) for name, write in _NUMBERS.items()},
+        time=write_time,
+        short=shorten,
+        clean=show_hidden,
+        part=partial(quote, safe=""),
+        whole=write_digest,
+        command=write_command,
+        code=write_code,
+        reason=write_reason,
+        prose=write_prose,
+        about=write_about,
+        plain=write_plain,
+    )
+    environment.globals.update(
+        mark=get_mark,
+        marks=MARKS,
+        rollout_marks=ROLLOUT_MARKS,
+        address=make_address,
+        static=link_static,
+        curve_drawing=draw_curve,
+    )
+    return environment
 
 
 def _finish(value: Any) -> Any:
