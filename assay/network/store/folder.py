@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISLNK, S_ISREG
 
 from assay.network.files import is_unfinished, replace_file, write_file
 from assay.network.store.base import (
@@ -84,13 +85,24 @@ class FolderStore(ObjectStore):
         """Return whether there is a file of that name. Never leaves the root, not even through a
         link, and never opens a pipe or a device: reading one could wait for ever."""
         check_name(name)
-        path = self.root / name
+        path = str(self.root)
         try:
-            if not path.resolve().is_relative_to(self.root):
-                raise StoreError(f"{name} leads out of the store {self.root}: remove that link")
-            return path.is_file()
+            for part in name.split("/"):
+                path += f"/{part}"
+                mode = os.lstat(path).st_mode
+                if S_ISLNK(mode):
+                    return self._is_behind_link(name)
+            return S_ISREG(mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except (OSError, RuntimeError) as error:  # RuntimeError: links that form a circle
             raise self.explain(f"cannot look up {name}", error) from error
+
+    def _is_behind_link(self, name: str) -> bool:
+        path = self.root / name
+        if not path.resolve().is_relative_to(self.root):
+            raise StoreError(f"{name} leads out of the store {self.root}: remove that link")
+        return path.is_file()
 
     @contextmanager
     def explaining(self, problem: str) -> Iterator[None]:
