@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -81,19 +82,21 @@ def test_the_distribution_carries_the_interpreter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    "make_data",
     [
-        b"\0asm\1\0\0\0",
-        lzma.compress(b"\0asm\1\0\0\0"),
-        lzma.compress(bytes(INTERPRETER.module_bytes + 1)),
-        PACKED.read_bytes()[:-500_000],
-        lzma.compress(b"")[:6] + bytes(99),
+        lambda: b"\0asm\1\0\0\0",
+        lambda: lzma.compress(b"\0asm\1\0\0\0"),
+        lambda: lzma.compress(bytes(INTERPRETER.module_bytes + 1)),
+        lambda: PACKED.read_bytes()[:-500_000],
+        lambda: lzma.compress(b"")[:6] + bytes(99),
     ],
     ids=["another", "another, packed", "too large", "cut off", "damaged"],
 )
-def test_a_file_that_is_not_the_interpreter_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_the_interpreter_is_refused(
+    tmp_path: Path, make_data: Callable[[], bytes]
+) -> None:
     other = tmp_path / "other.wasm"
-    other.write_bytes(data)
+    other.write_bytes(make_data())
     with pytest.raises(guest.SandboxError, match="is not the interpreter's module"):
         preparing.read_module(other, INTERPRETER)
 
