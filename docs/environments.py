@@ -25,6 +25,9 @@ from assay.environments.gym.datasets import (
 from assay.environments.instructions import ifbench, ifeval, instruction_file
 from assay.environments.programs import code_file
 from assay.environments.tasksets import environment as taskset_environment
+from assay.environments.tools import PROOFS, TOOLS, CallForm
+from assay.environments.tools.tool import describe_tool
+from assay.environments.tools.tool_environment import FAULTY_TURNS
 from assay.environments.worlds import codes, errands, guess, rooms, world
 
 PAGE = Path(__file__).with_name("environments.md")
@@ -103,6 +106,22 @@ def make_proofs() -> str:
     return "\n".join(lines)
 
 
+def make_tools() -> str:
+    """Each tool as chat templates are told of it, and its proof episodes in each form of calls."""
+    lines: list[str] = []
+    for tool in TOOLS:
+        lines += [f"`{describe_tool(tool)}`", ""]
+        lines += [f"Arguments of `{tool.name}`: {_list_texts(tool.proof_arguments)}.", ""]
+    lines += [f"Turns of all tools: {_list_texts(FAULTY_TURNS)}.", ""]
+    lines += ["| tool | version | form of calls | digest of the proof episode |", "|---|---|---|---|"]
+    lines += [
+        f"| `{tool.name}` | {tool.version} | `{form.word}` | `{PROOFS[tool.name, form]}` |"
+        for tool in TOOLS
+        for form in CallForm
+    ]
+    return "\n".join(lines)
+
+
 def _list_texts(texts: Sequence[str]) -> str:
     return ", ".join(f"`{json.dumps(text)}`" for text in texts)
 
@@ -117,6 +136,7 @@ def main() -> int:
         "gym forms": make_gym_forms(),
         "gym refused": make_gym_refused(),
         "proofs": make_proofs(),
+        "tools": make_tools(),
     }
     return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 

@@ -254,6 +254,7 @@ PREIMAGES = {
     Domain.ROOT: "u32 count, context…, top of the tree",
     Domain.PARAMETERS: "the encoded parameters",
     Domain.PROMPTS: "section 3",
+    Domain.TOOL: "environments.md",
     Domain.ENVIRONMENT: "environments.md",
     Domain.CHECKPOINT: "the encoded manifest",
     Domain.TENSOR_LEAF: "section 7",

@@ -40,6 +40,7 @@ class Domain(Enum):
     PARAMETERS = b"assay/v3/parameters"
     ENVIRONMENT = b"assay/v3/environment"
     PROMPTS = b"assay/v3/prompts"
+    TOOL = b"assay/v3/tool"
     CHECKPOINT = b"assay/v3/checkpoint"
     TENSOR_LEAF = b"assay/v3/tensor-leaf"
     STRUCTURE = b"assay/v3/structure"

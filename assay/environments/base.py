@@ -53,6 +53,7 @@ class Conversation:
 
     Attributes:
         arguments: for the chat template.
+        tools: that the chat template is told of, in JSON; no text: none.
         bos: the ids begin with the tokenizer's bos_token.
         plain: the messages are written as plain text, though there may be a chat template.
     """
@@ -61,6 +62,7 @@ class Conversation:
     arguments: Arguments = ()
     bos: bool = False
     plain: bool = False
+    tools: str = ""
 
     @property
     def text(self) -> str:
@@ -89,12 +91,13 @@ class Frame:
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How an owner has problems put. `prompts` is None without words of the owner's own;
-    `arguments` are those of `prompts`."""
+    `arguments` are those of `prompts`; `tools` are what the chat template is told of, in JSON."""
 
     prompts: Prompts | None = None
     arguments: Arguments = ()
     bos: bool = False
     plain: bool = False
+    tools: str = ""
 
     def get(self, name: str) -> str | None:
         """The owner's text of a name, or None."""
@@ -148,7 +151,7 @@ class Problem:
         others = [one for one in self.context if one.role != "system"]
         first = first if system is None else [Message("system", system)]
         messages = (*first, *shown, *others, Message("user", self.prompt))
-        return Conversation(messages, manner.arguments, manner.bos, manner.plain)
+        return Conversation(messages, manner.arguments, manner.bos, manner.plain, manner.tools)
 
     def _put(self, question: str, request: str) -> str:
         """A question between the words around it."""

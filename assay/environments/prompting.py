@@ -17,6 +17,8 @@ from assay.environments.base import (
     State,
     resolve_params,
 )
+from assay.environments.tools import PARAMS as TOOL_PARAMS
+from assay.environments.tools import write_tools
 from assay.protocol.encoding import encode
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import ARGUMENTS, Prompts, find_prompts_fault, read_arguments
@@ -53,7 +55,7 @@ class PromptedEnvironment:
         self.turns = environment.turns
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **resolved})
         self.inner = environment
-        self._manner = make_manner(resolved, prompts)
+        self._manner = make_manner(self.params, prompts)
         self.digest = hash_fields(
             Domain.PROMPTS,
             environment.digest,
@@ -78,22 +80,28 @@ class PromptedEnvironment:
 
 
 def make_manner(params: Mapping[str, int], prompts: Prompts | None) -> Manner:
-    """How problems are put by a part's settings, which may lack those of `PARAMS`, and by its
-    record."""
+    """How problems are put by a part's settings, which may lack those that all parts have, and by
+    its record."""
     return Manner(
         prompts,
         tuple(read_arguments(None if prompts is None else prompts.get(ARGUMENTS)).items()),
+        tools=write_tools(params),
         **{name: bool(params.get(name, param.default)) for name, param in PARAMS.items()},
     )
 
 
-def divide_settings(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
-    """An environment's own settings, and those of `PARAMS` with other values than their
-    defaults."""
-    own = {name: value for name, value in params.items() if name not in PARAMS}
-    manner = {
+def divide_settings(params: Mapping[str, int]) -> tuple[dict[str, int], ...]:
+    """An environment's own settings, those of `PARAMS` and those of its tool, the latter two with
+    other values than their defaults."""
+    shared = {**PARAMS, **TOOL_PARAMS}
+    own = {name: value for name, value in params.items() if name not in shared}
+    chosen = {
         name: value
         for name, value in params.items()
-        if name in PARAMS and (type(value) is not int or value != PARAMS[name].default)
+        if name in shared and (type(value) is not int or value != shared[name].default)
     }
-    return own, manner
+    manner, tool = (
+        {name: value for name, value in chosen.items() if name in some}
+        for some in (PARAMS, TOOL_PARAMS)
+    )
+    return own, manner, tool

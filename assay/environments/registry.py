@@ -34,6 +34,8 @@ from assay.environments.problem_look import guess_family
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
 from assay.environments.tasksets import MANIFEST, TasksetEnvironment
+from assay.environments.tools import CALL_FORM, TOOL, TOOLS, CallForm, add_tool
+from assay.environments.tools import PARAMS as TOOL_PARAMS
 from assay.environments.worlds import codes, errands, guess, rooms
 from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
 
@@ -129,8 +131,8 @@ def make_environment(
 
 def _make_part(prompts: dict[str, Prompts], name: str, params: Mapping[str, int]) -> Environment:
     """One environment that is no mixture. Takes its prompts out of `prompts`."""
-    own, manner = divide_settings(params)
-    environment, words = _make_bare(name, own), prompts.pop(name, None)
+    own, manner, tool = divide_settings(params)
+    environment, words = add_tool(_make_bare(name, own), tool), prompts.pop(name, None)
     if not manner and words is None:
         return environment
     return PromptedEnvironment(environment, manner, words)
@@ -191,17 +193,23 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
     return name.strip(), settings
 
 
+#: Settings whose values have names.
+_VALUE_NAMES: Mapping[str, Mapping[str, int]] = {
+    answer_form.NAME: {form.name.lower(): int(form) for form in AnswerForm},
+    TOOL: {"none": 0, **{tool.name: number for number, tool in enumerate(TOOLS, 1)}},
+    CALL_FORM: {form.word: int(form) for form in CallForm},
+}
+
+
 def _read_value(setting: str, value: str, text: str) -> int:
-    """A setting's value: an integer, or the name of a form of answers."""
+    """A setting's value: an integer, or a name of one."""
     if not value.isalpha():
         return int(value)
-    forms = {form.name.lower(): int(form) for form in AnswerForm}
-    if setting.rpartition(".")[2] != answer_form.NAME or value not in forms:
-        raise ValueError(
-            f"{setting}={value} in {text!r}: a value is an integer, and of {answer_form.NAME} also "
-            f"{', '.join(forms)}"
-        )
-    return forms[value]
+    names = _VALUE_NAMES.get(setting.rpartition(".")[2], {})
+    if value not in names:
+        known = "; ".join(f"of {name} also {', '.join(of)}" for name, of in _VALUE_NAMES.items())
+        raise ValueError(f"{setting}={value} in {text!r}: a value is an integer, and {known}")
+    return names[value]
 
 
 def list_named_levels(text: str, placeholder: str) -> list[int]:
@@ -303,7 +311,7 @@ def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) ->
         return list(make_environment(name, params).levels)
     if family == gym.NAME:  # its image need not be here
         gym.require_dataset(what)
-    resolve_params(name, {**_list_settings(name), **PARAMS}, params)
+    resolve_params(name, {**_list_settings(name), **PARAMS, **TOOL_PARAMS}, params)
     if family == gym.NAME:
         return list(LEVELS[what])
     files = sorted(FAMILIES.keys() - {gym.NAME})

@@ -56,7 +56,7 @@ def find_closer_fault(parameters: Parameters, tokenizer: FolderTokenizer) -> str
             continue
         found = find_frames(tokenizer, manner)
         closers = [one.closer for one in found if one.closer is not None]
-        if closers and choose_frame(found) is None:
+        if closers and choose_frame(found, manner) is None:
             end = quote(closers[0])
             return (
                 f"{part}: the chat template closes a turn with {end}, and the manifest's first end "
@@ -71,7 +71,7 @@ def describe_frames(
 ) -> tuple[FoundFrame | None, list[str]]:
     """The frame that a part takes from the template, None if the owner wrote one or it has none,
     and what to say, in lines."""
-    chosen = choose_frame(found)
+    chosen = choose_frame(found, manner)
     lines = [f"{part}: replies in role {one.role}: {_describe(one)}" for one in found]
     if any(manner.get(name) is not None for name in _NAMES):
         same = [one for one in found if one.frame == manner.frame]

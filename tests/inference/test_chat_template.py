@@ -11,6 +11,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from assay.environments import ask
+from assay.environments.tools import TOOLS
+from assay.environments.tools.tool import describe_tool
 from assay.inference import UnusableCheckpointError
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import digest_tokenizer
@@ -73,6 +75,25 @@ def test_a_template_renders_as_hugging_face_renders_it(source: str) -> None:
     rendered = ChatTemplate(source, tokenizer.special_tokens_map).render(ask(PROMPT).messages)
     assert rendered == expected
     assert PROMPT.strip() in rendered
+
+
+def test_a_template_is_told_of_tools_as_hugging_face_tells_it() -> None:
+    source = QWEN + "{% for tool in tools or [] %}{{ tool | tojson | safe }}{% endfor %}"
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(GENESIS / "tokenizer.json"), chat_template=source
+    )
+    tools = describe_tool(TOOLS[0])
+    expected = tokenizer.apply_chat_template(
+        [{"role": "user", "content": PROMPT}],
+        tools=json.loads(tools),
+        add_generation_prompt=True,
+        tokenize=False,
+        return_dict=False,
+    )
+    template = ChatTemplate(source, {})
+    assert template.render(ask(PROMPT).messages, tools=tools) == expected
+    assert tools in expected
+    assert template.render(ask(PROMPT).messages) != expected
 
 
 def test_a_clock_tells_one_day_to_all() -> None:

@@ -121,6 +121,27 @@ def test_an_owner_is_told_of_prompts_that_lose_their_question(tmp_path: Path) ->
     assert any("the model's context is 50 tokens" in note for note in notes)
 
 
+def test_an_owner_is_told_of_a_tool_that_the_model_is_not_told_of(tmp_path: Path) -> None:
+    folder = tmp_path / "genesis"
+    shutil.copytree(GENESIS, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    shown = "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}"
+    for template, call_form, is_told in (
+        (None, 0, True),
+        (None, 1, False),
+        ("{{ messages[0].content }}", 1, False),
+        ("{{ messages[0].content }}", 0, True),
+        (shown + "{{ messages[0].content }}", 1, True),
+    ):
+        settings["chat_template"] = template
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        fit_manifest(folder)
+        environment = {"settings": {"tool": 1, "call_form": call_form}}
+        parameters = change_parameters(make_parameters("gsm"), {"environment": environment})
+        notes = list_prompt_notes(load_outline(folder), folder, parameters)
+        assert is_told == (not any("is not told of its tool" in note for note in notes)), notes
+
+
 def test_a_genesis_whose_completions_exceed_the_models_context_is_refused(tmp_path: Path) -> None:
     """Before a completion is drawn, with the number that would fit behind the prompt."""
     folder = tmp_path / "genesis"

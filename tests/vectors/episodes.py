@@ -24,6 +24,8 @@ from assay.verification.episodes import EpisodeRules, begin_episode, replay
 Json = Any
 
 _END, _TURN_END = 1, 101
+_CALL = "so\ncalculator: (3+4)*12/5"
+_HERMES = '<tool_call>{"name": "calculator", "arguments": {"expression": "1/3"}}</tool_call>'
 
 
 def make_episodes() -> Json:
@@ -164,7 +166,8 @@ def _iterate_replays(core: Json, settings: Json) -> Iterator[Json]:
     strange = (_frame("codes", reply_after="\u00e9"),)
     mix = {"arithmetic": 1, "guess": 1}
     end, other = "<end>", "<|end|>"
-    wide, narrow = (8, 400, 64, 60), (8, 190, 64, 60)
+    wide, narrow, long = (8, 400, 64, 60), (8, 190, 64, 60), (8, 900, 64, 120)
+    wrong = [(_HERMES.replace("}", ""), end), ("#### 1", end)]
     found = [("4", end), ("no", other), (None, end)]
     for about, name, params, prompts, level, rules, said in (
         ("found", "guess", {}, chat, 1, wide, found),
@@ -188,6 +191,34 @@ def _iterate_replays(core: Json, settings: Json) -> Iterator[Json]:
             [("0", end), ("9", end), (None, end)],
         ),
         ("a part of one turn", "mix", mix, chat, 1_001, wide, [("#### 1", end)]),
+        (
+            "calls",
+            "gsm",
+            {"tool": 1},
+            (),
+            2,
+            long,
+            [(_CALL, end), ("calculator: 1/0", end), ("#### 9", end)],
+        ),
+        ("a call at the end", "gsm", {"tool": 1}, (), 2, (2, 900, 64, 120), [(_CALL, end)] * 2),
+        (
+            "a form of calls",
+            "gsm",
+            {"tool": 1, "call_form": 1},
+            (),
+            2,
+            long,
+            [(_HERMES, end), *wrong],
+        ),
+        (
+            "a part with a tool",
+            "mix",
+            {"arithmetic": 1, "arithmetic.tool": 1, "guess": 1},
+            (_frame("arithmetic", reply_before="\n"),),
+            1_001,
+            long,
+            [(_CALL, end), ("#### 3", end)],
+        ),
     ):
         yield {"about": about} | _replay(
             tokenizer, name, params, prompts, [level], EpisodeRules(*rules, frozenset(ends)), said

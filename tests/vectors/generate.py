@@ -53,6 +53,7 @@ from records import make_record  # noqa: E402
 from routers import make_routers  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
+from tools import make_tools  # noqa: E402
 from trials import make_trials  # noqa: E402
 from worlds import make_errands  # noqa: E402
 from worth import make_settlement, make_worth  # noqa: E402
@@ -373,6 +374,7 @@ FAMILIES = {
     "mix": make_mix,
     "letters": make_letters,
     "prompts": make_prompts,
+    "tools": make_tools,
     "networks": make_networks,
     "math": make_math,
     "outputs": make_outputs,

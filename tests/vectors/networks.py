@@ -35,6 +35,12 @@ _OWN_SYSTEM = (
     "[{{ loop.index }}]{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}"
     "{% endfor %}"
 )
+#: As models that call tools have it.
+_TOOLED = (
+    "{% if tools %}<|user|>{% for tool in tools %}\n{{ tool | tojson | safe }}{% endfor %}<|end|>"
+    "{% for tool in tools %}{{ tool.function.name }}{% endfor %}{% endif %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}<|assistant|>"
+)
 _FEW = "{% if messages | length > 2 %}{{ raise_exception('no examples') }}{% endif %}Q"
 _SHOTS = (Shot("Ada has 2 eggs. How many?", "\\boxed{2}"), Shot("Ben has none.", "\\boxed{0}"))
 
@@ -75,6 +81,15 @@ _NETWORKS: tuple[tuple[str, str, dict[str, int], tuple[Prompts, ...], str | None
         {"arithmetic": 1, "arithmetic.bos": 1, "gsm": 1, "gsm.answer_form": 3, "sat": 1},
         (_make_prompts("arithmetic", system="Add."), _make_prompts("sat", before="<|end|>")),
         _OWN_SYSTEM,
+    ),
+    ("a tool that the request tells of", "gsm", {"tool": 1}, (), None),
+    ("a tool that the template tells of", "gsm", {"tool": 1, "call_form": 1}, (), _TOOLED),
+    (
+        "parts with tools",
+        "mix",
+        {"arithmetic": 1, "arithmetic.tool": 1, "gsm": 2, "gsm.tool": 1, "gsm.call_form": 4},
+        (_make_prompts("arithmetic", system="Add."),),
+        _TOOLED,
     ),
     ("a template that fails for it", "gsm", {}, (_make_prompts("gsm", *_SHOTS),), _FEW),
     (

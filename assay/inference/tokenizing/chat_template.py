@@ -57,8 +57,8 @@ _TOLD = re.compile(r"(?:[^%]|%[aAbBdHIjmMpSyY%])*")
 FILTERS = (
     *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "indent", "int"),
     *("items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject"),
-    *("rejectattr", "replace", "reverse", "select", "selectattr", "sort", "string", "title"),
-    *("tojson", "trim", "unique", "upper"),
+    *("rejectattr", "replace", "reverse", "safe", "select", "selectattr", "sort", "string"),
+    *("title", "tojson", "trim", "unique", "upper"),
 )
 TESTS = (
     *("boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt"),
@@ -90,8 +90,8 @@ ATTRIBUTES: Mapping[type, frozenset[str]] = {
 }
 #: Filters whose result has each value in full: only values that everybody writes alike.
 _WRITING = frozenset(
-    {"capitalize", "indent", "join", "lower", "replace", "string", "title", "tojson", "trim"}
-    | {"upper"}
+    {"capitalize", "indent", "join", "lower", "replace", "safe", "string", "title", "tojson"}
+    | {"trim", "upper"}
 )
 #: Methods, filters and tests that read Unicode's tables: of cases, letters and digits.
 UNICODE_READERS = frozenset(
@@ -143,7 +143,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             finalize=_finalize,
             optimized=False,  # a constant would be computed uncounted
         )
-        known = self.filters | {"tojson": _write_json}
+        known = self.filters | {"safe": str, "tojson": _write_json}
         self.filters = {name: _bound_filter(self, name, known[name]) for name in FILTERS}
         tests: dict[str, Any] = dict(self.tests)
         self.tests = {name: _bound_test(self, name, tests[name]) for name in TESTS}
@@ -327,11 +327,14 @@ class ChatTemplate:
         closing = (token for token in added if found and token and behind.startswith(token))
         return max(closing, key=len, default=None)
 
-    def render(self, messages: Sequence[Message], arguments: Arguments = ()) -> str:
+    def render(
+        self, messages: Sequence[Message], arguments: Arguments = (), tools: str = ""
+    ) -> str:
         """Render messages, and behind a user's the beginning of the answer.
 
         Args:
             arguments: by which the template sees further names.
+            tools: that the template is told of, in JSON; no text: none.
 
         Raises:
             TemplateFault: the template fails for these messages, for everybody.
@@ -339,7 +342,9 @@ class ChatTemplate:
         written = [{"role": one.role, "content": one.content} for one in messages]
         begins = messages[-1].role == "user"
         names: dict[str, Any] = {**self._names, **dict(arguments)}
-        return self._render(names, written, sum(len(one.content) for one in messages), begins)
+        names["tools"] = json.loads(tools) if tools else None
+        size = len(tools) + sum(len(one.content) for one in messages)
+        return self._render(names, written, size, begins)
 
     def render_probe(
         self,

@@ -117,7 +117,7 @@ class FolderTokenizer:
         """The text of a prompt. Raises a ValueError if the template refuses it."""
         if self._template is None or asked.plain:
             return asked.text
-        return self._template.render(asked.messages, asked.arguments)
+        return self._template.render(asked.messages, asked.arguments, asked.tools)
 
     def write_probe(
         self,

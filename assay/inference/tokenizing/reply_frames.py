@@ -103,11 +103,12 @@ def find_frames(tokenizer: FolderTokenizer, manner: Manner) -> list[FoundFrame]:
     return [_find(_Probe(tokenizer, manner, role)) for role in ROLES]
 
 
-def choose_frame(found: Sequence[FoundFrame]) -> FoundFrame | None:
-    """The frame that leaves most as the template writes it; the first of equals. None: none has a
-    frame."""
+def choose_frame(found: Sequence[FoundFrame], manner: Manner) -> FoundFrame | None:
+    """The frame of role `tool` where the template is told of a tool; else the one that leaves most
+    as the template writes it; the first of equals. None: none has a frame."""
+    wanted = "tool" if manner.tools else None
     usable = [one for one in found if one.frame is not None]
-    return max(usable, key=lambda one: one.differs.count(None), default=None)
+    return max(usable, key=lambda one: (one.role == wanted, one.differs.count(None)), default=None)
 
 
 def quote(text: str, most: int | None = None) -> str:
@@ -155,6 +156,8 @@ class _Probe:
 
     def write(self, messages: Sequence[dict[str, Any]], begins: bool = True) -> str:
         tools = _TOOLS if self.role == "tool" else None
+        if self._manner.tools:
+            tools = json.loads(self._manner.tools)
         try:
             text = self.tokenizer.write_probe(messages, begins, tools, self._manner.arguments)
         except ValueError:  # in its own words, which are a stranger's

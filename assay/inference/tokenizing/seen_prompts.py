@@ -1,10 +1,10 @@
 """What a model sees of problems, and what is probably wrong with it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.environments.base import Problem
+from assay.environments.base import Conversation, Problem
 from assay.inference.context_length import find_context_fault
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 
@@ -13,6 +13,12 @@ BOS_LACKS = (
     "the prompt does not begin with the bos_token, which the tokenizer puts before every text"
 )
 BOS_IDLE = "bos=1 has no effect: the tokenizer has no bos_token"
+#: A tool that the model is not told of.
+UNTOLD = (
+    "the model is not told of its tool: the prompt goes through no chat template, or through one "
+    "that shows no tools. Describe tool and call in the part's text `system`, or leave out "
+    "call_form, so that the environment does"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ def see_prompts(
             )
         else:
             warnings |= _list_losses(problem, text, known.setdefault(tuple(ids), problem))
+            if asked.tools and not _shows_tools(tokenizer, asked, text):
+                warnings["tools"] = UNTOLD
         if tokenizer.adds_bos and ids[:1] != [tokenizer.bos]:
             warnings["bos"] = f"{BOS_LACKS}: the setting bos=1 does so"
         if asked.bos and tokenizer.bos is None:
@@ -74,6 +82,16 @@ def see_prompts(
                 warnings[f"end {end}"] = f"the end token {end} is none that the model can write"
         seen.append(SeenPrompt(text, ids, warnings))
     return seen
+
+
+def _shows_tools(tokenizer: FolderTokenizer, asked: Conversation, text: str) -> bool:
+    """Whether a prompt's text, which the tokenizer writes, depends on the tools."""
+    if asked.plain or not tokenizer.has_template:
+        return False
+    try:
+        return tokenizer.write(replace(asked, tools="")) != text
+    except ValueError:  # a template that asks for tools
+        return True
 
 
 def _list_losses(problem: Problem, text: str, first: Problem) -> Iterator[tuple[str, str]]:

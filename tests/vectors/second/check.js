@@ -11,6 +11,7 @@ const environments = require('./environments.js');
 const episodes = require('./episodes.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
+const tooling = require('./tools.js');
 const { findLevelsFlaw, openCheckpoint, route, sketchState, Tokenizer } = require('./model.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 const { judgeTrial } = require('./trial.js');
@@ -538,6 +539,18 @@ const families = {
       same(r.about, [prompt.length, own, end, replies, environment.scoreOf(state)], [r.prompt_tokens, r.own, r.end, r.replies, scored(r)]);
       same(`${r.about}: woven`, episodes.weave(ints(r.ids).slice(0, own), replies), { sequence: r.sequence, places: r.places });
     }
+  },
+  tools(v) {
+    v.tools.forEach(({ name, described, proofs }, i) => {
+      const tool = tooling.TOOLS[i + 1];
+      same(name, [tool.name, tool.described, proofs.map((_, form) => hex(tooling.proof({ tool, form })))], [name, described, proofs]);
+    });
+    for (const c of v.calls) {
+      const read = tooling.readCall(c.turn, Number(c.form), tooling.TOOLS[1]);
+      same(c.turn.slice(0, 80), [read?.fault ?? read?.call ?? null, Boolean(read?.fault)], [c.call, c.fault]);
+    }
+    for (const [text, reply] of v.expressions) same(text, tooling.calculate(text), reply);
+    for (const { settings: { tool, call_form: form, ...own }, digest } of v.digests) same('digest', hex(tooling.digest(environments.environmentDigest('gsm', own), tooling.find({ tool, call_form: form }))), digest);
   },
   outputs(v) {
     for (const { expected, output, agrees } of v) same('output', programs.agreeAsText(expected, Buffer.from(output)), agrees);

@@ -6,6 +6,7 @@ const { Stream, hash, hex, integer, sha256 } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
+const tooling = require('./tools.js');
 const { rate, UNREAD } = require('./rules.js');
 const worlds = require('./worlds.js');
 
@@ -144,7 +145,7 @@ function makeMixed(settings, seed, levels, themes) {
   const weights = names.map((name, i) => (asked[i].length ? Number(settings[name]) : 0));
   let drawn = stream.between(0, weights.reduce((x, y) => x + y) - 1), part = 0;
   while (drawn >= weights[part]) drawn -= weights[part++];
-  const problem = make[names[part]](ownOf(settings, names[part]), seed, asked[part], themes);
+  const problem = MAKE[names[part]](ownOf(settings, names[part]), seed, asked[part], themes);
   return { ...problem, level: 1000 * (part + 1) + problem.level, part: names[part], problem };
 }
 
@@ -167,7 +168,7 @@ const askedShares = (name, settings, pairs) => {
 const scoreTurn = (problem, text) => worlds.scoreOf(worlds.step(worlds.begin(problem), text)[0]);
 const single = (name) => ({ begin: (problem) => ({ problem, text: '' }), step: ({ problem }, text) => [{ problem, text }, null], scoreOf: ({ problem, text }) => score[name](problem, text) });
 const REPLYING = ['codes', 'guess', 'rooms'], worldOf = (name) => (REPLYING.includes(name) ? worlds : single(name));
-const make = {
+const MAKE = {
   arithmetic: makeSum, codes: (_, ...given) => worlds.makeCode(...open('codes', ...given)), errands: (settings, ...given) => makeErrands(settings, ...open('errands', ...given)),
   gsm: makeStory, guess: (_, ...given) => worlds.makeNumber(...open('guess', ...given)), mix: makeMixed, rooms: (_, ...given) => worlds.makeRooms(...open('rooms', ...given)), sat: makeFormula,
 };
@@ -176,7 +177,7 @@ const score = {
   mix: ({ part, problem }, text) => score[part](problem, text), rooms: scoreTurn, sat: scoreFormula,
 };
 /** Further fields of a digest: what proof episodes of a world give. */
-const provedBy = (name) => (REPLYING.includes(name) ? [worlds.proof(name, (seed, level) => make[name]({}, seed, [level]))] : []);
+const provedBy = (name) => (REPLYING.includes(name) ? [worlds.proof(name, (seed, level) => MAKE[name]({}, seed, [level]))] : []);
 
 const LEVELS = { arithmetic: [1, 12], codes: [1, 6], errands: [1, 8], gsm: [1, 8], guess: [1, 6], rooms: [1, 6], sat: [5, 200] };
 const span = ([low, high], offset) => Array.from({ length: high - low + 1 }, (_, i) => BigInt(offset + low + i));
@@ -207,16 +208,18 @@ const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
 /** One environment that is no mixture, in the manner that its settings and its record of prompts say. */
 function openPart(name, given, record, digested = provedBy(name)) {
-  const declared = { ...SETTINGS[name.split(':')[0]], ...MANNER }, odd = Object.keys(given).find((key) => !(key in declared));
+  const declared = { ...SETTINGS[name.split(':')[0]], ...MANNER, ...tooling.SETTINGS }, odd = Object.keys(given).find((key) => !(key in declared));
   requireThat(odd === undefined, `${name} has no setting ${odd}`);
   const all = Object.fromEntries(Object.entries(declared).map(([key, [value, least, most]]) => {
     const chosen = given[key] ?? BigInt(value);
     requireThat(chosen >= least && chosen <= most, `${key} of ${name} is out of its range`);
     return [key, chosen];
   }));
-  const { bos, plain, ...own } = all, isPut = bos || plain || record;
-  const digest = prompts.digest(environmentDigest(name, own, ...digested), bos, plain, record);
-  return { settings: isPut ? all : own, digest, manner: { record, bos: bos === 1n, plain: plain === 1n } };
+  const { bos, plain, tool, call_form: form, ...own } = all, isPut = bos || plain || record, tooled = tooling.find({ tool, call_form: form });
+  requireThat(!tooled || !REPLYING.includes(name), `the worlds of ${name} reply already`);
+  const bare = environmentDigest(name, own, ...digested), inner = tooled ? tooling.digest(bare, tooled) : bare;
+  const settings = { ...own, ...(tooled && { tool, call_form: form }), ...(isPut && { bos, plain }) };
+  return { settings, digest: prompts.digest(inner, bos, plain, record), tooled, manner: { record, bos: bos === 1n, plain: plain === 1n, tools: tooled?.tools ?? null } };
 }
 /** The environment that parameters choose; RangeError where it is none of those here.
  * `tools`, for programs: { readProblems: the bytes of a file by its SHA-256, image: what runs them }. */
@@ -224,7 +227,7 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   const given = Object.fromEntries(chosen.map((s) => [s.name, s.value])), names = name === 'mix' ? partsOf(given) : [name];
   const strange = records.find(({ part }) => !names.includes(part));
   requireThat(!strange, `prompts of ${strange?.part}, which is no part of the environment`);
-  const own = names.filter((part) => !(part in make)), file = `${own}` === name && name.startsWith('code:') ? openPrograms(name, tools) : null;
+  const own = names.filter((part) => !(part in MAKE)), file = `${own}` === name && name.startsWith('code:') ? openPrograms(name, tools) : null;
   requireThat(file || !own.length, `the environment ${name} is not of this program`);
   const recordOf = (part) => records.find((one) => one.part === part) ?? null;
   const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part), file?.digested)]));
@@ -237,25 +240,33 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
     found = environmentDigest(name, settings, Buffer.concat(names.map((part) => opened[part].digest)));
   }
   requireThat(found.toString('hex') === digest, `the environment ${name} has another digest`);
-  /** What a model is asked: messages, arguments, bos and plain. */
+  /** What a model is asked: messages, arguments, bos, plain and tools. */
   const ask = ({ part = name, prompt, question = prompt, request = '' }) => {
     const { record, ...manner } = opened[part].manner;
     return { messages: prompts.put({ question, request, context: [] }, record), chosen: prompts.argumentsOf(record), ...manner };
   };
   const parts = name === 'mix' ? names : [], { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
+  const make = (seed, levels) => {
+    const problem = (file?.make ?? MAKE[name])(settings, seed, levels, themes), more = opened[problem.part ?? name].tooled?.request ?? '';
+    const { question = problem.prompt, request = '' } = problem;
+    return { ...problem, question, request: request + more, prompt: problem.prompt + more };
+  };
+  /** The world of a problem, and the record of prompts of its part. */
+  const worldOfProblem = ({ part = name, problem }) => {
+    const inner = file ? { ...single(name), scoreOf: ({ problem: asked, text }) => file.score(asked, text) } : worldOf(part), { tooled, manner } = opened[part];
+    const { begin, step, scoreOf } = tooled ? tooling.wrap(inner, tooled) : inner;
+    return { begin: (asked) => begin(part === name ? asked : problem), step, scoreOf, record: manner.record };
+  };
   return {
     legal: file?.legal ?? legalOf(name, parts),
-    make: (seed, levels) => (file?.make ?? make[name])(settings, seed, levels, themes),
+    make,
     ask,
     probes: names.map((part) => ask({ part, prompt: '7+15=?\n' })),
     sharesOf: (levels) => sharesOf(name, settings, levels),
     askedShares: (pairs) => askedShares(name, settings, pairs),
-    score: file?.score ?? score[name],
-    /** The world of a problem, and the record of prompts of its part. */
-    worldOf: ({ part = name, problem }) => {
-      const { begin, step, scoreOf } = file ? { ...single(name), scoreOf: ({ problem: asked, text }) => file.score(asked, text) } : worldOf(part);
-      return { begin: (asked) => begin(part === name ? asked : problem), step, scoreOf, record: opened[part].manner.record };
-    },
+    /** What one turn earns. */
+    score: (problem, text) => { const { begin, step, scoreOf } = worldOfProblem(problem); return scoreOf(step(begin(problem), text)[0]); },
+    worldOf: worldOfProblem,
   };
 }
 // ---- math: what its files hold
@@ -313,4 +324,4 @@ function scoreChoices(letters, completion) {
   if (given.length !== letters.length) return UNREAD;
   return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
-module.exports = { askedShares, boxed, environmentDigest, legalOf, provedBy, worldOf, make, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };
+module.exports = { askedShares, boxed, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };

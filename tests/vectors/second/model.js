@@ -7,6 +7,7 @@ const { plain } = require('./prompts.js');
 const { isMark, weave } = require('./episodes.js');
 const rules = require('./rules.js');
 const { Failure, Template, Unreadable } = require('./template.js');
+const { readJson } = require('./tools.js');
 
 const requireThat = (holds, otherwise) => { if (!holds) throw new Unreadable(otherwise); };
 /** Halves go to the even neighbour. */
@@ -39,8 +40,8 @@ class Tokenizer {
     return special;
   }
   /** The text of what is asked, as an environment has it; null where the template fails for it. */
-  write({ messages, chosen, plain: isPlain }) {
-    try { return this.template && !isPlain ? this.template.render(messages, chosen) : plain(messages); } catch (error) { if (error instanceof Failure) return null; throw error; }
+  write({ messages, chosen, plain: isPlain, tools = null }) {
+    try { return this.template && !isPlain ? this.template.render(messages, chosen, tools && readJson(tools)) : plain(messages); } catch (error) { if (error instanceof Failure) return null; throw error; }
   }
   ask(asked) {
     const text = this.write(asked), ids = text === null ? null : this.encode(text);

@@ -155,7 +155,8 @@ class Parser {
   }
   filter(of) {
     const name = this.name();
-    if (/^(?:trim|string)$/.test(name)) return (r) => { const text = toText(of(r)); return r.step(name === 'trim' ? bare(text) : text); };
+    if (name === 'tojson') return (r) => r.step(writeJson(of(r)));
+    if (/^(?:trim|string|safe)$/.test(name)) return (r) => { const text = toText(of(r)); return r.step(name === 'trim' ? bare(text) : text); };
     if (/^(?:length|count)$/.test(name)) return (r) => { const value = of(r); known(typeof value === 'string' || Array.isArray(value), 'the length of something else'); return r.step(BigInt([...value].length)); };
     known(/^(?:default|d)$/.test(name) && this.next('('), `the filter ${name}`);
     const other = this.whole();
@@ -167,6 +168,13 @@ class Parser {
     known(test, `the test ${name}`);
     return (r) => r.step(test(of(r)) !== Boolean(negated));
   }
+}
+/** A value as Python's `json.dumps` writes it. */
+function writeJson(value) {
+  if (value instanceof Map) return `{${[...value].map(([name, one]) => `${JSON.stringify(name)}: ${writeJson(one)}`).join(', ')}}`;
+  if (Array.isArray(value)) return `[${value.map(writeJson).join(', ')}]`;
+  known(value !== NOTHING, 'JSON of what is not defined');
+  return typeof value === 'bigint' ? `${value}` : JSON.stringify(value);
 }
 /** What is not defined. */
 const NOTHING = Symbol('undefined');
@@ -284,8 +292,8 @@ const sizeOf = (value) => {
   return items.reduce((size, item) => size + 16 + sizeOf(item), 1);
 };
 class Rendering {
-  constructor(names, messages) {
-    const texts = messages.reduce((size, { content }) => size + [...content].length, 0);
+  constructor(names, messages, tools) {
+    const texts = messages.reduce((size, { content }) => size + [...content].length, tools ? writeJson(tools).length : 0);
     Object.assign(this, { scope: new Scope(null, names), text: '', steps: 4000 + 250 * (messages.length - 1), size: 2 ** 20 + 64 * texts });
   }
   get(name) { return this.scope.get(name); }
@@ -305,10 +313,10 @@ class Template {
     [this.body, this.special] = [readBody(parts, [], 0).run, special];
   }
   /** The text of messages; a Failure where it has none. */
-  render(messages, chosen) {
+  render(messages, chosen, tools = null) {
     const table = messages.map((message) => new Map(Object.entries(message)));
-    const names = [...Object.entries(this.special), ...Object.entries(chosen), ['messages', table], ['add_generation_prompt', true], ['tools', null], ['documents', null]];
-    const rendering = new Rendering(names, messages);
+    const names = [...Object.entries(this.special), ...Object.entries(chosen), ['messages', table], ['add_generation_prompt', true], ['tools', tools], ['documents', null]];
+    const rendering = new Rendering(names, messages, tools);
     this.body(rendering);
     return rendering.text;
   }

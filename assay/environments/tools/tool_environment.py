@@ -1,0 +1,302 @@
+"""An environment of one turn with a tool: turns that call it get replies, another is the answer.
+
+Specification: the environments' page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from types import MappingProxyType
+
+from assay.environments.base import (
+    UNREAD,
+    Environment,
+    Manner,
+    Param,
+    Problem,
+    RewardParts,
+    State,
+    resolve_params,
+)
+from assay.environments.tools.calculator import Calculator
+from assay.environments.tools.calls import CallFault, CallForm, read_call, write_call
+from assay.environments.tools.tool import Tool, describe_tool
+from assay.environments.worlds.world import ODD_TURNS
+from assay.protocol.hashing import Domain, hash_fields
+
+#: The tools that an environment may have by its setting, from 1 on.
+TOOLS: tuple[Tool, ...] = (Calculator(),)
+TOOL, CALL_FORM = "tool", "call_form"
+
+
+def _list_names(names: Sequence[str], first: int) -> str:
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names, first))
+
+
+#: Settings of every environment of one turn that is no mixture, and of every such part of one.
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {
+        TOOL: Param(
+            0, 0, len(TOOLS), f"a tool: 0 none, {_list_names([tool.name for tool in TOOLS], 1)}"
+        ),
+        CALL_FORM: Param(
+            0,
+            0,
+            len(CallForm) - 1,
+            f"form of a call: {_list_names([form.word for form in CallForm], 0)}",
+        ),
+    }
+)
+#: Turns of an episode that leave room for calls.
+TURNS = 8
+#: The digest of each tool's proof episodes, in hex, by name and form of calls.
+PROOFS: Mapping[tuple[str, CallForm], str] = MappingProxyType(
+    {
+        (
+            "calculator",
+            CallForm.LINE,
+        ): "7c6f63a898452f294546583492e1bd960de320ef329016f544093d7b5a1d5633",
+        (
+            "calculator",
+            CallForm.HERMES,
+        ): "e174906241dec74c8ca7af96b386c07453b97facd921c82593913f383eb2fb93",
+        (
+            "calculator",
+            CallForm.LLAMA,
+        ): "1a300903e7ad681d281ebbfd13529e2085914ec28e859a8421525cd9ba839eb4",
+        (
+            "calculator",
+            CallForm.XML,
+        ): "49943b66a71306b48fe49eaaf8476f7d260276e6632b96203e630bc63ed0c98b",
+        (
+            "calculator",
+            CallForm.MISTRAL,
+        ): "bc1b6a4f3dd915530ed422e51970e4de7e091ba36658cfe29375164df95426a2",
+    }
+)
+#: Turns of proof episodes beside calls of the tool and those of all worlds: each fault of each
+#: form, with the tool's name for `$tool` and its argument's for `$argument`.
+FAULTY_TURNS = (
+    *(
+        "$tool:",
+        "$tool : 1",
+        "so $tool: 1",
+        "$tool: 1\nso",
+        "x\r$tool:1\r\n",
+        "$tool: 1\n</think>#### 1",
+    ),
+    *(
+        "<think>\n$tool: 1\n</think>\n$tool: 2",
+        "<tool_call>1",
+        "</tool_call>",
+        "<tool_call></tool_call>",
+    ),
+    *("<tool_call>1</tool_call> 2", "<tool_call><tool_call>", "<tool_call>{}</tool_call>\n"),
+    '<tool_call>{"name": "$tool"}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": 1}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "1", "x": "1"}}</tool_call>',
+    '<tool_call>{"name": "x", "arguments": {"$argument": "1"}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "1"}, "x": 1}</tool_call>',
+    '<tool_call>{"name": "$tool", "name": "$tool"}</tool_call>',
+    '<tool_call>{"\\u006eame": "$tool", "arguments": {"$argument": "\\u0031"}}</tool_call>',
+    *('{"a": $tool', '{"a": 1', '{"a": 1.5}', '{"a" 1}', "{1: 2}", '{"a": 1 "b": 2}'),
+    *('{"a": 1} 1', '{"a": "', '{"a": "\n"}', '{"a": "\\x"}', '{"a": "\\ud83d"}'),
+    *('{"a": 1234567890123456789}', '{"a": [[[[[[[[1]]]]]]]]}', '{"a": [1, [], {}, null]}'),
+    '{"type": "function", "name": "$tool", "parameters": {"$argument": "1"}}',
+    '<|python_tag|>{"name": "$tool", "parameters": {"$argument": "1"}}',
+    *("<|python_tag|>1", '{"name": "$tool", "arguments": {"$argument": "1"}}'),
+    "<tool_call><function=$tool><parameter=$argument>1</parameter></function></tool_call>",
+    "<tool_call><function=$tool><parameter=$argument>\n\n1\n\n</parameter>\n</function></tool_call>",
+    "<tool_call><function=x><parameter=$argument>1</parameter></function></tool_call>",
+    "<tool_call><function=$tool><parameter=x>1</parameter></function></tool_call>",
+    "<tool_call><function=$tool></function></tool_call>",
+    "<tool_call><function=$tool><parameter=$argument>1</parameter>2</function></tool_call>",
+    "<tool_call><function=$tool><parameter=$argument>1</function></tool_call>",
+    '[TOOL_CALLS]$tool[ARGS]{"$argument": "1"}',
+    '[TOOL_CALLS] [{"name": "$tool", "arguments": {"$argument": "1"}, "id": "a00000000"}]',
+    *("[TOOL_CALLS]", "[TOOL_CALLS][]", "[TOOL_CALLS][1, 2]", "[TOOL_CALLS]{}", "[TOOL_CALLS][1]"),
+    *("[TOOL_CALLS][TOOL_CALLS]", "[TOOL_CALLS]$tool[ARGS]{}", "[TOOL_CALLS]x[ARGS]{}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEpisode:
+    """The `State` of a problem with a tool.
+
+    Attributes:
+        asked: the problem's own state, before the answer.
+        spent: what the tool's calls have spent.
+        answered: the problem's own state after the answer; None: there is none.
+    """
+
+    environment: "ToolEnvironment"
+    asked: State
+    spent: int = 0
+    answered: State | None = None
+
+    def step(self, turn: str, is_ended: bool) -> tuple["ToolEpisode", str | None]:
+        """See `State.step`. A turn that was cut is read like another."""
+        call = self.environment.read_call(turn)
+        if call is None:
+            answered, _ = self.asked.step(turn, is_ended)
+            return replace(self, answered=answered), None
+        spent, end = self.spent, self.environment.reply_end
+        if isinstance(call, CallFault):
+            return self, f"{call}{end}"
+        reply, spent = self.environment.tool.call(call, spent)
+        return replace(self, spent=spent), f"{reply}{end}"
+
+    def score(self) -> RewardParts:
+        """See `State.score`: of an episode that ends with a call nothing is read."""
+        return UNREAD if self.answered is None else self.answered.score()
+
+
+class ToolEnvironment:
+    """An `Environment` of one turn whose problems have a tool.
+
+    Args:
+        environment: of one turn.
+        tool: all its problems have it.
+        form: of calls.
+        settings: those by which it has them.
+        proof: digest of the tool's proof episode in this form, in hex.
+
+    Raises:
+        ValueError: its worlds reply already, or the tool's arguments need more than a line; or
+            this machine's replies to the proof episodes are not those of this release.
+    """
+
+    turns = TURNS
+
+    def __init__(
+        self,
+        environment: Environment,
+        tool: Tool,
+        form: CallForm,
+        settings: Mapping[str, int],
+        proof: str,
+    ) -> None:
+        if environment.turns > 1:
+            raise ValueError(f"{environment.name}: {TOOL} is for environments of one turn")
+        if form is CallForm.LINE and not tool.is_one_line:
+            others = ", ".join(other.word for other in CallForm if other is not form)
+            raise ValueError(f"{environment.name}: {tool.name} needs a {CALL_FORM}: {others}")
+        found = compute_tool_proof(tool, form)
+        if found.hex() != proof:
+            raise ValueError(
+                f"the tool {tool.name} replies otherwise on this machine than in this release: its "
+                f"proof episodes give {found.hex()}, not {proof}. Neither mine nor judge with it: "
+                "install assay again, with a Python that it supports"
+            )
+        self.name, self.levels = environment.name, environment.levels
+        self.rated, self.scorers = environment.rated, environment.scorers
+        self.tool, self.form, self._inner = tool, form, environment
+        self.params: Mapping[str, int] = MappingProxyType({**environment.params, **settings})
+        self.reply_end = end_reply(form)
+        self._manner = Manner(tools=write_tools(settings))
+        version = tool.version.to_bytes(2, "big")
+        self.digest = hash_fields(
+            Domain.TOOL,
+            environment.digest,
+            tool.name.encode("ascii"),
+            version,
+            bytes([form]),
+            found,
+        )
+
+    def read_call(self, turn: str) -> str | None:
+        """As the function of this name."""
+        return read_call(turn, self.form, self.tool)
+
+    def list_thoughtless(self, problem: Problem) -> Sequence[str]:
+        return self._inner.list_thoughtless(problem)
+
+    def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
+        return self._inner.compute_shares(levels)
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        problem = self._inner.make_problem(seed, levels)
+        request = problem.request + write_request(self.tool, self.form)
+        return replace(problem, request=request, manner=self._manner)
+
+    def open(self, problem: Problem) -> ToolEpisode:
+        return ToolEpisode(self, self._inner.open(problem))
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        state, _ = self.open(problem).step(completion, is_ended=True)
+        return state.score()
+
+
+def find_tool(params: Mapping[str, int]) -> tuple[Tool, CallForm] | None:
+    """The tool that settings name, and the form of its calls; None: they name none.
+
+    Args:
+        params: those of `PARAMS` that are given, within their ranges.
+
+    Raises:
+        ValueError: there is a form of calls, and no tool.
+    """
+    number, form = (params.get(name, param.default) for name, param in PARAMS.items())
+    if number:
+        return TOOLS[number - 1], CallForm(form)
+    if form:
+        raise ValueError(f"{CALL_FORM} = {form} says how a tool is called, and {TOOL} is 0: none")
+    return None
+
+
+def add_tool(environment: Environment, params: Mapping[str, int]) -> Environment:
+    """An environment with the tool that settings of `PARAMS` name, if they name one.
+
+    Raises:
+        ValueError: as of `resolve_params`, `find_tool` and `ToolEnvironment`.
+    """
+    settings = resolve_params(environment.name, PARAMS, params)
+    found = find_tool(settings)
+    if found is None:
+        return environment
+    tool, form = found
+    return ToolEnvironment(environment, tool, form, settings, PROOFS[tool.name, form])
+
+
+def write_tools(params: Mapping[str, int]) -> str:
+    """What a chat template is told of a part's tool, in JSON; no text: nothing."""
+    found = find_tool(params)
+    return "" if found is None or found[1] is CallForm.LINE else describe_tool(found[0])
+
+
+def write_request(tool: Tool, form: CallForm) -> str:
+    """What the environment says of a tool behind its own request. A chat template says it where
+    calls are in a form of one."""
+    if form is not CallForm.LINE:
+        return ""
+    return (
+        f"Or end a turn with a line of {tool.name}:, a space and {tool.argument_about}. "
+        "A reply follows.\n"
+    )
+
+
+def end_reply(form: CallForm) -> str:
+    """What stands behind each reply: a line break, unless a template's frame has its own."""
+    return "\n" if form is CallForm.LINE else ""
+
+
+@cache
+def compute_tool_proof(tool: Tool, form: CallForm) -> bytes:
+    """32 bytes that name a tool's replies to its proof episode. The environments' page has the
+    rule."""
+    turns = [
+        *(write_call(argument, form, tool) for argument in tool.proof_arguments),
+        *(
+            turn.replace("$tool", tool.name).replace("$argument", tool.argument)
+            for turn in FAULTY_TURNS
+        ),
+        *ODD_TURNS,
+    ]
+    spent, fields = 0, [describe_tool(tool).encode()]
+    for turn in turns:
+        call = read_call(turn, form, tool)
+        if call is not None and not isinstance(call, CallFault):
+            call, spent = tool.call(call, spent)
+        fields.append(b"\x00" if call is None else b"\x01" + call.encode())
+    return hash_fields(Domain.ENVIRONMENT_PROOF, *fields)

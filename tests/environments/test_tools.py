@@ -1,0 +1,402 @@
+"""Tools: calls in each form, the calculator, and environments that have one."""
+
+import ast
+import json
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from assay.environments import make_environment
+from assay.environments.base import Environment, OneTurn, Problem, rate_answer
+from assay.environments.gsm import Task
+from assay.environments.registry import parse_choice
+from assay.environments.tools import (
+    CallForm,
+    calculator,
+    calls,
+    json_reader,
+    tool,
+    tool_environment,
+)
+from assay.environments.tools.calculator import Calculator, evaluate
+from assay.environments.tools.calls import CALL_MAX, CallFault, read_call, write_call
+from assay.environments.tools.json_reader import DEPTH_MAX, JsonFault, read_json
+from tests.environments.exactness import INEXACT
+
+TOOL = Calculator()
+LINE, HERMES, LLAMA, XML, MISTRAL = CallForm
+RIGHT, WRONG = rate_answer(1), rate_answer(0)
+
+
+def hermes(body: str) -> str:
+    return f"<tool_call>\n{body}\n</tool_call>"
+
+
+CALL = '{"name": "calculator", "arguments": {"expression": "6*7"}}'
+PARAMETERS = CALL.replace("arguments", "parameters")
+XML_CALL = "<function=calculator>\n<parameter=expression>\n6*7\n</parameter>\n</function>"
+
+#: A form, a turn, and its argument; None: there is no call. A fault is its reply's words.
+TURNS: list[tuple[CallForm, str, str | None]] = [
+    (LINE, "calculator: 6*7", "6*7"),
+    (LINE, "I multiply.\ncalculator:6*7 \r\n", "6*7"),
+    (LINE, "calculator: 6*7\n#### 42", None),
+    (LINE, "Calculator: 6*7", None),
+    (LINE, "calculator", None),
+    (LINE, "", None),
+    (LINE, f"calculator: {'1' * CALL_MAX}", "fault: the call is too long"),
+    (HERMES, f"So:\n{hermes(CALL)}\n", "6*7"),
+    (HERMES, f"<tool_call>{CALL}</tool_call>", "6*7"),
+    (HERMES, f"<think>\n{hermes(CALL)}\n</think>\n#### 42", None),
+    (HERMES, f"<think>\nI call.\n</think>\n{hermes(CALL)}", "6*7"),
+    (HERMES, f"{hermes(CALL)}{hermes(CALL)}", "fault: a turn has one call"),
+    (HERMES, f"{hermes(CALL)} So it is.", "fault: there is something behind the call"),
+    (HERMES, f"<tool_call>{CALL}", "fault: the call has no end"),
+    (HERMES, hermes(f"[{CALL}]"), 'fault: a call has "name" and "arguments"'),
+    (HERMES, hermes(CALL.replace("6*7", "x" * CALL_MAX)), "fault: the call is too long"),
+    (HERMES, hermes("[" * 10_000), "fault: the call is nested too deep"),
+    (HERMES, hermes("x" * 10_000_000), "fault: the call is too long"),
+    (HERMES, hermes(CALL.replace("arguments", "name")), "fault: the call has a name twice"),
+    (HERMES, hermes(CALL.replace("calculator", "python")), "fault: the only tool is calculator"),
+    (HERMES, hermes(CALL.replace('"6*7"', "42")), "fault: calculator takes expression, a string"),
+    (HERMES, CALL, None),
+    (LLAMA, PARAMETERS, "6*7"),
+    (LLAMA, f" <|python_tag|>{PARAMETERS}\n", "6*7"),
+    (LLAMA, PARAMETERS.replace("{", '{"type": "function", ', 1), "6*7"),
+    (LLAMA, f"So: {PARAMETERS}", None),
+    (LLAMA, f"{PARAMETERS}; {PARAMETERS}", "fault: the call goes on behind its end"),
+    (LLAMA, "{so} #### 42", "fault: the call has a name that is no string"),
+    (XML, hermes(XML_CALL), "6*7"),
+    (XML, hermes(XML_CALL.replace("6*7", "\n6*7\n")), "\n6*7\n"),
+    (
+        XML,
+        hermes(XML_CALL.replace("</function>", "")),
+        "fault: the call is not <function=name>, one <parameter=name>, and their ends",
+    ),
+    (
+        XML,
+        hermes(XML_CALL.replace("=expression", "=code")),
+        "fault: calculator takes expression, a string",
+    ),
+    (MISTRAL, f"So:[TOOL_CALLS] [{CALL}]", "6*7"),
+    (MISTRAL, '[TOOL_CALLS]calculator[ARGS]{"expression": "6*7"}', "6*7"),
+    (MISTRAL, f"[TOOL_CALLS][{CALL}, {CALL}]", "fault: a turn has one call"),
+    (MISTRAL, f"[TOOL_CALLS]{CALL}", "fault: the call is no list of one"),
+    (MISTRAL, f"[{CALL}]", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "turn", "wanted"), TURNS, ids=[f"{f.name} {t[:40]!r}" for f, t, _ in TURNS]
+)
+def test_a_turn_has_the_call_that_its_form_says(
+    form: CallForm, turn: str, wanted: str | None
+) -> None:
+    found = read_call(turn, form, TOOL)
+    if wanted is not None and wanted.startswith("fault: "):
+        assert isinstance(found, CallFault)
+        assert found == f"error: {wanted.removeprefix('fault: ')}"
+    else:
+        assert not isinstance(found, CallFault)
+        assert found == wanted
+
+
+@pytest.mark.parametrize("form", CallForm)
+@pytest.mark.parametrize(
+    "argument", ["", "1+1", 'a "quoted"\\ text', "\u00e9\U0001f600", "</think"]
+)
+def test_what_is_written_is_read(form: CallForm, argument: str) -> None:
+    assert read_call(write_call(argument, form, TOOL), form, TOOL) == argument
+
+
+# --- the field's own parsers, as vLLM 0.11 has them: what we read, they read alike
+
+
+def parse_as_hermes(turn: str) -> tuple[str, object]:
+    pairs = re.findall(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", turn, re.DOTALL)
+    call = json.loads(pairs[0][0] or pairs[0][1])
+    return call["name"], call["arguments"]
+
+
+def parse_as_llama(turn: str) -> tuple[str, object]:
+    start = turn.index("{")
+    call, _ = json.JSONDecoder().raw_decode(turn[start:])
+    return call["name"], call["arguments"] if "arguments" in call else call["parameters"]
+
+
+def parse_as_xml(turn: str) -> tuple[str, object]:
+    calls = re.findall(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*?)$", turn, re.DOTALL)
+    (function,) = re.findall(r"<function=(.*?)</function>", calls[0][0], re.DOTALL)
+    name, rest = function.split(">", 1)
+    given = {}
+    for parameter in re.findall(r"<parameter=(.*?)</parameter>", rest, re.DOTALL):
+        key, value = parameter.split(">", 1)
+        given[key] = value.removeprefix("\n").removesuffix("\n")
+    return name, given
+
+
+def parse_as_mistral(turn: str) -> tuple[str, object]:
+    rest = turn.split("[TOOL_CALLS]")[1].strip()
+    if "[ARGS]" in rest and not rest.startswith("["):
+        name, given = rest.split("[ARGS]", 1)
+        return name.strip(), json.loads(given)
+    call = json.loads(rest)[0]
+    return call["name"], call["arguments"]
+
+
+PARSERS: dict[CallForm, Callable[[str], tuple[str, object]]] = {
+    HERMES: parse_as_hermes,
+    LLAMA: parse_as_llama,
+    XML: parse_as_xml,
+    MISTRAL: parse_as_mistral,
+}
+PIECES = [
+    "",
+    " ",
+    "\n",
+    "{",
+    "}",
+    '"',
+    "\\",
+    "\\u0041",
+    "[",
+    "]",
+    ",",
+    ":",
+    "1",
+    "\u00e9",
+    "</think>",
+]
+
+
+@pytest.mark.parametrize("form", CallForm)
+def test_mutated_calls_are_read_as_the_field_reads_them_or_refused(form: CallForm) -> None:
+    random, legal = Random(int(form)), 0
+    for number in range(2_000):
+        turn = write_call(random.choice(TOOL.proof_arguments[:20]), form, TOOL)
+        for _ in range(number % 4):
+            at, length = random.randrange(len(turn) + 1), random.choice((0, 0, 1, 1, 2, 9))
+            turn = turn[:at] + random.choice(PIECES) + turn[at + length :]
+        found = read_call(turn, form, TOOL)
+        if found is None or isinstance(found, CallFault):
+            continue
+        legal += 1
+        if form in PARSERS:
+            said = turn.rpartition("</think>")[2]
+            assert PARSERS[form](said) == ("calculator", {"expression": found}), turn
+    assert legal >= 500  # those that nothing was done to
+
+
+# --- JSON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{}", "[]", '""', "0", "-1", "999999999999999999", "true", "false", "null", " 1 "),
+        *('{"a": [1, {"b": null}], "\\u0061b": "\\n\\/\\"\\\\"}', '"\U0001f600\u2028\x7f"'),
+        "[" * DEPTH_MAX + "]" * DEPTH_MAX,
+    ],
+)
+def test_json_is_read_as_python_reads_it(text: str) -> None:
+    assert read_json(text) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is cut off"),
+        ("[", "is cut off"),
+        ("[1", "lacks a comma"),
+        ("[1,]", "has a value that cannot be read"),
+        ('{"a": 1,}', "has a name that is no string"),
+        ("{'a': 1}", "has a name that is no string"),
+        ("1.0", "has a value that cannot be read"),
+        ("1e9", "has a value that cannot be read"),
+        ("01", "has a value that cannot be read"),
+        ("1" * 19, "has a value that cannot be read"),
+        ("NaN", "has a value that cannot be read"),
+        ("-", "has a value that cannot be read"),
+        ("\uff11", "has a value that cannot be read"),
+        ("[" * (DEPTH_MAX + 1), "is nested too deep"),
+        ('"\\ud83d\\ude00"', "has half of a surrogate pair"),
+        ('"\\u12"', "has an escape that is not known"),
+        ('"\\', "has an escape that is not known"),
+        ('"\t"', "has a control character in a string"),
+        ('{"a": 1, "\\u0061": 2}', "has a name twice"),
+        ("\ufeff1", "has a value that cannot be read"),
+        ("1\u00a0", "goes on behind its end"),
+    ],
+)
+def test_other_json_has_a_fixed_fault(text: str, fault: str) -> None:
+    with pytest.raises(JsonFault, match=f"^{fault}$"):
+        read_json(text)
+
+
+# --- the calculator
+
+
+def test_the_calculator_computes_as_python_does() -> None:
+    random, computed = Random(3), 0
+    tokens = ["1", "2", "3.5", ".25", "10", "+", "-", "*", "/", "**", "^", "(", ")", " "]
+    for _ in range(4_000):
+        text = "".join(random.choices(tokens, k=random.randint(1, 12)))
+        found, _ = TOOL.call(text, 0)
+        if "//" in text:  # another operation of Python's
+            assert "cannot be read" in found
+            continue
+        wrapped = re.sub(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+", r"Fraction('\g<0>')", text.strip())
+        try:
+            value = eval(wrapped.replace("^", "**"), {"Fraction": Fraction})
+        except (SyntaxError, TypeError):  # such as a number that is called
+            assert "cannot be read" in found, text
+        except ZeroDivisionError:
+            assert found == "error: a division by zero", text
+        except OverflowError:  # of a root
+            assert found.startswith("error: "), text
+        else:
+            if isinstance(value, Fraction) and "power" not in found and "digits" not in found:
+                assert evaluate(text) == value
+                computed += 1
+            elif not isinstance(value, Fraction):  # brackets around nothing, a root
+                assert found.startswith("error: "), text
+    assert computed > 200
+
+
+@pytest.mark.parametrize(
+    ("expression", "reply"),
+    [
+        ("6*7", "42"),
+        ("0.1+0.2", "0.3"),
+        ("1/3", "1/3, about 0.333333"),
+        ("-2/3", "-2/3, about -0.666667"),
+        ("1/4096", "0.000244140625"),
+        ("100*1.05**2", "110.25"),
+        ("2**-1*3", "1.5"),
+        ("-2**2", "-4"),
+        ("2**3**2", "512"),
+        ("10**39", "1" + "0" * 39),
+        ("10**40", "error: a number has more than 40 digits"),
+        ("9**256**256", "error: a number has more than 40 digits"),
+        ("(1/0", "error: the expression cannot be read: use numbers, + - * / ** and brackets"),
+        ("\ud800", "error: the expression cannot be read: use numbers, + - * / ** and brackets"),
+    ],
+)
+def test_values_have_one_spelling(expression: str, reply: str) -> None:
+    assert TOOL.call(expression, 0) == (reply, 0)
+
+
+# --- environments
+
+
+def make(text: str) -> Environment:
+    return make_environment(*parse_choice(text))
+
+
+def solve(problem: Problem) -> str:
+    task = problem.answer
+    assert isinstance(task, Task)
+    return f"#### {task.row.value}"
+
+
+def test_an_episode_of_calls_and_an_answer() -> None:
+    environment = make("gsm,tool=calculator")
+    problem = environment.make_problem(bytes(32), [2])
+    assert problem.request.endswith(
+        "Or end a turn with a line of calculator:, a space and an "
+        "expression of numbers, + - * / ** and brackets, such as (3+4)*12/5. A reply follows.\n"
+    )
+    state, reply = environment.open(problem).step("calculator: 6*7", is_ended=True)
+    assert reply == "42\n"
+    assert state.score().format == 0
+    state, reply = state.step("calculator: 6*", is_ended=True)
+    assert reply == "error: the expression cannot be read: use numbers, + - * / ** and brackets\n"
+    for text, parts in ((solve(problem), RIGHT), ("#### -1", WRONG)):
+        answered, reply = state.step(text, is_ended=True)
+        assert reply is None
+        assert answered.score() == parts
+    assert environment.score(problem, solve(problem)) == RIGHT
+    assert environment.score(problem, "calculator: 6*7").format == 0
+
+
+def test_calls_of_a_template_have_replies_without_a_line_break() -> None:
+    environment = make("gsm,tool=calculator,call_form=hermes")
+    problem = environment.make_problem(bytes(32), [2])
+    assert problem.request == make("gsm").make_problem(bytes(32), [2]).request
+    (told,) = json.loads(problem.conversation.tools)
+    assert told["function"]["name"] == "calculator"
+    assert told["function"]["parameters"]["required"] == ["expression"]
+    assert environment.open(problem).step(hermes(CALL), is_ended=True)[1] == "42"
+    assert environment.open(problem).step(f"<tool_call>{CALL}", is_ended=False)[1] is not None
+
+
+def test_parts_of_a_mixture_have_tools_of_their_own() -> None:
+    environment = make("mix,arithmetic=1,gsm=1,guess=1,gsm.tool=calculator,gsm.call_form=xml")
+    assert environment.params["gsm.tool"] == 1
+    assert "arithmetic.tool" not in environment.params
+    for number in range(12):
+        problem = environment.make_problem(number.to_bytes(32, "big"), environment.levels)
+        state, reply = environment.open(problem).step(hermes(XML_CALL), is_ended=True)
+        assert (reply == "42") == bool(problem.conversation.tools) == (problem.level // 1_000 == 2)
+        del state
+
+
+def test_every_tool_form_and_manner_has_a_digest_of_its_own() -> None:
+    texts = ["gsm", "gsm,bos=1", "gsm,tool=1", "gsm,tool=1,bos=1"]
+    texts += [f"gsm,tool=1,call_form={form.word}" for form in CallForm if form is not LINE]
+    assert len({make(text).digest for text in texts}) == len(texts)
+    assert make("gsm,tool=none,call_form=line").digest == make("gsm").digest
+    assert isinstance(make("gsm").open(make("gsm").make_problem(bytes(32), [1])), OneTurn)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("guess,tool=calculator", "guess: tool is for environments of one turn"),
+        ("gsm,call_form=hermes", "call_form = 1 says how a tool is called, and tool is 0: none"),
+        ("gsm,tool=2", "tool = 2 must be an integer from 0 to 1"),
+        ("gsm,tool=1,call_form=5", "call_form = 5 must be an integer from 0 to 4"),
+        ("gsm,tool=python3", "write each setting once"),
+        ("gsm,tool=shell", "of tool also none, calculator"),
+        ("mix,gsm=1,sat=1,tool=1", "there is no environment 'tool'"),
+    ],
+)
+def test_wrong_settings_are_told_in_a_line(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make(text)
+
+
+def test_a_machine_whose_tool_replies_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool_environment.compute_tool_proof.cache_clear()
+    monkeypatch.setattr(Calculator, "call", lambda self, argument, spent: ("41", spent))
+    try:
+        with pytest.raises(ValueError, match=r"the tool calculator replies otherwise on this"):
+            make("gsm,tool=1")
+    finally:
+        tool_environment.compute_tool_proof.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "module", [calculator, calls, json_reader, tool, tool_environment], ids=lambda one: one.__name__
+)
+def test_a_tools_module_has_nothing_inexact(module: object) -> None:
+    """As of a world, but for faults of its own, which become fixed sentences, for the division of
+    fractions, and for JSON that it writes of its own texts."""
+    tree = ast.parse(Path(module.__file__).read_text())  # type: ignore[attr-defined]
+    source = ast.unparse(tree)
+    for words in ("strip", "lstrip", "rstrip", "split"):
+        assert f".{words}()" not in source
+    for node in ast.walk(tree):
+        name = getattr(node, "attr", getattr(node, "id", None))
+        assert name not in INEXACT - {"Exception", "json", "split"}, (name, ast.dump(node))
+        assert name != "loads"
+        assert not isinstance(node, ast.Set | ast.SetComp), ast.dump(node)
+        if isinstance(node, ast.ExceptHandler):
+            assert ast.unparse(node.type or tree) in ("_Fault", "JsonFault")
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float)
+            assert not re.search(r"\\[bdsw]", str(node.value), re.IGNORECASE)

@@ -1,0 +1,251 @@
+'use strict';
+// Tools, and calls of them: docs/environments.md.
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
+const { hash, integer } = require('./core.js');
+const { UNREAD } = require('./rules.js');
+
+class Fault extends Error {}
+const fail = (text) => { throw new Fault(text); };
+const trim = (text) => text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, ''), lengthOf = (text) => [...text].length;
+/** What stands before a mark and behind it; null where it is not. */
+const cut = (text, mark) => { const at = text.indexOf(mark); return at < 0 ? null : [text.slice(0, at), text.slice(at + mark.length)]; };
+
+// ---- JSON
+const ESCAPES = { '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' };
+function readJson(text) {
+  let at = 0;
+  const skip = () => { while (' \t\r\n'.includes(text[at] ?? 'end')) at++; }, peek = () => { skip(); return text[at]; };
+  function readString() {
+    for (let said = ''; ; ) {
+      const c = text[at++];
+      if (c === undefined) fail('has a string without an end');
+      if (c === '"') return said;
+      if (c < ' ') fail('has a control character in a string');
+      if (c !== '\\') { said += c; continue; }
+      const mark = text[at++], code = mark === 'u' && /^[0-9a-fA-F]{4}/.exec(text.slice(at, at + 4))?.[0];
+      if (code) {
+        if (/^d[89a-f]/i.test(code)) fail('has half of a surrogate pair');
+        (said += String.fromCharCode(parseInt(code, 16))), (at += 4);
+      } else said += Object.hasOwn(ESCAPES, mark ?? '') ? ESCAPES[mark] : fail('has an escape that is not known');
+    }
+  }
+  function readAll(closing, one) {
+    if (peek() === closing) { at++; return; }
+    for (;;) {
+      one();
+      const mark = peek();
+      at++;
+      if (mark === closing) return;
+      if (mark !== ',') fail('lacks a comma');
+    }
+  }
+  function readValue(depth) {
+    const first = peek();
+    if (first === undefined) fail('is cut off');
+    if ('{['.includes(first)) {
+      if (depth === 8) fail('is nested too deep');
+      at++;
+      if (first === '[') { const found = []; readAll(']', () => found.push(readValue(depth + 1))); return found; }
+      const found = new Map();
+      readAll('}', () => {
+        if (peek() !== '"') fail('has a name that is no string');
+        at++;
+        const name = readString();
+        if (found.has(name)) fail('has a name twice');
+        if (peek() !== ':') fail('lacks a colon');
+        at++;
+        found.set(name, readValue(depth + 1));
+      });
+      return found;
+    }
+    if (first === '"') { at++; return readString(); }
+    for (const [word, meaning] of [['true', true], ['false', false], ['null', null]]) if (text.startsWith(word, at)) { at += word.length; return meaning; }
+    const number = /^-?(?:0|[1-9][0-9]{0,17})(?![0-9.eE])/.exec(text.slice(at, at + 21))?.[0] ?? fail('has a value that cannot be read');
+    at += number.length;
+    return BigInt(number);
+  }
+  const found = readValue(0);
+  skip();
+  if (at < text.length) fail('goes on behind its end');
+  return found;
+}
+
+// ---- calls
+const bound = (call) => (lengthOf(call) > 16384 ? fail('the call is too long') : call);
+const parse = (text) => { try { return readJson(text); } catch (fault) { if (fault instanceof Fault) fail(`the call ${fault.message}`); throw fault; } };
+function take(name, given, tool) {
+  if (name !== tool.name) fail(`the only tool is ${tool.name}`);
+  const argument = given instanceof Map && given.size === 1 ? given.get(tool.argument) : null;
+  return typeof argument === 'string' ? argument : fail(`${tool.name} takes ${tool.argument}, a string`);
+}
+function takeNamed(call, tool, key) {
+  if (!(call instanceof Map) || call.size !== 2 || !call.has('name') || !call.has(key)) fail(`a call has "name" and "${key}"`);
+  return take(call.get('name'), call.get(key), tool);
+}
+function cutTagged(said) {
+  const [, rest] = cut(said, '<tool_call>') ?? [];
+  if (rest === undefined) return null;
+  if (rest.includes('<tool_call>')) fail('a turn has one call');
+  const [body, behind] = cut(rest, '</tool_call>') ?? fail('the call has no end');
+  if (trim(behind)) fail('there is something behind the call');
+  return bound(body);
+}
+const READERS = [
+  function line(said, tool) {
+    const last = trim(said).split(/[\r\n]/).at(-1);
+    return last.startsWith(`${tool.name}:`) ? trim(bound(last.slice(tool.name.length + 1))) : null;
+  },
+  function hermes(said, tool) { const body = cutTagged(said); return body === null ? null : takeNamed(parse(body), tool, 'arguments'); },
+  function llama(said, tool) {
+    const whole = trim(said), body = whole.startsWith('<|python_tag|>') ? whole.slice(14) : whole;
+    if (body === whole && !whole.startsWith('{')) return null;
+    const call = parse(bound(body));
+    if (call instanceof Map && call.get('type') === 'function') call.delete('type');
+    return takeNamed(call, tool, 'parameters');
+  },
+  function xml(said, tool) {
+    const body = cutTagged(said);
+    if (body === null) return null;
+    const odd = () => fail('the call is not <function=name>, one <parameter=name>, and their ends');
+    const named = (text, mark) => (text.startsWith(mark) ? cut(text.slice(mark.length), '>') : null) ?? odd();
+    const [name, rest] = named(trim(body), '<function=');
+    if (!rest.endsWith('</function>')) odd();
+    const [argument, valued] = named(trim(rest.slice(0, -11)), '<parameter='), [value, behind] = cut(valued, '</parameter>') ?? odd();
+    if (behind) odd();
+    return take(name, new Map([[argument, value.replace(/^\n/, '').replace(/\n$/, '')]]), tool);
+  },
+  function mistral(said, tool) {
+    const [, rest] = cut(said, '[TOOL_CALLS]') ?? [];
+    if (rest === undefined) return null;
+    if (rest.includes('[TOOL_CALLS]')) fail('a turn has one call');
+    const body = trim(bound(rest)), named = body.startsWith('[') ? null : cut(body, '[ARGS]');
+    if (named) return take(trim(named[0]), parse(named[1]), tool);
+    const calls = parse(body);
+    if (!Array.isArray(calls)) fail('the call is no list of one');
+    if (calls.length !== 1) fail('a turn has one call');
+    const [call] = calls;
+    if (call instanceof Map && typeof call.get('id') === 'string') call.delete('id');
+    return takeNamed(call, tool, 'arguments');
+  },
+];
+/** A turn's call as { call } or { fault }, the reply to one that cannot be read; null: none. */
+function readCall(turn, form, tool) {
+  const said = turn.slice(turn.lastIndexOf('</think>') < 0 ? 0 : turn.lastIndexOf('</think>') + 8);
+  try {
+    const call = READERS[form](said, tool);
+    return call === null ? null : { call };
+  } catch (fault) {
+    if (fault instanceof Fault) return { fault: `error: ${fault.message}` };
+    throw fault;
+  }
+}
+function writeCall(argument, form, { name, argument: key }) {
+  const spaced = (under) => `{"name": "${name}", "${under}": {"${key}": ${JSON.stringify(argument)}}}`;
+  return [
+    `${name}: ${argument}`, `<tool_call>\n${spaced('arguments')}\n</tool_call>`, spaced('parameters'),
+    `<tool_call>\n<function=${name}>\n<parameter=${key}>\n${argument}\n</parameter>\n</function>\n</tool_call>`, `[TOOL_CALLS][${spaced('arguments')}]`,
+  ][form];
+}
+
+// ---- calculator: values are [numerator, denominator], the latter positive, in lowest terms
+const LIMIT = 10n ** 40n, size = (n) => (n < 0n ? -n : n), gcd = (a, b) => (b ? gcd(b, a % b) : a);
+function reduce(n, d) { const common = gcd(size(n), size(d)) || 1n, sign = d < 0n ? -1n : 1n; return [(sign * n) / common, (sign * d) / common]; }
+const within = ([n, d]) => (size(n) >= LIMIT || d >= LIMIT ? fail('a number has more than 40 digits') : [n, d]);
+const divide = ([a, b], [c, d]) => (c ? reduce(a * d, b * c) : fail('a division by zero'));
+function raise([a, b], [c, d]) {
+  if (d !== 1n || size(c) > 256n) fail('a power is a whole number from -256 to 256');
+  if (!a && c < 0n) fail('a division by zero');
+  return c < 0n ? reduce(b ** -c, a ** -c) : [a ** c, b ** c];
+}
+const odd = () => fail('the expression cannot be read: use numbers, + - * / ** and brackets');
+/** By descent: what it reads is computed when all of it has been read. */
+function evaluate(text) {
+  if (lengthOf(text) > 256) fail('the expression is too long');
+  const tokens = [];
+  for (let rest = text.replace(/[ \t\r\n]+$/, ''); rest; ) {
+    const [whole, token] = /^[ \t\r\n]*([0-9]+(?:\.[0-9]+)?|\.[0-9]+|\*\*|[-+*/^()])/.exec(rest) ?? odd();
+    tokens.push(token === '^' ? '**' : token), (rest = rest.slice(whole.length));
+  }
+  let at = 0;
+  const is = (...some) => some.includes(tokens[at]);
+  const literal = (token) => { const [whole, part = ''] = token.split('.'); return within(reduce(BigInt(whole + part), 10n ** BigInt(part.length))); };
+  const both = (left, right, join) => () => { const [a, b] = [left(), right()]; return within(join(a, b)); };
+  const adding = (sign) => ([a, b], [c, d]) => reduce(a * d + sign * c * b, b * d), times = ([a, b], [c, d]) => reduce(a * c, b * d);
+  function sum() {
+    let left = product();
+    while (is('+', '-')) { const sign = tokens[at++] === '+' ? 1n : -1n; left = both(left, product(), adding(sign)); }
+    return left;
+  }
+  function product() {
+    let left = signed();
+    while (is('*', '/')) { const join = tokens[at++] === '/' ? divide : times; left = both(left, signed(), join); }
+    return left;
+  }
+  function signed() {
+    if (is('+', '-')) { const sign = tokens[at++] === '+' ? 1n : -1n, inner = signed(); return () => { const [n, d] = inner(); return [sign * n, d]; }; }
+    const base = value();
+    if (!is('**')) return base;
+    at++;
+    return both(base, signed(), raise);
+  }
+  function value() {
+    const token = tokens[at++];
+    if (token === '(') { const inner = sum(); if (!is(')')) odd(); at++; return inner; }
+    return /^[0-9.]/.test(token ?? '') ? () => literal(token) : odd();
+  }
+  const found = sum();
+  return at < tokens.length ? odd() : found();
+}
+function writeDecimal(n, d, places) {
+  const digits = `${(n * 10n ** BigInt(places) * 2n + d) / (d * 2n)}`.padStart(places + 1, '0');
+  return places ? `${digits.slice(0, -places)}.${digits.slice(-places)}` : digits;
+}
+function writeValue([n, d]) {
+  const sign = n < 0n ? '-' : '', places = Array.from({ length: 13 }, (_, i) => i).find((i) => 10n ** BigInt(i) % d === 0n);
+  return places === undefined ? `${n}/${d}, about ${sign}${writeDecimal(size(n), d, 6)}` : sign + writeDecimal(size(n), d, places);
+}
+function calculate(text) {
+  try { return writeValue(evaluate(text)); } catch (fault) { if (fault instanceof Fault) return `error: ${fault.message}`; throw fault; }
+}
+
+// ---- environments
+const PAGE = readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8');
+const textsOf = (line) => [...line.matchAll(/`(".*?")`(?=[,.])/g)].map(([, text]) => JSON.parse(text));
+const lineOf = (start) => textsOf(PAGE.split('\n').find((line) => line.startsWith(start)));
+const TOOLS = [null, {
+  name: 'calculator', version: 1, argument: 'expression', call: (argument, spent) => [calculate(argument), spent],
+  described: /^`(\[\{"type": "function", "function": \{"name": "calculator".*)`$/m.exec(PAGE)?.[1],
+}];
+const SETTINGS = { tool: [0, 0, TOOLS.length - 1], call_form: [0, 0, READERS.length - 1] };
+/** What the settings of a part say of its tool: null, or { tool, form, request, tools }. */
+function find({ tool: number = 0n, call_form: form = 0n }) {
+  if (!number) return form ? fail('a form of calls without a tool') : null;
+  const tool = TOOLS[Number(number)], about = JSON.parse(tool.described)[0].function.parameters.properties[tool.argument].description;
+  const request = form ? '' : `Or end a turn with a line of ${tool.name}:, a space and ${about}. A reply follows.\n`;
+  return { tool, form: Number(form), request, tools: form ? tool.described : null };
+}
+function proof({ tool, form }) {
+  const named = (turn) => turn.replaceAll('$tool', tool.name).replaceAll('$argument', tool.argument);
+  const turns = [...lineOf(`Arguments of \`${tool.name}\`:`).map((each) => writeCall(each, form, tool)), ...lineOf('Turns of all tools:').map(named), ...lineOf('All worlds:')];
+  let spent = 0, reply;
+  const replies = turns.map((turn) => {
+    const call = readCall(turn, form, tool);
+    if (call && !call.fault) [reply, spent] = tool.call(call.call, spent);
+    return call ? Buffer.from(`\u0001${call.fault ?? reply}`) : Buffer.from([0]);
+  });
+  return hash('environment-proof', Buffer.from(tool.described), ...replies);
+}
+const digest = (inner, { tool, form }) => hash('tool', inner, Buffer.from(tool.name), integer(2, tool.version), integer(1, form), proof({ tool, form }));
+/** The world of problems that have a world of one turn, with a tool. */
+const wrap = (inner, { tool, form }) => ({
+  begin: (problem) => ({ asked: inner.begin(problem), spent: 0, answered: null }),
+  step(state, turn) {
+    const call = readCall(turn, form, tool);
+    if (!call) return [{ ...state, answered: inner.step(state.asked, turn)[0] }, null];
+    const [reply, spent] = call.fault ? [call.fault, state.spent] : tool.call(call.call, state.spent);
+    return [{ ...state, spent }, reply + (form ? '' : '\n')];
+  },
+  scoreOf: ({ answered }) => (answered ? inner.scoreOf(answered) : UNREAD),
+});
+module.exports = { SETTINGS, TOOLS, calculate, digest, find, proof, readCall, readJson, wrap, writeCall };
