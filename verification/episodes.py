@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import Environment, Frame, Problem, State, run_all
+from assay.environments import Environment, Frame, Problem, State, find_error, run_all
 from assay.protocol.episode import End, Reply, split_turns
 from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import Work
@@ -66,6 +66,11 @@ class Episode:
     def reply_tokens(self) -> int:
         """Tokens of all replies."""
         return sum(len(reply.ids) for reply in self.replies)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the sandbox in which its world runs ended it."""
+        return find_error(self.state) is not None
 
     def take_turn(
         self, turn: Sequence[int], rules: EpisodeRules, tokenizer: Tokenizer
@@ -185,12 +190,14 @@ class Replays:
             return None
         return [self._known[place].replies for place in places]
 
-    def count(self, rollouts: Mapping[Place, Tokens]) -> tuple[int, int]:
-        """The turns of all these rollouts together, and the tokens of their replies."""
+    def count(self, rollouts: Mapping[Place, Tokens]) -> tuple[int, int, int]:
+        """The turns of all these rollouts together, the tokens of their replies, and how many of
+        them are broken."""
         if self._rules.turns == 1:
-            return len(rollouts), 0
+            return len(rollouts), 0, 0
         episodes = self.play(rollouts)
-        return sum(one.turns for one in episodes), sum(one.reply_tokens for one in episodes)
+        replies = sum(one.reply_tokens for one in episodes)
+        return sum(one.turns for one in episodes), replies, sum(one.is_broken for one in episodes)
 
     def _replay(self, place: Place, tokens: Tokens) -> Episode:
         group, _ = place

@@ -261,6 +261,7 @@ def conclude(verdict: Verdict, fault: Refusal | None) -> Verdict:
         rollouts=0,
         turns=0,
         replies=0,
+        broken=0,
         unbound=fault.unbound,
         provisional=False,
     )
@@ -332,7 +333,7 @@ class Examined:
         case = self.case
         values = case.value_groups([group for group in self.shown if group.valued], replays)
         audited = self.audited
-        turns, replies = replays.count(audited)
+        turns, replies, broken = replays.count(audited)
         return Verdict(
             window=case.context.window,
             hotkey=case.hotkey,
@@ -347,6 +348,7 @@ class Examined:
             rollouts=len(audited),
             turns=turns,
             replies=replies,
+            broken=broken,
         )
 
     def is_sampled_by(self, samples: CheckedSubmission) -> bool:

@@ -80,6 +80,7 @@ class Verdict:
     rollouts: U32 = 0  # to which they belong
     turns: U64 = 0  # of these rollouts
     replies: U64 = 0  # tokens that worlds replied in them
+    broken: U32 = 0  # of these rollouts, ended by the sandbox in which their world runs
     #: for each measured rollout, by group and rollout: two signed bytes of the state that drew the
     #: last measured token, under the validator's own projection (section 10). Empty where no
     #: validator was named. Not consensus: it differs from one validator to another, and by 1 from

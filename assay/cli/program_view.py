@@ -12,6 +12,8 @@ from assay.neurons.program.life import Life, Sign, describe_age, describe_life
 
 #: Seconds after which a final block is called old, and blocks after which weights are.
 _LATE_S, _DUE_BLOCKS = 120, 100
+#: Counts of episodes: rollouts, their turns and tokens of replies, and those that a sandbox ended.
+_EPISODES = ("rollouts", "turns", "replies", "broken")
 #: Refusals that are shown.
 _REFUSED = 8
 _STYLES = {Life.RUNNING: "green", Life.BUSY: "yellow", Life.STOPPED: "dim", Life.ENDED: "red"}
@@ -110,9 +112,7 @@ def render_drafting(status: dict[str, Any]) -> list[RenderableType]:
         seconds = step["drafting_seconds"], step["reading_seconds"], step["seconds"]
         text += ": drafts took {:.1f} s, reading them {:.1f} s, of {:.1f} s".format(*seconds)
         lines.append(Text(text))
-        lines += _render_episodes(
-            "episodes", *(step.get(name, 0) for name in ("rollouts", "turns", "replies"))
-        )
+        lines += _render_episodes("episodes", *(step.get(name, 0) for name in _EPISODES))
     for engine in status.get("engines", []):
         why = "" if engine["lack"] is None else f": {engine['lack']}"
         lines.append(Text(f"engine {engine['url']}: {engine['state']}{why}"))
@@ -120,13 +120,16 @@ def render_drafting(status: dict[str, Any]) -> list[RenderableType]:
 
 
 def _render_episodes(
-    which: str, rollouts: float, turns: float, replies: float
+    which: str, rollouts: float, turns: float, replies: float, broken: float
 ) -> list[RenderableType]:
-    """How long episodes are; nothing where rollouts have one turn. replies: tokens."""
-    if turns <= rollouts:
+    """How long episodes are; nothing where rollouts have one turn. See `_EPISODES`."""
+    if turns <= rollouts and not broken:
         return []
     means = f"{turns / rollouts:.1f} turns and {replies / rollouts:,.0f} tokens of replies"
-    return [Text(f"{which}: {means} a rollout, on average")]
+    text = Text(f"{which}: {means} a rollout, on average")
+    if broken:
+        text.append(f"; the sandbox ended {broken:,.0f} of {rollouts:,.0f}", style="yellow")
+    return [text]
 
 
 def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
@@ -152,7 +155,7 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
             "; ".join(filter(None, (others, window["void"], window["missing"]))),
         )
     counts = status["counts"]
-    judged = (counts.get(f"judged_{name}", {}) for name in ("rollouts", "turns", "replies"))
+    judged = (counts.get(f"judged_{name}", {}) for name in _EPISODES)
     return [
         windows,
         *_render_episodes("episodes judged since the start", *(one.get("", 0) for one in judged)),

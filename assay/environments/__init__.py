@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from assay.environments.base import rate_answer as rate_answer
     from assay.environments.dealing import deal_level as deal_level
     from assay.environments.dealing import make_miner_problem as make_miner_problem
+    from assay.environments.foreign.package_world import find_error as find_error
     from assay.environments.levels import PROBLEMS_MIN as PROBLEMS_MIN
     from assay.environments.levels import Success as Success
     from assay.environments.levels import compute_candidates as compute_candidates
@@ -82,6 +83,7 @@ else:
                 "rate_answer",
             ),
             "dealing": ("deal_level", "make_miner_problem"),
+            "foreign.package_world": ("find_error",),
             "levels": (
                 "PROBLEMS_MIN",
                 "Success",

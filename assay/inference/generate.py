@@ -53,6 +53,7 @@ class DraftCount:
     rollouts: int = 0  # of these groups
     turns: int = 0  # of these rollouts
     replies: int = 0  # tokens that worlds replied in them
+    broken: int = 0  # of these rollouts, ended by the sandbox in which their world runs
     read: int = 0  # tokens that went through the reference, prompts among them
     settling: int = 0  # of these, tokens read to decide near ties
     #: seconds of the drafter and of the reference; with followed drafts both run at once
@@ -275,6 +276,7 @@ def follow_groups(
         count.rollouts += 1
         count.turns += 1 if row.play is None else row.play.episode.turns
         count.replies += sum(len(reply.ids) for reply in row.replies)
+        count.broken += row.play is not None and row.play.episode.is_broken
     return made
 
 

@@ -259,6 +259,7 @@ class MinerWithReview:
             tally.add("rollouts", count.rollouts - drafts.rollouts)
             tally.add("turns", count.turns - drafts.turns)
             tally.add("replies", count.replies - drafts.replies)
+            tally.add("broken", count.broken - drafts.broken)
             tally.add("drafted", count.drafted - drafts.drafted - discarded, "kept")
             tally.add("drafted", discarded, "discarded")
             tally.add("drafting_seconds", count.drafting_s - drafts.drafting_s)

@@ -317,6 +317,11 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "assay_miner_reply_tokens", "replies", "tokens that worlds replied in these rollouts"
         ),
         _counter(
+            "assay_miner_broken_episodes",
+            "broken",
+            "of these rollouts, ended by the sandbox in which their world runs",
+        ),
+        _counter(
             "assay_miner_drafted_tokens",
             "drafted",
             "drafted tokens, kept or discarded by the reference",
@@ -380,6 +385,11 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "assay_validator_judged_reply_tokens",
             "judged_replies",
             "tokens that worlds replied in these rollouts, derived and read again",
+        ),
+        _counter(
+            "assay_validator_judged_broken_episodes",
+            "judged_broken",
+            "of these rollouts, ended by the sandbox in which their world runs",
         ),
         _counter(
             "assay_validator_judging_seconds",

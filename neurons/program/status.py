@@ -118,6 +118,7 @@ class DraftingStatus(TypedDict):
     rollouts: int  # of these groups
     turns: int  # of these rollouts
     replies: int  # tokens that worlds replied in them
+    broken: int  # of these rollouts, ended by the sandbox in which their world runs
     seconds: float
     kept: float | None  # share of the drafted tokens that the reference kept; null: no drafts
     ahead: int | None  # tokens by which drafts run ahead of the reference; null: whole drafts
@@ -268,6 +269,7 @@ def describe_drafting(count: "DraftCount", seconds: float, ahead: int | None) ->
         rollouts=count.rollouts,
         turns=count.turns,
         replies=count.replies,
+        broken=count.broken,
         seconds=round(seconds, 3),
         kept=round(kept_count / count.drafted, 4) if count.drafted else None,
         ahead=ahead,

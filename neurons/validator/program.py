@@ -147,4 +147,5 @@ def _count_judging(validator: Validator, verdicts: VerdictCounter, tally: Counte
         tally.add("judged_rollouts", verdict.rollouts)
         tally.add("judged_turns", verdict.turns)
         tally.add("judged_replies", verdict.replies)
+        tally.add("judged_broken", verdict.broken)
         tally.add("judging_seconds", judged.seconds.get(hotkey, 0.0))

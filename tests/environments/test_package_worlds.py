@@ -23,7 +23,7 @@ from assay.environments import (
 )
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign import pack_folder, vet_package, write_new_package
-from assay.environments.foreign.package_world import PackageEpisode
+from assay.environments.foreign.package_world import PackageEpisode, find_error
 from assay.environments.foreign.vetting import MILLIONS
 from assay.inference import load_outline
 from assay.protocol.episode import End
@@ -201,6 +201,7 @@ def test_a_world_that_breaks_ends_the_episode_without_reward(what: str, tmp_path
         assert (replies[1:], state.score()) == ([None, None], UNREAD)
         assert isinstance(state, PackageEpisode)
         assert words in str(state.error)
+        assert find_error(state) == state.error
     assert ends[0][1].left == ends[1][1].left  # type: ignore[attr-defined]
 
 
@@ -210,8 +211,9 @@ def test_too_long_a_turn_ends_the_episode(name: str) -> None:
     _, state = play(environment.open(problem), ["1", "\u00e9" * (ANSWER_BYTES // 2) + "x"])
     assert state.score() == UNREAD
     assert "at most 32768 bytes" in str(state.error)  # type: ignore[attr-defined]
-    replies, _ = play(environment.open(problem), ["\u00e9" * (ANSWER_BYTES // 2), "1"])
+    replies, state = play(environment.open(problem), ["\u00e9" * (ANSWER_BYTES // 2), "1"])
     assert None not in replies
+    assert find_error(state) is None
 
 
 def test_the_budget_is_the_episodes(tmp_path: Path) -> None:

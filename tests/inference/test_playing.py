@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from assay.environments.foreign.package_world import PackageEpisode
 from assay.inference import (
     DraftCount,
     GroupRequest,
@@ -24,7 +25,7 @@ from assay.inference import (
 from assay.inference.generate import Horizon
 from assay.protocol.episode import End
 from assay.verification import Projection
-from assay.verification.episodes import Episode, EpisodeRules, find_length_fault, replay
+from assay.verification.episodes import Episode, EpisodeRules, Replays, find_length_fault, replay
 from tests.inference.conftest import list_ids
 from tests.inference.hybrid_models import VOCABULARY, build_hybrid
 from tests.small_world import TURNS, SmallWorld, make_play_requests
@@ -157,6 +158,24 @@ def test_each_token_is_read_once_where_all_are_right(made):
     turns = [episode.turns for episode in chain(*made.episodes)]
     assert (count.rollouts, count.turns) == (len(turns), sum(turns))
     assert count.replies == replies
+
+
+def test_episodes_that_a_sandbox_ends_are_counted(made):
+    """The package of one of the problems answers no turn any more."""
+    dead = PackageEpisode(None, 1, 0, 8, 0, error="it takes too many instructions")
+    first, second, *_ = made.requests
+    play = replace(first.play, episode=replace(first.play.episode, state=dead))
+    requests = [replace(first, play=play), second]
+    one = replace(made, requests=requests)
+    groups, count = one.make(generate_groups, made.drafter)
+    assert list_ids(groups)[1] == made.ids[1]
+    assert (count.broken, count.rollouts) == (3, 6)
+    places = {(0, r): rollout.tokens for r, rollout in enumerate(groups[0])}
+    places |= {(1, r): rollout.tokens for r, rollout in enumerate(groups[1])}
+    replays = Replays(
+        play.environment, lambda g: requests[g].play.episode, play.rules, play.tokenizer
+    )
+    assert replays.count(places) == (count.turns, count.replies, count.broken)
 
 
 def test_the_judge_replays_the_same_episodes(made):

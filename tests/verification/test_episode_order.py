@@ -86,6 +86,7 @@ def test_audited_worlds_come_before_the_pass_and_all_others_after_it(echoing: Wo
     assert (found.rollouts, found.turns) == (len(audited), count_turns(echoing, audited))
     heard = [reply for g, r in audited for reply in echoing.played[g][r].heard]
     assert found.replies == sum(len(reply.ids) for reply in heard) > 0
+    assert found.broken == 0
 
 
 def test_an_audited_rollout_that_ends_wrong_costs_no_pass(echoing: World) -> None:

@@ -10,7 +10,7 @@ instructions that one score of another package has.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from assay.environments.base import ANSWER_BYTES, UNREAD, RewardParts, rate_answer
+from assay.environments.base import ANSWER_BYTES, UNREAD, RewardParts, State, rate_answer
 from assay.environments.foreign.guest_archive import GuestArchive, measure_text
 from assay.environments.worlds.world import ODD_TURNS, digest_episodes, list_episode_fields
 from assay.protocol.parameters import MILLION
@@ -63,6 +63,12 @@ class PackageEpisode:
     def score(self) -> RewardParts:
         """See `State.score`. A package does not say whether it could read what is not right."""
         return rate_answer(1) if self.is_right else UNREAD
+
+
+def find_error(state: State) -> str | None:
+    """Why the sandbox ended an episode at its last turn: what a package's code did not do well.
+    None: it did not, or the world is Assay's own."""
+    return state.error if isinstance(state, PackageEpisode) else None
 
 
 def prove_worlds(archive: GuestArchive, levels: Sequence[int], turns: int, millions: int) -> bytes:

@@ -176,6 +176,8 @@ def test_the_cost_of_drafting_and_the_drafting_servers() -> None:
     assert str(render_drafting({"drafting": episodes, "engines": []})[1]) == (
         "episodes: 3.4 turns and 21 tokens of replies a rollout, on average"
     )
+    broken = render_drafting({"drafting": episodes | {"broken": 3}, "engines": []})
+    assert str(broken[1]).endswith(" on average; the sandbox ended 3 of 16")
     alone = render_drafting({"drafting": step | {"kept": None, "ahead": None}, "engines": []})
     assert str(alone[0]).startswith("1,500 tokens a second: drafts took")
     assert render_drafting({}) == render_drafting({"drafting": None, "engines": []}) == []
