@@ -5,8 +5,9 @@ the most expensive one."""
 
 import sys
 from hashlib import sha256
-from itertools import cycle
+from itertools import accumulate, cycle
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 from figures import FAST, Figure, read_processor_time, report
@@ -24,6 +25,8 @@ from assay.environments import (
 from assay.environments.foreign import pack_folder, vet_package, write_new_package
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym.datasets import LEVELS
+from assay.environments.search.search_file import PARAMS, WORDS_MAX, Search
+from assay.environments.search.search_rows import Document
 from assay.environments.tasksets import vet_bundle
 from assay.sandbox.guest import INTERPRETER, is_prepared, running
 from tests.environments.hub_styles import STYLES, pack_bundle
@@ -106,6 +109,44 @@ def measure_steps() -> list[Figure]:
         rate = max(rates)
         said = f"{rate:,.0f} a second"
         figures.append(Figure(f"a turn of {name}", 1e6 / rate, "µs", said, bound=1e6 / needed))
+    return figures
+
+
+def measure_search() -> list[Figure]:
+    """Searches per second of processor time in documents of 80 words, which come as often as words
+    of a language do: of 8 such words, and of the most frequent ones, as many as a query may
+    have."""
+    chance, count = Random(0), 10_000 // SHARE
+    words = [f"w{number:x}" for number in range(30_000)]
+    often = list(accumulate(1 / (number + 1) for number in range(len(words))))
+    texts = [" ".join(chance.choices(words, cum_weights=often, k=80)) for _ in range(count)]
+    started = get_processor_time()
+    search = Search(
+        [Document("", text) for text in texts], *(one.default for one in PARAMS.values())
+    )
+    built = get_processor_time() - started
+    usual = [" ".join(chance.choices(words, cum_weights=often, k=8)) for _ in range(1_000)]
+    figures = [Figure(f"an index of {count:,} documents", built, "s")]
+    for about, queries, bound in (
+        ("8 words", usual, 1_000),
+        (f"the {WORDS_MAX} most frequent words", [" ".join(words[:WORDS_MAX])] * 100, None),
+    ):
+        rates = []
+        for _ in range(REPEATS):
+            started = get_processor_time()
+            for query in queries:
+                search.answer(query)
+            rates.append(len(queries) / (get_processor_time() - started))
+        rate = max(rates)
+        figures.append(
+            Figure(
+                f"a search for {about} in {count:,} documents",
+                1e6 / rate,
+                "µs",
+                f"{rate:,.0f} a second",
+                bound=bound,
+            )
+        )
     return figures
 
 
@@ -264,6 +305,7 @@ def main() -> None:
             )
         )
     figures += measure_steps()
+    figures += measure_search()
     figures += measure_package()
     figures += measure_tasksets(times["sat"])
     if is_prepared(gym.GYM):

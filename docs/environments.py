@@ -24,6 +24,7 @@ from assay.environments.gym.datasets import (
 )
 from assay.environments.instructions import ifbench, ifeval, instruction_file
 from assay.environments.programs import code_file
+from assay.environments.search import search_file
 from assay.environments.tasksets import environment as taskset_environment
 from assay.environments.tools import PROOFS, TOOLS, CallForm
 from assay.environments.tools.tool import describe_tool
@@ -43,7 +44,7 @@ _ALIKE = {
 
 def make_versions() -> str:
     """Versions of environments, as their digests name them."""
-    files = (code_file, gsm, instruction_file, letters_file, math_file)
+    files = (code_file, gsm, instruction_file, letters_file, math_file, search_file)
     foreign = (package_environment, taskset_environment)
     own = (arithmetic, codes, errands, guess, gym, mixture, rooms, sat)
     modules = sorted((*own, *files, *foreign), key=lambda one: one.NAME)
@@ -111,13 +112,15 @@ def make_tools() -> str:
     lines: list[str] = []
     for tool in TOOLS:
         lines += [f"`{describe_tool(tool)}`", ""]
-        lines += [f"Arguments of `{tool.name}`: {_list_texts(tool.proof_arguments)}.", ""]
+        if tool.proof_arguments:
+            lines += [f"Arguments of `{tool.name}`: {_list_texts(tool.proof_arguments)}.", ""]
     lines += [f"Turns of all tools: {_list_texts(FAULTY_TURNS)}.", ""]
     lines += ["| tool | version | form of calls | digest of the proof episode |", "|---|---|---|---|"]
     lines += [
         f"| `{tool.name}` | {tool.version} | `{form.word}` | `{PROOFS[tool.name, form]}` |"
         for tool in TOOLS
         for form in CallForm
+        if (tool.name, form) in PROOFS
     ]
     return "\n".join(lines)
 

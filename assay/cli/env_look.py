@@ -48,7 +48,7 @@ def run_env_look(
     if write is not None:
         if not look.asked:
             raise ConfigError(f"--write {write}: no row of {file} can be asked")
-        data = write_rows(rows)
+        data = write_rows(rows, look.corpus)
         write_file(write, data)
         written = f"{look.environment.partition(':')[0]}:{sha256(data).hexdigest()}"
     origin = find_origin(file)
@@ -81,6 +81,7 @@ def _to_json(look: Look, origin: Origin | None) -> dict[str, object]:
         "usable": look.is_usable,
         "origin": None if origin is None else origin.to_json(),
     }
+    del document["corpus"]
     for name in ("left_out", "damaged", "suites"):
         document[name] = {
             key: {"rows": len(rows), "first": rows[:NAMED]} for key, rows in document[name].items()
@@ -101,6 +102,8 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
     counts = ", ".join(f"{level}: {count:,}" for level, count in sorted(look.per_level.items()))
     table.add_row("levels", Text(f"{look.levels} ({counts or 'none'})"))
     table.add_row("asked", Text(f"{look.asked:,} rows"))
+    if look.documents:
+        table.add_row("searched", Text(f"{look.documents:,} documents"))
     for reason, rows in sorted(look.left_out.items(), key=lambda entry: -len(entry[1])):
         table.add_row("not asked", Text(f"{len(rows):,} {reason} ({_name(rows)})"))
     for fault, rows in look.damaged.items():

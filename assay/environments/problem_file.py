@@ -70,6 +70,7 @@ _SHAPES = {
     "code": "a question, and its test cases as JSON in a text",
     "letters": "a question, and its choices as a list of texts",
     "instructions": "a prompt, and lists of instructions and of their arguments",
+    "search": "documents, and questions with their answers",
 }
 
 #: Control characters except tab and line ends, and lone surrogates: no question needs them.
@@ -419,7 +420,8 @@ def read_object(line: bytes, family: str, most: int = ROW_MAX) -> dict[str, Any]
     except EncodingError as error:
         raise ValueError(f"it {error}") from None
     if not isinstance(row, dict):
-        raise ValueError(f"it is not an object with {' and '.join(_FIELDS[family])}")
+        wanted = f" with {' and '.join(_FIELDS[family])}" if family in _FIELDS else ""
+        raise ValueError(f"it is not an object{wanted}")
     return row
 
 
@@ -486,10 +488,15 @@ def name_formats(row: dict[str, Any], family: str) -> ValueError:
                 f"it has {' and '.join(fields)}, not {' and '.join(names)}: "
                 f"{family}:SHA256 takes such files"
             )
-    has = clean(", ".join(map(str, list(row)[:8]))) or "no field"
+    has = list_fields(row)
     takes = ", ".join(f"{family}:SHA256 takes {' and '.join(f)}" for family, f in _FIELDS.items())
     kind = ValueError if any(name in row for name in names) else OtherFormatError
     return kind(f"it has {has}: {takes}")
+
+
+def list_fields(row: dict[str, Any]) -> str:
+    """The first fields of a row, for people."""
+    return clean(", ".join(map(str, list(row)[:8]))) or "no field"
 
 
 def _unpack_parquet(data: bytes, file: Path) -> bytes:

@@ -58,6 +58,8 @@ from assay.environments.programs.code_file import (
     has_constant,
 )
 from assay.environments.programs.shapes import ShapeError, convert_row, name_columns
+from assay.environments.search import search_rows
+from assay.environments.search.search_rows import SearchRow, SearchRows, holds_search
 from assay.sandbox import count_cores
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
@@ -93,6 +95,7 @@ class Look:
         empty: rows that a reply without content, or a copy of the prompt, would meet.
         odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
         odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
+        documents: that are searched; `corpus`: the rows that are not asked and may have some.
         suites: suite → rows whose problem it has.
         uncompared: suite → why it may have further ones.
         is_renamed: the environment reads no such columns. is_joined: the file is several.
@@ -113,6 +116,8 @@ class Look:
     empty: list[int] = field(default_factory=list)
     odds: float = 0.0
     odds_max: int = 0
+    documents: int = 0
+    corpus: list[bytes] = field(default_factory=list)
     suites: dict[str, list[int]] = field(default_factory=dict)
     uncompared: dict[str, str] = field(default_factory=dict)
     samples: list[SampleRow] = field(default_factory=list)
@@ -143,7 +148,7 @@ class AskedRow:
     answer: str
     length: int
     level: int | None
-    source: Row | MathRow | LettersRow | InstructionRow | CodeRow
+    source: Row | MathRow | LettersRow | InstructionRow | CodeRow | SearchRow
     line: bytes = b""
 
     def make_sample(self) -> SampleRow:
@@ -198,7 +203,7 @@ def look_at_file(
         raise ProblemFileError(
             f"{file}, row 1: {find_object_fault(lines[0], math_file.NAME, LONG_ROW_MAX)}"
         )
-    family = math_file.NAME if chosen else _find_family(lines[0], first)
+    family = math_file.NAME if chosen else _find_family(lines, first)
     digest = sha256(data).hexdigest()
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
     if joined is not None:
@@ -221,9 +226,10 @@ def look_at_file(
     return look, rows
 
 
-def write_rows(rows: Iterable[AskedRow]) -> bytes:
-    """A file of these rows."""
-    return b"".join(row.write() for row in rows)
+def write_rows(rows: Iterable[AskedRow], corpus: Iterable[bytes] = ()) -> bytes:
+    """A file of these rows, behind those of a corpus."""
+    documents = (line.rstrip() + b"\n" for line in corpus)
+    return b"".join((*documents, *(row.write() for row in rows)))
 
 
 def _has_form(row: AskedRow) -> bool:
@@ -236,20 +242,22 @@ def guess_family(file: Path) -> str:
     """The family of the environment that a look at a file names. Raises ProblemFileError: the file
     cannot be read at all."""
     _, lines = read_table(read_problem_file(file), file)
-    return _find_family(lines[0], read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX))
+    return _find_family(lines, read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX))
 
 
-def _find_family(line: bytes, rows: Sequence[dict[str, Any]]) -> str:
+def _find_family(lines: Sequence[bytes], rows: Sequence[dict[str, Any]]) -> str:
     """The family of the environment that reads rows of this shape.
 
     Args:
-        line, rows: the file's first row, and its first objects.
+        lines, rows: the file's rows, and its first objects.
     """
     shape = find_shape(name for row in rows for name in row)
     if shape is not None:
         return shape.family
-    if _is_gsm(line):
+    if _is_gsm(lines[0]):
         return gsm.NAME
+    if any(map(holds_search, [*rows, *read_objects(lines[-LOOKED_AT:], search_rows.NAME)])):
+        return search_rows.NAME
     return code_file.NAME if any(map(_has_cases, rows)) else math_file.NAME
 
 
@@ -319,6 +327,31 @@ def _read_instructions(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
         asked = number, row.prompt, names, len(row.prompt), row.level
         read.append(AskedRow(*asked, row, lines[number - 1]))
     return read
+
+
+def _read_search(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
+    rows = SearchRows()
+    look.damaged, look.left_out = rows.add_all(lines), rows.skipped
+    looked = read_objects([*lines[:LOOKED_AT], *lines[-LOOKED_AT:]], search_rows.NAME)
+    held = {name for row in looked for name in row}
+    parts = (
+        *(("problem", ("question",)), ("answer", search_rows.ANSWERS)),
+        ("documents", search_rows.DOCUMENTS),
+    )
+    found = ((part, ", ".join(name for name in names if name in held)) for part, names in parts)
+    look.columns = {part: names for part, names in found if names}
+    has_levels = rows.has_levels
+    look.levels = "the column level" if has_levels else f"{len(search_rows.LEVELS)} by length"
+    look.documents = len(rows.documents)
+    unwritten = {number for number, _ in rows.kept}.union(*look.damaged.values())
+    look.corpus = [line for number, line in enumerate(lines, 1) if number not in unwritten]
+    return [
+        AskedRow(
+            *(number, row.question, row.answers[0], len(row.question)),
+            *(row.level if has_levels else None, row, lines[number - 1]),
+        )
+        for number, row in rows.kept
+    ]
 
 
 class _ProgramRows(CodeRows):
@@ -422,6 +455,7 @@ _READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[AskedRow]]] = {
     gsm.NAME: _read_gsm,
     instruction_file.NAME: _read_instructions,
     letters_file.NAME: _read_letters,
+    search_rows.NAME: _read_search,
 }
 
 

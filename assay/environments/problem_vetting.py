@@ -21,8 +21,10 @@ from assay.environments.problem_look import Look, look_at_file
 from assay.environments.programs import code_file
 from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import CodeRow
-from assay.environments.registry import make_environment
+from assay.environments.registry import FAMILIES
 from assay.environments.scoring import score_all
+from assay.environments.search.search_file import SearchFile, SearchTask
+from assay.environments.search.search_rows import write_plainly
 from assay.environments.thoughtless import ThoughtlessAnswer, choose_levels, measure_thoughtless
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
@@ -49,8 +51,9 @@ def vet_problem_file(file: Path) -> VetReport:
     if look.environment.startswith(f"{code_file.NAME}:"):
         require_sandbox()
     add_problem_files([file])
+    family, _, digest = look.environment.partition(":")
     try:
-        environment = make_environment(look.environment, {})
+        environment = FAMILIES[family](digest, {})
     except ValueError as error:
         return VetReport(look.environment, (rows, VetCheck("opens", False, str(error))))
     examined = _examine(cast(_FileEnvironment, environment))
@@ -85,6 +88,8 @@ def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:
     if "satisfaction" in environment.rated:
         best = measure_thoughtless(environment, choose_levels(environment))
         yield _weigh_parts(max(best, key=lambda one: (one.floor, one.satisfaction)))
+    if isinstance(environment, SearchFile):
+        yield _find_answers(environment, asked)
     if isinstance(asked[0].answer, LettersTask):
         yield _compute_guess([problem.answer for problem in asked])  # type: ignore[misc]
 
@@ -104,6 +109,8 @@ def list_rights(problem: Problem) -> Sequence[str]:
         return (str(answer.row.value),)
     if isinstance(answer, MathTask):
         return (answer.text,)
+    if isinstance(answer, SearchTask):
+        return answer.row.answers
     return (answer.letters,) if isinstance(answer, LettersTask) else ()
 
 
@@ -177,6 +184,15 @@ def _weigh_parts(best: ThoughtlessAnswer) -> VetCheck:
     elif best.floor:
         detail += f": where parts pay, satisfaction_floor = {best.floor} keeps that from it"
     return VetCheck("parts", True, detail)
+
+
+def _find_answers(environment: SearchFile, asked: Sequence[Problem]) -> VetCheck:
+    """Whether most questions have an answer that stands in a document: the others teach a model to
+    answer without a search."""
+    texts = "\n".join(f" {write_plainly(document.whole)} " for document in environment.documents)
+    found = sum(any(f" {answer} " in texts for answer in list_rights(problem)) for problem in asked)
+    detail = f"{found} of {len(asked)} problems have one that stands in a document"
+    return VetCheck("answers in documents", 2 * found > len(asked), detail)
 
 
 def _compute_guess(tasks: Sequence[LettersTask]) -> VetCheck:

@@ -33,8 +33,9 @@ from assay.environments.problem_file import (
 from assay.environments.problem_look import guess_family
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
+from assay.environments.search import SearchFile, search_file, search_rows
 from assay.environments.tasksets import MANIFEST, TasksetEnvironment
-from assay.environments.tools import CALL_FORM, TOOL, TOOLS, CallForm, add_tool
+from assay.environments.tools import CALL_FORM, TOOL, TOOLS, CallForm, add_tool, state_tool
 from assay.environments.tools import PARAMS as TOOL_PARAMS
 from assay.environments.worlds import codes, errands, guess, rooms
 from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
@@ -80,6 +81,7 @@ FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = Mappin
         letters_file.NAME: letters_file.LettersFile,
         math_file.NAME: math_file.MathFile,
         package_environment.NAME: package_environment.PackageEnvironment,
+        search_rows.NAME: SearchFile,
         TasksetEnvironment.family: TasksetEnvironment,
     }
 )
@@ -94,10 +96,14 @@ _SETTINGS: Mapping[str, Mapping[str, Param]] = {
         **package_environment.PARAMS,
         **_declare_form(package_environment.FORM),
     },
+    search_rows.NAME: {**search_file.PARAMS, **_declare_form(search_file.FORM)},
     TasksetEnvironment.family: package_environment.PARAMS,
 }
 #: Families that read files of problems, in the order in which they are tried after the guessed one.
-_READERS = (gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME, instruction_file.NAME)
+_READERS = (
+    *(gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME, instruction_file.NAME),
+    search_rows.NAME,
+)
 #: Levels that a family's files may have, where they are few.
 _LEVELS = {
     code_file.NAME: range(1, code_file.LEVELS_MAX + 1),
@@ -105,6 +111,7 @@ _LEVELS = {
     instruction_file.NAME: instruction_file.LEVELS,
     letters_file.NAME: letters_file.LEVELS,
     math_file.NAME: math_file.LEVELS,
+    search_rows.NAME: search_rows.LEVELS,
 }
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18}|[a-z]+)")
 
@@ -131,8 +138,9 @@ def make_environment(
 
 def _make_part(prompts: dict[str, Prompts], name: str, params: Mapping[str, int]) -> Environment:
     """One environment that is no mixture. Takes its prompts out of `prompts`."""
-    own, manner, tool = divide_settings(params)
-    environment, words = add_tool(_make_bare(name, own), tool), prompts.pop(name, None)
+    own, manner, tool = divide_settings(state_tool(name.partition(":")[0], params))
+    bare, words = _make_bare(name, own), prompts.pop(name, None)
+    environment = add_tool(bare, tool, bare.tool if isinstance(bare, SearchFile) else None)
     if not manner and words is None:
         return environment
     return PromptedEnvironment(environment, manner, words)
@@ -275,7 +283,10 @@ def list_manners(choice: EnvironmentChoice) -> dict[str, Manner]:
     is_mixture = choice.name == mixture.NAME
     parts = mixture.divide(settings)[1] if is_mixture else {choice.name: settings}
     prompts = {one.part: one for one in choice.prompts}
-    return {part: make_manner(own, prompts.get(part)) for part, own in parts.items()}
+    return {
+        part: make_manner(state_tool(part.partition(":")[0], own), prompts.get(part))
+        for part, own in parts.items()
+    }
 
 
 def list_turns(choice: EnvironmentChoice) -> dict[str, int]:

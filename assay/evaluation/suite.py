@@ -13,7 +13,7 @@ from typing import Any
 from assay.environments import letters_file
 from assay.environments.base import BLANKS, Conversation, open_stream
 from assay.environments.instructions.instruction_file import InstructionRow
-from assay.environments.letters_file import LETTERS
+from assay.environments.letters_file import LETTERS, LettersRow
 from assay.environments.math_file import MathRow
 from assay.environments.problem_file import Row
 from assay.environments.problem_look import NAMED, AskedRow, Look, look_at_file
@@ -122,6 +122,10 @@ def read_suite(
     look, found = look_at_file(file, columns, trained, is_suite=True)
     family, _, name = look.environment.partition(":")
     digest = bytes.fromhex(name)
+    if family not in CONVENTIONS:
+        raise EvaluationError(
+            f"{file}: a suite is asked in one turn, and {family}:SHA256 needs more"
+        )
     if family == code_file.NAME:
         require_sandbox()
     out, asked = _list_left_out(look), dict[str, int]()
@@ -212,6 +216,7 @@ def _ask(row: AskedRow, digest: bytes) -> SuiteRow:
         return SuiteRow(number, source.prompt, "", source)
     if isinstance(source, CodeRow):
         return SuiteRow(number, source.text, "", source, how=write_request(source))
+    assert isinstance(source, LettersRow), "no suite has other rows"
     seed = hash_fields(Domain.HELD_OUT, b"choices", digest, number.to_bytes(4, "big"))
     dealt = source.deal(open_stream(letters_file.NAME, seed))
     letters = LETTERS[: len(dealt.choices)]

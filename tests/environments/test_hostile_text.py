@@ -89,6 +89,7 @@ SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
 }
 HAS_PROGRAMS = has_sandbox()
 SOLVED["letters", 1] = lambda problem: f"#### $\\text{{({problem.answer.letters})}}$."  # type: ignore[attr-defined]
+SOLVED["search", 1] = lambda problem: f"#### The {problem.answer.row.answers[0]}."  # type: ignore[attr-defined]
 if HAS_PROGRAMS:
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 LEVELS = dict(SOLVED.keys())
@@ -111,6 +112,7 @@ TESTS = json.dumps({"inputs": [""] * 3, "outputs": ["6\n"] * 3})
 #: Family of environments of files → a row.
 ROWS: dict[str, dict[str, object]] = {
     "code": {"question": "Six?", "difficulty": "EASY", "input_output": TESTS},
+    "search": {"question": "Who digs?", "answer": "a fox", "text": "Foxes dig."},
     "letters": {"question": "Six?", "options": [str(n) for n in range(1, 27)], "answer": "F"},
 }
 

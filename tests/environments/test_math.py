@@ -457,15 +457,16 @@ def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
     with pytest.raises(ProblemFileError, match=r"math\.jsonl is empty"):
         write(tmp_path / "math.jsonl", [])
     other = tmp_path / "other.jsonl"
-    other.write_text('{"text": "1"}\n')
+    other.write_text('{"prose": "1"}\n')
     add_problem_files([other])
     about = {e.about for e in list_environments() if str(other) in e.about}
     assert len(about) == 1
     assert about.pop() == (
-        f"{other}: row 1: it has text: gsm:SHA256 takes question and answer, "
+        f"{other}: row 1: it has prose: gsm:SHA256 takes question and answer, "
         "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output, "
         "letters:SHA256 takes question and options, instructions:SHA256 takes prompt and "
-        "instruction_id_list and kwargs"
+        "instruction_id_list and kwargs; row 1: it has prose: search:SHA256 takes documents, with "
+        "a text, and questions, with an answer"
     )
 
 

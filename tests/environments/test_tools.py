@@ -14,11 +14,13 @@ from assay.environments import make_environment
 from assay.environments.base import Environment, OneTurn, Problem, rate_answer
 from assay.environments.gsm import Task
 from assay.environments.registry import parse_choice
+from assay.environments.search import index
 from assay.environments.tools import (
     CallForm,
     calculator,
     calls,
     json_reader,
+    search,
     tool,
     tool_environment,
 )
@@ -358,7 +360,7 @@ def test_every_tool_form_and_manner_has_a_digest_of_its_own() -> None:
     [
         ("guess,tool=calculator", "guess: tool is for environments of one turn"),
         ("gsm,call_form=hermes", "call_form = 1 says how a tool is called, and tool is 0: none"),
-        ("gsm,tool=2", "tool = 2 must be an integer from 0 to 1"),
+        ("gsm,tool=3", "tool = 3 must be an integer from 0 to 2"),
         ("gsm,tool=1,call_form=5", "call_form = 5 must be an integer from 0 to 4"),
         ("gsm,tool=python3", "write each setting once"),
         ("gsm,tool=shell", "of tool also none, calculator"),
@@ -381,7 +383,9 @@ def test_a_machine_whose_tool_replies_otherwise_says_so(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "module", [calculator, calls, json_reader, tool, tool_environment], ids=lambda one: one.__name__
+    "module",
+    [calculator, calls, index, json_reader, search, tool, tool_environment],
+    ids=lambda one: one.__name__,
 )
 def test_a_tools_module_has_nothing_inexact(module: object) -> None:
     """As of a world, but for faults of its own, which become fixed sentences, for the division of

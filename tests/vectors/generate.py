@@ -51,6 +51,7 @@ from program_outputs import make_outputs  # noqa: E402
 from prompts import make_prompts  # noqa: E402
 from records import make_record  # noqa: E402
 from routers import make_routers  # noqa: E402
+from search import make_search  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
 from tools import make_tools  # noqa: E402
@@ -373,6 +374,7 @@ FAMILIES = {
     "errands": make_errands,
     "mix": make_mix,
     "letters": make_letters,
+    "search": make_search,
     "prompts": make_prompts,
     "tools": make_tools,
     "networks": make_networks,

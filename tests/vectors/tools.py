@@ -47,6 +47,7 @@ def make_tools() -> Json:
                 "proofs": [PROOFS[tool.name, form] for form in CallForm],
             }
             for tool in TOOLS
+            if tool.proof_arguments
         ],
         "calls": [
             _read(turn, form, TOOLS[0]) for form in CallForm for turn in _list_turns(random, form)

@@ -16,6 +16,7 @@ from assay.environments.tools.tool_environment import (
     TOOLS,
     ToolEnvironment,
     add_tool,
+    state_tool,
     write_tools,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "Tool",
     "ToolEnvironment",
     "add_tool",
+    "state_tool",
     "write_tools",
 ]

@@ -5,7 +5,7 @@ Specification: the environments' page.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 
 from assay.environments.base import (
@@ -20,13 +20,16 @@ from assay.environments.base import (
 )
 from assay.environments.tools.calculator import Calculator
 from assay.environments.tools.calls import CallFault, CallForm, read_call, write_call
+from assay.environments.tools.search import SearchTool
 from assay.environments.tools.tool import Tool, describe_tool
 from assay.environments.worlds.world import ODD_TURNS
 from assay.protocol.hashing import Domain, hash_fields
 
 #: The tools that an environment may have by its setting, from 1 on.
-TOOLS: tuple[Tool, ...] = (Calculator(),)
+TOOLS: tuple[Tool, ...] = (Calculator(), SearchTool())
 TOOL, CALL_FORM = "tool", "call_form"
+#: The number of the tool that environments with documents have, and no others.
+SEARCH = 1 + [tool.name for tool in TOOLS].index(SearchTool.name)
 
 
 def _list_names(names: Sequence[str], first: int) -> str:
@@ -49,7 +52,8 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
 )
 #: Turns of an episode that leave room for calls.
 TURNS = 8
-#: The digest of each tool's proof episodes, in hex, by name and form of calls.
+#: The digest of each tool's proof episodes, in hex, by name and form of calls; of `search` it is
+#: another for each file.
 PROOFS: Mapping[tuple[str, CallForm], str] = MappingProxyType(
     {
         (
@@ -160,7 +164,7 @@ class ToolEnvironment:
         tool: all its problems have it.
         form: of calls.
         settings: those by which it has them.
-        proof: digest of the tool's proof episode in this form, in hex.
+        proof: digest of the tool's proof episode in this form, in hex; None: any.
 
     Raises:
         ValueError: its worlds reply already, or the tool's arguments need more than a line; or
@@ -175,7 +179,7 @@ class ToolEnvironment:
         tool: Tool,
         form: CallForm,
         settings: Mapping[str, int],
-        proof: str,
+        proof: str | None,
     ) -> None:
         if environment.turns > 1:
             raise ValueError(f"{environment.name}: {TOOL} is for environments of one turn")
@@ -183,7 +187,7 @@ class ToolEnvironment:
             others = ", ".join(other.word for other in CallForm if other is not form)
             raise ValueError(f"{environment.name}: {tool.name} needs a {CALL_FORM}: {others}")
         found = compute_tool_proof(tool, form)
-        if found.hex() != proof:
+        if proof is not None and found.hex() != proof:
             raise ValueError(
                 f"the tool {tool.name} replies otherwise on this machine than in this release: its "
                 f"proof episodes give {found.hex()}, not {proof}. Neither mine nor judge with it: "
@@ -245,18 +249,41 @@ def find_tool(params: Mapping[str, int]) -> tuple[Tool, CallForm] | None:
     return None
 
 
-def add_tool(environment: Environment, params: Mapping[str, int]) -> Environment:
+def add_tool(
+    environment: Environment, params: Mapping[str, int], search: SearchTool | None = None
+) -> Environment:
     """An environment with the tool that settings of `PARAMS` name, if they name one.
 
+    Args:
+        search: in the environment's documents; None: it has none.
+
     Raises:
-        ValueError: as of `resolve_params`, `find_tool` and `ToolEnvironment`.
+        ValueError: as of `resolve_params`, `find_tool` and `ToolEnvironment`; or the tool is
+            `search`, and there is none.
     """
     settings = resolve_params(environment.name, PARAMS, params)
     found = find_tool(settings)
     if found is None:
         return environment
     tool, form = found
-    return ToolEnvironment(environment, tool, form, settings, PROOFS[tool.name, form])
+    if tool.name == SearchTool.name:
+        if search is None:
+            raise ValueError(f"{environment.name} has no documents for the tool {tool.name}")
+        tool = search
+    return ToolEnvironment(environment, tool, form, settings, PROOFS.get((tool.name, form)))
+
+
+def state_tool(family: str, params: Mapping[str, int]) -> Mapping[str, int]:
+    """Settings with the tool of an environment that always has one.
+
+    Raises:
+        ValueError: they name another.
+    """
+    if family != SearchTool.name:
+        return params
+    if params.get(TOOL, SEARCH) != SEARCH:
+        raise ValueError(f"{family}:SHA256 has the tool {family}, and no other: leave out {TOOL}")
+    return {**params, TOOL: SEARCH}
 
 
 def write_tools(params: Mapping[str, int]) -> str:
@@ -281,7 +308,7 @@ def end_reply(form: CallForm) -> str:
     return "\n" if form is CallForm.LINE else ""
 
 
-@cache
+@lru_cache(16)
 def compute_tool_proof(tool: Tool, form: CallForm) -> bytes:
     """32 bytes that name a tool's replies to its proof episode. The environments' page has the
     rule."""

@@ -12,6 +12,7 @@ const episodes = require('./episodes.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const tooling = require('./tools.js');
+const search = require('./search.js');
 const { findLevelsFlaw, openCheckpoint, route, sketchState, Tokenizer } = require('./model.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 const { judgeTrial } = require('./trial.js');
@@ -488,6 +489,30 @@ const families = {
       same('letters', letters, s.letters);
       for (const c of s.completions) same(c.about, environments.scoreChoices(letters, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
     }
+  },
+  search(v) {
+    const { name, lines, asked, documents } = v, data = Buffer.from(lines.map((l) => `${l}\n`).join('')), read = search.readFile(lines);
+    same('file', name, `search:${hex(sha256(data))}`);
+    same('rows', [read.rows.map((row) => row.number), read.documents.map(({ title, text }) => [title, text])], [ints(asked), documents]);
+    const opened = v.environments.map(({ settings, digest }) => environments.openEnvironment({ name, prompts: [], digest, settings: Object.entries(settings).map(([key, value]) => ({ name: key, value })) }, { readProblems: () => data }));
+    const searches = v.environments.map(({ settings: { passages, characters } }) => new search.Search(read.documents, Number(passages), Number(characters)));
+    for (const r of v.results) same(r.query, searches[Number(r.environment)].answer(r.query), r.result);
+    for (const [text, plain] of v.plain) same(text, search.plainly(text), plain);
+    for (const p of v.problems) {
+      const { level, prompt, answers } = opened[Number(p.environment)].make(unhex(p.seed), ints(p.levels));
+      same('problem', [level, prompt, answers], [p.level, p.prompt, p.answers]);
+    }
+    for (const e of v.episodes) {
+      const environment = opened[Number(e.environment)], problem = environment.make(unhex(v.seed), ints(v.levels)), world = environment.worldOf(problem);
+      let state = world.begin(problem);
+      for (const t of e.turns) {
+        const [after, reply] = world.step(state, t.turn);
+        state = after;
+        same(t.turn.slice(0, 80), [reply, world.scoreOf(state)], [t.reply, [t.correctness, t.quality, t.satisfaction, t.format]]);
+      }
+    }
+    const [environment] = opened, problem = environment.make(unhex(v.seed), ints(v.levels));
+    for (const c of v.completions) same(c.about, environment.score(problem, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
   },
   prompts(v) {
     for (const c of v.put) {

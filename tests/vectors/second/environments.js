@@ -6,6 +6,7 @@ const { Stream, hash, hex, integer, sha256 } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
+const search = require('./search.js');
 const tooling = require('./tools.js');
 const { rate, UNREAD } = require('./rules.js');
 const worlds = require('./worlds.js');
@@ -195,6 +196,21 @@ function openPrograms(name, { readProblems, image }) {
     score: ({ row, settings }, completion) => runner.score(row, completion, settings),
   };
 }
+/** The questions of a file, and the tool that searches its documents. */
+function openSearch(name, { readProblems }) {
+  requireThat(readProblems, `${name} needs its file`);
+  const lines = `${readProblems(name.slice(7))}`.split('\n').filter((line) => line.trim()), read = search.readFile(lines);
+  return {
+    legal: [...read.levels.keys()].sort((a, b) => a - b).map(BigInt),
+    digested: [],
+    make: ({ answer_form: form }, seed, levels) => {
+      const [stream, level] = open(name, seed, levels), row = stream.choose(read.levels.get(level));
+      return { ...search.ask(row, Number(form)), level };
+    },
+    score: search.score,
+    bind: (tool, { passages, characters }) => search.openTool(tool, read, Number(passages), Number(characters)),
+  };
+}
 const legalOf = (name, parts) => (parts.length ? parts.flatMap((part, i) => span(LEVELS[part], 1000 * (i + 1))) : span(LEVELS[name], 0));
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
 const ownOf = (settings, part) =>
@@ -202,13 +218,13 @@ const ownOf = (settings, part) =>
 /** Settings: their values where they are left out, the least and the largest. */
 const SETTINGS = {
   arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, codes: {}, guess: {}, rooms: {}, errands: { slack: [50, 0, 200] },
-  code: programs.SETTINGS, gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
+  code: programs.SETTINGS, search: { passages: [3, 1, 10], characters: [600, 100, 4000], answer_form: [0, 0, 3], tool: [tooling.SEARCH, tooling.SEARCH, tooling.SEARCH] }, gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
 };
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
 /** One environment that is no mixture, in the manner that its settings and its record of prompts say. */
-function openPart(name, given, record, digested = provedBy(name)) {
-  const declared = { ...SETTINGS[name.split(':')[0]], ...MANNER, ...tooling.SETTINGS }, odd = Object.keys(given).find((key) => !(key in declared));
+function openPart(name, given, record, { digested, bind } = { digested: provedBy(name) }) {
+  const declared = { ...MANNER, ...tooling.SETTINGS, ...SETTINGS[name.split(':')[0]] }, odd = Object.keys(given).find((key) => !(key in declared));
   requireThat(odd === undefined, `${name} has no setting ${odd}`);
   const all = Object.fromEntries(Object.entries(declared).map(([key, [value, least, most]]) => {
     const chosen = given[key] ?? BigInt(value);
@@ -217,6 +233,8 @@ function openPart(name, given, record, digested = provedBy(name)) {
   }));
   const { bos, plain, tool, call_form: form, ...own } = all, isPut = bos || plain || record, tooled = tooling.find({ tool, call_form: form });
   requireThat(!tooled || !REPLYING.includes(name), `the worlds of ${name} reply already`);
+  requireThat(bind || Number(tool) !== tooling.SEARCH, `${name} has no documents to search`);
+  if (bind) tooled.tool = bind(tooled.tool, own);
   const bare = environmentDigest(name, own, ...digested), inner = tooled ? tooling.digest(bare, tooled) : bare;
   const settings = { ...own, ...(tooled && { tool, call_form: form }), ...(isPut && { bos, plain }) };
   return { settings, digest: prompts.digest(inner, bos, plain, record), tooled, manner: { record, bos: bos === 1n, plain: plain === 1n, tools: tooled?.tools ?? null } };
@@ -227,10 +245,10 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   const given = Object.fromEntries(chosen.map((s) => [s.name, s.value])), names = name === 'mix' ? partsOf(given) : [name];
   const strange = records.find(({ part }) => !names.includes(part));
   requireThat(!strange, `prompts of ${strange?.part}, which is no part of the environment`);
-  const own = names.filter((part) => !(part in MAKE)), file = `${own}` === name && name.startsWith('code:') ? openPrograms(name, tools) : null;
+  const own = names.filter((part) => !(part in MAKE)), opens = { code: openPrograms, search: openSearch }[name.split(':')[0]], file = `${own}` === name && opens ? opens(name, tools) : null;
   requireThat(file || !own.length, `the environment ${name} is not of this program`);
   const recordOf = (part) => records.find((one) => one.part === part) ?? null;
-  const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part), file?.digested)]));
+  const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part), file ?? undefined)]));
   let { settings, digest: found } = opened[name] ?? {};
   if (name === 'mix') {
     requireThat(names.length >= 2 && names.length <= 16 && names.every((part) => given[part] >= 1n && given[part] <= 1000000n), 'parts or weights of no mixture');

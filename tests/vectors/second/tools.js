@@ -213,10 +213,11 @@ function calculate(text) {
 const PAGE = readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8');
 const textsOf = (line) => [...line.matchAll(/`(".*?")`(?=[,.])/g)].map(([, text]) => JSON.parse(text));
 const lineOf = (start) => textsOf(PAGE.split('\n').find((line) => line.startsWith(start)));
+const describe = (name) => new RegExp(`^\`(\\[\\{"type": "function", "function": \\{"name": "${name}".*)\`$`, 'm').exec(PAGE)?.[1];
 const TOOLS = [null, {
   name: 'calculator', version: 1, argument: 'expression', call: (argument, spent) => [calculate(argument), spent],
-  described: /^`(\[\{"type": "function", "function": \{"name": "calculator".*)`$/m.exec(PAGE)?.[1],
-}];
+  described: describe('calculator'),
+}, { name: 'search', version: 1, argument: 'query', described: describe('search') }], SEARCH = 2; // its calls are the file's
 const SETTINGS = { tool: [0, 0, TOOLS.length - 1], call_form: [0, 0, READERS.length - 1] };
 /** What the settings of a part say of its tool: null, or { tool, form, request, tools }. */
 function find({ tool: number = 0n, call_form: form = 0n }) {
@@ -227,7 +228,7 @@ function find({ tool: number = 0n, call_form: form = 0n }) {
 }
 function proof({ tool, form }) {
   const named = (turn) => turn.replaceAll('$tool', tool.name).replaceAll('$argument', tool.argument);
-  const turns = [...lineOf(`Arguments of \`${tool.name}\`:`).map((each) => writeCall(each, form, tool)), ...lineOf('Turns of all tools:').map(named), ...lineOf('All worlds:')];
+  const turns = [...(tool.proved ?? lineOf(`Arguments of \`${tool.name}\`:`)).map((each) => writeCall(each, form, tool)), ...lineOf('Turns of all tools:').map(named), ...lineOf('All worlds:')];
   let spent = 0, reply;
   const replies = turns.map((turn) => {
     const call = readCall(turn, form, tool);
@@ -248,4 +249,4 @@ const wrap = (inner, { tool, form }) => ({
   },
   scoreOf: ({ answered }) => (answered ? inner.scoreOf(answered) : UNREAD),
 });
-module.exports = { SETTINGS, TOOLS, calculate, digest, find, proof, readCall, readJson, wrap, writeCall };
+module.exports = { SEARCH, SETTINGS, TOOLS, calculate, digest, find, proof, readCall, readJson, wrap, writeCall };
