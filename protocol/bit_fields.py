@@ -34,7 +34,7 @@ class BitWriter:
         value."""
         array = np.asarray(values, np.int64)
         self._values.append(array)
-        self._widths.append(np.broadcast_to(np.asarray(widths, np.int64), array.shape))
+        self._widths.append(np.full(array.shape, widths, np.int64))
 
     def write_rice(self, values: Integers, remainder_bits: int) -> None:
         """Write Rice codes of non-negative integers: q zeros and a one for each quotient q, then

@@ -58,7 +58,7 @@ class PrefixCode:
         counts = np.bincount(self.lengths, minlength=longest + 1)[1:]
         writer.write_narrow(counts)
         start = 0
-        for count in counts.tolist():
+        for count in filter(None, counts.tolist()):
             gaps = np.diff(self.symbols[start : start + count], prepend=-1) - 1
             writer.write_rice(gaps, self._get_gap_bits(count))
             start += count
