@@ -14,22 +14,19 @@ GROUPS, SIZE, PROBLEMS = 40, 8, 256
 def simulate(rewards, scores, seed=0, problems=PROBLEMS):
     """Checkpoints whose groups and held-out answers are drawn with these chances."""
     draw = np.random.default_rng(seed)
-    points = []
-    for number, (reward, score) in enumerate(zip(rewards, scores, strict=True), start=1):
-        difficulty = draw.uniform(-0.2, 0.2, GROUPS)
-        chance = np.clip(reward + difficulty, 0, 1)
-        means = draw.binomial(SIZE, chance) / SIZE
-        points.append(
-            HeldOutPoint(
-                number,
-                float(means.mean()),
-                float(means.std(ddof=1) / GROUPS**0.5),
-                int(draw.binomial(problems, score)),
-                problems,
-                (5, 6),
-            )
+    difficulty = draw.uniform(-0.2, 0.2, (len(rewards), GROUPS))
+    means = draw.binomial(SIZE, np.clip(np.reshape(rewards, (-1, 1)) + difficulty, 0, 1)) / SIZE
+    columns = (
+        means.mean(axis=1),
+        means.std(axis=1, ddof=1) / GROUPS**0.5,
+        draw.binomial(problems, scores),
+    )
+    return [
+        HeldOutPoint(number, mean, error, solved, problems, (5, 6))
+        for number, (mean, error, solved) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True), start=1
         )
-    return points
+    ]
 
 
 def count_alarms(rewards, scores, runs):
