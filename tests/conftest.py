@@ -25,8 +25,9 @@ from tests import preloading, shared_demo
 from tests.absent import list_absent
 from tests.nightly import mark_nightly, read_nightly
 
-# no test asserts time on the wall
-hypothesis.settings.register_profile("assay", deadline=None)
+# no test asserts time on the wall; most examples are drawn at night
+hypothesis.settings.register_profile("assay", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=1_000)
 hypothesis.settings.load_profile("assay")
 
 _PLAYER = Path(shared_demo.__file__)
