@@ -22,6 +22,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from assay.environments.base import BLANKS, INTEGER
 from assay.environments.problem_table import (
     COLUMN_NAMES,
+    DOCUMENT_COLUMNS,
     DOCUMENT_MAX,
     ROWS_MAX,
     TEXT_MAX,
@@ -42,7 +43,7 @@ FILE_MAX, ROW_MAX, QUESTION_MAX = 256 << 20, 64 << 10, 8_192
 LONG_ROW_MAX = 16 << 20
 #: Limit of CPU seconds for reading a Parquet file.
 _PARQUET_SECONDS = 60.0
-_PARQUET_MAGIC = b"PAR1"
+PARQUET_MAGIC = b"PAR1"
 _BOOT = "from assay.environments.problem_file import serve_rows; serve_rows()"
 #: Limit of unpacked bytes of all columns; rows unpacked at a time.
 _UNPACKED_MAX, _BATCH = 96 << 20, 1_000
@@ -211,7 +212,7 @@ class KeptRows(ABC, Generic[_R, _T]):
                 or contradicts another, or no row is usable.
         """
         file, data = find_file(digest, family)
-        lines = read_table(data, file)[1]
+        lines = read_table(data, file, family)[1]
         try:
             self.look_at(lines)
         except OtherShapeError as error:
@@ -307,21 +308,26 @@ def read_problem_file(file: Path) -> bytes:
     return data
 
 
-def read_table(data: bytes, file: Path) -> tuple[str, list[bytes]]:
+def read_table(data: bytes, file: Path, family: str = "") -> tuple[str, list[bytes]]:
     """The name of the file's format, and its rows as lines of JSON; at least one.
+
+    Args:
+        family: that reads them: `search` has more columns of Parquet than the others.
 
     Raises:
         ProblemFileError: the file is no table, is empty, or has too many rows.
     """
     if not data:
         raise ProblemFileError(f"{file} is empty")
-    if data.startswith(_PARQUET_MAGIC):
+    if data.startswith(PARQUET_MAGIC):
         if len(data) > DOCUMENT_MAX:
             raise ProblemFileError(
                 f"{file} is Parquet of more than {DOCUMENT_MAX >> 20} MiB, which is unpacked at "
                 "once: write several files, or JSON Lines"
             )
-        name, lines = "Parquet", _unpack_parquet(data, file).removesuffix(b"\n").split(b"\n")
+        columns = COLUMN_NAMES | (DOCUMENT_COLUMNS if family == "search" else frozenset())
+        rows = _unpack_parquet(data, file, columns)
+        name, lines = "Parquet", rows.removesuffix(b"\n").split(b"\n")
     else:
         try:
             name, lines = split_rows(data)
@@ -499,11 +505,12 @@ def list_fields(row: dict[str, Any]) -> str:
     return clean(", ".join(map(str, list(row)[:8]))) or "no field"
 
 
-def _unpack_parquet(data: bytes, file: Path) -> bytes:
-    """The file's rows as JSON Lines, converted in a sandboxed child that a hostile file may
-    crash."""
+def _unpack_parquet(data: bytes, file: Path, columns: Iterable[str]) -> bytes:
+    """The file's rows as JSON Lines, with those columns that it has, converted in a sandboxed child
+    that a hostile file may crash."""
+    asked = json.dumps(sorted(columns)).encode() + b"\n" + data
     with Sandbox("reader of problem files", _BOOT) as sandbox:
-        reply = sandbox.ask(data, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
+        reply = sandbox.ask(asked, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
     if isinstance(reply, Lost):
         cause = "it takes too much CPU time" if reply.spent else reply.cause
         raise ProblemFileError(f"{file} cannot be read as Parquet: {cause}")
@@ -531,14 +538,15 @@ def _answer(data: bytes) -> bytes:
     import pyarrow as pa
 
     try:
-        return b"\0" + _convert(data)
+        names, _, file = data.partition(b"\n")
+        return b"\0" + _convert(file, frozenset(json.loads(names)))
     except MemoryError:  # pyarrow's MemoryError is also an ArrowException
         raise
     except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
         return b"\1" + clean(f"it cannot be read as Parquet: {error}").encode(errors="replace")
 
 
-def _convert(data: bytes) -> bytes:
+def _convert(data: bytes, known: frozenset[str]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -549,7 +557,7 @@ def _convert(data: bytes) -> bytes:
         arrow_extensions_enabled=False,
     )
     schema = file.schema_arrow
-    columns = [name for name in schema.names if name in COLUMN_NAMES]
+    columns = [name for name in schema.names if name in known]
     if not columns:
         has = ", ".join(schema.names[:8])
         raise ValueError(f"it has no column for a problem or an answer, but {has}")

@@ -20,10 +20,10 @@ from assay.environments.instructions.instruction_file import (
 )
 from assay.environments.letters_file import LettersRow, LettersRows
 from assay.environments.math_file import LEVELS, MathRow, MathRows
+from assay.environments.problem_family import find_family, read_rows
 from assay.environments.problem_file import (
     LONG_ROW_MAX,
     ROW_MAX,
-    OtherFormatError,
     ProblemFileError,
     Row,
     cut_levels,
@@ -31,8 +31,6 @@ from assay.environments.problem_file import (
     read_object,
     read_objects,
     read_problem_file,
-    read_row,
-    read_table,
 )
 from assay.environments.problem_overlap import read_asked
 from assay.environments.problem_shards import JoinedFiles
@@ -42,10 +40,11 @@ from assay.environments.problem_table import (
     CHOICE_QUESTIONS,
     CHOICE_RIGHT,
     CHOICE_RIGHTS,
+    DOCUMENT_ANSWERS,
+    DOCUMENT_LISTS,
+    DOCUMENT_TEXTS,
     LOOKED_AT,
     TableError,
-    find_shape,
-    get_cell,
 )
 from assay.environments.programs import code_file
 from assay.environments.programs.case_runs import require_sandbox
@@ -59,7 +58,7 @@ from assay.environments.programs.code_file import (
 )
 from assay.environments.programs.shapes import ShapeError, convert_row, name_columns
 from assay.environments.search import search_rows
-from assay.environments.search.search_rows import SearchRow, SearchRows, holds_search
+from assay.environments.search.search_rows import SearchRow, SearchRows
 from assay.sandbox import count_cores
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
@@ -197,13 +196,13 @@ def look_at_file(
             to do.
     """
     data = read_problem_file(file) if joined is None else joined.data
-    name, lines = read_table(data, file)
+    name, lines = read_rows(data, file)
     first = read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX)
     if not first:
         raise ProblemFileError(
             f"{file}, row 1: {find_object_fault(lines[0], math_file.NAME, LONG_ROW_MAX)}"
         )
-    family = math_file.NAME if chosen else _find_family(lines, first)
+    family = math_file.NAME if chosen else find_family(lines)
     digest = sha256(data).hexdigest()
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
     if joined is not None:
@@ -236,45 +235,6 @@ def _has_form(row: AskedRow) -> bool:
     """Whether an answer needs a form, because the problem shows another."""
     source = row.source
     return isinstance(source, MathRow) and source.make_task().form is not None
-
-
-def guess_family(file: Path) -> str:
-    """The family of the environment that a look at a file names. Raises ProblemFileError: the file
-    cannot be read at all."""
-    _, lines = read_table(read_problem_file(file), file)
-    return _find_family(lines, read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX))
-
-
-def _find_family(lines: Sequence[bytes], rows: Sequence[dict[str, Any]]) -> str:
-    """The family of the environment that reads rows of this shape.
-
-    Args:
-        lines, rows: the file's rows, and its first objects.
-    """
-    shape = find_shape(name for row in rows for name in row)
-    if shape is not None:
-        return shape.family
-    if _is_gsm(lines[0]):
-        return gsm.NAME
-    if any(map(holds_search, [*rows, *read_objects(lines[-LOOKED_AT:], search_rows.NAME)])):
-        return search_rows.NAME
-    return code_file.NAME if any(map(_has_cases, rows)) else math_file.NAME
-
-
-def _has_cases(row: dict[str, Any]) -> bool:
-    """Whether a row of verl or prime-rl has test cases where others have an answer."""
-    truth = get_cell(row, "reward_model.ground_truth.inputs")
-    return truth is not None or get_cell(row, "verification_info.test_cases") is not None
-
-
-def _is_gsm(line: bytes) -> bool:
-    try:
-        read_row(line, is_first=True)
-    except OtherFormatError:
-        return False
-    except ValueError as error:
-        return "####" in str(error)
-    return True
 
 
 def _read_gsm(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
@@ -335,8 +295,8 @@ def _read_search(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
     looked = read_objects([*lines[:LOOKED_AT], *lines[-LOOKED_AT:]], search_rows.NAME)
     held = {name for row in looked for name in row}
     parts = (
-        *(("problem", ("question",)), ("answer", search_rows.ANSWERS)),
-        ("documents", search_rows.DOCUMENTS),
+        *(("problem", ("question",)), ("answer", DOCUMENT_ANSWERS)),
+        ("documents", (*DOCUMENT_TEXTS, *DOCUMENT_LISTS)),
     )
     found = ((part, ", ".join(name for name in names if name in held)) for part, names in parts)
     look.columns = {part: names for part, names in found if names}

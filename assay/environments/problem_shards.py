@@ -4,12 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.environments.problem_file import (
-    FILE_MAX,
-    ProblemFileError,
-    read_problem_file,
-    read_table,
-)
+from assay.environments.problem_family import read_rows
+from assay.environments.problem_file import FILE_MAX, ProblemFileError, read_problem_file
 from assay.environments.problem_table import ROWS_MAX
 
 
@@ -33,7 +29,7 @@ def join_files(files: Sequence[Path], report: Callable[[str], None]) -> JoinedFi
     joined, rows, formats = bytearray(), 0, dict[str, None]()
     for number, file in enumerate(files, 1):
         report(f"reading {file.name}, {number} of {len(files)} files")
-        name, lines = read_table(read_problem_file(file), file)
+        name, lines = read_rows(read_problem_file(file), file)
         formats[name] = None
         rows += len(lines)
         for line in lines:

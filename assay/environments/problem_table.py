@@ -132,6 +132,14 @@ COLUMN_NAMES = frozenset(
     | {"code", "canonical_solution"}
     | {"private_tests", "generated_tests", "private_test_cases", "metadata", "test_info"}
 )
+#: Columns of a document's text, of several documents, and of answers to a question about them.
+DOCUMENT_TEXTS = "text", "contents", "sentences", "paragraph_text"
+DOCUMENT_LISTS = "context", "paragraphs"
+DOCUMENT_ANSWERS = "answer", "answers", "golden_answers", "answer_aliases"
+#: What only files with documents unpack beside the former.
+DOCUMENT_COLUMNS = (
+    frozenset(("title", *DOCUMENT_TEXTS, *DOCUMENT_LISTS, *DOCUMENT_ANSWERS)) - COLUMN_NAMES
+)
 #: Texts that DAPO's and verl's rows put around a problem, before and behind it: they ask for
 #: another form of answer. A point and blanks may follow.
 _AROUND = (

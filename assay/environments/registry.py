@@ -23,6 +23,7 @@ from assay.environments.foreign import package_environment
 from assay.environments.foreign.archive import read_first_name
 from assay.environments.gym.datasets import LEVELS, REFUSED
 from assay.environments.instructions import InstructionFile, instruction_file
+from assay.environments.problem_family import guess_family
 from assay.environments.problem_file import (
     OtherFormatError,
     ProblemFileError,
@@ -30,7 +31,6 @@ from assay.environments.problem_file import (
     describe_skipped,
     get_known_files,
 )
-from assay.environments.problem_look import guess_family
 from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
 from assay.environments.search import SearchFile, search_file, search_rows

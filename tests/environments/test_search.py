@@ -10,6 +10,8 @@ from fractions import Fraction
 from hashlib import sha256
 from itertools import accumulate, pairwise
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +116,39 @@ def test_a_file_of_each_shape_is_one_to_search(tmp_path, name):
     assert (entry.name, entry.usable, list(entry.settings)) == (
         environment, True, ["passages", "characters", "answer_form"],
     )  # fmt: skip
+
+
+def write_parquet(tmp_path, rows):
+    file = tmp_path / "rows.parquet"
+    names = dict.fromkeys(name for row in rows for name in row)
+    pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in names}), file)
+    add_problem_files([file])
+    return file, sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [SHAPES["HotpotQA, of the hub"]],
+        [{"title": "Fox", "contents": "It digs."}, {"question": "Who?", "golden_answers": ["fox"]}],
+    ],
+    ids=["HotpotQA", "a corpus of FlashRAG"],
+)
+def test_parquet_has_its_documents(tmp_path, rows):
+    file, digest = write_parquet(tmp_path, rows)
+    joined = join_files([file], lambda _: None)
+    look, _ = look_at_file(file, joined=joined)
+    assert (look.asked, look.documents) == (1, 1)
+    assert [one.name for one in list_environments() if one.file] == [f"search:{digest}"]
+
+
+def test_columns_of_documents_are_not_read_for_other_environments(tmp_path):
+    """Rows of other environments have the bytes that they had, and no type is odd to them."""
+    row = {"question": "1+1?", "answer": "#### 2", "context": "x" * 70_000}
+    _, digest = write_parquet(tmp_path, [row])
+    assert [one.name for one in list_environments() if one.file] == [f"gsm:{digest}"]
+    file, digest = write_parquet(tmp_path, [row | {"answer": "2", "context": b"bytes"}])
+    assert look_at_file(file)[0].environment == f"math:{digest}"
 
 
 def test_documents_are_one_line_each_and_come_once(tmp_path):

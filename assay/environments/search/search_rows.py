@@ -20,18 +20,18 @@ from assay.environments.problem_file import (
     require_question,
     require_text,
 )
-from assay.environments.problem_table import read_level
+from assay.environments.problem_table import (
+    DOCUMENT_ANSWERS,
+    DOCUMENT_LISTS,
+    DOCUMENT_TEXTS,
+    read_level,
+)
 
 NAME = "search"
 #: Levels that a file may have.
 LEVELS = range(1, 6)
 #: Most documents of a file, and characters of one with its title.
 DOCUMENTS_MAX, DOCUMENT_MAX = 100_000, 8_192
-#: Columns of a document's text, of several documents, and of answers that are accepted.
-_TEXTS = "text", "contents", "sentences", "paragraph_text"
-_SEVERAL = "context", "paragraphs"
-DOCUMENTS = *_TEXTS, *_SEVERAL
-ANSWERS = "answer", "answers", "golden_answers", "answer_aliases"
 #: HotpotQA's levels.
 _NAMED_LEVELS = {"easy": 1, "medium": 2, "hard": 3}
 _WORD = re.compile("[A-Za-z0-9]")
@@ -125,7 +125,7 @@ def holds_search(row: Mapping[str, Any]) -> bool:
     """Whether a row's columns are those of a document, or of a question that brings some."""
     if row.get("question") in (None, ""):
         return any(isinstance(row.get(name), str) for name in ("text", "contents"))
-    return any(row.get(name) for name in (*_SEVERAL, "golden_answers"))
+    return any(row.get(name) for name in (*DOCUMENT_LISTS, "golden_answers"))
 
 
 def read_search_row(line: bytes) -> SearchRow:
@@ -133,7 +133,7 @@ def read_search_row(line: bytes) -> SearchRow:
     row = read_object(line, NAME)
     documents = tuple(_read_documents(row))
     if row.get("question") in (None, ""):
-        if not any(name in row for name in DOCUMENTS):
+        if not any(name in row for name in (*DOCUMENT_TEXTS, *DOCUMENT_LISTS)):
             raise OtherFormatError(
                 f"it has {list_fields(row)}: search:SHA256 takes documents, with a text, and "
                 "questions, with an answer"
@@ -141,9 +141,11 @@ def read_search_row(line: bytes) -> SearchRow:
         return SearchRow(documents)
     question = require_text(row["question"], "question", NAME).strip(BLANKS)
     require_question(question, "question")
-    if not any(name in row for name in ANSWERS):
+    if not any(name in row for name in DOCUMENT_ANSWERS):
         raise OtherFormatError(f"it has {list_fields(row)}: a question needs an answer")
-    plain = (write_plainly(answer) for name in ANSWERS for answer in _list_texts(row, name))
+    plain = (
+        write_plainly(answer) for name in DOCUMENT_ANSWERS for answer in _list_texts(row, name)
+    )
     answers = tuple(dict.fromkeys(answer for answer in plain if answer))
     stated = row.get("level", row.get("Level"))
     level = _NAMED_LEVELS.get(str(stated)) or read_level(stated)
@@ -182,7 +184,7 @@ def _read_documents(row: Mapping[str, Any]) -> Iterator[Document]:
     """The documents of a row whose text has a word."""
     title = row.get("title")
     given = [(title, text) for text in [_get_text(row)] if text is not None]
-    for name in _SEVERAL:
+    for name in DOCUMENT_LISTS:
         given += _read_several(row.get(name), name, title)
     for title, text in given:
         document = Document(_join(title), _join(text))
@@ -214,7 +216,7 @@ def _read_several(value: Any, name: str, title: Any) -> list[tuple[Any, Any]]:
 
 def _get_text(row: Mapping[str, Any]) -> Any:
     """The text of a document; None: it has none."""
-    return next((row[name] for name in _TEXTS if row.get(name) is not None), None)
+    return next((row[name] for name in DOCUMENT_TEXTS if row.get(name) is not None), None)
 
 
 def _join(value: Any) -> str:
