@@ -18,10 +18,14 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from assay.environments.tasksets import look_at_wheel, vet_bundle, write_bundle
 from assay.environments.tasksets.wheel_file import write_wheel
-from tests.environments.hub_styles import SUMS, WORDS, write_data
+from tests.environments.hub_styles import NAMES, SUMS, WORDS, write_data
 
 COMMIT = "a60a606ecc4d309247edf9ff92c3eabca362781f"
-ROWS = {"reverse_text": write_data(WORDS), "gsm8k": write_data(SUMS)}
+ROWS = {
+    "alphabet_sort": write_data(NAMES),
+    "gsm8k": write_data(SUMS),
+    "reverse_text": write_data(WORDS),
+}
 
 
 def main(clone: Path) -> None:

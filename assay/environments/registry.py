@@ -410,7 +410,7 @@ def _describe_package(
         name = f"{kind.family}:{file}"
         return EnvironmentEntry(name, (), {}, str(error), usable=False)
     asked = f", {package.about}" if package.about else ""
-    if package.turns > 1:
+    if package.turns > 1 and "turns" not in asked:
         asked += f", in episodes of up to {package.turns} turns"
     about = f"from {file}{asked}; `assay env vet` says whether it is fit for a subnet"
     levels = tuple(package.levels)

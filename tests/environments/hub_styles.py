@@ -28,6 +28,18 @@ CHOICES = [
     {"question": f"Which is {n}? A) {n} B) {n + 1}", "label": "A" if n % 2 else "B"}
     for n in range(60)
 ]
+#: Rows of a data set of names, for the alphabet_sort of verifiers' own repository.
+NAMES = [
+    {
+        "names": [
+            _draw.choice(["Ada", "Bo", "Cleo", "Dan", "Eve", "Finn"])
+            + _draw.choice(["Ames", "Berg", "Cole", "Dorn", "Eck", "Falk"])
+            + chr(97 + n % 26)
+            for _ in range(20)
+        ]
+    }
+    for n in range(60)
+]
 FACTS = [{"inputs": {"n": n, "m": n * 7 + 3}, "target": [n, n * 7 + 3]} for n in range(60)]
 
 _HEAD = "import re\nimport verifiers.v1 as vf\n"

@@ -249,7 +249,7 @@ FORGED = """
 import base64, json, os, zlib
 packer = zlib.compressobj(9)
 packed = b"".join(packer.compress(LINES) for _ in range(COUNT)) + packer.flush()
-said = {"tasks": TASKS, "skipped": 0, "rows": base64.b64encode(packed).decode()}
+said = {"tasks": TASKS, "skipped": 0, "turns": TURNS, "rows": base64.b64encode(packed).decode()}
 reply = b"+" + json.dumps(said).encode()
 os.write(1, reply + len(reply).to_bytes(4, "big"))
 os._exit(0)
@@ -272,9 +272,18 @@ def test_a_list_of_tasks_takes_no_memory_without_bound(
     """A module packs what no honest copy loads: a megabyte of it may have been a gigabyte."""
     monkeypatch.setattr(environment, "FILE_MAX", 1 << 20)
     text = FORGED.replace("LINES", f"({lines})").replace("COUNT", str(count))
-    bundle = pack_bundle({"reverse/__init__.py": text.replace("TASKS", str(tasks))}, [])
+    text = text.replace("TASKS", str(tasks)).replace("TURNS", "1")
+    bundle = pack_bundle({"reverse/__init__.py": text}, [])
     archive = TasksetArchive(bundle, PARAMS[UNITS].default)
     assert archive.fault == "what it loads is no list of tasks, or has more than 1 MiB"
+
+
+@pytest.mark.parametrize("turns", ["0", "65", "True", "'2'", "None", "10**9"])
+def test_a_module_that_claims_odd_turns_is_refused(turns: str) -> None:
+    text = FORGED.replace("LINES", "b'{}'").replace("COUNT", "1").replace("TASKS", "1")
+    bundle = pack_bundle({"reverse/__init__.py": text.replace("TURNS", turns)}, [])
+    archive = TasksetArchive(bundle, PARAMS[UNITS].default)
+    assert archive.fault == "its episodes have more than 64 turns"
 
 
 @pytest.mark.usefixtures("few_texts")

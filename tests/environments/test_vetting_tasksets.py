@@ -48,7 +48,7 @@ DEFECTS = {
     "opens a file": ('SYSTEM = "', 'open("/etc/hostname")\nSYSTEM = "', "loads", "FileNotFound"),
     "reads beside itself": ('SYSTEM = "', 'HERE = __file__\nSYSTEM = "', "loads", "__file__"),
     "has tools": ("class ReverseConfig", "vf.Toolset\nclass ReverseConfig", "loads", "needs tools"),
-    "has turns": ("class ReverseConfig", "vf.Env\nclass ReverseConfig", "loads", "several turns"),
+    "has agents": ("class ReverseConfig", "vf.Env\nclass ReverseConfig", "loads", "other agents"),
     "is of before 0.4": (
         "import verifiers.v1 as vf",
         "import verifiers as vf\nvf.Rubric",

@@ -117,6 +117,7 @@ def vet_subject(
     problems: int,
     millions: int,
     list_hostile: ListHostile | None = None,
+    kind: type[PackageWorlds] = PackageWorlds,
 ) -> tuple[VetCheck, ...]:
     """The checks that every foreign environment must pass.
 
@@ -125,6 +126,7 @@ def vet_subject(
         problems: number tried at each level.
         millions: millions of instructions that a request may take.
         list_hostile: lists texts that are no answers, if they differ from a package's.
+        kind: of its worlds, if it has some.
     """
     subject = archive(data, millions)
     description = subject.ask("describe")
@@ -137,8 +139,7 @@ def vet_subject(
     levels, turns = description["levels"], description["turns"]
     if turns > 1:
         first, second = (
-            PackageWorlds(one, levels, turns, millions)
-            for one in (subject, archive(data, millions, OTHER))
+            kind(one, levels, turns, millions) for one in (subject, archive(data, millions, OTHER))
         )
         return (loaded, *attack_worlds(first, second, problems))
     asked = [(level, draw_number(level, i)) for level in levels for i in range(problems)]

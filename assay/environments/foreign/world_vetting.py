@@ -216,7 +216,7 @@ def _examine_problem(
     for before in starts:
         played_texts = _play_texts(worlds, entry, before, texts)
         _note_all(transcript, entry, "hostile turns", played_texts)
-    said = worlds.ask("right turns", *other).get("turns", [""])[-1]
+    said = _answer_as(replies["right turns"], worlds.ask("right turns", *other))
     if said.strip() and said != right[-1]:
         for between in _BETWEEN:
             pair = (f"{right[-1]}{between}{said}", f"{said}{between}{right[-1]}")
@@ -224,6 +224,15 @@ def _examine_problem(
             if all(one.is_right for one in both):
                 transcript.note("hostile turns", entry, f"{pair[0][:60]!r} earns, in both orders")
             _note_all(transcript, entry, "", both)
+
+
+def _answer_as(solved: dict[str, Any], other: dict[str, Any]) -> str:
+    """Another problem's last right turn, in the form of this one's where it is known."""
+    if "form" in solved and "bare" in other:
+        before, after = solved["form"]
+        return f"{before}{other['bare']}{after}"
+    turns: list[str] = other.get("turns", [""])
+    return turns[-1]
 
 
 def play(worlds: Worlds, entry: Entry, turns: Sequence[str]) -> _Played:

@@ -2,7 +2,8 @@
 
 A whole completion is the reply. Assay takes one thing from the rewards: that all of them are full.
 No sum of floats and no partial reward counts. Code that takes too many instructions, raises, waits
-or ends has not said so.
+or ends has not said so. Where the taskset has a scripted user, its tasks are worlds, played as
+those of a package.
 """
 
 import binascii
@@ -13,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeGuard
 
-from assay.environments.foreign.guest_archive import ALIKE, Chance, GuestArchive
+from assay.environments.foreign.guest_archive import ALIKE, TURNS_MAX, Chance, GuestArchive
 from assay.environments.foreign.package_environment import PackageEnvironment
 from assay.environments.problem_file import FILE_MAX
 from assay.environments.tasksets.bundle import WHEEL, find_bundle_fault
@@ -36,6 +37,7 @@ class TasksetArchive(GuestArchive):
 
     Attributes:
         tasks: each task's data, as text of JSON.
+        turns: the most of an episode: 1 without a scripted user.
     """
 
     work, wheel = f"{_PLACE}.inside", WHEEL
@@ -44,6 +46,7 @@ class TasksetArchive(GuestArchive):
         """See `GuestArchive`."""
         super().__init__(data, millions, chance)
         self.tasks: list[str] = []
+        self.turns = 1
         if self.fault is None:
             self.fault = self._load(data)
 
@@ -55,6 +58,7 @@ class TasksetArchive(GuestArchive):
     def about(self) -> str:
         asked = f"{len(self.tasks):,} tasks"
         why = f"without a prompt of 1 to {PROMPT_MAX:,} characters of text"
+        asked += f", in episodes of up to {self.turns} turns" if self.turns > 1 else ""
         return f"{asked}, {self.skipped:,} more not asked: {why}" if self.skipped else asked
 
     def find_prompt_fault(self, prompt: str) -> str | None:
@@ -65,13 +69,13 @@ class TasksetArchive(GuestArchive):
     def ask(self, kind: str, *rest: Any, within: int | None = None) -> dict[str, Any]:
         if self.fault is not None or kind == "describe":
             error = {} if self.fault is None else {"error": self.fault}
-            return {"levels": [1], "turns": 1, **error}
+            return {"levels": [1], "turns": self.turns, **error}
         _, number, *texts = rest
         task = self.tasks[number % len(self.tasks)]
         return self._ask(b"", kind, task, *texts, within=within)
 
     def _find_reply_fault(self, kind: str, reply: dict[str, Any]) -> str | None:
-        if kind == "solve" and not _is_formed(reply):
+        if kind in ("solve", "right turns") and not _is_formed(reply):
             return "its reply has no answer in a form"
         return super()._find_reply_fault(kind, reply)
 
@@ -90,7 +94,9 @@ class TasksetArchive(GuestArchive):
             rows = _unpack(said["rows"], room)
             if not 1 <= len(rows) <= TASKS_MAX - len(self.tasks):
                 return f"what it loads is no list of tasks, or has more than {FILE_MAX >> 20} MiB"
-            count, self.skipped = tasks, skipped
+            if type(said.get("turns")) is not int or not 1 <= said["turns"] <= TURNS_MAX:
+                return f"its episodes have more than {TURNS_MAX} turns"
+            count, self.skipped, self.turns = tasks, skipped, said["turns"]
             self.tasks += rows
             left, room = left - said["instructions"], room - sum(map(len, rows))
         return None
@@ -125,7 +131,8 @@ def _unpack(text: str, room: int) -> list[str]:
 def _read_ours() -> Mapping[str, str]:
     """The modules of ours that a taskset's import: the names of their packages, which are empty,
     and their texts."""
-    folder, names = files(__package__), ("models", "surface", "modules", "inside")
+    folder = files(__package__)
+    names = "models", "surface", "conversation", "modules", "inside"
     parents = _PLACE.split(".")
     empty = {".".join(parents[: count + 1]): "" for count in range(len(parents))}
     texts = {f"{_PLACE}.{name}": folder.joinpath(f"{name}.py").read_text() for name in names}

@@ -10,6 +10,14 @@ import sys
 import types
 from typing import Any
 
+from assay.environments.tasksets.conversation import (
+    VfAgents,
+    VfEpisode,
+    VfInteraction,
+    VfSegment,
+    VfSingleAgentEnv,
+    VfSingleAgentEnvConfig,
+)
 from assay.environments.tasksets.models import VfModel, make_field
 from assay.environments.tasksets.surface import (
     Message,
@@ -38,10 +46,7 @@ LACKING = {
     **dict.fromkeys(("Judge", "JudgeConfig", "Judges", "JudgeResponse", "JudgeView"), "a judge"),
     **dict.fromkeys(("ReferenceJudge", "ReferenceJudgeConfig", "Criterion"), "a judge"),
     **dict.fromkeys(("RubricJudge", "RubricJudgeConfig", "parse_judge_choice"), "a judge"),
-    **dict.fromkeys(
-        ("Env", "EnvConfig", "SingleAgentEnv", "SingleAgentEnvConfig"), "several turns"
-    ),
-    **dict.fromkeys(("Agent", "Agents", "AgentConfig", "Interaction", "Episode"), "several turns"),
+    **dict.fromkeys(("Env", "EnvConfig", "UserSimEnv", "Agent", "AgentConfig"), "other agents"),
     **dict.fromkeys(("intercept", "Harness", "HarnessConfig", "ACPHarness"), "a harness"),
     **dict.fromkeys(("DockerConfig", "PrimeConfig", "SubprocessConfig", "Artifact"), "a runtime"),
     **dict.fromkeys(("RuntimeConfig", "collect", "restore", "capture_patch"), "a runtime"),
@@ -57,6 +62,8 @@ _OFFERED = (
     *(VfAssistantMessage, VfReward, VfRuntime, VfState, VfSystemMessage),
     *(VfTask, VfTaskConfig, VfTaskData, VfTaskResources, VfTaskTimeout),
     *(VfTaskset, VfTasksetConfig, VfTrace, VfUserMessage),
+    *(VfAgents, VfEpisode, VfInteraction, VfSegment),
+    *(VfSingleAgentEnv, VfSingleAgentEnvConfig),
 )
 
 

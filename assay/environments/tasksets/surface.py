@@ -198,23 +198,33 @@ class VfTraceTask:
 
 
 class VfTrace:
-    """A question and a reply, as a reward sees them."""
+    """A question and a reply, as a reward sees them; or a conversation.
 
-    num_turns, num_branches = 1, 1
+    Args:
+        reply: to the data's prompt; or None, and `said` has all that was said behind that prompt:
+            in turn the model's texts and a user's.
+    """
+
+    num_branches = 1
     is_completed, ok, has_error = True, True, False
 
-    def __init__(self, data: Any, reply: Any, state: Any) -> None:
+    def __init__(self, data: Any, reply: Any, state: Any, said: Any = ()) -> None:
         given = data.prompt if isinstance(data.prompt, list) else [("user", data.prompt)]
+        if data.prompt is None:
+            given = []
         roles = {"system": VfSystemMessage, "user": VfUserMessage, "assistant": VfAssistantMessage}
         pairs = [one if isinstance(one, tuple) else read_message(one) for one in given]
         if data.system_prompt is not None:
             pairs.insert(0, ("system", data.system_prompt))
+        pairs += said if reply is None else [("assistant", reply)]
         self.task = VfTraceTask(data)
-        self.assistant_messages = [VfAssistantMessage(content=reply)]
         self.tool_messages: list[Any] = []
         self.errors: list[Any] = []
         self.messages: list[Any] = [roles[role](content=text) for role, text in pairs]
-        self.messages += self.assistant_messages
+        count = len(self.messages) - len(said if reply is None else [reply])
+        sampled = self.messages[count:]
+        self.assistant_messages = [one for one in sampled if one.role == "assistant"]
+        self.num_turns = len(self.assistant_messages)
         self.rewards: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self.info: dict[str, Any] = {}
@@ -281,11 +291,11 @@ def list_asked(task: Any) -> Any:
         if hasattr(function, "vf_kind")
     }
     methods = [getattr(task, name) for name in sorted(names)]
-    asked: dict[str, Any] = {"metric": [], "reward": []}
+    asked: dict[str, Any] = {"metric": [], "reward": [], "stop": []}
     methods = [one for one in methods if getattr(one, "vf_kind", None) in asked]
     for method in sorted(methods, key=lambda one: (-one.vf_told["priority"], one.__name__)):
         names, needed = list_parameters(method)
-        if "runtime" in needed:
+        if "runtime" in needed and method.vf_kind != "stop":
             raise PermissionError(f"{method.vf_kind} {method.__name__} needs a runtime")
         asked[method.vf_kind].append((method, names))
     return asked
@@ -322,9 +332,16 @@ def run_method(method: Any, names: Any, available: Any) -> Any:
 
 def score_reply(task: Any, reply: Any) -> Any:
     """Name → (score, weight) of every reward."""
+    return score_trace(task, VfTrace(task.data, reply, make_state(task)))
+
+
+def make_state(task: Any) -> Any:
+    return (find_parameter(type(task), VfState) or VfState)()
+
+
+def score_trace(task: Any, trace: Any) -> Any:
+    """Name → (score, weight) of every reward."""
     asked = list_asked(task)
-    state = find_parameter(type(task), VfState) or VfState
-    trace = VfTrace(task.data, reply, state())
     available = {"task": task.data, "trace": trace}
     for kind in ("metric", "reward"):
         for method, result in [(one, run_method(one, by, available)) for one, by in asked[kind]]:

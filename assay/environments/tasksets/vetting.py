@@ -22,6 +22,7 @@ from assay.environments.foreign.hostile_answers import (
     write_long,
 )
 from assay.environments.foreign.vetting import MILLIONS, name_subject
+from assay.environments.foreign.world_vetting import PackageWorlds
 from assay.environments.problem_file import read_problem_file
 from assay.environments.tasksets.bundle import find_bundle_fault, find_data_fault
 from assay.environments.tasksets.environment import NAME, TasksetArchive
@@ -58,8 +59,27 @@ def vet_bundle(file: Path, tasks: int = TASKS, millions: int = MILLIONS) -> VetR
     looked = VetCheck("bundle", fault is None, fault or "one wheel and its data, within limits")
     if fault is not None:
         return VetReport(subject, (looked,))
-    checks = vet_subject(TasksetArchive, data, tasks, millions, list_hostile_replies)
+    how = list_hostile_replies, TasksetWorlds
+    checks = vet_subject(TasksetArchive, data, tasks, millions, *how)
     return VetReport(subject, (looked, *checks))
+
+
+class TasksetWorlds(PackageWorlds):
+    """Those of a taskset with a scripted user."""
+
+    def ask(self, kind: str, level: int, number: int) -> dict[str, Any]:
+        """See `Worlds.ask`. Wrong turns are right ones of which the last has another answer."""
+        if kind != "wrong turns":
+            return self.archive.ask(kind, level, number)
+        solved = self.archive.ask("right turns", level, number)
+        if "error" in solved:
+            return {"wrong": []}  # noted as what it is
+        *first, _ = solved["turns"]
+        bare, (before, after) = solved["bare"], solved["form"]
+        numbers = [text for _, text in list_near_numbers(bare)]
+        texts = ["", "true", "null", *CODE, *list_near(bare), *numbers]
+        near = [f"{before}{text}{after}" for text in texts if not _is_alike(text, bare)]
+        return {"wrong": [[*first, text] for text in near]}
 
 
 def list_hostile_replies(
