@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.artifacts.submissions.judge import judge_hotkey
@@ -239,7 +239,6 @@ VERDICTS = st.builds(
 
 
 @given(verdict=VERDICTS, asked_at=st.integers(0, 2**40), seconds=st.floats(0, 1e9))
-@settings(max_examples=50)
 def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
     database, parameters = Database(), make_parameters()
     journal = Journal(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.environments import (
@@ -46,7 +46,6 @@ def reward(parts: RewardParts, tokens: int, rewards: Rewards) -> int:
     return compute_reward(parts, tokens, rewards, LONGEST)
 
 
-@settings(max_examples=300)
 @given(
     st.builds(
         Rewards,

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -146,7 +146,6 @@ _TEXTS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=150)
 @given(st.data())
 def test_whatever_is_asked_the_answer_is_one_that_is_described(inside, ask, data):
     """Every parameter of any value, known, wrong or hostile."""

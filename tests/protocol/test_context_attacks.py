@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import (
@@ -130,7 +130,6 @@ def list_paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 PATHS = list_paths(VECTOR["valid"])
 
 
-@settings(max_examples=300)
 @given(st.sampled_from(PATHS), json_values)
 def test_a_value_replaced_anywhere_raises_nothing_else(path: tuple[Any, ...], value: Any) -> None:
     changed = edit({"edits": [[path, value]]})

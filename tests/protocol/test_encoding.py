@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import (
@@ -81,7 +81,6 @@ def test_random_bytes_raise_nothing_else(of: type[Any], data: bytes) -> None:
     assert_canonical(of, data)
 
 
-@settings(max_examples=300)
 @given(kinds, st.data())
 def test_mutated_bytes_decode_to_themselves_or_not_at_all(
     of: type[Any], data: st.DataObject
@@ -122,7 +121,6 @@ def test_random_json_raises_nothing_else(of: type[Any], value: Any) -> None:
         from_json(of, value)
 
 
-@settings(max_examples=300)
 @given(st.data(), json_values)
 def test_one_wrong_value_anywhere_is_refused_or_kept_as_it_is(
     data: st.DataObject, value: Any

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from assay.rounds.outer_step import (
@@ -29,7 +29,6 @@ FLOATS = st.floats(-4, 4, width=32)
 ROWS = st.tuples(FLOATS, FLOATS, FLOATS)
 
 
-@settings(max_examples=200, deadline=None)
 @given(ROWS, ROWS, st.lists(ROWS, min_size=1, max_size=5))
 def test_one_rounded_operation_after_another(theta, velocity, children):
     state = OuterState({"w": torch.tensor(theta)}, {"w": torch.tensor(velocity)})
@@ -142,7 +141,6 @@ def test_the_state_is_written_and_read():
             OuterState.from_tensors(strange)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=40), st.integers(1, 1 << 26))
 def test_the_norm_is_exact(values, bound):
     """Against Python's integers, whatever the order of a library's sums."""

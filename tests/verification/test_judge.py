@@ -247,7 +247,7 @@ def drafted_without_token(world: World) -> Draft:
     return draft
 
 
-relaxed = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @relaxed

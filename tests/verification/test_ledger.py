@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import Calibration
@@ -32,7 +32,6 @@ def fill(runs: list[np.ndarray]) -> Ledger:
     return ledger
 
 
-@settings(max_examples=60)
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_ledger_is_the_mixture_over_restarts(rollouts: int, seed: int) -> None:
     runs = list(np.random.default_rng(seed).normal(0, 3, (rollouts, count_bets(TESTS))))

@@ -100,7 +100,7 @@ def test_no_group_is_read_of_a_file_with_ids_of_another_width(world: World) -> N
     )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(PLANS)), garbage=st.lists(st.binary(max_size=300), max_size=9))
 def test_garbage_raises_nothing(world: World, name: str, garbage: list[bytes]) -> None:
     """Of any size, or of the wanted one."""

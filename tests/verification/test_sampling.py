@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import Calibration
@@ -50,7 +50,6 @@ def compute_log_capital(
     return mix_log_bets(compute_log_bets(passed, rates, tests), tests)
 
 
-@settings(max_examples=60)
 @given(st.lists(st.integers(0, CAP), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
 def test_capital_is_the_mixture_of_products(margins: list[int], seed: int) -> None:
     rates = np.random.default_rng(seed).uniform(1e-3, 1, (len(margins), LEVELS))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.artifacts.store_objects import make_mirror_name
@@ -118,7 +118,6 @@ def assert_read(shown: Shown, own: Store, *mirrors: Store) -> None:
         assert are_equal(list(one.audited.values()), list(other.audited.values()))
 
 
-@settings(max_examples=100)
 @given(place=st.integers(0, 2**16), other=st.integers(1, 255))
 def test_a_store_with_other_bytes_is_made_good_by_a_mirror(
     shown: Shown, place: int, other: int

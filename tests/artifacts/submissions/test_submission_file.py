@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.artifacts.submissions.file import SubmissionFile, read_whole
@@ -70,7 +70,6 @@ def change(data: bytes, edits: list[tuple[int, int]]) -> bytes:
 # --- canonical
 
 
-@settings(max_examples=60)
 @given(groups=st.lists(GROUP, min_size=1, max_size=4))
 def test_written_groups_are_read_back(groups: list[Group]) -> None:
     shown = show(groups)
@@ -95,7 +94,6 @@ def test_same_rows_same_bytes(shown: Shown) -> None:
     assert show(make_groups(5)).data == show(strided).data == shown.data
 
 
-@settings(max_examples=150)
 @given(edits=EDITS)
 def test_no_byte_changes_unseen(shown: Shown, edits: list[tuple[int, int]]) -> None:
     """Other bytes are never taken for the committed ones: other sources may have those."""
@@ -113,7 +111,6 @@ def test_no_byte_changes_unseen(shown: Shown, edits: list[tuple[int, int]]) -> N
     assert compute_submission_root(opening.header) != shown.committed.root
 
 
-@settings(max_examples=60)
 @given(place=st.integers(0, 2**16), size=st.integers(1, 99), new=st.binary(max_size=200))
 def test_nothing_is_put_in_or_left_out(shown: Shown, place: int, size: int, new: bytes) -> None:
     start = place % len(shown.data)
@@ -126,7 +123,6 @@ def test_nothing_is_put_in_or_left_out(shown: Shown, place: int, size: int, new:
         assert found.unbound
 
 
-@settings(max_examples=150)
 @given(edits=EDITS, which=st.integers(0, 2), where=st.integers(0, 4))
 def test_any_bytes_may_be_committed_to(
     shown: Shown, edits: list[tuple[int, int]], which: int, where: int

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
@@ -145,7 +145,6 @@ def test_pieces_are_of_one_size(monkeypatch, form):
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
-@settings(max_examples=60)
 @given(data=st.data())
 def test_garbage_is_refused_or_has_the_parents_form(form, data):
     parent, child = make_pair()

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -76,7 +76,6 @@ def _encode_section(values: list[float], kept: int, chunk: int, bits: int) -> by
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@settings(max_examples=40)
 @given(data=st.data())
 def test_every_bit_is_what_plain_arithmetic_gives(shape, data):
     """Ties go to the lower index, wherever a library's selection would leave them."""
@@ -95,7 +94,6 @@ def test_large_tensors_too(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@settings(max_examples=40)
 @given(values=st.lists(FINITE | FEW, max_size=130))
 def test_decoded_values_encode_to_the_same_bytes(shape, values):
     layouts = make_layouts(len(values), *shape)
@@ -107,7 +105,6 @@ def test_decoded_values_encode_to_the_same_bytes(shape, values):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@settings(max_examples=150)
 @given(data=st.data())
 def test_garbage_is_refused_or_the_only_encoding_of_what_it_says(shape, data):
     layouts = make_layouts(50, *shape)
