@@ -267,8 +267,13 @@ def test_documents_behind_many_questions_show_what_the_file_is(tmp_path):
 
 
 def test_a_file_of_other_problems_is_none_to_search(tmp_path):
-    file, _ = write(tmp_path, {"question": "1+1?", "answer": "2"})
-    assert look_at_file(file)[0].environment.startswith("math:")
+    for row in (
+        {"question": "1+1?", "answer": "2"},
+        {"question": "1+1?", "answer": "2", "context": ""},
+        {"problem": "1+1?", "answer": "2", "text": "Sums", "context": "Sums"},
+    ):
+        file, _ = write(tmp_path, row)
+        assert look_at_file(file)[0].environment.startswith("math:")
 
 
 def test_vetting_and_suites(tmp_path):

@@ -24,6 +24,7 @@ from assay.environments.problem_table import (
     DOCUMENT_ANSWERS,
     DOCUMENT_LISTS,
     DOCUMENT_TEXTS,
+    NAMES,
     read_level,
 )
 
@@ -123,9 +124,10 @@ class SearchRows(KeptRows[SearchRow, SearchRow]):
 
 def holds_search(row: Mapping[str, Any]) -> bool:
     """Whether a row's columns are those of a document, or of a question that brings some."""
-    if row.get("question") in (None, ""):
+    if not any(row.get(name) for name in NAMES["problem"]):
         return any(isinstance(row.get(name), str) for name in ("text", "contents"))
-    return any(row.get(name) for name in (*DOCUMENT_LISTS, "golden_answers"))
+    brought = (*DOCUMENT_LISTS, "golden_answers")
+    return bool(row.get("question")) and any(row.get(name) for name in brought)
 
 
 def read_search_row(line: bytes) -> SearchRow:

@@ -199,7 +199,9 @@ function openPrograms(name, { readProblems, image }) {
 /** The questions of a file, and the tool that searches its documents. */
 function openSearch(name, { readProblems }) {
   requireThat(readProblems, `${name} needs its file`);
-  const lines = `${readProblems(name.slice(7))}`.split('\n').filter((line) => line.trim()), read = search.readFile(lines);
+  const data = readProblems(name.slice(7));
+  requireThat(hex(sha256(data)) === name.slice(7), `${name} is another file`);
+  const lines = `${data}`.split('\n').filter((line) => line.trim()), read = search.readFile(lines);
   return {
     legal: [...read.levels.keys()].sort((a, b) => a - b).map(BigInt),
     digested: [],
@@ -240,7 +242,7 @@ function openPart(name, given, record, { digested, bind } = { digested: provedBy
   return { settings, digest: prompts.digest(inner, bos, plain, record), tooled, manner: { record, bos: bos === 1n, plain: plain === 1n, tools: tooled?.tools ?? null } };
 }
 /** The environment that parameters choose; RangeError where it is none of those here.
- * `tools`, for programs: { readProblems: the bytes of a file by its SHA-256, image: what runs them }. */
+ * `tools`, for programs and searches: { readProblems: the bytes of a file by its SHA-256, image: what runs them }. */
 function openEnvironment({ name, settings: chosen, prompts: records, digest }, tools = {}) {
   const given = Object.fromEntries(chosen.map((s) => [s.name, s.value])), names = name === 'mix' ? partsOf(given) : [name];
   const strange = records.find(({ part }) => !names.includes(part));
