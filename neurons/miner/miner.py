@@ -45,6 +45,7 @@ from assay.protocol.errors import Trouble
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_window
+from assay.sandbox import WorkerError
 from assay.verification import Projection, make_projection
 
 Group = list[Rollout]
@@ -225,10 +226,15 @@ class Miner:
             except NumericalError as error:
                 self._leave(work, f"cannot mine window {window}: {error}")
                 return False
+            except WorkerError as error:  # no sandbox for a world or a problem: again, until due
+                self._troubles["sandbox"] = Trouble.from_error(error)
+                return False
+            self._troubles.pop("sandbox", None)
             work.step_blocks = self.dependencies.chain.get_head() - head
             self._keep(work)
             self._record(work)
             return True
+        self._troubles.pop("sandbox", None)
         work.stage = WorkStage.SEALED
         if work.groups:
             self._keep(work, len(work.groups))

@@ -15,6 +15,7 @@ from assay.protocol import Beacon, Phase, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
+from assay.sandbox import WorkerError
 from assay.training import GENESIS
 
 
@@ -180,6 +181,28 @@ def test_a_beacon_source_that_lies_is_trouble(make_subnet, quick_miner):
     subnet.run_to(miner, 13)
     assert miner.trouble is None
     assert parse_commitment(subnet.get_slot()).number == 0
+
+
+def test_a_sandbox_that_does_not_run_costs_the_groups_behind_it_alone(make_subnet, quick_miner):
+    """What was made before is committed, and the miner goes on once there is one again."""
+    subnet = make_subnet()
+    miner = subnet.start(quick_miner)
+    generate, windows = miner.generate, []
+
+    def fail(work, indices):
+        windows.append(work.challenge.window)
+        if work.challenge.window == 0 and work.groups:
+            raise WorkerError("no memory for a program")
+        return generate(work, range(indices.start, indices.start + 1))
+
+    miner.generate = fail
+    troubles = mine_until(subnet, miner, subnet.get_slot)
+    assert "no memory for a program" in troubles
+    assert parse_commitment(subnet.get_slot()).groups == 1
+    assert windows.count(0) > 2
+    assert miner.trouble is None
+    mine_until(subnet, miner, lambda: parse_commitment(subnet.get_slot()).number == 1)
+    assert parse_commitment(subnet.get_slot()).groups == 4
 
 
 def test_a_beacon_source_that_cannot_be_asked_is_trouble(make_subnet, quick_miner):
