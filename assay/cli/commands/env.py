@@ -239,8 +239,8 @@ def vet(
         typer.Option(
             "--units",
             metavar="N",
-            help="Millions of instructions that a package or a taskset may take for a problem or a "
-            "score, as the subnet's units [default: 200].",
+            help="Millions of instructions that a package or a taskset may take for a problem, a "
+            "score or an episode, as the subnet's units [default: 200].",
         ),
     ] = None,
     quiet: Quiet = False,
