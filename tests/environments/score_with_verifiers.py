@@ -1,8 +1,9 @@
 """Scores replies with verifiers itself, for tests to compare.
 
 Standard input: JSON of `taskset` (an importable name), `paths` (to import from), `config`, `rows`
-(of the data set that it loads, or null) and `replies` (pairs of a task's index and a text). Output:
-JSON, name → [score, weight] of each reply, and the prompts that were asked.
+(of the data set that it loads, or null) and `replies` (pairs of a task's index and a text, or the
+texts of a talk: a user's, and in turn the model's). Output: JSON, name → [score, weight] of each
+reply, and the prompts that were asked.
 """
 
 import asyncio
@@ -30,11 +31,16 @@ def main() -> None:
     count = 1 + max(index for index, _ in job["replies"])
     tasks = list(itertools.islice(iter(taskset), count))
 
-    async def score(index: int, text: str) -> dict[str, list[float]]:
+    async def score(index: int, said: str | list[str]) -> dict[str, list[float]]:
         task = tasks[index]
+        texts = [task.data.prompt_text, said] if isinstance(said, str) else said
         nodes = [
-            MessageNode(message=vf.UserMessage(content=task.data.prompt_text)),
-            MessageNode(parent=0, message=vf.AssistantMessage(content=text), sampled=True),
+            MessageNode(
+                parent=place - 1 if place else None,
+                message=(vf.AssistantMessage if place % 2 else vf.UserMessage)(content=text),
+                sampled=bool(place % 2),
+            )
+            for place, text in enumerate(texts)
         ]
         trace = vf.Trace(
             task=vf.TraceTask(type=type(task).__name__, data=task.data),

@@ -17,11 +17,13 @@ from assay.environments import (
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.package_world import PackageEpisode
 from assay.environments.tasksets import vet_bundle, write_bundle
+from assay.environments.tasksets.environment import TasksetArchive
 from assay.environments.tasksets.wheel_file import write_wheel
 from assay.protocol.parameters import UNITS
 from tests.absent import has_sandbox
 from tests.environments.conftest import make_seed
 from tests.environments.hub_styles import write_data
+from tests.environments.verifiers_python import HAS_VERIFIERS, NO_VERIFIERS, ask_verifiers
 
 if not has_sandbox():
     pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
@@ -129,6 +131,34 @@ def test_a_user_talks_and_the_whole_talk_is_scored(tmp_path: Path) -> None:
     for wrong in ((right[1], right[0]), (right[0], "<sum>1</sum>"), ("", right[1]), right[:1]):
         assert play(environment.open(problem), *wrong)[1].score() == UNREAD
     assert environment.score(problem, right[0]) == UNREAD
+
+
+@pytest.mark.skipif(not HAS_VERIFIERS, reason=NO_VERIFIERS)
+def test_verifiers_gives_the_same_rewards_to_a_talk(tmp_path: Path) -> None:
+    """As it was said here, word for word, whether it ended or not."""
+    archive = TasksetArchive(write_file(tmp_path).read_bytes(), 200)
+    place = tmp_path / "site" / "sums"
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text(INIT)
+    (place / "taskset.py").write_text(TALK)
+    talks: list[tuple[int, str | list[str]]] = []
+    ours = []
+    for number, row in enumerate(ROWS[:8]):
+        right = archive.ask("right turns", 1, number)["turns"]
+        damaged = [turn.replace("1", "7") for turn in right]
+        for turns in (right, damaged, right[:1], ["", *right][:2], [right[0], right[0]]):
+            said = [archive.ask("make", 1, number)["prompt"]]
+            for count, turn in enumerate(turns, 1):
+                played = archive.ask("play", 1, number, turns[:count])
+                said += [turn] if played["reply"] is None else [turn, played["reply"]]
+                if played["reply"] is None:
+                    break
+            talks.append((number, said))
+            ours.append(played["rewards"])
+        assert len(right) == len(row["more"])  # type: ignore[arg-type]
+    theirs, _ = ask_verifiers("sums", tmp_path / "site", talks, {}, ROWS)
+    assert ours == theirs
+    assert {one["right"][0] for one in theirs} == {0.0, 1.0}
 
 
 def test_a_stop_ends_the_talk(tmp_path: Path) -> None:

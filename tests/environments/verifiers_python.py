@@ -16,12 +16,12 @@ _PROGRAM = Path(__file__).with_name("score_with_verifiers.py")
 def ask_verifiers(
     taskset: str,
     place: Path,
-    replies: Sequence[tuple[int, str]],
+    replies: Sequence[tuple[int, str | list[str]]],
     config: dict[str, Any] | None = None,
     rows: list[dict[str, Any]] | None = None,
 ) -> tuple[list[dict[str, list[float]]], list[str]]:
-    """The scores of verifiers' own code for replies to tasks of a package in the folder `place`:
-    name → (score, weight) of each, and the tasks' prompts."""
+    """The scores of verifiers' own code for replies to tasks of a package in the folder `place`, or
+    for talks: name → (score, weight) of each, and the tasks' prompts."""
     job = {
         "taskset": taskset,
         "paths": [str(place)],
