@@ -164,7 +164,7 @@ def test_a_child_of_other_groups_is_merged_and_named(tmp_path, monkeypatch):
     """Nothing that everybody decides alike shows it; doing its steps again does. Another trainer
     boasts of its child's success, which decides nothing, and measuring it again shows that."""
     torch.set_num_threads(1)
-    bench = RoundBench(tmp_path, third=LiesAboutGroups, problems=4)
+    bench = RoundBench(tmp_path, last=1, third=LiesAboutGroups, problems=4)
     boast(bench.trainers["second"], monkeypatch)
     sources = open_sources(bench, tmp_path / "auditor")
     deadline = bench.get_round(0).deadline
