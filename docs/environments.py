@@ -110,7 +110,7 @@ def make_proofs() -> str:
 def make_tools() -> str:
     """Each tool as chat templates are told of it, and its proof episodes in each form of calls."""
     lines: list[str] = []
-    for tool in TOOLS:
+    for tool in TOOLS.values():
         lines += [f"`{describe_tool(tool)}`", ""]
         if tool.proof_arguments:
             lines += [f"Arguments of `{tool.name}`: {_list_texts(tool.proof_arguments)}.", ""]
@@ -118,7 +118,7 @@ def make_tools() -> str:
     lines += ["| tool | version | form of calls | digest of the proof episode |", "|---|---|---|---|"]
     lines += [
         f"| `{tool.name}` | {tool.version} | `{form.word}` | `{PROOFS[tool.name, form]}` |"
-        for tool in TOOLS
+        for tool in TOOLS.values()
         for form in CallForm
         if (tool.name, form) in PROOFS
     ]

@@ -7,6 +7,7 @@ units that their comments state. Specification, section 0.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,8 @@ MILLION = 1_000_000
 #: units the scoring of one completion may take. An environment that runs code from completions has
 #: it.
 UNITS = "units"
+#: The same of the calls of a tool, beside it.
+TOOL_UNITS = "tool_units"
 #: The reference machine: millions of units a second, by its 32 cores. It must be able to score what
 #: all hotkeys show in a window within 1/`SCORING_SHARE` of the window's time.
 SCORING_RATE, SCORING_SHARE = 32 * 2_000, 2
@@ -554,8 +557,11 @@ def _is_steering(steering: Steering) -> bool:
 def compute_scoring_units(choice: EnvironmentChoice) -> int:
     """Millions of units that the scoring of one completion may take: the dearest part's of a
     mixture, and 0 where nothing runs that would count them."""
-    named = (s.value for s in choice.settings if s.name.rpartition(".")[2] == UNITS)
-    return max((0, *named))
+    parts = Counter[str]()
+    for setting in choice.settings:
+        part, _, name = setting.name.rpartition(".")
+        parts[part] += setting.value if name in (UNITS, TOOL_UNITS) else 0
+    return max((0, *parts.values()))
 
 
 def compute_scoring_load(units: int, timing: Timing, work: Work) -> tuple[int, int]:

@@ -35,10 +35,18 @@ from assay.environments.programs import CodeFile, code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
 from assay.environments.search import SearchFile, search_file, search_rows
 from assay.environments.tasksets import MANIFEST, TasksetEnvironment
-from assay.environments.tools import CALL_FORM, TOOL, TOOLS, CallForm, add_tool, state_tool
+from assay.environments.tools import (
+    CALL_FORM,
+    TOOL,
+    TOOLS,
+    CallForm,
+    add_tool,
+    find_tool,
+    state_tool,
+)
 from assay.environments.tools import PARAMS as TOOL_PARAMS
 from assay.environments.worlds import codes, errands, guess, rooms
-from assay.protocol.parameters import UNITS, EnvironmentChoice, Prompts
+from assay.protocol.parameters import TOOL_UNITS, UNITS, EnvironmentChoice, Prompts
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
@@ -174,8 +182,8 @@ def open_environment(choice: EnvironmentChoice) -> Environment:
             f"environment {choice.name!r} here is another version than the network's parameters "
             "name: install the version of assay, and of its extras, that this network runs"
         )
-    stated = {setting.name for setting in choice.settings}
-    hidden = [n for n in environment.params if n.rpartition(".")[2] == UNITS and n not in stated]
+    stated, counted = {setting.name for setting in choice.settings}, (UNITS, TOOL_UNITS)
+    hidden = [n for n in environment.params if n.rpartition(".")[2] in counted and n not in stated]
     if hidden:  # the parameters' load of scoring would not be checked
         raise ValueError(f"the network's parameters do not state the setting {hidden[0]!r}")
     return environment
@@ -204,7 +212,7 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
 #: Settings whose values have names.
 _VALUE_NAMES: Mapping[str, Mapping[str, int]] = {
     answer_form.NAME: {form.name.lower(): int(form) for form in AnswerForm},
-    TOOL: {"none": 0, **{tool.name: number for number, tool in enumerate(TOOLS, 1)}},
+    TOOL: {"none": 0, **{name: number for number, name in enumerate(TOOLS, 1)}},
     CALL_FORM: {form.word: int(form) for form in CallForm},
 }
 
@@ -247,11 +255,17 @@ def compute_named_units(text: str) -> int:
     in an environment whose files need not be on this machine, named as for `parse_choice`."""
     name, params = parse_choice(text)
     weights, settings = mixture.divide(params) if name == mixture.NAME else ({name}, {name: params})
-    declared = {part: _list_settings(part) for part in weights}
-    return max(
-        settings[part].get(UNITS, declared[part][UNITS].default) if UNITS in declared[part] else 0
-        for part in weights
-    )
+    return max(_count_units(part, settings[part]) for part in weights)
+
+
+def _count_units(part: str, settings: Mapping[str, int]) -> int:
+    """Millions of units that the scoring of one completion of a part may take."""
+    declared = _list_settings(part)
+    units = settings.get(UNITS, declared[UNITS].default) if UNITS in declared else 0
+    found = find_tool(settings)
+    if found is not None and TOOLS[found[0]].identity:
+        units += settings.get(TOOL_UNITS, TOOL_PARAMS[TOOL_UNITS].default)
+    return units
 
 
 def compute_named_shares(text: str, levels: Sequence[int]) -> list[int]:

@@ -1,17 +1,17 @@
-"""The model of a demo of episodes: the shipped one, which has watched a careless player of `guess`.
+"""Models that have watched a careless player: the shipped one knows sums, and no turns.
 
-Every other guess of the player is drawn without a thought, and the others from what the replies
-have left. So the model knows the form of a turn, as one does that was instructed, and has a notion
-that replies matter. To heed them is left to learn.
+So a model knows the form of a turn, as one does that was instructed, and has a notion that replies
+matter. To heed them is left to learn.
 """
 
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from assay.environments import Environment
+from assay.environments import Environment, Problem
 from assay.environments.worlds.guess import Number
 from assay.inference import Checkpoint
 from assay.protocol.episode import weave
@@ -22,18 +22,60 @@ from assay.training.genesis_model import PAD, save_model
 from assay.verification.episodes import EpisodeRules, begin_episode, make_episode_rules
 
 #: Steps, episodes of each, and the learning rate, which rises over some steps and then falls to 0.
-_STEPS, _BATCH, _RATE, _RISE = 120, 32, 1e-3, 10
+STEPS, _BATCH, _RATE, _RISE = 120, 32, 1e-3, 10
 _IGNORED = -100
+#: Numbers that are said without a thought are below this.
+CARELESS = 1_000
+
+
+#: How somebody plays a problem: yields turns, and is sent the reply to each.
+Player = Callable[[Problem, Stream], Generator[str, str, None]]
+
+
+def guess_carelessly(problem: Problem, stream: Stream) -> Generator[str, str, None]:
+    """Every other guess is drawn without a thought, and the others from what the replies have
+    left. A problem of `guess`."""
+    assert isinstance(problem.answer, Number), "guess has such problems"
+    left, every = range(problem.answer.numbers), range(problem.answer.numbers)
+    while True:
+        drawn_from = left if stream.draw_below(2) else every
+        guess = drawn_from[stream.draw_below(len(drawn_from))]
+        reply = yield str(guess)
+        left = (
+            range(max(left.start, guess + 1), left.stop)
+            if reply == "higher\n"
+            else range(left.start, min(left.stop, guess))
+        )
+
+
+def call_carelessly(problem: Problem, stream: Stream) -> Generator[str, str, None]:
+    """Calls the calculator or answers at once, each half of the time, and in either does one of
+    two things without a thought: it asks for another sum or says another number. A sum with the
+    tool, in the form `line`."""
+    sum_, _, _ = problem.question.partition("=")
+    number = str(stream.draw_below(CARELESS))
+    if stream.draw_below(2):
+        yield f"#### {number}"
+        return
+    other = f"{number}+{stream.draw_below(CARELESS)}"
+    reply = yield f"calculator: {sum_ if stream.draw_below(2) else other}"
+    yield f"#### {reply.rstrip() if stream.draw_below(2) else number}"
 
 
 def teach_first_turns(
-    checkpoint: Checkpoint, environment: Environment, level: int, work: Work, folder: Path
+    checkpoint: Checkpoint,
+    environment: Environment,
+    level: int,
+    work: Work,
+    folder: Path,
+    player: Player = guess_carelessly,
+    steps: int = STEPS,
 ) -> None:
     """Write the checkpoint's model into a folder, after it has watched a careless player. The same
      arguments give the same weights on the same machine.
 
     Args:
-        environment: `guess`.
+        environment: of the player's problems.
         work: says how episodes end.
 
     Raises:
@@ -42,11 +84,11 @@ def teach_first_turns(
     rules = make_episode_rules(work, checkpoint.manifest)
     model: Any = checkpoint.load_trainable()
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    for step in range(_STEPS):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(1, (step + 1) / _RISE) * (1 - step / _STEPS)
+            group["lr"] = _RATE * min(1, (step + 1) / _RISE) * (1 - step / steps)
         numbers = range(step * _BATCH, (step + 1) * _BATCH)
-        rows = [_play(checkpoint, environment, level, rules, number) for number in numbers]
+        rows = [_play(checkpoint, environment, level, rules, player, n) for n in numbers]
         longest = max(len(ids) for ids, _ in rows)
         ids = torch.full((_BATCH, longest), PAD)
         targets = torch.full((_BATCH, longest), _IGNORED)
@@ -65,26 +107,27 @@ def teach_first_turns(
 
 
 def _play(
-    checkpoint: Checkpoint, environment: Environment, level: int, rules: EpisodeRules, number: int
+    checkpoint: Checkpoint,
+    environment: Environment,
+    level: int,
+    rules: EpisodeRules,
+    player: Player,
+    number: int,
 ) -> tuple[list[int], list[int]]:
-    """An episode of the careless player: its tokens, and the places of the model's own."""
+    """An episode of the player: its tokens, and the places of the model's own."""
     seed = hash_fields(Domain.HELD_OUT, b"first turns", number.to_bytes(8, "big"))
-    problem, stream = environment.make_problem(seed, [level]), Stream(seed)
-    assert isinstance(problem.answer, Number), "guess has such problems"
+    problem = environment.make_problem(seed, [level])
     prompt, tokenizer = checkpoint.tokenizer.encode(problem.conversation), checkpoint.tokenizer
     episode, own = begin_episode(environment, problem, len(prompt)), list[int]()
-    left, every = range(problem.answer.numbers), range(problem.answer.numbers)
-    while episode.end is None:
-        drawn_from = left if stream.draw_below(2) else every
-        guess = drawn_from[stream.draw_below(len(drawn_from))]
-        is_above = problem.answer.compare(str(guess)) == "higher"
-        left = (
-            range(max(left.start, guess + 1), left.stop)
-            if is_above
-            else range(left.start, min(left.stop, guess))
-        )
-        turn = [*tokenizer.encode_text(str(guess)), min(rules.end_tokens)]
+    turns, state = player(problem, Stream(seed)), environment.open(problem)
+    said = next(turns)
+    while True:
+        turn = [*tokenizer.encode_text(said), min(rules.end_tokens)]
         episode = episode.take_turn(turn, rules, tokenizer)
         own += turn
+        state, reply = state.step(said, is_ended=True)
+        if episode.end is not None or reply is None:
+            break
+        said = turns.send(reply)
     sequence, places = weave(own, episode.replies)
     return [*prompt, *sequence], [len(prompt) + place for place in places]

@@ -13,7 +13,8 @@ import pytest
 from assay.environments import make_environment
 from assay.environments.base import Environment, OneTurn, Problem, rate_answer
 from assay.environments.gsm import Task
-from assay.environments.registry import parse_choice
+from assay.environments.problem_file import ProblemFileError
+from assay.environments.registry import compute_named_units, parse_choice
 from assay.environments.search import index
 from assay.environments.tools import (
     CallForm,
@@ -24,9 +25,13 @@ from assay.environments.tools import (
     tool,
     tool_environment,
 )
+from assay.environments.tools import python as python_module
 from assay.environments.tools.calculator import Calculator, evaluate
 from assay.environments.tools.calls import CALL_MAX, CallFault, read_call, write_call
 from assay.environments.tools.json_reader import DEPTH_MAX, JsonFault, read_json
+from assay.environments.tools.python import RUN_COST, SPENT, Python, Ran
+from assay.sandbox.guest import LOST
+from tests.absent import has_sandbox
 from tests.environments.exactness import INEXACT
 
 TOOL = Calculator()
@@ -247,7 +252,7 @@ def test_the_calculator_computes_as_python_does() -> None:
     tokens = ["1", "2", "3.5", ".25", "10", "+", "-", "*", "/", "**", "^", "(", ")", " "]
     for _ in range(4_000):
         text = "".join(random.choices(tokens, k=random.randint(1, 12)))
-        found, _ = TOOL.call(text, 0)
+        found, _ = TOOL.call(text, None)
         if "//" in text:  # another operation of Python's
             assert "cannot be read" in found
             continue
@@ -289,7 +294,7 @@ def test_the_calculator_computes_as_python_does() -> None:
     ],
 )
 def test_values_have_one_spelling(expression: str, reply: str) -> None:
-    assert TOOL.call(expression, 0) == (reply, 0)
+    assert TOOL.call(expression, None) == (reply, None)
 
 
 # --- environments
@@ -360,7 +365,7 @@ def test_every_tool_form_and_manner_has_a_digest_of_its_own() -> None:
     [
         ("guess,tool=calculator", "guess: tool is for environments of one turn"),
         ("gsm,call_form=hermes", "call_form = 1 says how a tool is called, and tool is 0: none"),
-        ("gsm,tool=3", "tool = 3 must be an integer from 0 to 2"),
+        ("gsm,tool=4", "tool = 4 must be an integer from 0 to 3"),
         ("gsm,tool=1,call_form=5", "call_form = 5 must be an integer from 0 to 4"),
         ("gsm,tool=python3", "write each setting once"),
         ("gsm,tool=shell", "of tool also none, calculator"),
@@ -374,7 +379,7 @@ def test_wrong_settings_are_told_in_a_line(text: str, message: str) -> None:
 
 def test_a_machine_whose_tool_replies_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     tool_environment.compute_tool_proof.cache_clear()
-    monkeypatch.setattr(Calculator, "call", lambda self, argument, spent: ("41", spent))
+    monkeypatch.setattr(Calculator, "call", lambda self, argument, memory: ("41", memory))
     try:
         with pytest.raises(ValueError, match=r"the tool calculator replies otherwise on this"):
             make("gsm,tool=1")
@@ -404,3 +409,126 @@ def test_a_tools_module_has_nothing_inexact(module: object) -> None:
         if isinstance(node, ast.Constant):
             assert not isinstance(node.value, float)
             assert not re.search(r"\\[bdsw]", str(node.value), re.IGNORECASE)
+
+
+# --- python
+
+
+@pytest.fixture
+def python() -> Python:
+    if not has_sandbox():
+        pytest.skip("no sandbox: assay sandbox prepare")
+    return Python(400)
+
+
+def run_all_of(tool: Python, *programs: str) -> list[str]:
+    memory: object = None
+    replies = []
+    for program in programs:
+        reply, memory = tool.call(program, memory)
+        replies.append(reply)
+    return replies
+
+
+def test_programs_of_an_episode_see_the_names_of_those_before(python: Python) -> None:
+    made, printed, raised, missing = run_all_of(
+        python, "x = [1, 2]", "x.append(sum(x))\nprint(x)\n\n", "print(x)\n1/0", "print(y)"
+    )
+    assert (made, printed) == ("", "[1, 2, 3]")
+    assert raised.startswith("[1, 2, 3]\nTraceback (most recent call last):\n")
+    assert raised.endswith("ZeroDivisionError: division by zero")
+    assert missing.endswith("NameError: name 'y' is not defined")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "while True: pass",
+        "x = [0]\nwhile True: x += x",
+        "while True: print('x' * 1_000)",
+        "def f(): return f()\nimport sys\nsys.setrecursionlimit(10**9)\nf()",
+        "import os\nos._exit(3)",
+        "import os\nos.abort()",
+    ],
+)
+def test_a_program_that_does_not_return_loses_the_names(python: Python, program: str) -> None:
+    _, lost, missing, again = run_all_of(python, "y = 1", program, "print(y)", "print(2)")
+    assert lost == LOST.decode().rstrip("\n")
+    assert missing.endswith("NameError: name 'y' is not defined")
+    assert again == "2"
+
+
+@pytest.mark.parametrize(
+    ("program", "reply"),
+    [
+        ("import time\ntime.sleep(10**6)\nprint(time.time() > 10**6)", "True"),
+        (
+            "open('/etc/passwd')",
+            "FileNotFoundError: [Errno 44] No such file or directory: '/etc/passwd'",
+        ),
+        ("print(input())", "EOFError: EOF when reading a line"),
+        ("print('\u00e9' * 2047)", "\u00e9" * 2047),
+        (
+            "print('\\ud800')",
+            "UnicodeEncodeError: 'utf-8' codec can't encode character '\\ud800' "
+            "in position 0: surrogates not allowed",
+        ),
+        (
+            "\ud800",
+            "SyntaxError: (unicode error) 'utf-8' codec can't decode byte 0xed in position "
+            "0: invalid continuation byte",
+        ),
+        ("import random, time\nprint(time.time() < 1, random.random())", None),
+    ],
+)
+def test_a_program_has_no_clock_chance_or_file_of_this_machine(
+    python: Python, program: str, reply: str | None
+) -> None:
+    first, second = (run_all_of(python, program) for _ in range(2))
+    assert first == second
+    if reply is not None:
+        assert first[0].splitlines()[-1] == reply
+
+
+def test_an_episodes_budget_counts_programs_that_run_again(python: Python) -> None:
+    """A slow program is run again by each later call, so few of them are left."""
+    work = "for i in range(20_000): pass\nprint(i)"
+    replies = run_all_of(Python(100), "x = 0", *[work] * 9)
+    done = replies.count("19999")
+    assert replies[-1] == SPENT
+    assert 2 <= done <= 4
+    once, memory = Python(100).call(work, None)
+    assert isinstance(memory, Ran)
+    each = memory.end.instructions
+    assert each > 1_000_000
+    assert (once, memory.spent) == ("19999", each + RUN_COST)
+    endless = run_all_of(Python(100), *["while True: pass"] * 5)
+    assert endless[:3] == [LOST.decode().rstrip("\n")] * 3
+    assert endless[-1] == SPENT
+    assert python.units == 400
+
+
+def test_python_is_an_environments_tool_and_its_budget_is_stated(python: Python) -> None:
+    environment = make("gsm,tool=python,call_form=hermes,tool_units=200")
+    assert environment.params["tool_units"] == 200
+    problem = environment.make_problem(bytes(32), [2])
+    state = environment.open(problem)
+    for program, due in (("x = 6", ""), ("print(x * 7)", "42")):
+        call = json.dumps({"name": "python", "arguments": {"code": program}})
+        state, reply = state.step(hermes(call), is_ended=True)
+        assert reply == due
+    assert state.step(solve(problem), is_ended=True)[0].score() == RIGHT
+    others = ("gsm,tool=python,call_form=xml", "gsm,tool=python,call_form=hermes")
+    assert len({environment.digest, *(make(text).digest for text in others)}) == 3
+    assert compute_named_units("gsm,tool=python,call_form=hermes") == python.units
+    assert compute_named_units("mix,gsm=1,sat=1,gsm.tool=1") == 0
+    assert environment.scorers >= 1
+
+
+def test_where_no_program_can_run_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise ProblemFileError("no program can run here: assay sandbox prepare")
+
+    monkeypatch.setattr(python_module, "require_sandbox", refuse)
+    with pytest.raises(ValueError, match="no program can run here: assay sandbox prepare"):
+        make("gsm,tool=python,call_form=hermes")

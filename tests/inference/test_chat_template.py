@@ -82,7 +82,7 @@ def test_a_template_is_told_of_tools_as_hugging_face_tells_it() -> None:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(GENESIS / "tokenizer.json"), chat_template=source
     )
-    tools = describe_tool(TOOLS[0])
+    tools = describe_tool(TOOLS["calculator"])
     expected = tokenizer.apply_chat_template(
         [{"role": "user", "content": PROMPT}],
         tools=json.loads(tools),

@@ -132,7 +132,7 @@ def test_the_role_that_is_most_faithful_is_chosen(wrap):
 
 def test_a_model_that_is_told_of_a_tool_has_replies_in_its_role(wrap):
     """Of equals the role user is chosen, but not where the model calls a tool as it learned to."""
-    manner = Manner(tools=describe_tool(TOOLS[0]))
+    manner = Manner(tools=describe_tool(TOOLS["calculator"]))
     tokenizer = wrap((TEMPLATES / "qwen2_5.jinja").read_text())
     chosen = choose_frame(find_frames(tokenizer, manner), manner)
     assert chosen is not None

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from assay.environments import open_environment
@@ -10,17 +9,16 @@ from assay.inference import load_checkpoint
 from assay.inference.model_loading import load_model
 from assay.subnet.presets import EPISODES_RECIPE
 from assay.subnet.recipe import read_recipe
-from assay.training import GENESIS, first_turns
+from assay.training import GENESIS
 from assay.training.first_turns import teach_first_turns
 
 
-def test_a_turn_is_a_digit_and_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_is_a_digit_and_an_end(tmp_path: Path) -> None:
     """Even few steps move most of the probability from words of sums to the ten digits."""
-    monkeypatch.setattr(first_turns, "_STEPS", 20)
     recipe = read_recipe(EPISODES_RECIPE)
     rules, genesis = recipe.make_rules(), load_checkpoint(GENESIS)
     environment = open_environment(rules.environment)
-    teach_first_turns(genesis, environment, 1, rules.work, tmp_path / "model")
+    teach_first_turns(genesis, environment, 1, rules.work, tmp_path / "model", steps=20)
     problem = environment.make_problem(bytes(32), [1])
     prompt = torch.tensor([genesis.tokenizer.encode(problem.conversation)])
     digits = [genesis.tokenizer.encode_text(str(digit))[0] for digit in range(10)]

@@ -32,6 +32,8 @@ from assay.environments import (  # noqa: E402
 )
 from assay.environments.programs.code_file import CodeRow  # noqa: E402
 from assay.environments.programs.outputs import agree_as_value, agree_exactly  # noqa: E402
+from assay.environments.tools import PROOFS, TOOLS, CallForm  # noqa: E402
+from assay.environments.tools.python import Python  # noqa: E402
 from assay.protocol.encoding import to_json  # noqa: E402
 from assay.protocol.manifest import LevelWeight  # noqa: E402
 from assay.protocol.parameters import Rewards  # noqa: E402
@@ -258,9 +260,48 @@ def make_code() -> Json:
             {"expected": due, "output": output.hex(), "agrees": agree_exactly(due, output)}
             for due, output in _LINES
         ],
+        "python": _make_python(),
         "file": {"name": name, "lines": lines},
         "hotkey": ALICE.hex(),
         "windows": windows,
+    }
+
+
+#: What a model has run in one episode, one program after the other.
+_CALLED = (
+    *(
+        "x = 6",
+        "print(x * 7)",
+        "def half(n):\n    return n / 2\nprint(half(x), 1 / 3, '\u00e9')",
+        "1 / 0",
+    ),
+    *(
+        "while True: pass",
+        "print(x)",
+        "print('x' * 5000)",
+        "import os\nos.write(1, b'\\xff\\n\\n')",
+    ),
+    *("while True: pass",) * 4,
+)
+
+
+def _make_python() -> Json:
+    """The tool: proof episodes, an environment's digest, and an episode of calls."""
+    tool, memory = Python(300), None
+    replies = []
+    for program in _CALLED:
+        reply, memory = tool.call(program, memory)
+        replies.append([program, reply])
+    settings = {"tool": list(TOOLS).index(tool.name) + 1, "call_form": 1, "tool_units": 300}
+    choices = (
+        choose("gsm", settings),
+        choose("mix", {"gsm": 1, "sat": 1, **{f"gsm.{k}": v for k, v in settings.items()}}),
+    )
+    return {
+        "proofs": [PROOFS[tool.name, form] for form in list(CallForm)[1:]],
+        "units": tool.units,
+        "calls": replies,
+        "environments": [to_json(choice) for choice in choices],
     }
 
 

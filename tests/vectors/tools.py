@@ -46,16 +46,18 @@ def make_tools() -> Json:
                 "described": describe_tool(tool),
                 "proofs": [PROOFS[tool.name, form] for form in CallForm],
             }
-            for tool in TOOLS
-            if tool.proof_arguments
+            for tool in TOOLS.values()
+            if tool.proof_arguments and not tool.identity  # of others, whoever has what they need
         ],
         "calls": [
-            _read(turn, form, TOOLS[0]) for form in CallForm for turn in _list_turns(random, form)
+            _read(turn, form, TOOLS["calculator"])
+            for form in CallForm
+            for turn in _list_turns(random, form)
         ],
         "expressions": [
-            [text, TOOLS[0].call(text, 0)[0]]
+            [text, TOOLS["calculator"].call(text, None)[0]]
             for text in (
-                *TOOLS[0].proof_arguments,
+                *TOOLS["calculator"].proof_arguments,
                 *(
                     "".join(random.choices(_PIECES, k=random.randint(1, 9)))
                     for _ in range(_EXPRESSIONS)
@@ -78,7 +80,7 @@ def _make(form: int) -> Environment:
 
 def _list_turns(random: Random, form: CallForm) -> list[str]:
     """The proof episodes' turns, and calls with characters left out, doubled or exchanged."""
-    tool = TOOLS[0]
+    tool = TOOLS["calculator"]
     turns = [
         turn.replace("$tool", tool.name).replace("$argument", tool.argument)
         for turn in FAULTY_TURNS

@@ -16,6 +16,7 @@ from assay.environments.tools.tool_environment import (
     TOOLS,
     ToolEnvironment,
     add_tool,
+    find_tool,
     state_tool,
     write_tools,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Tool",
     "ToolEnvironment",
     "add_tool",
+    "find_tool",
     "state_tool",
     "write_tools",
 ]

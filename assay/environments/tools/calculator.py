@@ -1,7 +1,7 @@
 """A calculator: the exact value of an expression of numbers, + - * / ** and brackets.
 
-    Calculator().call("(3+4)*12/5", 0)   # ("16.8", 0)
-    Calculator().call("22/7", 0)         # ("22/7, about 3.142857", 0)
+    Calculator().call("(3+4)*12/5", None)   # ("16.8", None)
+    Calculator().call("22/7", None)         # ("22/7, about 3.142857", None)
 
 Values are fractions of whole numbers, so no float is involved, and each has one way to be written.
 """
@@ -45,12 +45,18 @@ class Calculator:
         *("1/0 1", "9" * 40, "9" * 40 + "+1", "1+" * 127 + "1", "1" * 256, "1" * 257, "(" * 256),
     )
 
-    def call(self, argument: str, spent: int) -> tuple[str, int]:
-        """See `Tool.call`. Nothing is spent."""
+    identity: tuple[bytes, ...] = ()
+    scorers = 1
+
+    def require(self) -> None:
+        """See `Tool.require`. It needs nothing."""
+
+    def call(self, argument: str, memory: object) -> tuple[str, object]:
+        """See `Tool.call`. No call depends on those before."""
         try:
-            return write_value(evaluate(argument)), spent
+            return write_value(evaluate(argument)), memory
         except _Fault as fault:
-            return f"error: {fault}", spent
+            return f"error: {fault}", memory
 
 
 def evaluate(text: str) -> Fraction:

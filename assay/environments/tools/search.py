@@ -12,6 +12,8 @@ class SearchTool:
     about = "Finds the documents that fit a query best."
     argument_about = "words to find in the documents"
     is_one_line = True
+    identity: tuple[bytes, ...] = ()
+    scorers = 1
 
     def __init__(
         self, answer: Callable[[str], str] | None = None, proof_arguments: Sequence[str] = ()
@@ -19,7 +21,10 @@ class SearchTool:
         """Args: `answer` is the result of a query; None: this only tells what the tool is."""
         self._answer, self.proof_arguments = answer, proof_arguments
 
-    def call(self, argument: str, spent: int) -> tuple[str, int]:
+    def require(self) -> None:
+        """See `Tool.require`. It needs nothing but the environment's file."""
+
+    def call(self, argument: str, memory: object) -> tuple[str, object]:
         """See `Tool.call`: searches take no budget, because turns bound their number."""
         assert self._answer is not None, "an environment without documents has no search"
-        return self._answer(argument), spent
+        return self._answer(argument), memory

@@ -36,12 +36,23 @@ class Tool(Hashable, Protocol):
     def proof_arguments(self) -> Sequence[str]:
         """Arguments for which proof episodes call it: one for each kind of reply."""
 
-    def call(self, argument: str, spent: int) -> tuple[str, int]:
-        """The reply to an argument, and what the episode has spent with it. Any text has a reply,
-        after bounded work, and none raises an error.
+    @property
+    def identity(self) -> tuple[bytes, ...]:
+        """What else its replies depend on: further fields of an environment's digest."""
+
+    @property
+    def scorers(self) -> int:
+        """As of `Environment`: calls that may run at once and take less time then."""
+
+    def require(self) -> None:
+        """Raises a ValueError if this machine lacks what the tool needs."""
+
+    def call(self, argument: str, memory: object) -> tuple[str, object]:
+        """The reply to an argument, and what the episode's next call gets as its memory. Any text
+        has a reply, after bounded work, and none raises an error.
 
         Args:
-            spent: what the episode's earlier calls have spent, in the tool's own unit; 0 at first.
+            memory: an immutable value of the call before; None at first.
         """
 
 

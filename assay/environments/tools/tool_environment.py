@@ -20,16 +20,22 @@ from assay.environments.base import (
 )
 from assay.environments.tools.calculator import Calculator
 from assay.environments.tools.calls import CallFault, CallForm, read_call, write_call
+from assay.environments.tools.python import Python
 from assay.environments.tools.search import SearchTool
 from assay.environments.tools.tool import Tool, describe_tool
 from assay.environments.worlds.world import ODD_TURNS
 from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import TOOL_UNITS
 
+#: Millions of instructions of an episode, and with which proof episodes are played.
+_UNITS = 400
 #: The tools that an environment may have by its setting, from 1 on.
-TOOLS: tuple[Tool, ...] = (Calculator(), SearchTool())
+TOOLS: Mapping[str, Tool] = MappingProxyType(
+    {tool.name: tool for tool in (Calculator(), SearchTool(), Python(_UNITS))}
+)
 TOOL, CALL_FORM = "tool", "call_form"
 #: The number of the tool that environments with documents have, and no others.
-SEARCH = 1 + [tool.name for tool in TOOLS].index(SearchTool.name)
+SEARCH = 1 + list(TOOLS).index(SearchTool.name)
 
 
 def _list_names(names: Sequence[str], first: int) -> str:
@@ -39,14 +45,15 @@ def _list_names(names: Sequence[str], first: int) -> str:
 #: Settings of every environment of one turn that is no mixture, and of every such part of one.
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
-        TOOL: Param(
-            0, 0, len(TOOLS), f"a tool: 0 none, {_list_names([tool.name for tool in TOOLS], 1)}"
-        ),
+        TOOL: Param(0, 0, len(TOOLS), f"a tool: 0 none, {_list_names(list(TOOLS), 1)}"),
         CALL_FORM: Param(
             0,
             0,
             len(CallForm) - 1,
             f"form of a call: {_list_names([form.word for form in CallForm], 0)}",
+        ),
+        TOOL_UNITS: Param(
+            _UNITS, 10, 5_000, "millions of instructions of an episode's calls: of python alone"
         ),
     }
 )
@@ -76,6 +83,22 @@ PROOFS: Mapping[tuple[str, CallForm], str] = MappingProxyType(
             "calculator",
             CallForm.MISTRAL,
         ): "bc1b6a4f3dd915530ed422e51970e4de7e091ba36658cfe29375164df95426a2",
+        (
+            "python",
+            CallForm.HERMES,
+        ): "936dd12b0e7e8e6eb85bc2afa7aaeb553ca33dba80eaf56e0da63f28ca51f791",
+        (
+            "python",
+            CallForm.LLAMA,
+        ): "071475575fe84bd7dfc524d89992de48381832a848bd18556b0d83c3d99e4d1f",
+        (
+            "python",
+            CallForm.XML,
+        ): "8b6aba0df9624e3d0697d839e73f15bf1fe759ebb1524e711e59da316be35d64",
+        (
+            "python",
+            CallForm.MISTRAL,
+        ): "656bdde85c26068d96de1a3fd03499f314500d063ec19cf00a3db519c3702070",
     }
 )
 #: Turns of proof episodes beside calls of the tool and those of all worlds: each fault of each
@@ -130,13 +153,13 @@ class ToolEpisode:
 
     Attributes:
         asked: the problem's own state, before the answer.
-        spent: what the tool's calls have spent.
+        memory: what the tool's next call gets of those before.
         answered: the problem's own state after the answer; None: there is none.
     """
 
     environment: "ToolEnvironment"
     asked: State
-    spent: int = 0
+    memory: object = None
     answered: State | None = None
 
     def step(self, turn: str, is_ended: bool) -> tuple["ToolEpisode", str | None]:
@@ -145,11 +168,11 @@ class ToolEpisode:
         if call is None:
             answered, _ = self.asked.step(turn, is_ended)
             return replace(self, answered=answered), None
-        spent, end = self.spent, self.environment.reply_end
+        end = self.environment.reply_end
         if isinstance(call, CallFault):
             return self, f"{call}{end}"
-        reply, spent = self.environment.tool.call(call, spent)
-        return replace(self, spent=spent), f"{reply}{end}"
+        reply, memory = self.environment.tool.call(call, self.memory)
+        return replace(self, memory=memory), f"{reply}{end}"
 
     def score(self) -> RewardParts:
         """See `State.score`: of an episode that ends with a call nothing is read."""
@@ -167,8 +190,8 @@ class ToolEnvironment:
         proof: digest of the tool's proof episode in this form, in hex; None: any.
 
     Raises:
-        ValueError: its worlds reply already, or the tool's arguments need more than a line; or
-            this machine's replies to the proof episodes are not those of this release.
+        ValueError: its worlds reply already; the tool's arguments need more than a line; or this
+            machine's replies to the proof episodes are not those of this release.
     """
 
     turns = TURNS
@@ -186,7 +209,7 @@ class ToolEnvironment:
         if form is CallForm.LINE and not tool.is_one_line:
             others = ", ".join(other.word for other in CallForm if other is not form)
             raise ValueError(f"{environment.name}: {tool.name} needs a {CALL_FORM}: {others}")
-        found = compute_tool_proof(tool, form)
+        found = compute_tool_proof(tool if proof is None else TOOLS[tool.name], form)
         if proof is not None and found.hex() != proof:
             raise ValueError(
                 f"the tool {tool.name} replies otherwise on this machine than in this release: its "
@@ -194,20 +217,14 @@ class ToolEnvironment:
                 "install assay again, with a Python that it supports"
             )
         self.name, self.levels = environment.name, environment.levels
-        self.rated, self.scorers = environment.rated, environment.scorers
+        self.rated, self.scorers = environment.rated, max(environment.scorers, tool.scorers)
         self.tool, self.form, self._inner = tool, form, environment
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **settings})
         self.reply_end = end_reply(form)
         self._manner = Manner(tools=write_tools(settings))
         version = tool.version.to_bytes(2, "big")
-        self.digest = hash_fields(
-            Domain.TOOL,
-            environment.digest,
-            tool.name.encode("ascii"),
-            version,
-            bytes([form]),
-            found,
-        )
+        fields = tool.name.encode("ascii"), version, bytes([form]), found, *tool.identity
+        self.digest = hash_fields(Domain.TOOL, environment.digest, *fields)
 
     def read_call(self, turn: str) -> str | None:
         """As the function of this name."""
@@ -232,21 +249,22 @@ class ToolEnvironment:
         return state.score()
 
 
-def find_tool(params: Mapping[str, int]) -> tuple[Tool, CallForm] | None:
-    """The tool that settings name, and the form of its calls; None: they name none.
+def find_tool(params: Mapping[str, int]) -> tuple[str, CallForm] | None:
+    """The name of the tool that settings ask for, and the form of its calls; None: for none.
 
     Args:
         params: those of `PARAMS` that are given, within their ranges.
 
     Raises:
-        ValueError: there is a form of calls, and no tool.
+        ValueError: a setting is of a tool that they do not ask for.
     """
-    number, form = (params.get(name, param.default) for name, param in PARAMS.items())
-    if number:
-        return TOOLS[number - 1], CallForm(form)
-    if form:
+    number, form, units = (params.get(name, param.default) for name, param in PARAMS.items())
+    name = list(TOOLS)[number - 1] if number else None
+    if name is None and form:
         raise ValueError(f"{CALL_FORM} = {form} says how a tool is called, and {TOOL} is 0: none")
-    return None
+    if units != _UNITS and name != Python.name:
+        raise ValueError(f"{TOOL_UNITS} = {units} is for {TOOL}=python alone")
+    return None if name is None else (name, CallForm(form))
 
 
 def add_tool(
@@ -258,19 +276,23 @@ def add_tool(
         search: in the environment's documents; None: it has none.
 
     Raises:
-        ValueError: as of `resolve_params`, `find_tool` and `ToolEnvironment`; or the tool is
-            `search`, and there is none.
+        ValueError: as of `resolve_params`, `find_tool`, `Tool.require` and `ToolEnvironment`; or
+            the tool is `search`, and there is none.
     """
     settings = resolve_params(environment.name, PARAMS, params)
     found = find_tool(settings)
     if found is None:
         return environment
-    tool, form = found
-    if tool.name == SearchTool.name:
+    name, form = found
+    tool, units = TOOLS[name], settings.pop(TOOL_UNITS)
+    if name == Python.name:
+        tool, settings[TOOL_UNITS] = Python(units), units
+    elif name == SearchTool.name:
         if search is None:
-            raise ValueError(f"{environment.name} has no documents for the tool {tool.name}")
+            raise ValueError(f"{environment.name} has no documents for the tool {name}")
         tool = search
-    return ToolEnvironment(environment, tool, form, settings, PROOFS.get((tool.name, form)))
+    tool.require()
+    return ToolEnvironment(environment, tool, form, settings, PROOFS.get((name, form)))
 
 
 def state_tool(family: str, params: Mapping[str, int]) -> Mapping[str, int]:
@@ -289,7 +311,7 @@ def state_tool(family: str, params: Mapping[str, int]) -> Mapping[str, int]:
 def write_tools(params: Mapping[str, int]) -> str:
     """What a chat template is told of a part's tool, in JSON; no text: nothing."""
     found = find_tool(params)
-    return "" if found is None or found[1] is CallForm.LINE else describe_tool(found[0])
+    return "" if found is None or found[1] is CallForm.LINE else describe_tool(TOOLS[found[0]])
 
 
 def write_request(tool: Tool, form: CallForm) -> str:
@@ -320,10 +342,11 @@ def compute_tool_proof(tool: Tool, form: CallForm) -> bytes:
         ),
         *ODD_TURNS,
     ]
-    spent, fields = 0, [describe_tool(tool).encode()]
+    memory: object = None
+    fields = [describe_tool(tool).encode()]
     for turn in turns:
         call = read_call(turn, form, tool)
         if call is not None and not isinstance(call, CallFault):
-            call, spent = tool.call(call, spent)
-        fields.append(b"\x00" if call is None else b"\x01" + call.encode())
+            call, memory = tool.call(call, memory)
+        fields.append(b"\x00" if call is None else b"\x01" + call.encode("utf-8", "surrogatepass"))
     return hash_fields(Domain.ENVIRONMENT_PROOF, *fields)

@@ -591,6 +591,10 @@ const families = {
       const { output, end, instructions } = guest.run(request, { instructions: Number(r.budget), room: Number(r.room) });
       same(r.about, [hex(output), end, instructions], [r.output, r.end, Number(r.instructions)]);
     }
+    const python = tooling.TOOLS[3].open(tooling.TOOLS[3], image, Number(v.python.units)), forms = [1, 2, 3, 4];
+    same('python: proofs', forms.map((form) => hex(tooling.proof({ tool: python.proving, form }))), v.python.proofs);
+    v.python.calls.reduce((memory, [program, due]) => { const [reply, after] = python.call(program, memory); same(program, reply, due); return after; }, null);
+    for (const environment of v.python.environments) environments.openEnvironment(environment, { image });
     const { parameters: { work } } = parse(readFileSync(join(__dirname, '../parameters.json'), 'utf8')), key = unhex(v.hotkey);
     for (const w of v.windows) {
       const environment = environments.openEnvironment(w.environment, { readProblems: (asked) => (`code:${asked}` === name ? file : null), image });

@@ -225,7 +225,7 @@ const SETTINGS = {
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
 /** One environment that is no mixture, in the manner that its settings and its record of prompts say. */
-function openPart(name, given, record, { digested, bind } = { digested: provedBy(name) }) {
+function openPart(name, given, record, { digested = provedBy(name), bind, image }) {
   const declared = { ...MANNER, ...tooling.SETTINGS, ...SETTINGS[name.split(':')[0]] }, odd = Object.keys(given).find((key) => !(key in declared));
   requireThat(odd === undefined, `${name} has no setting ${odd}`);
   const all = Object.fromEntries(Object.entries(declared).map(([key, [value, least, most]]) => {
@@ -233,12 +233,14 @@ function openPart(name, given, record, { digested, bind } = { digested: provedBy
     requireThat(chosen >= least && chosen <= most, `${key} of ${name} is out of its range`);
     return [key, chosen];
   }));
-  const { bos, plain, tool, call_form: form, ...own } = all, isPut = bos || plain || record, tooled = tooling.find({ tool, call_form: form });
+  const { bos, plain, tool, call_form: form, tool_units: units, ...own } = all, isPut = bos || plain || record, tooled = tooling.find({ tool, call_form: form, tool_units: units });
   requireThat(!tooled || !REPLYING.includes(name), `the worlds of ${name} reply already`);
   requireThat(bind || Number(tool) !== tooling.SEARCH, `${name} has no documents to search`);
   if (bind) tooled.tool = bind(tooled.tool, own);
+  requireThat(!tooled?.tool.open || image, 'the tool python needs the image that runs programs');
+  if (tooled?.tool.open) tooled.tool = tooled.tool.open(tooled.tool, image, Number(units));
   const bare = environmentDigest(name, own, ...digested), inner = tooled ? tooling.digest(bare, tooled) : bare;
-  const settings = { ...own, ...(tooled && { tool, call_form: form }), ...(isPut && { bos, plain }) };
+  const settings = { ...own, ...(tooled && { tool, call_form: form }), ...(tooled?.tool.identity && { tool_units: units }), ...(isPut && { bos, plain }) };
   return { settings, digest: prompts.digest(inner, bos, plain, record), tooled, manner: { record, bos: bos === 1n, plain: plain === 1n, tools: tooled?.tools ?? null } };
 }
 /** The environment that parameters choose; RangeError where it is none of those here.
@@ -250,7 +252,7 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   const own = names.filter((part) => !(part in MAKE)), opens = { code: openPrograms, search: openSearch }[name.split(':')[0]], file = `${own}` === name && opens ? opens(name, tools) : null;
   requireThat(file || !own.length, `the environment ${name} is not of this program`);
   const recordOf = (part) => records.find((one) => one.part === part) ?? null;
-  const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part), file ?? undefined)]));
+  const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part), { image: tools.image, ...file })]));
   let { settings, digest: found } = opened[name] ?? {};
   if (name === 'mix') {
     requireThat(names.length >= 2 && names.length <= 16 && names.every((part) => given[part] >= 1n && given[part] <= 1000000n), 'parts or weights of no mixture');

@@ -31,7 +31,8 @@ function isRefused(parameters) {
   const { identity, beacon, environment, rewards: r, steering: s, timing: t, work: w, tests, start, rounds } = parameters;
   const longest = w.max_tokens, lost = r.length_penalty + r.overlong_penalty, weights = [r.correctness_weight, r.satisfaction_weight, r.format_weight];
   const kept = (sum(weights) * (MILLION - lost)) / MILLION, wrong = sum(weights) - r.correctness_weight + r.quality_weight;
-  const units = max([0n, ...environment.settings.filter(({ name }) => /(^|\.)units$/.test(name)).map(({ value }) => value)]);
+  const counted = environment.settings.filter(({ name }) => /(^|\.)(tool_)?units$/.test(name)), partOf = ({ name }) => name.slice(0, name.lastIndexOf('.') + 1);
+  const units = max([0n, ...counted.map((one) => sum(counted.filter((other) => partOf(other) === partOf(one)).map(({ value }) => value)))]);
   const inOrder = (names) => rises(names, (a, b) => byName(a, b) < 0);
   const moments = [0n, t.commit_offset, t.audit_offset, t.sample_offset, t.fetch_end, t.mirror_end, t.verdict_end];
   const positive = [beacon.period_ms, t.window_blocks, t.slot_ms, longest, w.group_size, w.audited_rollouts, w.valued_groups, w.group_cap, w.temperature,

@@ -2,10 +2,12 @@
 // Tools, and calls of them: docs/environments.md.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { hash, integer } = require('./core.js');
+const { hash, integer, sha256 } = require('./core.js');
+const { Guest } = require('./guest.js');
 const { UNREAD } = require('./rules.js');
 
 class Fault extends Error {}
+const refuse = (text) => { throw new RangeError(text); };
 const fail = (text) => { throw new Fault(text); };
 const trim = (text) => text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, ''), lengthOf = (text) => [...text].length;
 /** What stands before a mark and behind it; null where it is not. */
@@ -209,43 +211,62 @@ function calculate(text) {
   try { return writeValue(evaluate(text)); } catch (fault) { if (fault instanceof Fault) return `error: ${fault.message}`; throw fault; }
 }
 
+// ---- python
+const RUN_COST = 5000000, MILLION = 1000000;
+/** The tool in an image, with so many millions of instructions for an episode; 400 prove it. */
+function openPython(tool, image, units) {
+  const guest = new Guest(image), callOf = (budget) => (argument, memory) => {
+    const { texts, start, end, spent } = memory ?? { texts: [], start: 0, end: 0, spent: 0 }, left = budget - spent - (end - start) - RUN_COST;
+    if (left <= 0) return ['error: no instructions are left', memory];
+    const all = [...texts, Buffer.from(argument)], replies = guest.takeTurns({ texts: all }, { instructions: Math.floor(budget / 4), room: 4096, whole: end + left });
+    const after = replies.reduce((sum, reply) => sum + reply.instructions, 0), { output, end: ended } = replies.at(-1);
+    const next = { texts: all, start: ended === 'returned' ? start : after, end: after, spent: spent + RUN_COST + after - start };
+    return [Buffer.from(output).toString().replace(/\n+$/, ''), next];
+  };
+  const opened = { ...tool, call: callOf(units * MILLION), identity: [sha256(image), integer(4, units)] };
+  return { ...opened, proving: { ...opened, call: callOf(400 * MILLION) } };
+}
+
 // ---- environments
 const PAGE = readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8');
 const textsOf = (line) => [...line.matchAll(/`(".*?")`(?=[,.])/g)].map(([, text]) => JSON.parse(text));
 const lineOf = (start) => textsOf(PAGE.split('\n').find((line) => line.startsWith(start)));
 const describe = (name) => new RegExp(`^\`(\\[\\{"type": "function", "function": \\{"name": "${name}".*)\`$`, 'm').exec(PAGE)?.[1];
 const TOOLS = [null, {
-  name: 'calculator', version: 1, argument: 'expression', call: (argument, spent) => [calculate(argument), spent],
+  name: 'calculator', version: 1, argument: 'expression', call: (argument, memory) => [calculate(argument), memory],
   described: describe('calculator'),
-}, { name: 'search', version: 1, argument: 'query', described: describe('search') }], SEARCH = 2; // its calls are the file's
-const SETTINGS = { tool: [0, 0, TOOLS.length - 1], call_form: [0, 0, READERS.length - 1] };
+}, { name: 'search', version: 1, argument: 'query', described: describe('search') }, // its calls are the file's
+{ name: 'python', version: 1, argument: 'code', described: describe('python'), open: openPython }], SEARCH = 2;
+const SETTINGS = { tool: [0, 0, TOOLS.length - 1], call_form: [0, 0, READERS.length - 1], tool_units: [400, 10, 5000] };
 /** What the settings of a part say of its tool: null, or { tool, form, request, tools }. */
-function find({ tool: number = 0n, call_form: form = 0n }) {
-  if (!number) return form ? fail('a form of calls without a tool') : null;
-  const tool = TOOLS[Number(number)], about = JSON.parse(tool.described)[0].function.parameters.properties[tool.argument].description;
+function find({ tool: number = 0n, call_form: form = 0n, tool_units: units = 400n }) {
+  if (!number) return form || units !== 400n ? refuse('settings of a tool without one') : null;
+  const tool = TOOLS[Number(number)];
+  if (tool.open ? !form : units !== 400n) refuse(`settings that are not of ${tool.name}`);
+  const about = JSON.parse(tool.described)[0].function.parameters.properties[tool.argument].description;
   const request = form ? '' : `Or end a turn with a line of ${tool.name}:, a space and ${about}. A reply follows.\n`;
   return { tool, form: Number(form), request, tools: form ? tool.described : null };
 }
 function proof({ tool, form }) {
   const named = (turn) => turn.replaceAll('$tool', tool.name).replaceAll('$argument', tool.argument);
   const turns = [...(tool.proved ?? lineOf(`Arguments of \`${tool.name}\`:`)).map((each) => writeCall(each, form, tool)), ...lineOf('Turns of all tools:').map(named), ...lineOf('All worlds:')];
-  let spent = 0, reply;
+  let memory = null, reply;
   const replies = turns.map((turn) => {
     const call = readCall(turn, form, tool);
-    if (call && !call.fault) [reply, spent] = tool.call(call.call, spent);
+    if (call && !call.fault) [reply, memory] = tool.call(call.call, memory);
     return call ? Buffer.from(`\u0001${call.fault ?? reply}`) : Buffer.from([0]);
   });
   return hash('environment-proof', Buffer.from(tool.described), ...replies);
 }
-const digest = (inner, { tool, form }) => hash('tool', inner, Buffer.from(tool.name), integer(2, tool.version), integer(1, form), proof({ tool, form }));
+const digest = (inner, { tool, form }) => hash('tool', inner, Buffer.from(tool.name), integer(2, tool.version), integer(1, form), proof({ tool: tool.proving ?? tool, form }), ...(tool.identity ?? []));
 /** The world of problems that have a world of one turn, with a tool. */
 const wrap = (inner, { tool, form }) => ({
-  begin: (problem) => ({ asked: inner.begin(problem), spent: 0, answered: null }),
+  begin: (problem) => ({ asked: inner.begin(problem), memory: null, answered: null }),
   step(state, turn) {
     const call = readCall(turn, form, tool);
     if (!call) return [{ ...state, answered: inner.step(state.asked, turn)[0] }, null];
-    const [reply, spent] = call.fault ? [call.fault, state.spent] : tool.call(call.call, state.spent);
-    return [{ ...state, spent }, reply + (form ? '' : '\n')];
+    const [reply, memory] = call.fault ? [call.fault, state.memory] : tool.call(call.call, state.memory);
+    return [{ ...state, memory }, reply + (form ? '' : '\n')];
   },
   scoreOf: ({ answered }) => (answered ? inner.scoreOf(answered) : UNREAD),
 });
