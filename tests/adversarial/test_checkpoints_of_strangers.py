@@ -36,7 +36,7 @@ def test_its_window_is_void_for_everybody_and_the_next_one_counts(
         world.hotkeys["trainer"],
         world.history,
         world.sources,
-        TrainerConfig(LearnConfig(), "test:store", last_window=2),
+        TrainerConfig(LearnConfig(epochs=1), "test:store", last_window=2),
         lambda lesson: None,
         print,
     )
