@@ -22,8 +22,8 @@ COUNT, FEW_COUNT = 200, 8
 #: Millions of instructions of a request.
 MILLIONS = 100
 #: SHA-256 of the replies: of all, and of the first ones.
-DIGEST = "44176818747b2d2ecc5aa5b2a1dffac26f021542092431d9227961092c83f5c1"
-FEW = "e6586e4bbc3576c6a113403d339f5fc4b534e13d7902dd3d68be8bf0697ec083"
+DIGEST = "54d594ed787304df3e2d803c3ed9bb6f64241affece3a262986d64496a021a30"
+FEW = "4bf8b97f1ac3bf0ee4851da85aed0d5d90cdbf7891336461cd2848c78d0492d9"
 
 #: Makes problems: `make(draw, level)` gives a question, and the answer as text. Here and below,
 #: `{a}` is a number below 10, `{b}` below 100, `{c}` below 2,000; Python's own braces are doubled.
