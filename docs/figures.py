@@ -27,7 +27,7 @@ THEMES = {
         "learning demo_episodes mixtures teaching evidence step step_memory team trace operators "
         "checkpoints exports outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
-    "Problems": "environments programs scoring sandbox math_answers suite_scores contests",
+    "Problems": "environments tools programs scoring sandbox math_answers suite_scores contests",
     "The whole": "demo localnet first_output soak explorer record files folders",
     "Chain, contracts and beacon": "chain devnet clients contracts beacon beacon_race",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-families",

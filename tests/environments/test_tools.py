@@ -418,7 +418,7 @@ def test_a_tools_module_has_nothing_inexact(module: object) -> None:
 def python() -> Python:
     if not has_sandbox():
         pytest.skip("no sandbox: assay sandbox prepare")
-    return Python(400)
+    return Python(300)
 
 
 def run_all_of(tool: Python, *programs: str) -> list[str]:
@@ -505,7 +505,7 @@ def test_an_episodes_budget_counts_programs_that_run_again(python: Python) -> No
     endless = run_all_of(Python(100), *["while True: pass"] * 5)
     assert endless[:3] == [LOST.decode().rstrip("\n")] * 3
     assert endless[-1] == SPENT
-    assert python.units == 400
+    assert python.units == 300
 
 
 def test_python_is_an_environments_tool_and_its_budget_is_stated(python: Python) -> None:

@@ -287,12 +287,12 @@ _CALLED = (
 
 def _make_python() -> Json:
     """The tool: proof episodes, an environment's digest, and an episode of calls."""
-    tool, memory = Python(300), None
+    tool, memory = Python(200), None
     replies = []
     for program in _CALLED:
         reply, memory = tool.call(program, memory)
         replies.append([program, reply])
-    settings = {"tool": list(TOOLS).index(tool.name) + 1, "call_form": 1, "tool_units": 300}
+    settings = {"tool": list(TOOLS).index(tool.name) + 1, "call_form": 1, "tool_units": 200}
     choices = (
         choose("gsm", settings),
         choose("mix", {"gsm": 1, "sat": 1, **{f"gsm.{k}": v for k, v in settings.items()}}),

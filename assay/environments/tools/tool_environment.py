@@ -28,7 +28,7 @@ from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import TOOL_UNITS
 
 #: Millions of instructions of an episode, and with which proof episodes are played.
-_UNITS = 400
+_UNITS = 300
 #: The tools that an environment may have by its setting, from 1 on.
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {tool.name: tool for tool in (Calculator(), SearchTool(), Python(_UNITS))}

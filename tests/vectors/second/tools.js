@@ -213,7 +213,7 @@ function calculate(text) {
 
 // ---- python
 const RUN_COST = 5000000, MILLION = 1000000;
-/** The tool in an image, with so many millions of instructions for an episode; 400 prove it. */
+/** The tool in an image, with so many millions of instructions for an episode; 300 prove it. */
 function openPython(tool, image, units) {
   const guest = new Guest(image), callOf = (budget) => (argument, memory) => {
     const { texts, start, end, spent } = memory ?? { texts: [], start: 0, end: 0, spent: 0 }, left = budget - spent - (end - start) - RUN_COST;
@@ -224,7 +224,7 @@ function openPython(tool, image, units) {
     return [Buffer.from(output).toString().replace(/\n+$/, ''), next];
   };
   const opened = { ...tool, call: callOf(units * MILLION), identity: [sha256(image), integer(4, units)] };
-  return { ...opened, proving: { ...opened, call: callOf(400 * MILLION) } };
+  return { ...opened, proving: { ...opened, call: callOf(300 * MILLION) } };
 }
 
 // ---- environments
@@ -237,12 +237,12 @@ const TOOLS = [null, {
   described: describe('calculator'),
 }, { name: 'search', version: 1, argument: 'query', described: describe('search') }, // its calls are the file's
 { name: 'python', version: 1, argument: 'code', described: describe('python'), open: openPython }], SEARCH = 2;
-const SETTINGS = { tool: [0, 0, TOOLS.length - 1], call_form: [0, 0, READERS.length - 1], tool_units: [400, 10, 5000] };
+const SETTINGS = { tool: [0, 0, TOOLS.length - 1], call_form: [0, 0, READERS.length - 1], tool_units: [300, 10, 5000] };
 /** What the settings of a part say of its tool: null, or { tool, form, request, tools }. */
-function find({ tool: number = 0n, call_form: form = 0n, tool_units: units = 400n }) {
-  if (!number) return form || units !== 400n ? refuse('settings of a tool without one') : null;
+function find({ tool: number = 0n, call_form: form = 0n, tool_units: units = 300n }) {
+  if (!number) return form || units !== 300n ? refuse('settings of a tool without one') : null;
   const tool = TOOLS[Number(number)];
-  if (tool.open ? !form : units !== 400n) refuse(`settings that are not of ${tool.name}`);
+  if (tool.open ? !form : units !== 300n) refuse(`settings that are not of ${tool.name}`);
   const about = JSON.parse(tool.described)[0].function.parameters.properties[tool.argument].description;
   const request = form ? '' : `Or end a turn with a line of ${tool.name}:, a space and ${about}. A reply follows.\n`;
   return { tool, form: Number(form), request, tools: form ? tool.described : null };
