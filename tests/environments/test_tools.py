@@ -29,8 +29,9 @@ from assay.environments.tools import python as python_module
 from assay.environments.tools.calculator import Calculator, evaluate
 from assay.environments.tools.calls import CALL_MAX, CallFault, read_call, write_call
 from assay.environments.tools.json_reader import DEPTH_MAX, JsonFault, read_json
-from assay.environments.tools.python import RUN_COST, SPENT, Python, Ran
-from assay.sandbox.guest import LOST
+from assay.environments.tools.python import OUTPUT_MAX, RUN_COST, SPENT, Python, Ran
+from assay.protocol.parameters import MILLION
+from assay.sandbox.guest import LOST, Budget, TurnsBudget, run_turns
 from tests.absent import has_sandbox
 from tests.environments.exactness import INEXACT
 
@@ -506,6 +507,20 @@ def test_an_episodes_budget_counts_programs_that_run_again(python: Python) -> No
     assert endless[:3] == [LOST.decode().rstrip("\n")] * 3
     assert endless[-1] == SPENT
     assert python.units == 300
+
+
+def test_a_replay_with_more_left_says_what_the_programs_said(python: Python) -> None:
+    """Of a program that takes the last of the budget, in a memory so large that each instruction
+    counts as several, and is lost."""
+    programs = [
+        *("print()", "while True: pass", "while True: pass", "while True: pass"),
+        "x = ' ' * 2_200_000\nimport os\nos._exit(1)",
+        "import time\nprint(time.time_ns())",
+    ]
+    replies = run_all_of(Python(200), *programs)
+    most = TurnsBudget(Budget(50 * MILLION, OUTPUT_MAX), 1_000 * MILLION)
+    whole, _ = run_turns([program.encode() for program in programs], most)
+    assert [one.output.decode().rstrip("\n") for one in whole] == replies
 
 
 def test_python_is_an_environments_tool_and_its_budget_is_stated(python: Python) -> None:

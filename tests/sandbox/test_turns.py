@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 
 from assay.sandbox.guest import (
+    EVEN,
     INTERPRETER,
     LOST,
     Budget,
@@ -32,7 +33,7 @@ MILLION = 10**6
 BUDGET = TurnsBudget(Budget(40 * MILLION, 4_000), 1_000 * MILLION)
 START = State()
 #: SHA-256 of what the turns below say, on every machine.
-DIGEST = "0d63d9da0c39f10309e1a4aea0c310ac4c9a56afdb0b296cbae500cd0d77ce34"
+DIGEST = "56294a7cbea327be971dce569c3c079abf0d86b3ab2c35fa2b957fcf54f6cf97"
 #: An episode: work, faults, and turns that break the interpreter or try to keep a hold on it.
 EPISODE: tuple[str, ...] = (
     "import math, random\nxs = [i * i for i in range(300)]\nprint(sum(xs), __name__)",
@@ -137,7 +138,7 @@ def test_a_budget_counts_each_turn_once_however_it_is_run() -> None:
     budget = TurnsBudget(BUDGET.turn, whole)
     live = take(texts, budget)
     assert live[:3] == free[:3]
-    assert live[3] == Reply(LOST, "instructions", 1_000)
+    assert live[3] == Reply(LOST, "instructions", 1_000 // EVEN * EVEN)
     assert live[4] == Reply(LOST, "instructions", 0)
     assert keep(texts, budget)[0] == live
     assert take(texts[:4], budget) == live[:4]
@@ -145,6 +146,21 @@ def test_a_budget_counts_each_turn_once_however_it_is_run() -> None:
     assert take(texts[:1], TurnsBudget(BUDGET.turn, 1), state) == [Reply(LOST, "instructions", 0)]
     each = TurnsBudget(Budget(free[1].instructions - 1, 99), whole)
     assert [one.end for one in take(texts[:2], each)] == ["returned", "instructions"]
+
+
+def test_what_a_turn_may_take_rounds_no_count_and_no_clock() -> None:
+    """Memory grows, so instructions count more, and what is left is rounded."""
+    texts = [
+        "x = ' ' * 2_200_000\nimport time\nprint(time.time_ns())",
+        "y = ' ' * 2_500_000\nprint(time.time_ns())",
+        "import os\nos._exit(1)",
+        "import time\nprint(time.time_ns())",
+    ]
+    free = take(texts)
+    assert [one.end for one in free] == ["returned", "returned", "exit 1", "returned"]
+    for less in range(1, 8):
+        budget = TurnsBudget(Budget(40 * MILLION - less, 4_000), 1_000 * MILLION)
+        assert take(texts, budget) == free
 
 
 def test_what_is_random_and_the_time_follow_from_the_start() -> None:

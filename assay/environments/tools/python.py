@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from assay.environments.programs.case_runs import require_sandbox
 from assay.protocol.parameters import MILLION
-from assay.sandbox.guest import INTERPRETER, Budget, State, TurnsBudget, run_turns
+from assay.sandbox.guest import EVEN, INTERPRETER, Budget, State, TurnsBudget, run_turns
 from assay.sandbox.guest.copies import RETURNED
 from assay.sandbox.pool import count_cores
 
@@ -85,7 +85,7 @@ class Python:
         ran = memory if isinstance(memory, Ran) else Ran()
         budget, again = self.units * MILLION, ran.end.instructions - ran.start.instructions
         left = budget - ran.spent - again - RUN_COST
-        if left <= 0:
+        if left < EVEN:
             return SPENT, ran
         programs = (*ran.programs, argument.encode("utf-8", "surrogatepass"))
         most = TurnsBudget(Budget(budget // CALLS, OUTPUT_MAX), ran.end.instructions + left)

@@ -15,11 +15,12 @@ from assay.sandbox.guest.engine import EngineError
 from assay.sandbox.guest.preparing import Prepared, is_prepared, prepare
 from assay.sandbox.guest.running import can_go_on, require_prepared, run, run_turns
 from assay.sandbox.guest.store import SandboxError
-from assay.sandbox.guest.turns import LOST, State, TurnsBudget
+from assay.sandbox.guest.turns import EVEN, LOST, State, TurnsBudget
 
 __all__ = [
     "COMPILE",
     "COMPILED",
+    "EVEN",
     "INTERPRETER",
     "LOST",
     "SOURCE",

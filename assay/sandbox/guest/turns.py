@@ -22,6 +22,9 @@ TURN = b"T"
 LOST = b"The interpreter was lost, with all names. The next call starts a new one.\n"
 #: Most turns of one request, and bytes of memory that a state keeps, unpacked.
 TURNS_MAX, KEPT_MAX = 256, 32 << 20
+#: What a turn may take is a multiple of this, which each count of an instruction divides. So no
+#: count is rounded otherwise, and no clock reads otherwise, where a replay may take more.
+EVEN = 60
 #: Bytes of memory that are kept together, and that are compared first.
 _PAGE, _PART = 1 << 12, 1 << 18
 #: Of a copy: its seed, clock and rate, and bytes of its memory. Of a page: its number.
@@ -31,7 +34,7 @@ _COPY, _NUMBER = struct.Struct(">QQQQ"), struct.Struct(">I")
 @dataclass(frozen=True, slots=True)
 class TurnsBudget:
     """What turns may take: each of them, and all together. A turn counts once, however often it is
-    replayed.
+    replayed. The least that one may take of both is rounded down to a multiple of `EVEN`.
 
     Attributes:
         turn: of each turn.
@@ -81,6 +84,7 @@ def take_turns(
             copy.seed = state.seed + state.turns
             copy.clock = state.clock + state.instructions
         left = min(budget.turn.instructions, max(0, budget.instructions - state.instructions))
+        left -= left % EVEN
         data = TURN + len(text).to_bytes(4, "little") + text
         reply = copy.ask(data, Budget(left, budget.turn.output))
         if reply.end != RETURNED:

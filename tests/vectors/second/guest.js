@@ -8,7 +8,7 @@ const { join } = require('node:path');
 const { setFlagsFromString } = require('node:v8');
 const { MessageChannel, Worker, isMainThread, receiveMessageOnPort, workerData } = require('node:worker_threads');
 
-const INPUT_MAX = 4 << 20, OUTPUT_MAX = 2 << 20, STACK_MB = 96, PATIENCE_MS = 600000;
+const INPUT_MAX = 4 << 20, OUTPUT_MAX = 2 << 20, STACK_MB = 96, EVEN = 60, PATIENCE_MS = 600000;
 
 /** The bytes of the image with this SHA-256, as `assay sandbox prepare` left it; null: it is not here. */
 function findImage(digest) {
@@ -80,7 +80,7 @@ const works = {
     let copy = null, taken = 0;
     return texts.map((text, k) => {
       copy ??= new Copy(module, seed + BigInt(k), clock + BigInt(taken));
-      const reply = copy.ask('T', text, NOTHING, { instructions: Math.min(instructions, whole - taken), room });
+      const left = Math.min(instructions, whole - taken), reply = copy.ask('T', text, NOTHING, { instructions: left - (left % EVEN), room });
       taken += reply.instructions;
       if (reply.end === 'returned') return reply;
       copy = null;
@@ -101,4 +101,4 @@ if (!isMainThread) {
   });
 }
 
-module.exports = { Guest, INPUT_MAX, OUTPUT_MAX, findImage };
+module.exports = { EVEN, Guest, INPUT_MAX, OUTPUT_MAX, findImage };
