@@ -54,6 +54,7 @@ TURNS: list[tuple[CallForm, str, str | None]] = [
     (LINE, "I multiply.\ncalculator:6*7 \r\n", "6*7"),
     (LINE, "calculator: 6*7\n#### 42", None),
     (LINE, "Calculator: 6*7", None),
+    (LINE, "so\rcalculator:\t6*7", "6*7"),
     (LINE, "calculator", None),
     (LINE, "", None),
     (LINE, f"calculator: {'1' * CALL_MAX}", "fault: the call is too long"),

@@ -8,7 +8,6 @@ call there is none. Specification: the environments' page.
 """
 
 import json
-import re
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -47,7 +46,6 @@ _PYTHON = "<|python_tag|>"
 _CALLS, _ARGS = "[TOOL_CALLS]", "[ARGS]"
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
-_LINE_END = re.compile("[\r\n]")
 
 
 class _Fault(Exception):
@@ -90,7 +88,9 @@ def _write(tool: Tool, name: str, given: dict[str, str]) -> str:
 
 def _read_line(said: str, tool: Tool) -> str | None:
     """The rest of the last line, if it begins with the tool's name and a colon."""
-    name, colon, argument = _LINE_END.split(said.strip(BLANKS))[-1].partition(":")
+    said = said.strip(BLANKS)
+    last = said[max(said.rfind(end) for end in "\r\n") + 1 :]
+    name, colon, argument = last.partition(":")
     if name != tool.name or not colon:
         return None
     return _bound(argument).strip(BLANKS)
