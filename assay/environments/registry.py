@@ -262,7 +262,7 @@ def _count_units(part: str, settings: Mapping[str, int]) -> int:
     """Millions of units that the scoring of one completion of a part may take."""
     declared = _list_settings(part)
     units = settings.get(UNITS, declared[UNITS].default) if UNITS in declared else 0
-    found = find_tool(settings)
+    found = find_tool(settings, part)
     if found is not None and TOOLS[found[0]].identity:
         units += settings.get(TOOL_UNITS, TOOL_PARAMS[TOOL_UNITS].default)
     return units

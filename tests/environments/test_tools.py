@@ -366,7 +366,9 @@ def test_every_tool_form_and_manner_has_a_digest_of_its_own() -> None:
     ("text", "message"),
     [
         ("guess,tool=calculator", "guess: tool is for environments of one turn"),
-        ("gsm,call_form=hermes", "call_form = 1 says how a tool is called, and tool is 0: none"),
+        ("mix,gsm=1,sat=1,gsm.tool=1,sat.call_form=1", "sat: call_form = 1 says how a tool is"),
+        ("gsm,tool_units=100", "gsm: tool_units = 100 is for tool=python alone"),
+        ("gsm,call_form=hermes", "gsm: call_form = 1 says how a tool is called, and tool is 0"),
         ("gsm,tool=4", "tool = 4 must be an integer from 0 to 3"),
         ("gsm,tool=1,call_form=5", "call_form = 5 must be an integer from 0 to 4"),
         ("gsm,tool=python3", "write each setting once"),

@@ -62,6 +62,9 @@ TEMPLATES = [
     ("a default that nobody needs, and that fails", "{{ 'a' | default(nobody.name) }}"),
     ("one that always fails", "{{ raise_exception('no') }}"),
     ("chance is none", "{{ lipsum() }}"),
+    ("a choice for a condition, without brackets", "{% if 1 if 1 else 0 %}x{% endif %}"),
+    ("a test that a value follows", "{{ 1 is none if 1 else 2 }}"),
+    ("what is safe is text", "{{ ('<' | safe) ~ (none | safe) }}{{ (1 | safe) + '\"' }}"),
     ("an address", "{{ messages[0].items }}"),
 ]
 

@@ -249,21 +249,25 @@ class ToolEnvironment:
         return state.score()
 
 
-def find_tool(params: Mapping[str, int]) -> tuple[str, CallForm] | None:
+def find_tool(params: Mapping[str, int], part: str = "") -> tuple[str, CallForm] | None:
     """The name of the tool that settings ask for, and the form of its calls; None: for none.
 
     Args:
         params: those of `PARAMS` that are given, within their ranges.
+        part: whose settings they are, for errors.
 
     Raises:
         ValueError: a setting is of a tool that they do not ask for.
     """
     number, form, units = (params.get(name, param.default) for name, param in PARAMS.items())
     name = list(TOOLS)[number - 1] if number else None
+    of = f"{part}: " if part else ""
     if name is None and form:
-        raise ValueError(f"{CALL_FORM} = {form} says how a tool is called, and {TOOL} is 0: none")
+        raise ValueError(
+            f"{of}{CALL_FORM} = {form} says how a tool is called, and {TOOL} is 0: none"
+        )
     if units != _UNITS and name != Python.name:
-        raise ValueError(f"{TOOL_UNITS} = {units} is for {TOOL}=python alone")
+        raise ValueError(f"{of}{TOOL_UNITS} = {units} is for {TOOL}=python alone")
     return None if name is None else (name, CallForm(form))
 
 
@@ -280,7 +284,7 @@ def add_tool(
             the tool is `search`, and there is none.
     """
     settings = resolve_params(environment.name, PARAMS, params)
-    found = find_tool(settings)
+    found = find_tool(settings, environment.name)
     if found is None:
         return environment
     name, form = found

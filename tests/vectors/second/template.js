@@ -166,6 +166,8 @@ class Parser {
   test(of) {
     const negated = this.next('not'), name = this.name(), test = TESTS[name];
     known(test, `the test ${name}`);
+    const then = this.tokens[this.at]; // Jinja takes it for what the test compares with
+    known(!then || (then.name ? /^(?:else|or|and)$/.test(then.name) : then.sign && then.sign !== '['), 'a test with a value behind it');
     return (r) => r.step(test(of(r)) !== Boolean(negated));
   }
 }
@@ -243,13 +245,13 @@ const STATEMENTS = {
   },
   if(parser, parts, depth) {
     const branches = [];
-    for (let test = parser.whole(), at = parser; ; ) {
+    for (let test = parser.either(), at = parser; ; ) {
       at.end();
       const body = readBody(parts, test ? ['elif', 'else', 'endif'] : ['endif'], depth + 1);
       branches.push([test, body.run]);
       known(branches.length < 32, 'many branches');
       if (body.word === 'endif') { close(body); break; }
-      at = body.parser, (test = body.word === 'elif' ? at.whole() : null);
+      at = body.parser, (test = body.word === 'elif' ? at.either() : null);
     }
     return (r) => branches.find(([test]) => !test || isTrue(test(r)))?.[1](r);
   },
