@@ -14,7 +14,7 @@ from assay.environments import make_environment
 from assay.environments.base import Environment, OneTurn, Problem, rate_answer
 from assay.environments.gsm import Task
 from assay.environments.problem_file import ProblemFileError
-from assay.environments.registry import compute_named_units, parse_choice
+from assay.environments.registry import compute_named_units, list_manners, parse_choice
 from assay.environments.search import index
 from assay.environments.tools import (
     CallForm,
@@ -30,7 +30,7 @@ from assay.environments.tools.calculator import Calculator, evaluate
 from assay.environments.tools.calls import CALL_MAX, CallFault, read_call, write_call
 from assay.environments.tools.json_reader import DEPTH_MAX, JsonFault, read_json
 from assay.environments.tools.python import OUTPUT_MAX, RUN_COST, SPENT, Python, Ran
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, EnvironmentChoice, Setting
 from assay.sandbox.guest import LOST, Budget, TurnsBudget, run_turns
 from tests.absent import has_sandbox
 from tests.environments.exactness import INEXACT
@@ -379,6 +379,19 @@ def test_every_tool_form_and_manner_has_a_digest_of_its_own() -> None:
 def test_wrong_settings_are_told_in_a_line(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         make(text)
+
+
+@pytest.mark.parametrize("setting", ["tool=9", "tool=1,gsm.call_form=9", "tool_units=9"])
+def test_a_tool_that_nobody_knows_is_a_fault_where_no_environment_is_made(setting: str) -> None:
+    """As where a checkpoint's template is tried for another release's parameters."""
+    text = f"mix,sat=1,gsm=1,gsm.{setting}"
+    name, params = parse_choice(text)
+    settings = tuple(Setting(key, value) for key, value in sorted(params.items()))
+    fault = f"{setting.rpartition('.')[2].partition('=')[0]} = 9 must be an integer from"
+    with pytest.raises(ValueError, match=fault):
+        compute_named_units(text)
+    with pytest.raises(ValueError, match=fault):
+        list_manners(EnvironmentChoice(name, settings, bytes(32), ()))
 
 
 def test_a_machine_whose_tool_replies_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,15 +253,21 @@ def find_tool(params: Mapping[str, int], part: str = "") -> tuple[str, CallForm]
     """The name of the tool that settings ask for, and the form of its calls; None: for none.
 
     Args:
-        params: those of `PARAMS` that are given, within their ranges.
+        params: a part's, of which those of `PARAMS` are read.
         part: whose settings they are, for errors.
 
     Raises:
-        ValueError: a setting is of a tool that they do not ask for.
+        ValueError: a setting is out of its range, or of a tool that they do not ask for.
     """
-    number, form, units = (params.get(name, param.default) for name, param in PARAMS.items())
-    name = list(TOOLS)[number - 1] if number else None
     of = f"{part}: " if part else ""
+    given = {name: params.get(name, param.default) for name, param in PARAMS.items()}
+    for key, param in PARAMS.items():
+        if not param.low <= given[key] <= param.high:
+            raise ValueError(
+                f"{of}{key} = {given[key]} must be an integer from {param.low} to {param.high}"
+            )
+    number, form, units = given.values()
+    name = list(TOOLS)[number - 1] if number else None
     if name is None and form:
         raise ValueError(
             f"{of}{CALL_FORM} = {form} says how a tool is called, and {TOOL} is 0: none"
