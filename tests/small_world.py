@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from assay.environments import RewardParts, make_environment, rate_answer
+from assay.environments import Environment, RewardParts, make_environment, rate_answer
 from assay.environments.arithmetic import Arithmetic
 from assay.environments.base import Problem
 from assay.inference import Checkpoint, GroupRequest
@@ -49,10 +49,14 @@ def make_small_world() -> SmallWorld:
 
 
 def make_play_requests(
-    checkpoint: Checkpoint, groups: int, rollouts: int, rules: EpisodeRules
+    checkpoint: Checkpoint,
+    groups: int,
+    rollouts: int,
+    rules: EpisodeRules,
+    world: Environment | None = None,
 ) -> list[GroupRequest]:
-    """Episodes of this world before their first turns."""
-    world, requests = make_small_world(), []
+    """Episodes of a world before their first turns; None: this one."""
+    world, requests = world or make_small_world(), []
     for index in range(groups):
         seed = hash_fields(Domain.PROBLEM, b"small world", bytes([index]))
         problem = world.make_problem(seed, checkpoint.manifest.level_numbers)

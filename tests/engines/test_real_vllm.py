@@ -5,19 +5,25 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.environments import make_environment
 from assay.inference import DraftCount, generate_groups, load_checkpoint
 from assay.neurons.miner.engines import EngineCommand, open_engines, process_guard
 from assay.neurons.settings.loading import list_others_variables
 from assay.protocol import Domain, hash_fields
+from assay.protocol.parameters import Prompts, PromptText
+from assay.subnet.genesis_checkpoint import make_genesis
+from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS
+from assay.training.first_turns import call_carelessly, teach_first_turns
 from assay.verification import make_projection
-from assay.verification.episodes import EpisodeRules
+from assay.verification.episodes import EpisodeRules, make_episode_rules
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.inference.conftest import list_ids, make_group_requests
 from tests.inference.workers.pooled import wait_until
@@ -72,6 +78,40 @@ def mine(mining, checkpoint, asked=None):
     found = mining.generate(asked, checkpoint, TEMPERATURE, projection, count)
     assert list_ids(found) == list_ids(expected)
     return 1 - count.discarded / count.drafted
+
+
+@pytest.fixture
+def caller(tmp_path):
+    """A checkpoint that calls a calculator every other time, and its environment."""
+    silent = Prompts("arithmetic", (PromptText("after", ""),), ())
+    environment = make_environment("arithmetic", {"tool": 1}, [silent])
+    work = replace(DEMO_WORK, turns=3, context=256, reply_bytes=64, paid_reply=4_000)
+    folder, shipped = tmp_path / "caller", load_checkpoint(GENESIS)
+    teach_first_turns(shipped, environment, 8, work, folder, call_carelessly, steps=300)
+    make_genesis(folder, 48, environment, (8,), work=work)
+    return load_checkpoint(folder), environment, make_episode_rules(work, shipped.manifest)
+
+
+@pytest.mark.skipif(ENGINE_PYTHON is None, reason=NO_ENGINE)
+def test_a_real_server_plays_episodes_with_a_tool(caller, tmp_path):
+    checkpoint, environment, rules = caller
+    asked = make_play_requests(checkpoint, 8, 4, rules, environment)
+    flags = ("--enforce-eager", "--max-num-seqs", "64")
+    command = EngineCommand(Path(ENGINE_PYTHON), flags, tmp_path, list_others_variables())
+    with open_engines(["auto"], command) as mining:
+        mining.wait_until_started(checkpoint)
+        assert mine(mining, checkpoint, asked) > KEPT
+        (server,) = mining.engines
+        assert (server.state, mining.trouble) == ("drafting", None)
+        count = DraftCount()
+        projection = make_projection(hash_fields(Domain.PROJECTION, b"test"), checkpoint.manifest)
+        found = mining.generate(asked, checkpoint, TEMPERATURE, projection, count)
+    said = [
+        checkpoint.tokenizer.decode(rollout.tokens.tolist()) for group in found for rollout in group
+    ]
+    called = sum("calculator: " in text for text in said)
+    assert len(said) // 4 < called < len(said)
+    assert count.turns > len(said)
 
 
 @pytest.mark.skipif(ENGINE_PYTHON is None, reason=NO_ENGINE)
