@@ -8,7 +8,7 @@ units that their comments state. Specification, section 0.
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -434,7 +434,9 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
         ),
         find_prompts_fault(choice.prompts)
         or _find_rewards_fault(parameters.rewards, work.max_tokens)
-        or find_scoring_fault(compute_scoring_units(choice), timing, work)
+        or find_scoring_fault(
+            compute_scoring_units(choice), timing, work, {one.name for one in choice.settings}
+        )
         or (None if rounds is None else _find_rounds_fault(rounds, parameters)),
     )
 
@@ -572,13 +574,17 @@ def compute_scoring_load(units: int, timing: Timing, work: Work) -> tuple[int, i
     return rollouts * units, SCORING_RATE * window_ms // (1_000 * SCORING_SHARE)
 
 
-def find_scoring_fault(units: int, timing: Timing, work: Work) -> str | None:
+def find_scoring_fault(
+    units: int, timing: Timing, work: Work, settings: Iterable[str] = (UNITS,)
+) -> str | None:
     """The load of scoring that is too much, and the numbers that would fit, in one line; or None.
-    `units`: millions that one completion may take."""
+    `units`: millions that one completion may take, by some of the `settings`."""
     load, room = compute_scoring_load(units, timing, work)
     if load <= room:
         return None
-    sizes = {UNITS: units, "valued_groups": work.valued_groups, "group_size": work.group_size}
+    ends = {name.rpartition(".")[2] for name in settings}
+    named = " + ".join(name for name in (UNITS, TOOL_UNITS) if name in ends)
+    sizes = {named: units, "valued_groups": work.valued_groups, "group_size": work.group_size}
     fits = {name: room * size // load for name, size in sizes.items()}
     said = " or ".join(f"{name} = {size}" for name, size in fits.items() if size)
     return (

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.exits import FINDING, OK
-from assay.environments import compute_named_shares, compute_named_units
+from assay.environments import compute_named_shares, count_named_units
 from assay.environments.programs.speed import measure_rate
 from assay.inference.placing.model_sizes import compute_weight_bytes
 from assay.neurons.miner.window_time import compute_window_seconds
@@ -179,7 +179,7 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
     taught = compute_trainer_cost(recipe, rules, card, miners * mined.groups)
     mining = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
     team = recipe.course.trainer_cards
-    units = compute_named_units(recipe.environment)
+    units = count_named_units(recipe.environment).total()
     scoring = compute_scoring_cost(units, rules, miners, measure_rate()) if units else None
     return CoursePlan(
         recipe,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from assay.environments.registry import ENVIRONMENTS as ENVIRONMENTS
     from assay.environments.registry import EnvironmentEntry as EnvironmentEntry
     from assay.environments.registry import compute_named_shares as compute_named_shares
-    from assay.environments.registry import compute_named_units as compute_named_units
+    from assay.environments.registry import count_named_units as count_named_units
     from assay.environments.registry import list_environments as list_environments
     from assay.environments.registry import list_manners as list_manners
     from assay.environments.registry import list_named_levels as list_named_levels
@@ -96,7 +96,7 @@ else:
                 "ENVIRONMENTS",
                 "EnvironmentEntry",
                 "compute_named_shares",
-                "compute_named_units",
+                "count_named_units",
                 "list_environments",
                 "list_manners",
                 "list_named_levels",

@@ -1,6 +1,7 @@
 """All environments by name. A new one adds a row here and nothing elsewhere."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -250,22 +251,21 @@ def list_named_levels(text: str, placeholder: str) -> list[int]:
     ]
 
 
-def compute_named_units(text: str) -> int:
+def count_named_units(text: str) -> Counter[str]:
     """Millions of units that the scoring of one completion may take (`protocol.parameters.UNITS`),
-    in an environment whose files need not be on this machine, named as for `parse_choice`."""
+    in an environment whose files need not be on this machine, named as for `parse_choice`: those of
+    the dearest part, by the settings that say so."""
     name, params = parse_choice(text)
     weights, settings = mixture.divide(params) if name == mixture.NAME else ({name}, {name: params})
-    return max(_count_units(part, settings[part]) for part in weights)
+    return max((_count_units(part, settings[part]) for part in weights), key=Counter.total)
 
 
-def _count_units(part: str, settings: Mapping[str, int]) -> int:
-    """Millions of units that the scoring of one completion of a part may take."""
-    declared = _list_settings(part)
-    units = settings.get(UNITS, declared[UNITS].default) if UNITS in declared else 0
-    found = find_tool(settings, part)
+def _count_units(part: str, settings: Mapping[str, int]) -> Counter[str]:
+    declared, found = _list_settings(part), find_tool(settings, part)
+    counted = {UNITS: declared[UNITS]} if UNITS in declared else {}
     if found is not None and TOOLS[found[0]].identity:
-        units += settings.get(TOOL_UNITS, TOOL_PARAMS[TOOL_UNITS].default)
-    return units
+        counted[TOOL_UNITS] = TOOL_PARAMS[TOOL_UNITS]
+    return Counter({one: settings.get(one, param.default) for one, param in counted.items()})
 
 
 def compute_named_shares(text: str, levels: Sequence[int]) -> list[int]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.environments import (
     choose_rewards,
-    compute_named_units,
+    count_named_units,
     list_environments,
     list_named_levels,
     list_named_rated,
@@ -301,8 +301,8 @@ def read_recipe(named: str) -> Recipe:
         if fault is not None:
             raise ConfigError(fault)
         rules = recipe.make_rules()
-        units = compute_named_units(recipe.environment)
-        fault = find_scoring_fault(units, rules.timing, rules.work)
+        units = count_named_units(recipe.environment)
+        fault = find_scoring_fault(units.total(), rules.timing, rules.work, units)
         if fault is not None:
             raise ConfigError(fault)
         if rules.work.group_size < 2:

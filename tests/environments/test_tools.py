@@ -14,7 +14,7 @@ from assay.environments import make_environment
 from assay.environments.base import Environment, OneTurn, Problem, rate_answer
 from assay.environments.gsm import Task
 from assay.environments.problem_file import ProblemFileError
-from assay.environments.registry import compute_named_units, list_manners, parse_choice
+from assay.environments.registry import count_named_units, list_manners, parse_choice
 from assay.environments.search import index
 from assay.environments.tools import (
     CallForm,
@@ -389,7 +389,7 @@ def test_a_tool_that_nobody_knows_is_a_fault_where_no_environment_is_made(settin
     settings = tuple(Setting(key, value) for key, value in sorted(params.items()))
     fault = f"{setting.rpartition('.')[2].partition('=')[0]} = 9 must be an integer from"
     with pytest.raises(ValueError, match=fault):
-        compute_named_units(text)
+        count_named_units(text)
     with pytest.raises(ValueError, match=fault):
         list_manners(EnvironmentChoice(name, settings, bytes(32), ()))
 
@@ -551,8 +551,8 @@ def test_python_is_an_environments_tool_and_its_budget_is_stated(python: Python)
     assert state.step(solve(problem), is_ended=True)[0].score() == RIGHT
     others = ("gsm,tool=python,call_form=xml", "gsm,tool=python,call_form=hermes")
     assert len({environment.digest, *(make(text).digest for text in others)}) == 3
-    assert compute_named_units("gsm,tool=python,call_form=hermes") == python.units
-    assert compute_named_units("mix,gsm=1,sat=1,gsm.tool=1") == 0
+    assert count_named_units("gsm,tool=python,call_form=hermes") == {"tool_units": python.units}
+    assert count_named_units("mix,gsm=1,sat=1,gsm.tool=1").total() == 0
     assert environment.scorers >= 1
 
 

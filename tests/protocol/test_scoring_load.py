@@ -54,9 +54,19 @@ def test_every_number_that_is_said_to_fit_does(units: int, groups: int, size: in
         ({"code:ab": 1, "code:ab.units": 7, "code:cd": 1, "code:cd.units": 8}, 8),
         ({"units.of": 7, "unit": 7, "other_units": 7}, 0),
         ({"units": -7}, 0),
+        ({"code:ab.units": 7, "code:ab.tool_units": 4, "gsm.tool_units": 9}, 11),
     ],
 )
 def test_units_are_the_dearest_parts(settings: dict[str, int], units: int) -> None:
     named = tuple(Setting(name, value) for name, value in sorted(settings.items()))
     choice = EnvironmentChoice("mix", named, bytes(32))
     assert compute_scoring_units(choice) == units
+
+
+def test_the_message_names_the_settings_that_say_so() -> None:
+    found = [
+        str(find_scoring_fault(10**6, MAIN_TIMING, MAIN_WORK, settings))
+        for settings in (("gsm.tool_units", "gsm"), ("code:ab.units", "code:ab.tool_units"))
+    ]
+    assert " · tool_units = 1,000,000 · " in found[0]
+    assert " · units + tool_units = 1,000,000 · " in found[1]
