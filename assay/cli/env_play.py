@@ -79,7 +79,8 @@ def _play(step: Step, console: Console) -> tuple[list[dict[str, Any]], End | Non
             console.print(f"{len(ids)} {name}: {' '.join(map(str, ids))}", soft_wrap=True)
         if isinstance(said, End):
             return turns, said
-        console.print(Text(make_printable(said)), soft_wrap=True, end="")
+        end = "" if said.endswith("\n") else "\n"  # a template's frame may have the line break
+        console.print(Text(make_printable(said)), soft_wrap=True, end=end)
 
 
 def _show_end(console: Console, turns: int, end: End | None, parts: dict[str, int] | None) -> None:

@@ -144,6 +144,13 @@ def play(name: str, given: str, *options: str) -> Any:
     return json.loads(done.stdout)
 
 
+def test_a_reply_without_a_line_break_is_shown_in_a_line() -> None:
+    call = '<tool_call>{"name": "calculator", "arguments": {"expression": "6*7"}}</tool_call>'
+    name = "gsm,tool=calculator,call_form=hermes"
+    done = run_command("env", "sample", name, "--play", "--n", "1", given=f"{call}\n#### 42")
+    assert "\n42\n> #### 42\n" in done.stdout
+
+
 def test_a_script_plays_a_world() -> None:
     """The last line needs no newline."""
     (played,) = play("guess", "0\n2\n3\n4", "--level", "1")
