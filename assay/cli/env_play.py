@@ -48,6 +48,9 @@ def run_env_play(request: SampleRequest, as_json: bool) -> None:
     for index, problem in enumerate(problems):
         console.print(Text(f"{index}  level {problem.level}", style="bold"))
         console.print(Text(make_printable(problem.prompt)), soft_wrap=True, end="")
+        if problem.conversation.tools:
+            told = f"The model's chat template tells of {problem.conversation.tools}\n"
+            console.print(Text(told), soft_wrap=True, end="")
         step, score = begin(environment, problem)
         turns, end = _play(step, console)
         parts = asdict(score()) if turns else None

@@ -149,6 +149,7 @@ def test_a_reply_without_a_line_break_is_shown_in_a_line() -> None:
     name = "gsm,tool=calculator,call_form=hermes"
     done = run_command("env", "sample", name, "--play", "--n", "1", given=f"{call}\n#### 42")
     assert "\n42\n> #### 42\n" in done.stdout
+    assert 'The model\'s chat template tells of [{"type": "function"' in done.stdout
 
 
 def test_a_script_plays_a_world() -> None:
