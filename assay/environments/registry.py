@@ -147,7 +147,7 @@ def make_environment(
 
 def _make_part(prompts: dict[str, Prompts], name: str, params: Mapping[str, int]) -> Environment:
     """One environment that is no mixture. Takes its prompts out of `prompts`."""
-    own, manner, tool = divide_settings(state_tool(name.partition(":")[0], params))
+    own, manner, tool = divide_settings(state_tool(str(name).partition(":")[0], params))
     bare, words = _make_bare(name, own), prompts.pop(name, None)
     environment = add_tool(bare, tool, bare.tool if isinstance(bare, SearchFile) else None)
     if not manner and words is None:

@@ -141,7 +141,7 @@ def test_explain_and_explorer_name_turns(checkpoint, parameters, taken):
         assert found.reply_tokens == (len(first.ids) if turn else 0)
     problem = make_problem_of(taken[1], parameters, checkpoint)
     episode = rejudging.play_again(context, checkpoint, problem, own)
-    given = own, episode, checkpoint
+    given = own, episode, None, checkpoint
     rows = group_child._list_turns(*given)  # noqa: SLF001
     assert [row["first"] for row in rows] == [0, *(reply.at for reply in replies)]
     assert sum(row["tokens"] for row in rows) == len(own)
