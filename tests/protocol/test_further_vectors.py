@@ -107,7 +107,8 @@ def test_a_delta_moves_the_values_whose_bit_is_set() -> None:
 def test_templates_make_what_hugging_face_makes_of_them() -> None:
     vector = load("chat_template")
     prompt = vector["prompt"]
-    typed = {"the clock": "2024-07-26 00:00"}
+    # Jinja's own filter marks a text, and escapes what is added to it: here there are only texts
+    typed = {"the clock": "2024-07-26 00:00", "what is safe is text": '<None1"'}
     messages = [{"role": "user", "content": prompt}]
     for entry in vector["rendered"]:
         expected = typed.get(entry["about"])
