@@ -46,6 +46,7 @@ from assay.environments.tools import (
     state_tool,
 )
 from assay.environments.tools import PARAMS as TOOL_PARAMS
+from assay.environments.tools.python import Python
 from assay.environments.worlds import codes, errands, guess, rooms
 from assay.protocol.parameters import TOOL_UNITS, UNITS, EnvironmentChoice, Prompts
 
@@ -263,7 +264,7 @@ def count_named_units(text: str) -> Counter[str]:
 def _count_units(part: str, settings: Mapping[str, int]) -> Counter[str]:
     declared, found = _list_settings(part), find_tool(settings, part)
     counted = {UNITS: declared[UNITS]} if UNITS in declared else {}
-    if found is not None and TOOLS[found[0]].identity:
+    if found is not None and found[0] == Python.name:
         counted[TOOL_UNITS] = TOOL_PARAMS[TOOL_UNITS]
     return Counter({one: settings.get(one, param.default) for one, param in counted.items()})
 

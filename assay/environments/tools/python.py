@@ -2,8 +2,8 @@
 
 The interpreter is an image in WebAssembly with counted instructions (`assay.sandbox.guest`), so
 what a program prints is the same on every machine, the words of its errors included. Each call runs
-all programs so far from the start, in a fresh copy: nothing crosses from turn to turn that would
-have to be trusted. The episode pays for that, so its budget bounds all work that it makes.
+all programs since the last that was lost again, in a fresh copy: nothing crosses from turn to turn
+that would have to be trusted. The episode pays for that, so its budget bounds all work.
 """
 
 from dataclasses import dataclass, replace
