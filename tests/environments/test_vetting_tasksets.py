@@ -177,6 +177,10 @@ def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path
     assert "earns" in failed["hostile answers"]
 
 
+#: Python reads no number of so many digits.
+LONG = f"1{',000' * 2_000}"
+
+
 @pytest.mark.parametrize(
     ("bare", "near"),
     [
@@ -195,6 +199,7 @@ def test_a_nearly_right_answer_of_several_words_is_no_answer(name: str, tmp_path
         ("(()", ["((()", "(())", "(q)", "("]),
         ("", []),
         (" ", []),
+        (LONG, [f"1{LONG}", f"{LONG}1", f"{LONG[:3998]}1{LONG[3999:]}", LONG[:4000]]),
     ],
 )
 def test_near_answers(bare: str, near: list[str]) -> None:
@@ -210,6 +215,7 @@ def test_near_answers(bare: str, near: list[str]) -> None:
         ("4 + 5 = 9\n#### 0", [f"4 + 5 = 9\n#### {n}" for n in ("0.1", "-0.1", "1", "-1")]),
         ("2, 3", []),
         ("two", []),
+        (LONG, []),
     ],
 )
 def test_what_is_nearly_a_number(text: str, near: list[str]) -> None:

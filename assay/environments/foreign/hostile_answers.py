@@ -72,7 +72,7 @@ def separator_of(text: str) -> str:
     return next((c for c in ("\n", ", ", ",", " ") if c in text), " ")
 
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,64})(?:\.[0-9]{0,64})?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3}){1,21}|[0-9]{1,64})(?:\.[0-9]{0,64})?")
 #: A tolerance may ignore the last digit of a number with a point from this many units of it on.
 _EXACT = 1_000
 

@@ -34,9 +34,7 @@ TASKS = 12
 _WORD = 8
 #: The digits of a number after the point, which a tolerance may ignore.
 _FRACTION = re.compile(r"(?<=\.)[0-9]+")
-_NUMBER = re.compile(
-    r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[+-]?[0-9]{1,64}(?:\.[0-9]{0,64})?"
-)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3}){1,21}|[0-9]{1,64})(?:\.[0-9]{0,64})?")
 
 
 def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
