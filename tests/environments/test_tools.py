@@ -32,6 +32,7 @@ from assay.environments.tools.json_reader import DEPTH_MAX, JsonFault, read_json
 from assay.environments.tools.python import OUTPUT_MAX, RUN_COST, SPENT, Python, Ran
 from assay.protocol.parameters import MILLION, EnvironmentChoice, Setting
 from assay.sandbox.guest import LOST, Budget, TurnsBudget, run_turns
+from assay.sandbox.guest.turns import TURNS_MAX
 from tests.absent import has_sandbox
 from tests.environments.exactness import INEXACT
 
@@ -523,6 +524,12 @@ def test_an_episodes_budget_counts_programs_that_run_again(python: Python) -> No
     assert endless[:3] == [LOST.decode().rstrip("\n")] * 3
     assert endless[-1] == SPENT
     assert python.units == 300
+
+
+def test_an_episode_of_more_programs_than_run_together_has_a_reply() -> None:
+    """A first program that replaces the compiler makes so many cheap enough for the budget."""
+    ran = Ran(programs=(b"",) * TURNS_MAX)
+    assert Python(5_000).call("print(1)", ran) == (SPENT, ran)
 
 
 def test_a_replay_with_more_left_says_what_the_programs_said(python: Python) -> None:

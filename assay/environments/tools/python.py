@@ -12,6 +12,7 @@ from assay.environments.programs.case_runs import require_sandbox
 from assay.protocol.parameters import MILLION
 from assay.sandbox.guest import EVEN, INTERPRETER, Budget, State, TurnsBudget, run_turns
 from assay.sandbox.guest.copies import RETURNED
+from assay.sandbox.guest.turns import TURNS_MAX
 from assay.sandbox.pool import count_cores
 
 #: Most bytes that a program prints; one that prints more is lost, as one is that never ends.
@@ -85,7 +86,7 @@ class Python:
         ran = memory if isinstance(memory, Ran) else Ran()
         budget, again = self.units * MILLION, ran.end.instructions - ran.start.instructions
         left = budget - ran.spent - again - RUN_COST
-        if left < EVEN:
+        if left < EVEN or len(ran.programs) == TURNS_MAX:
             return SPENT, ran
         programs = (*ran.programs, argument.encode("utf-8", "surrogatepass"))
         most = TurnsBudget(Budget(budget // CALLS, OUTPUT_MAX), ran.end.instructions + left)

@@ -217,7 +217,7 @@ const RUN_COST = 5000000, MILLION = 1000000;
 function openPython(tool, image, units) {
   const guest = new Guest(image), callOf = (budget) => (argument, memory) => {
     const { texts, start, end, spent } = memory ?? { texts: [], start: 0, end: 0, spent: 0 }, left = budget - spent - (end - start) - RUN_COST;
-    if (left < EVEN) return ['error: no instructions are left', memory];
+    if (left < EVEN || texts.length === 256) return ['error: no instructions are left', memory];
     const all = [...texts, Buffer.from(argument)], replies = guest.takeTurns({ texts: all }, { instructions: Math.floor(budget / 4), room: 4096, whole: end + left });
     const after = replies.reduce((sum, reply) => sum + reply.instructions, 0), { output, end: ended } = replies.at(-1);
     const next = { texts: all, start: ended === 'returned' ? start : after, end: after, spent: spent + RUN_COST + after - start };
