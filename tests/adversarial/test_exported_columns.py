@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import zip_longest
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,6 +19,8 @@ from tests.adversarial.test_reexecuting_steps import get_steps, invoke, train
 
 PAGE = Path(__file__).parents[2] / "docs" / "owner.md"
 SIZE = 8
+#: In place of an episode's text, of which the messages lack what stands around replies.
+UNFRAMED = "turns"
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +85,21 @@ def undo_prime_rl(row):
         assert set(advantages[:asked]) == {0.0}
         assert len(set(pick(advantages[asked:], mask))) == 1
     (temperature,) = set(row["temperatures"])
+    (*before, message) = row["prompt"]
+    said = row["completion"]
+    assert {one["role"] for one in said[::2]} == {"assistant"}
+    turns = [
+        {"text": one["content"], "reply": reply["content"], "role": reply["role"]}
+        for one, reply in zip_longest(
+            said[::2], said[1::2], fillvalue={"content": None, "role": None}
+        )
+    ]
     return {
         **row,
+        "prompt": message["content"],
+        "messages": [*before, message] if before else None,
+        "completion": said[0]["content"] if len(said) == 1 else UNFRAMED,
+        "turns": None if len(said) == 1 else turns,
         "prompt_tokens": row["token_ids"][:asked],
         **part(row["token_ids"][asked:], mask),
         "logprobs": pick(row["logprobs"][asked:], mask),
@@ -113,14 +129,21 @@ def undo_verl(row):
 
 def find_differences(undone, ours):
     """Columns of a row of a layout, undone, that are not what our names have."""
-    return [column for column in ROLLOUT if undone[column] != ours[column]]
+    compared = set(ROLLOUT) - ({"completion"} if undone["completion"] == UNFRAMED else set())
+    return [column for column in ROLLOUT if column in compared and undone[column] != ours[column]]
 
 
 def test_an_episode_s_replies_are_masked_for_each_reader():
     """A row that no world of a single turn gives, as `make_rows` does."""
     row = dict.fromkeys(ROLLOUT) | {
         "prompt": "p",
-        "completion": "abc",
+        "completion": "ab x c y d",
+        "turns": [
+            {"text": "ab", "reply": "x", "role": "tool"},
+            {"text": "c", "reply": "y", "role": "tool"},
+            {"text": "d", "reply": None, "role": None},
+        ],
+        "tools": "[]",
         "prompt_tokens": [3, 4],
         "tokens": [5, 2, 6, 7, 2, 8],
         "replies_at": [2, 5],

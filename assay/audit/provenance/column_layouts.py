@@ -29,14 +29,19 @@ ROLLOUT: Columns = {
         "what was asked, with a system text, examples and earlier messages; null where `prompt` is "
         "the only message",
     ),
+    "tools": (
+        _TEXT,
+        "the tools that the chat template was told of, as JSON; null: it was told of none",
+    ),
     "completion": (
         pa.string(),
-        "what was answered, without the end token; of an episode its turns and replies",
+        "what was answered, without the end token; of an episode its turns and replies, with the "
+        "text around each reply",
     ),
     "turns": (
-        pa.list_(pa.struct([("text", _TEXT), ("reply", _TEXT)])),
-        "of an episode each turn, and what its world replied, null behind the last; null where "
-        "there is one turn",
+        pa.list_(pa.struct([("text", _TEXT), ("reply", _TEXT), ("role", _TEXT)])),
+        "of an episode each turn, and what its world replied, in which role of the chat template "
+        "(`user` where it has none): both null behind the last; null where there is one turn",
     ),
     "reward": (pa.float64(), "what was learned from, 0 to 1"),
     "correctness": (pa.float64(), "part of the reward, 0 to 1"),
@@ -137,6 +142,25 @@ def weave_row(row: Mapping[str, Any]) -> WovenRow:
     return WovenRow(ids, own)
 
 
+def list_asked(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What was asked in a row of `ROLLOUT`, as messages."""
+    return row["messages"] or [{"role": "user", "content": row["prompt"]}]
+
+
+def list_answered(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What was answered in a row of `ROLLOUT`, as messages: turns of the assistant, and between
+    them replies, each in its role."""
+    turns = row["turns"] or [{"text": row["completion"], "reply": None, "role": None}]
+    said = [
+        (
+            {"role": "assistant", "content": one["text"]},
+            {"role": one["role"], "content": one["reply"]},
+        )
+        for one in turns
+    ]
+    return [message for pair in said for message in pair][:-1]
+
+
 def _make_trl(row: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of TRL 1.16.0, trl/trainer/grpo_trainer.py: `prompt`; `GRPOTrainer._generate` takes
     `prompt_ids`, `completion_ids`, `logprobs` and `env_mask` from a `rollout_func`, and passes
@@ -154,12 +178,16 @@ def _make_trl(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _make_prime_rl(row: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of prime-rl 0.8.0 (commit 559b447): fields of `TrainingSample`,
-    src/prime_rl/transports/rollouts/types.py, per token of prompt and completion; `prompt` and
-    `completion`, which src/prime_rl/trainer/sft/data.py reads. The RL trainer of that version reads
-    no Parquet: a script must turn rows into samples."""
+    src/prime_rl/transports/rollouts/types.py, per token of prompt and completion; `prompt`,
+    `completion` and `tools`, which src/prime_rl/trainer/sft/data.py reads. It learns a text of
+    `completion` as the assistant's, replies too, and takes `messages` for the whole conversation:
+    so both are messages, and there is no such column. The RL trainer of that version reads no
+    Parquet: a script must turn rows into samples."""
     asked, woven = len(row["prompt_tokens"]), weave_row(row)
     advantage = row["advantage"]
     return {
+        "prompt": list_asked(row),
+        "completion": list_answered(row),
         "token_ids": [*row["prompt_tokens"], *woven.ids],
         "mask": [False] * asked + woven.own,
         "logprobs": [0.0] * asked + woven.spread(row["logprobs"], 0.0),
@@ -185,7 +213,7 @@ def _make_verl(row: Mapping[str, Any]) -> dict[str, Any]:
         "response_mask": list(map(int, woven.own)),
         "response_logprobs": woven.spread(row["logprobs"], 0.0),
         "data_source": row["environment"],
-        "prompt": row["messages"] or [{"role": "user", "content": row["prompt"]}],
+        "prompt": list_asked(row),
         "ability": row["environment"].partition(":")[0],
         "reward_model": {"style": "rule", "ground_truth": row["problem_seed"]},
         "extra_info": {"index": row["group"], "split": "train", "levels": row["levels"]},
@@ -193,6 +221,7 @@ def _make_verl(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_ASKED = "what was asked, as messages"
 _ALL = "of prompt and completion"
 _OWN = "which tokens are the model's own: 1, and 0 at replies of an episode's world"
 #: Columns whose values `weave_row` joins.
@@ -215,8 +244,14 @@ LAYOUTS: dict[str, ColumnLayout] = {
     ),
     "prime-rl": ColumnLayout(
         "prime-rl 0.8",
-        _WOVEN | {"temperature", "environment", "advantage"},
+        _WOVEN | {"messages", "turns", "temperature", "environment", "advantage"},
         {
+            "prompt": (_MESSAGES, _ASKED),
+            "completion": (
+                _MESSAGES,
+                "what was answered, as messages: turns of the assistant, which alone are to be "
+                "learned, and between them the replies of an episode's world",
+            ),
             "token_ids": (_IDS, f"{_ALL}, end token included"),
             "mask": (pa.list_(pa.bool_()), f"{_ALL}: whether a token is the model's own"),
             "logprobs": (
@@ -237,7 +272,7 @@ LAYOUTS: dict[str, ColumnLayout] = {
         _WOVEN | {"messages", "environment", "completion", "problem_seed", "levels", "logprobs"},
         {
             "data_source": ROLLOUT["environment"],
-            "prompt": (_MESSAGES, "what was asked, as messages"),
+            "prompt": (_MESSAGES, _ASKED),
             "ability": (_TEXT, "the environment's family"),
             "reward_model": (
                 pa.struct([("style", _TEXT), ("ground_truth", _TEXT)]),

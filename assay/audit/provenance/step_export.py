@@ -6,6 +6,7 @@ computed again from the problem's seed, and must add up to the reward that was l
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, replay_group, verify_provenance
-from assay.environments import Problem, RewardParts
+from assay.environments import Problem, RewardParts, open_environment, run_all
+from assay.environments.base import Manner
 from assay.inference import Checkpoint, CheckpointError
+from assay.inference.tokenizing.replies import cut_reply
+from assay.inference.tokenizing.reply_frames import find_role
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
 from assay.neurons.settings.learning import read_config
@@ -28,6 +32,7 @@ from assay.protocol import Parameters, encode_ss58
 from assay.protocol.episode import Reply, weave
 from assay.protocol.errors import OperatorError
 from assay.training import compute_advantages
+from assay.verification.episodes import Episode
 
 
 class ExportError(OperatorError):
@@ -119,7 +124,7 @@ def make_rows(
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
     checkpoint = _find_checkpoint(step, parameters, checkpoints)
-    scaled = read_config(record).scaled
+    scaled, roles = read_config(record).scaled, dict[Manner, str]()
     verify_provenance(record, taken, parameters.identity.trainer)
     for one in taken:
         played = replay_group(one, parameters, checkpoint)
@@ -127,10 +132,15 @@ def make_rows(
             raise StepError(f"{describe_group(one)}: {played}")
         problem, rollouts = played
         advantages = compute_advantages(one.group.rewards, scaled=scaled)
+        if problem.manner not in roles:
+            roles[problem.manner] = find_role(checkpoint.tokenizer, problem.manner)
+        spoken = _list_turns(one, problem, roles[problem.manner], rollouts, parameters, checkpoint)
         for rollout, (episode, parts) in enumerate(rollouts):
             yield {
                 "prompt": problem.prompt,
                 "messages": list_messages(problem),
+                "tools": problem.conversation.tools or None,
+                "turns": spoken[rollout],
                 "level": problem.level,
                 "reward": one.group.rewards[rollout] / 1e6,
                 "advantage": None if advantages is None else advantages[rollout],
@@ -167,21 +177,45 @@ def _describe_score(parts: RewardParts) -> dict[str, float]:
 def _describe_spans(
     tokens: list[int], replies: Sequence[Reply], checkpoint: Checkpoint
 ) -> dict[str, Any]:
-    decode = checkpoint.tokenizer.decode
     sequence, _ = weave(tokens, replies)
-    bounds = pairwise([0, *(reply.at for reply in replies), len(tokens)])
-    said = [*(decode(reply.ids) for reply in replies), None]
-    turns = [
-        {"text": decode(tokens[begin:end]), "reply": reply}
-        for (begin, end), reply in zip(bounds, said, strict=True)
-    ]
     return {
-        "completion": decode(sequence),
-        "turns": turns if replies else None,
+        "completion": checkpoint.tokenizer.decode(sequence),
         "tokens": tokens,
         "replies_at": [reply.at for reply in replies],
         "replies": [list(reply.ids) for reply in replies],
     }
+
+
+def _list_turns(
+    one: ConsumedGroup,
+    problem: Problem,
+    role: str,
+    rollouts: Sequence[tuple[Episode, RewardParts]],
+    parameters: Parameters,
+    checkpoint: Checkpoint,
+) -> list[list[dict[str, str | None]] | None]:
+    """For each rollout its turns, each with the world's reply to it, which has `role`; None: it
+    has one turn."""
+    environment, most_bytes = open_environment(parameters.environment), parameters.work.reply_bytes
+
+    def talk(tokens: list[int], replies: Sequence[Reply]) -> list[dict[str, str | None]] | None:
+        if not replies:
+            return None
+        state, turns = environment.open(problem), list[dict[str, str | None]]()
+        for begin, end in pairwise([0, *(reply.at for reply in replies)]):
+            text = checkpoint.tokenizer.decode(tokens[begin:end])
+            state, said = state.step(text, is_ended=True)
+            turns.append({"text": text, "reply": cut_reply(said or "", most_bytes), "role": role})
+        last = checkpoint.tokenizer.decode(tokens[replies[-1].at :])
+        return [*turns, {"text": last, "reply": None, "role": None}]
+
+    return run_all(
+        environment,
+        [
+            partial(talk, tokens, episode.replies)
+            for tokens, (episode, _) in zip(one.group.completions, rollouts, strict=True)
+        ],
+    )
 
 
 def _find_checkpoint(

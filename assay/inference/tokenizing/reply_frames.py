@@ -81,7 +81,9 @@ class FoundFrame:
             return self.fault
         plain, thought = self.differs
         said = "faithful"
-        if plain is not None:
+        if plain is not None and thought is None:
+            said = f"faithful where a model thinks in every turn, but differs elsewhere: {plain}"
+        elif plain is not None:
             said = f"differs: {plain}"
         elif thought is not None:
             said = f"faithful, but differs where a model thinks: {thought}"
@@ -109,6 +111,16 @@ def choose_frame(found: Sequence[FoundFrame], manner: Manner) -> FoundFrame | No
     wanted = "tool" if manner.tools else None
     usable = [one for one in found if one.frame is not None]
     return max(usable, key=lambda one: (one.role == wanted, one.differs.count(None)), default=None)
+
+
+def find_role(tokenizer: FolderTokenizer, manner: Manner) -> Role:
+    """The role in which the chat template writes a reply as the frame of `manner` does: of equals
+    `tool` where the template is told of one. `user`, if no template does."""
+    if manner.plain or not tokenizer.has_template:
+        return "user"
+    same = [one for one in find_frames(tokenizer, manner) if one.frame == manner.frame]
+    chosen = choose_frame(same, manner)
+    return "user" if chosen is None else chosen.role
 
 
 def quote(text: str, most: int | None = None) -> str:

@@ -194,15 +194,19 @@ def test_an_export_shows_turns_and_replies(checkpoint, parameters, taken, tmp_pa
     rows = list(make_rows(step, taken, models))
     assert len(rows) == 6
     for row in rows:
+        assert row["tools"] is None
         if not row["replies"]:
             assert row["turns"] is None
             continue
-        texts = [text for turn in row["turns"] for text in turn.values()]
-        assert texts[-1] is None
+        *replied, last = row["turns"]
+        assert (last["reply"], last["role"]) == (None, None)
+        assert {one["role"] for one in replied} == {"user"}
         assert all(
-            any(said in text for said in ("higher", "lower", "Guess")) for text in texts[1:-1:2]
+            one["reply"] in ("higher\n", "lower\n") or one["reply"].startswith("Guess a number")
+            for one in replied
         )
-        assert row["completion"] == "".join(texts[:-1])
+        texts = [text for one in replied for text in (one["text"], one["reply"])]
+        assert row["completion"] == "".join([*texts, last["text"]])  # there is no frame
 
 
 def test_held_out_problems_and_calibration_sets_are_episodes(checkpoint, parameters):
