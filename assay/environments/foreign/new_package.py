@@ -1,6 +1,7 @@
 """The files that `assay env new` writes: a package that is fit for a subnet as it is, and its
 tests."""
 
+import keyword
 import re
 
 from assay.environments.foreign.inside import find_name_fault
@@ -223,6 +224,8 @@ def write_new_package(name: str, turns: bool = False) -> dict[str, str]:
             f"{name[:80]!r} is not a name of a package: a lower-case letter, then at most 39 of "
             "a to z, 0 to 9 and _"
         )
+    if keyword.iskeyword(name):
+        raise ValueError(f"{name} is a word of Python's own, and names no package")
     if fault := find_name_fault(name):
         raise ValueError(fault)
     if turns:
