@@ -17,7 +17,7 @@ from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli.console import FIGURES, Confirm, print_result, require_consent
 from assay.cli.program_view import render_settlements
-from assay.environments import LevelStanding, list_standings, open_environment
+from assay.environments import LevelStanding, list_standings, open_environment, write_choice
 from assay.network import ObjectStore, StoreError
 from assay.network.chain import (
     ChainError,
@@ -128,12 +128,16 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "work": f"{work.group_size} rollouts a group, at most {work.group_cap} groups of up to "
         f"{work.max_tokens} tokens; {work.audited_rollouts} rollouts audited, "
         f"{work.valued_groups} groups valued",
-        "environment": parameters.environment.name,
+        "environment": write_choice(parameters.environment),
+        "episodes": f"up to {work.turns} turns in {work.context} tokens, replies of up to "
+        f"{work.reply_bytes} bytes",
         "rewards": "; ".join(describe_rewards(parameters.rewards, work.max_tokens)),
         "beacon": name_beacon(parameters.beacon),
         "trainer": encode_ss58(parameters.identity.trainer),
         "checkpoint": checkpoint.hex(),
     }
+    if work.turns == 1:
+        del lines["episodes"]
     put = describe_prompts(parameters.environment.prompts)
     rows = [*lines.items(), *(("prompts", line) for line in put)]
     rows += [("asked", standing.describe()) for standing in levels]

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from assay.environments.registry import make_environment as make_environment
     from assay.environments.registry import open_environment as open_environment
     from assay.environments.registry import parse_choice as parse_choice
+    from assay.environments.registry import write_choice as write_choice
     from assay.environments.rewards import choose_rewards as choose_rewards
     from assay.environments.rewards import compute_reward as compute_reward
     from assay.environments.rewards import list_unearned as list_unearned
@@ -106,6 +107,7 @@ else:
                 "make_environment",
                 "open_environment",
                 "parse_choice",
+                "write_choice",
             ),
             "rewards": ("choose_rewards", "compute_reward", "list_unearned"),
             "scoring": ("run_all", "score_all"),

@@ -230,6 +230,28 @@ def _read_value(setting: str, value: str, text: str) -> int:
     return names[value]
 
 
+def write_choice(choice: EnvironmentChoice) -> str:
+    """A network's environment as `parse_choice` reads it: values that have a name by it, and no
+    settings at their defaults. Opens no file."""
+    written = [choice.name]
+    for setting in choice.settings:
+        part, _, own = setting.name.rpartition(".")
+        if not part and choice.name == mixture.NAME:  # a weight
+            written.append(f"{setting.name}={setting.value}")
+            continue
+        param = _list_defaults(part or choice.name).get(own)
+        if param is None or setting.value != param.default:
+            names = {number: name for name, number in _VALUE_NAMES.get(own, {}).items()}
+            written.append(f"{setting.name}={names.get(setting.value, setting.value)}")
+    return ",".join(written)
+
+
+def _list_defaults(name: str) -> dict[str, Param]:
+    """The settings of an environment that is no mixture, as far as no file says them."""
+    own = _DESCRIBED[name][0] if name in _DESCRIBED else _list_settings(name)
+    return {**own, **PARAMS, **TOOL_PARAMS}
+
+
 def list_named_levels(text: str, placeholder: str) -> list[int]:
     """The legal levels of an environment whose files need not be on this machine, named as for
     `parse_choice`. For a file, these are all levels that such a file may have. Opens no file.

@@ -81,7 +81,7 @@ from assay.subnet.presets import (
     DEMO_WORK,
 )
 from assay.subnet.recipe import Recipe, require_sizes
-from assay.subnet.reply_frames import fill_frames
+from assay.subnet.reply_frames import fill_frames, find_closer_fault
 from assay.subnet.waiting import Report, ignore_report, telling
 
 #: Problems whose sampled completions make the calibration set.
@@ -196,7 +196,11 @@ def make_recipe_genesis(
         for kind, text in adoption.notes.iterate():
             report(f"{kind}: {text}")
         # whoever publishes it derives the same frames again, and says which
-        rules = fill_frames(rules, open_adopted_tokenizer(temporary), ignore_report)
+        tokenizer = open_adopted_tokenizer(temporary)
+        rules = fill_frames(rules, tokenizer, ignore_report)
+        fault = find_closer_fault(rules, tokenizer)
+        if fault is not None:  # nobody waits for a calibration that is of no use
+            raise CheckpointError(fault)
         manifest = make_genesis(
             temporary,
             rules.work.max_tokens,

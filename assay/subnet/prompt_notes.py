@@ -56,7 +56,7 @@ def list_reply_notes(work: Work) -> list[str]:
         changes = [f"work.valued_groups = {groups} or more"]
         if work.valued_groups > 1:
             most = (work.valued_groups - 2) * 1_000 * MILLION // work.prompt_share
-            changes.insert(0, f"work.paid_reply = {most} or less")
+            changes.insert(0, f"work.paid_reply = {most}{' or less' if most else ''}")
         notes.append(
             f"a rollout's replies may pay it {1 + paid / (1_000 * MILLION):.1f} times its part in "
             f"the draw, more than work.valued_groups - 1: {_join(changes)}"

@@ -83,8 +83,19 @@ def test_nothing_is_announced(net, capsys):
     assert document["announced"] == []
     assert document["note"] is None
     assert "announced" not in text
+    assert "environment   arithmetic\n" in text
+    assert "episodes" not in text
     assert document["levels"] == []
     assert "asked         not known" in text
+
+
+def test_a_tool_and_turns_are_shown(tmp_path, monkeypatch, capsys):
+    turns = {"turns": 4, "context": 512, "reply_bytes": 64, "paid_reply": 0}
+    settings = {"tool": 1, "call_form": 1, "largest": 30}
+    chosen = {"name": "gsm", "settings": settings}
+    text, _ = Net(tmp_path, monkeypatch, {"work": turns, "environment": chosen}).show(capsys)
+    assert "environment   gsm,call_form=hermes,largest=30,tool=calculator\n" in text
+    assert "episodes      up to 4 turns in 512 tokens, replies of up to 64 bytes\n" in text
 
 
 def test_levels_in_force_are_those_of_the_checkpoints_manifest(net, capsys):

@@ -13,6 +13,7 @@ from assay.environments import (
     open_environment,
     parse_choice,
     rate_answer,
+    write_choice,
 )
 from assay.protocol.parameters import MILLION, EnvironmentChoice, Rewards, Setting
 
@@ -99,6 +100,31 @@ def test_a_choice_as_a_person_writes_it(text: str, found: tuple[str, dict[str, i
 def test_a_choice_that_cannot_be_read(text: str) -> None:
     with pytest.raises(ValueError, match="write each setting once"):
         parse_choice(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sat",
+        "sat,k=4",
+        "gsm,answer_form=boxed,tool=calculator,call_form=hermes",
+        "mix,arithmetic=3,gsm=1,arithmetic.minus=1,gsm.plain=1,gsm.tool=calculator,gsm.call_form=xml",
+    ],
+)
+def test_a_network_s_environment_is_written_as_a_person_writes_it(text: str) -> None:
+    name, settings = parse_choice(text)
+    environment = make_environment(name, settings)
+    stated = tuple(Setting(*each) for each in sorted(environment.params.items()))
+    written = write_choice(EnvironmentChoice(name, stated, environment.digest, ()))
+    assert sorted(written.split(",")) == sorted(text.split(","))
+    assert make_environment(*parse_choice(written)).digest == environment.digest
+
+
+def test_a_network_s_environment_that_nobody_knows_is_written() -> None:
+    stated = (Setting("what", 3), Setting("tool", 99))
+    for name in ("other", f"math:{'0' * 64}", "reasoning_gym:other"):
+        choice = EnvironmentChoice(name, stated, bytes(32), ())
+        assert write_choice(choice) == f"{name},what=3,tool=99"
 
 
 def test_an_open_environment_is_kept() -> None:

@@ -208,7 +208,8 @@ def test_replies_that_could_be_worth_a_fake_are_noted() -> None:
         assert len(named) == count, named
         before = len(list_reply_notes(cheap))
         for name, value, side in named:
-            just, past = int(value), int(value) + (1 if side == "less" else -1)
+            assert (side == "") == (value == "0")  # nothing is less
+            just, past = int(value), int(value) + (-1 if side == "more" else 1)
             assert len(list_reply_notes(replace(cheap, **{name: just}))) == before - 1
             assert len(list_reply_notes(replace(cheap, **{name: past}))) == before
 
@@ -235,4 +236,4 @@ def test_an_owner_is_told_of_prompts_behind_which_no_world_replies() -> None:
 
 
 #: A change that a note names.
-NAMED = re.compile(r"work\.(\w+) = ([0-9]+) or (less|more)")
+NAMED = re.compile(r"work\.(\w+) = ([0-9]+)(?: or (less|more))?")

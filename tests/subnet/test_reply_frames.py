@@ -10,18 +10,22 @@ import pytest
 
 from assay.artifacts.discovery import DiscoveryError
 from assay.environments import Frame, list_manners, list_turns, open_environment
+from assay.inference import CheckpointError
 from assay.inference.checkpoint import load_outline
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.parameters import find_parameters_fault
-from assay.subnet import amending
+from assay.subnet import amending, genesis_checkpoint
+from assay.subnet.adoption.adopt import adopt_model
 from assay.subnet.amending import amend_frames, require_amendment
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
+from assay.subnet.recipe import read_recipe
 from assay.subnet.reply_frames import fill_frames, find_closer_fault
 from assay.training import GENESIS
 from tests.amended_parameters import amend
 from tests.commands import run_command
 from tests.hostile_folders import fit_manifest
+from tests.hub_folders import make_qwen
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {{ m.content }}"
@@ -158,6 +162,64 @@ def test_a_first_end_token_that_closes_no_turn_is_refused(
     amended = amend(parameters, 9, work=replace(parameters.work, turns=5))
     with pytest.raises(DiscoveryError, match='closes a turn with "<end>"'):
         require_amendment(parameters, amended, folder)
+
+
+RECIPE = """about = "guesses"
+preset = "demo"
+environment = "guess"
+levels = [1]
+[model]
+name = "a Qwen"
+model_type = "qwen2"
+vocab_size = {vocab_size}
+hidden_size = {hidden_size}
+intermediate_size = {intermediate_size}
+num_hidden_layers = {num_hidden_layers}
+num_attention_heads = {num_attention_heads}
+num_key_value_heads = {num_key_value_heads}
+tie_word_embeddings = true
+[model.config]
+max_position_embeddings = {max_position_embeddings}
+[parameters.work]
+max_tokens = 16
+turns = 4
+context = 128
+reply_bytes = 64
+paid_reply = 0
+[calibration]
+problems = 4
+pairs = []
+[trainer]
+[course]
+card = "cpu"
+implementation = "fp32-sdpa"
+trainer_cards = 1
+miners = 1
+groups_per_step = 1
+prompt_tokens = 32
+longest_prompt = 32
+completion_tokens = 16
+reply_tokens = 8
+steps = 1
+"""
+
+
+def test_nobody_waits_for_the_calibration_of_a_model_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = make_qwen()
+    assert content.config is not None
+    source = content.write(tmp_path / "source")
+    adopt_model(source, tmp_path / "model", ["<|endoftext|>", "<|im_end|>"], probes=False)
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(**content.config))
+    recipe = read_recipe(str(tmp_path / "recipe.toml"))
+    rules = recipe.make_rules("guess", recipe.preset, {})
+    monkeypatch.setattr(genesis_checkpoint, "make_genesis", None)
+    with pytest.raises(CheckpointError, match=r'first end token is "<\|endoftext\|>": adopt'):
+        genesis_checkpoint.make_recipe_genesis(
+            recipe, tmp_path / "model", tmp_path / "genesis", rules
+        )
+    assert not (tmp_path / "genesis").exists()
 
 
 def test_an_amendment_derives_frames_where_prompts_change(tmp_path: Path) -> None:
