@@ -190,7 +190,7 @@ def test_a_wrong_row_is_named_with_its_fault(tmp_path, row, fault):
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([CORPUS[0]], "none of its 1 problems can be asked: "),
+        ([CORPUS[0]], "of its 1 problems can be asked: 1 with documents and no question"),
         (QUESTIONS, "3 in a file without documents"),
         ([*CORPUS, {"question": "Who?", "answers": {"text": []}}], "1 without an answer"),
         ([*CORPUS, {"question": "Who?", "answer": "The."}], "1 without an answer"),

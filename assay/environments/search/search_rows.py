@@ -102,7 +102,10 @@ class SearchRows(KeptRows[SearchRow, SearchRow]):
 
     def finish(self) -> None:
         """Keep the rows that ask, if there is something to search."""
-        self.kept = [(number, row) for number, row in self.kept if row.question]
+        read = self.kept
+        self.kept = [(number, row) for number, row in read if row.question]
+        if not self.kept and not self.skipped:
+            self.skipped["with documents and no question"] = [number for number, _ in read]
         if self.kept and not self.documents:
             self.skipped["in a file without documents"] = [number for number, _ in self.kept]
             self.kept = []
