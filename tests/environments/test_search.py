@@ -463,6 +463,28 @@ def test_shorter_rarer_and_more_count_for_more():
     assert Index(["fox"]).find([b"fox"], 9) == [0]
 
 
+def test_a_word_that_a_query_repeats_counts_so_often_and_is_looked_up_once(monkeypatch):
+    """A query of the most frequent word alone would else cost most of all."""
+    index, asked = Index(["fox hen", "hen hen fox", "pig", "pig hen"]), []
+    assert index.find([b"pig", b"fox", b"fox"], 1) == [0]
+    assert index.find([b"pig", b"pig", b"pig", b"fox", b"fox"], 1) == [2]
+    held = Counted(index._starts, asked)  # noqa: SLF001 - it is looked up there
+    monkeypatch.setattr(index, "_starts", held)
+    index.find([b"fox"] * 40 + [b"pig"] * 24, 1)
+    assert len(asked) == 2
+
+
+class Counted:
+    """An array whose readings are noted."""
+
+    def __init__(self, held, asked):
+        self._held, self._asked = held, asked
+
+    def __getitem__(self, place):
+        self._asked.append(place)
+        return self._held[place]
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 5, 7, 1_000, 2**17 - 1, 2**17, 200_002])
 def test_logarithms_are_exact(number):
     log = compute_log(number)

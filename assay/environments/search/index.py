@@ -71,11 +71,11 @@ class Index:
         """The places of the documents with the highest scores for some words, the best first; those
         without any score are none."""
         scores = np.zeros(len(self.lengths), np.int64)
-        for word in words:
+        for word, times in Counter(words).items():
             number = self._numbers.get(word)
             if number is not None:
                 held = slice(*self._starts[number : number + 2])
-                scores[self._documents[held]] += self._weights[held]
+                np.add.at(scores, self._documents[held], times * self._weights[held])
         found: list[int] = []
         while len(found) < most:
             best = int(scores.argmax())  # of equal ones the first
