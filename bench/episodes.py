@@ -7,6 +7,7 @@ are equally long. The drafter is that of `bench/follow.py`. `--fast` draws fewer
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import process_time
@@ -26,6 +27,7 @@ from assay.inference import (
     Reference,
     Request,
     Rules,
+    TimeLimit,
     follow_groups,
     make_model,
 )
@@ -91,7 +93,9 @@ def make_requests() -> list[GroupRequest]:
 class FlawedTurns(Flawed):
     """It continues a turn. The rollout goes on behind it, so a turn may end too late."""
 
-    def draft(self, requests: list[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+    def draft(
+        self, requests: Sequence[Request], ahead: int | None = None, limit: TimeLimit | None = None
+    ) -> list[tuple[int, ...]]:
         whole = [replace(r, tokens=self.right[r.seed][: r.at] + r.tokens, at=0) for r in requests]
         return [row[r.at :] for r, row in zip(requests, super().draft(whole, ahead), strict=True)]
 

@@ -23,6 +23,7 @@ from assay.inference import (
     Reference,
     Request,
     Rules,
+    TimeLimit,
     follow_groups,
     generate_groups,
     make_model,
@@ -49,7 +50,9 @@ class Flawed:
             for seed, row in right.items()
         }
 
-    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+    def draft(
+        self, requests: Sequence[Request], ahead: int | None = None, limit: TimeLimit | None = None
+    ) -> list[tuple[int, ...]]:
         return [self._continue(request, ahead) for request in requests]
 
     def _continue(self, request: Request, ahead: int | None) -> tuple[int, ...]:

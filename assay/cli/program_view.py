@@ -93,10 +93,27 @@ def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
     doing = Text("" if work is None else f"window {work['window']}: {work['groups']} groups done")
     return [
         doing,
+        *render_speed(status.get("speed")),
         *render_drafting(status),
         *render_upload(status.get("upload")),
         render_history(status["windows"]),
     ]
+
+
+def render_speed(speed: dict[str, Any] | None) -> list[RenderableType]:
+    """How many groups fit into a window; nothing before the first step. Older programs lack it."""
+    if speed is None:
+        return []
+    window = f"the {speed['window_seconds']:,.0f} s of a window"
+    if speed["fits"] is None:
+        text = Text(f"no group was finished yet in {window}", style="yellow")
+    else:
+        rate = f"at {speed['tokens_per_second'] or 0.0:,.1f} tokens a second"
+        text = Text(f"about {speed['fits']:,} groups fit into {window} {rate}")
+    if speed["made"] < speed["step"]:
+        made = f"{speed['made']} of {speed['step']} groups"
+        text.append(f"; the newest step was cut off with {made}", style="yellow")
+    return [text]
 
 
 def render_drafting(status: dict[str, Any]) -> list[RenderableType]:

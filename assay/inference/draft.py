@@ -18,6 +18,7 @@ from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.head import compute_logits
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
 from assay.inference.placing.model_sizes import TOKENS_MAX
+from assay.inference.time_limit import TimeLimit
 
 #: Steps on a GPU between two looks at the drawn tokens, since each look waits for the GPU. Tuning.
 _BURST = 8
@@ -69,11 +70,15 @@ class Request:
 class Drafter(Protocol):
     """Continues many turns at once."""
 
-    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+    def draft(
+        self, requests: Sequence[Request], ahead: int | None = None, limit: TimeLimit | None = None
+    ) -> list[tuple[int, ...]]:
         """Continue each turn until it ends. The results include the part that it came with.
 
         Args:
             ahead: most tokens to add to each; None: as many as it needs.
+            limit: from then on no further token is drawn, and turns may be left unfinished; None:
+                there is none.
 
         Raises:
             OperatorError: drafting failed; says why.
@@ -111,7 +116,9 @@ class OwnDrafter:
         self._burst = burst or (1 if model.device.type == "cpu" else _BURST)
         self.sampler = KeyedSampler(drawable, rules.temperature, model.device)
 
-    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
+    def draft(
+        self, requests: Sequence[Request], ahead: int | None = None, limit: TimeLimit | None = None
+    ) -> list[tuple[int, ...]]:
         """See `Drafter`.
 
         Raises:
@@ -125,11 +132,11 @@ class OwnDrafter:
         # a batch is padded to its longest row: sorted rows need little padding
         open_rows.sort(key=lambda i: len(requests[i].prompt) + len(requests[i].tokens))
         with torch.inference_mode():
-            while open_rows:
+            while open_rows and not (limit is not None and limit.is_over):
                 chosen = open_rows[: self._batch]
                 rows = [drafted[i] for i in chosen]
                 begun = [replace(requests[i], tokens=tuple(drafted[i])) for i in chosen]
-                if self._try_batch(begun, rows, [ends[i] for i in chosen]):
+                if self._try_batch(begun, rows, [ends[i] for i in chosen], limit):
                     open_rows = open_rows[len(chosen) :]
                 else:  # rows that ended before memory ran out have their tokens
                     open_rows = [
@@ -141,14 +148,18 @@ class OwnDrafter:
         return [tuple(row) for row in drafted]
 
     def _try_batch(
-        self, requests: Sequence[Request], drafted: Sequence[list[int]], ends: Sequence[int]
+        self,
+        requests: Sequence[Request],
+        drafted: Sequence[list[int]],
+        ends: Sequence[int],
+        limit: TimeLimit | None,
     ) -> bool:
         """Draft a batch. Return whether memory sufficed. If not, fewer rows are decoded together
         from now on."""
         longest = max(len(request.prompt) for request in requests) + self.rules.max_tokens
         device = str(self._model.device)
         try:
-            self._draft_batch(requests, drafted, ends)
+            self._draft_batch(requests, drafted, ends, limit)
         except (RuntimeError, MemoryError) as error:
             message = require_lack(error, device)
             if len(requests) == 1:
@@ -161,10 +172,14 @@ class OwnDrafter:
         return False
 
     def _draft_batch(
-        self, requests: Sequence[Request], drafted: Sequence[list[int]], ends: Sequence[int]
+        self,
+        requests: Sequence[Request],
+        drafted: Sequence[list[int]],
+        ends: Sequence[int],
+        limit: TimeLimit | None,
     ) -> None:
-        """Append to each of `drafted` until it ends or reaches its length. Finished rows are
-        removed whenever they are half of the batch."""
+        """Append to each of `drafted` until it ends, reaches its length, or time is up. Finished
+        rows are removed whenever they are half of the batch."""
         last = frozenset(self.rules.end_tokens)
         ahead = max(end - len(row) for row, end in zip(drafted, ends, strict=True))
         batch = _Batch(requests, self._model, ahead + self._burst)
@@ -180,7 +195,7 @@ class OwnDrafter:
                 if open_row is not None and _extend(*open_row, tokens, last):
                     open_rows[slot] = None
             open_slots = [slot for slot, row in enumerate(open_rows) if row is not None]
-            if not open_slots:
+            if not open_slots or (limit is not None and limit.is_over):
                 return
             if 2 * len(open_slots) <= len(open_rows):
                 batch.keep(open_slots)

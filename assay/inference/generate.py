@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import takewhile
 from math import sqrt
 from time import perf_counter
 from typing import cast
@@ -29,6 +30,7 @@ from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.playing import Play, begin_play
 from assay.inference.reference import Reference
+from assay.inference.time_limit import TimeLimit
 from assay.protocol.parameters import Work
 from assay.protocol.submission import Rollout
 from assay.verification import Projection
@@ -41,6 +43,9 @@ FLYING = 256
 _STRETCH_COST = 8.0
 #: Tokens after which half of the observations is forgotten: a new checkpoint drafts differently.
 _MEMORY = 20_000
+#: Share of the time left that is kept for reading what was drafted. A pass over tokens that are
+#: there already takes a quarter of the time in which they were drawn, or less. Tuning.
+_READING_SHARE = 0.25
 
 
 @dataclass(slots=True)
@@ -136,17 +141,22 @@ def generate_groups(
     projection: Projection,
     count: DraftCount | None = None,
     near: int = NEAR,
+    *,
+    limit: TimeLimit | None = None,
 ) -> list[list[Rollout]]:
     """The one valid group of each request, with log-probabilities and sketches.
 
     Args:
         count: if given, the cost of drafting is added to it.
         near: 2^-20 logits, see `NEAR`.
+        limit: from then on nothing more is drafted or read, and the result has the groups before
+            the first unfinished one alone, which are the same as without it; None: there is none.
     """
     count = count if count is not None else DraftCount()
     if any(request.play is not None for request in requests):
         given = requests, drafter, reference, rules, projection, count
-        return follow_groups(*given, Horizon(_MEMORY), near)  # nearly every draft is right here
+        # nearly every draft is right here
+        return follow_groups(*given, Horizon(_MEMORY), near, limit=limit)
     groups: list[list[Rollout]] = [[] for _ in requests]
     pending = {
         g: [Request(group.prompt, seed) for seed in group.seeds] for g, group in enumerate(requests)
@@ -160,13 +170,17 @@ def generate_groups(
             if not rules.is_finished(request.tokens)
         }
         with count.time_drafting():
-            drafts = drafter.draft(list(unfinished.values()))
+            drafts = drafter.draft(list(unfinished.values()), limit=_keep_back(limit))
         for ((g, r), request), tokens in zip(unfinished.items(), drafts, strict=True):
             cut = rules.cut(tokens)
             count.drafted += len(cut) - len(request.tokens)
             pending[g][r] = Request(request.prompt, request.seed, cut)
         with count.time_reading():
             for g in list(pending):
+                if limit is not None and (limit.is_over or _is_cut(pending[g], rules)):
+                    # a file has groups in order, so none behind this one
+                    groups, pending = groups[:g], {p: pending[p] for p in pending if p < g}
+                    break
                 made = reader.read(requests[g], pending[g])
                 if made is not None:
                     groups[g] = made
@@ -175,6 +189,15 @@ def generate_groups(
     finished = sum(map(len, groups))
     count.rollouts, count.turns = count.rollouts + finished, count.turns + finished
     return groups
+
+
+def _keep_back(limit: TimeLimit | None) -> TimeLimit | None:
+    return None if limit is None else limit.keep_back(_READING_SHARE)
+
+
+def _is_cut(rows: Sequence[Request], rules: Rules) -> bool:
+    """Return whether drafting has stopped before the end of one of them."""
+    return not all(rules.is_finished(row.tokens) for row in rows)
 
 
 @dataclass(slots=True)
@@ -239,6 +262,7 @@ def follow_groups(
     flying: int = FLYING,
     *,
     exact: bool = False,
+    limit: TimeLimit | None = None,
 ) -> list[list[Rollout]]:
     """The same groups, drafted in stretches. While one half of the rollouts is drafted, the
     reference reads the other.
@@ -256,6 +280,7 @@ def follow_groups(
             does, which may be used as well.
         horizon: observations of the drafter, which this function updates.
         flying: rollouts in progress at a time.
+        limit: see `generate_groups`.
     """
     count = count if count is not None else DraftCount()
     horizon = horizon or Horizon()
@@ -263,15 +288,19 @@ def follow_groups(
     context = max((q.play.rules.context for q in requests if q.play is not None), default=0)
     reference = _make_packing(reference)
     follower = Follower(reference, projection, rules.max_tokens, near, flying, context)
-    _fly(groups, drafter, follower, rules, count, horizon, max(1, follower.kept_max // 2))
+    half = max(1, follower.kept_max // 2)
+    _fly(groups, drafter, follower, rules, count, horizon, half, limit)
     following = follower.count
     count.read += following.read + following.settling
     count.settling += following.settling
-    made = [[_take(row) for row in group] for group in groups]
+    groups = list(takewhile(lambda group: all(_is_done(row, rules) for row in group), groups))
     if exact or measure_shape(reference.model.config, 0).state:
         with count.time_reading():
-            made = [_prefill(group, reference, projection, count) for group in groups]
-    for row in (row for group in groups for row in group):
+            in_time = takewhile(lambda group: limit is None or not limit.is_over, groups)
+            made = [_prefill(group, reference, projection, count) for group in in_time]
+    else:
+        made = [[_take(row) for row in group] for group in groups]
+    for row in (row for group in groups[: len(made)] for row in group):
         count.submitted += len(row.tokens)
         count.rollouts += 1
         count.turns += 1 if row.play is None else row.play.episode.turns
@@ -288,18 +317,19 @@ def _fly(
     count: DraftCount,
     horizon: Horizon,
     half: int,
+    limit: TimeLimit | None,
 ) -> None:
-    """Draft and follow until every row is done."""
+    """Draft and follow until every row is done, or time is up."""
     waiting = deque(row for group in groups for row in group)
     drafted: list[FollowedRow] = []  # and not read yet
     with ThreadPoolExecutor(1, "draft") as engine:
-        while waiting or drafted:
+        while (waiting or drafted) and not (limit is not None and limit.is_over):
             # the oldest rows continue first, so that groups are finished in order
             taken = min(half, len(waiting), -(-(len(waiting) + len(drafted)) // 2))
             rows = [waiting.popleft() for _ in range(taken)]
             unfinished = [row for row in rows if not rules.is_finished(row.turn, row.at)]
             asked = [_make_request(row) for row in unfinished]
-            drafting = engine.submit(_draft, drafter, asked, horizon.ahead, count)
+            drafting = engine.submit(_draft, drafter, asked, horizon.ahead, count, limit)
             with count.time_reading():
                 unread = _follow(drafted, follower, rules, count, horizon)
             waiting.extendleft(reversed(unread))
@@ -326,10 +356,14 @@ def _make_request(row: FollowedRow) -> Request:
 
 
 def _draft(
-    drafter: Drafter, asked: Sequence[Request], ahead: int, count: DraftCount
+    drafter: Drafter,
+    asked: Sequence[Request],
+    ahead: int,
+    count: DraftCount,
+    limit: TimeLimit | None,
 ) -> list[tuple[int, ...]]:
     with count.time_drafting():
-        return drafter.draft(asked, ahead)
+        return drafter.draft(asked, ahead, _keep_back(limit))
 
 
 def _follow(
@@ -345,16 +379,24 @@ def _follow(
     count.discarded += follower.follow(rows)
     confirmed = sum(row.measured for row in rows) - before
     horizon.note(confirmed, follower.count.wrong - wrong)
-    whole = [
-        row
-        for row in rows
-        if row.measured == len(row.tokens) and rules.is_finished(row.turn, row.at)
-    ]
+    whole = [row for row in rows if _is_whole(row, rules)]
     _take_turns([(row, row.play) for row in whole if row.play is not None])
-    done = {row for row in whole if row.play is None or row.play.episode.end is not None}
+    done = {row for row in whole if _is_done(row, rules)}
     for row in done:
         follower.forget(row)
     return [row for row in rows if row not in done]
+
+
+def _is_whole(row: FollowedRow, rules: Rules) -> bool:
+    """Return whether the turn in progress is whole and the reference's own."""
+    return row.measured == len(row.tokens) and rules.is_finished(row.turn, row.at)
+
+
+def _is_done(row: FollowedRow, rules: Rules) -> bool:
+    """Return whether the rollout is finished."""
+    if row.play is None:
+        return _is_whole(row, rules)
+    return row.play.episode.end is not None
 
 
 def _take_turns(played: Sequence[tuple[FollowedRow, Play]]) -> None:

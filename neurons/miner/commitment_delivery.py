@@ -66,7 +66,7 @@ class CommitmentDelivery:
         window = pending.window
         last = self._compute_block(window)
         if head >= last:
-            return pending.state is DeliveryState.SENT or self._conclude(pending, last)
+            return pending.state is DeliveryState.SENT or self._conclude(pending, head, last)
         if window and head < self._compute_block(window - 1):
             return False  # the last window's commitment would be overwritten before it counts
         if pending.tried_at == head:
@@ -84,10 +84,10 @@ class CommitmentDelivery:
         self.trouble = None
         return done
 
-    def _conclude(self, pending: PendingCommitment, last: int) -> bool:
+    def _conclude(self, pending: PendingCommitment, head: int, last: int) -> bool:
         """Conclude a pending commitment whose last attempt has an unknown outcome. Return whether
         the outcome could be determined."""
-        why = self.trouble or "there was no time left"
+        why = self.trouble or f"its groups were ready at block {head}, and due by block {last}"
         try:
             stood = self._is_in_state(pending, last)
         except ForgottenError:

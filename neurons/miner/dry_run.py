@@ -11,11 +11,12 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
-from assay.inference import Checkpoint
+from assay.inference import Checkpoint, TimeLimit
 from assay.inference.generate import FLYING
 from assay.network.chain.ports import SubnetReader
 from assay.network.store import ObjectStore
 from assay.neurons.miner.engines import MinerEngines
+from assay.neurons.miner.measured_speed import HELP, MeasuredSpeed, MeasuredStep, measure_step
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
 from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
@@ -40,7 +41,8 @@ ENGINES_S = 300.0
 class Speed:
     """This machine's speed with the checkpoint in force."""
 
-    #: groups, tokens, seconds: of the measurement, after one warm-up group
+    #: groups, tokens, seconds: of the newest step that was measured, after one warm-up group.
+    #: groups: finished in the time of a window; 0: not even one was
     groups: int
     tokens: int
     seconds: float
@@ -164,29 +166,39 @@ def measure_speed(
     checkpoint: Checkpoint,
     timer: Callable[[], float],
 ) -> Speed:
-    """Generate real groups of a made-up challenge: one to warm up, then those of a step."""
+    """Generate real groups of a made-up challenge: one to warm up, one alone, and then as many
+    together as a miner would in a window. No step takes longer than a window has time."""
     miner = Miner(
         "dry run", hotkey, ParameterHistory(parameters), outside, config, lambda line: None
     )
     challenge = Challenge(0, Block(0, bytes(32), 0), Beacon(1, b""), checkpoint.digest, parameters)
     work = make_work(challenge, checkpoint)
+    window_seconds = compute_window_seconds(parameters.timing, config.commit_margin)
+    measured, most = MeasuredSpeed(), min(config.groups_per_step, config.groups)
+
+    def take_step(first: int, count: int) -> MeasuredStep:
+        began = timer()
+        work.limit = TimeLimit(began + window_seconds, timer)
+        made = miner.generate(work, range(first, first + count))
+        return measure_step(0, count, made, timer() - began)
+
     deadline = monotonic() + ENGINES_S
-    miner.generate(work, range(1))
+    take_step(0, 1)
     while outside.engines is not None and not outside.engines.is_settled:
         if monotonic() > deadline:
             break
-        miner.generate(work, range(1))  # servers load the checkpoint at the same time
-    count = min(config.groups_per_step, config.groups)
-    started = timer()
-    groups = miner.generate(work, range(1, 1 + count))
-    seconds = timer() - started
+        take_step(0, 1)  # servers load the checkpoint at the same time
+    newest = take_step(1, 1)
+    measured.add_step(newest)
+    if newest.is_whole and (count := measured.choose(window_seconds, most)) > 1:
+        newest = take_step(2, count)
+        measured.add_step(newest)
     assert miner.drafting is not None, "it has just generated"
-    window_seconds = compute_window_seconds(parameters.timing, config.commit_margin)
-    fits = int(window_seconds * count / seconds) // count * count  # only whole steps
+    fits = measured.count_fitting(window_seconds, most, parameters.work.group_cap) or 0
     return Speed(
-        groups=count,
-        tokens=sum(len(rollout.tokens) for group in groups for rollout in group),
-        seconds=seconds,
+        groups=newest.made,
+        tokens=newest.tokens,
+        seconds=newest.seconds,
         window_seconds=window_seconds,
         fits=fits,
         committed=min(fits, config.groups),
@@ -201,12 +213,10 @@ def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
         f"{speed.committed:,} would be committed"
     )
     if not speed.committed:
-        remedy = (
-            "use a faster machine or fewer groups a step: without groups a window earns nothing"
-        )
+        remedy = f"without groups a window earns nothing: {HELP}"
         return PreflightCheck("speed", CheckState.FAIL, detail, remedy)
     if speed.committed < parameters.work.valued_groups:
-        remedy = "this machine earns next to nothing"
+        remedy = f"this machine earns next to nothing: {HELP}"
         return PreflightCheck("speed", CheckState.WARN, detail, remedy)
     return PreflightCheck("speed", CheckState.OK, detail)
 

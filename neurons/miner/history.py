@@ -1,4 +1,5 @@
-"""The outcome of a miner's windows, kept on disk: mined, judged by the miner itself, paid.
+"""The outcome of a miner's windows, kept on disk: mined, judged by the miner itself, paid. And the
+newest measurements of its speed.
 
 Each hotkey and subnet has one SQLite file. Each row is written in one transaction, so a kill leaves
 the last complete state. `assay.neurons.miner.review` fills in verdicts and payments.
@@ -13,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
+from assay.neurons.miner.measured_speed import STEPS_KEPT, UPLOADS_KEPT, MeasuredSpeed, MeasuredStep
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.reason import name_cost
@@ -42,6 +44,11 @@ CREATE TABLE IF NOT EXISTS payments (
     settlement INTEGER PRIMARY KEY, block INTEGER NOT NULL, uid INTEGER, weights TEXT NOT NULL,
     incentive INTEGER NOT NULL, emission INTEGER NOT NULL, note TEXT
 );
+CREATE TABLE IF NOT EXISTS steps (
+    number INTEGER PRIMARY KEY, window INTEGER NOT NULL, groups INTEGER NOT NULL,
+    made INTEGER NOT NULL, tokens INTEGER NOT NULL, seconds REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS uploads (window INTEGER PRIMARY KEY, seconds REAL NOT NULL);
 """
 #: Windows that are kept: 83 days of 30-block windows.
 HISTORY_WINDOWS = 20_000
@@ -190,6 +197,37 @@ class MiningHistory:
             *(window, newest),
         )
         return [MinedWindow(**row) for row in rows]
+
+    # --- speed
+
+    def write_step(self, step: MeasuredStep) -> None:
+        """Add a step of generating. As many as count are kept."""
+        with self._explained(), self._lock, self.database:
+            written = self.database.execute(
+                "INSERT INTO steps (window, groups, made, tokens, seconds) VALUES (?, ?, ?, ?, ?)",
+                astuple(step),
+            )
+            self.database.execute(
+                "DELETE FROM steps WHERE number <= ? - ?", (written.lastrowid, STEPS_KEPT)
+            )
+
+    def get_speed(self) -> MeasuredSpeed:
+        """The speed by the kept steps and uploads."""
+        rows = self._read("SELECT window, groups, made, tokens, seconds FROM steps ORDER BY number")
+        uploads = self._read("SELECT seconds FROM uploads ORDER BY window")
+        return MeasuredSpeed(
+            [MeasuredStep(**row) for row in rows], [row["seconds"] for row in uploads]
+        )
+
+    def write_upload(self, window: int, seconds: float) -> None:
+        """Write how long a window's file took to the store. As many as count are kept."""
+        with self._explained(), self._lock, self.database:
+            self.database.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?)", (window, seconds))
+            self.database.execute(
+                "DELETE FROM uploads WHERE window NOT IN "
+                "(SELECT window FROM uploads ORDER BY window DESC LIMIT ?)",
+                (UPLOADS_KEPT,),
+            )
 
     # --- own verdicts
 

@@ -15,6 +15,7 @@ from assay.inference import (
     DraftCount,
     GroupRequest,
     NumericalError,
+    TimeLimit,
     UnusableCheckpointError,
     generate_groups,
     make_group_request,
@@ -25,9 +26,16 @@ from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.history import MinedWindow, MiningHistory
+from assay.neurons.miner.measured_speed import (
+    MeasuredSpeed,
+    MeasuredStep,
+    explain_speed,
+    measure_step,
+)
 from assay.neurons.miner.uploads import Uploads
+from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
-from assay.neurons.program.status import DraftingStatus, describe_drafting
+from assay.neurons.program.status import DraftingStatus, SpeedStatus, describe_drafting
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (
@@ -56,7 +64,7 @@ class MinerConfig:
     """The amount of work of a miner."""
 
     groups: int  # groups in a window, at most
-    groups_per_step: int  # groups that are generated together
+    groups_per_step: int  # groups that are generated together, at most
     last_window: int | None = None  # the miner stops after it; None: it has no end
     #: a commitment is sent this many blocks before state must hold it. The margin must cover the
     #: lag of finality and the time to inclusion.
@@ -78,12 +86,8 @@ class WindowWork:
     projection: Projection
     groups: list[Group] = field(default_factory=list)
     opened_at: int = 0  # head at which it was begun
-    #: blocks that its last step of generating took. Each window starts anew, so one slow step in an
-    #: earlier window keeps no miner from trying again
-    step_blocks: int = 0
-    #: seconds that an engine may take for a request: half of the window's remaining time, so that
-    #: an engine that hangs does not cost the window
-    patience_s: float = float("inf")
+    limit: TimeLimit | None = None  # when the present step must end; None: time stands still in it
+    is_cut: bool = False  # time was up before the last step was finished
     page: SavedWork | None = None  # file where the work is saved, if any
     #: the last stage that was reached. Once the work is sealed, no group is added.
     stage: WorkStage = WorkStage.GROUP
@@ -106,6 +110,9 @@ class MinerDependencies:
     history: MiningHistory | None = None
     #: servers that draft; None: this program drafts
     engines: MinerEngines | None = None
+    #: seconds, never set back; None: time stands still in a step, as on a simulated chain that
+    #: makes its blocks between steps
+    clock: Callable[[], float] | None = None
 
 
 class Miner:
@@ -145,6 +152,8 @@ class Miner:
         self._persistence = MinerPersistence(
             dependencies.workbook, dependencies.history, self._report_line
         )
+        self._measured: MeasuredSpeed | None = None  # before the first step
+        self._has_told_speed = False
 
     @property
     def progress(self) -> tuple[int, int] | None:
@@ -210,19 +219,48 @@ class Miner:
     def _compute_commit_block(self, window: int) -> int:
         return compute_block(self._parameters.get(window).timing, window, Phase.COMMIT)
 
+    @property
+    def speed(self) -> SpeedStatus | None:
+        """The measured speed; None before the first step."""
+        work, measured = self.work, self._measured
+        if measured is None:
+            return None
+        parameters = self._parameters.latest if work is None else work.challenge.parameters
+        config = self.config.fit(parameters)
+        window_s = compute_window_seconds(parameters.timing, config.commit_margin)
+        return measured.describe(window_s, config.groups_per_step, config.groups)
+
+    def _choose_step(self, work: WindowWork, config: MinerConfig, blocks: int) -> int:
+        """Groups to generate next, with these blocks left; 0: none. The limit of the step is set
+        with it."""
+        missing = config.groups - len(work.groups)
+        if missing <= 0 or blocks <= 0 or work.is_cut:
+            return 0
+        clock, most = self.dependencies.clock, min(missing, config.groups_per_step)
+        if clock is None:
+            return most
+        if self._measured is None:
+            self._measured = self._persistence.read_speed()
+        timing = work.challenge.parameters.timing
+        window_s = compute_window_seconds(timing, config.commit_margin)
+        left_s = blocks * timing.slot_ms / 1_000 - self._measured.keep_for_upload(window_s)
+        if left_s <= 0:
+            return 0
+        work.limit = TimeLimit(clock() + left_s, clock)
+        count = self._measured.choose(left_s, most)
+        # a window is tried, however slow earlier ones were
+        return count if count or work.groups else 1
+
     def _advance(self, work: WindowWork, head: int) -> bool:
         """Generate the next groups, or commit once all are done or time is up."""
         window = work.challenge.window
         config = self.config.fit(work.challenge.parameters)
         due = self._compute_commit_block(window) - config.commit_margin
-        missing = config.groups - len(work.groups)
-        if missing > 0 and head + work.step_blocks < due:  # the next step probably takes as long
-            first = len(work.groups)
-            count = min(missing, config.groups_per_step)
-            left = (due - head) * work.challenge.parameters.timing.slot_ms / 1_000
-            work.patience_s = left / 2
+        if count := self._choose_step(work, config, due - head):
+            clock, first = self.dependencies.clock, len(work.groups)
+            began = 0.0 if clock is None else clock()
             try:
-                work.groups += self.generate(work, range(first, first + count))
+                made = self.generate(work, range(first, first + count))
             except NumericalError as error:
                 self._leave(work, f"cannot mine window {window}: {error}")
                 return False
@@ -230,7 +268,9 @@ class Miner:
                 self._troubles["sandbox"] = Trouble.from_error(error)
                 return False
             self._troubles.pop("sandbox", None)
-            work.step_blocks = self.dependencies.chain.get_head() - head
+            work.groups += made
+            if clock is not None:
+                self._note_step(work, measure_step(window, count, made, clock() - began))
             self._keep(work)
             self._record(work)
             return True
@@ -243,7 +283,24 @@ class Miner:
         else:
             text = f"no group of window {window} was finished in time: begun at block"
             self._note(work, f"{text} {work.opened_at}, and the commitment was due by {due}")
+        self._tell_speed(work, config)
         return False
+
+    def _note_step(self, work: WindowWork, step: MeasuredStep) -> None:
+        work.is_cut = not step.is_whole
+        assert self._measured is not None, "it has chosen the step"
+        self._measured.add_step(step)
+        self._persistence.record_step(step)
+
+    def _tell_speed(self, work: WindowWork, config: MinerConfig) -> None:
+        """Say how many groups fit into a window: once, and whenever a step was cut off."""
+        speed = self.speed
+        if speed is None or len(work.groups) == config.groups:
+            return
+        if work.is_cut or not self._has_told_speed:
+            self._has_told_speed = True
+            valued = work.challenge.parameters.work.valued_groups
+            self._report_line(f"window {work.challenge.window}: {explain_speed(speed, valued)}")
 
     def _leave(self, work: WindowWork, reason: str) -> None:
         """Give a window up, with the groups that were made."""
@@ -251,22 +308,26 @@ class Miner:
         self._skipped, self.work = work.challenge.window, None
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Generate the groups of these problems, honestly."""
+        """Generate the groups of these problems, honestly: all of them, or those before the first
+        that is unfinished when time is up."""
         parameters = work.challenge.parameters
         checkpoint, temperature = work.checkpoint, parameters.work.temperature
         near = parameters.tests.margin_cap
         requests = [self.make_request(work, index) for index in indices]
         engines, count, began = self.dependencies.engines, DraftCount(), perf_counter()
+        limit = work.limit
         if engines is not None:
+            # an engine that hangs does not cost the window
+            patience_s = float("inf") if limit is None else limit.left_s / 2
             made = engines.generate(
-                requests, checkpoint, temperature, work.projection, count, near, work.patience_s
+                requests, checkpoint, temperature, work.projection, count, near, patience_s, limit
             )
         else:
             rules = checkpoint.get_rules(temperature)
             drafter = checkpoint.get_drafter(temperature)
             reference = checkpoint.get_reference(temperature)
             made = generate_groups(
-                requests, drafter, reference, rules, work.projection, count, near
+                requests, drafter, reference, rules, work.projection, count, near, limit=limit
             )
         horizon = None if engines is None else engines.horizon
         self.drafting = describe_drafting(count, perf_counter() - began, horizon)
@@ -347,8 +408,14 @@ class Miner:
 
     def upload(self, window: int, data: bytes) -> None:
         """Upload a window's file to where its locator points."""
-        name = make_object_name(encode_ss58(self.hotkey), window)
+        name, clock = make_object_name(encode_ss58(self.hotkey), window), self.dependencies.clock
+        began = 0.0 if clock is None else clock()
         self.uploads.put(self.dependencies.store, window, name, data)
+        if clock is not None:
+            seconds = clock() - began
+            if self._measured is not None:  # None: resumed, and nothing was left to generate
+                self._measured.add_upload(seconds)
+            self._persistence.record_upload(window, seconds)
 
     def _post(self, work: WindowWork) -> PendingCommitment:
         """Hand sealed work over for delivery."""

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -69,7 +70,7 @@ def run_miner(
             "miner",
             hotkey,
             session.history,
-            MinerDependencies(*reached, workbook, history, engines),
+            MinerDependencies(*reached, workbook, history, engines, time.monotonic),
             make_miner_config(section),
             make_report("miner_note"),
         )
@@ -111,6 +112,7 @@ def _describe_miner(miner: Miner, engines: MinerEngines | None) -> dict[str, Any
     return {
         "at_work": None if progress is None else {"window": progress[0], "groups": progress[1]},
         "drafting": miner.drafting,
+        "speed": miner.speed,
         "engines": [] if engines is None else engines.describe(),
         "upload": upload and asdict(upload),
     }

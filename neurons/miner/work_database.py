@@ -21,6 +21,7 @@ import numpy as np
 
 from assay.network.files import take_lock, write_file
 from assay.neurons.miner.history import HistoryError, MinedWindow, MiningHistory
+from assay.neurons.miner.measured_speed import MeasuredSpeed, MeasuredStep
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Rollout
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
@@ -295,6 +296,23 @@ class MinerPersistence:
         """Record a window's progress in the history."""
         if self._history is not None:
             self._attempt("history", partial(self._history.write_mined, mined))
+
+    def read_speed(self) -> MeasuredSpeed:
+        """The speed that was measured before a restart."""
+        history = self._history
+        if history is None:
+            return MeasuredSpeed()
+        return self._attempt("history", history.get_speed) or MeasuredSpeed()
+
+    def record_step(self, step: MeasuredStep) -> None:
+        """Record how long a step of generating took."""
+        if self._history is not None:
+            self._attempt("history", partial(self._history.write_step, step))
+
+    def record_upload(self, window: int, seconds: float) -> None:
+        """Record how long an upload took."""
+        if self._history is not None:
+            self._attempt("history", partial(self._history.write_upload, window, seconds))
 
     def _attempt(self, what: str, call: Callable[[], T]) -> T | None:
         try:

@@ -309,6 +309,11 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _gauge(
             "assay_miner_window_groups", "finished groups of that window", _at("at_work", "groups")
         ),
+        _gauge(
+            "assay_miner_fitting_groups",
+            "groups that fit into a window at the measured speed; absent before the first one",
+            _at("speed", "fits"),
+        ),
         _counter("assay_miner_groups", "groups", "groups generated"),
         _counter("assay_miner_tokens", "tokens", "completion tokens of generated groups"),
         _counter("assay_miner_rollouts", "rollouts", "rollouts of generated groups"),

@@ -126,6 +126,20 @@ class DraftingStatus(TypedDict):
     reading_seconds: float  # of the reference; overlaps with drafting if it follows drafts
 
 
+class SpeedStatus(TypedDict):
+    """A miner's speed by its newest 16 steps, those of earlier windows included."""
+
+    step: int  # groups of the newest step, generated together
+    made: int  # of these, finished before time was up
+    seconds: float  # of that step
+    tokens_per_second: float | None  # of whole steps; null: none was finished yet
+    #: seconds for a window's groups: from its beacon to the sending of its commitment, without
+    #: `upload_seconds`
+    window_seconds: float
+    upload_seconds: float  # kept for the upload: the longest of the newest 4, at most half a window
+    fits: int | None  # groups that fit into these seconds; null: no step was finished yet
+
+
 class EngineStatus(TypedDict):
     """A server that drafts for a miner."""
 
@@ -140,6 +154,7 @@ class MinerStatus(TypedDict):
 
     at_work: dict[str, int] | None  # the current window, and its finished groups
     drafting: DraftingStatus | None  # null before the first batch
+    speed: SpeedStatus | None  # null before the first batch of the first window
     engines: list[EngineStatus]  # empty if the program drafts by itself
     upload: UploadStatus | None  # the newest upload since the program started
     windows: list[dict[str, Any]]  # the newest 16: work, commitment, own verdict, pay

@@ -298,7 +298,7 @@ class MinerSettings(_Section):
 
     dir: Dir = Field(Path("assay-mine"), description="folder of the miner's own files")
     groups: int = Field(1_024, ge=1, le=16_384, description="highest number of groups in a window")
-    groups_per_step: int = Field(8, ge=1, le=1_024, description="groups to generate together")
+    groups_per_step: int = Field(8, ge=1, le=1_024, description="most groups to generate together")
     commit_margin: int = Field(
         6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
     )

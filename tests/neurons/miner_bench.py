@@ -128,6 +128,7 @@ class Subnet:
         self.store = open_folder(folder / "store")
         self.config = config or MinerConfig(4, 2)
         self.lines = []
+        self.passed_s = 0.0  # since the head
         self.book = self.history = None
 
     def play(self):
@@ -153,7 +154,7 @@ class Subnet:
         reached = MinerDependencies(
             self.chain, self.beacons, self.checkpoints, self.store, LOCATOR, self.book, self.history
         )
-        reached = replace(reached, **outside)
+        reached = replace(reached, clock=self.read_clock, **outside)
         if fuse is not None:
             names = ("chain", "beacons", "store", "workbook", "history")
             fused = {name: Fused(getattr(reached, name), fuse) for name in names}
@@ -166,6 +167,18 @@ class Subnet:
             self.config,
             self.lines.append,
         )
+
+    def read_clock(self):
+        """Seconds. They pass with blocks, and as a test says."""
+        return self.chain.get_head() * self.parameters.timing.slot_ms / 1_000 + self.passed_s
+
+    def pass_time(self, seconds):
+        """Let time pass, and the blocks come that are due by then."""
+        slot_s = self.parameters.timing.slot_ms / 1_000
+        self.passed_s += seconds
+        while self.passed_s >= slot_s:
+            self.passed_s -= slot_s
+            self.chain.mint()
 
     def end(self):
         """Do what the kernel does for a program that is gone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from assay.inference import Drafter, Request, Rules
+from assay.inference import Drafter, Request, Rules, TimeLimit
 from assay.inference.following import FollowedRow, Follower
 from assay.neurons.miner.engines.engine import Engine, EngineError, Preparing, connect
 from assay.protocol.errors import Trouble, TroubleKind
@@ -71,8 +71,10 @@ class EngineDrafter:
             f"{len(left)} of {len(self.engines)} engines are left out, {first}; {rest}",
         )
 
-    def draft(self, requests: Sequence[Request], ahead: int | None = None) -> list[tuple[int, ...]]:
-        """See `Drafter`."""
+    def draft(
+        self, requests: Sequence[Request], ahead: int | None = None, limit: TimeLimit | None = None
+    ) -> list[tuple[int, ...]]:
+        """See `Drafter`. A server that is not done when time is up is not blamed for it."""
         if not requests:
             return []
         drafted: dict[int, tuple[int, ...]] = {}
@@ -84,14 +86,16 @@ class EngineDrafter:
             for i in waiting:
                 shares.setdefault(requests[i].seed[0] % len(engines), []).append(i)
             answers = asyncio.run(
-                self._ask({engines[e]: rows for e, rows in shares.items()}, requests, ahead)
+                self._ask({engines[e]: rows for e, rows in shares.items()}, requests, ahead, limit)
             )
             drafted |= answers
             waiting = [i for i in waiting if i not in answers]
+            if limit is not None and limit.is_over:
+                return [drafted.get(i, request.tokens) for i, request in enumerate(requests)]
             engines = [engine for engine in engines if engine.lack is None]
         if waiting:
             self._own = self._own or self.make_own()
-            rest = self._own.draft([requests[i] for i in waiting], ahead)
+            rest = self._own.draft([requests[i] for i in waiting], ahead, limit)
             drafted |= zip(waiting, rest, strict=True)
         return [drafted[i] for i in range(len(requests))]
 
@@ -198,24 +202,34 @@ class EngineDrafter:
         engine.leave(why, self.clock() + min(RETRY_MAX_S, pause))
 
     async def _ask(
-        self, shares: dict[Engine, list[int]], requests: Sequence[Request], ahead: int | None
+        self,
+        shares: dict[Engine, list[int]],
+        requests: Sequence[Request],
+        ahead: int | None,
+        limit: TimeLimit | None = None,
     ) -> dict[int, tuple[int, ...]]:
-        """The servers' drafts of their rows; none of a failing server."""
+        """The servers' drafts of their rows; none of a failing server, nor of one that needs longer
+        than the limit."""
         drafted: dict[int, tuple[int, ...]] = {}
         async with connect(IN_FLIGHT * len(shares)) as client:
 
             async def ask(engine: Engine, i: int, gate: asyncio.Semaphore) -> None:
                 async with gate:
-                    if engine.lack is not None:
+                    patience = self.patience_s
+                    if limit is not None:
+                        patience = min(patience, limit.left_s)
+                    if engine.lack is not None or patience <= 0:
                         return
                     request = requests[i]
                     left = self.rules.max_tokens - request.at - len(request.tokens)
                     most = left if ahead is None else min(left, ahead)
                     try:
                         drafted[i] = await engine.draft(
-                            client, request, self.rules, most, self.vocabulary, self.patience_s
+                            client, request, self.rules, most, self.vocabulary, patience
                         )
                     except EngineError as error:
+                        if limit is not None and limit.is_over:
+                            return
                         if engine.lack is None:  # once, however many of its requests fail
                             self._leave(engine, str(error))
                     else:

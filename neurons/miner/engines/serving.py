@@ -9,6 +9,7 @@ from assay.inference import (
     DraftCount,
     GroupRequest,
     Request,
+    TimeLimit,
     follow_groups,
     generate_groups,
 )
@@ -67,11 +68,13 @@ class MinerEngines:
         count: DraftCount,
         near: int = NEAR,
         patience_s: float = float("inf"),
+        limit: TimeLimit | None = None,
     ) -> list[list[Rollout]]:
         """The groups of some requests; see `follow_groups`.
 
         Args:
             patience_s: seconds that a request to a server may take.
+            limit: see `generate_groups`.
         """
         reference, rules = checkpoint.get_reference(temperature), checkpoint.get_rules(temperature)
         vocabulary = len(checkpoint.tokenizer.drawable)
@@ -83,7 +86,7 @@ class MinerEngines:
             name = checkpoint.models.placement.implementation
             text = f"engines are not asked: {name} cannot follow a draft; name another"
             self.trouble = Trouble(TroubleKind.OTHER, text)
-            return generate_groups(requests, *given, near=near)
+            return generate_groups(requests, *given, near=near, limit=limit)
         if self._served != checkpoint.digest:
             self._served, self._horizon = checkpoint.digest, Horizon()
             for engine in self.engines:
@@ -92,7 +95,9 @@ class MinerEngines:
             process.keep_running(checkpoint.folder)
         follower = Follower(reference, projection, rules.max_tokens, near)
         drafter.try_out(_make_canary(checkpoint), follower, checkpoint.folder)
-        made = follow_groups(requests, *given, horizon=self._horizon, near=near, exact=self._exact)
+        made = follow_groups(
+            requests, *given, horizon=self._horizon, near=near, exact=self._exact, limit=limit
+        )
         drafter.doubt()
         self.trouble = drafter.trouble
         return made

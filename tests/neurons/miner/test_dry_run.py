@@ -18,7 +18,7 @@ from assay.neurons.miner.dry_run import dry_run, list_faster_ways
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import read_engine
-from assay.neurons.miner.miner import MinerConfig, MinerDependencies
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.check_results import CheckState
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
@@ -49,11 +49,28 @@ def subnet(make_subnet):
     return subnet
 
 
+class Timed(Miner):
+    """Takes half of these seconds for a group."""
+
+    seconds, now = 1.0, 0.0
+
+    def generate(self, work, indices):
+        made = super().generate(work, indices)
+        Timed.now += Timed.seconds / 2 * len(indices)
+        return [] if work.limit.is_over else made
+
+
+@pytest.fixture(autouse=True)
+def timed(monkeypatch):
+    monkeypatch.setattr(dry_run_module, "Miner", Timed)
+    monkeypatch.setattr(Timed, "now", 0.0)
+
+
 def look(subnet, hotkey=ALICE, seconds=1.0, late_ms=0, shown=None, config=CONFIG, **outside):
+    Timed.seconds = seconds
     fuse = Fuse()
     chain = Fused(outside.pop("chain", subnet.chain), fuse)
     reached = MinerDependencies(chain, subnet.beacons, subnet.checkpoints, subnet.store, LOCATOR)
-    times = iter([0.0, seconds])
     now_ms = subnet.chain.get_block(subnet.chain.get_head()).timestamp_ms + late_ms
     run = dry_run(
         replace(reached, **outside),
@@ -63,7 +80,7 @@ def look(subnet, hotkey=ALICE, seconds=1.0, late_ms=0, shown=None, config=CONFIG
         config,
         now_ms,
         public_store=shown,
-        timer=lambda: next(times),
+        timer=lambda: Timed.now,
     )
     assert not {name.split()[1] for name in fuse.names} & SENDS
     return run
@@ -113,12 +130,17 @@ def test_episodes_are_played_to_measure_them(subnet):
 
 
 def test_a_slow_machine_is_told_what_it_would_earn(subnet):
-    run = look(subnet, seconds=4.0)
-    assert (run.speed.fits, run.speed.committed) == (2, 2)
+    run = look(subnet, seconds=4.0)  # two groups in 4 of 6 s, and one in the other two
+    assert (run.speed.groups, run.speed.fits, run.speed.committed) == (2, 3, 3)
     assert states(run)["speed"] == "warn"
-    assert run.earning.share == pytest.approx(2 / 11)
-    hopeless = look(subnet, seconds=7.0)
+    assert "an engine that drafts" in find(run, "speed").remedy
+    assert run.earning.share == pytest.approx(3 / 12)
+    single = look(subnet, seconds=7.0)  # two groups would take longer than a window has
+    assert (single.speed.groups, single.speed.fits) == (1, 1)
+    hopeless = look(subnet, seconds=13.0)
+    assert (hopeless.speed.groups, hopeless.speed.fits) == (0, 0)
     assert states(hopeless)["speed"] == "fail"
+    assert "fewer tokens a rollout" in find(hopeless, "speed").remedy
     assert hopeless.earning.share == 0
 
 

@@ -193,7 +193,7 @@ def test_a_sandbox_that_does_not_run_costs_the_groups_behind_it_alone(make_subne
         windows.append(work.challenge.window)
         if work.challenge.window == 0 and work.groups:
             raise WorkerError("no memory for a program")
-        return generate(work, range(indices.start, indices.start + 1))
+        return generate(work, indices)
 
     miner.generate = fail
     troubles = mine_until(subnet, miner, subnet.get_slot)
@@ -280,7 +280,7 @@ def test_the_next_commitment_waits_until_the_last_one_was_read(make_subnet):
 
 def test_a_step_that_would_end_too_late_is_not_begun(make_subnet, quick_miner):
     """Each step takes four blocks: a third one would end after the commitment is due."""
-    subnet = make_subnet(MinerConfig(8, 2))
+    subnet = make_subnet(MinerConfig(8, 1))
 
     class Slow(quick_miner):
         def generate(self, work, indices):
@@ -294,7 +294,7 @@ def test_a_step_that_would_end_too_late_is_not_begun(make_subnet, quick_miner):
     committed = parse_commitment(subnet.get_slot())
     (mined,) = subnet.history.get_mined()
     assert committed.number == 0
-    assert committed.groups in (2, 4)
+    assert committed.groups in (1, 2)
     assert mined.sent_at <= 10  # three blocks before it must stand
 
 

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assay.cli.program_view import find_lags, render_drafting, render_head, render_program
+from assay.cli.program_view import (
+    find_lags,
+    render_drafting,
+    render_head,
+    render_program,
+    render_speed,
+)
 from assay.cli.status import run_status
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import claim_folder
@@ -148,6 +154,25 @@ def test_incompatible_options_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(OperatorError, match=words):
             run_status(status_of(tmp_path), record, hotkey, watch=True, as_json=as_json)
+
+
+def test_how_many_groups_fit_into_a_window() -> None:
+    speed = {
+        "step": 2,
+        "made": 2,
+        "seconds": 30.0,
+        "tokens_per_second": 51.25,
+        "window_seconds": 240.0,
+        "upload_seconds": 2.0,
+        "fits": 15,
+    }
+    fit = "about 15 groups fit into the 240 s of a window at 51.2 tokens a second"
+    assert [str(line) for line in render_speed(speed)] == [fit]
+    cut = f"{fit}; the newest step was cut off with 1 of 2 groups"
+    assert [str(line) for line in render_speed(speed | {"made": 1})] == [cut]
+    none = speed | {"made": 0, "fits": None, "tokens_per_second": None}
+    assert "no group was finished yet in the 240 s of a window" in str(render_speed(none)[0])
+    assert render_speed(None) == []
 
 
 def test_the_cost_of_drafting_and_the_drafting_servers() -> None:

@@ -2,12 +2,13 @@
 
 # ruff: noqa: F811 - fixtures are arguments of their names
 
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from assay.inference import DraftCount, generate_groups
+from assay.inference import DraftCount, TimeLimit, generate_groups
 from assay.neurons.miner.engines import MinerEngines, engine
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import EngineError, read_engine
@@ -279,6 +280,23 @@ def test_a_server_that_hangs_holds_a_step_no_longer_than_the_window_allows(
         )
         assert list_ids(groups) == expected
         assert "it does not answer in time" in mining.trouble.text
+
+
+def test_a_server_is_not_blamed_for_a_step_that_has_no_time(
+    checkpoint, requests, projection, expected, rough_drafter
+):
+    """It is asked no longer than the step has, and drafts again in the next one."""
+    with EngineServer(rough_drafter) as server:
+        mining = open_all(server)
+        generate(mining, checkpoint, requests[:1], projection)
+        server.kind = "silent"
+        limit = TimeLimit(time.monotonic() + 0.2, time.monotonic)
+        given = checkpoint, TEMPERATURE, projection, DraftCount()
+        assert mining.generate(requests, *given, limit=limit) == []
+        assert limit.is_over
+        assert (mining.trouble, mining.engines[0].state) == (None, "drafting")
+        server.kind = "keyed"
+        assert generate(mining, checkpoint, requests, projection)[0] == expected
 
 
 @pytest.mark.parametrize("near", [0, 2**40])
