@@ -83,6 +83,9 @@ class Arithmetic(DrawnEnvironment):
         prompt = _tell_story(stream, values) if is_story else f"{_join(values)}=?\n"
         return Problem(prompt, level, Terms(tuple(values)))
 
+    def solve(self, problem: Problem) -> Sequence[str]:
+        return [write_solution(problem, range(len(_get_values(problem))))]
+
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the completion ends with its only `####`, a line `#### <integer>`, exact.
 

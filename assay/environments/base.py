@@ -277,6 +277,10 @@ class Environment(Protocol):
         """Completions that take no thought: whoever answers every problem like this should earn
         little of each part."""
 
+    def solve(self, problem: Problem) -> Sequence[str]:
+        """The turns of a right episode, the last with the answer, each with the steps that lead to
+        it. None where such steps are not known: an answer alone teaches nobody to reason."""
+
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
         """How often each of `levels` is asked, relative to the others: coprime integers of 1 or
         more."""
@@ -416,6 +420,10 @@ class DrawnEnvironment(ABC):
         del problem  # is any
         answers = ("0", "1", "2", "-1", "0,1", "-1,1", "1,2")
         return tuple(map(self.write_answer, answers))
+
+    def solve(self, problem: Problem) -> Sequence[str]:
+        del problem  # is any
+        return ()
 
     def write_answer(self, answer: str) -> str:
         """A completion of an answer alone."""

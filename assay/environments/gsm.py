@@ -98,6 +98,8 @@ THEMES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 #: A whole number, also with commas between thousands.
 _NUMBER = re.compile(rf"(?:{INTEGER.pattern})|-?[1-9][0-9]{{0,2}}(?:,[0-9]{{3}}){{1,5}}")
+#: What the data set writes around each sum, for a calculator.
+_CALCULATED = re.compile(r"<<[^<>\n]*>>")
 _START, _ADD, _TAKE, _TIMES, _SHARE, _PACKS, _QUESTION = range(7)
 
 
@@ -112,16 +114,26 @@ class _WordProblems(FormedEnvironment):
     def make_row_problem(self, row: Row, level: int) -> Problem:
         return Problem(row.question, level, Task(row), self.write_request(_ANSWER))
 
+    def solve(self, problem: Problem) -> Sequence[str]:
+        """The row's own lines, without the marks of a calculator that it may have."""
+        row = _get_row(problem)
+        steps = _CALCULATED.sub("", row.solution).rpartition("#### ")[0]
+        return [steps + self.write_answer(str(row.value))]
+
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the answer is the number, exact, and blanks."""
-        if not isinstance(problem.answer, Task):
-            raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
+        right = _get_row(problem).value
         answer = self.read_answer(completion)
         number = None if answer is None else answer.rstrip(BLANKS)
         if number is None or not _NUMBER.fullmatch(number):
             return UNREAD
-        right = problem.answer.row.value
         return rate_answer(number in (str(right), f"{right:,}"))
+
+
+def _get_row(problem: Problem) -> Row:
+    if not isinstance(problem.answer, Task):
+        raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
+    return problem.answer.row
 
 
 class Gsm(_WordProblems):

@@ -10,10 +10,19 @@ unclosed brace, or one that contradicts another row, is damaged.
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment, find_closing
-from assay.environments.base import UNREAD, Answer, Problem, RewardParts, make_messages, rate_answer
+from assay.environments.base import (
+    BLANKS,
+    UNREAD,
+    Answer,
+    Problem,
+    RewardParts,
+    make_messages,
+    rate_answer,
+)
 from assay.environments.math_answer import TEXT_MAX, MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
@@ -118,7 +127,8 @@ class MathTask(Answer):
 class MathRow:
     """A row of the file. `level` and `right` are None if they cannot be read; `length` is that of
     its solution, or else of its problem; `fault` is a reason to skip it that its fields show;
-    `context` are messages before the question, with their roles."""
+    `context` are messages before the question, with their roles; `solution` is empty unless it is
+    to be kept."""
 
     question: Question
     text: str | None
@@ -127,6 +137,7 @@ class MathRow:
     length: int = 0
     fault: str | None = None
     context: tuple[tuple[str, str], ...] = ()
+    solution: str = ""
 
     @property
     def problem(self) -> str:
@@ -185,10 +196,32 @@ class MathFile(FormedEnvironment):
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the answer is the same as the right one."""
+        task, answer = self._get_task(problem), self.read_answer(completion)
+        return UNREAD if answer is None else task.rate(answer)
+
+    def solve(self, problem: Problem) -> Sequence[str]:
+        """The row's solution, with the answer in the setting's form behind it where it is in
+        another."""
+        task = self._get_task(problem)
+        written = self._solutions.get((task.question.text, task.context), "")
+        if not written.strip(BLANKS):
+            return ()
+        if self.score(problem, written).correctness:
+            return [written]
+        return [f"{written.rstrip(BLANKS)}\n{self.write_answer(task.text)}"]
+
+    @cached_property
+    def _solutions(self) -> Mapping[tuple[str, tuple[tuple[str, str], ...]], str]:
+        """By question and messages before it. They are read when they are first wanted: whoever
+        only asks problems needs no memory for them."""
+        rows = MathRows(keeps_solutions=True)
+        rows.find_levels(self.name.partition(":")[2], NAME)
+        return {(row.problem, row.context): row.solution for _, row in rows.kept}
+
+    def _get_task(self, problem: Problem) -> MathTask:
         if not isinstance(problem.answer, MathTask):
             raise TypeError(f"not a problem of {self.name}: {type(problem.answer).__name__}")
-        answer = self.read_answer(completion)
-        return UNREAD if answer is None else problem.answer.rate(answer)
+        return problem.answer
 
 
 class MathRows(KeptRows[MathRow, MathTask]):
@@ -200,9 +233,12 @@ class MathRows(KeptRows[MathRow, MathTask]):
         fault: what a person can do about columns that are not known.
     """
 
-    def __init__(self, chosen: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, chosen: Mapping[str, str] | None = None, *, keeps_solutions: bool = False
+    ) -> None:
         """`chosen`: part of a row → column that a person chose."""
         super().__init__()
+        self._keeps_solutions = keeps_solutions
         self._chosen = chosen
         self.columns, self.has_levels = MATH_COLUMNS, False
         self.fault: TableError | None = None
@@ -231,7 +267,8 @@ class MathRows(KeptRows[MathRow, MathTask]):
         self.has_levels = known > 0 and 2 * known >= len(rows)
 
     def _read(self, line: bytes) -> tuple[MathRow, str | None]:
-        row = read_math_row(line, self.columns, needs_solution=self.fault is not None)
+        is_guess, keeps = self.fault is not None, self._keeps_solutions
+        row = read_math_row(line, self.columns, needs_solution=is_guess, keeps_solution=keeps)
         return row, row.name_reason(self.has_levels)
 
     def _identify(self, row: MathRow) -> tuple[Hashable, object]:
@@ -251,12 +288,16 @@ class MathRows(KeptRows[MathRow, MathTask]):
 
 
 def read_math_row(
-    line: bytes, columns: Columns = MATH_COLUMNS, needs_solution: bool = False
+    line: bytes,
+    columns: Columns = MATH_COLUMNS,
+    needs_solution: bool = False,
+    keeps_solution: bool = False,
 ) -> MathRow:
     """Read one line of JSON.
 
     Args:
         needs_solution: whether a row without a solution is damaged: the columns are a guess.
+        keeps_solution: whether the row has its solution.
 
     Raises:
         ValueError: the row is damaged. The message names the fault.
@@ -304,7 +345,8 @@ def read_math_row(
             fault = f"answer and {rival} differ"
     level = read_level(get_cell(row, columns.level)) if columns.level else None
     length = len(solution or problem)
-    return MathRow(question, text, level, right, length, fault, chat.context)
+    kept = solution if keeps_solution else ""
+    return MathRow(question, text, level, right, length, fault, chat.context, kept)
 
 
 def _differ(right: MathAnswer, text: str, question: Question) -> bool:

@@ -102,6 +102,10 @@ class Mixture:
         asked = self._open(problem)
         return self.parts[asked.part].list_thoughtless(asked.problem)
 
+    def solve(self, problem: Problem) -> Sequence[str]:
+        asked = self._open(problem)
+        return self.parts[asked.part].solve(asked.problem)
+
     def _open(self, problem: Problem) -> PartProblem:
         answer = problem.answer
         if not isinstance(answer, PartProblem) or answer.part >= len(self.parts):

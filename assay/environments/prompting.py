@@ -66,6 +66,9 @@ class PromptedEnvironment:
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         return self.inner.list_thoughtless(problem)
 
+    def solve(self, problem: Problem) -> Sequence[str]:
+        return self.inner.solve(problem)
+
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
         return self.inner.compute_shares(levels)
 

@@ -17,6 +17,7 @@ from assay.environments import (
     PROBLEMS_MIN,
     Environment,
     Problem,
+    RewardParts,
     Success,
     compute_candidates,
     describe_levels,
@@ -78,9 +79,7 @@ def count_successes(
     asked, solved, mixed = Counter[int](), Counter[int](), Counter[int]()
     for start in range(0, problems, _BATCH):
         numbers = range(start, min(start + _BATCH, problems))
-        seeds = [
-            hash_fields(Domain.HELD_OUT, environment.digest, n.to_bytes(4, "big")) for n in numbers
-        ]
+        seeds = [make_held_out_seed(environment, n) for n in numbers]
         batch = [environment.make_problem(seed, levels or own) for seed in seeds]
         successes = again = try_problems(drafter, tokenizer, environment, batch, seeds, work)
         if twice:
@@ -94,6 +93,11 @@ def count_successes(
     return {level: Success(solved[level], n, mixed[level]) for level, n in asked.items()}
 
 
+def make_held_out_seed(environment: Environment, number: int) -> bytes:
+    """The 32-byte seed of an environment's held-out problem number `number`, u32."""
+    return hash_fields(Domain.HELD_OUT, environment.digest, number.to_bytes(4, "big"))
+
+
 def try_problems(
     drafter: OwnDrafter,
     tokenizer: Tokenizer,
@@ -104,13 +108,26 @@ def try_problems(
 ) -> list[bool]:
     """Return for each problem whether the rollout drawn with its 32-byte seed solves it. `work`:
     see `sample_episodes`."""
+    scores = rate_problems(drafter, tokenizer, environment, problems, seeds, work)
+    return [parts.correctness == MILLION for parts in scores]
+
+
+def rate_problems(
+    drafter: OwnDrafter,
+    tokenizer: Tokenizer,
+    environment: Environment,
+    problems: Sequence[Problem],
+    seeds: Sequence[bytes],
+    work: Work,
+) -> list[RewardParts]:
+    """What the rollout drawn with its 32-byte seed achieves of each problem. `work`: see
+    `sample_episodes`."""
     asked = [
         (problem, tuple(tokenizer.encode(problem.conversation)), seed)
         for problem, seed in zip(problems, seeds, strict=True)
     ]
     played = sample_episodes(drafter, tokenizer, environment, asked, work)
-    scores = run_all(environment, [one.episode.state.score for one in played])
-    return [parts.correctness == MILLION for parts in scores]
+    return run_all(environment, [one.episode.state.score for one in played])
 
 
 def answer_problems(

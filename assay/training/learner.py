@@ -15,10 +15,11 @@ from its share of the rows. None of them holds all weights: their models are out
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -39,6 +40,7 @@ from assay.protocol.errors import OperatorError
 from assay.training.balance import compute_imbalance, get_balance_weight
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.heap import return_pages
+from assay.training.imitation import Example, ImitationStats, compute_imitation_loss
 from assay.training.lora import (
     add_factors,
     draw_factors,
@@ -61,6 +63,7 @@ from assay.training.sharding import (
 
 logger = logging.getLogger("assay")
 
+_T = TypeVar("_T")
 #: Prefix of the weights' names in a learner's state.
 _MASTER = "master."
 
@@ -169,9 +172,11 @@ class LearnStats:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    """A completion to learn from. `behaviour` is None where it is imitated."""
+
     prompt: list[int]
     completion: list[int]
-    behaviour: list[float]
+    behaviour: list[float] | None
     advantage: float
     replies: list[Reply]
 
@@ -248,14 +253,30 @@ class Learner:
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
+        return self._act(lambda: self._learn(groups))
+
+    def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
+        """Make one update with what somebody else wrote, at a learning rate. Raises as `learn`
+        does."""
+        if not examples:
+            raise ValueError("there is nothing to imitate: no examples")
+        return self._act(lambda: self._imitate(examples, rate))
+
+    def measure(self, examples: Sequence[Example]) -> float:
+        """The mean negative log-likelihood of the examples' own tokens, in nats. Nothing is
+        learned. Raises as `learn` does."""
+        return self._act(lambda: self._measure_examples(examples))
+
+    def _act(self, act: Callable[[], _T]) -> _T:
+        """Do something on the device, which is left empty."""
         homes: list[tuple[Tensor, Tensor]] = []
         try:
             if not is_in_team() and self.device.type != "cpu":
                 self._move_there(homes)
-            stats = self._learn_in_order(groups)
+            done = self._act_in_order(act)
             for tensor, home in homes:
                 home.copy_(tensor.data)
-            return stats
+            return done
         except (RuntimeError, MemoryError) as error:
             device = str(self.device)
             what = f"a lesson with tokens_per_pass = {self.config.tokens_per_pass:,}"
@@ -265,12 +286,12 @@ class Learner:
             if homes:
                 self._move_back(homes)
 
-    def _learn_in_order(self, groups: Sequence[Group]) -> LearnStats:
-        """Learn the same bits each time, or say once that this model cannot."""
+    def _act_in_order(self, act: Callable[[], _T]) -> _T:
+        """Get the same bits each time, or say once that this model cannot."""
         self._has_changed = False
         try:
             with fix_order(self.device, self._is_strict):
-                return self._learn(groups)
+                return act()
         except RuntimeError as error:
             # a first pass has all that a model computes, and changes nothing
             if self._has_changed or not self._is_strict or not lacks_order(error):
@@ -283,7 +304,7 @@ class Learner:
             )
             self._is_strict = False
             self._optimizer.zero_grad()
-        return self._learn_in_order(groups)
+        return self._act_in_order(act)
 
     def _move_there(self, homes: list[tuple[Tensor, Tensor]]) -> None:
         """Move weights and moments to the device. `homes` gets each with its memory on the CPU,
@@ -326,6 +347,21 @@ class Learner:
                 norms.append(norm)
         self.step += 1
         return _summarise(groups, len(groups) - len(teaching), losses, norms)
+
+    def _imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
+        for parameters in self._optimizer.param_groups:
+            parameters["lr"] = rate
+        rows = [_make_example_row(example) for example in examples]
+        losses, norm = self._update(rows, sum(len(row.completion) for row in rows))
+        self.step += 1
+        tokens = sum(loss.tokens for loss in losses)
+        return ImitationStats(tokens, sum(loss.value.item() for loss in losses), norm)
+
+    @torch.no_grad()
+    def _measure_examples(self, examples: Sequence[Example]) -> float:
+        rows = [_make_example_row(example) for example in examples]
+        scale = sum(len(row.completion) for row in rows)
+        return sum(_add_up(loss).value.item() for loss in self._iterate_losses(rows, scale))
 
     def load_weights(self, model: Path, reference: Path | None) -> None:
         """Fill outlines with the weights of model folders, in a team. Each process reads its part.
@@ -448,15 +484,7 @@ class Learner:
     def _update(self, rows: Sequence[_Row], scale: float) -> tuple[list[Loss], float]:
         self._optimizer.zero_grad()
         losses = []
-        rank, team = get_team()
-        packs = self._pack(rows)
-        for start in range(0, len(packs), team):
-            # every process takes part in every pass, even without a pack left; gradients are
-            # averaged over the team, and losses are sums
-            mine = start + rank
-            pack = packs[min(mine, len(packs) - 1)]
-            chosen = [rows[i] for i in pack.indices]
-            loss = self._measure(pack, chosen, scale / team, counts=mine < len(packs))
+        for loss in self._iterate_losses(rows, scale):
             loss.value.backward()
             losses.append(_add_up(loss))
         norm = gather(
@@ -473,6 +501,18 @@ class Learner:
         self._has_changed = True
         self._optimizer.step()
         return losses, norm
+
+    def _iterate_losses(self, rows: Sequence[_Row], scale: float) -> Iterator[Loss]:
+        """The losses of this process's passes over `rows`, one after the other."""
+        rank, team = get_team()
+        packs = self._pack(rows)
+        for start in range(0, len(packs), team):
+            # every process takes part in every pass, even without a pack left; gradients are
+            # averaged over the team, and losses are sums
+            mine = start + rank
+            pack = packs[min(mine, len(packs) - 1)]
+            chosen = [rows[i] for i in pack.indices]
+            yield self._measure(pack, chosen, scale / team, counts=mine < len(packs))
 
     def _pack(self, rows: Sequence[_Row]) -> list[Pack]:
         _, team = get_team()
@@ -495,19 +535,22 @@ class Learner:
                 reference = _unpack(self._reference(pack, tokens), rows)
         with record_logits(self._policy) as routed:
             logprobs = _unpack(self._policy(pack, tokens), rows)
-        behaviour = pad_sequence([torch.tensor(row.behaviour) for row in rows], batch_first=True)
         lengths = torch.tensor([len(row.completion) * counts for row in rows])
-        mask = torch.arange(behaviour.shape[1]) < lengths[:, None]
-        advantages = torch.tensor([row.advantage for row in rows])
-        loss = compute_loss(
-            logprobs,
-            behaviour.to(logprobs),
-            advantages.to(logprobs),
-            mask.to(logprobs.device),
-            scale,
-            self.config.loss,
-            reference,
-        )
+        mask = (torch.arange(logprobs.shape[1]) < lengths[:, None]).to(logprobs.device)
+        behaviours = [torch.tensor(row.behaviour) for row in rows if row.behaviour is not None]
+        if behaviours:
+            advantages = torch.tensor([row.advantage for row in rows])
+            loss = compute_loss(
+                logprobs,
+                pad_sequence(behaviours, batch_first=True).to(logprobs),
+                advantages.to(logprobs),
+                mask,
+                scale,
+                self.config.loss,
+                reference,
+            )
+        else:
+            loss = compute_imitation_loss(logprobs, mask, scale)
         if not routed or not self._balance_weight:
             return loss
         share = (
@@ -545,6 +588,10 @@ def _add_up(loss: Loss) -> Loss:
         [loss.value.item() / team, loss.tokens, loss.clipped, loss.ratio_sum, loss.kl_sum]
     )
     return Loss(torch.tensor(value), int(sums[0]), int(sums[1]), sums[2], sums[3])
+
+
+def _make_example_row(example: Example) -> _Row:
+    return _Row(example.prompt, example.completion, None, 0.0, example.replies)
 
 
 def _make_rows(group: Group, scaled: bool) -> list[_Row] | None:

@@ -28,9 +28,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.rendezvous import rendezvous
 
-from assay.inference.folder import verify_manifest
+from assay.inference.folder import MANIFEST_FILE, digest_tensors, digest_weights, verify_manifest
 from assay.inference.model_loading import outline_model
 from assay.protocol.errors import OperatorError
+from assay.training.imitation import Example, ImitationStats
 from assay.training.last_bits import compute_code_digest, describe_engine
 from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
 from assay.training.sharding import agree, get_team
@@ -55,6 +56,8 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     tuple,
     make=(TeamError,),
     learn=(LessonError,),
+    imitate=(LessonError,),
+    measure=(LessonError,),
     load_state=(LookupError, RuntimeError, ValueError),
     save_state=(OSError,),
 )
@@ -62,12 +65,14 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The parts of a learner. parent, reference: folders that all processes can read."""
+    """The parts of a learner. parent, reference: folders that all processes can read.
+    router_ramp: of a folder without a manifest, which is as `assay adopt` writes it."""
 
     parent: Path
     config: LearnConfig
     reference: Path | None
     device: str
+    router_ramp: int
 
 
 def run_team(processes: int, arguments: Sequence[str]) -> int:
@@ -188,16 +193,18 @@ class SharedLearner(Learner):
 
     def learn(self, groups: Sequence[Group]) -> LearnStats:
         """See `Learner.learn`."""
-        with _together():
-            _ask("learn", list(groups))
-            try:
-                return super().learn(groups)
-            except LessonError:  # in all processes alike
-                raise
-            except OperatorError as error:
-                # the others are in the middle of a lesson: they can take no more requests
-                print(f"assay: {error}", file=sys.stderr)
-                raise SystemExit(1) from error
+        with _lesson("learn", list(groups)):
+            return super().learn(groups)
+
+    def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
+        """See `Learner.imitate`."""
+        with _lesson("imitate", list(examples), rate):
+            return super().imitate(examples, rate)
+
+    def measure(self, examples: Sequence[Example]) -> float:
+        """See `Learner.measure`."""
+        with _lesson("measure", list(examples)):
+            return super().measure(examples)
 
     def bf16_state(self) -> dict[str, Tensor]:
         """See `Learner.bf16_state`."""
@@ -224,19 +231,38 @@ class SharedLearner(Learner):
             super().load_state(path)
 
 
-def make_shared(parent: Path, config: LearnConfig, reference: Path | None, device: str) -> Learner:
+@contextmanager
+def _lesson(name: str, *arguments: object) -> Iterator[None]:
+    """Let all processes do something in which each takes part."""
+    with _together():
+        _ask(name, *arguments)
+        try:
+            yield
+        except LessonError:  # in all processes alike
+            raise
+        except OperatorError as error:
+            # the others are in the middle of a lesson: they can take no more requests
+            print(f"assay: {error}", file=sys.stderr)
+            raise SystemExit(1) from error
+
+
+def make_shared(
+    parent: Path, config: LearnConfig, reference: Path | None, device: str, router_ramp: int = 0
+) -> Learner:
     """A learner that begins with a checkpoint's weights, in every process of the team.
 
     Args:
         parent, reference: folders of checkpoints, which all processes can read.
         device: of the first process. If it is a GPU, each process takes its own one.
+        router_ramp: of a folder without a manifest.
 
     Raises:
         TeamError: the processes differ, or cannot read the same folders.
     """
     with _together():
-        _ask("make", _Plan(parent, config, reference, device))
-        return _make(_Plan(parent, config, reference, device), SharedLearner)
+        plan = _Plan(parent, config, reference, device, router_ramp)
+        _ask("make", plan)
+        return _make(plan, SharedLearner)
 
 
 def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
@@ -248,9 +274,9 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
         seen["machine"] = describe_engine(torch.device(device))
         for folder in (plan.parent, plan.reference):
             if folder is not None:
-                manifest = verify_manifest(folder)
-                seen[folder.name] = manifest.digest.hex()
-                models.append(outline_model(folder, manifest.router_ramp))
+                digest, ramp = _identify(folder, plan.router_ramp)
+                seen[folder.name] = digest.hex()
+                models.append(outline_model(folder, ramp))
     except (OperatorError, OSError, ValueError) as error:
         fault = str(error)
     try:
@@ -262,6 +288,14 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
             raise
         raise TeamError(f"the team cannot learn: {error}") from None
     return learner
+
+
+def _identify(folder: Path, router_ramp: int) -> tuple[bytes, int]:
+    """The digest of a model's folder and its ramp. Raises a CheckpointError, OSError."""
+    if (folder / MANIFEST_FILE).exists():
+        manifest = verify_manifest(folder)
+        return manifest.digest, manifest.router_ramp
+    return digest_weights(folder, digest_tensors(folder)), router_ramp
 
 
 def _take_card() -> str:

@@ -2,20 +2,21 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from assay.cli.checks import (
     require_bundle,
     require_files,
+    require_own_out,
     require_signer,
     require_store,
     require_there,
 )
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
-from assay.cli.hub_names import open_data
+from assay.cli.hub_names import open_data, open_model
 from assay.cli.options import (
     AllowLocalBeacon,
     AsJson,
@@ -94,6 +95,110 @@ def _require_folder(folder: Path) -> None:
 
     if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
         raise ConfigError(f"--dir {folder} is not a folder, or is below a file: name a folder")
+
+
+@command(
+    app,
+    "warm-start",
+    lambda s: (
+        s.compute,
+        s.environments.files,
+        s.trainer.processes,
+        s.trainer.lora_rank,
+        s.trainer.precision,
+        s.trainer.tokens_per_pass,
+        s.trainer.seed,
+    ),
+    role="trainer",
+)
+def warm_start(
+    invocation: Invocation,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="Folder of a model, a GGUF file, or ORG/NAME on the Hub."
+        ),
+    ],
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Folder of the course and its result.")
+    ] = Path("assay-warm-start"),
+    environment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Environment [default: the recipe's].")
+    ] = None,
+    examples: Annotated[
+        str | None,
+        typer.Option(
+            metavar="solutions|own|FILE",
+            help="Worked solutions of the environment, the model's own right answers, or a file "
+            "(or data set) of conversations [default: solutions, or own where there are none].",
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most steps.")] = 200,
+    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Examples of a step.")] = 16,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9, max=1, help="Highest learning rate [default: 1e-4, with LoRA factors 1e-3]."
+        ),
+    ] = None,
+    every: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Steps from one trial to the next.")
+    ] = 40,
+    problems: Annotated[
+        int, typer.Option(min=1, max=65_536, help="Held-out problems of each trial.")
+    ] = 200,
+    asked: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="With own: problems that the model answers.")
+    ] = 512,
+    tries: Annotated[
+        int, typer.Option(min=1, max=1_024, help="With own: answers to each problem.")
+    ] = 4,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Teach a model the form of a recipe's answers, before a network pays for them.
+
+    A network learns from groups of answers of which some are right. A model that never answers
+    right first imitates worked solutions, by the recipe's learner, until at least 95 % of its
+    answers can be read and the loss on held-out examples falls no more. DIR/model is then for
+    `assay subnet publish --model`. After a stop, the same command continues.
+    """
+    from assay.neurons.settings.loading import ConfigError
+
+    recipe = invocation.source.recipe
+    if recipe is None:
+        raise ConfigError(
+            "name a recipe with --recipe: it says which problems are asked and how a model learns"
+        )
+    settings = invocation.load_settings()
+    model = open_model(settings, model, quiet)
+    source: Any = examples
+    if examples not in (None, "solutions", "own"):
+        source = open_data(settings, Path(examples), quiet)
+        require_files(source)
+    require_there(model)
+    require_own_out(
+        directory, "warm start", "warm_start.json", "learner-*", "model", "start", "own_answers*"
+    )
+    with starting(settings, loads=TORCH, quiet=quiet):
+        from assay.cli.warm_start import run_train_warm_start
+        from assay.subnet.recipe import read_recipe
+        from assay.subnet.warm_start import FACTORS_RATE, RATE, WarmStartRequest
+        from assay.training.warm_start import WarmStartConfig
+    chosen = rate or (FACTORS_RATE if settings.trainer.lora_rank else RATE)
+    request = WarmStartRequest(
+        model,
+        directory,
+        read_recipe(recipe),
+        environment,
+        source,
+        WarmStartConfig(steps, batch, chosen, every),
+        problems,
+        asked=asked,
+        tries=tries,
+    )
+    again = ["-m", "assay", *sys.argv[1:]]
+    return run_train_warm_start(settings, request, recipe, as_json, quiet, again)
 
 
 @command(app, "verify-step", lambda s: (*network(s), *reading(s)))

@@ -233,6 +233,10 @@ class ToolEnvironment:
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         return self._inner.list_thoughtless(problem)
 
+    def solve(self, problem: Problem) -> Sequence[str]:
+        """Without a call: who wrote the solution had no tool."""
+        return self._inner.solve(problem)
+
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
         return self._inner.compute_shares(levels)
 

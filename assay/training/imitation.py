@@ -1,0 +1,58 @@
+"""Learning from what somebody else wrote: a cold start, before there is anything to reward.
+
+The loss is the mean negative log-likelihood of each token that the model should have written, as in
+any supervised fine-tuning. Prompts and what a world replies are read and not learned.
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from assay.protocol.episode import Reply
+from assay.training.grpo import Loss
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a model should write to a prompt: token ids, end tokens included. What its world replied
+    between turns is in `replies`, ascending, and is not part of `completion`.
+
+    Raises:
+        ValueError: the prompt or the completion is empty, or a reply stands at an end of it.
+    """
+
+    prompt: list[int]
+    completion: list[int]
+    replies: list[Reply] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.prompt or not self.completion:
+            raise ValueError("an example needs a prompt and a completion")
+        places = [0, *(reply.at for reply in self.replies), len(self.completion)]
+        if any(before >= after for before, after in pairwise(places)):
+            raise ValueError("each reply needs a turn before it and one behind it")
+
+
+@dataclass(frozen=True, slots=True)
+class ImitationStats:
+    """The results of one update: own tokens, their mean loss in nats before the update, and the
+    gradient's norm before it was cut."""
+
+    tokens: int
+    loss: float
+    gradient_norm: float
+
+
+def compute_imitation_loss(logprobs: Tensor, mask: Tensor, scale: float) -> Loss:
+    """Negative log-likelihood of a minibatch, summed and divided by `scale`.
+
+    Args:
+        logprobs: fp32 [rows, tokens], natural logarithms under the policy being trained.
+        mask: bool [rows, tokens], true at completion tokens.
+        scale: the count of tokens of all minibatches of an update.
+    """
+    count = int(mask.sum())
+    value = -torch.where(mask, logprobs, torch.zeros_like(logprobs)).sum() / scale
+    return Loss(value, count, 0, float(count), 0.0)
