@@ -243,7 +243,7 @@ class _Course:
             return Progress(), None, None
         except (EncodingError, AssertionError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"{path} is damaged ({error}): name another folder with --dir"
+                f"{path} is damaged ({error}): name another folder with --out"
             ) from None
         plan = json.loads(json.dumps(self._plan))
         other = sorted(
@@ -252,7 +252,7 @@ class _Course:
         if other:
             raise ConfigError(
                 f"{self._folder} is of a warm start with other {', '.join(other)}: name another "
-                "folder with --dir"
+                "folder with --out"
             )
         return progress, None if named is None else self._folder / Path(named).name, end
 
@@ -292,7 +292,7 @@ class _Course:
             learner.load_state(self._learner_file)
         except (OSError, LookupError, RuntimeError, ValueError, SafetensorError) as error:
             raise ConfigError(
-                f"{self._learner_file} cannot be read ({error}): name another folder with --dir"
+                f"{self._learner_file} cannot be read ({error}): name another folder with --out"
             ) from None
         self._report(f"going on after step {self._progress.step:,}")
         return learner
@@ -326,10 +326,13 @@ class _Course:
         request, path, found = self._request, self._folder / _OWN, list[Example]()
         done = 0
         if path.exists():
-            with path.open("rb") as file:
+            with path.open("rb+") as file:
+                whole = 0
                 for line in iter(lambda: file.readline(_LINE_MAX), b""):
                     if not line.endswith(b"\n"):
-                        break  # it was being written
+                        file.truncate(whole)  # it was being written
+                        break
+                    whole += len(line)
                     found += map(_read_example, json.loads(line))
                     done += _ASKED_AT_ONCE
         drafter = None

@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from assay.environments import add_problem_files, compute_file_digest, make_environment, problem_file
+from assay.environments import (
+    add_problem_files,
+    compute_file_digest,
+    make_environment,
+    problem_file,
+)
 from assay.protocol.parameters import MILLION
 
 GSM = [
@@ -92,6 +97,4 @@ def test_a_file_of_the_math_form_is_solved_where_it_has_solutions(ask, form):
 
 
 def test_programs_are_solved_by_their_author(ask):
-    assert list(solve_all(ask("code", [CODE]), 1).values()) == [
-        ["```python\nprint(input())\n```"]
-    ]
+    assert list(solve_all(ask("code", [CODE]), 1).values()) == [["```python\nprint(input())\n```"]]

@@ -9,8 +9,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
+from assay.protocol.episode import Reply
 from assay.training import Group, LearnConfig, Learner, policy
 from assay.training.genesis_model import make_model
+from assay.training.imitation import Example
 
 CONFIG = LearnConfig(
     learning_rate=1e-3, epochs=2, groups_per_batch=2, tokens_per_pass=10, recompute=True, seed=3
@@ -38,6 +40,11 @@ def make_groups() -> list[Group]:
     ]
 
 
+def make_examples() -> list[Example]:
+    """Three rows: one process is without a row of its own at the end."""
+    return [Example([10 + i, 11], [5, 6 + i, 7, 1], [Reply(2, (20, 21))]) for i in range(3)]
+
+
 def main(folder: Path, rank: int, offload: bool) -> None:
     torch.set_num_threads(1)
     policy.LOGITS_MAX = 1  # one that is alone computes whole logits
@@ -53,6 +60,9 @@ def main(folder: Path, rank: int, offload: bool) -> None:
     resumed = make_learner(rank, offload)
     resumed.load_state(folder / "state.safetensors")
     resumed.learn(make_groups())
+    for one in (learner, resumed):
+        one.imitate(make_examples(), 1e-3)
+    loss = learner.measure(make_examples())
     states = dict(learner.export_state()), dict(resumed.export_state())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     published = learner.bf16_state()
@@ -60,6 +70,7 @@ def main(folder: Path, rank: int, offload: bool) -> None:
         save_file(states[0], folder / "end.safetensors")
         save_file(published, folder / "published.safetensors")
         (folder / "tokens").write_text(f"{first.tokens} {first.updates}")
+        (folder / "loss").write_text(repr(loss))
     dist.destroy_process_group()
 
 

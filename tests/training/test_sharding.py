@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from assay.training.genesis_model import make_model
-from tests.training.team import make_groups, make_learner
+from tests.training.team import make_examples, make_groups, make_learner
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +47,9 @@ def test_two_processes_learn_what_one_learns(tmp_path, rank):
     alone = make_learner(rank)
     stats = alone.learn(make_groups())
     alone.learn(make_groups())
+    alone.imitate(make_examples(), 1e-3)
+    loss = float((tmp_path / "first" / "loss").read_text())
+    assert loss == pytest.approx(alone.measure(make_examples()), rel=1e-4)
     assert (tmp_path / "first" / "tokens").read_text() == f"{stats.tokens} {stats.updates}"
     state = dict(alone.export_state())
     assert state.keys() == team.keys()

@@ -120,7 +120,7 @@ def warm_start(
         ),
     ],
     directory: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Folder of the course and its result.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the course and its result.")
     ] = Path("assay-warm-start"),
     environment: Annotated[
         str | None, typer.Option(metavar="NAME", help="Environment [default: the recipe's].")

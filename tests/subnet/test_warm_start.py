@@ -1,0 +1,222 @@
+"""A warm start of the shipped model, which already knows the form of sums."""
+
+import json
+import signal
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from assay.environments import Success
+from assay.inference import Placement
+from assay.neurons.settings.loading import ConfigError
+from assay.subnet import warm_start
+from assay.subnet.adoption.adopt import find_unadopted
+from assay.subnet.genesis_checkpoint import make_recipe_genesis
+from assay.subnet.recipe import read_recipe
+from assay.subnet.warm_start import WarmStartRequest, run_warm_start
+from assay.training import GENESIS, LearnConfig, Learner
+from assay.training.examples import NoExampleError, sample_right
+from assay.training.warm_start import Progress, Trial, WarmStartConfig, finishing
+
+LEARNING = LearnConfig(tokens_per_pass=512)
+COURSE = WarmStartConfig(steps=4, batch=4, rate=1e-3, every=2)
+
+
+@pytest.fixture
+def request_(tmp_path):
+    recipe = read_recipe("genesis-arithmetic")
+    return WarmStartRequest(
+        GENESIS, tmp_path / "w", recipe, None, None, COURSE, problems=6, held=3, asked=40, tries=2
+    )
+
+
+def run(request, said=None):
+    report = (lambda line: None) if said is None else said
+    return run_warm_start(request, LEARNING, Placement(), report)
+
+
+def read_model(request):
+    return load_file(request.folder / "model" / "model.safetensors")
+
+
+def test_a_course_ends_with_a_model_that_a_network_takes(request_, tmp_path):
+    document = run(request_)
+    progress = document["progress"]
+    assert [trial["step"] for trial in progress["trials"]] == [0, 2, 4]
+    assert all(trial["loss"] > 0 for trial in progress["trials"])
+    assert document["end"] == "all 4 steps are done"
+    assert document == json.loads((request_.folder / "warm_start.json").read_text())
+    assert sorted(path.name for path in request_.folder.iterdir()) == ["model", "warm_start.json"]
+    assert find_unadopted(request_.folder / "model") is None
+    out = tmp_path / "genesis"
+    recipe = replace_calibration(request_.recipe)
+    manifest = make_recipe_genesis(recipe, request_.folder / "model", out, recipe.make_rules())
+    assert manifest.number == 0
+    lines = []
+    assert run(request_, lines.append) == document
+    assert lines[-1].endswith("is finished: all 4 steps are done")
+
+
+def replace_calibration(recipe):
+    """Few problems: a rate needs no more here."""
+    return recipe.model_copy(
+        update={"calibration": recipe.calibration.model_copy(update={"problems": 4})}
+    )
+
+
+@pytest.mark.parametrize("at", [1, 3, 4])
+def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch, at):
+    run(replace(request_, folder=tmp_path / "whole"))
+    learn, done = Learner.imitate, []
+
+    def imitate(self, examples, rate):
+        if len(done) == at - 1:
+            done.append(None)
+            raise RuntimeError("killed")
+        done.append(None)
+        return learn(self, examples, rate)
+
+    monkeypatch.setattr(Learner, "imitate", imitate)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(request_)
+    monkeypatch.setattr(Learner, "imitate", learn)
+    run(request_)
+    whole, resumed = read_model(replace(request_, folder=tmp_path / "whole")), read_model(request_)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_signal_waits_for_the_step_and_saves_it(request_, monkeypatch):
+    learn, said = Learner.imitate, []
+
+    def imitate(self, examples, rate):
+        if self.step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return learn(self, examples, rate)
+
+    monkeypatch.setattr(Learner, "imitate", imitate)
+    with pytest.raises(KeyboardInterrupt):
+        run(request_, said.append)
+    assert any("finishing this step" in line for line in said)
+    state = json.loads((request_.folder / "warm_start.json").read_text())
+    assert state["progress"]["step"] == 3
+    assert (request_.folder / state["learner"]).exists()
+
+
+def test_a_second_signal_counts_at_once():
+    reached = []
+
+    def stop_twice():
+        with finishing(lambda line: None):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            reached.append(None)
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_twice()
+    assert reached == []
+
+
+def test_a_folder_is_of_one_plan(request_):
+    run(request_)
+    other = replace(request_, config=replace(COURSE, rate=2e-3), problems=7)
+    with pytest.raises(ConfigError, match="with other course, problems: name another folder"):
+        run(other)
+    (request_.folder / "warm_start.json").write_text('{"plan": 1}')
+    with pytest.raises(ConfigError, match="is damaged"):
+        run(request_)
+
+
+def test_the_models_own_right_answers_are_drawn_once(request_, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(lessons, drafter, seed, first, problems, tries):
+        drawn.append((first, problems, tries))
+        return sample_right(lessons, drafter, seed, first, problems, tries)
+
+    monkeypatch.setattr(warm_start, "sample_right", draw)
+    own = replace(request_, source="own")
+    document = run(own)
+    assert document["plan"]["examples"] == "own"
+    assert drawn == [(0, 32, 2), (32, 8, 2)]
+    file, again = own.folder / "own_answers.jsonl", tmp_path / "again"
+    first, second = file.read_bytes().splitlines(keepends=True)
+    assert len(json.loads(first)) > 0
+    again.mkdir()
+    (again / file.name).write_bytes(first + second[:-1])  # as a killed command leaves it
+    run(replace(own, folder=again))
+    assert drawn == [(0, 32, 2), (32, 8, 2), (32, 8, 2)]
+    assert (again / file.name).read_bytes() == first + second
+    models = read_model(own), read_model(replace(own, folder=again))
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_no_right_answer_gives_nothing_to_imitate(request_):
+    hard = replace(request_, environment="arithmetic", source="own", asked=2, tries=1)
+    hard = replace(hard, recipe=hard.recipe.model_copy(update={"levels": (12,)}))
+    with pytest.raises(NoExampleError, match="none of 2 answers of the model's own was right"):
+        run(hard)
+
+
+def test_conversations_are_imitated_turn_by_turn(request_, tmp_path):
+    rows = [
+        {"messages": [{"role": "user", "content": "1+1=?"}, {"role": "assistant", "content": "2"}]},
+        {"prompt": "2+2=?", "completion": "4"},
+        {
+            "prompt": [{"role": "user", "content": "3+3=?"}],
+            "completion": [{"role": "assistant", "content": "6"}],
+        },
+        {
+            "messages": [
+                {"role": "user", "content": "4+4=?"},
+                {"role": "assistant", "content": "8"},
+                {"role": "user", "content": "5+5=?"},
+                {"role": "assistant", "content": "10"},
+            ]
+        },
+        {"messages": [{"role": "tool", "content": "x"}]},
+        {"question": "?"},
+        {"messages": [{"role": "assistant", "content": "hello"}]},
+    ]
+    file = tmp_path / "said.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = []
+    document = run(replace(request_, source=file), lines.append)
+    (told,) = [line for line in lines if line.startswith(str(file))]
+    assert "5 examples of 7 rows" in told
+    assert "without messages, or a prompt and a completion" in told
+    assert "answers no user" in told
+    assert document["plan"]["examples"].startswith("file ")
+    assert document["progress"]["trials"][0]["loss"] is None  # too few to hold any back
+
+
+def make_trial(step, loss, read):
+    return Trial(step, loss, Success(0, 100), Success(read, 100))
+
+
+@pytest.mark.parametrize(
+    ("trials", "ends"),
+    [
+        ([(0, 2.0, 99)], False),
+        ([(0, 2.0, 0), (1, 1.0, 99)], False),
+        ([(0, 2.0, 0), (1, 1.0, 99), (2, 0.995, 95)], True),
+        ([(0, 2.0, 0), (1, 1.0, 99), (2, 0.995, 94)], False),
+        ([(0, 2.0, 0), (1, 1.0, 99), (2, 1.5, 96)], True),
+        ([(0, None, 0), (1, None, 99)], False),
+    ],
+)
+def test_a_course_ends_by_form_and_loss_and_not_by_success(trials, ends):
+    progress = Progress(trials=[make_trial(*trial) for trial in trials])
+    assert (progress.end is not None) is ends
+
+
+def test_the_rate_rises_and_falls():
+    config = WarmStartConfig(steps=100, rate=1.0)
+    rates = [config.compute_rate(step) for step in range(100)]
+    assert rates[0] == 0.1
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert all(before >= after for before, after in pairwise(rates[10:]))
+    assert 0.1 <= rates[-1] < 0.11
