@@ -61,7 +61,7 @@ SIBLINGS = {
     "status, ledger status": "--dir --config",
     "export": "--dir --out --quiet --config",
     "publish-hub": "--yes --dir --quiet --config",
-    "demo, calibrate, gauntlet, contest, eval": "--out --quiet --config",
+    "demo, calibrate, gauntlet, contest, eval, train warm-start": "--out --quiet --config",
     "verify": "--quiet --config",
     "adopt": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",

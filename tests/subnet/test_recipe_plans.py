@@ -499,7 +499,8 @@ def test_late_tokens_are_paid_as_much_as_the_steepest_card_spends_on_them():
         most = max(compute_late_share(recipe.model, card, runs) for card in CARDS.values())
         paid = recipe.make_rules().work.position_share
         assert most <= paid <= 1.1 * most
-        steepest = max(steepest, most)
+        if recipe.preset == "main":
+            steepest = max(steepest, most)
     assert steepest <= MAIN_WORK.position_share <= 1.1 * steepest
 
 
