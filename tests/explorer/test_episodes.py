@@ -8,6 +8,7 @@ import pytest
 
 from assay.audit.sources import ModelShelf
 from assay.explorer.labels import show_hidden
+from assay.explorer.sources import group_child
 from assay.explorer.views import rollouts
 from assay.protocol import Reason, decode_settlement_record, encode_ss58
 from assay.protocol.episode import End
@@ -145,6 +146,26 @@ def test_a_rollout_that_is_too_long_says_where_its_episode_ended(inside, monkeyp
     said = "The episode ended after 2 tokens, because the world gave no reply. The rollout goes on"
     text = " ".join("".join(Page(inside.get(f"{path}?size=7").text).text).split())
     assert f"⚠ {said}: it is too long." in text
+
+
+def test_a_group_whose_environment_is_not_here_says_so(run, tmp_path, monkeypatch):
+    def refuse(choice):
+        raise ValueError(f"no file of {choice.name} is here")
+
+    monkeypatch.setattr(group_child, "open_environment", refuse)
+    monkeypatch.setattr(group_child.torch, "set_num_threads", lambda count: None)
+    order = {
+        "models": str(run / "models"),
+        "stores": [str(run / "store")],
+        "settings": {},
+        "scratch": str(tmp_path),
+        "context": json.loads((run / "contexts" / "window-0.json").read_text()),
+        "hotkey": HOTKEYS["alice"].hex(),
+        "group": 0,
+    }
+    said = json.loads(group_child.GroupReader().answer(json.dumps(order).encode()))
+    assert (said["kind"], said["message"]) == ("unavailable", "no file of guess is here")
+    assert said["value"]["why"].startswith("its problems cannot be made here")
 
 
 def test_a_conversation_fits_a_telephone_and_all_can_read_it(inside, chromium):

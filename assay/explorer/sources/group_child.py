@@ -89,7 +89,11 @@ class GroupReader:
             return _refuse(
                 note or "the window's checkpoint is not at hand, and with it its tokenizer"
             )
-        environment = open_environment(context.parameters.environment)
+        try:
+            environment = open_environment(context.parameters.environment)
+        except ValueError as error:  # such as with a file that is not here
+            self._message = str(error)
+            return _refuse("its problems cannot be made here: their environment does not open")
         levels = outline.manifest.levels
         problem = make_miner_problem(environment, context.challenge_seed, hotkey, group, levels)
         vocabulary = len(outline.tokenizer.drawable)
