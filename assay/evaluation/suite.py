@@ -124,7 +124,8 @@ def read_suite(
     digest = bytes.fromhex(name)
     if family not in CONVENTIONS:
         raise EvaluationError(
-            f"{file}: a suite is asked in one turn, and {family}:SHA256 needs more"
+            f"{file}: a suite is asked in one turn, and {family}:SHA256 replies between turns: a "
+            "trainer's held-out problems are episodes, and `assay status` shows their success"
         )
     if family == code_file.NAME:
         require_sandbox()

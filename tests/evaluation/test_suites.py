@@ -240,6 +240,17 @@ def test_files_without_a_suite_are_refused_with_a_reason(tmp_path):
         read_suite(write(tmp_path / "matrix.jsonl", SUMS[1:2]))
 
 
+def test_a_file_whose_problems_are_episodes_is_no_suite(tmp_path):
+    row = {
+        "id": "1",
+        "question": "Where does the Loire end?",
+        "answer": "the Atlantic",
+        "context": [["Loire", ["It ends in the Atlantic."]], ["Rhine", ["It ends in the sea."]]],
+    }
+    with pytest.raises(EvaluationError, match="search:SHA256 replies between turns: a trainer's"):
+        read_suite(write(tmp_path / "hops.jsonl", [row]))
+
+
 def test_other_columns_and_several_messages(tmp_path):
     """A suite that is read by other columns is another one, and no conversation is cut to its
     end."""
