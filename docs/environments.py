@@ -28,7 +28,7 @@ from assay.environments.search import search_file
 from assay.environments.tasksets import environment as taskset_environment
 from assay.environments.tools import PROOFS, TOOLS, CallForm
 from assay.environments.tools.tool import describe_tool
-from assay.environments.tools.tool_environment import FAULTY_TURNS
+from assay.environments.tools.proofs import FAULTY_TURNS
 from assay.environments.worlds import codes, errands, guess, rooms, world
 
 PAGE = Path(__file__).with_name("environments.md")

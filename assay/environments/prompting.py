@@ -55,7 +55,7 @@ class PromptedEnvironment:
         self.turns = environment.turns
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **resolved})
         self.inner = environment
-        self._manner = make_manner(self.params, prompts)
+        self._manner = make_manner(environment.name, self.params, prompts)
         self.digest = hash_fields(
             Domain.PROMPTS,
             environment.digest,
@@ -82,13 +82,13 @@ class PromptedEnvironment:
         return self.inner.score(problem, completion)
 
 
-def make_manner(params: Mapping[str, int], prompts: Prompts | None) -> Manner:
+def make_manner(part: str, params: Mapping[str, int], prompts: Prompts | None) -> Manner:
     """How problems are put by a part's settings, which may lack those that all parts have, and by
     its record."""
     return Manner(
         prompts,
         tuple(read_arguments(None if prompts is None else prompts.get(ARGUMENTS)).items()),
-        tools=write_tools(params),
+        tools=write_tools(part, params),
         **{name: bool(params.get(name, param.default)) for name, param in PARAMS.items()},
     )
 

@@ -284,7 +284,7 @@ def count_named_units(text: str) -> Counter[str]:
 
 
 def _count_units(part: str, settings: Mapping[str, int]) -> Counter[str]:
-    declared, found = _list_settings(part), find_tool(settings, part)
+    declared, found = _list_settings(part), find_tool(part, settings)
     counted = {UNITS: declared[UNITS]} if UNITS in declared else {}
     if found is not None and found[0] == Python.name:
         counted[TOOL_UNITS] = TOOL_PARAMS[TOOL_UNITS]
@@ -321,7 +321,7 @@ def list_manners(choice: EnvironmentChoice) -> dict[str, Manner]:
     parts = mixture.divide(settings)[1] if is_mixture else {choice.name: settings}
     prompts = {one.part: one for one in choice.prompts}
     return {
-        part: make_manner(state_tool(part.partition(":")[0], own), prompts.get(part))
+        part: make_manner(part, state_tool(part.partition(":")[0], own), prompts.get(part))
         for part, own in parts.items()
     }
 

@@ -110,7 +110,7 @@ class Convention:
             tuple(PromptText(*text) for text in sorted(words.items())),
             () if prompts is None else prompts.shots,
         )
-        manner = make_manner({"bos": bos, "plain": plain}, record)
+        manner = make_manner(self.family, {"bos": bos, "plain": plain}, record)
         return Problem(row.problem, 0, Answer(), manner=manner).conversation
 
     def cut(self, text: str) -> str | None:

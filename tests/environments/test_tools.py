@@ -21,6 +21,7 @@ from assay.environments.tools import (
     calculator,
     calls,
     json_reader,
+    proofs,
     search,
     tool,
     tool_environment,
@@ -396,18 +397,18 @@ def test_a_tool_that_nobody_knows_is_a_fault_where_no_environment_is_made(settin
 
 
 def test_a_machine_whose_tool_replies_otherwise_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    tool_environment.compute_tool_proof.cache_clear()
+    proofs.compute_tool_proof.cache_clear()
     monkeypatch.setattr(Calculator, "call", lambda self, argument, memory: ("41", memory))
     try:
         with pytest.raises(ValueError, match=r"the tool calculator replies otherwise on this"):
             make("gsm,tool=1")
     finally:
-        tool_environment.compute_tool_proof.cache_clear()
+        proofs.compute_tool_proof.cache_clear()
 
 
 @pytest.mark.parametrize(
     "module",
-    [calculator, calls, index, json_reader, search, tool, tool_environment],
+    [calculator, calls, index, json_reader, proofs, search, tool, tool_environment],
     ids=lambda one: one.__name__,
 )
 def test_a_tools_module_has_nothing_inexact(module: object) -> None:

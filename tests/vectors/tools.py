@@ -7,8 +7,8 @@ from assay.environments import make_environment
 from assay.environments.base import Environment
 from assay.environments.tools import PROOFS, TOOLS, CallForm
 from assay.environments.tools.calls import CALL_MAX, CallFault, read_call, write_call
+from assay.environments.tools.proofs import FAULTY_TURNS
 from assay.environments.tools.tool import Tool, describe_tool
-from assay.environments.tools.tool_environment import FAULTY_TURNS
 
 Json = Any
 

@@ -7,11 +7,11 @@ A reply is consensus, so no text of a library reaches one: every error is a fixe
 """
 
 from assay.environments.tools.calls import CallForm
+from assay.environments.tools.proofs import PROOFS
 from assay.environments.tools.tool import Tool
 from assay.environments.tools.tool_environment import (
     CALL_FORM,
     PARAMS,
-    PROOFS,
     TOOL,
     TOOLS,
     ToolEnvironment,

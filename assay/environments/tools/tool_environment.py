@@ -5,7 +5,6 @@ Specification: the environments' page.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import MappingProxyType
 
 from assay.environments.base import (
@@ -19,11 +18,11 @@ from assay.environments.base import (
     resolve_params,
 )
 from assay.environments.tools.calculator import Calculator
-from assay.environments.tools.calls import CallFault, CallForm, read_call, write_call
+from assay.environments.tools.calls import CallFault, CallForm, read_call
+from assay.environments.tools.proofs import PROOFS, compute_tool_proof
 from assay.environments.tools.python import Python
 from assay.environments.tools.search import SearchTool
 from assay.environments.tools.tool import Tool, describe_tool
-from assay.environments.worlds.world import ODD_TURNS
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import TOOL_UNITS
 
@@ -59,92 +58,6 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
 )
 #: Turns of an episode that leave room for calls.
 TURNS = 8
-#: The digest of each tool's proof episodes, in hex, by name and form of calls; of `search` it is
-#: another for each file.
-PROOFS: Mapping[tuple[str, CallForm], str] = MappingProxyType(
-    {
-        (
-            "calculator",
-            CallForm.LINE,
-        ): "7c6f63a898452f294546583492e1bd960de320ef329016f544093d7b5a1d5633",
-        (
-            "calculator",
-            CallForm.HERMES,
-        ): "e174906241dec74c8ca7af96b386c07453b97facd921c82593913f383eb2fb93",
-        (
-            "calculator",
-            CallForm.LLAMA,
-        ): "1a300903e7ad681d281ebbfd13529e2085914ec28e859a8421525cd9ba839eb4",
-        (
-            "calculator",
-            CallForm.XML,
-        ): "49943b66a71306b48fe49eaaf8476f7d260276e6632b96203e630bc63ed0c98b",
-        (
-            "calculator",
-            CallForm.MISTRAL,
-        ): "bc1b6a4f3dd915530ed422e51970e4de7e091ba36658cfe29375164df95426a2",
-        (
-            "python",
-            CallForm.HERMES,
-        ): "936dd12b0e7e8e6eb85bc2afa7aaeb553ca33dba80eaf56e0da63f28ca51f791",
-        (
-            "python",
-            CallForm.LLAMA,
-        ): "071475575fe84bd7dfc524d89992de48381832a848bd18556b0d83c3d99e4d1f",
-        (
-            "python",
-            CallForm.XML,
-        ): "8b6aba0df9624e3d0697d839e73f15bf1fe759ebb1524e711e59da316be35d64",
-        (
-            "python",
-            CallForm.MISTRAL,
-        ): "656bdde85c26068d96de1a3fd03499f314500d063ec19cf00a3db519c3702070",
-    }
-)
-#: Turns of proof episodes beside calls of the tool and those of all worlds: each fault of each
-#: form, with the tool's name for `$tool` and its argument's for `$argument`.
-FAULTY_TURNS = (
-    *(
-        "$tool:",
-        "$tool : 1",
-        "so $tool: 1",
-        "$tool: 1\nso",
-        "x\r$tool:1\r\n",
-        "$tool: 1\n</think>#### 1",
-    ),
-    *(
-        "<think>\n$tool: 1\n</think>\n$tool: 2",
-        "<tool_call>1",
-        "</tool_call>",
-        "<tool_call></tool_call>",
-    ),
-    *("<tool_call>1</tool_call> 2", "<tool_call><tool_call>", "<tool_call>{}</tool_call>\n"),
-    '<tool_call>{"name": "$tool"}</tool_call>',
-    '<tool_call>{"name": "$tool", "arguments": {}}</tool_call>',
-    '<tool_call>{"name": "$tool", "arguments": {"$argument": 1}}</tool_call>',
-    '<tool_call>{"name": "$tool", "arguments": {"$argument": "1", "x": "1"}}</tool_call>',
-    '<tool_call>{"name": "x", "arguments": {"$argument": "1"}}</tool_call>',
-    '<tool_call>{"name": "$tool", "arguments": {"$argument": "1"}, "x": 1}</tool_call>',
-    '<tool_call>{"name": "$tool", "name": "$tool"}</tool_call>',
-    '<tool_call>{"\\u006eame": "$tool", "arguments": {"$argument": "\\u0031"}}</tool_call>',
-    *('{"a": $tool', '{"a": 1', '{"a": 1.5}', '{"a" 1}', "{1: 2}", '{"a": 1 "b": 2}'),
-    *('{"a": 1} 1', '{"a": "', '{"a": "\n"}', '{"a": "\\x"}', '{"a": "\\ud83d"}'),
-    *('{"a": 1234567890123456789}', '{"a": [[[[[[[[1]]]]]]]]}', '{"a": [1, [], {}, null]}'),
-    '{"type": "function", "name": "$tool", "parameters": {"$argument": "1"}}',
-    '<|python_tag|>{"name": "$tool", "parameters": {"$argument": "1"}}',
-    *("<|python_tag|>1", '{"name": "$tool", "arguments": {"$argument": "1"}}'),
-    "<tool_call><function=$tool><parameter=$argument>1</parameter></function></tool_call>",
-    "<tool_call><function=$tool><parameter=$argument>\n\n1\n\n</parameter>\n</function></tool_call>",
-    "<tool_call><function=x><parameter=$argument>1</parameter></function></tool_call>",
-    "<tool_call><function=$tool><parameter=x>1</parameter></function></tool_call>",
-    "<tool_call><function=$tool></function></tool_call>",
-    "<tool_call><function=$tool><parameter=$argument>1</parameter>2</function></tool_call>",
-    "<tool_call><function=$tool><parameter=$argument>1</function></tool_call>",
-    '[TOOL_CALLS]$tool[ARGS]{"$argument": "1"}',
-    '[TOOL_CALLS] [{"name": "$tool", "arguments": {"$argument": "1"}, "id": "a00000000"}]',
-    *("[TOOL_CALLS]", "[TOOL_CALLS][]", "[TOOL_CALLS][1, 2]", "[TOOL_CALLS]{}", "[TOOL_CALLS][1]"),
-    *("[TOOL_CALLS][TOOL_CALLS]", "[TOOL_CALLS]$tool[ARGS]{}", "[TOOL_CALLS]x[ARGS]{}"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +134,7 @@ class ToolEnvironment:
         self.tool, self.form, self._inner = tool, form, environment
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **settings})
         self.reply_end = end_reply(form)
-        self._manner = Manner(tools=write_tools(settings))
+        self._manner = Manner(tools=write_tools(environment.name, settings))
         version = tool.version.to_bytes(2, "big")
         fields = tool.name.encode("ascii"), version, bytes([form]), found, *tool.identity
         self.digest = hash_fields(Domain.TOOL, environment.digest, *fields)
@@ -253,31 +166,26 @@ class ToolEnvironment:
         return state.score()
 
 
-def find_tool(params: Mapping[str, int], part: str = "") -> tuple[str, CallForm] | None:
+def find_tool(part: str, params: Mapping[str, int]) -> tuple[str, CallForm] | None:
     """The name of the tool that settings ask for, and the form of its calls; None: for none.
 
     Args:
-        params: a part's, of which those of `PARAMS` are read.
         part: whose settings they are, for errors.
+        params: the part's, of which those of `PARAMS` are read.
 
     Raises:
         ValueError: a setting is out of its range, or of a tool that they do not ask for.
     """
-    of = f"{part}: " if part else ""
-    given = {name: params.get(name, param.default) for name, param in PARAMS.items()}
-    for key, param in PARAMS.items():
-        if not param.low <= given[key] <= param.high:
-            raise ValueError(
-                f"{of}{key} = {given[key]} must be an integer from {param.low} to {param.high}"
-            )
-    number, form, units = given.values()
+    own = {name: value for name, value in params.items() if name in PARAMS}
+    given = resolve_params(part, PARAMS, own)
+    number, form, units = (given[name] for name in PARAMS)
     name = list(TOOLS)[number - 1] if number else None
     if name is None and form:
         raise ValueError(
-            f"{of}{CALL_FORM} = {form} says how a tool is called, and {TOOL} is 0: none"
+            f"{part}: {CALL_FORM} = {form} says how a tool is called, and {TOOL} is 0: none"
         )
     if units != _UNITS and name != Python.name:
-        raise ValueError(f"{of}{TOOL_UNITS} = {units} is for {TOOL}=python alone")
+        raise ValueError(f"{part}: {TOOL_UNITS} = {units} is for {TOOL}=python alone")
     return None if name is None else (name, CallForm(form))
 
 
@@ -294,7 +202,7 @@ def add_tool(
             the tool is `search`, and there is none.
     """
     settings = resolve_params(environment.name, PARAMS, params)
-    found = find_tool(settings, environment.name)
+    found = find_tool(environment.name, settings)
     if found is None:
         return environment
     name, form = found
@@ -322,9 +230,9 @@ def state_tool(family: str, params: Mapping[str, int]) -> Mapping[str, int]:
     return {**params, TOOL: SEARCH}
 
 
-def write_tools(params: Mapping[str, int]) -> str:
+def write_tools(part: str, params: Mapping[str, int]) -> str:
     """What a chat template is told of a part's tool, in JSON; no text: nothing."""
-    found = find_tool(params)
+    found = find_tool(part, params)
     return "" if found is None or found[1] is CallForm.LINE else describe_tool(TOOLS[found[0]])
 
 
@@ -342,25 +250,3 @@ def write_request(tool: Tool, form: CallForm) -> str:
 def end_reply(form: CallForm) -> str:
     """What stands behind each reply: a line break, unless a template's frame has its own."""
     return "\n" if form is CallForm.LINE else ""
-
-
-@lru_cache(16)
-def compute_tool_proof(tool: Tool, form: CallForm) -> bytes:
-    """32 bytes that name a tool's replies to its proof episode. The environments' page has the
-    rule."""
-    turns = [
-        *(write_call(argument, form, tool) for argument in tool.proof_arguments),
-        *(
-            turn.replace("$tool", tool.name).replace("$argument", tool.argument)
-            for turn in FAULTY_TURNS
-        ),
-        *ODD_TURNS,
-    ]
-    memory: object = None
-    fields = [describe_tool(tool).encode()]
-    for turn in turns:
-        call = read_call(turn, form, tool)
-        if call is not None and not isinstance(call, CallFault):
-            call, memory = tool.call(call, memory)
-        fields.append(b"\x00" if call is None else b"\x01" + call.encode("utf-8", "surrogatepass"))
-    return hash_fields(Domain.ENVIRONMENT_PROOF, *fields)
