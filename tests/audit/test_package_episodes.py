@@ -1,14 +1,12 @@
 """A network of episodes in a stranger's worlds: its miner, two forgers and another auditor."""
 
-from hashlib import sha256
-
 import pytest
 
-from assay.environments import add_problem_files, problem_file
-from assay.environments.foreign import pack_folder
+from assay.environments import problem_file
 from tests.absent import has_sandbox
 from tests.audit.audited import HOTKEYS, read_window
 from tests.audit.episodes import FORGED, play_episodes
+from tests.environments.archive_files import add_file, write_package
 
 if not has_sandbox():
     pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
@@ -44,13 +42,8 @@ def list_wrong(task):
 
 def test_episodes_in_a_strangers_world_are_mined_judged_and_audited(tmp_path, monkeypatch):
     monkeypatch.setattr(problem_file, "_known", {})
-    (tmp_path / "higher").mkdir()
-    (tmp_path / "higher" / "__init__.py").write_text(WORLD)
-    file = tmp_path / "higher.zip"
-    file.write_bytes(pack_folder(tmp_path / "higher"))
-    add_problem_files([file])
-    name = f"package:{sha256(file.read_bytes()).hexdigest()},units=80"
-    network = play_episodes(tmp_path, name)
+    name = add_file(write_package(tmp_path, WORLD))
+    network = play_episodes(tmp_path, f"{name},units=80")
     rows = {row.hotkey: row.reason for row in read_window(network.records, 0).members}
     assert {name: rows[HOTKEYS[name]] for name in FORGED} == FORGED
     assert network.export(tmp_path / "bundle").matched

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,13 @@ from assay.environments import (
     Environment,
     Problem,
     State,
-    add_problem_files,
     make_environment,
     open_environment,
     rate_answer,
     run_all,
 )
 from assay.environments.base import ANSWER_BYTES
-from assay.environments.foreign import pack_folder, vet_package, write_new_package
+from assay.environments.foreign import vet_package, write_new_package
 from assay.environments.foreign.package_world import PackageEpisode, find_error
 from assay.environments.foreign.vetting import MILLIONS
 from assay.inference import load_outline
@@ -34,6 +32,7 @@ from assay.training import GENESIS
 from assay.verification.episodes import EpisodeRules, begin_episode, replay
 from tests.absent import has_sandbox
 from tests.commands import run_command
+from tests.environments.archive_files import add_file, change_text, write_package
 from tests.environments.conftest import make_seed
 
 if not has_sandbox():
@@ -71,24 +70,9 @@ def list_wrong(task):
 """
 
 
-def write_package(folder: Path, text: str) -> Path:
-    package = folder / "pack"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(text)
-    file = folder / "pack.zip"
-    file.write_bytes(pack_folder(package))
-    return file
-
-
 def add_world(folder: Path, *changes: tuple[str, str]) -> str:
     """The name of the right package with parts replaced."""
-    text = GOOD
-    for before, after in changes:
-        assert before in text
-        text = text.replace(before, after)
-    file = write_package(folder, text)
-    add_problem_files([file])
-    return f"package:{sha256(file.read_bytes()).hexdigest()}"
+    return add_file(write_package(folder, change_text(GOOD, *changes)))
 
 
 @pytest.fixture

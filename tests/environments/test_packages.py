@@ -7,20 +7,14 @@ import struct
 import subprocess
 import sys
 import zipfile
-from hashlib import sha256, shake_256
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assay.cli.env_package import run_env_export, run_env_vet
-from assay.environments import (
-    UNREAD,
-    ProblemFileError,
-    add_problem_files,
-    make_environment,
-    rate_answer,
-)
+from assay.environments import UNREAD, ProblemFileError, make_environment, rate_answer
 from assay.environments.foreign import is_packed, pack_folder, vet_package, write_new_package
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.inside import Draw
@@ -32,6 +26,7 @@ from assay.protocol.parameters import UNITS
 from assay.sandbox import WorkerError
 from tests.absent import has_sandbox
 from tests.commands import run_command
+from tests.environments.archive_files import add_file, change_text, write_package
 from tests.environments.conftest import TRICKS, make_seed
 
 if not has_sandbox():
@@ -60,15 +55,6 @@ def list_wrong(task):
 """
 
 
-def write_archive(folder: Path, text: str, name: str = "pack") -> Path:
-    package = folder / name
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(text)
-    file = folder / f"{name}.zip"
-    file.write_bytes(pack_folder(package))
-    return file
-
-
 def find_failed(file: Path, problems: int = 2, millions: int = MILLIONS) -> dict[str, str]:
     """Failed checks, tried on two problems of each level: enough for an intended defect."""
     report = vet_package(file, problems, millions)
@@ -76,13 +62,12 @@ def find_failed(file: Path, problems: int = 2, millions: int = MILLIONS) -> dict
 
 
 def test_the_pages_first_example_is_complete_and_fit_to_pay_by(tmp_path: Path) -> None:
-    file = write_archive(tmp_path, PAGE, "stack")
+    file = write_package(tmp_path, PAGE, "stack")
     assert find_failed(file) == {}
-    digest = sha256(file.read_bytes()).hexdigest()
-    add_problem_files([file])
-    environment = make_environment(f"package:{digest}", {})
+    name = add_file(file)
+    environment = make_environment(name, {})
     assert environment.levels == [4, 8, 16, 32]
-    mix = make_environment("mix", {f"package:{digest}": 1, "arithmetic": 1})
+    mix = make_environment("mix", {name: 1, "arithmetic": 1})
     assert mix.make_problem(make_seed(0), [2_008]).level == 2_008
 
 
@@ -97,7 +82,7 @@ def test_a_new_package_passes_its_own_tests(tmp_path: Path) -> None:
 
 
 def test_the_same_folder_is_the_same_archive(tmp_path: Path) -> None:
-    first, second = (write_archive(tmp_path / name, GOOD) for name in ("a", "b"))
+    first, second = (write_package(tmp_path / name, GOOD) for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -105,7 +90,7 @@ def test_a_package_writes_no_line_of_its_own_to_a_terminal(tmp_path: Path) -> No
     """Nor is a reply with an error of its own anything but that reply."""
     forged = 'b\'+{"levels": [1], "error": "\\\\u001b[2J", "fault": "\\\\u001b[2J\\\\nfit"}\''
     text = f"import os\nreply = {forged}\nos.write(1, reply + len(reply).to_bytes(4, 'big'))\n"
-    archive = GuestArchive(write_archive(tmp_path, f"{text}os._exit(0)\n").read_bytes(), 200)
+    archive = GuestArchive(write_package(tmp_path, f"{text}os._exit(0)\n").read_bytes(), 200)
     said = archive.ask("describe")
     assert "error" not in said
     assert (said["levels"], said["fault"]) == ([1], "?[2J")
@@ -248,7 +233,7 @@ def test_one_defect_and_it_is_not_fit(name: str, tmp_path: Path) -> None:
     if name == "always the same answer":
         text = text.replace("str(task + 1)", "'8'").replace("str(task)", "task")
     text = text.replace("LEVELS = 1, 2", "LEVELS = (1,)")
-    failed = find_failed(write_archive(tmp_path, text), 1, 60)
+    failed = find_failed(write_package(tmp_path, text), 1, 60)
     found = [detail for key, detail in failed.items() if key.startswith(check)]
     assert found, failed
     assert words in found[0]
@@ -259,7 +244,7 @@ def test_another_right_answer_close_to_the_first_is_no_defect(tmp_path: Path) ->
     """Where only some problems have one."""
     text = GOOD.replace("answer == str(task)", "answer in (str(task), str(task + (task % 5 == 0)))")
     text = text.replace("str(task + 1)", "str(task + 2)").replace("LEVELS = 1, 2", "LEVELS = (1,)")
-    assert find_failed(write_archive(tmp_path, text), 4) == {}
+    assert find_failed(write_package(tmp_path, text), 4) == {}
 
 
 def pack(*files: tuple[str, str]) -> bytes:
@@ -296,9 +281,7 @@ def test_a_malformed_package_is_not_run(data: bytes, words: str, tmp_path: Path)
 
 def add_package(folder: Path, before: str, after: str) -> str:
     """The name of an environment: the right package with one part replaced."""
-    file = write_archive(folder, GOOD.replace(before, after))
-    add_problem_files([file])
-    return f"package:{sha256(file.read_bytes()).hexdigest()}"
+    return add_file(write_package(folder, change_text(GOOD, (before, after))))
 
 
 def test_what_takes_too_many_instructions_earns_nothing(tmp_path: Path) -> None:
@@ -367,7 +350,7 @@ def test_a_reply_of_ones_own_is_a_score_at_most(name: str, tmp_path: Path) -> No
         "REPLY = frame(b'+{\"right\": true}')\n"
         "NESTED = frame(b'+' + b'[' * 10**5)\n"
     )
-    file = write_archive(
+    file = write_package(
         tmp_path, replies + GOOD.replace("return answer == str(task)", TRIED[name])
     )
     said = GuestArchive(file.read_bytes(), 100).ask("score", 1, 7, "8")
@@ -388,7 +371,7 @@ def test_nothing_of_the_machine_or_of_another_request_is_there(tmp_path: Path) -
         "sys.seen = getattr(sys, 'seen', 0) + 1\n"
         "FOUND = [dict(os.environ), sys.argv, time.time() < 1, sys.seen, os.path.exists('/etc')]\n"
     )
-    file = write_archive(tmp_path, seen + GOOD.replace('f"{a} + {b}?"', "repr(FOUND)"))
+    file = write_package(tmp_path, seen + GOOD.replace('f"{a} + {b}?"', "repr(FOUND)"))
     archive = GuestArchive(file.read_bytes(), 100)
     assert archive.ask("score", 1, 7, "secret")["right"] is False
     prompts = {archive.ask("make", 1, 7)["prompt"] for _ in range(3)}
@@ -416,7 +399,7 @@ def test_modules_are_ordinary_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["json", "assay", "zipfile"])
 def test_a_package_named_like_a_module_is_refused(name: str, tmp_path: Path) -> None:
-    said = GuestArchive(write_archive(tmp_path, GOOD, name).read_bytes(), 100).ask("describe")
+    said = GuestArchive(write_package(tmp_path, GOOD, name).read_bytes(), 100).ask("describe")
     assert said["error"].endswith(f"{name} is the name of a module of Python or of Assay")
 
 
@@ -440,7 +423,7 @@ def test_no_package_is_laid_down_that_vetting_refuses_by_its_name(name: str) -> 
 
 
 def test_the_folder_around_a_package_is_told_and_not_packed(tmp_path: Path) -> None:
-    write_archive(tmp_path / "outer", GOOD)
+    write_package(tmp_path / "outer", GOOD)
     done = run_command("env", "vet", str(tmp_path / "outer"))
     assert done.returncode == 2
     assert "has no __init__.py: name the package's own folder" in done.stderr
@@ -478,7 +461,7 @@ def test_turns_are_a_small_integer(turns: object) -> None:
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     """Writing spares somebody else's file. An earlier run's own file is renewed, if its replacement
     is fit."""
-    packed = write_archive(tmp_path, GOOD.replace("1, 2", "1,"))
+    packed = write_package(tmp_path, GOOD.replace("1, 2", "1,"))
     assert is_packed(packed)
     (tmp_path / "pack/more.py").write_text("X = 1\n")
     assert run_env_vet(tmp_path / "pack", None, None, True, True) == 0

@@ -1,19 +1,10 @@
 """Tasksets with a scripted user: what it says, what ends a talk, what is refused, what is fit."""
 
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from assay.environments import (
-    UNREAD,
-    Environment,
-    Problem,
-    State,
-    add_problem_files,
-    make_environment,
-    rate_answer,
-)
+from assay.environments import UNREAD, Environment, Problem, State, make_environment, rate_answer
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.package_world import PackageEpisode
 from assay.environments.tasksets import vet_bundle, write_bundle
@@ -21,6 +12,7 @@ from assay.environments.tasksets.environment import TasksetArchive
 from assay.environments.tasksets.wheel_file import write_wheel
 from assay.protocol.parameters import UNITS
 from tests.absent import has_sandbox
+from tests.environments.archive_files import add_file, change_text
 from tests.environments.conftest import make_seed
 from tests.environments.hub_styles import write_data
 from tests.environments.verifiers_python import HAS_VERIFIERS, NO_VERIFIERS, ask_verifiers
@@ -79,11 +71,8 @@ INIT = "from sums.taskset import SumEnv, SumTaskset\n\n__all__ = ['SumEnv', 'Sum
 
 
 def write_file(folder: Path, *changes: tuple[str, str], init: str = INIT) -> Path:
-    text = TALK
-    for before, after in changes:
-        assert before in text
-        text = text.replace(before, after)
-    members = {"sums/__init__.py": init.encode(), "sums/taskset.py": text.encode()}
+    text = change_text(TALK, *changes).encode()
+    members = {"sums/__init__.py": init.encode(), "sums/taskset.py": text}
     _, wheel = write_wheel("sums", "0.1.0", ("verifiers>=0.4",), "sums", members)
     file = folder / "sums.taskset.zip"
     file.write_bytes(write_bundle(wheel, write_data(ROWS)))
@@ -91,9 +80,7 @@ def write_file(folder: Path, *changes: tuple[str, str], init: str = INIT) -> Pat
 
 
 def open_file(file: Path, units: int = 200) -> Environment:
-    add_problem_files([file])
-    name = f"verifiers:{sha256(file.read_bytes()).hexdigest()}"
-    return make_environment(name, {UNITS: units})
+    return make_environment(add_file(file, "verifiers"), {UNITS: units})
 
 
 def find_long(environment: Environment) -> tuple[Problem, list[int]]:

@@ -27,6 +27,7 @@ from assay.environments.tasksets.environment import TasksetArchive
 from assay.protocol.parameters import UNITS
 from tests.absent import has_sandbox
 from tests.commands import run_command
+from tests.environments.archive_files import add_file
 from tests.environments.conftest import make_seed
 from tests.environments.hub_styles import (
     INIT,
@@ -99,8 +100,7 @@ def test_verifiers_gives_the_same_rewards_to_a_thousand(name: str, tmp_path: Pat
 @pytest.fixture
 def taskset(tmp_path: Path) -> str:
     file = write_taskset(tmp_path, TAGS, WORDS)
-    add_problem_files([file])
-    return f"verifiers:{sha256(file.read_bytes()).hexdigest()}"
+    return add_file(file, "verifiers")
 
 
 def test_it_is_an_environment_like_any_other(taskset: str) -> None:
@@ -168,8 +168,7 @@ def test_chance_without_a_seed_is_found_and_decides_alike(tmp_path: Path) -> Non
     file = write_taskset(tmp_path, text, WORDS)
     failed = [check.name for check in vet_bundle(file, 1).checks if not check.passed]
     assert "same twice" in failed
-    add_problem_files([file])
-    name = f"verifiers:{sha256(file.read_bytes()).hexdigest()}"
+    name = add_file(file, "verifiers")
     first, second = (make_environment(name, {}) for _ in range(2))
     problems = [[one.make_problem(make_seed(n), [1]) for n in range(3)] for one in (first, second)]
     assert problems[0] == problems[1]
@@ -208,8 +207,7 @@ def test_no_reply_finds_what_another_leaves_behind(tmp_path: Path) -> None:
         "        match = _TAG",
     )
     file = write_taskset(tmp_path, text, WORDS)
-    add_problem_files([file])
-    environment = make_environment(f"verifiers:{sha256(file.read_bytes()).hexdigest()}", {})
+    environment = make_environment(add_file(file, "verifiers"), {})
     problem = environment.make_problem(make_seed(0), [1])
     asked = problem.prompt.strip().rpartition("\n")[2]
     right = f"<reversed_text>{asked[::-1]}</reversed_text>"
