@@ -1,8 +1,11 @@
 """Frames of replies from people's chat templates, and from templates that have none."""
 
+import importlib.util
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -105,6 +108,44 @@ def test_people_s_templates_have_the_frames_that_the_design_lists(name, make, wr
             assert found.frame is not None, found.fault
             assert tuple(one is None for one in found.differs) == wanted, found
             assert ("differs" in found.verdict) == (wanted != YES)
+
+
+#: End tokens that models of TRL's templates have, as their files on the Hub say.
+ENDS = (
+    *("<|im_end|>", "<|eot_id|>", "<|eot|>", "<end_of_turn>", "<turn|>", "<|tool_response>"),
+    *("<|end|>", "<|call|>", "<|user|>", "<|observation|>", "<|END_OF_TURN_TOKEN|>"),
+    *("<end_of_utterance>", "<\uff5cend\u2581of\u2581sentence\uff5c>"),
+)
+
+
+@pytest.mark.slow
+def test_trl_s_templates_have_frames_as_often_as_the_owners_page_says(wrap):
+    """All templates of TRL 1.16.0: in how many each role has a frame, and a faithful one."""
+    spec = importlib.util.find_spec("trl")
+    if spec is None or version("trl") != "1.16.0":
+        pytest.skip("TRL 1.16.0 is of the extra `train`")
+    counted, folder = Counter(), Path(spec.submodule_search_locations[0]) / "chat_templates"
+    for path in folder.glob("*.jinja"):
+        counted["templates"] += 1
+        source, found = path.read_text(), {}
+        for end in (one for one in ENDS if one in source):
+            for one in find(wrap(source, [end])):
+                if one.frame is not None and one.role not in found:
+                    found[one.role] = one
+        counted["frame"] += bool(found)
+        for role, one in found.items():
+            counted[role] += 1
+            counted[role, "faithful"] += one.differs[0] is None
+        counted["faithful"] += any(None in one.differs for one in found.values())
+    assert counted == {
+        "templates": 72,
+        "frame": 66,
+        "user": 66,
+        ("user", "faithful"): 44,
+        "tool": 44,
+        ("tool", "faithful"): 35,
+        "faithful": 58,
+    }
 
 
 def test_frames_are_those_that_people_know(wrap):
