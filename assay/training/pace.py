@@ -25,6 +25,8 @@ from math import floor
 
 #: Bottleneck of a trainer that has time left and yet skips windows.
 SKIPPED = "skipped for age"
+#: Bottleneck of a trainer whose windows had groups, none of which teaches.
+SILENT = "no signal"
 #: Number of last windows that count.
 PACE_WINDOWS = 8
 
@@ -46,7 +48,8 @@ class WindowTimes:
         spent: seconds of the trainer's own process, by activity.
         judged_s: from the first file that was judged to the last, whatever ran in parallel.
         came: the miners' groups that were accepted.
-        used: groups of the lesson, including the trainer's own; 0: there was none.
+        used: groups of the lesson, including the trainer's own; 0: there was none, or they taught
+            nothing.
         stale: it was skipped because its rollouts were too old; their number is unknown.
         tokens: tokens of all learning passes.
     """
@@ -175,7 +178,9 @@ def compute_usable(
 
 def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> str:
     """The trainer's bottleneck, by the rule above. Without any lesson, groups are too few, unless
-    windows were skipped."""
+    they came and taught nothing, or windows were skipped."""
+    if compute_came(rows) and not any(row.used for row in rows):
+        return SILENT
     if usable is None or compute_came(rows) < usable:
         return SKIPPED if any(row.stale for row in rows) else Activity.WAITING.value
     spent = add_up_spent(rows)

@@ -30,7 +30,7 @@ _REASONS = tuple(reason.value for reason in Reason)
 #: States of a miner's engine.
 _ENGINE_STATES = ("new", "starting", "drafting", "left")
 #: Bottlenecks of a trainer.
-HINDRANCES = ("judging", "learning", "publishing", "too few groups", "skipped for age")
+HINDRANCES = ("judging", "learning", "publishing", "too few groups", "skipped for age", "no signal")
 #: Activities that a trainer's time is divided into.
 _SPENT = ("judging", "learning", "publishing", "waiting")
 #: Fields of a status that name its program.
@@ -452,7 +452,11 @@ OWN: dict[str, tuple[Metric, ...]] = {
     "trainer": (
         _gauge("assay_trainer_window", "next window to learn from", _at("window")),
         _counter("assay_trainer_steps", "trainer_steps", "steps, each from one window"),
-        _counter("assay_trainer_groups", "groups", "groups in all steps"),
+        _counter(
+            "assay_trainer_groups",
+            "groups",
+            "groups of all steps, and of windows that teach nothing",
+        ),
         _counter(
             "assay_trainer_silent_groups",
             "silent_groups",
@@ -461,7 +465,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _counter(
             "assay_trainer_tokens",
             "step_tokens",
-            "completion tokens of all groups in steps, with and without signal",
+            "completion tokens of these groups, with and without signal",
         ),
         _counter(
             "assay_trainer_silent_tokens",
@@ -495,7 +499,8 @@ OWN: dict[str, tuple[Metric, ...]] = {
         ),
         _gauge(
             "assay_trainer_held_back",
-            "1 for the bottleneck: judging, learning, publishing, too few groups, skipped for age",
+            "1 for the bottleneck: judging, learning, publishing, too few groups, skipped for age, "
+            "no signal",
             lambda s: s["pace"] and _mark(s["pace"]["holds_back"], HINDRANCES),
             "by",
         ),

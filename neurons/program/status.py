@@ -178,7 +178,8 @@ class PaceStatus(TypedDict):
     learning_seconds: float
     publishing_seconds: float  # time to test, write, upload and commit to checkpoints
     waiting_seconds: float  # time spent waiting for windows and files
-    holds_back: str  # bottleneck: judging, learning, publishing, too few groups, skipped for age
+    #: bottleneck: judging, learning, publishing, too few groups, skipped for age, no signal
+    holds_back: str
     groups_came: float  # miners' accepted groups per window, mean
     groups_usable: int | None  # groups per window that a step can use; null before the first step
     tokens_per_second: float | None  # tokens of all learning passes per second of learning
@@ -189,6 +190,8 @@ class TrainerStatus(TypedDict):
 
     window: int | None  # the next window to learn from
     steps: list[dict[str, Any]]  # the newest 16 steps
+    #: why the newest window taught nothing, and what would help; null: it taught something
+    silence: str | None
     alarm: str | None  # the divergence of reward and held-out accuracy; null: none
     held_out: list[dict[str, Any]]  # the newest 16 checkpoints tested on held-out problems
     pace: PaceStatus | None  # null before the first finished window

@@ -25,6 +25,8 @@ from assay.verification import Ledger, MeasuredGroup
 
 #: Blocks at which a withheld file is looked for.
 LOOKS = 3
+#: A whole reward, millionths.
+_WHOLE = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,35 @@ class Lesson:
     levels: tuple[int, ...] | None  # in force for its groups' problems; None where there is none
     tokens: int  # tokens of its groups' completions, all drawn and judged
     silent_tokens: int  # of these, tokens in groups without signal, which teach nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """One window whose groups teach nothing: in each of them all rewards are equal."""
+
+    window: int
+    rewards: tuple[int, ...]  # of each group, millionths
+    tokens: int  # tokens of its groups' completions, all drawn and judged for nothing
+    checkpoint: int  # number of the newest checkpoint, which stays
+
+    def __str__(self) -> str:
+        """One sentence, with what would help."""
+        reward = sum(self.rewards) / len(self.rewards) / 1e6
+        return (
+            f"window {self.window}: none of its {len(self.rewards)} groups teaches, as the "
+            f"rollouts of each earn the same ({reward:.3f} on average), so checkpoint "
+            f"{self.checkpoint} stays: {self._find_help()}"
+        )
+
+    def _find_help(self) -> str:
+        if not any(self.rewards):
+            return (
+                "no rollout earned anything; a warm start (assay train warm-start), easier levels "
+                "or more tokens a rollout would help"
+            )
+        if min(self.rewards) >= _WHOLE:
+            return "every rollout earned everything; harder levels would help"
+        return "levels between those always and never solved, or larger groups, would help"
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from assay.neurons.settings.loading import ConfigError, make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer.background_judge import BackgroundJudge
-from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.lessons import Lesson, Silence
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.suites import SuiteMonitor, read_suites
@@ -88,7 +88,7 @@ def _run_first(
         watched = SuiteMonitor(
             section.dir, session.sources.checkpoints, suites, section.suites_every, note
         )
-        course = _Course(monitor, watched, watch.tally, lambda: _get_pace(trainer, session))
+        course = LessonNotes(monitor, watched, watch.tally, lambda: _get_pace(trainer, session))
         pool = session.pool
         trainer = Trainer(
             session.account.hotkey,
@@ -100,6 +100,7 @@ def _run_first(
             None
             if pool is None
             else BackgroundJudge(pool, session.judged_checkpoints, session.sources, get_time),
+            course.note_silence,
         )
 
         def describe() -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:
     return trainer.pace.describe(timing.window_blocks * timing.slot_ms / 1_000)
 
 
-class _Course:
+class LessonNotes:
     """The lessons of this process's life, for log, status and metrics."""
 
     def __init__(
@@ -147,6 +148,7 @@ class _Course:
         self._tally = tally
         self._get_pace = get_pace
         self._steps: list[dict[str, Any]] = []  # the newest, as status.json shows them
+        self.silence: str | None = None  # why the newest window with groups taught nothing
 
     def note(self, lesson: Lesson) -> None:
         """Take a lesson that was learned and published."""
@@ -178,6 +180,7 @@ class _Course:
             }
         )
         del self._steps[:-SHOWN]
+        self.silence = None
         self._tally.add("trainer_steps")
         self._tally.add("groups", len(lesson.rewards))
         self._tally.add("silent_groups", lesson.stats.dropped)
@@ -186,11 +189,20 @@ class _Course:
         self._monitor.note(lesson)
         self._suites.note(lesson)
 
+    def note_silence(self, silence: Silence) -> None:
+        """Take a window whose groups taught nothing."""
+        self.silence = str(silence)
+        for name in ("groups", "silent_groups"):
+            self._tally.add(name, len(silence.rewards))
+        for name in ("step_tokens", "silent_tokens"):
+            self._tally.add(name, silence.tokens)
+
     def describe(self) -> dict[str, Any]:
         """The part of status.json that is about learning."""
         pace = self._get_pace()
         return {
             "steps": self._steps,
+            "silence": self.silence,
             "alarm": self._monitor.alarm,
             "held_out": [asdict(point) for point in self._monitor.points[-SHOWN:]],
             "pace": None if pace is None else asdict(pace),

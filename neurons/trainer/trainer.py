@@ -32,7 +32,7 @@ from assay.neurons.session.window_reader import BeaconError, Challenge, get_chal
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
-from assay.neurons.trainer.lessons import Lesson, WindowReading, find_waiting
+from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
@@ -51,11 +51,12 @@ def get_time() -> float:
 
 
 class Trainer:
-    """Learns from each window in order and publishes after each.
+    """Learns from each window in order and publishes after each that has taught something.
 
     Args:
         on_lesson: called after each lesson, once it is saved.
         report: called with one line about everything that a person should notice.
+        on_silence: called after each window whose groups teach nothing.
         judge: judges with workers; None: this process judges, on the device that it learns on.
 
     Attributes:
@@ -75,6 +76,7 @@ class Trainer:
         on_lesson: Callable[[Lesson], None],
         report: Callable[[str], None],
         judge: BackgroundJudge | None = None,
+        on_silence: Callable[[Silence], None] = lambda silence: None,
     ) -> None:
         self.name = NAME
         self.trouble: Trouble | None = None
@@ -82,6 +84,7 @@ class Trainer:
         self._sources = sources
         self._config = config
         self._on_lesson = on_lesson
+        self._on_silence = on_silence
         self._report = report
         self.judge = judge
         self.pace = TrainerPace(get_time, config.local_groups, judge is not None)
@@ -351,7 +354,11 @@ class Trainer:
             ) as error:
                 self._take_back(window, error)
                 return
-            self._on_lesson(lesson)
+            if isinstance(lesson, Silence):
+                self._report(f"{self.name}: {lesson}")
+                self._on_silence(lesson)
+            else:
+                self._on_lesson(lesson)
         elif reading.withheld:
             missing = f"{len(reading.withheld)} of its files cannot be fetched"
             self._skip(course, f"{missing}, and no other is good")
@@ -359,7 +366,9 @@ class Trainer:
             self._leave(course)
             self._keeper.save(course)
 
-    def _learn(self, course: Course, reading: WindowReading) -> Lesson:
+    def _learn(self, course: Course, reading: WindowReading) -> Lesson | Silence:
+        """Learn and make the next checkpoint. There is none where it would be its parent again: no
+        group teaches, and the levels stay. In a round there is, since others wait for it."""
         learner, parent, steps = course.learner, course.parent, self._config.steps
         parameters = reading.context.parameters
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
@@ -375,6 +384,14 @@ class Trainer:
             self._config.local_groups if alone else 0,
             self._config.external_groups if alone else None,
         )
+        has_signal = any(taken.group.teaches for taken in reading.groups)
+        if alone and not has_signal and levels == parent.manifest.levels:
+            self.pace.note_lesson(came, 0, 0)
+            self._leave(course)
+            self._keeper.save(course)
+            tokens, _ = reading.count_tokens()
+            window, number = reading.context.window, parent.manifest.number
+            return Silence(window, reading.rewards, tokens, number)
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)

@@ -125,7 +125,7 @@ class Bench:
         self.store = open_folder(folder / "store")
         genesis = world.checkpoint
         CheckpointFolder(folder / "models").add(genesis.folder, genesis.digest)
-        self.lessons, self.said = [], []
+        self.lessons, self.said, self.silences = [], [], []
         self.trainer = None
         self.pool = pool
         self.start()
@@ -163,6 +163,7 @@ class Bench:
             self.lessons.append,
             self.said.append,
             judge,
+            self.silences.append,
         )
 
     def _open_models(self, fetching):

@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 from assay.neurons.program.metrics import HINDRANCES
 from assay.neurons.program.status import PaceStatus
-from assay.training.pace import PACE_WINDOWS, SKIPPED, Activity, TrainerPace
+from assay.training.pace import PACE_WINDOWS, SILENT, SKIPPED, Activity, TrainerPace
 
 JUDGING, LEARNING, PUBLISHING, WAITING = Activity
 
@@ -38,7 +38,7 @@ def test_nothing_is_said_before_a_window_is_done_with():
 
 
 def test_words_and_fields_are_those_of_status_and_metrics():
-    assert (*Activity, SKIPPED) == HINDRANCES
+    assert (*Activity, SKIPPED, SILENT) == HINDRANCES
     found = play([({LEARNING: 1}, 0, 1, 1)])
     assert found.keys() - {"said"} == get_type_hints(PaceStatus).keys()
 
@@ -104,6 +104,20 @@ def test_windows_without_a_step_count_as_windows():
     assert (none["holds_back"], none["groups_usable"]) == ("too few groups", None)
     assert none["tokens_per_second"] is None
     assert none["said"] == "bottleneck: too few groups; 0 groups arrive a window"
+
+
+def test_groups_without_signal_are_not_too_few():
+    """They came, and none of them taught; one lesson among them is enough to go by the rule."""
+    clock = Clock()
+    pace = TrainerPace(clock)
+    for used in (0, 0, 4):
+        pace.note_lesson(12, used, 100 * used)
+        pace.begin(LEARNING if used else JUDGING)
+        clock.now += 10
+        pace.end_window(0.0)
+        found = pace.describe(100.0)
+        assert found.groups_came == 12
+        assert (found.holds_back == SILENT) == (not used)
 
 
 def test_skipped_windows_leave_the_mean():
