@@ -251,8 +251,9 @@ class MinerWithReview:
         busy = self._miner.step()
         seconds = perf_counter() - began
         after, count, tally = self._miner.progress, self._miner.count, self._tally
-        # groups that were loaded from disk were not made now
-        if before is not None and after is not None and before[0] == after[0] and before != after:
+        # groups that were loaded from disk were not made now; a step that was cut off may make none
+        has_generated = before != after or count.drafted > drafts.drafted
+        if before is not None and after is not None and before[0] == after[0] and has_generated:
             discarded = count.discarded - drafts.discarded
             tally.add("groups", after[1] - before[1])
             tally.add("tokens", count.submitted - drafts.submitted)

@@ -1,11 +1,15 @@
 """A machine on which a window has time for a few groups: the clock here goes as fast as the tests
 say, token by token."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from assay.inference import Reference, draft
 from assay.neurons.miner.measured_speed import MeasuredSpeed, MeasuredStep, explain_speed
 from assay.neurons.miner.miner import Miner, MinerConfig
+from assay.neurons.miner.review import MinerWithReview
+from assay.neurons.program.counters import Counters
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
@@ -142,6 +146,18 @@ def test_a_machine_that_finishes_no_group_says_so_and_tries_again(make_subnet, s
     assert "fewer tokens a rollout" in subnet.lines[-1]
     pace["factor"] = 0.1
     assert mine(subnet, miner, 3).groups == 8
+
+
+def test_work_that_was_cut_off_is_counted(make_subnet, slow):
+    """It took the machine's time, although no group came of it."""
+    subnet, tally = make_subnet(MinerConfig(8, 8)), Counters()
+    slow(subnet, 20.0)
+    idle = SimpleNamespace(trouble=None, step=lambda: False)
+    mine(subnet, MinerWithReview(subnet.start(), idle, tally), 0)
+    counted = tally.read()
+    assert counted["groups"][""] == counted["tokens"][""] == 0
+    assert counted["drafted"]["kept"] > 0
+    assert counted["generating_seconds"][""] > 0
 
 
 def test_time_is_kept_for_a_slow_upload(make_subnet, slow):
