@@ -1,17 +1,19 @@
 """Calls of tools per second on one core: the calculator, the search in 100,000 documents, and a
 short Python program beside the same program by itself. Then the dearest file: as many episodes as a
-validator plays for one, each of which spends all that Python's default budget allows.
+validator plays for one, each of which spends all that Python's default budget allows; or searches
+for the most frequent words in each call.
 """
 
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from random import Random
 
 from figures import FAST, Figure, read_processor_time, report
 
 from assay.environments import Problem, make_environment
-from assay.environments.search.search_file import PARAMS, Search
+from assay.environments.search.search_file import PARAMS, WORDS_MAX, Search
 from assay.environments.search.search_rows import Document
 from assay.environments.tools import PARAMS as TOOL_PARAMS
 from assay.environments.tools import CallForm
@@ -69,7 +71,7 @@ def measure_calculator() -> Figure:
     return make_figure("a call of calculator, read and answered", rate, 10_000)
 
 
-def measure_search() -> Figure:
+def measure_search() -> list[Figure]:
     chance, words = Random(0), [f"w{number:x}" for number in range(30_000)]
     often = list(accumulate(1 / (number + 1) for number in range(len(words))))
     texts = (" ".join(chance.choices(words, cum_weights=often, k=80)) for _ in range(DOCUMENTS))
@@ -77,7 +79,20 @@ def measure_search() -> Figure:
     search = Search([Document("", text) for text in texts], *defaults)
     queries = iter([" ".join(chance.choices(words, cum_weights=often, k=8)) for _ in range(9_999)])
     rate = measure_rate(1_000 // SHARE, lambda: search.answer(next(queries)))
-    return make_figure(f"a call of search in {DOCUMENTS:,} documents", rate, 100)
+    played = MAIN_WORK.valued_groups * MAIN_WORK.group_size
+    calls = played * (TURNS - 1)
+    often_asked = [" ".join(words[:WORDS_MAX]), " ".join(words[:1] * WORDS_MAX)]
+    least = min(measure_rate(100 // SHARE, partial(search.answer, one)) for one in often_asked)
+    return [
+        make_figure(f"a call of search in {DOCUMENTS:,} documents", rate, 100),
+        Figure(
+            f"a hostile file: {played} episodes that search for {WORDS_MAX} frequent words",
+            calls / least,
+            "s",
+            f"{TURNS - 1} calls each, {1e3 / least:,.1f} ms a call",
+            bound=20,
+        ),
+    ]
 
 
 def measure_python() -> list[Figure]:
@@ -123,7 +138,7 @@ def make_figure(name: str, rate: float, needed: int) -> Figure:
 
 
 def main() -> None:
-    figures = [measure_calculator(), *measure_python(), *measure_hostile(), measure_search()]
+    figures = [measure_calculator(), *measure_python(), *measure_hostile(), *measure_search()]
     report("tools", figures, 1)
 
 
