@@ -41,7 +41,8 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
     """Play the demo. The exit code says whether it kept its promises."""
     settings = every.demo
     started = time.monotonic()
-    torch.set_num_threads(1)  # the programs are threads, and the model is small
+    if settings.recipe is None:
+        torch.set_num_threads(1)  # the programs are threads, and the model is small
     errors = Console(stderr=True)
     report = ignore_report if quiet else partial(errors.print, style="dim", highlight=False)
     with (

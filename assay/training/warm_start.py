@@ -45,7 +45,7 @@ class WarmStartConfig:
         every: steps from one trial to the next.
     """
 
-    steps: int = 200
+    steps: int = 120
     batch: int = 16
     rate: float = 1e-4
     every: int = 40

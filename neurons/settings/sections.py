@@ -59,15 +59,34 @@ class DemoSettings(_Section):
     episodes: Annotated[bool, Flag(name="--episodes/--sums")] = Field(
         False, description="guess numbers, turn by turn, in more windows, on a virtual clock"
     )
-    windows: int | None = Field(
-        None, ge=6, le=100, description="number of windows; None: 8, or 24 with episodes"
+    recipe: Annotated[str, Flag("RECIPE")] | None = Field(
+        None,
+        description="play this recipe's subnet, on a virtual clock: a file, or a shipped one's "
+        "name; None: the demo's own",
     )
-    groups: int = Field(24, ge=4, le=256, description="groups of each honest miner in a window")
+    model: Folder | None = Field(
+        None,
+        description="with recipe, the model that becomes checkpoint 0, or a checkpoint: a folder, "
+        "or ORG/NAME",
+    )
+    windows: int | None = Field(
+        None,
+        ge=6,
+        le=100,
+        description="number of windows; None: 8, with episodes 24, with a recipe 12",
+    )
+    groups: int | None = Field(
+        None,
+        ge=4,
+        le=256,
+        description="groups of each honest miner in a window; None: 24, or 8 with a recipe",
+    )
     problems: int | None = Field(
         None,
-        ge=400,
+        ge=100,
         le=100_000,
-        description="number of held-out problems; None: 1,500, or 400 with episodes",
+        description="number of held-out problems; None: 1,500, with episodes 400, with a recipe "
+        "300",
     )
     seed: Annotated[str, Flag("TEXT")] = Field(
         "assay", description="seed of all keys; with `fast`, of everything"
@@ -75,9 +94,10 @@ class DemoSettings(_Section):
 
     @property
     def is_virtual(self) -> bool:
-        """Return whether blocks come as fast as the programs take them. Episodes need that: what a
-        window teaches is to be in force in the next one, whatever the machine's speed."""
-        return self.fast or self.episodes
+        """Return whether blocks come as fast as the programs take them. Episodes and recipes need
+        that: what a window teaches is to be in force in the next one, whatever the machine's
+        speed."""
+        return self.fast or self.episodes or self.recipe is not None
 
 
 class StatusSettings(_Section):

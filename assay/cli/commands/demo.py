@@ -2,16 +2,17 @@
 
 import typer
 
-from assay.cli.checks import DEMO_MARKER, require_own_out
+from assay.cli.checks import DEMO_MARKER, require_own_out, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "demo", lambda s: (s.demo,))
+@command(app, "demo", lambda s: (s.demo, s.environments.files))
 def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Run a whole subnet in this process: miners, cheats, validator, trainer.
 
@@ -19,10 +20,13 @@ def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) 
     audit, pay and learn. The chain is a development simulator on a free port, and the bittensor SDK
     connects to it. Rules, signatures, consensus, model, judge and learning are real. Exit code 1 if
     a cheat was paid, an honest miner was refused, no weights were set, or the model did not
-    improve.
+    improve. With --recipe it is that recipe's subnet and model, in short windows, with two honest
+    miners and one cheat. It then promises nothing about how much the model learns.
     """
     settings = invocation.load_settings()
     require_own_out(settings.demo.out, "demo", DEMO_MARKER)
-    with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
+    settings.demo.model = open_model(settings, settings.demo.model, quiet)
+    require_there(settings.demo.model)
+    with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.demo import run_demo
     return run_demo(settings, as_json, quiet)

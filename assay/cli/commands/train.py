@@ -133,7 +133,7 @@ def warm_start(
             "(or data set) of conversations [default: solutions, or own where there are none].",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most steps.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most steps.")] = 120,
     batch: Annotated[int, typer.Option(min=1, max=65_536, help="Examples of a step.")] = 16,
     rate: Annotated[
         float | None,

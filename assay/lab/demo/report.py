@@ -270,15 +270,17 @@ def _describe_settlement(run: DemoRun, settlement: Settlement, pay: Pay | None) 
 def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
     """The demo's promises that this run did not keep, one sentence each; empty when all is well.
 
-    Chance alone breaks the promises on cheats with a probability below `CHANCE`. Accuracy rises by
-    about ten standard errors of the difference, so it needs no bound.
+    A recipe's subnet promises nothing about accuracy. Chance alone breaks the promises on cheats
+    with a probability below `CHANCE`. Accuracy rises by about ten standard errors of the
+    difference, so it needs no bound.
     """
     broken: list[str] = []
     for actor in run.actors:
         find = find_broken_cheat if actor.role == "cheat" else find_broken_honest
         broken += find(run, actor, pay)
     broken += _find_broken_chain(run)
-    if run.before and run.after and run.after.interval[0] <= run.before.interval[1]:
+    promises = run.settings.recipe is None  # of another's subnet nobody knows how much it learns
+    if promises and run.before and run.after and run.after.interval[0] <= run.before.interval[1]:
         broken.append("held-out accuracy did not rise beyond its 95 % interval")
     return broken
 

@@ -21,7 +21,7 @@ from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.environments import Success, open_environment
 from assay.inference import load_checkpoint
-from assay.inference.folder import CheckpointError, read_small_file
+from assay.inference.folder import MANIFEST_FILE, CheckpointError, read_small_file
 from assay.inference.sampled_episodes import sample_episodes
 from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.lab.demo.players import FreePlayers, TurnPlayers
@@ -37,6 +37,7 @@ from assay.neurons.program.software import get_software
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.learning import make_learning
+from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.setup import TrainerConfig
@@ -47,10 +48,11 @@ from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.encoding import to_json
 from assay.protocol.window import compute_block
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import DEMO_RECIPE, EPISODES_RECIPE
-from assay.subnet.recipe import Recipe, read_recipe
+from assay.subnet.recipe import Recipe, read_recipe, require_architecture
 from assay.subnet.waiting import Report, ignore_report, telling
 from assay.training import GENESIS
 from assay.training.first_turns import teach_first_turns
@@ -65,9 +67,9 @@ GROUPS_PER_STEP = 8
 #: Held-out problems for each checkpoint. The levels of the next one follow from its success; those
 #: of a demo of episodes stay.
 HELD_OUT = 256
-#: Windows, and held-out problems before and after them, unless others are given: of sums, and of
-#: episodes.
-SIZES, EPISODES_SIZES = (8, 1_500), (24, 400)
+#: Windows, held-out problems before and after them, and groups of an honest miner, unless others
+#: are given: of sums, of episodes, and of a recipe.
+SIZES, EPISODES_SIZES, RECIPE_SIZES = (8, 1_500, 24), (24, 400, 24), (12, 300, 8)
 #: Seconds that threads have to finish their step when the demo stops.
 JOIN_S = 30.0
 #: Blocks after the last epoch in which its weights are sent, included and final, and its record is
@@ -136,6 +138,10 @@ MINERS: Cast = {
 }
 #: Those of a demo of episodes: the other cheats draft one turn.
 EPISODES_MINERS: Cast = {name: MINERS[name] for name in ("honest-1", "honest-2", "fake-groups")}
+#: Those of a recipe's subnet of one turn.
+RECIPE_MINERS: Cast = {name: MINERS[name] for name in ("honest-1", "honest-2", "cheap-model")}
+#: A window of a recipe's subnet, in blocks: it is over before the next begins.
+_RECIPE_TIMING = {"window_blocks": 30, "verdict_end": 30, "tempo": 60}
 
 
 def found_devnet(
@@ -170,10 +176,9 @@ class Demo:
         self._report = report
         self._settings = settings
         self._update = update
-        self._recipe = read_recipe(EPISODES_RECIPE if settings.episodes else DEMO_RECIPE)
-        self._cast = EPISODES_MINERS if settings.episodes else MINERS
-        sizes = EPISODES_SIZES if settings.episodes else SIZES
+        self._recipe, self._cast, sizes = choose_subnet(settings)
         self._windows, self._problems = settings.windows or sizes[0], settings.problems or sizes[1]
+        self._groups = settings.groups or min(sizes[2], self._recipe.make_rules().work.group_cap)
         self._archive = Archive(settings.out)
         self._database = Database(settings.out / VALIDATOR_FILE)
         self._store = open_folder(settings.out / "store")
@@ -187,8 +192,10 @@ class Demo:
         self.run = self._build(self._network.parameters)
 
     def _make_genesis(self, scratch: Path) -> Path:
-        """The folder of the first checkpoint: the shipped one, or one that is made of it and has
-        seen turns."""
+        """The folder of the first checkpoint: the shipped one, one that is made of it and has seen
+        turns, or a recipe's."""
+        if self._settings.recipe is not None:
+            return self._make_recipe_genesis(self._settings.model, scratch / "genesis")
         if not self._settings.episodes:
             return GENESIS
         rules, model, folder = self._recipe.make_rules(), scratch / "model", scratch / "genesis"
@@ -198,6 +205,21 @@ class Demo:
         with telling(self._report, "the shipped model watches a careless player"):
             teach_first_turns(checkpoint, environment, level, rules.work, model)
         make_recipe_genesis(self._recipe, model, folder, rules, report=self._report)
+        return folder
+
+    def _make_recipe_genesis(self, model: Path | None, folder: Path) -> Path:
+        """The folder of a recipe's first checkpoint: the one that is named, or one of its model."""
+        recipe = self._recipe
+        if model is None and recipe.model.name != read_recipe(DEMO_RECIPE).model.name:
+            raise ConfigError(
+                f"the recipe needs its model: name a folder with {recipe.model.name}, or a "
+                "checkpoint made of it, with --model"
+            )
+        if model is not None and (model / MANIFEST_FILE).exists():
+            require_architecture(recipe, model)
+            return model
+        rules = recipe.make_rules(recipe.fill_environment())
+        make_recipe_genesis(recipe, model or GENESIS, folder, rules, report=self._report)
         return folder
 
     def _build(self, parameters: Parameters) -> DemoRun:
@@ -238,7 +260,7 @@ class Demo:
                     LOCATOR,
                     last_window=windows[-1],
                     steps=StepFolder(self._settings.out / "steps"),
-                    held_out=HeldOut(history, 0 if self._settings.episodes else HELD_OUT),
+                    held_out=HeldOut(history, self._count_held_out()),
                 ),
                 lambda lesson: self.run.lessons.append(lesson),
                 self._note,
@@ -250,12 +272,18 @@ class Demo:
             find_settlement(self._chain, parameters, windows[-1]) + CLOSING_BLOCKS,
         )
 
+    def _count_held_out(self) -> int:
+        """Held-out problems of each checkpoint."""
+        if self._settings.recipe is not None:
+            return self._recipe.trainer.problems
+        return 0 if self._settings.episodes else HELD_OUT
+
     def _open_records(self) -> ObjectStore:
         return open_folder(self._settings.out / "record")
 
     def _make_actor(self, name: str, parameters: Parameters, windows: range) -> Actor:
         kind, role, share = self._cast[name]
-        groups = max(parameters.work.audited_rollouts, int(self._settings.groups * share))
+        groups = max(parameters.work.audited_rollouts, int(self._groups * share))
         chain, hotkey = self._chain, self._network.hotkeys[name]
         outside = MinerDependencies(
             chain, self._network.beacons, self._checkpoints, self._store, LOCATOR
@@ -393,6 +421,26 @@ class Demo:
 
     def _note(self, text: str) -> None:
         self.run.notes.append(text)
+
+
+def choose_subnet(settings: DemoSettings) -> tuple[Recipe, Cast, tuple[int, int, int]]:
+    """The recipe that is played, by whom, and the sizes unless others are given. Raises
+    ConfigError."""
+    if settings.recipe is None:
+        if settings.model is not None:
+            raise ConfigError("--model needs a recipe: name one with --recipe")
+        if settings.episodes:
+            return read_recipe(EPISODES_RECIPE), EPISODES_MINERS, EPISODES_SIZES
+        return read_recipe(DEMO_RECIPE), MINERS, SIZES
+    if settings.episodes:
+        raise ConfigError("--episodes and --recipe both name a subnet: leave one out")
+    recipe = read_recipe(settings.recipe)
+    rules = recipe.make_rules()
+    if recipe.preset != "demo":  # with windows that a person can wait for; all else is its own
+        changed = {name: to_json(getattr(rules, name)) for name in ("work", "tests")}
+        parameters = {**recipe.parameters, **changed, "timing": _RECIPE_TIMING}
+        recipe = recipe.model_copy(update={"preset": "demo", "parameters": parameters})
+    return recipe, EPISODES_MINERS if rules.work.turns > 1 else RECIPE_MINERS, RECIPE_SIZES
 
 
 @dataclass(frozen=True, slots=True)

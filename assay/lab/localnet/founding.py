@@ -70,18 +70,22 @@ def publish_rules(
         recipe: of the network; None: the demo's.
     """
     # a running localnet needs no model in memory
+    from assay.inference import load_outline
     from assay.subnet.presets import DEMO_ENVIRONMENT, PRESETS, change_parameters
     from assay.subnet.publishing import make_subnet_parameters, publish_subnet
+    from assay.subnet.reply_frames import fill_frames
+    from assay.subnet.waiting import ignore_report
 
     def wait(_: float) -> None:
         pass_blocks(1)
 
-    environment = DEMO_ENVIRONMENT if recipe is None else recipe.environment
+    environment = DEMO_ENVIRONMENT if recipe is None else recipe.fill_environment()
     parameters = make_subnet_parameters(
         chain, beacon, genesis, trainer, environment, PRESETS[PRESET], slot_ms
     )
     if recipe is not None:
         parameters = change_parameters(parameters, recipe.parameters)
+        parameters = fill_frames(parameters, load_outline(genesis).tokenizer, ignore_report)
     publish_subnet(
         chain,
         owner,
