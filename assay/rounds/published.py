@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from assay.artifacts.checkpoints.adapter import name_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.environments import find_parent_fault
 from assay.network import ObjectStore
@@ -15,7 +16,7 @@ from assay.rounds.merging import Merge, RoundMerge
 #: Shortest time in which a child can be read from its trainer's store, seconds.
 _PATIENCE_MIN_S = 20.0
 #: Fields of a manifest that no round changes.
-_FIXED = (*("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens", "files"),)
+_FIXED = (*("structure", "tokenizer", "chat_template", "end_tokens", "max_tokens"),)
 
 
 def judge_published(
@@ -64,6 +65,8 @@ def _find_manifest_fault(manifest: Manifest, merging: RoundMerge) -> str | None:
     before = merging.facts.parent
     if fault := find_parent_fault(manifest, before):
         return fault
-    if any(getattr(manifest, name) != getattr(before, name) for name in _FIXED):
+    if any(getattr(manifest, name) != getattr(before, name) for name in _FIXED) or (
+        manifest.files != name_adapter(before.files, None)
+    ):
         return "it is another model than its parent"
     return None

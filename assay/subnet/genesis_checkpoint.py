@@ -20,6 +20,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
 from assay.artifacts.checkpoints.folder import measure_manifest
 from assay.environments import (
     Conversation,
@@ -254,7 +255,9 @@ def calibrate_anew(
         parent=manifest.digest,
         step=ZERO_DIGEST,
         number=number,
+        files=name_adapter(manifest.files, None),
     )
+    (folder / ADAPTER_PATH).unlink(missing_ok=True)
     made = measure_manifest(made, folder)
     write_json(folder / MANIFEST_FILE, to_json(made))
     return made

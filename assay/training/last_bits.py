@@ -7,6 +7,7 @@ import torch
 
 import assay.inference.attention
 import assay.inference.head
+import assay.inference.low_rank
 import assay.inference.packing
 import assay.inference.reading
 import assay.inference.recurrent
@@ -31,6 +32,7 @@ _MODULES = (
     assay.training.sharding,
     assay.inference.attention,
     assay.inference.head,
+    assay.inference.low_rank,
     assay.inference.packing,
     assay.inference.reading,
     assay.inference.recurrent,

@@ -6,7 +6,7 @@ rounding never feeds back into the masters. It is deterministic: the same model,
 configuration and number of threads give the same weights bit for bit on the same machine.
 
 With a LoRA rank the masters stay unchanged and small factors beside them learn (Hu et al., 2021).
-The rounded sum is published.
+The sum of rounded masters and rounded factors is published (`assay.inference.low_rank`).
 
 In a team of processes (`sharding`) all make the same calls with the same groups, and each learns
 from its share of the rows. None of them holds all weights: their models are outlines on torch's
@@ -32,11 +32,13 @@ from assay.inference.expert_stacks import split_experts, stack_experts
 from assay.inference.families import CHOSEN
 from assay.inference.fixed_order import fix_order, lacks_order
 from assay.inference.implementations import make_packing_twin
+from assay.inference.low_rank import Factors, merge, round_factors
 from assay.inference.placing.devices import MemoryLackError, explain_lack, require_lack
 from assay.inference.reading import Pack, make_even_packs
 from assay.inference.routing import record_logits
 from assay.protocol.episode import Reply
 from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.training.balance import compute_imbalance, get_balance_weight
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.heap import return_pages
@@ -46,7 +48,8 @@ from assay.training.lora import (
     draw_factors,
     find_tied,
     get_base_weights,
-    merge_factors,
+    get_factors,
+    set_factors,
 )
 from assay.training.policy import Policy, Precision
 from assay.training.sharding import (
@@ -182,7 +185,14 @@ class _Row:
 
 
 class Learner:
-    """fp32 master weights, AdamW's moments, and one method that matters."""
+    """fp32 master weights, AdamW's moments, and one method that matters.
+
+    Attributes:
+        base: digest of the checkpoint to whose weights LoRA's factors are added, for whoever
+            publishes them: set by whoever makes the learner, and not used here.
+    """
+
+    base = ZERO_DIGEST
 
     def __init__(
         self,
@@ -379,16 +389,60 @@ class Learner:
 
     def bf16_state(self) -> dict[str, Tensor]:
         """The weights as published: contiguous bf16 copies, rounded to nearest even, by the names
-        that files have. In a team only the first process has them."""
-        lora = self.config.lora_rank
-        weights = merge_factors(self.model) if lora else iter(self._get_weights().items())
-        rounded = ((name, gather(weight.detach().bfloat16()).cpu()) for name, weight in weights)
+        that files have, with LoRA's factors added as every reader adds them. In a team only the
+        first process has them. Raises a LessonError: see `export_factors`."""
+        factors = self._round_factors()
+        weights = get_base_weights(self.model) if self.config.lora_rank else self._get_weights()
+        rounded = (
+            (name, gather(weight.detach().bfloat16()).cpu()) for name, weight in weights.items()
+        )
         return {
-            name: part.contiguous()
+            name: merge(part, factors[name]) if name in factors else part.contiguous()
             for whole, weight in rounded
             if get_team()[0] == 0
             for name, part in split_experts(self._family, whole, weight)
         }
+
+    def export_factors(self) -> dict[str, Factors]:
+        """LoRA's factors as published, by the names that files give the weights beside them; none
+        without LoRA. Raises a LessonError: a value is not a number, or far too large."""
+        return self._round_factors()
+
+    def _round_factors(self) -> dict[str, Factors]:
+        pairs = get_factors(self.model) if self.config.lora_rank else {}
+        factors: dict[str, Factors] = {}
+        for whole, (left, right) in pairs.items():
+            for name, *parts in self._split_factors(whole, left, right):
+                try:
+                    factors[name] = round_factors(*parts)
+                except ValueError as error:
+                    raise LessonError(f"{name}: {error}: lower learning_rate") from None
+        return factors
+
+    def take_factors(self, factors: Mapping[str, Factors]) -> None:
+        """Continue from published factors. Raises a ValueError where they are of other weights or
+        of another rank."""
+        pairs = {}
+        for whole, shapes in get_factors(self.model).items():
+            left, right = (torch.empty_like(part) for part in shapes)
+            for name, lefts, rights in self._split_factors(whole, left, right):
+                taken = factors.get(name)
+                if taken is None or taken.left.shape != lefts.shape:
+                    raise ValueError(f"{name} has no factors of rank {lefts.shape[-1]}")
+                lefts.copy_(taken.left)
+                rights.copy_(taken.right)
+            pairs[whole] = left, right
+        set_factors(self.model, pairs)
+
+    def _split_factors(
+        self, whole: str, left: Tensor, right: Tensor
+    ) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Views of a weight's factors, by the names that files have. All matrices that an expert
+        has in one stack share their right factors."""
+        parts = list(split_experts(self._family, whole, left))
+        each = len(parts) // len(left)
+        for at, (name, part) in enumerate(parts):
+            yield name, part, right if part.dim() == right.dim() else right[at // each]
 
     def _get_weights(self) -> dict[str, Tensor]:
         """The weights by name, each once."""

@@ -4,14 +4,14 @@ peft belongs to the extra `train`, and is imported when it is needed.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from assay.protocol.errors import OperatorError
-from assay.training.sharding import spread
+from assay.training.sharding import gather, spread
 
 #: An adapter's contribution is scaled by this over the square root of the rank ("rsLoRA"), so that
 #: another rank needs no other learning rate.
@@ -101,17 +101,74 @@ def get_base_weights(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def merge_factors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The same with factors added.
+def get_factors(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """The factors of each weight that has some, by its name: left [*stack, rows, rank] and right
+    [*stack, rank, columns], the scale in one of them. fp32, on the CPU; in a team whole in each
+    process."""
+    return {
+        name: _split_stack(
+            weight,
+            module,
+            gather(module.lora_B[_NAME].weight.detach()).cpu() * module.scaling[_NAME],
+            gather(module.lora_A[_NAME].weight.detach()).cpu(),
+        )
+        for name, weight, module in _list_factors(model)
+    }
 
-    Computed beside the model: merging in place and undoing it would change the model's last bits.
-    """
+
+def set_factors(model: nn.Module, factors: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Set factors as `get_factors` returns them. Raises a ValueError where they are of another
+    model or rank."""
+    found = list(_list_factors(model))
+    if {name for name, _, _ in found} != factors.keys():
+        raise ValueError("the factors are of other weights")
+    for name, weight, module in found:
+        pair = _join_stack(weight, module, *factors[name])
+        places = module.lora_B[_NAME].weight, module.lora_A[_NAME].weight
+        scales = module.scaling[_NAME], 1.0
+        for part, place, scale in zip(pair, places, scales, strict=True):
+            if part.shape != place.shape:
+                raise ValueError(f"the factors of {name} have another size")
+            with torch.no_grad():
+                place.copy_(spread((part / scale).to(place.device), place))
+
+
+def _list_factors(model: nn.Module) -> Iterator[tuple[str, Tensor, Any]]:
+    """Each weight with factors, and the module that has them."""
     inner = model.get_base_model()  # type: ignore[operator] # peft's
     for name, weight in get_base_weights(model).items():
         layer, _, end = name.rpartition(".")
-        factors = _find_factors(inner.get_submodule(layer), end)
-        with torch.no_grad():
-            yield name, weight if factors is None else weight + factors.get_delta_weight(_NAME)
+        module = _find_factors(inner.get_submodule(layer), end)
+        if module is not None:
+            yield name, weight, module
+
+
+def _split_stack(weight: Tensor, module: Any, b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+    """peft's two factors of a weight as left and right ones. Beside a stack it has one matrix for
+    the factors of all experts."""
+    if weight.dim() == 2:
+        return b, a
+    experts = len(weight)
+    right = a.reshape(experts, -1, a.shape[-1])
+    left = b.reshape(len(b), -1, experts).permute(2, 0, 1)
+    if _is_transposed(module):
+        return right.transpose(-2, -1), left.transpose(-2, -1)
+    return left, right
+
+
+def _join_stack(weight: Tensor, module: Any, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """The same back."""
+    if weight.dim() == 2:
+        return left, right
+    if _is_transposed(module):
+        left, right = right.transpose(-2, -1), left.transpose(-2, -1)
+    b = left.permute(1, 2, 0).reshape(left.shape[1], -1)
+    return b, right.reshape(-1, right.shape[-1])
+
+
+def _is_transposed(module: Any) -> bool:
+    """Return whether a family's stacks are [experts, in, out], as its own code says."""
+    return bool(getattr(module.get_base_layer(), "is_transposed", False))
 
 
 def _find_factors(module: Any, parameter: str) -> Any:

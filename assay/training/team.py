@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.rendezvous import rendezvous
 
 from assay.inference.folder import MANIFEST_FILE, digest_tensors, digest_weights, verify_manifest
+from assay.inference.low_rank import Factors, decode_adapter
 from assay.inference.model_loading import outline_model
 from assay.protocol.errors import OperatorError
 from assay.training.imitation import Example, ImitationStats
@@ -58,6 +60,8 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     learn=(LessonError,),
     imitate=(LessonError,),
     measure=(LessonError,),
+    bf16_state=(LessonError,),
+    export_factors=(LessonError,),
     load_state=(LookupError, RuntimeError, ValueError),
     save_state=(OSError,),
 )
@@ -65,14 +69,14 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The parts of a learner. parent, reference: folders that all processes can read.
-    router_ramp: of a folder without a manifest, which is as `assay adopt` writes it."""
+    """The parts of a learner: see `make_shared`."""
 
     parent: Path
     config: LearnConfig
     reference: Path | None
     device: str
     router_ramp: int
+    factors: Path | None
 
 
 def run_team(processes: int, arguments: Sequence[str]) -> int:
@@ -212,6 +216,12 @@ class SharedLearner(Learner):
             _ask("bf16_state")
             return super().bf16_state()
 
+    def export_factors(self) -> dict[str, Factors]:
+        """See `Learner.export_factors`."""
+        with _together():
+            _ask("export_factors")
+            return super().export_factors()
+
     def export_state(self) -> Iterator[tuple[str, Tensor]]:
         """See `Learner.export_state`. The iteration must be completed."""
         with _together():
@@ -247,26 +257,32 @@ def _lesson(name: str, *arguments: object) -> Iterator[None]:
 
 
 def make_shared(
-    parent: Path, config: LearnConfig, reference: Path | None, device: str, router_ramp: int = 0
+    parent: Path,
+    config: LearnConfig,
+    reference: Path | None,
+    device: str,
+    router_ramp: int = 0,
+    factors: Path | None = None,
 ) -> Learner:
     """A learner that begins with a checkpoint's weights, in every process of the team.
 
     Args:
         parent, reference: folders of checkpoints, which all processes can read.
         device: of the first process. If it is a GPU, each process takes its own one.
-        router_ramp: of a folder without a manifest.
+        router_ramp: of a folder without a manifest, which is as `assay adopt` writes it.
+        factors: an adapter's file, which all can read: LoRA's factors begin with it.
 
     Raises:
         TeamError: the processes differ, or cannot read the same folders.
     """
     with _together():
-        plan = _Plan(parent, config, reference, device, router_ramp)
+        plan = _Plan(parent, config, reference, device, router_ramp, factors)
         _ask("make", plan)
         return _make(plan, SharedLearner)
 
 
 def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
-    device, fault, models = plan.device, None, []
+    device, fault, models, adapter = plan.device, None, [], None
     seen = {"code": compute_code_digest().hex()}
     try:
         if device.startswith("cuda"):
@@ -277,13 +293,19 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
                 digest, ramp = _identify(folder, plan.router_ramp)
                 seen[folder.name] = digest.hex()
                 models.append(outline_model(folder, ramp))
+        if plan.factors is not None:
+            data = plan.factors.read_bytes()
+            seen[plan.factors.name] = sha256(data).hexdigest()
+            adapter = decode_adapter(data)
     except (OperatorError, OSError, ValueError) as error:
         fault = str(error)
     try:
         agree(seen, fault)
         learner = kind(models[0], plan.config, models[1] if models[1:] else None, device)
         learner.load_weights(plan.parent, plan.reference)
-    except RuntimeError as error:  # in all processes alike
+        if adapter is not None:
+            learner.take_factors(adapter.factors)
+    except (RuntimeError, ValueError) as error:  # in all processes alike
         if _is_lost(error):
             raise
         raise TeamError(f"the team cannot learn: {error}") from None

@@ -96,11 +96,13 @@ class CourseKeeper:
             state, digest = None, parameters.start.checkpoint
         try:
             parent = open_checkpoint(sources.checkpoints, digest, parameters)
+            learner = self._restore(parent) if state is not None and state.learner else None
+            learned = learner is not None
+            learner = learner or self._make_learner(parent)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
             return Trouble.from_error(error)
-        learner = self._restore(parent) if state is not None and state.learner else None
         if state is None and (window or slot is not None):
             self._report(
                 f"{NAME}: starting with checkpoint {parent.manifest.number} "
@@ -110,12 +112,7 @@ class CourseKeeper:
         # genesis is in force without an announcement, but not where the slot names something else
         silent = has_rounds or slot == unsaid.payload or (slot is None and digest == genesis)
         course = Course(
-            window,
-            parent,
-            learner or self._make_learner(parent),
-            learned=learner is not None,
-            uploaded=False,
-            unsaid=None if silent else unsaid,
+            window, parent, learner, learned, uploaded=False, unsaid=None if silent else unsaid
         )
         self.save(course)
         return course
@@ -126,6 +123,7 @@ class CourseKeeper:
         digest = parameters.start.checkpoint
         try:
             parent = open_checkpoint(self._sources.checkpoints, digest, parameters)
+            learner = self._make_learner(parent)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
@@ -134,7 +132,7 @@ class CourseKeeper:
             f"{NAME}: from window {course.window} on with checkpoint {parent.manifest.number} "
             f"({digest.hex()[:16]}…), which the amended parameters name"
         )
-        course.parent, course.learner = parent, self._make_learner(parent)
+        course.parent, course.learner = parent, learner
         course.learned = course.uploaded = False
         course.state = None
         course.unsaid = self.make_announcement(parent)
@@ -250,7 +248,8 @@ class CourseKeeper:
     def _make_learner(self, parent: Checkpoint) -> Learner:
         first = self._first.identity.genesis_checkpoint
         checkpoints = self._sources.checkpoints
-        return make_learner(parent, self._config.learning, lambda: checkpoints.get(first))
+        learning, get = self._config.learning, checkpoints.get
+        return make_learner(parent, learning, lambda: get(first), get)
 
     def _restore(self, parent: Checkpoint) -> Learner | None:
         """The learner as its last lesson left it, or None where that is lost."""

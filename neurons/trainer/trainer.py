@@ -18,6 +18,7 @@ from itertools import chain
 
 from safetensors import SafetensorError
 
+from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
@@ -415,7 +416,10 @@ class Trainer:
         )
         if steps is not None:
             steps.keep_data(record, parameters, reading.groups)
-        manifest = checkpoints.publish(parent, weights, record.digest, levels, counts)
+        adapter = make_adapter(learner.base, learner.export_factors())
+        manifest = checkpoints.publish(
+            parent, weights, record.digest, levels, counts, adapter=adapter
+        )
         if steps is not None:
             steps.keep_record(record, manifest.digest)
         # raises here rather than commit to a checkpoint that everyone would refuse

@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from assay.artifacts.checkpoints import folder as checkpoint_folder
+from assay.artifacts.checkpoints.adapter import read_adapter
 from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.folder import DownloadSettings
 from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps import folder as step_folder
 from assay.inference import load_checkpoint
+from assay.inference.folder import verify_manifest
 from assay.network import StoreError, files
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
@@ -25,6 +27,7 @@ from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.training import Learner, sharding
 from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed
 
+LOW_RANK = replace(LEARNING, lora_rank=2, learning_rate=1e-2)
 #: A third of the points in each run of the tests, all of them in `make kill`.
 THIRDS = [0, *(pytest.param(share, marks=pytest.mark.kill) for share in (1, 2))]
 
@@ -454,3 +457,66 @@ def test_a_course_under_other_parameters_is_put_aside(bench, world, undisturbed,
     assert folder.set_aside(others.digest, bench.hotkey) is None
     assert folder.load(others.digest, bench.hotkey).parameters == others.digest
     folder.close()
+
+
+# --- with LoRA
+
+
+@pytest.fixture
+def low_rank(world, tmp_path, calls):
+    """A function: a bench with LoRA, in a folder of this name."""
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    benches = []
+
+    def make(name):
+        benches.append(Bench(world, tmp_path / name, calls))
+        benches[-1].start(learning=LOW_RANK)
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+def test_a_low_rank_trainer_that_is_killed_publishes_the_same(low_rank):
+    whole = low_rank("whole")
+    before = len(whole.calls.names)
+    whole.run()
+    names = whole.calls.names[before:]
+    killed = low_rank("killed")
+    for name in ("put", "save_file", "set_commitment"):
+        killed.calls.due = len(killed.calls.names) + names.index(name) + 1
+        with pytest.raises(Killed):
+            killed.run()
+        killed.start(learning=LOW_RANK)
+    killed.run()
+    require_same(killed, whole)
+    assert whole.said == []
+
+
+def test_a_low_rank_trainer_without_its_optimiser_continues_the_factors(low_rank, world):
+    """Whoever takes its place has no more. The checkpoints stay changes of the genesis."""
+    bench = low_rank("lost")
+    bench.start(last_window=0, learning=LOW_RANK)
+    bench.run(window=1)
+    (path,) = [p for p in bench.list_files("trainer") if "learner" in p.name]
+    path.unlink()
+    bench.start(learning=replace(LOW_RANK, lora_rank=3))
+    assert not bench.trainer.step()
+    assert "set lora_rank = 2 under [trainer], or 0" in bench.trainer.trouble.text
+    bench.start(learning=LOW_RANK)
+    bench.run()
+    assert any("fresh moments" in line for line in bench.said)
+    first, second = (bench.folder / "models" / digest.hex() for digest in bench.published)
+    adapters = [read_adapter(folder, verify_manifest(folder)) for folder in (first, second)]
+    assert {adapter.base for adapter in adapters} == {world.checkpoint.digest}
+    names = adapters[0].factors.keys()
+    assert any(not torch.equal(*(a.factors[n].left for a in adapters)) for n in names)
+    moved = [(a.factors[n].right.float() for a in adapters) for n in names]
+    assert all((one - other).abs().max() < 0.1 * other.abs().max() for one, other in moved)
+    reader = bench.folder / "reader"
+    for digest in bench.published:
+        fetch_checkpoint([bench.store], digest, reader)
+    assert {path.name for path in reader.iterdir()} == {
+        digest.hex() for digest in (world.checkpoint.digest, *bench.published)
+    }

@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter, read_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.file import write_groups
 from assay.artifacts.steps.folder import (
     StepError,
@@ -28,11 +30,15 @@ from assay.cli.app import app
 from assay.environments import ask
 from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
+from assay.inference.folder import MANIFEST_FILE, digest_tensors
+from assay.network import open_folder
+from assay.network.files import write_json
 from assay.neurons.settings.learning import read_config
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.encoding import to_json
 from assay.training import LearnConfig, LossConfig, compute_advantages
 from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain
@@ -440,8 +446,35 @@ def test_a_divergence_from_the_genesis_is_done_again(world, tmp_path):
 
 def test_low_rank_steps_are_done_again(world, tmp_path):
     pytest.importorskip("peft", reason="peft is of the extra `train`")
-    train(world, tmp_path, learning=replace(LEARNING, lora_rank=4, learning_rate=1e-2))
+    learning = replace(LEARNING, lora_rank=4, learning_rate=1e-2)
+    lessons, _ = train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
+    # both checkpoints are changes of the genesis, which all that comes out of them says
+    for lesson in lessons:
+        folder = tmp_path / "models" / lesson.published.digest.hex()
+        assert read_adapter(folder, lesson.published).base == world.checkpoint.digest
+        store = open_folder(tmp_path / "store")
+        publish_checkpoint(store, folder, lesson.published.digest)
+    assert len([name for name in store.list() if name.startswith("tensors/")]) == len(
+        {tensor.sha256 for tensor in digest_tensors(world.checkpoint.folder)}
+    )
+
+
+def test_an_adapter_that_the_step_does_not_make(world, tmp_path):
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    learning = replace(LEARNING, lora_rank=4, learning_rate=1e-2)
+    lessons, _ = train(world, tmp_path, learning=learning)
+    models, honest = tmp_path / "models", lessons[-1].published
+    data = bytearray((models / honest.digest.hex() / ADAPTER_PATH).read_bytes())
+    data[-2] ^= 1
+    manifest = replace(honest, files=name_adapter(honest.files, bytes(data)))
+    folder = models / manifest.digest.hex()
+    shutil.copytree(models / honest.digest.hex(), folder)
+    (folder / ADAPTER_PATH).write_bytes(data)
+    write_json(folder / MANIFEST_FILE, to_json(manifest))
+    lie = replace(read_step(get_steps(tmp_path)[1]), child=manifest.digest)
+    found = reexecute(lie, CheckpointFolder(models))
+    assert (found.equal, found.detail) == (False, "the made checkpoint's manifest has other files")
 
 
 # --- the data set

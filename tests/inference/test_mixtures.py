@@ -2,6 +2,7 @@
 a lesson in files' names."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from safetensors.torch import save_file
 
 from assay.inference.families import FAMILIES, find_misfit, get_expert_bounds
 from assay.inference.implementations import make_packing_twin, make_twin
+from assay.inference.low_rank import merge
 from assay.inference.reading import read
 from assay.inference.routing import RampedRouter, count_experts
 from assay.inference.split import SplitModel
 from assay.training.learner import Group, LearnConfig, Learner
-from assay.training.lora import list_stacks, merge_factors
+from assay.training.lora import get_factors, list_stacks
 from assay.training.sharding import load_weights
 from tests.inference.family_models import CHOSEN, EXPERTS, get_model, get_tensors, write_config
 
@@ -133,9 +135,21 @@ def test_factors_learn_beside_each_expert_and_are_published_with_it(model: Any) 
     behaviour = [[-3.0] * len(completion) for completion in COMPLETIONS]
     learner.learn([Group(list(PROMPT), COMPLETIONS, [0, 1_000_000, 0], behaviour)])
     merged = copy.deepcopy(model)
-    merged.load_state_dict(dict(merge_factors(learner.model)), strict=False)
+    for name, (left, right) in get_factors(learner.model).items():
+        merged.state_dict()[name] += left @ right
     moved = {n for n, w in merged.state_dict().items() if not torch.equal(w, model.state_dict()[n])}
     assert {n for n in model.state_dict() if n in list_stacks(model)} <= moved
     inner = learner.model.get_base_model()
     for one, other in zip(read_logits(inner), read_logits(make_packing_twin(merged)), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+    factors, published, whole = learner.export_factors(), learner.bf16_state(), get_tensors(merged)
+    assert published.keys() == whole.keys() > factors.keys()
+    for name, weight in before.items():
+        made = merge(weight, factors[name]) if name in factors else weight
+        assert torch.equal(published[name], made), name
+        torch.testing.assert_close(
+            published[name].float(), whole[name].float(), rtol=0.02, atol=1e-3
+        )
+    again = Learner(copy.deepcopy(model).requires_grad_(True), replace(config, seed=9))
+    again.take_factors(factors)
+    assert all(torch.equal(w, published[n]) for n, w in again.bf16_state().items())

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
+from assay.inference.low_rank import Adapter, encode_adapter
 from assay.protocol.episode import Reply
 from assay.training import Group, LearnConfig, Learner, policy
 from assay.training.genesis_model import make_model
@@ -65,10 +66,11 @@ def main(folder: Path, rank: int, offload: bool) -> None:
     loss = learner.measure(make_examples())
     states = dict(learner.export_state()), dict(resumed.export_state())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    published = learner.bf16_state()
+    published, factors = learner.bf16_state(), learner.export_factors()
     if dist.get_rank() == 0:
         save_file(states[0], folder / "end.safetensors")
         save_file(published, folder / "published.safetensors")
+        (folder / "adapter").write_bytes(encode_adapter(Adapter(bytes(32), factors)))
         (folder / "tokens").write_text(f"{first.tokens} {first.updates}")
         (folder / "loss").write_text(repr(loss))
     dist.destroy_process_group()

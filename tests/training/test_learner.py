@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from assay.inference.low_rank import merge
 from assay.inference.placing.devices import MemoryLackError
 from assay.protocol.episode import Reply, weave
 from assay.training import Group, LearnConfig, Learner, LessonError, Level, LossConfig
@@ -225,6 +226,40 @@ def test_low_rank_factors_learn_and_are_merged(low_rank: LearnConfig) -> None:
     ids = torch.tensor([[10, 11, 5, 5]])
     with torch.no_grad():
         assert (merged(ids).logits - learner.model(input_ids=ids).logits).abs().max() < 0.05
+
+
+def test_low_rank_factors_make_what_is_published_of_the_first_weights(
+    low_rank: LearnConfig,
+) -> None:
+    """And another learner goes on from them, at the same weights."""
+    learner = make_learner(low_rank)
+    first = learner.bf16_state()
+    learner.learn(make_groups(learner))
+    factors, published = learner.export_factors(), learner.bf16_state()
+    assert {name for name in first if "proj.weight" in name} == factors.keys()
+    for name, weight in first.items():
+        made = merge(weight, factors[name]) if name in factors else weight
+        assert torch.equal(published[name], made), name
+    layer: Any = learner.model.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
+    pair = factors["model.layers.0.self_attn.q_proj.weight"]
+    left, right = pair.left.float(), pair.right.float()
+    moved = (left @ right - layer.get_delta_weight("default")).abs()
+    assert (moved <= 2.0**-7 * left.abs() @ right.abs()).all()  # two factors, each rounded
+    other = make_learner(replace(low_rank, seed=11))
+    other.take_factors(factors)
+    assert all(torch.equal(w, published[n]) for n, w in other.bf16_state().items())
+    with pytest.raises(ValueError, match="no factors of rank 3"):
+        make_learner(replace(low_rank, lora_rank=3)).take_factors(factors)
+    assert make_learner().export_factors() == {}
+
+
+def test_low_rank_factors_that_grow_without_bound_are_said(low_rank: LearnConfig) -> None:
+    learner = make_learner(low_rank)
+    state = dict(learner.export_state())
+    name = next(name for name in state if "lora_B" in name)
+    learner.import_state(state | {name: torch.full_like(state[name], 1e30)})
+    with pytest.raises(LessonError, match=r"proj\.weight: a factor is .* lower learning_rate"):
+        learner.bf16_state()
 
 
 def test_low_rank_restarts_continue_bit_for_bit(low_rank: LearnConfig) -> None:

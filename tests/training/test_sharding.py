@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from assay.inference.low_rank import decode_adapter
 from assay.training.genesis_model import make_model
 from tests.training.team import make_examples, make_groups, make_learner
 
@@ -60,5 +61,12 @@ def test_two_processes_learn_what_one_learns(tmp_path, rank):
     assert published.keys() == own.keys() == make_model(16, 2, 2, 16, 0).state_dict().keys()
     for name, tensor in own.items():
         torch.testing.assert_close(published[name], tensor, rtol=2e-2, atol=1e-4)
+    alone.import_state(team)  # from here on a team publishes what one publishes
+    assert all(torch.equal(published[name], weight) for name, weight in alone.bf16_state().items())
+    factors = decode_adapter((tmp_path / "first" / "adapter").read_bytes()).factors if rank else {}
+    assert factors.keys() == alone.export_factors().keys()
+    for name, pair in alone.export_factors().items():
+        assert torch.equal(factors[name].left, pair.left)
+        assert torch.equal(factors[name].right, pair.right)
     again = run_team(tmp_path / "second", rank, "offload")
     assert all(torch.equal(team[name], again[name]) for name in team)

@@ -32,6 +32,7 @@ from assay.protocol.window import Phase, compute_block, compute_round, compute_s
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data"
 sys.path.insert(0, str(HERE))
+from adapters import make_adapters  # noqa: E402
 from amendments import make_amendments  # noqa: E402
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
 from codes import make_bit_fields, make_prefix_codes  # noqa: E402
@@ -385,6 +386,7 @@ FAMILIES = {
     "families": make_families,
     "folders": make_folders,
     "delta": make_deltas,
+    "adapters": make_adapters,
     "differences": make_differences,
     "mirrors": make_mirrors,
     "levels": make_levels,

@@ -9,13 +9,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from assay.artifacts.checkpoints.tensor_download import TensorDownload, WantedTensor
+from assay.artifacts.checkpoints.adapter import make_tensors, read_adapter
+from assay.artifacts.checkpoints.tensor_download import TensorDownload, WantedTensor, digest_next
 from assay.artifacts.checkpoints.tensor_table import (
     TABLE_FILE,
     compute_size,
@@ -38,9 +39,11 @@ from assay.inference.folder import (
     MANIFEST_FILE,
     MODEL_FILE,
     SMALL_FILE_BYTES,
+    SMALL_FILES,
     CheckpointError,
     UnusableCheckpointError,
     find_tensors,
+    get_path,
     list_small_files,
     read_small_file,
     verify_manifest,
@@ -55,6 +58,10 @@ from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 MIRRORS_MAX = 16
 #: Bytes of the disk that a fetched checkpoint leaves free.
 DISK_MARGIN = 256 << 20
+#: What a manifest binds of the files that every checkpoint has.
+_SMALL = ("structure", "tokenizer", "calibration", "calibration_set")
+#: Most tensors that a message names.
+NAMED_MAX = 3
 #: Seconds for a chunk of a small file.
 PATIENCE_S = 30.0
 
@@ -74,11 +81,16 @@ def fetch_checkpoint(
     root: Path,
     limits: DownloadLimits | None = None,
     progress: Progress = ignore_progress,
+    alone: bool = False,
 ) -> Path:
     """Fetch the folder `root/<digest>`, unless it exists, and return it. It appears atomically.
 
-    If its parent is in `root` and a store has deltas, these are fetched instead of tensors. This
-    checks only that the digest is right, not whether the checkpoint is usable.
+    If it has an adapter, its tensors are made from the base's, which is fetched, too, if it is not
+    in `root`. If its parent is in `root` and a store has deltas, these are fetched instead of
+    tensors. This checks only that the digest is right, not whether the checkpoint is usable.
+
+    Args:
+        alone: its adapter is not used, so that no other checkpoint is fetched.
 
     Raises:
         UnusableCheckpointError: it matches the digest, but nobody can use it.
@@ -90,23 +102,45 @@ def fetch_checkpoint(
         return target
     with _hold_partial(root, digest) as folder:
         mirrors = list(islice(stores, MIRRORS_MAX))
-        _Download(mirrors, digest, folder, limits or DownloadLimits(), progress).run()
+        _Download(mirrors, digest, folder, limits or DownloadLimits(), progress, alone).run()
         move_folder(folder, target)
     return target
 
 
-def fetch_small_files(fetch: Callable[[str, int], bytes], digest: bytes, folder: Path) -> None:
+def fetch_small_files(
+    fetch: Callable[[str, int], bytes], digest: bytes, folder: Path, root: Path | None = None
+) -> None:
     """Write all files of a checkpoint but its tensors, its manifest first. Raises a CheckpointError
     if the manifest is another checkpoint's.
 
     Args:
         fetch: returns a file's bytes, from its name and the most bytes to accept.
+        root: the folder of checkpoints. Files that the parent has there, too, are not fetched.
     """
     write_file(folder / MANIFEST_FILE, fetch(MANIFEST_FILE, JSON_BYTES))
     manifest = verify_manifest(folder, digest)
     (folder / FILES_FOLDER).mkdir(exist_ok=True)
+    known: set[str] = set()
+    parent = (root or folder) / manifest.parent.hex()
+    if root is not None:
+        with suppress(CheckpointError):  # it is not here, or damaged
+            known = _list_same(parent, manifest)
     for name in list_small_files(manifest):
-        write_file(folder / name, fetch(name, SMALL_FILE_BYTES))
+        if name in known:
+            shutil.copyfile(parent / name, folder / name)
+        else:
+            write_file(folder / name, fetch(name, SMALL_FILE_BYTES))
+
+
+def _list_same(parent: Path, manifest: Manifest) -> set[str]:
+    """The small files of a checkpoint that its parent's folder has, with the same bytes. Raises a
+    CheckpointError where the folder is not the parent's, or damaged."""
+    before = verify_manifest(parent, manifest.parent)
+    verify_small_files(parent, before)
+    same = {get_path(file) for file in manifest.files if file in before.files}
+    if all(getattr(before, name) == getattr(manifest, name) for name in _SMALL):
+        same.update(SMALL_FILES)
+    return same
 
 
 @contextmanager
@@ -140,10 +174,13 @@ class _Download:
     folder: Path
     limits: DownloadLimits
     progress: Progress
+    alone: bool
     deadline: float = float("inf")
+    all_mirrors: list[ObjectStore] = field(default_factory=list)
 
     def run(self) -> None:
         """Download everything, cheapest first. Each step is checked against the ones before."""
+        self.all_mirrors = list(self.mirrors)  # one without this checkpoint may have its base
         self.deadline = time.monotonic() + self.limits.seconds
         manifest, tensors, reasons = self._get_head()
         total = sum(map(compute_size, tensors))
@@ -158,7 +195,17 @@ class _Download:
         resumed = self._reserve(file, len(first) + total)
         with file.open("r+b") as opened:
             opened.write(first)
-        pieces = _list_pieces(tensors, starts, self._find_parent(manifest))
+        made: set[str] = set()
+        try:
+            made = self._make_tensors(manifest, tensors, starts, resumed)
+        except (CheckpointError, EncodingError) as error:
+            reasons.append(f"its adapter: {error}")
+        left = [tensor for tensor in tensors if tensor.name not in made]
+        if made and left:
+            names = ", ".join(tensor.name for tensor in left[:NAMED_MAX])
+            more = f" and {len(left) - NAMED_MAX} more" if left[NAMED_MAX:] else ""
+            reasons.append(f"its adapter makes other tensors than it lists: {names}{more}")
+        pieces = _list_pieces(left, starts, self._find_parent(manifest))
         gathering = TensorDownload(file, self.digest, pieces, self.mirrors, resumed, self.deadline)
         try:
             gathering.run(self.progress)
@@ -176,6 +223,42 @@ class _Download:
         listed = "; ".join(reasons) or "no mirror is known"
         name = self.digest.hex()[:16]
         return CheckpointError(f"checkpoint {name}… is not here and cannot be had: {listed}")
+
+    # --- tensors without fetching them
+
+    def _make_tensors(
+        self, manifest: Manifest, tensors: list[TensorDigest], starts: dict[str, int], resumed: bool
+    ) -> set[str]:
+        """Make tensors by the checkpoint's adapter, if it has one. Return the names of those that
+        are in the file and right.
+
+        Raises:
+            CheckpointError: its base is not here and cannot be had, or the time is over.
+            EncodingError: it is refused.
+        """
+        adapter = read_adapter(self.folder, manifest) if not self.alone else None
+        if adapter is None:
+            return set()
+        base = self.folder.parent / adapter.base.hex()
+        if not base.exists():
+            limits = replace(self.limits, seconds=max(0.0, self.deadline - time.monotonic()))
+            root, mirrors = self.folder.parent, self.all_mirrors
+            fetch_checkpoint(mirrors, adapter.base, root, limits, self.progress, alone=True)
+        os.utime(base)  # marks it as used now: it is not the first to be removed
+        with (self.folder / MODEL_FILE).open("r+b") as file:
+            there = set[str]()
+            for tensor in tensors if resumed else ():
+                file.seek(starts[tensor.name])
+                if digest_next(file, compute_size(tensor)) == tensor.sha256:
+                    there.add(tensor.name)
+
+            def write(tensor: TensorDigest, at: int, data: memoryview) -> None:
+                if time.monotonic() > self.deadline:
+                    raise CheckpointError("the time that one checkpoint may take is over")
+                file.seek(starts[tensor.name] + at)
+                file.write(data)
+
+            return there | make_tensors(adapter, base, tensors, write, there)
 
     # --- everything but the tensors
 
@@ -198,7 +281,8 @@ class _Download:
 
     def _fetch_head(self, store: ObjectStore) -> tuple[Manifest, list[TensorDigest]]:
         try:
-            fetch_small_files(partial(self._fetch, store), self.digest, self.folder)
+            fetch = partial(self._fetch, store)
+            fetch_small_files(fetch, self.digest, self.folder, self.folder.parent)
             write_file(self.folder / TABLE_FILE, self._fetch(store, TABLE_FILE, JSON_BYTES))
             return self._read_head()
         except UnusableCheckpointError:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
 from assay.artifacts.checkpoints.download import MIRRORS_MAX, DownloadLimits, fetch_checkpoint
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import find_levels_fault, find_parent_fault, list_manners
@@ -43,13 +44,14 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.inference.implementations import make_alone
+from assay.inference.low_rank import decode_adapter
 from assay.inference.model_loading import load_model
 from assay.inference.placing.devices import CPU, free_memory
 from assay.inference.routing import count_experts
-from assay.network.files import hold_folder, move_folder, write_json
+from assay.network.files import hold_folder, move_folder, write_file, write_json
 from assay.network.store import ObjectStore
 from assay.protocol import Parameters
-from assay.protocol.encoding import to_json
+from assay.protocol.encoding import EncodingError, to_json
 from assay.protocol.manifest import (
     HeldOutCounts,
     LevelWeights,
@@ -388,6 +390,7 @@ class CheckpointFolder:
         levels: LevelWeights | None = None,
         held_out: HeldOutCounts = (),
         number: int | None = None,
+        adapter: bytes | None = None,
     ) -> Manifest:
         """Write a child of `parent` with new weights (bf16) and return its manifest.
 
@@ -399,11 +402,16 @@ class CheckpointFolder:
             levels: of the environment; None: the parent's.
             held_out: the parent's success, from which the levels follow.
             number: of the child; None: the parent's plus one.
+            adapter: the file that makes `weights` of another checkpoint's, from `make_adapter`.
         """
+        files = name_adapter(parent.manifest.files, adapter)
         with self._make_temporary() as temporary:
-            for name in list_small_files(parent.manifest):
+            for name in list_small_files(replace(parent.manifest, files=files)):
                 (temporary / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(parent.folder / name, temporary / name)
+                if name == ADAPTER_PATH and adapter is not None:
+                    write_file(temporary / name, adapter)
+                else:
+                    shutil.copyfile(parent.folder / name, temporary / name)
             save_file(dict(weights), temporary / MODEL_FILE, metadata={"format": "pt"})
             manifest = replace(
                 parent.manifest,
@@ -414,12 +422,16 @@ class CheckpointFolder:
                 levels_before=parent.manifest.levels,
                 held_out=held_out,
                 number=parent.manifest.number + 1 if number is None else number,
+                files=files,
             )
             manifest = measure_manifest(manifest, temporary)
             write_json(temporary / MANIFEST_FILE, to_json(manifest))
             target = self._root / manifest.digest.hex()
             if not target.exists():  # equal weights give equal bytes and digest
                 _move(temporary, target)
+        if adapter is not None:
+            with suppress(EncodingError, OSError):  # keeps the base, which all later ones need
+                os.utime(self._root / decode_adapter(adapter).base.hex())
         self._prune(manifest.digest)
         return manifest
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from assay.artifacts.checkpoints.adapter import make_tensors, read_adapter
 from assay.artifacts.checkpoints.tensor_delta import DELTA_SHARE, make_delta
-from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, encode_table
+from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, compute_size, encode_table
 from assay.artifacts.store_objects import (
     Progress,
     ignore_progress,
@@ -34,16 +35,26 @@ from assay.inference.folder import (
     verify_tensors,
 )
 from assay.network.store import ObjectStore
+from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 
 
 def publish_checkpoint(
-    store: ObjectStore, folder: Path, digest: bytes, progress: Progress = ignore_progress
+    store: ObjectStore,
+    folder: Path,
+    digest: bytes,
+    progress: Progress = ignore_progress,
+    alone: bool = False,
 ) -> None:
     """Upload a checkpoint, and read all of it back. When this returns, everybody can fetch it.
 
     Objects that are there with the right bytes stay. Deltas are made against the parent, if it is
-    beside the folder. The manifest comes last, so that its readers find everything else.
+    beside the folder. If the base of the checkpoint's adapter is beside it, too, tensors that the
+    adapter makes are left out, and the base is uploaded where the store lacks it. The manifest
+    comes last, so that its readers find everything else.
+
+    Args:
+        alone: all tensors are uploaded, and no other checkpoint.
 
     Raises:
         CheckpointError: the folder is not that checkpoint's, or damaged.
@@ -53,9 +64,27 @@ def publish_checkpoint(
     verify_small_files(folder, manifest)
     tensors = verify_tensors(folder, manifest)
     try:
-        _Upload(store, folder, manifest, progress).run(tensors)
+        made = set() if alone else _find_made(store, folder, manifest, tensors)
+        _Upload(store, folder, manifest, progress).run(tensors, made)
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint in {folder}: {error}") from error
+
+
+def _find_made(
+    store: ObjectStore, folder: Path, manifest: Manifest, tensors: list[TensorDigest]
+) -> set[str]:
+    """The tensors that every reader of the store makes from the checkpoint's adapter."""
+    try:
+        adapter = read_adapter(folder, manifest)
+        if adapter is None:
+            return set()
+        base = folder.parent / adapter.base.hex()
+        made = make_tensors(adapter, base, tensors)
+        if made and store.open(make_checkpoint_name(adapter.base, MANIFEST_FILE)).size() is None:
+            publish_checkpoint(store, base, adapter.base, alone=True)
+    except (CheckpointError, EncodingError):  # no base here, or an adapter of others
+        return set()
+    return made
 
 
 @dataclass(slots=True)
@@ -65,7 +94,8 @@ class _Upload:
     manifest: Manifest
     progress: Progress
 
-    def run(self, tensors: list[TensorDigest]) -> None:
+    def run(self, tensors: list[TensorDigest], made: set[str]) -> None:
+        """Upload everything but the tensors `made`."""
         places, before = find_tensors(self.folder), {}
         with suppress(CheckpointError):  # no parent, no delta
             before = find_tensors(self.folder.parent / self.manifest.parent.hex())
@@ -74,6 +104,9 @@ class _Upload:
             self._put_small(name, read_small_file(self.folder, name))
         self._put_small(TABLE_FILE, encode_table(tensors))
         for tensor in tensors:
+            if tensor.name in made:
+                due -= compute_size(tensor)
+                continue
             path, place = places[tensor.name]
             with map_file(path) as data, memoryview(data)[place.start : place.end] as view:
                 self._put_delta(tensor, view, before.get(tensor.name))

@@ -213,7 +213,7 @@ class TensorDownload:
             with path.open("rb") as parent:
                 parent.seek(offset)
                 if size is None:  # no delta: perhaps nothing has changed
-                    if _digest(parent, piece.size) != piece.sha256:
+                    if digest_next(parent, piece.size) != piece.sha256:
                         return False
                     parent.seek(offset)
                     return self._write(piece, file, _iterate(parent, piece.size))
@@ -225,7 +225,7 @@ class TensorDownload:
     def _is_in_place(self, piece: WantedTensor, file: BinaryIO) -> bool:
         for offset in piece.offsets:
             file.seek(offset)
-            if _digest(file, piece.size) != piece.sha256:
+            if digest_next(file, piece.size) != piece.sha256:
                 return False
         return True
 
@@ -289,7 +289,8 @@ def _iterate(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield file.read(min(CHUNK_BYTES, size - start))
 
 
-def _digest(file: BinaryIO, size: int) -> bytes:
+def digest_next(file: BinaryIO, size: int) -> bytes:
+    """SHA-256 of a file's next `size` bytes."""
     digest = sha256()
     for data in _iterate(file, size):
         digest.update(data)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from assay.artifacts.checkpoints.adapter import make_adapter, name_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.file import ConsumedGroup
@@ -86,7 +87,8 @@ def reexecute(
         finding = "the weights are equal, but the optimiser's state after the step differs", None
     if finding is None:
         say(f"step {record.number}: checking the levels of its checkpoint")
-        finding = _compare_manifests(step, parameters, parent, child)
+        adapter = make_adapter(learner.base, learner.export_factors())
+        finding = _compare_manifests(step, parameters, parent, child, adapter)
     if finding is not None:
         return StepComparison(False, finding[1], finding[0], remarks)
     seen = (
@@ -147,7 +149,11 @@ def _compare_weights(
 
 
 def _compare_manifests(
-    step: Step, parameters: Parameters, parent: Checkpoint, child: Checkpoint | None
+    step: Step,
+    parameters: Parameters,
+    parent: Checkpoint,
+    child: Checkpoint | None,
+    adapter: bytes | None,
 ) -> _Difference | None:
     """Compare levels from held-out success, and the new checkpoint's manifest as a whole."""
     record, before = step.record, parent.manifest
@@ -178,6 +184,7 @@ def _compare_manifests(
         parent=parent.digest,
         step=record.digest,
         number=before.number + 1,
+        files=name_adapter(before.files, adapter),
     )
     expected = measure_manifest(expected, child.folder)
     if expected == child.manifest and child.digest == step.child:
@@ -203,12 +210,12 @@ def _fetch_parameters(step: Step) -> Parameters:
 def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
     """The learner's state before the step. Raises StepError, CheckpointError, OperatorError: as
     `reexecute`."""
-    record = step.record
+    record, get = step.record, checkpoints.get
 
     def get_first() -> Checkpoint:
-        return checkpoints.get(_fetch_parameters(step).identity.genesis_checkpoint)
+        return get(_fetch_parameters(step).identity.genesis_checkpoint)
 
-    learner = make_learner(checkpoints.get(record.parent), read_config(record), get_first)
+    learner = make_learner(get(record.parent), read_config(record), get_first, get)
     state = read_state_before(step)
     if state is not None:
         try:

@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.inference.folder import MODEL_FILE, find_tensors
+from assay.artifacts.checkpoints.tensor_table import TABLE_FILE
+from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, find_tensors
 from assay.network import open_folder
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
-from tests.adversarial.mirrors.lab import DIGEST, SMALL, TENSORS, Mirror, flip
+from tests.adversarial.mirrors.lab import DIGEST, TENSORS, Mirror, flip
 
 
 def make_child(models: Path, change: float = 1e-3) -> Manifest:
@@ -54,7 +55,8 @@ def test_whoever_has_the_parent_fetches_differences(child, tmp_path):
     assert len(deltas) == len(TENSORS)
     assert whole == set()
     published = {Path(name).name for name in child[1].store.list() if "/deltas/" in name}
-    assert {name for name, _ in child[1].reads} == {*SMALL, *published}
+    small = {MANIFEST_FILE, TABLE_FILE}  # the others are the parent's, too
+    assert {name for name, _ in child[1].reads} == small | published
     assert len(TENSORS) // 2 < len(published) < len(TENSORS)  # the others are the parent's own
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.checkpoints.tensor_table import TABLE_FILE
 from assay.inference.folder import (
     MANIFEST_FILE,
     CheckpointError,
@@ -20,6 +21,7 @@ from assay.network.store import FolderStore
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import FILES_BYTES_MAX, FurtherFile
 from assay.training import GENESIS
+from tests.adversarial.mirrors.lab import Mirror
 
 NOTES = b"what the next problems are made of\n"
 
@@ -85,3 +87,24 @@ def test_a_checkpoint_with_more_bytes_than_all_may_have_is_unusable(named):
     folder, _ = named(*(FurtherFile(name, bytes(32), half) for name in "ab"))
     with pytest.raises(UnusableCheckpointError, match="bytes"):
         verify_manifest(folder)
+
+
+@pytest.mark.parametrize("damaged", [None, "files/pool.txt", "tokenizer.json"])
+def test_files_that_the_parent_has_are_not_fetched(published, tmp_path, damaged):
+    """Unless the copy here is damaged."""
+    store, manifest = published
+    root = tmp_path / "here"
+    before = fetch_checkpoint([store], manifest.digest, root)
+    child = replace(manifest, parent=manifest.digest, number=1)
+    folder = tmp_path / "child"
+    shutil.copytree(before, folder)
+    write_json(folder / MANIFEST_FILE, to_json(child))
+    publish_checkpoint(store, folder, child.digest)
+    if damaged is not None:
+        (before / damaged).write_bytes(b"{}")
+    mirror = Mirror(store)
+    after = fetch_checkpoint([mirror], child.digest, root)
+    read = {name for name, _ in mirror.reads}
+    assert (read == {MANIFEST_FILE, TABLE_FILE}) == (damaged is None)
+    for path in ("tokenizer.json", "files/pool.txt", "config.json"):
+        assert (after / path).read_bytes() == (folder / path).read_bytes()

@@ -17,6 +17,7 @@ const { findLevelsFlaw, openCheckpoint, route, sketchState, Tokenizer } = requir
 const { Failure, Template, Unreadable } = require('./template.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
+const adapter = require('./adapter.js');
 const gate = require('./gate.js');
 const merge = require('./merge.js');
 
@@ -355,6 +356,17 @@ const families = {
       }
       same(d.about, [mask, low, high, parent].map(hex), [...d.parts, d.child]);
     }
+  },
+  adapters(v) {
+    const words = (text, width) => Array.from({ length: text.length / 2 / width }, (_, i) => unhex(text)[width === 2 ? 'readUInt16LE' : 'readFloatBE'](width * i));
+    for (const c of v.cases) {
+      const { base, factors } = adapter.readAdapter(unhex(c.file)), pair = factors.get('w');
+      same(c.about, [base, [...pair.B.shape.slice(0, -1), pair.A.shape.at(-1)]], [v.base, ints(c.shape)]);
+      same(c.about, adapter.merge(words(c.base, 2), pair), words(c.made, 2));
+    }
+    const rounded = words(v.rounded.fp32, 4).map(adapter.narrow).map((pattern) => (Math.abs(adapter.widen(pattern)) < adapter.LEAST ? 0 : pattern));
+    same('rounded factors', rounded, words(v.rounded.bf16, 2));
+    for (const b of v.bad) refused('adapter', b, () => adapter.readAdapter(unhex(b.file)));
   },
   differences(v) {
     const read = (d) => {
