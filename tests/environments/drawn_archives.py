@@ -22,8 +22,8 @@ COUNT, FEW_COUNT = 200, 8
 #: Millions of instructions of a request.
 MILLIONS = 100
 #: SHA-256 of the replies: of all, and of the first ones.
-DIGEST = "54d594ed787304df3e2d803c3ed9bb6f64241affece3a262986d64496a021a30"
-FEW = "4bf8b97f1ac3bf0ee4851da85aed0d5d90cdbf7891336461cd2848c78d0492d9"
+DIGEST = "d6210234ca48a98093802a4fdecc81b397d59d2aa4d407ff9030fefde58a7a25"
+FEW = "68b63bf6900a072f4d59c749f4e13765f89b3a178e1900a8eb510749b318c783"
 
 #: Makes problems: `make(draw, level)` gives a question, and the answer as text. Here and below,
 #: `{a}` is a number below 10, `{b}` below 100, `{c}` below 2,000; Python's own braces are doubled.

@@ -148,6 +148,25 @@ def test_verifiers_gives_the_same_rewards_to_a_talk(tmp_path: Path) -> None:
     assert {one["right"][0] for one in theirs} == {0.0, 1.0}
 
 
+def test_a_talk_of_one_turn_is_scored_with_what_the_user_said(tmp_path: Path) -> None:
+    """And its right answer is found in the form that the user asks for."""
+    reward = "        return float([f[-1:]"
+    looks = "trace.messages[0].content.startswith('What is') and "
+    file = write_file(
+        tmp_path,
+        ('more=row["more"], sums=sums[1:]', 'more=row["more"][:1], sums=sums[1:2]'),
+        (reward, reward.replace("float(", f"float({looks}")),
+    )
+    archive = TasksetArchive(file.read_bytes(), 200)
+    assert archive.turns == 1
+    solved = archive.ask("solve", 1, 0)
+    assert solved["form"] == ["<sum>", "</sum>"]
+    for answer, right in ((solved["answer"], True), ("<sum>1</sum>", False)):
+        scored, played = archive.ask("score", 1, 0, answer), archive.ask("play", 1, 0, [answer])
+        assert (scored["right"], played["right"]) == (right, right)
+        assert scored["rewards"] == played["rewards"]
+
+
 def test_a_stop_ends_the_talk(tmp_path: Path) -> None:
     """The user is told, and what it would have said is not heard."""
     environment = open_file(write_file(tmp_path))

@@ -24,7 +24,7 @@ from assay.sandbox.guest.image import OUTPUT_MAX
 
 NAME = "verifiers"
 #: Increases whenever any problem or score would change.
-VERSION = 6
+VERSION = 7
 #: Most bytes of a completion in UTF-8, thoughts included.
 REPLY_BYTES = 1 << 17
 #: Instructions in which all tasks are loaded. They come in several replies, and each loads them.

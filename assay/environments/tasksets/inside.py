@@ -80,11 +80,11 @@ def answer(top: str, bundle: bytes, kind: str, *rest: Any) -> dict[str, Any]:
     if kind == "play":
         return _play(task, user, *texts)
     if kind == "solve":
-        return _solve(task)
+        return _solve(task, user)
     if kind == "wrong":
         texts = ["", data.prompt_text, data.system_prompt or "", _write_prompt(task, user)]
         return {"wrong": sorted(set(texts))}
-    rewards = surface.score_reply(task, texts[0])
+    rewards = _score(task, user, texts[0])
     fault = surface.find_range_fault(rewards)
     if fault is not None:
         return {"right": False, "fault": fault}
@@ -232,15 +232,25 @@ def _list_lists(value: Any) -> Iterator[list[Any]]:
             yield from _list_lists(one)
 
 
-def _solve(task: Any) -> dict[str, Any]:
+def _score(task: Any, user: Any, reply: str) -> Any:
+    """The rewards of a reply; of a scripted user, those of a talk that ends with it."""
+    if user is None:
+        return surface.score_reply(task, reply)
+    talk = conversation.Conversation(user, task)
+    talk.answer(reply)
+    return talk.score()
+
+
+def _solve(task: Any, user: Any) -> dict[str, Any]:
     """A reply that earns in full, made from the task's data.
 
     Raises:
         LookupError: no reply does.
     """
     best, tried = "", 0
-    for bare, before, after in itertools.islice(_list_replies(task.data), TRIES_MAX):
-        rewards = surface.score_reply(task, f"{before}{bare}{after}")
+    replies = _list_replies(task.data, _write_prompt(task, user))
+    for bare, before, after in itertools.islice(replies, TRIES_MAX):
+        rewards = _score(task, user, f"{before}{bare}{after}")
         if fault := surface.find_range_fault(rewards):
             raise ValueError(fault)
         if surface.is_full(rewards):
@@ -275,10 +285,10 @@ def is_prompt(text: str) -> bool:
     return quick or not re.search(_CONTROL, text)
 
 
-def _list_replies(data: Any) -> Iterator[tuple[str, str, str]]:
+def _list_replies(data: Any, prompt: str) -> Iterator[tuple[str, str, str]]:
     """Possible answers in the task's data, each with a text before and a text after it in a
     reply."""
-    tags = dict.fromkeys(re.findall(_TAG, f"{data.system_prompt or ''}\n{data.prompt_text}"))
+    tags = dict.fromkeys(re.findall(_TAG, prompt))
     tagged = [(f"<{tag}>", f"</{tag}>") for tag in ("answer", *tags)]
     forms = [("", ""), ("\\boxed{", "}"), ("#### ", ""), *tagged, ("Answer: ", "")]
     forms += [("The answer is ", ""), ("Final answer: ", ""), ("**", "**"), ("[", "]"), ("$", "$")]
