@@ -22,8 +22,8 @@ COUNT, FEW_COUNT = 200, 8
 #: Millions of instructions of a request.
 MILLIONS = 100
 #: SHA-256 of the replies: of all, and of the first ones.
-DIGEST = "d6210234ca48a98093802a4fdecc81b397d59d2aa4d407ff9030fefde58a7a25"
-FEW = "68b63bf6900a072f4d59c749f4e13765f89b3a178e1900a8eb510749b318c783"
+DIGEST = "7c431084e74b2603942d7f7c0f462dcc942e03834f775fcf636c6dcf188c3c6f"
+FEW = "5421d24ba403ccda5e49c6c10ee280336298ab2052b34ae7ad801c1b0a01753b"
 
 #: Makes problems: `make(draw, level)` gives a question, and the answer as text. Here and below,
 #: `{a}` is a number below 10, `{b}` below 100, `{c}` below 2,000; Python's own braces are doubled.

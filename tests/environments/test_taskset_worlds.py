@@ -276,10 +276,11 @@ DEFECTS = {
         "says what is right",
     ),
     "a score without range": ("return float([", "return 3 * float([", "right turns", "0 to 1 may"),
+    "a weight without end": ("weight=1.0", "weight=1e999", "right turns", "has the weight inf"),
 }
 
 #: Vetting of the others takes many seconds.
-KEPT = {"a score without range"}
+KEPT = {"a score without range", "a weight without end"}
 
 
 @pytest.mark.usefixtures("few_texts")

@@ -365,7 +365,9 @@ def find_range_fault(rewards: Any) -> Any:
     """The first score that is not from 0 to 1 or weight that is not finite, or None. With such a
     score, a partial reward could look like a full one."""
     for name, (score, weight) in rewards.items():
-        if not math.isfinite(weight) or not 0 <= score <= 1:
+        if not math.isfinite(weight):
+            return f"reward {name} has the weight {weight!r}: a finite one may be"
+        if not 0 <= score <= 1:
             return f"reward {name} gave {score!r}: 0 to 1 may be"
     return None
 
