@@ -9,10 +9,11 @@ from rich.console import Console
 
 from assay.cli import start
 from assay.lab.localnet.description import Localnet
-from assay.lab.localnet.services import run_services
+from assay.lab.localnet.services import Subnet, run_services
 from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.program.loop import catch_signals
 from assay.neurons.settings.sections import Settings
+from assay.subnet.recipe import list_recipes
 
 #: Seconds between two checks that the chain still runs.
 _LOOK_S = 0.5
@@ -21,13 +22,18 @@ _LOOK_S = 0.5
 def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
     """Serve until asked to stop, or until the chain has stopped."""
     settings = every.localnet
+    files = tuple(str(file.resolve()) for file in every.environments.files)
+    recipe = settings.recipe
+    if recipe is not None and recipe not in list_recipes():
+        recipe = str(Path(recipe).resolve())
+    subnet = Subnet(recipe, settings.model, files)
     if not quiet:
         begun = f"starting chain, beacon and store in {settings.dir}"
         start.announce(begun, wants_json(every, as_json))
     with (
         log_lines(wants_json(every, as_json), quiet, "subtensor_devnet"),
         catch_signals(lambda: None) as stop,
-        run_services(settings.dir, settings.block_time, settings.port) as services,
+        run_services(settings.dir, settings.block_time, settings.port, subnet) as services,
     ):
         if as_json:
             print(json.dumps(asdict(services.localnet)), flush=True)

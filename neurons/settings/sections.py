@@ -557,6 +557,16 @@ class LocalnetSettings(_Section):
         le=65_534,
         description="port of the chain; the beacon gets the next; 0 takes any two free ones",
     )
+    recipe: Annotated[str, Flag("RECIPE")] | None = Field(
+        None,
+        description="the subnet's recipe: a file, or a shipped one's name; None: as before, or the "
+        "demo's rules",
+    )
+    model: Folder | None = Field(
+        None,
+        description="with recipe, the model that becomes checkpoint 0, or a checkpoint: a folder, "
+        "or ORG/NAME",
+    )
 
 
 class Settings(_Section):

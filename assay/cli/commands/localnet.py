@@ -4,26 +4,34 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import require_folder, require_wallet
+from assay.cli.checks import require_folder, require_there, require_wallet
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
+from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import starting
 
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "localnet", lambda s: (s.localnet, s.log.format))
+@command(app, "localnet", lambda s: (s.localnet, s.environments.files, s.log.format))
 def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Run a subnet on this machine: a development chain, a beacon, a store and parameters.
 
     The chain is a simulator that the unchanged SDK connects to. At the start the command prints
     what the simulator lacks. It runs until Ctrl-C. After that or a kill, the same command
     continues. Other commands join with --localnet DIR. With --json it prints DIR/localnet.json when
-    everything runs.
+    everything runs. With --recipe the subnet has that recipe's rules, problems and model, in short
+    windows.
     """
+    from assay.neurons.settings.loading import ConfigError
+
     settings = invocation.load_settings()
     require_folder(settings.localnet.dir, "localnet", alone=True)
+    if settings.localnet.model is not None and settings.localnet.recipe is None:
+        raise ConfigError("--model needs a recipe: name one with --recipe")
+    settings.localnet.model = open_model(settings, settings.localnet.model, quiet)
+    require_there(settings.localnet.model)
     with starting(settings):
         from assay.cli.localnet import run_localnet
     return run_localnet(settings, as_json, quiet)

@@ -21,12 +21,13 @@ from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.environments import Success, open_environment
 from assay.inference import load_checkpoint
-from assay.inference.folder import MANIFEST_FILE, CheckpointError, read_small_file
+from assay.inference.folder import CheckpointError, read_small_file
 from assay.inference.sampled_episodes import sample_episodes
 from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.lab.demo.players import FreePlayers, TurnPlayers
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
+from assay.lab.localnet.founding import make_first_checkpoint, shorten_windows
 from assay.network import ObjectStore
 from assay.network.chain.ports import Chain
 from assay.network.store import open_folder
@@ -48,11 +49,10 @@ from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.encoding import to_json
 from assay.protocol.window import compute_block
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import DEMO_RECIPE, EPISODES_RECIPE
-from assay.subnet.recipe import Recipe, read_recipe, require_architecture
+from assay.subnet.recipe import Recipe, read_recipe
 from assay.subnet.waiting import Report, ignore_report, telling
 from assay.training import GENESIS
 from assay.training.first_turns import teach_first_turns
@@ -140,8 +140,6 @@ MINERS: Cast = {
 EPISODES_MINERS: Cast = {name: MINERS[name] for name in ("honest-1", "honest-2", "fake-groups")}
 #: Those of a recipe's subnet of one turn.
 RECIPE_MINERS: Cast = {name: MINERS[name] for name in ("honest-1", "honest-2", "cheap-model")}
-#: A window of a recipe's subnet, in blocks: it is over before the next begins.
-_RECIPE_TIMING = {"window_blocks": 30, "verdict_end": 30, "tempo": 60}
 
 
 def found_devnet(
@@ -195,7 +193,8 @@ class Demo:
         """The folder of the first checkpoint: the shipped one, one that is made of it and has seen
         turns, or a recipe's."""
         if self._settings.recipe is not None:
-            return self._make_recipe_genesis(self._settings.model, scratch / "genesis")
+            model = self._settings.model
+            return make_first_checkpoint(self._recipe, model, scratch / "genesis", self._report)
         if not self._settings.episodes:
             return GENESIS
         rules, model, folder = self._recipe.make_rules(), scratch / "model", scratch / "genesis"
@@ -205,21 +204,6 @@ class Demo:
         with telling(self._report, "the shipped model watches a careless player"):
             teach_first_turns(checkpoint, environment, level, rules.work, model)
         make_recipe_genesis(self._recipe, model, folder, rules, report=self._report)
-        return folder
-
-    def _make_recipe_genesis(self, model: Path | None, folder: Path) -> Path:
-        """The folder of a recipe's first checkpoint: the one that is named, or one of its model."""
-        recipe = self._recipe
-        if model is None and recipe.model.name != read_recipe(DEMO_RECIPE).model.name:
-            raise ConfigError(
-                f"the recipe needs its model: name a folder with {recipe.model.name}, or a "
-                "checkpoint made of it, with --model"
-            )
-        if model is not None and (model / MANIFEST_FILE).exists():
-            require_architecture(recipe, model)
-            return model
-        rules = recipe.make_rules(recipe.fill_environment())
-        make_recipe_genesis(recipe, model or GENESIS, folder, rules, report=self._report)
         return folder
 
     def _build(self, parameters: Parameters) -> DemoRun:
@@ -434,13 +418,9 @@ def choose_subnet(settings: DemoSettings) -> tuple[Recipe, Cast, tuple[int, int,
         return read_recipe(DEMO_RECIPE), MINERS, SIZES
     if settings.episodes:
         raise ConfigError("--episodes and --recipe both name a subnet: leave one out")
-    recipe = read_recipe(settings.recipe)
-    rules = recipe.make_rules()
-    if recipe.preset != "demo":  # with windows that a person can wait for; all else is its own
-        changed = {name: to_json(getattr(rules, name)) for name in ("work", "tests")}
-        parameters = {**recipe.parameters, **changed, "timing": _RECIPE_TIMING}
-        recipe = recipe.model_copy(update={"preset": "demo", "parameters": parameters})
-    return recipe, EPISODES_MINERS if rules.work.turns > 1 else RECIPE_MINERS, RECIPE_SIZES
+    recipe = shorten_windows(read_recipe(settings.recipe))
+    has_turns = recipe.make_rules().work.turns > 1
+    return recipe, EPISODES_MINERS if has_turns else RECIPE_MINERS, RECIPE_SIZES
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,9 @@ class Localnet:
     trainer: Party
     wallets: str  # folder of wallets
     settings: str  # file with these settings for `--config`
+    recipe: str | None = None  # of the subnet: a file, or a shipped one's name
+    files: tuple[str, ...] = ()  # of problems
+    learning: dict[str, Any] = field(default_factory=dict)  # the recipe's settings of a trainer
     pids: dict[str, int] = field(default_factory=dict)  # process → number, while they run
 
 
@@ -101,6 +104,8 @@ def make_settings(folder: Path, localnet: Localnet) -> Sections:
     """The settings with which every command works on a localnet. Programs keep their files in
     it."""
     root = folder.resolve()
+    own: Sections = {role: {"dir": str(root / role)} for role in _ROLES}
+    own["trainer"] |= localnet.learning
     return {
         "chain": {
             "network": localnet.endpoint,
@@ -118,7 +123,8 @@ def make_settings(folder: Path, localnet: Localnet) -> Sections:
         },
         # programs share one machine: more threads for small work would wait for each other
         "compute": {"threads": 1},
-        **{role: {"dir": str(root / role)} for role in _ROLES},
+        **({"environments": {"files": list(localnet.files)}} if localnet.files else {}),
+        **own,
     }
 
 

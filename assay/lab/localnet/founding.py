@@ -18,12 +18,16 @@ from assay.network.chain import (
     start_subnet,
 )
 from assay.neurons.program.logs import make_report
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import BeaconChain, Parameters
+from assay.protocol.encoding import to_json
 
 if TYPE_CHECKING:
     from assay.subnet.recipe import Recipe
 
 PRESET = "demo"
+#: A window of a recipe's subnet, in blocks.
+_TIMING = {"window_blocks": 30, "verdict_end": 30, "tempo": 60}
 
 
 def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
@@ -49,6 +53,49 @@ def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
         [(f"sudo_set_{name}", {"netuid": netuid, key: value}) for name, key, value in of_subnet],
     )
     return netuid
+
+
+def shorten_windows(recipe: "Recipe") -> "Recipe":
+    """A recipe with windows that a person can wait for: of 30 blocks, each over before the next
+    begins. All else is its own. Recipes for a demo stay as they are."""
+    if recipe.preset == "demo":
+        return recipe
+    rules = recipe.make_rules()
+    changed = {name: to_json(getattr(rules, name)) for name in ("work", "tests")}
+    parameters = {**recipe.parameters, **changed, "timing": _TIMING}
+    return recipe.model_copy(update={"preset": "demo", "parameters": parameters})
+
+
+def make_first_checkpoint(
+    recipe: "Recipe", model: Path | None, folder: Path, report: Callable[[str], None]
+) -> Path:
+    """The folder of a recipe's first checkpoint: `model`, if it is one, or `folder`, which gets one
+    of it.
+
+    Args:
+        model: None: the shipped one, if that is the recipe's.
+        report: called with what takes long.
+
+    Raises:
+        ConfigError, CheckpointError: the model cannot be used, or is missing.
+    """
+    from assay.inference.folder import MANIFEST_FILE
+    from assay.subnet.genesis_checkpoint import make_recipe_genesis
+    from assay.subnet.presets import DEMO_RECIPE
+    from assay.subnet.recipe import read_recipe, require_architecture
+    from assay.training import GENESIS
+
+    if model is None and recipe.model.name != read_recipe(DEMO_RECIPE).model.name:
+        raise ConfigError(
+            f"the recipe needs its model: name a folder with {recipe.model.name}, or a checkpoint "
+            "made of it, with --model"
+        )
+    if model is not None and (model / MANIFEST_FILE).exists():
+        require_architecture(recipe, model)
+        return model
+    rules = recipe.make_rules(recipe.fill_environment())
+    make_recipe_genesis(recipe, model or GENESIS, folder, rules, report=report)
+    return folder
 
 
 def publish_rules(

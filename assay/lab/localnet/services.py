@@ -11,15 +11,17 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
@@ -34,7 +36,13 @@ from assay.lab.localnet.description import (
     write_localnet,
 )
 from assay.lab.localnet.devnet_errors import report_devnet_errors
-from assay.lab.localnet.founding import PRESET, buy_subnet, publish_rules
+from assay.lab.localnet.founding import (
+    PRESET,
+    buy_subnet,
+    make_first_checkpoint,
+    publish_rules,
+    shorten_windows,
+)
 from assay.network import open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.chain_info import describe_chain
@@ -66,6 +74,24 @@ _FOUNDED_FILE = "founded.json"
 _BLOCKS = 100
 #: Seconds for the node, which is a thread of this process, to answer.
 _DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """What a network is made of.
+
+    Attributes:
+        recipe: a file, or a shipped one's name; None: the demo's rules.
+        model: the recipe's; None: the shipped one.
+        files: of problems.
+    """
+
+    recipe: str | None = None
+    model: Path | None = None
+    files: tuple[str, ...] = ()
+
+
+DEMO_SUBNET = Subnet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +131,10 @@ class _Place:
 
 @contextmanager
 def run_services(
-    folder: Path, block_time: float | None = None, port: int | None = None
+    folder: Path,
+    block_time: float | None = None,
+    port: int | None = None,
+    subnet: Subnet = DEMO_SUBNET,
 ) -> Iterator[Services]:
     """Start everything, found the network if there is none, and write both files.
 
@@ -114,6 +143,8 @@ def run_services(
         block_time: seconds; None: as before, or one.
         port: of the chain; the beacon's is the next one; 0: any two free ones; None: as before, or
             the default ones.
+        subnet: its recipe and its model, where there is no network yet. Afterwards another recipe
+            is refused.
 
     Raises:
         OperatorError: the folder is in use, unusable or was moved; a port is taken; the block time
@@ -132,16 +163,23 @@ def run_services(
                 f"{folder} was moved: its chain names {before.store} for good; move it back, or "
                 "begin anew in another folder"
             )
+        if founding is not None and subnet.recipe not in (None, founding.recipe):
+            raise ConfigError(
+                f"{folder} is a network by {founding.recipe or 'the demo'}'s rules: name another "
+                "folder with --dir"
+            )
         ports = choose_ports(before, port)
         slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
         beacons = open_beacon(root / "beacon", slot_s)
         if founding is None:
             _require_free(ports)  # not only after the half minute that founding can take
             logger.info(
-                "making a new network: buying a subnet, publishing rules (up to half a minute)",
+                "making a new network: buying a subnet, publishing rules (up to half a minute)"
+                if subnet.recipe is None
+                else "making a new network: calibrating its model takes minutes",
                 extra={"event": "network_founded"},
             )
-            founding = _found_apart(root / "chain", slot_s, beacons.chain, store)
+            founding = _found_apart(root / "chain", slot_s, beacons.chain, store, subnet)
         devnet = stack.enter_context(_start_chain(root / "chain", slot_s, ports[0]))
         server = BeaconServer(beacons, ports[1])
         stack.callback(server.close)
@@ -159,6 +197,9 @@ def run_services(
             trainer=Party(TRAINER_WALLET, founding.trainer),
             wallets=str(root / "wallets"),
             settings=str(root / "assay.toml"),
+            recipe=founding.recipe,
+            files=founding.files,
+            learning=founding.learning,
             pids={"localnet": os.getpid()},
         )
         write_localnet(folder, localnet)
@@ -251,6 +292,9 @@ class Founding:
     parameters: str  # hex
     owner: str  # hotkey, SS58
     trainer: str  # hotkey, SS58
+    recipe: str | None = None  # its name, or its file
+    files: tuple[str, ...] = ()  # of problems
+    learning: dict[str, Any] = field(default_factory=dict)  # the recipe's settings of a trainer
 
 
 def read_founding(folder: Path) -> Founding | None:
@@ -272,7 +316,9 @@ def get_begin_ms(now_ms: int, block_time: float) -> int:
 
 
 @report_devnet_errors()
-def found(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
+def found(
+    folder: Path, block_time: float, beacon: BeaconChain, store: str, subnet: Subnet = DEMO_SUBNET
+) -> Founding:
     """Make `folder`: a chain with a subnet that is ready to be joined, its parameters published.
 
     This happens on a chain of virtual time, through the SDK as an owner would do it, in a folder
@@ -297,7 +343,7 @@ def found(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> F
             connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=_DEADLINE_S))
             try:
                 founding = _found_subnet(
-                    connection, Path(scratch), block_time, beacon, store, devnet.new_blocks
+                    connection, Path(scratch), block_time, beacon, store, devnet.new_blocks, subnet
                 )
             finally:
                 connection.close()
@@ -313,13 +359,23 @@ def _found_subnet(
     beacon: BeaconChain,
     store: str,
     pass_blocks: Callable[[int], int],
+    subnet: Subnet,
 ) -> Founding:
     from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
     from assay.training import GENESIS
 
+    recipe, genesis, tempo = None, GENESIS, PRESETS[PRESET].timing.tempo
+    if subnet.recipe is not None:
+        from assay.environments import add_problem_files
+        from assay.subnet.recipe import read_recipe
+
+        add_problem_files(map(Path, subnet.files))
+        recipe = shorten_windows(read_recipe(subnet.recipe))
+        tempo = recipe.make_rules().timing.tempo
+        genesis = make_first_checkpoint(recipe, subnet.model, scratch / "genesis", _say)
     hotkey_name = WalletSettings().hotkey
     owner = open_wallet(OWNER_WALLET, hotkey_name, Path())
-    netuid = buy_subnet(connection, owner, PRESETS[PRESET].timing.tempo)
+    netuid = buy_subnet(connection, owner, tempo)
     chain = SubtensorChain(connection, netuid, scratch, poll_s=0)
     try:
         owner_hotkey = chain.add_wallet(owner)
@@ -335,9 +391,10 @@ def _found_subnet(
             beacon,
             open_store(store),
             store,
-            GENESIS,
+            genesis,
             slot_ms,
             pass_blocks,
+            recipe,
         )
     finally:
         chain.close()
@@ -348,13 +405,23 @@ def _found_subnet(
         parameters=parameters.digest.hex(),
         owner=encode_ss58(owner_hotkey),
         trainer=encode_ss58(trainer),
+        recipe=subnet.recipe,
+        files=subnet.files,
+        learning={} if recipe is None else recipe.trainer.model_dump(exclude_unset=True),
     )
 
 
-def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
+def _found_apart(
+    folder: Path, block_time: float, beacon: BeaconChain, store: str, subnet: Subnet
+) -> Founding:
     """Found in a separate process, whose memory is released afterwards."""
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) as apart:
-        return apart.submit(found, folder, block_time, beacon, store).result()
+        return apart.submit(found, folder, block_time, beacon, store, subnet).result()
+
+
+def _say(line: str) -> None:
+    """Show a line of the founding process, which has no log."""
+    print(f"assay: {line}", file=sys.stderr, flush=True)
 
 
 def prepare_founder() -> None:

@@ -23,13 +23,14 @@ from assay.lab.localnet.description import (
     read_settings,
     write_localnet,
 )
-from assay.lab.localnet.services import found, get_begin_ms, read_founding, run_services
+from assay.lab.localnet.services import Subnet, found, get_begin_ms, read_founding, run_services
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
 from assay.network.toml_settings import TomlError
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings, StatusSettings
+from assay.subnet.recipes import RECIPES
 from tests.commands import run_command
 
 NASTY = 'a "quoted" \\ folder\twith ü and 😀'
@@ -314,6 +315,38 @@ def test_a_localnet_is_founded_once_and_found_again(founded: Path) -> None:
     with run_services(founded) as second:
         assert asdict(second.localnet) == asdict(first.localnet)  # the addresses, too
         assert second.devnet.get_head() >= head
+
+
+def test_a_localnet_by_a_recipe(founded: Path, tmp_path: Path) -> None:
+    text = (RECIPES / "genesis-arithmetic.toml").read_text()
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(
+        text.replace("problems = 256", "problems = 4").replace("max_tokens = 48", "max_tokens = 40")
+    )
+    subnet = Subnet(str(recipe))
+    with run_services(founded, port=0, subnet=subnet) as first:
+        file = founded / "store" / "parameters" / f"{first.localnet.parameters}.json"
+        parameters = json.loads(file.read_text())
+        assert parameters["work"]["max_tokens"] == 40
+        genesis = parameters["identity"]["genesis_checkpoint"]
+        assert (founded / "store" / "checkpoints" / genesis / "manifest.json").exists()
+        assert load(founded, "trainer").trainer.learning_rate == 5e-5
+    with run_services(founded) as second:
+        assert second.localnet.recipe == str(recipe)
+    other = Subnet("genesis-guess")
+    with (
+        pytest.raises(ConfigError, match="rules: name another"),
+        run_services(founded, subnet=other),
+    ):
+        pass
+
+
+def test_a_localnet_needs_the_recipes_model(founded: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match="the recipe needs its model"),
+        run_services(founded, port=0, subnet=Subnet("smollm2-135m-gsm")),
+    ):
+        pass
 
 
 def test_killed_while_it_is_founded_it_is_founded_anew(
