@@ -228,7 +228,7 @@ class Miner:
         parameters = self._parameters.latest if work is None else work.challenge.parameters
         config = self.config.fit(parameters)
         window_s = compute_window_seconds(parameters.timing, config.commit_margin)
-        return measured.describe(window_s, config.groups_per_step, config.groups)
+        return measured.describe(window_s, config.groups_per_step, parameters.work.group_cap)
 
     def _choose_step(self, work: WindowWork, config: MinerConfig, blocks: int) -> int:
         """Groups to generate next, with these blocks left; 0: none. The limit of the step is set

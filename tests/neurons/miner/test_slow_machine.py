@@ -146,6 +146,7 @@ def test_a_machine_that_finishes_no_group_says_so_and_tries_again(make_subnet, s
     assert "fewer tokens a rollout" in subnet.lines[-1]
     pace["factor"] = 0.1
     assert mine(subnet, miner, 3).groups == 8
+    assert miner.speed["fits"] > 8, "more than its settings allow"
 
 
 def test_work_that_was_cut_off_is_counted(make_subnet, slow):
