@@ -17,7 +17,7 @@ from pathlib import Path
 from time import perf_counter
 
 from figures import FAST, Figure, report
-from localnet import ASSAY, Terminals
+from terminals import ASSAY, Terminals
 
 sys.path.append(str(Path(__file__).parents[1]))
 

@@ -9,12 +9,8 @@ incentive.
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -22,73 +18,19 @@ from typing import Any
 
 from figures import Figure, report
 from processes import Watch
+from terminals import ASSAY, CHEAT, Terminals, make_wallet
 
-ASSAY = str(Path(sys.executable).with_name("assay"))
-CHEAT = str(Path(__file__).with_name("cheat.py"))
 WINDOWS = 6
 GROUPS = "8"
 HONEST = ("alice", "bob")
 #: Wallet → its strategy in the gauntlet.
 CHEATS = {"crook": "int4 weights", "thief": "honest for a quarter"}
 MINERS = (*HONEST, *CHEATS)
-#: Longest wait for anything, seconds.
-PATIENCE_S = 300
 TIME_S, MEMORY_MIB = 360.0, 4_096.0
 
 
-class Terminals:
-    """A localnet and the programs that run against it. All of them are ended at the end."""
-
-    def __init__(self, root: Path, stack: ExitStack) -> None:
-        self.folder = root / "net"
-        self._root = root
-        self._stack = stack
-        self._programs: dict[str, subprocess.Popen[str]] = {}
-
-    def run(self, *arguments: str) -> Any:
-        """Run a command to its end and return its JSON document."""
-        done = subprocess.run(
-            [ASSAY, *arguments, "--localnet", str(self.folder), "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"assay {' '.join(arguments)}: {done.stderr}")
-        return json.loads(done.stdout)
-
-    def start(self, name: str, *command: str) -> int:
-        """Start a program that runs until the end, with its output in a file. Returns its process
-        number."""
-        with (self._root / f"{name}.log").open("w") as log:
-            program = subprocess.Popen(command, stdout=log, stderr=log, text=True)
-        self._programs[name] = program
-        self._stack.callback(self._stop, program)
-        return program.pid
-
-    def _stop(self, program: subprocess.Popen[str]) -> None:
-        program.send_signal(signal.SIGTERM)
-        try:
-            program.wait(30)
-        except subprocess.TimeoutExpired:
-            program.kill()
-
-    def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
-        """Wait until `look` finds something, and return that."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not (found := look()):
-            ended = [name for name, program in self._programs.items() if program.poll() is not None]
-            if ended or time.monotonic() > deadline:
-                for log in self._root.glob("*.log"):
-                    print(f"== {log.name}", *log.read_text().splitlines()[-20:], sep="\n")
-                raise SystemExit(f"ended: {ended}; waited in vain for {what}")
-            time.sleep(0.5)
-        return found
-
-    def read(self, *parts: str) -> Any:
-        """A JSON file below the localnet's folder; an empty value before it exists."""
-        file = self.folder.joinpath(*parts)
-        return json.loads(file.read_text()) if file.exists() else {}
+class Course(Terminals):
+    """Six programs, and what they have written."""
 
     def find_windows(self, first: int) -> list[Any]:
         """The validator's records of the windows, once all exist."""
@@ -125,14 +67,6 @@ class Terminals:
             payments = {w["payment"]["settlement"]: w["payment"] for w in windows if w["payment"]}
             found[name] = {k: payments[k] for k in sorted(due & payments.keys())}
         return found if all(found[name].keys() >= due for name in HONEST) else {}
-
-
-def make_wallet(terminals: Terminals, name: str) -> str:
-    """Make keys, money and a uid. Returns the hotkey's address."""
-    made = terminals.run("wallet", "create", "--wallet", name, "--no-password")
-    terminals.run("faucet", "--wallet", name)
-    terminals.run("register", "--wallet", name, "--yes")
-    return str(made["hotkey"])
 
 
 def start_programs(terminals: Terminals) -> dict[str, int]:
@@ -177,7 +111,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with ExitStack() as stack:
         root = stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))  # a short path
-        terminals = Terminals(Path(root), stack)
+        terminals = Course(Path(root), stack)
         began = perf_counter()
         chain = terminals.start("localnet", ASSAY, "localnet", "--dir", f"{root}/net", "--port=0")
         terminals.wait_for("the localnet", lambda: terminals.read("localnet.json").get("pids"))

@@ -24,7 +24,7 @@ from assay.protocol.encoding import (
     read_json,
 )
 from assay.protocol.hashing import Domain, compute_root, hash_fields
-from assay.protocol.parameters import EXPERT_BITS, PROTOCOL_VERSION, Tests
+from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Tests
 
 #: Denominator of a rate: κ is in units of 1e-18.
 RATE_UNIT = 10**18
@@ -256,8 +256,15 @@ def find_fault(
         return "the calibration is not the one its manifest names"
     if len(calibration.rates) != len(tests.margin_levels):
         return f"the calibration has {len(calibration.rates)} rates, not {len(tests.margin_levels)}"
-    if any(rate > limit for rate, limit in zip(calibration.rates, tests.rate_limits, strict=True)):
-        return "a calibrated rate exceeds the parameters' limit"
+    for rate, limit, level in zip(
+        calibration.rates, tests.rate_limits, tests.margin_levels, strict=True
+    ):
+        if rate > limit:
+            return (
+                f"a calibrated rate exceeds the parameters' limit: {rate / 10**18:.2g} at a margin "
+                f"of {level / (1 << FRACTION_BITS):.2g} logits, and {limit / 10**18:.2g} may be: "
+                "margin_cap and margin_levels may be too small for this model"
+            )
     if not tests.scale_min <= manifest.scale <= tests.scale_max:
         return f"scale {manifest.scale} is outside [{tests.scale_min}, {tests.scale_max}]"
     if sum(m * m for m in manifest.centre) * 10**6 > (tests.centre_ratio_max * manifest.scale) ** 2:
