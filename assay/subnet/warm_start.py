@@ -133,10 +133,11 @@ class _Course:
         self._start = self._adopt()
         self._tokenizer = open_adopted_tokenizer(self._start)
         self._ends = read_end_tokens(self._start)
-        rules = request.recipe.make_rules(request.environment or request.recipe.fill_environment())
+        named = request.environment or request.recipe.fill_environment()
+        request.recipe.require_levels(named)
+        rules = request.recipe.make_rules(named)
         self._rules: Parameters = fill_frames(rules, self._tokenizer, ignore_report)
         self._environment: Environment = open_environment(self._rules.environment)
-        request.recipe.require_levels(self._environment.name)
         never_drawn = np.flatnonzero(~self._tokenizer.drawable).tolist()
         self._learning = replace(
             learning, excluded=tuple(never_drawn), loss=LossConfig(), from_genesis=False
@@ -199,9 +200,9 @@ class _Course:
         return adopted
 
     def _choose_source(self) -> Source:
-        """Worked solutions, if the environment has some."""
-        problem, _ = self._trial[0]
-        return "solutions" if self._environment.solve(problem) else "own"
+        """Worked solutions, if the environment has some: of a mixture, a part may."""
+        has_some = any(self._environment.solve(problem) for problem, _ in self._trial)
+        return "solutions" if has_some else "own"
 
     def _make_plan(self) -> dict[str, Any]:
         """What decides the result, as JSON."""

@@ -26,6 +26,8 @@ from assay.verification.episodes import EpisodeRules, begin_episode
 
 #: Examples in a row of which none can be used, until a source is given up.
 _PATIENCE = 2_000
+#: The reason of a problem that is kept for trials.
+_KEPT = "kept for trials"
 #: Roles of a conversation's messages.
 _ROLES = ("system", "user", "assistant")
 #: Most messages of a conversation.
@@ -77,7 +79,7 @@ class Lessons:
     def play(self, problem: Problem, turns: Sequence[str]) -> Example | str:
         """The example of turns that somebody wrote, or why it is none."""
         if problem.conversation in self.avoided:
-            return "kept for trials"
+            return _KEPT
         if not turns:
             return "without a worked solution"
         ends, work = frozenset(self.ends), self.work
@@ -129,9 +131,11 @@ class WorkedExamples:
                 continue
             self.left_out[made] += 1
             if position - last >= _PATIENCE:
+                few = self.left_out.most_common(1)[0][0] == _KEPT
                 raise NoExampleError(
                     f"of {_PATIENCE:,} problems in a row none gave an example: "
                     f"{describe_left_out(self.left_out)}"
+                    + ("; there are too few others: use fewer --problems" if few else "")
                 )
         return found, position
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from assay.environments import Success
+from assay.environments import Success, add_problem_files, compute_file_digest, problem_file
 from assay.inference import Placement
 from assay.neurons.settings.loading import ConfigError
 from assay.subnet import warm_start
@@ -67,7 +67,7 @@ def replace_calibration(recipe):
     )
 
 
-@pytest.mark.parametrize("at", [1, 3, 4])
+@pytest.mark.parametrize("at", [1, 3])
 def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch, at):
     run(replace(request_, folder=tmp_path / "whole"))
     learn, done = Learner.imitate, []
@@ -159,6 +159,25 @@ def test_no_right_answer_gives_nothing_to_imitate(request_):
     hard = replace(hard, recipe=hard.recipe.model_copy(update={"levels": (12,)}))
     with pytest.raises(NoExampleError, match="none of 2 answers of the model's own was right"):
         run(hard)
+
+
+def test_a_file_of_too_few_problems_says_so(request_, tmp_path, monkeypatch):
+    monkeypatch.setattr(problem_file, "_known", {})
+    file = tmp_path / "rows.jsonl"
+    rows = [{"question": f"{n}+1=?\n", "answer": f"#### {n + 1}"} for n in range(3)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    add_problem_files([file])
+    recipe = request_.recipe.model_copy(update={"levels": (1, 2, 3)})
+    named = f"gsm:{compute_file_digest(file)}"
+    few = replace(request_, recipe=recipe, environment=named, problems=60)
+    with pytest.raises(NoExampleError, match="2,000 kept for trials; there are too few others"):
+        run(few)
+
+
+def test_a_mixture_with_some_solutions_is_imitated(request_):
+    recipe = request_.recipe.model_copy(update={"levels": (1001, 2005)})
+    mixed = replace(request_, recipe=recipe, environment="mix,arithmetic=1,sat=1", problems=20)
+    assert run(mixed)["plan"]["examples"] == "solutions"
 
 
 def test_conversations_are_imitated_turn_by_turn(request_, tmp_path):
