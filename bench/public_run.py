@@ -124,7 +124,8 @@ def choose_tries(given: argparse.Namespace) -> list[tuple[int, str, int, int]]:
     asked = []
     for number, digest in known:
         if number in ends:
-            asked += [(number, digest, 2 * given.problems, 1), (number, digest, TRIED_OFTEN, TRIES)]
+            often = min(TRIED_OFTEN, given.problems)
+            asked += [(number, digest, 2 * given.problems, 1), (number, digest, often, TRIES)]
         elif number % 3 == 0:
             asked.append((number, digest, given.problems, 1))
     return asked
