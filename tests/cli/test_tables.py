@@ -61,6 +61,14 @@ def test_figures_of_a_demo_are_whole_on_a_usual_terminal(summary):
     assert "…" not in shown
 
 
+@pytest.mark.parametrize(("low", "is_said"), [(0.61, True), (0.39, False), (0.30, False)])
+def test_a_demo_says_that_its_model_got_better_where_it_did(summary, low, is_said):
+    summary["accuracy"]["after_interval95"] = [low, 0.65]
+    shown = draw(render_summary(summary), FIGURES)
+    assert "Every cheat earned 0, the chain paid every honest miner" in shown
+    assert ("the model got better" in shown) is is_said
+
+
 def test_an_episode_of_a_demo_is_shown_turn_by_turn(summary):
     turns = [{"turn": "4", "reply": "higher\n"}, {"turn": "7\x1b[2J", "reply": ""}]
     summary["episode"] = {"question": "Guess.\n", "turns": turns, "end": "it had its turns"}

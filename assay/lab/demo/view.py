@@ -118,10 +118,10 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
         for promise in summary["promises_broken"]:
             lines.append(f"NOT AS PROMISED: {promise}\n", style="bold red")
     else:
-        lines.append(
-            "Every cheat earned 0, the chain paid every honest miner, the model got better.",
-            style="bold green",
-        )
+        kept = ["Every cheat earned 0", "the chain paid every honest miner"]
+        if accuracy["after_interval95"][0] > accuracy["before_interval95"][1]:
+            kept.append("the model got better")  # a recipe's subnet does not promise it
+        lines.append(f"{', '.join(kept)}.", style="bold green")
     return Group(table, lines)
 
 
