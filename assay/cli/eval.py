@@ -1,7 +1,6 @@
 """`assay eval`: opens the model, draws, and prints the figures."""
 
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,16 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_printable, make_table, print_result
 from assay.cli.eval_request import EvaluationRequest
-from assay.cli.saying import Say, choose_say
+from assay.cli.saying import choose_say
 from assay.evaluation.folder import RESULTS, EvaluationFolder
 from assay.evaluation.model import open_folder
 from assay.evaluation.run import Evaluation, EvaluationRules, Progress
 from assay.evaluation.sampling import Sampler
-from assay.inference.folder import MANIFEST_FILE
 from assay.network.hub.origin import name_source
 from assay.neurons.miner.engines.sampling import EngineSampler, read_sampling_engine
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
-from assay.subnet.adoption.adopt import adopt_model, find_unadopted
+from assay.subnet.adoption.adopt import adopt_once
 from assay.subnet.waiting import telling
 
 #: Longest bar of a histogram, in letters.
@@ -32,7 +30,7 @@ def run_eval(settings: Settings, request: EvaluationRequest, quiet: bool, as_jso
     say = choose_say(quiet)
     placement = open_placement(settings.compute)
     engine = None if request.engine is None else read_sampling_engine(request.engine)
-    folder = _adopt(request.model, request.out, say)
+    folder = adopt_once(request.model, request.out, say)
     with telling(say, f"reading {folder}"):
         model = open_folder(folder, has_weights=engine is None)
     rules = EvaluationRules(
@@ -66,27 +64,6 @@ def run_eval(settings: Settings, request: EvaluationRequest, quiet: bool, as_jso
     document = evaluation.make_results()
     printed = document | {"out": str(request.out)}
     print_result(printed, as_json, _render(document, request.out), FIGURES)
-
-
-def _adopt(source: Path, out: Path, say: Say) -> Path:
-    """The folder of the model: the source, or what an adoption makes of it, once for each state of
-    the source."""
-    is_ours = (source / MANIFEST_FILE).exists() or (source.is_dir() and not find_unadopted(source))
-    if is_ours:
-        return source
-    adopted = out / f"model-{_identify(source)}"
-    if not adopted.exists():
-        adoption = adopt_model(source, adopted, report=say, probes=False)
-        for kind, text in adoption.notes.iterate():
-            say(f"{kind}: {text}")
-    return adopted
-
-
-def _identify(source: Path) -> str:
-    """A name for the present state of a model's files."""
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
-    states = [(path.name, s.st_size, s.st_mtime_ns) for path in files for s in (path.stat(),)]
-    return sha256(repr((str(source.resolve()), states)).encode()).hexdigest()[:16]
 
 
 def _render(document: Mapping[str, Any], out: Path) -> Group:

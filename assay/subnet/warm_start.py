@@ -41,7 +41,7 @@ from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.episode import Reply
 from assay.protocol.parameters import MILLION
-from assay.subnet.adoption.adopt import adopt_model, find_unadopted, make_folder
+from assay.subnet.adoption.adopt import ADOPTED_FILES, adopt_once, make_folder
 from assay.subnet.genesis_checkpoint import open_adopted_tokenizer, read_end_tokens
 from assay.subnet.recipe import Recipe, require_sizes
 from assay.subnet.reply_frames import fill_frames
@@ -186,14 +186,7 @@ class _Course:
     def _adopt(self) -> Path:
         """The folder of the model as `assay adopt` writes one: the source, or what is made of it
         once."""
-        source = self._request.model
-        if source.is_dir() and find_unadopted(source) is None:
-            adopted = source
-        else:
-            adopted = self._folder / "start"
-            if not adopted.exists():
-                for kind, text in adopt_model(source, adopted, report=self._report).notes.iterate():
-                    self._report(f"{kind}: {text}")
+        adopted = adopt_once(self._request.model, self._folder, self._report)
         config = read_json((adopted / CONFIG_FILE).read_bytes())
         assert isinstance(config, dict), "an adopted folder has such a file"
         require_sizes(self._request.recipe, adopted / CONFIG_FILE, config)
@@ -390,7 +383,7 @@ class _Course:
             shutil.rmtree(out)
         with telling(self._report, f"writing {out}"), make_folder(out) as temporary:
             for path in self._start.iterdir():
-                if path.suffix != ".safetensors":
+                if path.name in ADOPTED_FILES:  # a checkpoint has more, of the weights it had
                     shutil.copyfile(path, temporary / path.name)
             save_file(weights, temporary / MODEL_FILE, metadata={"format": "pt"})
             write_json(temporary / STATE, {"plan": self._plan, "progress": asdict(self._progress)})

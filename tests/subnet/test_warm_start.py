@@ -51,6 +51,7 @@ def test_a_course_ends_with_a_model_that_a_network_takes(request_, tmp_path):
     assert document == json.loads((request_.folder / "warm_start.json").read_text())
     assert sorted(path.name for path in request_.folder.iterdir()) == ["model", "warm_start.json"]
     assert find_unadopted(request_.folder / "model") is None
+    assert not (request_.folder / "model" / "manifest.json").exists()  # it is of other weights
     out = tmp_path / "genesis"
     recipe = replace_calibration(request_.recipe)
     manifest = make_recipe_genesis(recipe, request_.folder / "model", out, recipe.make_rules())

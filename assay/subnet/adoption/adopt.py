@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from assay.inference.families import EMBEDDING, HEAD, find_config_fault
 from assay.inference.folder import (
     CONFIG_FILE,
+    MANIFEST_FILE,
     MODEL_FILE,
     CheckpointError,
     hold_alone,
@@ -59,6 +61,8 @@ from assay.subnet.adoption.weights import (
 )
 from assay.subnet.waiting import Report, ignore_report, telling, telling_bytes
 
+#: What an adoption writes beside the tensors.
+ADOPTED_FILES = frozenset((ADOPTION_FILE, CONFIG_FILE, GENERATION_FILE, CORE, SETTINGS))
 #: Bytes of a disk for headers and what was done; memory of a model that is tried, as a multiple of
 #: its weights in bf16.
 _ROOM, _FP32 = 1 << 20, 3
@@ -340,3 +344,25 @@ def find_unadopted(folder: Path) -> str | None:
         if made.get("chat_template") != settings.get("chat_template"):
             return f"sets the chat_template of {SETTINGS}"
     return None
+
+
+def adopt_once(source: Path, out: Path, report: Report) -> Path:
+    """The folder of a model: the source, if it is a checkpoint or as an adoption writes it, or what
+    an adoption makes of it below `out`, once for each state of the source. Raises as `adopt_model`.
+    """
+    is_ours = (source / MANIFEST_FILE).exists() or (source.is_dir() and not find_unadopted(source))
+    if is_ours:
+        return source
+    adopted = out / f"model-{_identify(source)}"
+    if not adopted.exists():
+        adoption = adopt_model(source, adopted, report=report, probes=False)
+        for kind, text in adoption.notes.iterate():
+            report(f"{kind}: {text}")
+    return adopted
+
+
+def _identify(source: Path) -> str:
+    """A name for the present state of a model's files."""
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    states = [(path.name, s.st_size, s.st_mtime_ns) for path in files for s in (path.stat(),)]
+    return sha256(repr((str(source.resolve()), states)).encode()).hexdigest()[:16]
