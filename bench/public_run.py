@@ -38,6 +38,8 @@ from assay.network.files import write_json
 RECIPE = "smollm2-135m-gsm"
 HONEST, CHEAT_WALLET, VALIDATOR = ("alice", "bob"), "crook", "validator"
 STRATEGY = "int4 weights"
+#: Of the cheat in a window. They show what becomes of it; more would cost the honest their cores.
+CHEAT_GROUPS = 4
 #: Seconds between two looks, and until a localnet by a recipe is founded.
 _LOOK_S, _FOUNDING_S = 5.0, 3_600.0
 #: Tries of a problem for pass@k, and problems that are asked so.
@@ -67,7 +69,8 @@ def start_network(terminals: Terminals, given: argparse.Namespace) -> dict[str, 
     at = ("--localnet", str(folder))
 
     def name_miner(name: str) -> tuple[str, ...]:
-        return (*at, "--wallet", name, "--dir", str(folder / name), f"--groups={given.groups}")
+        groups = CHEAT_GROUPS if name == CHEAT_WALLET else given.groups
+        return (*at, "--wallet", name, "--dir", str(folder / name), f"--groups={groups}")
 
     commands = {
         **{name: (ASSAY, "mine", *name_miner(name)) for name in HONEST},
@@ -210,8 +213,8 @@ def main() -> None:
     parser.add_argument("--recipe", default=RECIPE)
     parser.add_argument("--checkpoints", type=int, default=20)
     parser.add_argument("--hours", type=float, default=3.0, help="then it stops, to go on later")
-    parser.add_argument("--groups", type=int, default=24, help="of each miner in a window")
-    parser.add_argument("--block-time", type=float, default=10.0, help="seconds")
+    parser.add_argument("--groups", type=int, default=16, help="of each miner in a window")
+    parser.add_argument("--block-time", type=float, default=12.0, help="seconds")
     parser.add_argument("--problems", type=int, default=500, help="that are held out")
     parser.add_argument("--try", dest="tries", action="store_true", help="answer held-out problems")
     given = parser.parse_args()
