@@ -1,7 +1,8 @@
-"""A real model gets better on a subnet of this machine, where everything can be audited afterwards.
+r"""A real model gets better on a subnet of this machine, and everything can be audited.
 
     assay adopt smollm2-135m-instruct.gguf --out smollm2
-    assay train warm-start smollm2 --recipe smollm2-135m-gsm --lora-rank 0 --out warm
+    assay train warm-start smollm2 --recipe smollm2-135m-gsm --lora-rank 0 --level 1 --level 2 \
+        --level 3 --out warm
     python bench/public_run.py warm/model --out DIR
     python bench/public_run.py warm/model --out DIR --try
 

@@ -20,6 +20,7 @@ from assay.subnet.warm_start import WarmStartRequest, run_warm_start
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.examples import NoExampleError, sample_right
 from assay.training.warm_start import Progress, Trial, WarmStartConfig, finishing
+from tests.commands import run_command
 
 LEARNING = LearnConfig(tokens_per_pass=512)
 COURSE = WarmStartConfig(steps=4, batch=4, rate=1e-3, every=2)
@@ -173,6 +174,17 @@ def test_a_file_of_too_few_problems_says_so(request_, tmp_path, monkeypatch):
     few = replace(request_, recipe=recipe, environment=named, problems=60)
     with pytest.raises(NoExampleError, match="2,000 kept for trials; there are too few others"):
         run(few)
+
+
+def test_other_levels_than_the_recipes_are_learned(tmp_path):
+    few = ("--steps=1", "--batch=2", "--problems=2", f"--out={tmp_path / 'w'}", "--json")
+    command = ("train", "warm-start", str(GENESIS), "--recipe=genesis-arithmetic", *few)
+    done = run_command(*command, "--level=3", "--level=2", "--level=3")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["plan"]["levels"] == [2, 3]
+    done = run_command(*command, "--level=99")
+    assert done.returncode == 2
+    assert "does not have all of [99]" in done.stderr
 
 
 def test_a_mixture_with_some_solutions_is_imitated(request_):

@@ -125,6 +125,12 @@ def warm_start(
     environment: Annotated[
         str | None, typer.Option(metavar="NAME", help="Environment [default: the recipe's].")
     ] = None,
+    levels: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--level", metavar="LEVEL", help="Levels to learn; may repeat [default: the recipe's]."
+        ),
+    ] = None,
     examples: Annotated[
         str | None,
         typer.Option(
@@ -186,10 +192,11 @@ def warm_start(
         from assay.subnet.warm_start import FACTORS_RATE, RATE, WarmStartRequest
         from assay.training.warm_start import WarmStartConfig
     chosen = rate or (FACTORS_RATE if settings.trainer.lora_rank else RATE)
+    named = read_recipe(recipe)
     request = WarmStartRequest(
         model,
         directory,
-        read_recipe(recipe),
+        named if levels is None else named.model_copy(update={"levels": tuple(sorted({*levels}))}),
         environment,
         source,
         WarmStartConfig(steps, batch, chosen, every),
