@@ -45,6 +45,8 @@ CHEAT_GROUPS = 4
 _LOOK_S, _FOUNDING_S = 5.0, 3_600.0
 #: Tries of a problem for pass@k, and problems that are asked so.
 TRIES, TRIED_OFTEN = 8, 200
+#: Weights that TRL made from the same start.
+TRL = "trl"
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
 
@@ -121,40 +123,73 @@ def run_network(given: argparse.Namespace) -> None:
         write_json(file, runs)
 
 
-def choose_tries(given: argparse.Namespace) -> list[tuple[int, str, int, int]]:
-    """Number, digest, problems, tries: what is asked of which checkpoint."""
+def find_genesis(out: Path) -> Path:
+    """The folder of the first checkpoint."""
+    return out / "net" / "trainer" / "models" / list_checkpoints(out / "net")[0][1]
+
+
+def read_rules(out: Path) -> Any:
+    """The network's parameters."""
+    from assay.protocol.encoding import from_json
+    from assay.protocol.parameters import Parameters
+
+    (found,) = (out / "net" / "store" / "parameters").glob("*.json")
+    return from_json(Parameters, json.loads(found.read_text()))
+
+
+def choose_tries(given: argparse.Namespace) -> list[tuple[str, str, int, int]]:
+    """Name, digest, problems, tries: what is asked of which checkpoint. Where TRL has learned, its
+    weights and the checkpoint after as many updates are compared, on as many problems."""
     known = list_checkpoints(given.out / "net")
     ends = {known[0][0], known[-1][0]}
-    asked = []
+    course = given.out / "trl" / "course.json"
+    equal = json.loads(course.read_text())["checkpoints"] if course.exists() else None
+    asked: list[tuple[str, str, int, int]] = []
     for number, digest in known:
-        if number in ends:
-            often = min(TRIED_OFTEN, given.problems)
-            asked += [(number, digest, 2 * given.problems, 1), (number, digest, often, TRIES)]
+        if number in ends or number == equal:
+            asked.append((str(number), digest, 2 * given.problems, 1))
         elif number % 3 == 0:
-            asked.append((number, digest, given.problems, 1))
+            asked.append((str(number), digest, given.problems, 1))
+        if number in ends:
+            asked.append((str(number), digest, min(TRIED_OFTEN, given.problems), TRIES))
+    if equal is not None:
+        asked.append((TRL, known[0][1], 2 * given.problems, 1))
     return asked
+
+
+def load_tried(given: argparse.Namespace, name: str, checkpoint: Any) -> Any:
+    """The model that is tried: the checkpoint's, or TRL's over the first one's."""
+    from safetensors.torch import load_file
+
+    from assay.inference.model_loading import load_model
+
+    model = load_model(checkpoint.folder, "cpu")
+    if name == TRL:
+        weights = load_file(given.out / "trl" / "weights.safetensors")
+        missing, unknown = model.load_state_dict(weights, strict=False)
+        if unknown or set(missing) - {"lm_head.weight"}:
+            raise SystemExit(f"weights of TRL: {unknown} are unknown, {missing} are missing")
+    return model
 
 
 def try_checkpoints(given: argparse.Namespace) -> None:
     """Answer held-out problems with checkpoints. What is known is not asked again."""
     from assay.environments import open_environment
     from assay.inference import load_checkpoint
-    from assay.protocol.encoding import from_json
     from assay.protocol.hashing import Domain, hash_fields
-    from assay.protocol.parameters import Parameters
     from assay.training.held_out import make_held_out_seed, try_problems
 
-    (found,) = (given.out / "net" / "store" / "parameters").glob("*.json")
-    parameters = from_json(Parameters, json.loads(found.read_text()))
+    parameters = read_rules(given.out)
     environment, work = open_environment(parameters.environment), parameters.work
     file = given.out / "tries.json"
     tries = json.loads(file.read_text()) if file.exists() else {}
-    levels: Sequence[int] = ()
-    for number, digest, problems, count in choose_tries(given):
+    levels = load_checkpoint(find_genesis(given.out)).manifest.level_numbers  # for all
+    for name, digest, problems, count in choose_tries(given):
+        solved = tries.setdefault(f"{name}x{count}", [])
+        if len(solved) >= problems:
+            continue
         checkpoint = load_checkpoint(given.out / "net" / "trainer" / "models" / digest)
-        levels = levels or checkpoint.manifest.level_numbers  # of the first, for all
-        drafter = checkpoint.get_drafter(work.temperature)
-        solved = tries.setdefault(f"{number}x{count}", [])
+        drafter = checkpoint.get_drafter(work.temperature, load_tried(given, name, checkpoint))
         while len(solved) < problems:
             numbers = range(len(solved), min(len(solved) + max(1, 64 // count), problems))
             seeds = [make_held_out_seed(environment, n) for n in numbers]
@@ -167,7 +202,7 @@ def try_checkpoints(given: argparse.Namespace) -> None:
             right = try_problems(drafter, checkpoint.tokenizer, environment, asked, draws, work)
             solved += [right[i : i + count] for i in range(0, len(right), count)]
             write_json(file, tries)
-        print(f"checkpoint {number}, {count} tries: {describe(solved)}", flush=True)
+        print(f"checkpoint {name}, {count} tries: {describe(solved)}", flush=True)
     write_json(given.out / "curve.json", make_curve(tries))
 
 
@@ -182,27 +217,42 @@ def make_curve(tries: dict[str, list[list[bool]]]) -> dict[str, Any]:
     95 % intervals: the normal one of paired differences."""
     curve: dict[str, Any] = {}
     for count in (1, TRIES):
-        rows = {int(k.partition("x")[0]): v for k, v in tries.items() if k.endswith(f"x{count}")}
-        first = rows[min(rows)]
+        rows = {k.rpartition("x")[0]: v for k, v in tries.items() if k.endswith(f"x{count}")}
+        numbers = sorted((name for name in rows if name != TRL), key=int)
+        first = rows[numbers[0]]
         points = []
-        for number, solved in sorted(rows.items()):
-            common = min(len(first), len(solved))
-            gains = [any(solved[i]) - any(first[i]) for i in range(common)]
-            mean = sum(gains) / common
-            variance = sum((gain - mean) ** 2 for gain in gains) / max(1, common - 1)
-            half = _Z * sqrt(variance / common)
-            share = sum(any(row) for row in solved) / len(solved)
+        for name in [*numbers, *({TRL} & rows.keys())]:
+            solved = rows[name]
+            mean, interval = compare(first, solved)
             points.append(
                 {
-                    "checkpoint": number,
+                    "checkpoint": name if name == TRL else int(name),
                     "problems": len(solved),
-                    "solved": share,
+                    "solved": sum(any(row) for row in solved) / len(solved),
                     "gain": mean,
-                    "gain_interval95": [mean - half, mean + half],
+                    "gain_interval95": interval,
                 }
             )
         curve[f"pass@{count}"] = points
+        if TRL in rows:  # its checkpoint after as many updates has as many problems
+            equal = next(n for n in numbers[1:] if len(rows[n]) >= len(rows[TRL]))
+            mean, interval = compare(rows[TRL], rows[equal])
+            curve["against_trl"] = {
+                "checkpoint": int(equal),
+                "difference": mean,
+                "difference_interval95": interval,
+            }
     return curve
+
+
+def compare(first: list[list[bool]], solved: list[list[bool]]) -> tuple[float, list[float]]:
+    """How much more is solved than at first, on the problems of both, and its 95 % interval."""
+    common = min(len(first), len(solved))
+    gains = [any(solved[i]) - any(first[i]) for i in range(common)]
+    mean = sum(gains) / common
+    variance = sum((gain - mean) ** 2 for gain in gains) / max(1, common - 1)
+    half = _Z * sqrt(variance / common)
+    return mean, [mean - half, mean + half]
 
 
 def main() -> None:

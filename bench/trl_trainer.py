@@ -1,6 +1,7 @@
-"""TRL's own `GRPOTrainer`, set to learn like Assay's learner. For `learning.py` and `evidence.py`;
-TRL is in the extra `train`."""
+"""TRL's own `GRPOTrainer`, set to learn like Assay's learner. For `learning.py`, `evidence.py`
+and `public_run.py`; TRL is in the extra `train`."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,10 @@ class TrlCourse:
         return self.batches * self.learning.epochs
 
 
+#: What TRL is asked: a text, or messages that it renders by the model's template.
+Prompt = str | list[dict[str, str]]
 #: Prompts, ids of completions and rewards in millionths, of all rollouts of a step.
-Watch = Callable[[list[str], list[list[int]], list[int]], None]
+Watch = Callable[[list[Prompt], list[list[int]], list[int]], None]
 
 
 def make_trl_trainer(
@@ -44,6 +47,8 @@ def make_trl_trainer(
     tokenizer: PreTrainedTokenizerBase,
     on_step: Callable[[int], None],
     on_rollouts: Watch = lambda prompts, completions, rewards: None,
+    ask: Callable[[Problem], Prompt] = lambda problem: problem.prompt,
+    peft_config: Any = None,
     **more: Any,
 ) -> Any:
     """A `GRPOTrainer`: the same loss, optimiser and rate, its own generation.
@@ -51,6 +56,8 @@ def make_trl_trainer(
     Args:
         on_step: called after each step, with its number from 1.
         on_rollouts: called with all rollouts of a step.
+        ask: makes a problem's prompt.
+        peft_config: of LoRA's factors; None: all weights learn.
         more: further arguments of `GRPOConfig`.
     """
     from datasets import Dataset
@@ -59,16 +66,17 @@ def make_trl_trainer(
     learning, size = course.learning, course.rollouts
     used = course.batches * learning.groups_per_batch
     asked = [problem for step in course.steps for problem in step[:used]]
-    by_prompt = {problem.prompt: problem for problem in asked}
+    by_prompt = {json.dumps(ask(problem)): problem for problem in asked}
 
     paid = choose_rewards(course.environment.rated)
 
     def reward(
-        prompts: list[str], completions: list[str], completion_ids: list[list[int]], **_: Any
+        prompts: list[Prompt], completions: list[Any], completion_ids: list[list[int]], **_: Any
     ) -> list[float]:
+        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
         rewards = [
-            compute_reward(course.environment.score(by_prompt[p], c), 0, paid, 1)
-            for p, c in zip(prompts, completions, strict=True)
+            compute_reward(course.environment.score(by_prompt[json.dumps(p)], text), 0, paid, 1)
+            for p, text in zip(prompts, texts, strict=True)
         ]
         on_rollouts(prompts, completion_ids, rewards)
         return [reward / 1e6 for reward in rewards]
@@ -115,6 +123,7 @@ def make_trl_trainer(
         reward_funcs=reward,
         args=GRPOConfig(**(given | more)),
         processing_class=tokenizer,
-        train_dataset=Dataset.from_dict({"prompt": [problem.prompt for problem in asked]}),
+        train_dataset=Dataset.from_dict({"prompt": [ask(problem) for problem in asked]}),
         callbacks=[Tell()],
+        peft_config=peft_config,
     )

@@ -1,0 +1,152 @@
+"""TRL's GRPO beside a network: the same start, the same problems, rollouts of its own.
+
+    python bench/public_run.py MODEL --out DIR
+    python bench/public_run_trl.py --out DIR
+    python bench/public_run.py MODEL --out DIR --try
+
+It takes the problems of the network's first checkpoints from their step records, in their order,
+and lets TRL's `GRPOTrainer` learn from them by the same settings: LoRA's rank and scale, rate,
+optimiser and loss. TRL generates by itself, from the weights of the moment. The same command goes
+on after a stop. DIR/trl gets:
+
+    weights.safetensors   bf16 weights after the last update, which `--try` asks the same problems
+    course.json           updates, problems, rollouts, tokens, processor seconds and versions
+"""
+
+import argparse
+import json
+import time
+import warnings
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from public_run import find_genesis, read_rules
+from safetensors.torch import save_file
+from transformers.trainer_utils import get_last_checkpoint
+from trl_trainer import TrlCourse, make_trl_trainer
+
+from assay.artifacts.steps.folder import parse_config, read_step, read_taken
+from assay.environments import Problem, open_environment
+from assay.inference import load_checkpoint
+from assay.inference.model_loading import load_model
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
+from assay.network.files import write_json
+
+#: Checkpoints of the network whose problems TRL gets: 30 updates at three a checkpoint.
+CHECKPOINTS, UPDATES = 10, 3
+#: Rollouts of one pass of TRL's, whose logits are most of its memory.
+PASS = 8
+
+
+def ask(problem: Problem) -> list[dict[str, str]]:
+    """The messages of a problem, which TRL renders by the model's template."""
+    return [{"role": one.role, "content": one.content} for one in problem.conversation.messages]
+
+
+def require_same_prompts(trainer: Any, tokenizer: Any, problem: Problem) -> None:
+    """TRL must ask with the ids with which the network asks."""
+    theirs = trainer.processing_class.apply_chat_template(
+        ask(problem), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    ours = [*tokenizer.encode(problem.conversation)]
+    if theirs != ours:
+        raise SystemExit(f"TRL asks {theirs}, the network {ours}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the run")
+    parser.add_argument("--checkpoints", type=int, default=CHECKPOINTS)
+    given = parser.parse_args()
+    from peft import LoraConfig
+
+    rules = read_rules(given.out)
+    environment = open_environment(rules.environment)
+    genesis = load_checkpoint(find_genesis(given.out))
+    found = sorted((given.out / "net" / "trainer" / "steps").glob("step-*.json"))
+    steps = [read_step(path) for path in found[: given.checkpoints]]
+    config = parse_config(steps[0].record)
+    problems = [
+        [environment.make_problem(one.problem_seed, one.levels) for one in read_taken(step)]
+        for step in steps
+    ]
+    least = min(map(len, problems)) // UPDATES
+    size, folder = rules.work.group_size, given.out / "trl"
+    course = TrlCourse(
+        environment,
+        problems,
+        replace(config, groups_per_batch=least, epochs=1),
+        size,
+        rules.work.max_tokens,
+        folder / "state",
+    )
+    course = replace(course, steps=[step[: least * UPDATES] for step in problems])
+    seen: dict[str, float] = {"rollouts": 0, "tokens": 0, "reward": 0, "seconds": 0.0}
+    kept: str | None = None
+    if course.folder.exists():
+        kept = get_last_checkpoint(course.folder)  # type: ignore[no-untyped-call]
+    progress = folder / "progress.json"
+    if kept:
+        seen = json.loads(progress.read_text())
+
+    def see(prompts: list[Any], completions: list[list[int]], rewards: list[int]) -> None:
+        seen["rollouts"] += len(completions)
+        seen["tokens"] += sum(map(len, completions))
+        seen["reward"] += sum(rewards)
+
+    begun = time.process_time()
+    spent = seen["seconds"]
+
+    def end(step: int) -> None:
+        seen["seconds"] = spent + time.process_time() - begun
+        write_json(progress, seen)
+        print(f"{step} of {len(steps)}: {json.dumps(seen)}", flush=True)
+
+    tokenizer = load_tokenizer(genesis.folder, len(genesis.tokenizer.drawable))
+    trainer = make_trl_trainer(
+        course,
+        load_model(genesis.folder, "cpu"),
+        tokenizer,
+        end,
+        see,
+        ask,
+        LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=16,
+            use_rslora=True,
+            bias="none",
+            target_modules="all-linear",
+        ),
+        per_device_train_batch_size=PASS,
+        gradient_accumulation_steps=least * size // PASS,
+        steps_per_generation=least * size // PASS * UPDATES,
+        save_strategy="steps",
+        save_steps=UPDATES,
+        save_total_limit=1,
+    )
+    require_same_prompts(trainer, genesis.tokenizer, problems[0][0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.train(resume_from_checkpoint=kept)
+    merged = trainer.model.merge_and_unload().state_dict()
+    state = {name: value.to(torch.bfloat16).contiguous() for name, value in merged.items()}
+    if "lm_head.weight" in state and genesis.model.config.tie_word_embeddings:
+        del state["lm_head.weight"]
+    save_file(state, folder / "weights.safetensors")
+    write_json(
+        folder / "course.json",
+        seen
+        | {
+            "updates": len(steps) * UPDATES,
+            "groups_per_update": least,
+            "checkpoints": len(steps),
+            "versions": {"trl": version("trl"), "torch": torch.__version__},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
