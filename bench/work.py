@@ -38,7 +38,7 @@ from assay.protocol import Domain, Rollout, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.episode import Reply
 from assay.protocol.manifest import Calibration, compute_tensor_root
-from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.protocol.parameters import SMALL_MODEL_TESTS, Tests
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, DEMO_WORK
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model as make_small_model
@@ -74,7 +74,11 @@ def write_larger_checkpoint(folder: Path) -> bytes:
 
 
 def make_requests(
-    checkpoint: Checkpoint, groups: int, rollouts: int, salt: bytes = b""
+    checkpoint: Checkpoint,
+    groups: int,
+    rollouts: int,
+    salt: bytes = b"",
+    environment: Environment | None = None,
 ) -> list[GroupRequest]:
     """Requests for the problems of `make_problems`, as a miner answers them."""
     return [
@@ -82,7 +86,7 @@ def make_requests(
             tuple(checkpoint.tokenizer.encode(problem.conversation)),
             make_seeds(group, rollouts, salt),
         )
-        for group, problem in enumerate(make_problems(checkpoint, groups, salt))
+        for group, problem in enumerate(make_problems(checkpoint, groups, salt, environment))
     ]
 
 
@@ -245,10 +249,10 @@ def judge_groups(
     checkpoint: Checkpoint,
     requests: Sequence[GroupRequest],
     groups: Sequence[Sequence[Rollout]],
+    tests: Tests = SMALL_MODEL_TESTS,
 ) -> Iterator[JudgedRollout]:
-    """Every rollout of some groups, judged by all tests of the shipped model, with every position
-    opened."""
-    projection, tests = make_any_projection(checkpoint), SMALL_MODEL_TESTS
+    """Every rollout of some groups, judged by all tests, with every position opened."""
+    projection = make_any_projection(checkpoint)
     for request, group in zip(requests, groups, strict=True):
         completions = [rollout.tokens for rollout in group]
         play = request.play

@@ -1,0 +1,219 @@
+"""What a real model shows that small ones cannot: margins and rates beside their limits, verifying
+beside generating, and how soon the judge sees other weights. Of a run of `public_run.py`:
+
+    python bench/real_model.py --out DIR
+
+The miners' implementation generates and another one judges, by the network's own parameters, with
+the genesis checkpoint. Strategies draft with other weights and prefill the true ones once, so only
+their tokens are another model's; each is caught by the tokens of single rollouts, or not. "99.99 %
+within": by the lower bound of a bootstrap over groups, one missed rollout added.
+"""
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from figures import FAST, OUT, Figure, report
+from public_run import find_genesis, list_checkpoints, read_rules
+from transformers import PreTrainedModel
+from work import GroupWork, judge_groups, make_any_projection, make_requests
+
+from assay.environments import open_environment
+from assay.inference import (
+    Checkpoint,
+    GroupRequest,
+    OwnDrafter,
+    Reference,
+    Request,
+    generate_groups,
+    load_checkpoint,
+)
+from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
+from assay.inference.model_loading import load_model
+from assay.lab.gauntlet.attack_setup import GroupRow, RolloutRow
+from assay.lab.gauntlet.measuring import bootstrap_rate
+from assay.lab.gauntlet.strategy import make_int4, make_int8
+from assay.protocol import Reason
+from assay.protocol.manifest import RATE_UNIT
+from assay.protocol.parameters import FRACTION_BITS, Parameters
+from assay.verification.sampling import judge_sampling
+
+THREADS = 1
+GROUPS, BATCH = (2, 2) if FAST else (64, 8)
+#: Rollouts that generate one by one, to be scaled; repeats of verifying and generating.
+ALONE, REPEATS = 1, 2 if FAST else 5
+#: Checkpoints of the run that stand for a stale one; a link to the model before its warm start, if
+#: it is in the run's folder.
+NEWER, FOREIGN = (1, 5), "foreign"
+_MISSED = 1e-4
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    if OUT is None:
+        raise SystemExit("--out DIR: the folder of a run of public_run.py")
+    rules, folder = read_rules(OUT), find_genesis(OUT)
+    checkpoint = load_checkpoint(folder)
+    environment = open_environment(rules.environment)
+    requests = make_requests(checkpoint, GROUPS, rules.work.group_size, environment=environment)
+    figures = [*measure_honest(checkpoint, rules, requests), *list_rates(checkpoint, rules)]
+    figures += measure_speed(checkpoint, rules, requests[0])
+    for name, model in open_others(OUT, checkpoint):
+        print(f"  {name}", file=sys.stderr, flush=True)
+        figures.append(measure_detection(name, model, checkpoint, rules, requests))
+    figures += list_bytes(OUT)
+    report("SmolLM2-135M after a warm start, by its network's parameters", figures, THREADS)
+
+
+def measure_honest(
+    checkpoint: Checkpoint, rules: Parameters, requests: Sequence[GroupRequest]
+) -> list[Figure]:
+    """Honest rollouts of one implementation, judged by another."""
+    t = rules.work.temperature
+    drafter = checkpoint.get_drafter(t)
+    reference = checkpoint.get_reference(t, DEFAULT_IMPLEMENTATION)
+    judge = checkpoint.get_reference(t, APPEAL_IMPLEMENTATION)
+    projection = make_any_projection(checkpoint)
+    tokens = refused = positive = 0
+    largest = 0
+    for start in range(0, len(requests), BATCH):
+        batch = requests[start : start + BATCH]
+        groups = generate_groups(batch, drafter, reference, checkpoint.get_rules(t), projection)
+        for judged in judge_groups(judge, checkpoint, batch, groups, rules.tests):
+            tokens += len(judged.rollout.tokens)
+            positive += int((judged.measured.margins > 0).sum())
+            largest = max(largest, judged.sampling.margin_max)
+            refused += judged.is_refused
+        print(f"  {tokens:,} honest tokens judged", file=sys.stderr, flush=True)
+    unit = 1 << FRACTION_BITS
+    return [
+        Figure("honest rollouts refused", refused, "rollouts", bound=0),
+        Figure("honest tokens judged", tokens, "tokens"),
+        Figure("honest tokens with a margin above 0", positive / tokens, "share"),
+        Figure(
+            "largest margin of an honest token",
+            largest / unit,
+            "logits",
+            "the cap",
+            rules.tests.margin_cap / unit,
+            ratio_bound=1,
+        ),
+    ]
+
+
+def list_rates(checkpoint: Checkpoint, rules: Parameters) -> list[Figure]:
+    """The calibration's rates beside the limits of the parameters."""
+    rows = zip(
+        rules.tests.margin_levels,
+        checkpoint.calibration.rates,
+        rules.tests.rate_limits,
+        strict=True,
+    )
+    return [
+        Figure(
+            f"calibrated rate above {level / (1 << FRACTION_BITS):.1e} logits",
+            rate / RATE_UNIT,
+            "",
+            "limit",
+            limit / RATE_UNIT,
+            ratio_bound=1,
+        )
+        for level, rate, limit in rows
+    ]
+
+
+def measure_speed(checkpoint: Checkpoint, rules: Parameters, request: GroupRequest) -> list[Figure]:
+    """Verifying a group beside generating it."""
+    work = GroupWork(
+        drafter=checkpoint.model,
+        reference=checkpoint.get_reference(rules.work.temperature),
+        group=request,
+        drawable=checkpoint.tokenizer.drawable,
+        projection=make_any_projection(checkpoint),
+        calibration=checkpoint.calibration,
+        temperature=rules.work.temperature,
+        tokens=rules.work.max_tokens,
+        alone=ALONE,
+    )
+    verified, _, batched, one_by_one = work.measure(REPEATS)
+    size = len(request.seeds) * rules.work.max_tokens
+    return [
+        Figure("verify a group", verified * 1e3, "ms", "generate in one batch", batched * 1e3),
+        Figure("verify a group, again", verified * 1e3, "ms", "one by one", one_by_one * 1e3),
+        Figure("verified tokens", size / verified, "tokens/s"),
+        Figure("generated tokens", size / batched, "tokens/s"),
+    ]
+
+
+def open_others(out: Path, checkpoint: Checkpoint) -> Iterator[tuple[str, PreTrainedModel]]:
+    """Weights that a cheat would use in place of the checkpoint's, one model at a time."""
+    yield "int8 weights", make_int8(checkpoint.model)
+    yield "int4 weights", make_int4(checkpoint.model)
+    for number, digest in list_checkpoints(out / "net"):
+        if number in NEWER:
+            other = load_model(out / "net" / "trainer" / "models" / digest)
+            yield f"checkpoint {number} instead of the first", other
+    if (out / FOREIGN).exists():
+        yield "the model before its warm start", load_model(out / FOREIGN)
+
+
+def measure_detection(
+    name: str,
+    model: PreTrainedModel,
+    checkpoint: Checkpoint,
+    rules: Parameters,
+    requests: Sequence[GroupRequest],
+) -> Figure:
+    """Tokens within which the sampling test sees another model's drafts."""
+    t = rules.work.temperature
+    judge = checkpoint.get_reference(t, APPEAL_IMPLEMENTATION)
+    drafter = checkpoint.get_drafter(t, model)
+    groups = [read_group(drafter, judge, checkpoint, rules, request) for request in requests]
+    low = bootstrap_rate(groups)
+    rollouts = sum(len(group.rollouts) for group in groups)
+    length = sum(group.tokens for group in groups) / rollouts
+    caught = sum(row.fault is not None for group in groups for row in group.rollouts)
+    needed = math.inf
+    if low > 0:
+        needed = length * math.ceil(math.log(_MISSED) / math.log1p(-min(low, 1 - 1e-9)))
+    share = f"{name}, 99.99 % within"
+    return Figure(share, needed, "tokens", "rollouts caught by themselves", caught / rollouts)
+
+
+def read_group(
+    drafter: OwnDrafter,
+    judge: Reference,
+    checkpoint: Checkpoint,
+    rules: Parameters,
+    request: GroupRequest,
+) -> GroupRow:
+    """One group drafted by a cheat, as the judge reads it."""
+    drafts = drafter.draft([Request(request.prompt, seed) for seed in request.seeds])
+    tokens = [
+        np.array(checkpoint.get_rules(rules.work.temperature).cut(d), np.uint32) for d in drafts
+    ]
+    measured = judge.measure(
+        [request.prompt] * len(tokens), tokens, request.seeds, make_any_projection(checkpoint)
+    )
+    rows = []
+    for own, one in zip(tokens, measured, strict=True):
+        result = judge_sampling(
+            one.margins, one.gini, checkpoint.calibration, rules.tests, rules.work.temperature
+        )
+        fault = None if result.token is None else Reason.SAMPLING_MISMATCH
+        rows.append(RolloutRow(len(own), bool((one.margins > 0).any()), fault))
+    return GroupRow(0, 0.0, tuple(rows), None)
+
+
+def list_bytes(out: Path) -> list[Figure]:
+    """Bytes of a miner's file in a window."""
+    files = (out / "net" / "store").glob("*/window-*.rollouts")
+    sizes = [file.stat().st_size for file in files if file.is_file()]
+    return [Figure("bytes of a miner's file, mean", sum(sizes) / len(sizes), "bytes")]
+
+
+if __name__ == "__main__":
+    main()
