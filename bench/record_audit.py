@@ -245,8 +245,8 @@ class Known(dict[bytes, Checkpoint]):
 def audit_bundle(folder: Path, windows: range, models: Models | None) -> None:
     """Do all that `assay audit --offline` does after its imports."""
     with tempfile.TemporaryDirectory(prefix="assay-") as scratch:
-        opened = open_bundle(folder, Path(scratch), models)
-        found = audit(opened.public, VALIDATOR, windows)
+        opened = open_bundle(folder, Path(scratch))
+        found = audit(replace(opened.public, models=models), VALIDATOR, windows)
     assert found.matched, found
     claims = sum(window.claims for window in found.windows)
     assert claims == (0 if models else MINERS * len(windows))

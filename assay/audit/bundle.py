@@ -5,6 +5,7 @@
     store/…                           records, parameters from the network's first on, checkpoints
                                       without their tensors
     submissions/window-<w>/<hotkey>   the parts read of each miner's file
+    models/<checkpoint>/…             whole checkpoints, if their tensors were asked for
     SHA256SUMS                        of all of these, and of itself
 
 An audit makes it by storing every answer that it reads, so it has exactly what an audit needs. It
@@ -16,10 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from assay.artifacts.checkpoints.adapter import read_adapter
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.submissions.pack import PackedCopy, PackedSubmission, decode_pack
 from assay.artifacts.submissions.reading import SubmissionReader
+from assay.audit.bundle_file import unpack_bundle
 from assay.audit.bundle_seal import (
     ABOUT_FILE,
     FILE_BYTES,
@@ -28,7 +31,7 @@ from assay.audit.bundle_seal import (
     require_bundle,
     require_sealed,
 )
-from assay.audit.ports import Models, Public
+from assay.audit.ports import Public
 from assay.audit.recorded_answers import (
     RecordedAnswers,
     RecordedBeacons,
@@ -36,6 +39,7 @@ from assay.audit.recorded_answers import (
     RecordedScoreLedger,
 )
 from assay.audit.sources import FetchedOutlines
+from assay.inference.folder import MANIFEST_FILE, CheckpointError, verify_manifest
 from assay.network.store import ObjectStore, open_folder
 from assay.protocol import Context, Refusal, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history
@@ -53,7 +57,7 @@ from assay.protocol.encoding import (
 from assay.verification import ReadPlan
 
 BUNDLE_VERSION = 2
-FACTS_FILE, SUBMISSIONS_FOLDER = "facts.json", "submissions"
+FACTS_FILE, SUBMISSIONS_FOLDER, MODELS_FOLDER = "facts.json", "submissions", "models"
 _ABOUT_BYTES = 1 << 16
 #: Most windows that are audited at a time: each takes memory.
 AUDITED_MAX = 10_000
@@ -90,6 +94,13 @@ class Bundle:
     folder: Path
     about: About
     public: Public
+    store: ObjectStore  # records, parameters, and checkpoints without their tensors
+
+    @property
+    def models(self) -> Path | None:
+        """The folder of whole checkpoints by digest, if it has some."""
+        folder = self.folder / MODELS_FOLDER
+        return folder if folder.is_dir() else None
 
     @property
     def validator(self) -> bytes:
@@ -97,12 +108,11 @@ class Bundle:
         return self.about.validator
 
 
-def open_bundle(
-    folder: Path, scratch: Path, models: Models | None, copies: dict[str, Objects] | None = None
-) -> Bundle:
+def open_bundle(folder: Path, scratch: Path, copies: dict[str, Objects] | None = None) -> Bundle:
     """Open a bundle after a check of every byte.
 
     Args:
+        folder: or its file, which is unpacked into `scratch`.
         scratch: a folder for our own files.
         copies: see `Public`.
 
@@ -112,6 +122,10 @@ def open_bundle(
         UnavailableError: it lacks parameters, or has some that nobody can work by.
     """
     require_bundle(folder)
+    if folder.is_file():
+        unpack_bundle(folder, scratch / "bundle")
+        folder = scratch / "bundle"
+        require_bundle(folder)
     require_sealed(folder)
     about = read_about(folder)
     facts = read_facts(folder)
@@ -126,11 +140,10 @@ def open_bundle(
         submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER),
         outlines=FetchedOutlines(scratch, lambda: [store]),
         copies=copies or {},
-        models=models,
         ledger=None if facts.ledger is None else RecordedScoreLedger(facts),
         rules=lambda _: store,
     )
-    return Bundle(folder, about, public)
+    return Bundle(folder, about, public, store)
 
 
 def _open_history(store: ObjectStore, digest: bytes) -> ParameterHistory:
@@ -139,6 +152,20 @@ def _open_history(store: ObjectStore, digest: bytes) -> ParameterHistory:
         return make_history(path)
     except (IndexError, ValueError) as error:
         raise BundleError(f"the bundle's parameters do not follow each other: {error}") from None
+
+
+def list_needed(folder: Path) -> list[bytes]:
+    """The checkpoints whose tensors an audit with a model needs besides a bundle: bases of the
+    adapters that it holds, and checkpoints without one."""
+    needed, held = set(), folder / MODELS_FOLDER
+    for path in (folder / STORE_FOLDER).glob(f"checkpoints/*/{MANIFEST_FILE}"):
+        try:
+            manifest = verify_manifest(path.parent)
+            adapter = read_adapter(path.parent, manifest)
+        except (CheckpointError, EncodingError):
+            continue  # nobody can use it
+        needed.add(manifest.digest if adapter is None else adapter.base)
+    return sorted(digest for digest in needed if not (held / digest.hex()).is_dir())
 
 
 def read_about(folder: Path) -> About:

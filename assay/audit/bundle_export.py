@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import encode_published
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import make_parameters_name
@@ -20,15 +21,24 @@ from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import (
     BUNDLE_VERSION,
     FACTS_FILE,
+    MODELS_FOLDER,
     SUBMISSIONS_FOLDER,
     About,
     AuditedWindows,
+    list_needed,
     name_pack,
     read_about,
     read_facts,
     read_pack,
 )
-from assay.audit.bundle_seal import ABOUT_FILE, STORE_FOLDER, SUMS_FILE, BundleError, seal_folder
+from assay.audit.bundle_seal import (
+    ABOUT_FILE,
+    FILE_BYTES,
+    STORE_FOLDER,
+    SUMS_FILE,
+    BundleError,
+    seal_folder,
+)
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public, Submissions
 from assay.audit.recorded_answers import (
@@ -38,6 +48,7 @@ from assay.audit.recorded_answers import (
     RecordedScoreLedger,
 )
 from assay.audit.sources import FetchedOutlines
+from assay.inference.folder import verify_manifest, verify_tensors
 from assay.network.files import hold_folder, remove_unfinished, write_file, write_json
 from assay.network.store import StoreError
 from assay.protocol import Context, Refusal
@@ -59,6 +70,7 @@ def export_bundle(
     scratch: Path,
     mirrors: Iterable[Objects],
     progress: Progress,
+    base: Path | None = None,
 ) -> AuditReport:
     """Audit, and leave a bundle of everything that was read. After an interruption, the same call
     continues.
@@ -66,9 +78,12 @@ def export_bundle(
     Args:
         scratch: a folder for our own files.
         mirrors: stores of checkpoints.
+        base: a checkpoint that is kept whole.
 
     Raises:
-        BundleError: the folder has other content, a whole bundle, or is being written.
+        BundleError: the folder has other content, a whole bundle, or is being written; or no
+            checkpoint of the bundle needs that base.
+        CheckpointError: the base is none.
         ChainError, StoreError, WorkerError: the audit could not be done.
         UnknownParametersError: some windows' parameters cannot be read here.
     """
@@ -113,8 +128,26 @@ def export_bundle(
         report = audit(recording, validator, windows, note)
         submissions.flush()
         write_json(folder / FACTS_FILE, to_json(facts))
+        if base is not None:
+            _keep_base(folder, base)
         seal_folder(folder)
     return report
+
+
+def _keep_base(folder: Path, base: Path) -> None:
+    manifest = verify_manifest(base)
+    verify_tensors(base, manifest)
+    if any(path.stat().st_size > FILE_BYTES for path in base.iterdir()):
+        raise BundleError(f"{base} has a file of more than {FILE_BYTES:,} bytes: leave out --base")
+    kept = CheckpointFolder(folder / MODELS_FOLDER)
+    kept.sweep()  # of a command that was killed
+    if kept.holds(manifest.digest):
+        return
+    needed = list_needed(folder)
+    if manifest.digest not in needed:
+        listed = ", ".join(digest.hex()[:16] + "…" for digest in needed) or "none"
+        raise BundleError(f"{base} is not needed: an audit of these windows needs {listed}")
+    kept.add(base, manifest.digest)
 
 
 def _resume_history(folder: Path, history: ParameterHistory) -> ParameterHistory:

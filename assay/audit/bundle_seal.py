@@ -40,12 +40,26 @@ def require_sealed(folder: Path) -> None:
         raise SealError("; ".join(faults[:8]))
 
 
+def read_sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of a bundle but the list of sums itself, by name. Raises a
+    SealError: that list is missing or damaged."""
+    try:
+        sums = _parse(_read(folder / SUMS_FILE, _SUMS_BYTES))
+    except OSError as error:
+        raise SealError(f"{folder / SUMS_FILE} cannot be read ({error.strerror})") from None
+    if sums is None:
+        raise SealError(f"{folder / SUMS_FILE} is damaged: it is not as it was sealed")
+    return sums
+
+
 def require_bundle(folder: Path) -> None:
-    """Check that a folder is a bundle, whole or not. Raises BundleError."""
+    """Check that a path is a bundle's file, or its folder, whole or not. Raises BundleError."""
+    if folder.is_file():  # what it is shows when it is unpacked
+        return
     if not (folder / ABOUT_FILE).is_file() and not (folder / SUMS_FILE).is_file():
         raise BundleError(
-            f"{folder} is not a bundle: name a folder that `assay audit export` made, or the "
-            "folder `bundle` of a demo"
+            f"{folder} is not a bundle: name what `assay audit export` made, or the folder "
+            "`bundle` of a demo"
         )
 
 

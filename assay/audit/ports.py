@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource, Objects
@@ -25,6 +26,10 @@ class Outlines(Protocol):
 
     def get(self, digest: bytes) -> Outline:
         """The outline of a checkpoint. Raises a CheckpointError if it is unavailable."""
+
+    def find_folder(self, digest: bytes) -> Path:
+        """The folder that it was read from, with the checkpoint's further files. Raises as `get`
+        does."""
 
 
 class Models(Protocol):

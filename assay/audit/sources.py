@@ -1,5 +1,6 @@
 """The sources of an audit's checkpoints and files."""
 
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from assay.artifacts.checkpoints.adapter import read_adapter, write_tensors
 from assay.artifacts.checkpoints.download import PATIENCE_S, fetch_small_files
 from assay.artifacts.ports import Objects, StoreFinder
 from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
@@ -17,10 +19,19 @@ from assay.artifacts.submissions.reader import (
     open_submission,
 )
 from assay.artifacts.submissions.reading import SubmissionReader
+from assay.audit.ports import Outlines
 from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
-from assay.inference.folder import MANIFEST_FILE, verify_manifest
+from assay.inference.folder import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    digest_tensors,
+    digest_weights,
+    verify_manifest,
+)
+from assay.inference.low_rank import Adapter
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Refusal
+from assay.protocol.encoding import EncodingError
 from assay.verification import ReadPlan
 
 #: Most checkpoints in memory.
@@ -71,6 +82,7 @@ class FetchedOutlines:
 
     folder: Path
     mirrors: Callable[[], Iterable[Objects]]
+    _folders: dict[bytes, Path] = field(default_factory=dict)
     _opened: dict[bytes, Outline | CheckpointError] = field(default_factory=dict)
 
     def get(self, digest: bytes) -> Outline:
@@ -86,6 +98,11 @@ class FetchedOutlines:
             raise outline
         return outline
 
+    def find_folder(self, digest: bytes) -> Path:
+        """See `Outlines`."""
+        self.get(digest)
+        return self._folders[digest]
+
     def _open(self, digest: bytes) -> Outline:
         reasons = []
         for number, store in enumerate(self.mirrors(), 1):
@@ -93,6 +110,7 @@ class FetchedOutlines:
             folder = self.folder / str(number) / digest.hex()
             try:
                 fetch_small_files(partial(_fetch, store, digest), digest, folder)
+                self._folders[digest] = folder
                 return load_outline(folder, digest)
             except StoreError as error:
                 reasons.append(str(error))
@@ -113,26 +131,83 @@ def _fetch(store: Objects, digest: bytes, name: str, limit: int) -> bytes:
     return data
 
 
-class ModelShelf:
-    """Checkpoints that the auditor was given.
+@dataclass(frozen=True, slots=True)
+class MadeModels:
+    """Checkpoints that are made of models which an auditor has: by their adapters, or only by their
+    small files.
 
     Args:
-        folders: each a checkpoint, or a folder of checkpoints by digest.
+        outlines: with small files and adapters.
+        folder: for checkpoints, each of which takes as much room as the model that it is made of.
+    """
+
+    outlines: Outlines
+    folder: Path
+
+    def make(
+        self, digest: bytes, find: Callable[[bytes], Path | None], models: Iterable[Path]
+    ) -> Path | None:
+        """The folder of a checkpoint, with the tensors of its manifest; None: nobody has a model of
+        which it could be made.
+
+        Args:
+            find: the folder of a checkpoint by its digest, if it is here.
+            models: folders of models that are no checkpoints.
+
+        Raises:
+            CheckpointError: a model cannot be read.
+        """
+        try:
+            source = self.outlines.find_folder(digest)
+            manifest = verify_manifest(source, digest)
+            adapter = read_adapter(source, manifest)
+        except (CheckpointError, EncodingError):
+            return None
+        base = None if adapter is None else find(adapter.base)
+        for model in models if base is None else [base]:
+            made = self.folder / digest.hex()
+            shutil.rmtree(made, ignore_errors=True)  # another model's tensors
+            shutil.copytree(source, made)
+            with suppress(EncodingError):  # the adapter is of another model
+                write_tensors(adapter or Adapter(digest, {}), model, made / MODEL_FILE)
+                if digest_weights(made, digest_tensors(made)) == manifest.tensors:
+                    return made
+        return None
+
+    def remove(self, digest: bytes) -> None:
+        """Remove a checkpoint that was made."""
+        shutil.rmtree(self.folder / digest.hex(), ignore_errors=True)
+
+
+class ModelShelf:
+    """Checkpoints that the auditor was given, and those that can be made of these.
+
+    Args:
+        folders: each a checkpoint, or a folder of checkpoints by digest; or, where checkpoints are
+            made, a model that is none.
         load: opens one: here, or with workers.
+        made: makes those that were not given; None: nobody does.
 
     Raises:
-        CheckpointError: one of them is neither.
+        CheckpointError: one of them is nothing of that.
     """
 
     def __init__(
-        self, folders: Sequence[Path], load: Callable[[Path, bytes], Checkpoint] = load_checkpoint
+        self,
+        folders: Sequence[Path],
+        load: Callable[[Path, bytes], Checkpoint] = load_checkpoint,
+        made: MadeModels | None = None,
     ) -> None:
         self._load = load
+        self._made = made
         self._places: dict[bytes, Path] = {}
+        self._models: list[Path] = []
         self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         for folder in folders:
             checkpoints = [folder] if (folder / MANIFEST_FILE).is_file() else _list_folders(folder)
-            if not checkpoints:
+            if made is not None and not checkpoints and any(folder.glob("*.safetensors")):
+                self._models.append(folder)
+            elif not checkpoints:
                 raise CheckpointError(
                     f"{folder} has neither a checkpoint nor folders of checkpoints"
                 )
@@ -142,13 +217,17 @@ class ModelShelf:
     def get(self, digest: bytes) -> Checkpoint | None:
         """A checkpoint, verified when first opened, or None if it was not given. Raises a
         CheckpointError if it is damaged."""
-        place = self._places.get(digest)
-        if place is None:
-            return None
         if digest not in self._opened:
+            place = self._places.get(digest)
+            if place is None and self._made is not None:
+                place = self._made.make(digest, self._places.get, self._models)
+            if place is None:
+                return None
             self._opened[digest] = self._load(place, digest)
             while len(self._opened) > _OPENED_MAX:
-                self._opened.popitem(last=False)
+                closed, _ = self._opened.popitem(last=False)
+                if self._made is not None and closed not in self._places:
+                    self._made.remove(closed)
         self._opened.move_to_end(digest)
         return self._opened[digest]
 

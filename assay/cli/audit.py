@@ -1,7 +1,7 @@
 """`assay audit`: derives a validator's claims again from public data."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,15 +17,16 @@ from rich.progress import Progress as ProgressBar
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.reader import Latest, RecordFault, open_reader
 from assay.audit.auditor import Progress, audit
-from assay.audit.bundle import AUDITED_MAX, open_bundle, read_about
+from assay.audit.bundle import AUDITED_MAX, Bundle, list_needed, open_bundle, read_about
 from assay.audit.bundle_export import export_bundle
-from assay.audit.bundle_seal import ABOUT_FILE, open_records
+from assay.audit.bundle_file import pack_bundle
+from assay.audit.bundle_seal import ABOUT_FILE, SUMS_FILE, open_records
 from assay.audit.findings import Aspect, AuditReport, Findings
-from assay.audit.ports import Models, Public, ScoreLedgerReader
-from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
+from assay.audit.ports import Public, ScoreLedgerReader
+from assay.audit.sources import FetchedOutlines, MadeModels, ModelShelf, StoredSubmissions
 from assay.cli.checks import split_windows
 from assay.cli.console import open_console
-from assay.inference import load_checkpoint
+from assay.inference import Checkpoint, load_checkpoint
 from assay.inference.workers.pool import open_workers
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
@@ -70,20 +71,15 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
     """Audit a bundle. Return the exit code."""
     with ExitStack() as stack:
         scratch = stack.enter_context(TemporaryDirectory(prefix="assay-"))
-        (models, parallel), copies = _open_models(request, stack), _open_copies(request)
-        opened = open_bundle(bundle, Path(scratch), models, copies)
+        copies = _open_copies(request)
+        opened = open_bundle(bundle, Path(scratch), copies)
         require_beacon(opened.public.parameters, request.allow_local_beacon)
         address = encode_ss58(opened.validator)
         if request.validator not in (None, address):
             raise ConfigError(f"{bundle} is a bundle of {address}, not of {request.validator}")
-        windows = opened.about.windows.all
-        if request.windows is not None:
-            asked = parse_windows(request.windows)
-            if asked[0] < windows[0] or asked[-1] > windows[-1]:
-                raise ConfigError(f"{bundle} has only windows {windows[0]} to {windows[-1]}")
-            windows = asked
+        windows = _choose_windows(request, opened)
+        public = _add_models(opened.public, request, stack, opened.models)
         with _show_progress(quiet or as_json) as progress:
-            public = replace(opened.public, parallel=parallel)
             report = audit(public, opened.validator, windows, progress)
     return _print_outcome(report, as_json)
 
@@ -95,42 +91,99 @@ def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: 
     return _print_outcome(report, as_json)
 
 
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What is asked of an export, besides whose record and which windows."""
+
+    out: Path
+    source: Path | None = None  # a bundle to cut windows out of; None: the network
+    base: Path | None = None  # a checkpoint that is kept whole
+    as_file: bool = False  # also write it as one file
+
+
 def run_export(
-    settings: Settings, request: AuditRequest, out: Path, as_json: bool, quiet: bool
+    settings: Settings, request: AuditRequest, export: ExportRequest, as_json: bool, quiet: bool
 ) -> int:
     """Audit without a model and leave a bundle. Return the exit code."""
+    out = export.out
     if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest may differ now
         begun = read_about(out).windows.all
         request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
-    with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
-        report = export_bundle(
-            reached.public,
-            reached.validator,
-            reached.windows,
-            out,
-            reached.scratch,
-            reached.mirrors(),
-            progress,
-        )
-    code = _print_outcome(report, as_json)
+    with _open_exported(settings, request, export) as (reached, is_whole):
+        with _show_progress(quiet or as_json) as progress:
+            if is_whole:
+                report = audit(reached.public, reached.validator, reached.windows, progress)
+            else:
+                report = export_bundle(
+                    reached.public,
+                    reached.validator,
+                    reached.windows,
+                    out,
+                    reached.scratch,
+                    reached.mirrors(),
+                    progress,
+                    export.base,
+                )
+        file = pack_bundle(out, out.absolute().parent) if export.as_file else None
+    needed = [digest.hex() for digest in list_needed(out)]
+    packed = None
+    if file is not None:
+        packed = {"path": str(file.path), "sha256": file.sha256, "bytes": file.size}
+    described = {"folder": str(out), "needs": needed, "file": packed}
+    code = _print_outcome(report, as_json, {"bundle": described})
     if not as_json:
         local = "" if reached.public.parameters.beacon == QUICKNET else " --allow-local-beacon"
-        open_console().print(f"{out} is complete: `assay audit --offline {out}{local}`")
+        console = open_console()
+        console.print(f"{out} is complete: `assay audit --offline {out}{local}`")
+        if needed:
+            listed = ", ".join(digest[:16] + "…" for digest in needed)
+            console.print(f"With --model it needs the tensors of checkpoint {listed}.")
+        if file is not None:
+            console.print(f"{file.path} has all of it in {file.size:,} bytes.")
     return code
+
+
+@contextmanager
+def _open_exported(
+    settings: Settings, request: AuditRequest, export: ExportRequest
+) -> Iterator[tuple["AuditedRecord", bool]]:
+    """The source of an export, and whether its bundle is whole already and only packed."""
+    is_whole = export.as_file and (export.out / SUMS_FILE).is_file()
+    source = export.out if is_whole else export.source
+    if source is None:
+        with open_network(settings, request) as reached:
+            yield reached, False
+        return
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        opened = open_bundle(source, Path(scratch))
+        windows = _choose_windows(request, opened)
+        if is_whole and windows != opened.about.windows.all:
+            raise ConfigError(
+                f"{source} has other windows: cut {request.windows} out with --offline {source} "
+                "and another --out"
+            )
+        mirrors, kept = (lambda: [opened.store]), Path(scratch, "kept")
+        yield AuditedRecord(opened.public, opened.validator, windows, kept, mirrors), is_whole
 
 
 # --- inputs
 
 
 @dataclass(frozen=True, slots=True)
-class AuditedNetwork:
-    """The network, as an audit reads it."""
+class AuditedRecord:
+    """A validator's record, in the network or in a bundle, as an audit reads it."""
 
     public: Public
     validator: bytes
     windows: range
     scratch: Path
-    mirrors: Any
+    mirrors: Callable[[], Iterable[Objects]]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedNetwork(AuditedRecord):
+    """The same in the network."""
+
     chain: SubtensorChain
     stores: ReadableStores
 
@@ -147,7 +200,7 @@ def open_network(
     """
     asked = None if request.windows is None else parse_windows(request.windows)
     with ExitStack() as stack:
-        (models, parallel), copies = _open_models(request, stack), _open_copies(request)
+        copies = _open_copies(request)
         session = stack.enter_context(open_session(settings))
         chain, stores, parameters = session.chain, session.stores, session.parameters
         if asked is not None:
@@ -167,14 +220,13 @@ def open_network(
             submissions=StoredSubmissions(stores, session.submission_mirrors),
             outlines=FetchedOutlines(session.folder / "models", mirrors),
             copies=copies,
-            models=models,
-            parallel=parallel,
             ledger=open_settled_ledger(settings, stack),
             rules=lambda slot: stores.open(slot.locator),
         )
         windows = asked
         if windows is None:
             windows = find_newest(public.records, validator, public.history, announced)
+        public = _add_models(public, request, stack)
         kept_folder = session.folder / "kept"
         yield AuditedNetwork(public, validator, windows, kept_folder, mirrors, chain, stores)
 
@@ -288,23 +340,42 @@ def parse_windows(text: str) -> range:
     return range(first, last + 1)
 
 
-def _open_models(request: AuditRequest, stack: ExitStack) -> tuple[Models | None, int]:
-    """The models' runner, and the number of members of a window that are checked at a time."""
-    if not request.models:
+def _choose_windows(request: AuditRequest, opened: Bundle) -> range:
+    """The windows of a bundle that are asked for: without a word all."""
+    held = opened.about.windows.all
+    if request.windows is None:
+        return held
+    asked = parse_windows(request.windows)
+    if asked[0] < held[0] or asked[-1] > held[-1]:
+        raise ConfigError(f"the bundle has only windows {held[0]} to {held[-1]}")
+    return asked
+
+
+def _add_models(
+    public: Public, request: AuditRequest, stack: ExitStack, held: Path | None = None
+) -> Public:
+    """The same with models, if the request names some or a bundle holds some, and with the number
+    of members of a window that are then checked at a time. `held`: the bundle's."""
+    folders = [*request.models, *([] if held is None else [held])]
+    if not folders:
         if request.devices:
             raise ConfigError("workers run a model: name its folder with --model")
-        return None, 1
-    compute = request.compute
+        return public
+    compute, parallel = request.compute, 1
     if request.cluster and not request.devices:
         raise ConfigError("which workers on the cluster? name them with --worker or --workers")
-    if not request.devices:
+    load: Callable[[Path, bytes], Checkpoint]
+    if request.devices:
+        settings = make_worker_settings(compute, request.devices)
+        pool = stack.enter_context(open_workers(settings, request.cluster))
+        load, parallel = pool.load, pool.count + 1
+    else:
         if compute.threads is None:
             torch.set_num_threads(1)  # several threads do not pay for small batches
         load = partial(load_checkpoint, placement=open_placement(compute))
-        return ModelShelf(request.models, load), 1
-    settings = make_worker_settings(compute, request.devices)
-    pool = stack.enter_context(open_workers(settings, request.cluster))
-    return ModelShelf(request.models, pool.load), pool.count + 1
+    scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+    made = MadeModels(public.outlines, scratch)
+    return replace(public, models=ModelShelf(folders, load, made), parallel=parallel)
 
 
 def _open_copies(request: AuditRequest) -> dict[str, Objects]:
@@ -335,9 +406,12 @@ def _show_progress(quiet: bool) -> Iterator[Progress]:
         yield lambda done, due: bar.update(task, completed=done, total=due)
 
 
-def _print_outcome(report: AuditReport, as_json: bool) -> int:
+def _print_outcome(
+    report: AuditReport, as_json: bool, also: Mapping[str, Any] | None = None
+) -> int:
+    """Print the result and return the exit code. `also`: further fields of the document."""
     if as_json:
-        print(json.dumps(describe_report(report)))
+        print(json.dumps(describe_report(report) | dict(also or {})))
     else:
         _print_report(report)
     if report.differs:

@@ -58,7 +58,7 @@ def _open_bundle(
     folder: Path, request: AuditRequest, window: int, stack: ExitStack
 ) -> tuple[Public, bytes]:
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-    opened = open_bundle(folder, scratch, None)
+    opened = open_bundle(folder, scratch)
     require_beacon(opened.public.parameters, request.allow_local_beacon)
     held = opened.about.windows.all
     if window not in held:

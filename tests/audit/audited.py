@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.submissions.reading import SubmissionReader
@@ -22,6 +23,7 @@ from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
+from assay.inference.low_rank import merge, round_factors
 from assay.lab.demo.run import ModelFolders
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.simulator import SimulatedChain
@@ -181,9 +183,7 @@ def play_network(
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(checkpoint.folder, checkpoint.digest)
     checkpoints.opened[checkpoint.digest] = checkpoint  # read and verified already
-    taught = checkpoints.publish(
-        checkpoint, checkpoint.load_trainable().bfloat16().state_dict(), b"\1" * 32
-    )
+    taught = teach(checkpoints, checkpoint)
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, HOTKEYS["trainer"], checkpoint.digest
     )
@@ -219,6 +219,19 @@ def play_network(
     for _ in range(30):  # the last announcement
         _play_block(chain, list(validators.values()), taught, followed)
     return Network(folder, chain, beacons, history, validators, windows)
+
+
+def teach(checkpoints, base):
+    """A checkpoint that differs from its base as little as two factors of rank 1 say."""
+    weights = base.load_trainable().bfloat16().state_dict()
+    name = next(name for name, weight in weights.items() if weight.dim() == 2)
+    rows, columns = weights[name].shape
+    left, right = torch.zeros(rows, 1), torch.full((1, columns), 2.0**-10)
+    left[3] = 1
+    factors = {name: round_factors(left, right)}
+    weights[name] = merge(weights[name], factors[name])
+    adapter = make_adapter(base.digest, factors)
+    return checkpoints.publish(base, weights, b"\1" * 32, adapter=adapter)
 
 
 class Owner:
@@ -443,7 +456,7 @@ def read_records(objects, name="liar", epochs=EPOCHS):
 def open_audit(bundle, **changes):
     """A bundle as an auditor has it, some of it changed."""
     with TemporaryDirectory(prefix="assay-") as scratch:
-        yield replace(open_bundle(bundle, Path(scratch), None).public, **changes)
+        yield replace(open_bundle(bundle, Path(scratch)).public, **changes)
 
 
 def audit_liar(public, liar, *, models=None, copies=None, windows=WINDOWS, ledger=None):

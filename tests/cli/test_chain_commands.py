@@ -29,7 +29,7 @@ from tests.disks import filling
         (("audit", "--netuid", "1", "--validator", "5F"), "--validator: '5F' is not an SS58"),
         (("audit", "export", "--netuid", "1", "--out", "new", "--windows", "x"), "write A..B"),
         (("audit", "compare", "--netuid", "1", "--windows", "x"), "write A..B"),
-        (("audit", "--offline", "."), ". is not a bundle: name a folder that `assay audit export`"),
+        (("audit", "--offline", "."), ". is not a bundle: name what `assay audit export`"),
         (("train", "bisect", "x", "y"), "x: there is no such file or folder"),
         (("export", "--out", "x", "--dir", "."), "steps has no steps: name a trainer's"),
         (("calibrate",), "name the folder of a checkpoint: --model FOLDER"),

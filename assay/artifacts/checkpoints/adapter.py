@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from assay.artifacts.checkpoints.tensor_table import compute_size
+from assay.artifacts.checkpoints.tensor_table import compute_size, plan_file
 from assay.artifacts.store_objects import CHUNK_BYTES
 from assay.inference.folder import FILES_FOLDER, find_tensors, read_small_file
 from assay.inference.low_rank import (
@@ -25,6 +25,7 @@ from assay.inference.low_rank import (
     merge_in_blocks,
 )
 from assay.protocol.encoding import EncodingError
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import (
     FILES_BYTES_MAX,
     FILES_MAX,
@@ -112,6 +113,32 @@ def make_tensors(
         if digest.digest() == tensor.sha256:
             made.add(tensor.name)
     return made
+
+
+def write_tensors(adapter: Adapter, base: Path, target: Path) -> None:
+    """Write the file with all tensors that an adapter makes of those of the base's folder. Whether
+    they are a checkpoint's shows when that is opened.
+
+    Raises:
+        CheckpointError: the base cannot be read.
+        EncodingError: the adapter changes a tensor that the base does not have, or that has another
+            shape there.
+    """
+    places = find_tensors(base)
+    tensors = [TensorDigest(p.name, p.dtype, p.shape, ZERO_DIGEST) for _, p in places.values()]
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
+    for name, factors in adapter.factors.items():
+        if shapes.get(name) != factors.shape:
+            raise EncodingError(f"changes {name!r}, which the base does not have in this shape")
+    first, starts = plan_file(tensors)
+    with target.open("wb") as file:
+        file.write(first)
+
+        def write(tensor: TensorDigest, at: int, data: memoryview) -> None:
+            file.seek(starts[tensor.name] + at)
+            file.write(data)
+
+        make_tensors(adapter, base, tensors, write)
 
 
 def _compute(path: Path, place: TensorPlace, factors: Factors | None) -> Iterator[memoryview]:

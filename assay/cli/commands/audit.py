@@ -72,7 +72,10 @@ def audit(
         ),
     ] = None,
     offline: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="Read from a bundle, without any network.")
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE", help="Read from a bundle, its folder or file, without any network."
+        ),
     ] = None,
     against: Annotated[
         list[Path] | None,
@@ -131,21 +134,44 @@ def export(
     validator: Validator = None,
     windows: Windows = None,
     records: Records = None,
+    tar: Annotated[
+        bool,
+        typer.Option("--tar", help="Also write it as one file beside the folder, run-SHA256.tar."),
+    ] = False,
+    offline: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Cut the windows out of another bundle.")
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Also keep this checkpoint, which an audit with a model needs."
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
     """Audit without a model, and save everything that was read in a sealed folder.
 
-    `assay audit --offline BUNDLE` needs nothing else. After an interruption, the same command
-    continues. The exit codes are those of `assay audit`.
+    `assay audit --offline BUNDLE` needs nothing else, and --model only the checkpoints that this
+    command names: others are made from their adapters. After an interruption, the same command
+    continues. With --tar, BUNDLE may be complete already. The exit codes are those of `assay
+    audit`.
     """
+    from assay.audit.bundle_seal import SUMS_FILE
+
     settings = invocation.load_settings()
     require_windows(windows)
     require_address(validator, "--validator")
-    require_subnet(settings)
-    with starting(settings, loads=TORCH, opens=True, quiet=quiet):
-        from assay.cli.audit import AuditRequest, run_export
-    return run_export(settings, AuditRequest(validator, windows, records), out, as_json, quiet)
+    require_there(base)
+    require_bundle(offline)
+    is_packed = tar and (out / SUMS_FILE).is_file()
+    if offline is None and not is_packed:
+        require_subnet(settings)
+    opens = out if is_packed else offline or True
+    with starting(settings, loads=TORCH, opens=opens, quiet=quiet):
+        from assay.cli.audit import AuditRequest, ExportRequest, run_export
+    request = AuditRequest(validator, windows, records)
+    return run_export(settings, request, ExportRequest(out, offline, base, tar), as_json, quiet)
 
 
 @command(app, "compare", lambda s: (*network(s), *reading(s), s.compute))

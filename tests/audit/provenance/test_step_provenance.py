@@ -55,7 +55,7 @@ class Case:
     def __init__(self, folder, scratch):
         self.folder = folder
         self.checkpoints = CheckpointFolder(folder / "models")
-        self.bundle = open_bundle(folder / "bundle", scratch, None)
+        self.bundle = open_bundle(folder / "bundle", scratch)
         stores = [open_folder(folder / "store")]
         self.alone = self.bundle.public
         files = SubmissionsBeside(self.alone.submissions, stores)
