@@ -57,4 +57,6 @@ def _describe(document: dict[str, Any], recipe: str) -> str:
             f"solved, {read['solved']:,} read"
         )
     lines.append(f"  {progress['tokens']:,} tokens in {progress['seconds'] / 60:,.1f} minutes")
+    if document["adapter"] is not None:
+        lines.append(f"  {document['adapter']} makes the same tensors of the model it began with")
     return "\n".join([*lines, f"Next: assay subnet publish --recipe {recipe} --model {model}"])

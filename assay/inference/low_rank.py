@@ -27,8 +27,9 @@ RANK_MAX = 8
 _LEAST, _BOUND = 2.0**-40, 2.0**40
 #: Suffixes of the names of left and right factors, which follow a tensor's name.
 _LEFT, _RIGHT = ".lora_B", ".lora_A"
-#: The field of the file's metadata that names the base, in hex.
-_BASE = "base"
+#: Fields of the file's metadata, in hex: the base, and the root over the tensors that are made. Of
+#: a checkpoint's adapter, its manifest has the latter.
+_BASE, _MADE = "base", "tensors"
 #: Elements that are computed together: they fit a core's cache.
 _BLOCK = 1 << 18
 
@@ -50,7 +51,9 @@ class Factors:
 class Adapter:
     """A checkpoint as the change of another one."""
 
-    base: bytes  # digest of the checkpoint that is changed
+    #: digest of the checkpoint that is changed; of a model without a manifest, the root over its
+    #: tensors
+    base: bytes
     factors: Mapping[str, Factors]  # by the tensors' names
 
 
@@ -91,12 +94,17 @@ def merge_in_blocks(weight: Tensor, factors: Factors, block: int = _BLOCK) -> It
             yield (matrix[start : start + rows].float() + change).bfloat16()
 
 
-def encode_adapter(adapter: Adapter) -> bytes:
-    """The file: safetensors, with the base in its metadata."""
+def encode_adapter(adapter: Adapter, made: bytes | None = None) -> bytes:
+    """The file: safetensors, with the base in its metadata.
+
+    Args:
+        made: root over the tensors that it makes, for a model without a manifest.
+    """
     named: dict[str, Tensor] = {}
     for name, factors in adapter.factors.items():
         named |= {name + _LEFT: factors.left, name + _RIGHT: factors.right}
-    data: bytes = save(named, metadata={_BASE: adapter.base.hex()})
+    metadata = {_BASE: adapter.base.hex()} | ({} if made is None else {_MADE: made.hex()})
+    data: bytes = save(named, metadata=metadata)
     return data
 
 
@@ -133,15 +141,26 @@ def decode_adapter(data: bytes) -> Adapter:
     return Adapter(_read_base(view), factors)
 
 
+def decode_made(data: bytes) -> bytes | None:
+    """The root over the tensors that an adapter makes, or None where its file does not name one.
+    Raises an EncodingError as `decode_adapter`, which is called first."""
+    return _read_digest(memoryview(data), _MADE)
+
+
 def _read_base(view: memoryview) -> bytes:
+    digest = _read_digest(view, _BASE)
+    if digest is None:
+        raise EncodingError("does not name its base")
+    return digest
+
+
+def _read_digest(view: memoryview, field: str) -> bytes | None:
     size = int.from_bytes(view[:8], "little")
     header: dict[str, Json] = read_json(bytes(view[8 : 8 + size]))
     metadata = header.get("__metadata__")
-    base = metadata.get(_BASE) if isinstance(metadata, dict) else None
-    digest = read_hex(base) if isinstance(base, str) else b""
-    if len(digest) != 32:
-        raise EncodingError("does not name its base")
-    return digest
+    text = metadata.get(field) if isinstance(metadata, dict) else None
+    digest = read_hex(text) if isinstance(text, str) else b""
+    return digest if len(digest) == 32 else None
 
 
 def _read_factor(view: memoryview, place: TensorPlace) -> Tensor:

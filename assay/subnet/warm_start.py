@@ -3,6 +3,7 @@
     warm_start.json            the plan, the progress and all trials
     learner-*.safetensors      masters and moments, until the course is over
     own_answers.jsonl          right answers of the model's own, if it learns from these
+    adapter.safetensors        with LoRA: makes the result of the model that it began with
     model/                     the result, as `assay adopt` writes a model
 
 `warm_start.json` is written last and names the rest: a command that was killed anywhere goes on
@@ -20,6 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.environments import Environment, Success, open_environment
 from assay.environments.problem_file import compute_file_digest, read_problem_file, read_table
 from assay.inference import OwnDrafter, Placement, Rules
@@ -34,8 +36,9 @@ from assay.inference.folder import (
     digest_weights,
     read_config,
 )
+from assay.inference.low_rank import ADAPTER_FILE
 from assay.inference.model_loading import load_model
-from assay.network.files import hold_folder, replace_file, write_json
+from assay.network.files import hold_folder, replace_file, write_file, write_json
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError, read_json
@@ -263,13 +266,14 @@ class _Course:
                 path.unlink()
 
     def _describe(self, learner: Path | None = None) -> dict[str, Any]:
-        progress = self._progress
+        progress, adapter = self._progress, self._folder / ADAPTER_FILE
         return {
             "plan": self._plan,
             "end": self._end,
             "learner": None if learner is None else learner.name,
             "progress": asdict(progress),
             "model": str(self._folder / MODEL),
+            "adapter": str(adapter) if adapter.exists() else None,
         }
 
     def _make_learner(self) -> Learner:
@@ -386,6 +390,11 @@ class _Course:
                 if path.name in ADOPTED_FILES:  # a checkpoint has more, of the weights it had
                     shutil.copyfile(path, temporary / path.name)
             save_file(weights, temporary / MODEL_FILE, metadata={"format": "pt"})
+            made = digest_weights(temporary, digest_tensors(temporary))
+            base = bytes.fromhex(self._plan["model"]["tensors"])
+            adapter = make_adapter(base, learner.export_factors(), made)
+            if adapter is not None:
+                write_file(self._folder / ADAPTER_FILE, adapter)
             write_json(temporary / STATE, {"plan": self._plan, "progress": asdict(self._progress)})
 
 

@@ -1,13 +1,14 @@
 """A warm start of the shipped model, which already knows the form of sums."""
 
 import json
+import shutil
 import signal
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from assay.environments import Success, add_problem_files, compute_file_digest, problem_file
 from assay.inference import Placement
@@ -67,6 +68,50 @@ def replace_calibration(recipe):
     return recipe.model_copy(
         update={"calibration": recipe.calibration.model_copy(update={"problems": 4})}
     )
+
+
+def adopt(source, base, out):
+    return run_command("adopt", source, *([] if base is None else ["--base", base]), "--out", out)
+
+
+def test_an_adapter_makes_the_same_model_anywhere(request_, tmp_path):
+    """And of no other base: one weight that it does not touch is enough."""
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    with_factors = replace(LEARNING, lora_rank=4)
+    document = run_warm_start(request_, with_factors, Placement(), lambda line: None)
+    file = request_.folder / "adapter.safetensors"
+    assert document["adapter"] == str(file)
+    assert file.stat().st_size < (request_.folder / "model" / "model.safetensors").stat().st_size
+    made = adopt(file, GENESIS, tmp_path / "made")
+    assert made.returncode == 0, made.stderr
+    learned = read_model(request_)
+    assert learned.keys() == load_file(GENESIS / "model.safetensors").keys()
+    again = load_file(tmp_path / "made" / "model.safetensors")
+    assert all(torch.equal(again[name], learned[name]) for name in learned)
+    kept = sorted(path.name for path in (request_.folder / "model").iterdir())
+    assert sorted(p.name for p in (tmp_path / "made").iterdir()) == sorted(
+        {*kept, "adoption.json", "generation_config.json"} - {"warm_start.json"}
+    )
+    other = load_file(GENESIS / "model.safetensors")
+    other["model.norm.weight"][3] += 0.5
+    shutil.copytree(GENESIS, tmp_path / "other")
+    (tmp_path / "other" / "manifest.json").unlink()
+    save_file(other, tmp_path / "other" / "model.safetensors", metadata={"format": "pt"})
+    refused = adopt(file, tmp_path / "other", tmp_path / "wrong")
+    assert refused.returncode == 2
+    assert "makes other tensors" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "wrong").exists()
+    without = adopt(file, None, tmp_path / "wrong")
+    assert without.returncode == 2
+    assert "name an adapter's base with --base" in " ".join(without.stderr.split())
+    model = adopt(GENESIS / "model.safetensors", GENESIS, tmp_path / "wrong")
+    assert model.returncode == 2
+    assert "is no adapter of Assay's" in " ".join(model.stderr.split())
+
+
+def test_all_weights_have_no_adapter(request_):
+    assert run(request_)["adapter"] is None
+    assert not (request_.folder / "adapter.safetensors").exists()
 
 
 @pytest.mark.parametrize("at", [1, 3])

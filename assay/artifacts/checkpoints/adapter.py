@@ -51,14 +51,16 @@ def read_adapter(folder: Path, manifest: Manifest) -> Adapter | None:
     return decode_adapter(read_small_file(folder, ADAPTER_PATH))
 
 
-def make_adapter(base: bytes, factors: Mapping[str, Factors]) -> bytes | None:
+def make_adapter(
+    base: bytes, factors: Mapping[str, Factors], made: bytes | None = None
+) -> bytes | None:
     """The file that readers fetch in place of tensors. None: there are no factors, or too large
-    ones, and the tensors are fetched."""
+    ones, and the tensors are fetched. `made`: see `encode_adapter`."""
     if not factors or max(one.left.shape[-1] for one in factors.values()) > RANK_MAX:
         return None
     if compute_adapter_size(factors) > FILES_BYTES_MAX:  # not encoded in vain
         return None
-    return encode_adapter(Adapter(base, factors))
+    return encode_adapter(Adapter(base, factors), made)
 
 
 def name_adapter(files: Sequence[FurtherFile], data: bytes | None) -> tuple[FurtherFile, ...]:

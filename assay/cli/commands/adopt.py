@@ -22,13 +22,15 @@ def adopt(
     source: Annotated[
         Path | None,
         typer.Argument(
-            metavar="SOURCE", help="Folder of a model, a GGUF file, or ORG/NAME on the Hub."
+            metavar="SOURCE",
+            help="Folder of a model, a GGUF file, a warm start's adapter, or ORG/NAME on the Hub.",
         ),
     ] = None,
     base: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Model (folder or ORG/NAME) for which SOURCE is a LoRA adapter."
+            metavar="DIR",
+            help="Model (folder, GGUF file or ORG/NAME) for which SOURCE is a LoRA adapter.",
         ),
     ] = None,
     end_token: Annotated[

@@ -184,7 +184,16 @@ def warm_start(
         require_files(source)
     require_there(model)
     require_own_out(
-        directory, "warm start", "warm_start.json", "learner-*", "model", "model-*", "own_answers*"
+        directory,
+        "warm start",
+        *(
+            "warm_start.json",
+            "learner-*",
+            "model",
+            "model-*",
+            "own_answers*",
+            "adapter.safetensors",
+        ),
     )
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.warm_start import run_train_warm_start

@@ -1,4 +1,8 @@
-"""A LoRA adapter, merged into its base in fp32: W + factor · B A, a part of a matrix at a time."""
+"""A LoRA adapter, merged into its base a part of a matrix at a time.
+
+peft's folders are merged in fp32, as W + factor · B A; a file of Assay's own to the bit, as the
+specification says (section 7).
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,16 +12,20 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from assay.inference.folder import CheckpointError
-from assay.protocol.encoding import Json
+from assay.inference.low_rank import Factors, decode_adapter, decode_made, merge
+from assay.protocol.encoding import EncodingError, Json
+from assay.protocol.manifest import FILES_BYTES_MAX
 from assay.subnet.adoption.notes import Notes, name_some
 from assay.subnet.adoption.source import (
     ADAPTER,
     ADAPTER_CONFIG,
     StoredTensor,
     open_file,
+    read_source_file,
     read_source_json,
 )
 from assay.subnet.adoption.weights import PlannedTensor
@@ -97,6 +105,51 @@ def merge_adapter(
     if isinstance(said, str):
         notes.guessed.append(f"--base is {said[:200]}, for which the adapter was trained")
     return merged
+
+
+def is_own_adapter(source: Path) -> bool:
+    """Return whether a source is one file of tensors: no model, but an adapter of Assay's."""
+    return source.is_file() and source.suffix == ".safetensors"
+
+
+def merge_own_adapter(
+    file: Path, planned: Mapping[str, PlannedTensor], notes: Notes
+) -> tuple[dict[str, PlannedTensor], bytes | None]:
+    """A base's tensors with an adapter of Assay's in them, and the root over the result that the
+    file names.
+
+    Args:
+        planned: the base's tensors.
+
+    Raises:
+        CheckpointError: the file is no such adapter, or is for matrices that the base lacks.
+    """
+    data = read_source_file(file.parent, file.name, FILES_BYTES_MAX)
+    try:
+        adapter, made = decode_adapter(data or b""), decode_made(data or b"")
+    except EncodingError as error:
+        raise CheckpointError(f"{file} is no adapter of Assay's: it {error}") from None
+    merged = dict(planned)
+    for name, factors in adapter.factors.items():
+        if name not in planned or planned[name].shape != factors.shape:
+            raise CheckpointError(
+                f"{file} is for {name} of the shape {list(factors.shape)}, which the base lacks: "
+                "name its own base"
+            )
+        merged[name] = _add_factors(planned[name], factors)
+    notes.converted.append(f"the adapter is merged into {len(adapter.factors)} matrices")
+    if made is None:
+        notes.guessed.append("--base is the model for which the adapter was trained")
+    return merged, made
+
+
+def _add_factors(base: PlannedTensor, factors: Factors) -> PlannedTensor:
+    def read(start: int, stop: int) -> Tensor:
+        right = factors.right if len(base.shape) == 2 else factors.right[start:stop]
+        part = Factors(factors.left[start:stop], right)
+        return merge(base.read(start, stop).to(torch.bfloat16), part)
+
+    return replace(base, dtype="BF16", read=read)
 
 
 def _require_plain(folder: Path, config: Mapping[str, Json]) -> None:

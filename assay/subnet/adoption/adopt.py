@@ -17,6 +17,8 @@ from assay.inference.folder import (
     MANIFEST_FILE,
     MODEL_FILE,
     CheckpointError,
+    digest_tensors,
+    digest_weights,
     hold_alone,
     verify_manifest,
     verify_small_files,
@@ -28,7 +30,7 @@ from assay.inference.probes import require_measurable
 from assay.network.files import hold_folder, move_folder, naming
 from assay.network.hub.origin import find_origin
 from assay.protocol.encoding import Json, read_json
-from assay.subnet.adoption.adapter import merge_adapter
+from assay.subnet.adoption.adapter import is_own_adapter, merge_adapter, merge_own_adapter
 from assay.subnet.adoption.config import (
     complete,
     drop_meaningless,
@@ -76,6 +78,7 @@ class Adoption:
         config: of the new folder.
         tensors: in the order of their names.
         origins: "source" and "base" → the commit on the Hub that it is from, where it is known.
+        made: root over the tensors, where the source names it.
     """
 
     config: Mapping[str, Json]
@@ -83,6 +86,7 @@ class Adoption:
     tensors: Sequence[PlannedTensor]
     notes: Notes
     origins: Mapping[str, Json]
+    made: bytes | None = None
 
     @property
     def weights(self) -> int:
@@ -103,7 +107,7 @@ def plan_adoption(
     the block.
 
     Args:
-        source: a folder in Hugging Face's format, or a GGUF file.
+        source: a folder in Hugging Face's format, a GGUF file, or an adapter of Assay's.
         end_tokens: texts or ids of tokens that end a completion; none: found, or what an earlier
             adoption has found.
         base: the model for which `source` is an adapter.
@@ -112,7 +116,9 @@ def plan_adoption(
         CheckpointError: the model cannot be adopted: says in one line what is wrong, and where.
     """
     notes = Notes()
-    model = source if base is None else base
+    if base is None and is_own_adapter(source):
+        raise CheckpointError(f"{source} holds no model: name an adapter's base with --base")
+    model, made = source if base is None else base, None
     with ExitStack() as opened:
         found = opened.enter_context(_open(model, notes))
         config = drop_meaningless(name_family(found.config, notes), notes)
@@ -121,7 +127,9 @@ def plan_adoption(
         planned = dequantise(config, planned, notes)
         planned = take_stacks_apart(str(config["model_type"]), planned, notes)
         require_numbers(planned)
-        if base is not None:
+        if base is not None and is_own_adapter(source):
+            planned, made = merge_own_adapter(source, planned, notes)
+        elif base is not None:
             planned = merge_adapter(source, planned, notes, opened)
             require_numbers(planned)
         if settle_head(config, planned, lambda: is_same(planned[HEAD], planned[EMBEDDING]), notes):
@@ -139,7 +147,8 @@ def plan_adoption(
         if programs := sorted(path.name for path in model.glob("*.py")):
             notes.dropped.append(f"{', '.join(programs)[:200]}: programs, which nobody runs")
         tensors = [planned[name] for name in sorted(planned)]
-        yield Adoption(complete_config, texts, tensors, notes, _find_origins(source, base))
+        origins = _find_origins(source, base)
+        yield Adoption(complete_config, texts, tensors, notes, origins, made)
 
 
 def _find_origins(source: Path, base: Path | None) -> dict[str, Json]:
@@ -215,6 +224,10 @@ def adopt_model(
             adoption = opened.enter_context(plan_adoption(source, end_tokens, base))
         temporary = opened.enter_context(make_folder(out))
         write_adoption(adoption, temporary, report)
+        if adoption.made not in (None, digest_weights(temporary, digest_tensors(temporary))):
+            raise CheckpointError(
+                f"{source} makes other tensors of {base} than it names: name its own base"
+            )
         if probes:
             _try(temporary, source, adoption, report)
     return adoption
