@@ -16,7 +16,7 @@ from its share of the rows. None of them holds all weights: their models are out
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +40,7 @@ from assay.protocol.episode import Reply
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.training.balance import compute_imbalance, get_balance_weight
+from assay.training.figures import TokenCounter
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.heap import return_pages
 from assay.training.imitation import Example, ImitationStats, compute_imitation_loss
@@ -171,6 +172,13 @@ class LearnStats:
     clipped_share: float
     mean_kl: float
     gradient_norm: float
+    learning_rate: float = 0.0  # of the last update
+    #: see `TokenFigures`
+    entropy: float | None = None
+    ratio_p01: float | None = None
+    ratio_p50: float | None = None
+    ratio_p99: float | None = None
+    ratio_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,7 @@ class Learner:
         self.model = inner
         self.config = config
         self.step = 0
+        self._counter = TokenCounter()
         self._is_strict, self._has_changed = True, False
         self._reference: Policy | None = None
         if config.from_genesis and config.loss.kl_weight and reference is not None:
@@ -348,6 +357,7 @@ class Learner:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         losses: list[Loss] = []
         norms: list[float] = []
+        self._counter = TokenCounter()
         for _ in range(self.config.epochs):
             order = torch.randperm(len(teaching), generator=generator).tolist()
             for start in range(0, len(order), self.config.groups_per_batch):
@@ -356,7 +366,9 @@ class Learner:
                 losses += parts
                 norms.append(norm)
         self.step += 1
-        return _summarise(groups, len(groups) - len(teaching), losses, norms)
+        stats = _summarise(groups, len(groups) - len(teaching), losses, norms)
+        rate = self._optimizer.param_groups[0]["lr"]
+        return replace(stats, learning_rate=rate, **asdict(self._counter.finish()))
 
     def _imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         for parameters in self._optimizer.param_groups:
@@ -593,10 +605,13 @@ class Learner:
         mask = (torch.arange(logprobs.shape[1]) < lengths[:, None]).to(logprobs.device)
         behaviours = [torch.tensor(row.behaviour) for row in rows if row.behaviour is not None]
         if behaviours:
+            behaviour = pad_sequence(behaviours, batch_first=True).to(logprobs)
+            if counts:
+                self._counter.add((logprobs.detach() - behaviour)[mask], self._policy.entropy)
             advantages = torch.tensor([row.advantage for row in rows])
             loss = compute_loss(
                 logprobs,
-                pad_sequence(behaviours, batch_first=True).to(logprobs),
+                behaviour,
                 advantages.to(logprobs),
                 mask,
                 scale,
