@@ -56,6 +56,7 @@ def _list_groups() -> list[tuple[str, bool, str]]:
         ),
         ("programs as answers", has_sandbox(), "the extra `envs`, and `assay sandbox prepare`"),
         ("LoRA, TRL", None not in (find_spec("peft"), find_spec("trl")), "the extra `train`"),
+        ("8-bit AdamW", find_spec("bitsandbytes") is not None, "the extra `adamw8bit`"),
         ("GGUF", find_spec("gguf") is not None, "the extra `gguf`"),
         (
             "a published GGUF file",

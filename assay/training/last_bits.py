@@ -17,6 +17,7 @@ import assay.training.balance
 import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
+import assay.training.optimizers
 import assay.training.policy
 import assay.training.sharding
 from assay.protocol import Domain
@@ -28,6 +29,7 @@ _MODULES = (
     assay.training.grpo,
     assay.training.learner,
     assay.training.lora,
+    assay.training.optimizers,
     assay.training.policy,
     assay.training.sharding,
     assay.inference.attention,

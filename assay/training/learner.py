@@ -50,7 +50,15 @@ from assay.training.lora import (
     find_tied,
     get_base_weights,
     get_factors,
+    list_linear,
     set_factors,
+)
+from assay.training.optimizers import (
+    OptimizerError,
+    OptimizerName,
+    find_conflict,
+    is_moment,
+    make_optimizer,
 )
 from assay.training.policy import Policy, Precision
 from assay.training.sharding import (
@@ -141,6 +149,7 @@ class LearnConfig:
     """
 
     learning_rate: float = 5e-5
+    optimizer: OptimizerName = "adamw"
     epochs: int = 4
     groups_per_batch: int = 8
     tokens_per_pass: int = 8_192
@@ -193,7 +202,7 @@ class _Row:
 
 
 class Learner:
-    """fp32 master weights, AdamW's moments, and one method that matters.
+    """fp32 master weights, an optimiser's moments, and one method that matters.
 
     Attributes:
         base: digest of the checkpoint to whose weights LoRA's factors are added, for whoever
@@ -223,12 +232,17 @@ class Learner:
         Raises:
             ValueError: the settings want a reference and there is none.
             MissingPeftError: a LoRA rank is set and peft is not installed.
+            OptimizerError: this optimiser cannot be had here, or not with the other settings.
         """
+        conflict = find_conflict(config.optimizer, is_in_team(), bool(config.lora_rank))
+        if conflict is not None:
+            raise OptimizerError(conflict)
         if config.from_genesis and config.loss.kl_weight and reference is None:
             raise ValueError("the divergence is from the first checkpoint, which is not given")
         whole: nn.Module = model.eval()
         whole.to(torch.float32)
         inner: nn.Module = make_packing_twin(model)
+        matrices = list_linear(inner)
         if config.lora_rank:
             inner = add_factors(inner, config.lora_rank)
         self._family: str = model.config.model_type
@@ -253,11 +267,13 @@ class Learner:
                     shard(policy, self.device, config.offload)
         if config.lora_rank:
             draw_factors(inner, config.seed)
-        self._optimizer = torch.optim.AdamW(
-            [weight for weight in self.model.parameters() if weight.requires_grad],
-            lr=config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
+        self._optimizer = make_optimizer(
+            config.optimizer,
+            self.model,
+            matrices,
+            config.learning_rate,
+            config.betas,
+            config.weight_decay,
         )
 
     def learn(self, groups: Sequence[Group]) -> LearnStats:
@@ -345,8 +361,7 @@ class Learner:
             if policy is not None:
                 yield from policy.parameters()
                 yield from policy.buffers()
-        for moments in self._optimizer.state.values():
-            yield from (tensor for name, tensor in moments.items() if name != "step")
+        yield from self._optimizer.list_tensors()
 
     def _learn(self, groups: Sequence[Group]) -> LearnStats:
         scaled = self.config.scaled
@@ -367,12 +382,11 @@ class Learner:
                 norms.append(norm)
         self.step += 1
         stats = _summarise(groups, len(groups) - len(teaching), losses, norms)
-        rate = self._optimizer.param_groups[0]["lr"]
+        rate = self._optimizer.rate
         return replace(stats, learning_rate=rate, **asdict(self._counter.finish()))
 
     def _imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
-        for parameters in self._optimizer.param_groups:
-            parameters["lr"] = rate
+        self._optimizer.set_rate(rate)
         rows = [_make_example_row(example) for example in examples]
         losses, norm = self._update(rows, sum(len(row.completion) for row in rows))
         self.step += 1
@@ -462,16 +476,9 @@ class Learner:
         return {n: w for n, w in self.model.state_dict().items() if n not in tied}
 
     def _get_state(self) -> dict[str, Tensor]:
-        """Masters, moments and counters; in a team each process's own part of them. Counters are
-        float32 [1]: torch 2.13's code that assembles the parts supports neither integers nor
-        scalars."""
+        """Masters, moments and counters; in a team each process's own part of them."""
         state = name_masters({n: w.detach() for n, w in self._get_weights().items()})
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            state |= {
-                f"adam.{index}.{name}": t.reshape(1) if name == "step" else t.detach()
-                for name, t in moments.items()
-            }
-        return state | {"step": torch.tensor([float(self.step)])}
+        return state | self._optimizer.get_state() | {"step": torch.tensor([float(self.step)])}
 
     def export_state(self) -> Iterator[tuple[str, Tensor]]:
         """Masters by the names of files, moments and counters, one whole tensor at a time, as a
@@ -503,15 +510,12 @@ class Learner:
         try:
             with safe_open(path, framework="pt") as file:
                 # in one order in every process
-                moments = sorted(n for n in file.keys() if n.startswith("adam."))  # noqa: SIM118
+                moments = sorted(n for n in file.keys() if is_moment(n))  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             fault = str(error)
         agree({"moments": " ".join(moments)}, fault)
-        state = {n: t for n, t in self._get_state().items() if not n.startswith("adam.")}
-        for name in moments:
-            index, moment = _read_moment(name)
-            weight = self._optimizer.param_groups[0]["params"][index].detach()
-            state[name] = torch.zeros(1) if moment == "step" else torch.zeros_like(weight)
+        state = {n: t for n, t in self._get_state().items() if not is_moment(n)}
+        state |= self._optimizer.make_outline(moments)
         load_file_into(state, path)
         self._take_moments(state)
         self.step = int(state["step"])
@@ -523,6 +527,7 @@ class Learner:
             KeyError: the step is missing.
             IndexError: there are moments of a weight that does not exist.
             RuntimeError: the masters are another model's.
+            ValueError: the moments are another optimiser's, or another model's.
         """
         here = self.model.state_dict()
         masters = stack_experts(self._family, pick_masters(state))
@@ -536,16 +541,8 @@ class Learner:
         self.step = int(state["step"])
 
     def _take_moments(self, state: dict[str, Tensor]) -> None:
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in state.items():
-            if name.startswith("adam."):
-                index, moment = _read_moment(name)
-                moments.setdefault(index, {})[moment] = (
-                    tensor.reshape(()) if moment == "step" else tensor
-                )
-        if moments.keys() - set(range(len(self._optimizer.param_groups[0]["params"]))):
-            raise IndexError("moments of a weight that there is not")
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
+        moments = {name: tensor for name, tensor in state.items() if is_moment(name)}
+        self._optimizer.take_state(moments)
 
     def _update(self, rows: Sequence[_Row], scale: float) -> tuple[list[Loss], float]:
         self._optimizer.zero_grad()
@@ -637,12 +634,6 @@ def name_masters(masters: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def pick_masters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The masters in a learner's state, by the weights' names."""
     return {n.removeprefix(_MASTER): t for n, t in state.items() if n.startswith(_MASTER)}
-
-
-def _read_moment(name: str) -> tuple[int, str]:
-    """The weight's number and the moment's name, from a name such as `adam.3.exp_avg`."""
-    _, index, moment = name.split(".")
-    return int(index), moment
 
 
 def _unpack(values: Tensor, rows: Sequence[_Row]) -> Tensor:

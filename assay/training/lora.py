@@ -39,7 +39,7 @@ def list_stacks(model: nn.Module) -> list[str]:
     ]
 
 
-def _list_linear(model: Any) -> list[str]:
+def list_linear(model: Any) -> list[str]:
     """The names of the matrices of all linear layers but the output's."""
     output = model.get_output_embeddings()
     return [
@@ -65,7 +65,7 @@ def add_factors(model: nn.Module, rank: int) -> nn.Module:
         ) from None
     stacks = list_stacks(model)
     # of a mixture, peft would leave out the linear layers that share a name with an expert's matrix
-    named = {"target_modules": [], "target_parameters": [*_list_linear(model), *stacks]}
+    named = {"target_modules": [], "target_parameters": [*list_linear(model), *stacks]}
     config = LoraConfig(
         r=rank,
         lora_alpha=_ALPHA,

@@ -7,6 +7,7 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import StepRecord
 from assay.training import LearnConfig, LossConfig
+from assay.training.optimizers import find_conflict
 
 #: Fields of `LearnConfig` that are settings of the same name.
 _SHARED = tuple(f.name for f in fields(LearnConfig) if f.name in TrainerSettings.model_fields)
@@ -23,6 +24,9 @@ _LOSS = {
 def make_learning(settings: TrainerSettings) -> LearnConfig:
     """The learner's configuration. Raises ConfigError: the settings do not fit together."""
     conflict = settings.find_conflict()
+    if conflict is None:
+        is_shared = settings.processes > 1 or settings.offload
+        conflict = find_conflict(settings.optimizer, is_shared, bool(settings.lora_rank))
     if conflict is not None:
         raise ConfigError(f"[trainer] {conflict}")
     given = settings.model_dump()

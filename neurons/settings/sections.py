@@ -382,8 +382,13 @@ class TrainerSettings(_Section):
     processes: int = Field(
         1, ge=1, le=64, description="processes on this machine that learn together, one on each GPU"
     )
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="learning rate of AdamW")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="weight decay of AdamW")
+    optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
+        "adamw",
+        description="adamw; adamw8bit: moments of 8 bits, needs the extra `adamw8bit`; muon: for "
+        "the matrices of layers",
+    )
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="learning rate of the optimiser")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="weight decay of the optimiser")
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
     groups_per_batch: int = Field(8, ge=1, le=16_384, description="groups in one optimiser update")

@@ -459,6 +459,33 @@ def test_a_course_under_other_parameters_is_put_aside(bench, world, undisturbed,
     folder.close()
 
 
+# --- with another optimiser
+
+
+@pytest.mark.parametrize("optimizer", ["adamw8bit", "muon"])
+def test_a_trainer_with_another_optimiser_that_is_killed_publishes_the_same(
+    world, tmp_path, calls, optimizer
+):
+    if optimizer == "adamw8bit":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is of the extra `adamw8bit`")
+    learning = replace(LEARNING, optimizer=optimizer)
+    whole, killed = (Bench(world, tmp_path / name, calls) for name in ("whole", "killed"))
+    before = len(calls.names)
+    whole.start(learning=learning)
+    whole.run()
+    names = calls.names[before:]
+    whole.close()
+    killed.start(learning=learning)
+    for name in ("put", "save_file", "set_commitment"):
+        calls.due = len(calls.names) + names.index(name) + 1
+        with pytest.raises(Killed):
+            killed.run()
+        killed.start(learning=learning)
+    killed.run()
+    require_same(killed, whole)
+    killed.close()
+
+
 # --- with LoRA
 
 

@@ -444,6 +444,34 @@ def test_a_divergence_from_the_genesis_is_done_again(world, tmp_path):
     assert verify(tmp_path, 2).equal
 
 
+@pytest.mark.parametrize("optimizer", ["adamw8bit", "muon"])
+def test_steps_of_another_optimiser_are_done_again(world, tmp_path, optimizer):
+    """From the state before the second step, as published. Moments of another are not that."""
+    if optimizer == "adamw8bit":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is of the extra `adamw8bit`")
+    train(world, tmp_path, learning=replace(LEARNING, optimizer=optimizer))
+    assert verify(tmp_path, 2).equal
+    step = read_step(get_steps(tmp_path)[1])
+    path = step.path.with_suffix(".before.safetensors")
+    state = load_file(path)
+    kinds = {name.split(".")[0] for name in state}
+    assert kinds == {
+        "master",
+        "step",
+        *(("adam8bit",) if optimizer != "muon" else ("adam", "muon")),
+    }
+    codes = [name for name, tensor in state.items() if tensor.dtype == torch.uint8]
+    assert bool(codes) == (optimizer == "adamw8bit")
+    config = step.record.config.replace(f'"optimizer":"{optimizer}"', '"optimizer":"adamw"')
+    lie = replace(step, record=replace(step.record, config=config))
+    with pytest.raises(StepError, match="of another model"):
+        reexecute(lie, CheckpointFolder(tmp_path / "models"))
+    name = codes[0] if codes else next(n for n in state if n.endswith("momentum_buffer"))
+    save_file(state | {name: state[name] + 1}, path)
+    with pytest.raises(StepError, match="not what the record says"):
+        verify(tmp_path, 2)
+
+
 def test_low_rank_steps_are_done_again(world, tmp_path):
     pytest.importorskip("peft", reason="peft is of the extra `train`")
     learning = replace(LEARNING, lora_rank=4, learning_rate=1e-2)

@@ -218,3 +218,18 @@ def test_a_trainers_settings_that_contradict_each_other_are_told(given, said) ->
     with pytest.raises(ConfigError, match=re.escape(f"[trainer] {said}")):
         make_learning(TrainerSettings(**given))
     make_learning(TrainerSettings(**given, local_groups=1, clip_cap=5.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"optimizer": "adamw8bit", "processes": 2}, "adamw8bit would round each process's part"),
+        ({"optimizer": "muon", "offload": True}, "muon needs whole matrices"),
+        ({"optimizer": "muon", "lora_rank": 8}, "muon makes the update of a whole matrix"),
+    ],
+)
+def test_an_optimiser_that_cannot_learn_so_is_told_at_once(given, said) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"[trainer] optimizer: {said}")) as caught:
+        make_learning(TrainerSettings(**given))
+    assert 'or optimizer = "adamw"' in str(caught.value)
+    make_learning(TrainerSettings(**{**given, "optimizer": "adamw"}))

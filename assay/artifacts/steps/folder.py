@@ -48,7 +48,7 @@ from assay.training.last_bits import compute_code_digest, describe_engine
 RECORD_BYTES_MAX = 1 << 25
 _BEFORE = "next.before.safetensors"
 #: The names of types in safetensors.
-_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
+_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.uint8: "U8"}
 
 
 class StepError(OperatorError):

@@ -75,6 +75,20 @@ def test_low_rank_factors_too():
     assert kept == trace(lambda: (second.learn(groups), second.bf16_state()), Forgetful())
 
 
+@pytest.mark.parametrize("optimizer", ["adamw8bit", "muon"])
+def test_another_optimiser_too(optimizer):
+    """The embeddings are large enough for codes."""
+    if optimizer == "adamw8bit":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is of the extra `adamw8bit`")
+    config = replace(CONFIG, optimizer=optimizer)
+    made = [Learner(make_model(64, 1, 2, 80, seed=0), config) for _ in range(2)]
+    groups = make_groups(made[0])
+    kept = trace(lambda: made[0].learn(groups))
+    assert kept == trace(lambda: made[1].learn(groups), Forgetful())
+    own = "optimizer_update_8bit_blockwise" if optimizer == "adamw8bit" else "addmm"
+    assert any(own in record.operator for record in kept)
+
+
 def test_a_write_is_seen_whatever_name_the_memory_has():
     weight = torch.nn.Parameter(torch.arange(12.0).reshape(3, 4))
 
