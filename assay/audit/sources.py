@@ -34,8 +34,8 @@ from assay.protocol import Context, Refusal
 from assay.protocol.encoding import EncodingError
 from assay.verification import ReadPlan
 
-#: Most checkpoints in memory.
-_OPENED_MAX = 4
+#: Most checkpoints in memory: windows come in their order, and seldom go back by one.
+_OPENED_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)

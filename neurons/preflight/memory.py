@@ -15,8 +15,11 @@ if TYPE_CHECKING:  # arithmetic should not load torch, which takes seconds
 #: Bytes of interpreter, torch, the SDK and the rest of a program with a tiny model: measured.
 PROGRAM_BYTES = 600 << 20
 #: Bytes of a float, and floats for each parameter that training adds: masters, gradient and AdamW's
-#: two moments; with LoRA the masters, and the sum with the factors, which are small themselves.
-_FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 2
+#: two moments; with LoRA the masters alone, since only the factors have the others.
+_FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 1
+#: Bytes of a weight when a lesson is over: what is published, in bf16, and the model in fp32 whose
+#: centre is measured.
+_PUBLISHED = 2 + 4
 #: Layers that are on a GPU at once if all weights are offloaded: FSDP2 fetches one ahead.
 _LAYERS_GATHERED = 2
 #: Arrays of a chunk's logits that exist at once in the backward pass.
@@ -66,17 +69,21 @@ def estimate_memory(
         groups_per_step, learning, cards: see `estimate_height`.
         placement: where and how the model runs; None: on the CPU, as the reference is defined.
     """
-    from assay.artifacts.checkpoints.folder import OPENED_MAX
+    from assay.artifacts.checkpoints.folder import count_opened
     from assay.inference.placement import Placement
     from assay.inference.placing.devices import CPU
 
     placement = placement or Placement()
     weights = placement.compute_weight_bytes(STORED * shape.parameters)
-    opened = OPENED_MAX if placement.has_room_for(OPENED_MAX * weights) else OPENED_MIN
+    opened = count_opened(weights, placement.device)
+    if not placement.has_room_for(opened * weights):
+        opened = OPENED_MIN
     program = PROGRAM_BYTES if placement.device == CPU else 0
     height = estimate_height(role, shape, work, groups_per_step, learning, cards)
     if learning is not None and placement.device == CPU:
         height += estimate_offloaded(shape, learning)
+        if cards == 1:
+            height = max(height, _estimate_publishing(shape, learning))
     return program + opened * weights + height
 
 
@@ -91,9 +98,10 @@ def estimate_height(
 ) -> int:
     """Most bytes of a program on its device, besides interpreter and open checkpoints.
 
-    A trainer has 16 bytes a weight there: masters, gradient and two moments; with LoRA 8, masters
-    and their sum with the factors, and 16 bytes for each float of the factors beside experts: those
-    beside other matrices are few. A team divides these by its GPUs. With `offload` none of them
+    A trainer has 16 bytes a weight there: masters, gradient and two moments; with LoRA 4, the
+    masters, 4 more for a mixture's experts, whose sum with the factors stays for the gradients, and
+    16 bytes for each float of the factors beside experts: those beside other matrices are few. A
+    team divides these by its GPUs. With `offload` none of them
     are there (`estimate_offloaded`). A team and `offload` alike hold embeddings and head whole from
     the forward pass to their gradients: 8 bytes for each of their weights, 4 with LoRA. `offload`
     adds as much for the weights of two layers, the one at its turn and the next, which is fetched
@@ -117,12 +125,11 @@ def estimate_height(
         floats += prefilled * shape.cached
         floats += rows * (shape.count_kept(length) + _STATES * shape.state)
     if learning is not None:
-        trained = _count_trained(learning)
         gathered = 0
         if learning.offload:
             gathered = shape.tables + _LAYERS_GATHERED * shape.block
         else:
-            floats += trained * shape.parameters // cards
+            floats += _count_trained(shape, learning) // cards
             if cards > 1:  # FSDP2's root group stays whole from its forward pass to its gradients
                 gathered = shape.tables
         floats += (1 if learning.lora_rank else 2) * gathered
@@ -136,12 +143,23 @@ def estimate_height(
 
 def estimate_offloaded(shape: ModelShape, learning: Learning) -> int:
     """Bytes of host memory that `offload` takes, in all processes of a team together: 16 a weight,
-    with LoRA 8, which would be on the GPUs otherwise; 0 without it."""
-    return _FLOAT * _count_trained(learning) * shape.parameters if learning.offload else 0
+    with LoRA 4, and 4 more for a mixture's experts, which would be on the GPUs otherwise; 0 without
+    it."""
+    return _FLOAT * _count_trained(shape, learning) if learning.offload else 0
 
 
-def _count_trained(learning: Learning) -> int:
-    return _TRAINED_LORA if learning.lora_rank else _TRAINED
+def _estimate_publishing(shape: ModelShape, learning: Learning) -> int:
+    """Bytes when a lesson is over: masters and moments, and what is published. Gradients and the
+    lesson's states are gone."""
+    kept = _TRAINED_LORA if learning.lora_rank else _TRAINED - 1
+    return (_FLOAT * kept + _PUBLISHED) * shape.parameters
+
+
+def _count_trained(shape: ModelShape, learning: Learning) -> int:
+    """Floats of all weights together."""
+    if learning.lora_rank:
+        return _TRAINED_LORA * shape.parameters + shape.stacked
+    return _TRAINED * shape.parameters
 
 
 def count_parameters(placement: "Placement", free: int) -> int:

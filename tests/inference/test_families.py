@@ -212,7 +212,8 @@ def test_the_plan_counts_what_a_pass_keeps_for_gradients(kind: str) -> None:
 def test_factors_find_all_matrices_of_its_layers(kind: str) -> None:
     """LoRA's "all-linear" learns beside linear layers alone, and stacks of experts are named."""
     layers = get_model(kind).model.layers
-    shape = measure_shape(get_model(kind).config, 0).factors
+    measured = measure_shape(get_model(kind).config, 0)
+    shape = measured.factors
     linear = {
         f"{name}.weight" for name, module in layers.named_modules() if isinstance(module, nn.Linear)
     }
@@ -223,6 +224,8 @@ def test_factors_find_all_matrices_of_its_layers(kind: str) -> None:
     )
     assert (counted == 0) == (shape == 0)
     assert counted <= shape <= 2 * counted
+    weights = sum(layers.get_parameter(name).numel() for name in stacks)
+    assert weights <= measured.stacked <= 2 * weights
     others = {name for name, weight in layers.named_parameters() if weight.dim() >= 2}
     others -= linear | stacks
     assert {name for name in others if not any(part in name for part in _WITHOUT_FACTORS)} == set()

@@ -253,6 +253,16 @@ def test_low_rank_factors_make_what_is_published_of_the_first_weights(
     assert make_learner().export_factors() == {}
 
 
+def test_only_low_rank_factors_have_moments(low_rank: LearnConfig) -> None:
+    """As `assay.neurons.preflight.memory` counts."""
+    learner = make_learner(low_rank)
+    learner.learn(make_groups(learner))
+    state = dict(learner.export_state())
+    factors = sum(tensor.numel() for name, tensor in state.items() if ".lora_" in name)
+    moments = sum(tensor.numel() for name, tensor in state.items() if "exp_avg" in name)
+    assert moments == 2 * factors > 0
+
+
 def test_low_rank_factors_that_grow_without_bound_are_said(low_rank: LearnConfig) -> None:
     learner = make_learner(low_rank)
     state = dict(learner.export_state())

@@ -62,8 +62,11 @@ from assay.protocol.manifest import (
 
 logger = logging.getLogger("assay")
 
-#: Checkpoints that a program keeps on disk, besides the genesis; and open in memory.
-CHECKPOINTS_KEPT, OPENED_MAX = 8, 4
+#: Checkpoints that a program keeps on disk, besides the genesis; and open in memory, at most. On a
+#: processor those beyond two, which overlapping windows need, must not take more bytes together
+#: than the third figure: a learner and its lessons are in the same memory.
+CHECKPOINTS_KEPT, OPENED_MAX, _OPENED_BYTES = 8, 4, 1 << 30
+_OPENED_MIN = 2
 #: Digests whose last error is kept, because no mirror had them or nobody can use them.
 FAILURES_MAX = 64
 #: Seconds until mirrors are asked again for a checkpoint that none had: at first, and at most.
@@ -287,8 +290,7 @@ class CheckpointFolder:
     def _make_room(self, folder: Path) -> None:
         """Close the least recently used checkpoints until the new one fits into memory."""
         with suppress(OSError):  # loading it raises the clear error
-            stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-            needed = self.placement.compute_weight_bytes(stored)
+            needed = self.placement.compute_weight_bytes(_count_stored(folder))
             if not self.placement.has_room_for(needed):
                 free_memory(self.placement.device)
             while len(self.opened) > 1 and not self.placement.has_room_for(needed):
@@ -299,7 +301,11 @@ class CheckpointFolder:
         with suppress(OSError):  # of a folder that is not ours
             os.utime(checkpoint.folder)  # marks it as used now, for `_prune`
         self.opened[checkpoint.digest] = checkpoint
-        while len(self.opened) > OPENED_MAX:
+        most = OPENED_MAX
+        if self._elsewhere is None:
+            weights = self.placement.compute_weight_bytes(_count_stored(checkpoint.folder))
+            most = count_opened(weights, self.placement.device)
+        while len(self.opened) > most:
             self.opened.popitem(last=False)
 
     def holds(self, digest: bytes) -> bool:
@@ -434,6 +440,23 @@ class CheckpointFolder:
                 os.utime(self._root / decode_adapter(adapter).base.hex())
         self._prune(manifest.digest)
         return manifest
+
+
+def count_opened(weights: int, device: str) -> int:
+    """Most checkpoints that a program keeps open.
+
+    Args:
+        weights: bytes that one takes there.
+        device: torch's name of it.
+    """
+    if device != CPU:
+        return OPENED_MAX
+    return max(_OPENED_MIN, min(OPENED_MAX, _OPENED_BYTES // max(1, weights)))
+
+
+def _count_stored(folder: Path) -> int:
+    """Bytes of a checkpoint's tensors on the disk."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _move(temporary: Path, target: Path) -> None:

@@ -45,6 +45,7 @@ class ModelShape:
     vocabulary: int  # ids
     #: floats of LoRA factors beside a mixture's experts in all layers, for each unit of their rank
     factors: int = 0
+    stacked: int = 0  # of all parameters, those of a mixture's experts
     #: of `cached`, those in layers whose tokens see only a window, with the window's tokens
     windowed: tuple[tuple[int, int], ...] = ()
 
@@ -105,6 +106,7 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
     inputs = getattr(config, "hidden_size_per_layer_input", 0)  # Gemma 4: each layer has its own
     if inputs:
         tables += config.vocab_size_per_layer_input * config.num_hidden_layers * inputs
+    experts, own = _count_experts(config)
     return ModelShape(
         parameters=parameters,
         tables=tables,
@@ -115,7 +117,8 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
         kept=sum(layer.kept for layer in layers),
         recomputed=len(layers) * config.hidden_size + max(layer.kept for layer in layers),
         vocabulary=config.vocab_size,
-        factors=_count_expert_factors(config),
+        factors=experts * (2 * config.hidden_size + 3 * own),
+        stacked=experts * 3 * config.hidden_size * own,
         windowed=tuple(windowed),
     )
 
@@ -188,15 +191,15 @@ def _measure_inner(config: Any) -> tuple[int, int, int]:
     return max(own, shared, dense), max(together, dense), 2 * needed
 
 
-def _count_expert_factors(config: Any) -> int:
-    """See `ModelShape.factors`. Layers without routers count like the others: they are few."""
+def _count_experts(config: Any) -> tuple[int, int]:
+    """Experts in all layers, and an expert's width. Each has a matrix [2 · width, hidden] and a
+    matrix [hidden, width]. Layers without routers count like the others: they are few."""
     family = FAMILIES.get(getattr(config, "model_type", ""))
     if family is None or family.experts is None:
-        return 0
+        return 0, 0
     experts = max(getattr(config, name, None) or 0 for name in family.experts.counts)
     own = getattr(config, "moe_intermediate_size", None) or config.intermediate_size
-    # beside a matrix [2 · own, hidden] and a matrix [hidden, own]
-    return config.num_hidden_layers * experts * (2 * config.hidden_size + 3 * own)
+    return config.num_hidden_layers * experts, own
 
 
 def _measure_recurrence(config: Any) -> _LayerShape:

@@ -21,7 +21,7 @@ from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.environments import Success, open_environment
 from assay.inference import load_checkpoint
-from assay.inference.folder import CheckpointError, read_small_file
+from assay.inference.folder import CheckpointError, read_small_file, verify_manifest
 from assay.inference.sampled_episodes import sample_episodes
 from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.lab.demo.players import FreePlayers, TurnPlayers
@@ -183,7 +183,7 @@ class Demo:
         self._checkpoints = CheckpointFolder(settings.out / "models")
         with TemporaryDirectory(prefix="assay-") as scratch:
             folder = genesis or self._make_genesis(Path(scratch))
-            self._genesis = load_checkpoint(folder)
+            self._genesis = verify_manifest(folder)
             self._checkpoints.add(folder, self._genesis.digest)
             self._network = found(settings, tuple(self._cast), self._store, folder, self._recipe)
         self._chain = self._network.chain
@@ -377,7 +377,7 @@ class Demo:
             open_environment(self.run.parameters.environment),
             self.run.parameters.work,
             self._problems,
-            self._genesis.manifest.level_numbers,  # the same problems before and after
+            self._genesis.level_numbers,  # the same problems before and after
             lambda done: self._show(),
         )
 

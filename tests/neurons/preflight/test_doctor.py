@@ -33,7 +33,7 @@ from assay.neurons.preflight.examination import (
 )
 from assay.neurons.preflight.machine_fences import Fences, judge_fences, probe_fences
 from assay.neurons.preflight.machine_sandbox import check_sandbox
-from assay.neurons.preflight.memory import estimate_memory
+from assay.neurons.preflight.memory import estimate_height, estimate_memory
 from assay.neurons.preflight.model_folder import check_model_folder
 from assay.neurons.preflight.surroundings import open_role_stores
 from assay.neurons.program.loop import claim_folder
@@ -310,7 +310,17 @@ def test_the_estimate_grows_with_model_batch_and_role(subnet, genesis):
     full = estimate_memory("trainer", large, work, learning=LearnConfig())
     assert full > 4 * 4 * 10**9
     lora = estimate_memory("trainer", large, work, learning=LearnConfig(lora_rank=8))
-    assert full - lora == 2 * 4 * large.parameters  # neither gradient nor moments of all weights
+    assert full - lora == 2 * 4 * large.parameters  # when it publishes, no moments of all weights
+    heights = [
+        estimate_height("trainer", large, work, learning=LearnConfig(lora_rank=rank))
+        for rank in (0, 8)
+    ]
+    assert heights[0] - heights[1] == 3 * 4 * large.parameters  # nor is there their gradient
+    experts = replace(large, stacked=10**8)  # with their factors added
+    assert (
+        estimate_height("trainer", experts, work, learning=LearnConfig(lora_rank=8)) - heights[1]
+        == 4 * 10**8
+    )
     # as they are configured, not as they are by default
     wide = LearnConfig(groups_per_batch=64, tokens_per_pass=1 << 20)
     assert estimate_memory("trainer", shape, work, learning=wide) > estimate_memory(
