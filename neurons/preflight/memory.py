@@ -17,6 +17,9 @@ PROGRAM_BYTES = 600 << 20
 #: Bytes of a float, and floats for each parameter that training adds: masters, gradient and AdamW's
 #: two moments; with LoRA the masters alone, since only the factors have the others.
 _FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 1
+#: Floats that `adamw8bit` saves for each 128 parameters: its two moments have a byte for each value
+#: and a scale for 256.
+_SAVED = 191
 #: Bytes of a weight when a lesson is over: what is published, in bf16, and the model in fp32 whose
 #: centre is measured.
 _PUBLISHED = 2 + 4
@@ -44,6 +47,8 @@ class Learning(Protocol):
 
     @property
     def lora_rank(self) -> int: ...
+    @property
+    def optimizer(self) -> str: ...
     @property
     def groups_per_batch(self) -> int: ...
     @property
@@ -98,10 +103,11 @@ def estimate_height(
 ) -> int:
     """Most bytes of a program on its device, besides interpreter and open checkpoints.
 
-    A trainer has 16 bytes a weight there: masters, gradient and two moments; with LoRA 4, the
-    masters, 4 more for a mixture's experts, whose sum with the factors stays for the gradients, and
-    16 bytes for each float of the factors beside experts: those beside other matrices are few. A
-    team divides these by its GPUs. With `offload` none of them
+    A trainer has 16 bytes a weight there: masters, gradient and two moments; with `adamw8bit`
+    10.03; `muon` has fewer moments, which is not counted; with LoRA 4, the masters, 4 more for a
+    mixture's experts, whose sum with the factors stays for the gradients, and 16 bytes for each
+    float of the factors beside experts: those beside other matrices are few. A team divides these
+    by its GPUs. With `offload` none of them
     are there (`estimate_offloaded`). A team and `offload` alike hold embeddings and head whole from
     the forward pass to their gradients: 8 bytes for each of their weights, 4 with LoRA. `offload`
     adds as much for the weights of two layers, the one at its turn and the next, which is fetched
@@ -152,14 +158,21 @@ def _estimate_publishing(shape: ModelShape, learning: Learning) -> int:
     """Bytes when a lesson is over: masters and moments, and what is published. Gradients and the
     lesson's states are gone."""
     kept = _TRAINED_LORA if learning.lora_rank else _TRAINED - 1
-    return (_FLOAT * kept + _PUBLISHED) * shape.parameters
+    saved = _count_saved(shape, learning)
+    return (_FLOAT * kept + _PUBLISHED) * shape.parameters - _FLOAT * saved
 
 
 def _count_trained(shape: ModelShape, learning: Learning) -> int:
     """Floats of all weights together."""
     if learning.lora_rank:
         return _TRAINED_LORA * shape.parameters + shape.stacked
-    return _TRAINED * shape.parameters
+    return _TRAINED * shape.parameters - _count_saved(shape, learning)
+
+
+def _count_saved(shape: ModelShape, learning: Learning) -> int:
+    """Floats of moments of all weights that 8 bits save."""
+    is_coded = learning.optimizer == "adamw8bit" and not learning.lora_rank
+    return _SAVED * shape.parameters // 128 if is_coded else 0
 
 
 def count_parameters(placement: "Placement", free: int) -> int:

@@ -321,6 +321,8 @@ def test_the_estimate_grows_with_model_batch_and_role(subnet, genesis):
         estimate_height("trainer", experts, work, learning=LearnConfig(lora_rank=8)) - heights[1]
         == 4 * 10**8
     )
+    coded = estimate_memory("trainer", large, work, learning=LearnConfig(optimizer="adamw8bit"))
+    assert full - coded == 6 * 10**9 - 31_250_000  # codes are bytes, and blocks of 256 have scales
     # as they are configured, not as they are by default
     wide = LearnConfig(groups_per_batch=64, tokens_per_pass=1 << 20)
     assert estimate_memory("trainer", shape, work, learning=wide) > estimate_memory(
