@@ -25,6 +25,7 @@ from assay.neurons.program.status import (
     BeaconStatus,
     CheckpointStatus,
     CountdownStatus,
+    CourseStatus,
     DemoStatus,
     DraftingStatus,
     EngineStatus,
@@ -49,11 +50,14 @@ from assay.neurons.validator.status import (
     VerdictStatus,
     WindowStatus,
 )
+from assay.training.figures import GroupFigures, TokenFigures
+from assay.training.watch import BEGINNING, NEWEST, RULES
 
 SETTINGS = Path(__file__).with_name("settings.md")
 STATUS = Path(__file__).with_name("status.md")
 METRICS = Path(__file__).with_name("metrics.md")
 VALIDATOR = Path(__file__).with_name("validator.md")
+OWNER = Path(__file__).with_name("owner.md")
 
 STATUSES = (
     ProgramStatus,
@@ -75,6 +79,7 @@ STATUSES = (
     EngineStatus,
     UploadStatus,
     TrainerStatus,
+    CourseStatus,
     PaceStatus,
     DemoStatus,
     PublicStatus,
@@ -163,6 +168,38 @@ def make_delivery() -> str:
     return "\n".join(lines)
 
 
+def make_rules() -> str:
+    """The rules by which a course is judged, in the order of naming."""
+    lines = ["| rule | the course | if | in | what helps |", "|---|---|---|---|---|"]
+    for rule in RULES:
+        side = "above" if rule.highest else "below"
+        windows = f"{rule.windows} of the newest {NEWEST} windows"
+        lines.append(
+            f"| `{rule.name}` | {rule.state.value} | {rule.figure}: {side} {rule.threshold:g} | "
+            f"{windows} | {rule.help} |"
+        )
+    return "\n".join([*lines, "", f"The beginning is the median of the first {BEGINNING} windows."])
+
+
+def make_figures() -> str:
+    """The figures of a window's groups, and of a step's tokens."""
+    lines = ["| figure | what |", "|---|---|"]
+    for of in (GroupFigures, TokenFigures):
+        for names, text in list_attributes(of):
+            lines.append(f"| {names} | {text} |")
+    return "\n".join(lines)
+
+
+def list_attributes(of: type[Any]) -> list[tuple[str, str]]:
+    """The entries under `Attributes`, some of which are of several fields."""
+    _, _, attributes = (inspect.getdoc(of) or "").partition("Attributes:\n")
+    found = re.findall(r"^ {4}([\w, ]+): (.+(?:\n {8}.+)*)", attributes, re.M)
+    return [
+        (", ".join(f"`{name}`" for name in names.split(", ")), " ".join(text.split()))
+        for names, text in found
+    ]
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
     figures = {"every program": make_metrics(COMMON)}
@@ -171,6 +208,7 @@ def main() -> int:
         STATUS: {"shapes": "\n\n".join(make_status(of) for of in STATUSES)},
         METRICS: figures,
         VALIDATOR: {"delivery": make_delivery()},
+        OWNER: {"course rules": make_rules(), "course figures": make_figures()},
     }
     new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
     return write_or_check(new | {SETTINGS: make_settings()})

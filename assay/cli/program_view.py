@@ -277,10 +277,16 @@ def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
     ]
 
 
+def _find_style(state: str) -> str:
+    return {"learns": "green", "collapses": "red", "is starved": "yellow"}.get(state, "dim")
+
+
 def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     pace = render_pace(status.get("pace"))
     if silence := status.get("silence"):  # older programs lack it
         pace = [*pace, Text(silence, style="yellow")]
+    if course := status.get("course"):  # older programs lack it
+        pace = [*pace, Text(course["sentence"], style=_find_style(course["state"]))]
     if not status["steps"]:
         return [*pace, Text("no step yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}

@@ -31,6 +31,8 @@ _REASONS = tuple(reason.value for reason in Reason)
 _ENGINE_STATES = ("new", "starting", "drafting", "left")
 #: Bottlenecks of a trainer.
 HINDRANCES = ("judging", "learning", "publishing", "too few groups", "skipped for age", "no signal")
+#: What a trainer's course does.
+COURSE_STATES = ("begins", "learns", "is flat", "falls", "is starved", "collapses")
 #: Activities that a trainer's time is divided into.
 _SPENT = ("judging", "learning", "publishing", "waiting")
 #: Fields of a status that name its program.
@@ -183,6 +185,21 @@ def _read_workers(status: Status) -> Samples:
 def _read_held_out(status: Status) -> float | None:
     points = status["held_out"]
     return points[-1]["correct"] / points[-1]["problems"] if points else None
+
+
+def _read_rules(status: Status) -> Samples:
+    return {name: float(holds) for name, holds in status["course"]["rules"].items()}
+
+
+def _read_figures(part: str, prefix: str, labels: Sequence[str]) -> Reader:
+    """Figures of the newest window by the end of their name."""
+
+    def read(status: Status) -> Samples:
+        figures = (status["figures"] or {}).get(part) or {}
+        named = {label: figures.get(prefix + label) for label in labels}
+        return {label: value for label, value in named.items() if value is not None}
+
+    return read
 
 
 def _read_spent(status: Status) -> Samples | None:
@@ -496,6 +513,77 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "assay_trainer_diverged",
             "1 while reward rises and held-out accuracy does not rise enough with it",
             lambda s: s["alarm"] is not None,
+        ),
+        _gauge(
+            "assay_trainer_course",
+            "1 for what the course does: begins, learns, is flat, falls, is starved, collapses",
+            lambda s: _mark(s["course"]["state"], COURSE_STATES),
+            "state",
+        ),
+        _gauge(
+            "assay_trainer_course_rule",
+            "1 while a rule of collapse or starvation holds (the trainer's page has them)",
+            _read_rules,
+            "rule",
+        ),
+        _gauge(
+            "assay_trainer_entropy_nats",
+            "mean entropy of the policy at the newest step's learned tokens",
+            _at("figures", "stats", "entropy"),
+        ),
+        _gauge(
+            "assay_trainer_clipped_ratio",
+            "share of the newest step's learned tokens whose ratio was clipped",
+            _at("figures", "stats", "clipped_share"),
+        ),
+        _gauge(
+            "assay_trainer_kl_nats",
+            "mean estimate of the newest step's divergence, per learned token",
+            _at("figures", "stats", "mean_kl"),
+        ),
+        _gauge(
+            "assay_trainer_token_ratio",
+            "ratio of new to old probability at learned tokens: p01, p50, p99, max",
+            _read_figures("stats", "ratio_", ("p01", "p50", "p99", "max")),
+            "quantile",
+        ),
+        _gauge(
+            "assay_trainer_gradient_norm",
+            "mean norm of the newest step's gradients, before they are scaled down",
+            _at("figures", "stats", "gradient_norm"),
+        ),
+        _gauge(
+            "assay_trainer_learning_rate",
+            "learning rate of the newest step's last update",
+            _at("figures", "stats", "learning_rate"),
+        ),
+        _gauge(
+            "assay_trainer_completion_tokens",
+            "length of the newest window's completions: mean, p10, p50, p90, max",
+            _read_figures("groups", "length_", ("mean", "p10", "p50", "p90", "max")),
+            "quantile",
+        ),
+        _gauge(
+            "assay_trainer_at_limit_ratio",
+            "share of the newest window's completions that use all tokens they may",
+            _at("figures", "groups", "at_limit"),
+        ),
+        _gauge(
+            "assay_trainer_groups_ratio",
+            "shares of the newest window's groups: teaching, all_right, all_wrong",
+            _read_figures("groups", "", ("teaching", "all_right", "all_wrong")),
+            "kind",
+        ),
+        _gauge(
+            "assay_trainer_distinct_completions",
+            "mean number of different completions in the newest window's groups",
+            _at("figures", "groups", "distinct"),
+        ),
+        _gauge(
+            "assay_trainer_staleness",
+            "checkpoints between the one that drew the newest window's groups and their step's "
+            "parent",
+            _at("figures", "staleness"),
         ),
         _gauge(
             "assay_trainer_held_back",

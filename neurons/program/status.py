@@ -185,6 +185,19 @@ class PaceStatus(TypedDict):
     tokens_per_second: float | None  # tokens of all learning passes per second of learning
 
 
+class CourseStatus(TypedDict):
+    """What a trainer's course does: see docs/owner.md."""
+
+    state: str  # begins, learns, is flat, falls, is starved, collapses
+    sentence: str  # all of it in one line
+    windows: int  # windows that it follows from
+    rules: dict[str, bool]  # each rule by name, and whether it holds
+    figure: str | None  # the figure of the first rule that holds; null: none holds
+    value: float | None  # its value
+    threshold: float | None  # the threshold that it is beyond
+    help: str | None  # what helps
+
+
 class TrainerStatus(TypedDict):
     """The further fields of a trainer."""
 
@@ -193,6 +206,8 @@ class TrainerStatus(TypedDict):
     #: why the newest window taught nothing, and what would help; null: it taught something
     silence: str | None
     alarm: str | None  # the divergence of reward and held-out accuracy; null: none
+    course: CourseStatus  # whether it learns
+    figures: dict[str, Any] | None  # figures of the newest window with its step; null: none yet
     held_out: list[dict[str, Any]]  # the newest 16 checkpoints tested on held-out problems
     pace: PaceStatus | None  # null before the first finished window
     workers: list[WorkerStatus]  # empty if the program judges by itself

@@ -1,8 +1,10 @@
 """The progress of training: each checkpoint is tried on held-out problems, plotted and watched.
 
     progress.json    one point a checkpoint
+    windows.json     figures of each window (`training.figures`), by which the course is judged
+                     (`training.watch`)
     progress.svg     reward and held-out success; TensorBoard's files in `tensorboard/` where that
-                     is installed
+                     is installed, with all figures
 
 The monitor runs when the trainer has nothing to do, so that no commitment waits for it. It also
 looks at an older checkpoint after a newer one has come, as long as the older one is on disk.
@@ -43,6 +45,7 @@ from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.training.held_out import HeldOut
+from assay.training.watch import CourseState, WatchedWindow, judge_course
 
 #: k: checkpoints in each half.
 HALF = 4
@@ -110,6 +113,10 @@ _KEPT = 4_096
 #: Most checkpoints that wait for the monitor. The oldest ones beyond are left out.
 _WAITING = 8
 _FILE = "progress.json"
+#: The file of the windows' figures, and the most that it has.
+WINDOWS_FILE, _WINDOWS_KEPT = "windows.json", 1_024
+#: What somebody should look at.
+_BAD = (CourseState.COLLAPSES, CourseState.STARVED)
 
 
 class LearningMonitorError(OperatorError):
@@ -128,6 +135,8 @@ class LearningMonitor:
 
     Attributes:
         alarm: the divergence that was found, or None.
+        windows: the figures of the course's windows, in order.
+        verdict: what the course does by them.
 
     Raises:
         LearningMonitorError: the folder's points cannot be read, or `step` cannot write them.
@@ -148,6 +157,26 @@ class LearningMonitor:
         self._board = _open_board(folder)
         self.points = _read_points(folder / _FILE)
         self.alarm = find_divergence(self.points)
+        self.windows = _read_windows(folder / WINDOWS_FILE)
+        self.verdict = judge_course(self.windows)
+
+    def watch(self, window: WatchedWindow) -> None:
+        """Take the figures of a window, and judge the course. Raises LearningMonitorError: they
+        cannot be written."""
+        # a step that was taken back is made again
+        earlier = [one for one in self.windows if one.window < window.window]
+        self.windows = [*earlier, window][-_WINDOWS_KEPT:]
+        before, self.verdict = self.verdict.state, judge_course(self.windows)
+        if self.verdict.state in _BAD and before is not self.verdict.state:
+            logger.warning("%s", self.verdict, extra={"event": "course_judged"})
+        try:
+            write_json(self._folder / WINDOWS_FILE, [asdict(one) for one in self.windows])
+            if self._board is not None:
+                for name, value in list_figures(window).items():
+                    self._board.add_scalar(name, value, window.window)
+                self._board.flush()
+        except OSError as failure:
+            raise _make_disk_error(self._folder, failure) from failure
 
     def note(self, lesson: Lesson) -> None:
         """Queue a lesson's checkpoint."""
@@ -194,14 +223,25 @@ class LearningMonitor:
             else:
                 self._board.add_scalar("reward", reward, number)
                 self._board.add_scalar("held-out", accuracy.value, number)
-                for name, value in asdict(lesson.stats).items():
-                    self._board.add_scalar(f"step/{name}", value, number)
                 self._board.flush()
         except OSError as failure:
-            raise LearningMonitorError(
-                f"cannot write the training's progress to {self._folder} ({failure}): make sure "
-                "that you may write to the folder and that its disk is not full"
-            ) from failure
+            raise _make_disk_error(self._folder, failure) from failure
+
+
+def list_figures(window: WatchedWindow) -> dict[str, float]:
+    """A window's figures by name, as TensorBoard and trackers show them."""
+    named = {"window/staleness": window.staleness, "window/checkpoint": window.checkpoint}
+    for part, figures in (("groups", window.groups), ("step", window.stats)):
+        if figures is not None:
+            named |= {f"{part}/{name}": value for name, value in asdict(figures).items()}
+    return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def _make_disk_error(folder: Path, failure: OSError) -> LearningMonitorError:
+    return LearningMonitorError(
+        f"cannot write the training's progress to {folder} ({failure}): make sure that you may "
+        "write to the folder and that its disk is not full"
+    )
 
 
 def draw(points: Sequence[HeldOutPoint]) -> str:
@@ -250,6 +290,21 @@ def _read_points(path: Path) -> list[HeldOutPoint]:
         return []
     except (OSError, EncodingError, TypeError, LookupError) as error:
         raise LearningMonitorError(f"{path} cannot be read ({error}): move it away") from error
+
+
+def _read_windows(path: Path) -> list[WatchedWindow]:
+    try:
+        return read_windows(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, EncodingError, TypeError, LookupError) as error:
+        raise LearningMonitorError(f"{path} cannot be read ({error}): move it away") from error
+
+
+def read_windows(path: Path) -> list[WatchedWindow]:
+    """The windows of a trainer's file. Raises OSError, EncodingError, TypeError or LookupError: it
+    cannot be read, or is something else."""
+    return [WatchedWindow.from_json(value) for value in read_json(path.read_bytes())]
 
 
 def _open_board(folder: Path) -> Any:

@@ -101,6 +101,7 @@ def _run_first(
             if pool is None
             else BackgroundJudge(pool, session.judged_checkpoints, session.sources, get_time),
             course.note_silence,
+            monitor.watch,
         )
 
         def describe() -> dict[str, Any]:
@@ -204,6 +205,8 @@ class LessonNotes:
             "steps": self._steps,
             "silence": self.silence,
             "alarm": self._monitor.alarm,
+            "course": self._monitor.verdict.to_json(),
+            "figures": asdict(self._monitor.windows[-1]) if self._monitor.windows else None,
             "held_out": [asdict(point) for point in self._monitor.points[-SHOWN:]],
             "pace": None if pace is None else asdict(pace),
         }

@@ -38,12 +38,15 @@ from assay.neurons.trainer.setup import TrainerConfig
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
+from assay.protocol.manifest import Manifest
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.keeper import NextThing, RoundKeeper
 from assay.sandbox import WorkerError
-from assay.training import LessonError
+from assay.training import LearnStats, LessonError
+from assay.training.figures import compute_group_figures
 from assay.training.held_out import describe_next_levels
 from assay.training.pace import Activity, TrainerPace
+from assay.training.watch import WatchedWindow
 
 
 def get_time() -> float:
@@ -58,6 +61,7 @@ class Trainer:
         on_lesson: called after each lesson, once it is saved.
         report: called with one line about everything that a person should notice.
         on_silence: called after each window whose groups teach nothing.
+        on_window: called after each window that was read, whether or not it taught something.
         judge: judges with workers; None: this process judges, on the device that it learns on.
 
     Attributes:
@@ -78,6 +82,7 @@ class Trainer:
         report: Callable[[str], None],
         judge: BackgroundJudge | None = None,
         on_silence: Callable[[Silence], None] = lambda silence: None,
+        on_window: Callable[[WatchedWindow], None] = lambda window: None,
     ) -> None:
         self.name = NAME
         self.trouble: Trouble | None = None
@@ -86,6 +91,7 @@ class Trainer:
         self._config = config
         self._on_lesson = on_lesson
         self._on_silence = on_silence
+        self._on_window = on_window
         self._report = report
         self.judge = judge
         self.pace = TrainerPace(get_time, config.local_groups, judge is not None)
@@ -360,12 +366,15 @@ class Trainer:
                 self._on_silence(lesson)
             else:
                 self._on_lesson(lesson)
-        elif reading.withheld:
+            return
+        taught_nothing = WatchedWindow(course.window)
+        if reading.withheld:
             missing = f"{len(reading.withheld)} of its files cannot be fetched"
             self._skip(course, f"{missing}, and no other is good")
         else:
             self._leave(course)
             self._keeper.save(course)
+        self._on_window(taught_nothing)
 
     def _learn(self, course: Course, reading: WindowReading) -> Lesson | Silence:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
@@ -390,6 +399,7 @@ class Trainer:
             self.pace.note_lesson(came, 0, 0)
             self._leave(course)
             self._keeper.save(course)
+            self._on_window(_watch(reading, parent.manifest))
             tokens, _ = reading.count_tokens()
             window, number = reading.context.window, parent.manifest.number
             return Silence(window, reading.rewards, tokens, number)
@@ -433,6 +443,7 @@ class Trainer:
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
         self._said = set(lines)
+        self._on_window(_watch(reading, parent.manifest, stats))
         return Lesson(
             reading.context.window,
             reading.rewards,
@@ -448,6 +459,8 @@ class Trainer:
             self.rounds = self._keeper.open_rounds()
             self.course = self._reading = self._challenge = None
         self._keeper.take_back(window, error)
+        if isinstance(error, LessonError):
+            self._on_window(WatchedWindow(window, fault=str(error)))
 
     def _announce(self, course: Course, unsaid: Announcement) -> bool:
         """Upload first and then commit where that is due, so that readers of the commitment find
@@ -464,3 +477,18 @@ class Trainer:
         unsaid.send()
         self.trouble = None
         return True
+
+
+def _watch(
+    reading: WindowReading, parent: Manifest, stats: LearnStats | None = None
+) -> WatchedWindow:
+    """The figures of a window whose groups were chosen, and of the step after it, if there is
+    one."""
+    drawn_by = parent.number if reading.number is None else reading.number
+    return WatchedWindow(
+        reading.context.window,
+        None if stats is None else parent.number + 1,
+        parent.number - drawn_by,
+        compute_group_figures([taken.group for taken in reading.groups], parent.max_tokens),
+        stats,
+    )

@@ -81,11 +81,18 @@ def test_the_last_checkpoint_stays_and_the_next_window_is_learned_from(make_benc
     assert len(bench.silences) == 1
     (lesson,) = bench.lessons
     assert (lesson.window, lesson.published.number) == (1, 1)
+    silent, taught = bench.windows
+    assert (silent.window, silent.checkpoint, silent.stats) == (0, None, None)
+    assert (silent.groups.groups, silent.groups.all_wrong) == (len(silence.rewards), 1.0)
+    assert (taught.window, taught.checkpoint, taught.stats) == (1, 1, lesson.stats)
+    assert (taught.groups.groups, taught.staleness) == (len(lesson.rewards), 0)
+    assert 0 < taught.stats.entropy < 5
     assert parse_commitment(bench.chain.slot[1]).number == 1
     score({0: None})
     without = make_bench()
     without.run()
     assert without.silences == []
+    assert [one.groups is None for one in without.windows] == [True, False]
     assert without.published == bench.published
 
 

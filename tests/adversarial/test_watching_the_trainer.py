@@ -2,15 +2,24 @@
 
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.folder import StepFolder, make_record
+from assay.cli.train_watch import run_train_watch
+from assay.network.files import write_json
+from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
 from assay.protocol.amendment import ParameterHistory
-from assay.training import LearnStats
+from assay.training import Group, LearnConfig, Learner, LearnStats
+from assay.training.figures import compute_group_figures
+from assay.training.genesis_model import make_model
 from assay.training.held_out import HeldOut, count_held_out
+from assay.training.watch import WatchedWindow
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
 
@@ -52,6 +61,81 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
     assert any(drawn)
     assert f"{asked} held-out problems" in said[0]
     assert make_monitor(world, tmp_path, said).points == monitor.points
+
+
+def test_windows_are_kept_and_judged_and_survive_a_restart(world, tmp_path, caplog, monkeypatch):
+    shown = SimpleNamespace(added=[], add_scalar=lambda *one: shown.added.append(one))
+    shown.flush = lambda: None
+    monkeypatch.setattr("assay.neurons.trainer.monitor._open_board", lambda folder: shown)
+    monitor = make_monitor(world, tmp_path, [])
+    windows = [WatchedWindow(n) for n in range(4)]
+    with caplog.at_level("WARNING", logger="assay"):
+        for window in windows:
+            monitor.watch(window)
+    assert caplog.text.count("the course is starved") == 1  # said once, not in each window
+    assert make_monitor(world, tmp_path, []).verdict == monitor.verdict
+    again = WatchedWindow(2, 3, 1, make_figures(), STATS)
+    monitor.watch(again)  # a step that was taken back is made again
+    assert make_monitor(world, tmp_path, []).windows == [*windows[:2], again]
+    named = {name: value for name, value, number in shown.added if number == 2}
+    assert (named["groups/distinct"], named["step/loss"], named["window/staleness"]) == (2, 0, 1)
+    (tmp_path / "windows.json").write_text("[1]")
+    with pytest.raises(LearningMonitorError, match="move it away"):
+        make_monitor(world, tmp_path, [])
+
+
+def make_figures():
+    return compute_group_figures([Group([1], [[2], [3]], [0, 1], [[-1.0], [-1.0]])], 8)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["own figures", "steps alone"])
+def test_a_folder_is_judged_by_the_command(world, tmp_path, kept, capsys):
+    groups = [Group([1], [[2], [3]], [0, 0], [[-1.0], [-1.0]])]
+    rows = [WatchedWindow(n, n, 0, compute_group_figures(groups, 8)) for n in range(3)]
+    if kept:
+        write_json(tmp_path / "windows.json", [asdict(row) for row in rows])
+    else:
+        write_steps(world, tmp_path, groups)
+    assert run_train_watch(tmp_path, False) == 1
+    assert "share of groups in which nothing was earned: 1, above 0.9" in capsys.readouterr().out
+    assert run_train_watch(tmp_path, True) == 1
+    assert json.loads(capsys.readouterr().out)["rules"]["all_wrong"]
+
+
+def write_steps(world, folder, groups):
+    steps, learner = StepFolder(folder / "steps", kept=0), make_small_learner()
+    parameters, parent = world.parameters, world.checkpoint.manifest
+    for n in range(3):
+        taken = [
+            ConsumedGroup(group, n, bytes(32), 0, parent.digest, bytes(32), bytes(32), (1,))
+            for group in groups
+        ]
+        record = make_record(
+            parameters,
+            n,
+            taken,
+            (),
+            replace(parent, number=n),
+            learner.config,
+            (bytes(32), bytes(32)),
+            learner.bf16_state(),
+            learner.device,
+        )
+        steps.folder.mkdir(exist_ok=True)
+        steps.keep_data(record, parameters, taken)
+        steps.keep_record(record, bytes(32))
+
+
+def make_small_learner():
+    return Learner(make_model(hidden=16, layers=1, heads=2, inner=16, seed=0), LearnConfig())
+
+
+def test_a_folder_without_a_course_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="nor steps: name"):
+        run_train_watch(tmp_path, False)
+    (tmp_path / "windows.json").write_text('[{"window": 1}]')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        run_train_watch(tmp_path, False)
 
 
 def test_a_hack_in_progress_is_said_and_survives_a_restart(world, tmp_path, caplog):

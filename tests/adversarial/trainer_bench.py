@@ -125,7 +125,7 @@ class Bench:
         self.store = open_folder(folder / "store")
         genesis = world.checkpoint
         CheckpointFolder(folder / "models").add(genesis.folder, genesis.digest)
-        self.lessons, self.said, self.silences = [], [], []
+        self.lessons, self.said, self.silences, self.windows = [], [], [], []
         self.trainer = None
         self.pool = pool
         self.start()
@@ -164,6 +164,7 @@ class Bench:
             self.said.append,
             judge,
             self.silences.append,
+            self.windows.append,
         )
 
     def _open_models(self, fetching):

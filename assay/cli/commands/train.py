@@ -267,6 +267,21 @@ def verify_step(
     return run_verify_step(record, models, store or (), directory, provenance, as_json, quiet)
 
 
+@command(app, "watch", lambda s: (s.trainer.dir,))
+def watch(invocation: Invocation, as_json: AsJson = False) -> int:
+    """Say in one line whether a course learns, is flat, collapses or is starved, and what helps.
+
+    It reads the folder of a trainer or of a demo. Of a trainer whose folder has no windows.json it
+    reads the steps, with fewer figures: anyone can fetch them. Exit codes: 0 neither of the last
+    two, 1 it collapses or is starved, 2 could not run.
+    """
+    settings = invocation.load_settings()
+    require_there(settings.trainer.dir)
+    with starting(settings, loads=TORCH, quiet=True, problem_files=False):
+        from assay.cli.train_watch import run_train_watch
+    return run_train_watch(settings.trainer.dir, as_json)
+
+
 @command(app, "trace-step")
 def trace_step(
     invocation: Invocation,
