@@ -281,8 +281,21 @@ def _find_style(state: str) -> str:
     return {"learns": "green", "collapses": "red", "is starved": "yellow"}.get(state, "dim")
 
 
+def _render_schedule(schedule: dict[str, Any] | None) -> list[RenderableType]:
+    """The learning rate, where it changes. Older programs lack it."""
+    if schedule is None or (schedule["name"] == "constant" and schedule["phase"] == "peak"):
+        return []
+    of = "" if schedule["length"] is None else f" of {schedule['length']:,}"
+    place = f"step {schedule['position']:,}{of} of schedule {schedule['name']}"
+    is_over = schedule["phase"] == "over"
+    where = f"{place}, past its end: the rate stays" if is_over else f"{place}, {schedule['phase']}"
+    return [
+        Text(f"learning rate {schedule['rate']:.3g}: {where}", style="yellow" if is_over else "")
+    ]
+
+
 def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
-    pace = render_pace(status.get("pace"))
+    pace = [*render_pace(status.get("pace")), *_render_schedule(status.get("schedule"))]
     if silence := status.get("silence"):  # older programs lack it
         pace = [*pace, Text(silence, style="yellow")]
     if course := status.get("course"):  # older programs lack it

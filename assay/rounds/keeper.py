@@ -10,7 +10,7 @@ The keeper trusts no published checkpoint: it compares each with its own merge
 own: it begins with the checkpoint in force.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from hashlib import sha256
@@ -106,6 +106,8 @@ class RoundConfig:
         steps: records of its steps.
         get_context: returns a window's context; None if it is not known yet.
         count: None: levels stay.
+        count_steps: returns the steps behind a course that goes on with a checkpoint, from its own
+            count, if it has one, and stores that may have the checkpoint's step.
     """
 
     folder: Path
@@ -115,6 +117,7 @@ class RoundConfig:
     publish_states: bool
     get_context: Callable[[Parameters, int], Context | None]
     count: CountHeldOut | None
+    count_steps: Callable[[Checkpoint, int | None, Sequence[ObjectStore]], int]
 
 
 class RoundKeeper(Generic[C]):
@@ -245,6 +248,9 @@ class RoundKeeper(Generic[C]):
         self.state, self._outer = state, outer
         self._merging, self._published = None, ZERO_DIGEST  # of a round that is given up
         course.window = max(course.window, end - len(first.windows))
+        course.learner.step = self._config.count_steps(
+            base, course.learner.step or None, self._stores.list_at(head)
+        )
         self._adopt(course, state)
         return state
 

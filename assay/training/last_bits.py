@@ -19,6 +19,7 @@ import assay.training.learner
 import assay.training.lora
 import assay.training.optimizers
 import assay.training.policy
+import assay.training.schedule
 import assay.training.sharding
 from assay.protocol import Domain
 from assay.protocol.manifest import compute_files_digest
@@ -31,6 +32,7 @@ _MODULES = (
     assay.training.lora,
     assay.training.optimizers,
     assay.training.policy,
+    assay.training.schedule,
     assay.training.sharding,
     assay.inference.attention,
     assay.inference.head,

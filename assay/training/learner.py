@@ -61,6 +61,7 @@ from assay.training.optimizers import (
     make_optimizer,
 )
 from assay.training.policy import Policy, Precision
+from assay.training.schedule import Schedule
 from assay.training.sharding import (
     add_up,
     agree,
@@ -78,6 +79,8 @@ logger = logging.getLogger("assay")
 _T = TypeVar("_T")
 #: Prefix of the weights' names in a learner's state.
 _MASTER = "master."
+#: Most steps of a course that a state's float32 counts exactly.
+STEPS_MAX = 1 << 24
 
 
 class LessonError(OperatorError):
@@ -144,12 +147,14 @@ class LearnConfig:
             passes to the learner; else from the checkpoint that sampled.
         lora_rank: of the factors that learn in place of all weights; 0: all weights.
         seed: of the order in which groups are taken, and of LoRA's first factors.
+        step: steps of the course that are behind a learner without a state.
         excluded: ids without a tokenizer entry, which can never be drawn: log-probabilities leave
             them out.
     """
 
     learning_rate: float = 5e-5
     optimizer: OptimizerName = "adamw"
+    schedule: Schedule = field(default_factory=Schedule)
     epochs: int = 4
     groups_per_batch: int = 8
     tokens_per_pass: int = 8_192
@@ -164,6 +169,7 @@ class LearnConfig:
     offload: bool = False
     lora_rank: int = 0
     seed: int = 0
+    step: int = 0
     excluded: tuple[int, ...] = ()
 
 
@@ -181,7 +187,7 @@ class LearnStats:
     clipped_share: float
     mean_kl: float
     gradient_norm: float
-    learning_rate: float = 0.0  # of the last update
+    learning_rate: float = 0.0  # of all updates
     #: see `TokenFigures`
     entropy: float | None = None
     ratio_p01: float | None = None
@@ -207,6 +213,7 @@ class Learner:
     Attributes:
         base: digest of the checkpoint to whose weights LoRA's factors are added, for whoever
             publishes them: set by whoever makes the learner, and not used here.
+        step: steps behind it, in its course. They are in its state, and survive its moments.
     """
 
     base = ZERO_DIGEST
@@ -254,7 +261,7 @@ class Learner:
         self._policy = Policy(inner, config.excluded, config.precision, config.recompute)
         self.model = inner
         self.config = config
-        self.step = 0
+        self.step = config.step
         self._counter = TokenCounter()
         self._is_strict, self._has_changed = True, False
         self._reference: Policy | None = None
@@ -370,6 +377,8 @@ class Learner:
         counted = sum(1 if whole else len(row.completion) for rows in teaching for row in rows)
         scale = counted * min(1.0, self.config.groups_per_batch / max(1, len(teaching)))
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
+        rate = self.rate
+        self._optimizer.set_rate(rate)
         losses: list[Loss] = []
         norms: list[float] = []
         self._counter = TokenCounter()
@@ -382,7 +391,6 @@ class Learner:
                 norms.append(norm)
         self.step += 1
         stats = _summarise(groups, len(groups) - len(teaching), losses, norms)
-        rate = self._optimizer.rate
         return replace(stats, learning_rate=rate, **asdict(self._counter.finish()))
 
     def _imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
@@ -392,6 +400,11 @@ class Learner:
         self.step += 1
         tokens = sum(loss.tokens for loss in losses)
         return ImitationStats(tokens, sum(loss.value.item() for loss in losses), norm)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next lesson."""
+        return self.config.learning_rate * self.config.schedule.compute_share(self.step)
 
     @torch.no_grad()
     def _measure_examples(self, examples: Sequence[Example]) -> float:

@@ -128,11 +128,6 @@ class Optimizer:
         #: the weights that learn, in the model's order
         self.weights = [weight for _, weight in sorted(placed, key=lambda pair: pair[0])]
 
-    @property
-    def rate(self) -> float:
-        """The learning rate."""
-        return float(self._parts[0].optimizer.param_groups[0]["lr"])
-
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the updates to come."""
         for part in self._parts:

@@ -490,6 +490,14 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "completion tokens of groups without signal",
         ),
         _gauge(
+            "assay_trainer_learning_rate", "learning rate of the next step", _at("schedule", "rate")
+        ),
+        _gauge(
+            "assay_trainer_schedule_position",
+            "place of the next step in the learning rate's schedule, from 1 on",
+            _at("schedule", "position"),
+        ),
+        _gauge(
             "assay_trainer_reward_mean",
             "mean reward of the newest step's groups, 0 to 1",
             _at("steps", -1, "reward"),

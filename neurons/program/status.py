@@ -198,11 +198,23 @@ class CourseStatus(TypedDict):
     help: str | None  # what helps
 
 
+class ScheduleStatus(TypedDict):
+    """A trainer's learning rate, and its place in the schedule."""
+
+    name: str  # constant, linear, cosine, wsd
+    steps: int  # steps behind the learner, whatever it began with
+    position: int  # of the next step in the schedule, from 1 on
+    length: int | None  # steps of the schedule; null: it has no end
+    phase: str  # of the next step: warm-up, peak, decay; over: the rate stays as it is
+    rate: float  # learning rate of the next step
+
+
 class TrainerStatus(TypedDict):
     """The further fields of a trainer."""
 
     window: int | None  # the next window to learn from
     steps: list[dict[str, Any]]  # the newest 16 steps
+    schedule: ScheduleStatus | None  # null before the first look at the chain
     #: why the newest window taught nothing, and what would help; null: it taught something
     silence: str | None
     alarm: str | None  # the divergence of reward and held-out accuracy; null: none

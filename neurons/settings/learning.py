@@ -6,11 +6,17 @@ from assay.artifacts.steps.folder import StepError, parse_config
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import StepRecord
-from assay.training import LearnConfig, LossConfig
+from assay.training import LearnConfig, LossConfig, Schedule
+from assay.training.learner import STEPS_MAX
 from assay.training.optimizers import find_conflict
 
-#: Fields of `LearnConfig` that are settings of the same name.
-_SHARED = tuple(f.name for f in fields(LearnConfig) if f.name in TrainerSettings.model_fields)
+#: Fields of `Schedule` and further ones of `LearnConfig` that are settings of the same name.
+_SCHEDULE = tuple(f.name for f in fields(Schedule))
+_SHARED = tuple(
+    f.name
+    for f in fields(LearnConfig)
+    if f.name in TrainerSettings.model_fields and f.name not in _SCHEDULE
+)
 #: Fields of `LossConfig` → the settings.
 _LOSS = {
     "low": "clip_low",
@@ -32,6 +38,7 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
     given = settings.model_dump()
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
+        schedule=Schedule(**{name: given[name] for name in _SCHEDULE}),
         loss=LossConfig(**{name: given[setting] for name, setting in _LOSS.items()}),
         from_genesis=settings.kl_reference == "genesis",
     )
@@ -42,9 +49,14 @@ def read_config(record: StepRecord) -> LearnConfig:
     StepError: they are not within them."""
     config = parse_config(record)
     values = {name: getattr(config, name) for name in _SHARED}
+    values |= {name: getattr(config.schedule, name) for name in _SCHEDULE}
     values |= {setting: getattr(config.loss, name) for name, setting in _LOSS.items()}
     try:  # beyond these bounds, an untrusted record could cause endless work
-        TrainerSettings.model_validate(values, strict=True)
+        conflict = TrainerSettings.model_validate(values, strict=True).find_conflict()
+        if conflict is not None:
+            raise ValueError(conflict)
+        if type(config.step) is not int or not 0 <= config.step <= STEPS_MAX:
+            raise ValueError(f"step {config.step} is not a number from 0 to {STEPS_MAX:,}")
         if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
             raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
     except (ValueError, TypeError) as error:

@@ -387,7 +387,31 @@ class TrainerSettings(_Section):
         description="adamw; adamw8bit: moments of 8 bits, needs the extra `adamw8bit`; muon: for "
         "the matrices of layers",
     )
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="learning rate of the optimiser")
+    learning_rate: float = Field(
+        5e-5, gt=0, le=1, description="highest learning rate of the optimiser"
+    )
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = Field(
+        "constant",
+        description="course of the learning rate after the warm-up; wsd falls at the end",
+    )
+    warmup_steps: int = Field(
+        0, ge=0, lt=1 << 24, description="steps in which the learning rate rises to its highest"
+    )
+    schedule_steps: int = Field(
+        0, ge=0, lt=1 << 24, description="steps of the whole schedule, from which on the rate stays"
+    )
+    decay_steps: int = Field(
+        0, ge=0, lt=1 << 24, description="with wsd, steps at the end in which the rate falls"
+    )
+    schedule_begin: int = Field(
+        0, ge=0, lt=1 << 24, description="steps before the schedule: raise it to begin a new one"
+    )
+    final_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="learning rate at the schedule's end, as a share of the highest",
+    )
     weight_decay: float = Field(0.0, ge=0, le=1, description="weight decay of the optimiser")
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
@@ -460,8 +484,28 @@ class TrainerSettings(_Section):
         """The reason why nobody can learn by these settings together; None: it is possible."""
         if self.clip_cap < 1 + self.clip_high:
             return f"clip_cap: {self.clip_cap} is below 1 + clip_high, {1 + self.clip_high}"
+        if (fault := self._find_schedule_fault()) is not None:
+            return fault
         if self.external_groups == 0 and not self.local_groups:
             return "external_groups: 0, with local_groups = 0, leaves no group to learn from"
+        return None
+
+    def _find_schedule_fault(self) -> str | None:
+        falling = self.schedule_steps - self.warmup_steps
+        if self.schedule == "constant" and self.schedule_steps:
+            return f"schedule_steps: {self.schedule_steps}, and schedule = constant has no end"
+        if self.schedule != "constant" and falling < 1:
+            return (
+                f"schedule_steps: {self.schedule_steps}; schedule = {self.schedule} needs more "
+                f"than warmup_steps, {self.warmup_steps}"
+            )
+        if self.schedule == "wsd" and not 1 <= self.decay_steps <= falling:
+            return (
+                f"decay_steps: {self.decay_steps}; schedule = wsd needs 1 to {falling}, its steps "
+                "without the warm-up"
+            )
+        if self.schedule != "wsd" and self.decay_steps:
+            return f"decay_steps: {self.decay_steps}, and only schedule = wsd has them"
         return None
 
 

@@ -1,13 +1,15 @@
 """A trainer's position, its beginning, and the state in its folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.steps.store import publish_step
+from assay.artifacts.steps.folder import StepError, read_steps_before
+from assay.artifacts.steps.store import fetch_record, publish_step
 from assay.inference import Checkpoint, CheckpointError, NumericalError, UnusableCheckpointError
+from assay.network import ObjectStore
 from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
@@ -16,6 +18,7 @@ from assay.neurons.trainer.setup import TrainerConfig, make_learner, resume_lear
 from assay.protocol import Commitment, Context, Parameters, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_in_force_at
 from assay.rounds.keeper import RoundConfig, RoundKeeper
@@ -89,6 +92,7 @@ class CourseKeeper:
         if state is None and has_rounds:
             digest = get_in_force_at(sources.chain, now, head).digest
         parameters = self._parameters.get(window)
+        own = state.steps if state is not None else 0 if has_rounds else None  # rounds count anew
         number = (
             state.number if state is not None else 0 if commitment is None else commitment.number
         )
@@ -96,9 +100,10 @@ class CourseKeeper:
             state, digest = None, parameters.start.checkpoint
         try:
             parent = open_checkpoint(sources.checkpoints, digest, parameters)
-            learner = self._restore(parent) if state is not None and state.learner else None
+            steps = self.count_steps(parent, own, self._stores)
+            learner = self._restore(parent, steps) if state is not None and state.learner else None
             learned = learner is not None
-            learner = learner or self._make_learner(parent)
+            learner = learner or self._make_learner(parent, steps)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
@@ -123,7 +128,7 @@ class CourseKeeper:
         digest = parameters.start.checkpoint
         try:
             parent = open_checkpoint(self._sources.checkpoints, digest, parameters)
-            learner = self._make_learner(parent)
+            learner = self._make_learner(parent, course.learner.step)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
@@ -150,6 +155,7 @@ class CourseKeeper:
             course.parent.digest,
             course.parent.manifest.number,
             int(course.learned),
+            course.learner.step,
         )
         self._folder.save(state, course.learner if learner else None)
 
@@ -216,6 +222,7 @@ class CourseKeeper:
             config.publish_states,
             find_context,
             None if config.held_out is None else config.held_out.count,
+            self.count_steps,
         )
         return RoundKeeper(
             self._hotkey,
@@ -245,15 +252,44 @@ class CourseKeeper:
         )
         return None
 
-    def _make_learner(self, parent: Checkpoint) -> Learner:
+    @property
+    def _stores(self) -> list[ObjectStore]:
+        return [] if self._config.store is None else [self._config.store]
+
+    def count_steps(
+        self, parent: Checkpoint, own: int | None, stores: Sequence[ObjectStore]
+    ) -> int:
+        """The steps behind a course that goes on with a checkpoint: as many as its step's record
+        names, and no fewer than the trainer's own, if it has a count. With neither it is the
+        checkpoint's number, which is no less."""
+        number, config = parent.manifest.number, self._config
+        made = None
+        if config.steps is not None and parent.manifest.step != ZERO_DIGEST:
+            try:
+                made = fetch_record(stores, parent.manifest, parent.digest, config.steps)
+            except StepError as error:
+                self._report(f"{NAME}: {error}")
+        before = None if made is None else read_steps_before(made.record)
+        if before is not None:
+            return max(before + 1, own or 0)
+        if own is not None:
+            return own
+        if number and config.learning.schedule.is_moving:
+            self._report(
+                f"{NAME}: no step record says how many steps are behind checkpoint {number}, so "
+                f"the learning rate goes on as after {number:,}: correct that with schedule_begin"
+            )
+        return number
+
+    def _make_learner(self, parent: Checkpoint, steps: int) -> Learner:
         first = self._first.identity.genesis_checkpoint
         checkpoints = self._sources.checkpoints
-        learning, get = self._config.learning, checkpoints.get
+        learning, get = replace(self._config.learning, step=steps), checkpoints.get
         return make_learner(parent, learning, lambda: get(first), get)
 
-    def _restore(self, parent: Checkpoint) -> Learner | None:
+    def _restore(self, parent: Checkpoint, steps: int) -> Learner | None:
         """The learner as its last lesson left it, or None where that is lost."""
-        learner = self._make_learner(parent)
+        learner = self._make_learner(parent, steps)
         state = self.find_state(parent)
         if state is not None and resume_learner(learner, state, parent):
             return learner

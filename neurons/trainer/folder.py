@@ -11,11 +11,22 @@ the state before a lesson or after it. Its commitments are not stored here: the 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from safetensors import SafetensorError
 
 from assay.network.files import replace_file, take_lock, write_json
-from assay.protocol.encoding import U8, U64, Digest, EncodingError, from_json, read_json, to_json
+from assay.protocol.encoding import (
+    U8,
+    U64,
+    Digest,
+    EncodingError,
+    Integer,
+    Last,
+    from_json,
+    read_json,
+    to_json,
+)
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.training import Learner
 
@@ -40,6 +51,8 @@ class TrainerState:
     checkpoint: Digest
     number: U64
     learner: U8  # 1 where the learner has a state beyond the checkpoint's weights
+    #: steps behind the learner; None: an older program's, which did not keep them here
+    steps: Annotated[int | None, Last(Integer(8))] = None
 
 
 class TrainerFolder:

@@ -28,6 +28,7 @@ from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import encode_ss58
 from assay.protocol.parameters import Prompts
 from assay.rounds.calendar import list_trainers
+from assay.training import Learner
 from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures
 from assay.training.team import follow, is_member, join_team, run_team
@@ -106,7 +107,9 @@ def _run_first(
 
         def describe() -> dict[str, Any]:
             workers = [] if pool is None else pool.describe()
-            return {"window": trainer.window} | course.describe() | {"workers": workers}
+            schedule = None if trainer.learner is None else describe_schedule(trainer.learner)
+            own = {"window": trainer.window, "schedule": schedule}
+            return own | course.describe() | {"workers": workers}
 
         warn_at_start(session, "trainer", store, locator)
         neuron = TrainerWithMonitor(trainer, monitor, watched)
@@ -127,6 +130,19 @@ def _require_trainer(session: NeuronSession) -> None:
             f"this network's trainer is {named}, and the wallet's hotkey is "
             f"{encode_ss58(hotkey)}: name the right wallet"
         )
+
+
+def describe_schedule(learner: Learner) -> dict[str, Any]:
+    """A `ScheduleStatus`."""
+    schedule = learner.config.schedule
+    return {
+        "name": schedule.schedule,
+        "steps": learner.step,
+        "position": schedule.get_position(learner.step),
+        "length": schedule.schedule_steps or None,
+        "phase": schedule.get_phase(learner.step),
+        "rate": learner.rate,
+    }
 
 
 def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:

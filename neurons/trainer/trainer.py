@@ -14,6 +14,7 @@ of a lesson does not depend on workers, nor on the order of judging.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 
 from safetensors import SafetensorError
@@ -42,7 +43,7 @@ from assay.protocol.manifest import Manifest
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.keeper import NextThing, RoundKeeper
 from assay.sandbox import WorkerError
-from assay.training import LearnStats, LessonError
+from assay.training import Learner, LearnStats, LessonError
 from assay.training.figures import compute_group_figures
 from assay.training.held_out import describe_next_levels
 from assay.training.pace import Activity, TrainerPace
@@ -108,6 +109,11 @@ class Trainer:
     def window(self) -> int | None:
         """The current window, None before the first look at the chain."""
         return None if self.course is None else self.course.window
+
+    @property
+    def learner(self) -> Learner | None:
+        """What the next lesson changes, None before the first look at the chain."""
+        return None if self.course is None else self.course.learner
 
     @property
     def workers_trouble(self) -> Trouble | None:
@@ -419,7 +425,7 @@ class Trainer:
             reading.groups,
             chain.from_iterable(reading.left_out.values()),
             parent.manifest,
-            learner.config,
+            replace(learner.config, step=learner.step - 1),
             (before, course.state),
             weights,
             learner.device,

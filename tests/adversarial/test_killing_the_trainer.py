@@ -24,7 +24,7 @@ from assay.neurons.session.window_reader import BeaconError
 from assay.neurons.trainer import lessons
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
-from assay.training import Learner, sharding
+from assay.training import Learner, Schedule, sharding
 from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed
 
 LOW_RANK = replace(LEARNING, lora_rank=2, learning_rate=1e-2)
@@ -140,6 +140,29 @@ def test_killed_between_a_step_s_data_and_its_record(bench, undisturbed, monkeyp
     require_same(bench, undisturbed)
 
 
+RISING = replace(LEARNING, schedule=Schedule("cosine", 2, 5))
+
+
+def test_a_scheduled_course_killed_at_ten_points(world, tmp_path, calls, undisturbed):
+    """Nor does it begin its warm-up again."""
+    whole, killed = (Bench(world, tmp_path / name, calls) for name in ("whole", "killed"))
+    for bench in (whole, killed):
+        bench.start(learning=RISING)
+    whole.run()
+    made = len(undisturbed.calls_made)
+    for point in range(10):
+        killed.calls.due = len(killed.calls.names) + made * (point + 1) // 60
+        with pytest.raises(Killed):
+            killed.run()
+        killed.start(learning=RISING)
+    killed.run()
+    require_same(killed, whole)
+    assert [lesson.stats.learning_rate for lesson in whole.lessons] == [0.5e-3, 1e-3]
+    assert whole.published != undisturbed.published
+    for bench in (whole, killed):
+        bench.close()
+
+
 @pytest.mark.slow
 def test_killed_again_and_again(bench, undisturbed):
     """Every restart is killed, too, a little later each time."""
@@ -229,6 +252,8 @@ def test_without_its_optimiser_it_says_so_and_goes_on(bench, undisturbed, how):
     bench.start()
     bench.run()
     assert any("fresh moments" in line for line in bench.said)
+    assert [lesson.published.number for lesson in bench.lessons] == [1, 2]
+    assert bench.trainer.learner.step == 2  # the place in a schedule is not lost with them
     assert len(bench.published) == 2
     assert bench.published[0] == undisturbed.published[0]
     assert bench.published[1] != undisturbed.published[1]
@@ -246,6 +271,30 @@ def test_a_first_start_in_a_running_network(bench, undisturbed, tmp_path):
     assert bench.trainer.course.parent.digest == undisturbed.published[1]
     assert "checkpoint 2" in bench.said[0]
     assert len(bench.chain.sent) == sent
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_another_machine_goes_on_within_the_schedule(bench, tmp_path, has_record):
+    """By the step's record in the store. Without one it goes on as after the checkpoint's number,
+    so that no warm-up comes again."""
+    bench.start(learning=RISING)
+    bench.step()
+    bench.trainer.learner.step = 40
+    bench.run()
+    for name in ("trainer", "steps"):
+        shutil.rmtree(tmp_path / name)
+    if not has_record:
+        for path in bench.list_files("store"):
+            if path.name == "step.json":
+                path.unlink()
+    bench.start(learning=RISING)
+    bench.step()
+    said = [line for line in bench.said if "schedule_begin" in line]
+    if has_record:
+        assert (bench.trainer.learner.step, said) == (42, [])
+    else:
+        assert bench.trainer.learner.step == 2
+        assert ["how many steps are behind checkpoint 2" in line for line in said] == [True]
 
 
 def test_a_checkpoint_that_cannot_be_had_yet_is_waited_for(bench, tmp_path):

@@ -39,7 +39,7 @@ from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
-from assay.training import LearnConfig, LossConfig, compute_advantages
+from assay.training import LearnConfig, LossConfig, Schedule, compute_advantages
 from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
@@ -263,6 +263,11 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("seed", -1),
         ("scaled", 1),
         ("from_genesis", "yes"),
+        ("schedule", {"schedule": "wsd", "schedule_steps": 5}),
+        ("schedule", {"warmup_steps": -1}),
+        ("step", -1),
+        ("step", 1 << 30),
+        ("step", 0.5),
     ],
 )
 def test_settings_that_no_trainer_has(taught, name, value):
@@ -470,6 +475,20 @@ def test_steps_of_another_optimiser_are_done_again(world, tmp_path, optimizer):
     save_file(state | {name: state[name] + 1}, path)
     with pytest.raises(StepError, match="not what the record says"):
         verify(tmp_path, 2)
+
+
+def test_a_step_in_the_middle_of_a_schedule_is_done_again(world, tmp_path):
+    """Its record says where: without the state before it, nobody else knows."""
+    learning = replace(LEARNING, schedule=Schedule("cosine", 2, 4))
+    lessons, _ = train(world, tmp_path, learning=learning)
+    assert [lesson.stats.learning_rate for lesson in lessons] == [0.5e-3, 1e-3]
+    steps = [read_step(path) for path in get_steps(tmp_path)]
+    assert [json.loads(step.record.config)["step"] for step in steps] == [0, 1]
+    assert all(verify(tmp_path, number).equal for number in (1, 2))
+    config = steps[1].record.config.replace('"warmup_steps":2', '"warmup_steps":1')
+    lie = replace(steps[1], record=replace(steps[1].record, config=config))
+    shutil.rmtree(tmp_path / "models" / lie.child.hex())
+    assert "root differs" in reexecute(lie, CheckpointFolder(tmp_path / "models")).detail
 
 
 def test_low_rank_steps_are_done_again(world, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from assay.inference.low_rank import merge
 from assay.inference.placing.devices import MemoryLackError
 from assay.protocol.episode import Reply, weave
-from assay.training import Group, LearnConfig, Learner, LessonError, Level, LossConfig
+from assay.training import Group, LearnConfig, Learner, LessonError, Level, LossConfig, Schedule
 from assay.training import learner as learner_module
 from assay.training.genesis_model import make_model
 
@@ -112,6 +112,46 @@ def test_a_restart_continues_bit_for_bit() -> None:
     first, second = dict(whole.export_state()), dict(resumed.export_state())
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+SCHEDULE = Schedule("wsd", 4, 11, decay_steps=5, final_share=0.2)
+
+
+def test_a_scheduled_course_killed_at_ten_points_ends_in_the_same_bytes(tmp_path) -> None:
+    """Killed between two steps, or within one, which is then lost and done again."""
+    config = replace(CONFIG, schedule=SCHEDULE, epochs=1)
+    whole, killed = make_learner(config), make_learner(config)
+    groups = make_groups(whole)
+    rates = []
+    for point in range(12):
+        rates.append(whole.learn(groups).learning_rate)
+        if point and point % 2:
+            killed.learn(groups)  # and is killed before it has saved
+        if point:
+            killed = make_learner(config)
+            killed.load_state(tmp_path / "state")
+        assert killed.learn(groups).learning_rate == rates[-1]
+        killed.save_state(tmp_path / "state")
+    first, second = dict(whole.export_state()), dict(killed.export_state())
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    shares = [0.25, 0.5, 0.75, 1, 1, 1, 0.84, 0.68, 0.52, 0.36, 0.2, 0.2]
+    assert rates == pytest.approx([1e-3 * share for share in shares])
+
+
+def test_the_rate_moves_the_weights() -> None:
+    """Adam's first update is as large as the rate, whatever the gradient."""
+
+    def measure_move(step: int) -> float:
+        config = replace(CONFIG, epochs=1, groups_per_batch=8, schedule=SCHEDULE, step=step)
+        learner = make_learner(config)
+        before = {name: w.clone() for name, w in learner.model.state_dict().items()}
+        learner.learn(make_groups(learner))
+        after = learner.model.state_dict()
+        return max((after[name] - before[name]).abs().max().item() for name in before)
+
+    moves = [measure_move(step) for step in (0, 3, 20)]
+    assert moves == pytest.approx([0.25e-3, 1e-3, 0.2e-3], rel=1e-3)
 
 
 def test_published_weights_are_bf16_copies_of_fp32_masters() -> None:

@@ -41,7 +41,7 @@ from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
 from assay.protocol.step import STEP_VERSION, StepRollout, compute_consumed_root, compute_step_leaf
-from assay.training import LearnConfig, Learner, LossConfig
+from assay.training import LearnConfig, Learner, LossConfig, Schedule
 from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: A larger record file is refused.
@@ -232,14 +232,23 @@ def parse_config(record: StepRecord) -> LearnConfig:
     Raises StepError: they are not such settings."""
     try:
         values: dict[str, Any] = json.loads(record.config)
-        loss = LossConfig(**values.pop("loss"))
+        loss, schedule = LossConfig(**values.pop("loss")), Schedule(**values.pop("schedule", {}))
         values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
-        config = LearnConfig(loss=loss, **values)
+        config = LearnConfig(loss=loss, schedule=schedule, **values)
         if type(config.from_genesis) is not bool:
             raise TypeError("from_genesis is true or false")
         return config
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None
+
+
+def read_steps_before(record: StepRecord) -> int | None:
+    """The steps that were behind the learner before a step; None: the record does not say, as older
+    programs' records."""
+    try:
+        return parse_config(record).step if "step" in json.loads(record.config) else None
+    except StepError:
+        return None
 
 
 def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) -> bytes:

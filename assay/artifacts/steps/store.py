@@ -124,6 +124,24 @@ def fetch_step(
         raise StepError(f"the step cannot be kept in {folder}: {error}") from None
 
 
+def fetch_record(
+    stores: Sequence[ObjectStore], made: Manifest, digest: bytes, steps: StepFolder
+) -> Step | None:
+    """The record of the step that made a checkpoint, from a folder or else from a store; None: no
+    store has it.
+
+    Raises:
+        StepError: a store has another, or cannot be read in a minute.
+    """
+    try:
+        steps.folder.mkdir(parents=True, exist_ok=True)
+        fetching = _Fetch(stores, steps.folder, time.monotonic() + _PATIENCE_S)
+        path = fetching.fetch_record(steps, made, digest, "checkpoint")
+    except OSError as error:
+        raise StepError(f"a step's record cannot be kept in {steps.folder}: {error}") from None
+    return None if path is None else read_step(path)
+
+
 @dataclass(frozen=True, slots=True)
 class _Fetch:
     """The fetch of one step. `deadline` is for all of it, on the monotonic clock."""
@@ -134,7 +152,8 @@ class _Fetch:
 
     def run(self, checkpoint: bytes) -> Path:
         made = self._get_checkpoint(checkpoint)
-        path = self._fetch_record(made, checkpoint, "checkpoint")
+        steps = StepFolder(self.folder / "steps")
+        path = self.fetch_record(steps, made, checkpoint, "checkpoint")
         if path is None:
             raise StepError(
                 f"there is no step record of checkpoint {checkpoint.hex()[:16]}… in any store: "
@@ -150,14 +169,16 @@ class _Fetch:
         parent = self._get_checkpoint(step.record.parent)
         if parent.number:  # the windows of the two steps are compared
             with suppress(StepError):  # reported when it is needed
-                self._fetch_record(parent, step.record.parent, "parent")
+                self.fetch_record(steps, parent, step.record.parent, "parent")
         if parse_config(step.record).from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
         return path
 
-    def _fetch_record(self, made: Manifest, digest: bytes, whose: str) -> Path | None:
+    def fetch_record(
+        self, steps: StepFolder, made: Manifest, digest: bytes, whose: str
+    ) -> Path | None:
         """The record of the step that made a checkpoint; None: no store has it."""
-        path = StepFolder(self.folder / "steps").get_path(made.number, made.step)
+        path = steps.get_path(made.number, made.step)
 
         def check_record() -> None:
             step = read_step(path)
