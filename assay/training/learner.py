@@ -373,7 +373,7 @@ class Learner:
     def _learn(self, groups: Sequence[Group]) -> LearnStats:
         scaled = self.config.scaled
         teaching = [rows for group in groups if (rows := _make_rows(group, scaled)) is not None]
-        whole = self.config.loss.level == "sequence"
+        whole = self.config.loss.counts_completions
         counted = sum(1 if whole else len(row.completion) for rows in teaching for row in rows)
         scale = counted * min(1.0, self.config.groups_per_batch / max(1, len(teaching)))
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
@@ -632,9 +632,7 @@ class Learner:
             loss = compute_imitation_loss(logprobs, mask, scale)
         if not routed or not self._balance_weight:
             return loss
-        share = (
-            len(rows) * counts if self.config.loss.level == "sequence" else loss.tokens
-        ) / scale
+        share = (len(rows) * counts if self.config.loss.counts_completions else loss.tokens) / scale
         imbalance = compute_imbalance(routed, self._chosen_experts)
         return replace(loss, value=loss.value + self._balance_weight * share * imbalance)
 

@@ -10,21 +10,22 @@ from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.learner import STEPS_MAX
 from assay.training.optimizers import find_conflict
 
-#: Fields of `Schedule` and further ones of `LearnConfig` that are settings of the same name.
+#: Fields of `Schedule`, which are settings of the same name.
 _SCHEDULE = tuple(f.name for f in fields(Schedule))
-_SHARED = tuple(
-    f.name
-    for f in fields(LearnConfig)
-    if f.name in TrainerSettings.model_fields and f.name not in _SCHEDULE
-)
 #: Fields of `LossConfig` → the settings.
 _LOSS = {
     "low": "clip_low",
     "high": "clip_high",
     "cap": "clip_cap",
     "kl_weight": "kl_weight",
-    "level": "level",
+    "name": "loss",
 }
+#: Further fields of `LearnConfig` that are settings of the same name.
+_SHARED = tuple(
+    f.name
+    for f in fields(LearnConfig)
+    if f.name in TrainerSettings.model_fields and f.name not in (*_SCHEDULE, *_LOSS.values())
+)
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:

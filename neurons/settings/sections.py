@@ -428,11 +428,17 @@ class TrainerSettings(_Section):
     offload: bool = Field(
         False, description="keep weights and moments off the GPU, and move layers to it in turn"
     )
-    clip_low: float = Field(0.2, gt=0, lt=1, description="ratios are clipped at 1 − this")
-    clip_high: float = Field(0.28, gt=0, description="ratios are clipped at 1 + this")
-    clip_cap: float = Field(4.0, gt=1, description="cap on the ratio if the advantage is negative")
-    level: Literal["token", "sequence"] = Field(
-        "token", description="unit of the ratio and of the loss: tokens or whole rollouts"
+    loss: Literal["grpo", "gspo", "cispo", "icepop", "dppo"] = Field(
+        "grpo", description="formula of the loss; gspo has one ratio for a whole rollout"
+    )
+    clip_low: float = Field(
+        0.2, gt=0, lt=1, description="ratios are bounded at 1 − this; dppo: fall of a probability"
+    )
+    clip_high: float = Field(
+        0.28, gt=0, description="ratios are bounded at 1 + this; dppo: rise of a probability"
+    )
+    clip_cap: float = Field(
+        4.0, gt=1, description="cap on the ratio if the advantage is negative; dppo: always"
     )
     scaled: bool = Field(False, description="divide advantages by their group's standard deviation")
     kl_weight: float = Field(0.0, ge=0, description="weight of the KL divergence from kl_reference")
@@ -482,7 +488,7 @@ class TrainerSettings(_Section):
 
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these settings together; None: it is possible."""
-        if self.clip_cap < 1 + self.clip_high:
+        if self.loss in ("grpo", "gspo") and self.clip_cap < 1 + self.clip_high:
             return f"clip_cap: {self.clip_cap} is below 1 + clip_high, {1 + self.clip_high}"
         if (fault := self._find_schedule_fault()) is not None:
             return fault

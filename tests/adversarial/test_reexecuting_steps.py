@@ -268,6 +268,8 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("step", -1),
         ("step", 1 << 30),
         ("step", 0.5),
+        ("loss", {"level": "group"}),
+        ("loss", {"name": "ppo"}),
     ],
 )
 def test_settings_that_no_trainer_has(taught, name, value):
@@ -443,7 +445,7 @@ def test_sequential_learns_from_the_newest_alone(world, tmp_path):
 
 
 def test_a_divergence_from_the_genesis_is_done_again(world, tmp_path):
-    loss = LossConfig(kl_weight=0.1, level="sequence")
+    loss = LossConfig(kl_weight=0.1, name="gspo")
     learning = replace(LEARNING, from_genesis=True, loss=loss, scaled=True, tokens_per_pass=300)
     train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
@@ -475,6 +477,28 @@ def test_steps_of_another_optimiser_are_done_again(world, tmp_path, optimizer):
     save_file(state | {name: state[name] + 1}, path)
     with pytest.raises(StepError, match="not what the record says"):
         verify(tmp_path, 2)
+
+
+@pytest.mark.parametrize("name", ["cispo", "icepop", "dppo"])
+def test_each_loss_is_done_again(world, tmp_path, name):
+    learning = replace(LEARNING, loss=LossConfig(name=name, low=0.1, high=0.1), epochs=2)
+    train(world, tmp_path, learning=learning)
+    assert verify(tmp_path, 2).equal
+    step = read_step(get_steps(tmp_path)[1])
+    lie = step.record.config.replace(f'"{name}"', '"grpo"')
+    lie = replace(step, record=replace(step.record, config=lie))
+    shutil.rmtree(tmp_path / "models" / lie.child.hex())
+    assert "root differs" in reexecute(lie, CheckpointFolder(tmp_path / "models")).detail
+
+
+@pytest.mark.parametrize(("level", "name"), [("token", "grpo"), ("sequence", "gspo")])
+def test_an_older_program_s_record_names_a_loss_by_its_level(taught, level, name):
+    step = read_step(get_steps(taught)[0])
+    settings = json.loads(step.record.config)
+    del settings["loss"]["name"], settings["schedule"], settings["step"]
+    settings["loss"]["level"] = level
+    config = read_config(replace(step.record, config=json.dumps(settings)))
+    assert config == replace(read_config(step.record), loss=LossConfig(name=name))
 
 
 def test_a_step_in_the_middle_of_a_schedule_is_done_again(world, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from assay.inference.low_rank import merge
 from assay.inference.placing.devices import MemoryLackError
 from assay.protocol.episode import Reply, weave
-from assay.training import Group, LearnConfig, Learner, LessonError, Level, LossConfig, Schedule
+from assay.training import Group, LearnConfig, Learner, LessonError, LossConfig, LossName, Schedule
 from assay.training import learner as learner_module
 from assay.training.genesis_model import make_model
 
@@ -226,11 +226,11 @@ def test_accumulated_passes_are_the_whole_minibatch() -> None:
     assert first.gradient_norm == pytest.approx(second.gradient_norm, rel=1e-4)
 
 
-@pytest.mark.parametrize("level", ["token", "sequence"])
-def test_a_reference_holds_the_policy_back(level: Level) -> None:
+@pytest.mark.parametrize("name", ["grpo", "gspo"])
+def test_a_reference_holds_the_policy_back(name: LossName) -> None:
     """Far from the reference, the divergence outweighs the rewards."""
     config = replace(
-        CONFIG, epochs=1, from_genesis=True, loss=LossConfig(kl_weight=100.0, level=level)
+        CONFIG, epochs=1, from_genesis=True, loss=LossConfig(kl_weight=100.0, name=name)
     )
     start = make_model(hidden=16, layers=1, heads=2, inner=16, seed=0)
     reference = make_model(hidden=16, layers=1, heads=2, inner=16, seed=1)

@@ -232,9 +232,11 @@ def parse_config(record: StepRecord) -> LearnConfig:
     Raises StepError: they are not such settings."""
     try:
         values: dict[str, Any] = json.loads(record.config)
-        loss, schedule = LossConfig(**values.pop("loss")), Schedule(**values.pop("schedule", {}))
+        loss, schedule = values.pop("loss"), Schedule(**values.pop("schedule", {}))
+        if "level" in loss:  # older programs knew two losses, by this
+            loss["name"] = {"token": "grpo", "sequence": "gspo"}[loss.pop("level")]
         values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
-        config = LearnConfig(loss=loss, schedule=schedule, **values)
+        config = LearnConfig(loss=LossConfig(**loss), schedule=schedule, **values)
         if type(config.from_genesis) is not bool:
             raise TypeError("from_genesis is true or false")
         return config
