@@ -23,6 +23,9 @@ from assay.environments.gym.datasets import (
     SCORER_UNITS,
 )
 from assay.environments.instructions import ifbench, ifeval, instruction_file
+from assay.environments.pieces import abduce, deduce, induce, inside
+from assay.environments.pieces.piece import FAULTS
+from assay.environments.pieces.pool import compute_first_digest
 from assay.environments.programs import code_file
 from assay.environments.search import search_file
 from assay.environments.tasksets import environment as taskset_environment
@@ -46,7 +49,7 @@ def make_versions() -> str:
     """Versions of environments, as their digests name them."""
     files = (code_file, gsm, instruction_file, letters_file, math_file, search_file)
     foreign = (package_environment, taskset_environment)
-    own = (arithmetic, codes, errands, guess, gym, mixture, rooms, sat)
+    own = (arithmetic, codes, errands, guess, gym, mixture, rooms, sat, abduce, deduce, induce)
     modules = sorted((*own, *files, *foreign), key=lambda one: one.NAME)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
@@ -98,6 +101,21 @@ def make_gym_refused() -> str:
     return "\n".join(lines)
 
 
+def make_pieces() -> str:
+    """What a piece may consist of, and why something is none."""
+    lists = {"Functions": inside.BUILTINS, "Methods": inside.METHODS, "Keywords": inside.KEYWORDS}
+    lines = [f"**{what}**: {_list_names(names)}.\n" for what, names in lists.items()]
+    lines.append(f"**Nodes**: {_list_names(inside.NODES)}, and operators but `MatMult`.\n")
+    lines += ["| fault | why |", "|---|---|"]
+    lines += [f"| `{fault}` | {why} |" for fault, why in FAULTS.items()]
+    lines.append(f"\nSHA-256 of the first pool: `{compute_first_digest().hex()}`.")
+    return "\n".join(lines)
+
+
+def _list_names(names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names.split())
+
+
 def make_proofs() -> str:
     """Proof episodes: what all worlds are told, and what each one is, with its digest."""
     lines = [f"All worlds: {_list_texts(world.ODD_TURNS)}.", ""]
@@ -138,6 +156,7 @@ def main() -> int:
         "gym alike": make_gym_alike(),
         "gym forms": make_gym_forms(),
         "gym refused": make_gym_refused(),
+        "pieces": make_pieces(),
         "proofs": make_proofs(),
         "tools": make_tools(),
     }

@@ -24,6 +24,7 @@ from assay.environments.foreign import package_environment
 from assay.environments.foreign.archive import read_first_name
 from assay.environments.gym.datasets import LEVELS, REFUSED
 from assay.environments.instructions import InstructionFile, instruction_file
+from assay.environments.pieces import abduce, deduce, induce, piece_environment, pool
 from assay.environments.problem_family import guess_family
 from assay.environments.problem_file import (
     OtherFormatError,
@@ -53,11 +54,14 @@ from assay.protocol.parameters import TOOL_UNITS, UNITS, EnvironmentChoice, Prom
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
     {
+        abduce.NAME: abduce.Abduce,
         arithmetic.NAME: arithmetic.Arithmetic,
         codes.NAME: codes.Codes,
+        deduce.NAME: deduce.Deduce,
         errands.NAME: errands.Errands,
         gsm.NAME: gsm.Gsm,
         guess.NAME: guess.Guess,
+        induce.NAME: induce.Induce,
         rooms.NAME: rooms.Rooms,
         sat.NAME: sat.Sat,
     }
@@ -70,23 +74,35 @@ def _declare_form(form: AnswerForm) -> dict[str, Param]:
 
 #: The same for people who choose one: name → its settings and a description.
 _DESCRIBED = {
+    abduce.NAME: (
+        {**piece_environment.PARAMS, **_declare_form(abduce.FORM)},
+        "find an input for which a small function returns an output",
+    ),
     arithmetic.NAME: (arithmetic.PARAMS, "sums of several terms, worked step by step"),
     codes.NAME: (codes.PARAMS, "find a code by replies, turn by turn (Mastermind)"),
+    deduce.NAME: (
+        {**piece_environment.PARAMS, **_declare_form(deduce.FORM)},
+        "predict what a small function returns",
+    ),
     errands.NAME: (errands.PARAMS, "a robot fetches parcels on a map, by commands"),
     gsm.NAME: (
         {**gsm.PARAMS, **_declare_form(gsm.FORM)},
         "word problems from templates, in GSM8K's format",
     ),
     guess.NAME: (guess.PARAMS, "find a number by replies, turn by turn: higher or lower"),
+    induce.NAME: (piece_environment.PARAMS, "write a small function from inputs and outputs"),
     rooms.NAME: (rooms.PARAMS, "do a robot's errands in rooms that it explores, turn by turn"),
     sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
 }
 #: For names of the form `name:what`: name → constructor from `what` and parameters.
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
     {
+        abduce.NAME: abduce.AbduceFile,
         code_file.NAME: CodeFile,
+        deduce.NAME: deduce.DeduceFile,
         gsm.NAME: gsm.GsmFile,
         gym.NAME: gym.ReasoningGym,
+        induce.NAME: induce.InduceFile,
         instruction_file.NAME: InstructionFile,
         letters_file.NAME: letters_file.LettersFile,
         math_file.NAME: math_file.MathFile,
@@ -97,9 +113,12 @@ FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = Mappin
 )
 #: Settings of a family's environments, where they have any.
 _SETTINGS: Mapping[str, Mapping[str, Param]] = {
+    abduce.NAME: {**piece_environment.PARAMS, **_declare_form(abduce.FORM)},
     code_file.NAME: code_file.PARAMS,
+    deduce.NAME: {**piece_environment.PARAMS, **_declare_form(deduce.FORM)},
     gsm.NAME: _declare_form(gsm.FORM),
     gym.NAME: _declare_form(gym.FORM),
+    induce.NAME: piece_environment.PARAMS,
     letters_file.NAME: {**letters_file.PARAMS, **_declare_form(letters_file.FORM)},
     math_file.NAME: _declare_form(math_file.FORM),
     package_environment.NAME: {
@@ -112,10 +131,11 @@ _SETTINGS: Mapping[str, Mapping[str, Param]] = {
 #: Families that read files of problems, in the order in which they are tried after the guessed one.
 _READERS = (
     *(gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME, instruction_file.NAME),
-    search_rows.NAME,
+    *(search_rows.NAME, deduce.NAME),
 )
 #: Levels that a family's files may have, where they are few.
 _LEVELS = {
+    **dict.fromkeys((abduce.NAME, deduce.NAME, induce.NAME), range(1, pool.LEVELS + 1)),
     code_file.NAME: range(1, code_file.LEVELS_MAX + 1),
     gsm.NAME: range(1, gsm.FILE_LEVELS + 1),
     instruction_file.NAME: instruction_file.LEVELS,

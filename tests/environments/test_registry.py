@@ -16,8 +16,11 @@ from assay.environments import (
     write_choice,
 )
 from assay.protocol.parameters import MILLION, EnvironmentChoice, Rewards, Setting
+from tests.absent import has_sandbox
 
 SEED = bytes(32)
+#: Those that need no sandbox, where there is none.
+OWN = [name for name in ENVIRONMENTS if has_sandbox() or not name.endswith("duce")]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,7 @@ SEED = bytes(32)
         (
             "chess",
             {},
-            r"no environment 'chess'; there are: arithmetic, codes, errands, gsm, guess, rooms, ",
+            r"no environment 'chess'; there are: abduce, arithmetic, codes, deduce, errands, ",
         ),
         ("arithmetic", {"word": 1}, r"no parameter 'word'; it has: minus, words"),
         ("arithmetic", {"words": 101}, r"words = 101 must be an integer from 0 to 100"),
@@ -41,21 +44,21 @@ def test_illegal_settings(name: str, params: dict[str, int], message: str) -> No
         make_environment(name, params)
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("levels", [[], [0], [10**6], [6, 5], [5, 5], [5, 10**6]])
 def test_illegal_levels(name: str, levels: list[int]) -> None:
     with pytest.raises(ValueError, match="level"):
         make_environment(name, {}).make_problem(SEED, levels)
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("seed", [b"", bytes(31), bytes(33)])
 def test_illegal_seed(name: str, seed: bytes) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         make_environment(name, {}).make_problem(seed, [5])
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", OWN)
 def test_levels_are_drawn_uniformly(name: str) -> None:
     environment = make_environment(name, {})
     levels = [environment.make_problem(bytes([i]) * 32, [5, 6]).level for i in range(256)]

@@ -1,0 +1,117 @@
+"""What `deduce`, `abduce` and `induce` have in common: a pool, and what they ask the sandbox.
+
+Whatever is asked, the expected value never enters the sandbox with an answer: the answer's value,
+or what came of running it, is written in the one way (`inside`) and compared here as text.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from assay.environments.answer_form import AnswerForm, FormedEnvironment
+from assay.environments.base import Answer, Param, Problem, compute_digest
+from assay.environments.pieces.piece import Piece, Said, ask
+from assay.environments.pieces.pool import PieceRows, compute_first_digest, load_first_pool
+from assay.environments.programs.case_runs import require_sandbox
+from assay.protocol.parameters import MILLION, UNITS
+from assay.protocol.prf import Stream
+from assay.sandbox import count_cores
+from assay.sandbox.guest import INTERPRETER
+
+#: Settings of each of these environments.
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {UNITS: Param(100, 10, 2_000, "millions of instructions that scoring an answer may take")}
+)
+#: Values that answers without thought name, the most frequent ones.
+THOUGHTLESS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PieceTask(Answer):
+    """A piece, and the numbers of its inputs that are asked or shown, from 0."""
+
+    piece: Piece
+    places: tuple[int, ...]
+
+    @property
+    def given(self) -> str:
+        """The first of these inputs."""
+        return self.piece.inputs[self.places[0]]
+
+    @property
+    def due(self) -> str:
+        """Its output."""
+        return self.piece.outputs[self.places[0]]
+
+
+class PieceEnvironment(FormedEnvironment):
+    """Problems that are made of a pool's pieces.
+
+    Attributes:
+        skipped: reason → numbers of the rows skipped for it.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        version: int,
+        digest: str | None,
+        params: Mapping[str, int],
+        form: AnswerForm | None,
+    ) -> None:
+        """Open a pool.
+
+        Args:
+            digest: the SHA-256 of its file, 64 lower-case hex digits; None: it is the first pool.
+            form: see `FormedEnvironment`.
+
+        Raises:
+            ValueError: this machine has no such file, a row is damaged, no row can be asked, a
+                setting is unknown or out of its range, or there is no sandbox.
+        """
+        name = family if digest is None else f"{family}:{digest}"
+        super().__init__(name, version, PARAMS, params, form)
+        rows = PieceRows(family, self.find_reason)
+        if digest is None:
+            for line in load_first_pool():
+                rows.add(line)
+            self._by_level = dict(rows.divide())
+        else:
+            self._by_level = rows.find_levels(digest, family)
+        require_sandbox()
+        first = [compute_first_digest()] if digest is None else []
+        interpreter = INTERPRETER.image_digest.encode()
+        self.digest = compute_digest(name, version, self.params, interpreter, *first)
+        self.scorers = count_cores()
+        self.skipped = rows.skipped
+        self.levels = list(self._by_level)
+
+    @staticmethod
+    def find_reason(piece: Piece) -> str | None:
+        """Why a piece is not asked; None: it is."""
+        del piece  # is any
+        return None
+
+    def choose_piece(self, stream: Stream, level: int) -> Piece:
+        """One of the level's pieces, each equally likely."""
+        return stream.choose(self._by_level[level])
+
+    def ask(self, do: str, *texts: str) -> Said:
+        """What is said inside, within the setting's instructions."""
+        return ask(do, *texts, instructions=self.params[UNITS] * MILLION)
+
+    def list_frequent(self, of: str) -> Sequence[str]:
+        """The values that most pieces have as `inputs` or as `outputs`."""
+        pieces = (piece for level in self._by_level.values() for piece in level)
+        values: Iterable[str] = (value for piece in pieces for value in set(getattr(piece, of)))
+        # in order of text, for equal counts
+        counted = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+        return [value for value, _ in counted[:THOUGHTLESS]]
+
+
+def get_task(problem: Problem) -> PieceTask:
+    """A problem's piece. Raises TypeError: another environment made it."""
+    if not isinstance(problem.answer, PieceTask):
+        raise TypeError(f"not a problem of a piece: {type(problem.answer).__name__}")
+    return problem.answer
