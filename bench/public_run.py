@@ -101,26 +101,25 @@ def run_network(given: argparse.Namespace) -> None:
         programs = start_network(terminals, given)
         watch = Watch(programs)
         stack.callback(watch.close)
-        spent: dict[str, float] = {}
+        file = given.out / "runs.json"
+        earlier = json.loads(file.read_text()) if file.exists() else []
         told = -1
         while time.monotonic() < deadline:
             terminals.require_running()
-            spent = watch.read_processors()
+            seconds, spent = time.monotonic() - begun, watch.read_processors()
+            # at every look: a run that is killed has its figures, too
+            run = {"seconds": seconds, "cores": os.cpu_count(), "processor": spent}
+            write_json(file, [*earlier, run])
             published = max((number for number, _ in list_checkpoints(terminals.folder)), default=0)
             if published != told:
                 told = published
-                minutes = (time.monotonic() - begun) / 60
+                minutes = seconds / 60
                 print(
                     f"{minutes:,.0f} min: checkpoint {published} of {given.checkpoints}", flush=True
                 )
             if published >= given.checkpoints:
                 break
             time.sleep(_LOOK_S)
-        file = given.out / "runs.json"
-        runs = json.loads(file.read_text()) if file.exists() else []
-        seconds = time.monotonic() - begun
-        runs.append({"seconds": seconds, "cores": os.cpu_count(), "processor": spent})
-        write_json(file, runs)
 
 
 def find_genesis(out: Path) -> Path:
