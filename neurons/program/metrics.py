@@ -493,11 +493,6 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "assay_trainer_learning_rate", "learning rate of the next step", _at("schedule", "rate")
         ),
         _gauge(
-            "assay_trainer_schedule_position",
-            "place of the next step in the learning rate's schedule, from 1 on",
-            _at("schedule", "position"),
-        ),
-        _gauge(
             "assay_trainer_reward_mean",
             "mean reward of the newest step's groups, 0 to 1",
             _at("steps", -1, "reward"),
@@ -559,11 +554,6 @@ OWN: dict[str, tuple[Metric, ...]] = {
             "assay_trainer_gradient_norm",
             "mean norm of the newest step's gradients, before they are scaled down",
             _at("figures", "stats", "gradient_norm"),
-        ),
-        _gauge(
-            "assay_trainer_learning_rate",
-            "learning rate of the newest step's last update",
-            _at("figures", "stats", "learning_rate"),
         ),
         _gauge(
             "assay_trainer_completion_tokens",

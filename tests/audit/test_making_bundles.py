@@ -101,10 +101,12 @@ def test_nothing_is_written_into_anothers_folder(network, tmp_path):
 
 
 def test_a_bundle_holds_the_record_of_one(network, tmp_path):
-    """And nothing that its audit does not read: no other validator, no tensor, no statistics."""
+    """And nothing that its audit does not read: no other validator, no statistics, and of tensors
+    only the adapters that make a checkpoint's."""
     export(network, tmp_path / "one", network.make_public().submissions)
     names = list_files(tmp_path / "one")
-    assert not [n for n in names if n.endswith((".safetensors", ".statistics.json", ".parquet"))]
+    kept = [n for n in names if not n.endswith("/files/adapter.safetensors")]
+    assert not [n for n in kept if n.endswith((".safetensors", ".statistics.json", ".parquet"))]
     assert len({n.split("/")[1] for n in names if n.endswith(".record")}) == 1
     with open_audit(tmp_path / "one") as public:
         with pytest.raises(ChainError, match="does not say"):

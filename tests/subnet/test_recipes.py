@@ -191,7 +191,7 @@ def test_a_recipe_with_a_mistake_names_its_place(write, before, after, said):
         ("qwen2.5-1.5b-math", "[1, 2, 3]", "[1, 9]", "levels: .*; it has 1, 2, 3, 4, 5$"),
         ("qwen2.5-1.5b-math", "group_size", "group_sise", "parameters.work.group_sise is not a "),
         ("qwen3-4b-mixture", "chain_sum", "chain_sm", "environment: .*'chain_sm': did you mean 'c"),
-        ("qwen3-4b-mixture", "gsm=1", "gms=1", "environment: .*'gms'; there are: arithmetic, "),
+        ("qwen3-4b-mixture", "gsm=1", "gms=1", "environment: .*'gms'; there are: abduce, ari"),
         ("qwen3-4b-mixture", "mix,gsm=1", "mix,gsm=0", "environment: mix: gsm = 0 must be an int"),
         ("qwen3-4b-mixture", "mix,gsm", "mix,gsm.k=2,gsm", "environment: .* 'gsm' has no paramet"),
         ("qwen3-4b-mixture", "1_003, 1_004", "1_003, 1_009", "levels: mix,gsm=1.* it has 1001, "),
