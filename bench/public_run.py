@@ -218,6 +218,8 @@ def make_curve(tries: dict[str, list[list[bool]]]) -> dict[str, Any]:
     for count in (1, TRIES):
         rows = {k.rpartition("x")[0]: v for k, v in tries.items() if k.endswith(f"x{count}")}
         numbers = sorted((name for name in rows if name != TRL), key=int)
+        if not numbers:  # not asked yet
+            continue
         first = rows[numbers[0]]
         points = []
         for name in [*numbers, *({TRL} & rows.keys())]:
