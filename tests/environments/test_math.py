@@ -466,7 +466,8 @@ def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
         "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output, "
         "letters:SHA256 takes question and options, instructions:SHA256 takes prompt and "
         "instruction_id_list and kwargs; row 1: it has prose: search:SHA256 takes documents, with "
-        "a text, and questions, with an answer"
+        "a text, and questions, with an answer; row 1: it has prose, not function and inputs and "
+        "outputs"
     )
 
 
