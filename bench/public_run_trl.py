@@ -69,21 +69,23 @@ def main() -> None:
     found = sorted((given.out / "net" / "trainer" / "steps").glob("step-*.json"))
     steps = [read_step(path) for path in found[: given.checkpoints]]
     config = parse_config(steps[0].record)
-    problems = [
-        [environment.make_problem(one.problem_seed, one.levels) for one in read_taken(step)]
+    asked = [
+        environment.make_problem(one.problem_seed, one.levels)
         for step in steps
+        for one in read_taken(step)
     ]
-    least = min(map(len, problems)) // UPDATES
+    # windows had more and fewer groups, TRL's steps have as many each
+    batch = len(asked) // (len(steps) * UPDATES)
+    each = batch * UPDATES
     size, folder = rules.work.group_size, given.out / "trl"
     course = TrlCourse(
         environment,
-        problems,
-        replace(config, groups_per_batch=least, epochs=1),
+        [asked[start : start + each] for start in range(0, len(steps) * each, each)],
+        replace(config, groups_per_batch=batch, epochs=1),
         size,
         rules.work.max_tokens,
         folder / "state",
     )
-    course = replace(course, steps=[step[: least * UPDATES] for step in problems])
     seen: dict[str, float] = {"rollouts": 0, "tokens": 0, "reward": 0, "seconds": 0.0}
     kept: str | None = None
     if course.folder.exists():
@@ -121,13 +123,13 @@ def main() -> None:
             target_modules="all-linear",
         ),
         per_device_train_batch_size=PASS,
-        gradient_accumulation_steps=least * size // PASS,
-        steps_per_generation=least * size // PASS * UPDATES,
+        gradient_accumulation_steps=batch * size // PASS,
+        steps_per_generation=batch * size // PASS * UPDATES,
         save_strategy="steps",
         save_steps=UPDATES,
         save_total_limit=1,
     )
-    require_same_prompts(trainer, genesis.tokenizer, problems[0][0])
+    require_same_prompts(trainer, genesis.tokenizer, asked[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.train(resume_from_checkpoint=kept)
@@ -141,7 +143,7 @@ def main() -> None:
         seen
         | {
             "updates": len(steps) * UPDATES,
-            "groups_per_update": least,
+            "groups_per_update": batch,
             "checkpoints": len(steps),
             "versions": {"trl": version("trl"), "torch": torch.__version__},
         },
