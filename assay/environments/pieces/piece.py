@@ -10,11 +10,9 @@ letters, and there are no comments.
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from hashlib import sha256
-from importlib.resources import files
 
-from assay.environments.programs.case_runs import CaseRun, compile_program, run_counted
+from assay.environments.programs.case_runs import CaseRun, compile_inside, run_counted
 from assay.protocol.parameters import MILLION
 from assay.sandbox.guest import COMPILED, Request
 
@@ -26,8 +24,6 @@ FUNCTION_MAX, INPUT_MAX, INPUTS_MAX = 4_096, 2_048, 16
 _SAID_MAX = 1 << 16
 #: Seed and clock of the second run; those of the first are 0.
 _SEED, _CLOCK = 1, 10**15
-#: Instructions in which `inside` is compiled.
-_MAKING = 200_000_000
 
 
 class Fault(StrEnum):
@@ -170,7 +166,7 @@ def ask(do: str, *texts: str, instructions: int = BUDGET, seed: int = 0, clock: 
         return Said((), Fault.TEXT, 0)
     given = "\0".join((do, *texts)).encode()
     run = run_counted(
-        Request(_compile_inside(), given, COMPILED, seed, clock), instructions, _SAID_MAX
+        Request(compile_inside(__package__), given, COMPILED, seed, clock), instructions, _SAID_MAX
     )
     return _read(run)
 
@@ -191,11 +187,3 @@ def _is_long(text: str, most: int) -> bool:
         return len(text) > most or len(text.encode()) > most
     except UnicodeEncodeError:
         return True
-
-
-@cache
-def _compile_inside() -> bytes:
-    text = files(__package__).joinpath("inside.py").read_text("utf-8")
-    run = compile_program(f"{text}\nserve()\n", _MAKING)
-    assert run.end == "exit 0", run.end
-    return run.output

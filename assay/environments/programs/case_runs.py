@@ -5,6 +5,8 @@ comparison of each byte of its output.
 """
 
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 from assay.environments.problem_file import ProblemFileError
 from assay.sandbox.guest import COMPILE, COMPILED, Budget, Request, require_prepared, run
@@ -19,6 +21,9 @@ GIVEN_MAX = INPUT_MAX - CODE_MAX - 16
 #: Instructions that a run counts as for what is done outside: for a copy of the interpreter some
 #: 1 ms of a processor, and for comparing a byte of output some 0.1 µs.
 RUN_COST, BYTE_COST = 5_000_000, 500
+
+#: Instructions in which a package's own program compiles.
+_MAKING = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,18 @@ def compile_program(program: str, instructions: int) -> CaseRun:
     """
     request = Request(program.encode("utf-8", "surrogatepass"), kind=COMPILE)
     return run_counted(request, instructions, CODE_MAX, 0)
+
+
+@cache
+def compile_inside(package: str) -> bytes:
+    """The code of a package's own `inside.py`, whose `serve` answers, for `run_case`.
+
+    Raises: see `compile_program`.
+    """
+    text = files(package).joinpath("inside.py").read_text("utf-8")
+    run = compile_program(f"{text}\nserve()\n", _MAKING)
+    assert run.end == "exit 0", run.end
+    return run.output
 
 
 def run_case(code: bytes, given: bytes, instructions: int) -> CaseRun:

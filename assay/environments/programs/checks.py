@@ -10,10 +10,9 @@ decided by one run of the check on the answers of one run of the program.
 import json
 import re
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.resources import files
+from functools import lru_cache
 
-from assay.environments.programs.case_runs import GIVEN_MAX, CaseRun, compile_program, run_case
+from assay.environments.programs.case_runs import GIVEN_MAX, CaseRun, compile_inside, run_case
 
 #: Most turns of a check. Each ends with more calls answered than the last.
 TURNS_MAX = 64
@@ -75,18 +74,10 @@ def _take(do: str, name: str, text: bytes, lines: bytes, instructions: int) -> C
     given = f"{do} {name} {len(text)}\n".encode() + text + lines
     if len(given) > GIVEN_MAX:
         return CaseRun(b"", "instructions", 0)
-    return run_case(_compile_inside(), given, instructions)
+    return run_case(compile_inside(__package__), given, instructions)
 
 
 @lru_cache(_KEPT)
 def _make_check(check: Check, name: str) -> CaseRun:
     """The check's code. Every program pays for it, so a verdict does not depend on what is kept."""
     return _take("make", name, json.dumps([check.setup, check.text]).encode(), b"", _MAKING)
-
-
-@cache
-def _compile_inside() -> bytes:
-    text = files(__package__).joinpath("inside.py").read_text("utf-8")
-    run = compile_program(f"{text}\nserve()\n", _MAKING)
-    assert run.end == "exit 0", run.end
-    return run.output
