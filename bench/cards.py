@@ -9,9 +9,10 @@ that the script works.
 import copy
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from work import make_random_projection
 
 from assay.inference import OwnDrafter, Reference, Request, Rules, make_model
+from assay.inference.placing.devices import find_device
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.routing import has_routers
@@ -39,7 +41,7 @@ from assay.subnet.window_costs import (
 )
 from assay.training import Group, LearnConfig, Learner
 
-DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
+DEVICE = find_device("auto")
 ROLLOUTS, PROMPT, TOKENS, DRAFTED, AHEAD = (2, 13, 24, 4, 8) if FAST else (16, 130, 512, 256, 32)
 #: A long context: tokens of a prompt and of each of two completions behind it.
 LONG_PROMPT, LONG = 16_384, 16_384
@@ -97,9 +99,13 @@ class Subject:
     model: Any
 
     @staticmethod
-    def make(name: str, layers: int | None) -> "Subject":
+    def make(
+        name: str, layers: int | None = None, sizes: Mapping[str, Any] | None = None
+    ) -> "Subject":
+        """A recipe's model, or one of its kind with other sizes."""
         recipe = read_recipe(name)
-        numbers = recipe.model
+        numbers = recipe.model.model_copy(update=sizes or {})
+        recipe = recipe.model_copy(update={"model": numbers})
         if layers is not None:
             numbers = numbers.model_copy(update={"num_hidden_layers": layers})
         if FAST:
@@ -221,7 +227,7 @@ def compare_drafting(subject: Subject, card: Card | None) -> Iterator[Figure]:
         for row in range(DRAFTED)
     ]
     drafter.draft(requests[:2], 2)
-    seconds = measure(lambda: drafter.draft(requests), 1, 0)
+    seconds = measure(lambda: drafter.draft(requests), 1)
     drawn = DRAFTED * AHEAD
     planned = None
     if card is not None:
@@ -328,25 +334,28 @@ def find_card() -> Card | None:
     return None
 
 
+def tell(parts: Sequence[Iterable[Figure]]) -> Iterator[Figure]:
+    """The figures of all parts, each printed as it comes."""
+    for figure in chain.from_iterable(parts):
+        print(f"{figure.name}: {figure.value:.4g} {figure.unit}", file=sys.stderr, flush=True)
+        yield figure
+
+
 def main() -> None:
     if DEVICE == "cpu" and not FAST:
         print("no GPU here: what a card takes beside the plan's arithmetic is not measured")
         sys.exit()
-    card, figures = find_card(), []
+    card, figures = find_card(), list[Figure]()
     for name, layers in RECIPES.items():
         subject = Subject.make(name, layers)
-        for part in (
+        parts: list[Iterable[Figure]] = [
             compare_reading(subject, card),
             compare_drafting(subject, card),
-            compare_long(subject) if name == WHOLE else (),
-            compare_learning(subject, card) if name == WHOLE else (),
-        ):
-            for figure in part:
-                figures.append(figure)
-                print(
-                    f"{figure.name}: {figure.value:.4g} {figure.unit}", file=sys.stderr, flush=True
-                )
-        del subject
+        ]
+        if name == WHOLE:
+            parts += [compare_long(subject), compare_learning(subject, card)]
+        figures += tell(parts)
+        del subject, parts
     where = "a CPU" if DEVICE == "cpu" else torch.cuda.get_device_name()
     title = f"reading, drafting and learning on {where}, beside the plan"
     report(title, figures, torch.get_num_threads())

@@ -162,7 +162,7 @@ def load_tried(given: argparse.Namespace, name: str, checkpoint: Any) -> Any:
 
     from assay.inference.model_loading import load_model
 
-    model = load_model(checkpoint.folder, "cpu")
+    model = load_model(checkpoint.folder, given.device)
     if name == TRL:
         weights = load_file(given.out / "trl" / "weights.safetensors")
         missing, unknown = model.load_state_dict(weights, strict=False)
@@ -175,6 +175,9 @@ def try_checkpoints(given: argparse.Namespace) -> None:
     """Answer held-out problems with checkpoints. What is known is not asked again."""
     from assay.environments import open_environment
     from assay.inference import load_checkpoint
+    from assay.inference.checkpoint import load_outline
+    from assay.inference.placement import Placement
+    from assay.inference.placing.devices import CPU
     from assay.protocol.hashing import Domain, hash_fields
     from assay.training.held_out import make_held_out_seed, try_problems
 
@@ -182,15 +185,17 @@ def try_checkpoints(given: argparse.Namespace) -> None:
     environment, work = open_environment(parameters.environment), parameters.work
     file = given.out / "tries.json"
     tries = json.loads(file.read_text()) if file.exists() else {}
-    levels = load_checkpoint(find_genesis(given.out)).manifest.level_numbers  # for all
+    levels = load_outline(find_genesis(given.out)).manifest.level_numbers  # for all
+    placement, rows = Placement(given.device), 64 if given.device == CPU else 512
     for name, digest, problems, count in choose_tries(given):
         solved = tries.setdefault(f"{name}x{count}", [])
         if len(solved) >= problems:
             continue
-        checkpoint = load_checkpoint(given.out / "net" / "trainer" / "models" / digest)
+        folder = given.out / "net" / "trainer" / "models" / digest
+        checkpoint = load_checkpoint(folder, placement=placement)
         drafter = checkpoint.get_drafter(work.temperature, load_tried(given, name, checkpoint))
         while len(solved) < problems:
-            numbers = range(len(solved), min(len(solved) + max(1, 64 // count), problems))
+            numbers = range(len(solved), min(len(solved) + max(1, rows // count), problems))
             seeds = [make_held_out_seed(environment, n) for n in numbers]
             asked = [environment.make_problem(seed, levels) for seed in seeds for _ in range(count)]
             draws = [
@@ -268,6 +273,7 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=12, help="of each miner in a window")
     parser.add_argument("--block-time", type=float, default=5.0, help="seconds")
     parser.add_argument("--problems", type=int, default=500, help="that are held out")
+    parser.add_argument("--device", default="cpu", help="that answers held-out problems")
     parser.add_argument("--try", dest="tries", action="store_true", help="answer held-out problems")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,8 @@ from assay.network.files import write_json
 
 #: Checkpoints of the network whose problems TRL gets: 30 updates at three a checkpoint.
 CHECKPOINTS, UPDATES = 10, 3
-#: Rollouts of one pass of TRL's, whose logits are most of its memory.
+#: Rollouts of one pass of TRL's on a processor, whose logits are most of its memory. On a card all
+#: of an update.
 PASS = 8
 
 
@@ -60,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the run")
     parser.add_argument("--checkpoints", type=int, default=CHECKPOINTS)
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     from peft import LoraConfig
 
@@ -78,6 +80,7 @@ def main() -> None:
     batch = len(asked) // (len(steps) * UPDATES)
     each = batch * UPDATES
     size, folder = rules.work.group_size, given.out / "trl"
+    rows = PASS if given.device == "cpu" else batch * size
     course = TrlCourse(
         environment,
         [asked[start : start + each] for start in range(0, len(steps) * each, each)],
@@ -110,7 +113,7 @@ def main() -> None:
     tokenizer = load_tokenizer(genesis.folder, len(genesis.tokenizer.drawable))
     trainer = make_trl_trainer(
         course,
-        load_model(genesis.folder, "cpu"),
+        load_model(genesis.folder, given.device),
         tokenizer,
         end,
         see,
@@ -122,9 +125,10 @@ def main() -> None:
             bias="none",
             target_modules="all-linear",
         ),
-        per_device_train_batch_size=PASS,
-        gradient_accumulation_steps=batch * size // PASS,
-        steps_per_generation=batch * size // PASS * UPDATES,
+        use_cpu=given.device == "cpu",
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=batch * size // rows,
+        steps_per_generation=batch * size // rows * UPDATES,
         save_strategy="steps",
         save_steps=UPDATES,
         save_total_limit=1,

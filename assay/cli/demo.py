@@ -22,7 +22,8 @@ from assay.lab.demo.view import plot_reward, render_status, render_summary
 from assay.network.files import take_lock, write_file, write_json
 from assay.neurons.program.database import VALIDATOR_FILE
 from assay.neurons.program.status import STOPPED
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, make_cards_repeat
+from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
 from assay.subnet.waiting import ignore_report
 
@@ -41,15 +42,19 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
     """Play the demo. The exit code says whether it kept its promises."""
     settings = every.demo
     started = time.monotonic()
+    placement = None
     if settings.recipe is None:
         torch.set_num_threads(1)  # the programs are threads, and the model is small
+    else:
+        make_cards_repeat()
+        placement = open_placement(every.compute)
     errors = Console(stderr=True)
     report = ignore_report if quiet else partial(errors.print, style="dim", highlight=False)
     with (
         _hold(settings.out),
         catch_interrupts(),
         _show(errors, settings.out, quiet) as update,
-        closing(Demo(settings, update, report=report)) as demo,
+        closing(Demo(settings, update, report=report, placement=placement)) as demo,
     ):
         demo.play()
         audit = demo.leave_bundle()

@@ -12,7 +12,7 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "demo", lambda s: (s.demo, s.environments.files))
+@command(app, "demo", lambda s: (s.demo, s.environments.files, s.compute))
 def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Run a whole subnet in this process: miners, cheats, validator, trainer.
 
@@ -21,7 +21,7 @@ def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) 
     connects to it. Rules, signatures, consensus, model, judge and learning are real. Exit code 1 if
     a cheat was paid, an honest miner was refused, no weights were set, or the model did not
     improve. With --recipe it is that recipe's subnet and model, in short windows, with two honest
-    miners and one cheat. It then promises nothing about how much the model learns.
+    miners and one cheat, on --device. It then promises nothing about how much the model learns.
     """
     settings = invocation.load_settings()
     require_own_out(settings.demo.out, "demo", DEMO_MARKER)

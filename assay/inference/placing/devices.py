@@ -65,6 +65,7 @@ def find_device(name: str) -> str:
     """
     if name == "auto":
         if torch.cuda.is_available():
+            _leave_out_cudnn()
             return "cuda:0"
         warn_of_unused_card()
         return CPU
@@ -77,7 +78,14 @@ def find_device(name: str) -> str:
     if index >= count:
         cards = "one card, cuda:0" if count == 1 else f"{count} cards, up to cuda:{count - 1}"
         raise DeviceError(f"device {name} is not here: this machine has {cards}")
+    _leave_out_cudnn()
     return f"cuda:{index}"
+
+
+def _leave_out_cudnn() -> None:
+    """Let PyTorch's own kernels compute attention in bf16. cuDNN's plan anew for each length of
+    rows, some 0.1 s on an H100: a draft has another length at each step."""
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 @cache

@@ -22,6 +22,8 @@ from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.environments import Success, open_environment
 from assay.inference import load_checkpoint
 from assay.inference.folder import CheckpointError, read_small_file, verify_manifest
+from assay.inference.placement import Placement
+from assay.inference.placing.devices import CPU
 from assay.inference.sampled_episodes import sample_episodes
 from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.lab.demo.players import FreePlayers, TurnPlayers
@@ -61,8 +63,8 @@ from assay.verification import Seat
 
 #: Folder of the bundle below the demo's.
 BUNDLE_FOLDER = "bundle"
-#: Groups that a miner generates in one step: few enough to finish before its next look at the
-#: chain.
+#: Groups that a miner generates in one step on a processor: few enough to finish before its next
+#: look at the chain. A card generates all at once.
 GROUPS_PER_STEP = 8
 #: Held-out problems for each checkpoint. The levels of the next one follow from its success; those
 #: of a demo of episodes stay.
@@ -158,6 +160,7 @@ class Demo:
         genesis: model folder to start from.
         found: founds the network.
         report: called with a line for what is done before there is something to show.
+        placement: where and how models run; None: on the CPU.
 
     Raises:
         CheckpointError, StoreError, ChainError: the genesis or the output folder cannot be used.
@@ -170,6 +173,7 @@ class Demo:
         genesis: Path | None = None,
         found: Found = found_devnet,
         report: Report = ignore_report,
+        placement: Placement | None = None,
     ) -> None:
         self._report = report
         self._settings = settings
@@ -180,7 +184,7 @@ class Demo:
         self._archive = Archive(settings.out)
         self._database = Database(settings.out / VALIDATOR_FILE)
         self._store = open_folder(settings.out / "store")
-        self._checkpoints = CheckpointFolder(settings.out / "models")
+        self._checkpoints = CheckpointFolder(settings.out / "models", placement=placement)
         with TemporaryDirectory(prefix="assay-") as scratch:
             folder = genesis or self._make_genesis(Path(scratch))
             self._genesis = verify_manifest(folder)
@@ -194,7 +198,10 @@ class Demo:
         turns, or a recipe's."""
         if self._settings.recipe is not None:
             model = self._settings.model
-            return make_first_checkpoint(self._recipe, model, scratch / "genesis", self._report)
+            device = self._checkpoints.placement.device
+            return make_first_checkpoint(
+                self._recipe, model, scratch / "genesis", self._report, device
+            )
         if not self._settings.episodes:
             return GENESIS
         rules, model, folder = self._recipe.make_rules(), scratch / "model", scratch / "genesis"
@@ -272,7 +279,8 @@ class Demo:
         outside = MinerDependencies(
             chain, self._network.beacons, self._checkpoints, self._store, LOCATOR
         )
-        config = MinerConfig(groups, GROUPS_PER_STEP, windows[-1])
+        is_card = self._checkpoints.placement.device != CPU
+        config = MinerConfig(groups, groups if is_card else GROUPS_PER_STEP, windows[-1])
         member = chain.get_members(chain.get_head())[hotkey]
         return Actor(
             kind(name, hotkey, ParameterHistory(parameters), outside, config, self._note),

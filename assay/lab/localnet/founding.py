@@ -67,7 +67,11 @@ def shorten_windows(recipe: "Recipe") -> "Recipe":
 
 
 def make_first_checkpoint(
-    recipe: "Recipe", model: Path | None, folder: Path, report: Callable[[str], None]
+    recipe: "Recipe",
+    model: Path | None,
+    folder: Path,
+    report: Callable[[str], None],
+    device: str = "cpu",
 ) -> Path:
     """The folder of a recipe's first checkpoint: `model`, if it is one, or `folder`, which gets one
     of it.
@@ -75,6 +79,7 @@ def make_first_checkpoint(
     Args:
         model: None: the shipped one, if that is the recipe's.
         report: called with what takes long.
+        device: that calibrates it.
 
     Raises:
         ConfigError, CheckpointError: the model cannot be used, or is missing.
@@ -94,7 +99,7 @@ def make_first_checkpoint(
         require_architecture(recipe, model)
         return model
     rules = recipe.make_rules(recipe.fill_environment())
-    make_recipe_genesis(recipe, model or GENESIS, folder, rules, report=report)
+    make_recipe_genesis(recipe, model or GENESIS, folder, rules, device, report)
     return folder
 
 

@@ -1,0 +1,153 @@
+r"""A real model gets better on a subnet that one card computes, in minutes.
+
+    assay train warm-start smollm2-135m-instruct.gguf --recipe smollm2-135m-gsm --lora-rank 8 \
+        --level 1 --level 2 --level 3 --out warm
+    python bench/card_run.py warm/model --out DIR
+
+It plays the recipe's subnet with `assay demo`, on a virtual clock: two honest miners, one with int4
+weights, validator and trainer, 20 windows of 48 honest groups, each followed by three updates of 16
+groups. Then TRL's GRPO learns from the same start and problems for as many updates as half of them,
+and all are tried on held-out problems. DIR gets what `public_run.py` leaves, and the demo's bundle,
+which `assay audit` repeats on any machine. Without a GPU it prints one line; `--fast` plays the
+small recipe there.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from figures import FAST, Figure, report
+from public_run import RECIPE, TRL, make_curve
+
+#: Groups of an update, and with a signal of a window: three updates.
+GROUPS_PER_BATCH, UPDATES = 16, 3
+CHECKPOINTS, GROUPS, PROBLEMS = (6, 4, 20) if FAST else (20, 24, 500)
+_DEMO_S = 3_600.0
+
+
+def write_recipe(path: Path) -> str:
+    """The recipe with a card's updates. Returns its name or file."""
+    if FAST:
+        return "genesis-arithmetic"
+    text = (files("assay.subnet.recipes") / f"{RECIPE}.toml").read_text()
+    for name, value in (
+        ("groups_per_batch", GROUPS_PER_BATCH),
+        ("external_groups", GROUPS_PER_BATCH * UPDATES),
+    ):
+        text, found = re.subn(rf"^{name} = \d+", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert found == 1, f"{RECIPE} has no {name}"
+    path.write_text(text)
+    return str(path)
+
+
+def run(*command: str) -> float:
+    """Run a command to its end. Returns its seconds."""
+    print("$", *command, file=sys.stderr, flush=True)
+    begun = perf_counter()
+    subprocess.run(command, check=True, timeout=_DEMO_S)
+    return perf_counter() - begun
+
+
+def play(given: argparse.Namespace) -> float:
+    """Play the subnet, and lay its files out as `public_run.py` does. Returns seconds."""
+    out, demo = given.out, given.out / "demo"
+    recipe = write_recipe(out / f"{RECIPE}-card.toml")
+    model = () if FAST else ("--model", str(given.model))
+    seconds = run(
+        *(
+            sys.executable,
+            "-m",
+            "assay",
+            "demo",
+            "--recipe",
+            recipe,
+            *model,
+            "--out",
+            str(demo),
+            "--quiet",
+        ),
+        *(f"--windows={CHECKPOINTS}", f"--groups={GROUPS}", f"--problems={max(100, PROBLEMS)}"),
+        *("--device", given.device, "--implementation", given.implementation),
+    )
+    net = out / "net"
+    net.mkdir(exist_ok=True)
+    for name, target in (("trainer", "../demo"), ("store", "../demo/store")):
+        (net / name).unlink(missing_ok=True)
+        (net / name).symlink_to(target)
+    return seconds
+
+
+def make_figures(out: Path, seconds: float) -> list[Figure]:
+    """What the run gave."""
+    summary = json.loads((out / "demo" / "summary.json").read_text())
+    verdicts = [verdict for window in summary["windows"] for verdict in window["verdicts"]]
+    honest = [one for one in verdicts if one["role"] == "honest"]
+    refused = sum(one["reason"] != "ACCEPTED" for one in honest)
+    caught = [one["reason"] == "SAMPLING_MISMATCH" for one in verdicts if one["role"] != "honest"]
+    curve = make_curve(json.loads((out / "tries.json").read_text()))
+    figures = [
+        Figure("seconds of the whole run", seconds, "s"),
+        Figure(f"honest submissions refused, of {len(honest)}", refused, "", bound=0),
+        Figure(f"submissions by int4 weights refused, of {len(caught)}", sum(caught), ""),
+    ]
+    for name in ("pass@1", "pass@8"):
+        for point in curve[name]:
+            low, high = point["gain_interval95"]
+            figures.append(
+                Figure(
+                    f"{name} of checkpoint {point['checkpoint']}, {point['problems']:,} problems; "
+                    f"{100 * point['gain']:+.1f} points since the first, 95 % "
+                    f"[{100 * low:+.1f}, {100 * high:+.1f}]",
+                    100 * point["solved"],
+                    "%",
+                )
+            )
+    if "against_trl" in curve:
+        beside = curve["against_trl"]
+        low, high = beside["difference_interval95"]
+        figures.append(
+            Figure(
+                f"checkpoint {beside['checkpoint']} less {TRL.upper()}, 95 % [{100 * low:+.1f}, "
+                f"{100 * high:+.1f}]",
+                100 * beside["difference"],
+                "points",
+            )
+        )
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="of the warm start")
+    parser.add_argument("--out", type=Path, metavar="DIR", default=Path("card-run"))
+    parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--implementation", default="fp32-sdpa")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--fast", action="store_true")
+    given = parser.parse_args()
+    if not FAST and (given.model is None or given.device == "cpu"):
+        print("no GPU here, or no model named: a real model's run on a card is not played")
+        return
+    given.out.mkdir(parents=True, exist_ok=True)
+    seconds = play(given)
+    here, device = Path(__file__).parent, ("--device", given.device)
+    if not FAST:
+        run(sys.executable, str(here / "public_run_trl.py"), "--out", str(given.out), *device)
+    model = str(given.model or given.out)
+    tries = ("--out", str(given.out), "--try", f"--problems={PROBLEMS}", *device)
+    run(sys.executable, str(here / "public_run.py"), model, *tries)
+    where = "a CPU" if given.device == "cpu" else torch.cuda.get_device_name()
+    title = f"a model learns on a subnet that {where} computes, by {given.implementation}"
+    report(title, make_figures(given.out, seconds), torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()
