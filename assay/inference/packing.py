@@ -6,6 +6,10 @@ see their own sequence and the one that it continues, which is another sequence 
 it, or one whose keys and values were kept. So completions of one prompt follow it in the row, and
 none of them is padded.
 
+A card starts kernels more slowly than it computes a short sequence: there, short ones of about one
+length that continue the same sequence are attended together, padded behind their ends, where no
+query of theirs looks.
+
 Recurrent layers must know it, too (`assay.inference.recurrent`): a sequence starts from the state
 that the one it continues has left.
 
@@ -13,21 +17,26 @@ This module does not know any model. `attend_for_models` is attention as Hugging
 it.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from assay.inference.attention import attend
+from assay.inference.attention import BLOCK, attend
 from assay.inference.placing.model_sizes import KEYS_TOGETHER
 
 #: The name by which Hugging Face's models find `attend_for_models`.
 PACKED_ATTENTION = "assay_packed"
 #: Arguments of a model's forward pass that reach attention and have no meaning in it.
 _MEANINGLESS = frozenset({"output_attentions", "output_router_logits", "position_ids", "use_cache"})
+#: Sequences that are attended together have fewer tokens, so that one block of queries holds them,
+#: lengths within this many tokens, and as many keys in all. Tuning: keys of 8 heads of 128 take 64
+#: MiB.
+_SHORT, _PADDED, _KEYS = 2 * BLOCK, 64, 1 << 14
 
 
 #: What a sequence leaves behind in a recurrent layer: the last inputs of its convolution, [1,
@@ -187,6 +196,30 @@ class Segment(NamedTuple):
         return self.shared_end - self.shared_start if self.kept is None else self.kept.length
 
 
+class Batch(NamedTuple):
+    """Sequences that are attended together.
+
+    Attributes:
+        places: of each one's tokens in the row, int64 [n, N]. Those behind its end are its first
+            one again.
+        kept: those of the n · N results that are not behind an end, int64, in order.
+        shared: places of the sequence that all continue.
+    """
+
+    places: Tensor
+    kept: Tensor
+    shared: slice
+
+
+class Batches(NamedTuple):
+    """A packing for a card: its batches, the segments in none, and where each place of the row is
+    in the results of both, int64 [N]."""
+
+    batches: list[Batch]
+    others: list[Segment]
+    order: Tensor
+
+
 @dataclass(frozen=True)
 class Packing:
     """The places of sequences in a row. They follow each other without gaps.
@@ -197,6 +230,13 @@ class Packing:
     """
 
     segments: tuple[Segment, ...]
+    _batches: dict[torch.device, Batches] = field(default_factory=dict, compare=False, repr=False)
+
+    def get_batches(self, device: torch.device) -> Batches:
+        """The same for all layers."""
+        if device not in self._batches:
+            self._batches[device] = _make_batches(self.segments, device)
+        return self._batches[device]
 
     def make_positions(self, device: torch.device) -> Tensor:
         """Each token's position in its sequence, int64 [1, N]."""
@@ -220,6 +260,40 @@ def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
     return Packing(tuple(segments))
 
 
+def _make_batches(segments: Sequence[Segment], device: torch.device) -> Batches:
+    alike = defaultdict[tuple[int, ...], list[Segment]](list)
+    others = []
+    for one in segments:
+        length = one.end - one.start
+        if one.kept is not None or length >= _SHORT:
+            others.append(one)
+            continue
+        # attention is made in another way where there are more keys before the queries than these
+        key = one.shared_start, one.shared_end, one.first > length, -(-length // _PADDED)
+        alike[key].append(one)
+    batches, spans = [], list[tuple[int, int]]()
+    for found in alike.values():
+        longest = max(one.end - one.start for one in found)
+        most = max(1, _KEYS // (found[0].first + longest))
+        for start in range(0, len(found), most):
+            chosen = found[start : start + most]
+            if len(chosen) == 1:
+                others += chosen
+                continue
+            starts = torch.tensor([one.start for one in chosen])[:, None]
+            lengths = torch.tensor([one.end - one.start for one in chosen])[:, None]
+            steps = torch.arange(int(lengths.max()))
+            is_own = steps < lengths
+            places = (starts + steps * is_own).to(device)
+            kept = is_own.flatten().nonzero()[:, 0].to(device)
+            shared = slice(chosen[0].shared_start, chosen[0].shared_end)
+            batches.append(Batch(places, kept, shared))
+            spans += [one[:2] for one in chosen]
+    spans += [one[:2] for one in others]
+    order = torch.cat([torch.arange(start, end) for start, end in spans]).argsort()
+    return Batches(batches, others, order.to(device))
+
+
 def make_kept_packing(sequences: Sequence[tuple[int, KeptState]]) -> Packing:
     """The packing of new tokens of sequences of which the state after earlier ones is kept."""
     segments: list[Segment] = []
@@ -240,6 +314,7 @@ def attend_packed(
     window: int | None = None,
     cap: float | None = None,
     sinks: Tensor | None = None,
+    together: bool | None = None,
 ) -> Tensor:
     """Causal attention in every sequence, see `assay.inference.attention`.
 
@@ -251,17 +326,40 @@ def attend_packed(
         scale: of scores; None: 1 / √width.
         window: number of tokens that a token sees, itself included; None: all.
         cap, sinks: see there.
+        together: short sequences are attended together; None: on a card.
 
     Returns:
         [B, heads, N, width].
     """
     packing = packing or make_packing([(q.shape[2], None)])
+    together = q.is_cuda if together is None else together
+    if together and len(q) == 1 and window is None and cap is None and sinks is None:
+        return _attend_together(q, k, v, packing, layer, scale)
     parts = []
     for segment in packing.segments:
         keys, values = _find_keys(segment, k, v, layer, window)
         queries = q[:, :, segment.start : segment.end]
         parts.append(attend(queries, keys, values, scale, window, cap, sinks))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _attend_together(
+    q: Tensor, k: Tensor, v: Tensor, packing: Packing, layer: int, scale: float | None
+) -> Tensor:
+    batches, others, order = packing.get_batches(q.device)
+    parts = []  # [tokens, heads, width] each
+    for places, kept, shared in batches:
+        queries, *seen = (x[0, :, places].transpose(0, 1) for x in (q, k, v))
+        if shared.stop > shared.start:
+            before = (x[:, :, shared].expand(len(places), -1, -1, -1) for x in (k, v))
+            seen = [torch.cat(pair, dim=2) for pair in zip(before, seen, strict=True)]
+        keys, values = seen
+        parts.append(attend(queries, keys, values, scale).transpose(1, 2).flatten(0, 1)[kept])
+    for segment in others:
+        keys, values = _find_keys(segment, k, v, layer, None)
+        queries = q[:, :, segment.start : segment.end]
+        parts.append(attend(queries, keys, values, scale)[0].transpose(0, 1))
+    return torch.cat(parts)[order].transpose(0, 1)[None]
 
 
 def _find_keys(

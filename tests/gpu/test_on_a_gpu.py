@@ -21,7 +21,7 @@ from assay.inference.draws.row_statistics import RowMeter
 from assay.inference.draws.sampler import load_card_kernels, load_kernels
 from assay.inference.folder import read_passages
 from assay.inference.implementations import PERMITTED
-from assay.inference.packing import make_packing
+from assay.inference.packing import attend_packed, make_packing
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
@@ -40,6 +40,20 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+
+
+@pytest.mark.parametrize("prompt", [20, 60])
+def test_short_sequences_attended_together_get_the_bits_of_each_alone(prompt):
+    lengths = [(prompt, None), *((length, 0) for length in (1, 7, 30, 48, 48, 63, 64, 65, 200))]
+    random = torch.Generator("cuda").manual_seed(0)
+    q, k, v = (
+        torch.randn(1, heads, sum(n for n, _ in lengths), 64, device="cuda", generator=random)
+        for heads in (9, 3, 3)
+    )
+    together, apart = (
+        attend_packed(q, k, v, make_packing(lengths), together=both) for both in (True, False)
+    )
+    assert torch.equal(together, apart)
 
 
 @pytest.mark.parametrize("vocabulary", [98, 2_048, 5_003, 151_936])
