@@ -50,6 +50,8 @@ MILLION = 1_000_000
 UNITS = "units"
 #: The same of the calls of a tool, beside it.
 TOOL_UNITS = "tool_units"
+#: The part of a mixture whose answers become problems: a function of one line of steps.
+PROPOSE = "propose"
 #: The reference machine: millions of units a second, by its 32 cores. It must be able to score what
 #: all hotkeys show in a window within 1/`SCORING_SHARE` of the window's time.
 SCORING_RATE, SCORING_SHARE = 32 * 2_000, 2
@@ -621,11 +623,17 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
                 ),
                 ("kept, chunk, bits and feedback do not fit together", _is_form(rounds)),
                 ("start.window is within a round", not within),
+                # the pool follows from one line of steps
+                (f"{PROPOSE} is for one trainer's steps", not _proposes(parameters.environment)),
             )
             if not holds
         ),
         None,
     )
+
+
+def _proposes(choice: EnvironmentChoice) -> bool:
+    return any(setting.name == PROPOSE for setting in choice.settings)
 
 
 def _is_form(rounds: Rounds) -> bool:

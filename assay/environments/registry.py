@@ -24,7 +24,7 @@ from assay.environments.foreign import package_environment
 from assay.environments.foreign.archive import read_first_name
 from assay.environments.gym.datasets import LEVELS, REFUSED
 from assay.environments.instructions import InstructionFile, instruction_file
-from assay.environments.pieces import abduce, deduce, induce, piece_environment, pool
+from assay.environments.pieces import abduce, deduce, induce, piece_environment, pool, propose
 from assay.environments.problem_family import guess_family
 from assay.environments.problem_file import (
     OtherFormatError,
@@ -62,6 +62,7 @@ ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = Mapping
         gsm.NAME: gsm.Gsm,
         guess.NAME: guess.Guess,
         induce.NAME: induce.Induce,
+        propose.NAME: propose.Propose,
         rooms.NAME: rooms.Rooms,
         sat.NAME: sat.Sat,
     }
@@ -91,6 +92,7 @@ _DESCRIBED = {
     ),
     guess.NAME: (guess.PARAMS, "find a number by replies, turn by turn: higher or lower"),
     induce.NAME: (piece_environment.PARAMS, "write a small function from inputs and outputs"),
+    propose.NAME: (propose.PARAMS, "write functions and inputs for the other parts of a mixture"),
     rooms.NAME: (rooms.PARAMS, "do a robot's errands in rooms that it explores, turn by turn"),
     sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
 }
@@ -125,6 +127,7 @@ _SETTINGS: Mapping[str, Mapping[str, Param]] = {
         **package_environment.PARAMS,
         **_declare_form(package_environment.FORM),
     },
+    propose.NAME: propose.PARAMS,
     search_rows.NAME: {**search_file.PARAMS, **_declare_form(search_file.FORM)},
     TasksetEnvironment.family: package_environment.PARAMS,
 }
@@ -160,10 +163,20 @@ def make_environment(
     """
     by_part = {one.part: one for one in prompts}
     make = partial(_make_part, by_part)
+    _require_solver(list_parts(name, params))
     environment = mixture.Mixture(params, make) if name == mixture.NAME else make(name, params)
     if by_part:
         raise ValueError(f"prompts are of {min(by_part)!r}, which is no part of {name}")
     return environment
+
+
+def _require_solver(parts: Sequence[str]) -> None:
+    """Raises ValueError if problems are proposed that no part asks."""
+    solvers = abduce.NAME, deduce.NAME, induce.NAME
+    if propose.NAME in parts and not set(solvers) & set(parts):
+        raise ValueError(
+            f"{propose.NAME} is a part of mixtures that have {', '.join(solvers)}, or some of them"
+        )
 
 
 def _make_part(prompts: dict[str, Prompts], name: str, params: Mapping[str, int]) -> Environment:
@@ -284,6 +297,7 @@ def list_named_levels(text: str, placeholder: str) -> list[int]:
             does not exist or is out of its range.
     """
     name, params = parse_choice(text)
+    _require_solver(list_parts(name, params))
     if name != mixture.NAME:
         return _list_part_levels(name, params, placeholder)
     weights, settings = mixture.divide(params)
@@ -362,7 +376,7 @@ def list_named_rated(text: str) -> frozenset[str]:
     `parse_choice`. Opens no file: what depends on one is left out."""
     name, params = parse_choice(text)
     weights, settings = mixture.divide(params) if name == mixture.NAME else ({name}, {name: params})
-    own = [make_environment(part, settings[part]) for part in weights if part in ENVIRONMENTS]
+    own = [_make_part({}, part, settings[part]) for part in weights if part in ENVIRONMENTS]
     return frozenset().union(*(one.rated for one in own))
 
 
@@ -376,7 +390,7 @@ def _list_settings(name: str) -> dict[str, Param]:
 def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
     family, _, what = name.partition(":")
     if what != placeholder and family != gym.NAME:
-        return list(make_environment(name, params).levels)
+        return list(_make_part({}, name, params).levels)
     if family == gym.NAME:  # its image need not be here
         gym.require_dataset(what)
     resolve_params(name, {**_list_settings(name), **PARAMS, **TOOL_PARAMS}, params)
@@ -418,7 +432,7 @@ def list_environments() -> list[EnvironmentEntry]:
 def _describe_own(name: str) -> EnvironmentEntry:
     settings, about = _DESCRIBED[name]
     try:
-        levels = tuple(make_environment(name, {}).levels)
+        levels = tuple(ENVIRONMENTS[name]({}).levels)
     except ValueError as error:  # a world that replies otherwise here
         return EnvironmentEntry(name, (), {}, str(error), usable=False)
     return EnvironmentEntry(name, levels, dict(settings), about)

@@ -19,8 +19,12 @@ from assay.protocol.parameters import MILLION, EnvironmentChoice, Rewards, Setti
 from tests.absent import has_sandbox
 
 SEED = bytes(32)
-#: Those that need no sandbox, where there is none.
-OWN = [name for name in ENVIRONMENTS if has_sandbox() or not name.endswith("duce")]
+#: Those that stand alone; and need no sandbox, where there is none.
+OWN = [
+    name
+    for name in ENVIRONMENTS
+    if name != "propose" and (has_sandbox() or not name.endswith("duce"))
+]
 
 
 @pytest.mark.parametrize(

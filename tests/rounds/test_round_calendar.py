@@ -11,7 +11,7 @@ from assay.network.chain import ForgottenError
 from assay.protocol import QUICKNET, Block, Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory, find_amendment_fault
 from assay.protocol.encoding import EncodingError, decode, encode
-from assay.protocol.parameters import Start, find_parameters_fault
+from assay.protocol.parameters import Setting, Start, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds import compute_line, compute_share, find_round, get_checkpoint_digest
 from assay.rounds.calendar import find_last_round, list_trainers
@@ -97,6 +97,14 @@ def test_rounds_that_nobody_could_keep(changes, fault):
     found = find_parameters_fault(replace(PARAMETERS, rounds=replace(RULES, **changes)))
     assert (found is None) == (fault is None)
     assert fault is None or fault in found
+
+
+def test_rounds_have_no_proposals():
+    settings = (Setting("deduce", 1), Setting("propose", 1))
+    environment = replace(PARAMETERS.environment, name="mix", settings=settings, prompts=())
+    proposing = replace(PARAMETERS, environment=environment)
+    assert "propose" in (find_parameters_fault(proposing) or "")
+    assert find_parameters_fault(replace(proposing, rounds=None)) is None
 
 
 def test_rounds_come_and_go_with_amendments():

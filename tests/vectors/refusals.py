@@ -145,6 +145,11 @@ _SEVERAL: Sequence[Edits] = (
     (_START[0],),
     (*_START, ("start.checkpoint", "01" * 32), ("start.number", 9)),
     *(
+        (("environment.settings", [{"name": name, "value": 1}]), *more)
+        for name in ("propose", "proposes")
+        for more in ((), (*_START, ("rounds", _ROUNDS)))
+    ),
+    *(
         (*_START, ("rounds", _ROUNDS | changes))
         for changes in (
             {},

@@ -16,8 +16,9 @@ from assay.environments.programs.case_runs import CaseRun, compile_inside, run_c
 from assay.protocol.parameters import MILLION
 from assay.sandbox.guest import COMPILED, Request
 
-#: Instructions in which each of a check's runs ends, what is done for it outside included.
-BUDGET = 100 * MILLION
+#: Instructions in which each of a check's runs ends, what is done for it outside included; most
+#: runs of a check.
+BUDGET, RUNS = 100 * MILLION, 3
 #: Most bytes of a function's text and of an input's, most inputs.
 FUNCTION_MAX, INPUT_MAX, INPUTS_MAX = 4_096, 2_048, 16
 #: Most bytes of what is said of it.
@@ -47,6 +48,7 @@ class Fault(StrEnum):
     BUDGET = "budget"
     CRASH = "crash"
     KNOWN = "known"
+    PAIRS = "pairs"
 
 
 #: Each fault in words.
@@ -68,7 +70,8 @@ FAULTS = {
     Fault.COPY: "each output is an argument",
     Fault.BUDGET: "its instructions are used up",
     Fault.CRASH: "the interpreter ends",
-    Fault.KNOWN: "the pool has this normal form",
+    Fault.KNOWN: "the pool has this normal form; of a proposed input: the function has it",
+    Fault.PAIRS: "an output is not the one that was asked for",
 }
 
 
@@ -96,7 +99,7 @@ class PieceVerdict:
     """What a check found: a piece, or why there is none.
 
     Attributes:
-        instructions: of all runs, each at most `BUDGET`.
+        instructions: of all runs, each at most the check's budget.
     """
 
     piece: Piece | None
@@ -104,12 +107,15 @@ class PieceVerdict:
     instructions: int
 
 
-def check_piece(function: str, inputs: Sequence[str], known: Container[bytes] = ()) -> PieceVerdict:
+def check_piece(
+    function: str, inputs: Sequence[str], known: Container[bytes] = (), budget: int = BUDGET
+) -> PieceVerdict:
     """Whether a stranger's function and inputs are a piece. No text raises an error.
 
     Args:
         inputs: each as its arguments stand between the parentheses of a call.
         known: digests of the pool's pieces.
+        budget: instructions in which each run ends.
 
     Raises:
         WorkerError: no sandbox can run. This is not the author's fault.
@@ -117,7 +123,7 @@ def check_piece(function: str, inputs: Sequence[str], known: Container[bytes] = 
     """
     if not 1 <= len(inputs) <= INPUTS_MAX:
         return PieceVerdict(None, Fault.INPUT, 0)
-    first = ask("check", function, *inputs)
+    first = ask("check", function, *inputs, instructions=budget)
     spent = first.instructions
     if first.fault is not None:
         return PieceVerdict(None, first.fault, spent)
@@ -125,14 +131,14 @@ def check_piece(function: str, inputs: Sequence[str], known: Container[bytes] = 
     piece = Piece(form, tuple(pairs[::2]), tuple(pairs[1::2]), int(size))
     if piece.digest in known:
         return PieceVerdict(None, Fault.KNOWN, spent)
-    second = ask("again", form, *piece.inputs, seed=_SEED, clock=_CLOCK)
+    second = ask("again", form, *piece.inputs, instructions=budget, seed=_SEED, clock=_CLOCK)
     spent += second.instructions
     if second.fault in (Fault.BUDGET, Fault.CRASH):
         return PieceVerdict(None, second.fault, spent)
     if second.fields != piece.outputs:
         return PieceVerdict(None, Fault.UNSTABLE, spent)
     if len(inputs) == 1:
-        third = ask("vary", form, *piece.inputs)
+        third = ask("vary", form, *piece.inputs, instructions=budget)
         spent += third.instructions
         if third.fault not in (None, Fault.BUDGET):  # another input may take for ever
             return PieceVerdict(None, third.fault, spent)

@@ -1,4 +1,4 @@
-"""What `deduce`, `abduce` and `induce` have in common: a pool, and what they ask the sandbox.
+"""What the environments of pieces have in common: a pool, and what they ask the sandbox.
 
 Whatever is asked, the expected value never enters the sandbox with an answer: the answer's value,
 or what came of running it, is written in the one way (`inside`) and compared here as text.
@@ -12,7 +12,12 @@ from types import MappingProxyType
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import Answer, Param, Problem, compute_digest
 from assay.environments.pieces.piece import Piece, Said, ask
-from assay.environments.pieces.pool import PieceRows, compute_first_digest, load_first_pool
+from assay.environments.pieces.pool import (
+    PieceRows,
+    compute_first_digest,
+    divide_pieces,
+    list_first_pieces,
+)
 from assay.environments.programs.case_runs import require_sandbox
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
@@ -49,7 +54,8 @@ class PieceEnvironment(FormedEnvironment):
     """Problems that are made of a pool's pieces.
 
     Attributes:
-        skipped: reason → numbers of the rows skipped for it.
+        skipped: reason → numbers of the file's rows skipped for it.
+        known: digests of the pool's pieces; of a file's none.
     """
 
     def __init__(
@@ -59,32 +65,34 @@ class PieceEnvironment(FormedEnvironment):
         digest: str | None,
         params: Mapping[str, int],
         form: AnswerForm | None,
+        declared: Mapping[str, Param] = PARAMS,
     ) -> None:
         """Open a pool.
 
         Args:
             digest: the SHA-256 of its file, 64 lower-case hex digits; None: it is the first pool.
             form: see `FormedEnvironment`.
+            declared: its settings.
 
         Raises:
             ValueError: this machine has no such file, a row is damaged, no row can be asked, a
                 setting is unknown or out of its range, or there is no sandbox.
         """
         name = family if digest is None else f"{family}:{digest}"
-        super().__init__(name, version, PARAMS, params, form)
-        rows = PieceRows(family, self.find_reason)
+        super().__init__(name, version, declared, params, form)
+        self.skipped: Mapping[str, Sequence[int]] = {}
+        self.known: frozenset[bytes] = frozenset()
         if digest is None:
-            for line in load_first_pool():
-                rows.add(line)
-            self._by_level = dict(rows.divide())
+            self._fill(list_first_pieces())
         else:
+            rows = PieceRows(family, self.find_reason)
             self._by_level = rows.find_levels(digest, family)
+            self.skipped = rows.skipped
         require_sandbox()
         first = [compute_first_digest()] if digest is None else []
         interpreter = INTERPRETER.image_digest.encode()
         self.digest = compute_digest(name, version, self.params, interpreter, *first)
         self.scorers = count_cores()
-        self.skipped = rows.skipped
         self.levels = list(self._by_level)
 
     @staticmethod
@@ -93,9 +101,18 @@ class PieceEnvironment(FormedEnvironment):
         del piece  # is any
         return None
 
+    def _fill(self, pieces: Sequence[Piece]) -> None:
+        asked = [piece for piece in pieces if self.find_reason(piece) is None]
+        self._by_level = dict(divide_pieces(asked))
+        self.known = frozenset(piece.digest for piece in pieces)
+
     def choose_piece(self, stream: Stream, level: int) -> Piece:
         """One of the level's pieces, each equally likely."""
-        return stream.choose(self._by_level[level])
+        return stream.choose(self.get_pieces(level))
+
+    def get_pieces(self, level: int) -> Sequence[Piece]:
+        """The pieces of a level."""
+        return self._by_level[level]
 
     def ask(self, do: str, *texts: str) -> Said:
         """What is said inside, within the setting's instructions."""

@@ -45,8 +45,13 @@ class PieceRows(KeptRows[Piece, Piece]):
 
     def divide(self) -> Mapping[int, Sequence[Piece]]:
         """Level l of k = min(8, rows): bands by size, then by the place in the pool."""
-        ordered = sorted((row for _, row in self.kept), key=lambda row: row.size)
-        return dict(enumerate(cut_levels(ordered, LEVELS), 1))
+        return divide_pieces([row for _, row in self.kept])
+
+
+def divide_pieces(pieces: Sequence[Piece]) -> Mapping[int, Sequence[Piece]]:
+    """The levels of pieces in the order of a pool: see `PieceRows.divide`."""
+    ordered = sorted(pieces, key=lambda piece: piece.size)
+    return dict(enumerate(cut_levels(ordered, LEVELS), 1))
 
 
 def read_piece(line: bytes, family: str) -> Piece:
@@ -80,6 +85,12 @@ def _are_texts(texts: Any) -> bool:
 def load_first_pool() -> tuple[bytes, ...]:
     """The rows of the pool that ships with the package."""
     return tuple(_read_first_pool().splitlines())
+
+
+@cache
+def list_first_pieces() -> tuple[Piece, ...]:
+    """Its pieces."""
+    return tuple(read_piece(line, "pieces") for line in load_first_pool())
 
 
 @cache

@@ -50,10 +50,10 @@ function isRefused(parameters) {
     (t.fetch_end - t.sample_offset) * t.slot_ms > t.beacon_delay_ms && 256n * w.valued_groups * w.group_size * units <= (64000n * t.window_blocks * t.slot_ms) / 2000n &&
     (start.predecessor === NONE ? !start.window && !start.number && start.checkpoint === NONE : start.window > 0n) && !(rounds && areRoundsRefused(rounds, parameters)));
 }
-function areRoundsRefused(r, { timing, start }) {
+function areRoundsRefused(r, { timing, start, environment }) {
   const whole = r.kept === 0n, turns = r.child_blocks + r.reveal_blocks + r.turn_blocks * BigInt(r.trainers.length);
   return !(r.trainers.length && rises(r.trainers) && [r.windows, r.rate, r.norm_bound, r.child_blocks, r.reveal_blocks, r.turn_blocks].every((n) => n > 0n) &&
-    r.momentum < MILLION && r.feedback <= MILLION && r.norm_bound <= 1n << 30n && turns < r.windows * timing.window_blocks && start.window % r.windows === 0n &&
+    r.momentum < MILLION && r.feedback <= MILLION && r.norm_bound <= 1n << 30n && turns < r.windows * timing.window_blocks && start.window % r.windows === 0n && !environment.settings.some(({ name }) => name === 'propose') &&
     (whole ? !r.chunk && (r.bits === 16n || (!r.bits && !r.feedback)) : r.kept <= r.chunk && r.chunk <= 1n << 20n && r.bits >= 2n && r.bits <= 8n));
 }
 // ---- section 0.1; digests in hex
