@@ -85,10 +85,12 @@ def start_network(terminals: Terminals, given: argparse.Namespace) -> dict[str, 
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, str]]:
-    """Number and digest of each checkpoint that the trainer published, the first one included."""
+    """Number and digest of each checkpoint that the trainer published, the first one included. Its
+    own folder keeps the newest, the store all that were sent."""
     found = {}
-    for file in (folder / "trainer" / "models").glob("*/manifest.json"):
-        found[json.loads(file.read_text())["number"]] = file.parent.name
+    for models in (folder / "trainer" / "models", folder / "store" / "checkpoints"):
+        for file in models.glob("*/manifest.json"):
+            found[json.loads(file.read_text())["number"]] = file.parent.name
     return sorted(found.items())
 
 
@@ -173,11 +175,12 @@ def load_tried(given: argparse.Namespace, name: str, checkpoint: Any) -> Any:
 
 def try_checkpoints(given: argparse.Namespace) -> None:
     """Answer held-out problems with checkpoints. What is known is not asked again."""
+    from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
     from assay.environments import open_environment
-    from assay.inference import load_checkpoint
     from assay.inference.checkpoint import load_outline
     from assay.inference.placement import Placement
     from assay.inference.placing.devices import CPU
+    from assay.network.store import open_folder
     from assay.protocol.hashing import Domain, hash_fields
     from assay.training.held_out import make_held_out_seed, try_problems
 
@@ -186,13 +189,17 @@ def try_checkpoints(given: argparse.Namespace) -> None:
     file = given.out / "tries.json"
     tries = json.loads(file.read_text()) if file.exists() else {}
     levels = load_outline(find_genesis(given.out)).manifest.level_numbers  # for all
-    placement, rows = Placement(given.device), 64 if given.device == CPU else 512
+    rows = 64 if given.device == CPU else 512
+    net = given.out / "net"
+    fetching = DownloadSettings(lambda: [open_folder(net / "store")])
+    folder = net / "trainer" / "models"
+    models = CheckpointFolder(folder, fetching, placement=Placement(given.device))
     for name, digest, problems, count in choose_tries(given):
         solved = tries.setdefault(f"{name}x{count}", [])
         if len(solved) >= problems:
             continue
-        folder = given.out / "net" / "trainer" / "models" / digest
-        checkpoint = load_checkpoint(folder, placement=placement)
+        checkpoint = models.get(bytes.fromhex(digest))
+        models.opened.clear()
         drafter = checkpoint.get_drafter(work.temperature, load_tried(given, name, checkpoint))
         while len(solved) < problems:
             numbers = range(len(solved), min(len(solved) + max(1, rows // count), problems))

@@ -30,7 +30,7 @@ THEMES = {
     "Problems": "environments tools programs scoring sandbox math_answers suite_scores contests",
     "The whole": "demo localnet first_output soak explorer record files folders",
     "Chain, contracts and beacon": "chain devnet clients contracts beacon beacon_race",
-    "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-families",
+    "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-card_shapes gpu-families",
 }
 _SMALL, _LARGE = 1e-3, 1_000
 

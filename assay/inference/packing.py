@@ -333,7 +333,8 @@ def attend_packed(
     """
     packing = packing or make_packing([(q.shape[2], None)])
     together = q.is_cuda if together is None else together
-    if together and len(q) == 1 and window is None and cap is None and sinks is None:
+    is_plain = window is None and cap is None and sinks is None
+    if together and is_plain and len(q) == 1 and packing.get_batches(q.device).batches:
         return _attend_together(q, k, v, packing, layer, scale)
     parts = []
     for segment in packing.segments:
