@@ -5,7 +5,7 @@ same command continues, and requests nothing again that it has.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -68,7 +68,7 @@ def export_bundle(
     windows: range,
     folder: Path,
     scratch: Path,
-    mirrors: Iterable[Objects],
+    mirrors: Callable[[], Iterable[Objects]],
     progress: Progress,
     base: Path | None = None,
 ) -> AuditReport:
@@ -77,7 +77,7 @@ def export_bundle(
 
     Args:
         scratch: a folder for our own files.
-        mirrors: stores of checkpoints.
+        mirrors: gives the stores of checkpoints, anew for each one.
         base: a checkpoint that is kept whole.
 
     Raises:
@@ -112,7 +112,7 @@ def export_bundle(
             ledger=None if public.ledger is None else RecordedScoreLedger(facts, public.ledger),
             records=keep(public.records),
             submissions=submissions,
-            outlines=FetchedOutlines(scratch, lambda: [keep(store) for store in mirrors]),
+            outlines=FetchedOutlines(scratch, lambda: [keep(store) for store in mirrors()]),
             rules=None if rules is None else lambda slot: keep(rules(slot)),
         )
         saved = time.monotonic()

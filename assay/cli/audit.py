@@ -120,7 +120,7 @@ def run_export(
                     reached.windows,
                     out,
                     reached.scratch,
-                    reached.mirrors(),
+                    reached.mirrors,
                     progress,
                     export.base,
                 )

@@ -143,7 +143,7 @@ class Network:
             self.windows,
             out,
             self.folder / "scratch",
-            [ModelFolders(self.models)],
+            lambda: iter([ModelFolders(self.models)]),
             lambda *_: None,
         )
 

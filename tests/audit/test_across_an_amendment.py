@@ -255,7 +255,7 @@ def test_a_bundle_that_was_begun_before_an_amendment_goes_on(network, bundle, tm
             windows,
             folder,
             tmp_path / "scratch",
-            [ModelFolders(network.models)],
+            lambda: iter([ModelFolders(network.models)]),
             progress,
         )
 

@@ -323,7 +323,7 @@ def test_a_bundle_holds_the_earlier_parameters(network, change, tmp_path):
         range(1, 2),
         tmp_path / "bundle",
         tmp_path / "scratch",
-        [ModelFolders(network.models)],
+        lambda: iter([ModelFolders(network.models)]),
         lambda *_: None,
     )
     assert report.matched

@@ -50,7 +50,7 @@ def export(network, out, submissions, **changes):
         WINDOWS,
         out,
         network.folder / "scratch",
-        [ModelFolders(network.models)],
+        lambda: iter([ModelFolders(network.models)]),
         lambda *_: None,
     )
 
@@ -97,7 +97,7 @@ def test_nothing_is_written_into_anothers_folder(network, tmp_path):
     (tmp_path / "one" / SUMS_FILE).unlink()
     public = network.make_public()
     with pytest.raises(BundleError, match="unfinished bundle of other"):
-        export_bundle(public, RIVAL, WINDOWS, tmp_path / "one", tmp_path, [], lambda *_: None)
+        export_bundle(public, RIVAL, WINDOWS, tmp_path / "one", tmp_path, list, lambda *_: None)
 
 
 def test_a_bundle_holds_the_record_of_one(network, tmp_path):

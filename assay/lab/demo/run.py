@@ -293,7 +293,7 @@ class Demo:
         everything that the audit has read, as any auditor would make it."""
         records = self._open_records()
         with TemporaryDirectory(prefix="assay-") as scratch:
-            mirrors = [ModelFolders(self._settings.out / "models")]
+            models = ModelFolders(self._settings.out / "models")
             public = Public(
                 chain=self._network.chain,
                 beacons=self._network.beacons,
@@ -301,7 +301,7 @@ class Demo:
                 history=ParameterHistory(self.run.parameters),
                 records=records,
                 submissions=StoredSubmissions({LOCATOR: self._store}),
-                outlines=FetchedOutlines(Path(scratch), lambda: mirrors),
+                outlines=FetchedOutlines(Path(scratch), lambda: [models]),
                 copies={},
             )
             return export_bundle(
@@ -310,7 +310,7 @@ class Demo:
                 _find_recorded(records, self.run.windows),
                 self._settings.out / BUNDLE_FOLDER,
                 Path(scratch),
-                mirrors,
+                lambda: [models],
                 lambda *_: None,
             )
 
