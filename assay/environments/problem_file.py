@@ -24,6 +24,7 @@ from assay.environments.problem_table import (
     COLUMN_NAMES,
     DOCUMENT_COLUMNS,
     DOCUMENT_MAX,
+    PREFERENCE_COLUMNS,
     ROWS_MAX,
     TEXT_MAX,
     Chat,
@@ -73,6 +74,9 @@ _SHAPES = {
     "instructions": "a prompt, and lists of instructions and of their arguments",
     "search": "documents, and questions with their answers",
 }
+
+#: What reads a file → columns of Parquet that only it unpacks.
+_MORE_COLUMNS = {"search": DOCUMENT_COLUMNS, "preference": PREFERENCE_COLUMNS}
 
 #: Control characters except tab and line ends, and lone surrogates: no question needs them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -312,7 +316,8 @@ def read_table(data: bytes, file: Path, family: str = "") -> tuple[str, list[byt
     """The name of the file's format, and its rows as lines of JSON; at least one.
 
     Args:
-        family: that reads them: `search` has more columns of Parquet than the others.
+        family: that reads them: `search` and `preference` have more columns of Parquet than the
+            others.
 
     Raises:
         ProblemFileError: the file is no table, is empty, or has too many rows.
@@ -325,7 +330,7 @@ def read_table(data: bytes, file: Path, family: str = "") -> tuple[str, list[byt
                 f"{file} is Parquet of more than {DOCUMENT_MAX >> 20} MiB, which is unpacked at "
                 "once: write several files, or JSON Lines"
             )
-        columns = COLUMN_NAMES | (DOCUMENT_COLUMNS if family == "search" else frozenset())
+        columns = COLUMN_NAMES | _MORE_COLUMNS.get(family, frozenset())
         rows = _unpack_parquet(data, file, columns)
         name, lines = "Parquet", rows.removesuffix(b"\n").split(b"\n")
     else:

@@ -140,6 +140,8 @@ DOCUMENT_ANSWERS = "answer", "answers", "golden_answers", "answer_aliases"
 DOCUMENT_COLUMNS = (
     frozenset(("title", *DOCUMENT_TEXTS, *DOCUMENT_LISTS, *DOCUMENT_ANSWERS)) - COLUMN_NAMES
 )
+#: What only files of preferences unpack.
+PREFERENCE_COLUMNS = frozenset(("prompt", "chosen", "rejected"))
 #: Texts that DAPO's and verl's rows put around a problem, before and behind it: they ask for
 #: another form of answer. A point and blanks may follow.
 _AROUND = (

@@ -8,7 +8,7 @@ network, and an answer is scored: only what a miner could write and would be pai
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
@@ -22,8 +22,10 @@ from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION, Work
 from assay.training.imitation import Example
+from assay.training.preferences import Pair
 from assay.verification.episodes import EpisodeRules, begin_episode
 
+_T = TypeVar("_T")
 #: Examples in a row of which none can be used, until a source is given up.
 _PATIENCE = 2_000
 #: The reason of a problem that is kept for trials.
@@ -141,15 +143,15 @@ class WorkedExamples:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedExamples:
+class ListedExamples(Generic[_T]):
     """A list of examples, at least one, read in a new order in each round."""
 
-    examples: Sequence[Example]
+    examples: Sequence[_T]
     seed: int
 
-    def read(self, position: int, count: int) -> tuple[list[Example], int]:
+    def read(self, position: int, count: int) -> tuple[list[_T], int]:
         """See `Examples.read`."""
-        size, found = len(self.examples), list[Example]()
+        size, found = len(self.examples), list[_T]()
         while len(found) < count:
             done, place = divmod(position, size)
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + done)
@@ -223,6 +225,52 @@ def read_conversations(
     return examples, left_out
 
 
+def read_pairs(
+    rows: Iterable[bytes], tokenizer: FolderTokenizer, ends: Sequence[int], most: int
+) -> tuple[list[Pair], Counter[str]]:
+    """The pairs of rows, and reason → number of rows that give none.
+
+    Args:
+        rows: of JSON: `prompt`, `chosen` and `rejected`, each a text or a list of messages, as
+            TRL's trainers take them; without a prompt, whole conversations of which only the last
+            message differs.
+        most: tokens of an answer, with its prompt.
+    """
+    pairs, left_out = list[Pair](), Counter[str]()
+    for row in rows:
+        try:
+            pairs.append(_read_pair(row, tokenizer, ends, most))
+        except ValueError as error:
+            left_out[str(error)[:200]] += 1
+    return pairs, left_out
+
+
+def _read_pair(row: bytes, tokenizer: FolderTokenizer, ends: Sequence[int], most: int) -> Pair:
+    value = read_object(row, "preference", LONG_ROW_MAX)
+    prompt = get_cell(value, "prompt")
+    before = () if prompt is None else _read_part(prompt, "user")
+    answers = []
+    for name in ("chosen", "rejected"):
+        if get_cell(value, name) is None:
+            raise ValueError("without a chosen and a rejected answer")
+        *more, last = _read_part(get_cell(value, name), "assistant")
+        if last.role != "assistant":
+            raise ValueError(f"whose {name} answer is not the assistant's")
+        answers.append(((*before, *more), last.content))
+    (asked, chosen), (asked_too, rejected) = answers
+    if asked != asked_too:
+        raise ValueError("whose two answers are to different prompts")
+    if chosen == rejected:
+        raise ValueError("whose two answers are equal")
+    made = list[Example]()
+    for text in (chosen, rejected):
+        one = _make_turn(asked, text, tokenizer, ends, most)
+        if isinstance(one, str):
+            raise ValueError(one)
+        made.append(one)
+    return Pair(made[0], made[1])
+
+
 def _make_turn(
     before: tuple[Message, ...],
     content: str,
@@ -247,19 +295,25 @@ def _make_turn(
 def _read_messages(row: dict[str, Any]) -> tuple[Message, ...]:
     """Raises ValueError: they are no messages."""
     said = get_cell(row, "messages")
-    parts = [said] if said is not None else [row.get("prompt"), row.get("completion")]
-    messages: list[Message] = []
-    for role, part in zip(("user", "assistant"), parts, strict=False):
-        value = parse_cell(part) if isinstance(part, str) and part[:1] == "[" else part
-        if isinstance(value, str) and said is None:
-            messages.append(Message(role, require_text(value, role, "conversation")))
-        elif isinstance(value, list) and len(value) <= _MESSAGES_MAX:
-            messages += map(_read_message, value)
-        else:
-            raise ValueError("without messages, or a prompt and a completion")
+    if said is not None:
+        messages = _read_part(said, None)
+    else:
+        messages = _read_part(row.get("prompt"), "user")
+        messages += _read_part(row.get("completion"), "assistant")
     if not any(one.role == "assistant" for one in messages):
         raise ValueError("without a message of the assistant")
-    return tuple(messages)
+    return messages
+
+
+def _read_part(part: Any, role: str | None) -> tuple[Message, ...]:
+    """A cell's messages: a list of them, or with a role a text, which is its only message. Raises
+    ValueError: it is neither."""
+    value = parse_cell(part) if isinstance(part, str) and part[:1] == "[" else part
+    if isinstance(value, str) and role is not None:
+        return (Message(role, require_text(value, role, "conversation")),)
+    if isinstance(value, list) and 0 < len(value) <= _MESSAGES_MAX:
+        return tuple(map(_read_message, value))
+    raise ValueError("without messages, or a prompt and a completion")
 
 
 def _read_message(value: Any) -> Message:

@@ -45,14 +45,18 @@ class ImitationStats:
     gradient_norm: float
 
 
-def compute_imitation_loss(logprobs: Tensor, mask: Tensor, scale: float) -> Loss:
+def compute_imitation_loss(
+    logprobs: Tensor, mask: Tensor, scale: float, weights: Tensor | None = None
+) -> Loss:
     """Negative log-likelihood of a minibatch, summed and divided by `scale`.
 
     Args:
         logprobs: fp32 [rows, tokens], natural logarithms under the policy being trained.
         mask: bool [rows, tokens], true at completion tokens.
         scale: the count of tokens of all minibatches of an update.
+        weights: fp32 [rows], of each row's tokens; None: all are 1.
     """
     count = int(mask.sum())
-    value = -torch.where(mask, logprobs, torch.zeros_like(logprobs)).sum() / scale
+    taken = torch.where(mask, logprobs, torch.zeros_like(logprobs))
+    value = -(taken if weights is None else taken * weights[:, None]).sum() / scale
     return Loss(value, count, 0, float(count), 0.0)

@@ -61,6 +61,7 @@ from assay.training.optimizers import (
     make_optimizer,
 )
 from assay.training.policy import Policy, Precision
+from assay.training.preferences import Pair, PreferenceStats, compute_preference, list_answers
 from assay.training.schedule import Schedule
 from assay.training.sharding import (
     add_up,
@@ -198,7 +199,8 @@ class LearnStats:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A completion to learn from. `behaviour` is None where it is imitated."""
+    """A completion to learn from. `behaviour` is None where it is imitated, with the weight
+    `advantage`."""
 
     prompt: list[int]
     completion: list[int]
@@ -309,6 +311,18 @@ class Learner:
         learned. Raises as `learn` does."""
         return self._act(lambda: self._measure_examples(examples))
 
+    def sum_logprobs(self, examples: Sequence[Example]) -> list[float]:
+        """The natural logarithm of each example's probability: the sum over its own tokens. Nothing
+        is learned. Raises as `learn` does."""
+        return self._act(lambda: self._sum_logprobs([_make_example_row(one) for one in examples]))
+
+    def prefer(self, pairs: Sequence[Pair], rate: float, beta: float) -> PreferenceStats:
+        """Make one update with preferences, at a learning rate. `beta`: see
+        `assay.training.preferences`. Raises as `learn` does."""
+        if not pairs:
+            raise ValueError("there is nothing to prefer: no pairs")
+        return self._act(lambda: self._prefer(pairs, rate, beta))
+
     def _act(self, act: Callable[[], _T]) -> _T:
         """Do something on the device, which is left empty."""
         homes: list[tuple[Tensor, Tensor]] = []
@@ -400,6 +414,34 @@ class Learner:
         self.step += 1
         tokens = sum(loss.tokens for loss in losses)
         return ImitationStats(tokens, sum(loss.value.item() for loss in losses), norm)
+
+    def _prefer(self, pairs: Sequence[Pair], rate: float, beta: float) -> PreferenceStats:
+        self._optimizer.set_rate(rate)
+        rows = [_make_example_row(one) for one in list_answers(pairs)]
+        before, slopes = compute_preference(pairs, self._sum_logprobs(rows), beta)
+        tokens = sum(len(row.completion) for row in rows)
+        # a sum over tokens is divided by their number
+        weights = [sign * slope * tokens for slope in slopes for sign in (1, -1)]
+        weighed = [replace(row, advantage=w) for row, w in zip(rows, weights, strict=True)]
+        _, norm = self._update(weighed, tokens)
+        self.step += 1
+        return PreferenceStats(tokens, before, norm)
+
+    @torch.no_grad()
+    def _sum_logprobs(self, rows: Sequence[_Row]) -> list[float]:
+        sums = [0.0] * len(rows)
+        for pack, chosen, counts in self._iterate_packs(rows):
+            tokens = self._list_tokens(chosen)
+            parts = self._policy(pack, tokens).split([len(row.completion) for row in chosen])
+            for number, part in zip(pack.indices, parts, strict=True):
+                sums[number] = part.double().sum().item() * counts
+        sums = add_up(sums)
+        if not all(map(math.isfinite, sums)):
+            raise LessonError(
+                "the logarithm of an answer's probability is not a number: it has tokens that can "
+                'never be drawn, or precision = "float32" is needed'
+            )
+        return sums
 
     @property
     def rate(self) -> float:
@@ -580,6 +622,12 @@ class Learner:
 
     def _iterate_losses(self, rows: Sequence[_Row], scale: float) -> Iterator[Loss]:
         """The losses of this process's passes over `rows`, one after the other."""
+        _, team = get_team()
+        for pack, chosen, counts in self._iterate_packs(rows):
+            yield self._measure(pack, chosen, scale / team, counts)
+
+    def _iterate_packs(self, rows: Sequence[_Row]) -> Iterator[tuple[Pack, list[_Row], bool]]:
+        """This process's packs of `rows` with the rows in each, and whether it counts."""
         rank, team = get_team()
         packs = self._pack(rows)
         for start in range(0, len(packs), team):
@@ -587,8 +635,7 @@ class Learner:
             # averaged over the team, and losses are sums
             mine = start + rank
             pack = packs[min(mine, len(packs) - 1)]
-            chosen = [rows[i] for i in pack.indices]
-            yield self._measure(pack, chosen, scale / team, counts=mine < len(packs))
+            yield pack, [rows[i] for i in pack.indices], mine < len(packs)
 
     def _pack(self, rows: Sequence[_Row]) -> list[Pack]:
         _, team = get_team()
@@ -603,8 +650,7 @@ class Learner:
     def _measure(self, pack: Pack, rows: Sequence[_Row], scale: float, counts: bool) -> Loss:
         """The loss of a pack's completions, `rows`. `counts` is False for a pass that must not
         contribute."""
-        flat = [token for row in rows for token in row.completion]
-        tokens = torch.tensor(flat, device=self.device)
+        tokens = self._list_tokens(rows)
         reference = None
         if self._reference is not None:
             with torch.no_grad():
@@ -629,12 +675,18 @@ class Learner:
                 reference,
             )
         else:
-            loss = compute_imitation_loss(logprobs, mask, scale)
+            weights = torch.tensor([row.advantage for row in rows]).to(logprobs)
+            loss = compute_imitation_loss(logprobs, mask, scale, weights)
         if not routed or not self._balance_weight:
             return loss
         share = (len(rows) * counts if self.config.loss.counts_completions else loss.tokens) / scale
         imbalance = compute_imbalance(routed, self._chosen_experts)
         return replace(loss, value=loss.value + self._balance_weight * share * imbalance)
+
+    def _list_tokens(self, rows: Sequence[_Row]) -> Tensor:
+        """int64 [N]: the rows' own tokens."""
+        flat = [token for row in rows for token in row.completion]
+        return torch.tensor(flat, device=self.device)
 
 
 def name_masters(masters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -662,7 +714,7 @@ def _add_up(loss: Loss) -> Loss:
 
 
 def _make_example_row(example: Example) -> _Row:
-    return _Row(example.prompt, example.completion, None, 0.0, example.replies)
+    return _Row(example.prompt, example.completion, None, 1.0, example.replies)
 
 
 def _make_rows(group: Group, scaled: bool) -> list[_Row] | None:

@@ -36,6 +36,7 @@ from assay.protocol.errors import OperatorError
 from assay.training.imitation import Example, ImitationStats
 from assay.training.last_bits import compute_code_digest, describe_engine
 from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
+from assay.training.preferences import Pair, PreferenceStats
 from assay.training.sharding import agree, get_team
 from assay.training.team_watch import watch_team
 
@@ -60,6 +61,8 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     learn=(LessonError,),
     imitate=(LessonError,),
     measure=(LessonError,),
+    sum_logprobs=(LessonError,),
+    prefer=(LessonError,),
     bf16_state=(LessonError,),
     export_factors=(LessonError,),
     load_state=(LookupError, RuntimeError, ValueError),
@@ -209,6 +212,16 @@ class SharedLearner(Learner):
         """See `Learner.measure`."""
         with _lesson("measure", list(examples)):
             return super().measure(examples)
+
+    def sum_logprobs(self, examples: Sequence[Example]) -> list[float]:
+        """See `Learner.sum_logprobs`."""
+        with _lesson("sum_logprobs", list(examples)):
+            return super().sum_logprobs(examples)
+
+    def prefer(self, pairs: Sequence[Pair], rate: float, beta: float) -> PreferenceStats:
+        """See `Learner.prefer`."""
+        with _lesson("prefer", list(pairs), rate, beta):
+            return super().prefer(pairs, rate, beta)
 
     def bf16_state(self) -> dict[str, Tensor]:
         """See `Learner.bf16_state`."""

@@ -61,7 +61,9 @@ SIBLINGS = {
     "status, ledger status, train watch": "--dir --config",
     "export": "--dir --out --quiet --config",
     "publish-hub": "--yes --dir --quiet --config",
-    "demo, calibrate, gauntlet, contest, eval, train warm-start": "--out --quiet --config",
+    "demo, calibrate, gauntlet, contest, eval, train warm-start, train dpo": (
+        "--out --quiet --config"
+    ),
     "verify": "--quiet --config",
     "adopt": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",

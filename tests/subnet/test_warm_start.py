@@ -20,18 +20,25 @@ from assay.subnet.recipe import read_recipe
 from assay.subnet.warm_start import WarmStartRequest, run_warm_start
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.examples import NoExampleError, sample_right
-from assay.training.warm_start import Progress, Trial, WarmStartConfig, finishing
+from assay.training.preparation import FORMAT, PreparationConfig, Progress, Trial, finishing
 from tests.commands import run_command
 
 LEARNING = LearnConfig(tokens_per_pass=512)
-COURSE = WarmStartConfig(steps=4, batch=4, rate=1e-3, every=2)
+COURSE = PreparationConfig(steps=4, batch=4, rate=1e-3, every=2)
 
 
 @pytest.fixture
 def request_(tmp_path):
     recipe = read_recipe("genesis-arithmetic")
     return WarmStartRequest(
-        GENESIS, tmp_path / "w", recipe, None, None, COURSE, problems=6, held=3, asked=40, tries=2
+        model=GENESIS,
+        folder=tmp_path / "w",
+        recipe=recipe,
+        config=COURSE,
+        problems=6,
+        held=3,
+        asked=40,
+        tries=2,
     )
 
 
@@ -287,11 +294,12 @@ def make_trial(step, loss, read):
 )
 def test_a_course_ends_by_form_and_loss_and_not_by_success(trials, ends):
     progress = Progress(trials=[make_trial(*trial) for trial in trials])
-    assert (progress.end is not None) is ends
+    assert (progress.find_end(FORMAT) is not None) is ends
+    assert progress.find_end(None) is None
 
 
 def test_the_rate_rises_and_falls():
-    config = WarmStartConfig(steps=100, rate=1.0)
+    config = PreparationConfig(steps=100, rate=1.0)
     rates = [config.compute_rate(step) for step in range(100)]
     assert rates[0] == 0.1
     assert max(rates) == rates[9] == rates[10] == 1.0

@@ -14,6 +14,7 @@ from assay.protocol.episode import Reply
 from assay.training import Group, LearnConfig, Learner, policy
 from assay.training.genesis_model import make_model
 from assay.training.imitation import Example
+from assay.training.preferences import Pair
 
 CONFIG = LearnConfig(
     learning_rate=1e-3, epochs=2, groups_per_batch=2, tokens_per_pass=10, recompute=True, seed=3
@@ -46,6 +47,11 @@ def make_examples() -> list[Example]:
     return [Example([10 + i, 11], [5, 6 + i, 7, 1], [Reply(2, (20, 21))]) for i in range(3)]
 
 
+def make_pairs() -> list[Pair]:
+    """Answers of two lengths, which two processes read."""
+    return [Pair(one, Example(one.prompt, [9, 1]), 0.5) for one in make_examples()]
+
+
 def main(folder: Path, rank: int, offload: bool) -> None:
     torch.set_num_threads(1)
     policy.LOGITS_MAX = 1  # one that is alone computes whole logits
@@ -63,6 +69,7 @@ def main(folder: Path, rank: int, offload: bool) -> None:
     resumed.learn(make_groups())
     for one in (learner, resumed):
         one.imitate(make_examples(), 1e-3)
+        one.prefer(make_pairs(), 1e-3, 0.5)
     loss = learner.measure(make_examples())
     states = dict(learner.export_state()), dict(resumed.export_state())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -1,5 +1,6 @@
 """The loss and the advantages, number for number, against TRL's own trainer."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from assay.protocol.episode import Reply, weave
 from assay.training import LearnConfig, Learner, LossConfig, compute_advantages, compute_loss
 from assay.training import learner as learner_module
 from assay.training.genesis_model import make_model, make_tokenizer
+from assay.training.imitation import Example
+from assay.training.preferences import Pair
 
 pytest.importorskip("trl", reason="TRL is of the extra `train`")
 
@@ -190,3 +193,90 @@ def test_scaled_advantages_are_theirs():
     values = torch.tensor(rewards, dtype=torch.float64) / 1e6
     expected = (values - values.mean()) / (values.std() + 1e-4)
     assert compute_advantages(rewards, scaled=True) == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+BETA = 0.3
+
+
+def make_their_preferences(model, folder):
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    config = DPOConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        report_to=[],
+        bf16=False,
+        beta=BETA,
+        gradient_checkpointing=False,
+        disable_dropout=False,
+        per_device_train_batch_size=ROWS,
+    )
+    rows = {"prompt": ["1"], "chosen": ["2"], "rejected": ["3"]}
+    trainer = DPOTrainer(
+        model,
+        ref_model=make_model(hidden=16, layers=1, heads=2, inner=16, seed=0),
+        args=config,
+        train_dataset=Dataset.from_dict(rows),
+        processing_class=make_tokenizer(),
+    )
+    trainer.precompute_ref_logps = True  # not before: it would read its rows
+    return trainer
+
+
+def draw_pairs(seed):
+    """Pairs of answers of several lengths, and how the reference stands to each."""
+    rng = random.Random(seed)
+
+    def draw(most):
+        return [rng.randint(3, 90) for _ in range(rng.randint(1, most))]
+
+    prompts = [draw(PROMPT) for _ in range(ROWS)]
+    answers = [[Example(prompt, draw(LONGEST)) for prompt in prompts] for _ in range(2)]
+    return [
+        Pair(chosen, rejected, rng.uniform(-4, 4))
+        for chosen, rejected in zip(*answers, strict=True)
+    ]
+
+
+def make_their_batch(pairs):
+    """As their collator makes it: all chosen answers, then all rejected ones."""
+    rows = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    longest = max(len(row.prompt) + len(row.completion) for row in rows)
+    ids, attended, mask = (torch.zeros(len(rows), longest, dtype=torch.int64) for _ in range(3))
+    for at, row in enumerate(rows):
+        whole = [*row.prompt, *row.completion]
+        ids[at, : len(whole)] = torch.tensor(whole)
+        attended[at, : len(whole)] = 1
+        mask[at, len(row.prompt) : len(whole)] = 1
+    return {
+        "input_ids": ids,
+        "attention_mask": attended,
+        "completion_mask": mask,
+        "ref_chosen_logps": torch.tensor([pair.reference for pair in pairs]),
+        "ref_rejected_logps": torch.zeros(len(pairs)),
+    }
+
+
+@pytest.mark.slow
+def test_loss_and_gradient_of_preferences_are_theirs(model, tmp_path, monkeypatch):
+    trainer = make_their_preferences(model, tmp_path)
+    learner = Learner(
+        make_model(hidden=16, layers=1, heads=2, inner=16, seed=0),
+        LearnConfig(max_gradient=1e9, tokens_per_pass=60),
+    )
+    seen = {}
+
+    def keep(optimizer):  # and change nothing: each batch is of the same weights
+        seen.update({n: w.grad.clone() for n, w in learner.model.named_parameters()})
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", keep)
+    for seed in range(20):
+        pairs = draw_pairs(seed)
+        model.eval().zero_grad()
+        loss = trainer._compute_loss(model, make_their_batch(pairs), return_outputs=False)
+        loss.backward()
+        theirs = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+        stats = learner.prefer(pairs, 1e-3, BETA)
+        assert stats.before.loss == pytest.approx(loss.item(), rel=1e-5)
+        require_same(seen, theirs)

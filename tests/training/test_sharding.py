@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from assay.inference.low_rank import decode_adapter
 from assay.training.genesis_model import make_model
-from tests.training.team import make_examples, make_groups, make_learner
+from tests.training.team import make_examples, make_groups, make_learner, make_pairs
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, rank):
     stats = alone.learn(make_groups())
     alone.learn(make_groups())
     alone.imitate(make_examples(), 1e-3)
+    alone.prefer(make_pairs(), 1e-3, 0.5)
     loss = float((tmp_path / "first" / "loss").read_text())
     assert loss == pytest.approx(alone.measure(make_examples()), rel=1e-4)
     assert (tmp_path / "first" / "tokens").read_text() == f"{stats.tokens} {stats.updates}"

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,9 @@ from assay.cli.options import (
 )
 from assay.cli.start import TORCH, has_json_lines, starting
 
+if TYPE_CHECKING:
+    from assay.neurons.settings.sections import Settings
+
 app = typer.Typer(cls=PagedGroup)
 
 
@@ -44,6 +47,33 @@ StepModels = Annotated[
         help="Folder of checkpoints by digest [default: models, beside the record's folder].",
     ),
 ]
+
+
+PreparedModel = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL", help="Folder of a model, a GGUF file, or ORG/NAME on the Hub."),
+]
+PreparedFolder = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder of the course and its result.")
+]
+PreparedEnvironment = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Environment [default: the recipe's].")
+]
+PreparedLevels = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--level", metavar="LEVEL", help="Levels to learn; may repeat [default: the recipe's]."
+    ),
+]
+PreparedSteps = Annotated[int, typer.Option(min=1, max=1_000_000, help="Most steps.")]
+PreparedTrials = Annotated[
+    int, typer.Option(min=1, max=1_000_000, help="Steps from one trial to the next.")
+]
+PreparedProblems = Annotated[
+    int, typer.Option(min=1, max=65_536, help="Held-out problems of each trial.")
+]
+#: Patterns of the files that every preparation writes.
+_PREPARED = "learner-*", "model", "model-*", "adapter.safetensors"
 
 
 @command(
@@ -84,8 +114,7 @@ def train(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False)
         settings, loads=TORCH, opens=True, quiet=quiet, as_json=has_json_lines(settings, as_json)
     ):
         from assay.neurons.trainer.program import run_trainer
-    again = ["-m", "assay", *sys.argv[1:]]
-    return run_trainer(settings, as_json, quiet, again=again, words=words)
+    return run_trainer(settings, as_json, quiet, again=_again(), words=words)
 
 
 def _require_folder(folder: Path) -> None:
@@ -97,40 +126,20 @@ def _require_folder(folder: Path) -> None:
         raise ConfigError(f"--dir {folder} is not a folder, or is below a file: name a folder")
 
 
-@command(
-    app,
-    "warm-start",
-    lambda s: (
-        s.compute,
-        s.environments.files,
-        s.trainer.processes,
-        s.trainer.lora_rank,
-        s.trainer.precision,
-        s.trainer.tokens_per_pass,
-        s.trainer.seed,
-    ),
-    role="trainer",
-)
+def _preparing(s: "Settings") -> tuple[object, ...]:
+    """What all courses of a preparation offer."""
+    t = s.trainer
+    learning = t.processes, t.lora_rank, t.precision, t.tokens_per_pass, t.seed
+    return (s.compute, s.environments.files, *learning)
+
+
+@command(app, "warm-start", _preparing, role="trainer")
 def warm_start(
     invocation: Invocation,
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL", help="Folder of a model, a GGUF file, or ORG/NAME on the Hub."
-        ),
-    ],
-    directory: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the course and its result.")
-    ] = Path("assay-warm-start"),
-    environment: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Environment [default: the recipe's].")
-    ] = None,
-    levels: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--level", metavar="LEVEL", help="Levels to learn; may repeat [default: the recipe's]."
-        ),
-    ] = None,
+    model: PreparedModel,
+    directory: PreparedFolder = Path("assay-warm-start"),
+    environment: PreparedEnvironment = None,
+    levels: PreparedLevels = None,
     examples: Annotated[
         str | None,
         typer.Option(
@@ -139,7 +148,7 @@ def warm_start(
             "(or data set) of conversations [default: solutions, or own where there are none].",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most steps.")] = 120,
+    steps: PreparedSteps = 120,
     batch: Annotated[int, typer.Option(min=1, max=65_536, help="Examples of a step.")] = 16,
     rate: Annotated[
         float | None,
@@ -147,12 +156,8 @@ def warm_start(
             min=1e-9, max=1, help="Highest learning rate [default: 1e-4, with LoRA factors 1e-3]."
         ),
     ] = None,
-    every: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Steps from one trial to the next.")
-    ] = 40,
-    problems: Annotated[
-        int, typer.Option(min=1, max=65_536, help="Held-out problems of each trial.")
-    ] = 200,
+    every: PreparedTrials = 40,
+    problems: PreparedProblems = 200,
     asked: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="With own: problems that the model answers.")
     ] = 512,
@@ -169,13 +174,7 @@ def warm_start(
     answers can be read and the loss on held-out examples falls no more. DIR/model is then for
     `assay subnet publish --model`. After a stop, the same command continues.
     """
-    from assay.neurons.settings.loading import ConfigError
-
-    recipe = invocation.source.recipe
-    if recipe is None:
-        raise ConfigError(
-            "name a recipe with --recipe: it says which problems are asked and how a model learns"
-        )
+    recipe = _require_recipe(invocation)
     settings = invocation.load_settings()
     model = open_model(settings, model, quiet)
     source: Any = examples
@@ -183,38 +182,101 @@ def warm_start(
         source = open_data(settings, Path(examples), quiet)
         require_files(source)
     require_there(model)
-    require_own_out(
-        directory,
-        "warm start",
-        *(
-            "warm_start.json",
-            "learner-*",
-            "model",
-            "model-*",
-            "own_answers*",
-            "adapter.safetensors",
-        ),
-    )
+    require_own_out(directory, "warm start", "warm_start.json", "own_answers*", *_PREPARED)
     with starting(settings, loads=TORCH, quiet=quiet):
-        from assay.cli.warm_start import run_train_warm_start
-        from assay.subnet.recipe import read_recipe
-        from assay.subnet.warm_start import FACTORS_RATE, RATE, WarmStartRequest
-        from assay.training.warm_start import WarmStartConfig
+        from assay.cli.preparation import read_recipe_with, run_preparation
+        from assay.subnet.warm_start import FACTORS_RATE, RATE, WarmStartRequest, run_warm_start
+        from assay.training.preparation import PreparationConfig
     chosen = rate or (FACTORS_RATE if settings.trainer.lora_rank else RATE)
-    named = read_recipe(recipe)
     request = WarmStartRequest(
-        model,
-        directory,
-        named if levels is None else named.model_copy(update={"levels": tuple(sorted({*levels}))}),
-        environment,
-        source,
-        WarmStartConfig(steps, batch, chosen, every),
-        problems,
+        model=model,
+        folder=directory,
+        recipe=read_recipe_with(recipe, levels),
+        environment=environment,
+        source=source,
+        config=PreparationConfig(steps, batch, chosen, every),
+        problems=problems,
         asked=asked,
         tries=tries,
     )
-    again = ["-m", "assay", *sys.argv[1:]]
-    return run_train_warm_start(settings, request, recipe, as_json, quiet, again)
+    return run_preparation(run_warm_start, settings, request, recipe, as_json, quiet, _again())
+
+
+@command(app, "dpo", _preparing, role="trainer")
+def dpo(
+    invocation: Invocation,
+    model: PreparedModel,
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS",
+            help="Folder of a contest, or a file (or data set) of prompt, chosen and rejected.",
+        ),
+    ],
+    directory: PreparedFolder = Path("assay-dpo"),
+    environment: PreparedEnvironment = None,
+    levels: PreparedLevels = None,
+    beta: Annotated[
+        float,
+        typer.Option(min=1e-6, max=100, help="How dear it is to leave the model's own answers."),
+    ] = 0.1,
+    steps: PreparedSteps = 120,
+    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Pairs of a step.")] = 16,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9, max=1, help="Highest learning rate [default: 1e-6, with LoRA factors 1e-5]."
+        ),
+    ] = None,
+    every: PreparedTrials = 40,
+    problems: PreparedProblems = 200,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Teach a model which of two answers somebody prefers, by direct preference optimisation.
+
+    The pairs are those of `assay contest`, or anybody's; nobody is paid by them. Of ten pairs one
+    is held out, up to 64: the course ends when the loss on these falls no more, or after all steps.
+    Each trial also answers the recipe's held-out problems. DIR/model is then for `assay subnet
+    publish --model`. After a stop, the same command continues.
+    """
+    recipe = _require_recipe(invocation)
+    settings = invocation.load_settings()
+    model = open_model(settings, model, quiet)
+    pairs = open_data(settings, pairs, quiet)
+    require_there(model, pairs)
+    require_own_out(directory, "course of preferences", "dpo.json", "reference.json*", *_PREPARED)
+    with starting(settings, loads=TORCH, quiet=quiet):
+        from assay.cli.preparation import find_pairs, read_recipe_with, run_preparation
+        from assay.subnet.preferences import FACTORS_RATE, RATE, PreferenceRequest, run_preferences
+        from assay.training.preparation import PreparationConfig
+    chosen = rate or (FACTORS_RATE if settings.trainer.lora_rank else RATE)
+    request = PreferenceRequest(
+        model=model,
+        folder=directory,
+        recipe=read_recipe_with(recipe, levels),
+        environment=environment,
+        source=find_pairs(pairs),
+        beta=beta,
+        config=PreparationConfig(steps, batch, chosen, every),
+        problems=problems,
+    )
+    return run_preparation(run_preferences, settings, request, recipe, as_json, quiet, _again())
+
+
+def _require_recipe(invocation: Invocation) -> str:
+    from assay.neurons.settings.loading import ConfigError
+
+    if invocation.source.recipe is None:
+        raise ConfigError(
+            "name a recipe with --recipe: it says which problems are asked and how a model learns"
+        )
+    return invocation.source.recipe
+
+
+def _again() -> list[str]:
+    """Arguments of Python that start this command once more."""
+    return ["-m", "assay", *sys.argv[1:]]
 
 
 @command(app, "verify-step", lambda s: (*network(s), *reading(s)))

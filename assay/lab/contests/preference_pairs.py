@@ -31,7 +31,9 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "rejected_checkpoint": (pa.string(), "digest of the other"),
 }
 _SCHEMA = pa.schema([(name, kind) for name, (kind, _) in _COLUMNS.items()])
-_DATA, _CARD = "data/preferences.parquet", "README.md"
+#: The data set's file in its folder.
+PREFERENCES = "data/preferences.parquet"
+_CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class PreferenceWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> "PreferenceWriter":
-        temporary = self._stack.enter_context(replace_file(self._folder / _DATA))
+        temporary = self._stack.enter_context(replace_file(self._folder / PREFERENCES))
         self._writer = self._stack.enter_context(
             pq.ParquetWriter(temporary, _SCHEMA, compression="zstd")
         )
@@ -117,8 +119,8 @@ wrong or swayed.
 def remove_preferences(folder: Path) -> None:
     """Delete the files of a `PreferenceWriter` from a folder, and the folder if it has nothing
     else."""
-    for file in (_DATA, _CARD):
+    for file in (PREFERENCES, _CARD):
         (folder / file).unlink(missing_ok=True)
-    for place in ((folder / _DATA).parent, folder):
+    for place in ((folder / PREFERENCES).parent, folder):
         with suppress(OSError):  # it does not exist, or has other files
             place.rmdir()

@@ -1,12 +1,13 @@
-"""The cold start of a model: supervised steps until it answers in the form that is paid for.
+"""A model's preparation: steps by what somebody else wrote or prefers, before a network pays.
 
-    start = WarmStart(learner, examples, trial, WarmStartConfig(), report)
-    start.run(save)
+    course = Preparation(Imitation(learner, examples, held), trial, PreparationConfig(), report)
+    course.run(save)
 
 GRPO learns from groups whose rewards differ, and a model that never answers right has none. So it
-first imitates worked solutions. How long is decided by a rule that is fixed beforehand: until at
-least `FORMAT` of its answers can be read and the loss on held-out examples falls no more, or until
-the steps are done. Success has no part in the rule: it would choose among checkpoints by luck.
+first imitates worked solutions (a warm start). How long is decided by a rule that is fixed
+beforehand: until at least `FORMAT` of its answers can be read and the loss on held-out examples
+falls no more, or until the steps are done. Success has no part in the rule: it would choose among
+checkpoints by luck. What a course learns from, and which loss it measures, is its `Curriculum`.
 """
 
 import math
@@ -17,11 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import ClassVar, Protocol
 
 from assay.environments import Success
-from assay.training.examples import Examples
+from assay.training.examples import Examples, ListedExamples
 from assay.training.imitation import Example
 from assay.training.learner import Learner
+from assay.training.preferences import Pair, compute_preference, list_answers
 
 #: Share of answers that can be read, from which on a course may end.
 FORMAT = 0.95
@@ -34,7 +37,7 @@ _TELLING_S, _SAVING_S = 20.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class WarmStartConfig:
+class PreparationConfig:
     """The settings of a course.
 
     Attributes:
@@ -64,19 +67,22 @@ class Trial:
     """A trial after some steps.
 
     Attributes:
-        loss: mean negative log-likelihood of held-out examples' tokens, in nats; None: there are
-            none.
+        loss: the curriculum's own, of held-out examples; None: there are none.
         solved: of the held-out problems. read: whose answer could be read.
+        preferred: held-out pairs with a margin above 0; None: nothing is learned from pairs.
     """
 
     step: int
     loss: float | None
     solved: Success
     read: Success
+    preferred: Success | None = None
 
     def __str__(self) -> str:
         low, high = (100 * end for end in self.solved.interval)
         told = "" if self.loss is None else f"loss on held-out examples {self.loss:.3f}, "
+        if self.preferred is not None:
+            told += f"{100 * self.preferred.value:.0f} % of held-out pairs right, "
         return (
             f"{told}solved {100 * self.solved.value:.1f} % ({low:.1f} to {high:.1f}) of "
             f"{self.solved.asked:,} held-out problems, answers read {100 * self.read.value:.0f} %"
@@ -98,27 +104,101 @@ class Progress:
     tokens: int = 0
     trials: list[Trial] = field(default_factory=list)
 
-    @property
-    def end(self) -> str | None:
-        """Why the course is over by its trials; None: they are no reason."""
-        if len(self.trials) < 2:
+    def find_end(self, form: float | None) -> str | None:
+        """Why the course is over by its trials; None: they are no reason. `form`: see
+        `Curriculum`."""
+        if form is None or len(self.trials) < 2:
             return None
         *before, last = self.trials
         known = [trial.loss for trial in before if trial.loss is not None]
         if last.loss is None or not known or last.loss < (1 - _FLAT) * min(known):
             return None
-        if last.read.value < FORMAT:
+        if last.read.value < form:
             return None
-        return (
-            f"answers are read in at least {100 * FORMAT:.0f} % and the held-out loss falls no more"
-        )
+        read = f"answers are read in at least {100 * form:.0f} % and " if form else ""
+        return f"{read}the held-out loss falls no more"
 
 
-class WarmStart:
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """One step's results: the position behind what it read, its own tokens, and its mean loss."""
+
+    position: int
+    tokens: int
+    loss: float
+
+
+class Curriculum(Protocol):
+    """What a course learns from.
+
+    Attributes:
+        form: share of answers that can be read, from which on a held-out loss that falls no more
+            ends the course; None: only the steps end it.
+    """
+
+    form: ClassVar[float | None]
+
+    def teach(self, position: int, count: int, rate: float) -> Taught:
+        """Make one step with the next `count` examples from a position on, 0 at first. Raises as
+        `Learner.learn` does, and NoExampleError."""
+
+    def measure(self) -> tuple[float | None, Success | None]:
+        """A trial's `loss` and `preferred`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imitation:
+    """A warm start: what somebody else wrote. The loss is the mean negative log-likelihood of a
+    token, in nats. `held`: examples that are only measured."""
+
+    form: ClassVar[float | None] = FORMAT
+
+    learner: Learner
+    examples: Examples
+    held: Sequence[Example]
+
+    def teach(self, position: int, count: int, rate: float) -> Taught:
+        """See `Curriculum.teach`."""
+        examples, behind = self.examples.read(position, count)
+        stats = self.learner.imitate(examples, rate)
+        return Taught(behind, stats.tokens, stats.loss)
+
+    def measure(self) -> tuple[float | None, Success | None]:
+        """See `Curriculum.measure`."""
+        return (self.learner.measure(self.held) if self.held else None), None
+
+
+@dataclass(frozen=True, slots=True)
+class Preferring:
+    """Direct preference optimisation. The loss is a pair's, in nats. `held`: pairs that are only
+    measured."""
+
+    form: ClassVar[float | None] = 0.0
+
+    learner: Learner
+    pairs: ListedExamples[Pair]
+    held: Sequence[Pair]
+    beta: float
+
+    def teach(self, position: int, count: int, rate: float) -> Taught:
+        """See `Curriculum.teach`."""
+        pairs, behind = self.pairs.read(position, count)
+        stats = self.learner.prefer(pairs, rate, self.beta)
+        return Taught(behind, stats.tokens, stats.before.loss)
+
+    def measure(self) -> tuple[float | None, Success | None]:
+        """See `Curriculum.measure`."""
+        if not self.held:
+            return None, None
+        sums = self.learner.sum_logprobs(list_answers(self.held))
+        found, _ = compute_preference(self.held, sums, self.beta)
+        return found.loss, found.right
+
+
+class Preparation:
     """A course of a learner.
 
     Args:
-        held: examples that are only measured.
         try_out: answers the held-out problems with the learner's weights as they would be
             published; returns those solved, and those whose answer could be read.
         report: called with lines for a person.
@@ -127,17 +207,14 @@ class WarmStart:
 
     def __init__(
         self,
-        learner: Learner,
-        examples: Examples,
-        held: Sequence[Example],
+        curriculum: Curriculum,
         try_out: Callable[[], tuple[Success, Success]],
-        config: WarmStartConfig,
+        config: PreparationConfig,
         report: Callable[[str], None],
         progress: Progress | None = None,
     ) -> None:
         self.progress = progress or Progress()
-        self._learner = learner
-        self._examples, self._held = examples, held
+        self._curriculum = curriculum
         self._try_out = try_out
         self._config = config
         self._report = report
@@ -160,8 +237,9 @@ class WarmStart:
                 self._take_trial()
                 save()
                 saved = time.monotonic()
-            if progress.end is not None:
-                return progress.end
+            end = progress.find_end(self._curriculum.form)
+            if end is not None:
+                return end
             if progress.step == config.steps:
                 return f"all {config.steps:,} steps are done"
             before = progress.step
@@ -179,27 +257,27 @@ class WarmStart:
     def _take_step(self) -> None:
         config, progress = self._config, self.progress
         begun = time.monotonic()
-        examples, position = self._examples.read(progress.position, config.batch)
-        stats = self._learner.imitate(examples, config.compute_rate(progress.step))
+        rate = config.compute_rate(progress.step)
+        taught = self._curriculum.teach(progress.position, config.batch, rate)
         now = time.monotonic()
-        progress.position, progress.step = position, progress.step + 1
-        progress.tokens += stats.tokens
+        progress.position, progress.step = taught.position, progress.step + 1
+        progress.tokens += taught.tokens
         progress.seconds += now - begun
         if now - self._told >= _TELLING_S or progress.step == 1:
             self._told = now
             left = (now - begun) * (config.steps - progress.step)
             self._report(
-                f"step {progress.step:,} of at most {config.steps:,}: loss {stats.loss:.3f}, "
-                f"{stats.tokens / (now - begun):,.0f} tokens a second, at most "
+                f"step {progress.step:,} of at most {config.steps:,}: loss {taught.loss:.3f}, "
+                f"{taught.tokens / (now - begun):,.0f} tokens a second, at most "
                 f"{left / 60:,.0f} minutes left"
             )
 
     def _take_trial(self) -> None:
         begun = time.monotonic()
         self._report(f"trial after {self.progress.step:,} steps")
-        loss = self._learner.measure(self._held) if self._held else None
+        loss, preferred = self._curriculum.measure()
         solved, read = self._try_out()
-        trial = Trial(self.progress.step, loss, solved, read)
+        trial = Trial(self.progress.step, loss, solved, read, preferred)
         self.progress.trials.append(trial)
         self.progress.seconds += time.monotonic() - begun
         self._report(f"after {trial.step:,} steps: {trial}")

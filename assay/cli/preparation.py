@@ -1,32 +1,44 @@
-"""`assay train warm-start`: runs the course, alone or in a team, and prints what came of it."""
+"""`assay train warm-start` and its like: they run a course, alone or in a team, and print what
+came of it."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.text import Text
 
+from assay.cli.checks import require_files
 from assay.cli.console import print_result
 from assay.cli.exits import cleaning_up
+from assay.inference import Placement
+from assay.lab.contests.preference_pairs import PREFERENCES
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.loading import make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
-from assay.subnet.warm_start import WarmStartRequest, run_warm_start
+from assay.subnet.preparation import PreparationRequest
+from assay.subnet.recipe import Recipe, read_recipe
+from assay.subnet.waiting import Report
+from assay.training import LearnConfig
 from assay.training.team import follow, is_member, join_team, run_team
 
+_R = TypeVar("_R", bound=PreparationRequest)
 
-def run_train_warm_start(
+
+def run_preparation(
+    run: Callable[[_R, LearnConfig, Placement, Report], dict[str, Any]],
     settings: Settings,
-    request: WarmStartRequest,
+    request: _R,
     recipe: str,
     as_json: bool,
     quiet: bool,
     again: Sequence[str],
 ) -> int:
-    """Make a model from a cold start, and print its document. Returns the exit code.
+    """Prepare a model, and print its document. Returns the exit code.
 
     Args:
+        run: the course.
         recipe: as it is named.
         again: arguments of Python that start this command once more, for each process of a team.
     """
@@ -40,10 +52,25 @@ def run_train_warm_start(
             follow()
             return 0
         with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
-            report = make_report("warm_start_note")
-            document = run_warm_start(request, make_learning(trainer), placement, report)
+            report = make_report("preparation_note")
+            document = run(request, make_learning(trainer), placement, report)
         print_result(document, as_json, Text(_describe(document, recipe)))
     return 0
+
+
+def read_recipe_with(name: str, levels: Sequence[int] | None) -> Recipe:
+    """A recipe, with other levels if some are given."""
+    named = read_recipe(name)
+    if levels is None:
+        return named
+    return named.model_copy(update={"levels": tuple(sorted({*levels}))})
+
+
+def find_pairs(named: Path) -> Path:
+    """The file of preferences of a contest's folder; else the file that is named."""
+    file = named / PREFERENCES if named.is_dir() else named
+    require_files(file)
+    return file
 
 
 def _describe(document: dict[str, Any], recipe: str) -> str:
@@ -52,6 +79,8 @@ def _describe(document: dict[str, Any], recipe: str) -> str:
     for trial in progress["trials"]:
         solved, read = trial["solved"], trial["read"]
         loss = "" if trial["loss"] is None else f"held-out loss {trial['loss']:.3f}, "
+        if trial["preferred"] is not None:
+            loss += "{solved:,} of {asked:,} pairs right, ".format(**trial["preferred"])
         lines.append(
             f"  after {trial['step']:>5,} steps: {loss}{solved['solved']:,} of {solved['asked']:,} "
             f"solved, {read['solved']:,} read"
