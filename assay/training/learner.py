@@ -141,6 +141,7 @@ class LearnConfig:
         precision: of products. Masters, gradients and moments are float32.
         recompute: keep only a layer's inputs and compute the rest again: a third more work, a
             fraction of the memory. The same bits.
+        refill: give each update `groups_per_batch` groups with a signal, if there are as many.
         offload: in a team, keep weights, gradients and moments on the CPU, where they are updated,
             and bring layers to the device in turn.
         scaled: divide advantages by their group's standard deviation.
@@ -158,6 +159,7 @@ class LearnConfig:
     schedule: Schedule = field(default_factory=Schedule)
     epochs: int = 4
     groups_per_batch: int = 8
+    refill: bool = False
     tokens_per_pass: int = 8_192
     precision: Precision = "float32"
     recompute: bool = False
@@ -398,8 +400,7 @@ class Learner:
         self._counter = TokenCounter()
         for _ in range(self.config.epochs):
             order = torch.randperm(len(teaching), generator=generator).tolist()
-            for start in range(0, len(order), self.config.groups_per_batch):
-                chosen = order[start : start + self.config.groups_per_batch]
+            for chosen in _make_batches(order, self.config.groups_per_batch, self.config.refill):
                 parts, norm = self._update([row for i in chosen for row in teaching[i]], scale)
                 losses += parts
                 norms.append(norm)
@@ -697,6 +698,15 @@ def name_masters(masters: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def pick_masters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The masters in a learner's state, by the weights' names."""
     return {n.removeprefix(_MASTER): t for n, t in state.items() if n.startswith(_MASTER)}
+
+
+def _make_batches(order: Sequence[int], size: int, refill: bool) -> Iterator[list[int]]:
+    """Minibatches of an epoch's groups, in their order. With `refill` the epoch's first groups fill
+    up the last minibatch. Fewer groups than `size` are one minibatch."""
+    lacking = -len(order) % size if refill and len(order) >= size else 0
+    filled = [*order, *order[:lacking]]
+    for start in range(0, len(filled), size):
+        yield filled[start : start + size]
 
 
 def _unpack(values: Tensor, rows: Sequence[_Row]) -> Tensor:

@@ -416,6 +416,11 @@ class TrainerSettings(_Section):
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
     groups_per_batch: int = Field(8, ge=1, le=16_384, description="groups in one optimiser update")
+    refill: bool = Field(
+        False,
+        description="fill each update up to groups_per_batch groups with a signal, from further "
+        "groups of the window",
+    )
     tokens_per_pass: int = Field(
         8_192, ge=1, le=1 << 24, description="tokens in one forward pass; gradients are summed"
     )

@@ -399,6 +399,7 @@ class Trainer:
             reading.context,
             self._config.local_groups if alone else 0,
             self._config.external_groups if alone else None,
+            learner.config.groups_per_batch if learner.config.refill else None,
         )
         has_signal = any(taken.group.teaches for taken in reading.groups)
         if alone and not has_signal and levels == parent.manifest.levels:

@@ -22,7 +22,14 @@ from assay.artifacts.steps.folder import (
     read_step,
     read_taken,
 )
-from assay.artifacts.steps.groups import choose_external, compute_rank, generate_own
+from assay.artifacts.steps.groups import (
+    OWN_TRIES,
+    choose_external,
+    compute_rank,
+    count_teaching,
+    generate_own,
+    mix_groups,
+)
 from assay.audit.provenance.consumed import verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
@@ -262,6 +269,7 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("betas", [2, 2]),
         ("seed", -1),
         ("scaled", 1),
+        ("refill", 1),
         ("from_genesis", "yes"),
         ("schedule", {"schedule": "wsd", "schedule_steps": 5}),
         ("schedule", {"warmup_steps": -1}),
@@ -435,6 +443,40 @@ def test_spare_groups_take_the_place_of_those_without_a_signal(taught):
         choose_external(few[::-1], 2, seed) == few[3::-1]
     )  # two that are silent are consumed, too
     assert choose_external(few[::-1], 4, seed) == few[::-1]  # no spare ones are left
+
+
+def test_a_refilled_step_takes_whole_updates(taught, world):
+    """The miners' spare groups come first."""
+    taken = read_taken(read_step(get_steps(taught)[0]))
+    window = world.contexts[0]
+    assert count_teaching(taken) >= 4
+    chosen = mix_groups(taken, world.checkpoint, window, 0, 3, 4)
+    assert chosen == choose_external(taken, 4, window.audit_seed)
+    assert mix_groups(taken, world.checkpoint, window, 0, 3) == choose_external(
+        taken, 3, window.audit_seed
+    )
+
+
+def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
+    """As in DAPO, more are drawn until the update is full. Whoever repeats the step draws as
+    many."""
+    learning = replace(LEARNING, refill=True, groups_per_batch=6)
+    lessons, _ = train(world, tmp_path, learning=learning, local_groups=4, external_groups=1)
+    assert verify(tmp_path, 1).equal
+    assert verify(tmp_path, 2).equal
+    for lesson, path in zip(lessons, get_steps(tmp_path), strict=True):
+        taken = read_taken(read_step(path))
+        own = [one for one in taken if one.hotkey == world.hotkeys["trainer"]]
+        assert [one.index for one in own] == list(range(len(own)))
+        full = count_teaching(taken) % 6 == 0 and own[-1].group.teaches
+        assert full or len(own) == 4 * OWN_TRIES
+        assert count_teaching(own) >= 4 or len(own) == 4 * OWN_TRIES
+        assert lesson.stats.updates == 1
+    step = read_step(get_steps(tmp_path)[0])
+    taken = read_taken(step)
+    taken[-1].group.behaviour_logprobs[0][0] -= 1.0
+    finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
+    assert "not what the parent generates" in finding.detail
 
 
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):

@@ -102,6 +102,44 @@ def test_groups_without_variance_change_nothing() -> None:
     assert all(torch.equal(before[n], weight) for n, weight in learner.bf16_state().items())
 
 
+def collect_updates(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The first token of each prompt of every minibatch that is learned from."""
+    seen, pack = list[list[int]](), learner_module.make_even_packs
+
+    def note(prompts: Any, *rest: Any) -> Any:
+        seen.append(list(dict.fromkeys(prompt[0] for prompt in prompts)))
+        return pack(prompts, *rest)
+
+    monkeypatch.setattr(learner_module, "make_even_packs", note)
+    return seen
+
+
+def test_refilled_updates_are_full_and_have_no_dead_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in DAPO, whose batches have `groups_per_batch` groups, each with a signal."""
+    learner = make_learner(replace(CONFIG, refill=True, groups_per_batch=3))
+    groups = make_groups(learner, 7)
+    for dead in (2, 5):
+        groups[dead] = replace(groups[dead], rewards=[0] * 4)
+    seen = collect_updates(monkeypatch)
+    stats = learner.learn(groups)
+    assert (stats.dropped, stats.updates) == (2, 4)
+    assert [len(set(one)) for one in seen] == [3] * 4
+    for first, second in (seen[:2], seen[2:]):  # two epochs
+        assert {*first, *second} == {10, 11, 13, 14, 16}
+        assert second[2:] == first[:1]
+
+
+@pytest.mark.parametrize(("count", "batch"), [(4, 2), (3, 8)])
+def test_refilling_changes_nothing_where_nothing_is_lacking(count: int, batch: int) -> None:
+    """Full minibatches, or fewer groups than one minibatch has."""
+    config = replace(CONFIG, groups_per_batch=batch)
+    plain, refilled = make_learner(config), make_learner(replace(config, refill=True))
+    groups = make_groups(plain, count)
+    assert plain.learn(groups) == refilled.learn(groups)
+    states = plain.bf16_state(), refilled.bf16_state()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_a_restart_continues_bit_for_bit() -> None:
     whole, resumed = make_learner(), make_learner()
     groups = make_groups(whole)

@@ -28,6 +28,11 @@ from assay.training import Group
 from assay.verification import make_projection
 from assay.verification.episodes import Episode, begin_episode, make_episode_rules, replay
 
+#: With refilling, a step generates at most this many times its number of own groups: levels of
+#: which the checkpoint solves all or nothing must not hold it up.
+OWN_TRIES = 4
+#: With refilling, so many are generated together. Others may give other last bits.
+OWN_PART = 8
 _ZERO = bytes(32)
 
 
@@ -37,14 +42,47 @@ def mix_groups(
     context: Context,
     own_count: int,
     external: int | None,
+    batch: int | None = None,
 ) -> list[ConsumedGroup]:
     """A step's groups: the miners', among them at most `external` with a signal (None: all), then
-    `own_count` of the trainer's."""
+    `own_count` of the trainer's.
+
+    Args:
+        batch: groups of an update, to be refilled: further groups of the miners' are taken, then
+            further ones generated, until those with a signal fill whole updates and `own_count` of
+            the trainer's are among them. None: dead groups of the trainer's own are not replaced.
+    """
+    if batch is not None and external is not None:
+        external += -(external + own_count) % batch
     chosen = list(taken)
     if external is not None:
         chosen = choose_external(taken, external, context.audit_seed)
     parameters, window = context.parameters, context.window
-    return chosen + (generate_own(parent, parameters, own_count, window) if own_count else [])
+    if not own_count:
+        return chosen
+    if batch is None:
+        return chosen + generate_own(parent, parameters, own_count, window)
+    wanted = own_count + -(own_count + count_teaching(chosen)) % batch
+    return chosen + _fill_own(parent, parameters, own_count, window, wanted)
+
+
+def _fill_own(
+    parent: Checkpoint, parameters: Parameters, own_count: int, window: int, wanted: int
+) -> list[ConsumedGroup]:
+    found: list[ConsumedGroup] = []
+    most, teaching = OWN_TRIES * own_count, 0
+    for first in range(0, most, OWN_PART):
+        for one in _generate(parent, parameters, range(first, first + OWN_PART), window):
+            if teaching == wanted or len(found) == most:
+                return found
+            found.append(one)
+            teaching += one.group.teaches
+    return found
+
+
+def count_teaching(taken: Sequence[ConsumedGroup]) -> int:
+    """The number of groups with a signal."""
+    return sum(one.group.teaches for one in taken)
 
 
 def choose_external(
@@ -92,17 +130,28 @@ def replay_all(
 
 
 def generate_own(
-    checkpoint: Checkpoint, parameters: Parameters, count: int, window: int
+    checkpoint: Checkpoint, parameters: Parameters, count: int, window: int, refill: bool = False
 ) -> list[ConsumedGroup]:
-    """`count` of the checkpoint's own groups. They were drawn here, so nobody judges them."""
+    """`count` of the checkpoint's own groups. They were drawn here, so nobody judges them.
+
+    Args:
+        refill: generate `OWN_PART` together, as a step that was refilled; else all.
+    """
+    size = OWN_PART if refill else max(1, count)
+    firsts = range(0, count, size)
+    parts = (_generate(checkpoint, parameters, range(n, n + size), window) for n in firsts)
+    return [one for part in parts for one in part][:count]
+
+
+def _generate(
+    checkpoint: Checkpoint, parameters: Parameters, indices: range, window: int
+) -> list[ConsumedGroup]:
     hotkey, work = parameters.identity.trainer, parameters.work
     place = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, window.to_bytes(8, "big"))
     environment = open_environment(parameters.environment)
     levels = checkpoint.manifest.levels
-    seeds = [compute_problem_seed(place, hotkey, index) for index in range(count)]
-    problems = [
-        make_miner_problem(environment, place, hotkey, index, levels) for index in range(count)
-    ]
+    seeds = [compute_problem_seed(place, hotkey, index) for index in indices]
+    problems = [make_miner_problem(environment, place, hotkey, index, levels) for index in indices]
     requests = [
         make_group_request(
             environment,
@@ -111,7 +160,7 @@ def generate_own(
             work,
             checkpoint,
         )
-        for i, problem in enumerate(problems)
+        for i, problem in zip(indices, problems, strict=True)
     ]
     reference = checkpoint.get_reference(work.temperature)
 
@@ -123,8 +172,8 @@ def generate_own(
         make_projection(compute_projection_seed(place), checkpoint.manifest),
     )
     taken = []
-    for index, (problem, request, rollouts) in enumerate(
-        zip(problems, requests, groups, strict=True)
+    for index, seed, problem, request, rollouts in zip(
+        indices, seeds, problems, requests, groups, strict=True
     ):
         completions = [rollout.tokens.tolist() for rollout in rollouts]
         episodes = replay_all(environment, problem, request.prompt, completions, work, checkpoint)
@@ -141,14 +190,7 @@ def generate_own(
         )
         taken.append(
             ConsumedGroup(
-                group,
-                window,
-                hotkey,
-                index,
-                checkpoint.digest,
-                _ZERO,
-                seeds[index],
-                (problem.level,),
+                group, window, hotkey, index, checkpoint.digest, _ZERO, seed, (problem.level,)
             )
         )
     return taken

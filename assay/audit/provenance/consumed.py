@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.artifacts.steps.folder import StepError
+from assay.artifacts.steps.folder import StepError, parse_config
 from assay.artifacts.steps.groups import generate_own, replay_all
 from assay.environments import (
     Environment,
@@ -122,7 +122,8 @@ def find_false_group(
         if isinstance(played, str):
             return f"{describe_group(one)}: {played}"
     own_groups = [one for one in taken if one.hotkey == trainer]
-    again = generate_own(parent, parameters, len(own_groups), record.window) if own_groups else []
+    refill = parse_config(record).refill
+    again = generate_own(parent, parameters, len(own_groups), record.window, refill)
     for one, other in zip(own_groups, again, strict=True):
         if (one.index, one.checkpoint, one.group) != (other.index, other.checkpoint, other.group):
             return f"{describe_group(one)}: not what the parent generates for the trainer"
