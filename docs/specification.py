@@ -92,7 +92,7 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
-from assay.protocol.step import StepLeftOut, StepRecord, StepSource
+from assay.protocol.step import StepLeftOut, StepRecord, StepReplay, StepSource
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
@@ -138,6 +138,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepRecord: {},
     StepSource: {},
     StepLeftOut: {},
+    StepReplay: {},
     ChildRecord: {},
     MergeRecord: {},
     MergedChild: {},

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from assay.protocol.ss58 import encode_ss58 as encode_ss58
     from assay.protocol.step import StepLeftOut as StepLeftOut
     from assay.protocol.step import StepRecord as StepRecord
+    from assay.protocol.step import StepReplay as StepReplay
     from assay.protocol.step import StepSource as StepSource
     from assay.protocol.submission import Header as Header
     from assay.protocol.submission import Rollout as Rollout
@@ -84,7 +85,7 @@ else:
             ),
             "score_tree": ("make_score_tree",),
             "ss58": ("decode_ss58", "encode_ss58"),
-            "step": ("StepRecord", "StepLeftOut", "StepSource"),
+            "step": ("StepRecord", "StepLeftOut", "StepReplay", "StepSource"),
             "submission": ("Header", "Rollout"),
             "window": ("Block", "Phase"),
         },

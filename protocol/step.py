@@ -14,7 +14,18 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.encoding import U16, U32, U64, Choice, Digest, Many, Prefixed, Record, encode
+from assay.protocol.encoding import (
+    U16,
+    U32,
+    U64,
+    Choice,
+    Digest,
+    Last,
+    Many,
+    Prefixed,
+    Record,
+    encode,
+)
 from assay.protocol.episode import Reply
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.reason import Reason
@@ -46,6 +57,18 @@ class StepLeftOut:
     reason: Annotated[Reason, Choice(Reason, "a reason")]  # as the trainer's judge found it
 
 
+@dataclass(frozen=True, slots=True)
+class StepReplay:
+    """Groups of one submission of an earlier window, which the step learned from, too."""
+
+    step: Digest  # of the record of the step that was made of that window
+    number: U64  # of the checkpoint that that step made
+    window: U64
+    hotkey: Digest
+    root: Digest  # as committed on chain for that window
+    groups: U32  # number of its groups that were learned from
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """One step: its start, its inputs and its results."""
@@ -70,6 +93,10 @@ class StepRecord:
     optimiser_before: Digest  # root over masters, moments and counters before the step
     optimiser_after: Digest  # the same after the step
     tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
+    #: groups of earlier windows, by window and hotkey; None: there are none
+    replayed: Annotated[
+        tuple[StepReplay, ...] | None, Last(Many(Record(StepReplay), MEMBERS_MAX))
+    ] = None
 
     @cached_property
     def digest(self) -> bytes:

@@ -49,7 +49,8 @@ def read_course(folder: Path) -> list[WatchedWindow]:
 def _read_steps(folder: Path, steps: list[Step]) -> Iterator[WatchedWindow]:
     with open_step_parser() as parser:
         for step in steps:
-            groups = [taken.group for taken in read_taken(step, parser)]
+            window = step.record.window
+            groups = [one.group for one in read_taken(step, parser) if one.window == window]
             yield WatchedWindow(
                 step.record.window,
                 step.record.number,

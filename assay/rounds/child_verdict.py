@@ -189,6 +189,8 @@ def _find_strange_group(step: ChildStep, trainer: bytes, context: Context, of: R
     counts = Counter((one.hotkey, one.proof) for one in step.taken)
     if counts != {(source.hotkey, source.root): source.groups for source in step.record.sources}:
         return "its groups are of other submissions than its record's sources"
+    if step.record.replayed is not None:
+        return "its record names groups of earlier windows"
     return next((f for one in step.taken if (f := _find_fault(one, trainer, context, of))), None)
 
 

@@ -142,6 +142,9 @@ class LearnConfig:
         recompute: keep only a layer's inputs and compute the rest again: a third more work, a
             fraction of the memory. The same bits.
         refill: give each update `groups_per_batch` groups with a signal, if there are as many.
+        replay_share, replay_staleness: of the groups given, the share that may be of earlier
+            windows, and the number of steps since then. For whoever chooses them, and in a step's
+            record.
         offload: in a team, keep weights, gradients and moments on the CPU, where they are updated,
             and bring layers to the device in turn.
         scaled: divide advantages by their group's standard deviation.
@@ -160,6 +163,8 @@ class LearnConfig:
     epochs: int = 4
     groups_per_batch: int = 8
     refill: bool = False
+    replay_share: float = 0.0
+    replay_staleness: int = 4
     tokens_per_pass: int = 8_192
     precision: Precision = "float32"
     recompute: bool = False

@@ -469,6 +469,16 @@ class TrainerSettings(_Section):
         le=16_384,
         description="most groups of miners, with a signal, to learn from in a window; None: all",
     )
+    replay_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="share of the miners' groups with a signal that a step may replay from earlier "
+        "windows",
+    )
+    replay_staleness: int = Field(
+        4, ge=1, le=64, description="by how many steps replayed groups may be behind"
+    )
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="optimiser states to keep; this many steps can be verified"
     )
@@ -499,6 +509,8 @@ class TrainerSettings(_Section):
             return fault
         if self.external_groups == 0 and not self.local_groups:
             return "external_groups: 0, with local_groups = 0, leaves no group to learn from"
+        if self.replay_share and self.sync == "sequential":
+            return "replay_share: replayed groups are of older checkpoints: set sync = async"
         return None
 
     def _find_schedule_fault(self) -> str | None:

@@ -40,6 +40,7 @@ class Lesson:
     levels: tuple[int, ...] | None  # in force for its groups' problems; None where there is none
     tokens: int  # tokens of its groups' completions, all drawn and judged
     silent_tokens: int  # of these, tokens in groups without signal, which teach nothing
+    replayed: int = 0  # groups of earlier windows beside them
 
 
 @dataclass(frozen=True, slots=True)

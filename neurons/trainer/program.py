@@ -188,6 +188,7 @@ class LessonNotes:
             {
                 "window": lesson.window,
                 "groups": len(lesson.rewards),
+                "replayed": lesson.replayed,
                 "reward": round(reward, 4),
                 "tokens": lesson.tokens,
                 "silent_tokens": lesson.silent_tokens,

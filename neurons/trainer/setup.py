@@ -58,10 +58,17 @@ def make_trainer_config(
         staleness=settings.staleness if settings.sync == "async" else 0,
         local_groups=settings.local_groups,
         external_groups=settings.external_groups,
-        steps=StepFolder(settings.dir / "steps", settings.steps_kept),
+        steps=make_step_folder(settings),
         held_out=held_out,
         publish_states=settings.publish_states,
     )
+
+
+def make_step_folder(settings: TrainerSettings) -> StepFolder:
+    """The folder of a trainer's steps. Spare groups stay as long as a step may replay them, or a
+    killed trainer that makes it again."""
+    spare = settings.replay_staleness + 1 if settings.replay_share else 0
+    return StepFolder(settings.dir / "steps", settings.steps_kept, spare)
 
 
 def resume_learner(learner: Learner, state: Path, parent: Checkpoint) -> bool:

@@ -23,8 +23,15 @@ from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
+from assay.artifacts.steps.replay import EarlierStep, name_replays, read_earlier
 from assay.environments import compute_next_levels
-from assay.inference import CheckpointError, DeviceError, NumericalError, UnusableCheckpointError
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    DeviceError,
+    NumericalError,
+    UnusableCheckpointError,
+)
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
@@ -36,7 +43,7 @@ from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting
 from assay.neurons.trainer.setup import TrainerConfig
-from assay.protocol import Phase
+from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.manifest import Manifest
@@ -392,18 +399,22 @@ class Trainer:
         self.pace.begin(Activity.PUBLISHING)
         counts = held_out.count(parent, course.window) if held_out and alone else ()
         levels = compute_next_levels(parameters, parent.manifest.levels, counts)
-        came = len(reading.groups)
-        reading.groups = mix_groups(
-            reading.sort_groups(),
+        came = reading.sort_groups()
+        earlier = self._read_earlier(parent, parameters) if alone else []
+        reading.groups, replays = mix_groups(
+            came,
             parent,
             reading.context,
             self._config.local_groups if alone else 0,
             self._config.external_groups if alone else None,
             learner.config.groups_per_batch if learner.config.refill else None,
+            earlier,
+            learner.config.replay_share,
         )
+        taken = reading.groups + replays
         has_signal = any(taken.group.teaches for taken in reading.groups)
         if alone and not has_signal and levels == parent.manifest.levels:
-            self.pace.note_lesson(came, 0, 0)
+            self.pace.note_lesson(len(came), 0, 0)
             self._leave(course)
             self._keeper.save(course)
             self._on_window(_watch(reading, parent.manifest))
@@ -415,24 +426,27 @@ class Trainer:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
         # the work before and after takes the same time for few groups and for many
         self.pace.begin(Activity.LEARNING)
-        stats = learner.learn([taken.group for taken in reading.groups])
-        self.pace.note_lesson(came, len(reading.groups), stats.tokens)
+        stats = learner.learn([one.group for one in taken])
+        self.pace.note_lesson(len(came), len(taken), stats.tokens)
         self.pace.begin(Activity.PUBLISHING)
         weights = learner.bf16_state()
         course.state = digest_tensors_of(learner.export_state())
         record = make_record(
             parameters,
             reading.context.window,
-            reading.groups,
+            taken,
             chain.from_iterable(reading.left_out.values()),
             parent.manifest,
             replace(learner.config, step=learner.step - 1),
             (before, course.state),
             weights,
             learner.device,
+            name_replays(replays, earlier),
         )
         if steps is not None:
-            steps.keep_data(record, parameters, reading.groups)
+            chosen = {(one.hotkey, one.index) for one in reading.groups}
+            spare = [one for one in came if (one.hotkey, one.index) not in chosen]
+            steps.keep_data(record, parameters, taken, [s for s in spare if s.group.teaches])
         adapter = make_adapter(learner.base, learner.export_factors())
         manifest = checkpoints.publish(
             parent, weights, record.digest, levels, counts, adapter=adapter
@@ -458,7 +472,19 @@ class Trainer:
             manifest,
             reading.levels,
             *reading.count_tokens(),
+            len(replays),
         )
+
+    def _read_earlier(self, parent: Checkpoint, parameters: Parameters) -> list[EarlierStep]:
+        """The steps whose groups this one may replay."""
+        learning, steps = self._config.learning, self._config.steps
+        if not learning.replay_share or steps is None:
+            return []
+        count, trainer = learning.replay_staleness, parameters.identity.trainer
+        try:
+            return read_earlier(steps, parent.manifest, parameters.digest, count, trainer)
+        except WorkerError as error:
+            raise TrainerError(f"groups to replay cannot be read: {error}") from None
 
     def _take_back(self, window: int, error: Exception) -> None:
         """See `CourseKeeper.take_back`."""

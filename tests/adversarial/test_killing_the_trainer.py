@@ -535,6 +535,42 @@ def test_a_trainer_with_another_optimiser_that_is_killed_publishes_the_same(
     killed.close()
 
 
+# --- with groups of earlier windows
+
+
+def test_a_trainer_that_replays_and_is_killed_publishes_the_same(
+    world, tmp_path, calls, monkeypatch
+):
+    """Between the second step's data and its record, when its spare groups are written and the
+    oldest are dropped."""
+    learning = replace(LEARNING, replay_share=0.5, replay_staleness=1)
+    keep, killed = step_folder.StepFolder.keep_record, []
+
+    def keep_unless_killed(folder, record, child):
+        if record.number == 2 and folder.folder.is_relative_to(tmp_path / "killed") and not killed:
+            killed.append(record)
+            raise Killed
+        keep(folder, record, child)
+
+    monkeypatch.setattr(step_folder.StepFolder, "keep_record", keep_unless_killed)
+    benches = []
+    for name in ("whole", "killed"):
+        bench = Bench(world, tmp_path / name, calls)
+        steps = step_folder.StepFolder(tmp_path / name / "steps", spare=2)
+        given = {"learning": learning, "external_groups": 3, "steps": steps}
+        bench.start(**given)
+        if name == "killed":
+            with pytest.raises(Killed):
+                bench.run()
+            bench.start(**given)
+        bench.run()
+        bench.close()
+        benches.append(bench)
+    assert killed
+    assert killed[0].replayed
+    require_same(*benches)
+
+
 # --- with LoRA
 
 

@@ -1,5 +1,6 @@
 """A trainer that publishes another model than its step makes, and tampered files of its data."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -14,11 +15,12 @@ from typer.testing import CliRunner
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter, read_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.steps.file import write_groups
+from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.folder import (
     StepError,
     StepFolder,
     compute_root_of,
+    read_spare,
     read_step,
     read_taken,
 )
@@ -30,6 +32,7 @@ from assay.artifacts.steps.groups import (
     generate_own,
     mix_groups,
 )
+from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays
 from assay.audit.provenance.consumed import verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
@@ -60,7 +63,7 @@ def train(world, folder, **changes):
         changes.pop("learning", LEARNING),
         "test:trainer",
         last_window=1,
-        steps=StepFolder(folder / "steps", changes.pop("kept", 5)),
+        steps=StepFolder(folder / "steps", changes.pop("kept", 5), changes.pop("spare", 0)),
         **changes,
     )
     chain = RecordedChain(world.chain, world.hotkeys["trainer"], Calls())
@@ -270,6 +273,8 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("seed", -1),
         ("scaled", 1),
         ("refill", 1),
+        ("replay_share", 1.0),
+        ("replay_staleness", 0),
         ("from_genesis", "yes"),
         ("schedule", {"schedule": "wsd", "schedule_steps": 5}),
         ("schedule", {"warmup_steps": -1}),
@@ -451,10 +456,9 @@ def test_a_refilled_step_takes_whole_updates(taught, world):
     window = world.contexts[0]
     assert count_teaching(taken) >= 4
     chosen = mix_groups(taken, world.checkpoint, window, 0, 3, 4)
-    assert chosen == choose_external(taken, 4, window.audit_seed)
-    assert mix_groups(taken, world.checkpoint, window, 0, 3) == choose_external(
-        taken, 3, window.audit_seed
-    )
+    assert chosen == (choose_external(taken, 4, window.audit_seed), [])
+    plain, _ = mix_groups(taken, world.checkpoint, window, 0, 3)
+    assert plain == choose_external(taken, 3, window.audit_seed)
 
 
 def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
@@ -477,6 +481,136 @@ def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
     taken[-1].group.behaviour_logprobs[0][0] -= 1.0
     finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
     assert "not what the parent generates" in finding.detail
+
+
+REPLAY = replace(LEARNING, replay_share=0.5, replay_staleness=1)
+
+
+@pytest.fixture(scope="module")
+def replayed(world, tmp_path_factory):
+    """The second step learns from groups of the first window again, and from some that the first
+    left over."""
+    folder = tmp_path_factory.mktemp("replayed")
+    lessons, _ = train(world, folder, learning=REPLAY, external_groups=3, spare=2)
+    assert [lesson.replayed for lesson in lessons] == [0, 3]
+    assert [lesson.stats.groups - len(lesson.rewards) for lesson in lessons] == [0, 3]
+    return folder
+
+
+def copy_alone(replayed, folder):
+    """The second step with its own files alone, and the parameters and checkpoints."""
+    shutil.copytree(replayed / "models", folder / "models")
+    shutil.copytree(replayed / "steps" / "rules", folder / "steps" / "rules")
+    for path in (replayed / "steps").glob(f"{get_steps(replayed)[1].stem}*"):
+        shutil.copy(path, folder / "steps")
+    return read_step(get_steps(folder)[0])
+
+
+def pick_replays(step):
+    return [one for one in read_taken(step) if one.window != step.record.window]
+
+
+def test_replayed_groups_are_named_with_their_step(replayed, world):
+    first, second = (read_step(path) for path in get_steps(replayed))
+    assert first.record.replayed is None
+    named = second.record.replayed
+    assert {(one.step, one.number, one.window) for one in named} == {(first.record.digest, 1, 0)}
+    commitments = world.contexts[0].commitments
+    assert all(one.root == commitments[one.hotkey].root for one in named)
+    replays = pick_replays(second)
+    assert read_taken(second)[-3:] == replays  # behind all others
+    assert sum(one.groups for one in named) == len(replays) == 3
+    assert all(one.group.teaches for one in replays)
+    assert {one.checkpoint for one in replays} == {world.checkpoint.digest}
+
+
+def test_replayed_groups_are_those_of_the_lowest_ranks(replayed, world):
+    """Among all that the first window's files had: consumed ones are as they were."""
+    first, second = (read_step(path) for path in get_steps(replayed))
+    with open_step_parser() as parser:
+        spare = read_spare(first, parser)
+    consumed = [one for one in read_taken(first) if one.group.teaches]
+    assert spare
+    assert not [one for one in spare if one in consumed or not one.group.teaches]
+    pool = EarlierStep(first.record.digest, 1, [*consumed, *spare])
+    seed = world.contexts[1].audit_seed
+    assert choose_replays([pool], 3, seed) == pick_replays(second)
+    ranked = [choose_replays([pool], count, seed) for count in range(len(pool.groups) + 1)]
+    assert all(set(map(id, a)) < set(map(id, b)) for a, b in itertools.pairwise(ranked))
+
+
+@pytest.mark.parametrize(
+    ("fresh", "share", "most"), [(9, 0.1, 1), (8, 0.1, 0), (3, 0.5, 3), (1, 0.9, 9), (5, 0.0, 0)]
+)
+def test_replays_are_at_most_their_share(fresh, share, most):
+    assert count_replays(fresh, share) == most
+
+
+def test_a_step_with_replays_is_equal_from_its_own_files_alone(replayed, tmp_path):
+    assert verify(replayed, 2).equal
+    step = copy_alone(replayed, tmp_path)
+    assert reexecute(step, CheckpointFolder(tmp_path / "models")).equal
+
+
+def test_a_false_replayed_row_is_named(replayed, tmp_path):
+    step = copy_alone(replayed, tmp_path)
+    taken = read_taken(step)
+    taken[-1].group.rewards[0] ^= 1
+    finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
+    named = f"window 0, {encode_ss58(taken[-1].hotkey)}, group {taken[-1].index}"
+    assert finding.detail == f"{named}: rollout 0's reward is not what the parameters give"
+
+
+def test_a_replayed_row_that_its_own_step_had_otherwise_is_named(world, tmp_path):
+    """Its log-probabilities are made up, which no environment shows."""
+    train(world, tmp_path, learning=REPLAY)  # from all groups: none is left over
+    step = read_step(get_steps(tmp_path)[1])
+    taken = read_taken(step)
+    lie = taken[-1]
+    assert lie.window == 0
+    lie.group.behaviour_logprobs[0][0] -= 1.0
+    finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
+    assert f"group {lie.index}: not as step 1 has learned from it" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"replay_share": 0.4}, "beyond the share to replay, 2 groups"),
+        ({"replay_share": 0.0}, "beyond the share to replay, 0 groups"),
+    ],
+)
+def test_more_replays_than_the_settings_allow(replayed, settings, said):
+    step = read_step(get_steps(replayed)[1])
+    config = json.dumps(json.loads(step.record.config) | settings)
+    lie = replace(step, record=replace(step.record, config=config))
+    assert said in reexecute(lie, CheckpointFolder(replayed / "models")).detail
+
+
+def test_replays_of_a_step_that_is_too_far_behind(replayed, tmp_path):
+    step = copy_alone(replayed, tmp_path)
+    named = tuple(replace(one, number=0) for one in step.record.replayed)
+    lie = replace(step, record=replace(step.record, replayed=named))
+    found = reexecute(lie, CheckpointFolder(tmp_path / "models"))
+    assert "replayed 2 steps behind, which is too late" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"window": 1}, "other submissions"),
+        ({"root": bytes(32)}, "other submissions"),
+        ({"groups": 9}, "other submissions"),
+        ({"number": 2}, "not of a step before"),
+        (None, "record's window"),
+    ],
+)
+def test_replays_that_their_record_does_not_name(replayed, change, said):
+    step = read_step(get_steps(replayed)[1])
+    named = change and tuple(replace(one, **change) for one in step.record.replayed)
+    lie = replace(step.record, replayed=named)
+    with pytest.raises(StepError, match=said):
+        verify_provenance(lie, read_taken(step), b"")
 
 
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):

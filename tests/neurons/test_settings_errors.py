@@ -220,6 +220,13 @@ def test_a_trainers_settings_that_contradict_each_other_are_told(given, said) ->
     make_learning(TrainerSettings(**given, local_groups=1, clip_cap=5.0))
 
 
+def test_replays_are_of_older_checkpoints() -> None:
+    given = {"replay_share": 0.5, "sync": "sequential"}
+    with pytest.raises(ConfigError, match="replay_share: replayed groups are of older checkpoints"):
+        make_learning(TrainerSettings(**given))
+    make_learning(TrainerSettings(replay_share=0.5))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -1,5 +1,6 @@
 """A step record's bytes and roots, derived a second time by hand."""
 
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.artifacts.steps.folder import StepError, read_step
-from assay.protocol import Reason, StepLeftOut, StepRecord, StepSource
+from assay.protocol import Reason, StepLeftOut, StepRecord, StepReplay, StepSource
 from assay.protocol.encoding import decode, encode, from_json, to_json
 from assay.protocol.episode import Reply
 from assay.protocol.step import STEP_VERSION, StepRollout, compute_consumed_root, compute_step_leaf
@@ -84,6 +85,24 @@ def test_the_record_byte_by_byte() -> None:
     assert encode(RECORD) == data
     assert RECORD.digest == hash_by_hand("step", data)
     assert decode(StepRecord, data) == RECORD == from_json(StepRecord, to_json(RECORD))
+
+
+def test_replayed_groups_stand_behind_all_that_records_had_before() -> None:
+    replay = StepReplay(digest("step"), 2, 5, digest("bob"), digest("old root"), 3)
+    record = replace(RECORD, replayed=(replay,))
+    data = b"".join(
+        [
+            (1).to_bytes(4, "big"),
+            digest("step"),
+            (2).to_bytes(8, "big"),
+            (5).to_bytes(8, "big"),
+            digest("bob"),
+            digest("old root"),
+            (3).to_bytes(4, "big"),
+        ]
+    )
+    assert encode(record) == encode(RECORD) + data
+    assert decode(StepRecord, encode(record)) == record == from_json(StepRecord, to_json(record))
 
 
 def test_leaf_and_root() -> None:

@@ -2,6 +2,8 @@
 
     step-<number>-<record>.json                 the record, the checkpoint made
     step-<number>-<record>.parquet              every group consumed, a row a rollout, in order
+    step-<number>-<record>.spare.parquet        good groups with a signal that it left over, if
+                                                they may be replayed; of the last steps only
     step-<number>-<record>.before.safetensors   masters and moments before; of the last steps only
     next.before.safetensors                     the same of a step that is being computed
     rules/                                      the parameters
@@ -36,7 +38,14 @@ from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.inference import read_tensors
 from assay.network import open_folder
 from assay.network.files import remove_unfinished, replace_file, write_json
-from assay.protocol import EncodingError, Parameters, StepLeftOut, StepRecord, StepSource
+from assay.protocol import (
+    EncodingError,
+    Parameters,
+    StepLeftOut,
+    StepRecord,
+    StepReplay,
+    StepSource,
+)
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
@@ -46,7 +55,7 @@ from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: A larger record file is refused.
 RECORD_BYTES_MAX = 1 << 25
-_BEFORE = "next.before.safetensors"
+_BEFORE, _SPARE = "next.before.safetensors", ".spare.parquet"
 #: The names of types in safetensors.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.uint8: "U8"}
 
@@ -67,10 +76,12 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class StepFolder:
     """The folder of a trainer's steps. `kept` is the number of last steps whose optimiser state
-    stays, so that they can be repeated."""
+    stays, so that they can be repeated; `spare` is that of the last steps whose spare groups
+    stay."""
 
     folder: Path
     kept: int = 1
+    spare: int = 0
     _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
 
     def keep_before(self, learner: Learner, present: Path | None) -> None:
@@ -92,14 +103,22 @@ class StepFolder:
                     learner.save_state(temporary)
 
     def keep_data(
-        self, record: StepRecord, parameters: Parameters, taken: Sequence[ConsumedGroup]
+        self,
+        record: StepRecord,
+        parameters: Parameters,
+        taken: Sequence[ConsumedGroup],
+        spare: Sequence[ConsumedGroup] = (),
     ) -> None:
-        """Write the groups that the step consumed, and name the state before it after the step.
-        Raises OSError: it cannot be written."""
+        """Write the groups that the step consumed and those left over, and name the state before it
+        after the step. Raises OSError: it cannot be written."""
         publish_parameters(open_folder(self.folder / "rules"), parameters)
         path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
             write_groups(temporary, taken)
+        if self.spare and spare:
+            with replace_file(path.with_suffix(_SPARE)) as temporary:
+                write_groups(temporary, spare)
+        self._drop("*" + _SPARE, path.with_suffix(_SPARE), self.spare)
         before_path = path.with_suffix(".before.safetensors")
         if self.kept:
             before = self.folder / _BEFORE
@@ -107,11 +126,15 @@ class StepFolder:
             # if a killed trainer has named the same file already, rename(2) leaves both names
             if before.exists():
                 before.unlink()
-        others = (p for p in self.folder.glob("step-*.before.safetensors") if p != before_path)
+        self._drop("*.before.safetensors", before_path, self.kept)
+
+    def _drop(self, pattern: str, own: Path, kept: int) -> None:
+        """Delete all but the newest `kept` files of a kind, a step's own one among them."""
+        others = (p for p in self.folder.glob(f"step-{pattern}") if p != own)
         # after a clock was set back, the newest looks old
-        states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
-        for state in states[max(0, self.kept - 1) :]:
-            state.unlink()
+        files = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
+        for file in files[max(0, kept - 1) :]:
+            file.unlink()
 
     def keep_record(self, record: StepRecord, child: bytes) -> None:
         """Write the record, last. Raises OSError: it cannot be written."""
@@ -179,6 +202,18 @@ def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Consumed
     return taken
 
 
+def read_spare(step: Step, parser: ParquetWorker) -> list[ConsumedGroup]:
+    """The groups that a step left over, as its trainer kept them; none where there is no file. No
+    record binds them. Raises StepError: the file is damaged. WorkerError: see `read_taken`."""
+    path = step.path.with_suffix(_SPARE)
+    try:
+        return read_groups(path, parser)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, MemoryError, OverflowError) as error:
+        raise StepError(f"{path} cannot be read: {error}") from None
+
+
 def read_state_before(step: Step) -> dict[str, Tensor] | None:
     """Masters and moments before a step. None if they are not kept or cannot be read."""
     try:
@@ -197,6 +232,7 @@ def make_record(
     states: tuple[bytes, bytes],
     weights: Mapping[str, Tensor],
     device: torch.device,
+    replayed: tuple[StepReplay, ...] | None = None,
 ) -> StepRecord:
     """The record of a step that has just been computed.
 
@@ -205,6 +241,7 @@ def make_record(
         states: digests of the learner's before and after, see `digest_tensors_of`.
         weights: as published.
         device: where it was computed.
+        replayed: where those of the groups are from that are of earlier windows.
     """
     return StepRecord(
         version=STEP_VERSION,
@@ -216,7 +253,7 @@ def make_record(
         window=window,
         number=parent.number + 1,
         parent=parent.digest,
-        sources=_count_sources(groups, parameters.identity.trainer),
+        sources=_count_sources(groups, window, parameters.identity.trainer),
         left_out=tuple(sorted(left_out, key=lambda left: (left.hotkey, left.index))),
         groups=len(groups),
         consumed=compute_root_of(groups, window, parent.digest),
@@ -224,6 +261,7 @@ def make_record(
         optimiser_before=states[0],
         optimiser_after=states[1],
         tensors=digest_tensors_of(weights.items()),
+        replayed=replayed,
     )
 
 
@@ -289,9 +327,11 @@ def digest_tensors_of(state: Iterable[tuple[str, Tensor]]) -> bytes:
     )
 
 
-def _count_sources(taken: Sequence[ConsumedGroup], trainer: bytes) -> tuple[StepSource, ...]:
+def _count_sources(
+    taken: Sequence[ConsumedGroup], window: int, trainer: bytes
+) -> tuple[StepSource, ...]:
     counts: dict[tuple[bytes, bytes], int] = {}
     for one in taken:
-        if one.hotkey != trainer:
+        if one.hotkey != trainer and one.window == window:
             counts[one.hotkey, one.proof] = counts.get((one.hotkey, one.proof), 0) + 1
     return tuple(StepSource(hotkey, root, n) for (hotkey, root), n in counts.items())

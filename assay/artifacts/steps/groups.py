@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays
 from assay.environments import (
     Environment,
     Problem,
@@ -43,27 +44,32 @@ def mix_groups(
     own_count: int,
     external: int | None,
     batch: int | None = None,
-) -> list[ConsumedGroup]:
+    earlier: Sequence[EarlierStep] = (),
+    share: float = 0.0,
+) -> tuple[list[ConsumedGroup], list[ConsumedGroup]]:
     """A step's groups: the miners', among them at most `external` with a signal (None: all), then
-    `own_count` of the trainer's.
+    `own_count` of the trainer's; and those that it replays.
 
     Args:
         batch: groups of an update, to be refilled: further groups of the miners' are taken, then
             further ones generated, until those with a signal fill whole updates and `own_count` of
             the trainer's are among them. None: dead groups of the trainer's own are not replaced.
+        earlier: steps whose groups may be replayed, at most `share` of the miners' and these.
     """
     if batch is not None and external is not None:
         external += -(external + own_count) % batch
     chosen = list(taken)
     if external is not None:
         chosen = choose_external(taken, external, context.audit_seed)
+    most = count_replays(count_teaching(chosen), share)
+    replays = choose_replays(earlier, most, context.audit_seed)
     parameters, window = context.parameters, context.window
-    if not own_count:
-        return chosen
-    if batch is None:
-        return chosen + generate_own(parent, parameters, own_count, window)
-    wanted = own_count + -(own_count + count_teaching(chosen)) % batch
-    return chosen + _fill_own(parent, parameters, own_count, window, wanted)
+    if own_count and batch is not None:
+        wanted = own_count + -(own_count + count_teaching(chosen) + len(replays)) % batch
+        chosen += _fill_own(parent, parameters, own_count, window, wanted)
+    elif own_count:
+        chosen += generate_own(parent, parameters, own_count, window)
+    return chosen, replays
 
 
 def _fill_own(

@@ -9,7 +9,7 @@ trainer takes the number of groups that it takes.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
@@ -34,7 +34,16 @@ from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
-from assay.protocol import Context, Manifest, Phase, Reason, Refusal, StepLeftOut, encode_ss58
+from assay.protocol import (
+    Context,
+    Manifest,
+    Phase,
+    Reason,
+    Refusal,
+    StepLeftOut,
+    StepRecord,
+    encode_ss58,
+)
 from assay.protocol.reason import CHEATING
 from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
@@ -93,30 +102,70 @@ def check_provenance(
     record, findings = step.record, Findings(step.record.window)
     then = choose_parameters(public, record.window, findings)
     _check_before(step, checkpoints, then, findings)
-    if then is None:
-        return findings
-    number = compute_block(then.parameters.timing, record.window, Phase.COMMIT)
-    by_then = check_parameters(then, record.parameters, record.window, number, findings)
-    if by_then is None or by_then.parameters.digest != record.parameters:
-        return findings
-    verdicts_record = _read_record(by_then, validator, record.window, findings)
-    context = _derive_context(by_then, verdicts_record, record.window, findings)
-    if context is None:
-        return findings
-    rows = None if verdicts_record is None else {row.hotkey: row for row in verdicts_record.members}
-    outline = _open_outline(by_then, context, checkpoints, findings)
-    left_out = frozenset(left.hotkey for left in record.left_out)
-    inputs = _StepInputs(context, by_then, outline, rows, _find_share(taken, context), left_out)
-    sources: dict[bytes, list[ConsumedGroup]] = defaultdict(list)
+    windows: dict[int, list[ConsumedGroup]] = defaultdict(list)
     for one in taken:
-        if one.hotkey != by_then.parameters.identity.trainer:
-            sources[one.hotkey].append(one)
-    _check_order(taken, by_then.parameters.identity.trainer, findings)
+        windows[one.window].append(one)
+    fresh = windows.pop(record.window, [])
+    left_out = frozenset(left.hotkey for left in record.left_out)
+    given = validator, checkpoints, findings
+    inputs = _open_inputs(then, record, record.window, fresh, left_out, *given)
+    if inputs is None:
+        return findings
+    trainer = inputs.context.parameters.identity.trainer
+    sources = _sort_by_hotkey(one for one in fresh if one.hotkey != trainer)
+    _check_order(taken, record.window, trainer, findings)
     for hotkey, groups in sources.items():
         _check_source(inputs, hotkey, groups, findings)
     _check_left_out(inputs, record.left_out, findings)
     _check_choice(inputs, sources, record.left_out, findings)
+    for window, replays in sorted(windows.items()):
+        by_hotkey = _sort_by_hotkey(replays)
+        # which groups of their files had a fault, the record of their own window's step says
+        parameters = choose_parameters(public, window, findings)
+        left_out = frozenset(by_hotkey)
+        earlier = _open_inputs(parameters, record, window, replays, left_out, *given)
+        if earlier is None:
+            continue
+        for hotkey, groups in by_hotkey.items():
+            _check_source(earlier, hotkey, groups, findings)
     return findings
+
+
+def _open_inputs(
+    then: Public | None,
+    record: StepRecord,
+    window: int,
+    groups: Sequence[ConsumedGroup],
+    left_out: frozenset[bytes],
+    validator: bytes,
+    checkpoints: CheckpointFolder,
+    findings: Findings,
+) -> _StepInputs | None:
+    """The inputs for checking a step's groups of a window; None: not all are known.
+
+    Args:
+        then: with the parameters of that window, if these are known.
+    """
+    if then is None:
+        return None
+    number = compute_block(then.parameters.timing, window, Phase.COMMIT)
+    by_then = check_parameters(then, record.parameters, window, number, findings)
+    if by_then is None or by_then.parameters.digest != record.parameters:
+        return None
+    verdicts_record = _read_record(by_then, validator, window, findings)
+    context = _derive_context(by_then, verdicts_record, window, findings)
+    if context is None:
+        return None
+    rows = None if verdicts_record is None else {row.hotkey: row for row in verdicts_record.members}
+    outline = _open_outline(by_then, context, checkpoints, findings)
+    return _StepInputs(context, by_then, outline, rows, _find_share(groups, context), left_out)
+
+
+def _sort_by_hotkey(groups: Iterable[ConsumedGroup]) -> dict[bytes, list[ConsumedGroup]]:
+    found: dict[bytes, list[ConsumedGroup]] = defaultdict(list)
+    for one in groups:
+        found[one.hotkey].append(one)
+    return found
 
 
 def _check_before(
@@ -240,12 +289,22 @@ def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | Non
 # --- the groups
 
 
-def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, findings: Findings) -> None:
+def _check_order(
+    taken: Sequence[ConsumedGroup], window: int, trainer: bytes, findings: Findings
+) -> None:
     """Check the order: the miners' groups by hotkey and index, each once, then the trainer's
-    own."""
+    own, then those of earlier windows by window, hotkey and index."""
     findings.look(Aspect.GROUPS)
-    places = [(one.hotkey == trainer, one.hotkey, one.index) for one in taken]
-    seen: set[tuple[bool, bytes, int]] = set()
+    places = [
+        (
+            -1 if one.window == window else one.window,
+            one.window == window and one.hotkey == trainer,
+            one.hotkey,
+            one.index,
+        )
+        for one in taken
+    ]
+    seen: set[tuple[int, bool, bytes, int]] = set()
     for place, one in zip(places, taken, strict=True):
         if place in seen:
             findings.differ(Aspect.GROUPS, f"{describe_group(one)}: the step learns from it twice")

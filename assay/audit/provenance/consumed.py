@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.artifacts.steps.folder import StepError, parse_config
+from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import generate_own, replay_all
+from assay.artifacts.steps.replay import count_replays
 from assay.environments import (
     Environment,
     Problem,
@@ -22,6 +23,7 @@ from assay.environments import (
     run_all,
 )
 from assay.inference import Checkpoint
+from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, StepRecord, encode_ss58
 from assay.protocol.episode import find_stop
 from assay.protocol.step import LEFT_OUT_MAX
@@ -29,22 +31,60 @@ from assay.verification.episodes import Episode, find_length_fault
 
 
 def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
-    """Raise StepError if window or sources differ from those that the record names, or it names
+    """Raise StepError if windows or sources differ from those that the record names, or it names
     groups as left out that it cannot have left out."""
-    if any(one.window != record.window for one in taken):
-        raise StepError(f"a consumed group is not of the record's window {record.window}")
-    counts = Counter((one.hotkey, one.proof) for one in taken if one.hotkey != trainer)
+    fresh = [one for one in taken if one.window == record.window]
+    _verify_replays(record, [one for one in taken if one.window != record.window], trainer)
+    counts = Counter((one.hotkey, one.proof) for one in fresh if one.hotkey != trainer)
     if counts != {(source.hotkey, source.root): source.groups for source in record.sources}:
         raise StepError("the consumed groups are of other submissions than the record's sources")
     left_out = [(left.hotkey, left.index) for left in record.left_out]
     if left_out != sorted(set(left_out)):
         raise StepError("the groups that were left out are not in order, each once")
-    if not {(one.hotkey, one.index) for one in taken}.isdisjoint(left_out):
+    if not {(one.hotkey, one.index) for one in fresh}.isdisjoint(left_out):
         raise StepError("the step has learned from a group that it names as left out")
     sources = {source.hotkey for source in record.sources}
     by_hotkey = Counter(hotkey for hotkey, _ in left_out)
     if any(by_hotkey[hotkey] > LEFT_OUT_MAX for hotkey in sources):
         raise StepError("the step has learned from a file with too many groups that it left out")
+
+
+def _verify_replays(record: StepRecord, replays: Sequence[ConsumedGroup], trainer: bytes) -> None:
+    named = record.replayed or ()
+    if replays and not named:
+        raise StepError(f"a consumed group is not of the record's window {record.window}")
+    counts = Counter((one.window, one.hotkey, one.proof) for one in replays)
+    if counts != {(one.window, one.hotkey, one.root): one.groups for one in named}:
+        raise StepError("the replayed groups are of other submissions than the record names")
+    steps = {(one.window, one.step, one.number) for one in named}
+    if len({window for window, _, _ in steps}) != len(steps):
+        raise StepError("the record names two steps of one window")
+    if any(one.window >= record.window or one.number >= record.number for one in named):
+        raise StepError("a replayed group is not of a step before")
+    if any(one.hotkey == trainer for one in named):
+        raise StepError("the step has replayed the trainer's own groups")
+
+
+def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> str | None:
+    """The first replayed group that the record's settings do not allow, or None."""
+    learning = read_config(record)
+    numbers = {one.window: one.number for one in record.replayed or ()}
+    replays = [one for one in taken if one.window != record.window]
+    places = [(one.window, one.hotkey, one.index) for one in replays]
+    if places != sorted(set(places)):
+        return "the replayed groups are not in order, each once"
+    for one in replays:
+        behind = record.number - numbers[one.window]
+        if behind > learning.replay_staleness:
+            return f"{describe_group(one)}: replayed {behind} steps behind, which is too late"
+        if not one.group.teaches:
+            return f"{describe_group(one)}: replayed without a signal"
+    mine = {source.hotkey for source in record.sources}
+    fresh = [one for one in taken if one.window == record.window and one.hotkey in mine]
+    most = count_replays(sum(one.group.teaches for one in fresh), learning.replay_share)
+    if len(replays) > most:
+        return f"{describe_group(replays[most])}: beyond the share to replay, {most} groups"
+    return None
 
 
 def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Checkpoint) -> Problem:
@@ -121,8 +161,10 @@ def find_false_group(
         played = replay_group(one, parameters, parent)
         if isinstance(played, str):
             return f"{describe_group(one)}: {played}"
+    if (false := _find_false_replay(record, taken)) is not None:
+        return false
     own_groups = [one for one in taken if one.hotkey == trainer]
-    refill = parse_config(record).refill
+    refill = read_config(record).refill
     again = generate_own(parent, parameters, len(own_groups), record.window, refill)
     for one, other in zip(own_groups, again, strict=True):
         if (one.index, one.checkpoint, one.group) != (other.index, other.checkpoint, other.group):

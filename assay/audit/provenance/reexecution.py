@@ -20,11 +20,13 @@ from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import (
     Step,
     StepError,
+    StepFolder,
     digest_tensors_of,
     read_state_before,
+    read_step,
     read_taken,
 )
-from assay.audit.provenance.consumed import find_false_group
+from assay.audit.provenance.consumed import describe_group, find_false_group
 from assay.environments import compute_next_levels
 from assay.inference import Checkpoint
 from assay.inference.expert_stacks import split_experts
@@ -76,6 +78,7 @@ def reexecute(
     taken, remarks = open_step(step, checkpoints)
     parameters = _fetch_parameters(step)
     false = find_false_group(record, taken, parameters, checkpoints.get(record.parent))
+    false = false or _find_altered_replay(step, taken)
     if false is not None:
         return StepComparison(False, None, false, remarks)
     learner = make_learner_before(step, checkpoints)
@@ -97,6 +100,28 @@ def reexecute(
         else " (its folder is missing: compared with the record, levels with nothing)"
     )
     return StepComparison(True, None, f"the step makes checkpoint {record.number}{seen}", remarks)
+
+
+def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup]) -> str | None:
+    """The first replayed group that is another than its own step has learned from, where that
+    step's files are here, too; or None."""
+    record = step.record
+    for window, digest, number in sorted(
+        {(one.window, one.step, one.number) for one in record.replayed or ()}
+    ):
+        try:
+            source = read_step(StepFolder(step.path.parent).get_path(number, digest))
+            known = read_taken(source)
+        except StepError:
+            continue
+        if (source.record.digest, source.record.window) != (digest, window):
+            return f"step {number}, which is named for groups of window {window}, is not of it"
+        rows = {(one.hotkey, one.index): one for one in known if one.window == window}
+        for one in taken:
+            row = rows.get((one.hotkey, one.index), one)
+            if one.window == window and row != one:
+                return f"{describe_group(one)}: not as step {number} has learned from it"
+    return None
 
 
 def open_step(

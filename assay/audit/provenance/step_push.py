@@ -247,7 +247,8 @@ def push_steps(
 def _push_step(
     push: _Push, step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> None:
-    sources = {(source.hotkey, source.root) for source in step.record.sources}
+    record = step.record
+    sources = {(one.hotkey, one.root) for one in (*record.sources, *(record.replayed or ()))}
     keys = [(one.proof, one.index) if (one.hotkey, one.proof) in sources else None for one in taken]
     summary, before = push.summary, push.summary.sent
     summary.steps += 1

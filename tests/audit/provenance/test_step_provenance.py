@@ -34,6 +34,7 @@ from assay.protocol import (
     Reason,
     Refusal,
     StepLeftOut,
+    StepReplay,
     Tag,
     encode_commitment,
     encode_ss58,
@@ -299,6 +300,35 @@ def test_without_the_model_they_are_held_against_the_miners(case, tmp_path):
     told = [[value - 0.5 for value in row] for row in one.group.behaviour_logprobs]
     found = case.trace([change(one, behaviour_logprobs=told)], checkpoints=few)
     assert any("is not its miner's" in sentence for _, sentence in found.unknown)
+
+
+def replay(case, one):
+    """The last step, as if it had learned from a group of the step before once more."""
+    before = case.steps[-2].record
+    named = StepReplay(before.digest, before.number, before.window, one.hotkey, one.proof, 1)
+    record = replace(case.step.record, replayed=(named,))
+    return [*case.taken, one], replace(case.step, record=record)
+
+
+def test_replayed_groups_lead_to_the_chain(case):
+    before = case.steps[-2]
+    assert before.record.window in case.bundle.about.windows.all
+    one = next(one for one in read_taken(before) if one.group.teaches)
+    found = case.trace(*replay(case, one))
+    assert found.matched, (found.differences, found.unknown)
+    told = [list(row) for row in one.group.behaviour_logprobs]
+    told[0][0] -= 0.5
+    lies = {
+        Aspect.LOGPROBS: change(one, behaviour_logprobs=told),
+        Aspect.GROUPS: forge(case, one),
+        Aspect.COMMITMENTS: replace(one, proof=b"r" * 32),
+    }
+    for aspect, lie in lies.items():
+        check, sentence = case.trace(*replay(case, lie)).differences[0]
+        assert check is aspect, sentence
+    taken, step = replay(case, one)
+    check, sentence = case.trace([one, *taken[:-1]], step).differences[0]
+    assert "not in the order" in sentence
 
 
 def twice(case):

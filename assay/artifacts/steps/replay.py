@@ -1,0 +1,120 @@
+"""Groups of earlier windows that a step learns from again: the replay of off-policy learning.
+
+What may be taken are groups of miners with a signal, of the windows of the last steps: those
+that these steps learned from, and accepted ones that they left over (`external_groups`). Their
+log-probabilities stay those of the checkpoint that drew them, so the loss bounds their ratios like
+any others'. Which are taken follows from the window's audit seed. Specification, section 11.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+
+from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
+from assay.artifacts.steps.folder import (
+    Step,
+    StepError,
+    StepFolder,
+    read_spare,
+    read_step,
+    read_taken,
+)
+from assay.artifacts.steps.parquet_worker import ParquetWorker
+from assay.protocol import Domain, Manifest, StepReplay, hash_fields
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierStep:
+    """A step behind the one that is being made.
+
+    Attributes:
+        record: digest of its record. number: of the checkpoint that it made.
+        groups: that may be replayed, all of its own window.
+    """
+
+    record: bytes
+    number: int
+    groups: Sequence[ConsumedGroup]
+
+
+def read_earlier(
+    steps: StepFolder, parent: Manifest, parameters: bytes, count: int, trainer: bytes
+) -> list[EarlierStep]:
+    """The last steps of a course in a trainer's folder, newest first, at most `count`. It ends
+    before a step under other parameters, and before one whose files are not here.
+
+    Args:
+        parent: the last checkpoint that was made.
+        parameters: their digest.
+
+    Raises:
+        WorkerError: no child can be started to read files.
+    """
+    found: list[EarlierStep] = []
+    number, child = parent.number, parent.digest
+    with open_step_parser() as parser:
+        while len(found) < count:
+            step = _find_step(steps, number, child)
+            if step is None or step.record.parameters != parameters:
+                break
+            try:
+                groups = list(_list_groups(step, parser, trainer))
+            except StepError:
+                break
+            found.append(EarlierStep(step.record.digest, number, groups))
+            number, child = number - 1, step.record.parent
+    return found
+
+
+def _find_step(steps: StepFolder, number: int, child: bytes) -> Step | None:
+    for path in sorted(steps.folder.glob(f"step-{number:08d}-*.json")):
+        try:
+            step = read_step(path)
+        except StepError:
+            continue
+        if step.child == child:
+            return step
+    return None
+
+
+def _list_groups(step: Step, parser: ParquetWorker, trainer: bytes) -> Iterator[ConsumedGroup]:
+    for one in (*read_taken(step, parser), *read_spare(step, parser)):
+        if one.window == step.record.window and one.hotkey != trainer and one.group.teaches:
+            yield one
+
+
+def count_replays(fresh: int, share: float) -> int:
+    """The most groups to replay beside `fresh` groups of the miners' with a signal, so that they
+    are at most `share`, 0 to below 1, of both together."""
+    exact = Fraction(str(share))
+    return floor(fresh * exact / (1 - exact))
+
+
+def choose_replays(
+    earlier: Sequence[EarlierStep], count: int, audit_seed: bytes
+) -> list[ConsumedGroup]:
+    """The `count` groups of the lowest ranks, by window, hotkey and index."""
+
+    def rank(one: ConsumedGroup) -> bytes:
+        place = one.window.to_bytes(8, "big"), one.hotkey, one.index.to_bytes(4, "big")
+        return hash_fields(Domain.TRAINER, b"replay", audit_seed, *place)
+
+    chosen = sorted((one for step in earlier for one in step.groups), key=rank)[:count]
+    return sorted(chosen, key=lambda one: (one.window, one.hotkey, one.index))
+
+
+def name_replays(
+    replays: Sequence[ConsumedGroup], earlier: Sequence[EarlierStep]
+) -> tuple[StepReplay, ...] | None:
+    """Where a step's replayed groups are from, as its record says it."""
+    steps = {one.window: step for step in earlier for one in step.groups}
+    counts: dict[tuple[int, bytes, bytes], int] = {}
+    for one in replays:
+        place = one.window, one.hotkey, one.proof
+        counts[place] = counts.get(place, 0) + 1
+    named = tuple(
+        StepReplay(steps[window].record, steps[window].number, window, hotkey, root, count)
+        for (window, hotkey, root), count in counts.items()
+    )
+    return named or None
