@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.steps.examples import keep_examples
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.artifacts.steps.store import fetch_step
 from assay.audit.bundle import open_bundle
@@ -74,6 +75,7 @@ def run_verify_step(
     places: Sequence[str],
     folder: Path,
     provenance: ProvenanceRequest | None,
+    examples: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -84,9 +86,12 @@ def run_verify_step(
         models: folder of checkpoints; None: beside the record's.
         places: stores that the step is fetched from, into `folder`.
         provenance: None: commitments are not checked.
+        examples: a file that is kept beside the record; None: it is there, if one is needed.
     """
     path = fetch_record(places, record, folder) if places else Path(record)
     step = read_step(path)
+    if examples is not None:
+        keep_examples(path.parent, examples)
     models = models if models is not None else path.absolute().parent.parent / "models"
     findings = None
     if provenance is not None:

@@ -52,7 +52,7 @@ from assay.subnet.recipe import Recipe, require_sizes
 from assay.subnet.reply_frames import fill_frames
 from assay.subnet.waiting import Report, ignore_report, telling
 from assay.training import LearnConfig, Learner, LossConfig
-from assay.training.examples import ListedExamples, NoExampleError, describe_left_out
+from assay.training.examples import EXAMPLE_MAX, ListedExamples, NoExampleError, describe_left_out
 from assay.training.held_out import make_held_out_seed, rate_problems
 from assay.training.preparation import Curriculum, Preparation, PreparationConfig, Progress, Trial
 from assay.training.sharding import is_in_team
@@ -61,8 +61,6 @@ from assay.training.team import make_shared
 MODEL = "model"
 #: Most bytes of the state's file.
 _STATE_MAX = 16 << 20
-#: Most tokens of an example, where the model's config names no longest context.
-_LONGEST = 1 << 20
 #: Problems of a trial that are answered together.
 _TRIED_AT_ONCE = 64
 #: Of a list of examples, one in this many is only measured.
@@ -293,7 +291,7 @@ class PreparationFolder(ABC):
     def _read_file(self, file: Path, read: ReadRows[_T], family: str = "") -> list[_T]:
         """The examples of a file's rows. Raises NoExampleError: it has none."""
         rows = read_table(read_problem_file(file), file, family)[1]
-        most = count_positions(read_config(self._start)) or _LONGEST
+        most = count_positions(read_config(self._start)) or EXAMPLE_MAX
         found, left_out = read(rows, self._tokenizer, self._ends, most)
         told = f" ({describe_left_out(left_out)})" if left_out else ""
         if not found:

@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 _PATIENCE = 2_000
 #: The reason of a problem that is kept for trials.
 _KEPT = "kept for trials"
+#: Most tokens of an example, where the model's config names no longest context.
+EXAMPLE_MAX = 1 << 20
 #: Roles of a conversation's messages.
 _ROLES = ("system", "user", "assistant")
 #: Most messages of a conversation.

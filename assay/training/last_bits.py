@@ -15,6 +15,7 @@ import assay.inference.routing
 import assay.protocol.episode
 import assay.training.balance
 import assay.training.grpo
+import assay.training.imitation
 import assay.training.learner
 import assay.training.lora
 import assay.training.optimizers
@@ -28,6 +29,7 @@ from assay.training.sharding import get_team
 _MODULES = (
     assay.training.balance,
     assay.training.grpo,
+    assay.training.imitation,
     assay.training.learner,
     assay.training.lora,
     assay.training.optimizers,

@@ -17,7 +17,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,6 +80,8 @@ logger = logging.getLogger("assay")
 _T = TypeVar("_T")
 #: Prefix of the weights' names in a learner's state.
 _MASTER = "master."
+#: Added to seeds for drawing examples, so that they are others than those of groups.
+_SFT = 1 << 62
 #: Most steps of a course that a state's float32 counts exactly.
 STEPS_MAX = 1 << 24
 
@@ -145,6 +147,10 @@ class LearnConfig:
         replay_share, replay_staleness: of the groups given, the share that may be of earlier
             windows, and the number of steps since then. For whoever chooses them, and in a step's
             record.
+        sft_weight: of the mean cross-entropy of examples that are imitated beside; 0: none are.
+        sft_batch: examples of an update.
+        sft_sha256: of the file with the examples, in hex. For whoever reads it, and in a step's
+            record.
         offload: in a team, keep weights, gradients and moments on the CPU, where they are updated,
             and bring layers to the device in turn.
         scaled: divide advantages by their group's standard deviation.
@@ -165,6 +171,9 @@ class LearnConfig:
     refill: bool = False
     replay_share: float = 0.0
     replay_staleness: int = 4
+    sft_weight: float = 0.0
+    sft_batch: int = 8
+    sft_sha256: str = ""
     tokens_per_pass: int = 8_192
     precision: Precision = "float32"
     recompute: bool = False
@@ -196,6 +205,8 @@ class LearnStats:
     mean_kl: float
     gradient_norm: float
     learning_rate: float = 0.0  # of all updates
+    #: mean cross-entropy of the examples beside, in nats a token, before each update; not in `loss`
+    sft_loss: float | None = None
     #: see `TokenFigures`
     entropy: float | None = None
     ratio_p01: float | None = None
@@ -222,10 +233,12 @@ class Learner:
     Attributes:
         base: digest of the checkpoint to whose weights LoRA's factors are added, for whoever
             publishes them: set by whoever makes the learner, and not used here.
+        examples: to imitate beside groups, all that there are: set by whoever makes the learner.
         step: steps behind it, in its course. They are in its state, and survive its moments.
     """
 
     base = ZERO_DIGEST
+    examples: Sequence[Example] = ()
 
     def __init__(
         self,
@@ -292,19 +305,40 @@ class Learner:
             config.weight_decay,
         )
 
-    def learn(self, groups: Sequence[Group]) -> LearnStats:
+    def learn(
+        self, groups: Sequence[Group], examples: Sequence[Example] | None = None
+    ) -> LearnStats:
         """Make several passes over `groups` in minibatches. The model is unchanged if none can
         teach.
 
+        Args:
+            examples: to imitate beside, `sft_batch` for each update; None: see `draw_examples`.
+
         Raises:
-            ValueError: there are no groups.
+            ValueError: there are no groups, or no examples where the settings want some.
             LessonError: a loss or a gradient is not a number.
             MemoryLackError: the device is full; nothing is left there.
             DeviceError: it has failed. After each of these the learner's state is unusable.
         """
         if not groups:
             raise ValueError("there is nothing to learn from: no groups")
-        return self._act(lambda: self._learn(groups))
+        drawn = self.draw_examples(groups) if examples is None else examples
+        return self._act(lambda: self._learn(groups, drawn))
+
+    def draw_examples(self, groups: Sequence[Group]) -> list[Example]:
+        """The examples that the next lesson imitates, in the order of its updates: the first of a
+        permutation of all by the seed and the step, again from its beginning where it ends. Raises
+        ValueError: there are none, and the settings want some."""
+        config = self.config
+        if not config.sft_weight:
+            return []
+        if not self.examples:
+            raise ValueError("the settings want examples to imitate, and there are none")
+        teaching = sum(group.teaches for group in groups)
+        count = config.epochs * -(-teaching // config.groups_per_batch) * config.sft_batch
+        generator = torch.Generator().manual_seed(_SFT + config.seed * 1_000_003 + self.step)
+        order = torch.randperm(len(self.examples), generator=generator)[:count].tolist()
+        return [self.examples[number] for number in islice(cycle(order), count)]
 
     def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         """Make one update with what somebody else wrote, at a learning rate. Raises as `learn`
@@ -391,7 +425,7 @@ class Learner:
                 yield from policy.buffers()
         yield from self._optimizer.list_tensors()
 
-    def _learn(self, groups: Sequence[Group]) -> LearnStats:
+    def _learn(self, groups: Sequence[Group], examples: Sequence[Example]) -> LearnStats:
         scaled = self.config.scaled
         teaching = [rows for group in groups if (rows := _make_rows(group, scaled)) is not None]
         whole = self.config.loss.counts_completions
@@ -402,21 +436,31 @@ class Learner:
         self._optimizer.set_rate(rate)
         losses: list[Loss] = []
         norms: list[float] = []
+        imitated: list[float] = []
+        beside = iter(map(_make_example_row, examples))
         self._counter = TokenCounter()
         for _ in range(self.config.epochs):
             order = torch.randperm(len(teaching), generator=generator).tolist()
             for chosen in _make_batches(order, self.config.groups_per_batch, self.config.refill):
-                parts, norm = self._update([row for i in chosen for row in teaching[i]], scale)
+                rows = [row for i in chosen for row in teaching[i]]
+                drawn = list(islice(beside, self.config.sft_batch))
+                parts, cross_entropy, norm = self._update(rows, scale, drawn)
                 losses += parts
                 norms.append(norm)
+                imitated += [cross_entropy] if drawn else []
         self.step += 1
         stats = _summarise(groups, len(groups) - len(teaching), losses, norms)
-        return replace(stats, learning_rate=rate, **asdict(self._counter.finish()))
+        return replace(
+            stats,
+            learning_rate=rate,
+            sft_loss=sum(imitated) / len(imitated) if imitated else None,
+            **asdict(self._counter.finish()),
+        )
 
     def _imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         self._optimizer.set_rate(rate)
         rows = [_make_example_row(example) for example in examples]
-        losses, norm = self._update(rows, sum(len(row.completion) for row in rows))
+        losses, _, norm = self._update(rows, _count_tokens(rows))
         self.step += 1
         tokens = sum(loss.tokens for loss in losses)
         return ImitationStats(tokens, sum(loss.value.item() for loss in losses), norm)
@@ -425,11 +469,11 @@ class Learner:
         self._optimizer.set_rate(rate)
         rows = [_make_example_row(one) for one in list_answers(pairs)]
         before, slopes = compute_preference(pairs, self._sum_logprobs(rows), beta)
-        tokens = sum(len(row.completion) for row in rows)
+        tokens = _count_tokens(rows)
         # a sum over tokens is divided by their number
         weights = [sign * slope * tokens for slope in slopes for sign in (1, -1)]
         weighed = [replace(row, advantage=w) for row, w in zip(rows, weights, strict=True)]
-        _, norm = self._update(weighed, tokens)
+        _, _, norm = self._update(weighed, tokens)
         self.step += 1
         return PreferenceStats(tokens, before, norm)
 
@@ -457,8 +501,8 @@ class Learner:
     @torch.no_grad()
     def _measure_examples(self, examples: Sequence[Example]) -> float:
         rows = [_make_example_row(example) for example in examples]
-        scale = sum(len(row.completion) for row in rows)
-        return sum(_add_up(loss).value.item() for loss in self._iterate_losses(rows, scale))
+        losses = self._iterate_losses(rows, _count_tokens(rows))
+        return sum(_add_up(loss).value.item() for loss in losses)
 
     def load_weights(self, model: Path, reference: Path | None) -> None:
         """Fill outlines with the weights of model folders, in a team. Each process reads its part.
@@ -605,17 +649,28 @@ class Learner:
         moments = {name: tensor for name, tensor in state.items() if is_moment(name)}
         self._optimizer.take_state(moments)
 
-    def _update(self, rows: Sequence[_Row], scale: float) -> tuple[list[Loss], float]:
+    def _update(
+        self, rows: Sequence[_Row], scale: float, examples: Sequence[_Row] = ()
+    ) -> tuple[list[Loss], float, float]:
+        """Make one update. Returns the losses of its passes, the examples' mean cross-entropy, and
+        the gradient's norm before it was cut."""
         self._optimizer.zero_grad()
         losses = []
         for loss in self._iterate_losses(rows, scale):
             loss.value.backward()
             losses.append(_add_up(loss))
+        weighted = 0.0
+        if examples:
+            weight = self.config.sft_weight
+            for loss in self._iterate_losses(examples, _count_tokens(examples) / weight):
+                loss.value.backward()
+                weighted += _add_up(loss).value.item()
+            weighted /= weight
         norm = gather(
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         ).item()
         # where a ratio is no number, its bounds make the gradient zero, and only the loss shows it
-        total = sum(loss.value.item() for loss in losses)
+        total = sum(loss.value.item() for loss in losses) + weighted
         for what, value in ("gradient", norm), ("loss", total):
             if not math.isfinite(value):
                 raise LessonError(
@@ -624,7 +679,7 @@ class Learner:
                 )
         self._has_changed = True
         self._optimizer.step()
-        return losses, norm
+        return losses, weighted, norm
 
     def _iterate_losses(self, rows: Sequence[_Row], scale: float) -> Iterator[Loss]:
         """The losses of this process's passes over `rows`, one after the other."""
@@ -685,7 +740,8 @@ class Learner:
             loss = compute_imitation_loss(logprobs, mask, scale, weights)
         if not routed or not self._balance_weight:
             return loss
-        share = (len(rows) * counts if self.config.loss.counts_completions else loss.tokens) / scale
+        alike = bool(behaviours) and self.config.loss.counts_completions
+        share = (len(rows) * counts if alike else loss.tokens) / scale
         imbalance = compute_imbalance(routed, self._chosen_experts)
         return replace(loss, value=loss.value + self._balance_weight * share * imbalance)
 
@@ -726,6 +782,10 @@ def _add_up(loss: Loss) -> Loss:
         [loss.value.item() / team, loss.tokens, loss.clipped, loss.ratio_sum, loss.kl_sum]
     )
     return Loss(torch.tensor(value), int(sums[0]), int(sums[1]), sums[2], sums[3])
+
+
+def _count_tokens(rows: Sequence[_Row]) -> int:
+    return sum(len(row.completion) for row in rows)
 
 
 def _make_example_row(example: Example) -> _Row:

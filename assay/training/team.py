@@ -198,10 +198,13 @@ def _do(method: Callable[..., object], arguments: Sequence[object]) -> None:
 class SharedLearner(Learner):
     """The first process's learner, which makes all others do the same."""
 
-    def learn(self, groups: Sequence[Group]) -> LearnStats:
+    def learn(
+        self, groups: Sequence[Group], examples: Sequence[Example] | None = None
+    ) -> LearnStats:
         """See `Learner.learn`."""
-        with _lesson("learn", list(groups)):
-            return super().learn(groups)
+        drawn = self.draw_examples(groups) if examples is None else list(examples)
+        with _lesson("learn", list(groups), drawn):
+            return super().learn(groups, drawn)
 
     def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         """See `Learner.imitate`."""

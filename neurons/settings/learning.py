@@ -1,8 +1,10 @@
 """How a trainer learns, from its settings or from a step's record. Loads PyTorch."""
 
+import re
 from dataclasses import fields
 
 from assay.artifacts.steps.folder import StepError, parse_config
+from assay.environments.problem_file import ProblemFileError, compute_file_digest
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import StepRecord
@@ -34,14 +36,21 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
     if conflict is None:
         is_shared = settings.processes > 1 or settings.offload
         conflict = find_conflict(settings.optimizer, is_shared, bool(settings.lora_rank))
+    if conflict is None and (settings.sft is None) != (not settings.sft_weight):
+        conflict = "sft, a file of examples, needs sft_weight above 0, and the other way round"
     if conflict is not None:
         raise ConfigError(f"[trainer] {conflict}")
+    try:
+        sft = "" if settings.sft is None else compute_file_digest(settings.sft)
+    except ProblemFileError as error:
+        raise ConfigError(f"[trainer] sft: {error}") from None
     given = settings.model_dump()
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
         schedule=Schedule(**{name: given[name] for name in _SCHEDULE}),
         loss=LossConfig(**{name: given[setting] for name, setting in _LOSS.items()}),
         from_genesis=settings.kl_reference == "genesis",
+        sft_sha256=sft,
     )
 
 
@@ -58,6 +67,9 @@ def read_config(record: StepRecord) -> LearnConfig:
             raise ValueError(conflict)
         if type(config.step) is not int or not 0 <= config.step <= STEPS_MAX:
             raise ValueError(f"step {config.step} is not a number from 0 to {STEPS_MAX:,}")
+        is_named = re.fullmatch("[0-9a-f]{64}", config.sft_sha256) is not None
+        if is_named != bool(config.sft_weight) or (not is_named and config.sft_sha256):
+            raise ValueError("sft_sha256 is not that of a file with a weight")
         if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
             raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
     except (ValueError, TypeError) as error:

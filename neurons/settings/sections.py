@@ -479,6 +479,13 @@ class TrainerSettings(_Section):
     replay_staleness: int = Field(
         4, ge=1, le=64, description="by how many steps replayed groups may be behind"
     )
+    sft: File | None = Field(
+        None, description="file of conversations to imitate beside the groups; None: none"
+    )
+    sft_weight: float = Field(
+        0.0, ge=0, le=100, description="weight of the cross-entropy of these examples in the loss"
+    )
+    sft_batch: int = Field(8, ge=1, le=4_096, description="examples of an update")
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="optimiser states to keep; this many steps can be verified"
     )

@@ -285,7 +285,9 @@ class CourseKeeper:
         first = self._first.identity.genesis_checkpoint
         checkpoints = self._sources.checkpoints
         learning, get = replace(self._config.learning, step=steps), checkpoints.get
-        return make_learner(parent, learning, lambda: get(first), get)
+        steps = self._config.steps
+        folder = None if steps is None else steps.folder
+        return make_learner(parent, learning, lambda: get(first), get, folder)
 
     def _restore(self, parent: Checkpoint, steps: int) -> Learner | None:
         """The learner as its last lesson left it, or None where that is lost."""

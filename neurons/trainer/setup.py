@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, make_tensors, read_adapter
+from assay.artifacts.steps.examples import keep_examples, read_examples
 from assay.artifacts.steps.folder import StepFolder
 from assay.inference import Checkpoint, CheckpointError, read_tensors
 from assay.inference.folder import digest_tensors
@@ -58,17 +59,20 @@ def make_trainer_config(
         staleness=settings.staleness if settings.sync == "async" else 0,
         local_groups=settings.local_groups,
         external_groups=settings.external_groups,
-        steps=make_step_folder(settings),
+        steps=open_step_folder(settings.dir / "steps", settings),
         held_out=held_out,
         publish_states=settings.publish_states,
     )
 
 
-def make_step_folder(settings: TrainerSettings) -> StepFolder:
-    """The folder of a trainer's steps. Spare groups stay as long as a step may replay them, or a
-    killed trainer that makes it again."""
+def open_step_folder(folder: Path, settings: TrainerSettings) -> StepFolder:
+    """The folder of a trainer's steps, with the file that they imitate. Spare groups stay as long
+    as a step may replay them, or a killed trainer that makes it again. Raises ProblemFileError,
+    OSError: the file cannot be read or copied."""
+    if settings.sft is not None:
+        keep_examples(folder, settings.sft)
     spare = settings.replay_staleness + 1 if settings.replay_share else 0
-    return StepFolder(settings.dir / "steps", settings.steps_kept, spare)
+    return StepFolder(folder, settings.steps_kept, spare)
 
 
 def resume_learner(learner: Learner, state: Path, parent: Checkpoint) -> bool:
@@ -93,6 +97,7 @@ def make_learner(
     learning: LearnConfig,
     get_first: Callable[[], Checkpoint],
     get_base: Callable[[bytes], Checkpoint] | None = None,
+    steps: Path | None = None,
 ) -> Learner:
     """A learner that begins with a checkpoint's weights and no moments, and learns on the device
     where the checkpoint is.
@@ -101,9 +106,11 @@ def make_learner(
         get_first: gives the network's first checkpoint, if the divergence is measured from it.
         get_base: gives a checkpoint. With LoRA the factors of the parent's adapter are continued
             beside its base's weights. None: new factors begin beside the parent's.
+        steps: folder of steps, with the file of examples if the settings name one.
 
     Raises:
         CheckpointError: one of these cannot be had, or the adapter is of another rank.
+        StepError: the file of examples is not there, or has nothing to imitate.
     """
     never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
     # left out as the reference leaves them out
@@ -124,6 +131,8 @@ def make_learner(
         if factors is not None:
             learner.take_factors(factors)
     learner.base = base.digest
+    if config.sft_weight and steps is not None:
+        learner.examples = read_examples(steps, config.sft_sha256, parent)
     return learner
 
 

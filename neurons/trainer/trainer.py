@@ -204,6 +204,9 @@ class Trainer:
         if self._config.learning.lora_rank:
             text = "rounds merge whole weights: set lora_rank = 0"
             return self._wait(Trouble(TroubleKind.OTHER, text))
+        if self._config.learning.sft_weight:
+            text = "rounds are repeated from what is in stores: set sft_weight = 0, without sft"
+            return self._wait(Trouble(TroubleKind.OTHER, text))
         self.pace.begin(Activity.PUBLISHING)
         what = rounds.advance(course)
         self.trouble = None

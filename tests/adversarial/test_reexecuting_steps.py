@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter, read_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps.examples import keep_examples, read_examples
 from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.folder import (
     StepError,
@@ -273,6 +275,9 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("seed", -1),
         ("scaled", 1),
         ("refill", 1),
+        ("sft_weight", 0.5),
+        ("sft_sha256", "../x"),
+        ("sft_batch", 10**6),
         ("replay_share", 1.0),
         ("replay_staleness", 0),
         ("from_genesis", "yes"),
@@ -611,6 +616,53 @@ def test_replays_that_their_record_does_not_name(replayed, change, said):
     lie = replace(step.record, replayed=named)
     with pytest.raises(StepError, match=said):
         verify_provenance(lie, read_taken(step), b"")
+
+
+ROWS = [
+    {"messages": [{"role": "user", "content": "1+1=?"}, {"role": "assistant", "content": "2"}]},
+    {"prompt": "2+2=?", "completion": "4"},
+    {"prompt": "3+3=?", "completion": "6"},
+]
+
+
+def test_a_step_that_imitates_a_file_is_done_again_with_that_file(world, tmp_path):
+    file, other = tmp_path / "said.jsonl", tmp_path / "other.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    other.write_text(json.dumps(ROWS[0]) + "\n")
+    digest = keep_examples(tmp_path / "steps", file)
+    assert digest == sha256(file.read_bytes()).hexdigest()
+    learning = replace(LEARNING, sft_weight=0.5, sft_batch=3, sft_sha256=digest)
+    lessons, _ = train(world, tmp_path, learning=learning)
+    assert lessons[1].stats.sft_loss < lessons[0].stats.sft_loss
+    assert verify(tmp_path, 2).equal
+    step = read_step(get_steps(tmp_path)[1])
+    assert json.loads(step.record.config)["sft_sha256"] == digest
+    lighter = step.record.config.replace('"sft_weight":0.5', '"sft_weight":0.4')
+    lie = replace(step, record=replace(step.record, config=lighter))
+    without = tmp_path / "without"
+    shutil.copytree(tmp_path / "steps", without / "steps")
+    shutil.copytree(tmp_path / "models", without / "models")
+    shutil.rmtree(without / "models" / step.child.hex())
+    assert "root differs" in reexecute(lie, CheckpointFolder(without / "models")).detail
+    kept = without / "steps" / "examples" / digest
+    kept.write_bytes(other.read_bytes())
+    with pytest.raises(StepError, match="damaged"):
+        verify(without, 2)
+    kept.unlink()
+    with pytest.raises(StepError, match=f"{digest}, which is not here: name it with --examples"):
+        verify(without, 2)
+    path = get_steps(without)[1]
+    assert invoke("train", "verify-step", path, "--examples", other).exit_code == 2
+    result = invoke("train", "verify-step", path, "--examples", file)
+    assert (result.exit_code, result.stdout[:5]) == (0, "EQUAL"), result.output
+
+
+def test_a_file_without_anything_to_imitate(world, tmp_path):
+    file = tmp_path / "said.jsonl"
+    file.write_text(json.dumps({"question": "?"}) + "\n")
+    digest = keep_examples(tmp_path / "steps", file)
+    with pytest.raises(StepError, match="no row to imitate: 1 without messages"):
+        read_examples(tmp_path / "steps", digest, world.checkpoint)
 
 
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):

@@ -1,6 +1,7 @@
 """Faults of settings: the place of each, its whole name, and a right value."""
 
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,18 @@ def test_replays_are_of_older_checkpoints() -> None:
     with pytest.raises(ConfigError, match="replay_share: replayed groups are of older checkpoints"):
         make_learning(TrainerSettings(**given))
     make_learning(TrainerSettings(replay_share=0.5))
+
+
+def test_examples_and_their_weight_belong_together(tmp_path: Path) -> None:
+    file = tmp_path / "said.jsonl"
+    for given in ({"sft": file}, {"sft_weight": 0.5}):
+        with pytest.raises(ConfigError, match="needs sft_weight above 0"):
+            make_learning(TrainerSettings(**given))
+    with pytest.raises(ConfigError, match=r"sft: .*said\.jsonl"):
+        make_learning(TrainerSettings(sft=file, sft_weight=0.5))
+    file.write_bytes(b"{}")
+    learning = make_learning(TrainerSettings(sft=file, sft_weight=0.5))
+    assert learning.sft_sha256 == sha256(b"{}").hexdigest()
 
 
 @pytest.mark.parametrize(

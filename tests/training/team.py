@@ -17,16 +17,26 @@ from assay.training.imitation import Example
 from assay.training.preferences import Pair
 
 CONFIG = LearnConfig(
-    learning_rate=1e-3, epochs=2, groups_per_batch=2, tokens_per_pass=10, recompute=True, seed=3
+    learning_rate=1e-3,
+    epochs=2,
+    groups_per_batch=2,
+    tokens_per_pass=10,
+    recompute=True,
+    sft_weight=0.5,
+    sft_batch=3,
+    seed=3,
 )
 
 
 def make_learner(rank: int = 0, offload: bool = False) -> Learner:
-    """With LoRA where a rank is given: its factors take larger steps."""
+    """With LoRA where a rank is given: its factors take larger steps. Examples are imitated
+    beside."""
     config = replace(CONFIG, offload=offload)
     if rank:
         config = replace(config, lora_rank=rank, learning_rate=1e-2)
-    return Learner(make_model(hidden=16, layers=2, heads=2, inner=16, seed=0), config)
+    learner = Learner(make_model(hidden=16, layers=2, heads=2, inner=16, seed=0), config)
+    learner.examples = make_examples()
+    return learner
 
 
 def make_groups() -> list[Group]:

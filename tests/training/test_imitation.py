@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from assay.protocol.episode import Reply, weave
-from assay.training import LearnConfig, Learner
+from assay.training import Group, LearnConfig, Learner
 from assay.training.genesis_model import make_model
 from assay.training.imitation import Example
 
@@ -71,6 +71,89 @@ def test_loss_and_gradient_are_those_of_cross_entropy(seed, monkeypatch):
     for name, gradient in wanted.items():
         error = (seen[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
         assert error <= 1e-5, name
+
+
+def make_groups(model):
+    """As the model would have drawn them: every ratio is 1."""
+    groups = []
+    for first in range(3):
+        prompt, completions = [10 + first, 11], [[5, 5, 1], [6, 7, 8, 1], [9, 1]]
+        behaviour = []
+        for tokens in completions:
+            ids = torch.tensor([prompt + tokens])
+            with torch.no_grad():
+                logprobs = model(input_ids=ids).logits[0, 1:-1].log_softmax(-1)
+            behaviour.append(logprobs.gather(1, ids[0, 2:, None])[:, 0].tolist())
+        groups.append(Group(prompt, completions, [10**6, 0, 2 * 10**5], behaviour))
+    return groups
+
+
+SFT = replace(CONFIG, epochs=1, sft_weight=0.3, sft_batch=4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_beside_groups_the_loss_is_theirs_and_the_weighted_cross_entropy(seed, monkeypatch):
+    """A minibatch drawn by the seed: its mean over tokens, as TRL's SFTTrainer has it, times the
+    weight, added to the loss of the groups alone."""
+    examples = draw_batch(random.Random(seed))
+    config = replace(SFT, seed=seed)
+    learner, alone = Learner(make_own(), config), Learner(make_own(), replace(config, sft_weight=0))
+    learner.examples = examples
+    groups, seen, step = make_groups(make_own()), [], torch.optim.AdamW.step
+
+    def note(self):
+        weights = (alone if seen else learner).model.named_parameters()
+        seen.append({name: weight.grad.clone() for name, weight in weights})
+        return step(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", note)
+    drawn = learner.draw_examples(groups)
+    assert len(drawn) == 4
+    assert all(one in examples for one in drawn)
+    model = make_own()
+    expected = compute_plain(model, drawn)
+    named = dict(model.named_parameters())
+    gradients = torch.autograd.grad(expected, list(named.values()))
+    beside, plain = learner.learn(groups), alone.learn(groups)
+    assert plain.sft_loss is None
+    assert beside.sft_loss == pytest.approx(expected.item(), rel=1e-5)
+    assert beside.loss == pytest.approx(plain.loss, abs=1e-6)
+    both, one = seen
+    for (name, weight), gradient in zip(named.items(), gradients, strict=True):
+        assert weight.shape == both[name].shape
+        whole = one[name] + 0.3 * gradient
+        assert (both[name] - whole).norm() / whole.norm().clamp(min=1e-12) <= 1e-5, name
+
+
+def test_examples_are_drawn_by_seed_and_step():
+    groups = make_groups(make_own())
+    learner = Learner(make_own(), replace(SFT, epochs=3, groups_per_batch=2, sft_batch=2))
+    learner.examples = [Example([10], [20 + number]) for number in range(30)]
+    drawn = learner.draw_examples(groups)
+    assert len(drawn) == 12  # three epochs of two updates
+    assert len({tuple(one.completion) for one in drawn}) == 12
+    assert learner.draw_examples(groups) == drawn
+    learner.step = 1
+    assert learner.draw_examples(groups) != drawn
+    learner.step, learner.config = 0, replace(learner.config, seed=1)
+    assert learner.draw_examples(groups) != drawn
+    learner.examples = learner.examples[:5]
+    few = learner.draw_examples(groups)
+    assert [few[:5], few[5:10], few[10:]] == [few[:5], few[:5], few[:2]]
+
+
+def test_without_a_weight_examples_change_nothing():
+    learners = [Learner(make_own(), replace(CONFIG, epochs=2)) for _ in range(2)]
+    learners[1].examples = draw_batch(random.Random(0))
+    groups = make_groups(make_own())
+    assert learners[0].learn(groups) == learners[1].learn(groups)
+    states = [dict(learner.export_state()) for learner in learners]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_examples_that_are_not_given_are_a_mistake():
+    with pytest.raises(ValueError, match="want examples"):
+        Learner(make_own(), SFT).learn(make_groups(make_own()))
 
 
 def test_examples_become_likelier_at_the_rate_that_is_asked():

@@ -240,7 +240,8 @@ def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
     def get_first() -> Checkpoint:
         return get(_fetch_parameters(step).identity.genesis_checkpoint)
 
-    learner = make_learner(get(record.parent), read_config(record), get_first, get)
+    steps = step.path.parent
+    learner = make_learner(get(record.parent), read_config(record), get_first, get, steps)
     state = read_state_before(step)
     if state is not None:
         try:

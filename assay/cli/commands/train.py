@@ -296,6 +296,10 @@ def verify_step(
         list[str] | None,
         typer.Option(metavar="URL", help="Also look for miners' files in this store; may repeat."),
     ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The file whose examples the step imitates, if any."),
+    ] = None,
     validator: Validator = None,
     records: Records = None,
     allow_local_beacon: AllowLocalBeacon = False,
@@ -318,7 +322,7 @@ def verify_step(
         raise ConfigError("name a bundle with --offline, or a network with --netuid")
     settings = source.load()
     _require_step(record, store)
-    require_there(models)
+    require_there(models, examples)
     require_bundle(offline)
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.audit import AuditRequest
@@ -326,7 +330,8 @@ def verify_step(
     place = offline or (settings if has_network else None)
     request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
     provenance = None if place is None else ProvenanceRequest(place, request, files or ())
-    return run_verify_step(record, models, store or (), directory, provenance, as_json, quiet)
+    given = record, models, store or (), directory, provenance, examples
+    return run_verify_step(*given, as_json, quiet)
 
 
 @command(app, "watch", lambda s: (s.trainer.dir,))

@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.artifacts.steps.folder import StepFolder
 from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
@@ -43,7 +42,7 @@ from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.setup import TrainerConfig
+from assay.neurons.trainer.setup import TrainerConfig, open_step_folder
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
@@ -250,7 +249,7 @@ class Demo:
                     make_learning(self._recipe.trainer),
                     LOCATOR,
                     last_window=windows[-1],
-                    steps=StepFolder(self._settings.out / "steps"),
+                    steps=open_step_folder(self._settings.out / "steps", self._recipe.trainer),
                     held_out=HeldOut(history, self._count_held_out()),
                 ),
                 lambda lesson: self.run.lessons.append(lesson),
