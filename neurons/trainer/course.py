@@ -285,8 +285,8 @@ class CourseKeeper:
         first = self._first.identity.genesis_checkpoint
         checkpoints = self._sources.checkpoints
         learning, get = replace(self._config.learning, step=steps), checkpoints.get
-        steps = self._config.steps
-        folder = None if steps is None else steps.folder
+        kept = self._config.steps
+        folder = None if kept is None else kept.folder
         return make_learner(parent, learning, lambda: get(first), get, folder)
 
     def _restore(self, parent: Checkpoint, steps: int) -> Learner | None:

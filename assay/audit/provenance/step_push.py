@@ -248,7 +248,8 @@ def _push_step(
     push: _Push, step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> None:
     record = step.record
-    sources = {(one.hotkey, one.root) for one in (*record.sources, *(record.replayed or ()))}
+    sources = {(one.hotkey, one.root) for one in record.sources}
+    sources |= {(one.hotkey, one.root) for one in record.replayed or ()}
     keys = [(one.proof, one.index) if (one.hotkey, one.proof) in sources else None for one in taken]
     summary, before = push.summary, push.summary.sent
     summary.steps += 1
