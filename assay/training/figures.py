@@ -102,6 +102,9 @@ class GroupFigures:
         size: mean number of completions in a group.
         same: share of groups, among those not all right, in which all completions are the same.
         commonest: share of all completions that are the most frequent one, whatever was asked.
+        entropy: estimate of the policy's at these tokens, in nats: the mean of their negative
+            log-probabilities under the checkpoint that drew them. None: files of older programs do
+            not have it.
     """
 
     groups: int
@@ -119,17 +122,20 @@ class GroupFigures:
     size: float
     same: float
     commonest: float
+    entropy: float | None = None
 
 
 class Answers(Protocol):
-    """What the figures need of a group: own tokens of its completions, and rewards in millionths,
-    one a completion."""
+    """What the figures need of a group: own tokens of its completions, a log-probability for each
+    token, and rewards in millionths, one a completion."""
 
     @property
     def completions(self) -> Sequence[Sequence[int]]: ...
 
     @property
     def rewards(self) -> Sequence[int]: ...
+    @property
+    def behaviour_logprobs(self) -> Sequence[Sequence[float]]: ...
 
 
 def compute_group_figures(groups: Sequence[Answers], max_tokens: int) -> GroupFigures:
@@ -150,6 +156,7 @@ def compute_group_figures(groups: Sequence[Answers], max_tokens: int) -> GroupFi
     right = [min(group.rewards) >= MILLION for group in groups]
     distinct = [len(set(group)) for group in texts]
     unsolved = [kinds == 1 for kinds, solved in zip(distinct, right, strict=True) if not solved]
+    drawn = sum(sum(logs) for group in groups for logs in group.behaviour_logprobs)
     most = max(Counter(text for group in texts for text in group).values())
     return GroupFigures(
         groups=count,
@@ -167,6 +174,7 @@ def compute_group_figures(groups: Sequence[Answers], max_tokens: int) -> GroupFi
         size=len(lengths) / count,
         same=sum(unsolved) / len(unsolved) if unsolved else 0.0,
         commonest=most / len(lengths),
+        entropy=abs(drawn) / sum(lengths),
     )
 
 

@@ -141,13 +141,21 @@ def _read_same(row: WatchedWindow, beginning: _Beginning | None) -> float | None
     return row.groups.same
 
 
+def get_entropy(row: WatchedWindow) -> float | None:
+    """The entropy at a window's tokens, nats: what the learner measured, or else what the groups
+    let estimate. None: neither is known."""
+    measured = None if row.stats is None else row.stats.entropy
+    return measured if measured is not None or row.groups is None else row.groups.entropy
+
+
 def _read_entropy(row: WatchedWindow, beginning: _Beginning | None) -> float | None:
     """None where most groups are all right: who knows the answer has no need to explore."""
-    if row.stats is None or row.stats.entropy is None or beginning is None:
+    entropy = get_entropy(row)
+    if entropy is None or beginning is None or not beginning.entropy:
         return None
-    if not beginning.entropy or row.groups is None or row.groups.all_right > 1 / 2:
+    if row.groups is None or row.groups.all_right > 1 / 2:
         return None
-    return row.stats.entropy / beginning.entropy
+    return entropy / beginning.entropy
 
 
 def _read_shortening(row: WatchedWindow, beginning: _Beginning | None) -> float | None:
@@ -203,6 +211,16 @@ RULES = (
         _of_stats(lambda stats: stats.ratio_p99),
     ),
     Rule(
+        "ratio_low",
+        CourseState.COLLAPSES,
+        "1 % quantile of the ratio of new to old probability",
+        False,
+        0.01,
+        1,
+        _SLOWER,
+        _of_stats(lambda stats: stats.ratio_p01),
+    ),
+    Rule(
         "one_answer",
         CourseState.COLLAPSES,
         "rise of the share of the most frequent completion, whatever was asked",
@@ -225,7 +243,7 @@ RULES = (
     Rule(
         "entropy",
         CourseState.COLLAPSES,
-        "mean entropy at learned tokens, of that of the beginning",
+        "mean entropy at completions' tokens, of that of the beginning",
         False,
         0.1,
         NEWEST,
@@ -378,14 +396,20 @@ def judge_course(rows: Sequence[WatchedWindow]) -> CourseVerdict:
     return CourseVerdict(state, len(rows), text)
 
 
+def measure_rules(rows: Sequence[WatchedWindow]) -> list[tuple[Rule, float | None]]:
+    """Each rule with its figure of the newest window. None: the window has none, or the rule does
+    not apply to it."""
+    beginning = _find_beginning(rows)
+    return [(rule, rule.read(rows[-1], beginning) if rows else None) for rule in RULES]
+
+
 def _find_beginning(rows: Sequence[WatchedWindow]) -> _Beginning | None:
     """None before the course has as many windows with groups."""
     first = [row for row in rows if row.groups is not None][:BEGINNING]
     groups = [row.groups for row in first if row.groups is not None]
     if len(groups) < BEGINNING:
         return None
-    entropies = [row.stats.entropy for row in first if row.stats is not None]
-    known = [entropy for entropy in entropies if entropy]
+    known = [entropy for row in first if (entropy := get_entropy(row))]
     return _Beginning(
         median(one.length_mean for one in groups),
         median(one.at_limit for one in groups),

@@ -18,6 +18,11 @@ REWARDS = [1_000_000, 0, 200_000, 1_000_000]
 class Answered:
     completions: list[list[int]]
     rewards: list[int]
+    logprob: float = -1.0
+
+    @property
+    def behaviour_logprobs(self):
+        return [[self.logprob] * len(tokens) for tokens in self.completions]
 
 
 def make_learner(**settings):
@@ -95,7 +100,7 @@ def test_figures_of_groups():
     groups = [
         Answered([[5, 1], [5, 1], [6, 1], [7] * 8], [1_000_000, 1_000_000, 0, 0]),
         Answered([[5, 1]] * 4, [1_000_000] * 4),
-        Answered([[9] * 4] * 4, [0] * 4),
+        Answered([[9] * 4] * 4, [0] * 4, logprob=-0.25),
         Answered([[9] * 4, [8], [8], [8, 8]], [500_000] * 4),
     ]
     assert compute_group_figures(groups, max_tokens=8) == GroupFigures(
@@ -114,6 +119,8 @@ def test_figures_of_groups():
         size=4.0,
         same=1 / 3,
         commonest=6 / 16,
+        # 30 tokens of 46 are in the other groups
+        entropy=(30 * 1.0 + 16 * 0.25) / 46,
     )
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from assay.training import LearnStats
 from assay.training.figures import GroupFigures
-from assay.training.watch import BEGINNING, NEWEST, RULES, CourseState, WatchedWindow, judge_course
+from assay.training.watch import (
+    BEGINNING,
+    NEWEST,
+    RULES,
+    CourseState,
+    WatchedWindow,
+    judge_course,
+    measure_rules,
+)
 
 GROUPS = GroupFigures(
     groups=8,
@@ -58,6 +66,7 @@ BAD = {
     "not_finite": with_fault,
     "clip": of_stats(clipped_share=0.25),
     "ratio": of_stats(ratio_p99=6.0),
+    "ratio_low": of_stats(ratio_p01=0.005),
     "one_answer": of_groups(commonest=0.4),
     "same": of_groups(same=0.6),
     "entropy": of_stats(entropy=0.03),
@@ -137,6 +146,26 @@ def test_without_a_rule_rewards_decide(rewards, state):
         WatchedWindow(n, n, 0, replace(GROUPS, reward=reward)) for n, reward in enumerate(rewards)
     ]
     assert judge_course(rows).state is state
+
+
+def test_where_nothing_was_measured_entropy_is_that_of_the_groups():
+    bare = make_course(groups=replace(GROUPS, entropy=0.5), stats=None)
+    low = [replace(bare[0], groups=replace(GROUPS, entropy=0.04))] * 3
+    (found,) = judge_course([*bare, *low]).findings
+    assert (found.rule.name, found.value) == ("entropy", 0.08)
+    measured = [replace(row, stats=STATS) for row in low]
+    assert judge_course([*bare, *measured]).findings == ()
+
+
+def test_rules_are_measured_in_the_newest_window():
+    rows = make_course(of_stats(clipped_share=0.25), of_groups(length_mean=50.0))
+    found = {rule.name: value for rule, value in measure_rules(rows)}
+    assert (found["clip"], found["shorter"], found["no_groups"]) == (STATS.clipped_share, 0.5, 0)
+    assert {value for _, value in measure_rules([])} == {None}
+    early = dict(measure_rules(rows[: BEGINNING - 1]))
+    assert [rule.name for rule in RULES if early[rule] is None] == [
+        "one_answer", "entropy", "shorter", "longer"
+    ]  # fmt: skip
 
 
 def test_a_course_without_windows_begins():
