@@ -16,6 +16,7 @@ from assay.explorer.views.overview import view_overview
 from assay.explorer.views.rollouts import view_rollout
 from assay.explorer.views.settlements import view_settlement, view_weights
 from assay.explorer.views.validators import view_validators
+from assay.explorer.views.watching import view_watch
 from assay.explorer.views.windows import view_member, view_window, view_windows
 
 _PARTS = ("page", "size")
@@ -44,7 +45,7 @@ class PageAddress:
     @property
     def waits(self) -> bool:
         """Whether an answer may take seconds, and must not delay other pages."""
-        return self.view is view_rollout
+        return self.view in (view_rollout, view_watch)
 
 
 _WEIGHTS = {"weights": "weights.rows"}
@@ -89,6 +90,7 @@ PAGES: dict[str, PageAddress] = {
             "runs": "runs",
         },
     ),
+    "/watch": PageAddress(view_watch, "watch.html", {"rules": "rules", "windows": "rows"}),
     "/rounds": PageAddress(
         view_rounds,
         "rounds.html",

@@ -16,7 +16,7 @@ from assay.artifacts.records.reader import RecordReader, open_reader
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.documents.curves import Curve
 from assay.explorer.documents.settlements import EntryFields
-from assay.explorer.documents.training import AccuracyPoint, LevelRow
+from assay.explorer.documents.training import AccuracyPoint, LevelRow, RuleRow, WatchedRow
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow, TurnRow
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
@@ -197,6 +197,21 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class CourseReading:
+    """What a course does, and by which figures, as `assay.training.watch` judges it.
+
+    is_own: whether the figures are the trainer's own; else they follow from its steps' groups.
+    sentence: the verdict in one line. rules: in the order of naming. rows: windows, in order.
+    """
+
+    is_own: bool
+    state: str
+    sentence: str
+    rules: Sequence[RuleRow]
+    rows: Sequence[WatchedRow]
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerChild:
     """The fate of one trainer's child in a round.
 
@@ -308,6 +323,9 @@ class Commands(Protocol):
     def training(self) -> str | None:
         """Repeat the newest training step."""
 
+    def watch(self) -> str | None:
+        """Judge the trainer's course."""
+
     def audit_round(self, checkpoint: str | None) -> str | None:
         """Audit the round that made a checkpoint, digest in hex. None: the checkpoint in force."""
 
@@ -353,6 +371,14 @@ class PageSources(Protocol):
         None: no EVM node is named."""
 
     def read_training(self) -> Training | None: ...
+    def read_course(self, steps: Sequence[str]) -> CourseReading | ReadingLack:
+        """What the trainer's course does. Waits for a bounded time.
+
+        Args:
+            steps: digests of the records of published steps, hex, in order, for where the
+                trainer's folder is not at hand.
+        """
+
     def read_beside(self) -> Mapping[str, Sequence[Curve]]:
         """Other runs' curves, by the runs' names."""
 

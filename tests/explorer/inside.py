@@ -1,6 +1,7 @@
 """The explorer within this process: a real record, real templates, no port."""
 
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
@@ -80,6 +81,16 @@ def browse(inside, chromium):
     yield page, said
     context.close()
     said[:] = [line for line in said if "events" not in line and "ERR_FAILED" not in line]
+
+
+def wait_for_course(get_json):
+    """The document of `/watch`, once the helper that reads the course has started and answered."""
+    ends = time.monotonic() + 400
+    while time.monotonic() < ends:
+        document = get_json("/watch.json")
+        if document["lack"] is None or not document["lack"]["passing"]:
+            return document
+    raise AssertionError("the course was not read in time")
 
 
 class Page(HTMLParser):

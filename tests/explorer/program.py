@@ -115,6 +115,7 @@ def list_pages(demo):
         f"/settlement/{epoch}",
         "/ledger",
         "/training",
+        "/watch",
         "/rounds",
         "/validators",
         "/gauntlet",

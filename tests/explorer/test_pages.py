@@ -20,7 +20,7 @@ from assay.explorer.sources.shell_commands import WINDOWS_MAX
 from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
 from tests.commands import start_cold_program, start_program
-from tests.explorer.inside import Page, list_numbers, look_into
+from tests.explorer.inside import Page, list_numbers, look_into, wait_for_course
 from tests.explorer.program import list_pages, serve
 
 pytestmark = pytest.mark.slow
@@ -45,6 +45,7 @@ def summary(demo):
 def test_every_page_is_there_with_the_numbers_that_its_json_has(served, demo):
     rollout = next(path for path in list_pages(demo) if path.count("/") == 5)
     wait_for_rollout(served, rollout)
+    wait_for_course(served.get_json)
     for path in list_pages(demo):
         status, headers, html = served.get(path)
         assert status == 200, path
@@ -167,6 +168,7 @@ def test_every_page_s_command_derives_again_what_it_shows(demo, tmp_path, monkey
     shown = json.loads((tmp_path / "gauntlet.json").read_text())
     commands, seen = {}, {}
     with look_into(Path(demo.name), gauntlet=tmp_path / "gauntlet.json") as inside:
+        wait_for_course(inside.get_json)
         for path in list_pages(demo):
             html = inside.get(path).text
             document = inside.get("/index.json" if path == "/" else path + ".json").json()
@@ -191,6 +193,7 @@ def test_every_page_s_command_derives_again_what_it_shows(demo, tmp_path, monkey
         words = shlex.split(command)[1:]
         done = invoke(*words, "--json")
         refused = words[0] == "verify" and seen[paths[0]]["reason"] != "ACCEPTED"
+        refused |= paths == ["/watch"] and any(rule["holds"] for rule in seen["/watch"]["rules"])
         assert done.exit_code == refused, (command, done.output)
         document = json.loads(done.stdout)
         if paths == ["/gauntlet"]:
@@ -198,6 +201,8 @@ def test_every_page_s_command_derives_again_what_it_shows(demo, tmp_path, monkey
         elif paths == ["/training"]:
             newest = seen["/training"]["checkpoints"][0]
             assert (document["digest"], document["number"]) == (newest["step"], newest["number"])
+        elif paths == ["/watch"]:
+            assert document["sentence"] == seen["/watch"]["sentence"]
         elif words[0] == "verify":
             assert document["reason"] == seen[paths[0]]["reason"]
             assert document["hotkey"] == seen[paths[0]]["hotkey"]

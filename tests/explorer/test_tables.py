@@ -11,7 +11,7 @@ from assay.explorer.csv_tables import pick_rows, write_csv
 from assay.explorer.page_addresses import PAGES
 from assay.explorer.views.common import ROWS_MAX
 from tests.explorer.api_types import find_address
-from tests.explorer.inside import Page, look_into
+from tests.explorer.inside import Page, look_into, wait_for_course
 from tests.explorer.program import list_pages
 
 pytestmark = pytest.mark.slow
@@ -29,6 +29,7 @@ def read_csv(text):
 
 def test_every_table_of_every_page_is_there_as_csv_and_as_json(inside, demo):
     seen = set()
+    wait_for_course(inside.get_json)
     for path in list_pages(demo):
         address = find_address(path)
         stem = "/index" if path == "/" else path

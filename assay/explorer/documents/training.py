@@ -17,6 +17,7 @@ from assay.explorer.documents.shared import (
     TroubleKind,
     Window,
 )
+from assay.explorer.documents.windows import ReadingLack
 
 
 class WindowReward(TypedDict):
@@ -78,6 +79,53 @@ class TrainingDocument(CommandDocument):
     has_trainer: bool
     checkpoints: list[CheckpointRow]
     levels: Annotated[list[LevelRow], Field(description="of the newest checkpoint in force")]
+
+
+class RuleRow(TypedDict):
+    """A rule of the watch, and its figure in the newest window."""
+
+    rule: str
+    state: Annotated[str, Field(description="what a course does for which the rule holds")]
+    figure: Annotated[str, Field(description="what is compared, in words")]
+    value: Annotated[float | None, Field(description="null: not known, or the rule does not apply")]
+    threshold: float
+    highest: Annotated[bool, Field(description="the figure must not be above it; else not below")]
+    windows: Annotated[int, Field(description="that must be beyond it", ge=1)]
+    newest: Annotated[int, Field(description="of how many newest windows", ge=1)]
+    holds: bool
+    help: Annotated[str, Field(description="what helps")]
+
+
+class WatchedRow(TypedDict):
+    """Figures of a window of a course; null: not known."""
+
+    window: Window
+    checkpoint: Annotated[Count | None, Field(description="that its step made")]
+    failed: Annotated[bool, Field(description="whether a loss or a gradient was not a number")]
+    groups: Count | None
+    reward: float | None
+    entropy: Annotated[float | None, Field(description="at the completions' tokens, nats")]
+    distinct: Annotated[float | None, Field(description="different completions of a group, mean")]
+    size: Annotated[float | None, Field(description="completions of a group, mean")]
+    length: Annotated[float | None, Field(description="tokens of a completion, mean")]
+    at_limit: Annotated[float | None, Field(description="share of completions cut off")]
+    ratio_p01: Annotated[
+        float | None, Field(description="1 % quantile of the ratio of new to old probability")
+    ]
+
+
+class WatchDocument(CommandDocument):
+    """Whether the course learns, by the rules of `assay train watch`."""
+
+    lack: ReadingLack | None
+    is_own: Annotated[
+        bool | None, Field(description="whether figures are the trainer's own; else of its steps")
+    ]
+    state: str | None
+    sentence: str | None
+    rules: list[RuleRow]
+    rows: list[WatchedRow]
+    curves: list[Curve]
 
 
 class RoundCalendar(TypedDict):

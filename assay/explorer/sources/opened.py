@@ -22,6 +22,7 @@ from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import (
     CheckpointOrigin,
     Commands,
+    CourseReading,
     EntryStatus,
     GroupReading,
     LedgerReading,
@@ -32,6 +33,7 @@ from assay.explorer.ports import (
     Training,
 )
 from assay.explorer.sources.chain_view import ChainView
+from assay.explorer.sources.courses import Courses
 from assay.explorer.sources.evaluation_results import EvaluationResults
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
@@ -85,6 +87,7 @@ class OpenedSources:
     beside: Mapping[str, JsonFile]
     rounds: RoundFindings
     groups: Groups
+    courses: Courses
     pace: "BlockWatch"
     events: LedgerEvents | None = None
     localnet: "LocalnetMark | None" = None
@@ -144,6 +147,9 @@ class OpenedSources:
         if self.trainer is None:
             return None
         return self.trainer.read(() if self.run is None else self.run.read_held_out())
+
+    def read_course(self, steps: Sequence[str]) -> CourseReading | ReadingLack:
+        return self.courses.read(steps)
 
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         """Read a manifest from the folder of models, or from a store."""

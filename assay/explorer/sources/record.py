@@ -15,6 +15,7 @@ from assay.artifacts.records.run_folder import JsonFile, RunFolder
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.ports import ShownRecord
 from assay.explorer.sources.chain_view import ChainView
+from assay.explorer.sources.courses import Courses
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents
 from assay.explorer.sources.opened import (
@@ -131,6 +132,8 @@ def _open_around(
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, settings.store, scratch, on_change)
     stack.callback(groups.close)
+    courses = Courses(trainer.root, roots, on_change)
+    stack.callback(courses.close)
     place = find_ledger(settings, subject.validator, subject.identity.netuid)
     events = None if place is None else LedgerEvents(place, on_change)
     if events is not None:
@@ -166,6 +169,7 @@ def _open_around(
         beside={name: JsonFile(path) for name, path in find_beside(settings).items()},
         rounds=RoundFindings(find_rounds(settings), stores),
         groups=groups,
+        courses=courses,
         pace=BlockWatch(subject.history.first.timing.slot_ms),
         events=events,
         localnet=None

@@ -148,6 +148,11 @@ class ShellCommands:
         step = None if self.trainer is None else TrainerOutput(self.trainer).get_newest_step()
         return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
 
+    def watch(self) -> str | None:
+        if self.trainer is None or not (self.trainer / "steps").is_dir():
+            return None
+        return shlex.join(["assay", "train", "watch", "--dir", str(self.trainer)])
+
     def audit_round(self, checkpoint: str | None) -> str | None:
         if self.online is None or self.parameters.rounds is None:
             return None

@@ -19,5 +19,6 @@ __all__ = [
     "rollouts",
     "settlements",
     "validators",
+    "watching",
     "windows",
 ]

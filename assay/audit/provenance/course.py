@@ -1,0 +1,103 @@
+"""A course's windows, for `assay.training.watch`.
+
+They are a trainer's own figures, or else follow from what its steps consumed, which is public.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.steps.file import open_step_parser
+from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
+from assay.artifacts.store_objects import UnavailableError, make_step_name
+from assay.inference.folder import MANIFEST_FILE
+from assay.network import StoreError, open_folder
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.trainer.monitor import WINDOWS_FILE, read_windows
+from assay.protocol.encoding import EncodingError, read_json
+from assay.training.figures import compute_group_figures
+from assay.training.watch import BEGINNING, COMPARED, WatchedWindow
+
+_T = TypeVar("_T")
+
+
+def read_course(folder: Path) -> list[WatchedWindow]:
+    """The windows of a course, in order: a trainer's own figures, or else those that follow from
+    its steps' groups, of the first and the newest steps. Raises ConfigError or StepError: there are
+    none, or they cannot be read; WorkerError: no child can be started to read steps."""
+    own = folder / WINDOWS_FILE
+    if own.exists():
+        try:
+            return read_windows(own)
+        except (EncodingError, TypeError, LookupError) as error:
+            raise ConfigError(f"{own} cannot be read ({error}): move it away") from None
+    steps = sorted((folder / "steps").glob("step-*.json"))
+    if not steps:
+        raise ConfigError(
+            f"{folder} has neither {WINDOWS_FILE} nor steps: name a trainer's or a demo's folder "
+            "with --dir"
+        )
+    read = map(read_step, _pick_ends(steps))
+    return list(_read_steps((step, _find_max_tokens(folder, step)) for step in read))
+
+
+def read_published_course(stores: Sequence[Path], digests: Sequence[bytes]) -> list[WatchedWindow]:
+    """The windows of a course, in order, that follow from the groups of the first and the newest of
+    published steps. Steps that no store has are left out.
+
+    Args:
+        stores: folders of stores, asked in order.
+        digests: of the steps' records, in order.
+
+    Raises:
+        StepError: a step cannot be read.
+        WorkerError: no child can be started to read steps.
+    """
+    return list(_read_steps(_find_published(stores, _pick_ends(digests))))
+
+
+def _pick_ends(items: Sequence[_T]) -> Sequence[_T]:
+    """Those of the beginning, with which the watch compares, and the newest."""
+    if len(items) <= BEGINNING + COMPARED:
+        return items
+    return [*items[:BEGINNING], *items[-COMPARED:]]
+
+
+def _find_published(stores: Sequence[Path], digests: Sequence[bytes]) -> Iterator[tuple[Step, int]]:
+    for digest in digests:
+        name = make_step_name(digest, "step.json")
+        for store in stores:
+            if (store / name).is_file():
+                step = read_step(store / name)
+                if step.record.digest != digest:
+                    raise StepError(f"{store / name} is another step's record")
+                yield step, _read_limit(store, step)
+                break
+
+
+def _read_steps(steps: Iterable[tuple[Step, int]]) -> Iterator[WatchedWindow]:
+    with open_step_parser() as parser:
+        for step, max_tokens in steps:
+            window = step.record.window
+            groups = [one.group for one in read_taken(step, parser) if one.window == window]
+            figures = compute_group_figures(groups, max_tokens)
+            yield WatchedWindow(window, step.record.number, 0, figures)
+
+
+def _find_max_tokens(folder: Path, step: Step) -> int:
+    """The most tokens of a completion: of the checkpoint's manifest, which has it exactly, or else
+    of the parameters, which bound it."""
+    manifest = folder / "models" / step.child.hex() / MANIFEST_FILE
+    try:
+        return int(read_json(manifest.read_bytes())["max_tokens"])
+    except (OSError, EncodingError, TypeError, LookupError, ValueError):
+        return _read_limit(folder / "steps" / "rules", step)
+
+
+def _read_limit(place: Path, step: Step) -> int:
+    """The most tokens of a completion, by the step's parameters, which are in a folder."""
+    try:
+        return fetch_parameters(open_folder(place), step.record.parameters).work.max_tokens
+    except (StoreError, UnavailableError, EncodingError) as error:
+        raise StepError(f"the parameters of {step.path} cannot be read: {error}") from None

@@ -1,0 +1,88 @@
+"""Watching a course: what it does, by which rule, and its figures over windows."""
+
+from collections.abc import Sequence
+
+from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
+from assay.explorer.documents.training import WatchDocument, WatchedRow
+from assay.explorer.page_reader import PageReader
+from assay.explorer.ports import CourseReading
+from assay.explorer.views.common import Query, read_number
+from assay.explorer.views.curves import make_curve
+
+#: Checkpoints whose steps are looked for: the first of the record, and the newest.
+_FIRST, _NEWEST = 8, 56
+#: Name, title, field of a row, greatest value of the axis.
+_CURVES = (
+    ("reward", "Mean reward", "reward", 1.0),
+    ("entropy", "Entropy at completions’ tokens, nats", "entropy", None),
+    ("distinct", "Different completions of a group", "distinct", None),
+    ("length", "Tokens of a completion, mean", "length", None),
+    ("at-limit", "Share of completions cut off", "at_limit", 1.0),
+)
+
+
+def view_watch(reader: PageReader, query: Query) -> WatchDocument:
+    """Whether the course learns, and the figures that say so."""
+    found = reader.sources.read_course(_list_steps(reader))
+    if not isinstance(found, CourseReading):
+        return WatchDocument(
+            title="Does it learn?",
+            lack=found,
+            is_own=None,
+            state=None,
+            sentence=None,
+            rules=[],
+            rows=[],
+            curves=[],
+            command=reader.sources.commands.watch(),
+        )
+    rows = [_keep_finite(row) for row in found.rows[-POINTS_MAX:]]
+    return WatchDocument(
+        title="Does it learn?",
+        lack=None,
+        is_own=found.is_own,
+        state=found.state,
+        sentence=found.sentence,
+        rules=[{**rule, "value": read_number(rule, "value")} for rule in found.rules],
+        rows=rows,
+        curves=_list_curves(rows),
+        command=reader.sources.commands.watch(),
+    )
+
+
+def _list_steps(reader: PageReader) -> list[str]:
+    """Digests of the steps that made checkpoints in force, in order."""
+    rows = reader.ask(
+        "SELECT checkpoint, min(window) AS first FROM windows WHERE length(checkpoint) = 32 "
+        "AND checkpoint != zeroblob(32) GROUP BY checkpoint ORDER BY first"
+    )
+    ends = [*rows[:_FIRST], *rows[_FIRST:][-_NEWEST:]]
+    origins = [reader.sources.read_manifest(row["checkpoint"]) for row in ends]
+    return [origin.step for origin in origins if origin is not None and origin.step]
+
+
+def _keep_finite(row: WatchedRow) -> WatchedRow:
+    """The row without figures that no page can show: a trainer's file may have any."""
+    return {
+        **row,
+        "reward": read_number(row, "reward"),
+        "entropy": read_number(row, "entropy"),
+        "distinct": read_number(row, "distinct"),
+        "size": read_number(row, "size"),
+        "length": read_number(row, "length"),
+        "at_limit": read_number(row, "at_limit"),
+        "ratio_p01": read_number(row, "ratio_p01"),
+    }
+
+
+def _list_curves(rows: Sequence[WatchedRow]) -> list[Curve]:
+    """The curves that have a point."""
+    curves = []
+    for name, title, key, top in _CURVES:
+        points = [
+            CurvePoint(x=row["window"], y=value)
+            for row in rows
+            if (value := read_number(row, key)) is not None
+        ]
+        curves.append(make_curve(name, title, "window", points, top))
+    return [curve for curve in curves if curve["series"]]
