@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from assay.artifacts.store_objects import make_step_name
+from assay.artifacts.store_objects import make_checkpoint_name, make_step_name
 from assay.audit.provenance.course import read_course
 from assay.network.files import write_json
 from assay.training import Group
@@ -31,7 +31,8 @@ def write_windows(folder, windows):
 
 @pytest.fixture
 def stranger(demo, tmp_path):
-    """What a stranger has of the demo: its record, its store, and its steps in the store."""
+    """What a stranger has of the demo: its record, its store, and in the store its steps and its
+    checkpoints' manifests, as a trainer on a network publishes them."""
     place = tmp_path / "stranger"
     for name in ("record", "store"):
         shutil.copytree(demo / name, place / name)
@@ -43,6 +44,11 @@ def stranger(demo, tmp_path):
             target = place / "store" / make_step_name(digest, f"step{suffix}")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path.with_suffix(suffix), target)
+    for path in (demo / "models").glob("*/manifest.json"):
+        name = make_checkpoint_name(bytes.fromhex(path.parent.name), "manifest.json")
+        target = place / "store" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
     return place
 
 
@@ -99,7 +105,7 @@ def test_a_step_of_which_a_store_has_other_groups_is_not_judged(stranger, caplog
     assert found["lack"] == {"why": "it cannot be read just now", "passing": False}
     assert found["rules"] == found["rows"] == []
     assert "is not what the step consumed" in caplog.text  # for the operator: it names a folder
-    assert str(stranger) not in text
+    assert str(stranger / "store") not in text
 
 
 def test_where_there_is_nothing_to_watch_the_page_says_what_to_name(stranger):
