@@ -168,13 +168,15 @@ def list_verdicts(run: dict[str, Any]) -> list[Figure]:
             found.setdefault(name, Counter())[verdict["reason"]] += 1
     cheat = found[CHEAT_WALLET]
     honest = sum((found[name] for name in HONEST), Counter[str]())
-    refused = sum(honest.values()) - honest["ACCEPTED"]
+    missed = honest["NO_COMMITMENT"]  # while the run was killed
+    refused = sum(honest.values()) - honest["ACCEPTED"] - missed
     return [
         Figure("windows with a verdict", len(run["windows"]), "windows"),
         Figure("files of the int4 cheat accepted", cheat["ACCEPTED"], "files", bound=0),
         Figure("files of the int4 cheat refused", sum(cheat.values()), "files"),
         Figure("files of honest miners accepted", honest["ACCEPTED"], "files"),
         Figure("files of honest miners refused", refused, "files", bound=0),
+        Figure("windows that an honest miner did not commit in", missed, "windows"),
     ]
 
 
@@ -192,7 +194,7 @@ def list_costs(out: Path, run: dict[str, Any]) -> list[Figure]:
         math.ceil(step["groups"] / run["learning"]["groups_per_batch"]) for step in run["steps"]
     )
     figures = [
-        Figure("hours of the run", wall, "h"),
+        Figure("hours that were counted", wall, "h"),
         *(Figure(f"processor: {name}", spent, "h") for name, spent in sorted(hours.items())),
         Figure("checkpoints", len(run["checkpoints"]) - 1, ""),
         Figure("groups that reached the trainer", sum(s["groups"] for s in run["steps"]), ""),
@@ -218,7 +220,8 @@ def draw(run: dict[str, Any]) -> None:
         if one["checkpoint"] == TRL:
             at = run["curve"]["against_trl"]["checkpoint"]
             left.plot([at], [one["solved"]], "s", color="tab:orange", label="TRL, as many updates")
-    left.set(xlabel="checkpoint", ylabel="held-out problems solved", ylim=(0, 1))
+    top = 1.15 * max(share + half for share, half in zip(shares, halves, strict=True))
+    left.set(xlabel="checkpoint", ylabel="held-out problems solved", ylim=(0, top), xticks=numbers)
     left.legend(loc="lower right")
     for name in (*HONEST, CHEAT_WALLET):
         scores = [
@@ -229,7 +232,8 @@ def draw(run: dict[str, Any]) -> None:
         label = f"{name}, int4 weights" if name == CHEAT_WALLET else name
         right.plot(*zip(*scores, strict=True), marker=".", label=label)
     right.set(xlabel="window", ylabel="score")
-    right.legend(loc="center right")
+    right.margins(y=0.18)
+    right.legend(loc="upper right", ncol=3)
     figure.tight_layout()
     figure.savefig(PLOT, dpi=110, metadata={"Software": None})
 
