@@ -137,6 +137,7 @@ class PreparationFolder(ABC):
         self._learning = replace(
             learning, excluded=tuple(never_drawn), loss=LossConfig(), from_genesis=False
         )
+        self._teacher: Path | None = None  # an adopted folder: the learner's reference
         seeds = [make_held_out_seed(self._environment, n) for n in range(request.problems)]
         make = self._environment.make_problem
         self._trial = [(make(seed, request.recipe.levels), seed) for seed in seeds]
@@ -192,14 +193,8 @@ class PreparationFolder(ABC):
     def _make_plan(self) -> dict[str, Any]:
         """What decides the result, as JSON."""
         request = self._request
-        with telling(self._report, f"reading {self._start}"):
-            tensors = digest_weights(self._start, digest_tensors(self._start))
         return {
-            "model": {
-                "config": digest_structure(self._start).hex(),
-                "tokenizer": digest_tokenizer(self._start).hex(),
-                "tensors": tensors.hex(),
-            },
+            "model": self._identify(self._start),
             "environment": self._environment.digest.hex(),
             "levels": list(request.recipe.levels),
             "work": asdict(self._rules.work),
@@ -211,6 +206,16 @@ class PreparationFolder(ABC):
                 name: getattr(self._learning, name)
                 for name in ("precision", "max_gradient", "weight_decay", "lora_rank", "seed")
             },
+        }
+
+    def _identify(self, folder: Path) -> dict[str, str]:
+        """A model's digests, as JSON."""
+        with telling(self._report, f"reading {folder}"):
+            tensors = digest_weights(folder, digest_tensors(folder))
+        return {
+            "config": digest_structure(folder).hex(),
+            "tokenizer": digest_tokenizer(folder).hex(),
+            "tensors": tensors.hex(),
         }
 
     def _read_state(self) -> tuple[Progress, Path | None, str | None]:
@@ -266,10 +271,12 @@ class PreparationFolder(ABC):
         ramp, device = self._rules.tests.router_ramp, self._placement.device
         with telling(self._report, "loading the model"):
             if is_in_team():
-                learner = make_shared(self._start, self._learning, None, device, ramp)
+                learner = make_shared(self._start, self._learning, self._teacher, device, ramp)
             else:
                 model = load_model(self._start, router_ramp=ramp).requires_grad_(True)
-                learner = Learner(model, self._learning, None, device)
+                known = self._teacher
+                teacher = None if known is None else load_model(known, router_ramp=ramp)
+                learner = Learner(model, self._learning, teacher, device)
         if self._learner_file is None:
             return learner
         try:
@@ -303,17 +310,22 @@ class PreparationFolder(ABC):
         ramp = self._rules.tests.router_ramp
         return load_model(self._start, self._placement.device, router_ramp=ramp)
 
-    def _make_drafter(self, model: Any) -> OwnDrafter:
+    def _make_drafter(self, model: Any, temperature: int | None = None) -> OwnDrafter:
+        """Draws at the recipe's temperature, or another one, in 1 / 1,024."""
         work = self._rules.work
-        rules = Rules(work.temperature, self._ends, work.max_tokens)
+        rules = Rules(temperature or work.temperature, self._ends, work.max_tokens)
         return OwnDrafter(model, self._tokenizer.drawable, rules)
 
-    def _try_out(self, learner: Learner) -> tuple[Success, Success]:
-        """See `WarmStart`."""
+    def _load_student(self, learner: Learner) -> Any:
+        """The model with the learner's weights as they would be published."""
         weights = learner.bf16_state()
         model = self._load_start()
         model.load_state_dict(stack_experts(model.config.model_type, weights), strict=False)
-        drafter, parts = self._make_drafter(model), []
+        return model
+
+    def _try_out(self, learner: Learner) -> tuple[Success, Success]:
+        """See `Preparation`."""
+        drafter, parts = self._make_drafter(self._load_student(learner)), []
         for start in range(0, len(self._trial), _TRIED_AT_ONCE):
             batch = self._trial[start : start + _TRIED_AT_ONCE]
             problems, seeds = [problem for problem, _ in batch], [seed for _, seed in batch]

@@ -2,6 +2,13 @@
 
 The loss is the mean negative log-likelihood of each token that the model should have written, as in
 any supervised fine-tuning. Prompts and what a world replies are read and not learned.
+
+Or a teacher says of what the model wrote itself how likely it is (on-policy distillation: Agarwal
+et al., "GKD", 2024; Thinking Machines, "On-policy distillation", 2025). The loss is then the
+reverse divergence KL(model‖teacher) of a token, estimated at the token that was drawn. Its
+expectation over draws has the gradient of the divergence of whole distributions, which is TRL's
+`generalized_jsd_loss` with beta = 1; a test compares the two. Later tokens of a completion are not
+credited to earlier ones.
 """
 
 from dataclasses import dataclass, field
@@ -60,3 +67,23 @@ def compute_imitation_loss(
     taken = torch.where(mask, logprobs, torch.zeros_like(logprobs))
     value = -(taken if weights is None else taken * weights[:, None]).sum() / scale
     return Loss(value, count, 0, float(count), 0.0)
+
+
+def compute_distillation_loss(
+    logprobs: Tensor, teacher: Tensor, mask: Tensor, scale: float
+) -> Loss:
+    """Reverse divergence from a teacher of a minibatch that the policy drew, summed and divided by
+    `scale`. Its value is the estimate log π − log π_teacher, its gradient that times ∇ log π.
+
+    Args:
+        logprobs: fp32 [rows, tokens], natural logarithms under the policy being trained.
+        teacher: fp32 [rows, tokens], the same under the teacher; no gradient.
+        mask: bool [rows, tokens], true at completion tokens.
+        scale: the count of tokens of all minibatches of an update.
+    """
+    count = int(mask.sum())
+    zeros = torch.zeros_like(logprobs)
+    gap = torch.where(mask, (logprobs - teacher).detach(), zeros)
+    moving = torch.where(mask, logprobs - logprobs.detach(), zeros)  # 0, with a gradient
+    value = (gap + gap * moving).sum() / scale
+    return Loss(value, count, 0, float(count), float(gap.sum()))

@@ -43,7 +43,12 @@ from assay.training.balance import compute_imbalance, get_balance_weight
 from assay.training.figures import TokenCounter
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.heap import return_pages
-from assay.training.imitation import Example, ImitationStats, compute_imitation_loss
+from assay.training.imitation import (
+    Example,
+    ImitationStats,
+    compute_distillation_loss,
+    compute_imitation_loss,
+)
 from assay.training.lora import (
     add_factors,
     draw_factors,
@@ -218,13 +223,14 @@ class LearnStats:
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A completion to learn from. `behaviour` is None where it is imitated, with the weight
-    `advantage`."""
+    `advantage`, or where the reference is its teacher."""
 
     prompt: list[int]
     completion: list[int]
     behaviour: list[float] | None
     advantage: float
     replies: list[Reply]
+    is_taught: bool = False
 
 
 class Learner:
@@ -289,7 +295,10 @@ class Learner:
         self._reference: Policy | None = None
         if config.from_genesis and config.loss.kl_weight and reference is not None:
             first = make_packing_twin(reference)
-            self._reference = Policy(first, config.excluded, config.precision)
+            sizes = model.config.vocab_size, reference.config.vocab_size
+            excluded = _fit_excluded(config.excluded, *sizes)
+            self._reference = Policy(first, excluded, config.precision)
+            self._reference_family: str = reference.config.model_type
         if is_in_team():
             for policy in (self._policy, self._reference):
                 if policy is not None:
@@ -347,10 +356,18 @@ class Learner:
             raise ValueError("there is nothing to imitate: no examples")
         return self._act(lambda: self._imitate(examples, rate))
 
-    def measure(self, examples: Sequence[Example]) -> float:
-        """The mean negative log-likelihood of the examples' own tokens, in nats. Nothing is
-        learned. Raises as `learn` does."""
-        return self._act(lambda: self._measure_examples(examples))
+    def distill(self, examples: Sequence[Example], rate: float) -> ImitationStats:
+        """Make one update with what this model has drawn, at a learning rate: the reference is the
+        teacher (`compute_distillation_loss`). Raises as `learn` does."""
+        if not examples or self._reference is None:
+            raise ValueError("there is nothing to distill: no examples, or no reference")
+        return self._act(lambda: self._imitate(examples, rate, is_taught=True))
+
+    def measure(self, examples: Sequence[Example], is_taught: bool = False) -> float:
+        """The mean negative log-likelihood of the examples' own tokens, in nats, or if they are
+        taught the mean reverse divergence from the reference. Nothing is learned. Raises as `learn`
+        does."""
+        return self._act(lambda: self._measure_examples(examples, is_taught))
 
     def sum_logprobs(self, examples: Sequence[Example]) -> list[float]:
         """The natural logarithm of each example's probability: the sum over its own tokens. Nothing
@@ -457,9 +474,11 @@ class Learner:
             **asdict(self._counter.finish()),
         )
 
-    def _imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
+    def _imitate(
+        self, examples: Sequence[Example], rate: float, is_taught: bool = False
+    ) -> ImitationStats:
         self._optimizer.set_rate(rate)
-        rows = [_make_example_row(example) for example in examples]
+        rows = [_make_example_row(example, is_taught) for example in examples]
         losses, _, norm = self._update(rows, _count_tokens(rows))
         self.step += 1
         tokens = sum(loss.tokens for loss in losses)
@@ -499,8 +518,8 @@ class Learner:
         return self.config.learning_rate * self.config.schedule.compute_share(self.step)
 
     @torch.no_grad()
-    def _measure_examples(self, examples: Sequence[Example]) -> float:
-        rows = [_make_example_row(example) for example in examples]
+    def _measure_examples(self, examples: Sequence[Example], is_taught: bool) -> float:
+        rows = [_make_example_row(example, is_taught) for example in examples]
         losses = self._iterate_losses(rows, _count_tokens(rows))
         return sum(_add_up(loss).value.item() for loss in losses)
 
@@ -516,7 +535,7 @@ class Learner:
             first = self._reference.inner.state_dict()
             tied = find_tied(self._reference.inner)
             known = {n: w for n, w in first.items() if n not in tied}
-            load_weights(known, self._family, reference)
+            load_weights(known, self._reference_family, reference)
 
     def bf16_state(self) -> dict[str, Tensor]:
         """The weights as published: contiguous bf16 copies, rounded to nearest even, by the names
@@ -735,6 +754,9 @@ class Learner:
                 self.config.loss,
                 reference,
             )
+        elif rows[0].is_taught:
+            assert reference is not None, "see `distill`"
+            loss = compute_distillation_loss(logprobs, reference, mask, scale)
         else:
             weights = torch.tensor([row.advantage for row in rows]).to(logprobs)
             loss = compute_imitation_loss(logprobs, mask, scale, weights)
@@ -770,6 +792,12 @@ def _make_batches(order: Sequence[int], size: int, refill: bool) -> Iterator[lis
         yield filled[start : start + size]
 
 
+def _fit_excluded(excluded: Sequence[int], own: int, other: int) -> list[int]:
+    """The ids to leave out of a model with `other` ids, so that it draws from the same ids as one
+    with `own` ids that leaves out `excluded`."""
+    return [*(number for number in excluded if number < other), *range(own, other)]
+
+
 def _unpack(values: Tensor, rows: Sequence[_Row]) -> Tensor:
     """Reshape [N] of all rows' tokens to [rows, tokens], with zeros behind each row."""
     return pad_sequence(values.split([len(row.completion) for row in rows]), batch_first=True)
@@ -788,8 +816,8 @@ def _count_tokens(rows: Sequence[_Row]) -> int:
     return sum(len(row.completion) for row in rows)
 
 
-def _make_example_row(example: Example) -> _Row:
-    return _Row(example.prompt, example.completion, None, 1.0, example.replies)
+def _make_example_row(example: Example, is_taught: bool = False) -> _Row:
+    return _Row(example.prompt, example.completion, None, 1.0, example.replies, is_taught)
 
 
 def _make_rows(group: Group, scaled: bool) -> list[_Row] | None:

@@ -195,6 +195,35 @@ class Preferring:
         return found.loss, found.right
 
 
+@dataclass(frozen=True, slots=True)
+class Distilling:
+    """On-policy distillation. The loss is the reverse divergence of a token from the teacher, in
+    nats, on what the learner draws: a noisy figure, which ends no course.
+
+    Attributes:
+        draw: answers that the learner draws to `count` problems from a position on, and the
+            position behind them.
+        hold: the same to held-out problems.
+    """
+
+    form: ClassVar[float | None] = None
+
+    learner: Learner
+    draw: Callable[[int, int], tuple[list[Example], int]]
+    hold: Callable[[], list[Example]]
+
+    def teach(self, position: int, count: int, rate: float) -> Taught:
+        """See `Curriculum.teach`."""
+        examples, behind = self.draw(position, count)
+        stats = self.learner.distill(examples, rate)
+        return Taught(behind, stats.tokens, stats.loss)
+
+    def measure(self) -> tuple[float | None, Success | None]:
+        """See `Curriculum.measure`."""
+        held = self.hold()
+        return (self.learner.measure(held, is_taught=True) if held else None), None
+
+
 class Preparation:
     """A course of a learner.
 

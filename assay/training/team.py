@@ -60,6 +60,7 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     make=(TeamError,),
     learn=(LessonError,),
     imitate=(LessonError,),
+    distill=(LessonError,),
     measure=(LessonError,),
     sum_logprobs=(LessonError,),
     prefer=(LessonError,),
@@ -211,10 +212,15 @@ class SharedLearner(Learner):
         with _lesson("imitate", list(examples), rate):
             return super().imitate(examples, rate)
 
-    def measure(self, examples: Sequence[Example]) -> float:
+    def distill(self, examples: Sequence[Example], rate: float) -> ImitationStats:
+        """See `Learner.distill`."""
+        with _lesson("distill", list(examples), rate):
+            return super().distill(examples, rate)
+
+    def measure(self, examples: Sequence[Example], is_taught: bool = False) -> float:
         """See `Learner.measure`."""
-        with _lesson("measure", list(examples)):
-            return super().measure(examples)
+        with _lesson("measure", list(examples), is_taught):
+            return super().measure(examples, is_taught)
 
     def sum_logprobs(self, examples: Sequence[Example]) -> list[float]:
         """See `Learner.sum_logprobs`."""

@@ -61,7 +61,7 @@ SIBLINGS = {
     "status, ledger status, train watch": "--dir --config",
     "export": "--dir --out --quiet --config",
     "publish-hub": "--yes --dir --quiet --config",
-    "demo, calibrate, gauntlet, contest, eval, train warm-start, train dpo": (
+    "demo, calibrate, gauntlet, contest, eval, train warm-start, train dpo, train distill": (
         "--out --quiet --config"
     ),
     "verify": "--quiet --config",

@@ -10,7 +10,7 @@ from assay.protocol.episode import Reply, weave
 from assay.training import LearnConfig, Learner, LossConfig, compute_advantages, compute_loss
 from assay.training import learner as learner_module
 from assay.training.genesis_model import make_model, make_tokenizer
-from assay.training.imitation import Example
+from assay.training.imitation import Example, compute_distillation_loss
 from assay.training.preferences import Pair
 
 pytest.importorskip("trl", reason="TRL is of the extra `train`")
@@ -280,3 +280,28 @@ def test_loss_and_gradient_of_preferences_are_theirs(model, tmp_path, monkeypatc
         stats = learner.prefer(pairs, 1e-3, BETA)
         assert stats.before.loss == pytest.approx(loss.item(), rel=1e-5)
         require_same(seen, theirs)
+
+
+def test_a_taught_token_has_the_gradient_of_their_divergence():
+    """Ours of the drawn token, added up over all tokens that may be drawn, is theirs."""
+    from trl.experimental.gkd import GKDTrainer
+
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        rows, ids = 6, 40
+        student, teacher = torch.randn(2, rows, ids, generator=generator, dtype=torch.float64)
+        student.requires_grad_()
+        theirs = GKDTrainer.generalized_jsd_loss(student[None], teacher[None], beta=1)
+        (their_gradient,) = torch.autograd.grad(theirs, student)
+        logs, wanted = student.log_softmax(-1), teacher.log_softmax(-1)
+        shares, value, gradient = logs.exp().detach(), 0.0, torch.zeros_like(student)
+        for token in range(ids):
+            for row in range(rows):
+                one = torch.arange(rows)[:, None] == row
+                column = slice(token, token + 1)
+                loss = compute_distillation_loss(logs[:, column], wanted[:, column], one, 1.0)
+                (slope,) = torch.autograd.grad(loss.value, student, retain_graph=True)
+                value += shares[row, token].item() * loss.value.item()
+                gradient += shares[row, token] * slope
+        assert value == pytest.approx(theirs.item(), rel=1e-5)  # theirs is a sum over one row
+        assert (gradient - their_gradient).norm() <= 1e-5 * their_gradient.norm()

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from assay.protocol.episode import Reply, weave
-from assay.training import Group, LearnConfig, Learner
+from assay.training import Group, LearnConfig, Learner, LossConfig
 from assay.training.genesis_model import make_model
 from assay.training.imitation import Example
 
@@ -198,3 +198,56 @@ def test_no_example_without_a_turn(parts):
 def test_nothing_to_imitate_is_a_mistake():
     with pytest.raises(ValueError, match="nothing"):
         Learner(make_own(), CONFIG).imitate([], 1e-3)
+
+
+def score_plainly(model, one):
+    """The log-probability of each own token, as transformers' logits say it."""
+    sequence, places = weave(one.completion, one.replies)
+    ids = torch.tensor([[*one.prompt, *sequence]])
+    own = torch.tensor([len(one.prompt) + place for place in places])
+    return model(input_ids=ids).logits[0, own - 1].log_softmax(-1)[range(len(own)), ids[0, own]]
+
+
+def make_pupil(teacher):
+    config = replace(CONFIG, from_genesis=True, loss=LossConfig(kl_weight=1.0))
+    return Learner(make_own(), config, teacher)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_drawn_is_taught_by_the_reverse_divergence(seed, monkeypatch):
+    examples, model = draw_batch(random.Random(seed)), make_own()
+    own = torch.cat([score_plainly(model, one) for one in examples])
+    with torch.no_grad():
+        taught = torch.cat([score_plainly(make_own(seed=9), one) for one in examples])
+    gap = (own - taught).detach()
+    (gap * own).mean().backward()
+    wanted = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    learner = make_pupil(make_own(seed=9))
+    seen, step = {}, torch.optim.AdamW.step
+
+    def note(self):
+        seen.update({n: w.grad.clone() for n, w in learner.model.named_parameters()})
+        return step(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", note)
+    assert learner.measure(examples, is_taught=True) == pytest.approx(gap.mean().item(), rel=1e-4)
+    stats = learner.distill(examples, 1e-3)
+    assert stats.loss == pytest.approx(gap.mean().item(), rel=1e-4)
+    ours, theirs = (torch.cat([g.flatten() for _, g in sorted(d.items())]) for d in (seen, wanted))
+    assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
+def test_a_teacher_with_more_ids_is_asked_about_the_common_ones():
+    """Embeddings are padded to other sizes in models of one family."""
+    wide = make_own(seed=9)
+    wide.resize_token_embeddings(wide.config.vocab_size + 8, mean_resizing=False)
+    with torch.no_grad():
+        wide.lm_head.weight[-8:] = 5.0
+    examples = draw_batch(random.Random(0))
+    plain = make_pupil(make_own(seed=9)).measure(examples, is_taught=True)
+    assert make_pupil(wide).measure(examples, is_taught=True) == pytest.approx(plain, rel=1e-5)
+
+
+def test_a_learner_without_a_teacher_is_a_mistake():
+    with pytest.raises(ValueError, match="no reference"):
+        Learner(make_own(), CONFIG).distill(draw_batch(random.Random(0)), 1e-3)

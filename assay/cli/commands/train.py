@@ -264,6 +264,63 @@ def dpo(
     return run_preparation(run_preferences, settings, request, recipe, as_json, quiet, _again())
 
 
+@command(app, "distill", _preparing, role="trainer")
+def distill(
+    invocation: Invocation,
+    model: PreparedModel,
+    teacher: Annotated[
+        Path, typer.Argument(metavar="TEACHER", help="The teacher, in the same forms as MODEL.")
+    ],
+    directory: PreparedFolder = Path("assay-distill"),
+    environment: PreparedEnvironment = None,
+    levels: PreparedLevels = None,
+    steps: PreparedSteps = 120,
+    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Answers of a step.")] = 16,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9, max=1, help="Highest learning rate [default: 1e-5, with LoRA factors 1e-4]."
+        ),
+    ] = None,
+    every: PreparedTrials = 40,
+    problems: PreparedProblems = 200,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Teach a model to answer as a larger one would, by on-policy distillation.
+
+    The model answers the recipe's problems itself, and the teacher rates each token that it draws:
+    the loss is the reverse KL divergence from the teacher. Both must have the same tokenizer. Each
+    trial also answers held-out problems. DIR/model is then for `assay subnet publish --model`.
+    After a stop, the same command continues.
+    """
+    recipe = _require_recipe(invocation)
+    settings = invocation.load_settings()
+    model, teacher = open_model(settings, model, quiet), open_model(settings, teacher, quiet)
+    require_there(model, teacher)
+    require_own_out(directory, "distillation", "distill.json", *_PREPARED)
+    with starting(settings, loads=TORCH, quiet=quiet):
+        from assay.cli.preparation import read_recipe_with, run_preparation
+        from assay.subnet.distillation import (
+            FACTORS_RATE,
+            RATE,
+            DistillationRequest,
+            run_distillation,
+        )
+        from assay.training.preparation import PreparationConfig
+    chosen = rate or (FACTORS_RATE if settings.trainer.lora_rank else RATE)
+    request = DistillationRequest(
+        model=model,
+        folder=directory,
+        recipe=read_recipe_with(recipe, levels),
+        environment=environment,
+        teacher=teacher,
+        config=PreparationConfig(steps, batch, chosen, every),
+        problems=problems,
+    )
+    return run_preparation(run_distillation, settings, request, recipe, as_json, quiet, _again())
+
+
 def _require_recipe(invocation: Invocation) -> str:
     from assay.neurons.settings.loading import ConfigError
 
