@@ -13,7 +13,6 @@ from assay.lab.localnet.services import Subnet, run_services
 from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.program.loop import catch_signals
 from assay.neurons.settings.sections import Settings
-from assay.subnet.recipe import list_recipes
 
 #: Seconds between two checks that the chain still runs.
 _LOOK_S = 0.5
@@ -24,8 +23,10 @@ def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
     settings = every.localnet
     files = tuple(str(file.resolve()) for file in every.environments.files)
     recipe = settings.recipe
-    if recipe is not None and recipe not in list_recipes():
-        recipe = str(Path(recipe).resolve())
+    if recipe is not None:
+        from assay.subnet.recipe import list_recipes  # loads numpy, which others do not need
+
+        recipe = recipe if recipe in list_recipes() else str(Path(recipe).resolve())
     subnet = Subnet(recipe, settings.model, files)
     if not quiet:
         begun = f"starting chain, beacon and store in {settings.dir}"
