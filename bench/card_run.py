@@ -1,4 +1,4 @@
-r"""A real model gets better on a subnet that one card computes, in minutes.
+r"""A real model gets better on a subnet that one card computes.
 
     assay train warm-start smollm2-135m-instruct.gguf --recipe smollm2-135m-gsm --lora-rank 8 \
         --level 1 --level 2 --level 3 --out warm

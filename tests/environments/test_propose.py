@@ -105,6 +105,11 @@ def test_a_function_for_pairs_gives_the_hidden_ones_and_is_new(propose: Propose)
     assert (found.piece.inputs, found.widens) == (piece.inputs, False)
     assert propose.score(problem, write_proposal(piece.function, None)) == WRONG
     names = head[len("def f(") : -len("):")]
+    other = f"{head}\n    q = [{names}]\n    for x in [{names}]:\n        q = [x, *q]\n    return q"
+    assert check_piece(other, piece.inputs).piece is not None
+    verdict = propose.check(problem, write_proposal(other, None))
+    assert verdict is not None
+    assert verdict.fault is Fault.PAIRS
     shown = ", ".join(f"(({piece.inputs[i]},), {piece.outputs[i]})" for i in task.places)
     table = f"{head}\n    q = ({names},)\n    return ([v for k, v in [{shown}] if k == q] + [q])[0]"
     assert propose.score(problem, write_proposal(table, None)) == WRONG
