@@ -336,10 +336,15 @@ def attend_packed(
     is_plain = window is None and cap is None and sinks is None
     if together and is_plain and len(q) == 1 and packing.get_batches(q.device).batches:
         return _attend_together(q, k, v, packing, layer, scale)
+    # a slice's gradient is as large as the row, and all of them are added up: pieces' are joined
+    lengths = [segment.end - segment.start for segment in packing.segments]
+    pieces = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
+    own = {segment.start: piece for segment, piece in zip(packing.segments, pieces, strict=True)}
     parts = []
     for segment in packing.segments:
-        keys, values = _find_keys(segment, k, v, layer, window)
-        queries = q[:, :, segment.start : segment.end]
+        queries, *seen = own[segment.start]
+        before = own[segment.shared_start][1:]
+        keys, values = _find_keys(segment, seen, before, layer, window)
         parts.append(attend(queries, keys, values, scale, window, cap, sinks))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
@@ -357,23 +362,27 @@ def _attend_together(
         keys, values = seen
         parts.append(attend(queries, keys, values, scale).transpose(1, 2).flatten(0, 1)[kept])
     for segment in others:
-        keys, values = _find_keys(segment, k, v, layer, None)
-        queries = q[:, :, segment.start : segment.end]
+        queries, *seen = (x[:, :, segment.start : segment.end] for x in (q, k, v))
+        first = [x[:, :, segment.shared_start : segment.shared_end] for x in (k, v)]
+        keys, values = _find_keys(segment, seen, first, layer, None)
         parts.append(attend(queries, keys, values, scale)[0].transpose(0, 1))
     return torch.cat(parts)[order].transpose(0, 1)[None]
 
 
 def _find_keys(
-    segment: Segment, k: Tensor, v: Tensor, layer: int, window: int | None
+    segment: Segment,
+    own: Sequence[Tensor],
+    before: Sequence[Tensor],
+    layer: int,
+    window: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """All keys and values that a sequence may see. Its own are appended if the sequence is kept."""
-    columns = slice(segment.start, segment.end)
+    """All keys and values that a sequence may see: behind those of the one that it continues, or
+    appended to kept ones."""
+    keys, values = own
     if segment.kept is not None:
-        return segment.kept.extend(layer, k[:, :, columns], v[:, :, columns], window)
-    if not segment.first:
-        return k[:, :, columns], v[:, :, columns]
-    shared = slice(segment.shared_start, segment.shared_end)
-    keys, values = (torch.cat((x[:, :, shared], x[:, :, columns]), dim=2) for x in (k, v))
+        return segment.kept.extend(layer, keys, values, window)
+    if segment.first:
+        keys, values = (torch.cat(pair, dim=2) for pair in zip(before, own, strict=True))
     return keys, values
 
 
