@@ -33,6 +33,8 @@ _HIDDEN_MAX = 1 << 16
 _HEADER_BYTES_MAX = 1 << 24
 #: Most further files of a checkpoint, and most bytes of all of them.
 FILES_MAX, FILES_BYTES_MAX = 16, 1 << 26
+#: The further file that holds the pool of problems that the network wrote itself.
+POOL_FILE = "pool.jsonl"
 #: Most levels in force. The levels next to each are tried as well.
 LEVELS_MAX = 32
 #: The weight of a level that no success has changed yet.

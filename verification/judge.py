@@ -21,7 +21,7 @@ from assay.environments import (
     RewardParts,
     compute_reward,
     make_miner_problem,
-    open_environment,
+    open_environment_of,
     run_all,
 )
 from assay.protocol.context import Context
@@ -109,6 +109,7 @@ def judge(
     ledger: Ledger,
     *,
     manifest: Manifest,
+    pool: bytes = b"",
     **options: Unpack[MeasureOptions],
 ) -> JudgeResult:
     """Judge one submission to one window.
@@ -116,7 +117,8 @@ def judge(
     Args:
         submission: the result of a finished plan, of an audit or of groups. It names hotkey and
             context, whose audit beacon is known.
-        tokenizer, forward, calibration, manifest: of the checkpoint that the context names.
+        tokenizer, forward, calibration, manifest, pool: of the checkpoint that the context names;
+            the pool's bytes, none where its manifest names no pool.
         ledger: evidence so far in this settlement.
 
     Raises:
@@ -124,14 +126,14 @@ def judge(
     """
     if calibration.digest != manifest.calibration:
         raise ValueError("the calibration is not the one the manifest names")
-    examined = examine(submission, tokenizer, manifest=manifest)
+    examined = examine(submission, tokenizer, manifest=manifest, pool=pool)
     if isinstance(examined, Verdict):
         return JudgeResult(examined, ledger, left_out=submission.left_out)
     return measure(examined, forward, calibration, ledger, **options)
 
 
 def examine(
-    submission: CheckedSubmission, tokenizer: Tokenizer, *, manifest: Manifest
+    submission: CheckedSubmission, tokenizer: Tokenizer, *, manifest: Manifest, pool: bytes = b""
 ) -> "Verdict | Examined":
     """Check a submission as far as that needs no model.
 
@@ -146,7 +148,7 @@ def examine(
         raise ValueError("the manifest is not that of the context's checkpoint")
     if submission.purpose is Purpose.SAMPLES:
         raise ValueError("the samples of a submission are no audit of it")
-    environment = open_environment(context.parameters.environment)
+    environment = open_environment_of(context.parameters.environment, manifest, pool)
     committed = 0 if submission.committed is None else submission.committed.groups
     case = _Case(submission.hotkey, context, tokenizer, manifest, environment, committed)
     id_bits = get_id_bits(len(tokenizer.drawable))

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from assay.environments.registry import EnvironmentEntry as EnvironmentEntry
     from assay.environments.registry import compute_named_shares as compute_named_shares
     from assay.environments.registry import count_named_units as count_named_units
+    from assay.environments.registry import draws_from_pool as draws_from_pool
+    from assay.environments.registry import get_pool_cap as get_pool_cap
     from assay.environments.registry import list_environments as list_environments
     from assay.environments.registry import list_manners as list_manners
     from assay.environments.registry import list_named_levels as list_named_levels
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from assay.environments.registry import list_turns as list_turns
     from assay.environments.registry import make_environment as make_environment
     from assay.environments.registry import open_environment as open_environment
+    from assay.environments.registry import open_environment_of as open_environment_of
     from assay.environments.registry import parse_choice as parse_choice
     from assay.environments.registry import write_choice as write_choice
     from assay.environments.rewards import choose_rewards as choose_rewards
@@ -98,6 +101,8 @@ else:
                 "EnvironmentEntry",
                 "compute_named_shares",
                 "count_named_units",
+                "draws_from_pool",
+                "get_pool_cap",
                 "list_environments",
                 "list_manners",
                 "list_named_levels",
@@ -106,6 +111,7 @@ else:
                 "list_turns",
                 "make_environment",
                 "open_environment",
+                "open_environment_of",
                 "parse_choice",
                 "write_choice",
             ),

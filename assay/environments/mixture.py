@@ -54,7 +54,7 @@ class Mixture:
         """
         weights, settings = divide(params)
         self._weights = tuple(weights.values())
-        self.parts = tuple(make(name, settings[name]) for name in weights)
+        self.parts: tuple[Environment, ...] = tuple(make(name, settings[name]) for name in weights)
         resolved = dict(weights)
         for part in self.parts:
             resolved |= {f"{part.name}.{name}": value for name, value in part.params.items()}

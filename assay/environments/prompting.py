@@ -54,7 +54,7 @@ class PromptedEnvironment:
         self.rated, self.scorers = environment.rated, environment.scorers
         self.turns = environment.turns
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **resolved})
-        self.inner = environment
+        self.inner: Environment = environment
         self._manner = make_manner(environment.name, self.params, prompts)
         self.digest = hash_fields(
             Domain.PROMPTS,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,6 +26,8 @@ from assay.environments.foreign.archive import read_first_name
 from assay.environments.gym.datasets import LEVELS, REFUSED
 from assay.environments.instructions import InstructionFile, instruction_file
 from assay.environments.pieces import abduce, deduce, induce, piece_environment, pool, propose
+from assay.environments.pieces.growth import read_pool
+from assay.environments.pooling import with_pool
 from assay.environments.problem_family import guess_family
 from assay.environments.problem_file import (
     OtherFormatError,
@@ -49,6 +52,7 @@ from assay.environments.tools import (
 from assay.environments.tools import PARAMS as TOOL_PARAMS
 from assay.environments.tools.python import Python
 from assay.environments.worlds import codes, errands, guess, rooms
+from assay.protocol.manifest import POOL_FILE, Manifest
 from assay.protocol.parameters import TOOL_UNITS, UNITS, EnvironmentChoice, Prompts
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
@@ -203,13 +207,48 @@ def _make_bare(name: str, params: Mapping[str, int]) -> Environment:
     return ENVIRONMENTS[name](params)
 
 
-@lru_cache(8)
-def open_environment(choice: EnvironmentChoice) -> Environment:
-    """The environment that a network's parameters name, in the version that they name.
+def open_environment_of(choice: EnvironmentChoice, manifest: Manifest, pool: bytes) -> Environment:
+    """The environment that a network's parameters name, with the problems of a checkpoint.
+
+    Args:
+        pool: the checkpoint's file of this name; no bytes where its manifest names none.
 
     Raises:
-        ValueError: this program has another version of it, or none.
+        ValueError: see `open_environment`; or the pool is not the manifest's: our own fault.
     """
+    named = {file.name: file.sha256 for file in manifest.files}.get(POOL_FILE)
+    if named != (sha256(pool).digest() if pool else None):
+        raise ValueError("the pool is not the one that the manifest names")
+    return open_environment(choice, pool) if pool else open_environment(choice)
+
+
+def draws_from_pool(choice: EnvironmentChoice) -> bool:
+    """Whether problems depend on a checkpoint's pool."""
+    parts = list_parts(choice.name, {setting.name: setting.value for setting in choice.settings})
+    return not {abduce.NAME, deduce.NAME, induce.NAME}.isdisjoint(parts)
+
+
+def get_pool_cap(choice: EnvironmentChoice) -> int | None:
+    """Most proposals that a network's pool keeps; None: it has no proposals."""
+    settings = {setting.name: setting.value for setting in choice.settings}
+    if propose.NAME not in settings:
+        return None
+    default = propose.PARAMS[propose.POOL_SETTING].default
+    return settings.get(f"{propose.NAME}.{propose.POOL_SETTING}", default)
+
+
+@lru_cache(16)
+def open_environment(choice: EnvironmentChoice, pool: bytes = b"") -> Environment:
+    """The environment that a network's parameters name, in the version that they name.
+
+    Args:
+        pool: of a checkpoint, whose pieces are asked besides those of the first pool.
+
+    Raises:
+        ValueError: this program has another version of it, or none; or the pool is damaged.
+    """
+    if pool:
+        return with_pool(open_environment(choice), read_pool(pool))
     settings = {s.name: s.value for s in choice.settings}
     environment = make_environment(choice.name, settings, choice.prompts)
     if environment.digest != choice.digest:

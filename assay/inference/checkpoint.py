@@ -4,7 +4,7 @@ Specification, section 7. Formats: safetensors and Hugging Face's config and tok
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -13,6 +13,7 @@ from threading import RLock
 import torch
 from transformers import PreTrainedModel
 
+from assay import environments
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.families import get_expert_bounds
 from assay.inference.folder import (
@@ -21,6 +22,7 @@ from assay.inference.folder import (
     UnusableCheckpointError,
     find_tensors,
     read_config,
+    read_pool_file,
     verify_manifest,
     verify_small_files,
     verify_tensors,
@@ -40,7 +42,7 @@ from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measur
 from assay.inference.reference import CausalModel, Reference
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, open_tokenizer
 from assay.protocol.manifest import Calibration, Manifest
-from assay.protocol.parameters import EXPERT_BITS
+from assay.protocol.parameters import EXPERT_BITS, EnvironmentChoice
 from assay.verification import Forward
 
 #: Names a sampler's memory in messages for people.
@@ -55,6 +57,13 @@ class Outline:
     manifest: Manifest
     calibration: Calibration
     tokenizer: FolderTokenizer
+    #: the file of problems that the network wrote itself; no bytes: there is none
+    piece_pool: bytes = field(default=b"", kw_only=True, repr=False)
+
+    def open_environment(self, choice: EnvironmentChoice) -> environments.Environment:
+        """The environment of a network with this checkpoint's problems. Raises ValueError: see
+        `open_environment_of`."""
+        return environments.open_environment_of(choice, self.manifest, self.piece_pool)
 
 
 class FolderModels:
@@ -233,7 +242,8 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
     if most and not manifest.router_ramp:
         raise UnusableCheckpointError(f"{folder} holds a mixture of experts, without router_ramp")
     tokenizer = open_tokenizer(folder, manifest, config["vocab_size"])
-    return Outline(manifest, calibration, tokenizer)
+    pool = read_pool_file(folder, manifest)
+    return Outline(manifest, calibration, tokenizer, piece_pool=pool)
 
 
 def load_checkpoint(
@@ -262,4 +272,6 @@ def load_checkpoint(
         models.get(placement.implementation)
     except ImplementationError as error:
         raise CheckpointError(f"{folder}: {error}; name another implementation") from None
-    return Checkpoint(manifest, outline.calibration, outline.tokenizer, folder, models)
+    pool = outline.piece_pool
+    parts = manifest, outline.calibration, outline.tokenizer
+    return Checkpoint(*parts, folder, models, piece_pool=pool)

@@ -21,6 +21,7 @@ from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
+    POOL_FILE,
     Calibration,
     FurtherFile,
     Manifest,
@@ -286,6 +287,13 @@ def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
         _require_same(folder, f"file {file.name!r}", sha256(data).digest(), file.sha256)
         _require_same(folder, f"size of {file.name!r}", len(data), file.size)
     return calibration
+
+
+def read_pool_file(folder: Path, manifest: Manifest) -> bytes:
+    """The pool of problems of a checkpoint whose small files are verified; no bytes where its
+    manifest names none."""
+    pool = next((file for file in manifest.files if file.name == POOL_FILE), None)
+    return b"" if pool is None else read_small_file(folder, get_path(pool))
 
 
 def verify_tensors(folder: Path, manifest: Manifest) -> list[TensorDigest]:

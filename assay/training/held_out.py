@@ -192,7 +192,7 @@ def count_held_out(
 ) -> HeldOutCounts:
     """The counts of the first `problems` held-out problems, as a manifest has them. `weights`
     take the place of the checkpoint's."""
-    environment = open_environment(parameters.environment)
+    environment = checkpoint.open_environment(parameters.environment)
     levels = compute_candidates(checkpoint.manifest.level_numbers, environment.levels)
     model = None if weights is None else _load_with(checkpoint, weights)
     counted = count_successes(

@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
-from assay.environments import make_miner_problem, open_environment
+from assay.environments import make_miner_problem
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -337,7 +337,7 @@ class Miner:
     def make_request(self, work: WindowWork, index: int) -> GroupRequest:
         """The request for one problem: its prompt and rollout seeds."""
         parameters = work.challenge.parameters
-        environment = open_environment(parameters.environment)
+        environment = work.checkpoint.open_environment(parameters.environment)
         levels = work.checkpoint.manifest.levels
         problem = make_miner_problem(environment, work.challenge.seed, self.hotkey, index, levels)
         seeds = (

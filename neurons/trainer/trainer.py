@@ -23,6 +23,7 @@ from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
+from assay.artifacts.steps.pool import compute_step_pool
 from assay.artifacts.steps.replay import EarlierStep, name_replays, read_earlier
 from assay.environments import compute_next_levels
 from assay.inference import (
@@ -374,6 +375,7 @@ class Trainer:
                 OSError,
                 SafetensorError,
                 TrainerError,
+                WorkerError,
             ) as error:
                 self._take_back(window, error)
                 return
@@ -424,6 +426,7 @@ class Trainer:
             tokens, _ = reading.count_tokens()
             window, number = reading.context.window, parent.manifest.number
             return Silence(window, reading.rewards, tokens, number)
+        pool = compute_step_pool(reading.groups, course.window, parameters, parent, checkpoints)
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
@@ -452,7 +455,7 @@ class Trainer:
             steps.keep_data(record, parameters, taken, [s for s in spare if s.group.teaches])
         adapter = make_adapter(learner.base, learner.export_factors())
         manifest = checkpoints.publish(
-            parent, weights, record.digest, levels, counts, adapter=adapter
+            parent, weights, record.digest, levels, counts, adapter=adapter, pool=pool
         )
         if steps is not None:
             steps.keep_record(record, manifest.digest)

@@ -10,6 +10,7 @@ from assay.audit.sources import ModelShelf
 from assay.explorer.labels import show_hidden
 from assay.explorer.sources import group_child
 from assay.explorer.views import rollouts
+from assay.inference import Outline
 from assay.protocol import Reason, decode_settlement_record, encode_ss58
 from assay.protocol.episode import End
 from assay.protocol.record import make_settlement_record_name
@@ -149,10 +150,10 @@ def test_a_rollout_that_is_too_long_says_where_its_episode_ended(inside, monkeyp
 
 
 def test_a_group_whose_environment_is_not_here_says_so(run, tmp_path, monkeypatch):
-    def refuse(choice):
+    def refuse(outline, choice):
         raise ValueError(f"no file of {choice.name} is here")
 
-    monkeypatch.setattr(group_child, "open_environment", refuse)
+    monkeypatch.setattr(Outline, "open_environment", refuse)
     monkeypatch.setattr(group_child.torch, "set_num_threads", lambda count: None)
     order = {
         "models": str(run / "models"),

@@ -47,6 +47,7 @@ from math_answers import make_math  # noqa: E402
 from networks import make_networks  # noqa: E402
 from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
 from outer import make_rounds  # noqa: E402
+from pools import make_pool  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from program_outputs import make_outputs  # noqa: E402
 from prompts import make_prompts  # noqa: E402
@@ -389,6 +390,7 @@ FAMILIES = {
     "adapters": make_adapters,
     "differences": make_differences,
     "mirrors": make_mirrors,
+    "pool": make_pool,
     "levels": make_levels,
     "weights": make_weights,
     "rounds": make_rounds,

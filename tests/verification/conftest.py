@@ -578,7 +578,7 @@ def build_echo_world() -> EchoWorld:
 def echoing(monkeypatch: pytest.MonkeyPatch) -> EchoWorld:
     """One world with replies for all tests."""
     world = build_echo_world()
-    monkeypatch.setattr(judge_module, "open_environment", lambda choice: world.environment)
+    monkeypatch.setattr(judge_module, "open_environment_of", lambda *_: world.environment)
     return world
 
 

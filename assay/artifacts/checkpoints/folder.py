@@ -23,8 +23,10 @@ from safetensors.torch import save_file
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
 from assay.artifacts.checkpoints.download import MIRRORS_MAX, DownloadLimits, fetch_checkpoint
+from assay.artifacts.checkpoints.pool_file import POOL_PATH, name_pool
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import find_levels_fault, find_parent_fault, list_manners
+from assay.environments.pieces.growth import find_pool_fault
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -33,6 +35,7 @@ from assay.inference import (
     Reference,
     UnusableCheckpointError,
     load_checkpoint,
+    load_outline,
     measure_centre,
 )
 from assay.inference.folder import (
@@ -186,6 +189,16 @@ class CheckpointFolder:
                 self._keep_open(self._load(digest))
             self.opened.move_to_end(digest)
             return self.opened[digest]
+
+    def get_outline(self, digest: bytes) -> Outline:
+        """The checkpoint without its tensors. They are read only where it is not here.
+
+        Raises:
+            CheckpointError: as of `get`.
+        """
+        if digest in self.opened or not self.holds(digest):
+            return self.get(digest)
+        return load_outline(self._root / digest.hex(), digest)
 
     def prefetch(self, digest: bytes) -> None:
         """Start to fetch a checkpoint that may be needed soon, one at a time. `get` returns it
@@ -397,6 +410,7 @@ class CheckpointFolder:
         held_out: HeldOutCounts = (),
         number: int | None = None,
         adapter: bytes | None = None,
+        pool: bytes | None = None,
     ) -> Manifest:
         """Write a child of `parent` with new weights (bf16) and return its manifest.
 
@@ -409,13 +423,17 @@ class CheckpointFolder:
             held_out: the parent's success, from which the levels follow.
             number: of the child; None: the parent's plus one.
             adapter: the file that makes `weights` of another checkpoint's, from `make_adapter`.
+            pool: the file of problems that the network wrote itself; None: the parent's.
         """
-        files = name_adapter(parent.manifest.files, adapter)
+        pool = parent.piece_pool if pool is None else pool
+        files = name_adapter(name_pool(parent.manifest.files, pool), adapter)
         with self._make_temporary() as temporary:
             for name in list_small_files(replace(parent.manifest, files=files)):
                 (temporary / name).parent.mkdir(exist_ok=True)
                 if name == ADAPTER_PATH and adapter is not None:
                     write_file(temporary / name, adapter)
+                elif name == POOL_PATH:
+                    write_file(temporary / name, pool)
                 else:
                     shutil.copyfile(parent.folder / name, temporary / name)
             save_file(dict(weights), temporary / MODEL_FILE, metadata={"format": "pt"})
@@ -510,6 +528,9 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
     if fault is not None:
         return fault
     fault = checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))
+    if fault is not None:
+        return fault
+    fault = find_pool_fault(checkpoint.piece_pool)
     if fault is not None:
         return fault
     ends, drawable = checkpoint.manifest.end_tokens, checkpoint.tokenizer.drawable

@@ -12,14 +12,7 @@ from functools import partial
 
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays
-from assay.environments import (
-    Environment,
-    Problem,
-    compute_reward,
-    make_miner_problem,
-    open_environment,
-    run_all,
-)
+from assay.environments import Environment, Problem, compute_reward, make_miner_problem, run_all
 from assay.inference import Checkpoint, Outline, generate_groups, make_group_request
 from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.parameters import Work
@@ -154,7 +147,7 @@ def _generate(
 ) -> list[ConsumedGroup]:
     hotkey, work = parameters.identity.trainer, parameters.work
     place = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, window.to_bytes(8, "big"))
-    environment = open_environment(parameters.environment)
+    environment = checkpoint.open_environment(parameters.environment)
     levels = checkpoint.manifest.levels
     seeds = [compute_problem_seed(place, hotkey, index) for index in indices]
     problems = [make_miner_problem(environment, place, hotkey, index, levels) for index in indices]

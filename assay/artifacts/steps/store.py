@@ -38,6 +38,8 @@ from assay.artifacts.store_objects import (
     put_object,
     read_parts,
 )
+from assay.environments import get_pool_cap
+from assay.inference import CheckpointError
 from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.files import hold_folder, remove_unfinished, replace_file
 from assay.network.store import within
@@ -167,6 +169,14 @@ class _Fetch:
         parameters = self._get_parameters(step.record.parameters)
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
         parent = self._get_checkpoint(step.record.parent)
+        if get_pool_cap(parameters.environment) is not None:
+            with suppress(StepError, CheckpointError):  # reported when it is needed
+                # the miners' groups of a window are of one checkpoint
+                trainer = parameters.identity.trainer
+                miners = [one for one in read_taken(step) if one.hotkey != trainer]
+                drawn = {one.window: one.checkpoint for one in miners}
+                for digest in sorted({*drawn.values()} - {step.record.parent}):
+                    self._get_checkpoint(digest)
         if parent.number:  # the windows of the two steps are compared
             with suppress(StepError):  # reported when it is needed
                 self.fetch_record(steps, parent, step.record.parent, "parent")

@@ -214,8 +214,9 @@ def judge_and_carry(
     tokenizer, calibration = checkpoint.tokenizer, checkpoint.calibration
     if isinstance(submission, Examined):
         return measure(submission, forward, calibration, ledger, **more)
-    manifest = checkpoint.manifest
-    return judge(submission, tokenizer, forward, calibration, ledger, manifest=manifest, **more)
+    manifest, pool = checkpoint.manifest, checkpoint.piece_pool
+    known = submission, tokenizer, forward, calibration, ledger
+    return judge(*known, manifest=manifest, pool=pool, **more)
 
 
 def examine_file(
@@ -227,4 +228,5 @@ def examine_file(
 ) -> Verdict | Examined:
     """What the judge finds in a file without a model. Raises StoreError: it cannot be read."""
     submission = read_submission(_plan(context, hotkey, outline, groups), reader)
-    return examine(submission, outline.tokenizer, manifest=outline.manifest)
+    manifest, pool = outline.manifest, outline.piece_pool
+    return examine(submission, outline.tokenizer, manifest=manifest, pool=pool)

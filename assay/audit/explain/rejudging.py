@@ -18,7 +18,7 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import examine_file, judge_and_carry, read_samples
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement, TurnPlace
 from assay.audit.ports import Outlines
-from assay.environments import Conversation, Problem, make_miner_problem, open_environment
+from assay.environments import Conversation, Problem, make_miner_problem
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -259,7 +259,7 @@ def _place(
     if parameters.work.turns == 1 or group is None or token is None or not is_known:
         return None
     problem = make_miner_problem(
-        open_environment(parameters.environment),
+        outline.open_environment(parameters.environment),
         context.challenge_seed,
         verdict.hotkey,
         group,
@@ -291,7 +291,7 @@ def play_again(
 ) -> Episode:
     """The episode of own tokens, as far as it goes: at least one, all of the vocabulary."""
     parameters, prompt = context.parameters, outline.tokenizer.encode(problem.conversation)
-    environment = open_environment(parameters.environment)
+    environment = outline.open_environment(parameters.environment)
     (episode,) = replay_all(environment, problem, prompt, [tokens], parameters.work, outline)
     return episode
 

@@ -6,7 +6,7 @@ inconsistent with the bound values, that proves nobody's fault, but the check ca
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,15 +14,8 @@ from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import generate_own, replay_all
 from assay.artifacts.steps.replay import count_replays
-from assay.environments import (
-    Environment,
-    Problem,
-    RewardParts,
-    compute_reward,
-    open_environment,
-    run_all,
-)
-from assay.inference import Checkpoint
+from assay.environments import Environment, Problem, RewardParts, compute_reward, run_all
+from assay.inference import Checkpoint, Outline
 from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, StepRecord, encode_ss58
 from assay.protocol.episode import find_stop
@@ -87,14 +80,14 @@ def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> st
     return None
 
 
-def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Checkpoint) -> Problem:
+def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Outline) -> Problem:
     """The problem that a group answers. Raises a StepError if its seed and levels do not give its
     prompt.
 
     Args:
-        checkpoint: any of the course: all have the genesis' tokenizer and end tokens.
+        checkpoint: see `DrawnBy`: all have the genesis' tokenizer and end tokens.
     """
-    environment = _open(parameters)
+    environment = _open(parameters, checkpoint)
     try:
         problem = environment.make_problem(one.problem_seed, one.levels)
     except ValueError as error:
@@ -105,7 +98,7 @@ def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Chec
 
 
 def replay_group(
-    one: ConsumedGroup, parameters: Parameters, checkpoint: Checkpoint
+    one: ConsumedGroup, parameters: Parameters, checkpoint: Outline
 ) -> tuple[Problem, list[tuple[Episode, RewardParts]]] | str:
     """The problem of a group, and the episode and the score of each of its rollouts, derived from
     its own tokens; or the first thing in the step that is another. A group of another size or with
@@ -114,7 +107,7 @@ def replay_group(
     Args:
         checkpoint: see `make_problem_of`.
     """
-    environment, group, work = _open(parameters), one.group, parameters.work
+    environment, group, work = _open(parameters, checkpoint), one.group, parameters.work
     if len(group.completions) != work.group_size:
         return f"it has {len(group.completions)} rollouts, not {work.group_size}"
     if max(map(len, group.completions)) > work.max_tokens:
@@ -144,12 +137,19 @@ def replay_group(
 
 
 def find_false_group(
-    record: StepRecord, taken: Sequence[ConsumedGroup], parameters: Parameters, parent: Checkpoint
+    record: StepRecord,
+    taken: Sequence[ConsumedGroup],
+    parameters: Parameters,
+    parent: Checkpoint,
+    find_drawn: Callable[[ConsumedGroup], Outline],
 ) -> str | None:
     """The first group that the step should not have learned from, with the reason, or None.
 
     Replies and rewards of the miners' rollouts are derived again. The trainer's own rollouts are
     generated again.
+
+    Args:
+        find_drawn: the checkpoint whose problem a group answers.
 
     Raises:
         StepError: the values beside the groups are inconsistent with them.
@@ -158,7 +158,7 @@ def find_false_group(
     trainer = parameters.identity.trainer
     verify_provenance(record, taken, trainer)
     for one in taken:
-        played = replay_group(one, parameters, parent)
+        played = replay_group(one, parameters, find_drawn(one))
         if isinstance(played, str):
             return f"{describe_group(one)}: {played}"
     if (false := _find_false_replay(record, taken)) is not None:
@@ -177,8 +177,8 @@ def describe_group(one: ConsumedGroup) -> str:
     return f"window {one.window}, {encode_ss58(one.hotkey)}, group {one.index}"
 
 
-def _open(parameters: Parameters) -> Environment:
+def _open(parameters: Parameters, checkpoint: Outline) -> Environment:
     try:
-        return open_environment(parameters.environment)
+        return checkpoint.open_environment(parameters.environment)
     except ValueError as error:
         raise StepError(str(error)) from None

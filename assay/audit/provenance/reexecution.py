@@ -15,6 +15,7 @@ from torch import Tensor
 
 from assay.artifacts.checkpoints.adapter import make_adapter, name_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
+from assay.artifacts.checkpoints.pool_file import name_pool
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import (
@@ -26,8 +27,10 @@ from assay.artifacts.steps.folder import (
     read_step,
     read_taken,
 )
+from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.audit.provenance.consumed import describe_group, find_false_group
 from assay.environments import compute_next_levels
+from assay.environments.pieces.growth import describe_difference, read_pool
 from assay.inference import Checkpoint
 from assay.inference.expert_stacks import split_experts
 from assay.network import open_folder
@@ -77,21 +80,27 @@ def reexecute(
     record = step.record
     taken, remarks = open_step(step, checkpoints)
     parameters = _fetch_parameters(step)
-    false = find_false_group(record, taken, parameters, checkpoints.get(record.parent))
+    parent = checkpoints.get(record.parent)
+    drawn = DrawnBy(parameters, parent, checkpoints)
+    false = find_false_group(record, taken, parameters, parent, drawn.find)
     false = false or _find_altered_replay(step, taken)
     if false is not None:
         return StepComparison(False, None, false, remarks)
+    child = _get_child(step, checkpoints)
+    pool = _compute_pool(record.window, taken, parameters, parent, checkpoints)
+    if child is not None and pool != child.piece_pool:  # no machine makes another
+        detail = f"the made checkpoint's pool is another: {_compare_pools(pool, child)}"
+        return StepComparison(False, None, detail, remarks)
     learner = make_learner_before(step, checkpoints)
     say(f"step {record.number}: repeating it with {record.groups} groups of window {record.window}")
     weights = learn_again(learner, taken)
-    parent, child = checkpoints.get(record.parent), _get_child(step, checkpoints)
     finding = _compare_weights(record, weights, child)
     if finding is None and digest_tensors_of(learner.export_state()) != record.optimiser_after:
         finding = "the weights are equal, but the optimiser's state after the step differs", None
     if finding is None:
         say(f"step {record.number}: checking the levels of its checkpoint")
         adapter = make_adapter(learner.base, learner.export_factors())
-        finding = _compare_manifests(step, parameters, parent, child, adapter)
+        finding = _compare_manifests(step, parameters, parent, child, adapter, pool)
     if finding is not None:
         return StepComparison(False, finding[1], finding[0], remarks)
     seen = (
@@ -179,6 +188,7 @@ def _compare_manifests(
     parent: Checkpoint,
     child: Checkpoint | None,
     adapter: bytes | None,
+    pool: bytes,
 ) -> _Difference | None:
     """Compare levels from held-out success, and the new checkpoint's manifest as a whole."""
     record, before = step.record, parent.manifest
@@ -209,7 +219,7 @@ def _compare_manifests(
         parent=parent.digest,
         step=record.digest,
         number=before.number + 1,
-        files=name_adapter(before.files, adapter),
+        files=name_adapter(name_pool(before.files, pool), adapter),
     )
     expected = measure_manifest(expected, child.folder)
     if expected == child.manifest and child.digest == step.child:
@@ -220,6 +230,26 @@ def _compare_manifests(
         if getattr(expected, f.name) != getattr(child.manifest, f.name)
     ]
     return f"the made checkpoint's manifest has other {', '.join(names)}", None
+
+
+def _compute_pool(
+    window: int,
+    taken: Sequence[ConsumedGroup],
+    parameters: Parameters,
+    parent: Checkpoint,
+    checkpoints: CheckpointFolder,
+) -> bytes:
+    try:
+        return compute_step_pool(taken, window, parameters, parent, checkpoints)
+    except ValueError as error:  # of a parent that no window could use
+        raise StepError(f"the pool of problems: {error}") from None
+
+
+def _compare_pools(due: bytes, child: Checkpoint) -> str:
+    try:
+        return describe_difference(read_pool(due), read_pool(child.piece_pool))
+    except ValueError as error:
+        return str(error)
 
 
 def describe_counts(counts: Sequence[LevelSuccess]) -> str:

@@ -18,11 +18,12 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, replay_group, verify_provenance
-from assay.environments import Problem, RewardParts, open_environment, run_all
+from assay.environments import Problem, RewardParts, run_all
 from assay.environments.base import Manner
-from assay.inference import Checkpoint, CheckpointError
+from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.inference.tokenizing.replies import cut_reply
 from assay.inference.tokenizing.reply_frames import find_role
 from assay.network import open_folder
@@ -123,10 +124,12 @@ def make_rows(
     """
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
-    checkpoint = _find_checkpoint(step, parameters, checkpoints)
+    checkpoint: Outline = _find_checkpoint(step, parameters, checkpoints)
     scaled, roles = read_config(record).scaled, dict[Manner, str]()
     verify_provenance(record, taken, parameters.identity.trainer)
+    drawn = DrawnBy(parameters, checkpoint, checkpoints)
     for one in taken:
+        checkpoint = drawn.find(one)
         played = replay_group(one, parameters, checkpoint)
         if isinstance(played, str):
             raise StepError(f"{describe_group(one)}: {played}")
@@ -175,7 +178,7 @@ def _describe_score(parts: RewardParts) -> dict[str, float]:
 
 
 def _describe_spans(
-    tokens: list[int], replies: Sequence[Reply], checkpoint: Checkpoint
+    tokens: list[int], replies: Sequence[Reply], checkpoint: Outline
 ) -> dict[str, Any]:
     sequence, _ = weave(tokens, replies)
     return {
@@ -192,11 +195,12 @@ def _list_turns(
     role: str,
     rollouts: Sequence[tuple[Episode, RewardParts]],
     parameters: Parameters,
-    checkpoint: Checkpoint,
+    checkpoint: Outline,
 ) -> list[list[dict[str, str | None]] | None]:
     """For each rollout its turns, each with the world's reply to it, which has `role`; None: it
     has one turn."""
-    environment, most_bytes = open_environment(parameters.environment), parameters.work.reply_bytes
+    environment = checkpoint.open_environment(parameters.environment)
+    most_bytes = parameters.work.reply_bytes
 
     def talk(tokens: list[int], replies: Sequence[Reply]) -> list[dict[str, str | None]] | None:
         if not replies:

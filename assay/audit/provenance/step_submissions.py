@@ -229,7 +229,8 @@ def _judge_one_left_out(
 ) -> str | None:
     if left.reason in _UNCHECKED or outline is None:
         return "nobody can check this afterwards"
-    examined = examine(submission, outline.tokenizer, manifest=outline.manifest)
+    manifest, pool = outline.manifest, outline.piece_pool
+    examined = examine(submission, outline.tokenizer, manifest=manifest, pool=pool)
     found = examined.reason if isinstance(examined, Verdict) else Reason.ACCEPTED
     if isinstance(examined, Examined) and isinstance(outline, Checkpoint):
         try:

@@ -6,8 +6,10 @@ or what came of running it, is written in the one way (`inside`) and compared he
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Self
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import Answer, Param, Problem, compute_digest
@@ -83,7 +85,7 @@ class PieceEnvironment(FormedEnvironment):
         self.skipped: Mapping[str, Sequence[int]] = {}
         self.known: frozenset[bytes] = frozenset()
         if digest is None:
-            self._fill(list_first_pieces())
+            self.fill(list_first_pieces())
         else:
             rows = PieceRows(family, self.find_reason)
             self._by_level = rows.find_levels(digest, family)
@@ -101,7 +103,17 @@ class PieceEnvironment(FormedEnvironment):
         del piece  # is any
         return None
 
-    def _fill(self, pieces: Sequence[Piece]) -> None:
+    def with_pool(self, pieces: Sequence[Piece]) -> Self:
+        """The same with the first pool and these pieces; of a file's pool itself."""
+        if not self.known:
+            return self
+        first = {piece.digest: piece for piece in list_first_pieces()}
+        whole = copy(self)
+        whole.fill(list((first | {piece.digest: piece for piece in pieces}).values()))
+        return whole
+
+    def fill(self, pieces: Sequence[Piece]) -> None:
+        """Have problems of these pieces, in the order of a pool. For a new object only."""
         asked = [piece for piece in pieces if self.find_reason(piece) is None]
         self._by_level = dict(divide_pieces(asked))
         self.known = frozenset(piece.digest for piece in pieces)

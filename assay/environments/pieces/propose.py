@@ -29,9 +29,13 @@ from assay.protocol.prf import Stream
 NAME = PROPOSE
 #: Increases whenever any problem or score would change.
 VERSION = 1
+POOL_SETTING = "pool"
 #: Settings. A check's runs have the same number of instructions each.
 PARAMS: Mapping[str, Param] = MappingProxyType(
-    {UNITS: Param(190, 30, 2_000, "millions of instructions that scoring an answer may take")}
+    {
+        POOL_SETTING: Param(2_048, 64, 8_192, "proposals that the pool keeps, the newest"),
+        UNITS: Param(190, 30, 2_000, "millions of instructions that scoring an answer may take"),
+    }
 )
 #: Faults of what is no proposal.
 _UNREAD = Fault.TEXT, Fault.SYNTAX, Fault.INPUT

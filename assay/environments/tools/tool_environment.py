@@ -131,7 +131,8 @@ class ToolEnvironment:
             )
         self.name, self.levels = environment.name, environment.levels
         self.rated, self.scorers = environment.rated, max(environment.scorers, tool.scorers)
-        self.tool, self.form, self._inner = tool, form, environment
+        self.tool, self.form = tool, form
+        self.inner: Environment = environment
         self.params: Mapping[str, int] = MappingProxyType({**environment.params, **settings})
         self.reply_end = end_reply(form)
         self._manner = Manner(tools=write_tools(environment.name, settings))
@@ -144,22 +145,22 @@ class ToolEnvironment:
         return read_call(turn, self.form, self.tool)
 
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
-        return self._inner.list_thoughtless(problem)
+        return self.inner.list_thoughtless(problem)
 
     def solve(self, problem: Problem) -> Sequence[str]:
         """Without a call: who wrote the solution had no tool."""
-        return self._inner.solve(problem)
+        return self.inner.solve(problem)
 
     def compute_shares(self, levels: Sequence[int]) -> Sequence[int]:
-        return self._inner.compute_shares(levels)
+        return self.inner.compute_shares(levels)
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        problem = self._inner.make_problem(seed, levels)
+        problem = self.inner.make_problem(seed, levels)
         request = problem.request + write_request(self.tool, self.form)
         return replace(problem, request=request, manner=self._manner)
 
     def open(self, problem: Problem) -> ToolEpisode:
-        return ToolEpisode(self, self._inner.open(problem))
+        return ToolEpisode(self, self.inner.open(problem))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         state, _ = self.open(problem).step(completion, is_ended=True)

@@ -17,7 +17,7 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model, play_again
 from assay.audit.sources import FetchedOutlines
-from assay.environments import Problem, compute_reward, make_miner_problem, open_environment
+from assay.environments import Problem, compute_reward, make_miner_problem
 from assay.explorer.documents.windows import (
     GroupFacts,
     PromptMessage,
@@ -90,7 +90,7 @@ class GroupReader:
                 note or "the window's checkpoint is not at hand, and with it its tokenizer"
             )
         try:
-            environment = open_environment(context.parameters.environment)
+            environment = outline.open_environment(context.parameters.environment)
         except ValueError as error:  # such as with a file that is not here
             self._message = str(error)
             return _refuse("its problems cannot be made here: their environment does not open")

@@ -182,7 +182,8 @@ class WorkerPool:
         outline = load_outline(folder, digest)
         parts = outline.manifest, outline.calibration, outline.tokenizer
         models = FolderModels(folder, Placement(), outline.manifest.router_ramp)
-        return PooledCheckpoint(*parts, folder, models, self, model)
+        problems = outline.piece_pool
+        return PooledCheckpoint(*parts, folder, models, self, model, piece_pool=problems)
 
     def measure(self, model: ModelRequest, prefill: Prefill) -> list[Measurement]:
         """Run one forward pass on one worker.

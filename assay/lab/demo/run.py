@@ -381,7 +381,7 @@ class Demo:
         checkpoint = self._checkpoints.get(digest)
         return evaluate(
             checkpoint,
-            open_environment(self.run.parameters.environment),
+            checkpoint.open_environment(self.run.parameters.environment),
             self.run.parameters.work,
             self._problems,
             self._genesis.level_numbers,  # the same problems before and after
@@ -390,7 +390,8 @@ class Demo:
 
     def _play_example(self, digest: bytes) -> PlayedExample:
         checkpoint, parameters = self._checkpoints.get(digest), self.run.parameters
-        environment, tokenizer = open_environment(parameters.environment), checkpoint.tokenizer
+        environment = checkpoint.open_environment(parameters.environment)
+        tokenizer = checkpoint.tokenizer
         problem = environment.make_problem(digest, checkpoint.manifest.level_numbers)
         asked = [(problem, tuple(tokenizer.encode(problem.conversation)), digest)]
         drafter = checkpoint.get_drafter(parameters.work.temperature)

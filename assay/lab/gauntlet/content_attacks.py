@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import make_miner_problem, open_environment, write_solution
+from assay.environments import make_miner_problem, write_solution
 from assay.inference import GroupRequest, Request
 from assay.lab.gauntlet.strategy import Strategy, Tokens
 from assay.neurons.miner.miner import Group, Miner, WindowWork
@@ -168,7 +168,7 @@ class PrefillOnly(Strategy):
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         tokenizer, manifest = work.checkpoint.tokenizer, work.checkpoint.manifest
-        environment = open_environment(work.challenge.parameters.environment)
+        environment = work.checkpoint.open_environment(work.challenge.parameters.environment)
         drafts = []
         for index, request in zip(indices, requests, strict=True):
             seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import compute_reward, make_miner_problem, open_environment
+from assay.environments import compute_reward, make_miner_problem
 from assay.inference import (
     DraftCount,
     GroupRequest,
@@ -173,7 +173,7 @@ class Strategy(Miner):
     def rate(self, work: WindowWork, index: int, tokens: Sequence[int]) -> int:
         """The reward that a completion would earn, millionths."""
         parameters = work.challenge.parameters
-        environment = open_environment(parameters.environment)
+        environment = work.checkpoint.open_environment(parameters.environment)
         levels = work.checkpoint.manifest.levels
         problem = make_miner_problem(environment, work.challenge.seed, self.hotkey, index, levels)
         text = work.checkpoint.tokenizer.decode(tokens)

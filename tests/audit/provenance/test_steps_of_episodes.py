@@ -58,7 +58,8 @@ def record(checkpoint, parameters, taken):
 
 
 def find_fault(checkpoint, parameters, taken):
-    return find_false_group(record(checkpoint, parameters, taken), taken, parameters, checkpoint)
+    made = record(checkpoint, parameters, taken)
+    return find_false_group(made, taken, parameters, checkpoint, lambda one: checkpoint)
 
 
 def change(taken, **fields):

@@ -20,6 +20,7 @@ const wire = require('./differences.js');
 const adapter = require('./adapter.js');
 const gate = require('./gate.js');
 const merge = require('./merge.js');
+const pools = require('./pool.js');
 
 const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
@@ -44,6 +45,15 @@ function refused(what, { reason }, read) {
 function readAll(bytes, read) { const reader = new file.Reader(unhex(bytes)), found = read(reader); reader.end(); return found; }
 
 const families = {
+  pool(v) {
+    const first = readFileSync(join(__dirname, '../../../assay/environments/pieces/pool.jsonl'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+    let rows = [];
+    v.steps.forEach((step, i) => {
+      rows = pools.growPool(first, rows, step.proposals, v.most);
+      same(`pool after step ${i}`, [rows.length, hex(sha256(Buffer.from(pools.writePool(rows))))], [Number(step.rows), step.sha256]);
+    });
+    same('pool', pools.writePool(rows), v.pool);
+  },
   rounds(v) {
     same('parameters with rounds', hex(encode('Parameters', v.parameters)), v.encoding);
     same('their digest', hex(hash('parameters', unhex(v.encoding))), v.digest);

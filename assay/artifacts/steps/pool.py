@@ -1,0 +1,95 @@
+"""The pool of the checkpoint that a step makes: its parent's, and the valid proposals of the
+miners' groups of its window that the step consumed. Specification, section 11.3.
+
+Everybody who has `step.parquet` and the sandbox derives the same: no miner's file is read. The
+trainer's own groups do not count, and replayed ones count in the step of their window alone: a
+proposal that has left the pool would otherwise come back, by its trainer's settings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.groups import replay_all
+from assay.environments import draws_from_pool, get_pool_cap, run_all
+from assay.environments.pieces.growth import compute_pool, read_pool, write_pool
+from assay.environments.pieces.propose import Proposal
+from assay.environments.pooling import find_proposal, is_proposing
+from assay.inference import CheckpointError, Outline
+from assay.protocol import Parameters
+
+
+def compute_step_pool(
+    taken: Sequence[ConsumedGroup],
+    window: int,
+    parameters: Parameters,
+    parent: Outline,
+    checkpoints: CheckpointFolder,
+) -> bytes:
+    """The pool's file after a step; no bytes: there is no pool. Without proposals in the network's
+    problems the parent's stays.
+
+    Args:
+        taken: groups that the step consumed, in any order.
+        window: the step's.
+        checkpoints: with those that generated them.
+
+    Raises:
+        CheckpointError: one of those is not here.
+        ValueError: a group's problem is none, or the environment cannot be opened.
+        WorkerError: the sandbox cannot run.
+    """
+    most = get_pool_cap(parameters.environment)
+    if most is None:
+        return parent.piece_pool
+    trainer = parameters.identity.trainer
+    miners = [one for one in taken if one.window == window and one.hotkey != trainer]
+    drawn = DrawnBy(parameters, parent, checkpoints)
+    proposals = [
+        proposal
+        for one in sorted(miners, key=lambda one: (one.hotkey, one.index))
+        for proposal in _list_proposals(one, parameters, drawn.find(one))
+    ]
+    return write_pool(compute_pool(read_pool(parent.piece_pool), proposals, most))
+
+
+@dataclass(slots=True)
+class DrawnBy:
+    """The checkpoints whose problems a step's groups answer.
+
+    Attributes:
+        known: any of the course. Where no problem is drawn from a pool, all make the same.
+    """
+
+    parameters: Parameters
+    known: Outline
+    checkpoints: CheckpointFolder
+    _found: dict[bytes, Outline] = field(default_factory=dict)
+
+    def find(self, one: ConsumedGroup) -> Outline:
+        """A group's. Raises CheckpointError: it is not here, and the network's pool grows."""
+        digest, choice = one.checkpoint, self.parameters.environment
+        if digest == self.known.manifest.digest or not draws_from_pool(choice):
+            return self.known
+        if digest not in self._found:
+            try:
+                self._found[digest] = self.checkpoints.get_outline(digest)
+            except CheckpointError:
+                if get_pool_cap(choice) is not None:
+                    raise
+                self._found[digest] = self.known
+        return self._found[digest]
+
+
+def _list_proposals(one: ConsumedGroup, parameters: Parameters, outline: Outline) -> list[Proposal]:
+    """The valid proposals of a group, in order of its rollouts."""
+    environment = outline.open_environment(parameters.environment)
+    problem = environment.make_problem(one.problem_seed, one.levels)
+    if not is_proposing(environment.open(problem)):
+        return []
+    given = one.group.prompt, one.group.completions, parameters.work, outline
+    episodes = replay_all(environment, problem, *given)
+    found = run_all(environment, [partial(find_proposal, one.state) for one in episodes])
+    return [proposal for proposal in found if proposal is not None]

@@ -1,0 +1,298 @@
+"""The pool that a step makes, and trainers that leave out, add or move what was proposed."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from assay.artifacts.checkpoints.folder import (
+    CheckpointFolder,
+    find_checkpoint_fault,
+    open_checkpoint,
+)
+from assay.artifacts.checkpoints.pool_file import POOL_PATH, name_pool
+from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.folder import Step, StepFolder, digest_tensors_of, make_record, read_step
+from assay.artifacts.steps.pool import compute_step_pool
+from assay.artifacts.steps.store import fetch_step, publish_step
+from assay.audit.provenance.reexecution import reexecute
+from assay.environments import ask, compute_reward
+from assay.environments.mixture import PartProblem
+from assay.environments.pieces.growth import read_pool, write_pool
+from assay.environments.pieces.piece import Piece
+from assay.environments.pieces.propose import Kind, ProposeTask, write_proposal
+from assay.inference import Checkpoint
+from assay.inference.folder import MANIFEST_FILE
+from assay.network import open_folder
+from assay.network.files import write_json
+from assay.neurons.trainer.setup import make_learner
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import Manifest, start_levels
+from assay.protocol.seeds import compute_problem_seed
+from assay.subnet.presets import make_demo_parameters, parse_environment
+from assay.training import Group, LearnConfig
+from tests.absent import has_sandbox
+from tests.small_genesis import make_small_genesis
+
+if not has_sandbox():
+    pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
+
+LEARNING = LearnConfig(epochs=1, groups_per_batch=8, learning_rate=1e-3, seed=5)
+LEVELS, LONGEST, ALICE, BOB = (1_001, 2_001), 120, b"a" * 32, b"b" * 32
+#: Bodies of functions that no pool has, an input for each.
+TRIPLE, SWAP, SUM = (
+    ("return [b * 3 + 1 for b in a]", "[1, 2]"),
+    ("return a[1:] + [7] + a[:1]", "[1, 2, 3]"),
+    ("return sum(a) * 5 - 3", "[4]"),
+)
+
+
+def write(proposal: tuple[str, str]) -> str:
+    body, given = proposal
+    return write_proposal(f"def f(a):\n    {body}", given)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("pools")
+    levels = start_levels(LEVELS)
+    digest = make_small_genesis(folder / "new", max_tokens=LONGEST, levels=levels)
+    (folder / "models").mkdir()
+    (folder / "new").rename(folder / "models" / digest.hex())
+    made = make_demo_parameters(bytes(32), QUICKNET, 0, b"t" * 32, digest)
+    environment = parse_environment("mix,deduce=1,propose=1,deduce.units=10,propose.units=90")
+    work = replace(made.work, group_size=3, max_tokens=LONGEST)
+    parameters = replace(made, work=work, environment=environment)
+    models = CheckpointFolder(folder / "models")
+    genesis = open_checkpoint(models, digest, parameters)
+    return SimpleNamespace(folder=folder, parameters=parameters, genesis=genesis)
+
+
+def propose(
+    network: SimpleNamespace,
+    drawn: Checkpoint,
+    hotkey: bytes,
+    index: int,
+    texts: Sequence[str],
+    kind: Kind = Kind.FUNCTION,
+    about: str = "",
+) -> ConsumedGroup:
+    """A group whose completions are these texts.
+
+    Args:
+        about: text of the function that its problem is about.
+    """
+    parameters, tokenizer = network.parameters, drawn.tokenizer
+    environment = drawn.open_environment(parameters.environment)
+    for place in range(2_000):
+        seed = compute_problem_seed(bytes([place % 256]) * 32, hotkey, index + 1_000 * place)
+        problem = environment.make_problem(seed, [LEVELS[1]])
+        asked = problem.answer
+        assert isinstance(asked, PartProblem)
+        task = asked.problem.answer
+        assert isinstance(task, ProposeTask)
+        fits = task.kind is kind and about in task.piece.function
+        if fits and len(problem.prompt) < 1_200:
+            break
+    else:
+        raise AssertionError("no seed asks for this")
+    rewards, rows = [], []
+    for text in texts:
+        rows.append([*tokenizer.encode(ask(text)), drawn.manifest.end_tokens[0]])
+        parts = environment.score(problem, text)
+        longest = parameters.work.max_tokens
+        rewards.append(compute_reward(parts, len(rows[-1]), parameters.rewards, longest))
+    prompt = tokenizer.encode(problem.conversation)
+    logprobs, replies = [[-1.0] * len(row) for row in rows], [[] for _ in rows]
+    group = Group(prompt, rows, rewards, logprobs, replies)
+    proof = hotkey[::-1]
+    place = (drawn.digest, proof, seed, (problem.level,))
+    return ConsumedGroup(group, 3, hotkey, index, *place)
+
+
+def teach(
+    network: SimpleNamespace, folder: Path, parent: Checkpoint, taken: Sequence[ConsumedGroup]
+) -> tuple[Step, CheckpointFolder]:
+    """A trainer's step from these groups, with its checkpoint, in a folder of its own."""
+    shutil.copytree(network.folder / "models", folder / "models", dirs_exist_ok=True)
+    models, steps = CheckpointFolder(folder / "models"), StepFolder(folder / "steps")
+    learner = make_learner(parent, LEARNING, lambda: parent)
+    before = digest_tensors_of(learner.export_state())
+    steps.keep_before(learner, None)
+    learner.learn([one.group for one in taken])
+    weights = learner.bf16_state()
+    states = before, digest_tensors_of(learner.export_state())
+    config = replace(learner.config, step=learner.step - 1)
+    device = torch.device("cpu")
+    given = network.parameters, 3, taken, [], parent.manifest, config, states, weights, device
+    record = make_record(*given)
+    steps.keep_data(record, network.parameters, taken)
+    pool = compute_step_pool(taken, 3, network.parameters, parent, models)
+    made = models.publish(parent, weights, record.digest, pool=pool)
+    steps.keep_record(record, made.digest)
+    return read_step(steps.get_path(record.number, record.digest)), models
+
+
+def list_bodies(pool: bytes) -> list[str]:
+    return [piece.function.partition("\n    ")[2] for piece in read_pool(pool)]
+
+
+@pytest.fixture(scope="module")
+def taught(network: SimpleNamespace) -> SimpleNamespace:
+    """A step from proposals of two miners."""
+    genesis, folder = network.genesis, network.folder / "taught"
+    taken = [
+        propose(network, genesis, ALICE, 4, [write(SWAP), "nothing", write(TRIPLE)]),
+        propose(network, genesis, BOB, 0, [write(TRIPLE), write(("return a", "1")), write(SUM)]),
+    ]
+    step, models = teach(network, folder, genesis, taken)
+    child = open_checkpoint(models, step.child, network.parameters)
+    return SimpleNamespace(step=step, models=models, child=child, taken=taken, folder=folder)
+
+
+def test_the_pool_has_valid_proposals_in_order(taught: SimpleNamespace) -> None:
+    pool = taught.child.piece_pool
+    assert list_bodies(pool) == [body for body, _ in (SWAP, TRIPLE, SUM)]
+    assert taught.child.manifest.files == name_pool((), pool)
+    assert (taught.child.folder / POOL_PATH).read_bytes() == pool
+    found = reexecute(taught.step, taught.models)
+    assert (found.equal, found.tensor) == (True, None), found.detail
+
+
+def test_what_does_not_count(network: SimpleNamespace, taught: SimpleNamespace) -> None:
+    """The trainer's own groups do not, and other parts' problems have no proposals."""
+    genesis, parameters = network.genesis, network.parameters
+    trainer = parameters.identity.trainer
+    own = [replace(one, hotkey=trainer) for one in taught.taken]
+    given = genesis, taught.models
+    assert compute_step_pool(own, 3, parameters, *given) == b""
+    mixed = [*own, taught.taken[1]]
+    pool = compute_step_pool(mixed, 3, parameters, *given)
+    assert list_bodies(pool) == [TRIPLE[0], SUM[0]]
+    again = compute_step_pool(taught.taken[::-1], 3, parameters, *given)
+    assert again == taught.child.piece_pool
+    other = replace(parameters, environment=parse_environment("mix,deduce=1,sat=1"))
+    assert compute_step_pool(taught.taken, 3, other, taught.child, taught.models) == again
+
+
+def test_a_replayed_group_counts_in_the_step_of_its_window_alone(
+    network: SimpleNamespace, taught: SimpleNamespace
+) -> None:
+    """Neither one whose proposals are in the pool, nor one that its own step had left over, nor one
+    whose proposals have left the pool again."""
+    genesis, given = network.genesis, (taught.child, taught.models)
+    known, other = taught.taken
+    over = propose(
+        network, genesis, ALICE, 5, [write(("return [b * 7 - 9 for b in a]", "[1]")), "no", "no"]
+    )
+    fresh = replace(other, window=4)
+    compute = partial(compute_step_pool, window=4, parameters=network.parameters)
+    for replays in ([known], [over], [known, over]):
+        taken = [fresh, *replays]
+        assert compute(taken, parent=given[0], checkpoints=given[1]) == taught.child.piece_pool
+    emptied = replace(taught.child, piece_pool=b"")
+    pool = compute([fresh, known, over], parent=emptied, checkpoints=given[1])
+    assert list_bodies(pool) == [TRIPLE[0], SUM[0]]
+    assert len(list_bodies(compute_step_pool([over], 3, network.parameters, *given))) == 4
+
+
+def lie(taught: SimpleNamespace, folder: Path, pool: bytes) -> Any:
+    """What the repetition finds where the made checkpoint has this pool."""
+    shutil.copytree(taught.folder, folder)
+    honest: Manifest = taught.child.manifest
+    manifest = replace(honest, files=name_pool((), pool))
+    models, target = folder / "models", folder / "models" / manifest.digest.hex()
+    (models / honest.digest.hex()).rename(target)
+    (target / POOL_PATH).unlink()
+    if pool:
+        (target / POOL_PATH).write_bytes(pool)
+    write_json(target / MANIFEST_FILE, to_json(manifest))
+    step = read_step(folder / "steps" / taught.step.path.name)
+    return reexecute(replace(step, child=manifest.digest), CheckpointFolder(models))
+
+
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        ("leaves out", "leaves out"),
+        ("leaves out the last", "leaves out"),
+        ("leaves out all", "leaves out"),
+        ("adds", "its row 4"),
+        ("adds a favourite", "its row 2"),
+        ("reorders", "is due there"),
+        ("changes an output", "its row 1 has other inputs or outputs"),
+    ],
+)
+def test_a_trainer_with_a_false_pool_is_named(
+    taught: SimpleNamespace, tmp_path: Path, attack: str, said: str
+) -> None:
+    first, second, third = read_pool(taught.child.piece_pool)
+    added = Piece("def f(a):\n    return a - 77", ("5",), ("-72",), 12)
+    false = {
+        "leaves out": [first, third],
+        "leaves out the last": [first, second],
+        "leaves out all": [],
+        "adds": [first, second, third, added],
+        "adds a favourite": [first, added, second, third],
+        "reorders": [second, first, third],
+        "changes an output": [replace(first, outputs=("[9]",)), second, third],
+    }[attack]
+    found = lie(taught, tmp_path / "lie", write_pool(false))
+    assert not found.equal
+    assert "the made checkpoint's pool is another" in found.detail
+    assert said in found.detail
+
+
+def test_a_pool_that_is_none_makes_a_checkpoint_unusable(
+    network: SimpleNamespace, taught: SimpleNamespace
+) -> None:
+    assert find_checkpoint_fault(taught.child, network.parameters) is None
+    damaged = replace(taught.child, piece_pool=taught.child.piece_pool * 2)
+    fault = find_checkpoint_fault(damaged, network.parameters)
+    assert fault == "the pool has a function twice"
+
+
+def test_the_next_steps_problems_and_pool(
+    network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Of rollouts under the parent, and of one under the checkpoint before it: for that one a
+    function is new which the pool has by now."""
+    genesis, child = network.genesis, taught.child
+    late = propose(network, genesis, ALICE, 1, [write(TRIPLE), "no", write(("return 0", "1"))])
+    known = propose(network, child, ALICE, 2, [write(TRIPLE), "no", "nothing"])
+    assert late.group.rewards[0] > late.group.rewards[1]
+    assert known.group.rewards[0] < late.group.rewards[0]
+    wider = ["#### [5, 5]", "#### [1, 2, 3]", "#### [5, 5]"]
+    given = network, child, BOB, 0, wider, Kind.INPUT, "[b * 3 + 1"
+    taken = [late, known, propose(*given)]
+    shutil.copytree(taught.folder, tmp_path / "next")
+    step, models = teach(network, tmp_path / "next", child, taken)
+    made = open_checkpoint(models, step.child, network.parameters)
+    assert list_bodies(made.piece_pool) == list_bodies(child.piece_pool)
+    inputs = [piece.inputs for piece in read_pool(made.piece_pool)]
+    assert inputs[1] == (TRIPLE[1], "[5, 5]", "[1, 2, 3]")
+    found = reexecute(step, models)
+    assert (found.equal, found.tensor) == (True, None), found.detail
+
+
+def test_a_stranger_fetches_the_pool_with_the_checkpoint(
+    network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path
+) -> None:
+    store = open_folder(tmp_path / "store")
+    steps, genesis = StepFolder(taught.folder / "steps"), network.genesis
+    publish_checkpoint(store, genesis.folder, genesis.digest)
+    assert publish_step(store, steps, taught.child.manifest, with_state=True) == []
+    publish_checkpoint(store, taught.child.folder, taught.child.digest)
+    assert f"checkpoints/{taught.child.digest.hex()}/{POOL_PATH}" in list(store.list())
+    path = fetch_step([store], taught.child.digest, tmp_path / "stranger")
+    models = CheckpointFolder(tmp_path / "stranger" / "models")
+    assert models.get_outline(taught.child.digest).piece_pool == taught.child.piece_pool
+    assert reexecute(read_step(path), models).equal

@@ -1,0 +1,264 @@
+"""How a pool grows, what may not be one, and the environments that draw from it."""
+
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from assay.environments import (
+    Environment,
+    add_problem_files,
+    get_pool_cap,
+    make_environment,
+    open_environment,
+    open_environment_of,
+    parse_choice,
+)
+from assay.environments.mixture import Mixture
+from assay.environments.pieces.growth import (
+    POOL_BYTES_MAX,
+    SHAPE_MAX,
+    compute_pool,
+    compute_shape,
+    describe_difference,
+    read_pool,
+    write_pool,
+)
+from assay.environments.pieces.piece import INPUTS_MAX, Piece
+from assay.environments.pieces.piece_environment import PieceEnvironment
+from assay.environments.pieces.pool import list_first_pieces
+from assay.environments.pieces.propose import Proposal, Propose, ProposeTask, write_proposal
+from assay.environments.pooling import find_proposal, is_proposing, with_pool
+from assay.environments.prompting import PromptedEnvironment
+from assay.environments.tools import ToolEnvironment
+from assay.protocol.encoding import from_json, read_json
+from assay.protocol.manifest import POOL_FILE, FurtherFile, Manifest
+from assay.protocol.parameters import EnvironmentChoice, Setting
+from tests.absent import has_sandbox
+from tests.environments.conftest import make_seed
+
+MOST = 1_000
+VECTORS = Path(__file__).parent.parent / "vectors"
+
+
+def make_piece(number: int, inputs: int = 1, body: str = "len(a)") -> Piece:
+    """No function of the first pool. Nothing here runs it."""
+    words = ["plus", "minus", "times", "over", "under", "above", "below", "beside"]
+    shape = " + ".join([body, *words[: number % 8], *["a"] * (number // 8)])
+    given = tuple(f"'{i}'" for i in range(inputs))
+    return Piece(f"def f(a):\n    return {shape}", given, given[::-1], 12 + number)
+
+
+def widen(piece: Piece, given: str, output: str = "0") -> Proposal:
+    return Proposal(replace(piece, inputs=(given,), outputs=(output,)), widens=True)
+
+
+def add(*pieces: Piece) -> list[Proposal]:
+    return [Proposal(piece, widens=False) for piece in pieces]
+
+
+def test_proposals_are_appended_each_once_and_the_oldest_go() -> None:
+    first, second, third = map(make_piece, range(3))
+    pool = compute_pool((), add(first, second, first), MOST)
+    assert pool == (first, second)
+    other = replace(first, inputs=("'x'",))  # the same function
+    assert compute_pool(pool, add(third, other, second), MOST) == (first, second, third)
+    assert compute_pool(pool, add(third), 2) == (second, third)
+    assert compute_pool(pool, [], 1) == (second,)
+    shipped = list_first_pieces()[7]
+    assert compute_pool((), add(shipped), MOST) == ()
+
+
+def test_steps_follow_each_other() -> None:
+    """Whoever starts with the parent's pool finds the same as who starts at the genesis."""
+    steps = [add(*(make_piece(i) for i in range(begin, begin + 5))) for begin in range(0, 60, 3)]
+    pools = [()]
+    for step in steps:
+        pools.append(compute_pool(pools[-1], step, 12))
+    again = compute_pool(read_pool(write_pool(pools[10])), steps[10], 12)
+    assert again == pools[11]
+    assert len(pools[-1]) == 12
+    assert [piece.size for piece in pools[-1]] == list(range(62, 74))[-12:]
+
+
+def test_an_input_widens_its_function_where_it_is() -> None:
+    first, second = make_piece(0), make_piece(1)
+    pool = compute_pool((), [*add(first, second), widen(first, "'new'", "3")], MOST)
+    assert pool[0].inputs == ("'0'", "'new'")
+    assert pool[0].outputs == ("'0'", "3")
+    assert pool[1] == second
+    assert compute_pool(pool, [widen(first, "'new'"), widen(make_piece(9), "1")], MOST) == pool
+    full = replace(first, inputs=("1",) * INPUTS_MAX, outputs=("2",) * INPUTS_MAX)
+    assert compute_pool((full,), [widen(full, "'new'")], MOST) == (full,)
+
+
+def test_a_shipped_piece_with_a_new_input_takes_its_place() -> None:
+    shipped = list_first_pieces()[3]
+    (wider,) = compute_pool((), [widen(shipped, "123", "456")], MOST)
+    assert wider.digest == shipped.digest
+    assert wider.inputs == (*shipped.inputs, "123")
+    assert compute_pool((wider,), [widen(shipped, "124", "456")], MOST)[0].inputs[-2:] == (
+        "123",
+        "124",
+    )
+
+
+def test_one_pattern_does_not_fill_the_pool() -> None:
+    copies = [
+        replace(make_piece(0), function=f"def f(a):\n    return a * {i} + ' {i} \\' 7'")
+        for i in range(1_000)
+    ]
+    assert len({compute_shape(piece.function) for piece in copies}) == 1
+    pool = compute_pool((), add(*copies[:20]), MOST)
+    pool = compute_pool(pool, add(*copies[10:], make_piece(1)), MOST)
+    assert pool == (*copies[:SHAPE_MAX], make_piece(1))
+    text = 'def f(a):\n    return a["x\'1"] + a1'
+    assert compute_shape(text) == "def f(a):\n    return a[''] + a0"
+
+
+def test_a_pool_has_bytes_without_end_neither() -> None:
+    given = tuple(f"'{i:0500}'" for i in range(INPUTS_MAX))
+    large = [replace(make_piece(i), inputs=given, outputs=given) for i in range(64)]
+    row = len(write_pool(large[:1]))
+    count = POOL_BYTES_MAX // row
+    many = [
+        replace(
+            large[0], function=f"def f(a):\n    return {'+'.join('a' * (2 + i % 40))}{'-a' * i}"
+        )
+        for i in range(count + 9)
+    ]
+    pool = compute_pool((), add(*many), 8_192)
+    assert len(write_pool(pool)) <= POOL_BYTES_MAX
+    assert pool == tuple(many[-len(pool) :])
+    assert len(pool) < len(many)
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"{}\n", "row 1 of the pool"),
+        (write_pool([make_piece(0)])[:-1], "row 1 of the pool is written in another way"),
+        (write_pool([make_piece(0)]).replace(b":", b": "), "row 1 of the pool is written"),
+        (write_pool([make_piece(0), make_piece(0)]), "the pool has a function twice"),
+        (write_pool([make_piece(0)]) + b"\n", "row 2 of the pool"),
+        (write_pool([replace(make_piece(0), size=0)]), "row 1 of the pool"),
+        (write_pool([replace(make_piece(0), outputs=())]), "row 1 of the pool"),
+        (b" " * (POOL_BYTES_MAX + 1), "at most"),
+    ],
+)
+def test_what_is_no_pool_is_refused(data: bytes, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        read_pool(data)
+
+
+def test_a_false_pool_is_described() -> None:
+    first, second, third = map(make_piece, range(3))
+    due = first, second
+    assert describe_difference(due, due) == ""
+    assert "leaves out" in describe_difference(due, (second,))
+    assert "leaves out" in describe_difference(due, (first,))
+    assert "row 3" in describe_difference(due, (first, second, third))
+    assert "is of no valid proposal" in describe_difference(due, (first, third, second))
+    assert "is due there" in describe_difference(due, (second, first))
+    assert "other inputs" in describe_difference(due, (first, replace(second, inputs=("1",))))
+
+
+needs_sandbox = pytest.mark.skipif(not has_sandbox(), reason="no sandbox: assay sandbox prepare")
+TEXT = "mix,propose=1,deduce=1,induce=1,induce.bos=1,abduce=1,abduce.tool=calculator"
+
+
+def choose(text: str) -> EnvironmentChoice:
+    name, params = parse_choice(text)
+    made = make_environment(name, params)
+    settings = tuple(Setting(key, value) for key, value in sorted(made.params.items()))
+    return EnvironmentChoice(made.name, settings, made.digest)
+
+
+@pytest.fixture(scope="module")
+def choice() -> EnvironmentChoice:
+    return choose(TEXT)
+
+
+def list_parts(environment: Environment) -> list[PieceEnvironment]:
+    assert isinstance(environment, Mixture)
+    found = []
+    for part in environment.parts:
+        while isinstance(part, PromptedEnvironment | ToolEnvironment):
+            part = part.inner
+        assert isinstance(part, PieceEnvironment)
+        found.append(part)
+    return found
+
+
+@needs_sandbox
+def test_all_parts_draw_from_the_pool(choice: EnvironmentChoice) -> None:
+    pieces = [make_piece(i, inputs=4) for i in range(40)]
+    plain, grown = open_environment(choice), open_environment(choice, write_pool(pieces))
+    assert plain.digest == grown.digest
+    assert plain.levels == grown.levels
+    for before, after in zip(list_parts(plain), list_parts(grown), strict=True):
+        assert after.known - before.known == {piece.digest for piece in pieces}
+        levels = [after.get_pieces(level) for level in after.levels]
+        assert sum(map(len, levels)) == 40 + sum(
+            len(before.get_pieces(level)) for level in before.levels
+        )
+    prompts = [grown.make_problem(make_seed(i), grown.levels).prompt for i in range(60)]
+    new = [piece.function for piece in pieces]
+    assert any(function in prompt for prompt in prompts for function in new)
+    before = [plain.make_problem(make_seed(i), plain.levels).prompt for i in range(60)]
+    assert not any(function in prompt for prompt in before for function in new)
+
+
+@needs_sandbox
+def test_what_draws_from_no_checkpoints_pool_stays(tmp_path: Path) -> None:
+    file = tmp_path / "pool.jsonl"
+    file.write_bytes(write_pool([make_piece(i) for i in range(20)]))
+    add_problem_files([file])
+    name = f"deduce:{sha256(file.read_bytes()).hexdigest()}"
+    for environment in (make_environment("sat", {}), make_environment(name, {})):
+        assert with_pool(environment, [make_piece(30)]) is environment
+
+
+@needs_sandbox
+def test_what_the_pool_has_is_not_proposed_again(choice: EnvironmentChoice) -> None:
+    text = "def f(a):\n    return [b * 3 + 1 for b in a]"
+    propose = Propose({})
+    problem = next(
+        problem
+        for problem in (propose.make_problem(make_seed(i), [1]) for i in range(99))
+        if isinstance(problem.answer, ProposeTask) and problem.answer.kind == 0
+    )
+    found = find_proposal(propose.open(problem).step(write_proposal(text, "[1, 2]"), True)[0])
+    assert found is not None
+    assert is_proposing(propose.open(problem))
+    pool = compute_pool((), [found], MOST)
+    grown = propose.with_pool(pool)
+    assert propose.score(problem, write_proposal(text, "[5]")).correctness
+    assert not grown.score(problem, write_proposal(text, "[5]")).correctness
+    other = open_environment(choice)
+    state = other.open(other.make_problem(make_seed(0), [2_001]))
+    assert not is_proposing(state)
+    assert find_proposal(state) is None
+    assert find_proposal(None) is None
+
+
+@needs_sandbox
+def test_a_pool_that_its_manifest_does_not_name_is_our_own_fault(choice: EnvironmentChoice) -> None:
+    vector = read_json((VECTORS / "manifest.json").read_bytes())
+    plain = replace(from_json(Manifest, vector["manifest"]), files=())
+    data = write_pool([make_piece(0)])
+    named = FurtherFile(POOL_FILE, sha256(data).digest(), len(data))
+    manifest = replace(plain, files=(named,))
+    assert open_environment_of(choice, manifest, data) is open_environment(choice, data)
+    assert open_environment_of(choice, plain, b"") is open_environment(choice)
+    for other, pool in ((manifest, b""), (plain, data), (manifest, data + data)):
+        with pytest.raises(ValueError, match="not the one that the manifest names"):
+            open_environment_of(choice, other, pool)
+
+
+@needs_sandbox
+def test_only_proposals_have_a_cap() -> None:
+    assert get_pool_cap(choose("mix,propose=1,deduce=1,propose.pool=64")) == 64
+    assert get_pool_cap(choose("mix,propose=1,deduce=1")) == 2_048
+    assert get_pool_cap(choose("deduce")) is None
