@@ -441,6 +441,8 @@ def _find_misfit(recipe: Recipe) -> str | None:
     asked = bool(_ASKED.search(recipe.environment))
     if "dir" in recipe.trainer.model_fields_set:
         return "trainer.dir is a folder of one machine: name it with --dir"
+    if recipe.trainer.tracker != "off":
+        return "trainer.tracker sends figures to others: a recipe may not choose that"
     conflict = recipe.trainer.find_conflict()
     if conflict is not None:
         return f"trainer.{conflict}"

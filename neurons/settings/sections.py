@@ -507,6 +507,16 @@ class TrainerSettings(_Section):
     suites_every: int = Field(
         10, ge=1, le=1_000_000, description="checkpoints from one evaluation on suites to the next"
     )
+    tracker: Literal["off", "wandb"] = Field(
+        "off", description="where a course's figures are also shown; needs the extra of that name"
+    )
+    tracker_project: str = Field(
+        "assay",
+        min_length=1,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="project of the tracker",
+    )
 
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these settings together; None: it is possible."""

@@ -40,6 +40,7 @@ from assay.inference import CheckpointError
 from assay.network.files import write_file, write_json
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.suites import SuiteMonitor
+from assay.neurons.trainer.tracking import Tracker
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
@@ -132,6 +133,7 @@ class LearningMonitor:
         folder: for points and plot. Points from an earlier run are continued.
         held_out: tries each checkpoint. If it asks no problems, nothing is watched.
         report: called with one line for each finding.
+        tracker: gets all figures, as TensorBoard does.
 
     Attributes:
         alarm: the divergence that was found, or None.
@@ -148,7 +150,9 @@ class LearningMonitor:
         checkpoints: CheckpointFolder,
         held_out: HeldOut,
         report: Callable[[str], None],
+        tracker: Tracker | None = None,
     ) -> None:
+        self._tracker = tracker
         self._folder = folder
         self._checkpoints = checkpoints
         self._held_out = held_out
@@ -171,10 +175,7 @@ class LearningMonitor:
             logger.warning("%s", self.verdict, extra={"event": "course_judged"})
         try:
             write_json(self._folder / WINDOWS_FILE, [asdict(one) for one in self.windows])
-            if self._board is not None:
-                for name, value in list_figures(window).items():
-                    self._board.add_scalar(name, value, window.window)
-                self._board.flush()
+            self._show("window", window.window, list_figures(window))
         except OSError as failure:
             raise _make_disk_error(self._folder, failure) from failure
 
@@ -220,12 +221,18 @@ class LearningMonitor:
             write_json(self._folder / _FILE, [asdict(point) for point in self.points])
             if self._board is None:
                 write_file(self._folder / "progress.svg", draw(self.points).encode())
-            else:
-                self._board.add_scalar("reward", reward, number)
-                self._board.add_scalar("held-out", accuracy.value, number)
-                self._board.flush()
+            self._show("checkpoint", number, {"reward": reward, "held-out": accuracy.value})
         except OSError as failure:
             raise _make_disk_error(self._folder, failure) from failure
+
+    def _show(self, axis: str, at: int, figures: dict[str, float]) -> None:
+        """Show figures in TensorBoard and in the tracker. Raises OSError."""
+        if self._tracker is not None:
+            self._tracker.log(axis, at, figures)
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, at)
+            self._board.flush()
 
 
 def list_figures(window: WatchedWindow) -> dict[str, float]:

@@ -16,14 +16,16 @@ from assay.neurons.program.status import SHOWN
 from assay.neurons.session.neuron import NetworkMonitor, NeuronSession
 from assay.neurons.session.resources import open_own_store
 from assay.neurons.session.running import open_program, run_program
+from assay.neurons.settings.learning import make_learning
 from assay.neurons.settings.loading import ConfigError, make_cards_repeat
 from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings
+from assay.neurons.settings.sections import Settings, TrainerSettings
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import Lesson, Silence
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.suites import SuiteMonitor, read_suites
+from assay.neurons.trainer.tracking import Tracker, make_plan
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import encode_ss58
 from assay.protocol.parameters import Prompts
@@ -83,7 +85,9 @@ def _run_first(
         _require_trainer(session)
         held_out = HeldOut(session.history, section.problems)
         report = make_report("held_out_tried")
-        monitor = LearningMonitor(section.dir, session.sources.checkpoints, held_out, report)
+        tracker = _open_tracker(section, session)
+        checkpoints = session.sources.checkpoints
+        monitor = LearningMonitor(section.dir, checkpoints, held_out, report, tracker)
         note = make_report("suite_note")
         suites = read_suites(section.suites, get_known_files(), note, words)
         watched = SuiteMonitor(
@@ -118,6 +122,24 @@ def _run_first(
         finally:
             watched.close()
             trainer.close()
+            if tracker is not None:
+                tracker.close()
+
+
+def _open_tracker(section: TrainerSettings, session: NeuronSession) -> Tracker | None:
+    """The tracker that the settings name. Raises ConfigError: it is not installed."""
+    if section.tracker == "off":
+        return None
+    first = session.history.first
+    plan = make_plan(
+        section.tracker_project,
+        section.dir / "tracker",
+        first.digest,
+        first.identity.netuid,
+        encode_ss58(session.account.hotkey),
+        asdict(make_learning(section)),
+    )
+    return Tracker(plan)
 
 
 def _require_trainer(session: NeuronSession) -> None:

@@ -154,6 +154,7 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
             "trainer.epochs: 2026-01-01 is neither text, boolean, number nor list",
         ),
         ("epochs = 1", 'epochs = 1\ndir = "here"', "trainer.dir is a folder of one machine"),
+        ("epochs = 1", 'epochs = 1\ntracker = "wandb"', "trainer.tracker sends figures to others"),
         ("num_hidden_layers = 24", "num_hidden_layers = 0", "model.num_hidden_layers is 0; use "),
         (
             'model_type = "qwen2"',
