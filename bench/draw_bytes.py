@@ -14,7 +14,7 @@ from assay.inference.draws.row_statistics import RowMeter
 from assay.inference.draws.sampler import load_card_kernels
 from assay.protocol.draw import compute_slack, draw_token
 from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS
-from assay.protocol.prf import compute_words
+from assay.protocol.words import compute_words
 
 VOCABULARY, TEMPERATURE, ROWS = 151_936, 1_024, 8
 #: Rows on a card: as many as a chunk of the reference has at this vocabulary.

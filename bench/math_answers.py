@@ -7,10 +7,8 @@ each with right spellings, wrong neighbours and hedges, whose values sympy knows
 math-verify reads the same texts if it is installed (pip install 'math-verify[antlr4_13_2]').
 """
 
-import json
 import random
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +16,6 @@ from hashlib import sha256
 from importlib.util import find_spec
 from math import gcd
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
-from subprocess import run
 from tempfile import TemporaryDirectory
 from time import process_time
 
@@ -146,62 +142,6 @@ def measure_coverage() -> list[Figure]:
     ]
 
 
-def measure_looks() -> list[Figure]:
-    """Processor seconds of `assay env look` on many rows, with its start: of whole numbers alone,
-    as DAPO-Math-17k has them, and of answers as competitions have them, with solutions."""
-    words = [
-        "the",
-        "sum",
-        "of",
-        "all",
-        "points",
-        "in",
-        "a",
-        "circle",
-        "is",
-        "how",
-        "many",
-        "integers",
-    ]
-    rows = 2_000 if FAST else 100_000
-    figures = []
-    for what, draw in (("whole numbers", draw_whole), ("all kinds of answers", draw_solved)):
-        drawn = random.Random(0)
-        with TemporaryDirectory() as name:
-            file = Path(name) / "rows.jsonl"
-            with file.open("w") as opened:
-                for number in range(rows):
-                    text = " ".join(drawn.choices(words, k=40))
-                    row = {"problem": f"{number}: {text}?", **draw(drawn, text)}
-                    opened.write(json.dumps(row) + "\n")
-            before = getrusage(RUSAGE_CHILDREN)
-            look = [sys.executable, "-m", "assay", "env", "look", str(file), "--json"]
-            run(look, check=True, capture_output=True)
-            after = getrusage(RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        figures.append(Figure(f"a first look at {rows:,} rows: {what}", seconds, "s", bound=3))
-    return figures
-
-
-def draw_whole(drawn: random.Random, text: str) -> dict[str, str]:
-    return {"answer": str(drawn.randrange(1_000))}
-
-
-def draw_solved(drawn: random.Random, text: str) -> dict[str, str]:
-    answer = draw_answer(drawn)
-    return {"answer": answer, "solution": rf"{text[:150]} \boxed{{{answer}}}."}
-
-
-def draw_answer(drawn: random.Random) -> str:
-    """An answer as files of competition problems have them: two of three are whole numbers."""
-    kind, a, b = drawn.random(), drawn.randrange(1, 400), drawn.randrange(2, 100)
-    shares = (
-        *((0.68, str(drawn.choice((b, a, a * b)))), (0.82, rf"\frac{{{a}}}{{{b}}}")),
-        *((0.88, rf"{b}\sqrt{{{a}}}"), (0.93, f"({a}, {b})"), (0.96, r"\text{even}")),
-    )
-    return next((answer for share, answer in shares if kind < share), f"x^2 + {a}")
-
-
 def compute_digest(file: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()
 
@@ -226,7 +166,6 @@ def main() -> None:
     unread = sum(found is None for found in rights.values())
     figures = [
         *coverage,
-        *measure_looks(),
         Figure("distinct answers judged", len(judged), ""),
         Figure("right answers to compare with", len(rights), ""),
         Figure("right answers without a value", unread, "", bound=0),

@@ -10,7 +10,8 @@ from assay.inference.draws.sampler import load_kernels
 from assay.protocol.draw import draw_token, score_tokens
 from assay.protocol.gumbel import compute_gumbel
 from assay.protocol.hashing import Domain, hash_fields
-from assay.protocol.prf import compute_key, compute_word, compute_words
+from assay.protocol.prf import compute_key, compute_word
+from assay.protocol.words import compute_words
 
 VOCABULARY, TEMPERATURE, ROWS, SAMPLED_IDS = 151_936, 1_024, 8, 200
 SMALL_VOCABULARY, SMALL_ROWS = 98, 256

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from assay.protocol.gumbel import BOUND_ERROR, compute_gumbel_bounds, compute_gumbels
 from assay.protocol.parameters import FRACTION_BITS
-from assay.protocol.prf import Key, compute_words
+from assay.protocol.prf import Key
+from assay.protocol.words import compute_words
 
 #: Logits of this size or more do not fit the fixed-point score.
 LOGIT_MAX = float(1 << 40)

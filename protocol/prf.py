@@ -1,9 +1,9 @@
 """Pseudorandom functions: the byte stream behind every draw, and the words behind every token.
 
 There are two of them. `Stream` (SHAKE-256) draws few numbers, each unbiased: the groups and the
-positions that are audited, and the problems of an environment. `compute_words` (Philox4x32-10)
-gives the 32-bit word of any (token position, vocabulary id) at random access, identical in Python,
-numpy and torch.
+positions that are audited, and the problems of an environment. `compute_word` (Philox4x32-10) gives
+the 32-bit word of any (token position, vocabulary id) at random access, identical in Python, numpy
+(`words`) and torch.
 
 Specification, sections 1 and 3. Source of Philox: Salmon et al., "Parallel random numbers: as easy
 as 1, 2, 3" (SC 2011). `numpy.random.Philox` is the 4x64 variant and cannot be used.
@@ -14,23 +14,16 @@ from hashlib import shake_256
 from struct import unpack
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from assay.protocol.hashing import DIGEST_BYTES
 
 _T = TypeVar("_T")
 
 _WORDS = 2**64
-_MASK32 = 0xFFFFFFFF
-_PHILOX_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-_PHILOX_WEYL = 0x9E3779B9, 0xBB67AE85
-_PHILOX_ROUNDS = 10
-
-#: Counters processed together: as many as fit into a core's cache. Does not change the result.
-_CHUNK = 8_192
-
-Words = NDArray[np.uint64] | np.uint64
+#: Constants of Philox.
+MASK32 = 0xFFFFFFFF
+PHILOX_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+PHILOX_WEYL = 0x9E3779B9, 0xBB67AE85
+PHILOX_ROUNDS = 10
 
 #: A rollout's key: the first 16 bytes of its seed as four little-endian u32.
 Key = tuple[int, int, int, int]
@@ -112,10 +105,10 @@ def compute_philox(counter: Key, key: tuple[int, int]) -> Key:
     """Philox4x32-10 on Python integers: the normative form, slow."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(_PHILOX_ROUNDS):
-        p0, p1 = _PHILOX_MULTIPLIERS[0] * c0, _PHILOX_MULTIPLIERS[1] * c2
-        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _MASK32, (p0 >> 32) ^ c3 ^ k1, p0 & _MASK32
-        k0, k1 = (k0 + _PHILOX_WEYL[0]) & _MASK32, (k1 + _PHILOX_WEYL[1]) & _MASK32
+    for _ in range(PHILOX_ROUNDS):
+        p0, p1 = PHILOX_MULTIPLIERS[0] * c0, PHILOX_MULTIPLIERS[1] * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & MASK32, (p0 >> 32) ^ c3 ^ k1, p0 & MASK32
+        k0, k1 = (k0 + PHILOX_WEYL[0]) & MASK32, (k1 + PHILOX_WEYL[1]) & MASK32
     return c0, c1, c2, c3
 
 
@@ -123,37 +116,3 @@ def compute_word(key: Key, position: int, token: int) -> int:
     """word(t, v) in [0, 2^32): output v & 3 of Philox with counter (v >> 2, t, s2, s3)."""
     s0, s1, s2, s3 = key
     return compute_philox((token >> 2, position, s2, s3), (s0, s1))[token & 3]
-
-
-def compute_words(
-    keys: NDArray[np.uint64], positions: NDArray[np.uint64], vocabulary: int
-) -> NDArray[np.uint32]:
-    """All words of N rows: keys uint64 [N, 4], positions uint64 [N] → uint32 [N, vocabulary]."""
-    blocks = (vocabulary + 3) // 4
-    words = np.empty((len(keys), blocks, 4), np.uint32)
-    for row, key, position in zip(words, keys, positions, strict=True):
-        for start in range(0, blocks, _CHUNK):
-            counters = np.arange(start, min(start + _CHUNK, blocks), dtype=np.uint64)
-            for column, word in enumerate(_compute_philox_array(counters, position, key)):
-                row[start : start + _CHUNK, column] = word
-    return words.reshape(len(keys), -1)[:, :vocabulary]
-
-
-def _compute_philox_array(
-    counters: NDArray[np.uint64], position: np.uint64, key: NDArray[np.uint64]
-) -> tuple[Words, Words, Words, Words]:
-    """Philox4x32-10 with a vector as first counter word. The other words stay scalar, which is
-    cheaper."""
-    mask, shift = np.uint64(_MASK32), np.uint64(32)
-    m0, m1 = (np.uint64(m) for m in _PHILOX_MULTIPLIERS)
-    k0, k1 = int(key[0]), int(key[1])
-    c0: Words = counters
-    c1: Words = np.uint64(position)
-    c2: Words = key[2]
-    c3: Words = key[3]
-    for _ in range(_PHILOX_ROUNDS):
-        p0, p1 = c0 * m0, c2 * m1
-        c0, c2 = (p1 >> shift) ^ (c1 ^ np.uint64(k0)), (p0 >> shift) ^ (c3 ^ np.uint64(k1))
-        c1, c3 = p1 & mask, p0 & mask
-        k0, k1 = (k0 + _PHILOX_WEYL[0]) & _MASK32, (k1 + _PHILOX_WEYL[1]) & _MASK32
-    return c0, c1, c2, c3

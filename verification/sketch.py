@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import CENTRE_BITS, Tests
-from assay.protocol.prf import compute_key, compute_words
+from assay.protocol.prf import compute_key
 from assay.protocol.submission import SKETCH_COLUMNS
+from assay.protocol.words import compute_words
 from assay.verification.bounds import SKETCH_BLOCK, SKETCH_MEAN
 from assay.verification.ports import Projection
 

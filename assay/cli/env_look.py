@@ -18,6 +18,7 @@ from assay.environments.problem_shards import join_files
 from assay.network.files import write_file
 from assay.network.hub.origin import Origin, find_origin
 from assay.neurons.settings.loading import ConfigError
+from assay.sandbox import count_cores
 
 #: Characters of a problem or an answer that are shown.
 _SHOWN = 200
@@ -40,7 +41,7 @@ def run_env_look(
     joined = join_files(shards, say) if len(shards) > 1 else None
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
     try:
-        look, rows = look_at_file(file, chosen, suites, joined, say)
+        look, rows = look_at_file(file, chosen, suites, joined, say, processes=count_cores())
     finally:
         gc.freeze()  # nor is it looked through afterwards
         gc.enable()

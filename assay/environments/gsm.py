@@ -11,6 +11,7 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import (
@@ -178,11 +179,22 @@ class GsmFile(_WordProblems):
 class GsmRows(KeptRows[Row, Row]):
     """A file's rows."""
 
+    are_plain = True
+
     def _read(self, line: bytes) -> tuple[Row, str | None]:
         return read_row(line, self.number == 1), None
 
-    def _identify(self, row: Row) -> tuple[Hashable, object]:
-        return row.question, row.value
+    def _pack(self, row: Row) -> tuple[object, ...]:
+        return row.question, row.solution, row.value
+
+    def _unpack(self, packed: tuple[Any, ...]) -> Row:
+        return Row(*packed)
+
+    def _identify(self, row: Row) -> Hashable:
+        return row.question
+
+    def _get_right(self, row: Row) -> object:
+        return row.value
 
     def divide(self) -> Mapping[int, Sequence[Row]]:
         ordered = sorted((row for _, row in self.kept), key=lambda row: row.steps)

@@ -277,8 +277,11 @@ class LettersRows(KeptRows[LettersRow, LettersRow]):
         row = read_letters_row(line)
         return row, row.fault
 
-    def _identify(self, row: LettersRow) -> tuple[Hashable, object]:
-        return "\n".join([row.question, *sorted(row.choices)]), row.choices[row.right]
+    def _identify(self, row: LettersRow) -> Hashable:
+        return "\n".join([row.question, *sorted(row.choices)])
+
+    def _get_right(self, row: LettersRow) -> object:
+        return row.choices[row.right]
 
     def finish(self) -> None:
         """Skip rows whose right choice only a number names, if no such number is 0: nobody knows

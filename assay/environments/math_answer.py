@@ -135,7 +135,10 @@ class MathAnswer:
     @property
     def size(self) -> int:
         """The number of values that count one by one: those of a set or a list, else 1."""
-        return sum(_count_values(self.value).values())
+        value = self.value
+        if isinstance(value, Collection) and value.kind != "union":
+            return sum(count for _, count in value.values)
+        return 1
 
     def count_met(self, other: "MathAnswer") -> int:
         """How many of these values `other`, which is not the same answer, has, less those that it
@@ -228,6 +231,9 @@ def is_listed(answer: MathAnswer) -> bool:
 
 
 _CLOSING = {"(": (")", "]"), "[": (")", "]")}
+#: Tokens of which one goes on with a sum, and with a product.
+_SIGNS = frozenset(("+", "-", "\\pm"))
+_FACTORS = frozenset(("*", "/", "\\sqrt", "\\pi", "(", "\\frac"))
 
 
 #: Keys of the terms of a rational number.
@@ -449,28 +455,28 @@ class _Reader:
         return total
 
     def _read_sign(self) -> int | None:
-        if self._take("+"):
-            return 1
-        if self._take("-"):
-            return -1
-        if self._take("\\pm"):
+        sign = self._tokens[self._place]
+        if sign not in _SIGNS:
+            return None
+        self._place += 1
+        if sign == "\\pm":
             self._choices += 1
             return self._chosen
-        return None
+        return 1 if sign == "+" else -1
 
     def _read_product(self, leads: bool = False) -> Terms:
         squares = self._squares
         value = self._read_spaced_mixed() if leads else None
         value = self._read_power() if value is None else value
         while True:
-            if self._take("*"):
-                value = self._count_product(value, self._read_power(), squares)
-            elif self._take("/"):
-                value = self._count_quotient(value, self._read_power(), squares)
-            elif self._peek() in ("\\sqrt", "\\pi", "(", "\\frac"):
-                value = self._count_product(value, self._read_power(), squares)
-            else:
+            token = self._tokens[self._place]
+            if token not in _FACTORS:
                 return value
+            self._place += token in ("*", "/")
+            if token == "/":
+                value = self._count_quotient(value, self._read_power(), squares)
+            else:
+                value = self._count_product(value, self._read_power(), squares)
 
     def _read_spaced_mixed(self) -> Terms | None:
         """Read `3 1/2`, a whole number, a blank and a proper fraction, if it comes next."""
@@ -652,6 +658,8 @@ def _read_number(token: str) -> Terms:
     """Read digits with an optional point and repeating decimals."""
     if len(token) > _DIGITS_MAX:
         refuse()
+    if token.isdecimal() and token[0] != "0":
+        return {(0, 1): Fraction(int(token))}
     if token[0] == "0" and token[1:2].isdecimal() and not (token.isdecimal() and len(token) == 3):
         refuse()  # but 025, as AIME writes 25
     head, again, period = token.removesuffix("}").partition("\\overline{")

@@ -10,8 +10,8 @@ unclosed brace, or one that contradicts another row, is damaged.
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment, find_closing
 from assay.environments.base import (
@@ -83,16 +83,22 @@ _FORMS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class MathTask(Answer):
-    """The question, the right answer, its text and its value, and messages before the question."""
+    """The question, the right answer's text, and messages before the question."""
 
     question: Question
     text: str
-    right: MathAnswer
     context: tuple[tuple[str, str], ...] = ()
 
     @property
+    def right(self) -> MathAnswer:
+        """The right answer's value. A file's rows are many, and few are asked."""
+        right = _find_right(self.text, self.question)
+        assert right is not None, "only such rows are asked"
+        return right
+
+    @property
     def form(self) -> RequiredForm | None:
-        """The form that an answer needs; None: any. A file's rows are many, and few are asked."""
+        """The form that an answer needs; None: any."""
         return find_required_form(self.question, self.text, self.right)
 
     def accepts(self, text: str) -> bool:
@@ -123,46 +129,42 @@ class MathTask(Answer):
         return form is None or form.allows(answer, text)
 
 
-@dataclass(frozen=True, slots=True)
-class MathRow:
-    """A row of the file. `level` and `right` are None if they cannot be read; `length` is that of
-    its solution, or else of its problem; `fault` is a reason to skip it that its fields show;
-    `context` are messages before the question, with their roles; `solution` is empty unless it is
-    to be kept."""
+class MathRow(NamedTuple):
+    """A row of the file: a tuple of plain values, which other processes may read.
 
-    question: Question
+    Attributes:
+        text: of the right answer; None if it has none. `level`: None if it cannot be read.
+        length: of its solution, or else of its problem.
+        size: number of the right answer's values that count one by one; 0 if it cannot be read.
+        fault: a reason to skip it that its fields show.
+        context: messages before the question, with their roles.
+        solution: empty unless it is to be kept.
+    """
+
+    problem: str
     text: str | None
     level: int | None
-    right: MathAnswer | None
     length: int = 0
+    size: int = 0
     fault: str | None = None
     context: tuple[tuple[str, str], ...] = ()
     solution: str = ""
 
     @property
-    def problem(self) -> str:
-        return self.question.text
+    def right(self) -> MathAnswer | None:
+        """The right answer's value; None if it cannot be read."""
+        return None if self.text is None else _find_right(self.text, Question(self.problem))
 
     def make_task(self) -> MathTask:
         """The task of a row that nothing is a reason to skip."""
         assert self.text is not None, "only such rows are asked"
-        assert self.right is not None, "only such rows are asked"
-        return MathTask(self.question, self.text, self.right, self.context)
+        return MathTask(Question(self.problem), self.text, self.context)
 
     def name_reason(self, needs_level: bool = True) -> str | None:
         """The reason to skip the row, or None."""
-        if self.fault is not None or self.text is None:
-            return self.fault
-        if has_open_commas(self.text) and not self.question.asks_amount:
-            return "thousands or a list"
-        if len(self.text) > TEXT_MAX:
-            return f"longer than {TEXT_MAX} characters"
-        if self.right is None:
-            reasons = (name for name, pattern in _FORMS if pattern.search(self.text))
-            return next(reasons, "other forms")
-        if self.question.asks_percentage and self.right.may_be_share:
-            return "a share or a percentage"
-        return "no level of 1 to 5" if needs_level and self.level is None else None
+        if self.fault is None and needs_level and self.level is None:
+            return "no level of 1 to 5"
+        return self.fault
 
 
 class MathFile(FormedEnvironment):
@@ -184,8 +186,7 @@ class MathFile(FormedEnvironment):
         self._by_level = rows.find_levels(digest, NAME)
         self.skipped = rows.skipped
         self.levels = list(self._by_level)
-        tasks = (task for level in self._by_level.values() for task in level)
-        if any(task.right.size > 1 for task in tasks):
+        if any(row.size > 1 for _, row in rows.kept):
             self.rated = frozenset({"satisfaction"})
 
     def _draw(self, stream: Stream, level: int) -> Problem:
@@ -233,6 +234,8 @@ class MathRows(KeptRows[MathRow, MathTask]):
         fault: what a person can do about columns that are not known.
     """
 
+    are_plain = True
+
     def __init__(
         self, chosen: Mapping[str, str] | None = None, *, keeps_solutions: bool = False
     ) -> None:
@@ -271,8 +274,17 @@ class MathRows(KeptRows[MathRow, MathTask]):
         row = read_math_row(line, self.columns, needs_solution=is_guess, keeps_solution=keeps)
         return row, row.name_reason(self.has_levels)
 
-    def _identify(self, row: MathRow) -> tuple[Hashable, object]:
-        return (row.problem, row.context), row.right
+    def _pack(self, row: MathRow) -> tuple[object, ...]:
+        return tuple(row)
+
+    def _unpack(self, packed: tuple[Any, ...]) -> MathRow:
+        return MathRow._make(packed)
+
+    def _identify(self, row: MathRow) -> Hashable:
+        return (row.problem, row.context) if row.context else row.problem
+
+    def _get_right(self, row: MathRow) -> object:
+        return row.right
 
     def divide(self) -> Mapping[int, Sequence[MathTask]]:
         """The tasks of each level, in the file's order. Without levels of its own a file has k =
@@ -307,11 +319,11 @@ def read_math_row(
     if asked is None and columns.problem not in row:
         raise name_formats(row, NAME)
     if isinstance(asked, list) and read_chat(asked) is None:
-        return MathRow(Question(), None, None, None, 0, _NO_CHAT)
+        return MathRow("", None, None, fault=_NO_CHAT)
     chat = require_chat(asked, columns.problem, NAME)
     problem = chat.question
     if columns.problem == INSTRUCTION and row.get(INPUT) not in (None, ""):
-        return MathRow(Question(problem), None, None, None, 0, "an instruction with an input")
+        return MathRow(problem, None, None, fault="an instruction with an input")
     solution = get_cell(row, columns.solution) if columns.solution else None
     if solution is None and needs_solution:
         raise name_formats(row, NAME)
@@ -346,7 +358,23 @@ def read_math_row(
     level = read_level(get_cell(row, columns.level)) if columns.level else None
     length = len(solution or problem)
     kept = solution if keeps_solution else ""
-    return MathRow(question, text, level, right, length, fault, chat.context, kept)
+    if fault is None and text is not None:
+        fault = _find_fault(text, right, question)
+    size = 0 if right is None else right.size
+    return MathRow(problem, text, level, length, size, fault, chat.context, kept)
+
+
+def _find_fault(text: str, right: MathAnswer | None, question: Question) -> str | None:
+    """Why an answer cannot be compared with others, or None."""
+    if has_open_commas(text) and not question.asks_amount:
+        return "thousands or a list"
+    if len(text) > TEXT_MAX:
+        return f"longer than {TEXT_MAX} characters"
+    if right is None:
+        return next((name for name, pattern in _FORMS if pattern.search(text)), "other forms")
+    if question.asks_percentage and right.may_be_share:
+        return "a share or a percentage"
+    return None
 
 
 def _differ(right: MathAnswer, text: str, question: Question) -> bool:
@@ -375,6 +403,10 @@ def _has_rival_boxes(solution: str, right: MathAnswer, question: Question) -> bo
 def read_right(text: str, question: Question) -> MathAnswer | None:
     """The right answer that a file spells."""
     return read_math(text, question, has_open_commas(text) and not question.asks_amount)
+
+
+#: Of the tasks that are asked: each is answered several times.
+_find_right = lru_cache(1 << 10)(read_right)
 
 
 def read_answer_field(value: Any) -> tuple[str | None, str | None]:

@@ -57,6 +57,9 @@ _SIMPLEST = re.compile(
     _FLAGS,
 )
 
+#: What a text with any of these has; most have none, and are not searched.
+_SIMPLEST_MARKS = ("simpl", "rationali", "lowest terms", "evaluate", "expand", "reduce")
+
 #: Expressions of numbers in a text, and in them the signs at which parts of it may begin and end.
 _EXPRESSION = re.compile(
     r"(?:[0-9.(\u221a\u00bc-\u00be]|\\(?:[dtc]?frac|sqrt|pi|left)(?![a-zA-Z])|sqrt(?=\())"
@@ -98,7 +101,9 @@ class Question:
     @property
     def asks_simplest(self) -> bool:
         """Whether it asks by a word for the simplest form, or for an expression's value."""
-        return _SIMPLEST.search(self.text) is not None
+        small = self.text.lower()
+        is_marked = any(mark in small for mark in _SIMPLEST_MARKS)
+        return is_marked and _SIMPLEST.search(self.text) is not None
 
     def names_point(self, letters: str) -> bool:
         """Whether the text has these letters in brackets, `(x,y)`."""
@@ -150,7 +155,8 @@ class Question:
         yield from islice(dict.fromkeys(self._iterate_parts(needed)), EXPRESSIONS_MAX)
 
     def _iterate_parts(self, needed: re.Pattern[str]) -> Iterator[str]:
-        text = _DIVIDED.sub("/", _FORMULAS.sub("$", self.text))
+        text = _FORMULAS.sub("$", self.text) if "\\" in self.text else self.text
+        text = _DIVIDED.sub("/", text) if " divided by " in text else text
         for match in _EXPRESSION.finditer(text):
             if not needed.search(match[0]) or not _DIGIT.search(match[0]):
                 continue

@@ -31,7 +31,8 @@ def trim(terms: Terms) -> Terms:
     if len(nonzero) > _TERMS_MAX:
         refuse()
     for (power, _), value in nonzero.items():
-        if any(part.bit_length() > _BITS_MAX for part in value.as_integer_ratio()):
+        above, below = value.as_integer_ratio()
+        if above.bit_length() > _BITS_MAX or below.bit_length() > _BITS_MAX:
             refuse()
         if abs(power) > EXPONENT_MAX:
             refuse()

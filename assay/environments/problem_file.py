@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 from assay.environments.base import BLANKS, INTEGER
+from assay.environments.problem_forks import share_work
 from assay.environments.problem_table import (
     COLUMN_NAMES,
     DOCUMENT_COLUMNS,
@@ -42,6 +43,8 @@ from assay.sandbox.child import clean
 FILE_MAX, ROW_MAX, QUESTION_MAX = 256 << 20, 64 << 10, 8_192
 #: Bytes of a row that a person looks at, of which a network would read a part.
 LONG_ROW_MAX = 16 << 20
+#: Rows that several processes read, if they may: fewer are read sooner than forks are made.
+SHARED_MIN = 10_000
 #: Limit of CPU seconds for reading a Parquet file.
 _PARQUET_SECONDS = 60.0
 PARQUET_MAGIC = b"PAR1"
@@ -93,6 +96,7 @@ class OtherFormatError(ProblemFileError):
     """The rows have the fields of another format, or none of the expected ones."""
 
 
+_A = TypeVar("_A")
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 
@@ -122,57 +126,69 @@ class ContradictionError(ValueError):
         self.first = first
 
 
-class KnownAnswers:
-    """The right answers to a file's questions, row by row: one question has one answer."""
-
-    def __init__(self) -> None:
-        self._first: dict[Hashable, tuple[int, object]] = {}
-
-    def is_new(self, question: Hashable, right: object, row: int) -> bool:
-        """Whether no row before this one asks the question. Raises ContradictionError if one does,
-        and its answer is another."""
-        first, known = self._first.setdefault(question, (row, right))
-        if first != row and known != right:
-            raise ContradictionError(first)
-        return first == row
-
-
 class KeptRows(ABC, Generic[_R, _T]):
     """A file's rows, taken one by one: the usable ones, and the reason for skipping others.
 
     `_T` is what a level holds of a row.
 
     Attributes:
+        are_plain: `_read` depends on a row and its number alone, and `_pack` and `_unpack` make a
+            usable row a tuple of plain values and a row again.
         number: of the last row.
         kept: the number of each usable row, and the row.
         skipped: reason → numbers of rows.
     """
 
+    are_plain = False
+
     def __init__(self) -> None:
         self.number = 0
         self.kept: list[tuple[int, _R]] = []
         self.skipped: dict[str, list[int]] = {}
-        self._known = KnownAnswers()
+        self._first: dict[Hashable, tuple[int, _R]] = {}
 
     def add(self, line: bytes) -> None:
         """Take one row. Raises ValueError if it is damaged or contradicts another row."""
         self.number += 1
         row, reason = self._read(line)
-        asked = None if reason is not None else self._identify(row)
-        if asked is not None and not self._known.is_new(*asked, self.number):
-            reason = "asked already"
-        if reason is not None:
-            self.skipped.setdefault(reason, []).append(self.number)
+        if reason is None:
+            self._keep(row)
         else:
-            self.kept.append((self.number, row))
+            self._skip(reason)
+
+    def _keep(self, row: _R) -> None:
+        """Take a usable row, unless a row before it asks the same. Raises ContradictionError if
+        that has another answer: one question has one answer."""
+        question = self._identify(row)
+        if question is not None:
+            first, known = self._first.setdefault(question, (self.number, row))
+            if first != self.number:
+                if self._get_right(known) != self._get_right(row):
+                    raise ContradictionError(first)
+                self._skip("asked already")
+                return
+        self.kept.append((self.number, row))
+
+    def _skip(self, reason: str) -> None:
+        self.skipped.setdefault(reason, []).append(self.number)
 
     @abstractmethod
     def _read(self, line: bytes) -> tuple[_R, str | None]:
         """A row, and the reason for skipping it. Raises ValueError if it is damaged."""
 
-    def _identify(self, row: _R) -> tuple[Hashable, object] | None:
-        """What a usable row asks and its right answer; None: rows may ask the same."""
+    def _pack(self, row: _R) -> tuple[object, ...]:
+        raise NotImplementedError
+
+    def _unpack(self, packed: tuple[Any, ...]) -> _R:
+        raise NotImplementedError
+
+    def _identify(self, row: _R) -> Hashable:
+        """What a usable row asks; None: rows may ask the same."""
         return None
+
+    def _get_right(self, row: _R) -> object:
+        """The right answer of a row whose question `_identify` tells."""
+        return row
 
     def look_at(self, lines: Sequence[bytes]) -> None:
         """Look at a file's rows before the first of them is taken. Raises TableError if they have
@@ -185,15 +201,50 @@ class KeptRows(ABC, Generic[_R, _T]):
     def divide(self) -> Mapping[int, Sequence[_T]]:
         """The usable rows of each level that has any."""
 
-    def add_all(self, lines: Sequence[bytes]) -> dict[str, list[int]]:
+    def add_all(self, lines: Sequence[bytes], processes: int = 1) -> dict[str, list[int]]:
         """Take all rows of a file. Return fault → numbers of the damaged ones. Of rows that
-        contradict each other none is taken: nobody knows which is right."""
+        contradict each other none is taken: nobody knows which is right.
+
+        Args:
+            processes: most that read many rows at a time, see `share_work`.
+        """
+        self.look_at(lines)
+        if processes == 1 or len(lines) < SHARED_MIN or not self.are_plain:
+            return self._add_each(lines, self.add)
+        read = share_work(lambda share: self._read_share(lines, share), len(lines), processes)
+        self.number = 0
+        return self._add_each(chain.from_iterable(read), self._add_read)
+
+    def _read_share(self, lines: Sequence[bytes], share: range) -> list[object]:
+        """What some lines are: of a usable row the packed one, of another the reason for skipping
+        it, and of a damaged one a list of its fault."""
+        read = list[object]()
+        for place in share:
+            self.number = place + 1
+            try:
+                row, reason = read_shaped(self._read, lines[place])
+            except ValueError as error:
+                read.append([str(error)])
+            else:
+                read.append(self._pack(row) if reason is None else reason)
+        return read
+
+    def _add_read(self, read: Any) -> None:
+        """As `add`, of what `_read_share` made of a line."""
+        self.number += 1
+        if isinstance(read, tuple):
+            self._keep(self._unpack(read))
+        elif isinstance(read, str):
+            self._skip(read)
+        else:
+            raise ValueError(*read)
+
+    def _add_each(self, rows: Iterable[_A], add: Callable[[_A], None]) -> dict[str, list[int]]:
         damaged: dict[str, list[int]] = {}
         contested = set[int]()
-        self.look_at(lines)
-        for line in lines:
+        for row in rows:
             try:
-                read_shaped(self.add, line)
+                read_shaped(add, row)
             except ValueError as error:
                 damaged.setdefault(str(error), []).append(self.number)
                 if isinstance(error, ContradictionError):
@@ -345,7 +396,7 @@ def read_table(data: bytes, file: Path, family: str = "") -> tuple[str, list[byt
     return name, lines
 
 
-def read_shaped(read: Callable[[bytes], _R], line: bytes) -> _R:
+def read_shaped(read: Callable[[_A], _R], line: _A) -> _R:
     """What `read` makes of a line. Raises ValueError if it refuses it, or meets a value of another
     type than the row's shape has: no file of a stranger may end a node."""
     try:
@@ -467,8 +518,9 @@ def require_chat(value: Any, name: str, family: str) -> Chat:
     if chat is None:
         require_text(value, name, family)
         raise ValueError(f"its {name} is no chat")
-    for text in chat.texts:
-        require_question(require_text(text, name, family), name)
+    require_question(require_text(chat.question, name, family), name)
+    for _, said in chat.context:
+        require_question(require_text(said, name, family), name)
     return chat
 
 

@@ -179,6 +179,7 @@ def look_at_file(
     report: Callable[[str], None] | None = None,
     *,
     is_suite: bool = False,
+    processes: int = 1,
 ) -> tuple[Look, Sequence[AskedRow]]:
     """Look at a file. Beside what it found: the rows that are asked.
 
@@ -190,6 +191,7 @@ def look_at_file(
             are left out whose own program fails.
         is_suite: whether the file measures, and is not trained on: rows that a constant answers
             stay, because others count them as well.
+        processes: most that read many rows at a time, see `share_work`.
 
     Raises:
         ProblemFileError: a file cannot be read at all, or has another shape. The message says what
@@ -208,7 +210,9 @@ def look_at_file(
     if joined is not None:
         look.is_joined, look.format = True, joined.format
     if family == math_file.NAME:
-        rows = _read_math(lines, file, chosen, look)
+        rows = _read_math(lines, file, chosen, look, processes)
+    elif family == gsm.NAME:
+        rows = _read_gsm(lines, look, processes)
     elif family == code_file.NAME:
         rows = _read_code(lines, look, report, is_suite)
     else:
@@ -237,11 +241,11 @@ def _has_form(row: AskedRow) -> bool:
     return isinstance(source, MathRow) and source.make_task().form is not None
 
 
-def _read_gsm(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
+def _read_gsm(lines: Sequence[bytes], look: Look, processes: int) -> list[AskedRow]:
     look.columns = {"problem": "question", "answer": "answer", "solution": "answer"}
     look.levels = f"{gsm.FILE_LEVELS} by the number of lines of the answer"
     rows = GsmRows()
-    look.damaged, look.left_out = rows.add_all(lines), rows.skipped
+    look.damaged, look.left_out = rows.add_all(lines, processes), rows.skipped
     return [
         AskedRow(number, row.question, str(row.value), row.steps, None, row, lines[number - 1])
         for number, row in rows.kept
@@ -412,7 +416,6 @@ def _convert_program(line: bytes) -> bytes:
 
 
 _READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[AskedRow]]] = {
-    gsm.NAME: _read_gsm,
     instruction_file.NAME: _read_instructions,
     letters_file.NAME: _read_letters,
     search_rows.NAME: _read_search,
@@ -420,11 +423,11 @@ _READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[AskedRow]]] = {
 
 
 def _read_math(
-    lines: Sequence[bytes], file: Path, chosen: Mapping[str, str] | None, look: Look
+    lines: Sequence[bytes], file: Path, chosen: Mapping[str, str] | None, look: Look, processes: int
 ) -> list[AskedRow]:
     reader = MathRows(chosen)
     try:
-        look.damaged = reader.add_all(lines)
+        look.damaged = reader.add_all(lines, processes)
         if reader.fault is not None:
             raise reader.fault
     except TableError as error:

@@ -17,9 +17,8 @@ def judge(seed: int, rounds: int) -> tuple[list[tuple[str, ...]], int, list[tupl
     rights = wrongs = 0
     for case in draw_spelled(seed, rounds):
         question = Question(case.question)
-        right = read_right(case.gold, question)
-        assert right is not None, case
-        task = MathTask(question, case.gold, right)
+        assert read_right(case.gold, question) is not None, case
+        task = MathTask(question, case.gold)
         refused += [(case.question, case.gold, one) for one in case.right if not task.accepts(one)]
         accepted += [(case.question, case.gold, one) for one in case.wrong if task.accepts(one)]
         rights, wrongs = rights + len(case.right), wrongs + len(case.wrong)

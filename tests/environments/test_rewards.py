@@ -16,7 +16,6 @@ from assay.environments import (
     make_environment,
     rate_answer,
 )
-from assay.environments.math_answer import read_math
 from assay.environments.math_file import MathTask
 from assay.environments.math_question import Question
 from assay.environments.thoughtless import measure_level
@@ -153,9 +152,7 @@ def test_an_environment_too_easy_to_pay_by() -> None:
 
 
 def rate_list(*answers: str) -> Iterator[tuple[int, int]]:
-    right = read_math("1, 2, 3", listed=True)
-    assert right is not None
-    task = MathTask(Question("Find all roots."), "1, 2, 3", right)
+    task = MathTask(Question("Find all roots."), "1, 2, 3")
     for answer in answers:
         parts = task.rate(answer)
         yield parts.satisfaction, parts.correctness

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from assay.inference.draws.row_statistics import RowStatistics
 from assay.protocol.draw import draw_token, score_tokens
-from assay.protocol.prf import compute_words
+from assay.protocol.words import compute_words
 
 ROWS = 6
 #: Blocks of kernels are of 4,096 ids: below, at, and just above.

@@ -16,7 +16,8 @@ from assay.protocol import draw
 from assay.protocol.draw import draw_token
 from assay.protocol.gumbel import GUMBEL_MAX, compute_gumbel, compute_gumbels
 from assay.protocol.parameters import FRACTION_BITS
-from assay.protocol.prf import compute_key, compute_word, compute_words
+from assay.protocol.prf import compute_key, compute_word
+from assay.protocol.words import compute_words
 
 ROWS = 500
 TEMPERATURES = (1, 717, 1_024, 1_024, 2_048, 65_536)

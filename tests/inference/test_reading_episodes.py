@@ -9,7 +9,8 @@ from assay.inference.workers.messages import ModelRequest, Prefill, decode_reque
 from assay.protocol.episode import Reply, weave
 from assay.protocol.gumbel import compute_gumbels
 from assay.protocol.parameters import FRACTION_BITS
-from assay.protocol.prf import compute_key, compute_words
+from assay.protocol.prf import compute_key
+from assay.protocol.words import compute_words
 
 OWN = np.random.default_rng(5).integers(5, 60, 70).astype(np.uint32)
 #: Two turns, four, one, and three of which one follows a reply that is empty.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from assay.protocol.gumbel import compute_gumbels
 from assay.protocol.parameters import FRACTION_BITS
-from assay.protocol.prf import Stream, compute_key, compute_philox, compute_word, compute_words
+from assay.protocol.prf import Stream, compute_key, compute_philox, compute_word
+from assay.protocol.words import compute_words
 
 TESTS = Path(__file__).parents[1]
 VECTORS = {

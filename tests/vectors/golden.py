@@ -31,8 +31,9 @@ from assay.protocol.encoding import to_json  # noqa: E402
 from assay.protocol.episode import Reply, weave  # noqa: E402
 from assay.protocol.manifest import LevelWeight, start_levels  # noqa: E402
 from assay.protocol.parameters import Work  # noqa: E402
-from assay.protocol.prf import compute_key, compute_words  # noqa: E402
+from assay.protocol.prf import compute_key  # noqa: E402
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed  # noqa: E402
+from assay.protocol.words import compute_words  # noqa: E402
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, DEMO_WORK  # noqa: E402
 from assay.training import GENESIS  # noqa: E402
 from assay.verification import make_projection  # noqa: E402

@@ -36,7 +36,7 @@ from assay.protocol.episode import End, Reply, weave
 from assay.protocol.gumbel import compute_gumbels
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, EnvironmentChoice, Setting
-from assay.protocol.prf import compute_key, compute_words
+from assay.protocol.prf import compute_key
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import AuditedGroup, select_committed, select_rollouts, select_sampled
 from assay.protocol.submission import (
@@ -52,6 +52,7 @@ from assay.protocol.submission import (
     get_id_bits,
     get_opening_bytes,
 )
+from assay.protocol.words import compute_words
 from assay.verification import (
     CheckedSubmission,
     JudgeResult,

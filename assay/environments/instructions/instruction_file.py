@@ -129,8 +129,11 @@ class InstructionRows(KeptRows[InstructionRow, InstructionRow]):
         row = read_instruction_row(line)
         return row, row.fault
 
-    def _identify(self, row: InstructionRow) -> tuple[Hashable, object]:
-        return (row.prompt, row.context), row.required
+    def _identify(self, row: InstructionRow) -> Hashable:
+        return row.prompt, row.context
+
+    def _get_right(self, row: InstructionRow) -> object:
+        return row.required
 
     def divide(self) -> Mapping[int, Sequence[InstructionRow]]:
         found: dict[int, list[InstructionRow]] = {}

@@ -40,8 +40,11 @@ class PieceRows(KeptRows[Piece, Piece]):
         piece = read_piece(line, self._family)
         return piece, self._find_reason(piece)
 
-    def _identify(self, row: Piece) -> tuple[Hashable, object]:
-        return row.digest, row.outputs
+    def _identify(self, row: Piece) -> Hashable:
+        return row.digest
+
+    def _get_right(self, row: Piece) -> object:
+        return row.outputs
 
     def divide(self) -> Mapping[int, Sequence[Piece]]:
         """Level l of k = min(8, rows): bands by size, then by the place in the pool."""

@@ -97,8 +97,11 @@ class SearchRows(KeptRows[SearchRow, SearchRow]):
             raise ValueError(f"its documents are more than {DOCUMENTS_MAX:,} with those before")
         return row, row.fault
 
-    def _identify(self, row: SearchRow) -> tuple[Hashable, object] | None:
-        return (row.question, frozenset(row.answers)) if row.question else None
+    def _identify(self, row: SearchRow) -> Hashable:
+        return row.question or None
+
+    def _get_right(self, row: SearchRow) -> object:
+        return frozenset(row.answers)
 
     def finish(self) -> None:
         """Keep the rows that ask, if there is something to search."""
