@@ -13,7 +13,8 @@ from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.cli.saying import choose_say
 from assay.environments import letters_file
-from assay.environments.problem_look import FORMS, NAMED, Look, look_at_file, write_rows
+from assay.environments.problem_look import FORMS, NAMED, look_at_file
+from assay.environments.problem_report import Look, write_rows
 from assay.environments.problem_shards import join_files
 from assay.network.files import write_file
 from assay.network.hub.origin import Origin, find_origin

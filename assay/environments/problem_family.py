@@ -17,7 +17,7 @@ from assay.environments.problem_file import (
     read_table,
 )
 from assay.environments.problem_table import DOCUMENT_COLUMNS, LOOKED_AT, find_shape, get_cell
-from assay.environments.programs import code_file
+from assay.environments.programs import NAME as PROGRAMS
 from assay.environments.search.search_rows import NAME as SEARCH
 from assay.environments.search.search_rows import holds_search
 
@@ -57,7 +57,7 @@ def find_family(lines: Sequence[bytes]) -> str:
         return gsm.NAME
     if any(map(holds_search, [*rows, *read_objects(lines[-LOOKED_AT:], SEARCH)])):
         return SEARCH
-    return code_file.NAME if any(map(_has_cases, rows)) else math_file.NAME
+    return PROGRAMS if any(map(_has_cases, rows)) else math_file.NAME
 
 
 def _has_cases(row: dict[str, Any]) -> bool:

@@ -1,38 +1,27 @@
 """How a file of problems is read, for its owner: the columns, the levels, which rows are asked and
 why each other is not. The environment of the file reads it by the same code."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic
-from typing import Any
 
 from assay.environments import gsm, letters_file, math_file
 from assay.environments.gsm import GsmRows
 from assay.environments.instructions import instruction_file
-from assay.environments.instructions.instruction_file import (
-    EMPTY_REPLIES,
-    InstructionRow,
-    InstructionRows,
-)
-from assay.environments.letters_file import LettersRow, LettersRows
+from assay.environments.instructions.instruction_file import EMPTY_REPLIES, InstructionRows
+from assay.environments.letters_file import LettersRows
 from assay.environments.math_file import LEVELS, MathRow, MathRows
 from assay.environments.problem_family import find_family, read_rows
 from assay.environments.problem_file import (
     LONG_ROW_MAX,
-    ROW_MAX,
     ProblemFileError,
-    Row,
     cut_levels,
     find_object_fault,
-    read_object,
     read_objects,
     read_problem_file,
 )
 from assay.environments.problem_overlap import read_asked
+from assay.environments.problem_report import AskedRow, Look
 from assay.environments.problem_shards import JoinedFiles
 from assay.environments.problem_table import (
     CHOICE_LETTERS,
@@ -46,129 +35,12 @@ from assay.environments.problem_table import (
     LOOKED_AT,
     TableError,
 )
-from assay.environments.programs import code_file
-from assay.environments.programs.case_runs import require_sandbox
-from assay.environments.programs.code_file import (
-    CONSTANT,
-    DIFFICULTIES,
-    CodeRow,
-    CodeRows,
-    find_own_fault,
-    has_constant,
-)
-from assay.environments.programs.shapes import ShapeError, convert_row, name_columns
+from assay.environments.programs import NAME as PROGRAMS
 from assay.environments.search import search_rows
-from assay.environments.search.search_rows import SearchRow, SearchRows
-from assay.sandbox import count_cores
+from assay.environments.search.search_rows import SearchRows
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
 SAMPLES, FORMS, NAMED = 3, 5_000, 20
-#: Most rows whose author's program is run, in the file's order: some minutes of two cores.
-TRIED_MAX = 10_000
-#: Seconds between lines about what takes long.
-_TOLD_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRow:
-    """A row as it is asked: its number, level, problem and right answer."""
-
-    row: int
-    level: int
-    problem: str
-    answer: str
-
-
-@dataclass(slots=True)
-class Look:
-    """What a look at a file found. Rows are numbered from 1, without the names of columns.
-
-    Attributes:
-        environment: the name of the environment that reads the file.
-        columns: part of a row → its column.
-        levels: how levels are made, and the number of rows of each.
-        asked: number of rows that are asked.
-        left_out: reason → rows that are not asked for it.
-        damaged: fault → rows for which the file is refused.
-        shown: rows whose problem shows another spelling of its answer: they need its form.
-        empty: rows that a reply without content, or a copy of the prompt, would meet.
-        odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
-        odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
-        documents: that are searched; `corpus`: the rows that are not asked and may have some.
-        suites: suite → rows whose problem it has.
-        uncompared: suite → why it may have further ones.
-        is_renamed: the environment reads no such columns. is_joined: the file is several.
-        is_thinned: a row is left out that the environment would ask.
-    """
-
-    file: str
-    format: str
-    environment: str
-    columns: dict[str, str] = field(default_factory=dict)
-    levels: str = ""
-    per_level: dict[int, int] = field(default_factory=dict)
-    rows: int = 0
-    asked: int = 0
-    left_out: dict[str, list[int]] = field(default_factory=dict)
-    damaged: dict[str, list[int]] = field(default_factory=dict)
-    shown: list[int] = field(default_factory=list)
-    empty: list[int] = field(default_factory=list)
-    odds: float = 0.0
-    odds_max: int = 0
-    documents: int = 0
-    corpus: list[bytes] = field(default_factory=list)
-    suites: dict[str, list[int]] = field(default_factory=dict)
-    uncompared: dict[str, str] = field(default_factory=dict)
-    samples: list[SampleRow] = field(default_factory=list)
-    is_renamed: bool = False
-    is_joined: bool = False
-    is_thinned: bool = False
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether the environment reads the file as it is."""
-        is_other = self.is_renamed or self.is_joined or self.is_thinned
-        return bool(self.asked) and not self.damaged and not is_other
-
-
-@dataclass(slots=True)
-class AskedRow:
-    """A row that is asked.
-
-    Attributes:
-        answer: the right one, as text. length: by which rows are divided that have no level.
-        level: None: its file names none. A look gives it one.
-        source: what its environment's reader makes of it.
-        line: as its environment reads it without any columns being named; empty: it is written.
-    """
-
-    number: int
-    problem: str
-    answer: str
-    length: int
-    level: int | None
-    source: Row | MathRow | LettersRow | InstructionRow | CodeRow | SearchRow
-    line: bytes = b""
-
-    def make_sample(self) -> SampleRow:
-        problem = self.source.text if isinstance(self.source, CodeRow) else self.problem
-        return SampleRow(self.number, self.level or 0, problem, self.answer)
-
-    def write(self) -> bytes:
-        """The row as its environment reads it without any columns being named."""
-        source, fields = self.source, dict[str, Any]()
-        if isinstance(source, MathRow):
-            said = (*source.context, ("user", self.problem))
-            chat = [{"role": role, "content": text} for role, text in said]
-            fields = {"problem": chat if source.context else self.problem, "solution": ""}
-            fields |= {"answer": self.answer, "level": self.level}
-        elif isinstance(source, LettersRow):
-            letter = letters_file.LETTERS[source.right]
-            fields = {"question": self.problem, "options": source.choices, "level": self.level}
-            fields |= {"answer": letter}
-        else:
-            return self.line.rstrip() + b"\n"
-        return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
 def look_at_file(
@@ -213,8 +85,10 @@ def look_at_file(
         rows = _read_math(lines, file, chosen, look, processes)
     elif family == gsm.NAME:
         rows = _read_gsm(lines, look, processes)
-    elif family == code_file.NAME:
-        rows = _read_code(lines, look, report, is_suite)
+    elif family == PROGRAMS:
+        from assay.environments.program_look import read_programs  # which loads the sandbox's parts
+
+        rows = read_programs(lines, look, report, is_suite)
     else:
         rows = _READERS[family](lines, look)
     look.asked = len(rows)
@@ -227,12 +101,6 @@ def look_at_file(
         if asked.gap is not None:
             look.uncompared[str(suite)] = asked.gap
     return look, rows
-
-
-def write_rows(rows: Iterable[AskedRow], corpus: Iterable[bytes] = ()) -> bytes:
-    """A file of these rows, behind those of a corpus."""
-    documents = (line.rstrip() + b"\n" for line in corpus)
-    return b"".join((*documents, *(row.write() for row in rows)))
 
 
 def _has_form(row: AskedRow) -> bool:
@@ -316,103 +184,6 @@ def _read_search(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
         )
         for number, row in rows.kept
     ]
-
-
-class _ProgramRows(CodeRows):
-    """Rows of programs in any shape that is read.
-
-    Attributes:
-        written: number of a row → the row as `code:SHA256` reads it.
-        converted: numbers of the rows that the file has otherwise.
-    """
-
-    def __init__(self, report: Callable[[str], None] | None, is_suite: bool) -> None:
-        """See `look_at_file`."""
-        super().__init__()
-        self._report, self._is_suite = report, is_suite
-        self.written: dict[int, bytes] = {}
-        self.converted: set[int] = set()
-
-    def _read(self, line: bytes) -> tuple[CodeRow, str | None]:
-        try:
-            written = _convert_program(line)
-        except ShapeError as error:
-            return CodeRow("", (), None, None), str(error)
-        self.written[self.number] = written
-        if written is not line:
-            self.converted.add(self.number)
-        return super()._read(written)
-
-    def finish(self) -> None:
-        if not self._is_suite:
-            self.leave_out({number: CONSTANT for number, row in self.kept if has_constant(row)})
-        if self._report is not None:
-            self.leave_out(_try_solutions(self, self._report))
-        super().finish()
-
-    def leave_out(self, reasons: Mapping[int, str]) -> None:
-        """Skip rows, by their numbers."""
-        for number, reason in reasons.items():
-            self.skipped.setdefault(reason, []).append(number)
-        self.kept = [(number, row) for number, row in self.kept if number not in reasons]
-
-
-def _read_code(
-    lines: Sequence[bytes], look: Look, report: Callable[[str], None] | None, is_suite: bool
-) -> list[AskedRow]:
-    rows = _ProgramRows(report, is_suite)
-    look.damaged, look.left_out = rows.add_all(lines), rows.skipped
-    look.columns = name_columns(read_objects(lines[:LOOKED_AT], code_file.NAME, LONG_ROW_MAX))
-    look.is_renamed |= bool(rows.converted)
-    look.is_thinned = CONSTANT in rows.skipped
-    bands = len(rows.divide())
-    look.levels = "the column difficulty" if rows.has_levels else f"{bands} by length"
-    return [_make_program(number, row, rows.written[number]) for number, row in rows.kept]
-
-
-def _try_solutions(rows: _ProgramRows, report: Callable[[str], None]) -> dict[int, str]:
-    """The numbers of the rows whose author's program fails, of the first `TRIED_MAX` that are
-    written anew."""
-    solved = [(n, row) for n, row in rows.kept if row.solutions and n in rows.converted]
-    if not solved:
-        return {}
-    try:
-        require_sandbox()
-    except ProblemFileError as error:
-        report(f"the authors' programs are not tried: {error}")
-        return {}
-    tried = solved[:TRIED_MAX]
-    if len(tried) < len(solved):
-        first = f"the first {len(tried):,} rows of {len(solved):,} that have one"
-        report(f"authors' programs are tried of {first}: the others are asked untried")
-    faults: dict[int, str] = {}
-    began = told = monotonic()
-    with ThreadPoolExecutor(count_cores()) as executor:
-        found = executor.map(find_own_fault, [row for _, row in tried])
-        for done, ((number, _), fault) in enumerate(zip(tried, found, strict=True), 1):
-            if fault is not None:
-                faults[number] = fault
-            if (now := monotonic()) - told >= _TOLD_S:
-                told = now
-                left = (now - began) / done * (len(tried) - done)
-                report(f"ran {done:,} of {len(tried):,} authors' programs, {left:.0f} s left")
-    return faults
-
-
-def _make_program(number: int, row: CodeRow, line: bytes) -> AskedRow:
-    what = "of a program" if row.function is None else f"of the function {row.function}"
-    answer = f"{len(row.cases)} test cases {what}"
-    return AskedRow(number, row.question, answer, len(row.text), row.level, row, line)
-
-
-def _convert_program(line: bytes) -> bytes:
-    """The line itself if `code:SHA256` reads it, or the row in its form."""
-    row = read_object(line, code_file.NAME, LONG_ROW_MAX)
-    is_short = len(line) <= ROW_MAX
-    if is_short and all(isinstance(row.get(name), str) for name in ("question", "input_output")):
-        return line
-    difficulty = str(row.get("difficulty") or row.get("gpt_difficulty"))
-    return convert_row(row, difficulty if difficulty in DIFFICULTIES else None)
 
 
 _READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[AskedRow]]] = {

@@ -17,7 +17,8 @@ from assay.environments.letters_file import LettersTask
 from assay.environments.levels import STAYING
 from assay.environments.math_file import MathTask
 from assay.environments.problem_file import add_problem_files, describe_skipped
-from assay.environments.problem_look import Look, look_at_file
+from assay.environments.problem_look import look_at_file
+from assay.environments.problem_report import Look
 from assay.environments.programs import code_file
 from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import CodeRow

@@ -16,7 +16,8 @@ from assay.environments.instructions.instruction_file import InstructionRow
 from assay.environments.letters_file import LETTERS, LettersRow
 from assay.environments.math_file import MathRow
 from assay.environments.problem_file import Row
-from assay.environments.problem_look import NAMED, AskedRow, Look, look_at_file
+from assay.environments.problem_look import NAMED, look_at_file
+from assay.environments.problem_report import AskedRow, Look
 from assay.environments.programs import code_file
 from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import CodeRow, write_request

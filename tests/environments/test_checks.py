@@ -12,10 +12,11 @@ from assay.environments import (
     UNREAD,
     add_problem_files,
     make_environment,
-    problem_look,
+    program_look,
     rate_answer,
 )
-from assay.environments.problem_look import look_at_file, write_rows
+from assay.environments.problem_look import look_at_file
+from assay.environments.problem_report import write_rows
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.programs.case_runs import compile_program
 from assay.environments.programs.checks import Check, run_check
@@ -300,7 +301,7 @@ def test_authors_programs_are_tried_of_so_many_rows(tmp_path, monkeypatch) -> No
     row, right, wrong = SHAPES["MBPP"]
     file, told = tmp_path / "mbpp.jsonl", list[str]()
     file.write_text("".join(json.dumps(row | {"code": c}) + "\n" for c in (right, wrong, wrong)))
-    monkeypatch.setattr(problem_look, "TRIED_MAX", 2)
+    monkeypatch.setattr(program_look, "TRIED_MAX", 2)
     look, rows = look_at_file(file, report=told.append)
     assert (look.left_out, [row.number for row in rows]) == ({FAILED: [2]}, [1, 3])
     assert any("the first 2 rows of 3" in line for line in told)

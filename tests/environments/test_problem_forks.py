@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from assay.environments import problem_file
 from assay.environments.problem_forks import share_work
-from assay.environments.problem_look import Look, look_at_file, write_rows
+from assay.environments.problem_look import look_at_file
+from assay.environments.problem_report import Look, write_rows
 
 #: A program with a fork: each of the two works once before the other does more. Then `LATER` runs.
 PROGRAM = """
@@ -51,9 +53,9 @@ except ChildProcessError:
 
 def run_forked(*, main: str = "pass", fork: str = "pass") -> "subprocess.Popen[str]":
     """A process in a group of its own. It and its forks write to the same pipes."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    program = PROGRAM.format(main=main, fork=fork)
-    return subprocess.Popen([sys.executable, "-c", program], process_group=0, **pipes)
+    command = [sys.executable, "-c", PROGRAM.format(main=main, fork=fork)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, process_group=0)
 
 
 def test_two_processes_share_the_work() -> None:
@@ -141,10 +143,10 @@ def look(file: Path, processes: int = 1) -> tuple[Look, list[object], bytes]:
     return found, [(row.number, row.level, row.source) for row in rows], write_rows(rows)
 
 
-def share_by(ends: list[int]) -> Callable[..., list[object]]:
+def share_by(ends: list[int]) -> Callable[..., list[Any]]:
     """A `share_work` whose shares end at these numbers. What is found is sent, as by a fork."""
 
-    def work_each(work: Callable[[range], object], count: int, _: int) -> list[object]:
+    def work_each(work: Callable[[range], Any], count: int, _: int) -> list[Any]:
         cut = [0, *sorted(min(end, count) for end in ends), count]
         shares = [range(first, end) for first, end in pairwise(cut)]
         worked = {i: marshal.dumps(work(shares[i])) for i in reversed(range(len(shares)))}

@@ -21,7 +21,8 @@ from assay.environments import (
     problem_shards,
     problem_table,
 )
-from assay.environments.problem_look import look_at_file, write_rows
+from assay.environments.problem_look import look_at_file
+from assay.environments.problem_report import write_rows
 from assay.environments.problem_shards import join_files
 from assay.environments.programs.code_file import CONSTANT, EVALUATED, NAMELESS
 from assay.protocol.parameters import MILLION

@@ -24,7 +24,8 @@ from assay.environments import (
     make_environment,
     rate_answer,
 )
-from assay.environments.problem_look import look_at_file, write_rows
+from assay.environments.problem_look import look_at_file
+from assay.environments.problem_report import write_rows
 from assay.environments.problem_shards import join_files
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.registry import (

@@ -29,6 +29,7 @@ from assay.environments.base import (
 )
 from assay.environments.problem_file import KeptRows, cut_levels, read_texts, require_text
 from assay.environments.problem_table import parse_cell
+from assay.environments.programs import NAME as NAME
 from assay.environments.programs.case_runs import (
     GIVEN_MAX,
     compile_program,
@@ -48,7 +49,6 @@ from assay.protocol.prf import Stream
 from assay.sandbox import count_cores
 from assay.sandbox.guest import INTERPRETER
 
-NAME = "code"
 #: Increases whenever any problem or score would change.
 VERSION = 6
 
