@@ -300,6 +300,8 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
         pace = [*pace, Text(silence, style="yellow")]
     if course := status.get("course"):  # older programs lack it
         pace = [*pace, Text(course["sentence"], style=_find_style(course["state"]))]
+    if pool := status.get("pool"):  # older programs lack it
+        pace = [*pace, Text(f"pool: {pool['sentence']}")]
     if not status["steps"]:
         return [*pace, Text("no step yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}

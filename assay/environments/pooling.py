@@ -6,7 +6,7 @@ from copy import copy
 from assay.environments.base import Environment, OneTurn, State
 from assay.environments.mixture import Mixture
 from assay.environments.pieces.piece import Piece
-from assay.environments.pieces.piece_environment import PieceEnvironment
+from assay.environments.pieces.piece_environment import PieceEnvironment, get_task
 from assay.environments.pieces.propose import Proposal, Propose
 from assay.environments.prompting import PromptedEnvironment
 from assay.environments.tools import ToolEnvironment
@@ -44,3 +44,12 @@ def find_proposal(state: State | None) -> Proposal | None:
     if not isinstance(state, OneTurn) or not isinstance(state.environment, Propose):
         return None
     return state.environment.find_proposal(state.problem, state.completion)
+
+
+def find_asked_piece(state: State) -> Piece | None:
+    """The piece that an episode's problem asks; None: it asks none, or for a proposal."""
+    if isinstance(state, ToolEpisode):
+        state = state.asked
+    if not isinstance(state, OneTurn) or not isinstance(state.environment, PieceEnvironment):
+        return None
+    return None if is_proposing(state) else get_task(state.problem).piece

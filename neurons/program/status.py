@@ -198,6 +198,17 @@ class CourseStatus(TypedDict):
     help: str | None  # what helps
 
 
+class PoolStatus(TypedDict):
+    """How diverse the newest checkpoint's pool of proposals is: see docs/environments.md."""
+
+    proposals: int  # pieces in it
+    shapes: int  # different functions among them, texts and numbers left out
+    largest: int  # pieces of the most frequent of these
+    size: float  # nodes of a piece, mean
+    inputs: float  # inputs of a piece, mean
+    sentence: str  # all of it in one line
+
+
 class ScheduleStatus(TypedDict):
     """A trainer's learning rate, and its place in the schedule."""
 
@@ -219,6 +230,8 @@ class TrainerStatus(TypedDict):
     silence: str | None
     alarm: str | None  # the divergence of reward and held-out accuracy; null: none
     course: CourseStatus  # whether it learns
+    #: null: the network does not write its own problems, or before the first look at the chain
+    pool: PoolStatus | None
     figures: dict[str, Any] | None  # figures of the newest window with its step; null: none yet
     held_out: list[dict[str, Any]]  # the newest 16 checkpoints tested on held-out problems
     pace: PaceStatus | None  # null before the first finished window

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
+from assay.environments import get_pool_cap
+from assay.environments.pieces.growth import measure_pool
 from assay.environments.problem_file import get_known_files
+from assay.inference import Checkpoint
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import Counters, meter
 from assay.neurons.program.logs import make_report
@@ -28,7 +31,7 @@ from assay.neurons.trainer.suites import SuiteMonitor, read_suites
 from assay.neurons.trainer.tracking import Tracker, make_plan
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import encode_ss58
-from assay.protocol.parameters import Prompts
+from assay.protocol.parameters import EnvironmentChoice, Prompts
 from assay.rounds.calendar import list_trainers
 from assay.training import Learner
 from assay.training.held_out import HeldOut
@@ -112,7 +115,9 @@ def _run_first(
         def describe() -> dict[str, Any]:
             workers = [] if pool is None else pool.describe()
             schedule = None if trainer.learner is None else describe_schedule(trainer.learner)
-            own = {"window": trainer.window, "schedule": schedule}
+            parent = None if trainer.course is None else trainer.course.parent
+            proposed = describe_pool(parent, session.parameters.environment)
+            own = {"window": trainer.window, "schedule": schedule, "pool": proposed}
             return own | course.describe() | {"workers": workers}
 
         warn_at_start(session, "trainer", store, locator)
@@ -165,6 +170,16 @@ def describe_schedule(learner: Learner) -> dict[str, Any]:
         "phase": schedule.get_phase(learner.step),
         "rate": learner.rate,
     }
+
+
+def describe_pool(
+    parent: Checkpoint | None, environment: EnvironmentChoice
+) -> dict[str, Any] | None:
+    """A `PoolStatus` of a checkpoint; None: there is none yet, or the network does not write its
+    own problems."""
+    if parent is None or get_pool_cap(environment) is None:
+        return None
+    return measure_pool(parent.piece_pool).to_json()
 
 
 def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:

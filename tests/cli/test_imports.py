@@ -99,6 +99,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     f"wallet show {CHAIN} {OWN}": (SAYS, ""),
     f"weights show {CHAIN}": (SAYS, ""),
     "train watch --dir NONE": (ENDS, ""),
+    "train proposals --dir NONE": (ENDS, ""),
     f"weights set 0=1 {CHAIN} {OWN}": (SAYS, ""),
     f"subnet create --network ws://127.0.0.1:9 {OWN}": (SAYS, ""),
     f"subnet start {CHAIN} {OWN}": (SAYS, ""),

@@ -58,7 +58,7 @@ SIBLINGS = {
     ),
     # need no chain
     "localnet, train trace-step, train bisect": "--dir --quiet",
-    "status, ledger status, train watch": "--dir --config",
+    "status, ledger status, train watch, train proposals": "--dir --config",
     "export": "--dir --out --quiet --config",
     "publish-hub": "--yes --dir --quiet --config",
     "demo, calibrate, gauntlet, contest, eval, train warm-start, train dpo, train distill": (

@@ -22,6 +22,7 @@ from assay.environments.pieces.growth import (
     compute_pool,
     compute_shape,
     describe_difference,
+    measure_pool,
     read_pool,
     write_pool,
 )
@@ -29,7 +30,7 @@ from assay.environments.pieces.piece import INPUTS_MAX, Piece
 from assay.environments.pieces.piece_environment import PieceEnvironment
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pieces.propose import Proposal, Propose, ProposeTask, write_proposal
-from assay.environments.pooling import find_proposal, is_proposing, with_pool
+from assay.environments.pooling import find_asked_piece, find_proposal, is_proposing, with_pool
 from assay.environments.prompting import PromptedEnvironment
 from assay.environments.tools import ToolEnvironment
 from assay.protocol.encoding import from_json, read_json
@@ -262,3 +263,35 @@ def test_only_proposals_have_a_cap() -> None:
     assert get_pool_cap(choose("mix,propose=1,deduce=1,propose.pool=64")) == 64
     assert get_pool_cap(choose("mix,propose=1,deduce=1")) == 2_048
     assert get_pool_cap(choose("deduce")) is None
+
+
+def test_the_figures_of_a_pool() -> None:
+    """Of ten pieces, of which eight have one shape, the numbers left out."""
+    body = "[a * {}, 2]"
+    alike = [
+        Piece(f"def f(a):\n    return {body.format(n)}", ("1",), ("[1]",), 14) for n in range(8)
+    ]
+    pool = write_pool([*alike, make_piece(1, inputs=4), make_piece(2)])
+    figures = measure_pool(pool)
+    assert (figures.proposals, figures.shapes, figures.largest) == (10, 3, 8)
+    sizes = 8 * 14 + make_piece(1).size + make_piece(2).size
+    assert (figures.size, figures.inputs) == (sizes / 10, 1.3)
+    assert figures.to_json()["sentence"] == (
+        f"10 proposals of 3 shapes, 8 of the most frequent; {sizes / 10:.1f} nodes and 1.3 inputs "
+        "on average"
+    )
+    empty = measure_pool(b"")
+    assert (empty.proposals, empty.shapes, empty.largest, empty.size) == (0, 0, 0, 0.0)
+
+
+def test_what_an_episode_asks() -> None:
+    """Behind prompts and tools, too; a proposal asks none."""
+    deduce = {"deduce.tool": 1, "deduce.call_form": 1}
+    settings = {"deduce": 1, "propose": 1, "sat": 1}
+    plain = make_environment("mix", settings)
+    for environment in (plain, make_environment("mix", settings | deduce)):
+        asked = environment.open(environment.make_problem(make_seed(0), [1_001]))
+        assert find_asked_piece(asked) in list_first_pieces()
+        for level in (2_001, environment.levels[-1]):
+            state = environment.open(environment.make_problem(make_seed(0), [level]))
+            assert find_asked_piece(state) is None

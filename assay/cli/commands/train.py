@@ -406,6 +406,26 @@ def watch(invocation: Invocation, as_json: AsJson = False) -> int:
     return run_train_watch(settings.trainer.dir, as_json)
 
 
+@command(app, "proposals", lambda s: (s.trainer.dir,))
+def proposals(
+    invocation: Invocation,
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="Newest steps to read.")] = 8,
+    rows: Annotated[int, typer.Option(min=1, max=8_192, help="Newest proposals to show.")] = 20,
+    as_json: AsJson = False,
+) -> int:
+    """Show what a network has proposed to itself: who wrote it, who solved it, how hard it was.
+
+    For networks whose environment has the part `propose`. It reads the steps in the folder of a
+    trainer, or fetched ones with their checkpoints: what miners' groups say that these steps
+    consumed, each in the step of its window. It scores all of them again, in the sandbox.
+    """
+    settings = invocation.load_settings()
+    require_there(settings.trainer.dir)
+    with starting(settings, loads=TORCH, quiet=True):
+        from assay.cli.train_proposals import run_train_proposals
+    return run_train_proposals(settings.trainer.dir, steps, rows, as_json)
+
+
 @command(app, "trace-step")
 def trace_step(
     invocation: Invocation,

@@ -10,7 +10,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 from assay.environments.pieces.piece import INPUTS_MAX, Piece
 from assay.environments.pieces.pool import list_first_pieces, read_piece
@@ -67,6 +68,46 @@ def _takes(piece: Piece, given: str) -> bool:
 def compute_shape(function: str) -> str:
     """A normal form with its texts and numbers left out."""
     return _NUMBER.sub("0", _TEXT.sub("''", function))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFigures:
+    """How diverse a network's pool is.
+
+    Attributes:
+        proposals: pieces in it. shapes: different ones among them, see `compute_shape`.
+        largest: pieces of its most frequent shape.
+        size: nodes of a piece, mean. inputs: of a piece, mean. 0: it is empty.
+    """
+
+    proposals: int
+    shapes: int
+    largest: int
+    size: float
+    inputs: float
+
+    def to_json(self) -> dict[str, int | float | str]:
+        """Its fields, and `sentence`: all of it in one line."""
+        sentence = (
+            f"{self.proposals:,} proposals of {self.shapes:,} shapes, {self.largest:,} of the most "
+            f"frequent; {self.size:.1f} nodes and {self.inputs:.1f} inputs on average"
+        )
+        return asdict(self) | {"sentence": sentence}
+
+
+@lru_cache(4)
+def measure_pool(pool: bytes) -> PoolFigures:
+    """How diverse a pool's file is. Raises ValueError: it is damaged."""
+    pieces = read_pool(pool)
+    shapes = Counter(compute_shape(piece.function) for piece in pieces)
+    count = max(1, len(pieces))
+    return PoolFigures(
+        len(pieces),
+        len(shapes),
+        max(shapes.values(), default=0),
+        sum(piece.size for piece in pieces) / count,
+        sum(len(piece.inputs) for piece in pieces) / count,
+    )
 
 
 def write_pool(pieces: Sequence[Piece]) -> bytes:

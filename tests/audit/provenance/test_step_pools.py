@@ -1,5 +1,6 @@
 """The pool that a step makes, and trainers that leave out, add or move what was proposed."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import Result
+from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.folder import (
     CheckpointFolder,
@@ -22,16 +25,20 @@ from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepFolder, digest_tensors_of, make_record, read_step
 from assay.artifacts.steps.pool import compute_step_pool
 from assay.artifacts.steps.store import fetch_step, publish_step
+from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import reexecute
+from assay.cli.app import app
 from assay.environments import ask, compute_reward
 from assay.environments.mixture import PartProblem
 from assay.environments.pieces.growth import read_pool, write_pool
 from assay.environments.pieces.piece import Piece
-from assay.environments.pieces.propose import Kind, ProposeTask, write_proposal
+from assay.environments.pieces.piece_environment import PieceTask
+from assay.environments.pieces.propose import Kind, write_proposal
 from assay.inference import Checkpoint
 from assay.inference.folder import MANIFEST_FILE
 from assay.network import open_folder
 from assay.network.files import write_json
+from assay.neurons.trainer.program import describe_pool
 from assay.neurons.trainer.setup import make_learner
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.encoding import to_json
@@ -82,30 +89,32 @@ def propose(
     hotkey: bytes,
     index: int,
     texts: Sequence[str],
-    kind: Kind = Kind.FUNCTION,
+    kind: Kind | None = Kind.FUNCTION,
     about: str = "",
 ) -> ConsumedGroup:
     """A group whose completions are these texts.
 
     Args:
+        kind: of a proposal; None: an output is asked, and an empty text is the right one.
         about: text of the function that its problem is about.
     """
     parameters, tokenizer = network.parameters, drawn.tokenizer
     environment = drawn.open_environment(parameters.environment)
     for place in range(2_000):
         seed = compute_problem_seed(bytes([place % 256]) * 32, hotkey, index + 1_000 * place)
-        problem = environment.make_problem(seed, [LEVELS[1]])
+        problem = environment.make_problem(seed, [LEVELS[kind is not None]])
         asked = problem.answer
         assert isinstance(asked, PartProblem)
         task = asked.problem.answer
-        assert isinstance(task, ProposeTask)
-        fits = task.kind is kind and about in task.piece.function
+        assert isinstance(task, PieceTask)
+        fits = getattr(task, "kind", None) is kind and about in task.piece.function
         if fits and len(problem.prompt) < 1_200:
             break
     else:
         raise AssertionError("no seed asks for this")
     rewards, rows = [], []
     for text in texts:
+        text = text or environment.solve(problem)[0]
         rows.append([*tokenizer.encode(ask(text)), drawn.manifest.end_tokens[0]])
         parts = environment.score(problem, text)
         longest = parameters.work.max_tokens
@@ -139,6 +148,10 @@ def teach(
     made = models.publish(parent, weights, record.digest, pool=pool)
     steps.keep_record(record, made.digest)
     return read_step(steps.get_path(record.number, record.digest)), models
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def list_bodies(pool: bytes) -> list[str]:
@@ -260,6 +273,20 @@ def test_a_pool_that_is_none_makes_a_checkpoint_unusable(
     assert fault == "the pool has a function twice"
 
 
+def test_the_pool_in_a_trainers_status(network: SimpleNamespace, taught: SimpleNamespace) -> None:
+    choice = network.parameters.environment
+    told = describe_pool(taught.child, choice)
+    assert told is not None
+    numbers = told["proposals"], told["shapes"], told["largest"], told["inputs"]
+    assert numbers == (3, 3, 1, 1.0)
+    assert told["size"] == sum(p.size for p in read_pool(taught.child.piece_pool)) / 3
+    assert describe_pool(None, choice) is None
+    assert describe_pool(taught.child, parse_environment("mix,deduce=1,sat=1")) is None
+    genesis = describe_pool(network.genesis, choice)
+    assert genesis is not None
+    assert (genesis["proposals"], genesis["size"]) == (0, 0.0)
+
+
 def test_the_next_steps_problems_and_pool(
     network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -272,7 +299,13 @@ def test_the_next_steps_problems_and_pool(
     assert known.group.rewards[0] < late.group.rewards[0]
     wider = ["#### [5, 5]", "#### [1, 2, 3]", "#### [5, 5]"]
     given = network, child, BOB, 0, wider, Kind.INPUT, "[b * 3 + 1"
-    taken = [late, known, propose(*given)]
+    right, wrong = "", "#### no"
+    asked = [
+        propose(network, child, ALICE, 3, [right, wrong, right], None, "[b * 3 + 1"),
+        propose(network, child, BOB, 1, [wrong, wrong, right], None, "[b * 3 + 1"),
+        propose(network, child, ALICE, 6, [wrong, wrong, wrong], None, SUM[0]),
+    ]
+    taken = [late, known, propose(*given), *asked]
     shutil.copytree(taught.folder, tmp_path / "next")
     step, models = teach(network, tmp_path / "next", child, taken)
     made = open_checkpoint(models, step.child, network.parameters)
@@ -281,6 +314,22 @@ def test_the_next_steps_problems_and_pool(
     assert inputs[1] == (TRIPLE[1], "[5, 5]", "[1, 2, 3]")
     found = reexecute(step, models)
     assert (found.equal, found.tensor) == (True, None), found.detail
+    history = read_pool_history(tmp_path / "next", 8)
+    assert (history.number, history.steps, history.figures.proposals) == (2, 2, 3)
+    places = [(row.number, row.hotkey, row.index, row.rollout) for row in history.rows]
+    assert places == [(1, BOB, 0, 2), (1, ALICE, 4, 2), (1, ALICE, 4, 0)]
+    tried = [(row.tries, row.solves, row.solvers) for row in history.rows]
+    assert tried == [(3, 0, []), (6, 3, [ALICE, BOB]), (0, 0, [])]
+    newest = read_pool_history(tmp_path / "next", 1)
+    assert [(row.number, row.tries) for row in newest.rows] == [(None, 3), (None, 6), (None, 0)]
+    result = invoke("train", "proposals", "--dir", tmp_path / "next", "--rows", "2", "--json")
+    shown = json.loads(result.stdout)
+    assert (result.exit_code, shown["checkpoint"], len(shown["rows"])) == (0, 2, 2)
+    assert shown["pool"]["proposals"] == 3
+    assert [row["tries"] for row in shown["rows"]] == [3, 6]
+    spoken = invoke("train", "proposals", "--dir", tmp_path / "next").stdout
+    assert "3 proposals of 3 shapes" in spoken
+    assert "return sum(a) * 5 - 3" in spoken
 
 
 def test_a_stranger_fetches_the_pool_with_the_checkpoint(

@@ -1,0 +1,62 @@
+"""`assay train proposals`: what a network has proposed to itself, newest first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from assay.audit.provenance.proposals import PoolRow, read_pool_history
+from assay.cli.console import make_table, print_result
+from assay.cli.exits import OK
+from assay.protocol import encode_ss58
+
+
+def run_train_proposals(folder: Path, steps: int, shown: int, as_json: bool) -> int:
+    """Print the newest `shown` rows of the newest checkpoint's pool, by its last `steps` steps.
+    Return the exit code."""
+    history = read_pool_history(folder, steps)
+    rows = [_describe(row) for row in history.rows[:shown]]
+    figures = history.figures.to_json()
+    document = {"checkpoint": history.number, "steps": history.steps, "pool": figures, "rows": rows}
+    head = f"checkpoint {history.number}, by {history.steps} steps: {figures['sentence']}"
+    print_result(document, as_json, Group(head, _make_table(rows)))
+    return OK
+
+
+def _make_table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = make_table(
+        "step", "author", "tries", "solves", "solvers", "function", left=("author", "function")
+    )
+    for row in rows:
+        known = row["hotkey"] is not None
+        table.add_row(
+            str(row["step"]) if known else "earlier",
+            row["hotkey"] if known else "",
+            str(row["tries"]),
+            str(row["solves"]),
+            str(len(row["solvers"])),
+            Text(row["function"]),
+        )
+    return table
+
+
+def _describe(row: PoolRow) -> dict[str, Any]:
+    author = None if row.hotkey is None else encode_ss58(row.hotkey)
+    return {
+        "digest": row.piece.digest.hex(),
+        "function": row.piece.function,
+        "inputs": list(row.piece.inputs),
+        "outputs": list(row.piece.outputs),
+        "size": row.piece.size,
+        "step": row.number,
+        "window": row.window,
+        "hotkey": author,
+        "index": row.index,
+        "rollout": row.rollout,
+        "tries": row.tries,
+        "solves": row.solves,
+        "solvers": [encode_ss58(hotkey) for hotkey in row.solvers],
+    }
