@@ -36,6 +36,7 @@ _PACKED = {
 }
 _LEVEL = re.compile(r"(?:Level )?([1-5])")
 _DIGITS = re.compile("[0-9]+")
+_SAID = re.compile(rb"\S")
 #: How messages begin as JSON.
 _MESSAGES = re.compile(r"\s*\[\s*\{\s*\"(?:role|content|from|value)\"\s*:", re.ASCII)
 #: Keys of an object of JSON that holds a list of rows.
@@ -219,8 +220,9 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
     if text.startswith(_UTF16) or b"\0" in text[:4]:
         raise TableError("it is no text in UTF-8, but perhaps in UTF-16: save it as UTF-8")
     start = text[:4096].lstrip()[:1]
-    first, _, more = text.partition(b"\n")
-    if start == b"[" or (start == b"{" and (not more.strip() or not _ends_object(first))):
+    end = text.find(b"\n") + 1 or len(text)
+    first, has_more = text[:end].removesuffix(b"\n"), _SAID.search(text, end) is not None
+    if start == b"[" or (start == b"{" and not (has_more and _ends_object(first))):
         if len(text) > DOCUMENT_MAX:
             raise TableError(
                 f"it is one document of JSON of more than {DOCUMENT_MAX >> 20} MiB: write it as "
