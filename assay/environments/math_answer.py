@@ -231,9 +231,10 @@ def is_listed(answer: MathAnswer) -> bool:
 
 
 _CLOSING = {"(": (")", "]"), "[": (")", "]")}
-#: Tokens of which one goes on with a sum, and with a product.
+#: Tokens of which one goes on with a sum, and with a product; those that end a sum.
 _SIGNS = frozenset(("+", "-", "\\pm"))
 _FACTORS = frozenset(("*", "/", "\\sqrt", "\\pi", "(", "\\frac"))
+_ENDS = frozenset((",", ")", "]", "}", "\\}", ""))
 
 
 #: Keys of the terms of a rational number.
@@ -417,6 +418,8 @@ class _Reader:
                 while self._take(","):
                     values.append(self._read_value())
                 return Bracketed(opening, tuple(values), self._need(*_CLOSING[opening]))
+            if (whole := self._read_whole()) is not None:
+                return Number(tuple(whole.items()))
             sign = -1 if self._peek() == "-" else 1
             if self._peek(self._peek() in ("-", "+")) == "\\infty":
                 self._place += 1 + (self._peek() in ("-", "+"))
@@ -424,6 +427,16 @@ class _Reader:
             return Number(tuple(sorted(self._read_sum().items())))
         finally:
             self._depth -= 1
+
+    def _read_whole(self) -> Terms | None:
+        """Read a sum that is a whole number and nothing else, as most are, if it comes next."""
+        token = self._tokens[self._place]
+        if not token.isdecimal() or self._tokens[self._place + 1] not in _ENDS:
+            return None
+        if self._depth == _DEPTH_MAX:
+            refuse()
+        self._place += 1
+        return _read_number(token)
 
     def _is_several(self) -> bool:
         """Whether the bracket that opens here contains a comma outside of inner brackets."""
@@ -584,7 +597,8 @@ class _Reader:
     def _read_argument(self) -> Terms:
         """Read a command's argument: in braces, or one digit or π, as in `\\frac12`."""
         if self._take("{"):
-            value = self._read_sum()
+            whole = self._read_whole()
+            value = self._read_sum() if whole is None else whole
             self._need("}")
             return value
         if self._take("\\pi"):
