@@ -27,7 +27,7 @@ THEMES = {
         "learning demo_episodes tool_use mixtures teaching collapses evidence public_run step step_memory optimizers team trace operators "
         "checkpoints adapters exports outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
-    "Problems": "environments tools programs scoring sandbox math_answers looks suite_scores contests",
+    "Problems": "environments tools programs pieces scoring sandbox math_answers looks suite_scores contests",
     "The whole": "demo localnet first_output soak explorer record files folders",
     "Chain, contracts and beacon": "chain devnet clients contracts beacon beacon_race",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-card_shapes gpu-families",

@@ -1,4 +1,7 @@
-"""Functions that are no pieces: attack → the function, its inputs, the fault that names it."""
+"""Functions that are no pieces: attack → the function, its inputs, the fault that names it.
+
+Some are single. Others are families: names, attributes, and what grows.
+"""
 
 from assay.environments.pieces.piece import Fault
 
@@ -500,3 +503,48 @@ HOSTILE: dict[str, tuple[str, tuple[str, ...], Fault]] = {
         Fault.SIZE,
     ),
 }
+
+
+#: Builtins of Python that a piece does not have.
+_NAMES = (
+    "ascii aiter anext breakpoint bytearray bytes callable classmethod complex copyright credits "
+    "delattr dir exit float format frozenset hasattr help issubclass iter license locals "
+    "memoryview next object property quit repr setattr slice staticmethod super vars Exception "
+    "__debug__ __build_class__ __spec__ __name__"
+)
+#: Attributes by which a value reaches more than itself, or which are no method of the list.
+_ATTRIBUTES = (
+    "__add__ __call__ __closure__ __code__ __defaults__ __delattr__ __dict__ __dir__ __doc__ "
+    "__format__ __getattribute__ __hash__ __init__ __init_subclass__ __iter__ __module__ "
+    "__reduce__ __reduce_ex__ __self__ __setattr__ __sizeof__ __subclasshook__ as_integer_ratio "
+    "cr_frame encode f_builtins f_locals format_map from_bytes gi_code tb_frame to_bytes translate"
+)
+#: What grows without an end.
+_GROWING = {
+    "a text": "b = 'xy'\nfor c in range(99):\n    b += b\nreturn len(b) + len(a)",
+    "a tuple": "b = (0,)\nfor c in range(99):\n    b += b\nreturn len(b) + len(a)",
+    "a set": "b = set()\nfor c in range(10 ** 9):\n    b.add(c)\nreturn len(b) + len(a)",
+    "a dict": "b = {}\nfor c in range(10 ** 9):\n    b[c] = c\nreturn len(b) + len(a)",
+    "an integer": "b = 3\nwhile b:\n    b = b * b + 1\nreturn b + len(a)",
+    "a replaced text": "b = 'xx'\nwhile b:\n    b = b.replace('x', 'xx')\nreturn len(b) + len(a)",
+    "a nested list": "b = []\nwhile True:\n    b = [b, b]\nreturn len(b) + len(a)",
+    "a product of ranges": "return len([0 for b in range(9 ** 5) for c in range(9 ** 5)]) + len(a)",
+    "a recursion of lambdas": "b = lambda c: b(c + [1])\nreturn b(a) + [1, 2, 3]",
+}
+HOSTILE |= {
+    f"the name {name}": (_write(f"return [{name}(a)] + [1] + [2]"), _NUMBERS, Fault.NAME)
+    for name in _NAMES.split()
+}
+HOSTILE |= {
+    f"the attribute {name}": (_write(f"return [a.{name}] + [1] + [2]"), _NUMBERS, Fault.ATTRIBUTE)
+    for name in _ATTRIBUTES.split()
+}
+HOSTILE |= {
+    f"{what} that grows and grows": (_write(body), _NUMBERS, Fault.BUDGET)
+    for what, body in _GROWING.items()
+}
+HOSTILE["a joined text that grows and grows"] = (  # memory ends before instructions
+    _write("b = 'xx'\nwhile b:\n    b = b.join(b)\nreturn len(b) + len(a)"),
+    _NUMBERS,
+    Fault.RAISES,
+)

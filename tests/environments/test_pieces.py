@@ -56,9 +56,9 @@ def test_a_known_piece_is_found_in_any_dress() -> None:
     assert other.piece is not None
 
 
-@pytest.mark.parametrize("attack", HOSTILE)
-def test_what_is_no_piece_is_named(attack: str) -> None:
-    text, inputs, fault = HOSTILE[attack]
+@pytest.mark.parametrize(("attack", "fault"), [(name, row[2]) for name, row in HOSTILE.items()])
+def test_what_is_no_piece_is_named(attack: str, fault: Fault) -> None:
+    text, inputs, _ = HOSTILE[attack]
     verdict = check_piece(text, inputs)
     assert (verdict.piece, verdict.fault) == (None, fault)
     assert verdict.instructions <= 3 * BUDGET

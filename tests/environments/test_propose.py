@@ -118,9 +118,11 @@ def test_a_function_for_pairs_gives_the_hidden_ones_and_is_new(propose: Propose)
     assert verdict.fault in (Fault.PAIRS, Fault.LITERAL, Fault.SIZE)
 
 
-@pytest.mark.parametrize("attack", HOSTILE)
-def test_a_hostile_proposal_is_refused_and_bounded(propose: Propose, attack: str) -> None:
-    text, inputs, fault = HOSTILE[attack]
+@pytest.mark.parametrize(("attack", "fault"), [(name, row[2]) for name, row in HOSTILE.items()])
+def test_a_hostile_proposal_is_refused_and_bounded(
+    propose: Propose, attack: str, fault: Fault
+) -> None:
+    text, inputs, _ = HOSTILE[attack]
     problem, _ = ask(propose, Kind.FUNCTION)
     answer = write_proposal(text, inputs[0]) if inputs else write_proposal(text, None)
     verdict = propose.check(problem, answer)
