@@ -63,6 +63,21 @@ def test_a_course_brings_a_model_nearer_to_its_teacher(request_):
     assert find_unadopted(request.folder / "model") is None
 
 
+def test_factors_learn_from_a_teacher_and_leave_an_adapter(request_, tmp_path):
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    factors = replace(LEARNING, lora_rank=4)
+    request = replace(request_, config=PreparationConfig(16, 8, 1e-3, 16))
+    document = run_distillation(request, factors, Placement(), lambda line: None)
+    first, last = document["progress"]["trials"]
+    assert 0 < last["loss"] < first["loss"]
+    file, made = request.folder / "adapter.safetensors", tmp_path / "made"
+    assert document["adapter"] == str(file)
+    done = run_command("adopt", file, "--base", request.model, "--out", made)
+    assert done.returncode == 0, done.stderr
+    again, learned = load_file(made / "model.safetensors"), read_model(request)
+    assert all(torch.equal(again[name], learned[name]) for name in learned)
+
+
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch, at):
     run(replace(request_, folder=tmp_path / "whole"))

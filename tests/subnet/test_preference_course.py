@@ -75,6 +75,22 @@ def test_a_course_ends_with_a_model_that_prefers_what_it_was_told(request_):
     assert lines[-1].endswith("is finished: all 4 steps are done")
 
 
+def test_factors_learn_what_is_preferred_and_leave_an_adapter(request_, tmp_path):
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    factors = replace(LEARNING, lora_rank=4)
+    request = replace(request_, config=replace(COURSE, rate=1e-3))
+    document = run_preferences(request, factors, Placement(), lambda line: None)
+    first, *_, last = document["progress"]["trials"]
+    assert first["loss"] == pytest.approx(0.6931, abs=1e-3)  # log 2: as the reference
+    assert last["loss"] < first["loss"]
+    file, made = request.folder / "adapter.safetensors", tmp_path / "made"
+    assert document["adapter"] == str(file)
+    done = run_command("adopt", file, "--base", GENESIS, "--out", made)
+    assert done.returncode == 0, done.stderr
+    again, learned = load_file(made / "model.safetensors"), read_model(request)
+    assert all(torch.equal(again[name], learned[name]) for name in learned)
+
+
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch, at):
     run(replace(request_, folder=tmp_path / "whole"))
