@@ -151,7 +151,7 @@ def test_a_subnet_from_publication_to_pay(stage: Stage) -> None:
     programs = {
         "honest": stage.start(ASSAY, "mine", *name_program("honest"), *mining),
         "cheat": stage.start(
-            sys.executable, str(CHEAT), "int4 weights", *name_program("cheat"), *mining
+            sys.executable, str(CHEAT), "zero sketch", *name_program("cheat"), *mining
         ),
         "validator": stage.start(ASSAY, "validate", *name_program("validator")),
         "trainer": stage.start(ASSAY, "train", *name_program("trainer")),
@@ -176,7 +176,8 @@ def test_a_subnet_from_publication_to_pay(stage: Stage) -> None:
     programs["validator"] = stage.start(ASSAY, "validate", *name_program("validator"))
     stage.wait_for("the cheat's verdict", lambda: find_verdicts("cheat"))
     assert {v["reason"] for v in find_verdicts("honest")} == {"ACCEPTED"}
-    assert {v["reason"] for v in find_verdicts("cheat")} <= {"SAMPLING_MISMATCH"}
+    # no share of its few groups passes by chance, as an int4 model's can
+    assert {v["reason"] for v in find_verdicts("cheat")} == {"SKETCH_MISMATCH"}
 
     uids = {row["hotkey"]: str(row["uid"]) for row in stage.read_rows().values()}
 
