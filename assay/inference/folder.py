@@ -3,8 +3,10 @@
 Specification, section 7. This module does not know whether the files make a model that runs.
 """
 
+import json
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -72,6 +74,23 @@ def hold_alone(files: Mapping[str, bytes]) -> Iterator[Path]:
             except OSError as error:  # of a full disk names no file
                 raise OSError(error.errno, error.strerror, str(path)) from None
         yield Path(temporary)
+
+
+def make_header(tensors: Iterable[tuple[str, str, Sequence[int], int]]) -> bytes:
+    """The beginning of a safetensors file, which its tensors' bytes follow in the same order.
+
+    Args:
+        tensors: name, type as the format names it, shape, and number of bytes.
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name, kind, shape, size in tensors:
+        place = [start, start + size]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": place}
+        start += size
+    data = json.dumps(header, separators=(",", ":")).encode()
+    data += b" " * (-len(data) % 8)
+    return struct.pack("<Q", len(data)) + data
 
 
 def read_small_file(folder: Path, name: str, limit: int = SMALL_FILE_BYTES) -> bytes:

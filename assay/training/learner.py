@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
@@ -70,12 +69,11 @@ from assay.training.preferences import Pair, PreferenceStats, compute_preference
 from assay.training.schedule import Schedule
 from assay.training.sharding import (
     add_up,
-    agree,
     gather,
     get_team,
     is_in_team,
-    load_file_into,
-    load_weights,
+    load_tensors,
+    read_names,
     save_tensors,
     shard,
 )
@@ -524,18 +522,19 @@ class Learner:
         return sum(_add_up(loss).value.item() for loss in losses)
 
     def load_weights(self, model: Path, reference: Path | None) -> None:
-        """Fill outlines with the weights of model folders, in a team. Each process reads its part.
+        """Fill outlines with the weights of model folders, in a team. Only the first process reads
+        them.
 
         Raises:
-            OSError, SafetensorError: a folder cannot be read.
+            RuntimeError: in every process: a folder cannot be read, or is another model's.
         """
         weights = get_base_weights(self.model) if self.config.lora_rank else self._get_weights()
-        load_weights(weights, self._family, model)
+        load_tensors(weights, model, self._family)
         if self._reference is not None and reference is not None:
             first = self._reference.inner.state_dict()
             tied = find_tied(self._reference.inner)
             known = {n: w for n, w in first.items() if n not in tied}
-            load_weights(known, self._reference_family, reference)
+            load_tensors(known, reference, self._reference_family)
 
     def bf16_state(self) -> dict[str, Tensor]:
         """The weights as published: contiguous bf16 copies, rounded to nearest even, by the names
@@ -612,8 +611,8 @@ class Learner:
             yield from split_experts(self._family, name, gather(tensor).cpu())
 
     def save_state(self, path: Path) -> None:
-        """Write the state for a restart, a safetensors file. In a team each process writes its
-        part.
+        """Write the state for a restart, a safetensors file. In a team the first process writes
+        it.
 
         Raises:
             OSError, SafetensorError: it cannot be written.
@@ -630,17 +629,10 @@ class Learner:
         if not is_in_team():
             self.import_state(read_tensors(path))
             return
-        moments, fault = [], None
-        try:
-            with safe_open(path, framework="pt") as file:
-                # in one order in every process
-                moments = sorted(n for n in file.keys() if is_moment(n))  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            fault = str(error)
-        agree({"moments": " ".join(moments)}, fault)
+        moments = [name for name in read_names(path) if is_moment(name)]
         state = {n: t for n, t in self._get_state().items() if not is_moment(n)}
         state |= self._optimizer.make_outline(moments)
-        load_file_into(state, path)
+        load_tensors(state, path)
         self._take_moments(state)
         self.step = int(state["step"])
 

@@ -1,39 +1,37 @@
 """One learner over several processes: weights, gradients and moments sharded (FSDP2).
 
 With an initialised process group each process holds a part of every weight and computes a part of
-every forward pass. Without one, all of this does nothing. It uses torch's own `fully_shard` and
-`torch.distributed.checkpoint`: accelerate would add nothing.
+every forward pass. Without one, all of this does nothing. It uses torch's own `fully_shard`:
+accelerate would add nothing.
+
+Only the first process reads and writes files. `torch.distributed.checkpoint` has each process read
+and write its own, in a folder that all of them see: processes on several hosts have none.
 
 This module does not check that all processes make the same calls in the same order. They must.
 """
 
-import os
-import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from socket import gethostname
+from typing import Any, BinaryIO, TypeVar
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import (
-    HuggingFaceStorageReader,
-    HuggingFaceStorageWriter,
-)
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from assay.inference.expert_stacks import split_experts, stack_experts
+from assay.inference.folder import make_header
 
-#: Folder for the parts of all processes, beside a state that is being written.
-PARTS = ".parts.tmp"
+_T = TypeVar("_T")
+#: Types of numbers → their names in safetensors files.
+_KINDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
 def is_in_team() -> bool:
@@ -86,51 +84,163 @@ def spread(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor
 
 
-def load_tensors(tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Fill spread tensors from the safetensors files of a folder, by name: each process reads its
-    own rows. The number of processes that wrote them may differ. Raises RuntimeError: one of them
-    lacks a tensor, or has it in another size."""
-    try:
-        load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
-    except CheckpointException as error:  # of any process, reported to all
-        raise RuntimeError(f"{folder} cannot be read: {_name_reason(error)}") from None
-
-
-def load_weights(weights: Mapping[str, Tensor], family: str, folder: Path) -> None:
-    """The same for the weights of a model. Stacked experts have tensors of their own in files: each
-    process reads all of a stack, one after the other.
+def load_tensors(tensors: Mapping[str, Tensor], place: Path, family: str | None = None) -> None:
+    """Fill spread tensors from safetensors files, by name. The first process reads them, a tensor
+    at a time, and hands each process its own rows: the others need no files. The number of
+    processes that wrote them may differ.
 
     Args:
-        weights: by their names in the model.
-        family: its `model_type`.
+        tensors: the same names, in the same order, in all processes.
+        place: a file, or a folder of files.
+        family: a model's `model_type`. Its stacked experts have tensors of their own in files.
+
+    Raises:
+        DisagreementError: in every process: a tensor cannot be read, is missing or has another
+            size, or rows did not arrive as they were sent.
     """
-    alone: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        outline = torch.empty(weight.shape, dtype=weight.dtype, device="meta")
-        parts = {
-            n: torch.empty_like(p, device="cpu") for n, p in split_experts(family, name, outline)
-        }
-        if len(parts) == 1:
-            alone |= dict.fromkeys(parts, weight)
-            continue
-        load_tensors(parts, folder)
-        (whole,) = stack_experts(family, parts).values()
-        with torch.no_grad():
-            weight.copy_(spread(whole.to(weight.device), weight))
-    load_tensors(alone, folder)
-
-
-def load_file_into(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """The same from one file, whatever else its folder has."""
-    with ExitStack() as stack:
-        fault = None
-        try:
-            alone = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-            (alone / "state.safetensors").symlink_to(path.resolve(strict=True))
-        except OSError as error:
-            fault = str(error)
+    rank, size = get_team()
+    sent, own = [sha256() for _ in range(size)], sha256()
+    with ExitStack() as opened:
+        files, fault = _Files(place, family, opened), None
+        kinds: list[torch.dtype] = []
+        if rank == 0:
+            try:
+                kinds = files.find(tensors)
+            except (OSError, SafetensorError, ValueError) as error:
+                fault = f"{place} cannot be read: {error}"
         agree({}, fault)
-        load_tensors(tensors, alone)
+        for (name, tensor), kind in zip(tensors.items(), tell(kinds), strict=True):
+            whole = torch.empty(tensor.shape, dtype=kind)
+            if rank == 0:
+                try:
+                    whole = files.read(name)
+                except (OSError, SafetensorError) as error:  # the others wait for something
+                    fault = f"{place} cannot be read: {error}"
+            part = _hand_out(whole, tensor)
+            _get_own(tensor).copy_(part)
+            if size > 1:
+                own.update(_view_bytes(part))
+                for share, rows in zip(sent, _split(whole, tensor, size), strict=False):
+                    share.update(_view_bytes(rows))
+    expected = tell([share.hexdigest() for share in sent])
+    if size > 1 and own.hexdigest() != expected[rank]:
+        fault = fault or f"tensors of {place.name} did not arrive as they were sent"
+    agree({}, fault)
+
+
+class _Files:
+    """The tensors of safetensors files, as the first process reads them.
+
+    Args:
+        place, family: see `load_tensors`.
+        opened: closes the files.
+    """
+
+    def __init__(self, place: Path, family: str | None, opened: ExitStack) -> None:
+        self._place = place
+        self._family = family
+        self._opened = opened
+        self._stored: dict[str, Any] = {}
+        self._parts: dict[str, list[str]] = {}
+
+    def find(self, tensors: Mapping[str, Tensor]) -> list[torch.dtype]:
+        """The stored types of tensors, in their order.
+
+        Raises:
+            OSError, SafetensorError: a file cannot be read.
+            ValueError: a tensor is missing, or has another size or type.
+        """
+        place = self._place
+        for path in sorted(place.glob("*.safetensors")) if place.is_dir() else [place]:
+            file = self._opened.enter_context(safe_open(path, framework="pt"))
+            self._stored |= dict.fromkeys(file.keys(), file)
+        return [self._find_one(name, tensor) for name, tensor in tensors.items()]
+
+    def _find_one(self, name: str, tensor: Tensor) -> torch.dtype:
+        outline = torch.empty(tensor.shape, device="meta")
+        parts = {name: outline}
+        if self._family is not None:
+            parts = dict(split_experts(self._family, name, outline))
+        kinds = set()
+        for part, wanted in parts.items():
+            if part not in self._stored:
+                raise ValueError(f"it has no tensor {part}")
+            stored = self._stored[part].get_slice(part)
+            kinds.add(stored.get_dtype())
+            if list(wanted.shape) != stored.get_shape():
+                is_of = f"is of size {stored.get_shape()}, not {list(wanted.shape)}"
+                raise ValueError(f"its tensor {part} {is_of}")
+        self._parts[name] = list(parts)
+        for kind, called in _KINDS.items():
+            if kinds == {called}:
+                return kind
+        raise ValueError(f"its tensor {name} has numbers of type {', '.join(sorted(kinds))}")
+
+    def read(self, name: str) -> Tensor:
+        """A tensor that was found. Raises OSError, SafetensorError."""
+        parts = {part: self._stored[part].get_tensor(part) for part in self._parts[name]}
+        if len(parts) > 1:
+            assert self._family is not None
+            parts = stack_experts(self._family, parts)
+        (whole,) = parts.values()
+        return whole
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of a file's tensors, sorted, in every process; the first one reads it. Raises a
+    DisagreementError: it cannot be read."""
+    names, fault = [], None
+    if get_team()[0] == 0:
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = sorted(file.keys())
+        except (OSError, SafetensorError) as error:
+            fault = f"{path} cannot be read: {error}"
+    agree({}, fault)
+    return tell(names)
+
+
+def tell(value: _T) -> _T:
+    """The first process's value, in every process."""
+    told = [value]
+    if is_in_team():
+        dist.broadcast_object_list(told, src=0)
+    return told[0]
+
+
+def _hand_out(whole: Tensor, like: Tensor) -> Tensor:
+    """This process's part of the first one's tensor: its rows, or all of it where `like` is not
+    spread."""
+    if isinstance(like, DTensor):
+        return _get_own(distribute_tensor(whole, like.device_mesh, like.placements))
+    if is_in_team():
+        whole = whole.contiguous()
+        dist.broadcast(whole, src=0)
+    return whole
+
+
+def _split(whole: Tensor, like: Tensor, size: int) -> Sequence[Tensor]:
+    """What `_hand_out` gives to each process; the last ones may have nothing."""
+    if isinstance(like, DTensor):
+        (placement,) = like.placements
+        assert isinstance(placement, Shard), "see `shard`"
+        return whole.chunk(size, placement.dim)
+    return [whole] * size
+
+
+def _get_own(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor that may be spread."""
+    own = tensor.detach()
+    return own.to_local() if isinstance(own, DTensor) else own
+
+
+def _view_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's bytes, as files have them."""
+    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+class DisagreementError(RuntimeError):
+    """One process of a team has failed, or sees something else than the first: raised in all."""
 
 
 def agree(seen: Mapping[str, str], fault: str | None) -> None:
@@ -141,51 +251,69 @@ def agree(seen: Mapping[str, str], fault: str | None) -> None:
         fault: the fault of this process; None: nothing.
 
     Raises:
-        RuntimeError: in every process, if one has a fault, or values differ: names these.
+        DisagreementError: in every process, if one has a fault, or values differ: names these, and
+            the process with its host where that is not the first one's.
     """
-    reports: list[tuple[Mapping[str, str], str | None]] = [({}, None)] * get_team()[1]
-    dist.all_gather_object(reports, (seen, fault))
-    first, _ = reports[0]
-    for rank, (other, why) in enumerate(reports):
+    mine = (dict(seen), fault, gethostname())
+    reports = [mine] * get_team()[1]
+    if is_in_team():
+        dist.all_gather_object(reports, mine)
+    first, _, home = reports[0]
+    for rank, (other, why, host) in enumerate(reports):
+        who = f"process {rank}" if host == home else f"process {rank} on {host}"
         if why is not None:
-            raise RuntimeError(f"process {rank}: {why}")
+            raise DisagreementError(f"{who}: {why}")
         names = [n for n in dict.fromkeys([*first, *other]) if first.get(n) != other.get(n)]
         if names:
             theirs, ours = (
                 ", ".join(f"{name} {values.get(name)}" for name in names)
                 for values in (other, first)
             )
-            raise RuntimeError(f"process {rank} sees {theirs}, and the first {ours}")
+            raise DisagreementError(f"{who} sees {theirs}, and the first {ours}")
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write one safetensors file. In a team each process writes its part. Then the first process
-    assembles them, a part of a tensor at a time."""
+    """Write one safetensors file. In a team the first process writes it, a tensor at a time.
+
+    Raises:
+        OSError: in every process: it cannot be written.
+        SafetensorError: the same, without a team.
+    """
     if not is_in_team():
         save_file(dict(tensors), path)
         return
-    rank, _ = get_team()
-    parts = path.parent / PARTS
-    if rank == 0:
-        shutil.rmtree(parts, ignore_errors=True)  # of a killed team
-    dist.barrier()
-    writer = HuggingFaceStorageWriter(str(parts), save_distributed=True, enable_consolidation=True)
+    file: BinaryIO | None = None
+    fault = None
+    with ExitStack() as opened:
+        if get_team()[0] == 0:
+            try:
+                file = opened.enter_context(path.open("wb"))
+                file.write(_make_header(tensors))
+            except OSError as error:
+                fault = str(error)
+        for tensor in tensors.values():
+            whole = gather(tensor)  # in every process: it takes part, whether or not one failed
+            if file is not None and fault is None:
+                try:
+                    file.write(_view_bytes(whole))
+                    file.flush()
+                except OSError as error:
+                    fault = str(error)
+        if file is not None and fault is not None:
+            with suppress(OSError):  # of the bytes that could not be written
+                file.close()
     try:
-        save(dict(tensors), storage_writer=writer)
-        if rank == 0:
-            (whole,) = parts.glob("*.safetensors")
-            os.replace(whole, path)
-    except CheckpointException as error:
-        raise OSError(f"{path} cannot be written: {_name_reason(error)}") from None
-    finally:
-        if rank == 0:
-            shutil.rmtree(parts, ignore_errors=True)
+        agree({}, fault)
+    except DisagreementError as error:
+        raise OSError(f"{path} cannot be written: {error}") from None
 
 
-def _name_reason(error: CheckpointException) -> str:
-    """The error of the first process that failed, on one line."""
-    reasons = [str(failure[0]) for failure in error.failures.values()]
-    return reasons[0].partition("\n")[0]
+def _make_header(tensors: Mapping[str, Tensor]) -> bytes:
+    """The beginning of a safetensors file, before the tensors' bytes."""
+    return make_header(
+        (name, _KINDS[tensor.dtype], tensor.shape, tensor.itemsize * tensor.numel())
+        for name, tensor in tensors.items()
+    )
 
 
 def add_up(values: list[float]) -> list[float]:

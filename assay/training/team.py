@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -29,15 +28,15 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.rendezvous import rendezvous
 
-from assay.inference.folder import MANIFEST_FILE, digest_tensors, digest_weights, verify_manifest
+from assay.inference.folder import CONFIG_FILE, MANIFEST_FILE, read_small_file, verify_manifest
 from assay.inference.low_rank import Factors, decode_adapter
-from assay.inference.model_loading import outline_model
+from assay.inference.model_loading import outline_config
 from assay.protocol.errors import OperatorError
 from assay.training.imitation import Example, ImitationStats
 from assay.training.last_bits import compute_code_digest, describe_engine
 from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
 from assay.training.preferences import Pair, PreferenceStats
-from assay.training.sharding import agree, get_team
+from assay.training.sharding import DisagreementError, agree, get_team
 from assay.training.team_watch import watch_team
 
 #: Longest wait of a process for the first one's next request: windows without a lesson are not a
@@ -73,14 +72,20 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The parts of a learner: see `make_shared`."""
+    """The parts of a learner, see `make_shared`: what every process needs, and folders, which the
+    first one reads.
+
+    Attributes:
+        outlines: config and router ramp of the parent, and of the reference if there is one.
+        adapter: the bytes of its file.
+    """
 
     parent: Path
     config: LearnConfig
     reference: Path | None
     device: str
-    router_ramp: int
-    factors: Path | None
+    outlines: tuple[tuple[bytes, int], ...]
+    adapter: bytes | None
 
 
 def run_team(processes: int, arguments: Sequence[str]) -> int:
@@ -159,6 +164,8 @@ def _together() -> Iterator[None]:
 
 def _is_lost(error: BaseException) -> bool:
     """Return whether an error says that another process is gone."""
+    if isinstance(error, DisagreementError):
+        return False
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
@@ -289,18 +296,31 @@ def make_shared(
     """A learner that begins with a checkpoint's weights, in every process of the team.
 
     Args:
-        parent, reference: folders of checkpoints, which all processes can read.
+        parent, reference: folders of checkpoints. Only the first process reads them.
         device: of the first process. If it is a GPU, each process takes its own one.
         router_ramp: of a folder without a manifest, which is as `assay adopt` writes it.
-        factors: an adapter's file, which all can read: LoRA's factors begin with it.
+        factors: an adapter's file: LoRA's factors begin with it.
 
     Raises:
-        TeamError: the processes differ, or cannot read the same folders.
+        TeamError: the processes differ, or the first one cannot read the folders.
     """
+    try:
+        folders = (parent,) if reference is None else (parent, reference)
+        outlines = tuple(_read_outline(folder, router_ramp) for folder in folders)
+        adapter = None if factors is None else factors.read_bytes()
+    except (OperatorError, OSError) as error:
+        raise TeamError(f"the team cannot learn: {error}") from None
     with _together():
-        plan = _Plan(parent, config, reference, device, router_ramp, factors)
+        plan = _Plan(parent, config, reference, device, outlines, adapter)
         _ask("make", plan)
         return _make(plan, SharedLearner)
+
+
+def _read_outline(folder: Path, router_ramp: int) -> tuple[bytes, int]:
+    """A model's config, and its ramp. Raises CheckpointError."""
+    if (folder / MANIFEST_FILE).exists():
+        router_ramp = verify_manifest(folder).router_ramp
+    return read_small_file(folder, CONFIG_FILE), router_ramp
 
 
 def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
@@ -310,15 +330,9 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
         if device.startswith("cuda"):
             device = _take_card()
         seen["machine"] = describe_engine(torch.device(device))
-        for folder in (plan.parent, plan.reference):
-            if folder is not None:
-                digest, ramp = _identify(folder, plan.router_ramp)
-                seen[folder.name] = digest.hex()
-                models.append(outline_model(folder, ramp))
-        if plan.factors is not None:
-            data = plan.factors.read_bytes()
-            seen[plan.factors.name] = sha256(data).hexdigest()
-            adapter = decode_adapter(data)
+        models = [outline_config(*outline) for outline in plan.outlines]
+        if plan.adapter is not None:
+            adapter = decode_adapter(plan.adapter)
     except (OperatorError, OSError, ValueError) as error:
         fault = str(error)
     try:
@@ -332,14 +346,6 @@ def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
             raise
         raise TeamError(f"the team cannot learn: {error}") from None
     return learner
-
-
-def _identify(folder: Path, router_ramp: int) -> tuple[bytes, int]:
-    """The digest of a model's folder and its ramp. Raises a CheckpointError, OSError."""
-    if (folder / MANIFEST_FILE).exists():
-        manifest = verify_manifest(folder)
-        return manifest.digest, manifest.router_ramp
-    return digest_weights(folder, digest_tensors(folder)), router_ramp
 
 
 def _take_card() -> str:

@@ -1,6 +1,6 @@
 """A team of two: the first process is a trainer with miners' groups, the other follows. One of them
-may be killed within the second step, or stopped there for ever, or be killed when it has written
-its part of the second state.
+may be killed within the second step, or stopped there for ever, or be killed when it begins to
+write the second state.
 
 It is each process of the team: `python -m tests.adversarial.team_neuron FOLDER [RANK
 lesson|stop|save|round]`. `round` kills nobody: the first process is a trainer of a round.
@@ -84,16 +84,16 @@ def die_in_second_lesson(how: signal.Signals = signal.SIGKILL) -> None:
 
 
 def die_in_second_save() -> None:
-    """Has this process end there, before parts are put away."""
-    save, saved = sharding.save, []
+    """Has this process end there, with an empty file begun."""
+    make, begun = sharding.make_header, []
 
-    def dying(*arguments, **options):
-        save(*arguments, **options)
-        saved.append(True)
-        if len(saved) == 2:
+    def dying(tensors):
+        begun.append(True)
+        if len(begun) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
+        return make(tensors)
 
-    sharding.save = dying
+    sharding.make_header = dying
 
 
 def main(folder: Path, dying: str | None, where: str | None) -> None:

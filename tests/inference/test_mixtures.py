@@ -18,7 +18,7 @@ from assay.inference.routing import RampedRouter, count_experts
 from assay.inference.split import SplitModel
 from assay.training.learner import Group, LearnConfig, Learner
 from assay.training.lora import get_factors, list_stacks
-from assay.training.sharding import load_weights
+from assay.training.sharding import load_tensors
 from tests.inference.family_models import CHOSEN, EXPERTS, get_model, get_tensors, write_config
 
 pytestmark = pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_team_reads_its_stacks_from_files(model: Any, tmp_path: Path) -> None:
     (empty := copy.deepcopy(model)).load_state_dict(
         {name: torch.zeros_like(weight) for name, weight in model.state_dict().items()}
     )
-    load_weights(empty.state_dict(), model.config.model_type, tmp_path)
+    load_tensors(empty.state_dict(), tmp_path, model.config.model_type)
     for name, weight in model.state_dict().items():
         assert torch.equal(empty.state_dict()[name], weight), name
 

@@ -3,8 +3,6 @@
 Memory never holds more than a part of one tensor, so that a folder larger than memory is adopted.
 """
 
-import json
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -13,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from assay.inference.folder import CheckpointError
+from assay.inference.folder import CheckpointError, make_header
 from assay.subnet.adoption.notes import Notes, name_some
 
 #: Weights that are read together.
@@ -190,19 +188,7 @@ def write_tensors(
 
 
 def _make_header(planned: Sequence[PlannedTensor]) -> bytes:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    start = 0
-    for tensor in planned:
-        end = start + 2 * tensor.numbers
-        header[tensor.name] = {
-            "dtype": "BF16",
-            "shape": list(tensor.shape),
-            "data_offsets": [start, end],
-        }
-        start = end
-    data = json.dumps(header, separators=(",", ":")).encode()
-    data += b" " * (-len(data) % 8)
-    return struct.pack("<Q", len(data)) + data
+    return make_header((t.name, "BF16", t.shape, 2 * t.numbers) for t in planned)
 
 
 def _round(tensor: PlannedTensor, part: Tensor, change: _Change) -> Tensor:
