@@ -13,7 +13,7 @@ from assay.cli.exits import cleaning_up
 from assay.inference import Placement
 from assay.lab.contests.preference_pairs import PREFERENCES
 from assay.neurons.program.logs import log_lines, make_report, wants_json
-from assay.neurons.settings.learning import make_learning
+from assay.neurons.settings.learning import describe_learning, make_learning
 from assay.neurons.settings.loading import make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
@@ -46,7 +46,7 @@ def run_preparation(
     trainer = settings.trainer
     if (trainer.processes > 1 or trainer.offload) and not is_member():
         return run_team(trainer.processes, again)
-    with join_team() as rank:
+    with join_team(describe_learning(trainer)) as rank:
         placement = open_placement(settings.compute)
         if rank:
             follow()

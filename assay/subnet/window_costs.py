@@ -266,11 +266,10 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
 
 
 def compute_keep_seconds(recipe: Recipe) -> float:
-    """Seconds for hashing and writing a lesson's state and checkpoint, all of it in one process at
-    a time. A team writes its state in parts, reads them, and writes it whole."""
-    state, made = _count_state_bytes(recipe), _STORED * recipe.model.parameters
-    passes = 3 if _is_team(recipe) else 1
-    return (state + made) / HASHED + (passes * state + made) / DISK
+    """Seconds for hashing and writing a lesson's state and checkpoint, all of it in one
+    process."""
+    kept = _count_state_bytes(recipe) + _STORED * recipe.model.parameters
+    return kept / HASHED + kept / DISK
 
 
 def compute_checkpoint_bytes(model: ModelNumbers) -> int:
@@ -280,17 +279,12 @@ def compute_checkpoint_bytes(model: ModelNumbers) -> int:
 
 def compute_trainer_bytes(recipe: Recipe) -> int:
     """A trainer's largest disk use, while a state is being written: checkpoints, the states that
-    are kept (the last one counts once, however many names it has), the new one, and in a team its
-    parts. Consumed groups add to that."""
-    states = max(1, recipe.trainer.steps_kept) + (2 if _is_team(recipe) else 1)
+    are kept (the last one counts once, however many names it has), and the new one. Consumed groups
+    add to that."""
+    states = max(1, recipe.trainer.steps_kept) + 1
     return compute_checkpoint_bytes(recipe.model) + states * _count_state_bytes(recipe)
 
 
 def _count_state_bytes(recipe: Recipe) -> int:
     each = _STATE_LORA if recipe.trainer.lora_rank else _STATE
     return each * recipe.model.parameters
-
-
-def _is_team(recipe: Recipe) -> bool:
-    """Return whether the learner is sharded, as `assay train` decides."""
-    return recipe.course.trainer_cards > 1 or recipe.trainer.offload

@@ -10,11 +10,11 @@ and write its own, in a folder that all of them see: processes on several hosts 
 This module does not check that all processes make the same calls in the same order. They must.
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
-from socket import gethostname
 from typing import Any, BinaryIO, TypeVar
 
 import torch
@@ -110,7 +110,7 @@ def load_tensors(tensors: Mapping[str, Tensor], place: Path, family: str | None 
                 fault = f"{place} cannot be read: {error}"
         agree({}, fault)
         for (name, tensor), kind in zip(tensors.items(), tell(kinds), strict=True):
-            whole = torch.empty(tensor.shape, dtype=kind)
+            whole = torch.empty(tensor.shape, dtype=kind, device=_find_device(tensor))
             if rank == 0:
                 try:
                     whole = files.read(name)
@@ -214,9 +214,14 @@ def _hand_out(whole: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor):
         return _get_own(distribute_tensor(whole, like.device_mesh, like.placements))
     if is_in_team():
-        whole = whole.contiguous()
+        whole = whole.to(_find_device(like)).contiguous()
         dist.broadcast(whole, src=0)
     return whole
+
+
+def _find_device(like: Tensor) -> str:
+    """The type of device on which `_hand_out` receives. A spread tensor may be kept elsewhere."""
+    return like.device_mesh.device_type if isinstance(like, DTensor) else like.device.type
 
 
 def _split(whole: Tensor, like: Tensor, size: int) -> Sequence[Tensor]:
@@ -254,7 +259,7 @@ def agree(seen: Mapping[str, str], fault: str | None) -> None:
         DisagreementError: in every process, if one has a fault, or values differ: names these, and
             the process with its host where that is not the first one's.
     """
-    mine = (dict(seen), fault, gethostname())
+    mine = (dict(seen), fault, socket.gethostname())
     reports = [mine] * get_team()[1]
     if is_in_team():
         dist.all_gather_object(reports, mine)
@@ -282,6 +287,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     if not is_in_team():
         save_file(dict(tensors), path)
         return
+    tensors = dict(sorted(tensors.items()))  # moments that were read are in another order
     file: BinaryIO | None = None
     fault = None
     with ExitStack() as opened:

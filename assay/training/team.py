@@ -1,28 +1,39 @@
 """A trainer of several processes: the first is the neuron, the others learn with it.
 
     assay train --processes 2 …                       # on one machine
-    torchrun --nproc-per-node 2 -m assay train …  # and wherever torchrun reaches
+    torchrun --nproc-per-node 2 … -m assay train …    # on the first of several hosts
+    torchrun --nproc-per-node 2 … -m assay train --follow …         # on each of the others
 
-The first process talks to chain and store, judges and publishes. Each request to its learner goes
-to all processes, in the same order, so that each holds its part of weights, gradients and moments
-(`assay.training.sharding`). If one ends, or falls silent (`assay.training.team_watch`), all end,
-and the next start resumes from the trainer's folder, with the same number of processes or another.
+The first process talks to chain and store, judges and publishes, and alone reads and writes files.
+Each request to its learner goes to all processes, in the same order, so that each holds its part of
+weights, gradients and moments (`assay.training.sharding`). If one ends, or falls silent
+(`assay.training.team_watch`), all end, and the next start resumes from the trainer's folder, with
+the same number of processes or another. A host that follows keeps nothing.
+
+Whoever reaches the team's ports can run code in it: they must be open to its hosts only.
 """
 
+import json
 import logging
 import os
+import pickle
+import re
 import signal
+import socket
 import sys
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import Store
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -46,6 +57,8 @@ _PATIENCE, _START = timedelta(days=7), timedelta(minutes=10)
 #: Seconds in which the first process ends its current work when it is asked to stop. Then all are
 #: killed.
 _STOP_S = 600
+#: Prefix of the keys under which the team's members stand in its store.
+_MEMBER = "assay-member-"
 
 
 class TeamError(OperatorError):
@@ -129,36 +142,133 @@ def is_member() -> bool:
     return dist.is_torchelastic_launched()
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process of a team, as torchrun started it.
+
+    Attributes:
+        host: its name.
+        eldest: torchrun's lowest rank on that host.
+        follows: it does not want to be the first.
+    """
+
+    host: str
+    eldest: int
+    follows: bool
+
+
+def meet(store: Store, rank: int, size: int, local_rank: int, follows: bool) -> list[Member]:
+    """All members of a team by torchrun's rank, of which this process is one. Raises a TeamError:
+    one does not come, or the store is that of an earlier start."""
+    mine = f"{_MEMBER}{rank}"
+    if store.check([mine]):  # with the addresses of processes that are gone
+        raise TeamError(
+            "torchrun gives a restarted team the store of the one before: set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, on every host"
+        )
+    store.set(mine, json.dumps([socket.gethostname(), rank - local_rank, follows]))
+    members = []
+    for other in range(size):
+        try:
+            members.append(Member(*json.loads(store.get(f"{_MEMBER}{other}"))))
+        except dist.DistError:
+            raise TeamError(f"process {other} of the team's {size} does not come") from None
+    return members
+
+
+def find_first(members: Sequence[Member]) -> int:
+    """torchrun's rank of the process that is the team's first. torchrun orders hosts as it likes.
+    Raises a TeamError: no host can be the first, or more than one."""
+    leading = [rank for rank, member in enumerate(members) if not member.follows]
+    if not leading:
+        raise TeamError("all hosts of the team follow: start the one with the wallet without it")
+    eldest = {members[rank].eldest: members[rank].host for rank in leading}
+    if len(eldest) > 1:
+        raise TeamError(
+            f"the hosts {' and '.join(eldest.values())} would both be the team's first: start all "
+            "but the one with the wallet with --follow"
+        )
+    return leading[0]
+
+
 @contextmanager
-def join_team() -> Iterator[int]:
-    """This process's rank: 0 for the neuron, and without a team."""
+def join_team(
+    settings: Mapping[str, str] = MappingProxyType({}), follows: bool = False
+) -> Iterator[int]:
+    """This process's rank: 0 for the neuron, and without a team.
+
+    Args:
+        settings: by name, which all processes should have alike.
+        follows: the neuron is on another host.
+
+    Raises:
+        TeamError: no process or more than one would be the neuron, one does not come, or they have
+            other settings.
+    """
     if not is_member():
         yield 0
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store, rank, size = next(rendezvous("env://", timeout=_START))
+    local_rank = dist.get_node_local_rank()
+    members = meet(store, rank, size, local_rank, follows)
+    first = find_first(members)
+    here = sum(member.eldest == members[rank].eldest for member in members)
+    rank = (rank - first) % size
+    hosts = list({member.eldest: member.host for member in members}.values())
+    speaks = len(hosts) > 1 and local_rank == 0
     with watch_team(store, rank, size):
-        dist.init_process_group(backend, timeout=_PATIENCE)
+        links, _, _ = next(rendezvous("env://", timeout=_START))
+        links.set_timeout(_PATIENCE)
+        dist.init_process_group(backend, timeout=_PATIENCE, store=links, rank=rank, world_size=size)
         # each gets its share of the cores, as under torchrun
-        cores = (os.cpu_count() or 1) // size
+        cores = (os.cpu_count() or 1) // here
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
         try:
+            with _together():
+                try:
+                    agree(settings, None)
+                except DisagreementError as error:
+                    raise TeamError(f"the team has different settings: {error}") from None
+            if speaks:
+                _say(f"{size} processes on {' and '.join(hosts)}; {members[first].host} is first")
             yield rank
             with _together():
                 _ask("end")
+        except _LostError as error:
+            if speaks:
+                _say(
+                    f"another process of the team on {' and '.join(hosts)} is gone ({error.why}); "
+                    "when all are back, it goes on after the last lesson"
+                )
+            raise
         finally:
             dist.destroy_process_group()
 
 
+def _say(what: str) -> None:
+    print(f"assay: {what}", file=sys.stderr, flush=True)
+
+
+class _LostError(SystemExit):
+    """Another process is gone: this one ends without a message. The program that started them
+    reports which. `why` is the library's reason."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(1)
+        self.why = why
+
+
 @contextmanager
 def _together() -> Iterator[None]:
-    """Let all processes meet. If one is gone, this one ends without a message: the program that
-    started them reports which."""
+    """Let all processes meet. Raises a `_LostError`: one is gone."""
     try:
         yield
     except RuntimeError as error:
         if _is_lost(error):
-            raise SystemExit(1) from error
+            # a library's place in its code, its words, and its advice
+            why = re.sub(r"^\[\S*\] ", "", str(error).partition("\n")[0])
+            raise _LostError(why.partition(". ")[0]) from error
         raise
 
 
@@ -169,27 +279,38 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
-def follow() -> None:
+def follow(leaves: bool = False) -> None:
     """Run a process other than the first: execute the first one's requests, until it ends.
+
+    Args:
+        leaves: on a signal it ends at once, because the first is on another host. Else the first
+            ends it.
 
     Raises:
         OperatorError: this process cannot do it.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the first ends them
+        # Python's own handlers would not run while it waits for the first
+        signal.signal(number, signal.SIG_DFL if leaves else signal.SIG_IGN)
     learner: Learner | None = None
     with _together():
         while True:
-            asked: list[tuple[str, tuple[object, ...]] | None] = [None]
+            asked = [b""]
             dist.broadcast_object_list(asked, src=0)
-            assert asked[0] is not None
-            name, arguments = asked[0]
+            name, arguments, step = pickle.loads(asked[0])
+            fault = None
+            if step is not None and (learner is None or learner.step != step):
+                fault = f"has another number of steps behind it than the first, {step}"
+            try:
+                agree({"request": sha256(asked[0]).hexdigest()}, fault)
+            except DisagreementError as error:
+                raise TeamError(f"the team cannot go on: {error}") from None
             if name == "end":
                 return
             try:
                 if name == "make":
                     learner = None  # there is room for one
-                    learner = _make(*arguments)  # type: ignore[arg-type] # as `make_shared` does
+                    learner = _make(*arguments)
                 else:
                     _do(getattr(learner, name), arguments)
             except _SHARED_FAULTS[name] as error:
@@ -211,32 +332,32 @@ class SharedLearner(Learner):
     ) -> LearnStats:
         """See `Learner.learn`."""
         drawn = self.draw_examples(groups) if examples is None else list(examples)
-        with _lesson("learn", list(groups), drawn):
+        with _lesson(self, "learn", list(groups), drawn):
             return super().learn(groups, drawn)
 
     def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         """See `Learner.imitate`."""
-        with _lesson("imitate", list(examples), rate):
+        with _lesson(self, "imitate", list(examples), rate):
             return super().imitate(examples, rate)
 
     def distill(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         """See `Learner.distill`."""
-        with _lesson("distill", list(examples), rate):
+        with _lesson(self, "distill", list(examples), rate):
             return super().distill(examples, rate)
 
     def measure(self, examples: Sequence[Example], is_taught: bool = False) -> float:
         """See `Learner.measure`."""
-        with _lesson("measure", list(examples), is_taught):
+        with _lesson(self, "measure", list(examples), is_taught):
             return super().measure(examples, is_taught)
 
     def sum_logprobs(self, examples: Sequence[Example]) -> list[float]:
         """See `Learner.sum_logprobs`."""
-        with _lesson("sum_logprobs", list(examples)):
+        with _lesson(self, "sum_logprobs", list(examples)):
             return super().sum_logprobs(examples)
 
     def prefer(self, pairs: Sequence[Pair], rate: float, beta: float) -> PreferenceStats:
         """See `Learner.prefer`."""
-        with _lesson("prefer", list(pairs), rate, beta):
+        with _lesson(self, "prefer", list(pairs), rate, beta):
             return super().prefer(pairs, rate, beta)
 
     def bf16_state(self) -> dict[str, Tensor]:
@@ -271,17 +392,17 @@ class SharedLearner(Learner):
 
 
 @contextmanager
-def _lesson(name: str, *arguments: object) -> Iterator[None]:
-    """Let all processes do something in which each takes part."""
+def _lesson(learner: Learner, name: str, *arguments: object) -> Iterator[None]:
+    """Let all processes do something in which each takes part, after the same steps."""
     with _together():
-        _ask(name, *arguments)
+        _ask(name, *arguments, step=learner.step)
         try:
             yield
         except LessonError:  # in all processes alike
             raise
         except OperatorError as error:
             # the others are in the middle of a lesson: they can take no more requests
-            print(f"assay: {error}", file=sys.stderr)
+            _say(str(error))
             raise SystemExit(1) from error
 
 
@@ -357,6 +478,17 @@ def _take_card() -> str:
     return f"cuda:{rank}"
 
 
-def _ask(name: str, *arguments: object) -> None:
+def _ask(name: str, *arguments: object, step: int | None = None) -> None:
+    """Make a request to all processes, as the first one. All must have received the same.
+
+    Args:
+        step: steps behind this process's learner. All must have as many; None: it does not matter.
+    """
     if get_team()[0] == 0:
-        dist.broadcast_object_list([(name, arguments)], src=0)
+        asked = pickle.dumps((name, arguments, step))
+        dist.broadcast_object_list([asked], src=0)
+        try:
+            agree({"request": sha256(asked).hexdigest()}, None)
+        except DisagreementError as error:  # the others have ended
+            _say(f"the team cannot go on: {error}")
+            raise SystemExit(1) from None

@@ -54,6 +54,14 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
     )
 
 
+def describe_learning(settings: TrainerSettings) -> dict[str, str]:
+    """The settings of learning by name, which all processes of a team should have alike. Files
+    with examples are the first one's own."""
+    given = settings.model_dump()
+    names = sorted({*_SHARED, *_SCHEDULE, *_LOSS.values(), "kl_reference"})
+    return {name: str(given[name]) for name in names}
+
+
 def read_config(record: StepRecord) -> LearnConfig:
     """The settings that a step was made with, within the bounds of `make_learning`. Raises
     StepError: they are not within them."""

@@ -382,6 +382,11 @@ class TrainerSettings(_Section):
     processes: int = Field(
         1, ge=1, le=64, description="processes on this machine that learn together, one on each GPU"
     )
+    follow: bool = Field(
+        False,
+        description="under torchrun: the trainer is on another host, and this one only learns with "
+        "it, without wallet, store and folder",
+    )
     optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
         "adamw",
         description="adamw; adamw8bit: moments of 8 bits, needs the extra `adamw8bit`; muon: for "

@@ -19,7 +19,7 @@ from assay.neurons.program.status import SHOWN
 from assay.neurons.session.neuron import NetworkMonitor, NeuronSession
 from assay.neurons.session.resources import open_own_store
 from assay.neurons.session.running import open_program, run_program
-from assay.neurons.settings.learning import make_learning
+from assay.neurons.settings.learning import describe_learning, make_learning
 from assay.neurons.settings.loading import ConfigError, make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings, TrainerSettings
@@ -64,12 +64,27 @@ def run_trainer(
         if not again:
             raise ValueError("a trainer of several processes must know how to start them: `again`")
         return run_team(trainer.processes, again)
-    with join_team() as rank:
+    with join_team(describe_learning(trainer)) as rank:
         if rank == 0:
             _run_first(settings, as_json, quiet, stop, words)
         else:
             open_placement(settings.compute)
             follow()
+    return 0
+
+
+def run_follower(settings: Settings) -> int:
+    """Learn with the first process of a team, which is on another host, until it ends. Return the
+    exit code. Raises ConfigError: torchrun did not start this process."""
+    make_cards_repeat()
+    if not is_member():
+        raise ConfigError(
+            "follow: torchrun starts the processes of a host that follows: "
+            "torchrun … -m assay train --follow"
+        )
+    with join_team(describe_learning(settings.trainer), follows=True):
+        open_placement(settings.compute)
+        follow(leaves=True)
     return 0
 
 

@@ -3,7 +3,8 @@ may be killed within the second step, or stopped there for ever, or be killed wh
 write the second state.
 
 It is each process of the team: `python -m tests.adversarial.team_neuron FOLDER [RANK
-lesson|stop|save|round]`. `round` kills nobody: the first process is a trainer of a round.
+lesson|stop|save|host|round [follow]]`. `host` kills the program that started it, too. `round` kills
+nobody: the first process is a trainer of a round. With `follow` the first is on another host.
 """
 
 import json
@@ -67,16 +68,18 @@ def play_round(folder: Path) -> dict[str, object]:
     return played
 
 
-def die_in_second_lesson(how: signal.Signals = signal.SIGKILL) -> None:
-    """Has this process end there, or stop."""
+def die_in_second_lesson(how: signal.Signals = signal.SIGKILL, is_host: bool = False) -> None:
+    """Has this process end there, or stop; with its host, if asked to."""
     learn, update, begun = Learner.learn, torch.optim.AdamW.step, []
 
-    def counting(self, groups):
-        begun.append(groups)
-        return learn(self, groups)
+    def counting(self, *arguments):
+        begun.append(arguments)
+        return learn(self, *arguments)
 
     def dying(self, closure=None):
         if len(begun) == 2:
+            if is_host:
+                os.kill(os.getppid(), how)
             os.kill(os.getpid(), how)
         return update(self, closure)
 
@@ -96,28 +99,33 @@ def die_in_second_save() -> None:
     sharding.make_header = dying
 
 
-def main(folder: Path, dying: str | None, where: str | None) -> None:
+def main(
+    folder: Path, dying: str | None = None, where: str | None = None, role: str | None = None
+) -> None:
     torch.set_num_threads(1)
     team_watch.BEAT_S, team_watch.MISSED_MAX = 0.5, 20  # nobody waits for minutes here
     faults = {
         "lesson": die_in_second_lesson,
         "stop": partial(die_in_second_lesson, signal.SIGSTOP),
         "save": die_in_second_save,
+        "host": partial(die_in_second_lesson, is_host=True),
     }
-    with join_team() as rank:
+    follows = role == "follow"
+    with join_team(follows=follows) as rank:
         if str(rank) == dying and where in faults:
             faults[where]()
         if rank:
-            follow()
+            follow(leaves=follows)
             (folder / "followed").touch()
             return
         if where == "round":
             play_round(folder)
             return
-        bench = train(folder, make_miners(folder / "world"))
+        worlds = len([*folder.glob("world-*")])  # one for each start
+        bench = train(folder, make_miners(folder / f"world-{worlds}"))
         found = [[lesson.window, lesson.stats.tokens] for lesson in bench.lessons]
         (folder / "lessons.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *(sys.argv[2:] or (None, None)))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -83,6 +83,7 @@ _PREPARED = "learner-*", "model", "model-*", "adapter.safetensors"
         *program(s),
         s.trainer.dir,
         s.trainer.processes,
+        s.trainer.follow,
         s.trainer.suites,
         s.trainer.suite_prompts,
         s.trainer.suites_every,
@@ -98,6 +99,10 @@ def train(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False)
     same command continues.
     """
     settings = invocation.load_settings()
+    if settings.trainer.follow:
+        with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
+            from assay.neurons.trainer.program import run_follower
+        return run_follower(settings)
     require_signer(settings, "hotkey")
     require_store(settings)
     _require_folder(settings.trainer.dir)
