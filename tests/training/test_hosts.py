@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined] # as `Store`
 
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
+from assay.neurons.trainer.program import run_follower
 from assay.training.team import Member, TeamError, find_first, meet
 from tests.training.forked_team import run_forked_team
 
@@ -36,6 +39,11 @@ def test_members_meet_in_a_new_store_only(monkeypatch: pytest.MonkeyPatch) -> No
     store.set_timeout(timedelta(milliseconds=1))
     with pytest.raises(TeamError, match=r"^process 0 of the team's 4 does not come$"):
         meet(store, 3, 4, 1, follows=True)
+
+
+def test_torchrun_starts_a_host_that_follows() -> None:
+    with pytest.raises(ConfigError, match=r"torchrun … -m assay train --follow$"):
+        run_follower(Settings())
 
 
 @pytest.mark.slow
