@@ -78,7 +78,7 @@ def test_programs_run_as_their_vectors_say() -> None:
         f"import runpy, sys; sys.argv.append('--check'); sys.path.insert(0, {str(VECTORS)!r})\n"
         f"runpy.run_path({str(VECTORS / 'code_runs.py')!r}, run_name='__main__')"
     )
-    assert run_code(code) == "code.json\n"
+    assert run_code(code) == "code.json\npieces.json\n"
 
 
 def test_stream_is_shake_256_read_as_big_endian_words() -> None:

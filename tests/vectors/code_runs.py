@@ -1,6 +1,6 @@
 """The vectors of `code:SHA256`: runs of the interpreter, and a window of programs with their pay.
 
-    python tests/vectors/code_runs.py            writes code.json
+    python tests/vectors/code_runs.py            writes code.json, and pieces.json
     python tests/vectors/code_runs.py --check    exits 1 where this machine gives another
 
 They need a prepared sandbox, so `generate.py` leaves them out. Who makes another image writes them
@@ -18,6 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from checked_pieces import make_pieces  # noqa: E402
 from generate import write_json  # noqa: E402
 from subjects import ALICE, PARAMETERS, choose, digest  # noqa: E402
 from worth import accept  # noqa: E402
@@ -408,12 +409,15 @@ def _get_row(problem: Problem) -> CodeRow:
 
 
 def main(check: bool) -> int:
-    path, made = HERE / "code.json", make_code()
-    if not check:
-        path.write_text(write_json(made) + "\n")
-    differs = json.loads(path.read_bytes()) != made
-    print("code.json is not what this machine makes" if differs else "code.json")
-    return differs
+    differ = False
+    for name, made in (("code.json", make_code()), ("pieces.json", make_pieces())):
+        path = HERE / name
+        if not check:
+            path.write_text(write_json(made) + "\n")
+        differs = json.loads(path.read_bytes()) != made
+        print(f"{name} is not what this machine makes" if differs else name)
+        differ |= differs
+    return differ
 
 
 if __name__ == "__main__":

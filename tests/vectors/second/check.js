@@ -21,6 +21,7 @@ const adapter = require('./adapter.js');
 const gate = require('./gate.js');
 const merge = require('./merge.js');
 const pools = require('./pool.js');
+const { Checker, digestOf } = require('./pieces.js');
 
 const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
@@ -44,15 +45,29 @@ function refused(what, { reason }, read) {
 /** Everything that `read` takes from these bytes. */
 function readAll(bytes, read) { const reader = new file.Reader(unhex(bytes)), found = read(reader); reader.end(); return found; }
 
+/** The rows of the pool that ships. */
+const readFirstPool = () => readFileSync(join(__dirname, '../../../assay/environments/pieces/pool.jsonl'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+
 const families = {
   pool(v) {
-    const first = readFileSync(join(__dirname, '../../../assay/environments/pieces/pool.jsonl'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+    const first = readFirstPool();
     let rows = [];
     v.steps.forEach((step, i) => {
       rows = pools.growPool(first, rows, step.proposals, v.most);
       same(`pool after step ${i}`, [rows.length, hex(sha256(Buffer.from(pools.writePool(rows))))], [Number(step.rows), step.sha256]);
     });
     same('pool', pools.writePool(rows), v.pool);
+  },
+  pieces(v, { image: digest }) {
+    const image = findImage(digest);
+    if (!image) return words.push(`pieces: no image with SHA-256 ${digest} is here, so nothing is run (assay sandbox prepare)`);
+    const checker = new Checker(image, Number(v.budget));
+    for (const c of v.checks) {
+      const { fault, piece, instructions } = checker.check(c.text, c.inputs, c.known);
+      same(c.about, [fault, piece, piece && digestOf(piece.function), instructions], [c.fault, c.piece, c.digest, c.instructions]);
+    }
+    const known = [...readFirstPool(), v.piece].map((row) => digestOf(row.function));
+    for (const p of v.proposals) same(p.about, checker.score(Number(p.kind), v.piece, p.completion, known), [p.correctness, p.quality, p.satisfaction, p.format]);
   },
   rounds(v) {
     same('parameters with rounds', hex(encode('Parameters', v.parameters)), v.encoding);

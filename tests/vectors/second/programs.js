@@ -134,9 +134,9 @@ const FAILED = (instructions) => ({ output: Buffer.alloc(0), end: 'instructions'
 class Runner {
   constructor(image) { this.guest = new Guest(image); }
   /** { output, end, instructions }: what a run counts as, with what is done for it outside. */
-  run(kind, program, given, instructions, room, byteCost) {
+  run(kind, program, given, instructions, room, byteCost, other = {}) {
     if (instructions < RUN_COST) return FAILED(instructions);
-    const reply = this.guest.run({ kind, program, given }, { instructions: instructions - RUN_COST, room }), output = Buffer.from(reply.output);
+    const reply = this.guest.run({ kind, program, given, ...other }, { instructions: instructions - RUN_COST, room }), output = Buffer.from(reply.output);
     const left = instructions - RUN_COST - reply.instructions - byteCost * output.length;
     return reply.end === 'instructions' || left < 0 ? FAILED(instructions) : { output, end: reply.end, instructions: instructions - left };
   }

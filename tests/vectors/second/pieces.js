@@ -1,0 +1,59 @@
+'use strict';
+// Pieces and proposals (docs/environments.md, Pieces): what a check of a text finds. Normal forms and values are written by
+// Assay's own inside.py, in the image; the runs, what they count and what follows from them are derived here.
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
+const { sha256, hex } = require('./core.js');
+const { Runner, readProgram } = require('./programs.js');
+const { readAnswer } = require('./prompts.js');
+const { rate, UNREAD } = require('./rules.js');
+
+const FUNCTION_MAX = 4096, INPUT_MAX = 2048, INPUTS_MAX = 16, SAID_MAX = 1 << 16, BYTE_COST = 500, MAKING = 200000000, CLOCK = 10n ** 15n;
+const FAULTS = 'text syntax name attribute literal size form unused input raises value changes unstable constant copy budget crash known pairs'.split(' ');
+const UNREADABLE = ['text', 'syntax', 'input'], INSIDE = readFileSync(join(__dirname, '../../../assay/environments/pieces/inside.py'), 'utf8');
+const digestOf = (form) => hex(sha256(Buffer.from(form)));
+const isLong = (text, most) => !text.isWellFormed() || Buffer.byteLength(text) > most;
+
+class Checker {
+  constructor(image, budget) { Object.assign(this, { runner: new Runner(image), budget }); }
+  /** { fault, fields, instructions } of one run. */
+  ask(work, texts, again) {
+    if (texts.some((text, i) => text.includes('\0') || isLong(text, i ? INPUT_MAX : FUNCTION_MAX))) return { fault: 'text', fields: [], instructions: 0 };
+    this.code ??= this.runner.compile(`${INSIDE}\nserve()\n`, MAKING).output;
+    const given = Buffer.from([work, ...texts].join('\0')), found = this.runner.run('M', this.code, given, this.budget, SAID_MAX, BYTE_COST, again);
+    const [head, ...fields] = found.output.toString('latin1').split('\0'), { end, instructions } = found;
+    if (end === 'exit 0' && head === 'ok') return { fault: null, fields, instructions };
+    const fault = end === 'instructions' ? 'budget' : end === 'exit 0' && FAULTS.includes(head) ? head : 'crash';
+    return { fault, fields: [], instructions };
+  }
+  /** { fault, piece, instructions }: fault or piece is null. `known` has digests in hex. */
+  check(text, inputs, known) {
+    if (inputs.length < 1 || inputs.length > INPUTS_MAX) return { fault: 'input', piece: null, instructions: 0 };
+    let instructions = 0;
+    const ask = (...given) => { const said = this.ask(...given); instructions += said.instructions; return said; };
+    const refuse = (fault) => ({ fault, piece: null, instructions });
+    const first = ask('check', [text, ...inputs]);
+    if (first.fault) return refuse(first.fault);
+    const [form, size, ...pairs] = first.fields, [given, outputs] = [0, 1].map((side) => pairs.filter((_, i) => i % 2 === side));
+    if (known.includes(digestOf(form))) return refuse('known');
+    const second = ask('again', [form, ...given], { seed: 1n, clock: CLOCK });
+    if (['budget', 'crash'].includes(second.fault)) return refuse(second.fault);
+    if (second.fields.join('\0') !== outputs.join('\0')) return refuse('unstable');
+    if (inputs.length === 1) {
+      const third = ask('vary', [form, ...given]);
+      if (third.fault && third.fault !== 'budget') return refuse(third.fault);
+    }
+    return { fault: null, piece: { function: form, inputs: given, outputs, size: Number(size) }, instructions };
+  }
+  /** What a completion earns that proposes something about a piece: 0 a function, 1 an input, 2 a function for its pairs. */
+  score(kind, piece, completion, known) {
+    const program = kind === 1 ? '' : readProgram(completion), given = kind === 2 ? '' : readAnswer(0, kind === 1 ? completion : completion.split('```python\n')[0].replace(/\n+$/, ''));
+    if (program === null || given === null) return UNREAD;
+    const found = kind === 1 ? this.check(piece.function, [given], []) : this.check(program, kind === 2 ? piece.inputs : [given], known);
+    if (UNREADABLE.includes(found.fault)) return UNREAD;
+    const isValid = found.piece && (kind === 1 ? !piece.inputs.includes(found.piece.inputs[0]) : kind === 0 || found.piece.outputs.join('\0') === piece.outputs.join('\0'));
+    return rate(isValid ? 1 : 0, 1);
+  }
+}
+
+module.exports = { Checker, digestOf };
