@@ -17,6 +17,7 @@ from assay.cli.program_view import (
     render_speed,
 )
 from assay.cli.status import run_status
+from assay.environments.pieces.growth import measure_pool
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.program.status import CountdownStatus, describe_countdown
@@ -115,6 +116,22 @@ def test_a_validator_says_how_long_the_episodes_are_that_it_judged() -> None:
     assert f"episodes judged since the start: {means}" in show(rollouts=8, turns=20, replies=96)
     for counts in ({}, {"rollouts": 8, "turns": 8, "replies": 0}):
         assert "episodes" not in show(**counts)
+
+
+def test_a_trainer_says_how_diverse_the_pool_of_proposals_is() -> None:
+    """Of networks without proposals, and of older programs, it says nothing."""
+
+    def show(**fields: object) -> str:
+        console = Console(file=io.StringIO(), width=200)
+        status = VALIDATOR | {"program": "trainer", "steps": []} | fields
+        with console.capture() as said:
+            console.print(render_program(status, Sign(True, 1)))
+        return said.get()
+
+    words = "pool: 0 proposals of 0 shapes, 0 of the most frequent"
+    assert words in show(pool=measure_pool(b"").to_json())
+    assert "pool" not in show(pool=None)
+    assert "pool" not in show()
 
 
 def status_of(folder: Path) -> Settings:
