@@ -1,15 +1,19 @@
 """Which host of a team is the first, and what each says that does not fit."""
 
+import re
 import socket
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from torch.distributed import HashStore  # type: ignore[attr-defined] # as `Store`
 
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer.program import run_follower
+from assay.training.sharding import DisagreementError, load_tensors
 from assay.training.team import Member, TeamError, find_first, meet
 from tests.training.forked_team import run_forked_team
 
@@ -55,3 +59,23 @@ def test_a_host_with_other_settings_is_named(tmp_path: Path) -> None:
         "the team has different settings: process 1 on host-0 sees learning_rate 0.5, "
         "and the first learning_rate 0.25"
     ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ({}, "it has no tensor a"),
+        ({"a": torch.zeros(3)}, "its tensor a is of size [3], not [2]"),
+        ({"a": torch.zeros(2, dtype=torch.int8)}, "its tensor a has numbers of type I8"),
+    ],
+)
+def test_the_first_says_what_a_file_lacks(
+    tmp_path: Path, stored: dict[str, torch.Tensor], why: str
+) -> None:
+    """In words, and before any tensor is changed."""
+    file = tmp_path / "state.safetensors"
+    save_file({**stored, "b": torch.ones(1)}, file)
+    here = {"b": torch.zeros(1), "a": torch.zeros(2)}
+    with pytest.raises(DisagreementError, match=re.escape(f"{file} cannot be read: {why}")):
+        load_tensors(here, file)
+    assert not here["b"].any()
