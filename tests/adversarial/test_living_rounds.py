@@ -366,6 +366,8 @@ def test_an_amendment_brings_rounds(tmp_path):
     parent = get_checkpoint_digest(bench.chain, bench.parameters, first)
     bases = {bench.trainers[name].rounds.state.true[-2].digest for name in NAMES}
     assert bases == {parent}
+    number = bench.trainers["trainer"].rounds.state.true[-2].number
+    assert all(bench.trainers[name].course.learner.step > number for name in NAMES)
     (base,) = {bench.get_base(name) for name in NAMES}
     found = audit(bench, tmp_path / "auditor", base[0])
     assert found.fault is None
