@@ -134,7 +134,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "env sample sat": (ENDS, "numpy"),
     "env score sat --answer 1": (ENDS, "numpy"),
     "env new STORE": (ENDS, "numpy"),
-    "env look FILE": (ENDS, "numpy"),
+    "env look FILE": (ENDS, ""),
     "env vet FILE": (ENDS, "numpy structlog"),
     "env export nonsense --verifiers NEW": (ENDS, "numpy"),
 }

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.environments import open_environment
 from assay.environments.worlds.guessing import Guesses
 from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.miner.work_database import WorkStage
@@ -57,9 +58,11 @@ def run_undisturbed(subnet, kind, pace, monkeypatch) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_killed_at_every_call(name, make_subnet, quick_miner, monkeypatch):
-    """Any effect of a miner on the outside may be its last: the submission is the same."""
+def test_killed_at_every_call(name, every, make_subnet, quick_miner, monkeypatch):
+    """Any effect of a miner on the outside may be its last: the submission is the same. By day the
+    first of each kind."""
     config, pace = CONFIGS[name]
     undisturbed = make_subnet(config)
     fuse = run_undisturbed(undisturbed, quick_miner, pace, monkeypatch)
@@ -68,7 +71,8 @@ def test_killed_at_every_call(name, make_subnet, quick_miner, monkeypatch):
     assert {"before set_commitment", "after put", "before a half of a write"} <= set(fuse.names)
     groups = parse_commitment(expected[0]).groups
     assert groups == 4 if name == "finished" else 1 < groups < 40
-    for number in range(1, fuse.touched + 1):
+    firsts = (fuse.names.index(kind) + 1 for kind in set(fuse.names))
+    for number in range(1, fuse.touched + 1) if every else sorted(firsts):
         subnet = make_subnet(config)
         blown = Fuse(number)
         with monkeypatch.context() as patched:
@@ -166,6 +170,7 @@ def play_window(make_subnet, monkeypatch):
     def play(fuse):
         subnet = make_subnet(MinerConfig(2, 1))
         subnet.play()
+        open_environment(subnet.parameters.environment)  # its digest, once, is of episodes, too
 
         def die(state, turn, is_ended):
             fuse.touch("turn")
