@@ -58,11 +58,9 @@ def run_undisturbed(subnet, kind, pace, monkeypatch) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_killed_at_every_call(name, every, make_subnet, quick_miner, monkeypatch):
-    """Any effect of a miner on the outside may be its last: the submission is the same. By day the
-    first of each kind."""
+def test_killed_at_every_call(name, make_subnet, quick_miner, monkeypatch):
+    """Any effect of a miner on the outside may be its last: the submission is the same."""
     config, pace = CONFIGS[name]
     undisturbed = make_subnet(config)
     fuse = run_undisturbed(undisturbed, quick_miner, pace, monkeypatch)
@@ -71,8 +69,7 @@ def test_killed_at_every_call(name, every, make_subnet, quick_miner, monkeypatch
     assert {"before set_commitment", "after put", "before a half of a write"} <= set(fuse.names)
     groups = parse_commitment(expected[0]).groups
     assert groups == 4 if name == "finished" else 1 < groups < 40
-    firsts = (fuse.names.index(kind) + 1 for kind in set(fuse.names))
-    for number in range(1, fuse.touched + 1) if every else sorted(firsts):
+    for number in range(1, fuse.touched + 1):
         subnet = make_subnet(config)
         blown = Fuse(number)
         with monkeypatch.context() as patched:
