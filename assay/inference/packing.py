@@ -268,6 +268,8 @@ def _make_batches(segments: Sequence[Segment], device: torch.device) -> Batches:
         if one.kept is not None or length >= _SHORT:
             others.append(one)
             continue
+        if not length:  # it gets nothing
+            continue
         # attention is made in another way where there are more keys before the queries than these
         key = one.shared_start, one.shared_end, one.first > length, -(-length // _PADDED)
         alike[key].append(one)
@@ -339,11 +341,12 @@ def attend_packed(
     # a slice's gradient is as large as the row, and all of them are added up: pieces' are joined
     lengths = [segment.end - segment.start for segment in packing.segments]
     pieces = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
-    own = {segment.start: piece for segment, piece in zip(packing.segments, pieces, strict=True)}
+    # by both ends: an empty sequence starts where the next one does
+    own = {segment[:2]: piece for segment, piece in zip(packing.segments, pieces, strict=True)}
     parts = []
     for segment in packing.segments:
-        queries, *seen = own[segment.start]
-        before = own[segment.shared_start][1:]
+        queries, *seen = own[segment[:2]]
+        before = own.get((segment.shared_start, segment.shared_end), ())[1:]
         keys, values = _find_keys(segment, seen, before, layer, window)
         parts.append(attend(queries, keys, values, scale, window, cap, sinks))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

@@ -46,6 +46,17 @@ def test_gradients_are_those_of_each_alone():
         assert (alone - batched).abs().max() < 1e-4 * alone.abs().max()
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_an_empty_sequence_gets_nothing_and_takes_nothing(together):
+    lengths = [(0, None), (3, None), (0, 1), (2, 1), (0, None), (0, 1), (4, 0)]
+    q, k, v = make_rows(9)
+    mixed = attend_packed(q, k, v, make_packing(lengths), together=together)
+    others = make_packing([(3, None), (2, 0), (4, None)])
+    alone = attend_packed(q, k, v, others, together=together)
+    assert mixed.shape == alone.shape
+    assert (mixed - alone).abs().max() < 1e-5
+
+
 def test_kept_sequences_stay_apart():
     q, k, v = make_rows(30)
     results = []
