@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, list_others_variables
 
 logger = logging.getLogger("assay")
 
@@ -36,6 +36,8 @@ _KILL_S = 5.0
 #: The child's output, in the tracker's folder.
 LOG_FILE = "tracker.log"
 _BOOT = "from assay.neurons.trainer.tracking_child import main; main()"
+#: What the library reads where the user says nothing: its maker gets no reports of its errors.
+_QUIET = {"WANDB_ERROR_REPORTING": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Tracker:
         self._queue = queue.Queue[bytes | None](_WAITING)
         self._child: subprocess.Popen[bytes] | None = None
         self._due = 0.0  # when a child may be started
+        self._closing = False  # no other child is started
         self._thread = threading.Thread(target=self._serve, name="tracker", daemon=True)
         self._thread.start()
 
@@ -101,17 +104,23 @@ class Tracker:
 
     def close(self) -> None:
         """Let the child finish what it has, within seconds, and end it."""
+        end = time.monotonic() + _FINISH_S + _KILL_S
         with suppress(queue.Full):
-            self._queue.put(None, timeout=_KILL_S)
-        self._thread.join(_FINISH_S + _KILL_S)
+            self._queue.put(None, timeout=_FINISH_S)
+        self._thread.join(end - time.monotonic())
+        if not self._thread.is_alive():
+            return
+        self._closing = True
         child = self._child
         if child is not None:  # it reads no more, or does not end
             _kill(child)
+        with suppress(queue.Full):  # where the queue was full, the thread has not seen an end
+            self._queue.put(None, timeout=_KILL_S)
         self._thread.join(_KILL_S)
 
     def _serve(self) -> None:
         while (line := self._queue.get()) is not None:
-            if self._child is None and time.monotonic() >= self._due:
+            if self._child is None and not self._closing and time.monotonic() >= self._due:
                 self._start()
             if self._child is None or not self._send(self._child, line):
                 self._lose("its process ended")
@@ -131,6 +140,7 @@ class Tracker:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # Ctrl-C is the trainer's
+                    env=_QUIET | list_others_variables(),
                 )
         except OSError as error:
             logger.warning("the tracker cannot start: %s", error, extra={"event": "tracker_lost"})
@@ -172,6 +182,7 @@ class Tracker:
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:
-    """End a child and what it has started. Its session has its id as long as one of them lives."""
+    """End a child and its process group, which has its id as long as one of them lives. wandb-core
+    is in a session of its own, and ends itself when its parent is gone."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)

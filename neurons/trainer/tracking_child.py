@@ -14,10 +14,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
-#: Lines that wait for the library. What comes while as many wait is lost.
+#: Lines that wait for the library. What comes while as many wait is lost, and counted.
 _WAITING = 4_096
 
 #: Takes an axis, the place on it, and figures by name.
@@ -38,9 +37,14 @@ def main() -> None:
 
 def _read(lines: "queue.Queue[bytes | None]", seconds: int) -> None:
     """Read all lines, also while the library waits for something, so that the end is not missed."""
+    lost = 0
     for line in sys.stdin.buffer:
-        with suppress(queue.Full):
+        try:
             lines.put_nowait(line)
+        except queue.Full:
+            lost += 1
+            if lost & (lost - 1) == 0:  # the first, second, fourth …
+                print(f"lost {lost} lines of figures: wandb takes no more", file=sys.stderr)
     signal.alarm(seconds)  # kills this process, also where it waits within the library
     lines.put(None)
 

@@ -11,12 +11,12 @@ import time
 import pytest
 
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.trainer import tracking
+from assay.neurons.trainer import tracking, tracking_child
 from assay.neurons.trainer.tracking import Plan, Tracker, make_plan
 
 #: What is asked of wandb.
 LIBRARY = """
-import json, os, time
+import json, os, signal, time
 MODE = os.environ["TRACKED_MODE"]
 
 def note(*told):
@@ -29,10 +29,14 @@ def Settings(**given):
 def init(**given):
     note("init", os.getpid(), given)
     print("a library prints what it likes")
+    with open(os.environ["TRACKED_FILE"] + ".environment", "w") as file:
+        json.dump(dict(os.environ), file)
     if MODE == "fails":
         raise SystemExit(1)
     if MODE == "hangs":
         time.sleep(3600)
+    if MODE == "freezes":
+        os.kill(os.getpid(), signal.SIGSTOP)
     return Run()
 
 class Run:
@@ -133,6 +137,34 @@ def test_a_library_that_waits_is_ended(library, tmp_path, monkeypatch, mode):
         os.kill(process, 0)
 
 
+def test_a_library_that_is_frozen_at_the_end_is_not_started_again(library, tmp_path, monkeypatch):
+    """It reads nothing, so its pipe and the queue are full when the trainer closes."""
+    monkeypatch.setattr(tracking, "_FINISH_S", 1)
+    monkeypatch.setattr(tracking, "_WAITING", 2)
+    started = []
+    start = Tracker._start  # noqa: SLF001 - what may not be called again
+
+    def note_and_start(tracker):
+        started.append(tracker)
+        start(tracker)
+
+    monkeypatch.setattr(Tracker, "_start", note_and_start)
+    library.choose("freezes")
+    tracker = Tracker(plan(tmp_path), again_s=0.0)
+    tracker.log("window", 0, {})
+    wait_for(library)
+    _, process, _ = library()[0]
+    os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOWAIT)
+    tracker.log("window", 1, {"x" * 10_000_000: 0.0})  # more than a pipe holds
+    logged = 2
+    while tracker.lost < 4:
+        tracker.log("window", logged, {})
+        logged += 1
+    tracker.close()
+    assert len(started) == 1
+    assert tracker.lost == logged - 1  # all but the first
+
+
 def test_a_trainer_that_is_killed_leaves_no_child(library, tmp_path):
     """Its end of the pipe closes, and the child's own alarm ends it, wherever it waits."""
     library.choose("hangs")
@@ -185,6 +217,22 @@ def test_a_full_queue_loses_lines_and_does_not_wait(library, tmp_path, monkeypat
     assert [r.args[0] for r in caplog.records] == [1, 2, 4]
 
 
+def test_lines_that_a_waiting_library_does_not_take_are_counted(library):
+    library.choose("hangs")
+    given = {"project": "p", "run": "r", "name": "n", "folder": "f", "config": {}, "seconds": 1}
+    lines = [json.dumps(given)] + ["[]"] * (tracking_child._WAITING + 5)  # noqa: SLF001 - a bound
+    child = subprocess.run(
+        [sys.executable, "-P", "-c", tracking._BOOT],  # noqa: SLF001 - as the trainer starts it
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert child.returncode == -signal.SIGALRM
+    counted = [line.split()[1] for line in child.stderr.splitlines() if "lines of figures" in line]
+    assert counted == ["1", "2", "4"]
+
+
 def test_a_library_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r'tracker = "wandb" needs wandb.*assay\[wandb\]'):
@@ -202,3 +250,22 @@ def test_a_plan_has_no_secret(library, tmp_path, monkeypatch):
     tracker.close()
     assert "hunter2" not in json.dumps(library())
     assert "hunter2" not in (tmp_path / "tracker" / "tracker.log").read_text()
+
+
+@pytest.mark.parametrize("reports", [None, "true"])
+def test_the_library_reads_its_own_variables_and_none_of_ours(
+    library, tmp_path, monkeypatch, reports
+):
+    for name in ("ASSAY_WALLET_PASSWORD", "ASSAY_STORE__URL", "AWS_SECRET_ACCESS_KEY", "BT_WALLET"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("WANDB_API_KEY", "its own")
+    monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
+    if reports is not None:
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", reports)
+    tracker = Tracker(plan(tmp_path))
+    tracker.log("window", 1, {})
+    tracker.close()
+    given = json.loads((tmp_path / "told.environment").read_text())
+    assert "hunter2" not in given.values()
+    assert given["WANDB_API_KEY"] == "its own"
+    assert given["WANDB_ERROR_REPORTING"] == (reports or "false")
