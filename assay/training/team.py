@@ -6,7 +6,7 @@
 
 The first process talks to chain and store, judges and publishes, and alone reads and writes files.
 Each request to its learner goes to all processes, in the same order, so that each holds its part of
-weights, gradients and moments (`assay.training.sharding`). If one ends, or falls silent
+weights, gradients and moments (`assay.training.sharding`). If one ends, fails, or falls silent
 (`assay.training.team_watch`), all end, and the next start resumes from the trainer's folder, with
 the same number of processes or another. A host that follows keeps nothing.
 
@@ -21,9 +21,10 @@ import re
 import signal
 import socket
 import sys
+import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -42,6 +43,7 @@ from torch.distributed.rendezvous import rendezvous
 from assay.inference.folder import CONFIG_FILE, MANIFEST_FILE, read_small_file, verify_manifest
 from assay.inference.low_rank import Factors, decode_adapter
 from assay.inference.model_loading import outline_config
+from assay.inference.placing.devices import is_out_of_memory
 from assay.protocol.errors import OperatorError
 from assay.training.imitation import Example, ImitationStats
 from assay.training.last_bits import compute_code_digest, describe_engine
@@ -66,7 +68,8 @@ class TeamError(OperatorError):
     which."""
 
 
-#: Errors that a request raises in every process alike, and that the first one survives.
+#: Errors that a request raises in every process alike, when none waits for another any more: all
+#: survive them. RuntimeError is none of these: a lack of memory is one, and may be one process's.
 _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     tuple,
     make=(TeamError,),
@@ -78,7 +81,7 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     prefer=(LessonError,),
     bf16_state=(LessonError,),
     export_factors=(LessonError,),
-    load_state=(LookupError, RuntimeError, ValueError),
+    load_state=(DisagreementError, LookupError, OSError, ValueError),
     save_state=(OSError,),
 )
 
@@ -274,9 +277,30 @@ def _together() -> Iterator[None]:
 
 def _is_lost(error: BaseException) -> bool:
     """Return whether an error says that another process is gone."""
-    if isinstance(error, DisagreementError):
+    if not isinstance(error, RuntimeError) or isinstance(error, DisagreementError):
         return False
     return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+@contextmanager
+def _ending(name: str) -> Iterator[None]:
+    """End this process, and so the team, by an error that it may have alone: the others are in the
+    middle of the request and can take no more of them. `_SHARED_FAULTS` and lost processes pass."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, _SHARED_FAULTS[name]) or _is_lost(error):
+            raise
+        rank, size = get_team()
+        _say(f"process {rank} of {size} has failed: {_describe(error)}")
+        raise SystemExit(1) from error
+
+
+def _describe(error: Exception) -> str:
+    """A failure in a line, or a defect with its place in the code."""
+    if isinstance(error, OperatorError | OSError) or is_out_of_memory(error):
+        return str(error).partition("\n")[0] or type(error).__name__
+    return "\n" + "".join(traceback.format_exception(error)).rstrip()
 
 
 def follow(leaves: bool = False) -> None:
@@ -287,7 +311,7 @@ def follow(leaves: bool = False) -> None:
             ends it.
 
     Raises:
-        OperatorError: this process cannot do it.
+        TeamError: this process has another request than the first, or another number of steps.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         # Python's own handlers would not run while it waits for the first
@@ -307,15 +331,12 @@ def follow(leaves: bool = False) -> None:
                 raise TeamError(f"the team cannot go on: {error}") from None
             if name == "end":
                 return
-            try:
+            with suppress(*_SHARED_FAULTS[name]), _ending(name):
                 if name == "make":
                     learner = None  # there is room for one
                     learner = _make(*arguments)
                 else:
                     _do(getattr(learner, name), arguments)
-            except _SHARED_FAULTS[name] as error:
-                if _is_lost(error):
-                    raise
 
 
 def _do(method: Callable[..., object], arguments: Sequence[object]) -> None:
@@ -332,78 +353,66 @@ class SharedLearner(Learner):
     ) -> LearnStats:
         """See `Learner.learn`."""
         drawn = self.draw_examples(groups) if examples is None else list(examples)
-        with _lesson(self, "learn", list(groups), drawn):
+        with _request("learn", list(groups), drawn, step=self.step):
             return super().learn(groups, drawn)
 
     def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         """See `Learner.imitate`."""
-        with _lesson(self, "imitate", list(examples), rate):
+        with _request("imitate", list(examples), rate, step=self.step):
             return super().imitate(examples, rate)
 
     def distill(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         """See `Learner.distill`."""
-        with _lesson(self, "distill", list(examples), rate):
+        with _request("distill", list(examples), rate, step=self.step):
             return super().distill(examples, rate)
 
     def measure(self, examples: Sequence[Example], is_taught: bool = False) -> float:
         """See `Learner.measure`."""
-        with _lesson(self, "measure", list(examples), is_taught):
+        with _request("measure", list(examples), is_taught, step=self.step):
             return super().measure(examples, is_taught)
 
     def sum_logprobs(self, examples: Sequence[Example]) -> list[float]:
         """See `Learner.sum_logprobs`."""
-        with _lesson(self, "sum_logprobs", list(examples)):
+        with _request("sum_logprobs", list(examples), step=self.step):
             return super().sum_logprobs(examples)
 
     def prefer(self, pairs: Sequence[Pair], rate: float, beta: float) -> PreferenceStats:
         """See `Learner.prefer`."""
-        with _lesson(self, "prefer", list(pairs), rate, beta):
+        with _request("prefer", list(pairs), rate, beta, step=self.step):
             return super().prefer(pairs, rate, beta)
 
     def bf16_state(self) -> dict[str, Tensor]:
         """See `Learner.bf16_state`."""
-        with _together():
-            _ask("bf16_state")
+        with _request("bf16_state"):
             return super().bf16_state()
 
     def export_factors(self) -> dict[str, Factors]:
         """See `Learner.export_factors`."""
-        with _together():
-            _ask("export_factors")
+        with _request("export_factors"):
             return super().export_factors()
 
     def export_state(self) -> Iterator[tuple[str, Tensor]]:
         """See `Learner.export_state`. The iteration must be completed."""
-        with _together():
-            _ask("export_state")
+        with _request("export_state"):
             yield from super().export_state()
 
     def save_state(self, path: Path) -> None:
         """See `Learner.save_state`."""
-        with _together():
-            _ask("save_state", path)
+        with _request("save_state", path):
             super().save_state(path)
 
     def load_state(self, path: Path) -> None:
         """See `Learner.load_state`."""
-        with _together():
-            _ask("load_state", path)
+        with _request("load_state", path):
             super().load_state(path)
 
 
 @contextmanager
-def _lesson(learner: Learner, name: str, *arguments: object) -> Iterator[None]:
-    """Let all processes do something in which each takes part, after the same steps."""
-    with _together():
-        _ask(name, *arguments, step=learner.step)
-        try:
-            yield
-        except LessonError:  # in all processes alike
-            raise
-        except OperatorError as error:
-            # the others are in the middle of a lesson: they can take no more requests
-            _say(str(error))
-            raise SystemExit(1) from error
+def _request(name: str, *arguments: object, step: int | None = None) -> Iterator[None]:
+    """Let all processes do something in which each takes part. `step`: see `_ask`."""
+    with _together(), _ending(name):
+        _ask(name, *arguments, step=step)
+        yield
 
 
 def make_shared(
@@ -423,7 +432,9 @@ def make_shared(
         factors: an adapter's file: LoRA's factors begin with it.
 
     Raises:
-        TeamError: the processes differ, or the first one cannot read the folders.
+        TeamError: the first one cannot read the folders, or they are no model's.
+        SystemExit: the processes have other code, another PyTorch or other GPUs, or one has failed
+            alone: all end, and it has been said.
     """
     try:
         folders = (parent,) if reference is None else (parent, reference)
@@ -431,9 +442,8 @@ def make_shared(
         adapter = None if factors is None else factors.read_bytes()
     except (OperatorError, OSError) as error:
         raise TeamError(f"the team cannot learn: {error}") from None
-    with _together():
-        plan = _Plan(parent, config, reference, device, outlines, adapter)
-        _ask("make", plan)
+    plan = _Plan(parent, config, reference, device, outlines, adapter)
+    with _request("make", plan):
         return _make(plan, SharedLearner)
 
 
@@ -445,28 +455,42 @@ def _read_outline(folder: Path, router_ramp: int) -> tuple[bytes, int]:
 
 
 def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
-    device, fault, models, adapter = plan.device, None, [], None
-    seen = {"code": compute_code_digest().hex()}
+    device, fault, models, adapter = _settle(plan.device), None, [], None
     try:
-        if device.startswith("cuda"):
-            device = _take_card()
-        seen["machine"] = describe_engine(torch.device(device))
         models = [outline_config(*outline) for outline in plan.outlines]
         if plan.adapter is not None:
             adapter = decode_adapter(plan.adapter)
     except (OperatorError, OSError, ValueError) as error:
         fault = str(error)
     try:
-        agree(seen, fault)
+        agree({}, fault)
         learner = kind(models[0], plan.config, models[1] if models[1:] else None, device)
         learner.load_weights(plan.parent, plan.reference)
         if adapter is not None:
             learner.take_factors(adapter.factors)
-    except (RuntimeError, ValueError) as error:  # in all processes alike
-        if _is_lost(error):
-            raise
+    except (DisagreementError, OSError, ValueError) as error:  # in all processes alike
         raise TeamError(f"the team cannot learn: {error}") from None
     return learner
+
+
+def _settle(device: str) -> str:
+    """The device of this process. Ends all processes where they have other code, another PyTorch or
+    other GPUs, which no second attempt changes."""
+    seen, fault = {"code": compute_code_digest().hex()}, None
+    try:
+        if device.startswith("cuda"):
+            device = _take_card()
+        seen["machine"] = describe_engine(torch.device(device))
+    except (OperatorError, OSError, ValueError) as error:
+        fault = str(error)
+    try:
+        agree(seen, fault)
+    except DisagreementError as error:
+        if dist.get_node_local_rank() == 0:
+            _say(f"the team cannot learn: {error}")
+        agree({}, None)  # torchrun ends the others once one has ended: not before it is said
+        raise SystemExit(1) from None
+    return device
 
 
 def _take_card() -> str:

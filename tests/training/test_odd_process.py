@@ -38,6 +38,7 @@ def test_a_process_that_disagrees_ends_the_team_in_one_sentence(
     assert why == (
         f"assay: the team cannot learn: process 1 sees code {'0' * 64}, and the first code {code}"
     )
+    assert not (tmp_path / "retried").exists()
     # either may be the first to be found ended
     said_last = "process [01] of 2 ended with exit code 1, and so have the others"
     assert re.fullmatch(said_last, str(ended.value))
