@@ -526,7 +526,8 @@ class Learner:
         them.
 
         Raises:
-            RuntimeError: in every process: a folder cannot be read, or is another model's.
+            OSError: in every process: a folder cannot be read at present.
+            RuntimeError: the same: it is another model's.
         """
         weights = get_base_weights(self.model) if self.config.lora_rank else self._get_weights()
         load_tensors(weights, model, self._family)
@@ -623,7 +624,8 @@ class Learner:
         """Restore the state of `save_state` exactly, also in a team of another size.
 
         Raises:
-            OSError, SafetensorError: the file cannot be read.
+            OSError, SafetensorError: the file cannot be read. In a team it is an OSError if it
+                cannot be read at present, and else a RuntimeError, in every process.
             LookupError, RuntimeError, ValueError: see `import_state`.
         """
         if not is_in_team():

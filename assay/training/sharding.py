@@ -12,7 +12,7 @@ This module does not check that all processes make the same calls in the same or
 
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -95,19 +95,25 @@ def load_tensors(tensors: Mapping[str, Tensor], place: Path, family: str | None 
         family: a model's `model_type`. Its stacked experts have tensors of their own in files.
 
     Raises:
-        DisagreementError: in every process: a tensor cannot be read, is missing or has another
-            size, or rows did not arrive as they were sent.
+        OSError: in every process: a file cannot be read at present, or rows did not arrive as they
+            were sent.
+        DisagreementError: in every process: a file is not safetensors, or a tensor is missing or
+            has another size.
     """
     rank, size = get_team()
     sent, own = [sha256() for _ in range(size)], sha256()
+    unread: str | None = None
     with ExitStack() as opened:
         files, fault = _Files(place, family, opened), None
         kinds: list[torch.dtype] = []
         if rank == 0:
             try:
                 kinds = files.find(tensors)
-            except (OSError, SafetensorError, ValueError) as error:
+            except OSError as error:
+                unread = str(error)
+            except (SafetensorError, ValueError) as error:
                 fault = f"{place} cannot be read: {error}"
+        _agree_on_file(f"{place} cannot be read", unread)
         agree({}, fault)
         for (name, tensor), kind in zip(tensors.items(), tell(kinds), strict=True):
             whole = torch.empty(tensor.shape, dtype=kind, device=_find_device(tensor))
@@ -115,7 +121,7 @@ def load_tensors(tensors: Mapping[str, Tensor], place: Path, family: str | None 
                 try:
                     whole = files.read(name)
                 except (OSError, SafetensorError) as error:  # the others wait for something
-                    fault = f"{place} cannot be read: {error}"
+                    unread = unread or str(error)
             part = _hand_out(whole, tensor)
             _get_own(tensor).copy_(part)
             if size > 1:
@@ -124,8 +130,8 @@ def load_tensors(tensors: Mapping[str, Tensor], place: Path, family: str | None 
                     share.update(_view_bytes(rows))
     expected = tell([share.hexdigest() for share in sent])
     if size > 1 and own.hexdigest() != expected[rank]:
-        fault = fault or f"tensors of {place.name} did not arrive as they were sent"
-    agree({}, fault)
+        unread = unread or "tensors did not arrive as they were sent"
+    _agree_on_file(f"{place} cannot be read", unread)
 
 
 class _Files:
@@ -187,15 +193,22 @@ class _Files:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names of a file's tensors, sorted, in every process; the first one reads it. Raises a
-    DisagreementError: it cannot be read."""
-    names, fault = [], None
+    """The names of a file's tensors, sorted, in every process; the first one reads it.
+
+    Raises:
+        OSError: in every process: it cannot be read at present.
+        DisagreementError: in every process: it is not safetensors.
+    """
+    names, unread, fault = [], None, None
     if get_team()[0] == 0:
         try:
             with safe_open(path, framework="pt") as file:
                 names = sorted(file.keys())
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
+            unread = str(error)
+        except SafetensorError as error:
             fault = f"{path} cannot be read: {error}"
+    _agree_on_file(f"{path} cannot be read", unread)
     agree({}, fault)
     return tell(names)
 
@@ -277,6 +290,15 @@ def agree(seen: Mapping[str, str], fault: str | None) -> None:
             raise DisagreementError(f"{who} sees {theirs}, and the first {ours}")
 
 
+def _agree_on_file(what: str, fault: str | None) -> None:
+    """`agree` where one process may have failed with a file, or with its content. Raises an OSError
+    in every process, as a single one does."""
+    try:
+        agree({}, fault)
+    except DisagreementError as error:
+        raise OSError(f"{what}: {error}") from None
+
+
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write one safetensors file. In a team the first process writes it, a tensor at a time.
 
@@ -289,7 +311,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         return
     tensors = dict(sorted(tensors.items()))  # moments that were read are in another order
     file: BinaryIO | None = None
-    fault = None
+    fault: str | None = None
     with ExitStack() as opened:
         if get_team()[0] == 0:
             try:
@@ -305,13 +327,12 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
                     file.flush()
                 except OSError as error:
                     fault = str(error)
-        if file is not None and fault is not None:
-            with suppress(OSError):  # of the bytes that could not be written
+        if file is not None:
+            try:
                 file.close()
-    try:
-        agree({}, fault)
-    except DisagreementError as error:
-        raise OSError(f"{path} cannot be written: {error}") from None
+            except OSError as error:  # a network's file system may say it only now
+                fault = fault or str(error)
+    _agree_on_file(f"{path} cannot be written", fault)
 
 
 def _make_header(tensors: Mapping[str, Tensor]) -> bytes:
