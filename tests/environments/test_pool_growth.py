@@ -1,5 +1,6 @@
 """How a pool grows, what may not be one, and the environments that draw from it."""
 
+import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,12 +17,14 @@ from assay.environments import (
     parse_choice,
 )
 from assay.environments.mixture import Mixture
+from assay.environments.pieces import growth
 from assay.environments.pieces.growth import (
     POOL_BYTES_MAX,
     SHAPE_MAX,
     compute_pool,
     compute_shape,
     describe_difference,
+    find_pool_fault,
     measure_pool,
     read_pool,
     write_pool,
@@ -118,6 +121,17 @@ def test_one_pattern_does_not_fill_the_pool() -> None:
     assert compute_shape(text) == "def f(a):\n    return a[''] + a0"
 
 
+def test_a_function_of_both_pools_counts_once() -> None:
+    shipped = list_first_pieces()[0]
+    copies = [
+        replace(shipped, function=shipped.function.replace("10", str(11 + i))) for i in range(40)
+    ]
+    assert {compute_shape(one.function) for one in copies} == {compute_shape(shipped.function)}
+    (both,) = compute_pool((), [widen(shipped, "123")], MOST)
+    for parent in ((), (both,)):
+        assert compute_pool(parent, add(*copies), MOST) == (*parent, *copies[: SHAPE_MAX - 1])
+
+
 def test_a_pool_has_bytes_without_end_neither() -> None:
     given = tuple(f"'{i:0500}'" for i in range(INPUTS_MAX))
     large = [replace(make_piece(i), inputs=given, outputs=given) for i in range(64)]
@@ -151,6 +165,23 @@ def test_a_pool_has_bytes_without_end_neither() -> None:
 def test_what_is_no_pool_is_refused(data: bytes, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         read_pool(data)
+    assert re.search(fault, find_pool_fault(data) or "")
+
+
+def test_a_pool_is_read_once_for_all_files_that_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+
+    def read_noted(data: bytes) -> tuple[Piece, ...]:
+        read.append(data)
+        return read_pool(data)
+
+    monkeypatch.setattr(growth, "read_pool", read_noted)
+    find_pool_fault.cache_clear()
+    good, bad = write_pool([make_piece(1), make_piece(2)]), write_pool([make_piece(3)] * 2)
+    for _ in range(3):
+        assert find_pool_fault(bytes(bytearray(good))) is None
+        assert find_pool_fault(bytes(bytearray(bad))) == "the pool has a function twice"
+    assert read == [good, bad]
 
 
 def test_a_false_pool_is_described() -> None:

@@ -142,6 +142,7 @@ def read_pool(data: bytes) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+@lru_cache(4)  # of each file that is judged, the checkpoint is looked at
 def find_pool_fault(data: bytes) -> str | None:
     """Why nobody can draw from a pool's file, or None."""
     try:
