@@ -15,6 +15,8 @@ from assay.environments.pieces.propose import Proposal
 
 Json = Any
 STEPS, MOST = 50, 40
+#: The step that proposes copies of a function of the first pool.
+SHIPPED = 11
 _WORDS = ("a", "len(a)", "a[:1]", "'it\\'s'", '"\\"7\\\\"', "f'{a!r:>12}'", "{3: 'b'}", "[1, [2]]")
 
 
@@ -50,6 +52,11 @@ def _propose(step: int, pool: tuple[Piece, ...]) -> Iterator[Proposal]:
     for i in range(40 if step == STEPS // 2 else 1):  # one pattern does not fill the pool
         copy = f"def f(a):\n    return a * {step} + '{i}'"
         yield Proposal(Piece(copy, ("1",), (str(step),), 14), widens=False)
+    if step == SHIPPED:  # and one that both pools have counts once
+        assert shipped[0].digest in {piece.digest for piece in pool}
+        for i in range(40):
+            copy = shipped[0].function.replace("10", str(11 + i))
+            yield Proposal(replace(shipped[0], function=copy), widens=False)
     for one in (shipped[step % 5], _make(7 * step), _make(7 * (step // 9))):
         given = f"{step % 20}, '\\x7f\\n'"
         yield Proposal(replace(one, inputs=(given,), outputs=("None",)), widens=True)
