@@ -64,6 +64,8 @@ _SMALL = ("structure", "tokenizer", "calibration", "calibration_set")
 NAMED_MAX = 3
 #: Seconds for a chunk of a small file.
 PATIENCE_S = 30.0
+#: What the folder of a checkpoint without tensors has behind its digest.
+_OUTLINE = ".outline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,29 @@ def fetch_checkpoint(
         _Download(mirrors, digest, folder, limits or DownloadLimits(), progress, alone).run()
         move_folder(folder, target)
     return target
+
+
+def fetch_outline(
+    stores: Iterable[ObjectStore], digest: bytes, root: Path, limits: DownloadLimits | None = None
+) -> Path:
+    """Fetch all files of a checkpoint but its tensors, unless these or all are in `root`. Return
+    their folder, which appears atomically. Raises: as `fetch_checkpoint`."""
+    target = find_outline(root, digest)
+    if target is None:
+        target = root / f"{digest.hex()}{_OUTLINE}"
+        with _hold_partial(root, digest) as folder:
+            mirrors = list(islice(stores, MIRRORS_MAX))
+            _Download(mirrors, digest, folder, limits or DownloadLimits()).run_outline()
+            move_folder(folder, target)
+    return target
+
+
+def find_outline(root: Path, digest: bytes) -> Path | None:
+    """The folder in `root` that has a checkpoint's files, with its tensors if they are here, too;
+    None: there is none."""
+    whole = root / digest.hex()
+    folders = whole, root / f"{whole.name}{_OUTLINE}"
+    return next((folder for folder in folders if folder.exists()), None)
 
 
 def fetch_small_files(
@@ -173,8 +198,8 @@ class _Download:
     digest: bytes
     folder: Path
     limits: DownloadLimits
-    progress: Progress
-    alone: bool
+    progress: Progress = ignore_progress
+    alone: bool = False
     deadline: float = float("inf")
     all_mirrors: list[ObjectStore] = field(default_factory=list)
 
@@ -211,12 +236,20 @@ class _Download:
             gathering.run(self.progress)
         except UnavailableError as error:
             raise self._explain([*reasons, str(error)]) from None
-        keep = {MANIFEST_FILE, MODEL_FILE, *list_small_files(manifest)}
+        self._keep_only({MANIFEST_FILE, MODEL_FILE, *list_small_files(manifest)})
+
+    def run_outline(self) -> None:
+        """Download everything but the tensors."""
+        self.deadline = time.monotonic() + self.limits.seconds
+        manifest, _, _ = self._get_head()
+        self._keep_only({MANIFEST_FILE, *list_small_files(manifest)})
+
+    def _keep_only(self, names: set[str]) -> None:
         for path in sorted(self.folder.rglob("*"), reverse=True):  # a folder after what is in it
             if path.is_dir():
                 if not any(path.iterdir()):
                     path.rmdir()
-            elif str(path.relative_to(self.folder)) not in keep:
+            elif str(path.relative_to(self.folder)) not in names:
                 path.unlink()
 
     def _explain(self, reasons: list[str]) -> CheckpointError:

@@ -22,7 +22,12 @@ import torch
 from safetensors.torch import save_file
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
-from assay.artifacts.checkpoints.download import MIRRORS_MAX, DownloadLimits, fetch_checkpoint
+from assay.artifacts.checkpoints.download import (
+    MIRRORS_MAX,
+    DownloadLimits,
+    fetch_checkpoint,
+    find_outline,
+)
 from assay.artifacts.checkpoints.pool_file import POOL_PATH, name_pool
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import find_levels_fault, find_parent_fault, list_manners
@@ -196,9 +201,10 @@ class CheckpointFolder:
         Raises:
             CheckpointError: as of `get`.
         """
-        if digest in self.opened or not self.holds(digest):
+        folder = find_outline(self._root, digest)
+        if digest in self.opened or folder is None:
             return self.get(digest)
-        return load_outline(self._root / digest.hex(), digest)
+        return load_outline(folder, digest)
 
     def prefetch(self, digest: bytes) -> None:
         """Start to fetch a checkpoint that may be needed soon, one at a time. `get` returns it

@@ -19,6 +19,7 @@ from assay.environments.pieces.propose import Proposal
 from assay.environments.pooling import find_proposal, is_proposing
 from assay.inference import CheckpointError, Outline
 from assay.protocol import Parameters
+from assay.protocol.parameters import EnvironmentChoice
 
 
 def compute_step_pool(
@@ -60,7 +61,8 @@ class DrawnBy:
     """The checkpoints whose problems a step's groups answer.
 
     Attributes:
-        known: any of the course. Where no problem is drawn from a pool, all make the same.
+        known: any of the course, whose problems are all the same where none are drawn from pools.
+            Where some are, the step's parent or child: it has a pool if there is one.
     """
 
     parameters: Parameters
@@ -69,7 +71,7 @@ class DrawnBy:
     _found: dict[bytes, Outline] = field(default_factory=dict)
 
     def find(self, one: ConsumedGroup) -> Outline:
-        """A group's. Raises CheckpointError: it is not here, and the network's pool grows."""
+        """A group's. Raises CheckpointError: it is not here, and its pool may be another."""
         digest, choice = one.checkpoint, self.parameters.environment
         if digest == self.known.manifest.digest or not draws_from_pool(choice):
             return self.known
@@ -77,10 +79,16 @@ class DrawnBy:
             try:
                 self._found[digest] = self.checkpoints.get_outline(digest)
             except CheckpointError:
-                if get_pool_cap(choice) is not None:
+                if has_pools(choice, self.known):
                     raise
                 self._found[digest] = self.known
         return self._found[digest]
+
+
+def has_pools(choice: EnvironmentChoice, known: Outline) -> bool:
+    """Whether problems may be drawn from other pools than the first, where one checkpoint is known.
+    A pool stays, and parts draw from it, when an amendment drops `propose`."""
+    return draws_from_pool(choice) and bool(known.piece_pool or get_pool_cap(choice) is not None)
 
 
 def _list_proposals(one: ConsumedGroup, parameters: Parameters, outline: Outline) -> list[Proposal]:

@@ -21,7 +21,10 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.protocol import Domain, Manifest, StepReplay, hash_fields
+from assay.protocol import Domain, Manifest, StepRecord, StepReplay, hash_fields
+
+#: Most steps that replayed groups may be behind: as many as the settings allow.
+STALENESS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,41 @@ def count_replays(fresh: int, share: float) -> int:
     are at most `share`, 0 to below 1, of both together."""
     exact = Fraction(str(share))
     return floor(fresh * exact / (1 - exact))
+
+
+def find_false_origin(
+    record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes, staleness: int
+) -> tuple[ConsumedGroup, str] | None:
+    """The first of a step's groups that no honest step has beside the others, with the reason, or
+    None.
+
+    The trainer's own are of the step's parent, the miners' of a window are of one checkpoint, and
+    no two windows are of one step. So all of them are of at most `staleness` + 2 checkpoints, which
+    whoever repeats the step may need.
+
+    Args:
+        staleness: by how many steps replayed groups may be behind.
+    """
+    numbers = {one.window: one.number for one in record.replayed or ()}
+    drawn, windows = dict[int, bytes](), dict[int, int]()
+    for one in taken:
+        if one.hotkey == trainer:
+            if one.checkpoint != record.parent:
+                return one, "the trainer's own, of another checkpoint than the step's parent"
+            continue
+        if one.checkpoint != drawn.setdefault(one.window, one.checkpoint):
+            return one, "of another checkpoint than those before it of its window"
+        if one.window == record.window:
+            continue
+        if one.window not in numbers:
+            return one, "replayed from a window that the record does not name"
+        number = numbers[one.window]
+        behind = record.number - number
+        if not 0 < behind <= staleness:
+            return one, f"replayed {behind} steps behind, which is too late"
+        if one.window != windows.setdefault(number, one.window):
+            return one, f"replayed from a second window of step {number}"
+    return None
 
 
 def choose_replays(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.download import DownloadLimits
+from assay.artifacts.checkpoints.download import DownloadLimits, fetch_outline
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import fetch_parameters, publish_parameters
 from assay.artifacts.steps.file import DATA_BYTES_MAX
@@ -30,6 +30,8 @@ from assay.artifacts.steps.folder import (
     read_step,
     read_taken,
 )
+from assay.artifacts.steps.pool import has_pools
+from assay.artifacts.steps.replay import STALENESS_MAX, find_false_origin
 from assay.artifacts.store_objects import (
     UnavailableError,
     answer_in_time,
@@ -38,8 +40,7 @@ from assay.artifacts.store_objects import (
     put_object,
     read_parts,
 )
-from assay.environments import get_pool_cap
-from assay.inference import CheckpointError
+from assay.inference import Checkpoint, CheckpointError
 from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.files import hold_folder, remove_unfinished, replace_file
 from assay.network.store import within
@@ -93,8 +94,9 @@ def publish_step(
 def fetch_step(
     stores: Sequence[ObjectStore], checkpoint: bytes, folder: Path, seconds: float = FETCH_SECONDS
 ) -> Path:
-    """Fetch the step that made a checkpoint, with the checkpoint and its parent, and the record of
-    the previous step if a store has it.
+    """Fetch the step that made a checkpoint, with the checkpoint and its parent, the record of the
+    previous step if a store has it, and without their tensors the checkpoints from whose pools the
+    step's problems were drawn.
 
     Removes the remains of a killed fetch from the folder, except for tensors of these checkpoints:
     the fetch continues with them.
@@ -153,7 +155,7 @@ class _Fetch:
     deadline: float
 
     def run(self, checkpoint: bytes) -> Path:
-        made = self._get_checkpoint(checkpoint)
+        made = self._get_checkpoint(checkpoint).manifest
         steps = StepFolder(self.folder / "steps")
         path = self.fetch_record(steps, made, checkpoint, "checkpoint")
         if path is None:
@@ -169,20 +171,24 @@ class _Fetch:
         parameters = self._get_parameters(step.record.parameters)
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
         parent = self._get_checkpoint(step.record.parent)
-        if get_pool_cap(parameters.environment) is not None:
+        if has_pools(parameters.environment, parent):
             with suppress(StepError, CheckpointError):  # reported when it is needed
-                # the miners' groups of a window are of one checkpoint
-                trainer = parameters.identity.trainer
-                miners = [one for one in read_taken(step) if one.hotkey != trainer]
-                drawn = {one.window: one.checkpoint for one in miners}
-                for digest in sorted({*drawn.values()} - {step.record.parent}):
-                    self._get_checkpoint(digest)
-        if parent.number:  # the windows of the two steps are compared
+                self._fetch_outlines(step, parameters.identity.trainer)
+        if parent.manifest.number:  # the windows of the two steps are compared
             with suppress(StepError):  # reported when it is needed
-                self.fetch_record(steps, parent, step.record.parent, "parent")
+                self.fetch_record(steps, parent.manifest, step.record.parent, "parent")
         if parse_config(step.record).from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
         return path
+
+    def _fetch_outlines(self, step: Step, trainer: bytes) -> None:
+        """Fetch the checkpoints whose problems a step's groups answer, without tensors. Of a false
+        step none: its groups could be of any number of them."""
+        taken = read_taken(step)
+        if find_false_origin(step.record, taken, trainer, STALENESS_MAX) is None:
+            for digest in sorted({one.checkpoint for one in taken} - {step.record.parent}):
+                limits = DownloadLimits(seconds=self._get_left())
+                fetch_outline(self.stores, digest, self.folder / "models", limits)
 
     def fetch_record(
         self, steps: StepFolder, made: Manifest, digest: bytes, whose: str
@@ -197,10 +203,10 @@ class _Fetch:
 
         return path if self._fetch(made.step, _RECORD, path, check_record) else None
 
-    def _get_checkpoint(self, digest: bytes) -> Manifest:
+    def _get_checkpoint(self, digest: bytes) -> Checkpoint:
         limits = DownloadLimits(seconds=self._get_left())
         fetching = DownloadSettings(lambda: self.stores, limits)
-        return CheckpointFolder(self.folder / "models", fetching).get(digest).manifest
+        return CheckpointFolder(self.folder / "models", fetching).get(digest)
 
     def _get_parameters(self, digest: bytes) -> Parameters:
         for store in self.stores[:-1]:

@@ -13,7 +13,7 @@ import numpy as np
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import generate_own, replay_all
-from assay.artifacts.steps.replay import count_replays
+from assay.artifacts.steps.replay import count_replays, find_false_origin
 from assay.environments import Environment, Problem, RewardParts, compute_reward, run_all
 from assay.inference import Checkpoint, Outline
 from assay.neurons.settings.learning import read_config
@@ -61,15 +61,11 @@ def _verify_replays(record: StepRecord, replays: Sequence[ConsumedGroup], traine
 def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> str | None:
     """The first replayed group that the record's settings do not allow, or None."""
     learning = read_config(record)
-    numbers = {one.window: one.number for one in record.replayed or ()}
     replays = [one for one in taken if one.window != record.window]
     places = [(one.window, one.hotkey, one.index) for one in replays]
     if places != sorted(set(places)):
         return "the replayed groups are not in order, each once"
     for one in replays:
-        behind = record.number - numbers[one.window]
-        if behind > learning.replay_staleness:
-            return f"{describe_group(one)}: replayed {behind} steps behind, which is too late"
         if not one.group.teaches:
             return f"{describe_group(one)}: replayed without a signal"
     mine = {source.hotkey for source in record.sources}
@@ -155,8 +151,11 @@ def find_false_group(
         StepError: the values beside the groups are inconsistent with them.
         OperatorError: the environment cannot be opened or run here.
     """
-    trainer = parameters.identity.trainer
+    trainer, learning = parameters.identity.trainer, read_config(record)
     verify_provenance(record, taken, trainer)
+    strange = find_false_origin(record, taken, trainer, learning.replay_staleness)
+    if strange is not None:  # before `find_drawn`: of such checkpoints there may be any number
+        return f"{describe_group(strange[0])}: {strange[1]}"
     for one in taken:
         played = replay_group(one, parameters, find_drawn(one))
         if isinstance(played, str):
@@ -164,8 +163,7 @@ def find_false_group(
     if (false := _find_false_replay(record, taken)) is not None:
         return false
     own_groups = [one for one in taken if one.hotkey == trainer]
-    refill = read_config(record).refill
-    again = generate_own(parent, parameters, len(own_groups), record.window, refill)
+    again = generate_own(parent, parameters, len(own_groups), record.window, learning.refill)
     for one, other in zip(own_groups, again, strict=True):
         if (one.index, one.checkpoint, one.group) != (other.index, other.checkpoint, other.group):
             return f"{describe_group(one)}: not what the parent generates for the trainer"

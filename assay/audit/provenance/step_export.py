@@ -21,9 +21,9 @@ from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, replay_group, verify_provenance
-from assay.environments import Problem, RewardParts, run_all
+from assay.environments import Problem, RewardParts, draws_from_pool, run_all
 from assay.environments.base import Manner
-from assay.inference import Checkpoint, CheckpointError, Outline
+from assay.inference import CheckpointError, Outline
 from assay.inference.tokenizing.replies import cut_reply
 from assay.inference.tokenizing.reply_frames import find_role
 from assay.network import open_folder
@@ -124,7 +124,7 @@ def make_rows(
     """
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
-    checkpoint: Outline = _find_checkpoint(step, parameters, checkpoints)
+    checkpoint = _find_checkpoint(step, parameters, checkpoints)
     scaled, roles = read_config(record).scaled, dict[Manner, str]()
     verify_provenance(record, taken, parameters.identity.trainer)
     drawn = DrawnBy(parameters, checkpoint, checkpoints)
@@ -222,14 +222,14 @@ def _list_turns(
     )
 
 
-def _find_checkpoint(
-    step: Step, parameters: Parameters, checkpoints: CheckpointFolder
-) -> Checkpoint:
-    """Any checkpoint of the course: all have the genesis' tokenizer and end tokens."""
+def _find_checkpoint(step: Step, parameters: Parameters, checkpoints: CheckpointFolder) -> Outline:
+    """Any checkpoint of the course: all have the genesis' tokenizer and end tokens. Where problems
+    are drawn from pools, the parent first: it shows whether there are any (`DrawnBy`)."""
     error: CheckpointError | None = None
-    for digest in (parameters.identity.genesis_checkpoint, step.record.parent, step.child):
+    digests = (parameters.identity.genesis_checkpoint, step.child, step.record.parent)
+    for digest in digests[::-1] if draws_from_pool(parameters.environment) else digests:
         try:
-            return checkpoints.get(digest)
+            return checkpoints.get_outline(digest)
         except CheckpointError as failure:
             error = failure
     raise ExportError(f"the tokenizer is in no checkpoint here: {error}")

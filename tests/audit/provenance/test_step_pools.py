@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,11 +23,19 @@ from assay.artifacts.checkpoints.folder import (
 from assay.artifacts.checkpoints.pool_file import POOL_PATH, name_pool
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.artifacts.steps.folder import Step, StepFolder, digest_tensors_of, make_record, read_step
-from assay.artifacts.steps.pool import compute_step_pool
+from assay.artifacts.steps.folder import (
+    Step,
+    StepFolder,
+    digest_tensors_of,
+    make_record,
+    read_step,
+    read_taken,
+)
+from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.artifacts.steps.store import fetch_step, publish_step
 from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import reexecute
+from assay.audit.provenance.step_export import make_rows
 from assay.cli.app import app
 from assay.environments import ask, compute_reward
 from assay.environments.mixture import PartProblem
@@ -34,12 +43,13 @@ from assay.environments.pieces.growth import read_pool, write_pool
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.piece_environment import PieceTask
 from assay.environments.pieces.propose import Kind, write_proposal
-from assay.inference import Checkpoint
-from assay.inference.folder import MANIFEST_FILE
-from assay.network import open_folder
+from assay.inference import Checkpoint, CheckpointError
+from assay.inference.folder import MANIFEST_FILE, list_small_files
+from assay.network import ObjectStore, open_folder
 from assay.network.files import write_json
 from assay.neurons.trainer.program import describe_pool
 from assay.neurons.trainer.setup import make_learner
+from assay.protocol import StepReplay
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest, start_levels
@@ -128,9 +138,18 @@ def propose(
 
 
 def teach(
-    network: SimpleNamespace, folder: Path, parent: Checkpoint, taken: Sequence[ConsumedGroup]
+    network: SimpleNamespace,
+    folder: Path,
+    parent: Checkpoint,
+    taken: Sequence[ConsumedGroup],
+    replayed: tuple[StepReplay, ...] | None = None,
+    pool: bytes | None = None,
 ) -> tuple[Step, CheckpointFolder]:
-    """A trainer's step from these groups, with its checkpoint, in a folder of its own."""
+    """A trainer's step from these groups, with its checkpoint, in a folder of its own.
+
+    Args:
+        pool: the checkpoint's; None: the one that is due.
+    """
     shutil.copytree(network.folder / "models", folder / "models", dirs_exist_ok=True)
     models, steps = CheckpointFolder(folder / "models"), StepFolder(folder / "steps")
     learner = make_learner(parent, LEARNING, lambda: parent)
@@ -142,9 +161,10 @@ def teach(
     config = replace(learner.config, step=learner.step - 1)
     device = torch.device("cpu")
     given = network.parameters, 3, taken, [], parent.manifest, config, states, weights, device
-    record = make_record(*given)
+    record = make_record(*given, replayed)
     steps.keep_data(record, network.parameters, taken)
-    pool = compute_step_pool(taken, 3, network.parameters, parent, models)
+    if pool is None:
+        pool = compute_step_pool(taken, 3, network.parameters, parent, models)
     made = models.publish(parent, weights, record.digest, pool=pool)
     steps.keep_record(record, made.digest)
     return read_step(steps.get_path(record.number, record.digest)), models
@@ -290,13 +310,9 @@ def test_the_pool_in_a_trainers_status(network: SimpleNamespace, taught: SimpleN
 def test_the_next_steps_problems_and_pool(
     network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path
 ) -> None:
-    """Of rollouts under the parent, and of one under the checkpoint before it: for that one a
-    function is new which the pool has by now."""
-    genesis, child = network.genesis, taught.child
-    late = propose(network, genesis, ALICE, 1, [write(TRIPLE), "no", write(("return 0", "1"))])
+    child = taught.child
     known = propose(network, child, ALICE, 2, [write(TRIPLE), "no", "nothing"])
-    assert late.group.rewards[0] > late.group.rewards[1]
-    assert known.group.rewards[0] < late.group.rewards[0]
+    assert known.group.rewards[0] < taught.taken[0].group.rewards[2]
     wider = ["#### [5, 5]", "#### [1, 2, 3]", "#### [5, 5]"]
     given = network, child, BOB, 0, wider, Kind.INPUT, "[b * 3 + 1"
     right, wrong = "", "#### no"
@@ -305,7 +321,7 @@ def test_the_next_steps_problems_and_pool(
         propose(network, child, BOB, 1, [wrong, wrong, right], None, "[b * 3 + 1"),
         propose(network, child, ALICE, 6, [wrong, wrong, wrong], None, SUM[0]),
     ]
-    taken = [late, known, propose(*given), *asked]
+    taken = [known, propose(*given), *asked]
     shutil.copytree(taught.folder, tmp_path / "next")
     step, models = teach(network, tmp_path / "next", child, taken)
     made = open_checkpoint(models, step.child, network.parameters)
@@ -332,16 +348,141 @@ def test_the_next_steps_problems_and_pool(
     assert "return sum(a) * 5 - 3" in spoken
 
 
+def publish(network: SimpleNamespace, step: Step, store: ObjectStore) -> None:
+    """Upload the first checkpoint, a step, its parent and what it made."""
+    models = CheckpointFolder(step.path.parent.parent / "models")
+    made = models.get(step.child)
+    assert publish_step(store, StepFolder(step.path.parent), made.manifest, with_state=True) == []
+    for digest in (network.genesis.digest, step.record.parent, step.child):
+        publish_checkpoint(store, models.get(digest).folder, digest)
+
+
 def test_a_stranger_fetches_the_pool_with_the_checkpoint(
     network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path
 ) -> None:
     store = open_folder(tmp_path / "store")
-    steps, genesis = StepFolder(taught.folder / "steps"), network.genesis
-    publish_checkpoint(store, genesis.folder, genesis.digest)
-    assert publish_step(store, steps, taught.child.manifest, with_state=True) == []
-    publish_checkpoint(store, taught.child.folder, taught.child.digest)
+    publish(network, taught.step, store)
     assert f"checkpoints/{taught.child.digest.hex()}/{POOL_PATH}" in list(store.list())
     path = fetch_step([store], taught.child.digest, tmp_path / "stranger")
     models = CheckpointFolder(tmp_path / "stranger" / "models")
     assert models.get_outline(taught.child.digest).piece_pool == taught.child.piece_pool
     assert reexecute(read_step(path), models).equal
+
+
+def test_of_the_checkpoint_that_drew_a_step_no_tensors_are_fetched(
+    network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Of rollouts under the checkpoint before the parent: for that one a function is new which the
+    pool has by now."""
+    genesis, parent = network.genesis, taught.child
+    shutil.copytree(taught.folder, tmp_path / "late")
+    taken = [propose(network, genesis, ALICE, 1, [write(TRIPLE), "no", write(("return 0", "1"))])]
+    assert taken[0].group.rewards[0] > taken[0].group.rewards[1]
+    step, models = teach(network, tmp_path / "late", parent, taken)
+    assert models.get_outline(step.child).piece_pool == parent.piece_pool
+    store, stranger = open_folder(tmp_path / "store"), tmp_path / "stranger" / "models"
+    publish(network, step, store)
+    outline = stranger / f"{genesis.digest.hex()}.outline"
+    for _ in range(2):  # the second finds all of it here
+        path = fetch_step([store], step.child, tmp_path / "stranger")
+        whole = {stranger / digest.hex() for digest in (parent.digest, step.child)}
+        assert set(stranger.iterdir()) == {*whole, outline}
+    files = {str(path.relative_to(outline)) for path in outline.rglob("*") if path.is_file()}
+    assert files == {MANIFEST_FILE, *list_small_files(genesis.manifest)}
+    found = reexecute(read_step(path), CheckpointFolder(stranger))
+    assert (found.equal, found.tensor) == (True, None), found.detail
+
+
+def test_a_step_after_an_amendment_that_drops_proposals(
+    network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path
+) -> None:
+    """The pool stays, and the window's problems are of an older one than the parent's."""
+    genesis, parent = network.genesis, taught.child
+    choice = parse_environment("mix,deduce=1,sat=1,deduce.units=10")
+    changed = {"parameters": replace(network.parameters, environment=choice)}
+    later = SimpleNamespace(**(vars(network) | changed))
+    environments = genesis.open_environment(choice), parent.open_environment(choice)
+
+    def is_other(one: ConsumedGroup) -> bool:
+        before, after = (each.make_problem(one.problem_seed, one.levels) for each in environments)
+        return before != after
+
+    drawn = (propose(later, genesis, ALICE, i, ["", "#### no", ""], None) for i in range(30))
+    taken = [next(filter(is_other, drawn))]
+    shutil.copytree(taught.folder, tmp_path / "later")
+    step, _ = teach(later, tmp_path / "later", parent, taken)
+    store = open_folder(tmp_path / "store")
+    publish(later, step, store)
+    fetched = read_step(fetch_step([store], step.child, tmp_path / "stranger"))
+    models = CheckpointFolder(tmp_path / "stranger" / "models")
+    found = reexecute(fetched, models)
+    assert (found.equal, found.tensor) == (True, None), found.detail
+    assert len(list(make_rows(fetched, read_taken(fetched), models))) == 3
+    shutil.rmtree(tmp_path / "stranger" / "models" / f"{genesis.digest.hex()}.outline")
+    with pytest.raises(CheckpointError):
+        reexecute(fetched, models)
+    with pytest.raises(CheckpointError):
+        list(make_rows(fetched, read_taken(fetched), models))
+    empty = CheckpointFolder(tmp_path / "empty")
+    gone = replace(taken[0], checkpoint=bytes(32))
+    assert DrawnBy(later.parameters, genesis, empty).find(gone) is genesis  # no pool: all alike
+
+
+class Asked:
+    """A store that notes what it is asked for."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.names: list[str] = []
+        self._store = store
+
+    def open(self, name: str) -> Any:
+        self.names.append(name)
+        return self._store.open(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        ("windows of one step", "replayed from a second window of step 1"),
+        ("a window of many", "of another checkpoint than those before it of its window"),
+        ("own", "the trainer's own, of another checkpoint than the step's parent"),
+    ],
+)
+def test_a_step_of_any_number_of_checkpoints_is_named_and_none_is_fetched(
+    network: SimpleNamespace, taught: SimpleNamespace, tmp_path: Path, attack: str, said: str
+) -> None:
+    parent, trainer = taught.child, network.parameters.identity.trainer
+    honest = propose(network, parent, ALICE, 2, [write(TRIPLE), "no", "nothing"])
+    named = [sha256(bytes([i])).digest() for i in range(3)]
+    false = {
+        "windows of one step": [
+            replace(honest, window=i, checkpoint=digest) for i, digest in enumerate(named)
+        ],
+        "a window of many": [
+            replace(honest, index=7 + i, checkpoint=digest) for i, digest in enumerate(named)
+        ],
+        "own": [
+            replace(honest, hotkey=trainer, index=i, checkpoint=digest, proof=bytes(32))
+            for i, digest in enumerate(named)
+        ],
+    }[attack]
+    replayed = tuple(
+        StepReplay(bytes(32), 1, one.window, one.hotkey, one.proof, 1)
+        for one in false
+        if one.window != honest.window
+    )
+    shutil.copytree(taught.folder, tmp_path / "false")
+    given = parent, [honest, *false], replayed or None, parent.piece_pool
+    step, _ = teach(network, tmp_path / "false", *given)
+    store = open_folder(tmp_path / "store")
+    publish(network, step, store)
+    asked: Any = Asked(store)
+    fetched = read_step(fetch_step([asked], step.child, tmp_path / "stranger"))
+    assert asked.names
+    assert not [name for name in asked.names if any(one.hex() in name for one in named)]
+    found = reexecute(fetched, CheckpointFolder(tmp_path / "stranger" / "models"))
+    assert not found.equal
+    assert found.detail.endswith(said)
