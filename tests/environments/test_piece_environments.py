@@ -99,7 +99,7 @@ def test_abduce_asks_no_copies(tmp_path: Path) -> None:
 def test_an_input_that_takes_for_ever_is_wrong(tmp_path: Path) -> None:
     row = '{"function": "def f(a):\\n    while a:\\n        a -= 2\\n    return a + 3", '
     row += '"inputs": ["4"], "outputs": ["3"], "size": 16}'
-    environment = open_pool(tmp_path, "abduce", row, units=20)
+    environment = open_pool(tmp_path, "abduce", row)
     problem = environment.make_problem(make_seed(0), [1])
     assert environment.score(problem, "#### 8") == RIGHT
     assert environment.score(problem, "#### 5") == WRONG
@@ -156,7 +156,7 @@ def test_answers_without_thought_earn_little(name: str) -> None:
 
 def test_a_mixture_asks_each_part() -> None:
     environment = make_environment(
-        "mix", {"deduce": 1, "abduce": 1, "induce": 2, "abduce.units": 50}
+        "mix", {"deduce": 1, "abduce": 1, "induce": 2, "abduce.units": 150}
     )
     asked = [environment.make_problem(make_seed(i), environment.levels) for i in range(40)]
     assert {problem.level // 1_000 for problem in asked} == {1, 2, 3}

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from assay.environments.pieces import piece as piece_module
-from assay.environments.pieces.piece import BUDGET, FAULTS, Fault, Piece, check_piece
+from assay.environments.pieces.piece import BUDGET, FAULTS, Fault, Piece, check_piece, is_solvable
 from assay.environments.pieces.pool import LEVELS, PieceRows, load_first_pool, read_piece
 from tests.absent import has_sandbox
 from tests.environments.hostile_pieces import HOSTILE
@@ -105,6 +105,7 @@ def test_the_first_pool_is_what_checks_say() -> None:
         piece = read_piece(line, "deduce")
         verdict = check_piece(piece.function, piece.inputs, known)
         assert verdict.piece == piece, (verdict, piece)
+        assert is_solvable(piece)
         assert line == json.dumps(asdict(piece)).encode()
         known.add(piece.digest)
     assert len(known) == len(rows.kept) >= 120

@@ -1,6 +1,7 @@
 """How a pool grows, what may not be one, and the environments that draw from it."""
 
 import re
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 
 from assay.environments import (
     Environment,
+    Problem,
     add_problem_files,
     get_pool_cap,
     make_environment,
     open_environment,
     open_environment_of,
     parse_choice,
+    rate_answer,
 )
 from assay.environments.mixture import Mixture
 from assay.environments.pieces import growth
@@ -29,8 +32,9 @@ from assay.environments.pieces.growth import (
     read_pool,
     write_pool,
 )
-from assay.environments.pieces.piece import INPUTS_MAX, Piece
-from assay.environments.pieces.piece_environment import PieceEnvironment
+from assay.environments.pieces.induce import INPUTS_MIN
+from assay.environments.pieces.piece import INPUTS_MAX, Piece, check_piece
+from assay.environments.pieces.piece_environment import PARAMS, PieceEnvironment, get_task
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pieces.propose import Proposal, Propose, ProposeTask, write_proposal
 from assay.environments.pooling import find_asked_piece, find_proposal, is_proposing, with_pool
@@ -38,12 +42,22 @@ from assay.environments.prompting import PromptedEnvironment
 from assay.environments.tools import ToolEnvironment
 from assay.protocol.encoding import from_json, read_json
 from assay.protocol.manifest import POOL_FILE, FurtherFile, Manifest
-from assay.protocol.parameters import EnvironmentChoice, Setting
+from assay.protocol.parameters import MILLION, UNITS, EnvironmentChoice, Setting
 from tests.absent import has_sandbox
 from tests.environments.conftest import make_seed
 
 MOST = 1_000
 VECTORS = Path(__file__).parent.parent / "vectors"
+
+
+def grow(
+    pool: Sequence[Piece],
+    proposals: Sequence[Proposal],
+    most: int,
+    unsolvable: Container[Piece] = (),
+) -> tuple[Piece, ...]:
+    """The pool after a step, without the sandbox."""
+    return compute_pool(pool, proposals, most, lambda piece: piece not in unsolvable)
 
 
 def make_piece(number: int, inputs: int = 1, body: str = "len(a)") -> Piece:
@@ -64,14 +78,14 @@ def add(*pieces: Piece) -> list[Proposal]:
 
 def test_proposals_are_appended_each_once_and_the_oldest_go() -> None:
     first, second, third = map(make_piece, range(3))
-    pool = compute_pool((), add(first, second, first), MOST)
+    pool = grow((), add(first, second, first), MOST)
     assert pool == (first, second)
     other = replace(first, inputs=("'x'",))  # the same function
-    assert compute_pool(pool, add(third, other, second), MOST) == (first, second, third)
-    assert compute_pool(pool, add(third), 2) == (second, third)
-    assert compute_pool(pool, [], 1) == (second,)
+    assert grow(pool, add(third, other, second), MOST) == (first, second, third)
+    assert grow(pool, add(third), 2) == (second, third)
+    assert grow(pool, [], 1) == (second,)
     shipped = list_first_pieces()[7]
-    assert compute_pool((), add(shipped), MOST) == ()
+    assert grow((), add(shipped), MOST) == ()
 
 
 def test_steps_follow_each_other() -> None:
@@ -79,8 +93,8 @@ def test_steps_follow_each_other() -> None:
     steps = [add(*(make_piece(i) for i in range(begin, begin + 5))) for begin in range(0, 60, 3)]
     pools = [()]
     for step in steps:
-        pools.append(compute_pool(pools[-1], step, 12))
-    again = compute_pool(read_pool(write_pool(pools[10])), steps[10], 12)
+        pools.append(grow(pools[-1], step, 12))
+    again = grow(read_pool(write_pool(pools[10])), steps[10], 12)
     assert again == pools[11]
     assert len(pools[-1]) == 12
     assert [piece.size for piece in pools[-1]] == list(range(62, 74))[-12:]
@@ -88,24 +102,34 @@ def test_steps_follow_each_other() -> None:
 
 def test_an_input_widens_its_function_where_it_is() -> None:
     first, second = make_piece(0), make_piece(1)
-    pool = compute_pool((), [*add(first, second), widen(first, "'new'", "3")], MOST)
+    pool = grow((), [*add(first, second), widen(first, "'new'", "3")], MOST)
     assert pool[0].inputs == ("'0'", "'new'")
     assert pool[0].outputs == ("'0'", "3")
     assert pool[1] == second
-    assert compute_pool(pool, [widen(first, "'new'"), widen(make_piece(9), "1")], MOST) == pool
+    assert grow(pool, [widen(first, "'new'"), widen(make_piece(9), "1")], MOST) == pool
     full = replace(first, inputs=("1",) * INPUTS_MAX, outputs=("2",) * INPUTS_MAX)
-    assert compute_pool((full,), [widen(full, "'new'")], MOST) == (full,)
+    assert grow((full,), [widen(full, "'new'")], MOST) == (full,)
+
+
+def test_what_its_own_function_does_not_answer_stays_out() -> None:
+    """It takes no place of its shape either, and a later input may come in where one did not."""
+    first, second = make_piece(0), make_piece(1)
+    assert grow((), add(first, second), MOST, [first]) == (second,)
+    wide = replace(first, inputs=("'0'", "'1'"), outputs=("'0'", "0"))
+    other = replace(wide, inputs=("'0'", "'2'"))
+    pool = grow((first,), [widen(first, "'1'"), widen(first, "'2'")], MOST, [wide])
+    assert pool == (other,)
+    copies = [replace(first, function=f"def f(a):\n    return a * {i}") for i in range(99)]
+    pool = grow((), add(*copies), MOST, copies[:9])
+    assert pool == tuple(copies[9 : 9 + SHAPE_MAX])
 
 
 def test_a_shipped_piece_with_a_new_input_takes_its_place() -> None:
     shipped = list_first_pieces()[3]
-    (wider,) = compute_pool((), [widen(shipped, "123", "456")], MOST)
+    (wider,) = grow((), [widen(shipped, "123", "456")], MOST)
     assert wider.digest == shipped.digest
     assert wider.inputs == (*shipped.inputs, "123")
-    assert compute_pool((wider,), [widen(shipped, "124", "456")], MOST)[0].inputs[-2:] == (
-        "123",
-        "124",
-    )
+    assert grow((wider,), [widen(shipped, "124", "456")], MOST)[0].inputs[-2:] == ("123", "124")
 
 
 def test_one_pattern_does_not_fill_the_pool() -> None:
@@ -114,8 +138,8 @@ def test_one_pattern_does_not_fill_the_pool() -> None:
         for i in range(1_000)
     ]
     assert len({compute_shape(piece.function) for piece in copies}) == 1
-    pool = compute_pool((), add(*copies[:20]), MOST)
-    pool = compute_pool(pool, add(*copies[10:], make_piece(1)), MOST)
+    pool = grow((), add(*copies[:20]), MOST)
+    pool = grow(pool, add(*copies[10:], make_piece(1)), MOST)
     assert pool == (*copies[:SHAPE_MAX], make_piece(1))
     text = 'def f(a):\n    return a["x\'1"] + a1'
     assert compute_shape(text) == "def f(a):\n    return a[''] + a0"
@@ -127,9 +151,9 @@ def test_a_function_of_both_pools_counts_once() -> None:
         replace(shipped, function=shipped.function.replace("10", str(11 + i))) for i in range(40)
     ]
     assert {compute_shape(one.function) for one in copies} == {compute_shape(shipped.function)}
-    (both,) = compute_pool((), [widen(shipped, "123")], MOST)
+    (both,) = grow((), [widen(shipped, "123")], MOST)
     for parent in ((), (both,)):
-        assert compute_pool(parent, add(*copies), MOST) == (*parent, *copies[: SHAPE_MAX - 1])
+        assert grow(parent, add(*copies), MOST) == (*parent, *copies[: SHAPE_MAX - 1])
 
 
 def test_a_pool_has_bytes_without_end_neither() -> None:
@@ -143,7 +167,7 @@ def test_a_pool_has_bytes_without_end_neither() -> None:
         )
         for i in range(count + 9)
     ]
-    pool = compute_pool((), add(*many), 8_192)
+    pool = grow((), add(*many), 8_192)
     assert len(write_pool(pool)) <= POOL_BYTES_MAX
     assert pool == tuple(many[-len(pool) :])
     assert len(pool) < len(many)
@@ -326,3 +350,34 @@ def test_what_an_episode_asks() -> None:
         for level in (2_001, environment.levels[-1]):
             state = environment.open(environment.make_problem(make_seed(0), [level]))
             assert find_asked_piece(state) is None
+
+
+SLOW = "def f(a):\n    b = 0\n    for c in range(a):\n        b += c % 7\n    return b * 3 + 1"
+
+
+@needs_sandbox
+def test_slow_inputs_are_left_out_where_together_nobody_could_answer() -> None:
+    """Each alone is a proposal within the budget; `induce` runs an answer on all of them."""
+    found = [check_piece(SLOW, [str(12_000 + i)], budget=63 * MILLION) for i in range(INPUTS_MAX)]
+    first, *others = [one.piece for one in found if one.piece is not None]
+    assert len(others) == INPUTS_MAX - 1
+    proposals = [*add(first), *(Proposal(one, widens=True) for one in others)]
+    light = check_piece(SLOW, ["12"]).piece
+    assert light is not None
+    (piece,) = pool = compute_pool((), [*proposals, Proposal(light, widens=True)], MOST)
+    assert INPUTS_MIN <= len(piece.inputs) < INPUTS_MAX
+    assert piece.inputs == (*(str(12_000 + i) for i in range(len(piece.inputs) - 1)), "12")
+    for name in ("deduce", "abduce", "induce"):
+        environment = make_environment(name, {UNITS: PARAMS[UNITS].low})
+        assert isinstance(environment, PieceEnvironment)
+        grown = environment.with_pool(pool)
+        asked = find_problem(grown, piece)
+        (answer,) = grown.solve(asked)
+        assert grown.score(asked, answer) == rate_answer(1)
+
+
+def find_problem(environment: PieceEnvironment, piece: Piece) -> Problem:
+    """One that is about this piece."""
+    levels = [level for level in environment.levels if piece in environment.get_pieces(level)]
+    problems = (environment.make_problem(make_seed(i), levels) for i in range(999))
+    return next(problem for problem in problems if get_task(problem).piece == piece)

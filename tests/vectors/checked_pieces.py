@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from assay.environments import Problem
-from assay.environments.pieces.piece import RUNS, Fault, Piece, check_piece
-from assay.environments.pieces.propose import PARAMS, Kind, Propose, ProposeTask, write_proposal
+from assay.environments.pieces.growth import compute_pool, write_pool
+from assay.environments.pieces.induce import INPUTS_MIN
+from assay.environments.pieces.piece import INPUTS_MAX, RUNS, Fault, Piece, check_piece
+from assay.environments.pieces.propose import (
+    PARAMS,
+    Kind,
+    Proposal,
+    Propose,
+    ProposeTask,
+    write_proposal,
+)
 from assay.protocol.parameters import MILLION, UNITS
 from assay.sandbox.guest import INTERPRETER
 
@@ -58,6 +67,7 @@ _HOSTILE = (
     "a zero",
     "many inputs",
 )
+_SLOW = "def f(a):\n    b = 0\n    for c in range(a):\n        b += c % 7\n    return b * 3 + 1"
 _DOUBLE = "def f(a):\n    return [b * 2 + 7 for b in a] + a[:1]"
 #: About, what is asked for, completion.
 _ANSWERS = (
@@ -80,15 +90,30 @@ _ANSWERS = (
 
 
 def make_pieces() -> Json:
-    """Checks, and proposals about one piece with what they earn."""
+    """Checks, a pool that grows, and proposals about one piece with what they earn."""
     piece = check_piece(_DOUBLE, ["[1, 2]", "[]", "[-3]"]).piece
     assert piece is not None
     return {
         "image": INTERPRETER.image_digest,
         "budget": BUDGET,
         "checks": list(_make_checks()),
+        "growth": _make_growth(),
         "piece": _write(piece),
         "proposals": list(_make_proposals(piece)),
+    }
+
+
+def _make_growth() -> Json:
+    """Inputs that are valid each, and take too much together; and the pool's file behind them."""
+    inputs = [*(str(12_000 + i) for i in range(INPUTS_MAX)), "12"]
+    pieces = [check_piece(_SLOW, [given], budget=BUDGET).piece for given in inputs]
+    proposals = [Proposal(one, i > 0) for i, one in enumerate(pieces) if one is not None]
+    assert len(proposals) == len(inputs)
+    pool = compute_pool((), proposals, len(proposals))
+    assert INPUTS_MIN < len(pool[0].inputs) < INPUTS_MAX
+    return {
+        "proposals": [_write(one.piece) | {"widens": one.widens} for one in proposals],
+        "pool": write_pool(pool).decode(),
     }
 
 

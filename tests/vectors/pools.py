@@ -1,6 +1,7 @@
 """Vectors of pools (section 11.3): proposals of steps, and the pool after each of them.
 
-Whether a proposal is valid is not in them: that takes the sandbox.
+Whether a proposal is valid is not in them, and whether a row is solvable is drawn here: both take
+the sandbox.
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Any
 
-from assay.environments.pieces.growth import compute_pool, write_pool
+from assay.environments.pieces.growth import compute_pool, write_piece, write_pool
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pieces.propose import Proposal
@@ -16,7 +17,9 @@ from assay.environments.pieces.propose import Proposal
 Json = Any
 STEPS, MOST = 50, 40
 #: The step that proposes copies of a function of the first pool.
-SHIPPED = 11
+SHIPPED = 8
+#: Last bytes below this one, of the SHA-256 of a row: it counts as unsolvable.
+UNSOLVABLE = 24
 _WORDS = ("a", "len(a)", "a[:1]", "'it\\'s'", '"\\"7\\\\"', "f'{a!r:>12}'", "{3: 'b'}", "[1, [2]]")
 
 
@@ -27,10 +30,19 @@ def make_pool() -> Json:
     steps = []
     for number in range(STEPS):
         proposals = list(_propose(number, pool))
-        pool = compute_pool(pool, proposals, MOST)
+        refused: list[str] = []
+
+        def is_solvable(piece: Piece, refused: list[str] = refused) -> bool:
+            digest = sha256(write_piece(piece))
+            if digest.digest()[-1] < UNSOLVABLE:
+                refused.append(digest.hexdigest())
+            return digest.digest()[-1] >= UNSOLVABLE
+
+        pool = compute_pool(pool, proposals, MOST, is_solvable)
         steps.append(
             {
                 "proposals": [{**asdict(one.piece), "widens": one.widens} for one in proposals],
+                "unsolvable": refused,
                 "rows": len(pool),
                 "sha256": sha256(write_pool(pool)).hexdigest(),
             }

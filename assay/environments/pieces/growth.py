@@ -9,11 +9,11 @@ more inputs.
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
-from assay.environments.pieces.piece import INPUTS_MAX, Piece
+from assay.environments.pieces.piece import INPUTS_MAX, Piece, is_solvable
 from assay.environments.pieces.pool import list_first_pieces, read_piece
 from assay.environments.pieces.propose import Proposal
 
@@ -26,7 +26,10 @@ _NUMBER = re.compile(r"[0-9]+")
 
 
 def compute_pool(
-    pool: Sequence[Piece], proposals: Sequence[Proposal], most: int
+    pool: Sequence[Piece],
+    proposals: Sequence[Proposal],
+    most: int,
+    is_solvable: Callable[[Piece], bool] = is_solvable,
 ) -> tuple[Piece, ...]:
     """The pool after a step.
 
@@ -34,6 +37,12 @@ def compute_pool(
         pool: the parent's, oldest first.
         proposals: of the step, in order of hotkey, index and rollout.
         most: pieces that it may have. The oldest beyond that are left out.
+        is_solvable: whether its own function answers a piece. What it takes for several inputs
+            does not follow from what it takes for each: an instruction counts as more where there
+            is much memory. So each piece is asked about as it would be in the pool.
+
+    Raises:
+        WorkerError: the sandbox cannot run.
     """
     first = {piece.digest: piece for piece in list_first_pieces()}
     kept = {piece.digest: piece for piece in pool}
@@ -42,15 +51,15 @@ def compute_pool(
         piece, shape = proposal.piece, compute_shape(proposal.piece.function)
         known = kept.get(piece.digest) or first.get(piece.digest)
         if proposal.widens:
-            if known is not None and _takes(known, piece.inputs[0]):
-                kept[piece.digest] = replace(
-                    known,
-                    inputs=(*known.inputs, *piece.inputs),
-                    outputs=(*known.outputs, *piece.outputs),
-                )
-        elif known is None and shapes[shape] < SHAPE_MAX:
+            if known is None or not _takes(known, piece.inputs[0]):
+                continue
+            inputs, outputs = (*known.inputs, *piece.inputs), (*known.outputs, *piece.outputs)
+            piece = replace(known, inputs=inputs, outputs=outputs)
+        elif known is not None or shapes[shape] >= SHAPE_MAX:
+            continue
+        if is_solvable(piece):
             kept[piece.digest] = piece
-            shapes[shape] += 1
+            shapes[shape] += not proposal.widens
     pieces = list(kept.values())
     sizes = [len(write_piece(piece)) for piece in pieces]
     begin, whole = max(0, len(pieces) - most), sum(sizes)

@@ -16,8 +16,8 @@ from assay.environments.programs.case_runs import CaseRun, compile_inside, run_c
 from assay.protocol.parameters import MILLION
 from assay.sandbox.guest import COMPILED, Request
 
-#: Instructions in which each of a check's runs ends, what is done for it outside included; most
-#: runs of a check.
+#: Most instructions in which a check's runs end each, what is done for them outside included: the
+#: fewest that scoring an answer may take. Most runs of a check.
 BUDGET, RUNS = 100 * MILLION, 3
 #: Most bytes of a function's text and of an input's, most inputs.
 FUNCTION_MAX, INPUT_MAX, INPUTS_MAX = 4_096, 2_048, 16
@@ -143,6 +143,13 @@ def check_piece(
         if third.fault not in (None, Fault.BUDGET):  # another input may take for ever
             return PieceVerdict(None, third.fault, spent)
     return PieceVerdict(piece, None, spent)
+
+
+def is_solvable(piece: Piece) -> bool:
+    """Whether its function gives all of its outputs in one run, as an answer has to (`induce`),
+    within the fewest instructions that any setting leaves one. Errors as of `check_piece`.
+    """
+    return ask("run", piece.function, *piece.inputs).fields == piece.outputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Self
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import Answer, Param, Problem, compute_digest
-from assay.environments.pieces.piece import Piece, Said, ask
+from assay.environments.pieces.piece import BUDGET, Piece, Said, ask
 from assay.environments.pieces.pool import (
     PieceRows,
     compute_first_digest,
@@ -26,10 +26,9 @@ from assay.protocol.prf import Stream
 from assay.sandbox import count_cores
 from assay.sandbox.guest import INTERPRETER
 
-#: Settings of each of these environments.
-PARAMS: Mapping[str, Param] = MappingProxyType(
-    {UNITS: Param(100, 10, 2_000, "millions of instructions that scoring an answer may take")}
-)
+_LEAST, _ABOUT = BUDGET // MILLION, "millions of instructions that scoring an answer may take"
+#: Settings of each of these environments. With fewer a piece's own answer might take too many.
+PARAMS: Mapping[str, Param] = MappingProxyType({UNITS: Param(_LEAST, _LEAST, 2_000, _ABOUT)})
 #: Values that answers without thought name, the most frequent ones.
 THOUGHTLESS = 6
 

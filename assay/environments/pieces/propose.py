@@ -14,6 +14,7 @@ from assay.environments.base import UNREAD, Param, Problem, RewardParts, rate_an
 from assay.environments.pieces import induce
 from assay.environments.pieces.inside import BUILTINS
 from assay.environments.pieces.piece import (
+    BUDGET,
     INPUTS_MAX,
     RUNS,
     Fault,
@@ -34,7 +35,12 @@ POOL_SETTING = "pool"
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
         POOL_SETTING: Param(2_048, 64, 8_192, "proposals that the pool keeps, the newest"),
-        UNITS: Param(190, 30, 2_000, "millions of instructions that scoring an answer may take"),
+        UNITS: Param(
+            190,
+            30,
+            RUNS * BUDGET // MILLION,
+            "millions of instructions that scoring an answer may take",
+        ),
     }
 )
 #: Faults of what is no proposal.

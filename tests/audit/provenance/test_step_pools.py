@@ -85,7 +85,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     (folder / "models").mkdir()
     (folder / "new").rename(folder / "models" / digest.hex())
     made = make_demo_parameters(bytes(32), QUICKNET, 0, b"t" * 32, digest)
-    environment = parse_environment("mix,deduce=1,propose=1,deduce.units=10,propose.units=90")
+    environment = parse_environment("mix,deduce=1,propose=1,propose.units=90")
     work = replace(made.work, group_size=3, max_tokens=LONGEST)
     parameters = replace(made, work=work, environment=environment)
     models = CheckpointFolder(folder / "models")
@@ -398,7 +398,7 @@ def test_a_step_after_an_amendment_that_drops_proposals(
 ) -> None:
     """The pool stays, and the window's problems are of an older one than the parent's."""
     genesis, parent = network.genesis, taught.child
-    choice = parse_environment("mix,deduce=1,sat=1,deduce.units=10")
+    choice = parse_environment("mix,deduce=1,sat=1")
     changed = {"parameters": replace(network.parameters, environment=choice)}
     later = SimpleNamespace(**(vars(network) | changed))
     environments = genesis.open_environment(choice), parent.open_environment(choice)

@@ -53,7 +53,9 @@ const families = {
     const first = readFirstPool();
     let rows = [];
     v.steps.forEach((step, i) => {
-      rows = pools.growPool(first, rows, step.proposals, v.most);
+      const unsolvable = [], isSolvable = (row) => { const digest = hex(sha256(Buffer.from(pools.writeRow(row)))), is = !step.unsolvable.includes(digest); if (!is) unsolvable.push(digest); return is; };
+      rows = pools.growPool(first, rows, step.proposals, v.most, isSolvable);
+      same(`unsolvable rows of step ${i}`, unsolvable, step.unsolvable);
       same(`pool after step ${i}`, [rows.length, hex(sha256(Buffer.from(pools.writePool(rows))))], [Number(step.rows), step.sha256]);
     });
     same('pool', pools.writePool(rows), v.pool);
@@ -66,6 +68,8 @@ const families = {
       const { fault, piece, instructions } = checker.check(c.text, c.inputs, c.known);
       same(c.about, [fault, piece, piece && digestOf(piece.function), instructions], [c.fault, c.piece, c.digest, c.instructions]);
     }
+    const { proposals, pool } = v.growth;
+    same('a pool that slow inputs do not enter', pools.writePool(pools.growPool(readFirstPool(), [], proposals, proposals.length, (row) => checker.isSolvable(row))), pool);
     const known = [...readFirstPool(), v.piece].map((row) => digestOf(row.function));
     for (const p of v.proposals) same(p.about, checker.score(Number(p.kind), v.piece, p.completion, known), [p.correctness, p.quality, p.satisfaction, p.format]);
   },

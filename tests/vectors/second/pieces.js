@@ -8,7 +8,7 @@ const { Runner, readProgram } = require('./programs.js');
 const { readAnswer } = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
-const FUNCTION_MAX = 4096, INPUT_MAX = 2048, INPUTS_MAX = 16, SAID_MAX = 1 << 16, BYTE_COST = 500, MAKING = 200000000, CLOCK = 10n ** 15n;
+const FUNCTION_MAX = 4096, INPUT_MAX = 2048, INPUTS_MAX = 16, SAID_MAX = 1 << 16, BYTE_COST = 500, MAKING = 200000000, BUDGET = 100000000, CLOCK = 10n ** 15n;
 const FAULTS = 'text syntax name attribute literal size form unused input raises value changes unstable constant copy budget crash known pairs'.split(' ');
 const UNREADABLE = ['text', 'syntax', 'input'], INSIDE = readFileSync(join(__dirname, '../../../assay/environments/pieces/inside.py'), 'utf8');
 const digestOf = (form) => hex(sha256(Buffer.from(form)));
@@ -17,10 +17,10 @@ const isLong = (text, most) => !text.isWellFormed() || Buffer.byteLength(text) >
 class Checker {
   constructor(image, budget) { Object.assign(this, { runner: new Runner(image), budget }); }
   /** { fault, fields, instructions } of one run. */
-  ask(work, texts, again) {
+  ask(work, texts, again, budget = this.budget) {
     if (texts.some((text, i) => text.includes('\0') || isLong(text, i ? INPUT_MAX : FUNCTION_MAX))) return { fault: 'text', fields: [], instructions: 0 };
     this.code ??= this.runner.compile(`${INSIDE}\nserve()\n`, MAKING).output;
-    const given = Buffer.from([work, ...texts].join('\0')), found = this.runner.run('M', this.code, given, this.budget, SAID_MAX, BYTE_COST, again);
+    const given = Buffer.from([work, ...texts].join('\0')), found = this.runner.run('M', this.code, given, budget, SAID_MAX, BYTE_COST, again);
     const [head, ...fields] = found.output.toString('latin1').split('\0'), { end, instructions } = found;
     if (end === 'exit 0' && head === 'ok') return { fault: null, fields, instructions };
     const fault = end === 'instructions' ? 'budget' : end === 'exit 0' && FAULTS.includes(head) ? head : 'crash';
@@ -45,6 +45,8 @@ class Checker {
     }
     return { fault: null, piece: { function: form, inputs: given, outputs, size: Number(size) }, instructions };
   }
+  /** Whether a row's function gives all of its outputs within what any `induce` leaves an answer. */
+  isSolvable({ function: form, inputs, outputs }) { return this.ask('run', [form, ...inputs], {}, BUDGET).fields.join('\0') === outputs.join('\0'); }
   /** What a completion earns that proposes something about a piece: 0 a function, 1 an input, 2 a function for its pairs. */
   score(kind, piece, completion, known) {
     const program = kind === 1 ? '' : readProgram(completion), given = kind === 2 ? '' : readAnswer(0, kind === 1 ? completion : completion.split('```python\n')[0].replace(/\n+$/, ''));

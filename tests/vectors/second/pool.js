@@ -9,17 +9,19 @@ const writeRow = ({ function: text, inputs, outputs, size }) => `${JSON.stringif
 /** A pool's file. */
 const writePool = (rows) => rows.map(writeRow).join('');
 
-/** The rows after a step. `proposals` are in order; `widens` says that one is an input to a function that is there. */
-function growPool(first, rows, proposals, most) {
+/** The rows after a step. `proposals` are in order; `widens` says that one is an input to a function that is there; `isSolvable`, of a row. */
+function growPool(first, rows, proposals, most, isSolvable) {
   const shipped = new Map(first.map((row) => [digestOf(row), row])), kept = new Map(rows.map((row) => [digestOf(row), row]));
   const counts = new Map(), count = (row) => counts.set(shapeOf(row), (counts.get(shapeOf(row)) ?? 0) + 1);
   new Map([...shipped, ...kept]).forEach(count);
   for (const { widens, ...row } of proposals) {
     const name = digestOf(row), known = kept.get(name) ?? shipped.get(name);
     if (!widens) {
-      if (!known && (counts.get(shapeOf(row)) ?? 0) < SHAPE) { kept.set(name, row); count(row); }
-    } else if (known && known.inputs.length < INPUTS && !known.inputs.includes(row.inputs[0]))
-      kept.set(name, { ...known, inputs: [...known.inputs, row.inputs[0]], outputs: [...known.outputs, row.outputs[0]] });
+      if (!known && (counts.get(shapeOf(row)) ?? 0) < SHAPE && isSolvable(row)) { kept.set(name, row); count(row); }
+    } else if (known && known.inputs.length < INPUTS && !known.inputs.includes(row.inputs[0])) {
+      const wider = { ...known, inputs: [...known.inputs, row.inputs[0]], outputs: [...known.outputs, row.outputs[0]] };
+      if (isSolvable(wider)) kept.set(name, wider);
+    }
   }
   const left = [...kept.values()].slice(-Number(most));
   let bytes = Buffer.byteLength(writePool(left));
@@ -27,4 +29,4 @@ function growPool(first, rows, proposals, most) {
   return left;
 }
 
-module.exports = { growPool, writePool };
+module.exports = { growPool, writePool, writeRow };
