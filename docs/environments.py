@@ -23,7 +23,7 @@ from assay.environments.gym.datasets import (
     SCORER_UNITS,
 )
 from assay.environments.instructions import ifbench, ifeval, instruction_file
-from assay.environments.pieces import abduce, deduce, induce, inside
+from assay.environments.pieces import abduce, deduce, induce, inside, propose
 from assay.environments.pieces.piece import FAULTS
 from assay.environments.pieces.pool import compute_first_digest
 from assay.environments.programs import code_file
@@ -49,8 +49,9 @@ def make_versions() -> str:
     """Versions of environments, as their digests name them."""
     files = (code_file, gsm, instruction_file, letters_file, math_file, search_file)
     foreign = (package_environment, taskset_environment)
-    own = (arithmetic, codes, errands, guess, gym, mixture, rooms, sat, abduce, deduce, induce)
-    modules = sorted((*own, *files, *foreign), key=lambda one: one.NAME)
+    own = (arithmetic, codes, errands, guess, gym, mixture, rooms, sat)
+    pieces = (abduce, deduce, induce, propose)
+    modules = sorted((*own, *pieces, *files, *foreign), key=lambda one: one.NAME)
     shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
     return f"- **Versions**: {shown}."
 

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from piece_problems import make_problems
+
 from assay.environments import Problem
 from assay.environments.pieces.growth import compute_pool, write_pool
 from assay.environments.pieces.induce import INPUTS_MIN
@@ -90,7 +92,7 @@ _ANSWERS = (
 
 
 def make_pieces() -> Json:
-    """Checks, a pool that grows, and proposals about one piece with what they earn."""
+    """Checks, a pool that grows, proposals about one piece with what they earn, and problems."""
     piece = check_piece(_DOUBLE, ["[1, 2]", "[]", "[-3]"]).piece
     assert piece is not None
     return {
@@ -100,6 +102,7 @@ def make_pieces() -> Json:
         "growth": _make_growth(),
         "piece": _write(piece),
         "proposals": list(_make_proposals(piece)),
+        "problems": make_problems(),
     }
 
 

@@ -21,7 +21,7 @@ const adapter = require('./adapter.js');
 const gate = require('./gate.js');
 const merge = require('./merge.js');
 const pools = require('./pool.js');
-const { Checker, digestOf } = require('./pieces.js');
+const { Checker, digestOf, draw } = require('./pieces.js');
 
 const { encode, hash, hex, parse, root, sha256, unhex, Stream } = core;
 const FOLDER = process.argv[2] ?? join(__dirname, '..');
@@ -45,8 +45,9 @@ function refused(what, { reason }, read) {
 /** Everything that `read` takes from these bytes. */
 function readAll(bytes, read) { const reader = new file.Reader(unhex(bytes)), found = read(reader); reader.end(); return found; }
 
+const FIRST_POOL = readFileSync(join(__dirname, '../../../assay/environments/pieces/pool.jsonl')), readPool = (text) => `${text}`.trimEnd().split('\n').map((line) => JSON.parse(line));
 /** The rows of the pool that ships. */
-const readFirstPool = () => readFileSync(join(__dirname, '../../../assay/environments/pieces/pool.jsonl'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+const readFirstPool = () => readPool(FIRST_POOL);
 
 const families = {
   pool(v) {
@@ -61,6 +62,16 @@ const families = {
     same('pool', pools.writePool(rows), v.pool);
   },
   pieces(v, { image: digest }) {
+    const { pool: text, ...drawn } = v.problems, rows = readPool(text), sources = { first: readFirstPool(), checkpoint: pools.joinPools(readFirstPool(), rows), file: rows };
+    for (const [source, asked] of Object.entries(drawn))
+      for (const { name, settings, digest: due, problems } of asked) {
+        const pool = name.includes(':') ? [] : [sha256(FIRST_POOL)];
+        same(`digest of ${name}`, hex(environments.environmentDigest(name, settings, Buffer.from(digest), ...pool)), due);
+        for (const p of problems) {
+          const { level, prompt } = draw(name, settings, sources[source], unhex(p.seed), ints(p.levels));
+          same(`problem of ${name}`, [level, hex(sha256(Buffer.from(prompt))), p.prompt && prompt], [p.level, p.prompt_sha256, p.prompt]);
+        }
+      }
     const image = findImage(digest);
     if (!image) return words.push(`pieces: no image with SHA-256 ${digest} is here, so nothing is run (assay sandbox prepare)`);
     const checker = new Checker(image, Number(v.budget));

@@ -1,11 +1,13 @@
 'use strict';
-// Pieces and proposals (docs/environments.md, Pieces): what a check of a text finds. Normal forms and values are written by
-// Assay's own inside.py, in the image; the runs, what they count and what follows from them are derived here.
+// Pieces and proposals (docs/environments.md, Pieces): the problems that are drawn from a pool, and what a check of a text finds.
+// Normal forms and values are written by Assay's own inside.py, in the image; the runs, what they count and what follows from
+// them are derived here.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { sha256, hex } = require('./core.js');
+const { open } = require('./environments.js');
 const { Runner, readProgram } = require('./programs.js');
-const { readAnswer } = require('./prompts.js');
+const { readAnswer, request } = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const FUNCTION_MAX = 4096, INPUT_MAX = 2048, INPUTS_MAX = 16, SAID_MAX = 1 << 16, BYTE_COST = 500, MAKING = 200000000, BUDGET = 100000000, CLOCK = 10n ** 15n;
@@ -14,6 +16,43 @@ const UNREADABLE = ['text', 'syntax', 'input'], INSIDE = readFileSync(join(__dir
 const digestOf = (form) => hex(sha256(Buffer.from(form)));
 const isLong = (text, most) => !text.isWellFormed() || Buffer.byteLength(text) > most;
 
+// ---- problems
+const [, FUNCTIONS] = /^\*\*Functions\*\*: (.*)\.$/m.exec(readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8'));
+const RULES = `The function imports nothing, leaves its arguments as they are and calls no functions but its own, methods and these: ${FUNCTIONS.replace(/[`,]/g, '')}. `;
+const BLOCK = 'between a line of ```python and a line of ```.\n', INPUT = 'a line of ####, a space and the arguments as they stand between the parentheses of a call', OTHER = 'Other calls are tried, too. ';
+const PAIRS_MIN = 4, LEVELS = 8, call = (row, i) => `f(${row.inputs[i]}) == ${row.outputs[i]}`, half = (stream, { inputs: { length: n } }) => stream.sample(n, Math.ceil(n / 2));
+const differing = (row) => row.inputs.flatMap((given, i) => (given === row.outputs[i] ? [] : [i]));
+const isAsked = { abduce: (row) => differing(row).length > 0, induce: (row) => row.inputs.length >= PAIRS_MIN };
+const ASK = {
+  deduce(stream, rows, form) {
+    const row = stream.choose(rows);
+    return `${row.function}\n\nWhat does f(${stream.choose(row.inputs)}) return?${request(form, 'the value as Python writes it')}`;
+  },
+  abduce(stream, rows, form) {
+    const row = stream.choose(rows), due = row.outputs[stream.choose(differing(row))];
+    return `${row.function}\n\nFind arguments for which f returns the value below, other than that value itself.\n${due}${request(form, 'the arguments as they stand between the parentheses of the call')}`;
+  },
+  induce(stream, rows) {
+    const row = stream.choose(rows), pairs = half(stream, row).map((i) => call(row, i));
+    return `${['Write a Python function f of which this holds:', ...pairs].join('\n')}\n${OTHER}${RULES}End with it, ${BLOCK}`;
+  },
+  propose(stream, rows) {
+    const able = [rows, rows.filter((row) => row.inputs.length < INPUTS_MAX), rows.filter(isAsked.induce)], kind = stream.choose([0, 1, 2].filter((one) => able[one].length));
+    const row = stream.choose(able[kind]), place = kind < 2 ? stream.between(0, row.inputs.length - 1) : null, task = ['Write another Python function f, and an input for it.', 'Find another input for this f.'][kind];
+    const second = task ? [row.function, '', call(row, place), '', task] : ['Write another Python function f of which this holds:', ...half(stream, row).map((i) => call(row, i))];
+    const first = stream.choose(rows.filter((other) => other !== row)), shown = [first.function, '', call(first, stream.between(0, first.inputs.length - 1)), ''];
+    const end = [`${RULES}End with ${INPUT}, and then with the function ${BLOCK}`, `End with ${INPUT}.\n`, `${OTHER}${RULES}End with the function ${BLOCK}`][kind];
+    return `${[...shown, ...second].join('\n')}\n${end}`;
+  },
+};
+/** A problem of an environment's name, drawn from rows in the order of a pool. */
+function draw(name, { answer_form: form }, rows, seed, levels) {
+  const [family] = name.split(':'), [stream, level] = open(name, seed, levels), asked = rows.filter(isAsked[family] ?? (() => true)).sort((a, b) => a.size - b.size);
+  const k = Math.min(LEVELS, asked.length), start = (l) => Math.floor((l * asked.length) / k);
+  return { level, prompt: ASK[family](stream, asked.slice(start(level - 1), start(level)), Number(form ?? 0)) };
+}
+
+// ---- checks
 class Checker {
   constructor(image, budget) { Object.assign(this, { runner: new Runner(image), budget }); }
   /** { fault, fields, instructions } of one run. */
@@ -58,4 +97,4 @@ class Checker {
   }
 }
 
-module.exports = { Checker, digestOf };
+module.exports = { Checker, digestOf, draw };

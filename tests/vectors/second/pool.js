@@ -9,6 +9,9 @@ const writeRow = ({ function: text, inputs, outputs, size }) => `${JSON.stringif
 /** A pool's file. */
 const writePool = (rows) => rows.map(writeRow).join('');
 
+/** The rows that problems are drawn from: the first pool's, a checkpoint's in their places, and its others. */
+const joinPools = (first, rows) => [...new Map([...first, ...rows].map((row) => [digestOf(row), row])).values()];
+
 /** The rows after a step. `proposals` are in order; `widens` says that one is an input to a function that is there; `isSolvable`, of a row. */
 function growPool(first, rows, proposals, most, isSolvable) {
   const shipped = new Map(first.map((row) => [digestOf(row), row])), kept = new Map(rows.map((row) => [digestOf(row), row]));
@@ -29,4 +32,4 @@ function growPool(first, rows, proposals, most, isSolvable) {
   return left;
 }
 
-module.exports = { growPool, writePool, writeRow };
+module.exports = { growPool, joinPools, writePool, writeRow };
