@@ -2,7 +2,7 @@
 second, and hostile ones: how many get into a pool, and what they cost.
 
 A valid one is a piece of the first pool with the first of its inputs that does, proposed as if no
-pool had it: three runs of the interpreter, its start included. The hostile ones are the table of
+pool had it: two runs of the interpreter, its start included. The hostile ones are the table of
 the tests, each with the rule that forbids it, checked with all their inputs. Then more copies of
 one pattern are proposed than a pool takes, and one function in many dresses.
 """

@@ -103,7 +103,7 @@ HOSTILE: dict[str, tuple[str, tuple[str, ...], Fault]] = {
     "deep lists": (_write("return " + "[" * 150 + "a" + "]" * 150), _NUMBERS, Fault.SYNTAX),
     "deep signs": (_write("return " + "-" * 1_500 + "a[0]"), _NUMBERS, Fault.SIZE),
     "deep negations": (_write("return " + "not " * 900 + "a"), _NUMBERS, Fault.SIZE),
-    "deep attributes": (_write("return a" + ".copy" * 290 + "()"), _NUMBERS, Fault.BUDGET),
+    "deep attributes": (_write("return a" + ".copy" * 290 + "()"), _NUMBERS, Fault.RAISES),
     "deep blocks": (
         _write("\n".join(" " * i + "if a:" for i in range(101)) + "\n" + " " * 101 + "pass"),
         _NUMBERS,

@@ -7,7 +7,15 @@ from dataclasses import asdict
 import pytest
 
 from assay.environments.pieces import piece as piece_module
-from assay.environments.pieces.piece import BUDGET, FAULTS, Fault, Piece, check_piece, is_solvable
+from assay.environments.pieces.piece import (
+    BUDGET,
+    FAULTS,
+    RUNS,
+    Fault,
+    Piece,
+    check_piece,
+    is_solvable,
+)
 from assay.environments.pieces.pool import LEVELS, PieceRows, load_first_pool, read_piece
 from tests.absent import has_sandbox
 from tests.environments.hostile_pieces import HOSTILE
@@ -61,7 +69,7 @@ def test_what_is_no_piece_is_named(attack: str, fault: Fault) -> None:
     text, inputs, _ = HOSTILE[attack]
     verdict = check_piece(text, inputs)
     assert (verdict.piece, verdict.fault) == (None, fault)
-    assert verdict.instructions <= 3 * BUDGET
+    assert verdict.instructions <= RUNS * BUDGET
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,8 @@ def test_what_is_no_piece_is_named(attack: str, fault: Fault) -> None:
         ("def f(a):\n    while a:\n        a -= 2\n    return a + 1 - 1 + 3", ("4",)),
         ("def f(a):\n    return {b: a.count(b) for b in a}", ("'b\\u00e4c'",)),
         ("def f(a, b):\n    return (lambda c: c * b)(a) + a", ("'ab', 3",)),
+        ("def f(a):\n    return len(a) * 3 + 1", ("[[[[[[1]]]]], 2]",)),
+        ("def f(a):\n    return len(a) * 3 + 1", ("'" + 510 * "a" + "'",)),
     ],
 )
 def test_what_changes_only_with_the_input_is_a_piece(text: str, inputs: Sequence[str]) -> None:

@@ -165,7 +165,7 @@ def test_what_proposes_nothing_is_not_read(propose: Propose, answer: str) -> Non
 
 
 def test_a_bomb_below_the_budget_costs_no_more_than_it(propose: Propose) -> None:
-    """Each of the three runs has a third of `units`."""
+    """Each of the two runs has half of `units`."""
     problem, _ = ask(propose, Kind.FUNCTION)
     text = "def f(a):\n    b = 0\n    for c in range(a):\n        b += c % 7\n    return b * 3 + 1"
     dear = propose.check(problem, write_proposal(text, "20000"))

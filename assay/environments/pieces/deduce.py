@@ -12,7 +12,7 @@ from assay.protocol.prf import Stream
 
 NAME = "deduce"
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 FORM, _ANSWER = AnswerForm.HASH, "the value as Python writes it"
 
 

@@ -11,7 +11,7 @@ from assay.protocol.prf import Stream
 
 NAME = "induce"
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 #: Fewest inputs of a piece that is asked: two pairs are shown, and two are hidden.
 INPUTS_MIN = 4
 _REQUEST = (

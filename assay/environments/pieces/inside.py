@@ -37,8 +37,12 @@ NODES = (
     "GeneratorExp comprehension Compare Call keyword FormattedValue JoinedStr Constant Attribute "
     "Subscript Starred Name List Tuple Slice"
 )
-_KNOWN = tuple(getattr(ast, name) for name in NODES.split())
-_OPERATORS = ast.operator, ast.unaryop, ast.boolop, ast.cmpop
+_GROUPS = ast.operator, ast.unaryop, ast.boolop, ast.cmpop
+_KNOWN = {getattr(ast, name) for name in NODES.split()}.union(
+    *(group.__subclasses__() for group in _GROUPS)
+) - {ast.MatMult}
+#: Where a node has a name that its author chose.
+_NAMED: dict[type, str] = {ast.Name: "id", ast.arg: "arg", ast.FunctionDef: "name"}
 _ALLOWED = {name: getattr(builtins, name) for name in BUILTINS.split()}
 _METHODS, _KEYWORDS = frozenset(METHODS.split()), frozenset(KEYWORDS.split())
 _LETTERS = "abcdeghijklmnopqrstuvwxyz"
@@ -46,6 +50,10 @@ _LETTERS = "abcdeghijklmnopqrstuvwxyz"
 _UNREADABLE = SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError
 #: Operators whose result may be a set though no operand is ours: of a dict's views.
 _OF_SETS = ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub
+#: A normal form that has none of these has no set: arguments are none.
+_SIGNS_OF_SETS = "{", "set", "keys", "items"
+#: The place of a node that we make. Nobody reads it, but the compiler asks for one.
+_PLACE: dict[str, Any] = {"lineno": 1, "col_offset": 0}
 
 
 class Fault(Exception):
@@ -60,76 +68,88 @@ def serve() -> None:
         found = ["ok", *_TASKS[do](*fields)]
     except Fault as fault:
         found = [*fault.args]
-    os.write(1, "\0".join(found).encode("ascii"))
+    say("\0".join(found))
     os._exit(0)
+
+
+def say(text: str) -> None:
+    os.write(1, text.encode("ascii"))
 
 
 # --- what is asked
 
 
 def check(text: str, *inputs: str) -> list[str]:
-    """The normal form, its size, and each input with its output."""
+    """The normal form, its size, and each input with its output. With one input all of it is said
+    before others are tried, which may take for ever; then `constant`, if none changes the output.
+    """
     form, size = write_form(text)
     if not SIZE_MIN <= size <= SIZE_MAX:
         raise Fault("size")
     call = load(form)
-    found = []
+    pairs = []
     for given in inputs:
-        arguments = read_input(given, call)
-        before = write_input(arguments)
+        arguments, written = read_input(given, call)
         output = run_once(call, arguments)
-        if write_input(arguments) != before:
+        if [*map(write, arguments)] != written:
             raise Fault("changes")
-        found += [before, output]
-    pairs = list(zip(found[::2], found[1::2], strict=True))
-    if len(pairs) > 1 and len(set(found[1::2])) == 1:
+        pairs.append((written, output))
+    if len(pairs) > 1 and len({output for _, output in pairs}) == 1:
         raise Fault("constant")
-    if all(_is_copy(output, given, call) for given, output in pairs):
+    if all(_is_copy(output, written) for written, output in pairs):
         raise Fault("copy")
-    return [form, str(size), *found]
+    found = [form, str(size), *(text for one, output in pairs for text in (", ".join(one), output))]
+    if len(pairs) > 1:
+        return found
+    say("\0".join(["ok", *found]))
+    if not _varies(call, *pairs[0]):
+        say("\0constant")
+    os._exit(0)
 
 
 def again(form: str, *inputs: str) -> list[str]:
     """The outputs, where sets are walked from behind, and objects lie at other places."""
     kept: list[Any] = [
-        (lambda: 0, (one for one in [0]), [[]], {0}, {0: 0}, object()) for _ in range(99)
+        (lambda: 0, (one for one in [0]), [[]], {0}, {0: 0}, object()) for _ in range(33)
     ]
-    tree = ast.fix_missing_locations(_Backward().visit(ast.parse(form)))
+    source: Any = form
+    if any(sign in form for sign in _SIGNS_OF_SETS):
+        source = _Backward().visit(ast.parse(form))
     scope = {**_ALLOWED, "set": _Set, "_set": _turn}
-    call = _define(compile(tree, "piece.py", "exec", 0, True), scope)
-    outputs = [run_once(call, read_input(given, call)) for given in inputs]
+    call = _define(compile(source, "piece.py", "exec", 0, True), scope)
+    outputs = [run_once(call, ast.literal_eval(f"[{given}]")) for given in inputs]
     del kept
     return outputs
 
 
-def vary(form: str, given: str) -> list[str]:
-    """Whether some change of an argument is one of the output; a fault: none is."""
-    call = load(form)
-    output = run_once(call, read_input(given, call))
-    for place, one in enumerate(read_input(given, call)):
+def _varies(call: Any, written: list[str], output: str) -> bool:
+    """Whether some change of an argument is one of the output."""
+    for place, one in enumerate(map(ast.literal_eval, written)):
         for other in _list_variants(one):
-            arguments = read_input(given, call)
-            arguments[place] = other
+            arguments = [
+                other if number == place else ast.literal_eval(text)
+                for number, text in enumerate(written)
+            ]
             try:
                 found = run_once(call, arguments)
             except Fault:
-                return []
+                return True
             if found != output:
-                return []
-    raise Fault("constant")
+                return True
+    return False
 
 
 def run(text: str, *inputs: str) -> list[str]:
     """The outputs of a function that need not be small."""
     call = load(write_form(text)[0])
-    return [run_once(call, read_input(given, call)) for given in inputs]
+    return [run_once(call, read_input(given, call)[0]) for given in inputs]
 
 
 def find(form: str, given: str) -> list[str]:
     """An input as it is written, and the output for it, if there is one."""
     call = load(form)
-    arguments = read_input(given, call)
-    written = write_input(arguments)
+    arguments, each = read_input(given, call)
+    written = ", ".join(each)
     try:
         return [written, run_once(call, arguments)]
     except Fault:
@@ -148,7 +168,6 @@ def read(text: str) -> list[str]:
 _TASKS: dict[str, Callable[..., list[str]]] = {
     "check": check,
     "again": again,
-    "vary": vary,
     "run": run,
     "find": find,
     "read": read,
@@ -174,10 +193,10 @@ def run_once(call: Any, arguments: list[Any]) -> str:
     return write(value)
 
 
-def _is_copy(output: str, given: str, call: Any) -> bool:
-    """Whether an output is an argument, or all of them."""
-    arguments = read_input(given, call)
-    return output in (*map(write, arguments), write(arguments), write(tuple(arguments)))
+def _is_copy(output: str, written: list[str]) -> bool:
+    """Whether an output is an argument, or a list or tuple of all of them."""
+    whole = ", ".join(written)
+    return output in (*written, f"[{whole}]", f"({whole})", f"({whole},)")
 
 
 # --- values
@@ -222,23 +241,19 @@ def _sort(value: dict[Any, Any]) -> list[Any]:
     return sorted(value, key=lambda key: (type(key) is str, key))
 
 
-def read_input(text: str, call: Any) -> list[Any]:
-    """The arguments of a function, in their written form's order of keys."""
+def read_input(text: str, call: Any) -> tuple[list[Any], list[str]]:
+    """The arguments of a function, in their written form's order of keys, and that form."""
     try:
         tree = ast.parse(f"f({text})", mode="eval").body
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.keywords:
             raise Fault("input")
-        read = [ast.literal_eval(one) for one in tree.args]
-        arguments = [ast.literal_eval(write(one)) for one in read]
+        written = [write(ast.literal_eval(one)) for one in tree.args]
+        arguments = [*map(ast.literal_eval, written)]
     except (*_UNREADABLE, Fault):
         raise Fault("input") from None
-    if len(arguments) != call.__code__.co_argcount or len(write_input(arguments)) > VALUE_MAX:
+    if len(arguments) != call.__code__.co_argcount or len(", ".join(written)) > VALUE_MAX:
         raise Fault("input")
-    return arguments
-
-
-def write_input(arguments: list[Any]) -> str:
-    return ", ".join(map(write, arguments))
+    return arguments, written
 
 
 def _list_variants(given: Any) -> list[Any]:
@@ -263,7 +278,7 @@ def _list_variants(given: Any) -> list[Any]:
 def write_form(text: str) -> tuple[str, int]:
     """The normal form of a function, and its size."""
     nodes = _normalize(_read_function(text))
-    form, size = ast.unparse(ast.fix_missing_locations(nodes[0])), len(nodes)
+    form, size = ast.unparse(nodes[0]), len(nodes)
     if len(form) > FORM_MAX or not form.isascii():
         raise Fault("size" if form.isascii() else "text")
     written = list(_iterate(_read_function(form)))
@@ -280,8 +295,8 @@ def _read_function(text: str) -> ast.FunctionDef:
     body = [one for one in body if not _is_constant(one)]
     if len(body) != 1 or not isinstance(body[0], ast.FunctionDef):
         raise Fault("syntax")
-    if sum(1 for _ in ast.walk(body[0])) > 3 * SIZE_MAX:  # what is dropped counts here
-        raise Fault("size")
+    if any(number > 3 * SIZE_MAX for number, _ in enumerate(_iterate(body[0]))):
+        raise Fault("size")  # what is dropped counts here
     return body[0]
 
 
@@ -291,9 +306,11 @@ def _is_constant(one: ast.AST) -> bool:
 
 def _normalize(tree: ast.FunctionDef) -> list[ast.AST]:
     """The nodes of its normal form, itself first."""
-    tree = _Bare().visit(tree)
-    nodes = list(_iterate(tree))
-    bound = {name for node in nodes for name in _list_bound(node)}
+    nodes = []
+    for node in _iterate(tree):  # it looks below a node afterwards
+        _bare(node)
+        nodes.append(node)
+    bound = {_get_name(node) for node in nodes if not _is_read(node)}
     names = {tree.name: "f"}
     for node in nodes:
         _require(node)
@@ -310,13 +327,13 @@ def _normalize(tree: ast.FunctionDef) -> list[ast.AST]:
             turn = place // len(_LETTERS)
             names[name] = _LETTERS[place % len(_LETTERS)] + (str(turn) if turn else "")
     count = len(tree.args.args)
-    read = {node.id for node in nodes if isinstance(node, ast.Name) and _loads(node)}
+    read = {_get_name(node) for node in nodes if _is_read(node)}
     if not 1 <= count <= PARAMETERS_MAX or any(one.arg not in read for one in tree.args.args):
         raise Fault("unused")
     for node in nodes:
         name = _get_name(node)
         if name in names:
-            _set_name(node, names[name])
+            setattr(node, _NAMED[type(node)], names[name])
     return nodes
 
 
@@ -333,37 +350,33 @@ def _is_same(one: Any, other: Any) -> bool:
     return bool(one.arg == other.arg) if isinstance(one, ast.keyword) else True
 
 
-def _loads(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Load)
+def _is_read(node: ast.AST) -> bool:
+    return type(node) is ast.Name and type(node.ctx) is ast.Load
 
 
-class _Bare(ast.NodeTransformer):
-    """Leaves out what changes nothing: texts, annotations, `pass`."""
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        super().generic_visit(node)
-        if isinstance(node, ast.stmt) and getattr(node, "body", None) == []:
-            node.body = [ast.Pass()]  # type: ignore[attr-defined]
-        return node
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if _is_constant(node) else self.generic_visit(node)
-
-    def visit_Pass(self, _: ast.Pass) -> None:
-        return None
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        if node.value is None:
-            return None
-        return self.generic_visit(ast.Assign([node.target], node.value))
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
+def _bare(node: Any) -> None:
+    """Leaves out of a node what changes nothing: texts, annotations, `pass`."""
+    kind = type(node)
+    if kind is ast.arg:
         node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    elif kind is ast.FunctionDef:
         node.returns = None
-        return self.generic_visit(node)
+    for part in ("body", "orelse"):
+        block = getattr(node, part, None)
+        if type(block) is list:
+            setattr(node, part, [_bare_statement(one) for one in block if not _is_nothing(one)])
+            if not node.body:
+                node.body = [ast.Pass()]
+
+
+def _is_nothing(one: ast.AST) -> bool:
+    kind = type(one)
+    return kind is ast.Pass or _is_constant(one) or (kind is ast.AnnAssign and one.value is None)  # type: ignore[attr-defined]
+
+
+def _bare_statement(one: Any) -> Any:
+    kind: Any = type(one)
+    return ast.Assign([one.target], one.value, **_PLACE) if kind is ast.AnnAssign else one
 
 
 def _iterate(node: ast.AST) -> Iterator[ast.AST]:
@@ -372,57 +385,47 @@ def _iterate(node: ast.AST) -> Iterator[ast.AST]:
     while left:
         one = left.pop()
         yield one
-        below = [
-            each for each in ast.iter_child_nodes(one) if not isinstance(each, ast.expr_context)
-        ]
+        below: list[ast.AST] = []
+        for name in one._fields:
+            value = getattr(one, name, None)
+            if type(value) is list:
+                below += [each for each in value if isinstance(each, ast.AST)]
+            elif name != "ctx" and isinstance(value, ast.AST):
+                below.append(value)
         left += reversed(below)
 
 
-def _list_bound(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Name) and _loads(node):
-        return []
-    name = _get_name(node)
-    return [] if name is None else [name]
-
-
 def _get_name(node: ast.AST) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.arg):
-        return node.arg
-    return node.name if isinstance(node, ast.FunctionDef) else None
-
-
-def _set_name(node: Any, name: str) -> None:
-    field = {ast.Name: "id", ast.arg: "arg", ast.FunctionDef: "name"}[type(node)]
-    setattr(node, field, name)
+    field = _NAMED.get(type(node))
+    return None if field is None else getattr(node, field)
 
 
 def _require(node: ast.AST) -> None:
     """Raises Fault for what no piece has."""
-    if isinstance(node, ast.MatMult) or not isinstance(node, (*_KNOWN, *_OPERATORS)):
+    kind: Any = type(node)
+    one: Any = node
+    if kind not in _KNOWN:
         raise Fault("syntax")
-    if isinstance(node, ast.FunctionDef) and (node.decorator_list or node.type_params):  # type: ignore[attr-defined]
-        raise Fault("syntax")
-    if isinstance(node, ast.arguments) and (
-        node.posonlyargs or node.kwonlyargs or node.vararg or node.kwarg or node.defaults
-    ):
-        raise Fault("syntax")
-    if isinstance(node, ast.comprehension) and node.is_async:
-        raise Fault("syntax")
-    if isinstance(node, ast.Attribute) and not (
-        node.attr in _METHODS and isinstance(node.ctx, ast.Load)
-    ):
-        raise Fault("attribute")
-    if isinstance(node, ast.keyword) and node.arg not in _KEYWORDS:
-        raise Fault("syntax")
-    if isinstance(node, ast.Constant):
-        value = node.value
+    if kind is ast.Attribute:
+        if one.attr not in _METHODS or type(one.ctx) is not ast.Load:
+            raise Fault("attribute")
+    elif kind is ast.Constant:
+        value = one.value
         known = value is None or type(value) in (bool, int, str)
         if not known or (type(value) is str and len(value) > TEXT_MAX):
             raise Fault("literal")
         if type(value) is int and value.bit_length() > BITS_MAX:
             raise Fault("literal")
+    elif (
+        (kind is ast.FunctionDef and (one.decorator_list or one.type_params))
+        or (kind is ast.comprehension and one.is_async)
+        or (kind is ast.keyword and one.arg not in _KEYWORDS)
+        or (
+            kind is ast.arguments
+            and (one.posonlyargs or one.kwonlyargs or one.vararg or one.kwarg or one.defaults)
+        )
+    ):
+        raise Fault("syntax")
 
 
 # --- the second run
@@ -452,7 +455,7 @@ class _Backward(ast.NodeTransformer):
         node = super().visit(node)
         whole = isinstance(node, ast.Set | ast.SetComp | ast.Call)
         if whole or (isinstance(node, ast.BinOp) and isinstance(node.op, _OF_SETS)):
-            return ast.Call(ast.Name("_set", ast.Load()), [node], [])
+            return _make_turn(node)
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> Any:
@@ -460,5 +463,9 @@ class _Backward(ast.NodeTransformer):
         if not isinstance(node.target, ast.Name) or not isinstance(node.op, _OF_SETS):
             return node
         name = node.target.id
-        turned = ast.Call(ast.Name("_set", ast.Load()), [ast.Name(name, ast.Load())], [])
-        return [node, ast.Assign([ast.Name(name, ast.Store())], turned)]
+        turned = _make_turn(ast.Name(name, ast.Load(), **_PLACE))
+        return [node, ast.Assign([ast.Name(name, ast.Store(), **_PLACE)], turned, **_PLACE)]
+
+
+def _make_turn(node: Any) -> Any:
+    return ast.Call(ast.Name("_set", ast.Load(), **_PLACE), [node], [], **_PLACE)

@@ -29,7 +29,7 @@ from assay.protocol.prf import Stream
 
 NAME = PROPOSE
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 POOL_SETTING = "pool"
 #: Settings. A check's runs have the same number of instructions each.
 PARAMS: Mapping[str, Param] = MappingProxyType(

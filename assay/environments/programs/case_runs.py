@@ -31,7 +31,8 @@ class CaseRun:
     """The outcome of one run.
 
     Attributes:
-        output: bytes that it wrote on standard output; none if its instructions were used up.
+        output: bytes that it wrote on standard output; none if its instructions were used up,
+            unless they were to be kept.
         end: see `guest.Reply`.
         instructions: that it took, at most its limit. `RUN_COST` and `BYTE_COST` count like them.
     """
@@ -75,12 +76,17 @@ def run_case(code: bytes, given: bytes, instructions: int) -> CaseRun:
 
 
 def run_counted(
-    request: Request, instructions: int, room: int = OUTPUT_MAX, byte_cost: int = BYTE_COST
+    request: Request,
+    instructions: int,
+    room: int = OUTPUT_MAX,
+    byte_cost: int = BYTE_COST,
+    keep: bool = False,
 ) -> CaseRun:
     """Runs a request within `instructions`, what is done for it outside included.
 
     Args:
         room: most bytes of its output; each counts as `byte_cost` instructions.
+        keep: whether what it wrote before its instructions were used up is kept.
 
     Raises:
         WorkerError, ProblemFileError: see `compile_program`.
@@ -91,7 +97,9 @@ def run_counted(
         return CaseRun(b"", "instructions", instructions)
     reply = run(request, Budget(left, room))
     left -= reply.instructions + byte_cost * len(reply.output)
-    if reply.end == "instructions" or left < 0:
+    if reply.end == "instructions":
+        return CaseRun(reply.output if keep else b"", reply.end, instructions)
+    if left < 0:
         return CaseRun(b"", "instructions", instructions)
     return CaseRun(reply.output, reply.end, instructions - left)
 

@@ -59,10 +59,11 @@ class Checker {
   ask(work, texts, again, budget = this.budget) {
     if (texts.some((text, i) => text.includes('\0') || isLong(text, i ? INPUT_MAX : FUNCTION_MAX))) return { fault: 'text', fields: [], instructions: 0 };
     this.code ??= this.runner.compile(`${INSIDE}\nserve()\n`, MAKING).output;
-    const given = Buffer.from([work, ...texts].join('\0')), found = this.runner.run('M', this.code, given, budget, SAID_MAX, BYTE_COST, again);
+    const given = Buffer.from([work, ...texts].join('\0')), found = this.runner.run('M', this.code, given, budget, SAID_MAX, BYTE_COST, again, work === 'check');
     const [head, ...fields] = found.output.toString('latin1').split('\0'), { end, instructions } = found;
+    if (end === 'instructions') return { fault: 'budget', fields, instructions };
     if (end === 'exit 0' && head === 'ok') return { fault: null, fields, instructions };
-    const fault = end === 'instructions' ? 'budget' : end === 'exit 0' && FAULTS.includes(head) ? head : 'crash';
+    const fault = end === 'exit 0' && FAULTS.includes(head) ? head : 'crash';
     return { fault, fields: [], instructions };
   }
   /** { fault, piece, instructions }: fault or piece is null. `known` has digests in hex. */
@@ -72,16 +73,13 @@ class Checker {
     const ask = (...given) => { const said = this.ask(...given); instructions += said.instructions; return said; };
     const refuse = (fault) => ({ fault, piece: null, instructions });
     const first = ask('check', [text, ...inputs]);
-    if (first.fault) return refuse(first.fault);
-    const [form, size, ...pairs] = first.fields, [given, outputs] = [0, 1].map((side) => pairs.filter((_, i) => i % 2 === side));
+    if (!first.fields.length) return refuse(first.fault); // a budget that is used up by other inputs is none
+    const [form, size, ...said] = first.fields, pairs = said.slice(0, 2 * inputs.length), [given, outputs] = [0, 1].map((side) => pairs.filter((_, i) => i % 2 === side));
     if (known.includes(digestOf(form))) return refuse('known');
+    if (said.length > pairs.length) return refuse('constant');
     const second = ask('again', [form, ...given], { seed: 1n, clock: CLOCK });
     if (['budget', 'crash'].includes(second.fault)) return refuse(second.fault);
     if (second.fields.join('\0') !== outputs.join('\0')) return refuse('unstable');
-    if (inputs.length === 1) {
-      const third = ask('vary', [form, ...given]);
-      if (third.fault && third.fault !== 'budget') return refuse(third.fault);
-    }
     return { fault: null, piece: { function: form, inputs: given, outputs, size: Number(size) }, instructions };
   }
   /** Whether a row's function gives all of its outputs within what any `induce` leaves an answer. */

@@ -134,10 +134,11 @@ const FAILED = (instructions) => ({ output: Buffer.alloc(0), end: 'instructions'
 class Runner {
   constructor(image) { this.guest = new Guest(image); }
   /** { output, end, instructions }: what a run counts as, with what is done for it outside. */
-  run(kind, program, given, instructions, room, byteCost, other = {}) {
+  run(kind, program, given, instructions, room, byteCost, other = {}, keeps = false) {
     if (instructions < RUN_COST) return FAILED(instructions);
     const reply = this.guest.run({ kind, program, given, ...other }, { instructions: instructions - RUN_COST, room }), output = Buffer.from(reply.output);
     const left = instructions - RUN_COST - reply.instructions - byteCost * output.length;
+    if (keeps && reply.end === 'instructions') return { ...FAILED(instructions), output };
     return reply.end === 'instructions' || left < 0 ? FAILED(instructions) : { output, end: reply.end, instructions: instructions - left };
   }
   compile(text, instructions) { return this.run('C', Buffer.from(text), Buffer.alloc(0), instructions, OUTPUT_MAX, 0); }
