@@ -112,11 +112,11 @@ def again(form: str, *inputs: str) -> list[str]:
     kept: list[Any] = [
         (lambda: 0, (one for one in [0]), [[]], {0}, {0: 0}, object()) for _ in range(33)
     ]
-    source: Any = form
+    source, names = form, dict(_ALLOWED)
     if any(sign in form for sign in _SIGNS_OF_SETS):
-        source = _Backward().visit(ast.parse(form))
-    scope = {**_ALLOWED, "set": _Set, "_set": _turn}
-    call = _define(compile(source, "piece.py", "exec", 0, True), scope)
+        source, more = walk_backward(form)
+        names |= more
+    call = _define(compile(source, "piece.py", "exec", 0, True), names)
     outputs = [run_once(call, ast.literal_eval(f"[{given}]")) for given in inputs]
     del kept
     return outputs
@@ -431,40 +431,46 @@ def _require(node: ast.AST) -> None:
 # --- the second run
 
 
-class _Set(set):  # type: ignore[type-arg]
-    """A set that is walked from behind: whose order shows, shows that it has one."""
+def walk_backward(form: str) -> tuple[Any, dict[str, Any]]:
+    """The tree of a function whose sets are walked from behind, and the names that it needs: whose
+    order shows, shows that it has one.
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(list(set.__iter__(self))[::-1])
+    Classes that only some functions need are made here: a class costs each run as much as a short
+    function.
+    """
 
-    def pop(self) -> Any:
-        for one in self:
-            self.discard(one)
-            return one
-        return set.pop(self)
+    class Backward(set):  # type: ignore[type-arg]
+        def __iter__(self) -> Iterator[Any]:
+            return iter(list(set.__iter__(self))[::-1])
 
+        def pop(self) -> Any:
+            for one in self:
+                self.discard(one)
+                return one
+            return set.pop(self)
 
-def _turn(value: Any) -> Any:
-    return _Set(value) if type(value) is set else value
+    class Turning(ast.NodeTransformer):
+        """Has all sets be such."""
 
-
-class _Backward(ast.NodeTransformer):
-    """Has all sets be such."""
-
-    def visit(self, node: Any) -> Any:
-        node = super().visit(node)
-        whole = isinstance(node, ast.Set | ast.SetComp | ast.Call)
-        if whole or (isinstance(node, ast.BinOp) and isinstance(node.op, _OF_SETS)):
-            return _make_turn(node)
-        return node
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
-        self.generic_visit(node)
-        if not isinstance(node.target, ast.Name) or not isinstance(node.op, _OF_SETS):
+        def visit(self, node: Any) -> Any:
+            node = super().visit(node)
+            whole = isinstance(node, ast.Set | ast.SetComp | ast.Call)
+            if whole or (isinstance(node, ast.BinOp) and isinstance(node.op, _OF_SETS)):
+                return _make_turn(node)
             return node
-        name = node.target.id
-        turned = _make_turn(ast.Name(name, ast.Load(), **_PLACE))
-        return [node, ast.Assign([ast.Name(name, ast.Store(), **_PLACE)], turned, **_PLACE)]
+
+        def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+            self.generic_visit(node)
+            if not isinstance(node.target, ast.Name) or not isinstance(node.op, _OF_SETS):
+                return node
+            name = node.target.id
+            turned = _make_turn(ast.Name(name, ast.Load(), **_PLACE))
+            return [node, ast.Assign([ast.Name(name, ast.Store(), **_PLACE)], turned, **_PLACE)]
+
+    def turn(value: Any) -> Any:
+        return Backward(value) if type(value) is set else value
+
+    return Turning().visit(ast.parse(form)), {"set": Backward, "_set": turn}
 
 
 def _make_turn(node: Any) -> Any:
