@@ -89,6 +89,17 @@ def test_what_changes_only_with_the_input_is_a_piece(text: str, inputs: Sequence
     assert isinstance(check(text, *inputs), Piece)
 
 
+@pytest.mark.parametrize(
+    "given", ["{1: 2, 3: 4, 9: 7}", "{1: 2, 3: 4, 6: 7}", "{8: 0, 1: 0, 16: 0}"]
+)
+@pytest.mark.parametrize(
+    "body", ["return [*(a.keys() - {1})]", "b = a.keys() & a.keys()\n    b -= {1}\n    return [*b]"]
+)
+def test_an_order_that_a_copy_of_the_set_turns_is_seen(body: str, given: str) -> None:
+    """Walked from behind, the copy of a set with room for more had the order of the set itself."""
+    assert check(f"def f(a):\n    {body}", given) == Fault.UNSTABLE
+
+
 def test_each_fault_is_explained_and_tried() -> None:
     assert FAULTS.keys() == set(Fault)
     tried = {fault for _, _, fault in HOSTILE.values()}

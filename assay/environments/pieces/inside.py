@@ -440,8 +440,15 @@ def walk_backward(form: str) -> tuple[Any, dict[str, Any]]:
     """
 
     class Backward(set):  # type: ignore[type-arg]
+        def __init__(self, given: Any = ()) -> None:
+            walked = given if type(given) is set else set(given)
+            super().__init__(walked)
+            self.order = list(walked)  # a copy may have another
+
         def __iter__(self) -> Iterator[Any]:
-            return iter(list(set.__iter__(self))[::-1])
+            if len(self.order) != len(self) or not self.issuperset(self.order):
+                self.order = list(set.__iter__(self))
+            return iter(self.order[::-1])
 
         def pop(self) -> Any:
             for one in self:
