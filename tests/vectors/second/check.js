@@ -637,7 +637,7 @@ const families = {
     for (const { expected, output, agrees } of v.values) same(`${expected} ${output}`, programs.agreeAsValue(expected, unhex(output)), agrees);
     for (const { expected, output, agrees } of v.exact) same(`${expected} ${output}`, programs.agreeExactly(expected, unhex(output)), agrees);
     if (!image) return words.push(`code: no image with SHA-256 ${digest} is here, so no program is run (assay sandbox prepare)`);
-    const guest = new Guest(image);
+    const guest = Guest.of(image);
     for (const r of v.runs) {
       const request = { kind: r.kind, program: r.kind === 'M' ? unhex(r.program) : Buffer.from(r.program), given: Buffer.from(r.given), seed: r.seed, clock: r.clock };
       const { output, end, instructions } = guest.run(request, { instructions: Number(r.budget), room: Number(r.room) });

@@ -8,16 +8,24 @@ const { join } = require('node:path');
 const { setFlagsFromString } = require('node:v8');
 const { MessageChannel, Worker, isMainThread, receiveMessageOnPort, workerData } = require('node:worker_threads');
 
-const INPUT_MAX = 4 << 20, OUTPUT_MAX = 2 << 20, STACK_MB = 96, EVEN = 60, PATIENCE_MS = 600000;
+const INPUT_MAX = 4 << 20, OUTPUT_MAX = 2 << 20, STACK_MB = 96, EVEN = 60, PATIENCE_MS = 600000, PIECE = 1 << 16;
 
+const images = new Map();
 /** The bytes of the image with this SHA-256, as `assay sandbox prepare` left it; null: it is not here. */
 function findImage(digest) {
   const path = join(homedir(), '.cache/assay/sandbox', `${digest.slice(0, 16)}.wasm`);
-  const bytes = existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
+  if (!images.has(digest) && existsSync(path)) images.set(digest, readFileSync(path));
+  const bytes = images.get(digest) ?? Buffer.alloc(0);
   return createHash('sha256').update(bytes).digest('hex') === digest ? bytes : null;
 }
 
+const guests = new WeakMap();
 class Guest {
+  /** The one of this image. */
+  static of(image) {
+    if (!guests.has(image)) guests.set(image, new Guest(image));
+    return guests.get(image);
+  }
   constructor(image) {
     const { port1, port2 } = new MessageChannel();
     this.port = port1;
@@ -40,11 +48,14 @@ class Guest {
 }
 
 class Copy {
-  constructor(module, seed, clock) {
+  constructor(module) {
     this.exports = new WebAssembly.Instance(module, {}).exports;
     this.written = this.exports.memory.buffer.byteLength - OUTPUT_MAX;
+  }
+  begin(seed, clock) {
     this.clock = clock;
     this.set({ seed: BigInt.asIntN(64, seed) });
+    return this;
   }
   get(name) { return this.exports[`assay_${name}`].value; }
   set(values) { for (const [name, value] of Object.entries(values)) this.exports[`assay_${name}`].value = value; }
@@ -71,31 +82,57 @@ class Copy {
   }
 }
 const NOTHING = Buffer.alloc(0), LOST = Buffer.from('The interpreter was lost, with all names. The next call starts a new one.\n');
+/** Copies of a module. A used one is made fresh again where its memory has not grown: a new one takes three times as long. */
+class Copies {
+  constructor(module) {
+    this.module = module;
+    const { exports } = new Copy(module), names = Object.keys(exports).filter((name) => exports[name] instanceof WebAssembly.Global);
+    this.memory = Buffer.from(exports.memory.buffer.slice());
+    this.globals = names.map((name) => [name.replace('assay_', ''), exports[name].value]);
+  }
+  open(seed, clock) {
+    const copy = this.spare ?? new Copy(this.module);
+    this.spare = null;
+    return copy.begin(seed, clock);
+  }
+  close(copy) {
+    const memory = Buffer.from(copy.exports.memory.buffer);
+    if (memory.length !== this.memory.length) return;
+    for (let at = 0; at < memory.length; at += PIECE)
+      if (memory.compare(this.memory, at, at + PIECE, at, at + PIECE)) this.memory.copy(memory, at, at, at + PIECE);
+    copy.set(Object.fromEntries(this.globals));
+    this.spare = copy;
+  }
+}
 const works = {
-  run(module, { kind, program, given = NOTHING, seed = 0n, clock = 0n }, budget) {
-    const reply = new Copy(module, seed, clock).ask(kind, program, given, budget);
+  run(copies, { kind, program, given = NOTHING, seed = 0n, clock = 0n }, budget) {
+    const copy = copies.open(seed, clock), reply = copy.ask(kind, program, given, budget);
+    copies.close(copy);
     return reply.end === 'returned' ? { ...reply, end: 'trap' } : reply;
   },
-  takeTurns(module, { texts, seed = 0n, clock = 0n }, { instructions, room, whole }) {
+  takeTurns(copies, { texts, seed = 0n, clock = 0n }, { instructions, room, whole }) {
     let copy = null, taken = 0;
-    return texts.map((text, k) => {
-      copy ??= new Copy(module, seed + BigInt(k), clock + BigInt(taken));
+    const replies = texts.map((text, k) => {
+      copy ??= copies.open(seed + BigInt(k), clock + BigInt(taken));
       const left = Math.min(instructions, whole - taken), reply = copy.ask('T', text, NOTHING, { instructions: left - (left % EVEN), room });
       taken += reply.instructions;
       if (reply.end === 'returned') return reply;
+      copies.close(copy);
       copy = null;
       return { ...reply, output: LOST };
     });
+    if (copy) copies.close(copy);
+    return replies;
   },
 };
 
 setFlagsFromString('--liftoff-only'); // programs are short: the second compiler takes longer than it saves
 if (!isMainThread) {
   const { image, port, done } = workerData;
-  let module;
+  let copies;
   port.on('message', (message) => {
     const [work, ...given] = message;
-    try { port.postMessage({ reply: works[work]((module ??= new WebAssembly.Module(image)), ...given) }); } catch (error) { port.postMessage({ fault: error.message }); }
+    try { port.postMessage({ reply: works[work]((copies ??= new Copies(new WebAssembly.Module(image))), ...given) }); } catch (error) { port.postMessage({ fault: error.message }); }
     Atomics.store(done, 0, 1);
     Atomics.notify(done, 0);
   });

@@ -132,7 +132,7 @@ function readProgram(completion) {
 // ---- runs
 const FAILED = (instructions) => ({ output: Buffer.alloc(0), end: 'instructions', instructions });
 class Runner {
-  constructor(image) { this.guest = new Guest(image); }
+  constructor(image) { this.guest = Guest.of(image); }
   /** { output, end, instructions }: what a run counts as, with what is done for it outside. */
   run(kind, program, given, instructions, room, byteCost, other = {}, keeps = false) {
     if (instructions < RUN_COST) return FAILED(instructions);

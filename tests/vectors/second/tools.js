@@ -215,7 +215,7 @@ function calculate(text) {
 const RUN_COST = 5000000, MILLION = 1000000;
 /** The tool in an image, with so many millions of instructions for an episode; 300 prove it. */
 function openPython(tool, image, units) {
-  const guest = new Guest(image), callOf = (budget) => (argument, memory) => {
+  const guest = Guest.of(image), callOf = (budget) => (argument, memory) => {
     const { texts, start, end, spent } = memory ?? { texts: [], start: 0, end: 0, spent: 0 }, left = budget - spent - (end - start) - RUN_COST;
     if (left < EVEN || texts.length === 256) return ['error: no instructions are left', memory];
     const all = [...texts, Buffer.from(argument)], replies = guest.takeTurns({ texts: all }, { instructions: Math.floor(budget / 4), room: 4096, whole: end + left });
