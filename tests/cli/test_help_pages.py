@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from assay.cli.app import app
+from tests.commands import invoke
 
 PAGES, ANSWERS = (Path(__file__).with_name(name) for name in ("help_pages.txt", "wrong_uses.json"))
 WIDTHS = 80, 200
@@ -111,9 +111,9 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 def render_page(path: tuple[str, ...], width: int) -> str:
     """A command's page of help on a terminal of so many columns."""
     env = {"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}
-    done = CliRunner().invoke(app, [*path, "--help"], env=env, prog_name="assay")
-    assert done.exit_code == 0, path
-    return done.output
+    done = invoke([*path, "--help"], env=env)
+    assert done.returncode == 0, path
+    return done.stdout
 
 
 def render_pages() -> str:
@@ -133,11 +133,11 @@ def answer(words: str, folder: Path) -> list[Any]:
     os.chdir(folder)
     try:
         line = words.replace("file://", f"file://{folder}/").split()
-        done = CliRunner().invoke(app, line, env=env, prog_name="assay")
+        done = invoke(line, env=env)
     finally:
         os.chdir(before)
     texts = (text.replace(str(folder), "HERE") for text in (done.stdout, done.stderr))
-    return [done.exit_code, *texts]
+    return [done.returncode, *texts]
 
 
 def test_help_pages_are_as_published() -> None:
