@@ -16,8 +16,16 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.checkpoints.tensor_table import TABLE_FILE
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, CheckpointError
-from assay.inference.low_rank import Adapter, Factors, encode_adapter, merge, round_factors
+from assay.inference.low_rank import (
+    Adapter,
+    Factors,
+    decode_adapter,
+    encode_adapter,
+    merge,
+    round_factors,
+)
 from assay.network import open_folder
+from assay.protocol.encoding import EncodingError
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, NAMES, SMALL, TENSORS, Mirror
 
@@ -25,6 +33,7 @@ RANK = 4
 ADAPTER = Path(ADAPTER_PATH).name
 VECTORS = Path(__file__).parents[2] / "vectors"
 NODE = shutil.which("node")
+BAD = json.loads((VECTORS / "adapters.json").read_bytes())["bad"]
 HUGE = 10 << 30
 
 
@@ -199,11 +208,13 @@ def test_an_adapter_that_makes_other_tensors_is_named(models, tmp_path):
     require_equal(models, fetch_checkpoint([published], manifest.digest, root))
 
 
-@pytest.mark.parametrize(
-    "entry",
-    json.loads((VECTORS / "adapters.json").read_bytes())["bad"],
-    ids=lambda entry: entry["reason"],
-)
+@pytest.mark.parametrize("entry", BAD, ids=lambda entry: entry["reason"])
+def test_bytes_that_are_no_adapter(entry):
+    with pytest.raises(EncodingError):
+        decode_adapter(bytes.fromhex(entry["file"]))
+
+
+@pytest.mark.parametrize("entry", BAD, ids=lambda entry: entry["reason"])
 def test_an_adapter_that_is_refused(entry, models, tmp_path):
     """The manifest binds its bytes. Its tensors are fetched, where somebody has them."""
     data = bytes.fromhex(entry["file"]) or b"\0"
