@@ -126,7 +126,13 @@ def run_network(given: argparse.Namespace) -> None:
 
 def find_genesis(out: Path) -> Path:
     """The folder of the first checkpoint."""
-    return out / "net" / "trainer" / "models" / list_checkpoints(out / "net")[0][1]
+    return find_checkpoint(out, list_checkpoints(out / "net")[0][1])
+
+
+def find_checkpoint(out: Path, digest: str) -> Path:
+    """A checkpoint's folder: the trainer's, or the store's, in which a kept run has it."""
+    trainer = out / "net" / "trainer" / "models" / digest
+    return trainer if trainer.exists() else out / "net" / "store" / "checkpoints" / digest
 
 
 def read_rules(out: Path) -> Any:

@@ -3,21 +3,32 @@ beside generating, and how soon the judge sees other weights. Of a run of `publi
 
     python bench/real_model.py --out DIR
 
+or of the run's window that the repository keeps, whose model docs/public_run.md adopts as `base`:
+
+    mkdir -p DIR/net && xz -dc tests/data/real_run/run-*.tar.xz | tar x -C DIR/net
+    cp base/model.safetensors DIR/net/store/checkpoints/*/
+    assay adopt SmolLM2-135M-Instruct.Q4_1.gguf --out DIR/foreign
+    ln -s "$PWD"/SmolLM2-135M-Instruct.Q4_1.gguf DIR/served.gguf  # needs llama-cpp-python
+
 The miners' implementation generates and another one judges, by the network's own parameters, with
 the genesis checkpoint. Strategies draft with other weights and prefill the true ones once, so only
 their tokens are another model's; each is caught by the tokens of single rollouts, or not. "99.99 %
-within": by the lower bound of a bootstrap over groups, one missed rollout added.
+within": by the lower bound of a bootstrap over groups, one missed rollout added. llama.cpp serves
+the file itself, which is other weights than the checkpoint's, and the same as those of the model
+before its warm start but for the rounding of activations to eight bits.
 """
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from figures import FAST, OUT, Figure, report
-from public_run import find_genesis, list_checkpoints, read_rules
+from public_run import find_checkpoint, find_genesis, list_checkpoints, read_rules
 from transformers import PreTrainedModel
 from work import GroupWork, judge_groups, make_any_projection, make_requests
 
@@ -25,12 +36,12 @@ from assay.environments import open_environment
 from assay.inference import (
     Checkpoint,
     GroupRequest,
-    OwnDrafter,
     Reference,
     Request,
     generate_groups,
     load_checkpoint,
 )
+from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
 from assay.inference.model_loading import load_model
 from assay.lab.gauntlet.attack_setup import GroupRow, RolloutRow
@@ -46,12 +57,14 @@ from assay.training import GENESIS
 from assay.verification.sampling import judge_sampling
 
 THREADS = 1
-GROUPS, BATCH = (2, 2) if FAST else (64, 8)
+GROUPS, BATCH = (2, 2) if FAST else (32, 8)
 #: Rollouts that generate one by one, to be scaled; repeats of verifying and generating.
 ALONE, REPEATS = 1, 2 if FAST else 5
 #: Checkpoints of the run that stand for a stale one; a link to the model before its warm start, if
 #: it is in the run's folder.
 NEWER, FOREIGN = (1, 5), "foreign"
+#: A link to the file of which that model was made.
+SERVED = "served.gguf"
 _MISSED = 1e-4
 
 
@@ -69,7 +82,7 @@ def main() -> None:
         print(f"  {name}", file=sys.stderr, flush=True)
         figures += measure_detection(name, model, checkpoint, rules, requests)
     if OUT is not None:
-        figures += list_bytes(OUT)
+        figures += [*measure_served(OUT, checkpoint, rules, requests), *list_bytes(OUT)]
     report("SmolLM2-135M after a warm start, by its network's parameters", figures, THREADS)
 
 
@@ -167,7 +180,7 @@ def open_others(out: Path | None, checkpoint: Checkpoint) -> Iterator[tuple[str,
         return
     for number, digest in list_checkpoints(out / "net"):
         if number in NEWER:
-            other = load_model(out / "net" / "trainer" / "models" / digest)
+            other = load_model(find_checkpoint(out, digest))
             yield f"checkpoint {number} instead of the first", other
     if (out / FOREIGN).exists():
         yield "the model before its warm start", load_model(out / FOREIGN)
@@ -181,10 +194,27 @@ def measure_detection(
     requests: Sequence[GroupRequest],
 ) -> list[Figure]:
     """Tokens within which the sampling test sees another model's drafts."""
-    t = rules.work.temperature
-    judge = checkpoint.get_reference(t, APPEAL_IMPLEMENTATION)
-    drafter = checkpoint.get_drafter(t, model)
-    groups = [read_group(drafter, judge, checkpoint, rules, request) for request in requests]
+    drafter = checkpoint.get_drafter(rules.work.temperature, model)
+    drafts = (
+        drafter.draft([Request(request.prompt, seed) for seed in request.seeds])
+        for request in requests
+    )
+    return judge_drafts(name, drafts, checkpoint, rules, requests)
+
+
+def judge_drafts(
+    name: str,
+    drafts: Iterable[Sequence[Sequence[int]]],
+    checkpoint: Checkpoint,
+    rules: Parameters,
+    requests: Sequence[GroupRequest],
+) -> list[Figure]:
+    """Figures of a cheat, of whose groups the drafts come one after the other."""
+    judge = checkpoint.get_reference(rules.work.temperature, APPEAL_IMPLEMENTATION)
+    groups = [
+        read_group(drafted, judge, checkpoint, rules, request)
+        for drafted, request in zip(drafts, requests, strict=True)
+    ]
     low = bootstrap_rate(groups)
     rollouts = sum(len(group.rollouts) for group in groups)
     length = sum(group.tokens for group in groups) / rollouts
@@ -197,17 +227,15 @@ def measure_detection(
 
 
 def read_group(
-    drafter: OwnDrafter,
+    drafted: Sequence[Sequence[int]],
     judge: Reference,
     checkpoint: Checkpoint,
     rules: Parameters,
     request: GroupRequest,
 ) -> GroupRow:
     """One group drafted by a cheat, as the judge reads it."""
-    drafts = drafter.draft([Request(request.prompt, seed) for seed in request.seeds])
-    tokens = [
-        np.array(checkpoint.get_rules(rules.work.temperature).cut(d), np.uint32) for d in drafts
-    ]
+    cut = checkpoint.get_rules(rules.work.temperature).cut
+    tokens = [np.array(cut(draft), np.uint32) for draft in drafted]
     measured = judge.measure(
         [request.prompt] * len(tokens), tokens, request.seeds, make_any_projection(checkpoint)
     )
@@ -221,9 +249,59 @@ def read_group(
     return GroupRow(0, 0.0, tuple(rows), None)
 
 
+def measure_served(
+    out: Path, checkpoint: Checkpoint, rules: Parameters, requests: Sequence[GroupRequest]
+) -> Iterator[Figure]:
+    """A miner that serves a file by llama.cpp and submits what it draws: before the judge of the
+    network's checkpoint, and of a network that begins with the file's own weights in bf16."""
+    served, foreign = out / SERVED, out / FOREIGN
+    if not served.exists() or find_spec("llama_cpp") is None:
+        return
+    drafter = ServedDrafter(served, checkpoint, rules)
+    genesis = [("the file by llama.cpp", checkpoint)]
+    if foreign.exists():
+        own = replace(checkpoint, model=load_model(foreign))
+        genesis.append(("the file by llama.cpp, of a network that begins with it", own))
+    for name, judged_by in genesis:
+        print(f"  {name}", file=sys.stderr, flush=True)
+        drafts = map(drafter.draft, requests)
+        yield from judge_drafts(name, drafts, judged_by, rules, requests)
+
+
+class ServedDrafter:
+    """Keyed draws from the logits of llama.cpp."""
+
+    def __init__(self, served: Path, checkpoint: Checkpoint, rules: Parameters) -> None:
+        from llama_cpp import Llama
+
+        self._llama = Llama(str(served), n_ctx=1_024, n_threads=THREADS, verbose=False)
+        self._rules = checkpoint.get_rules(rules.work.temperature)
+        drawable = checkpoint.tokenizer.drawable
+        self._sampler = KeyedSampler(drawable, rules.work.temperature)
+
+    def draft(self, request: GroupRequest) -> list[list[int]]:
+        """A completion for each seed."""
+        self._llama.reset()
+        self._llama.eval(request.prompt[:-1])
+        return [self._draft_one(request.prompt, keys[None]) for keys in make_keys(request.seeds)]
+
+    def _draft_one(self, prompt: Sequence[int], keys: torch.Tensor) -> list[int]:
+        self._llama.n_tokens = len(prompt) - 1  # what was read of the prompt stays
+        drawn: list[int] = []
+        while not self._rules.is_finished(drawn, 0):
+            self._llama.eval([drawn[-1] if drawn else prompt[-1]])
+            # no public call has the logits as they are
+            read = np.ctypeslib.as_array(self._llama._ctx.get_logits(), (self._llama.n_vocab(),))
+            logits = torch.from_numpy(read[None].copy())
+            token, _ = self._sampler.draw(logits, keys, torch.tensor([len(drawn)]))
+            drawn.append(int(token))
+        return drawn
+
+
 def list_bytes(out: Path) -> list[Figure]:
     """Bytes of a miner's file in a window."""
-    files = (out / "net" / "store").glob("*/window-*.rollouts")
+    net = out / "net"
+    files = (*net.glob("store/*/window-*.rollouts"), *net.glob("submissions/window-*/*"))
     sizes = [file.stat().st_size for file in files if file.is_file()]
     return [Figure("bytes of a miner's file, mean", sum(sizes) / len(sizes), "bytes")]
 
