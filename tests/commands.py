@@ -96,8 +96,8 @@ def run_command(
 
 
 def invoke(words: list[str], given: str = "", env: Mapping[str, str] | None = None) -> Done:
-    """The same as typer's own runner, which makes all commands anew for each line: that takes longer
-    than most of them do."""
+    """The same as typer's own runner, which makes all commands anew for each line: that takes
+    longer than most of them do."""
     with CliRunner().isolation(given, env) as (*streams, _):
         try:
             _make_commands().main(words, prog_name="assay")
