@@ -49,7 +49,7 @@ def run_behind(tmp_path: Path, tried: str) -> str:
         f"os.execv(sys.executable, [sys.executable, '-S', '-s', '-P', '-c', {inner!r}])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", outer], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-S", "-c", outer], capture_output=True, text=True, timeout=60, check=False
     )
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "there")]
     return done.stdout + done.stderr

@@ -53,9 +53,9 @@ def run_behind(tmp_path: Path, tried: str) -> str:
     )
     outer = (
         f"import os, runpy, sys; print(runpy.run_path({kernel_fence.__file__!r})['shut'](), "
-        f"flush=True); os.execv(sys.executable, [sys.executable, '-c', {inner!r}])"
+        f"flush=True); os.execv(sys.executable, [sys.executable, '-S', '-c', {inner!r}])"
     )
-    command = [sys.executable, "-c", outer]
+    command = [sys.executable, "-S", "-c", outer]  # site, which imports, is not tried
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert file.read_text() == "there"
     assert not (tmp_path / "new").exists()

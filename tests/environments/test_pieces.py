@@ -117,16 +117,19 @@ def test_two_functions_of_one_form_are_one() -> None:
     )
 
 
-def test_the_first_pool_is_what_checks_say() -> None:
-    """Each row is written as its own check finds it, and none is in the pool twice."""
+@pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.nightly)])
+def test_the_first_pool_is_what_checks_say(every: int) -> None:
+    """Each row, or each tenth, is written as its own check finds it, and none is in the pool
+    twice."""
     rows = PieceRows("deduce", lambda _: None)
     known = set[bytes]()
-    for line in load_first_pool():
+    for number, line in enumerate(load_first_pool()):
         rows.add(line)
         piece = read_piece(line, "deduce")
-        verdict = check_piece(piece.function, piece.inputs, known)
-        assert verdict.piece == piece, (verdict, piece)
-        assert is_solvable(piece)
+        if number % every == 0:
+            verdict = check_piece(piece.function, piece.inputs, known)
+            assert verdict.piece == piece, (verdict, piece)
+            assert is_solvable(piece)
         assert line == json.dumps(asdict(piece)).encode()
         known.add(piece.digest)
     assert len(known) == len(rows.kept) >= 120

@@ -182,31 +182,43 @@ def test_too_long_a_turn_ends_the_talk(tmp_path: Path) -> None:
     assert play(environment.open(problem), "x" * ANSWER_BYTES)[0] != [None]
 
 
-@pytest.mark.parametrize(
-    ("statement", "words"),
-    [
-        ("raise ValueError('odd')", "ValueError: odd"),
-        ("while True: pass", "too many instructions"),
-        ("import asyncio; await asyncio.sleep(1)", "no running event loop"),
-        ("await __import__('types').coroutine(lambda: (yield))()", "something else than a turn"),
-        ("await interaction.turn()", "bare turn()"),
-        ("await interaction.turn([{'role': 'assistant', 'content': 'x'}])", "speaks for others"),
-        ("await agents.agent.run(task)", "needs other agents"),
-        ("interaction.trace.branches", "trace.branches is not offered"),
-    ],
-)
-def test_a_user_who_breaks_ends_the_talk_without_reward(
-    statement: str, words: str, tmp_path: Path
-) -> None:
-    said = '                said = f"Not'
-    change = said, f"                if 'go' in segment.last_reply:\n{' ' * 20}{statement}\n{said}"
-    environment = open_file(write_file(tmp_path, change))
+#: What breaks a user → words of its error.
+BREAKING = {
+    "raise ValueError('odd')": "ValueError: odd",
+    "while True: pass": "too many instructions",
+    "import asyncio; await asyncio.sleep(1)": "no running event loop",
+    "await __import__('types').coroutine(lambda: (yield))()": "something else than a turn",
+    "await interaction.turn()": "bare turn()",
+    "await interaction.turn([{'role': 'assistant', 'content': 'x'}])": "speaks for others",
+    "await agents.agent.run(task)": "needs other agents",
+    "interaction.trace.branches": "trace.branches is not offered",
+}
+
+
+@pytest.fixture(scope="module")
+def breaking(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Its user breaks in the way whose number it is told: to open a file takes longer than that."""
+    said, indent = '                said = f"Not', " " * 16
+    ways = [
+        f"{indent}if 'go {number}' in segment.last_reply:\n{indent}    {statement}\n"
+        for number, statement in enumerate(BREAKING)
+    ]
+    folder = tmp_path_factory.mktemp("breaking")
+    environment = open_file(write_file(folder, (said, "".join([*ways, said]))))
     problem, _ = find_long(environment)
     assert play(environment.open(problem), "x")[0] != [None]
-    replies, state = play(environment.open(problem), "go")
+    return environment
+
+
+@pytest.mark.parametrize("statement", BREAKING)
+def test_a_user_who_breaks_ends_the_talk_without_reward(
+    statement: str, breaking: Environment
+) -> None:
+    problem, _ = find_long(breaking)
+    replies, state = play(breaking.open(problem), f"go {list(BREAKING).index(statement)}")
     assert (replies, state.score()) == ([None], UNREAD)
     assert isinstance(state, PackageEpisode)
-    assert words in str(state.error)
+    assert BREAKING[statement] in str(state.error)
 
 
 #: Name → (the replaced text, its replacement, words of why it does not load).

@@ -29,7 +29,7 @@ EDIT = st.tuples(
 )
 
 
-@pytest.mark.parametrize("part", [12, pytest.param(1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("part", [20, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", TARGETS)
 def test_garbage(name: str, part: int) -> None:
     """A part of the examples: `make fuzz` and `make nightly` try more."""

@@ -75,7 +75,11 @@ def test_a_row_is_measured_the_same_beside_any_others():
 
 @pytest.mark.parametrize(
     ("position", "extreme", "word"),
-    [(912_458, 579, 0), (1_789_872, 3_200, 0), (1_367_078, 1_121, LAST), (4_606_878, 4_089, LAST)],
+    [
+        *((912_458, 579, 0), (1_367_078, 1_121, LAST)),
+        pytest.param(1_789_872, 3_200, 0, marks=pytest.mark.nightly),
+        pytest.param(4_606_878, 4_089, LAST, marks=pytest.mark.nightly),
+    ],
 )
 @pytest.mark.parametrize("rest", [-30.0, pytest.param(22.8, marks=pytest.mark.nightly)])
 def test_the_ends_of_a_words_range(position, extreme, word, rest):
@@ -150,14 +154,14 @@ def test_an_id_that_is_not_drawable_has_no_probability():
     ],
 )
 def test_broken_logits_are_refused(bad):
-    logits = torch.zeros(2, 5_000)
-    logits[1, 4_999] = bad
-    row = logits, make_keys([bytes(32)] * 2), torch.tensor([0, 1])
-    sampler = KeyedSampler(np.ones(5_000, bool), 1_024)
+    logits = torch.zeros(1, 4_097)
+    logits[0, 4_096] = bad
+    row = logits, make_keys([bytes(32)]), torch.tensor([1])
+    sampler = KeyedSampler(np.ones(4_097, bool), 1_024)
     with pytest.raises(NumericalError):
         sampler.draw_on_card(card_kernels, *row)
     with pytest.raises(NumericalError):
-        RowMeter(sampler).measure_on_card(card_kernels, *row, torch.tensor([0, 1]))
+        RowMeter(sampler).measure_on_card(card_kernels, *row, torch.tensor([1]))
 
 
 def test_no_rows_are_none():

@@ -30,10 +30,10 @@ def honest(checkpoint, requests, projection):
 
 @pytest.mark.parametrize("batch", [1, 5, 32])
 def test_tokens_do_not_depend_on_batch_or_padding(checkpoint, requests, projection, honest, batch):
-    few = requests[:3]
-    assert generate(checkpoint, few, projection, batch=batch)[0] == honest[:3]
+    few = requests[:2]
+    assert generate(checkpoint, few, projection, batch=batch)[0] == honest[:2]
     alone = [generate(checkpoint, [request], projection)[0][0] for request in few]
-    assert alone == honest[:3]
+    assert alone == honest[:2]
 
 
 def test_drafting_in_bf16_gives_the_same_tokens(checkpoint, requests, projection, honest):

@@ -93,7 +93,7 @@ def test_episodes_are_cut_between_groups_as_well(checkpoint, projection, ticks, 
     rules = EpisodeRules(TURNS, 120, 64, checkpoint.manifest.max_tokens, frozenset({1}))
     asked = make_play_requests(checkpoint, 3, 2, rules)
     whole, _, needed = make(generate_groups, None, asked)
-    for share in (0.3, 0.7, 1.5):
+    for share in (0.5, 1.5):
         groups, _, _ = make(generate_groups, share * needed, asked)
         assert list_ids(groups) == list_ids(whole[: len(groups)])
     assert len(groups) == len(asked)

@@ -21,7 +21,7 @@ from tests.vectors.subjects import PARAMETERS, choose
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 Json = Any
-CASES = 600
+CASES = 200
 NUMBERS = (
     *(-1, 0, 1, 2, 10**6, 10**6 + 1, 2**16, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 2**64),
     *(True, 1.0, "1", None),
@@ -137,5 +137,5 @@ def test_they_use_the_same_manifests(tmp_path: Path) -> None:
         }
         row["manifest"] |= change(chance, part)
         rows.append(row | {"about": f"case {case}", "usable": is_usable(row)})
-    assert sum(row["usable"] for row in rows) > 20
+    assert sum(row["usable"] for row in rows) > 6
     compare("weights", vector | {"manifests": rows}, tmp_path)

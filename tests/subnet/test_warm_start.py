@@ -25,6 +25,8 @@ from tests.commands import run_command
 
 LEARNING = LearnConfig(tokens_per_pass=512)
 COURSE = PreparationConfig(steps=4, batch=4, rate=1e-3, every=2)
+#: Where nothing hangs on what is learned.
+STEP = replace(COURSE, steps=1)
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_an_adapter_makes_the_same_model_anywhere(request_, tmp_path):
 
 
 def test_all_weights_have_no_adapter(request_):
-    assert run(request_)["adapter"] is None
+    assert run(replace(request_, config=STEP))["adapter"] is None
     assert not (request_.folder / "adapter.safetensors").exists()
 
 
@@ -175,13 +177,14 @@ def test_a_second_signal_counts_at_once():
 
 
 def test_a_folder_is_of_one_plan(request_):
-    run(request_)
-    other = replace(request_, config=replace(COURSE, rate=2e-3), problems=7)
+    request = replace(request_, config=STEP)
+    run(request)
+    other = replace(request, config=replace(STEP, rate=2e-3), problems=7)
     with pytest.raises(ConfigError, match="with other course, problems: name another folder"):
         run(other)
-    (request_.folder / "warm_start.json").write_text('{"plan": 1}')
+    (request.folder / "warm_start.json").write_text('{"plan": 1}')
     with pytest.raises(ConfigError, match="is damaged"):
-        run(request_)
+        run(request)
 
 
 def test_the_models_own_right_answers_are_drawn_once(request_, tmp_path, monkeypatch):
@@ -192,7 +195,7 @@ def test_the_models_own_right_answers_are_drawn_once(request_, tmp_path, monkeyp
         return sample_right(lessons, drafter, seed, first, problems, tries)
 
     monkeypatch.setattr(warm_start, "sample_right", draw)
-    own = replace(request_, source="own")
+    own = replace(request_, source="own", config=STEP)
     document = run(own)
     assert document["plan"]["examples"] == "own"
     assert drawn == [(0, 32, 2), (32, 8, 2)]
@@ -241,8 +244,8 @@ def test_other_levels_than_the_recipes_are_learned(tmp_path):
 
 def test_a_mixture_with_some_solutions_is_imitated(request_):
     recipe = request_.recipe.model_copy(update={"levels": (1001, 2005)})
-    mixed = replace(request_, recipe=recipe, environment="mix,arithmetic=1,sat=1", problems=20)
-    assert run(mixed)["plan"]["examples"] == "solutions"
+    mixed = replace(request_, recipe=recipe, environment="mix,arithmetic=1,sat=1", config=STEP)
+    assert run(replace(mixed, problems=20))["plan"]["examples"] == "solutions"
 
 
 def test_conversations_are_imitated_turn_by_turn(request_, tmp_path):
@@ -268,7 +271,7 @@ def test_conversations_are_imitated_turn_by_turn(request_, tmp_path):
     file = tmp_path / "said.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     lines = []
-    document = run(replace(request_, source=file), lines.append)
+    document = run(replace(request_, source=file, config=STEP), lines.append)
     (told,) = [line for line in lines if line.startswith(str(file))]
     assert "5 examples of 7 rows" in told
     assert "without messages, or a prompt and a completion" in told

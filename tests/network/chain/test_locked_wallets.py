@@ -13,21 +13,29 @@ from assay.network.chain.wallets import SigningKeys, require_keys
 from tests.commands import run_command
 
 PASSWORD = "a long password"
+LOCKED = Path(__file__).parents[2] / "data" / "locked"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two wallets: of one the coldkey has a password, of the other the hotkey, which is the same
-    key: to encipher one takes seconds."""
+    key, as the SDK once wrote it: to encipher one takes seconds."""
     folder = tmp_path_factory.mktemp("wallets")
     cold, hot = (Wallet(name, "default", str(folder)) for name in ("cold", "hot"))
-    cold.create_new_coldkey(coldkey_password=PASSWORD, suppress=True)
     cold.create_new_hotkey(suppress=True)
     hot.create_new_coldkey(use_password=False, suppress=True)
     hot.create_new_hotkey(suppress=True)
     for locked, plain in (("coldkey", "default"), ("coldkeypub.txt", "defaultpub.txt")):
-        shutil.copy(folder / "cold" / locked, folder / "hot" / "hotkeys" / plain)
+        shutil.copy(LOCKED / locked, folder / "cold")
+        shutil.copy(LOCKED / locked, folder / "hot" / "hotkeys" / plain)
     return folder
+
+
+def test_the_sdk_enciphers_as_it_did(tmp_path: Path) -> None:
+    wallet = Wallet("cold", "default", str(tmp_path))
+    wallet.create_new_coldkey(coldkey_password=PASSWORD, suppress=True)
+    one, other = (path.read_bytes() for path in (LOCKED / "coldkey", tmp_path / "cold/coldkey"))
+    assert (one[:5], abs(len(one) - len(other)) < 9) == (other[:5], True)
 
 
 @pytest.mark.parametrize(
