@@ -47,6 +47,11 @@ REASONS = {
     "withheld after the audit round": Reason.SKETCH_MISMATCH,
     "unparsable after the audit round": Reason.SKETCH_MISMATCH,
 }
+#: Other sizes of a rule, or models of a kind, of which the hardest to tell from honest work stays.
+AGAIN = {
+    *("temperature .9", "temperature .7", "top-p .95", "splice of 8", "splice of 16"),
+    *("splice of 32", "int4 weights", "foreign model"),
+}
 #: Refused for more than one reason, whichever comes first: a padded rollout may be too large.
 MIXED = {"junk groups appended", "padded"}
 
@@ -68,6 +73,13 @@ def name(kind):
     return kind.title
 
 
+def mark(kinds):
+    """Those of `AGAIN` are left to `make nightly`."""
+    return [
+        pytest.param(kind, marks=[pytest.mark.nightly] * (kind.title in AGAIN)) for kind in kinds
+    ]
+
+
 @pytest.mark.parametrize("kind", LEGAL, ids=name)
 def test_legal(kind, measured):
     """With any drafter, the completion after the reference's corrections is the honest sample,
@@ -78,7 +90,7 @@ def test_legal(kind, measured):
     assert all(row.value > 0 and row.cost > 0 for row in rows)
 
 
-@pytest.mark.parametrize("kind", CHOOSING + NOT_WORKING, ids=name)
+@pytest.mark.parametrize("kind", mark(CHOOSING + NOT_WORKING), ids=name)
 def test_illegal(kind, measured):
     """A rollout is refused exactly if it is not the honest one, except for ties within the cap,
     which any draft has now and then."""
@@ -92,11 +104,16 @@ def test_illegal(kind, measured):
         assert refused == {REASONS.get(kind.title, Reason.SAMPLING_MISMATCH)}
 
 
-def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab):
+@pytest.mark.parametrize("is_all", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab, is_all):
+    """Without `is_all`, those that the tests above have measured: the best legal one earns no more
+    than it would among all."""
     work = lab.parameters.work
-    possible = [kind for kind in STRATEGIES if not kind.needs_turns]
+    left = set() if is_all else {*AGAIN, *(kind.title for kind in LEGAL[2:])}
+    possible = [k for k in STRATEGIES if not k.needs_turns and k.title not in left]
     incomes = {kind: compute_income(measured(kind), kind, work) for kind in possible}
-    best = max((incomes[kind] for kind in LEGAL), key=lambda income: income.mean)
+    legal = [incomes[kind] for kind in LEGAL if kind in incomes]
+    best = max(legal, key=lambda income: income.mean)
     for kind in possible:
         row = make_row(SHIPPED, kind, measured(kind), incomes[kind], best)
         assert not row.is_broken, row
@@ -104,16 +121,19 @@ def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab):
     assert incomes[half].mean == 0  # caught in every settlement
 
 
-def test_steering_gains_nothing_to_speak_of(lab):
-    steering = measure_steering(lab)
+@pytest.fixture(scope="module")
+def steering(lab):
+    return measure_steering(lab)
+
+
+def test_steering_gains_nothing_to_speak_of(steering):
     assert steering.bearable < 16  # a settlement has 96 audited rollouts
     assert steering.advantage_bound < 1e-3
     assert steering.advantage < 1e-3
 
 
-def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab):
+def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab, steering):
     """The attack that cap and ledger stop: ties below .05 logits, any number of them borne."""
-    steering = measure_steering(lab)
     wide = steering.ties_per_settlement * 0.05 / 2e-4
     gain = bound_gain(lab.parameters.work)
     share, advantage = find_best_share(wide, gain, steering.audited_share, 96, 12 * 48)

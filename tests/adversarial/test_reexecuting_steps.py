@@ -46,6 +46,7 @@ from assay.inference.folder import MANIFEST_FILE, digest_tensors
 from assay.network import open_folder
 from assay.network.files import write_json
 from assay.neurons.settings.learning import read_config
+from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Reason, StepLeftOut, encode_ss58
@@ -85,6 +86,25 @@ def train(world, folder, **changes):
         trainer.step()
         assert trainer.trouble is None
     return lessons, said
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _judged_once():
+    """Every training run here learns from the world's two windows: their files are judged once."""
+    judge, judged = WindowReading.judge, {}
+
+    def judge_once(reading, hotkey, checkpoint, sources):
+        key = reading.context.window, hotkey, checkpoint.digest
+        if key not in judged:
+            alone = WindowReading(reading.context, [])
+            judge(alone, hotkey, checkpoint, sources)
+            assert alone.groups
+            judged[key] = alone.groups
+        reading.groups += judged[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WindowReading, "judge", judge_once)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -250,10 +250,18 @@ def drafted_without_token(world: World) -> Draft:
 relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.fixture
+def sealed(world: World) -> tuple[Any, Any]:
+    """An honest file, once for all examples."""
+    return world.seal(world.mine())
+
+
 @relaxed
 @given(st.binary(max_size=4_096))
-def test_garbage_for_a_file_is_a_verdict(world: World, data: bytes) -> None:
-    reader, context = world.seal(world.mine())
+def test_garbage_for_a_file_is_a_verdict(
+    world: World, sealed: tuple[Any, Any], data: bytes
+) -> None:
+    reader, context = sealed
     reader.data = data
     assert world.judge_file(reader, context).reason in WITHHELD
 
@@ -271,10 +279,12 @@ def test_garbage_in_a_part_under_a_true_root_is_a_verdict(
 
 @relaxed
 @given(st.sampled_from(["version", "window", "groups", "group_size"]), st.integers(0, 2**16 - 1))
-def test_any_other_number_in_the_header_is_a_verdict(world: World, name: str, value: int) -> None:
+def test_any_other_number_in_the_header_is_a_verdict(
+    world: World, sealed: tuple[Any, Any], name: str, value: int
+) -> None:
     draft = world.mine()
     draft.header[name] = value
-    honest, context = world.seal(world.mine())
+    honest, context = sealed
     reader, _ = world.seal(draft)
     verdict = world.judge_file(reader, context)
     assert verdict.accepted == (reader.data == honest.data)
