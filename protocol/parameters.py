@@ -624,7 +624,10 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
                 ("kept, chunk, bits and feedback do not fit together", _is_form(rounds)),
                 ("start.window is within a round", not within),
                 # the pool follows from one line of steps
-                (f"{PROPOSE} is for one trainer's steps", not _proposes(parameters.environment)),
+                (
+                    f"{PROPOSE} is for one trainer's steps",
+                    not has_proposals(parameters.environment),
+                ),
             )
             if not holds
         ),
@@ -632,7 +635,8 @@ def _find_rounds_fault(rounds: Rounds, parameters: Parameters) -> str | None:
     )
 
 
-def _proposes(choice: EnvironmentChoice) -> bool:
+def has_proposals(choice: EnvironmentChoice) -> bool:
+    """Whether a network writes its own problems: its environment has the part `propose`."""
     return any(setting.name == PROPOSE for setting in choice.settings)
 
 

@@ -20,7 +20,7 @@ from assay.explorer.views.miners import SORTS
 
 Schema = dict[str, Any]
 #: Grows with every field that is added; what is removed or changes its meaning makes another API.
-VERSION = "1.4"
+VERSION = "1.5"
 ROOT = "/api/v1"
 _EXAMPLES = Path(__file__).with_name("api_examples.json")
 _PLACES = {
@@ -158,6 +158,7 @@ def _list_parameters(path: str, example: Mapping[str, Any], names: tuple[str, ..
         "page": ("part of the list, from 1", {"type": "integer", "minimum": 1, "default": 1}),
         "size": ("rows at once", {"type": "integer", "minimum": 1, "maximum": ROWS_MAX}),
         "sort": ("order of the list", {"type": "string", "enum": list(SORTS)}),
+        "checkpoint": ("rows of one checkpoint's step", {"type": "integer", "minimum": 0}),
         "q": ("the text to search for", {"type": "string"}),
     }
     for name in names:

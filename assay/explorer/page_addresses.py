@@ -13,6 +13,7 @@ from assay.explorer.views.ledger_entries import view_ledger
 from assay.explorer.views.merged_rounds import view_rounds
 from assay.explorer.views.miners import view_miner, view_miners
 from assay.explorer.views.overview import view_overview
+from assay.explorer.views.proposals import view_proposals
 from assay.explorer.views.rollouts import view_rollout
 from assay.explorer.views.settlements import view_settlement, view_weights
 from assay.explorer.views.validators import view_validators
@@ -45,7 +46,7 @@ class PageAddress:
     @property
     def waits(self) -> bool:
         """Whether an answer may take seconds, and must not delay other pages."""
-        return self.view in (view_rollout, view_watch)
+        return self.view in (view_rollout, view_watch, view_proposals)
 
 
 _WEIGHTS = {"weights": "weights.rows"}
@@ -91,6 +92,12 @@ PAGES: dict[str, PageAddress] = {
         },
     ),
     "/watch": PageAddress(view_watch, "watch.html", {"rules": "rules", "windows": "rows"}),
+    "/proposals": PageAddress(
+        view_proposals,
+        "proposals.html",
+        {"proposals": "rows", "steps": "steps"},
+        ("checkpoint", *_PARTS),
+    ),
     "/rounds": PageAddress(
         view_rounds,
         "rounds.html",

@@ -15,6 +15,7 @@ from assay.artifacts.records.reader import STATISTICS_BYTES as STATISTICS_BYTES
 from assay.artifacts.records.reader import RecordReader, open_reader
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.documents.curves import Curve
+from assay.explorer.documents.proposals import PoolSummary, ProposalRow, ProposalStep
 from assay.explorer.documents.settlements import EntryFields
 from assay.explorer.documents.training import AccuracyPoint, LevelRow, RuleRow, WatchedRow
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow, TurnRow
@@ -212,6 +213,24 @@ class CourseReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ProposalsReading:
+    """The pool of the newest checkpoint, and what the steps that were read say of it.
+
+    checkpoint: its number. sentence: the figures in one line. rows: newest proposals first, without
+    names. steps: newest first. waiting: how many steps are to be read yet; unread: numbers of the
+    checkpoints whose steps cannot be read.
+    """
+
+    checkpoint: int
+    sentence: str
+    pool: PoolSummary
+    rows: Sequence[ProposalRow]
+    steps: Sequence[ProposalStep]
+    waiting: int
+    unread: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerChild:
     """The fate of one trainer's child in a round.
 
@@ -326,6 +345,9 @@ class Commands(Protocol):
     def watch(self) -> str | None:
         """Judge the trainer's course."""
 
+    def proposals(self) -> str | None:
+        """List the newest proposals."""
+
     def audit_round(self, checkpoint: str | None) -> str | None:
         """Audit the round that made a checkpoint, digest in hex. None: the checkpoint in force."""
 
@@ -378,6 +400,10 @@ class PageSources(Protocol):
             steps: digests of the records of published steps, hex, in order, for where the
                 trainer's folder is not at hand.
         """
+
+    def read_proposals(self, steps: Sequence[str]) -> ProposalsReading | ReadingLack:
+        """The newest proposals and who solved them. Waits for a bounded time, and reads one step
+        more each time. steps: as for `read_course`."""
 
     def read_beside(self) -> Mapping[str, Sequence[Curve]]:
         """Other runs' curves, by the runs' names."""

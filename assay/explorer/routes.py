@@ -156,7 +156,7 @@ class Explorer:
             else make_api_path(path) + (f"?{query}" if query else ""),
             "asked": {
                 name: text[: Query.LIMIT]
-                for name in ("q", "sort")
+                for name in ("q", "sort", "checkpoint")
                 if (text := request.query_params.get(name))
             },
             "rows_max": ROWS_MAX,

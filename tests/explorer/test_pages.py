@@ -25,6 +25,8 @@ from tests.explorer.program import list_pages, serve
 
 pytestmark = pytest.mark.slow
 _ROLLOUT_S = 400
+#: Pages on which a demo has no figures.
+EMPTY = ("/ledger", "/proposals", "/gauntlet", "/evaluations")
 
 
 def wait_for_rollout(served, path):
@@ -53,7 +55,7 @@ def test_every_page_is_there_with_the_numbers_that_its_json_has(served, demo):
         document = served.get_json("/index.json" if path == "/" else path + ".json")
         assert served.get_json(path) == document, "the Accept header asks for the same"
         page = Page(html)
-        assert page.values or path in ("/ledger", "/gauntlet", "/evaluations"), path
+        assert page.values or path in EMPTY, path
         missing = set(page.values) - set(list_numbers(document))
         assert not missing, (path, missing)
         assert sum(tag == "h1" for tag, _ in page.elements) == 1
@@ -184,9 +186,9 @@ def test_every_page_s_command_derives_again_what_it_shows(demo, tmp_path, monkey
                     document["covers"]["first"] <= w <= document["covers"]["last"] for w in listed
                 )
     left = set(list_pages(demo)) - {path for paths in commands.values() for path in paths}
-    # the demo measures no suite, posts nothing, has one trainer, and its record is compared with no
-    # other
-    assert left == {"/evaluations", "/ledger", "/rounds", "/validators"}
+    # the demo measures no suite, posts nothing, has one trainer, does not write its own problems,
+    # and its record is compared with no other
+    assert left == {"/evaluations", "/ledger", "/proposals", "/rounds", "/validators"}
     outcomes = {w["outcome"] for w in seen["/windows"]["windows"]}
     assert outcomes == {"counted", "abstained"}, "those abstained from are derived as well"
     for command, paths in commands.items():

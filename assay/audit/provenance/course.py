@@ -66,14 +66,28 @@ def _pick_ends(items: Sequence[_T]) -> Sequence[_T]:
 
 def _find_published(stores: Sequence[Path], digests: Sequence[bytes]) -> Iterator[tuple[Step, int]]:
     for digest in digests:
-        name = make_step_name(digest, "step.json")
-        for store in stores:
-            if (store / name).is_file():
-                step = read_step(store / name)
-                if step.record.digest != digest:
-                    raise StepError(f"{store / name} is another step's record")
-                yield step, _read_limit(store, step)
-                break
+        step = find_published_step(stores, digest)
+        if step is not None:
+            yield step, _read_limit(step.path.parents[2], step)
+
+
+def find_published_step(stores: Sequence[Path], digest: bytes) -> Step | None:
+    """A published step, from the first store that has it, or None.
+
+    Args:
+        stores: their folders. digest: of the step's record.
+
+    Raises:
+        StepError: it cannot be read, or is another one.
+    """
+    name = make_step_name(digest, "step.json")
+    path = next((store / name for store in stores if (store / name).is_file()), None)
+    if path is None:
+        return None
+    step = read_step(path)
+    if step.record.digest != digest:
+        raise StepError(f"{path} is another step's record")
+    return step
 
 
 def _read_steps(steps: Iterable[tuple[Step, int]]) -> Iterator[WatchedWindow]:

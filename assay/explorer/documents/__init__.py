@@ -9,6 +9,7 @@ __all__ = [
     "curves",
     "miners",
     "overview",
+    "proposals",
     "settlements",
     "shared",
     "training",

@@ -79,6 +79,7 @@ class TrainingDocument(CommandDocument):
     has_trainer: bool
     checkpoints: list[CheckpointRow]
     levels: Annotated[list[LevelRow], Field(description="of the newest checkpoint in force")]
+    proposes: Annotated[bool, Field(description="whether the network writes its own problems")]
 
 
 class RuleRow(TypedDict):

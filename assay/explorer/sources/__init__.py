@@ -3,9 +3,9 @@
 Start with `record.open_source`: it finds the record, and `opened` has the sources around it.
 `run_view` reads a program's folder, `chain_view` a chain, `ledger_events` the EVM, each in a thread
 that no page waits for (`peer_health` has the time since a node is silent). `groups` measures
-rollouts again in a child process (`group_child`), and `shell_commands` writes the commands that
-derive a page again. Nothing here writes a page. Only opening raises: data that cannot be read later
-counts as missing.
+rollouts again in a child process (`group_child`), `courses` and `proposals` read steps in others,
+and `shell_commands` writes the commands that derive a page again. Nothing here writes a page. Only
+opening raises: data that cannot be read later counts as missing.
 """
 
 __all__ = ["opened", "record", "shell_commands"]

@@ -29,6 +29,7 @@ from assay.explorer.ports import (
     Live,
     MergedRound,
     Neurons,
+    ProposalsReading,
     ShownWeights,
     Training,
 )
@@ -37,6 +38,7 @@ from assay.explorer.sources.courses import Courses
 from assay.explorer.sources.evaluation_results import EvaluationResults
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
+from assay.explorer.sources.proposals import Proposals
 from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manifest
 from assay.neurons.session.evm_opening import get_chain_id
@@ -88,6 +90,7 @@ class OpenedSources:
     rounds: RoundFindings
     groups: Groups
     courses: Courses
+    proposals: Proposals
     pace: "BlockWatch"
     events: LedgerEvents | None = None
     localnet: "LocalnetMark | None" = None
@@ -150,6 +153,9 @@ class OpenedSources:
 
     def read_course(self, steps: Sequence[str]) -> CourseReading | ReadingLack:
         return self.courses.read(steps)
+
+    def read_proposals(self, steps: Sequence[str]) -> ProposalsReading | ReadingLack:
+        return self.proposals.read(steps)
 
     def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         """Read a manifest from the folder of models, or from a store."""

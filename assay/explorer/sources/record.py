@@ -33,6 +33,7 @@ from assay.explorer.sources.opened import (
     find_rounds,
     find_trainer,
 )
+from assay.explorer.sources.proposals import Proposals
 from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView
 from assay.explorer.sources.shell_commands import ShellCommands
@@ -134,6 +135,8 @@ def _open_around(
     stack.callback(groups.close)
     courses = Courses(trainer.root, roots, on_change)
     stack.callback(courses.close)
+    proposals = Proposals(trainer.root, roots, scratch, on_change)
+    stack.callback(proposals.close)
     place = find_ledger(settings, subject.validator, subject.identity.netuid)
     events = None if place is None else LedgerEvents(place, on_change)
     if events is not None:
@@ -170,6 +173,7 @@ def _open_around(
         rounds=RoundFindings(find_rounds(settings), stores),
         groups=groups,
         courses=courses,
+        proposals=proposals,
         pace=BlockWatch(subject.history.first.timing.slot_ms),
         events=events,
         localnet=None

@@ -153,6 +153,11 @@ class ShellCommands:
             return None
         return shlex.join(["assay", "train", "watch", "--dir", str(self.trainer)])
 
+    def proposals(self) -> str | None:
+        if self.trainer is None or not (self.trainer / "steps").is_dir():
+            return None
+        return shlex.join(["assay", "train", "proposals", "--dir", str(self.trainer)])
+
     def audit_round(self, checkpoint: str | None) -> str | None:
         if self.online is None or self.parameters.rounds is None:
             return None

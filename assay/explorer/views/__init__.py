@@ -16,6 +16,7 @@ __all__ = [
     "merged_rounds",
     "miners",
     "overview",
+    "proposals",
     "rollouts",
     "settlements",
     "validators",

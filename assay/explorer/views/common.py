@@ -26,6 +26,8 @@ from assay.protocol.reason import Reason, name_cost
 _DIGITS_MAX = 12
 #: Rows of a list that an address may ask for at once, with `size`.
 ROWS_MAX = 1_000
+#: Checkpoints whose steps are looked for: the first of the record, and the newest.
+_FIRST, _NEWEST = 8, 56
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,22 @@ class Query:
     def get_page(self) -> int:
         return self._get_number("page", 1)
 
+    def get_number(self, name: str) -> int | None:
+        """A whole number of the address, or None."""
+        text = self.get(name)
+        return int(text) if self._is_number(text) else None
+
     def get_size(self, usual: int) -> int:
         """Rows of a list that are wanted at once."""
         return min(self._get_number("size", usual), ROWS_MAX)
 
     def _get_number(self, name: str, usual: int) -> int:
         text = self.get(name)
-        plain = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
-        return max(1, int(text)) if plain else usual
+        return max(1, int(text)) if self._is_number(text) else usual
+
+    @staticmethod
+    def _is_number(text: str) -> bool:
+        return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
 class Rederivation(TypedDict):
@@ -170,6 +180,18 @@ def list_known_windows(reader: PageReader) -> str:
     if ends["first"] is None:
         return "no window is known yet"
     return f"windows {ends['first']} to {ends['last']} are known"
+
+
+def list_step_digests(reader: PageReader) -> list[str]:
+    """Digests of the steps that made checkpoints in force, hex, in order: the first and the
+    newest."""
+    rows = reader.ask(
+        "SELECT checkpoint, min(window) AS first FROM windows WHERE length(checkpoint) = 32 "
+        "AND checkpoint != zeroblob(32) GROUP BY checkpoint ORDER BY first"
+    )
+    ends = [*rows[:_FIRST], *rows[_FIRST:][-_NEWEST:]]
+    origins = [reader.sources.read_manifest(row["checkpoint"]) for row in ends]
+    return [origin.step for origin in origins if origin is not None and origin.step]
 
 
 #: Most characters of a text of a document that a person named, and size of its largest figure.

@@ -15,6 +15,7 @@ from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin, Training
 from assay.explorer.views.common import Query, divide
 from assay.explorer.views.curves import add_runs, make_axis, make_curve, summarize_runs
+from assay.explorer.views.proposals import proposes
 
 #: Checkpoints in the table.
 _CHECKPOINTS = 50
@@ -57,6 +58,7 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
         has_trainer=training is not None,
         checkpoints=_list_checkpoints(reader, training),
         levels=_list_levels(reader),
+        proposes=proposes(reader),
         command=reader.sources.commands.training(),
     )
 

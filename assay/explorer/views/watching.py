@@ -6,11 +6,9 @@ from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
 from assay.explorer.documents.training import WatchDocument, WatchedRow
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CourseReading
-from assay.explorer.views.common import Query, read_number
+from assay.explorer.views.common import Query, list_step_digests, read_number
 from assay.explorer.views.curves import make_curve
 
-#: Checkpoints whose steps are looked for: the first of the record, and the newest.
-_FIRST, _NEWEST = 8, 56
 #: Name, title, field of a row, greatest value of the axis.
 _CURVES = (
     ("reward", "Mean reward", "reward", 1.0),
@@ -23,7 +21,7 @@ _CURVES = (
 
 def view_watch(reader: PageReader, query: Query) -> WatchDocument:
     """Whether the course learns, and the figures that say so."""
-    found = reader.sources.read_course(_list_steps(reader))
+    found = reader.sources.read_course(list_step_digests(reader))
     if not isinstance(found, CourseReading):
         return WatchDocument(
             title="Does it learn?",
@@ -48,17 +46,6 @@ def view_watch(reader: PageReader, query: Query) -> WatchDocument:
         curves=_list_curves(rows),
         command=reader.sources.commands.watch(),
     )
-
-
-def _list_steps(reader: PageReader) -> list[str]:
-    """Digests of the steps that made checkpoints in force, in order."""
-    rows = reader.ask(
-        "SELECT checkpoint, min(window) AS first FROM windows WHERE length(checkpoint) = 32 "
-        "AND checkpoint != zeroblob(32) GROUP BY checkpoint ORDER BY first"
-    )
-    ends = [*rows[:_FIRST], *rows[_FIRST:][-_NEWEST:]]
-    origins = [reader.sources.read_manifest(row["checkpoint"]) for row in ends]
-    return [origin.step for origin in origins if origin is not None and origin.step]
 
 
 def _keep_finite(row: WatchedRow) -> WatchedRow:
