@@ -226,7 +226,7 @@ def test_it_stops_while_clients_hang_on(tmp_path: Path) -> None:
             assert ask(kept, "system_name")["result"] == "subtensor-devnet"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"POST / HTTP/1.1\r\n", b"PUT "]))
 def test_random_bytes_harm_nobody(devnet: Devnet, garbage: bytes, start: bytes) -> None:
     with dial(devnet) as client:

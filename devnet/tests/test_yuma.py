@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subtensor_devnet.yuma import EpochInputs, EpochResult, Row, YumaRules, compute_epoch
@@ -86,7 +86,6 @@ def make_inputs(draw: st.DrawFn) -> EpochInputs:
     )
 
 
-@settings(max_examples=50)
 @given(make_inputs())
 def test_shares_sum_to_one_or_nothing_and_no_more_is_paid_than_there_is(
     inputs: EpochInputs,
@@ -105,7 +104,6 @@ def test_shares_sum_to_one_or_nothing_and_no_more_is_paid_than_there_is(
         assert len(column) == count or column is result.bonds
 
 
-@settings(max_examples=50)
 @given(make_inputs())
 def test_permits_go_to_the_largest_stakes_and_new_bonds_only_to_permits(
     inputs: EpochInputs,
@@ -123,7 +121,6 @@ def test_permits_go_to_the_largest_stakes_and_new_bonds_only_to_permits(
         assert result.permits[uid] or (not inputs.permits[uid] and row == inputs.bonds[uid])
 
 
-@settings(max_examples=50)
 @given(make_inputs(), st.randoms(use_true_random=False))
 def test_nothing_hangs_on_the_order_of_uids(inputs: EpochInputs, random: Random) -> None:
     count = len(inputs.stakes)

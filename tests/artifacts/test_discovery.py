@@ -4,6 +4,7 @@ cannot."""
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,18 +45,29 @@ LOCATOR = "test:store"
 OWNER, TRAINER, OTHER = (sha256(name).digest() for name in (b"owner", b"trainer", b"other"))
 
 
+BEACON = LocalBeacon(b"net", GENESIS_MS, 1_000, lambda: GENESIS_MS).chain
+
+
+def make_chain() -> SimulatedChain:
+    return SimulatedChain(b"net", NETUID, GENESIS_MS, 1_000, 24, (OWNER, TRAINER, OTHER))
+
+
+@cache
+def make_parameters() -> Parameters:
+    """Those of each network here: to make them loads the model."""
+    demo = PRESETS["demo"]
+    return make_subnet_parameters(make_chain(), BEACON, GENESIS, TRAINER, "arithmetic", demo)
+
+
 class Net:
     """A chain and a store; publishing mints a block a look."""
 
     def __init__(self, folder: Path):
-        self.chain = SimulatedChain(b"net", NETUID, GENESIS_MS, 1_000, 24, (OWNER, TRAINER, OTHER))
-        self.beacon = LocalBeacon(b"net", GENESIS_MS, 1_000, lambda: GENESIS_MS).chain
+        self.chain = make_chain()
         self.store = open_folder(folder / "store")
         self.warnings = []
         self._programs, self._started = folder / "programs", 0
-        self.parameters = make_subnet_parameters(
-            self.chain, self.beacon, GENESIS, TRAINER, "arithmetic", PRESETS["demo"]
-        )
+        self.parameters = make_parameters()
 
     def open(self, locator: str) -> ObjectStore:
         if locator != LOCATOR:
@@ -362,9 +374,7 @@ def test_faults_that_hinder_nobody_yet_are_warnings(net):
 def test_an_owner_without_a_uid_is_told_to_register(net, monkeypatch):
     monkeypatch.setattr(net.chain, "get_owner", lambda number: bytes(32))
     with pytest.raises(DiscoveryError, match="register it"):
-        make_subnet_parameters(
-            net.chain, net.beacon, GENESIS, TRAINER, "arithmetic", PRESETS["demo"]
-        )
+        make_subnet_parameters(net.chain, BEACON, GENESIS, TRAINER, "arithmetic", PRESETS["demo"])
 
 
 def test_a_commitment_that_never_stands(net, monkeypatch):

@@ -17,6 +17,7 @@ from assay.inference.model_loading import load_model, outline_model
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
+from tests.small_genesis import open_small_genesis
 
 FILES = sorted(path.name for path in GENESIS.iterdir() if path.name != "__pycache__")
 
@@ -100,20 +101,27 @@ def test_a_manifest_that_would_switch_the_tests_off_is_unusable(checkpoint):
         assert find_fault(bad, calibration, SMALL_MODEL_TESTS, 4_096) is not None
 
 
-def test_publishing_the_same_weights_is_the_same_checkpoint(tmp_path, checkpoint):
-    checkpoints = CheckpointFolder(tmp_path)
-    checkpoints.add(GENESIS, checkpoint.digest)
-    parent = checkpoints.get(checkpoint.digest)
-    import torch
-
+def publish_again(folder, base, times):
+    """Manifests of a checkpoint's own weights, published under it."""
+    checkpoints = CheckpointFolder(folder)
+    checkpoints.add(base.folder, base.digest)
+    parent = checkpoints.get(base.digest)
     weights = {n: w.to(torch.bfloat16) for n, w in parent.model.state_dict().items()}
-    first = checkpoints.publish(parent, weights, b"\1" * 32)
-    second = checkpoints.publish(parent, weights, b"\1" * 32)
+    return [checkpoints.publish(parent, weights, b"\1" * 32) for _ in range(times)]
+
+
+def test_the_same_weights_have_the_same_centre(tmp_path, checkpoint):
+    (made,) = publish_again(tmp_path, checkpoint, 1)
+    assert made.centre == checkpoint.manifest.centre
+
+
+def test_publishing_the_same_weights_is_the_same_checkpoint(tmp_path):
+    base = open_small_genesis()
+    first, second = publish_again(tmp_path, base, 2)
     assert first == second
-    assert first.parent == checkpoint.digest
-    assert first.centre == checkpoint.manifest.centre
+    assert first.parent == base.digest
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
-        [checkpoint.digest.hex(), first.digest.hex()]
+        [base.digest.hex(), first.digest.hex()]
     )
     child = json.loads((tmp_path / first.digest.hex() / "manifest.json").read_text())
     assert child["number"] == 1

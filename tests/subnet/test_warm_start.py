@@ -59,6 +59,7 @@ def test_a_course_ends_with_a_model_that_a_network_takes(request_, tmp_path):
     assert [trial["step"] for trial in progress["trials"]] == [0, 2, 4]
     assert all(trial["loss"] > 0 for trial in progress["trials"])
     assert document["end"] == "all 4 steps are done"
+    assert document["adapter"] is None
     assert document == json.loads((request_.folder / "warm_start.json").read_text())
     assert sorted(path.name for path in request_.folder.iterdir()) == ["model", "warm_start.json"]
     assert find_unadopted(request_.folder / "model") is None
@@ -116,11 +117,6 @@ def test_an_adapter_makes_the_same_model_anywhere(request_, tmp_path):
     model = adopt(GENESIS / "model.safetensors", GENESIS, tmp_path / "wrong")
     assert model.returncode == 2
     assert "is no adapter of Assay's" in " ".join(model.stderr.split())
-
-
-def test_all_weights_have_no_adapter(request_):
-    assert run(replace(request_, config=STEP))["adapter"] is None
-    assert not (request_.folder / "adapter.safetensors").exists()
 
 
 @pytest.mark.parametrize("at", [1, 3])
