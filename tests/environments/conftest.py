@@ -1,6 +1,7 @@
 """Helpers that the environments' tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 
@@ -10,11 +11,22 @@ from assay.environments import problem_file
 from assay.environments.foreign import vetting, world_vetting
 from assay.environments.foreign.hostile_answers import write_hostile, write_long
 from assay.environments.tasksets import vetting as taskset_vetting
+from assay.sandbox import share_preloaded
 
 
 def make_seed(number: int) -> bytes:
     """A problem's seed."""
     return sha256(number.to_bytes(4, "big")).digest()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_readers() -> Iterator[None]:
+    """Children that read Parquet are forks of a process that has loaded what they load."""
+    loaded = share_preloaded("assay.environments.problem_file", "pyarrow.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        warm = partial(problem_file.Sandbox, preloaded=loaded)
+        patch.setattr(problem_file, "Sandbox", warm)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from assay.environments import (
 from assay.environments.gsm import LEVELS, THEMES, Task
 from assay.environments.problem_look import look_at_file
 from assay.protocol.parameters import MILLION
+from assay.sandbox import Sandbox
 from tests.environments.conftest import BLANKS_AFTER, NUMBER_TRICKS, TRICKS, make_seed
 
 #: What a wrong answer achieves: it may have been read.
@@ -133,7 +134,9 @@ def open_file(file: Path) -> object:
     return make_environment(f"gsm:{compute_file_digest(file)}", {})
 
 
-def test_jsonl_and_parquet_ask_the_same(tmp_path: Path) -> None:
+def test_jsonl_and_parquet_ask_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by children that start as in a program, and not as forks."""
+    monkeypatch.setattr(problem_file, "Sandbox", Sandbox)
     plain = open_file(write_jsonl(tmp_path))
     packed = tmp_path / "rows.parquet"
     packed.write_bytes(make_parquet())

@@ -38,7 +38,7 @@ def test_an_index_whose_maker_is_killed_is_gone_on_with(demo, tmp_path):
     # it holds where PYTHONSAFEPATH keeps the working directory out, too
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
     done = subprocess.run(
-        [sys.executable, "-m", "tests.explorer.killed_index", demo, path, "5"],
+        [sys.executable, "-m", "tests.explorer.killed_index", demo, path, "9"],
         cwd=ROOT,
         env=env,
         capture_output=True,
