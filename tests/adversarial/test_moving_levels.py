@@ -65,6 +65,10 @@ def eager(monkeypatch):
     return set_rule
 
 
+def verify(step, folder):
+    return reexecute(step, CheckpointFolder(folder / "models"))
+
+
 class Course:
     """A trainer over the world's two windows; it may be restarted between them."""
 
@@ -124,7 +128,7 @@ class Course:
         return [read_step(path) for path in get_steps(self.folder)]
 
     def verify(self, step):
-        return reexecute(step, CheckpointFolder(self.folder / "models"))
+        return verify(step, self.folder)
 
     def read_files(self):
         return {
@@ -249,9 +253,23 @@ def test_a_trainer_that_makes_its_counts_up(world, tmp_path, eager):
     assert "of the held-out problems the parent solves" in finding.detail
 
 
-def test_levels_that_do_not_follow(world, tmp_path, caplog):
-    course = make_course(world, tmp_path).run(window=1)
-    (step,) = course.steps
+@pytest.fixture(scope="module")
+def taught(world, tmp_path_factory):
+    """Folder of an honest step."""
+    folder = tmp_path_factory.mktemp("taught")
+    make_course(world, folder).run(window=1).trainer.close()
+    return folder
+
+
+@pytest.fixture
+def step(taught, tmp_path):
+    """The honest step, in a copy to spoil."""
+    shutil.copytree(taught, tmp_path, dirs_exist_ok=True)
+    (path,) = get_steps(tmp_path)
+    return read_step(path)
+
+
+def test_levels_that_do_not_follow(world, step, tmp_path, caplog):
     models = CheckpointFolder(tmp_path / "models")
     honest = models.get(step.child)
     weights = {n: w.bfloat16() for n, w in honest.model.state_dict().items()}
@@ -261,7 +279,7 @@ def test_levels_that_do_not_follow(world, tmp_path, caplog):
         forged = models.publish(parent, weights, step.record.digest, other, counts)
         with pytest.raises(UnusableCheckpointError, match="from its parent's success follow"):
             open_checkpoint(models, forged.digest, world.parameters)
-        finding = course.verify(replace(step, child=forged.digest))
+        finding = verify(replace(step, child=forged.digest), tmp_path)
         assert not finding.equal
         assert finding.detail.endswith("manifest has other levels")
     # a parent of other levels makes a manifest that can be used, and is a lie that anybody finds
@@ -277,20 +295,18 @@ def test_levels_that_do_not_follow(world, tmp_path, caplog):
     assert line.getMessage().endswith(
         "has the levels 5 (× 1.2), 6 (× 1.2), and the parent has 5 (× 1), 6 (× 1)"
     )
-    finding = course.verify(replace(step, child=claimed.digest))
+    finding = verify(replace(step, child=claimed.digest), tmp_path)
     assert "levels_before" in finding.detail
     shutil.rmtree(tmp_path / "models" / forged.digest.hex())
-    named = course.verify(replace(step, child=forged.digest))  # nothing here to hold it against
+    named = verify(replace(step, child=forged.digest), tmp_path)  # nothing to hold it against
     assert "is missing" in named.detail
 
 
-def test_a_manifest_that_would_have_the_verifier_work_for_ever(world, tmp_path):
-    course = make_course(world, tmp_path).run(window=1)
-    (step,) = course.steps
+def test_a_manifest_that_would_have_the_verifier_work_for_ever(step, tmp_path):
     models = CheckpointFolder(tmp_path / "models")
     parent = models.get(step.record.parent)
     weights = {n: w.bfloat16() for n, w in models.get(step.child).model.state_dict().items()}
     asked = (LevelSuccess(5, 0, 2**32 - 1, 0),)
     forged = models.publish(parent, weights, step.record.digest, held_out=asked)
     with pytest.raises(StepError, match="more than anybody asks"):
-        course.verify(replace(step, child=forged.digest))
+        verify(replace(step, child=forged.digest), tmp_path)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from assay.protocol.parameters import DEMO_TIMING
 from tests.amended_parameters import amend
-from tests.audit.audited import play_network
+from tests.audit.audited import FEW, play_network
 
 #: Two windows from decision to start: by the slot's content at blocks 12 and 36.
 TIMING = replace(DEMO_TIMING, notice_windows=2)
@@ -35,4 +35,4 @@ def announce(first):
 
 
 def play_amended(folder):
-    return play_network(folder, timing=TIMING, announce=announce, epochs=EPOCHS)
+    return play_network(folder, timing=TIMING, announce=announce, epochs=EPOCHS, work=FEW)

@@ -25,6 +25,7 @@ from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.inference.low_rank import merge, round_factors
 from assay.lab.demo.run import ModelFolders
+from assay.lab.gauntlet.attack_setup import RememberingForward
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
@@ -59,7 +60,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 from assay.protocol.score_tree import compute_weights_digest
-from assay.subnet.presets import NETUID, make_demo_parameters
+from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 from tests.small_genesis import open_small_genesis
 
@@ -73,6 +74,8 @@ GROUPS, BURN = 5, 100_000
 MINERS = {"alice": Miner, "bob": Miner, "mallory": FakingMiner}
 WINDOWS = range(6)
 EPOCHS = (48, 73, 98)
+#: Half the rollouts of the demo's groups.
+FEW = replace(DEMO_WORK, group_size=4, audited_rollouts=8, sampled_rollouts=2)
 #: Block before which the trainer publishes its checkpoint: in force from window 3 on.
 TAUGHT_AT = 30
 
@@ -450,6 +453,20 @@ def read_records(objects, name="liar", epochs=EPOCHS):
         for e in epochs
     }
     return windows, settlements
+
+
+def remember_forward(get):
+    """A function like `Checkpoint.get_forward`, whose forward passes measure nothing twice. Audits
+    measure the same rollouts again and again."""
+    known = {}
+
+    def remembering(checkpoint, *given):
+        key = checkpoint.digest, checkpoint.models.placement.implementation, given
+        if key not in known:
+            known[key] = RememberingForward(get(checkpoint, *given))
+        return known[key]
+
+    return remembering
 
 
 @contextmanager

@@ -7,8 +7,17 @@ import pytest
 from assay.artifacts.steps.file import open_step_parser
 from assay.audit import window_check
 from assay.audit.sources import ModelShelf
+from assay.inference import Checkpoint
 from assay.verification import Examined, read_plan
-from tests.audit.audited import Liar, list_differences, open_audit, play_network, read_records
+from tests.audit.audited import (
+    FEW,
+    Liar,
+    list_differences,
+    open_audit,
+    play_network,
+    read_records,
+    remember_forward,
+)
 from tests.one_parser import share_parser
 
 _decode_group_head = cache(read_plan.decode_group_head)
@@ -64,8 +73,24 @@ def _files_are_examined_once(_examined):
 
 
 @pytest.fixture(scope="session")
+def _forwards():
+    return {
+        name: remember_forward(getattr(Checkpoint, name)) for name in ("get_forward", "get_appeal")
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rollouts_are_measured_once(_forwards):
+    """By all audits with a network's model."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, get in _forwards.items():
+            patch.setattr(Checkpoint, name, get)
+        yield
+
+
+@pytest.fixture(scope="session")
 def network(tmp_path_factory):
-    return play_network(tmp_path_factory.mktemp("audited"))
+    return play_network(tmp_path_factory.mktemp("audited"), work=FEW)
 
 
 @pytest.fixture(scope="session")

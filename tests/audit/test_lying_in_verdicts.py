@@ -39,7 +39,7 @@ def copy_anothers_verdicts(liar):
 
 
 def invent_a_witness(liar):
-    liar.change_row(1, "alice", witness=bytes(32))
+    liar.change_row(1, "alice", witness=bytes(len(liar.get_row(1, "alice").witness)))
 
 
 def shift_a_witness_by_two(liar):
@@ -62,7 +62,7 @@ MODEL_LIES = [
     (give_another_reason, "verdicts", "says LOGPROB_MISMATCH, and it is SKETCH_MISMATCH"),
     (copy_anothers_verdicts, "witness", "it did not run one, or copied another's"),
     (invent_a_witness, "witness", "it did not run one, or copied another's"),
-    (shift_a_witness_by_two, "witness", "1 of 32 bytes"),
+    (shift_a_witness_by_two, "witness", "1 of 16 bytes"),
     (declare_a_good_checkpoint_void, "checkpoint", "it can be used"),
     (refuse_the_honest(Reason.SKETCH_MISMATCH), "verdicts", "and it is ACCEPTED"),
     (refuse_the_honest(Reason.LOGPROB_MISMATCH), "verdicts", "and it is ACCEPTED"),

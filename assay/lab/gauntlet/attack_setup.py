@@ -80,7 +80,7 @@ class RememberingForward:
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
-        self._known: dict[tuple[bytes, bytes, tuple[Reply, ...]], Measurement] = {}
+        self._known: dict[tuple[object, ...], Measurement] = {}
 
     def measure(
         self,
@@ -90,10 +90,11 @@ class RememberingForward:
         projection: Projection,
         replies: Sequence[Sequence[Reply]] | None = None,
     ) -> list[Measurement]:
-        """See `assay.verification.Forward`. There is one projection and one prompt for each
-        seed."""
+        """See `assay.verification.Forward`. All projections are of one checkpoint."""
         said = [()] * len(seeds) if replies is None else list(map(tuple, replies))
-        keys = [(s, c.tobytes(), w) for s, c, w in zip(seeds, completions, said, strict=True)]
+        matrix = projection.matrix.tobytes()
+        rows = zip(seeds, prompts, completions, said, strict=True)
+        keys = [(matrix, s, tuple(p), c.tobytes(), w) for s, p, c, w in rows]
         fresh = [i for i, key in enumerate(keys) if key not in self._known]
         if fresh:
             measured = self._forward.measure(

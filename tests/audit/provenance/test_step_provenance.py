@@ -26,7 +26,6 @@ from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
 from assay.inference.checkpoint import load_outline
-from assay.lab.gauntlet.attack_setup import RememberingForward
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import (
@@ -48,6 +47,7 @@ from assay.protocol.selection import select_committed
 from assay.protocol.submission import decode_ids, decode_proof
 from assay.training import Group
 from assay.verification import plan_groups
+from tests.audit.audited import remember_forward
 
 
 class Case:
@@ -102,18 +102,8 @@ def _measured_once():
     """Tests lie about one step's groups: what the models say of these is measured once."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("get_reference", "get_appeal"):
-            patch.setattr(Checkpoint, name, remember(getattr(Checkpoint, name)))
+            patch.setattr(Checkpoint, name, remember_forward(getattr(Checkpoint, name)))
         yield
-
-
-def remember(get):
-    known = {}
-
-    def remembering(checkpoint, *given):
-        key = checkpoint.digest, given
-        return known.setdefault(key, RememberingForward(get(checkpoint, *given)))
-
-    return remembering
 
 
 def change(one, **fields):

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from assay.environments import make_environment
 from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, digest_tensors, digest_weights
+from assay.lab.contests import folder as contest_folder
 from assay.lab.contests.answers import ContestRules, draw_answers
-from assay.lab.contests.folder import BLOCK, ContestError, ContestFolder
+from assay.lab.contests.folder import ContestError, ContestFolder
 from assay.lab.contests.ranking import PairTally, compare_pairs
 from assay.lab.contests.run import Contestant, play_contest
 from assay.network.files import hold_folder, write_json
@@ -156,8 +157,11 @@ def test_five_points_are_found_with_500_problems(genesis, shorter, tmp_path):
     assert played.preferences == longer
 
 
-def test_a_contest_leaves_the_same_bytes_whether_it_was_stopped_or_not(genesis, shorter, tmp_path):
-    rules = make_rules(BLOCK + 40)
+def test_a_contest_leaves_the_same_bytes_whether_it_was_stopped_or_not(
+    genesis, shorter, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(contest_folder, "BLOCK", 48)
+    rules = make_rules(48 + 16)
     play(tmp_path / "whole", [genesis, shorter], rules)
 
     class StoppedError(Exception):
