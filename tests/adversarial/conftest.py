@@ -37,6 +37,7 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
+from tests.adversarial.trainer_bench import Bench, Calls
 from tests.one_parser import share_parser
 from tests.quick_miner import QuickMiner
 from tests.small_genesis import open_small_genesis
@@ -229,6 +230,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     for window in (0, 1):
         world.contexts[window] = world.open_context(window)
     return world
+
+
+@pytest.fixture(scope="session")
+def taught(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a trainer that has learned from the world's two windows; not to be changed."""
+    from tests.adversarial.test_reexecuting_steps import train  # it needs this file
+
+    folder = tmp_path_factory.mktemp("taught")
+    lessons, _ = train(world, folder)
+    assert [lesson.window for lesson in lessons] == [0, 1]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed_bench(world: World, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A trainer without workers, to which nothing happens."""
+    bench = Bench(world, tmp_path_factory.mktemp("undisturbed"), Calls())
+    bench.run()
+    bench.close()
+    assert [lesson.stats.groups for lesson in bench.lessons] == [2 * GROUPS, 2 * GROUPS]
+    return bench
 
 
 def make_lab(folder: Path, groups: int) -> AttackSetup:

@@ -15,19 +15,12 @@ from assay.audit.provenance.step_export import export_steps
 from assay.audit.provenance.step_push import make_scored_group
 from assay.environments import compute_reward, open_environment
 from assay.training import GENESIS
-from tests.adversarial.test_reexecuting_steps import get_steps, invoke, train
+from tests.adversarial.test_reexecuting_steps import get_steps, invoke
 
 PAGE = Path(__file__).parents[2] / "docs" / "owner.md"
 SIZE = 8
 #: In place of an episode's text, of which the messages lack what stands around replies.
 UNFRAMED = "turns"
-
-
-@pytest.fixture(scope="module")
-def taught(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("taught")
-    train(world, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -25,15 +25,6 @@ def bench(world, tmp_path):
     bench.close()
 
 
-@pytest.fixture(scope="module")
-def undisturbed(world, tmp_path_factory):
-    bench = Bench(world, tmp_path_factory.mktemp("undisturbed"), Calls())
-    bench.run()
-    bench.close()
-    assert [lesson.stats.groups for lesson in bench.lessons] == [2 * GROUPS, 2 * GROUPS]
-    return bench
-
-
 def require_same(bench, undisturbed):
     assert bench.published == undisturbed.published
     assert bench.read_store() == undisturbed.read_store()
@@ -73,14 +64,14 @@ def break_on(monkeypatch):
 
 @pytest.mark.parametrize("name", ["alice", pytest.param("bob", marks=pytest.mark.slow)])
 def test_a_file_whose_judging_breaks_in_the_middle_is_looked_at_again(
-    world, bench, undisturbed, break_on, name
+    world, bench, undisturbed_bench, break_on, name
 ):
     """At each look the judge tries it twice. The groups before the break count once, not twice."""
     broken = break_on(world.hotkeys[name], 0, 2)
     bench.run()
     assert len(broken) == 2
     assert bench.said == []
-    require_same(bench, undisturbed)
+    require_same(bench, undisturbed_bench)
 
 
 @pytest.mark.slow
@@ -96,7 +87,7 @@ def test_a_file_whose_judging_always_breaks_keeps_no_step_waiting(world, bench, 
 
 
 def test_a_file_that_no_process_could_read_is_looked_at_again(
-    world, bench, undisturbed, monkeypatch
+    world, bench, undisturbed_bench, monkeypatch
 ):
     """The trainer names the missing files. When they are back, the step is as if nothing had
     happened."""
@@ -113,7 +104,7 @@ def test_a_file_that_no_process_could_read_is_looked_at_again(
     bench.run()
     assert len(lacking) == 2
     assert "no process can be started: free some memory" in troubles
-    require_same(bench, undisturbed)
+    require_same(bench, undisturbed_bench)
 
 
 class MinerOfSome(QuickMiner):

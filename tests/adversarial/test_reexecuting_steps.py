@@ -107,14 +107,6 @@ def _judged_once():
         yield
 
 
-@pytest.fixture(scope="module")
-def taught(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("taught")
-    lessons, _ = train(world, folder)
-    assert [lesson.window for lesson in lessons] == [0, 1]
-    return folder
-
-
 @pytest.fixture
 def course(taught, tmp_path):
     """A copy to spoil."""

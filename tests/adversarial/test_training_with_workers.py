@@ -21,14 +21,10 @@ from tests.inference.workers.pooled import get_pids, is_alive, wait_until
 SOON_S = 60.0
 
 
-@pytest.fixture(scope="module")
-def expected(world, tmp_path_factory):
+@pytest.fixture
+def expected(undisturbed_bench):
     """The checkpoints of a trainer that judges without workers."""
-    bench = Bench(world, tmp_path_factory.mktemp("alone"), Calls())
-    bench.run()
-    bench.close()
-    assert [lesson.stats.groups for lesson in bench.lessons] == [10, 10]
-    return bench
+    return undisturbed_bench
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,7 @@ from tests.adversarial.pushing.group_servers import (
     PoorServer,
     run_real_server,
 )
-from tests.adversarial.test_reexecuting_steps import get_steps, train
-
-
-@pytest.fixture(scope="session")
-def taught(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("taught")
-    train(world, folder)
-    return folder
+from tests.adversarial.test_reexecuting_steps import get_steps
 
 
 @pytest.fixture
