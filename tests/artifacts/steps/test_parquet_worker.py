@@ -16,7 +16,8 @@ import pytest
 
 from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.sandbox import Budget, WorkerError, child, parent
+from assay.sandbox import Budget, WorkerError, child, parent, share_preloaded
+from assay.sandbox.preloaded import PreloadedPython
 from tests.artifacts.steps.parquet_files import make_taken, read, write_step
 
 #: A child that answers each request by running one line of Python.
@@ -25,10 +26,21 @@ SERVE = "from assay.artifacts.steps.parquet_worker import serve;serve(lambda req
 Ask = Callable[[], None]
 
 
+#: Children start as in a program, and not as forks.
+COLD = pytest.mark.parametrize("loaded", [None])
+
+
 @pytest.fixture
-def own() -> Iterator[ParquetWorker]:
+def loaded() -> PreloadedPython | None:
+    """A process that has loaded what children load, whose forks they are: to load takes longer than
+    all that most of them do."""
+    return share_preloaded("assay.artifacts.steps.parser", "pyarrow.parquet")
+
+
+@pytest.fixture
+def own(loaded: PreloadedPython | None) -> Iterator[ParquetWorker]:
     """A worker like that of steps, with its usual patience."""
-    with ParquetWorker("parser", open_step_parser().boot) as worker:
+    with ParquetWorker("parser", open_step_parser().boot, preloaded=loaded) as worker:
         yield worker
 
 
@@ -69,6 +81,7 @@ def expect_given_up(own: ParquetWorker, words: str) -> None:
         own.parse(b"request", 100, Budget(1))
 
 
+@COLD
 def test_one_child_serves_many_requests(own: ParquetWorker, ask: Ask, tmp_path: Path) -> None:
     assert own.pid is None
     ask()
@@ -198,6 +211,7 @@ def test_child_whose_reasons_are_unprintable(
     assert str(found.value).isprintable()
 
 
+@COLD
 def test_a_child_that_ends_runs_no_destructors(
     own: ParquetWorker, boot: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +289,7 @@ def test_a_renewed_worker_answers_from_another_process(own: ParquetWorker, ask: 
     assert own.pid != first
 
 
+@COLD
 def test_no_python_to_start(own: ParquetWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parent, "START_PAUSES", ())
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
