@@ -5,7 +5,7 @@ and a mixture of them can be taught with it. It has half a million weights and t
 one core. The same machine makes the same weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -51,17 +51,16 @@ def write_solved(run: int) -> Iterator[Solved]:
             index += 1
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE of solved problems, each digit a token."""
+def make_tokenizer(texts: Iterable[str], size: int = 768) -> PreTrainedTokenizerFast:
+    """Byte-level BPE of texts, each digit a token. `size`: of its vocabulary."""
     core = Tokenizer(models.BPE())
     digits = pre_tokenizers.Digits(individual_digits=True)
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     core.decoder = decoders.ByteLevel()
-    texts = (one.problem.prompt + one.solution for one in islice(write_solved(1), _TEXTS))
     trainer = trainers.BpeTrainer(
-        vocab_size=768,
+        vocab_size=size,
         special_tokens=[_PAD, _END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -76,8 +75,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_first(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """A Qwen2 with random weights."""
+def make_first(tokenizer: PreTrainedTokenizerFast, context: int = 512) -> Qwen2ForCausalLM:
+    """A Qwen2 with random weights. `context`: most tokens that it reads."""
     torch.manual_seed(0)
     return Qwen2ForCausalLM(
         Qwen2Config(
@@ -87,7 +86,7 @@ def make_first(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
             num_hidden_layers=3,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=512,
+            max_position_embeddings=context,
             tie_word_embeddings=False,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -116,15 +115,27 @@ def make_batch(
 
 def make_mixed_model(folder: Path, steps: int, batch: int = 40) -> None:
     """Train the model, and write its weights and tokenizer into `folder`."""
-    tokenizer = make_tokenizer()
-    model = make_first(tokenizer).train()
-    config = PretrainConfig(steps=steps, warmup=min(50, steps // 2), learning_rate=3e-3)
+    texts = (one.problem.prompt + one.solution for one in islice(write_solved(1), _TEXTS))
+    tokenizer = make_tokenizer(texts)
+    config = PretrainConfig(steps=steps, batch=batch, warmup=min(50, steps // 2))
+    train(make_first(tokenizer), tokenizer, write_solved(0), config, folder)
+
+
+def train(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Iterator[Solved],
+    config: PretrainConfig,
+    folder: Path,
+) -> None:
+    """Have a model read examples, and write its weights and tokenizer into `folder`. Of the
+    settings those count that are no model's, nor the demo's levels."""
+    model.train()
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    examples = write_solved(0)
-    for step in range(steps):
+    for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = compute_rate(step, config)
-        ids, targets = make_batch(examples, tokenizer, batch)
+        ids, targets = make_batch(examples, tokenizer, config.batch)
         logits = model(input_ids=ids[:, :-1], use_cache=False).logits
         loss = cross_entropy(
             logits.flatten(0, 1),
