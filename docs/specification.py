@@ -92,7 +92,7 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
-from assay.protocol.step import StepLeftOut, StepRecord, StepReplay, StepSource
+from assay.protocol.step import DelayedRollout, StepLeftOut, StepRecord, StepReplay, StepSource
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
@@ -139,6 +139,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepSource: {},
     StepLeftOut: {},
     StepReplay: {},
+    DelayedRollout: {},
     ChildRecord: {},
     MergeRecord: {},
     MergedChild: {},
@@ -267,6 +268,7 @@ PREIMAGES = {
     Domain.CALIBRATION_PROBLEM: "environment digest, u32 number",
     Domain.STEP: "the encoded step record",
     Domain.STEP_LEAF: "section 11",
+    Domain.STEP_DELAY: "section 11.4",
     Domain.CHILD: "the encoded child record",
     Domain.MERGE: "the encoded merge record",
     Domain.SHARE: "audit_seed, hotkey, u32 index",

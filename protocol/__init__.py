@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from assay.protocol.score_tree import make_score_tree as make_score_tree
     from assay.protocol.ss58 import decode_ss58 as decode_ss58
     from assay.protocol.ss58 import encode_ss58 as encode_ss58
+    from assay.protocol.step import DelayedRollout as DelayedRollout
     from assay.protocol.step import StepLeftOut as StepLeftOut
     from assay.protocol.step import StepRecord as StepRecord
     from assay.protocol.step import StepReplay as StepReplay
@@ -85,7 +86,7 @@ else:
             ),
             "score_tree": ("make_score_tree",),
             "ss58": ("decode_ss58", "encode_ss58"),
-            "step": ("StepRecord", "StepLeftOut", "StepReplay", "StepSource"),
+            "step": ("StepRecord", "StepLeftOut", "StepReplay", "StepSource", "DelayedRollout"),
             "submission": ("Header", "Rollout"),
             "window": ("Block", "Phase"),
         },

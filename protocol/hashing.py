@@ -51,6 +51,7 @@ class Domain(Enum):
     CALIBRATION_PROBLEM = b"assay/v3/calibration-problem"
     STEP = b"assay/v3/step"
     STEP_LEAF = b"assay/v3/step-leaf"
+    STEP_DELAY = b"assay/v3/step-delay"
     CHILD = b"assay/v3/child"
     MERGE = b"assay/v3/merge"
     SHARE = b"assay/v3/share"

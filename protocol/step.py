@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.protocol.encoding import (
+    U8,
     U16,
     U32,
     U64,
@@ -93,7 +94,7 @@ class StepRecord:
     optimiser_before: Digest  # root over masters, moments and counters before the step
     optimiser_after: Digest  # the same after the step
     tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
-    #: groups of earlier windows, by window and hotkey; None: there are none
+    #: groups of earlier windows, delayed ones too, by window and hotkey; None: there are none
     replayed: Annotated[
         tuple[StepReplay, ...] | None, Last(Many(Record(StepReplay), MEMBERS_MAX))
     ] = None
@@ -141,6 +142,27 @@ def compute_step_leaf(
     return hash_fields(
         Domain.STEP_LEAF, hotkey, index.to_bytes(4, "big"), checkpoint, _pack(prompt), *rows
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DelayedRollout:
+    """How often what a rollout proposed was solved, where its group is learned from later."""
+
+    tries: U32  # rollouts that were asked its problems; 0: it proposed nothing valid, or none were
+    solves: U32  # right ones among them
+    counts: U8  # 1 if the step learns from it, else 0
+
+
+def compute_delayed_leaf(leaf: bytes, source: bytes, rollouts: Sequence[DelayedRollout]) -> bytes:
+    """Leaf of a consumed group that waits, or has waited for its reward, 32 bytes.
+
+    Args:
+        leaf: see `compute_step_leaf`.
+        source: digest of the record of the step that consumed it first; zeros: this one does, and
+            the group waits.
+        rollouts: all of the group; none of one that waits.
+    """
+    return hash_fields(Domain.STEP_DELAY, leaf, source, b"".join(map(encode, rollouts)))
 
 
 def _encode_rollout(rollout: StepRollout) -> bytes:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 
-from assay.environments.base import Environment, OneTurn, State
+from assay.environments.base import Environment, OneTurn, RewardParts, State
 from assay.environments.mixture import Mixture
 from assay.environments.pieces.piece import Piece
-from assay.environments.pieces.piece_environment import PieceEnvironment, get_task
+from assay.environments.pieces.piece_environment import PieceEnvironment, PieceTask, get_task
 from assay.environments.pieces.propose import Proposal, Propose
 from assay.environments.prompting import PromptedEnvironment
 from assay.environments.tools import ToolEnvironment
 from assay.environments.tools.tool_environment import ToolEpisode
+from assay.protocol.parameters import MILLION
 
 
 def with_pool(environment: Environment, pieces: Sequence[Piece]) -> Environment:
@@ -48,8 +50,37 @@ def find_proposal(state: State | None) -> Proposal | None:
 
 def find_asked_piece(state: State) -> Piece | None:
     """The piece that an episode's problem asks; None: it asks none, or for a proposal."""
+    task = find_asked_task(state)
+    return None if task is None else task.piece
+
+
+def find_asked_task(state: State) -> PieceTask | None:
+    """What an episode's problem asks of a piece; None: it asks of none, or for a proposal."""
     if isinstance(state, ToolEpisode):
         state = state.asked
     if not isinstance(state, OneTurn) or not isinstance(state.environment, PieceEnvironment):
         return None
-    return None if is_proposing(state) else get_task(state.problem).piece
+    return None if is_proposing(state) else get_task(state.problem)
+
+
+def is_about(task: PieceTask, proposal: Proposal) -> bool:
+    """Whether a problem is one of what was proposed: of its function, and where it is an input,
+    with that one asked or shown."""
+    piece = task.piece
+    if piece.digest != proposal.piece.digest:
+        return False
+    given = {piece.inputs[place] for place in task.places}
+    return not proposal.widens or proposal.piece.inputs[0] in given
+
+
+def compute_learnability(tries: int, solves: int) -> int:
+    """How much there is to learn from problems, in millionths: 4p(1 − p) for the share p that was
+    solved, rounded down. 0 where all were, or none."""
+    return 4 * MILLION * solves * (tries - solves) // tries**2 if tries else 0
+
+
+def rate_delayed(parts: RewardParts, tries: int, solves: int) -> RewardParts:
+    """What a valid proposal achieves after its problems were tried: half for being valid, half for
+    how learnable they are."""
+    worth = (MILLION + compute_learnability(tries, solves)) // 2
+    return replace(parts, correctness=worth, satisfaction=worth)

@@ -191,6 +191,8 @@ def _find_strange_group(step: ChildStep, trainer: bytes, context: Context, of: R
         return "its groups are of other submissions than its record's sources"
     if step.record.replayed is not None:
         return "its record names groups of earlier windows"
+    if any(one.delay is not None for one in step.taken):
+        return "a group waits for its reward"
     return next((f for one in step.taken if (f := _find_fault(one, trainer, context, of))), None)
 
 

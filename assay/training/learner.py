@@ -150,6 +150,8 @@ class LearnConfig:
         replay_share, replay_staleness: of the groups given, the share that may be of earlier
             windows, and the number of steps since then. For whoever chooses them, and in a step's
             record.
+        proposal_tries: that a proposal's problems must have had before its group is learned from;
+            0: it is at once. For whoever chooses groups, and in a step's record.
         sft_weight: of the mean cross-entropy of examples that are imitated beside; 0: none are.
         sft_batch: examples of an update.
         sft_sha256: of the file with the examples, in hex. For whoever reads it, and in a step's
@@ -174,6 +176,7 @@ class LearnConfig:
     refill: bool = False
     replay_share: float = 0.0
     replay_staleness: int = 4
+    proposal_tries: int = 0
     sft_weight: float = 0.0
     sft_batch: int = 8
     sft_sha256: str = ""
@@ -216,6 +219,10 @@ class LearnStats:
     ratio_p50: float | None = None
     ratio_p99: float | None = None
     ratio_max: float | None = None
+    #: the same of groups of earlier windows alone; None: there were none
+    earlier_ratio_p50: float | None = None
+    earlier_ratio_p99: float | None = None
+    earlier_ratio_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +236,7 @@ class _Row:
     advantage: float
     replies: list[Reply]
     is_taught: bool = False
+    is_earlier: bool = False  # of an earlier window
 
 
 class Learner:
@@ -288,7 +296,7 @@ class Learner:
         self.model = inner
         self.config = config
         self.step = config.step
-        self._counter = TokenCounter()
+        self._counter, self._earlier = TokenCounter(), TokenCounter()
         self._is_strict, self._has_changed = True, False
         self._reference: Policy | None = None
         if config.from_genesis and config.loss.kl_weight and reference is not None:
@@ -313,24 +321,23 @@ class Learner:
         )
 
     def learn(
-        self, groups: Sequence[Group], examples: Sequence[Example] | None = None
+        self, groups: Sequence[Group], examples: Sequence[Example] | None = None, earlier: int = 0
     ) -> LearnStats:
         """Make several passes over `groups` in minibatches. The model is unchanged if none can
         teach.
 
         Args:
             examples: to imitate beside, `sft_batch` for each update; None: see `draw_examples`.
+            earlier: the last so many groups are of earlier windows: figures tell them apart.
 
         Raises:
-            ValueError: there are no groups, or no examples where the settings want some.
+            ValueError: there are no examples where the settings want some.
             LessonError: a loss or a gradient is not a number.
             MemoryLackError: the device is full; nothing is left there.
             DeviceError: it has failed. After each of these the learner's state is unusable.
         """
-        if not groups:
-            raise ValueError("there is nothing to learn from: no groups")
         drawn = self.draw_examples(groups) if examples is None else examples
-        return self._act(lambda: self._learn(groups, drawn))
+        return self._act(lambda: self._learn(groups, drawn, earlier))
 
     def draw_examples(self, groups: Sequence[Group]) -> list[Example]:
         """The examples that the next lesson imitates, in the order of its updates: the first of a
@@ -440,9 +447,12 @@ class Learner:
                 yield from policy.buffers()
         yield from self._optimizer.list_tensors()
 
-    def _learn(self, groups: Sequence[Group], examples: Sequence[Example]) -> LearnStats:
-        scaled = self.config.scaled
-        teaching = [rows for group in groups if (rows := _make_rows(group, scaled)) is not None]
+    def _learn(
+        self, groups: Sequence[Group], examples: Sequence[Example], earlier: int
+    ) -> LearnStats:
+        scaled, first = self.config.scaled, len(groups) - earlier
+        made = (_make_rows(group, scaled, place >= first) for place, group in enumerate(groups))
+        teaching = [rows for rows in made if rows is not None]
         whole = self.config.loss.counts_completions
         counted = sum(1 if whole else len(row.completion) for rows in teaching for row in rows)
         scale = counted * min(1.0, self.config.groups_per_batch / max(1, len(teaching)))
@@ -453,7 +463,7 @@ class Learner:
         norms: list[float] = []
         imitated: list[float] = []
         beside = iter(map(_make_example_row, examples))
-        self._counter = TokenCounter()
+        self._counter, self._earlier = TokenCounter(), TokenCounter()
         for _ in range(self.config.epochs):
             order = torch.randperm(len(teaching), generator=generator).tolist()
             for chosen in _make_batches(order, self.config.groups_per_batch, self.config.refill):
@@ -465,11 +475,15 @@ class Learner:
                 imitated += [cross_entropy] if drawn else []
         self.step += 1
         stats = _summarise(groups, len(groups) - len(teaching), losses, norms)
+        before = self._earlier.finish()
         return replace(
             stats,
             learning_rate=rate,
             sft_loss=sum(imitated) / len(imitated) if imitated else None,
             **asdict(self._counter.finish()),
+            earlier_ratio_p50=before.ratio_p50,
+            earlier_ratio_p99=before.ratio_p99,
+            earlier_ratio_max=before.ratio_max,
         )
 
     def _imitate(
@@ -737,7 +751,11 @@ class Learner:
         if behaviours:
             behaviour = pad_sequence(behaviours, batch_first=True).to(logprobs)
             if counts:
-                self._counter.add((logprobs.detach() - behaviour)[mask], self._policy.entropy)
+                moved = logprobs.detach() - behaviour
+                self._counter.add(moved[mask], self._policy.entropy)
+                chosen = [i for i, row in enumerate(rows) if row.is_earlier]
+                if chosen:
+                    self._earlier.add(moved[chosen][mask[chosen]], self._policy.entropy)
             advantages = torch.tensor([row.advantage for row in rows])
             loss = compute_loss(
                 logprobs,
@@ -814,12 +832,12 @@ def _make_example_row(example: Example, is_taught: bool = False) -> _Row:
     return _Row(example.prompt, example.completion, None, 1.0, example.replies, is_taught)
 
 
-def _make_rows(group: Group, scaled: bool) -> list[_Row] | None:
+def _make_rows(group: Group, scaled: bool, is_earlier: bool) -> list[_Row] | None:
     advantages = compute_advantages(group.rewards, scaled=scaled)
     if advantages is None:
         return None
     parts = zip(group.completions, group.behaviour_logprobs, advantages, group.replies, strict=True)
-    return [_Row(group.prompt, *part) for part in parts]
+    return [_Row(group.prompt, *part, is_earlier=is_earlier) for part in parts]
 
 
 def _summarise(
@@ -832,7 +850,7 @@ def _summarise(
         dropped=dropped,
         updates=len(norms),
         tokens=tokens,
-        mean_reward=sum(rewards) / len(rewards) / 1_000_000,
+        mean_reward=sum(rewards) / max(1, len(rewards)) / 1_000_000,
         loss=sum(loss.value.item() for loss in losses) / max(1, len(norms)),
         mean_ratio=sum(loss.ratio_sum for loss in losses) / max(1, tokens),
         clipped_share=sum(loss.clipped for loss in losses) / max(1, tokens),

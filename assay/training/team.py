@@ -349,12 +349,12 @@ class SharedLearner(Learner):
     """The first process's learner, which makes all others do the same."""
 
     def learn(
-        self, groups: Sequence[Group], examples: Sequence[Example] | None = None
+        self, groups: Sequence[Group], examples: Sequence[Example] | None = None, earlier: int = 0
     ) -> LearnStats:
         """See `Learner.learn`."""
         drawn = self.draw_examples(groups) if examples is None else list(examples)
-        with _request("learn", list(groups), drawn, step=self.step):
-            return super().learn(groups, drawn)
+        with _request("learn", list(groups), drawn, earlier, step=self.step):
+            return super().learn(groups, drawn, earlier)
 
     def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
         """See `Learner.imitate`."""

@@ -484,6 +484,13 @@ class TrainerSettings(_Section):
     replay_staleness: int = Field(
         4, ge=1, le=64, description="by how many steps replayed groups may be behind"
     )
+    proposal_tries: int = Field(
+        0,
+        ge=0,
+        le=1 << 16,
+        description="tries of a proposal's problems before a step learns from it, also from how "
+        "learnable they are; 0: it learns at once, from whether it is valid",
+    )
     sft: File | None = Field(
         None, description="file of conversations to imitate beside the groups; None: none"
     )
@@ -533,6 +540,8 @@ class TrainerSettings(_Section):
             return "external_groups: 0, with local_groups = 0, leaves no group to learn from"
         if self.replay_share and self.sync == "sequential":
             return "replay_share: replayed groups are of older checkpoints: set sync = async"
+        if self.proposal_tries and self.sync == "sequential":
+            return "proposal_tries: delayed groups are of older checkpoints: set sync = async"
         return None
 
     def _find_schedule_fault(self) -> str | None:

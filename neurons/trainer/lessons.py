@@ -41,6 +41,8 @@ class Lesson:
     tokens: int  # tokens of its groups' completions, all drawn and judged
     silent_tokens: int  # of these, tokens in groups without signal, which teach nothing
     replayed: int = 0  # groups of earlier windows beside them
+    waiting: int = 0  # of its groups, proposals that it consumed without learning from them
+    delayed: int = 0  # groups of earlier windows that had waited for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,8 @@ class LessonNotes:
                 "window": lesson.window,
                 "groups": len(lesson.rewards),
                 "replayed": lesson.replayed,
+                "waiting": lesson.waiting,
+                "delayed": lesson.delayed,
                 "reward": round(reward, 4),
                 "tokens": lesson.tokens,
                 "silent_tokens": lesson.silent_tokens,

@@ -13,7 +13,7 @@ of a lesson does not depend on workers, nor on the order of judging.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -21,9 +21,11 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
+from assay.artifacts.steps.delay import Tally, read_line
+from assay.artifacts.steps.file import WAITING, ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
-from assay.artifacts.steps.pool import compute_step_pool
+from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.artifacts.steps.replay import EarlierStep, name_replays, read_earlier
 from assay.environments import compute_next_levels
 from assay.inference import (
@@ -112,6 +114,7 @@ class Trainer:
         self._reading: WindowReading | None = None
         self._retry_at = float("-inf")
         self._said: set[str] = set()  # with the last lesson
+        self._tally: Tally | None = None
 
     @property
     def window(self) -> int | None:
@@ -404,8 +407,13 @@ class Trainer:
         self.pace.begin(Activity.PUBLISHING)
         counts = held_out.count(parent, course.window) if held_out and alone else ()
         levels = compute_next_levels(parameters, parent.manifest.levels, counts)
-        came = reading.sort_groups()
-        earlier = self._read_earlier(parent, parameters) if alone else []
+        tally = self._get_tally(parameters, parent)
+        came, earlier, delayed = reading.sort_groups(), list[EarlierStep](), list[EarlierStep]()
+        if alone:
+            came = self._mark_waiting(came, tally)
+            earlier = self._read_earlier(parent, tally)
+            delayed = self._find_delayed(parent, tally)
+        late = [one for step in delayed for one in step.groups]
         reading.groups, replays = mix_groups(
             came,
             parent,
@@ -415,9 +423,10 @@ class Trainer:
             learner.config.groups_per_batch if learner.config.refill else None,
             earlier,
             learner.config.replay_share,
+            late,
         )
         taken = reading.groups + replays
-        has_signal = any(taken.group.teaches for taken in reading.groups)
+        has_signal = any(one.teaches for one in (*reading.groups, *late))
         if alone and not has_signal and levels == parent.manifest.levels:
             self.pace.note_lesson(len(came), 0, 0)
             self._leave(course)
@@ -432,7 +441,8 @@ class Trainer:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
         # the work before and after takes the same time for few groups and for many
         self.pace.begin(Activity.LEARNING)
-        stats = learner.learn([one.group for one in taken])
+        lessons, count = list_lessons(taken)
+        stats = learner.learn(lessons, earlier=count)
         self.pace.note_lesson(len(came), len(taken), stats.tokens)
         self.pace.begin(Activity.PUBLISHING)
         weights = learner.bf16_state()
@@ -447,12 +457,12 @@ class Trainer:
             (before, course.state),
             weights,
             learner.device,
-            name_replays(replays, earlier),
+            name_replays(replays, [*earlier, *delayed]),
         )
         if steps is not None:
             chosen = {(one.hotkey, one.index) for one in reading.groups}
             spare = [one for one in came if (one.hotkey, one.index) not in chosen]
-            steps.keep_data(record, parameters, taken, [s for s in spare if s.group.teaches])
+            steps.keep_data(record, parameters, taken, [s for s in spare if s.teaches])
         adapter = make_adapter(learner.base, learner.export_factors())
         manifest = checkpoints.publish(
             parent, weights, record.digest, levels, counts, adapter=adapter, pool=pool
@@ -478,19 +488,53 @@ class Trainer:
             manifest,
             reading.levels,
             *reading.count_tokens(),
-            len(replays),
+            len(replays) - len(late),
+            sum(one.delay == WAITING for one in reading.groups),
+            len(late),
         )
 
-    def _read_earlier(self, parent: Checkpoint, parameters: Parameters) -> list[EarlierStep]:
+    def _get_tally(self, parameters: Parameters, parent: Checkpoint) -> Tally:
+        """The counts of the steps before, for the step that begins with this checkpoint."""
+        drawn = DrawnBy(parameters, parent, self._sources.checkpoints)
+        if self._tally is None or self._tally.parameters != parameters:
+            self._tally = Tally(parameters, drawn)
+        self._tally.drawn = drawn
+        return self._tally
+
+    def _mark_waiting(self, came: Sequence[ConsumedGroup], tally: Tally) -> list[ConsumedGroup]:
+        """A window's groups, with those marked that wait for their reward."""
+        if not self._config.learning.proposal_tries:
+            return list(came)
+        return [replace(one, delay=WAITING) if tally.waits(one) else one for one in came]
+
+    def _read_earlier(self, parent: Checkpoint, tally: Tally) -> list[EarlierStep]:
         """The steps whose groups this one may replay."""
         learning, steps = self._config.learning, self._config.steps
         if not learning.replay_share or steps is None:
             return []
-        count, trainer = learning.replay_staleness, parameters.identity.trainer
+        parameters, count = tally.parameters, learning.replay_staleness
+        given = parent.manifest, parameters.digest, count, parameters.identity.trainer
+
+        def is_kept(one: ConsumedGroup) -> bool:
+            return not learning.proposal_tries or not tally.waits(one)
+
         try:
-            return read_earlier(steps, parent.manifest, parameters.digest, count, trainer)
+            return read_earlier(steps, *given, is_kept)
         except WorkerError as error:
             raise TrainerError(f"groups to replay cannot be read: {error}") from None
+
+    def _find_delayed(self, parent: Checkpoint, tally: Tally) -> list[EarlierStep]:
+        """The steps whose proposals this one learns from, with these groups."""
+        tries, steps = self._config.learning.proposal_tries, self._config.steps
+        if not tries or steps is None:
+            return []
+        line = read_line(steps, parent.manifest, tally.parameters)
+        if line.missing is not None:
+            raise TrainerError(
+                f"step {line.missing} is not in {steps.folder}, and proposals that it consumed may "
+                "be due now: copy the last steps there, or set proposal_tries = 0"
+            )
+        return tally.find_due(line, parent.manifest.number, tries)
 
     def _take_back(self, window: int, error: Exception) -> None:
         """See `CourseKeeper.take_back`."""

@@ -292,6 +292,7 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("sft_batch", 10**6),
         ("replay_share", 1.0),
         ("replay_staleness", 0),
+        ("proposal_tries", -1),
         ("from_genesis", "yes"),
         ("schedule", {"schedule": "wsd", "schedule_steps": 5}),
         ("schedule", {"warmup_steps": -1}),

@@ -228,6 +228,13 @@ def test_replays_are_of_older_checkpoints() -> None:
     make_learning(TrainerSettings(replay_share=0.5))
 
 
+def test_delayed_groups_are_of_older_checkpoints() -> None:
+    given = {"proposal_tries": 8, "sync": "sequential"}
+    with pytest.raises(ConfigError, match="proposal_tries: delayed groups are of older checkpoint"):
+        make_learning(TrainerSettings(**given))
+    assert make_learning(TrainerSettings(proposal_tries=8)).proposal_tries == 8
+
+
 def test_examples_and_their_weight_belong_together(tmp_path: Path) -> None:
     file = tmp_path / "said.jsonl"
     for given in ({"sft": file}, {"sft_weight": 0.5}):

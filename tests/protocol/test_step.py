@@ -14,7 +14,14 @@ from assay.artifacts.steps.folder import StepError, read_step
 from assay.protocol import Reason, StepLeftOut, StepRecord, StepReplay, StepSource
 from assay.protocol.encoding import decode, encode, from_json, to_json
 from assay.protocol.episode import Reply
-from assay.protocol.step import STEP_VERSION, StepRollout, compute_consumed_root, compute_step_leaf
+from assay.protocol.step import (
+    STEP_VERSION,
+    DelayedRollout,
+    StepRollout,
+    compute_consumed_root,
+    compute_delayed_leaf,
+    compute_step_leaf,
+)
 
 
 def digest(name: str) -> bytes:
@@ -123,6 +130,12 @@ def test_leaf_and_root() -> None:
         bytes([0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0x11, 0x70, 0, 15, 0x42, 0x40]),
         bytes([0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1])
         + bytes([0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0]),
+    )
+    waits = compute_delayed_leaf(leaf, bytes(32), [])
+    assert waits == hash_by_hand("step-delay", leaf, bytes(32), b"")
+    tried = [DelayedRollout(7, 3, 1), DelayedRollout(0, 0, 0)]
+    assert compute_delayed_leaf(leaf, digest("earlier"), tried) == hash_by_hand(
+        "step-delay", leaf, digest("earlier"), bytes([0, 0, 0, 7, 0, 0, 0, 3, 1]) + bytes(9)
     )
     other = digest("other leaf")
     top = hash_by_hand("node", leaf, other)

@@ -54,6 +54,7 @@ from prompts import make_prompts  # noqa: E402
 from records import make_record  # noqa: E402
 from routers import make_routers  # noqa: E402
 from search import make_search  # noqa: E402
+from steps import make_steps  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
 from tools import make_tools  # noqa: E402
@@ -391,6 +392,7 @@ FAMILIES = {
     "differences": make_differences,
     "mirrors": make_mirrors,
     "pool": make_pool,
+    "steps": make_steps,
     "levels": make_levels,
     "weights": make_weights,
     "rounds": make_rounds,

@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.parser import HEAD, LIMITS, SCHEMA
+from assay.protocol import DelayedRollout
 from assay.protocol.episode import Reply
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.submission import LOGPROB_BITS
 from assay.sandbox import Budget
 from assay.training import Group
@@ -28,14 +30,34 @@ VALUES_MAX, UNPACKED_MAX, PAGES_MAX = 1 << 27, 1 << 31, 1 << 16
 #: Most seconds of reading one file, on the wall and of the processor. Tuning: the largest file
 #: takes a tenth.
 _SECONDS, _CPU_SECONDS = 600.0, 120.0
+#: Most checkpoints from the one that drew a group of proposals to the parent of the step that
+#: learns from it.
+DELAY_MAX = 8
 _BOOT = "from assay.artifacts.steps.parser import serve_steps; serve_steps()"
 _UNIT = 1 << LOGPROB_BITS
 _Column = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Delay:
+    """The wait of a group of proposals for its reward. Specification, section 11.4.
+
+    Attributes:
+        source: digest of the record of the step that consumed it first; zeros: this one does, and
+            the group waits.
+        rollouts: what has become of each; none while it waits.
+    """
+
+    source: bytes = ZERO_DIGEST
+    rollouts: tuple[DelayedRollout, ...] = ()
+
+
+WAITING = Delay()
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumedGroup:
-    """A group that is learned from, and its origin."""
+    """A group that is consumed, and its origin."""
 
     group: Group
     window: int
@@ -45,6 +67,39 @@ class ConsumedGroup:
     proof: bytes  # root of its submission, as committed on chain; zeros for own groups
     problem_seed: bytes
     levels: tuple[int, ...]  # with one entry: the level of its problem
+    delay: Delay | None = None  # None: its step learns from it as it is
+
+    @property
+    def lesson(self) -> Group | None:
+        """What its step learns from, of a delayed group the rollouts that count; None: nothing, as
+        it waits."""
+        if self.delay is None:
+            return self.group
+        counting = [place for place, one in enumerate(self.delay.rollouts) if one.counts]
+        if not counting:
+            return None
+        group = self.group
+        return Group(
+            group.prompt,
+            [group.completions[place] for place in counting],
+            [group.rewards[place] for place in counting],
+            [group.behaviour_logprobs[place] for place in counting],
+            [group.replies[place] for place in counting],
+        )
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the rewards differ of what its step learns from."""
+        lesson = self.lesson
+        return lesson is not None and lesson.teaches
+
+
+def list_lessons(taken: Sequence[ConsumedGroup]) -> tuple[list[Group], int]:
+    """What a step learns from, and how much of it at the end is of earlier windows than the first
+    group's."""
+    lessons = [(one.window, lesson) for one in taken if (lesson := one.lesson) is not None]
+    earlier = sum(window != taken[0].window for window, _ in lessons)
+    return [lesson for _, lesson in lessons], earlier
 
 
 def open_step_parser() -> ParquetWorker:
@@ -150,7 +205,20 @@ def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
         rows["proof"][0],
         rows["problem_seed"][0],
         tuple(rows["levels"][0].tolist()),
+        _read_delay(rows),
     )
+
+
+def _read_delay(rows: Mapping[str, _Column]) -> Delay | None:
+    source, counts = rows["source"][0], rows["counts"]
+    if set(counts) - {0, 1} or set(rows["source"]) != {source}:
+        raise ValueError("its rows do not say which of them count")
+    rollouts = tuple(map(DelayedRollout, rows["tries"], rows["solves"], counts))
+    if source != ZERO_DIGEST:
+        return Delay(source, rollouts)
+    if any(rows["tries"]) or any(rows["solves"]) or len(set(counts)) > 1:
+        raise ValueError("its rows have tries of a group that has not waited")
+    return None if counts[0] else WAITING
 
 
 def _read_replies(
@@ -180,16 +248,27 @@ def _make_table(taken: Sequence[ConsumedGroup]) -> pa.Table:
             "replies": [reply.ids for reply in replies],
             "logprobs": to_integers(logprobs).tolist(),
             "reward": reward,
+            "source": ZERO_DIGEST if one.delay is None else one.delay.source,
+            "tries": delayed.tries,
+            "solves": delayed.solves,
+            "counts": delayed.counts,
         }
         for one in taken
-        for rollout, (tokens, logprobs, reward, replies) in enumerate(
+        for rollout, (tokens, logprobs, reward, replies, delayed) in enumerate(
             zip(
                 one.group.completions,
                 one.group.behaviour_logprobs,
                 one.group.rewards,
                 one.group.replies,
+                _list_delayed(one),
                 strict=True,
             )
         )
     ]
     return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def _list_delayed(one: ConsumedGroup) -> Sequence[DelayedRollout]:
+    if one.delay is not None and one.delay.rollouts:
+        return one.delay.rollouts
+    return [DelayedRollout(0, 0, int(one.delay is None))] * len(one.group.rewards)

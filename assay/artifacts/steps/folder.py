@@ -49,7 +49,13 @@ from assay.protocol import (
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
-from assay.protocol.step import STEP_VERSION, StepRollout, compute_consumed_root, compute_step_leaf
+from assay.protocol.step import (
+    STEP_VERSION,
+    StepRollout,
+    compute_consumed_root,
+    compute_delayed_leaf,
+    compute_step_leaf,
+)
 from assay.training import LearnConfig, Learner, LossConfig, Schedule
 from assay.training.last_bits import compute_code_digest, describe_engine
 
@@ -257,12 +263,20 @@ def make_record(
         left_out=tuple(sorted(left_out, key=lambda left: (left.hotkey, left.index))),
         groups=len(groups),
         consumed=compute_root_of(groups, window, parent.digest),
-        config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
+        config=json.dumps(_name_settings(config), sort_keys=True, separators=(",", ":")),
         optimiser_before=states[0],
         optimiser_after=states[1],
         tensors=digest_tensors_of(weights.items()),
         replayed=replayed,
     )
+
+
+def _name_settings(config: LearnConfig) -> dict[str, Any]:
+    """The settings of a record. One that networks without proposals have no use for is left out, so
+    that their records keep their bytes."""
+    return {
+        name: value for name, value in asdict(config).items() if value or name != "proposal_tries"
+    }
 
 
 def parse_config(record: StepRecord) -> LearnConfig:
@@ -292,26 +306,25 @@ def read_steps_before(record: StepRecord) -> int | None:
 
 
 def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) -> bytes:
-    leaves = [
-        compute_step_leaf(
-            one.hotkey,
-            one.index,
-            one.checkpoint,
-            np.array(one.group.prompt, np.uint32),
-            [
-                StepRollout(np.array(tokens, np.uint32), to_integers(logprobs), reward, replies)
-                for tokens, logprobs, reward, replies in zip(
-                    one.group.completions,
-                    one.group.behaviour_logprobs,
-                    one.group.rewards,
-                    one.group.replies,
-                    strict=True,
-                )
-            ],
-        )
-        for one in taken
-    ]
-    return compute_consumed_root(leaves, window, parent)
+    return compute_consumed_root(list(map(_compute_leaf, taken)), window, parent)
+
+
+def _compute_leaf(one: ConsumedGroup) -> bytes:
+    group = one.group
+    parts = group.completions, group.behaviour_logprobs, group.rewards, group.replies
+    leaf = compute_step_leaf(
+        one.hotkey,
+        one.index,
+        one.checkpoint,
+        np.array(group.prompt, np.uint32),
+        [
+            StepRollout(np.array(tokens, np.uint32), to_integers(logprobs), reward, replies)
+            for tokens, logprobs, reward, replies in zip(*parts, strict=True)
+        ],
+    )
+    if one.delay is None:
+        return leaf
+    return compute_delayed_leaf(leaf, one.delay.source, one.delay.rollouts)
 
 
 def digest_tensors_of(state: Iterable[tuple[str, Tensor]]) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays
+from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays, sort_earlier
 from assay.environments import Environment, Problem, compute_reward, make_miner_problem, run_all
 from assay.inference import Checkpoint, Outline, generate_groups, make_group_request
 from assay.protocol import Context, Domain, Parameters, hash_fields
@@ -39,15 +39,17 @@ def mix_groups(
     batch: int | None = None,
     earlier: Sequence[EarlierStep] = (),
     share: float = 0.0,
+    delayed: Sequence[ConsumedGroup] = (),
 ) -> tuple[list[ConsumedGroup], list[ConsumedGroup]]:
     """A step's groups: the miners', among them at most `external` with a signal (None: all), then
-    `own_count` of the trainer's; and those that it replays.
+    `own_count` of the trainer's; and those of earlier windows, in order: replayed and delayed ones.
 
     Args:
         batch: groups of an update, to be refilled: further groups of the miners' are taken, then
             further ones generated, until those with a signal fill whole updates and `own_count` of
             the trainer's are among them. None: dead groups of the trainer's own are not replaced.
         earlier: steps whose groups may be replayed, at most `share` of the miners' and these.
+        delayed: groups of earlier windows that have waited for this step.
     """
     if batch is not None and external is not None:
         external += -(external + own_count) % batch
@@ -55,14 +57,14 @@ def mix_groups(
     if external is not None:
         chosen = choose_external(taken, external, context.audit_seed)
     most = count_replays(count_teaching(chosen), share)
-    replays = choose_replays(earlier, most, context.audit_seed)
+    before = sort_earlier([*choose_replays(earlier, most, context.audit_seed), *delayed])
     parameters, window = context.parameters, context.window
     if own_count and batch is not None:
-        wanted = own_count + -(own_count + count_teaching(chosen) + len(replays)) % batch
+        wanted = own_count + -(own_count + count_teaching(chosen) + count_teaching(before)) % batch
         chosen += _fill_own(parent, parameters, own_count, window, wanted)
     elif own_count:
         chosen += generate_own(parent, parameters, own_count, window)
-    return chosen, replays
+    return chosen, before
 
 
 def _fill_own(
@@ -75,13 +77,13 @@ def _fill_own(
             if teaching == wanted or len(found) == most:
                 return found
             found.append(one)
-            teaching += one.group.teaches
+            teaching += one.teaches
     return found
 
 
 def count_teaching(taken: Sequence[ConsumedGroup]) -> int:
     """The number of groups with a signal."""
-    return sum(one.group.teaches for one in taken)
+    return sum(one.teaches for one in taken)
 
 
 def choose_external(
@@ -96,7 +98,7 @@ def choose_external(
         if teaching == count:
             break
         chosen.append(place)
-        teaching += taken[place].group.teaches
+        teaching += taken[place].teaches
     return [taken[place] for place in sorted(chosen)]
 
 

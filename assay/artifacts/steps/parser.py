@@ -39,6 +39,10 @@ SCHEMA = pa.schema(
         ("replies", pa.list_(pa.list_(pa.uint32()))),
         ("logprobs", pa.list_(pa.uint32())),
         ("reward", pa.uint32()),
+        ("source", pa.binary(32)),
+        ("tries", pa.uint32()),
+        ("solves", pa.uint32()),
+        ("counts", pa.uint32()),
     ]
 )
 

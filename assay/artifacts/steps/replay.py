@@ -6,12 +6,13 @@ log-probabilities stay those of the checkpoint that drew them, so the loss bound
 any others'. Which are taken follows from the window's audit seed. Specification, section 11.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from math import floor
 
-from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
+from assay.artifacts.steps.file import DELAY_MAX, ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import (
     Step,
     StepError,
@@ -42,7 +43,12 @@ class EarlierStep:
 
 
 def read_earlier(
-    steps: StepFolder, parent: Manifest, parameters: bytes, count: int, trainer: bytes
+    steps: StepFolder,
+    parent: Manifest,
+    parameters: bytes,
+    count: int,
+    trainer: bytes,
+    is_kept: Callable[[ConsumedGroup], bool] = lambda one: True,
 ) -> list[EarlierStep]:
     """The last steps of a course in a trainer's folder, newest first, at most `count`. It ends
     before a step under other parameters, and before one whose files are not here.
@@ -50,24 +56,31 @@ def read_earlier(
     Args:
         parent: the last checkpoint that was made.
         parameters: their digest.
+        is_kept: whether a group may be replayed, as far as that is not the same for all.
 
     Raises:
         WorkerError: no child can be started to read files.
     """
     found: list[EarlierStep] = []
-    number, child = parent.number, parent.digest
     with open_step_parser() as parser:
-        while len(found) < count:
-            step = _find_step(steps, number, child)
-            if step is None or step.record.parameters != parameters:
+        for step in islice(iterate_line(steps, parent), count):
+            if step.record.parameters != parameters:
                 break
             try:
-                groups = list(_list_groups(step, parser, trainer))
+                groups = list(filter(is_kept, _list_groups(step, parser, trainer)))
             except StepError:
                 break
-            found.append(EarlierStep(step.record.digest, number, groups))
-            number, child = number - 1, step.record.parent
+            found.append(EarlierStep(step.record.digest, step.record.number, groups))
     return found
+
+
+def iterate_line(steps: StepFolder, made: Manifest) -> Iterator[Step]:
+    """The steps of a course in a folder, newest first: that which made this checkpoint, and those
+    before it, up to one that is not here."""
+    number, child = made.number, made.digest
+    while (step := _find_step(steps, number, child)) is not None:
+        yield step
+        number, child = number - 1, step.record.parent
 
 
 def _find_step(steps: StepFolder, number: int, child: bytes) -> Step | None:
@@ -83,7 +96,7 @@ def _find_step(steps: StepFolder, number: int, child: bytes) -> Step | None:
 
 def _list_groups(step: Step, parser: ParquetWorker, trainer: bytes) -> Iterator[ConsumedGroup]:
     for one in (*read_taken(step, parser), *read_spare(step, parser)):
-        if one.window == step.record.window and one.hotkey != trainer and one.group.teaches:
+        if one.window == step.record.window and one.hotkey != trainer and one.teaches:
             yield one
 
 
@@ -101,8 +114,8 @@ def find_false_origin(
     None.
 
     The trainer's own are of the step's parent, the miners' of a window are of one checkpoint, and
-    no two windows are of one step. So all of them are of at most `staleness` + 2 checkpoints, which
-    whoever repeats the step may need.
+    no two windows are of one step. So all of them are of at most two checkpoints more than the most
+    steps that one may be behind, which whoever repeats the step may need.
 
     Args:
         staleness: by how many steps replayed groups may be behind.
@@ -122,8 +135,9 @@ def find_false_origin(
             return one, "replayed from a window that the record does not name"
         number = numbers[one.window]
         behind = record.number - number
-        if not 0 < behind <= staleness:
-            return one, f"replayed {behind} steps behind, which is too late"
+        if not 0 < behind <= (staleness if one.delay is None else DELAY_MAX):
+            what = "replayed" if one.delay is None else "learned from"
+            return one, f"{what} {behind} steps behind, which is too late"
         if one.window != windows.setdefault(number, one.window):
             return one, f"replayed from a second window of step {number}"
     return None
@@ -139,13 +153,18 @@ def choose_replays(
         return hash_fields(Domain.TRAINER, b"replay", audit_seed, *place)
 
     chosen = sorted((one for step in earlier for one in step.groups), key=rank)[:count]
-    return sorted(chosen, key=lambda one: (one.window, one.hotkey, one.index))
+    return sort_earlier(chosen)
+
+
+def sort_earlier(groups: Iterable[ConsumedGroup]) -> list[ConsumedGroup]:
+    """Groups of earlier windows in the order in which a step learns from them."""
+    return sorted(groups, key=lambda one: (one.window, one.hotkey, one.index))
 
 
 def name_replays(
     replays: Sequence[ConsumedGroup], earlier: Sequence[EarlierStep]
 ) -> tuple[StepReplay, ...] | None:
-    """Where a step's replayed groups are from, as its record says it."""
+    """Where a step's groups of earlier windows are from, as its record says it."""
     steps = {one.window: step for step in earlier for one in step.groups}
     counts: dict[tuple[int, bytes, bytes], int] = {}
     for one in replays:

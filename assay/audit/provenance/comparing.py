@@ -499,7 +499,7 @@ def _check_choice(
             )
         elif passed and row is not None and row.reason is Reason.ACCEPTED:
             silent += 1
-    if spare and inputs.trainer is None and not chosen[last_place].group.teaches:
+    if spare and inputs.trainer is None and not chosen[last_place].teaches:
         findings.differ(
             Aspect.CHOICE,
             f"{encode_ss58(last_place[0])}: group {last_place[1]} ranks last and has no signal, "

@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.delay import compute_rewards, is_ripe
+from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
 from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import generate_own, replay_all
 from assay.artifacts.steps.replay import count_replays, find_false_origin
-from assay.environments import Environment, Problem, RewardParts, compute_reward, run_all
+from assay.environments import Environment, Problem, RewardParts, run_all
+from assay.environments.pooling import is_proposing
 from assay.inference import Checkpoint, Outline
 from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, StepRecord, encode_ss58
 from assay.protocol.episode import find_stop
+from assay.protocol.parameters import MILLION
 from assay.protocol.step import LEFT_OUT_MAX
 from assay.verification.episodes import Episode, find_length_fault
 
@@ -61,18 +64,63 @@ def _verify_replays(record: StepRecord, replays: Sequence[ConsumedGroup], traine
 def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> str | None:
     """The first replayed group that the record's settings do not allow, or None."""
     learning = read_config(record)
-    replays = [one for one in taken if one.window != record.window]
-    places = [(one.window, one.hotkey, one.index) for one in replays]
+    earlier = [one for one in taken if one.window != record.window]
+    places = [(one.window, one.hotkey, one.index) for one in earlier]
     if places != sorted(set(places)):
-        return "the replayed groups are not in order, each once"
+        return "the groups of earlier windows are not in order, each once"
+    replays = [one for one in earlier if one.delay is None]
     for one in replays:
-        if not one.group.teaches:
+        if not one.teaches:
             return f"{describe_group(one)}: replayed without a signal"
     mine = {source.hotkey for source in record.sources}
     fresh = [one for one in taken if one.window == record.window and one.hotkey in mine]
-    most = count_replays(sum(one.group.teaches for one in fresh), learning.replay_share)
+    most = count_replays(sum(one.teaches for one in fresh), learning.replay_share)
     if len(replays) > most:
         return f"{describe_group(replays[most])}: beyond the share to replay, {most} groups"
+    return None
+
+
+def _find_false_delay(
+    one: ConsumedGroup,
+    record: StepRecord,
+    tries: int,
+    proposes: bool,
+    is_valid: Sequence[bool],
+    behind: int,
+) -> str | None:
+    """What is wrong with a group's wait for its reward, as far as its step's own rows show it, or
+    None.
+
+    Args:
+        tries: that a proposal's problems must have had; 0: no group waits.
+        proposes: it is a miner's, and its problem asks for proposals.
+        is_valid: whether each of its rollouts proposes something.
+        behind: by how many checkpoints the one that drew it is behind the step's parent.
+    """
+    waits, delay = tries > 0 and proposes, one.delay
+    if one.window == record.window:
+        if delay == (WAITING if waits else None):
+            return None
+        if waits:
+            return "it does not wait for its reward"
+        return "it waits for a reward, and is no miner's group of proposals"
+    if delay is None:
+        return "proposals are replayed, which wait for their reward" if waits else None
+    if not waits:
+        return "it has waited for a reward, and is no miner's group of proposals"
+    named = {(replay.window, replay.step) for replay in record.replayed or ()}
+    if (one.window, delay.source) not in named:
+        return "its window's step is another than the record names"
+    if behind > DELAY_MAX:
+        return f"learned from {behind} checkpoints after it was drawn, which is too late"
+    for number, (rollout, valid) in enumerate(zip(delay.rollouts, is_valid, strict=True)):
+        if not valid and (rollout.tries or rollout.solves):
+            return f"rollout {number} proposes nothing, and is said to have been tried"
+        if rollout.counts != (not valid or rollout.tries >= tries):
+            how = "counts" if rollout.counts else "does not count"
+            return f"rollout {number} {how}, with {rollout.tries} tries of {tries}"
+    if not is_ripe(delay.rollouts):
+        return f"too few of its rollouts count: its problems have had fewer than {tries} tries"
     return None
 
 
@@ -119,14 +167,17 @@ def replay_group(
     given = group.prompt, group.completions, work, checkpoint
     episodes = replay_all(environment, problem, *given)
     scores = run_all(environment, [episode.state.score for episode in episodes])
-    for number, (episode, parts) in enumerate(zip(episodes, scores, strict=True)):
+    for number, rollout in enumerate(() if one.delay is None else one.delay.rollouts):
+        if rollout.solves > rollout.tries:
+            return f"rollout {number} is solved more often than tried"
+    rewards = compute_rewards(one, scores, parameters)
+    for number, (episode, reward) in enumerate(zip(episodes, rewards, strict=True)):
         tokens = len(group.completions[number])
         fault = find_length_fault(episode, tokens, one.index, number)
         if fault is not None:
             return f"rollout {number}: {fault.detail}"
         if list(episode.replies) != group.replies[number]:
             return f"rollout {number}'s replies are not those of its world"
-        reward = compute_reward(parts, tokens, parameters.rewards, work.max_tokens)
         if reward != group.rewards[number]:
             return f"rollout {number}'s reward is not what the parameters give"
     return problem, list(zip(episodes, scores, strict=True))
@@ -157,9 +208,18 @@ def find_false_group(
     if strange is not None:  # before `find_drawn`: of such checkpoints there may be any number
         return f"{describe_group(strange[0])}: {strange[1]}"
     for one in taken:
-        played = replay_group(one, parameters, find_drawn(one))
+        drawn = find_drawn(one)
+        played = replay_group(one, parameters, drawn)
         if isinstance(played, str):
             return f"{describe_group(one)}: {played}"
+        states = [episode.state for episode, _ in played[1]]
+        is_valid = [parts.correctness == MILLION for _, parts in played[1]]
+        proposes = one.hotkey != trainer and is_proposing(states[0])
+        behind = parent.manifest.number - drawn.manifest.number
+        tries = learning.proposal_tries
+        fault = _find_false_delay(one, record, tries, proposes, is_valid, behind)
+        if fault is not None:
+            return f"{describe_group(one)}: {fault}"
     if (false := _find_false_replay(record, taken)) is not None:
         return false
     own_groups = [one for one in taken if one.hotkey == trainer]

@@ -17,7 +17,7 @@ from assay.artifacts.checkpoints.adapter import make_adapter, name_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
 from assay.artifacts.checkpoints.pool_file import name_pool
 from assay.artifacts.discovery import fetch_parameters
-from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.file import ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import (
     Step,
     StepError,
@@ -29,6 +29,7 @@ from assay.artifacts.steps.folder import (
 )
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.audit.provenance.consumed import describe_group, find_false_group
+from assay.audit.provenance.delays import recount_delays
 from assay.environments import compute_next_levels
 from assay.environments.pieces.growth import describe_difference, read_pool
 from assay.inference import Checkpoint
@@ -58,8 +59,8 @@ class StepComparison:
     #: be compared
     tensor: str | None
     detail: str  # one sentence
-    #: differences of this machine from the one that made the step: possible causes of other last
-    #: bits
+    #: differences of this machine from the one that made the step, which may cause other last bits,
+    #: and what could not be compared
     remarks: tuple[str, ...]
 
 
@@ -84,6 +85,9 @@ def reexecute(
     drawn = DrawnBy(parameters, parent, checkpoints)
     false = find_false_group(record, taken, parameters, parent, drawn.find)
     false = false or _find_altered_replay(step, taken)
+    if false is None:
+        recount = recount_delays(step, taken, parameters, drawn)
+        false, remarks = recount.false, remarks + recount.remarks
     if false is not None:
         return StepComparison(False, None, false, remarks)
     child = _get_child(step, checkpoints)
@@ -128,7 +132,7 @@ def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup]) -> str | No
         rows = {(one.hotkey, one.index): one for one in known if one.window == window}
         for one in taken:
             row = rows.get((one.hotkey, one.index), one)
-            if one.window == window and row != one:
+            if one.window == window and one.delay is None and row != one:
                 return f"{describe_group(one)}: not as step {number} has learned from it"
     return None
 
@@ -158,7 +162,8 @@ def learn_again(learner: Learner, taken: Sequence[ConsumedGroup]) -> dict[str, T
     known = range(model.get_input_embeddings().num_embeddings)
     if any(id_ not in known for one in taken for id_ in _list_ids(one.group)):
         raise StepError("a consumed group has a token id that the model does not have")
-    learner.learn([one.group for one in taken])
+    lessons, earlier = list_lessons(taken)
+    learner.learn(lessons, earlier=earlier)
     return learner.bf16_state()
 
 

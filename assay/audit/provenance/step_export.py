@@ -134,7 +134,7 @@ def make_rows(
         if isinstance(played, str):
             raise StepError(f"{describe_group(one)}: {played}")
         problem, rollouts = played
-        advantages = compute_advantages(one.group.rewards, scaled=scaled)
+        advantages = _list_advantages(one, scaled)
         if problem.manner not in roles:
             roles[problem.manner] = find_role(checkpoint.tokenizer, problem.manner)
         spoken = _list_turns(one, problem, roles[problem.manner], rollouts, parameters, checkpoint)
@@ -146,7 +146,7 @@ def make_rows(
                 "turns": spoken[rollout],
                 "level": problem.level,
                 "reward": one.group.rewards[rollout] / 1e6,
-                "advantage": None if advantages is None else advantages[rollout],
+                "advantage": advantages[rollout],
                 "logprobs": one.group.behaviour_logprobs[rollout],
                 "prompt_tokens": one.group.prompt,
                 "environment": parameters.environment.name,
@@ -164,6 +164,16 @@ def make_rows(
                 **_describe_score(parts),
                 **_describe_spans(one.group.completions[rollout], episode.replies, checkpoint),
             }
+
+
+def _list_advantages(one: ConsumedGroup, scaled: bool) -> list[float | None]:
+    """The advantage of each of a group's rollouts; None: its step learned nothing from it."""
+    lesson, count = one.lesson, len(one.group.completions)
+    found = None if lesson is None else compute_advantages(lesson.rewards, scaled=scaled)
+    if found is None or one.delay is None:
+        return [None] * count if found is None else list(found)
+    left = iter(found)
+    return [next(left) if rollout.counts else None for rollout in one.delay.rollouts]
 
 
 def list_messages(problem: Problem) -> list[dict[str, str]] | None:

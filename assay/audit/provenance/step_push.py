@@ -250,11 +250,15 @@ def _push_step(
     record = step.record
     sources = {(one.hotkey, one.root) for one in record.sources}
     sources |= {(one.hotkey, one.root) for one in record.replayed or ()}
-    keys = [(one.proof, one.index) if (one.hotkey, one.proof) in sources else None for one in taken]
+    miners = [(one.hotkey, one.proof) in sources for one in taken]
+    keys = [  # a group that waits for its reward is sent when it has that
+        (one.proof, one.index) if is_miner and one.lesson is not None else None
+        for one, is_miner in zip(taken, miners, strict=True)
+    ]
     summary, before = push.summary, push.summary.sent
     summary.steps += 1
     summary.groups += len(taken) - keys.count(None)
-    summary.own += keys.count(None)
+    summary.own += miners.count(False)
     due = {key for key in keys if key is not None and push.is_due(key)}
     if due:  # otherwise nothing is scored again
         rows = iter(list(make_rows(step, taken, checkpoints)))  # all of the step, or nothing

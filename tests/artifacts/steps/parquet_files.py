@@ -54,7 +54,7 @@ def write_step(folder: Path) -> bytes:
 
 def make_columns(rows: int = ROWS) -> dict[str, Any]:
     """Columns as they should be, of one group."""
-    values = {"rollout": list(range(rows))}
+    values = {"rollout": list(range(rows)), "tries": [0] * rows, "solves": [0] * rows}
     for field in SCHEMA:
         kind = field.type
         one: Any = [1, 2, 3] if pa.types.is_list(kind) else 1

@@ -5,6 +5,7 @@ import random
 import resource
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from assay.artifacts.steps import file as step_file
-from assay.artifacts.steps.file import open_step_parser, write_groups
+from assay.artifacts.steps.file import WAITING, Delay, open_step_parser, write_groups
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.parser import MEMORY_BYTES
+from assay.protocol import DelayedRollout
 from assay.protocol.episode import Reply
 from tests.artifacts.steps.parquet_files import (
     join_file,
@@ -71,6 +73,16 @@ def test_written_groups_are_read_back(worker: ParquetWorker, tmp_path: Path) -> 
     assert group.group.replies == [[Reply(1, (5, 6)), Reply(2, ())]] * 4
 
 
+def test_waiting_and_delayed_groups_are_read_back(worker: ParquetWorker, tmp_path: Path) -> None:
+    plain, other = make_taken()
+    rollouts = DelayedRollout(7, 3, 1), DelayedRollout(2, 0, 0)
+    taken = [replace(plain, delay=WAITING), other, replace(other, delay=Delay(b"s" * 32, rollouts))]
+    write_groups(tmp_path / "step.parquet", taken)
+    read_back = step_file.read_groups(tmp_path / "step.parquet", worker)
+    assert read_back == taken
+    assert [one.lesson and one.lesson.rewards for one in read_back] == [None, [10**6, 0], [10**6]]
+
+
 def listed(element: pa.DataType) -> pa.DataType:
     return pa.list_(element)
 
@@ -95,12 +107,18 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "no reward": GOOD | {"reward": pa.array([1, 2, 3, None], pa.uint32())},
     "rows that are no group": GOOD | {"rollout": pa.array([1, 2, 3, 4], pa.uint32())},
     "a rollout twice": GOOD | {"rollout": pa.array([0, 1, 1, 2], pa.uint32())},
+    "tries without a wait": GOOD | {"tries": pa.array([0, 0, 1, 0], pa.uint32())},
+    "solves without a wait": GOOD | {"solves": pa.array([0, 0, 0, 1], pa.uint32())},
+    "a part that waits": GOOD | {"counts": pa.array([1, 0, 1, 1], pa.uint32())},
+    "counts of two": GOOD | {"counts": pa.array([1, 1, 2, 1], pa.uint32())},
+    "two sources": GOOD
+    | {"source": pa.array([b"s" * 32, bytes(32), b"s" * 32, b"s" * 32], pa.binary(32))},
 }
 
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_columns_that_are_no_steps(refuse: Any, name: str) -> None:
-    refuse(write_parquet(COLUMNS[name]), "columns|empty|whole groups|nested|repl")
+    refuse(write_parquet(COLUMNS[name]), "columns|empty|whole groups|nested|repl|count|tries")
 
 
 LIES = {

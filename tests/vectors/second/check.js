@@ -84,6 +84,23 @@ const families = {
     const known = [...readFirstPool(), v.piece].map((row) => digestOf(row.function));
     for (const p of v.proposals) same(p.about, checker.score(Number(p.kind), v.piece, p.completion, known), [p.correctness, p.quality, p.satisfaction, p.format]);
   },
+  steps(v) {
+    const u32s = (list) => Buffer.concat(list.map((n) => core.integer(4, n)));
+    const row = (r) => Buffer.concat([u32s([r.replies.length, ...r.replies.flatMap(({ at, ids }) => [at, ids.length, ...ids])]), u32s(r.tokens), u32s(r.logprobs), u32s([r.reward])]);
+    const leaves = v.groups.map(({ hotkey, index, delay }) => {
+      const leaf = hash('step-leaf', unhex(hotkey), u32s([index]), unhex(v.checkpoint), u32s(v.prompt), ...v.rollouts.map(row));
+      return delay ? hash('step-delay', leaf, unhex(delay.source), Buffer.concat(delay.rollouts.map((r) => encode('DelayedRollout', r)))) : leaf;
+    });
+    v.groups.forEach((g, i) => same('leaf', hex(leaves[i]), g.leaf));
+    const { json, encoding, digest } = v.record;
+    same('consumed', hex(root(leaves, core.integer(8, json.window), unhex(json.parent))), json.consumed);
+    same('step record', hex(encode('StepRecord', json)), encoding);
+    same("its digest", hex(hash('step', unhex(encoding))), digest);
+    for (const { tries: t, solves: s, learnability, correctness } of v.proposals) {
+      const ours = t ? (4000000n * s * (t - s)) / (t * t) : 0n;
+      same('learnability', [ours, (1000000n + ours) / 2n], [learnability, correctness]);
+    }
+  },
   rounds(v) {
     same('parameters with rounds', hex(encode('Parameters', v.parameters)), v.encoding);
     same('their digest', hex(hash('parameters', unhex(v.encoding))), v.digest);

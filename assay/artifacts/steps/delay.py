@@ -1,0 +1,274 @@
+"""Groups of proposals that a step learns from later, when it is known how often the network has
+solved what they proposed. Specification, section 11.4.
+
+In the step that consumes it such a group waits: its rows are there, as the pool follows from them,
+and no loss has them. It enters the first step before which two of its rollouts count, or none.
+Which groups enter, and with which counts, follows from the rows of the steps between, so everybody
+who has those finds the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, open_step_parser
+from assay.artifacts.steps.folder import Step, StepError, StepFolder, read_taken
+from assay.artifacts.steps.groups import replay_all
+from assay.artifacts.steps.pool import DrawnBy
+from assay.artifacts.steps.replay import EarlierStep, iterate_line
+from assay.environments import (
+    Environment,
+    RewardParts,
+    State,
+    compute_reward,
+    get_pool_cap,
+    run_all,
+)
+from assay.environments.pieces.piece_environment import PieceTask
+from assay.environments.pieces.propose import Proposal
+from assay.environments.pooling import (
+    find_asked_task,
+    find_proposal,
+    is_about,
+    is_proposing,
+    rate_delayed,
+)
+from assay.inference import Outline
+from assay.protocol import DelayedRollout, Manifest, Parameters
+from assay.protocol.parameters import MILLION
+from assay.verification.episodes import Episode
+
+#: Rollouts of a group that must count: with fewer there is nothing to compare.
+COUNTING_MIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LineStep:
+    """A step with all that it consumed."""
+
+    step: Step
+    taken: Sequence[ConsumedGroup]
+
+    def list_fresh(self, trainer: bytes) -> Iterator[ConsumedGroup]:
+        """The miners' groups of its own window."""
+        for one in self.taken:
+            if one.window == self.step.record.window and one.hotkey != trainer:
+                yield one
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The last steps behind a checkpoint, newest first.
+
+    Attributes:
+        missing: number of the checkpoint of the newest step that is not here, although a group of
+            it may be due; None: there is none.
+    """
+
+    steps: Sequence[LineStep]
+    missing: int | None
+
+    def find_entered(self, place: int) -> dict[tuple[bytes, int], int]:
+        """Hotkey and index of the groups of a step of the line that a later one has learned from →
+        the number of the checkpoint that this made."""
+        digest = self.steps[place].step.record.digest
+        return {
+            (one.hotkey, one.index): later.step.record.number
+            for later in self.steps[:place]
+            for one in later.taken
+            if one.delay is not None and one.delay.source == digest
+        }
+
+    @property
+    def numbers(self) -> dict[bytes, int]:
+        """Checkpoint → number, of those that the steps began with."""
+        records = (one.step.record for one in self.steps)
+        return {record.parent: record.number - 1 for record in records}
+
+
+def read_line(steps: StepFolder, parent: Manifest, parameters: Parameters) -> Line:
+    """The steps behind a checkpoint from which groups may be due, as far as they are in a folder.
+
+    Raises:
+        WorkerError: no child can be started to read files.
+    """
+    found: list[LineStep] = []
+    number = parent.number
+    due = min(DELAY_MAX, number - parameters.start.number)
+    with open_step_parser() as parser:
+        for step in islice(iterate_line(steps, parent), due):
+            if step.record.parameters != parameters.digest:
+                return Line(found, None)
+            try:
+                found.append(LineStep(step, read_taken(step, parser)))
+            except StepError:
+                break
+    return Line(found, number - len(found) if len(found) < due else None)
+
+
+def _open(one: ConsumedGroup, parameters: Parameters, drawn: Outline) -> State:
+    """The state before a group's first turn."""
+    environment = drawn.open_environment(parameters.environment)
+    return environment.open(environment.make_problem(one.problem_seed, one.levels))
+
+
+def compute_rewards(
+    one: ConsumedGroup, parts: Sequence[RewardParts], parameters: Parameters
+) -> list[int]:
+    """The rewards of a group's rollouts, in millionths: of delayed ones that count and are valid by
+    their tries and solves, of others as their environment gives them."""
+    rollouts = () if one.delay is None else one.delay.rollouts
+    rated = list(parts)
+    for number, (each, rollout) in enumerate(zip(parts, rollouts, strict=False)):
+        if rollout.counts and each.correctness == MILLION:
+            rated[number] = rate_delayed(each, rollout.tries, rollout.solves)
+    longest = parameters.work.max_tokens
+    return [
+        compute_reward(each, len(tokens), parameters.rewards, longest)
+        for each, tokens in zip(rated, one.group.completions, strict=True)
+    ]
+
+
+def is_ripe(rollouts: Sequence[DelayedRollout]) -> bool:
+    """Whether a group may be learned from: enough of its rollouts count, one of them by tries."""
+    counting = [one for one in rollouts if one.counts]
+    return len(counting) >= COUNTING_MIN and any(one.tries for one in counting)
+
+
+#: A step's record, and a group of it by hotkey and index.
+_Key = tuple[bytes, bytes, int]
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often what was proposed was solved. It keeps what it finds: the next step asks for most
+    of it again.
+
+    Attributes:
+        drawn: the checkpoints whose problems groups answer.
+    """
+
+    parameters: Parameters
+    drawn: DrawnBy
+    _proposals: dict[_Key, list[Proposal | None]] = field(default_factory=dict)
+    _tasks: dict[_Key, PieceTask | None] = field(default_factory=dict)
+    _solves: dict[_Key, int] = field(default_factory=dict)
+
+    def waits(self, one: ConsumedGroup) -> bool:
+        """Whether a group asks for proposals, and so waits in a step that learns from these later.
+        Errors as of `find_due`."""
+        parameters = self.parameters
+        if one.hotkey == parameters.identity.trainer:
+            return False
+        if get_pool_cap(parameters.environment) is None:
+            return False
+        return is_proposing(_open(one, parameters, self.drawn.find(one)))
+
+    def find_due(self, line: Line, parent: int, tries: int) -> list[EarlierStep]:
+        """The groups that the step behind a line learns from late, as it has them, with the steps
+        that consumed them first.
+
+        Args:
+            parent: number of the checkpoint that the step begins with.
+            tries: that a proposal's problems must have had.
+
+        Raises:
+            CheckpointError: a checkpoint that drew groups is not here.
+            ValueError: a group's problem is none.
+            WorkerError: the sandbox cannot run.
+        """
+        found, numbers = [], line.numbers
+        for place, source in enumerate(line.steps):
+            entered = line.find_entered(place)
+            due = []
+            for one in source.list_fresh(self.parameters.identity.trainer):
+                drawn = numbers.get(one.checkpoint)
+                if one.delay != WAITING or drawn is None or parent - drawn > DELAY_MAX:
+                    continue
+                if (one.hotkey, one.index) in entered:
+                    continue
+                rollouts = self.count(line, place, one, tries)
+                if is_ripe(rollouts):
+                    delay = Delay(source.step.record.digest, rollouts)
+                    due.append(self._reward(replace(one, delay=delay)))
+            if due:
+                record = source.step.record
+                found.append(EarlierStep(record.digest, record.number, due))
+        self._forget(line)
+        return found
+
+    def _forget(self, line: Line) -> None:
+        known = {one.step.record.digest for one in line.steps}
+        kept: tuple[dict[_Key, Any], ...] = (self._proposals, self._tasks, self._solves)
+        for table in kept:
+            for key in [key for key in table if key[0] not in known]:
+                del table[key]
+
+    def count(
+        self, line: Line, place: int, one: ConsumedGroup, tries: int
+    ) -> tuple[DelayedRollout, ...]:
+        """What became of the rollouts of a waiting group in the steps behind its own.
+
+        Args:
+            place: of the group's own step in the line.
+            tries: see `find_due`, also for errors.
+        """
+        source = line.steps[place].step.record
+        rollouts = []
+        for proposal in self._find_proposals((source.digest, one.hotkey, one.index), one):
+            if proposal is None:
+                rollouts.append(DelayedRollout(0, 0, 1))
+                continue
+            count = solves = 0
+            for key, asked in self._list_asked(line, place):
+                task = self._find_task(key, asked)
+                if task is not None and is_about(task, proposal):
+                    count += len(asked.group.completions)
+                    solves += self._count_solves(key, asked)
+            rollouts.append(DelayedRollout(count, solves, int(count >= tries)))
+        return tuple(rollouts)
+
+    def _list_asked(self, line: Line, place: int) -> Iterator[tuple[_Key, ConsumedGroup]]:
+        """The groups that may have been asked what a step of the line has added to the pool."""
+        number, numbers = line.steps[place].step.record.number, line.numbers
+        for later in line.steps[:place]:
+            for one in later.list_fresh(self.parameters.identity.trainer):
+                if one.delay is None and numbers.get(one.checkpoint, -1) >= number:
+                    yield (later.step.record.digest, one.hotkey, one.index), one
+
+    def _find_proposals(self, key: _Key, one: ConsumedGroup) -> list[Proposal | None]:
+        if key not in self._proposals:
+            environment, episodes = self._play(one)
+            tasks = [partial(find_proposal, episode.state) for episode in episodes]
+            self._proposals[key] = run_all(environment, tasks)
+        return self._proposals[key]
+
+    def _find_task(self, key: _Key, one: ConsumedGroup) -> PieceTask | None:
+        if key not in self._tasks:
+            self._tasks[key] = find_asked_task(_open(one, self.parameters, self.drawn.find(one)))
+        return self._tasks[key]
+
+    def _count_solves(self, key: _Key, one: ConsumedGroup) -> int:
+        if key not in self._solves:
+            self._solves[key] = sum(parts.correctness == MILLION for parts in self._score(one))
+        return self._solves[key]
+
+    def _reward(self, one: ConsumedGroup) -> ConsumedGroup:
+        rewards = compute_rewards(one, self._score(one), self.parameters)
+        return replace(one, group=replace(one.group, rewards=rewards))
+
+    def _score(self, one: ConsumedGroup) -> list[RewardParts]:
+        environment, episodes = self._play(one)
+        return run_all(environment, [episode.state.score for episode in episodes])
+
+    def _play(self, one: ConsumedGroup) -> tuple[Environment, list[Episode]]:
+        outline = self.drawn.find(one)
+        drawable = outline.tokenizer.drawable
+        if any(t >= len(drawable) or not drawable[t] for own in one.group.completions for t in own):
+            raise ValueError("a completion has a token that can never be drawn")
+        environment = outline.open_environment(self.parameters.environment)
+        problem = environment.make_problem(one.problem_seed, one.levels)
+        given = one.group.prompt, one.group.completions, self.parameters.work, outline
+        return environment, replay_all(environment, problem, *given)

@@ -1,0 +1,127 @@
+"""Counts again how often the proposals of a step's delayed groups were solved.
+
+It needs the rows of the steps between, which lie in the step's folder or not. The tries of a step
+that is not here are the trainer's word, but no other step's. Specification, section 11.4.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from assay.artifacts.steps.delay import Line, Tally, read_line
+from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
+from assay.artifacts.steps.folder import Step, StepFolder
+from assay.artifacts.steps.pool import DrawnBy
+from assay.audit.provenance.consumed import describe_group
+from assay.inference import CheckpointError
+from assay.neurons.settings.learning import read_config
+from assay.protocol import DelayedRollout, Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """What earlier steps say of a step's delayed groups.
+
+    Attributes:
+        false: the first thing that they contradict; None: nothing.
+        remarks: what could not be counted.
+    """
+
+    false: str | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def recount_delays(
+    step: Step, taken: Sequence[ConsumedGroup], parameters: Parameters, drawn: DrawnBy
+) -> Recount:
+    """Compare a step's delayed groups with those that were due, by the steps beside it.
+
+    Args:
+        taken: its groups, which `find_false_group` finds right.
+        drawn: with the step's parent as the known one.
+
+    Raises:
+        WorkerError: the sandbox cannot run, or no child can be started to read files.
+    """
+    tries = read_config(step.record).proposal_tries
+    if not tries:
+        return Recount()
+    parent = drawn.known.manifest
+    try:
+        line = read_line(StepFolder(step.path.parent), parent, parameters)
+        line = _bind(line, parent.step, drawn)
+        false = _find_false(step, taken, line, Tally(parameters, drawn), tries)
+    except (CheckpointError, ValueError) as error:
+        return Recount(None, (f"tries of proposals are not counted again: {error}",))
+    if line.missing is None:
+        return Recount(false)
+    missing = f"tries of proposals are counted again from step {line.missing + 1} on only"
+    return Recount(false, (f"{missing}: step {line.missing} is not here",))
+
+
+def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
+    """A line up to the first step that the checkpoint it made does not name, or whose checkpoint is
+    not here to name it."""
+    named: bytes | None = newest
+    for place, one in enumerate(line.steps):
+        record = one.step.record
+        if record.digest != named:
+            return Line(line.steps[:place], record.number)
+        try:
+            named = drawn.checkpoints.get_outline(record.parent).manifest.step
+        except CheckpointError:
+            named = None
+    return line
+
+
+def _find_false(
+    step: Step, taken: Sequence[ConsumedGroup], line: Line, tally: Tally, tries: int
+) -> str | None:
+    delayed = [one for one in taken if one.delay is not None and one.delay != WAITING]
+    for one in delayed:
+        if fault := _find_fault(one, line, tally, tries):
+            return f"{describe_group(one)}: {fault}"
+    known = {(one.window, one.hotkey, one.index) for one in delayed}
+    for source in tally.find_due(line, step.record.number - 1, tries):
+        for one in source.groups:
+            if (one.window, one.hotkey, one.index) not in known:
+                return (
+                    f"{describe_group(one)}: left out, though enough of its rollouts count since "
+                    f"step {source.number} has consumed it"
+                )
+    return None
+
+
+def _find_fault(one: ConsumedGroup, line: Line, tally: Tally, tries: int) -> str | None:
+    """What the steps of a line say against a delayed group, or None."""
+    assert one.delay is not None, "see `_find_false`"
+    digests = [each.step.record.digest for each in line.steps]
+    if one.delay.source not in digests:
+        return None if line.missing else "its step is none of those before"
+    place = digests.index(one.delay.source)
+    source = line.steps[place]
+    number, trainer = source.step.record.number, tally.parameters.identity.trainer
+    rows = {(row.hotkey, row.index): row for row in source.list_fresh(trainer)}
+    row = rows.get((one.hotkey, one.index))
+    if row is None or row.delay != WAITING:
+        return f"step {number} has consumed no such group that waits"
+    if one.window != row.window or _undo(one, row) != row:
+        return f"not as step {number} has consumed it"
+    entered = line.find_entered(place).get((one.hotkey, one.index))
+    if entered is not None:
+        return f"step {entered} has learned from it before"
+    if line.missing is None and one.checkpoint not in line.numbers:
+        return f"none of the last {DELAY_MAX} steps began with the checkpoint that drew it"
+    counted = tally.count(line, place, row, tries)
+    for rollout, (said, right) in enumerate(zip(one.delay.rollouts, counted, strict=True)):
+        if said != right:
+            return f"rollout {rollout}: {_describe(said)}, and its problems had {_describe(right)}"
+    return None
+
+
+def _undo(one: ConsumedGroup, row: ConsumedGroup) -> ConsumedGroup:
+    """A delayed group as it waited, with the rewards of another."""
+    return replace(one, delay=WAITING, group=replace(one.group, rewards=row.group.rewards))
+
+
+def _describe(rollout: DelayedRollout) -> str:
+    return f"{rollout.tries} tries, {rollout.solves} of them right"

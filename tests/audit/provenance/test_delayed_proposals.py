@@ -1,0 +1,460 @@
+"""Proposals that a real trainer learns from late, and trainers that lie about them."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.delay import Tally, compute_rewards, read_line
+from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
+from assay.artifacts.steps.folder import Step, StepFolder, compute_root_of, read_step, read_taken
+from assay.artifacts.steps.pool import DrawnBy
+from assay.audit.provenance.consumed import find_false_group
+from assay.audit.provenance.reexecution import StepComparison, reexecute
+from assay.environments import RewardParts
+from assay.environments.pooling import compute_learnability, rate_delayed
+from assay.inference import Checkpoint
+from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.trainer.course import Course
+from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
+from assay.neurons.trainer.setup import TrainerConfig, make_learner
+from assay.neurons.trainer.trainer import Trainer
+from assay.protocol import DelayedRollout, StepReplay
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import MILLION
+from assay.protocol.seeds import compute_projection_seed
+from assay.verification import make_projection
+from tests.absent import has_sandbox
+from tests.audit.provenance.proposing import (
+    ALICE,
+    BOB,
+    LEARNING,
+    SUM,
+    SWAP,
+    TRIPLE,
+    make_network,
+    propose,
+    write,
+)
+
+if not has_sandbox():
+    pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
+
+TRIES = 3
+CAROL, DAVE = b"c" * 32, b"d" * 32
+DELAYED = replace(LEARNING, proposal_tries=TRIES, learning_rate=2e-4)
+NEVER = ("return len(a) * 7 + 2", "[3, 3]")
+RIGHT, WRONG, NOTHING = "", "#### no", "nothing"
+#: The part of a function's text by which its problems are found.
+ABOUT_TRIPLE, ABOUT_SUM = "[b * 3 + 1", SUM[0]
+
+
+class TrainerCourse:
+    """A trainer's steps, from groups that its judge would have handed over."""
+
+    def __init__(self, network: SimpleNamespace, folder: Path, learning: Any = DELAYED) -> None:
+        shutil.copytree(network.folder / "models", folder / "models")
+        self.network, self.folder = network, folder
+        self.models = CheckpointFolder(folder / "models")
+        self.steps = StepFolder(folder / "steps", kept=32)
+        sources: Any = JudgeSources(None, None, self.models, None)  # type: ignore[arg-type]
+        config = TrainerConfig(learning, "test:trainer", steps=self.steps)
+        parameters = network.parameters
+        self.trainer = Trainer(
+            parameters.identity.trainer,
+            ParameterHistory(parameters),
+            sources,
+            config,
+            lambda lesson: None,
+            lambda line: None,
+        )
+        learner = make_learner(network.genesis, learning, lambda: network.genesis)
+        self.course = Course(1, network.genesis, learner, False, False, None)
+        self.made: list[Checkpoint] = [network.genesis]
+
+    @property
+    def parent(self) -> Checkpoint:
+        return self.made[-1]
+
+    def learn(self, groups: Sequence[ConsumedGroup]) -> Lesson | Silence:
+        """One window, which is the next checkpoint's number."""
+        window = len(self.made)
+        seed = sha256(bytes([window])).digest()
+        context: Any = SimpleNamespace(
+            parameters=self.network.parameters, window=window, audit_seed=seed
+        )
+        fresh = [measure(replace(one, window=window), self.find(one)) for one in groups]
+        self.course.window = window
+        reading = WindowReading(context, [], fresh)
+        lesson = self.trainer._learn(self.course, reading)  # noqa: SLF001 - without a judge
+        self.made.append(self.course.parent)
+        return lesson
+
+    def find(self, one: ConsumedGroup) -> Checkpoint:
+        return next(made for made in self.made if made.digest == one.checkpoint)
+
+    def get_step(self, number: int) -> Step:
+        (path,) = self.steps.folder.glob(f"step-{number:08d}-*.json")
+        return read_step(path)
+
+
+def measure(one: ConsumedGroup, drawn: Checkpoint) -> ConsumedGroup:
+    """The same with log-probabilities as its checkpoint gives them."""
+    rows = [np.array(row, np.uint32) for row in one.group.completions]
+    projection = make_projection(compute_projection_seed(bytes(32)), drawn.manifest)
+    count = len(rows)
+    measured = drawn.get_reference(1024).measure(
+        [one.group.prompt] * count, rows, [bytes(32)] * count, projection
+    )
+    logprobs = [(each.logprobs / -(1 << 16)).tolist() for each in measured]
+    return replace(one, group=replace(one.group, behaviour_logprobs=logprobs))
+
+
+def ask_about(course: TrainerCourse, index: int, texts: Sequence[str], about: str) -> ConsumedGroup:
+    return propose(course.network, course.parent, DAVE, index, texts, None, about)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    return make_network(tmp_path_factory.mktemp("delays"))
+
+
+@pytest.fixture(scope="module")
+def course(network: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Step 1 consumes proposals of three miners. In window 2 one function is asked, in window 3
+    another one, and so on: the steps behind learn from the proposals."""
+    course = TrainerCourse(network, tmp_path_factory.mktemp("course"))
+    genesis = network.genesis
+    first = [
+        propose(network, genesis, ALICE, 4, [write(SWAP), NOTHING, write(TRIPLE)]),
+        propose(network, genesis, BOB, 0, [write(TRIPLE), write(("return a", "1")), write(SUM)]),
+        propose(network, genesis, CAROL, 0, [write(NEVER), NOTHING, NOTHING]),
+        ask_about(course, 0, [RIGHT, WRONG, RIGHT], ""),
+    ]
+    lessons = [course.learn(first)]
+    lessons.append(course.learn([ask_about(course, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)]))
+    for index in (2, 3):
+        texts = [RIGHT, WRONG, WRONG]
+        lessons.append(course.learn([ask_about(course, index, texts, ABOUT_SUM)]))
+    return SimpleNamespace(course=course, lessons=lessons, first=first)
+
+
+def copy_step(course: SimpleNamespace, folder: Path, number: int, alone: bool = False) -> Step:
+    """A step to spoil, with those before it, or alone."""
+    shutil.copytree(course.course.folder / "steps", folder / "steps")
+    step = course.course.get_step(number)
+    for path in (folder / "steps").glob("step-*"):
+        place = int(path.name.split("-")[1])
+        if place > number or (alone and place < number):
+            path.unlink()
+    return read_step(folder / "steps" / step.path.name)
+
+
+def repeat(course: SimpleNamespace, step: Step) -> StepComparison:
+    return reexecute(step, course.course.models)
+
+
+def put(step: Step, taken: Sequence[ConsumedGroup]) -> Step:
+    """The step from other groups, which its record names."""
+    write_groups(step.path.with_suffix(".parquet"), taken)
+    record = step.record
+    named: dict[tuple[int, bytes, bytes], int] = {}
+    for one in taken:
+        if one.window != record.window:
+            key = one.window, one.hotkey, one.proof
+            named[key] = named.get(key, 0) + 1
+    steps = {one.window: (one.step, one.number) for one in record.replayed or ()}
+    for path in step.path.parent.glob("step-*.json"):
+        other = read_step(path).record
+        steps.setdefault(other.window, (other.digest, other.number))
+    replayed = tuple(StepReplay(*steps[key[0]], *key, count) for key, count in named.items())
+    root = compute_root_of(taken, record.window, record.parent)
+    record = replace(record, consumed=root, groups=len(taken), replayed=replayed or None)
+    return replace(step, record=record)
+
+
+def rate_again(course: SimpleNamespace, one: ConsumedGroup) -> ConsumedGroup:
+    """A delayed group with the rewards of its counts."""
+    valid, other = RewardParts(MILLION, 0, MILLION, MILLION), RewardParts(0, 0, 0, 0)
+    is_valid = [
+        reward == max(rewards) for rewards in [find_first(course, one)] for reward in rewards
+    ]
+    parts = [valid if each else other for each in is_valid]
+    rewards = compute_rewards(one, parts, course.course.network.parameters)
+    return replace(one, group=replace(one.group, rewards=rewards))
+
+
+def find_first(course: SimpleNamespace, one: ConsumedGroup) -> list[int]:
+    """The rewards of a group in the step that consumed it."""
+    return next(
+        each.group.rewards
+        for each in read_taken(course.course.get_step(1))
+        if (each.hotkey, each.index) == (one.hotkey, one.index)
+    )
+
+
+def list_delayed(step: Step) -> list[ConsumedGroup]:
+    return [one for one in read_taken(step) if one.window != step.record.window]
+
+
+# --- what an honest trainer does
+
+
+def test_learnability_is_highest_where_half_is_solved() -> None:
+    assert [compute_learnability(8, solves) for solves in (0, 8)] == [0, 0]
+    assert compute_learnability(0, 0) == 0
+    assert [compute_learnability(8, solves) for solves in (1, 4, 7)] == [437_500, MILLION, 437_500]
+    assert compute_learnability(3, 1) == compute_learnability(3, 2) == 888_888
+    valid = RewardParts(MILLION, 0, MILLION, MILLION)
+    worth = {solves: rate_delayed(valid, 4, solves).correctness for solves in range(5)}
+    assert worth == {0: 500_000, 1: 875_000, 2: MILLION, 3: 875_000, 4: 500_000}
+    for tries in range(1, 40):
+        for solves in range(tries + 1):
+            share = solves / tries
+            found = compute_learnability(tries, solves)
+            assert found <= 4e6 * share * (1 - share) + 1e-3
+            assert found > 4e6 * share * (1 - share) - 1.001
+
+
+def test_a_group_waits_and_enters_one_step(course: SimpleNamespace) -> None:
+    lessons = course.lessons
+    assert all(isinstance(lesson, Lesson) for lesson in lessons)
+    assert [lesson.waiting for lesson in lessons] == [3, 0, 0, 0]
+    assert [lesson.delayed for lesson in lessons] == [0, 0, 2, 0]
+    assert [lesson.replayed for lesson in lessons] == [0] * 4
+    first, third = course.course.get_step(1), course.course.get_step(3)
+    waiting = [one for one in read_taken(first) if one.delay == WAITING]
+    assert [(one.hotkey, one.index) for one in waiting] == [(ALICE, 4), (BOB, 0), (CAROL, 0)]
+    assert [one.lesson for one in waiting] == [None] * 3
+    assert lessons[0].stats.groups == 1  # the other three teach nothing yet
+    alice, bob = list_delayed(third)
+    right, none, untried = DelayedRollout(3, 2, 1), DelayedRollout(0, 0, 1), DelayedRollout(0, 0, 0)
+    assert alice.delay == Delay(first.record.digest, (untried, none, right))
+    assert bob.delay == Delay(first.record.digest, (right, none, untried))
+    assert third.record.replayed == tuple(
+        StepReplay(first.record.digest, 1, 1, one.hotkey, one.proof, 1) for one in (alice, bob)
+    )
+    rewards = alice.group.rewards[1:]
+    assert alice.lesson is not None
+    assert alice.lesson.rewards == rewards
+    assert alice.group.completions[1:] == alice.lesson.completions
+    at_once = find_first(course, alice)
+    assert alice.group.rewards[0] == at_once[0]  # left out, not zeroed
+    assert rewards[1] == at_once[2] * ((MILLION + 888_888) // 2) // MILLION
+    assert course.lessons[2].stats.groups == 3
+
+
+def test_its_proposals_are_in_the_pool_at_once(course: SimpleNamespace) -> None:
+    second = course.course.made[1]
+    environment = second.open_environment(course.course.network.parameters.environment)
+    assert environment is not None
+    assert len(second.piece_pool.splitlines()) == 4
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_each_step_is_equal_with_those_before(course: SimpleNamespace, number: int) -> None:
+    found = repeat(course, course.course.get_step(number))
+    assert (found.equal, found.remarks) == (True, ()), found.detail
+
+
+def test_a_step_is_equal_from_its_own_rows_alone(course: SimpleNamespace, tmp_path: Path) -> None:
+    found = repeat(course, copy_step(course, tmp_path, 3, alone=True))
+    assert found.equal, found.detail
+    assert found.remarks == (
+        "tries of proposals are counted again from step 3 on only: step 2 is not here",
+    )
+
+
+def test_ratios_of_delayed_rows_are_told_and_bounded(course: SimpleNamespace) -> None:
+    """A probability is at most 1, so a ratio is at most 1 over the old probability; what a token
+    weighs is at most the cap's multiple of its advantage, whatever its ratio."""
+    stats = course.lessons[2].stats
+    lessons = [one.lesson for one in list_delayed(course.course.get_step(3))]
+    rows = [row for lesson in lessons for row in lesson.behaviour_logprobs]
+    assert 0 < stats.earlier_ratio_p50 <= stats.earlier_ratio_p99
+    assert stats.earlier_ratio_p99 <= stats.earlier_ratio_max * 1.002
+    assert stats.earlier_ratio_max <= math.exp(-min(map(min, rows))) * 1.002
+    assert stats.earlier_ratio_max <= stats.ratio_max
+    assert abs(stats.loss) <= DELAYED.loss.cap
+    assert course.lessons[1].stats.earlier_ratio_max is None
+
+
+def test_a_trainer_without_the_steps_before_says_so(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    again = TrainerCourse(course.course.network, tmp_path)
+    again.learn(course.first)
+    for path in again.steps.folder.glob("step-*"):
+        path.unlink()
+    with pytest.raises(Exception, match=r"step 1 is not in .*set proposal_tries = 0"):
+        again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
+
+
+def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: Path) -> None:
+    plain = TrainerCourse(network, tmp_path, LEARNING)
+    first = propose(network, network.genesis, ALICE, 4, [write(SWAP), NOTHING, write(TRIPLE)])
+    lesson = plain.learn([first])
+    assert isinstance(lesson, Lesson)
+    assert (lesson.waiting, lesson.delayed, lesson.stats.groups) == (0, 0, 1)
+    assert [one.delay for one in read_taken(plain.get_step(1))] == [None]
+
+
+def test_a_window_of_proposals_alone_teaches_nothing_yet(
+    network: SimpleNamespace, tmp_path: Path
+) -> None:
+    waiting = TrainerCourse(network, tmp_path)
+    first = propose(network, network.genesis, ALICE, 4, [write(SWAP), NOTHING, write(TRIPLE)])
+    assert isinstance(waiting.learn([first]), Silence)
+
+
+def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> None:
+    """So a trainer that is killed makes the same step again, from its folder."""
+    made, parameters = course.course, course.course.network.parameters
+    parent = made.made[2]
+    line = read_line(made.steps, parent.manifest, parameters)
+    assert (len(line.steps), line.missing) == (2, None)
+
+    def find_due(behind: int, tries: int = TRIES) -> list[ConsumedGroup]:
+        tally = Tally(parameters, DrawnBy(parameters, parent, made.models))
+        due = tally.find_due(line, behind, tries)
+        return [one for step in due for one in step.groups]
+
+    assert find_due(2) == find_due(DELAY_MAX) == list_delayed(made.get_step(3))
+    assert find_due(DELAY_MAX + 1) == []
+    assert find_due(2, TRIES + 1) == []
+
+
+# --- what others do
+
+
+def change(one: ConsumedGroup, place: int, rollout: DelayedRollout) -> ConsumedGroup:
+    assert one.delay is not None
+    rollouts = list(one.delay.rollouts)
+    rollouts[place] = rollout
+    return replace(one, delay=replace(one.delay, rollouts=tuple(rollouts)))
+
+
+def find_group(course: SimpleNamespace, hotkey: bytes) -> ConsumedGroup:
+    """A group of the first step."""
+    taken = read_taken(course.course.get_step(1))
+    return next(one for one in taken if one.hotkey == hotkey)
+
+
+def delay(course: SimpleNamespace, hotkey: bytes, *rollouts: DelayedRollout) -> ConsumedGroup:
+    source = course.course.get_step(1).record.digest
+    one = replace(find_group(course, hotkey), delay=Delay(source, rollouts))
+    return rate_again(course, one)
+
+
+def spoil(course: SimpleNamespace, attack: str, taken: list[ConsumedGroup]) -> list[ConsumedGroup]:
+    *fresh, alice, bob = taken
+    none, untried = DelayedRollout(0, 0, 1), DelayedRollout(0, 0, 0)
+    if attack == "more tries":
+        return [*fresh, rate_again(course, change(alice, 2, DelayedRollout(6, 2, 1))), bob]
+    if attack == "other solves that earn the same":
+        return [*fresh, change(alice, 2, DelayedRollout(3, 1, 1)), bob]
+    if attack == "counts without tries":
+        return [*fresh, rate_again(course, change(alice, 0, DelayedRollout(0, 0, 1))), bob]
+    if attack == "does not count what was tried":
+        return [*fresh, rate_again(course, change(alice, 2, DelayedRollout(3, 2, 0))), bob]
+    if attack == "tries of nothing":
+        return [*fresh, change(alice, 1, DelayedRollout(3, 1, 1)), bob]
+    if attack == "more solves than tries":
+        return [*fresh, change(alice, 2, DelayedRollout(3, 4, 1)), bob]
+    if attack == "fewer tries than due":
+        return [*fresh, alice, bob, delay(course, CAROL, untried, none, none)]
+    if attack == "invented tries":
+        return [*fresh, alice, bob, delay(course, CAROL, DelayedRollout(3, 1, 1), none, none)]
+    if attack == "left out":
+        return [*fresh, bob]
+    if attack == "another reward":
+        rewards = [*alice.group.rewards[:2], alice.group.rewards[2] + 1]
+        return [*fresh, replace(alice, group=replace(alice.group, rewards=rewards)), bob]
+    if attack == "another source":
+        other = course.course.get_step(2).record.digest
+        assert alice.delay is not None
+        return [*fresh, replace(alice, delay=replace(alice.delay, source=other)), bob]
+    if attack == "another row":
+        logprobs = [list(row) for row in alice.group.behaviour_logprobs]
+        logprobs[0][0] -= 1.0
+        return [
+            *fresh,
+            replace(alice, group=replace(alice.group, behaviour_logprobs=logprobs)),
+            bob,
+        ]
+    if attack == "replayed instead":
+        return [*fresh, replace(find_group(course, ALICE), delay=None), bob]
+    if attack == "no proposals":
+        return [*fresh, alice, bob, delay(course, DAVE, none, none, none)]
+    raise AssertionError(attack)
+
+
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        ("more tries", "rollout 2: 6 tries, 2 of them right, and its problems had 3 tries, 2 of"),
+        ("other solves that earn the same", "3 tries, 1 of them right, and its problems had 3"),
+        ("counts without tries", "rollout 0 counts, with 0 tries of 3"),
+        ("does not count what was tried", "rollout 2 does not count, with 3 tries of 3"),
+        ("tries of nothing", "rollout 1 proposes nothing, and is said to have been tried"),
+        ("more solves than tries", "rollout 2 is solved more often than tried"),
+        ("fewer tries than due", "its problems have had fewer than 3 tries"),
+        ("invented tries", "rollout 0: 3 tries, 1 of them right, and its problems had 0 tries"),
+        ("left out", "left out, though enough of its rollouts count since step 1"),
+        ("another reward", "rollout 2's reward is not what the parameters give"),
+        ("another source", "its window's step is another than the record names"),
+        ("another row", "not as step 1 has consumed it"),
+        ("replayed instead", "proposals are replayed, which wait for their reward"),
+        ("no proposals", "it has waited for a reward, and is no miner's group of proposals"),
+    ],
+)
+def test_a_trainer_that_lies_about_a_delayed_group_is_named(
+    course: SimpleNamespace, tmp_path: Path, attack: str, said: str
+) -> None:
+    step = copy_step(course, tmp_path, 3)
+    found = repeat(course, put(step, spoil(course, attack, read_taken(step))))
+    assert not found.equal
+    assert said in found.detail
+
+
+def test_a_group_in_two_steps_is_named(course: SimpleNamespace, tmp_path: Path) -> None:
+    step = copy_step(course, tmp_path, 4)
+    alice, _ = list_delayed(course.course.get_step(3))
+    found = repeat(course, put(step, [*read_taken(step), alice]))
+    assert not found.equal
+    assert found.detail.endswith("group 4: step 3 has learned from it before")
+
+
+def test_a_group_that_need_not_wait_or_does_not_is_named(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    step = copy_step(course, tmp_path, 1)
+    alice, *others = read_taken(step)
+    found = repeat(course, put(step, [replace(alice, delay=None), *others]))
+    assert found.detail.endswith("group 4: it does not wait for its reward")
+    *others, dave = read_taken(course.course.get_step(1))
+    found = repeat(course, put(step, [*others, replace(dave, delay=WAITING)]))
+    assert "it waits for a reward, and is no miner's group of proposals" in found.detail
+
+
+def test_a_group_that_enters_too_late_is_named(course: SimpleNamespace, tmp_path: Path) -> None:
+    """By the steps behind it, and by the checkpoints, where its step was late itself."""
+    made, step = course.course, copy_step(course, tmp_path, 3)
+    late = replace(step, record=replace(step.record, number=DELAY_MAX + 2))
+    assert "learned from 9 steps behind, which is too late" in repeat(course, late).detail
+    parameters, parent = made.network.parameters, made.made[2]
+    drawn = DrawnBy(parameters, parent, made.models)
+    for number, said in ((DELAY_MAX, None), (DELAY_MAX + 1, "9 checkpoints after it was drawn")):
+        grown = replace(parent, manifest=replace(parent.manifest, number=number))
+        given = step.record, read_taken(step), parameters, grown, drawn.find
+        found = find_false_group(*given)
+        assert (found is None) == (said is None)
+        assert said is None or said in str(found)
