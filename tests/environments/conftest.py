@@ -19,7 +19,7 @@ def make_seed(number: int) -> bytes:
     return sha256(number.to_bytes(4, "big")).digest()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _warm_readers() -> Iterator[None]:
     """Children that read Parquet are forks of a process that has loaded what they load."""
     loaded = share_preloaded("assay.environments.problem_file", "pyarrow.parquet")

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments import UNREAD, Environment, Problem, State, make_environment, rate_answer
+from assay.environments import (
+    UNREAD,
+    Environment,
+    Problem,
+    State,
+    make_environment,
+    problem_file,
+    rate_answer,
+)
 from assay.environments.base import ANSWER_BYTES
 from assay.environments.foreign.package_world import PackageEpisode
 from assay.environments.tasksets import vet_bundle, write_bundle
@@ -204,7 +212,9 @@ def breaking(tmp_path_factory: pytest.TempPathFactory) -> Environment:
         for number, statement in enumerate(BREAKING)
     ]
     folder = tmp_path_factory.mktemp("breaking")
-    environment = open_file(write_file(folder, (said, "".join([*ways, said]))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(problem_file, "_known", {})  # as for each test
+        environment = open_file(write_file(folder, (said, "".join([*ways, said]))))
     problem, _ = find_long(environment)
     assert play(environment.open(problem), "x")[0] != [None]
     return environment

@@ -226,6 +226,7 @@ def test_nothing_invisible_is_left():
 def test_hostile_text_runs_nothing_in_a_browser(hostile, demo, chromium):
     """The very pages, served to a real browser under their own policy: all that have it."""
     shown = [path for path in list_hostile(demo) if "pwned" in hostile.get(path).text]
+    assert shown
     with browse(hostile, chromium) as (page, said):
         for path in shown:
             page.goto(path, wait_until="load", timeout=60_000)
