@@ -46,6 +46,7 @@ from assay.environments.pieces.piece_environment import get_task
 from assay.environments.pieces.pool import list_first_pieces, read_piece
 from assay.environments.pieces.propose import Kind, Propose, ProposeTask, write_proposal
 from assay.environments.problem_file import compute_file_digest
+from assay.environments.rewards import choose_rewards
 from assay.inference import Checkpoint
 from assay.network.files import replace_file
 from assay.neurons.trainer.setup import make_learner
@@ -53,15 +54,15 @@ from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import MILLION, Parameters
 from assay.sandbox.guest import INTERPRETER, running
 from assay.subnet.genesis_checkpoint import make_genesis
-from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
+from assay.subnet.presets import make_demo_parameters, parse_environment
 from assay.training import LearnConfig
 from assay.training.held_out import try_problems
 from assay.training.pretrain import PretrainConfig, pretrain_seed
 
 SEEDS = range(1) if FAST else range(3)
-STEPS, GROUPS = (2, 8) if FAST else (24, 16)
+STEPS, GROUPS = (2, 8) if FAST else (16, 16)
 #: Programs that are read, and steps and sequences of the reading.
-PROGRAMS, READING, BATCH = (500, 20, 16) if FAST else (20_000, 1_000, 64)
+PROGRAMS, READING, BATCH = (500, 20, 16) if FAST else (12_000, 600, 64)
 #: Share of what is read that proposes.
 PROPOSING = 0.2
 #: Answers to each input of each function.
@@ -176,8 +177,8 @@ def make_parent(arm: Arm, start: Path, folder: Path) -> tuple[Checkpoint, Parame
     (folder / "models").mkdir()
     (folder / "new").rename(folder / "models" / manifest.digest.hex())
     made = make_demo_parameters(bytes(32), QUICKNET, 0, TRAINER, manifest.digest)
-    asked = {"name": choice.name, "settings": settings}
-    parameters = change_parameters(made, {"environment": asked, "work": {"max_tokens": LONGEST}})
+    rewards, work = choose_rewards(environment.rated), replace(made.work, max_tokens=LONGEST)
+    parameters = replace(made, environment=choice, rewards=rewards, work=work)
     checkpoints = CheckpointFolder(folder / "models")
     return open_checkpoint(checkpoints, manifest.digest, parameters), parameters
 
