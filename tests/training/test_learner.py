@@ -249,9 +249,13 @@ def test_malformed_groups(parts: Any) -> None:
         Group(*parts)
 
 
-def test_nothing_to_learn_from() -> None:
-    with pytest.raises(ValueError, match="no groups"):
-        make_learner().learn([])
+def test_a_step_whose_groups_all_wait_changes_no_weight() -> None:
+    learner = make_learner()
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    stats = learner.learn([])
+    assert (stats.updates, stats.tokens) == (0, 0)
+    after = learner.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_accumulated_passes_are_the_whole_minibatch() -> None:
