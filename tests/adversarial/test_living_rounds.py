@@ -133,9 +133,9 @@ def test_sequential_rounds_learn_from_their_parent_alone(tmp_path):
 class OtherGroups(Learner):
     """Learns from other groups than it is given."""
 
-    def learn(self, groups):
+    def learn(self, groups, **told):
         twisted = [replace(group, rewards=group.rewards[::-1]) for group in groups]
-        return super().learn(twisted)
+        return super().learn(twisted, **told)
 
 
 class LiesAboutGroups(Trainer):

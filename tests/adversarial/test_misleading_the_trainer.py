@@ -156,7 +156,12 @@ def test_the_trainer_learns_from_whole_rollouts_where_heads_are_judged_first(
 ):
     monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
     learn, seen = Learner.learn, []
-    monkeypatch.setattr(Learner, "learn", lambda self, g: (seen.extend(g), learn(self, g))[1])
+
+    def see(self, groups, **told):
+        seen.extend(groups)
+        return learn(self, groups, **told)
+
+    monkeypatch.setattr(Learner, "learn", see)
     (lesson,) = teach_once(fresh_world, LearnConfig(epochs=1, groups_per_batch=64))
     made = [group for name in ("alice", "bob") for group in fresh_world.genuine(name, 0)]
     assert {tuple(row) for group in seen for row in group.completions} == {

@@ -62,13 +62,13 @@ def test_steps_are_the_same_in_any_order(world, tmp_path, pool, expected, monkey
     learn, judge = Learner.learn, WindowReading.judge
     learned, judged, met = threading.Event(), threading.Event(), []
 
-    def learn_late(self, groups):
+    def learn_late(self, groups, **told):
         run = get_run(bench, 1)
         if run is not None:
             met.append(order)
             if order == "before":
                 assert run.is_done.wait(SOON_S)
-        stats = learn(self, groups)
+        stats = learn(self, groups, **told)
         learned.set()
         if run is not None and order == "while":
             assert run.is_done.wait(SOON_S)

@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import MISSING, fields
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from assay.artifacts.store_objects import make_checkpoint_name
 from assay.explorer.ports import ShownWeights
 from assay.explorer.sources import chain_view
 from assay.explorer.sources import opened as opened_sources
+from assay.explorer.sources.opened import OpenedSources
 from assay.neurons.settings.sections import Settings
 
 VALIDATOR = bytes(32)
@@ -77,6 +79,13 @@ def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
         view.close()
 
 
+def open_sources(**given):
+    """Of a run that has nothing but what is given."""
+    wanted = [one for one in fields(OpenedSources) if one.default is one.default_factory is MISSING]
+    nothing = {one.name: None for one in wanted}
+    return OpenedSources(**{**nothing, "has_model": False, "stores": (), **given})
+
+
 def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
     monkeypatch.setattr(opened_sources, "_CACHED", 1)
     found = {
@@ -85,27 +94,7 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
     }
     names = {make_checkpoint_name(digest, "manifest.json"): data for digest, data in found.items()}
     store = SimpleNamespace(get=lambda name, limit: names[name].encode())
-    nothing = dict.fromkeys(
-        (
-            "commands",
-            "history",
-            "ledger_link",
-            "contract",
-            "run",
-            "trainer",
-            "chain",
-            "gauntlet",
-            "groups",
-            "courses",
-            "pace",
-            "models",
-            "rounds",
-            "comparison",
-            "beside",
-            "evaluations",
-        )
-    )
-    sources = opened_sources.OpenedSources(has_model=False, stores=[store], **nothing)
+    sources = open_sources(stores=[store])
 
     def look(number):
         return all(
@@ -120,26 +109,7 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
 def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
     monkeypatch.setattr(opened_sources, "_CACHED", 1)
     run = SimpleNamespace(read_shown=lambda epoch, wanted: ShownWeights(epoch, dict(wanted)))
-    nothing = dict.fromkeys(
-        (
-            "commands",
-            "history",
-            "ledger_link",
-            "contract",
-            "trainer",
-            "chain",
-            "gauntlet",
-            "groups",
-            "courses",
-            "pace",
-            "models",
-            "rounds",
-            "comparison",
-            "beside",
-            "evaluations",
-        )
-    )
-    sources = opened_sources.OpenedSources(has_model=False, run=run, stores=(), **nothing)
+    sources = open_sources(run=run)
 
     class Wanted(dict):
         """While it is compared, somebody else looks at another settlement."""

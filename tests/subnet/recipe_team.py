@@ -24,9 +24,9 @@ def main(name: str, folder: Path) -> None:
             return
         learn, asked = team.SharedLearner.learn, []
 
-        def count(self, groups):
+        def count(self, groups, **told):
             asked.append(len(groups))
-            return learn(self, groups)
+            return learn(self, groups, **told)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(team.SharedLearner, "learn", count)
