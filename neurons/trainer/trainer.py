@@ -399,7 +399,7 @@ class Trainer:
 
     def _learn(self, course: Course, reading: WindowReading) -> Lesson | Silence:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
-        group teaches, and the levels stay. In a round there is, since others wait for it."""
+        group teaches, and levels and pool stay. In a round there is, since others wait for it."""
         learner, parent, steps = course.learner, course.parent, self._config.steps
         parameters = reading.context.parameters
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
@@ -426,8 +426,10 @@ class Trainer:
             late,
         )
         taken = reading.groups + replays
-        has_signal = any(one.teaches for one in (*reading.groups, *late))
-        if alone and not has_signal and levels == parent.manifest.levels:
+        # before anything is written: where the pool grows, the checkpoint is not its parent again
+        pool = compute_step_pool(reading.groups, course.window, parameters, parent, checkpoints)
+        stays = levels == parent.manifest.levels and pool == parent.piece_pool
+        if alone and stays and not any(one.teaches for one in (*reading.groups, *late)):
             self.pace.note_lesson(len(came), 0, 0)
             self._leave(course)
             self._keeper.save(course)
@@ -435,7 +437,6 @@ class Trainer:
             tokens, _ = reading.count_tokens()
             window, number = reading.context.window, parent.manifest.number
             return Silence(window, reading.rewards, tokens, number)
-        pool = compute_step_pool(reading.groups, course.window, parameters, parent, checkpoints)
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)

@@ -307,12 +307,23 @@ def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: P
     assert [one.delay for one in read_taken(plain.get_step(1))] == [None]
 
 
-def test_a_window_of_proposals_alone_teaches_nothing_yet(
+def test_a_window_of_proposals_alone_only_grows_the_pool(
     network: SimpleNamespace, tmp_path: Path
 ) -> None:
+    """Nobody could ever be asked what it proposes otherwise. Where it proposes nothing that is
+    valid, no checkpoint is made."""
     waiting = TrainerCourse(network, tmp_path)
     first = propose(network, network.genesis, ALICE, 4, [write(SWAP), NOTHING, write(TRIPLE)])
-    assert isinstance(waiting.learn([first]), Silence)
+    lesson = waiting.learn([first])
+    assert isinstance(lesson, Lesson)
+    assert (lesson.waiting, lesson.stats.groups, lesson.stats.updates) == (1, 0, 0)
+    assert len(waiting.parent.piece_pool.splitlines()) == 2
+    assert lesson.published.tensors == network.genesis.manifest.tensors
+    step = waiting.get_step(1)
+    found = reexecute(step, waiting.models)
+    assert (found.equal, found.remarks) == (True, ()), found.detail
+    invalid = propose(network, waiting.parent, BOB, 0, [NOTHING, NOTHING, NOTHING])
+    assert isinstance(waiting.learn([invalid]), Silence)
 
 
 def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> None:
