@@ -70,15 +70,14 @@ class Line:
     steps: Sequence[LineStep]
     missing: int | None
 
-    def find_entered(self, place: int) -> dict[tuple[bytes, int], int]:
-        """Hotkey and index of the groups of a step of the line that a later one has learned from →
-        the number of the checkpoint that this made."""
-        digest = self.steps[place].step.record.digest
+    def find_entered(self, window: int) -> dict[tuple[bytes, int], int]:
+        """Hotkey and index of the groups of a window that steps of the line have learned from late,
+        whichever source they name → the number of the checkpoint that the newest of them made."""
         return {
             (one.hotkey, one.index): later.step.record.number
-            for later in self.steps[:place]
+            for later in reversed(self.steps)
             for one in later.taken
-            if one.delay is not None and one.delay.source == digest
+            if one.window == window and one.delay not in (None, WAITING)
         }
 
     @property
@@ -181,7 +180,7 @@ class Tally:
         """
         found, numbers = [], line.numbers
         for place, source in enumerate(line.steps):
-            entered = line.find_entered(place)
+            entered = line.find_entered(source.step.record.window)
             due = []
             for one in source.list_fresh(self.parameters.identity.trainer):
                 drawn = numbers.get(one.checkpoint)

@@ -78,7 +78,7 @@ def _find_false(
 ) -> str | None:
     delayed = [one for one in taken if one.delay is not None and one.delay != WAITING]
     for one in delayed:
-        if fault := _find_fault(one, line, tally, tries):
+        if fault := _find_fault(step, one, line, tally, tries):
             return f"{describe_group(one)}: {fault}"
     known = {(one.window, one.hotkey, one.index) for one in delayed}
     for source in tally.find_due(line, step.record.number - 1, tries):
@@ -91,24 +91,33 @@ def _find_false(
     return None
 
 
-def _find_fault(one: ConsumedGroup, line: Line, tally: Tally, tries: int) -> str | None:
-    """What the steps of a line say against a delayed group, or None."""
+def _find_fault(
+    step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries: int
+) -> str | None:
+    """What the steps of a line say against a step's delayed group, or None."""
     assert one.delay is not None, "see `_find_false`"
-    digests = [each.step.record.digest for each in line.steps]
-    if one.delay.source not in digests:
-        return None if line.missing else "its step is none of those before"
-    place = digests.index(one.delay.source)
+    entered = line.find_entered(one.window).get((one.hotkey, one.index))
+    if entered is not None:
+        return f"step {entered} has learned from it before"
+    known = {each.step.record.digest: place for place, each in enumerate(line.steps)}
+    named = next(each.number for each in step.record.replayed or () if each.window == one.window)
+    if one.delay.source not in known:
+        # a step that is not here made `missing` or a checkpoint before it, of an older window
+        is_older = line.missing is not None and named <= line.missing
+        if is_older and all(one.window < each.step.record.window for each in line.steps):
+            return None
+        return "its step is none of those before"
+    place = known[one.delay.source]
     source = line.steps[place]
     number, trainer = source.step.record.number, tally.parameters.identity.trainer
+    if named != number:
+        return f"its step made checkpoint {number}, and the record says {named}"
     rows = {(row.hotkey, row.index): row for row in source.list_fresh(trainer)}
     row = rows.get((one.hotkey, one.index))
     if row is None or row.delay != WAITING:
         return f"step {number} has consumed no such group that waits"
     if one.window != row.window or _undo(one, row) != row:
         return f"not as step {number} has consumed it"
-    entered = line.find_entered(place).get((one.hotkey, one.index))
-    if entered is not None:
-        return f"step {entered} has learned from it before"
     if line.missing is None and one.checkpoint not in line.numbers:
         return f"none of the last {DELAY_MAX} steps began with the checkpoint that drew it"
     counted = tally.count(line, place, row, tries)

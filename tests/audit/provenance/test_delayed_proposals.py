@@ -444,6 +444,43 @@ def test_a_group_in_two_steps_is_named(course: SimpleNamespace, tmp_path: Path) 
     assert found.detail.endswith("group 4: step 3 has learned from it before")
 
 
+@pytest.mark.parametrize(
+    ("number", "window", "named", "said"),
+    [
+        (4, 1, 1, "step 3 has learned from it before"),
+        (3, 2, 1, "its step is none of those before"),
+        (3, 1, 2, "its step is none of those before"),
+    ],
+)
+def test_an_invented_step_is_named_without_the_oldest(
+    course: SimpleNamespace, tmp_path: Path, number: int, window: int, named: int, said: str
+) -> None:
+    """Where a step is missing, a group may be of it, but of none of those that are there."""
+    step = copy_step(course, tmp_path, number)
+    for path in step.path.parent.glob("step-00000001-*"):
+        path.unlink()
+    alice, _ = list_delayed(course.course.get_step(3))
+    assert alice.delay is not None
+    invented = Delay(b"i" * 32, alice.delay.rollouts)
+    alice = replace(alice, window=window, delay=invented)
+    fresh = [one for one in read_taken(step) if one.window == step.record.window]
+    step = put(replace(step, record=replace(step.record, replayed=None)), fresh)
+    replay = StepReplay(invented.source, named, window, ALICE, alice.proof, 1)
+    step = put(replace(step, record=replace(step.record, replayed=(replay,))), [*fresh, alice])
+    found = repeat(course, step)
+    assert not found.equal
+    assert found.detail.endswith(said)
+
+
+def test_a_step_that_is_named_by_another_number_is_a_lie(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    step = copy_step(course, tmp_path, 3)
+    named = tuple(replace(one, number=2) for one in step.record.replayed or ())
+    found = repeat(course, replace(step, record=replace(step.record, replayed=named)))
+    assert found.detail.endswith("its step made checkpoint 1, and the record says 2")
+
+
 def test_a_group_that_need_not_wait_or_does_not_is_named(
     course: SimpleNamespace, tmp_path: Path
 ) -> None:
