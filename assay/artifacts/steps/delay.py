@@ -95,7 +95,8 @@ def read_line(steps: StepFolder, parent: Manifest, parameters: Parameters) -> Li
     """
     found: list[LineStep] = []
     number = parent.number
-    due = min(DELAY_MAX, number - parameters.start.number)
+    proposes = get_pool_cap(parameters.environment) is not None
+    due = min(DELAY_MAX, number - parameters.start.number) if proposes else 0
     with open_step_parser() as parser:
         for step in islice(iterate_line(steps, parent), due):
             if step.record.parameters != parameters.digest:

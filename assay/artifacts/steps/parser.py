@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, serve
+from assay.protocol.hashing import ZERO_DIGEST
 
 #: A request: most bytes, rows, values, unpacked bytes, pages of a column of a row group, then a
 #: path. An answer: rows.
@@ -45,6 +46,9 @@ SCHEMA = pa.schema(
         ("counts", pa.uint32()),
     ]
 )
+#: The columns of files that are older than delayed proposals, which have no group that waits or has
+#: waited: all are learned from at once.
+_AT_ONCE = pa.schema(list(SCHEMA)[: SCHEMA.get_field_index("source")])
 
 
 def serve_steps() -> None:
@@ -72,16 +76,20 @@ def answer(request: bytes) -> bytes:
         schema_depth_limit=6,
         arrow_extensions_enabled=False,
     )
-    if not parquet.schema_arrow.equals(SCHEMA):
+    schema = parquet.schema_arrow
+    if not any(map(schema.equals, (SCHEMA, _AT_ONCE))):
         raise FileFault("its columns are not a step's")
     rows = parquet.metadata.num_rows
     if not 0 <= rows <= rows_max:
         raise FileFault(f"it has {rows:,} rows; at most {rows_max:,} are accepted")
     _check_size(parquet.metadata, data, *limits)
     parts = [HEAD.pack(rows)]
-    for field in SCHEMA:
+    for field in schema:
         column = parquet.read([field.name], use_threads=False).column(0)
         parts += _encode_column(column, field, rows)
+    for field in list(SCHEMA)[len(schema) :]:
+        number = struct.pack("<I", field.name == "counts")
+        parts.append((number if field.type == pa.uint32() else ZERO_DIGEST) * rows)
     return b"".join(parts)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assay.artifacts.steps import file as step_file
@@ -83,11 +84,24 @@ def test_waiting_and_delayed_groups_are_read_back(worker: ParquetWorker, tmp_pat
     assert [one.lesson and one.lesson.rewards for one in read_back] == [None, [10**6, 0], [10**6]]
 
 
+def test_files_older_than_the_columns_of_delays_are_read(
+    worker: ParquetWorker, tmp_path: Path
+) -> None:
+    """Whatever they have was learned from at once."""
+    added = {"source", "tries", "solves", "counts"}
+    path = tmp_path / "step.parquet"
+    write_groups(path, make_taken())
+    pq.write_table(pq.read_table(path).drop_columns(sorted(added)), path)
+    assert step_file.read_groups(path, worker) == make_taken()
+    assert {one.delay for one in make_taken()} == {None}
+
+
 def listed(element: pa.DataType) -> pa.DataType:
     return pa.list_(element)
 
 
 COLUMNS: dict[str, dict[str, Any]] = {
+    "a part of a delay": {n: c for n, c in GOOD.items() if n != "counts"},
     "a column missing": {n: c for n, c in GOOD.items() if n != "reward"},
     "a column more": GOOD | {"note": GOOD["reward"]},
     "another order": dict(reversed(GOOD.items())),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.artifacts.steps.delay import Tally, compute_rewards, read_line
+from assay.artifacts.steps.delay import Line, Tally, compute_rewards, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
 from assay.artifacts.steps.folder import Step, StepFolder, compute_root_of, read_step, read_taken
 from assay.artifacts.steps.pool import DrawnBy
@@ -31,6 +31,7 @@ from assay.protocol import DelayedRollout, StepReplay
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_projection_seed
+from assay.subnet.presets import parse_environment
 from assay.verification import make_projection
 from tests.absent import has_sandbox
 from tests.audit.provenance.proposing import (
@@ -296,6 +297,16 @@ def test_a_trainer_without_the_steps_before_says_so(
         path.unlink()
     with pytest.raises(Exception, match=r"step 1 is not in .*set proposal_tries = 0"):
         again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
+
+
+def test_no_step_is_missed_where_nothing_can_wait(course: SimpleNamespace, tmp_path: Path) -> None:
+    """Without `propose`, as in all networks that were in rounds and kept their start checkpoint:
+    merged checkpoints are of no step."""
+    parent, parameters = course.course.made[2].manifest, course.course.network.parameters
+    empty = StepFolder(tmp_path)
+    assert read_line(empty, parent, parameters) == Line([], 2)
+    plain = replace(parameters, environment=parse_environment("deduce"))
+    assert read_line(empty, parent, plain) == Line([], None)
 
 
 def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: Path) -> None:
