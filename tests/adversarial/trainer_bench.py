@@ -54,7 +54,16 @@ class RecordedChain:
 
     def __init__(self, chain, hotkey, calls):
         self.recorded, self.hotkey, self.calls = chain, hotkey, calls
-        self.head, self.sent, self.slot, self.outcomes = 0, [], (0, None), []
+        self.head, self.sent, self.outcomes = 0, [], []
+        self.slots = [(0, None)]  # each with the block after which it stands
+
+    @property
+    def slot(self):
+        return self.slots[-1]
+
+    @slot.setter
+    def slot(self, slot):
+        self.slots.append(slot)
 
     def get_head(self):
         self.calls("get_head")
@@ -73,8 +82,9 @@ class RecordedChain:
         if number < self.head - STATE_BLOCKS:
             raise ChainError(f"state at block {number} is not there")
         slots = dict(self.recorded.get_commitments(min(number, self.recorded.get_head())))
-        since, payload = self.slot
-        if payload is not None and number > since:
+        standing = (payload for since, payload in reversed(self.slots) if number > since)
+        payload = next(standing, None)
+        if payload is not None:
             slots[self.hotkey] = payload
         return slots
 

@@ -139,15 +139,19 @@ function scoreStory({ total, form }, completion) {
 }
 
 // ---- mix
-function makeMixed(settings, seed, levels, themes) {
+/** The part that is asked, its number and those of its levels that may be. */
+function drawPart(settings, seed, levels) {
   const names = partsOf(settings);
   const stream = new Stream(hash('environment-stream', ASCII('mix'), seed));
   const asked = names.map((_, i) => levels.filter((l) => Math.floor(l / 1000) === i + 1).map((l) => l % 1000));
   const weights = names.map((name, i) => (asked[i].length ? Number(settings[name]) : 0));
   let drawn = stream.between(0, weights.reduce((x, y) => x + y) - 1), part = 0;
   while (drawn >= weights[part]) drawn -= weights[part++];
-  const problem = MAKE[names[part]](ownOf(settings, names[part]), seed, asked[part], themes);
-  return { ...problem, level: 1000 * (part + 1) + problem.level, part: names[part], problem };
+  return { part, name: names[part], levels: asked[part] };
+}
+function makeMixed(settings, seed, levels, themes) {
+  const { part, name, levels: asked } = drawPart(settings, seed, levels), problem = MAKE[name](ownOf(settings, name), seed, asked, themes);
+  return { ...problem, level: 1000 * (part + 1) + problem.level, part: name, problem };
 }
 
 const gcd = (a, b) => (b ? gcd(b, a % b) : a), reduced = (shares) => shares.map((share) => share / shares.reduce(gcd));
@@ -346,4 +350,4 @@ function scoreChoices(letters, completion) {
   if (given.length !== letters.length) return UNREAD;
   return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
-module.exports = { askedShares, boxed, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, partsOf, readChoices, score, scoreChoices, sharesOf };
+module.exports = { askedShares, boxed, drawPart, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, ownOf, partsOf, readChoices, score, scoreChoices, sharesOf };

@@ -42,14 +42,15 @@ const ASK = {
     const second = task ? [row.function, '', call(row, place), '', task] : ['Write another Python function f of which this holds:', ...half(stream, row).map((i) => call(row, i))];
     const first = stream.choose(rows.filter((other) => other !== row)), shown = [first.function, '', call(first, stream.between(0, first.inputs.length - 1)), ''];
     const end = [`${RULES}End with ${INPUT}, and then with the function ${BLOCK}`, `End with ${INPUT}.\n`, `${OTHER}${RULES}End with the function ${BLOCK}`][kind];
-    return `${[...shown, ...second].join('\n')}\n${end}`;
+    return { kind, piece: row, prompt: `${[...shown, ...second].join('\n')}\n${end}` };
   },
 };
-/** A problem of an environment's name, drawn from rows in the order of a pool. */
+/** A problem of an environment's name, drawn from rows in the order of a pool: level and prompt, and of a proposal what `propose` of a checker asks for. */
 function draw(name, { answer_form: form }, rows, seed, levels) {
   const [family] = name.split(':'), [stream, level] = open(name, seed, levels), asked = rows.filter(isAsked[family] ?? (() => true)).sort((a, b) => a.size - b.size);
   const k = Math.min(LEVELS, asked.length), start = (l) => Math.floor((l * asked.length) / k);
-  return { level, prompt: ASK[family](stream, asked.slice(start(level - 1), start(level)), Number(form ?? 0)) };
+  const problem = ASK[family](stream, asked.slice(start(level - 1), start(level)), Number(form ?? 0));
+  return { level, ...(typeof problem === 'string' ? { prompt: problem } : problem) };
 }
 
 // ---- checks
@@ -84,14 +85,19 @@ class Checker {
   }
   /** Whether a row's function gives all of its outputs within what any `induce` leaves an answer. */
   isSolvable({ function: form, inputs, outputs }) { return this.ask('run', [form, ...inputs], {}, BUDGET).fields.join('\0') === outputs.join('\0'); }
-  /** What a completion earns that proposes something about a piece: 0 a function, 1 an input, 2 a function for its pairs. */
-  score(kind, piece, completion, known) {
+  /** { fault, piece } of a completion that proposes something about a piece: 0 a function, 1 an input, 2 a function for its pairs; null: it proposes nothing. */
+  propose(kind, piece, completion, known) {
     const program = kind === 1 ? '' : readProgram(completion), given = kind === 2 ? '' : readAnswer(0, kind === 1 ? completion : completion.split('```python\n')[0].replace(/\n+$/, ''));
-    if (program === null || given === null) return UNREAD;
+    if (program === null || given === null) return null;
     const found = kind === 1 ? this.check(piece.function, [given], []) : this.check(program, kind === 2 ? piece.inputs : [given], known);
-    if (UNREADABLE.includes(found.fault)) return UNREAD;
-    const isValid = found.piece && (kind === 1 ? !piece.inputs.includes(found.piece.inputs[0]) : kind === 0 || found.piece.outputs.join('\0') === piece.outputs.join('\0'));
-    return rate(isValid ? 1 : 0, 1);
+    if (!found.piece) return found;
+    if (kind === 1 && piece.inputs.includes(found.piece.inputs[0])) return { fault: 'known', piece: null };
+    return kind === 2 && found.piece.outputs.join('\0') !== piece.outputs.join('\0') ? { fault: 'pairs', piece: null } : found;
+  }
+  /** What it earns. */
+  score(...asked) {
+    const found = this.propose(...asked);
+    return !found || UNREADABLE.includes(found.fault) ? UNREAD : rate(found.piece ? 1 : 0, 1);
   }
 }
 
