@@ -114,20 +114,25 @@ def _open(one: ConsumedGroup, parameters: Parameters, drawn: Outline) -> State:
     return environment.open(environment.make_problem(one.problem_seed, one.levels))
 
 
-def compute_rewards(
-    one: ConsumedGroup, parts: Sequence[RewardParts], parameters: Parameters
-) -> list[int]:
-    """The rewards of a group's rollouts, in millionths: of delayed ones that count and are valid by
+def rate_parts(one: ConsumedGroup, parts: Sequence[RewardParts]) -> list[RewardParts]:
+    """The parts of the rewards of a group's rollouts: of delayed ones that count and are valid by
     their tries and solves, of others as their environment gives them."""
     rollouts = () if one.delay is None else one.delay.rollouts
     rated = list(parts)
     for number, (each, rollout) in enumerate(zip(parts, rollouts, strict=False)):
         if rollout.counts and each.correctness == MILLION:
             rated[number] = rate_delayed(each, rollout.tries, rollout.solves)
+    return rated
+
+
+def compute_rewards(
+    one: ConsumedGroup, parts: Sequence[RewardParts], parameters: Parameters
+) -> list[int]:
+    """The rewards of a group's rollouts, in millionths, see `rate_parts`."""
     longest = parameters.work.max_tokens
     return [
         compute_reward(each, len(tokens), parameters.rewards, longest)
-        for each, tokens in zip(rated, one.group.completions, strict=True)
+        for each, tokens in zip(rate_parts(one, parts), one.group.completions, strict=True)
     ]
 
 

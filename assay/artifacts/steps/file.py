@@ -70,15 +70,21 @@ class ConsumedGroup:
     delay: Delay | None = None  # None: its step learns from it as it is
 
     @property
+    def counting(self) -> Sequence[int]:
+        """The places of the rollouts that its step learns from: none while it waits."""
+        if self.delay is None:
+            return range(len(self.group.rewards))
+        return [place for place, one in enumerate(self.delay.rollouts) if one.counts]
+
+    @property
     def lesson(self) -> Group | None:
         """What its step learns from, of a delayed group the rollouts that count; None: nothing, as
         it waits."""
         if self.delay is None:
             return self.group
-        counting = [place for place, one in enumerate(self.delay.rollouts) if one.counts]
+        group, counting = self.group, self.counting
         if not counting:
             return None
-        group = self.group
         return Group(
             group.prompt,
             [group.completions[place] for place in counting],

@@ -51,7 +51,7 @@ ROLLOUT: Columns = {
     "advantage": (
         pa.float64(),
         "as learned with: the reward against its group's; null where the group's are "
-        "all equal, or wait for their reward, and it taught nothing",
+        "all equal, and it taught nothing",
     ),
     "level": (pa.uint32(), "of the problem"),
     "prompt_tokens": (_IDS, "token ids of the prompt"),

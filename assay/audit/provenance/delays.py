@@ -91,9 +91,7 @@ def _find_false(
     return None
 
 
-def _find_fault(
-    step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries: int
-) -> str | None:
+def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries: int) -> str | None:
     """What the steps of a line say against a step's delayed group, or None."""
     assert one.delay is not None, "see `_find_false`"
     entered = line.find_entered(one.window).get((one.hotkey, one.index))

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.steps.delay import rate_parts
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.artifacts.steps.pool import DrawnBy
@@ -100,7 +101,7 @@ def export_steps(
                 table = pa.Table.from_pylist(rows, schema)
                 with replace_file(out / "data" / f"{step.path.stem}.parquet") as temporary:
                     pq.write_table(table, temporary, compression="zstd")
-                groups += len(taken)
+                groups += sum(one.lesson is not None for one in taken)
                 rollouts += len(table)
                 number, window = step.record.number, step.record.window
                 say(f"step {number}: {len(table)} rollouts of window {window}")
@@ -115,7 +116,8 @@ def export_steps(
 def make_rows(
     step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> Iterator[dict[str, Any]]:
-    """A step's consumed groups, one rollout at a time, with the columns of `ROLLOUT`.
+    """What a step learned from, one rollout at a time, with the columns of `ROLLOUT`. It consumes
+    more where groups wait for their reward, or rollouts of delayed ones do not count.
 
     Raises:
         StepError: it is inconsistent with the record, a group is not one of the network's, or the
@@ -138,7 +140,8 @@ def make_rows(
         if problem.manner not in roles:
             roles[problem.manner] = find_role(checkpoint.tokenizer, problem.manner)
         spoken = _list_turns(one, problem, roles[problem.manner], rollouts, parameters, checkpoint)
-        for rollout, (episode, parts) in enumerate(rollouts):
+        rated = rate_parts(one, [parts for _, parts in rollouts])
+        for rollout, advantage in zip(one.counting, advantages, strict=True):
             yield {
                 "prompt": problem.prompt,
                 "messages": list_messages(problem),
@@ -146,7 +149,7 @@ def make_rows(
                 "turns": spoken[rollout],
                 "level": problem.level,
                 "reward": one.group.rewards[rollout] / 1e6,
-                "advantage": advantages[rollout],
+                "advantage": advantage,
                 "logprobs": one.group.behaviour_logprobs[rollout],
                 "prompt_tokens": one.group.prompt,
                 "environment": parameters.environment.name,
@@ -161,19 +164,18 @@ def make_rows(
                 "step": record.number,
                 "step_record": record.digest.hex(),
                 "proof": one.proof.hex(),
-                **_describe_score(parts),
-                **_describe_spans(one.group.completions[rollout], episode.replies, checkpoint),
+                **_describe_score(rated[rollout]),
+                **_describe_spans(
+                    one.group.completions[rollout], one.group.replies[rollout], checkpoint
+                ),
             }
 
 
-def _list_advantages(one: ConsumedGroup, scaled: bool) -> list[float | None]:
-    """The advantage of each of a group's rollouts; None: its step learned nothing from it."""
-    lesson, count = one.lesson, len(one.group.completions)
+def _list_advantages(one: ConsumedGroup, scaled: bool) -> Sequence[float | None]:
+    """The advantage of each rollout that a group's step learned from; None: it taught nothing."""
+    lesson = one.lesson
     found = None if lesson is None else compute_advantages(lesson.rewards, scaled=scaled)
-    if found is None or one.delay is None:
-        return [None] * count if found is None else list(found)
-    left = iter(found)
-    return [next(left) if rollout.counts else None for rollout in one.delay.rollouts]
+    return [None] * len(one.counting) if found is None else found
 
 
 def list_messages(problem: Problem) -> list[dict[str, str]] | None:

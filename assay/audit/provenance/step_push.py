@@ -263,7 +263,7 @@ def _push_step(
     if due:  # otherwise nothing is scored again
         rows = iter(list(make_rows(step, taken, checkpoints)))  # all of the step, or nothing
         for key, one in zip(keys, taken, strict=True):
-            group = list(islice(rows, len(one.group.rewards)))
+            group = list(islice(rows, len(one.counting)))
             if key in due:
                 push.hand_over(key, make_scored_group(group))
                 due.remove(key)  # a step may name one twice

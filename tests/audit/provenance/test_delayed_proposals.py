@@ -17,17 +17,20 @@ from assay.artifacts.steps.delay import Line, Tally, compute_rewards, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
 from assay.artifacts.steps.folder import Step, StepFolder, compute_root_of, read_step, read_taken
 from assay.artifacts.steps.pool import DrawnBy
+from assay.audit.provenance import step_push
 from assay.audit.provenance.consumed import find_false_group
 from assay.audit.provenance.reexecution import StepComparison, reexecute
-from assay.environments import RewardParts
+from assay.audit.provenance.step_export import make_rows
+from assay.environments import RewardParts, compute_reward
 from assay.environments.pooling import compute_learnability, rate_delayed
 from assay.inference import Checkpoint
+from assay.network.atropos import ScoredGroup
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.trainer.course import Course
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
 from assay.neurons.trainer.setup import TrainerConfig, make_learner
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import DelayedRollout, StepReplay
+from assay.protocol import DelayedRollout, StepReplay, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_projection_seed
@@ -352,6 +355,56 @@ def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> 
     assert find_due(2) == find_due(DELAY_MAX) == list_delayed(made.get_step(3))
     assert find_due(DELAY_MAX + 1) == []
     assert find_due(2, TRIES + 1) == []
+
+
+# --- what other programs get of it
+
+
+def test_only_what_was_learned_from_is_exported(course: SimpleNamespace) -> None:
+    """What waits is no row, and no rollout that is left out. The parts of a reward give it."""
+    made, parameters = course.course, course.course.network.parameters
+    for number in (1, 3):
+        step = made.get_step(number)
+        taken = read_taken(step)
+        rows = list(make_rows(step, taken, made.models))
+        lessons = [one.lesson for one in taken]
+        assert len(rows) == sum(len(lesson.rewards) for lesson in lessons if lesson is not None)
+        assert [round(row["reward"] * 1e6) for row in rows] == [
+            reward for lesson in lessons if lesson is not None for reward in lesson.rewards
+        ]
+        for row in rows:
+            names = ("correctness", "quality", "satisfaction", "format")
+            parts = RewardParts(*(round(row[name] * 1e6) for name in names))
+            given = len(row["tokens"]), parameters.rewards, parameters.work.max_tokens
+            assert compute_reward(parts, *given) == round(row["reward"] * 1e6)
+    late = [(row["hotkey"], row["rollout"]) for row in rows[3:]]
+    alice, bob = map(encode_ss58, (ALICE, BOB))
+    assert late == [(alice, 1), (alice, 2), (bob, 0), (bob, 1)]
+    assert all(row["advantage"] for row in rows[3:])
+
+
+def test_only_what_was_learned_from_is_pushed(
+    course: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each group with its own rows, as many as count."""
+    made, sent = course.course, list[ScoredGroup]()
+
+    def hand_over(push: Any, key: Any, group: ScoredGroup) -> None:
+        sent.append(group)
+
+    for name, value in (("hand_over", hand_over), ("is_due", lambda push, key: True)):
+        monkeypatch.setattr(step_push._Push, name, value)  # noqa: SLF001 - without a server
+    given: Any = (None, None, 0.0, False, lambda line: None)
+    push = step_push._Push(*given)  # noqa: SLF001
+    for number in (1, 3):
+        step = made.get_step(number)
+        step_push._push_step(push, step, read_taken(step), made.models)  # noqa: SLF001
+    assert [len(group.tokens) for group in sent] == [3, 3, 2, 2]
+    for one, group in zip(list_delayed(made.get_step(3)), sent[2:], strict=True):
+        assert one.lesson is not None
+        assert [round(score * 1e6) for score in group.scores] == one.lesson.rewards
+        assert group.tokens == [one.lesson.prompt + row for row in one.lesson.completions]
+        assert group.group_overrides["assay"]["hotkey"] == encode_ss58(one.hotkey)
 
 
 # --- what others do
