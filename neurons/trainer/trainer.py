@@ -529,7 +529,7 @@ class Trainer:
         tries, steps = self._config.learning.proposal_tries, self._config.steps
         if not tries or steps is None:
             return []
-        line = read_line(steps, parent.manifest, tally.parameters)
+        line = read_line(steps, parent.manifest, tally.parameters, tries)
         if line.missing is not None:
             raise TrainerError(
                 f"step {line.missing} is not in {steps.folder}, and proposals that it consumed may "

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, open_step_parser
-from assay.artifacts.steps.folder import Step, StepError, StepFolder, read_taken
+from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_config, read_taken
 from assay.artifacts.steps.groups import replay_all
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, iterate_line
@@ -87,8 +87,13 @@ class Line:
         return {record.parent: record.number - 1 for record in records}
 
 
-def read_line(steps: StepFolder, parent: Manifest, parameters: Parameters) -> Line:
+def read_line(steps: StepFolder, parent: Manifest, parameters: Parameters, tries: int) -> Line:
     """The steps behind a checkpoint from which groups may be due, as far as they are in a folder.
+
+    Args:
+        tries: that a proposal's problems must have had, for the step that begins with it. A step
+            that was made with another number ends the line: else a trainer could choose the number
+            when it has seen the tries.
 
     Raises:
         WorkerError: no child can be started to read files.
@@ -102,6 +107,8 @@ def read_line(steps: StepFolder, parent: Manifest, parameters: Parameters) -> Li
             if step.record.parameters != parameters.digest:
                 return Line(found, None)
             try:
+                if parse_config(step.record).proposal_tries != tries:
+                    return Line(found, None)
                 found.append(LineStep(step, read_taken(step, parser)))
             except StepError:
                 break

@@ -47,7 +47,7 @@ def recount_delays(
         return Recount()
     parent = drawn.known.manifest
     try:
-        line = read_line(StepFolder(step.path.parent), parent, parameters)
+        line = read_line(StepFolder(step.path.parent), parent, parameters, tries)
         line = _bind(line, parent.step, drawn)
         false = _find_false(step, taken, line, Tally(parameters, drawn), tries)
     except (CheckpointError, ValueError) as error:

@@ -344,7 +344,7 @@ def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> 
     """So a trainer that is killed makes the same step again, from its folder."""
     made, parameters = course.course, course.course.network.parameters
     parent = made.made[2]
-    line = read_line(made.steps, parent.manifest, parameters)
+    line = read_line(made.steps, parent.manifest, parameters, TRIES)
     assert (len(line.steps), line.missing) == (2, None)
 
     def find_due(behind: int, tries: int = TRIES) -> list[ConsumedGroup]:
@@ -355,6 +355,32 @@ def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> 
     assert find_due(2) == find_due(DELAY_MAX) == list_delayed(made.get_step(3))
     assert find_due(DELAY_MAX + 1) == []
     assert find_due(2, TRIES + 1) == []
+
+
+def test_another_number_of_tries_gives_up_what_waits(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    """A trainer would else choose the number when it has seen the tries."""
+    again = TrainerCourse(course.course.network, tmp_path)
+    again.learn(course.first)
+    again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
+    parent, parameters = again.parent.manifest, again.network.parameters
+    line = read_line(again.steps, parent, parameters, TRIES - 1)
+    assert (line.steps, line.missing) == ([], None)
+    learning = replace(DELAYED, proposal_tries=TRIES - 1)
+    again.trainer._config = replace(again.trainer._config, learning=learning)  # noqa: SLF001
+    again.course.learner.config = learning
+    lesson = again.learn([ask_about(again, 2, [RIGHT, WRONG, WRONG], ABOUT_SUM)])
+    assert isinstance(lesson, Lesson)
+    assert lesson.delayed == 0
+    step = again.get_step(3)
+    assert reexecute(step, again.models).equal
+    alice, _ = list_delayed(course.course.get_step(3))
+    source = again.get_step(1).record.digest
+    assert alice.delay is not None
+    late = replace(alice, delay=replace(alice.delay, source=source))
+    found = reexecute(put(step, [*read_taken(step), late]), again.models)
+    assert found.detail.endswith("its step is none of those before")
 
 
 # --- what other programs get of it
