@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from assay.environments.base import Environment, OneTurn, RewardParts, State
 from assay.environments.mixture import Mixture
+from assay.environments.pieces.abduce import Abduce
+from assay.environments.pieces.induce import Induce
 from assay.environments.pieces.piece import Piece
-from assay.environments.pieces.piece_environment import PieceEnvironment, PieceTask, get_task
+from assay.environments.pieces.piece_environment import PieceEnvironment, get_task
 from assay.environments.pieces.propose import Proposal, Propose
 from assay.environments.prompting import PromptedEnvironment
 from assay.environments.tools import ToolEnvironment
@@ -50,27 +52,52 @@ def find_proposal(state: State | None) -> Proposal | None:
 
 def find_asked_piece(state: State) -> Piece | None:
     """The piece that an episode's problem asks; None: it asks none, or for a proposal."""
-    task = find_asked_task(state)
-    return None if task is None else task.piece
+    asked = _find_asked(state)
+    return None if asked is None else get_task(asked.problem).piece
 
 
-def find_asked_task(state: State) -> PieceTask | None:
-    """What an episode's problem asks of a piece; None: it asks of none, or for a proposal."""
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a problem asks of a piece, as far as its prompt alone says it.
+
+    Attributes:
+        value: the input whose output is asked, or the output for which an input is.
+    """
+
+    piece: bytes  # its digest
+    value: str
+    is_output: bool
+
+
+def find_trial(state: State) -> Trial | None:
+    """What an episode's problem tells of how hard its piece is; None: nothing.
+
+    A problem of `induce` tells nothing: its prompt does not show the function, and another piece
+    can have the same inputs and outputs. Whoever names the problem's seed could name another piece.
+    """
+    asked = _find_asked(state)
+    if asked is None or isinstance(asked.environment, Induce):
+        return None
+    task, is_output = get_task(asked.problem), isinstance(asked.environment, Abduce)
+    return Trial(task.piece.digest, task.due if is_output else task.given, is_output)
+
+
+def _find_asked(state: State) -> OneTurn | None:
     if isinstance(state, ToolEpisode):
         state = state.asked
     if not isinstance(state, OneTurn) or not isinstance(state.environment, PieceEnvironment):
         return None
-    return None if is_proposing(state) else get_task(state.problem)
+    return None if is_proposing(state) else state
 
 
-def is_about(task: PieceTask, proposal: Proposal) -> bool:
+def is_about(trial: Trial, proposal: Proposal) -> bool:
     """Whether a problem is one of what was proposed: of its function, and where it is an input,
-    with that one asked or shown."""
-    piece = task.piece
-    if piece.digest != proposal.piece.digest:
+    asks it, or for its output."""
+    piece = proposal.piece
+    if trial.piece != piece.digest:
         return False
-    given = {piece.inputs[place] for place in task.places}
-    return not proposal.widens or proposal.piece.inputs[0] in given
+    value = (piece.outputs if trial.is_output else piece.inputs)[0]
+    return not proposal.widens or trial.value == value
 
 
 def compute_learnability(tries: int, solves: int) -> int:

@@ -37,7 +37,14 @@ from assay.environments.pieces.piece import INPUTS_MAX, Piece, check_piece
 from assay.environments.pieces.piece_environment import PARAMS, PieceEnvironment, get_task
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pieces.propose import Proposal, Propose, ProposeTask, write_proposal
-from assay.environments.pooling import find_asked_piece, find_proposal, is_proposing, with_pool
+from assay.environments.pooling import (
+    find_asked_piece,
+    find_proposal,
+    find_trial,
+    is_about,
+    is_proposing,
+    with_pool,
+)
 from assay.environments.prompting import PromptedEnvironment
 from assay.environments.tools import ToolEnvironment
 from assay.protocol.encoding import from_json, read_json
@@ -350,6 +357,38 @@ def test_what_an_episode_asks() -> None:
         for level in (2_001, environment.levels[-1]):
             state = environment.open(environment.make_problem(make_seed(0), [level]))
             assert find_asked_piece(state) is None
+
+
+def test_what_tells_how_hard_a_piece_is() -> None:
+    """Only what the prompt itself says: of `induce` two pieces can have one prompt."""
+    one = make_piece(1, INPUTS_MIN)
+    other = replace(one, function=make_piece(1, 1, "max(a)").function)
+    for name in ("deduce", "abduce", "induce"):
+        first, second = (with_pool(make_environment(name, {}), [piece]) for piece in (one, other))
+        for place in range(4_000):
+            problem = first.make_problem(
+                make_seed(place), [first.levels[place % len(first.levels)]]
+            )
+            if get_task(problem).piece == one:
+                break
+        else:
+            raise AssertionError("no seed asks for this piece")
+        again = second.make_problem(make_seed(place), [problem.level])
+        assert get_task(again).piece == other
+        trials = [find_trial(first.open(problem)), find_trial(second.open(again))]
+        if name == "induce":
+            assert problem.prompt == again.prompt
+            assert trials == [None, None]
+            continue
+        assert problem.prompt != again.prompt
+        trial, place = trials[0], get_task(problem).places[0]
+        assert trial is not None
+        assert is_about(trial, Proposal(one, widens=False))
+        assert not is_about(trial, Proposal(other, widens=False))
+        assert is_about(trial, widen(one, one.inputs[place], one.outputs[place]))
+        assert not is_about(trial, widen(one, "'z'", "'z'"))
+        twin = widen(one, "'z'", one.outputs[place])  # an input with the same output
+        assert is_about(trial, twin) == (name == "abduce")
 
 
 SLOW = "def f(a):\n    b = 0\n    for c in range(a):\n        b += c % 7\n    return b * 3 + 1"

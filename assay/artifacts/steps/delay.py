@@ -26,11 +26,11 @@ from assay.environments import (
     get_pool_cap,
     run_all,
 )
-from assay.environments.pieces.piece_environment import PieceTask
 from assay.environments.pieces.propose import Proposal
 from assay.environments.pooling import (
-    find_asked_task,
+    Trial,
     find_proposal,
+    find_trial,
     is_about,
     is_proposing,
     rate_delayed,
@@ -165,7 +165,7 @@ class Tally:
     parameters: Parameters
     drawn: DrawnBy
     _proposals: dict[_Key, list[Proposal | None]] = field(default_factory=dict)
-    _tasks: dict[_Key, PieceTask | None] = field(default_factory=dict)
+    _trials: dict[_Key, Trial | None] = field(default_factory=dict)
     _solves: dict[_Key, int] = field(default_factory=dict)
 
     def waits(self, one: ConsumedGroup) -> bool:
@@ -213,7 +213,7 @@ class Tally:
 
     def _forget(self, line: Line) -> None:
         known = {one.step.record.digest for one in line.steps}
-        kept: tuple[dict[_Key, Any], ...] = (self._proposals, self._tasks, self._solves)
+        kept: tuple[dict[_Key, Any], ...] = (self._proposals, self._trials, self._solves)
         for table in kept:
             for key in [key for key in table if key[0] not in known]:
                 del table[key]
@@ -234,19 +234,24 @@ class Tally:
                 rollouts.append(DelayedRollout(0, 0, 1))
                 continue
             count = solves = 0
-            for key, asked in self._list_asked(line, place):
-                task = self._find_task(key, asked)
-                if task is not None and is_about(task, proposal):
+            for key, asked in self._list_asked(line, place, one.hotkey):
+                trial = self._find_trial(key, asked)
+                if trial is not None and is_about(trial, proposal):
                     count += len(asked.group.completions)
                     solves += self._count_solves(key, asked)
             rollouts.append(DelayedRollout(count, solves, int(count >= tries)))
         return tuple(rollouts)
 
-    def _list_asked(self, line: Line, place: int) -> Iterator[tuple[_Key, ConsumedGroup]]:
-        """The groups that may have been asked what a step of the line has added to the pool."""
+    def _list_asked(
+        self, line: Line, place: int, proposer: bytes
+    ) -> Iterator[tuple[_Key, ConsumedGroup]]:
+        """The groups that may have been asked what a step of the line has added to the pool, but
+        the proposer's: it knows its rollouts before it commits to any."""
         number, numbers = line.steps[place].step.record.number, line.numbers
         for later in line.steps[:place]:
             for one in later.list_fresh(self.parameters.identity.trainer):
+                if one.hotkey == proposer:
+                    continue
                 if one.delay is None and numbers.get(one.checkpoint, -1) >= number:
                     yield (later.step.record.digest, one.hotkey, one.index), one
 
@@ -257,10 +262,10 @@ class Tally:
             self._proposals[key] = run_all(environment, tasks)
         return self._proposals[key]
 
-    def _find_task(self, key: _Key, one: ConsumedGroup) -> PieceTask | None:
-        if key not in self._tasks:
-            self._tasks[key] = find_asked_task(_open(one, self.parameters, self.drawn.find(one)))
-        return self._tasks[key]
+    def _find_trial(self, key: _Key, one: ConsumedGroup) -> Trial | None:
+        if key not in self._trials:
+            self._trials[key] = find_trial(_open(one, self.parameters, self.drawn.find(one)))
+        return self._trials[key]
 
     def _count_solves(self, key: _Key, one: ConsumedGroup) -> int:
         if key not in self._solves:

@@ -307,9 +307,9 @@ def test_no_step_is_missed_where_nothing_can_wait(course: SimpleNamespace, tmp_p
     merged checkpoints are of no step."""
     parent, parameters = course.course.made[2].manifest, course.course.network.parameters
     empty = StepFolder(tmp_path)
-    assert read_line(empty, parent, parameters) == Line([], 2)
+    assert read_line(empty, parent, parameters, TRIES) == Line([], 2)
     plain = replace(parameters, environment=parse_environment("deduce"))
-    assert read_line(empty, parent, plain) == Line([], None)
+    assert read_line(empty, parent, plain, TRIES) == Line([], None)
 
 
 def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: Path) -> None:
@@ -381,6 +381,27 @@ def test_another_number_of_tries_gives_up_what_waits(
     late = replace(alice, delay=replace(alice.delay, source=source))
     found = reexecute(put(step, [*read_taken(step), late]), again.models)
     assert found.detail.endswith("its step is none of those before")
+
+
+def test_a_proposer_does_not_try_its_own_proposal(course: SimpleNamespace, tmp_path: Path) -> None:
+    """It knows its rollouts before it commits to any. Here Alice and Bob propose one function."""
+    again = TrainerCourse(course.course.network, tmp_path)
+    again.learn(course.first)
+    texts = [RIGHT, WRONG, RIGHT]
+    asked = propose(again.network, again.parent, ALICE, 1, texts, None, ABOUT_TRIPLE)
+    again.learn([asked])
+    again.learn([ask_about(again, 2, texts, ABOUT_SUM)])
+    delayed = list_delayed(again.get_step(3))
+    assert [one.hotkey for one in delayed] == [BOB]
+    assert delayed[0].delay is not None
+    assert [one.tries for one in delayed[0].delay.rollouts] == [3, 0, 0]
+    again.learn([ask_about(again, 3, texts, ABOUT_TRIPLE)])
+    again.learn([ask_about(again, 4, texts, ABOUT_SUM)])
+    alice, *_ = list_delayed(again.get_step(5))
+    assert alice.hotkey == ALICE
+    assert alice.delay is not None
+    assert [one.tries for one in alice.delay.rollouts] == [0, 0, 3]
+    assert reexecute(again.get_step(5), again.models).equal
 
 
 # --- what other programs get of it
