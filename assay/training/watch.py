@@ -47,7 +47,7 @@ class WatchedWindow:
         window: its number.
         checkpoint: number of the checkpoint that its step made; None: it made none.
         staleness: checkpoints between the one that drew its groups and the step's parent.
-        groups: None: no group was accepted.
+        groups: of those that do not wait for their reward; None: no such group was accepted.
         stats: None: nothing was learned, or nobody kept the figures.
         fault: why its step failed because of its numbers; None: it did not.
     """

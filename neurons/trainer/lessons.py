@@ -39,7 +39,7 @@ class Lesson:
     published: Manifest
     levels: tuple[int, ...] | None  # in force for its groups' problems; None where there is none
     tokens: int  # tokens of its groups' completions, all drawn and judged
-    silent_tokens: int  # of these, tokens in groups without signal, which teach nothing
+    silent_tokens: int  # of these, in groups without signal that do not wait for their reward
     replayed: int = 0  # groups of earlier windows beside them
     waiting: int = 0  # of its groups, proposals that it consumed without learning from them
     delayed: int = 0  # groups of earlier windows that had waited for it
@@ -47,18 +47,26 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """One window whose groups teach nothing: in each of them all rewards are equal."""
+    """One window whose groups teach nothing: in each of them all rewards are equal, or they wait
+    for their reward, and the pool stays."""
 
     window: int
-    rewards: tuple[int, ...]  # of each group, millionths
+    rewards: tuple[int, ...]  # of each group that does not wait, millionths
     tokens: int  # tokens of its groups' completions, all drawn and judged for nothing
     checkpoint: int  # number of the newest checkpoint, which stays
+    waiting: int = 0  # groups of proposals beside
 
     def __str__(self) -> str:
         """One sentence, with what would help."""
+        if not self.rewards:
+            return (
+                f"window {self.window}: none of its {self.waiting} groups of proposals makes the "
+                f"pool another one, so checkpoint {self.checkpoint} stays"
+            )
         reward = sum(self.rewards) / len(self.rewards) / 1e6
+        beside = f" beside {self.waiting} of proposals" if self.waiting else ""
         return (
-            f"window {self.window}: none of its {len(self.rewards)} groups teaches, as the "
+            f"window {self.window}: none of its {len(self.rewards)} groups{beside} teaches, as the "
             f"rollouts of each earn the same ({reward:.3f} on average), so checkpoint "
             f"{self.checkpoint} stays: {self._find_help()}"
         )
@@ -112,13 +120,18 @@ class WindowReading:
     @property
     def rewards(self) -> tuple[int, ...]:
         """Mean reward of each group, millionths."""
-        rewards = (taken.group.rewards for taken in self.groups)
-        return tuple(sum(group) // len(group) for group in rewards)
+        return list_rewards(self.groups)
+
+    @property
+    def rated(self) -> list[ConsumedGroup]:
+        """The groups that do not wait for their reward."""
+        return [taken for taken in self.groups if taken.delay is None]
 
     def count_tokens(self) -> tuple[int, int]:
-        """The number of tokens of all completions, and of those in groups without signal."""
+        """The number of tokens of all completions, and of those in groups without signal that do
+        not wait for their reward."""
         counts = [sum(map(len, taken.group.completions)) for taken in self.groups]
-        silent = [not taken.group.teaches for taken in self.groups]
+        silent = [taken.delay is None and not taken.teaches for taken in self.groups]
         return sum(counts), sum(compress(counts, silent))
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
@@ -173,6 +186,11 @@ class WindowReading:
             )
             for value, measured in zip(verdict.groups, judged.measured, strict=True)
         ]
+
+
+def list_rewards(groups: Sequence[ConsumedGroup]) -> tuple[int, ...]:
+    """Mean reward of each group, millionths."""
+    return tuple(sum(one.group.rewards) // len(one.group.rewards) for one in groups)
 
 
 def _make_group(measured: MeasuredGroup, rewards: Sequence[int]) -> Group:

@@ -265,7 +265,7 @@ class LessonNotes:
         """Take a window whose groups taught nothing."""
         self.silence = str(silence)
         for name in ("groups", "silent_groups"):
-            self._tally.add(name, len(silence.rewards))
+            self._tally.add(name, len(silence.rewards) + silence.waiting)
         for name in ("step_tokens", "silent_tokens"):
             self._tally.add(name, silence.tokens)
 

@@ -44,7 +44,7 @@ from assay.neurons.session.window_reader import BeaconError, Challenge, get_chal
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
-from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting
+from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting, list_rewards
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
@@ -436,7 +436,9 @@ class Trainer:
             self._on_window(_watch(reading, parent.manifest))
             tokens, _ = reading.count_tokens()
             window, number = reading.context.window, parent.manifest.number
-            return Silence(window, reading.rewards, tokens, number)
+            rated = list_rewards(reading.rated)
+            waiting = len(reading.groups) - len(rated)
+            return Silence(window, rated, tokens, number, waiting)
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
@@ -567,12 +569,13 @@ def _watch(
     reading: WindowReading, parent: Manifest, stats: LearnStats | None = None
 ) -> WatchedWindow:
     """The figures of a window whose groups were chosen, and of the step after it, if there is
-    one."""
+    one. Groups that wait for their reward are in none."""
+    groups = [taken.group for taken in reading.rated]
     drawn_by = parent.number if reading.number is None else reading.number
     return WatchedWindow(
         reading.context.window,
         None if stats is None else parent.number + 1,
         parent.number - drawn_by,
-        compute_group_figures([taken.group for taken in reading.groups], parent.max_tokens),
+        compute_group_figures(groups, parent.max_tokens) if groups else None,
         stats,
     )

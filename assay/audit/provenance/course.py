@@ -94,8 +94,9 @@ def _read_steps(steps: Iterable[tuple[Step, int]]) -> Iterator[WatchedWindow]:
     with open_step_parser() as parser:
         for step, max_tokens in steps:
             window = step.record.window
-            groups = [one.group for one in read_taken(step, parser) if one.window == window]
-            figures = compute_group_figures(groups, max_tokens)
+            taken = [one for one in read_taken(step, parser) if one.window == window]
+            groups = [one.group for one in taken if one.delay is None]
+            figures = compute_group_figures(groups, max_tokens) if groups else None
             yield WatchedWindow(window, step.record.number, 0, figures)
 
 

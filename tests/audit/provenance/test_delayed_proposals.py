@@ -19,6 +19,7 @@ from assay.artifacts.steps.folder import Step, StepFolder, compute_root_of, read
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance import step_push
 from assay.audit.provenance.consumed import find_false_group
+from assay.audit.provenance.course import read_course
 from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import make_rows
 from assay.environments import RewardParts, compute_reward
@@ -35,6 +36,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_projection_seed
 from assay.subnet.presets import parse_environment
+from assay.training.watch import WatchedWindow
 from assay.verification import make_projection
 from tests.absent import has_sandbox
 from tests.audit.provenance.proposing import (
@@ -69,6 +71,7 @@ class TrainerCourse:
         self.network, self.folder = network, folder
         self.models = CheckpointFolder(folder / "models")
         self.steps = StepFolder(folder / "steps", kept=32)
+        self.windows: list[WatchedWindow] = []
         sources: Any = JudgeSources(None, None, self.models, None)  # type: ignore[arg-type]
         config = TrainerConfig(learning, "test:trainer", steps=self.steps)
         parameters = network.parameters
@@ -79,6 +82,7 @@ class TrainerCourse:
             config,
             lambda lesson: None,
             lambda line: None,
+            on_window=self.windows.append,
         )
         learner = make_learner(network.genesis, learning, lambda: network.genesis)
         self.course = Course(1, network.genesis, learner, False, False, None)
@@ -337,7 +341,38 @@ def test_a_window_of_proposals_alone_only_grows_the_pool(
     found = reexecute(step, waiting.models)
     assert (found.equal, found.remarks) == (True, ()), found.detail
     invalid = propose(network, waiting.parent, BOB, 0, [NOTHING, NOTHING, NOTHING])
-    assert isinstance(waiting.learn([invalid]), Silence)
+    silence = waiting.learn([invalid])
+    assert isinstance(silence, Silence)
+    assert (silence.rewards, silence.waiting) == ((), 1)
+    assert str(silence).endswith(
+        "1 groups of proposals makes the pool another one, so checkpoint 1 stays"
+    )
+    wrong = ask_about(waiting, 1, [WRONG, WRONG, WRONG], "")
+    silence = waiting.learn([invalid, wrong])
+    assert isinstance(silence, Silence)
+    assert (silence.rewards, silence.waiting) == ((wrong.group.rewards[0],), 1)
+    assert "none of its 1 groups beside 1 of proposals teaches" in str(silence)
+    assert [window.groups and window.groups.groups for window in waiting.windows] == [None, None, 1]
+
+
+def test_figures_leave_out_what_waits(
+    course: SimpleNamespace, network: SimpleNamespace, tmp_path: Path
+) -> None:
+    """The trainer's own, and those that others compute from its steps. What waits is not drawn for
+    nothing, though its rewards are equal yet."""
+    own = course.course.windows
+    assert [window.groups.groups for window in own] == [1] * 4
+    assert [window.groups.teaching for window in own] == [1.0] * 4
+    found = read_course(course.course.folder)
+    assert [one.groups for one in found] == [window.groups for window in own]
+    again = TrainerCourse(network, tmp_path)
+    valid = propose(network, network.genesis, ALICE, 4, [write(SWAP), write(SUM), write(TRIPLE)])
+    wrong = ask_about(again, 0, [WRONG, WRONG], "")
+    lesson = again.learn([valid, wrong])
+    assert isinstance(lesson, Lesson)
+    tokens = [sum(map(len, one.group.completions)) for one in (valid, wrong)]
+    assert (lesson.tokens, lesson.silent_tokens) == (sum(tokens), tokens[1])
+    assert lesson.stats.dropped == 1
 
 
 def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> None:
