@@ -141,6 +141,19 @@ def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Outl
     return problem
 
 
+def find_form_fault(one: ConsumedGroup, parameters: Parameters, checkpoint: Outline) -> str | None:
+    """What keeps a group from being replayed, or None: it has another size, or other ids, than a
+    network's."""
+    rows, work, drawable = one.group.completions, parameters.work, checkpoint.tokenizer.drawable
+    if len(rows) != work.group_size:
+        return f"it has {len(rows)} rollouts, not {work.group_size}"
+    if max(map(len, rows)) > work.max_tokens:
+        return f"a completion has more than {work.max_tokens} tokens"
+    if any(t >= len(drawable) or not drawable[t] for row in rows for t in row):
+        return "a completion has a token that can never be drawn"
+    return None
+
+
 def replay_group(
     one: ConsumedGroup, parameters: Parameters, checkpoint: Outline
 ) -> tuple[Problem, list[tuple[Episode, RewardParts]]] | str:
@@ -152,13 +165,8 @@ def replay_group(
         checkpoint: see `make_problem_of`.
     """
     environment, group, work = _open(parameters, checkpoint), one.group, parameters.work
-    if len(group.completions) != work.group_size:
-        return f"it has {len(group.completions)} rollouts, not {work.group_size}"
-    if max(map(len, group.completions)) > work.max_tokens:
-        return f"a completion has more than {work.max_tokens} tokens"
-    drawable = checkpoint.tokenizer.drawable
-    if any(t >= len(drawable) or not drawable[t] for row in group.completions for t in row):
-        return "a completion has a token that can never be drawn"
+    if (unfit := find_form_fault(one, parameters, checkpoint)) is not None:
+        return unfit
     problem, ends = make_problem_of(one, parameters, checkpoint), checkpoint.manifest.end_tokens
     for number, own in enumerate(group.completions):
         is_end = np.isin(own, ends)

@@ -5,14 +5,19 @@ that is not here are the trainer's word, but no other step's. Specification, sec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from assay.artifacts.steps.delay import Line, Tally, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
-from assay.artifacts.steps.folder import Step, StepFolder
+from assay.artifacts.steps.folder import Step, StepError, StepFolder
 from assay.artifacts.steps.pool import DrawnBy
-from assay.audit.provenance.consumed import describe_group
-from assay.inference import CheckpointError
+from assay.audit.provenance.consumed import (
+    describe_group,
+    find_form_fault,
+    make_problem_of,
+    verify_provenance,
+)
+from assay.inference import CheckpointError, Outline
 from assay.neurons.settings.learning import read_config
 from assay.protocol import DelayedRollout, Parameters
 
@@ -48,14 +53,15 @@ def recount_delays(
     parent = drawn.known.manifest
     try:
         line = read_line(StepFolder(step.path.parent), parent, parameters, tries)
-        line = _bind(line, parent.step, drawn)
+        line, unfit = _check_steps(_bind(line, parent.step, drawn), parameters, drawn)
         false = _find_false(step, taken, line, Tally(parameters, drawn), tries)
     except (CheckpointError, ValueError) as error:
         return Recount(None, (f"tries of proposals are not counted again: {error}",))
     if line.missing is None:
         return Recount(false)
     missing = f"tries of proposals are counted again from step {line.missing + 1} on only"
-    return Recount(false, (f"{missing}: step {line.missing} is not here",))
+    why = f"step {line.missing} is not here" if unfit is None else unfit
+    return Recount(false, (f"{missing}: {why}",))
 
 
 def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
@@ -71,6 +77,38 @@ def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
         except CheckpointError:
             named = None
     return line
+
+
+def _check_steps(line: Line, parameters: Parameters, drawn: DrawnBy) -> tuple[Line, str | None]:
+    """A line up to the first step whose rows do not fit what its record names or what they answer,
+    and why not. The roots do not bind windows, submissions, seeds and levels, so whoever gave the
+    file may have changed them."""
+    trainer, drew = parameters.identity.trainer, line.numbers.keys()
+    for place, one in enumerate(line.steps):
+        record = one.step.record
+        try:
+            verify_provenance(record, one.taken, trainer)
+            named = {(replay.window, replay.step) for replay in record.replayed or ()}
+            for group in one.taken:
+                delay = group.delay
+                if delay is None or delay == WAITING:
+                    continue
+                if (group.window, delay.source) not in named:
+                    raise StepError(f"{describe_group(group)}: it is of another step's window")
+            for group in one.list_fresh(trainer):
+                if group.checkpoint in drew:  # others are never asked for
+                    _check_group(group, parameters, drawn.find(group))
+        except (StepError, CheckpointError) as error:
+            unfit = f"the file of step {record.number} cannot be used: {error}"
+            return Line(line.steps[:place], record.number), unfit
+    return line, None
+
+
+def _check_group(one: ConsumedGroup, parameters: Parameters, outline: Outline) -> None:
+    fault = find_form_fault(one, parameters, outline)
+    if fault is not None:
+        raise StepError(f"{describe_group(one)}: {fault}")
+    make_problem_of(one, parameters, outline)
 
 
 def _find_false(
@@ -114,7 +152,7 @@ def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries:
     row = rows.get((one.hotkey, one.index))
     if row is None or row.delay != WAITING:
         return f"step {number} has consumed no such group that waits"
-    if one.window != row.window or _undo(one, row) != row:
+    if _list_bound(one) != _list_bound(row):
         return f"not as step {number} has consumed it"
     if line.missing is None and one.checkpoint not in line.numbers:
         return f"none of the last {DELAY_MAX} steps began with the checkpoint that drew it"
@@ -125,9 +163,12 @@ def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries:
     return None
 
 
-def _undo(one: ConsumedGroup, row: ConsumedGroup) -> ConsumedGroup:
-    """A delayed group as it waited, with the rewards of another."""
-    return replace(one, delay=WAITING, group=replace(one.group, rewards=row.group.rewards))
+def _list_bound(one: ConsumedGroup) -> tuple[object, ...]:
+    """What roots and records bind of a group, but its rewards and its wait: a mirror's file may
+    have another seed and other levels that make the same prompt."""
+    group = one.group
+    told = group.prompt, group.completions, group.behaviour_logprobs, group.replies
+    return (*told, one.window, one.hotkey, one.index, one.checkpoint, one.proof)
 
 
 def _describe(rollout: DelayedRollout) -> str:

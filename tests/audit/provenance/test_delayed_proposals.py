@@ -618,6 +618,44 @@ def test_an_invented_step_is_named_without_the_oldest(
     assert found.detail.endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("number", "changed", "said"),
+    [
+        (2, {"window": 1}, "a consumed group is not of the record's window 2"),
+        (2, {"problem_seed": b"s" * 32}, "its problem's seed makes another prompt"),
+        (2, {"levels": (9_999,)}, "group 1: "),
+        (1, {"proof": bytes(32)}, "the consumed groups are of other submissions"),
+        (1, {"levels": (1_001,)}, "its problem's seed makes another prompt"),
+    ],
+)
+def test_a_mirror_that_alters_a_step_before_accuses_nobody(
+    course: SimpleNamespace, tmp_path: Path, number: int, changed: dict[str, Any], said: str
+) -> None:
+    """No root binds these columns: the file is as one that is missing."""
+    step = copy_step(course, tmp_path, 3)
+    (path,) = step.path.parent.glob(f"step-{number:08d}-*.json")
+    first, *others = read_taken(read_step(path))
+    write_groups(path.with_suffix(".parquet"), [replace(first, **changed), *others])
+    found = repeat(course, step)
+    assert found.equal, found.detail
+    (remark,) = found.remarks
+    cut = f"counted again from step {number + 1} on only: the file of step {number} cannot be used"
+    assert cut in remark
+    assert said in remark
+
+
+def test_one_bad_row_does_not_hide_what_newer_steps_say(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    step = copy_step(course, tmp_path, 4)
+    (path,) = step.path.parent.glob("step-00000002-*.json")
+    asked = [replace(one, levels=(9_999,)) for one in read_taken(read_step(path))]
+    write_groups(path.with_suffix(".parquet"), asked)
+    alice, _ = list_delayed(course.course.get_step(3))
+    found = repeat(course, put(step, [*read_taken(step), alice]))
+    assert found.detail.endswith("group 4: step 3 has learned from it before")
+
+
 def test_a_step_that_is_named_by_another_number_is_a_lie(
     course: SimpleNamespace, tmp_path: Path
 ) -> None:
