@@ -219,7 +219,7 @@ class LearnStats:
     ratio_p50: float | None = None
     ratio_p99: float | None = None
     ratio_max: float | None = None
-    #: the same of groups of earlier windows alone; None: there were none
+    #: the same of groups of earlier windows alone, replayed and delayed ones; None: there were none
     earlier_ratio_p50: float | None = None
     earlier_ratio_p99: float | None = None
     earlier_ratio_max: float | None = None

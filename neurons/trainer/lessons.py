@@ -43,6 +43,8 @@ class Lesson:
     replayed: int = 0  # groups of earlier windows beside them
     waiting: int = 0  # of its groups, proposals that it consumed without learning from them
     delayed: int = 0  # groups of earlier windows that had waited for it
+    #: most checkpoints from the one that drew a delayed group to the step's parent; None: no group
+    delayed_staleness: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

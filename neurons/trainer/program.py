@@ -243,6 +243,7 @@ class LessonNotes:
                 "replayed": lesson.replayed,
                 "waiting": lesson.waiting,
                 "delayed": lesson.delayed,
+                "delayed_staleness": lesson.delayed_staleness,
                 "reward": round(reward, 4),
                 "tokens": lesson.tokens,
                 "silent_tokens": lesson.silent_tokens,

@@ -401,6 +401,7 @@ class Trainer:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
         group teaches, and levels and pool stay. In a round there is, since others wait for it."""
         learner, parent, steps = course.learner, course.parent, self._config.steps
+        number = parent.manifest.number
         parameters = reading.context.parameters
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
         alone = reading.is_own is None  # in a round nothing is left to choose, and levels stay
@@ -435,7 +436,7 @@ class Trainer:
             self._keeper.save(course)
             self._on_window(_watch(reading, parent.manifest))
             tokens, _ = reading.count_tokens()
-            window, number = reading.context.window, parent.manifest.number
+            window = reading.context.window
             rated = list_rewards(reading.rated)
             waiting = len(reading.groups) - len(rated)
             return Silence(window, rated, tokens, number, waiting)
@@ -494,6 +495,7 @@ class Trainer:
             len(replays) - len(late),
             sum(one.delay == WAITING for one in reading.groups),
             len(late),
+            max((number - tally.drawn.find(one).manifest.number for one in late), default=None),
         )
 
     def _get_tally(self, parameters: Parameters, parent: Checkpoint) -> Tally:

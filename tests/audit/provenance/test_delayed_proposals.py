@@ -237,6 +237,7 @@ def test_a_group_waits_and_enters_one_step(course: SimpleNamespace) -> None:
     assert all(isinstance(lesson, Lesson) for lesson in lessons)
     assert [lesson.waiting for lesson in lessons] == [3, 0, 0, 0]
     assert [lesson.delayed for lesson in lessons] == [0, 0, 2, 0]
+    assert [lesson.delayed_staleness for lesson in lessons] == [None, None, 2, None]
     assert [lesson.replayed for lesson in lessons] == [0] * 4
     first, third = course.course.get_step(1), course.course.get_step(3)
     waiting = [one for one in read_taken(first) if one.delay == WAITING]
