@@ -41,6 +41,7 @@ from assay.inference import (
     generate_groups,
     load_checkpoint,
 )
+from assay.inference.checkpoint import FolderModels
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
 from assay.inference.model_loading import load_model
@@ -57,7 +58,7 @@ from assay.training import GENESIS
 from assay.verification.sampling import judge_sampling
 
 THREADS = 1
-GROUPS, BATCH = (2, 2) if FAST else (32, 8)
+GROUPS, BATCH = (2, 2) if FAST else (16, 8)
 #: Rollouts that generate one by one, to be scaled; repeats of verifying and generating.
 ALONE, REPEATS = 1, 2 if FAST else 5
 #: Checkpoints of the run that stand for a stale one; a link to the model before its warm start, if
@@ -260,7 +261,8 @@ def measure_served(
     drafter = ServedDrafter(served, checkpoint, rules)
     genesis = [("the file by llama.cpp", checkpoint)]
     if foreign.exists():
-        own = replace(checkpoint, model=load_model(foreign))
+        models = FolderModels(foreign, checkpoint.models.placement, 0)
+        own = replace(checkpoint, folder=foreign, models=models)
         genesis.append(("the file by llama.cpp, of a network that begins with it", own))
     for name, judged_by in genesis:
         print(f"  {name}", file=sys.stderr, flush=True)
