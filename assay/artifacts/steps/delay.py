@@ -7,7 +7,7 @@ Which groups enter, and with which counts, follows from the rows of the steps be
 who has those finds the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -35,7 +35,7 @@ from assay.environments.pooling import (
     is_proposing,
     rate_delayed,
 )
-from assay.inference import Outline
+from assay.inference import CheckpointError, Outline
 from assay.protocol import DelayedRollout, Manifest, Parameters
 from assay.protocol.parameters import MILLION
 from assay.verification.episodes import Episode
@@ -46,16 +46,18 @@ COUNTING_MIN = 2
 
 @dataclass(frozen=True, slots=True)
 class LineStep:
-    """A step with all that it consumed."""
+    """A step with what later ones need of what it consumed: files of several steps would not fit
+    into memory.
+
+    Attributes:
+        fresh: the miners' groups of its own window that wait, or that a checkpoint of the line
+            drew.
+        late: window, hotkey and index of the groups that it has learned from late.
+    """
 
     step: Step
-    taken: Sequence[ConsumedGroup]
-
-    def list_fresh(self, trainer: bytes) -> Iterator[ConsumedGroup]:
-        """The miners' groups of its own window."""
-        for one in self.taken:
-            if one.window == self.step.record.window and one.hotkey != trainer:
-                yield one
+    fresh: Sequence[ConsumedGroup]
+    late: Sequence[tuple[int, bytes, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +67,21 @@ class Line:
     Attributes:
         missing: number of the checkpoint of the newest step that is not here, although a group of
             it may be due; None: there is none.
+        reason: why its file cannot be used, if it is here.
     """
 
     steps: Sequence[LineStep]
     missing: int | None
+    reason: str | None = None
 
     def find_entered(self, window: int) -> dict[tuple[bytes, int], int]:
         """Hotkey and index of the groups of a window that steps of the line have learned from late,
         whichever source they name → the number of the checkpoint that the newest of them made."""
         return {
-            (one.hotkey, one.index): later.step.record.number
+            (hotkey, index): later.step.record.number
             for later in reversed(self.steps)
-            for one in later.taken
-            if one.window == window and one.delay not in (None, WAITING)
+            for learned, hotkey, index in later.late
+            if learned == window
         }
 
     @property
@@ -87,32 +91,74 @@ class Line:
         return {record.parent: record.number - 1 for record in records}
 
 
-def read_line(steps: StepFolder, parent: Manifest, parameters: Parameters, tries: int) -> Line:
+def _accept(step: Step, taken: Sequence[ConsumedGroup], drew: Container[bytes]) -> None:
+    """A trainer's own step."""
+
+
+def read_line(
+    steps: StepFolder,
+    parent: Manifest,
+    parameters: Parameters,
+    tries: int,
+    check: Callable[[Step, Sequence[ConsumedGroup], Container[bytes]], None] = _accept,
+) -> Line:
     """The steps behind a checkpoint from which groups may be due, as far as they are in a folder.
 
     Args:
         tries: that a proposal's problems must have had, for the step that begins with it. A step
             that was made with another number ends the line: else a trainer could choose the number
             when it has seen the tries.
+        check: is given each step, what it consumed and the checkpoints of the line, and raises
+            StepError or CheckpointError where the step is not to be used.
 
     Raises:
         WorkerError: no child can be started to read files.
     """
     found: list[LineStep] = []
-    number = parent.number
+    number, reason = parent.number, None
     proposes = get_pool_cap(parameters.environment) is not None
     due = min(DELAY_MAX, number - parameters.start.number) if proposes else 0
+    behind = list(islice(iterate_line(steps, parent), due))
+    drew = {step.record.parent for step in behind}
     with open_step_parser() as parser:
-        for step in islice(iterate_line(steps, parent), due):
+        for step in behind:
             if step.record.parameters != parameters.digest:
                 return Line(found, None)
             try:
                 if parse_config(step.record).proposal_tries != tries:
                     return Line(found, None)
-                found.append(LineStep(step, read_taken(step, parser)))
-            except StepError:
+                taken = read_taken(step, parser)
+                check(step, taken, drew)
+            except (StepError, CheckpointError) as error:
+                reason = f"the file of step {step.record.number} cannot be used: {error}"
                 break
-    return Line(found, number - len(found) if len(found) < due else None)
+            found.append(_keep(step, taken, parameters.identity.trainer, drew))
+    return Line(found, number - len(found), reason) if len(found) < due else Line(found, None)
+
+
+def _keep(
+    step: Step, taken: Sequence[ConsumedGroup], trainer: bytes, drew: Container[bytes]
+) -> LineStep:
+    fresh = [
+        one
+        for one in list_fresh(step, taken, trainer)
+        if one.delay == WAITING or one.checkpoint in drew
+    ]
+    late = [
+        (one.window, one.hotkey, one.index)
+        for one in taken
+        if one.delay is not None and one.delay != WAITING
+    ]
+    return LineStep(step, fresh, late)
+
+
+def list_fresh(
+    step: Step, taken: Sequence[ConsumedGroup], trainer: bytes
+) -> Iterator[ConsumedGroup]:
+    """The miners' groups of a step's own window."""
+    for one in taken:
+        if one.window == step.record.window and one.hotkey != trainer:
+            yield one
 
 
 def _open(one: ConsumedGroup, parameters: Parameters, drawn: Outline) -> State:
@@ -195,7 +241,7 @@ class Tally:
         for place, source in enumerate(line.steps):
             entered = line.find_entered(source.step.record.window)
             due = []
-            for one in source.list_fresh(self.parameters.identity.trainer):
+            for one in source.fresh:
                 drawn = numbers.get(one.checkpoint)
                 if one.delay != WAITING or drawn is None or parent - drawn > DELAY_MAX:
                     continue
@@ -249,7 +295,7 @@ class Tally:
         the proposer's: it knows its rollouts before it commits to any."""
         number, numbers = line.steps[place].step.record.number, line.numbers
         for later in line.steps[:place]:
-            for one in later.list_fresh(self.parameters.identity.trainer):
+            for one in later.fresh:
                 if one.hotkey == proposer:
                     continue
                 if one.delay is None and numbers.get(one.checkpoint, -1) >= number:

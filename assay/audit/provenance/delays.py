@@ -4,10 +4,11 @@ It needs the rows of the steps between, which lie in the step's folder or not. T
 that is not here are the trainer's word, but no other step's. Specification, section 11.4.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from assay.artifacts.steps.delay import Line, Tally, read_line
+from assay.artifacts.steps.delay import Line, Tally, list_fresh, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepError, StepFolder
 from assay.artifacts.steps.pool import DrawnBy
@@ -52,16 +53,17 @@ def recount_delays(
         return Recount()
     parent = drawn.known.manifest
     try:
-        line = read_line(StepFolder(step.path.parent), parent, parameters, tries)
-        line, unfit = _check_steps(_bind(line, parent.step, drawn), parameters, drawn)
+        check = partial(_check_step, parameters=parameters, drawn=drawn)
+        line = read_line(StepFolder(step.path.parent), parent, parameters, tries, check)
+        line = _bind(line, parent.step, drawn)
         false = _find_false(step, taken, line, Tally(parameters, drawn), tries)
     except (CheckpointError, ValueError) as error:
         return Recount(None, (f"tries of proposals are not counted again: {error}",))
     if line.missing is None:
         return Recount(false)
     missing = f"tries of proposals are counted again from step {line.missing + 1} on only"
-    why = f"step {line.missing} is not here" if unfit is None else unfit
-    return Recount(false, (f"{missing}: {why}",))
+    reason = line.reason or f"step {line.missing} is not here"
+    return Recount(false, (f"{missing}: {reason}",))
 
 
 def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
@@ -79,29 +81,27 @@ def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
     return line
 
 
-def _check_steps(line: Line, parameters: Parameters, drawn: DrawnBy) -> tuple[Line, str | None]:
-    """A line up to the first step whose rows do not fit what its record names or what they answer,
-    and why not. The roots do not bind windows, submissions, seeds and levels, so whoever gave the
-    file may have changed them."""
-    trainer, drew = parameters.identity.trainer, line.numbers.keys()
-    for place, one in enumerate(line.steps):
-        record = one.step.record
-        try:
-            verify_provenance(record, one.taken, trainer)
-            named = {(replay.window, replay.step) for replay in record.replayed or ()}
-            for group in one.taken:
-                delay = group.delay
-                if delay is None or delay == WAITING:
-                    continue
-                if (group.window, delay.source) not in named:
-                    raise StepError(f"{describe_group(group)}: it is of another step's window")
-            for group in one.list_fresh(trainer):
-                if group.checkpoint in drew:  # others are never asked for
-                    _check_group(group, parameters, drawn.find(group))
-        except (StepError, CheckpointError) as error:
-            unfit = f"the file of step {record.number} cannot be used: {error}"
-            return Line(line.steps[:place], record.number), unfit
-    return line, None
+def _check_step(
+    step: Step,
+    taken: Sequence[ConsumedGroup],
+    drew: Container[bytes],
+    parameters: Parameters,
+    drawn: DrawnBy,
+) -> None:
+    """Raise StepError if rows of a step do not fit what its record names or what they answer: the
+    roots do not bind windows, submissions, seeds and levels, so whoever gave the file may have
+    changed them. CheckpointError: one of `drew` is not here."""
+    record, trainer = step.record, parameters.identity.trainer
+    verify_provenance(record, taken, trainer)
+    named = {(replay.window, replay.step) for replay in record.replayed or ()}
+    for one in taken:
+        if one.delay is None or one.delay == WAITING:
+            continue
+        if (one.window, one.delay.source) not in named:
+            raise StepError(f"{describe_group(one)}: it is of another step's window")
+    for one in list_fresh(step, taken, trainer):
+        if one.checkpoint in drew:  # others are never asked for
+            _check_group(one, parameters, drawn.find(one))
 
 
 def _check_group(one: ConsumedGroup, parameters: Parameters, outline: Outline) -> None:
@@ -145,10 +145,10 @@ def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries:
         return "its step is none of those before"
     place = known[one.delay.source]
     source = line.steps[place]
-    number, trainer = source.step.record.number, tally.parameters.identity.trainer
+    number = source.step.record.number
     if named != number:
         return f"its step made checkpoint {number}, and the record says {named}"
-    rows = {(row.hotkey, row.index): row for row in source.list_fresh(trainer)}
+    rows = {(row.hotkey, row.index): row for row in source.fresh}
     row = rows.get((one.hotkey, one.index))
     if row is None or row.delay != WAITING:
         return f"step {number} has consumed no such group that waits"
@@ -156,7 +156,7 @@ def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries:
         return f"not as step {number} has consumed it"
     if line.missing is None and one.checkpoint not in line.numbers:
         return f"none of the last {DELAY_MAX} steps began with the checkpoint that drew it"
-    counted = tally.count(line, place, row, tries)
+    counted = tally.count(line, place, one, tries)
     for rollout, (said, right) in enumerate(zip(one.delay.rollouts, counted, strict=True)):
         if said != right:
             return f"rollout {rollout}: {_describe(said)}, and its problems had {_describe(right)}"

@@ -2,8 +2,9 @@
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,16 @@ import pytest
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.delay import Line, Tally, compute_rewards, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
-from assay.artifacts.steps.folder import Step, StepFolder, compute_root_of, read_step, read_taken
+from assay.artifacts.steps.folder import (
+    Step,
+    StepError,
+    StepFolder,
+    compute_root_of,
+    read_step,
+    read_taken,
+)
 from assay.artifacts.steps.pool import DrawnBy
-from assay.audit.provenance import step_push
+from assay.audit.provenance import delays, step_push
 from assay.audit.provenance.consumed import find_false_group
 from assay.audit.provenance.course import read_course
 from assay.audit.provenance.reexecution import StepComparison, reexecute
@@ -36,6 +44,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_projection_seed
 from assay.subnet.presets import parse_environment
+from assay.training import Group
 from assay.training.watch import WatchedWindow
 from assay.verification import make_projection
 from tests.absent import has_sandbox
@@ -438,6 +447,50 @@ def test_a_proposer_does_not_try_its_own_proposal(course: SimpleNamespace, tmp_p
     assert alice.delay is not None
     assert [one.tries for one in alice.delay.rollouts] == [0, 0, 3]
     assert reexecute(again.get_step(5), again.models).equal
+
+
+def test_a_line_keeps_what_later_steps_need(course: SimpleNamespace) -> None:
+    """Not the rows of groups that a step has learned from late, nor steps that are not to be used,
+    nor those behind them."""
+    made, parameters = course.course, course.course.network.parameters
+    line = read_line(made.steps, made.made[3].manifest, parameters, TRIES)
+    assert [len(one.fresh) for one in line.steps] == [1, 1, 4]
+    assert [list(one.late) for one in line.steps] == [[(1, ALICE, 4), (1, BOB, 0)], [], []]
+    assert line.find_entered(1) == {(ALICE, 4): 3, (BOB, 0): 3}
+    found = list[int]()
+
+    def check(step: Step, taken: Sequence[ConsumedGroup], drew: Container[bytes]) -> None:
+        assert all(one.checkpoint in drew for one in taken)
+        found.append(len(taken))
+        if step.record.number == 2:
+            raise StepError("odd")
+
+    cut = read_line(made.steps, made.made[3].manifest, parameters, TRIES, check)
+    assert found == [3, 1]
+    assert cut == Line(line.steps[:1], 2, "the file of step 2 cannot be used: odd")
+
+
+@pytest.mark.parametrize("change", ["a rollout more", "a long completion"])
+def test_a_step_before_with_other_sizes_is_not_played(course: SimpleNamespace, change: str) -> None:
+    made, parameters = course.course, course.course.network.parameters
+    step, parent = made.get_step(2), made.made[2]
+    (one,), drawn = read_taken(step), DrawnBy(parameters, parent, made.models)
+    check = partial(delays._check_step, parameters=parameters, drawn=drawn)  # noqa: SLF001
+    check(step, [one], [one.checkpoint])
+    group, rows = one.group, [0, 1, 2, 0] if change == "a rollout more" else [0, 1, 2]
+    times = 1 if change == "a rollout more" else 99
+    spoilt = replace(
+        one,
+        group=Group(
+            group.prompt,
+            [group.completions[row] * times for row in rows],
+            [group.rewards[row] for row in rows],
+            [group.behaviour_logprobs[row] * times for row in rows],
+        ),
+    )
+    said = "4 rollouts, not 3" if change == "a rollout more" else "more than 120 tokens"
+    with pytest.raises(StepError, match=said):
+        check(step, [spoilt], [one.checkpoint])
 
 
 # --- what other programs get of it
