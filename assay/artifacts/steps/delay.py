@@ -68,11 +68,13 @@ class Line:
         missing: number of the checkpoint of the newest step that is not here, although a group of
             it may be due; None: there is none.
         reason: why its file cannot be used, if it is here.
+        end: the step that ends it, as it was made under other parameters or with other tries.
     """
 
     steps: Sequence[LineStep]
     missing: int | None
     reason: str | None = None
+    end: Step | None = None
 
     def find_entered(self, window: int) -> dict[tuple[bytes, int], int]:
         """Hotkey and index of the groups of a window that steps of the line have learned from late,
@@ -123,10 +125,10 @@ def read_line(
     with open_step_parser() as parser:
         for step in behind:
             if step.record.parameters != parameters.digest:
-                return Line(found, None)
+                return Line(found, None, end=step)
             try:
                 if parse_config(step.record).proposal_tries != tries:
-                    return Line(found, None)
+                    return Line(found, None, end=step)
                 taken = read_taken(step, parser)
                 check(step, taken, drew)
             except (StepError, CheckpointError) as error:

@@ -67,8 +67,8 @@ def recount_delays(
 
 
 def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
-    """A line up to the first step that the checkpoint it made does not name, or whose checkpoint is
-    not here to name it."""
+    """A line up to the first step, with the one that ends it, that the checkpoint it made does not
+    name, or whose checkpoint is not here to name it."""
     named: bytes | None = newest
     for place, one in enumerate(line.steps):
         record = one.step.record
@@ -78,6 +78,8 @@ def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
             named = drawn.checkpoints.get_outline(record.parent).manifest.step
         except CheckpointError:
             named = None
+    if line.end is not None and line.end.record.digest != named:
+        return Line(line.steps, line.end.record.number)
     return line
 
 

@@ -411,7 +411,7 @@ def test_another_number_of_tries_gives_up_what_waits(
     again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
     parent, parameters = again.parent.manifest, again.network.parameters
     line = read_line(again.steps, parent, parameters, TRIES - 1)
-    assert (line.steps, line.missing) == ([], None)
+    assert (line.steps, line.missing, line.end) == ([], None, again.get_step(2))
     learning = replace(DELAYED, proposal_tries=TRIES - 1)
     again.trainer._config = replace(again.trainer._config, learning=learning)  # noqa: SLF001
     again.course.learner.config = learning
@@ -696,6 +696,23 @@ def test_a_mirror_that_alters_a_step_before_accuses_nobody(
     cut = f"counted again from step {number + 1} on only: the file of step {number} cannot be used"
     assert cut in remark
     assert said in remark
+
+
+def test_a_mirror_that_alters_a_record_before_accuses_nobody(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Other tries would end the line; but the checkpoint that it made names another record."""
+    step = copy_step(course, tmp_path, 3)
+    (path,) = step.path.parent.glob("step-00000001-*.json")
+    first = read_step(path)
+    config = first.record.config.replace(f'"proposal_tries":{TRIES}', '"proposal_tries":9')
+    assert config != first.record.config
+    record = replace(first.record, config=config)
+    path.unlink()
+    StepFolder(step.path.parent).keep_record(record, first.child)
+    found = repeat(course, step)
+    assert found.equal, found.detail
+    assert found.remarks[0].endswith("from step 2 on only: step 1 is not here")
 
 
 def test_one_bad_row_does_not_hide_what_newer_steps_say(
