@@ -718,13 +718,19 @@ def test_a_mirror_that_alters_a_record_before_accuses_nobody(
 def test_one_bad_row_does_not_hide_what_newer_steps_say(
     course: SimpleNamespace, tmp_path: Path
 ) -> None:
-    step = copy_step(course, tmp_path, 4)
-    (path,) = step.path.parent.glob("step-00000002-*.json")
-    asked = [replace(one, levels=(9_999,)) for one in read_taken(read_step(path))]
-    write_groups(path.with_suffix(".parquet"), asked)
-    alice, _ = list_delayed(course.course.get_step(3))
-    found = repeat(course, put(step, [*read_taken(step), alice]))
-    assert found.detail.endswith("group 4: step 3 has learned from it before")
+    again = TrainerCourse(course.course.network, tmp_path)
+    texts, both = [RIGHT, WRONG, RIGHT], [write(TRIPLE), NOTHING, write(SUM)]
+    again.learn(course.first[2:])
+    again.learn([propose(again.network, again.parent, one, 0, both) for one in (ALICE, BOB)])
+    again.learn([ask_about(again, 2, texts, ABOUT_TRIPLE)])
+    again.learn([ask_about(again, 3, texts, ABOUT_SUM)])
+    step, first = again.get_step(4), again.get_step(1)
+    taken = [replace(one, levels=(9_999,)) for one in read_taken(first)]
+    write_groups(first.path.with_suffix(".parquet"), taken)
+    *others, alice, bob = read_taken(step)
+    assert (alice.hotkey, bob.hotkey) == (ALICE, BOB)
+    found = reexecute(put(step, [*others, bob]), again.models)
+    assert "left out, though enough of its rollouts count since step 2" in found.detail
 
 
 def test_a_step_that_is_named_by_another_number_is_a_lie(
