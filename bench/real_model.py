@@ -290,7 +290,7 @@ class ServedDrafter:
     def _draft_one(self, prompt: Sequence[int], keys: torch.Tensor) -> list[int]:
         self._llama.n_tokens = len(prompt) - 1  # what was read of the prompt stays
         drawn: list[int] = []
-        while not self._rules.is_finished(drawn, 0):
+        while not self._rules.is_finished(drawn):
             self._llama.eval([drawn[-1] if drawn else prompt[-1]])
             # no public call has the logits as they are
             read = np.ctypeslib.as_array(self._llama._ctx.get_logits(), (self._llama.n_vocab(),))
