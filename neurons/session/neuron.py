@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import (
     CHECKPOINTS_KEPT,
+    OUTLINES_KEPT,
     RETRY_MAX_S,
     CheckpointFolder,
     DownloadSettings,
@@ -91,7 +92,12 @@ class NeuronSession(Session):
         )
         load = None if pool is None else pool.load
         checkpoints = CheckpointFolder(
-            self.folder / "models", fetching, CHECKPOINTS_KEPT, self.placement, load
+            self.folder / "models",
+            fetching,
+            CHECKPOINTS_KEPT,
+            self.placement,
+            load,
+            OUTLINES_KEPT if self.learns else 0,
         )
         self._opened.callback(checkpoints.close)
         return checkpoints

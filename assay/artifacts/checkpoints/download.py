@@ -65,7 +65,7 @@ NAMED_MAX = 3
 #: Seconds for a chunk of a small file.
 PATIENCE_S = 30.0
 #: What the folder of a checkpoint without tensors has behind its digest.
-_OUTLINE = ".outline"
+OUTLINE = ".outline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def fetch_outline(
     their folder, which appears atomically. Raises: as `fetch_checkpoint`."""
     target = find_outline(root, digest)
     if target is None:
-        target = root / f"{digest.hex()}{_OUTLINE}"
+        target = root / f"{digest.hex()}{OUTLINE}"
         with _hold_partial(root, digest) as folder:
             mirrors = list(islice(stores, MIRRORS_MAX))
             _Download(mirrors, digest, folder, limits or DownloadLimits()).run_outline()
@@ -128,7 +128,7 @@ def find_outline(root: Path, digest: bytes) -> Path | None:
     """The folder in `root` that has a checkpoint's files, with its tensors if they are here, too;
     None: there is none."""
     whole = root / digest.hex()
-    folders = whole, root / f"{whole.name}{_OUTLINE}"
+    folders = whole, root / f"{whole.name}{OUTLINE}"
     return next((folder for folder in folders if folder.exists()), None)
 
 

@@ -24,8 +24,11 @@ from safetensors.torch import save_file
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
 from assay.artifacts.checkpoints.download import (
     MIRRORS_MAX,
+    OUTLINE,
     DownloadLimits,
     fetch_checkpoint,
+    fetch_outline,
+    fetch_small_files,
     find_outline,
 )
 from assay.artifacts.checkpoints.pool_file import POOL_PATH, name_pool
@@ -75,6 +78,12 @@ logger = logging.getLogger("assay")
 #: than the third figure: a learner and its lessons are in the same memory.
 CHECKPOINTS_KEPT, OPENED_MAX, _OPENED_BYTES = 8, 4, 1 << 30
 _OPENED_MIN = 2
+#: Checkpoints behind a trainer's newest whose outlines it keeps: groups may be delayed by
+#: `DELAY_MAX` steps, and `assay train proposals` and the explorer read older steps yet, each with
+#: the checkpoints that drew its groups.
+OUTLINES_KEPT = 32
+#: Seconds that fetching an outline may take: callers wait for it.
+_OUTLINE_S = 30.0
 #: Digests whose last error is kept, because no mirror had them or nobody can use them.
 FAILURES_MAX = 64
 #: Seconds until mirrors are asked again for a checkpoint that none had: at first, and at most.
@@ -148,6 +157,8 @@ class CheckpointFolder:
         fetching: without it a missing checkpoint is an error.
         keep: number of most recently used folders to keep when a new one comes. The genesis, the
             newest and open ones are always kept. None: all are kept.
+        outlines: with `keep`, of the others everything but the tensors is kept, up to this number
+            of steps behind the newest. 0: nothing.
         placement: where and how models run; None: on the CPU, as the reference is defined.
         load: opens a folder elsewhere, with workers; None: here.
     """
@@ -159,9 +170,11 @@ class CheckpointFolder:
         keep: int | None = None,
         placement: Placement | None = None,
         load: Callable[[Path, bytes], Checkpoint] | None = None,
+        outlines: int = 0,
     ) -> None:
         self.placement = placement or Placement()
         self._root = root
+        self._outlines = outlines
         self._elsewhere = load
         self._fetching = fetching
         self._keep = keep
@@ -196,15 +209,27 @@ class CheckpointFolder:
             return self.opened[digest]
 
     def get_outline(self, digest: bytes) -> Outline:
-        """The checkpoint without its tensors. They are read only where it is not here.
+        """The checkpoint without its tensors, which are neither read nor fetched.
 
         Raises:
-            CheckpointError: as of `get`.
+            UnusableCheckpointError: it matches its digest, but nobody can use it.
+            CheckpointError: it is missing and no mirror has it, or the copy here is damaged.
         """
-        folder = find_outline(self._root, digest)
-        if digest in self.opened or folder is None:
+        if digest in self.opened:
             return self.get(digest)
-        return load_outline(folder, digest)
+        folder = find_outline(self._root, digest)
+        if folder is None and self._fetching is not None:
+            folder = self._fetch_outline(digest, self._fetching)
+        return load_outline(folder or self._root / digest.hex(), digest)
+
+    def _fetch_outline(self, digest: bytes, fetching: DownloadSettings) -> Path:
+        self._raise_failure(digest)
+        limits = replace(fetching.limits or DownloadLimits(), seconds=_OUTLINE_S)
+        try:
+            return fetch_outline(fetching.mirrors(), digest, self._root, limits)
+        except CheckpointError as error:
+            self._note_failure(digest, error, fetching)
+            raise
 
     def prefetch(self, digest: bytes) -> None:
         """Start to fetch a checkpoint that may be needed soon, one at a time. `get` returns it
@@ -389,12 +414,30 @@ class CheckpointFolder:
             needed = {digest.hex() for digest in self.opened} | {newest.hex()}
             numbers = {path: _read_number(path) for path in here}
             needed |= {path.name for path, n in numbers.items() if n in (0, max(numbers.values()))}
+            oldest = max(numbers.values(), default=0) - self._outlines
             for path in here[self._keep :]:
                 if path.name not in needed:
-                    # renamed first, so that readers find a whole folder or none
-                    gone = Path(tempfile.mkdtemp(dir=self._root, prefix=".old-"))
-                    path.rename(gone)
-                    shutil.rmtree(gone, ignore_errors=True)
+                    if numbers[path] >= max(oldest, 0):
+                        self._keep_outline(path)
+                    self._remove(path)
+            for path in self._root.glob(f"*{OUTLINE}") if self._outlines else ():
+                if _read_number(path) < oldest:
+                    self._remove(path)
+
+    def _remove(self, folder: Path) -> None:
+        # renamed first, so that readers find a whole folder or none
+        gone = Path(tempfile.mkdtemp(dir=self._root, prefix=".old-"))
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _keep_outline(self, folder: Path) -> None:
+        target = folder.with_name(f"{folder.name}{OUTLINE}")
+        if target.exists():
+            return
+        with suppress(CheckpointError, OSError), self._make_temporary() as temporary:
+            digest = bytes.fromhex(folder.name)
+            fetch_small_files(lambda name, most: (folder / name).read_bytes(), digest, temporary)
+            _move(temporary, target)
 
     def sweep(self, age_s: float = 0.0) -> None:
         """Remove the files that killed programs have left here. `age_s`: only those untouched for

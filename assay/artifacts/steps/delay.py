@@ -218,13 +218,14 @@ class Tally:
 
     def waits(self, one: ConsumedGroup) -> bool:
         """Whether a group asks for proposals, and so waits in a step that learns from these later.
-        Errors as of `find_due`."""
+        No checkpoint is looked for: which part of a mixture asks follows from the seed and the
+        levels alone. Raises ValueError: its problem is none."""
         parameters = self.parameters
         if one.hotkey == parameters.identity.trainer:
             return False
         if get_pool_cap(parameters.environment) is None:
             return False
-        return is_proposing(_open(one, parameters, self.drawn.find(one)))
+        return is_proposing(_open(one, parameters, self.drawn.known))
 
     def find_due(self, line: Line, parent: int, tries: int) -> list[EarlierStep]:
         """The groups that the step behind a line learns from late, as it has them, with the steps

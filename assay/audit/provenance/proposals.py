@@ -31,7 +31,7 @@ from assay.environments.pieces.growth import PoolFigures, measure_pool, read_poo
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pooling import find_asked_piece, find_proposal, is_proposing
-from assay.inference import Outline
+from assay.inference import CheckpointError, Outline
 from assay.network import ObjectStore, open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Parameters
@@ -147,7 +147,8 @@ def open_place(folder: Path) -> StepPlace:
 
 
 def read_pool_history(folder: Path, most: int) -> PoolHistory:
-    """The pool of the newest checkpoint that a step in a folder made, by the steps of its line.
+    """The pool of the newest checkpoint that a step in a folder made, by the steps of its line, as
+    far as their checkpoints are here.
 
     Args:
         folder: a trainer's, or one with fetched steps.
@@ -156,7 +157,8 @@ def read_pool_history(folder: Path, most: int) -> PoolHistory:
     Raises:
         ConfigError: no step is here, or the network has no proposals.
         StepError: a step cannot be read, or its groups are not those of its problems.
-        CheckpointError: a checkpoint that generated groups, or was made, is not here.
+        CheckpointError: a checkpoint that generated groups of the newest step, or that it began
+            with or made, is not here.
         WorkerError: the sandbox cannot run.
     """
     line, place = list_line(folder, most), open_place(folder)
@@ -164,8 +166,15 @@ def read_pool_history(folder: Path, most: int) -> PoolHistory:
         raise ConfigError(f"{folder} has no steps: name a trainer's folder with --dir")
     if get_pool_cap(place.get_parameters(line[0]).environment) is None:
         raise ConfigError(f"the network of {line[0].path} has no proposals")
+    found: list[StepFindings] = []
     with open_step_parser() as parser:
-        found = [read_step_findings(step, parser, place) for step in line]
+        for step in line:
+            try:
+                found.append(read_step_findings(step, parser, place))
+            except CheckpointError:
+                if not found:
+                    raise
+                break
     return make_pool_history(line[0], place, found)
 
 

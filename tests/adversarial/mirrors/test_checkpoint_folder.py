@@ -16,7 +16,7 @@ from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.inference import CheckpointError, UnusableCheckpointError
-from assay.inference.folder import MANIFEST_FILE, MODEL_FILE
+from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, list_small_files
 from assay.network import StoreError, open_folder
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
@@ -202,6 +202,37 @@ def test_old_checkpoints_go_but_never_genesis_newest_or_open(tmp_path, unmeasure
     here = {path.name for path in tmp_path.iterdir()}
     assert {m.digest.hex() for m in (first, fourth, fifth)} | {DIGEST.hex()} == here
     assert third.digest != second.digest
+
+
+def test_of_old_checkpoints_all_but_the_tensors_may_stay(tmp_path, unmeasured):
+    CheckpointFolder(tmp_path).add(GENESIS, DIGEST)
+    checkpoints = CheckpointFolder(tmp_path, keep=2, outlines=4)
+    manifests = make_children(checkpoints, 7)
+    whole = {DIGEST.hex(), manifests[-2].digest.hex(), manifests[-1].digest.hex()}
+    outlines = {f"{one.digest.hex()}.outline" for one in manifests[2:5]}
+    assert {path.name for path in tmp_path.iterdir()} == whole | outlines
+    folder = tmp_path / f"{manifests[2].digest.hex()}.outline"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {MANIFEST_FILE, *list_small_files(manifests[2])}
+    for one in manifests[2:]:
+        assert CheckpointFolder(tmp_path).get_outline(one.digest).manifest == one
+    with pytest.raises(CheckpointError):
+        checkpoints.get_outline(manifests[1].digest)
+
+
+def test_an_outline_is_fetched_without_tensors(tmp_path):
+    store, models = open_folder(tmp_path / "store"), tmp_path / "models"
+    publish_checkpoint(store, GENESIS, DIGEST)
+    checkpoints = CheckpointFolder(models, DownloadSettings(lambda: [store], in_background=True))
+    assert checkpoints.get_outline(DIGEST).manifest.digest == DIGEST
+    assert [path.name for path in models.iterdir()] == [f"{DIGEST.hex()}.outline"]
+    assert not list(models.rglob("*.safetensors"))
+    asked = []
+    without = CheckpointFolder(tmp_path / "none", DownloadSettings(lambda: asked.append(1) or []))
+    for _ in range(3):
+        with pytest.raises(CheckpointError, match="no mirror is known"):
+            without.get_outline(DIGEST)
+    assert len(asked) == 1  # mirrors that had nothing are left alone for a while
 
 
 def test_without_being_asked_nothing_goes(tmp_path, unmeasured):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, OUTLINES_KEPT, CheckpointFolder
 from assay.artifacts.steps.delay import Line, Tally, compute_rewards, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
 from assay.artifacts.steps.folder import (
@@ -28,6 +28,7 @@ from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance import delays, step_push
 from assay.audit.provenance.consumed import find_false_group
 from assay.audit.provenance.course import read_course
+from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import make_rows
 from assay.environments import RewardParts, compute_reward
@@ -44,7 +45,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_projection_seed
 from assay.subnet.presets import parse_environment
-from assay.training import Group
+from assay.training import Group, LearnConfig
 from assay.training.watch import WatchedWindow
 from assay.verification import make_projection
 from tests.absent import has_sandbox
@@ -75,12 +76,21 @@ ABOUT_TRIPLE, ABOUT_SUM = "[b * 3 + 1", SUM[0]
 class TrainerCourse:
     """A trainer's steps, from groups that its judge would have handed over."""
 
-    def __init__(self, network: SimpleNamespace, folder: Path, learning: Any = DELAYED) -> None:
+    def __init__(
+        self, network: SimpleNamespace, folder: Path, learning: LearnConfig = DELAYED
+    ) -> None:
         shutil.copytree(network.folder / "models", folder / "models")
         self.network, self.folder = network, folder
-        self.models = CheckpointFolder(folder / "models")
         self.steps = StepFolder(folder / "steps", kept=32)
         self.windows: list[WatchedWindow] = []
+        self.made: list[Checkpoint] = [network.genesis]
+        self.start(learning)
+
+    def start(self, learning: LearnConfig) -> None:
+        """A new program, which has nothing but what its folder has."""
+        network, parent = self.network, self.parent
+        kept, outlines = CHECKPOINTS_KEPT, OUTLINES_KEPT
+        self.models = CheckpointFolder(self.folder / "models", keep=kept, outlines=outlines)
         sources: Any = JudgeSources(None, None, self.models, None)  # type: ignore[arg-type]
         config = TrainerConfig(learning, "test:trainer", steps=self.steps)
         parameters = network.parameters
@@ -93,9 +103,8 @@ class TrainerCourse:
             lambda line: None,
             on_window=self.windows.append,
         )
-        learner = make_learner(network.genesis, learning, lambda: network.genesis)
-        self.course = Course(1, network.genesis, learner, False, False, None)
-        self.made: list[Checkpoint] = [network.genesis]
+        learner = make_learner(parent, learning, lambda: parent)
+        self.course = Course(1, self.models.get(parent.digest), learner, False, False, None)
 
     @property
     def parent(self) -> Checkpoint:
@@ -400,6 +409,34 @@ def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> 
     assert find_due(2) == find_due(DELAY_MAX) == list_delayed(made.get_step(3))
     assert find_due(DELAY_MAX + 1) == []
     assert find_due(2, TRIES + 1) == []
+
+
+def test_a_group_as_late_as_may_be_enters_after_a_restart(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    """The trainer has the tensors of the newest checkpoints alone, and asks no store for others:
+    neither to count tries, nor to find out which groups may be replayed."""
+    network = course.course.network
+    again = TrainerCourse(network, tmp_path)
+    texts = [RIGHT, WRONG, RIGHT]
+    other = ask_about(again, 0, texts, "")  # of the first pool
+    again.learn([other])
+    first, late = again.parent, [write(SWAP), NOTHING, write(TRIPLE)]
+    again.learn([propose(network, first, ALICE, 4, late)])
+    for _ in range(2, DELAY_MAX):
+        again.learn([other])
+    again.learn([ask_about(again, 1, texts, ABOUT_TRIPLE)])
+    assert again.parent.manifest.number == first.manifest.number + DELAY_MAX
+    assert not (tmp_path / "models" / first.digest.hex()).exists()
+    again.start(replace(DELAYED, replay_share=0.5, replay_staleness=64))
+    lesson = again.learn([other])
+    assert isinstance(lesson, Lesson)
+    assert (lesson.delayed, lesson.delayed_staleness, lesson.replayed) == (1, DELAY_MAX, 1)
+    history = read_pool_history(tmp_path, 16)
+    assert (history.number, history.steps) == (again.parent.manifest.number, DELAY_MAX + 2)
+    nowhere = DrawnBy(network.parameters, again.parent, CheckpointFolder(tmp_path / "none"))
+    consumed = read_taken(again.get_step(2)) + read_taken(again.get_step(DELAY_MAX + 1))
+    assert [Tally(network.parameters, nowhere).waits(one) for one in consumed] == [True, False]
 
 
 def test_another_number_of_tries_gives_up_what_waits(

@@ -245,6 +245,8 @@ def test_the_next_steps_problems_and_pool(
     spoken = invoke("train", "proposals", "--dir", tmp_path / "next").stdout
     assert "3 proposals of 3 shapes" in spoken
     assert "return sum(a) * 5 - 3" in spoken
+    shutil.rmtree(tmp_path / "next" / "models" / network.genesis.digest.hex())
+    assert read_pool_history(tmp_path / "next", 8) == newest  # what the first step began with
 
 
 def test_an_author_is_the_first_whose_input_the_pool_has(taught: SimpleNamespace) -> None:
