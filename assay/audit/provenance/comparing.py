@@ -20,7 +20,7 @@ from assay.artifacts.steps.groups import compute_rank
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
-from assay.audit.provenance.consumed import describe_group
+from assay.audit.provenance.consumed import describe_group, find_disorder
 from assay.audit.provenance.step_submissions import (
     CommittedGroups,
     compare_groups,
@@ -113,7 +113,9 @@ def check_provenance(
         return findings
     trainer = inputs.context.parameters.identity.trainer
     sources = _sort_by_hotkey(one for one in fresh if one.hotkey != trainer)
-    _check_order(taken, record.window, trainer, findings)
+    findings.look(Aspect.GROUPS)
+    if (disorder := find_disorder(record, taken, trainer)) is not None:
+        findings.differ(Aspect.GROUPS, disorder)
     for hotkey, groups in sources.items():
         _check_source(inputs, hotkey, groups, findings)
     _check_left_out(inputs, record.left_out, findings)
@@ -287,31 +289,6 @@ def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | Non
 
 
 # --- the groups
-
-
-def _check_order(
-    taken: Sequence[ConsumedGroup], window: int, trainer: bytes, findings: Findings
-) -> None:
-    """Check the order: the miners' groups by hotkey and index, each once, then the trainer's
-    own, then those of earlier windows by window, hotkey and index."""
-    findings.look(Aspect.GROUPS)
-    places = [
-        (
-            -1 if one.window == window else one.window,
-            one.window == window and one.hotkey == trainer,
-            one.hotkey,
-            one.index,
-        )
-        for one in taken
-    ]
-    seen: set[tuple[int, bool, bytes, int]] = set()
-    for place, one in zip(places, taken, strict=True):
-        if place in seen:
-            findings.differ(Aspect.GROUPS, f"{describe_group(one)}: the step learns from it twice")
-            return
-        seen.add(place)
-    if places != sorted(places):
-        findings.differ(Aspect.GROUPS, "the groups are not in the order in which a step takes them")
 
 
 def _check_source(

@@ -1,12 +1,14 @@
 """Checks a step's consumed groups as far as that needs no chain.
 
 The record's root binds miner, prompts, tokens, replies, log-probabilities and rewards. The
-seed and levels of a prompt and its submission are given beside them and not bound. If these are
-inconsistent with the bound values, that proves nobody's fault, but the check cannot continue.
+seed and levels of a prompt, its window and its submission are given beside them and not bound. If
+these are inconsistent with the bound values, that proves nobody's fault, but the check cannot
+continue. The order of the rows is bound: so windows and submissions follow from the record.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,12 +30,16 @@ from assay.verification.episodes import Episode, find_length_fault
 
 def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
     """Raise StepError if windows or sources differ from those that the record names, or it names
-    groups as left out that it cannot have left out."""
+    groups as left out that it cannot have left out. Else no other windows and submissions of the
+    same rows fit the record, unless `find_disorder` finds something."""
     fresh = [one for one in taken if one.window == record.window]
     _verify_replays(record, [one for one in taken if one.window != record.window], trainer)
     counts = Counter((one.hotkey, one.proof) for one in fresh if one.hotkey != trainer)
     if counts != {(source.hotkey, source.root): source.groups for source in record.sources}:
         raise StepError("the consumed groups are of other submissions than the record's sources")
+    windows = [(one.window != record.window, one.window) for one in taken]
+    if windows != sorted(windows):
+        raise StepError("the consumed groups are not in the order of their windows")
     left_out = [(left.hotkey, left.index) for left in record.left_out]
     if left_out != sorted(set(left_out)):
         raise StepError("the groups that were left out are not in order, each once")
@@ -61,13 +67,41 @@ def _verify_replays(record: StepRecord, replays: Sequence[ConsumedGroup], traine
         raise StepError("the step has replayed the trainer's own groups")
 
 
+def find_disorder(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> str | None:
+    """What no honest step has in the order of its groups and of its record's submissions, or None.
+
+    Args:
+        taken: groups that `verify_provenance` accepts: what is found here is bound.
+    """
+    named = [(record.window, source.hotkey) for source in record.sources]
+    named += [(replay.window, replay.hotkey) for replay in record.replayed or ()]
+    if len(set(named)) != len(named):
+        return "the record names two submissions of one miner's window"
+
+    def place(one: ConsumedGroup) -> tuple[bool, int, bool, bytes, int]:
+        own = one.hotkey == trainer
+        return one.window != record.window, one.window, own, one.hotkey, one.index
+
+    for before, one in pairwise(taken):
+        if place(before) == place(one):
+            return f"{describe_group(one)}: the step learns from it twice"
+        if place(before) > place(one):
+            return "the groups are not in the order in which a step takes them"
+    return None
+
+
+def list_bound(one: ConsumedGroup) -> tuple[object, ...]:
+    """What roots and records bind of a group, but its rewards and its wait: a mirror's file may
+    have another seed and other levels that make the same prompt."""
+    group = one.group
+    told = group.prompt, group.completions, group.behaviour_logprobs, group.replies
+    return (*told, one.window, one.hotkey, one.index, one.checkpoint, one.proof)
+
+
 def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> str | None:
     """The first replayed group that the record's settings do not allow, or None."""
     learning = read_config(record)
     earlier = [one for one in taken if one.window != record.window]
-    places = [(one.window, one.hotkey, one.index) for one in earlier]
-    if places != sorted(set(places)):
-        return "the groups of earlier windows are not in order, each once"
     replays = [one for one in earlier if one.delay is None]
     for one in replays:
         if not one.teaches:
@@ -212,6 +246,8 @@ def find_false_group(
     """
     trainer, learning = parameters.identity.trainer, read_config(record)
     verify_provenance(record, taken, trainer)
+    if (disorder := find_disorder(record, taken, trainer)) is not None:
+        return disorder
     strange = find_false_origin(record, taken, trainer, learning.replay_staleness)
     if strange is not None:  # before `find_drawn`: of such checkpoints there may be any number
         return f"{describe_group(strange[0])}: {strange[1]}"

@@ -7,6 +7,7 @@ that is not here are the trainer's word, but no other step's. Specification, sec
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from assay.artifacts.steps.delay import Line, Tally, list_fresh, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
@@ -14,7 +15,9 @@ from assay.artifacts.steps.folder import Step, StepError, StepFolder
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance.consumed import (
     describe_group,
+    find_disorder,
     find_form_fault,
+    list_bound,
     make_problem_of,
     verify_provenance,
 )
@@ -95,6 +98,8 @@ def _check_step(
     changed them. CheckpointError: one of `drew` is not here."""
     record, trainer = step.record, parameters.identity.trainer
     verify_provenance(record, taken, trainer)
+    if (disorder := find_disorder(record, taken, trainer)) is not None:
+        raise StepError(disorder)
     named = {(replay.window, replay.step) for replay in record.replayed or ()}
     for one in taken:
         if one.delay is None or one.delay == WAITING:
@@ -116,6 +121,8 @@ def _check_group(one: ConsumedGroup, parameters: Parameters, outline: Outline) -
 def _find_false(
     step: Step, taken: Sequence[ConsumedGroup], line: Line, tally: Tally, tries: int
 ) -> str | None:
+    if (fault := _find_false_window(step, line)) is not None:
+        return fault
     delayed = [one for one in taken if one.delay is not None and one.delay != WAITING]
     for one in delayed:
         if fault := _find_fault(step, one, line, tally, tries):
@@ -128,6 +135,19 @@ def _find_false(
                     f"{describe_group(one)}: left out, though enough of its rollouts count since "
                     f"step {source.number} has consumed it"
                 )
+    return None
+
+
+def _find_false_window(step: Step, line: Line) -> str | None:
+    """The first window of a step and those behind it that is not after that of the step before, so
+    that its tries could count twice; or None."""
+    records = [step.record, *(one.step.record for one in line.steps)]
+    for record, before in pairwise(records):
+        if before.window >= record.window:
+            return (
+                f"step {record.number} has learned from window {record.window}, and step "
+                f"{before.number} from window {before.window} before"
+            )
     return None
 
 
@@ -154,7 +174,7 @@ def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries:
     row = rows.get((one.hotkey, one.index))
     if row is None or row.delay != WAITING:
         return f"step {number} has consumed no such group that waits"
-    if _list_bound(one) != _list_bound(row):
+    if list_bound(one) != list_bound(row):
         return f"not as step {number} has consumed it"
     if line.missing is None and one.checkpoint not in line.numbers:
         return f"none of the last {DELAY_MAX} steps began with the checkpoint that drew it"
@@ -163,14 +183,6 @@ def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries:
         if said != right:
             return f"rollout {rollout}: {_describe(said)}, and its problems had {_describe(right)}"
     return None
-
-
-def _list_bound(one: ConsumedGroup) -> tuple[object, ...]:
-    """What roots and records bind of a group, but its rewards and its wait: a mirror's file may
-    have another seed and other levels that make the same prompt."""
-    group = one.group
-    told = group.prompt, group.completions, group.behaviour_logprobs, group.replies
-    return (*told, one.window, one.hotkey, one.index, one.checkpoint, one.proof)
 
 
 def _describe(rollout: DelayedRollout) -> str:

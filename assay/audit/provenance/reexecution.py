@@ -28,7 +28,13 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
-from assay.audit.provenance.consumed import describe_group, find_false_group
+from assay.audit.provenance.consumed import (
+    describe_group,
+    find_disorder,
+    find_false_group,
+    list_bound,
+    verify_provenance,
+)
 from assay.audit.provenance.delays import recount_delays
 from assay.environments import compute_next_levels
 from assay.environments.pieces.growth import describe_difference, read_pool
@@ -84,7 +90,7 @@ def reexecute(
     parent = checkpoints.get(record.parent)
     drawn = DrawnBy(parameters, parent, checkpoints)
     false = find_false_group(record, taken, parameters, parent, drawn.find)
-    false = false or _find_altered_replay(step, taken)
+    false = false or _find_altered_replay(step, taken, parameters.identity.trainer)
     if false is None:
         recount = recount_delays(step, taken, parameters, drawn)
         false, remarks = recount.false, remarks + recount.remarks
@@ -115,26 +121,39 @@ def reexecute(
     return StepComparison(True, None, f"the step makes checkpoint {record.number}{seen}", remarks)
 
 
-def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup]) -> str | None:
+def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup], trainer: bytes) -> str | None:
     """The first replayed group that is another than its own step has learned from, where that
-    step's files are here, too; or None."""
+    step's files are here, too; or None. Files whose rows do not fit their record are as missing
+    ones: whoever gave them may have changed what no root binds."""
     record = step.record
     for window, digest, number in sorted(
         {(one.window, one.step, one.number) for one in record.replayed or ()}
     ):
         try:
             source = read_step(StepFolder(step.path.parent).get_path(number, digest))
+            if source.record.digest != digest:
+                continue
             known = read_taken(source)
+            verify_provenance(source.record, known, trainer)
         except StepError:
             continue
-        if (source.record.digest, source.record.window) != (digest, window):
+        if (source.record.window, source.record.number) != (window, number):
             return f"step {number}, which is named for groups of window {window}, is not of it"
+        if find_disorder(source.record, known, trainer) is not None:
+            continue
         rows = {(one.hotkey, one.index): one for one in known if one.window == window}
         for one in taken:
-            row = rows.get((one.hotkey, one.index), one)
-            if one.window == window and one.delay is None and row != one:
+            row = rows.get((one.hotkey, one.index))
+            if one.window != window or one.delay is not None or row is None:
+                continue
+            if _list_kept(one) != _list_kept(row):
                 return f"{describe_group(one)}: not as step {number} has learned from it"
     return None
+
+
+def _list_kept(one: ConsumedGroup) -> tuple[object, ...]:
+    """What a replayed group has as its own step had it, and is bound in both."""
+    return (*list_bound(one), one.group.rewards, one.delay)
 
 
 def open_step(

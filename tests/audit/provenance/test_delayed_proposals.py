@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,8 +26,8 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.pool import DrawnBy
-from assay.audit.provenance import delays, step_push
-from assay.audit.provenance.consumed import find_false_group
+from assay.audit.provenance import delays, reexecution, step_push
+from assay.audit.provenance.consumed import find_disorder, find_false_group, verify_provenance
 from assay.audit.provenance.course import read_course
 from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
@@ -40,7 +41,7 @@ from assay.neurons.trainer.course import Course
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
 from assay.neurons.trainer.setup import TrainerConfig, make_learner
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import DelayedRollout, StepReplay, encode_ss58
+from assay.protocol import DelayedRollout, StepReplay, StepSource, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_projection_seed
@@ -204,6 +205,9 @@ def put(step: Step, taken: Sequence[ConsumedGroup]) -> Step:
     replayed = tuple(StepReplay(*steps[key[0]], *key, count) for key, count in named.items())
     root = compute_root_of(taken, record.window, record.parent)
     record = replace(record, consumed=root, groups=len(taken), replayed=replayed or None)
+    fresh = Counter((one.hotkey, one.proof) for one in taken if one.window == record.window)
+    sources = tuple(StepSource(*source, count) for source, count in fresh.items())
+    record = replace(record, sources=sources)
     return replace(step, record=record)
 
 
@@ -733,6 +737,118 @@ def test_a_mirror_that_alters_a_step_before_accuses_nobody(
     cut = f"counted again from step {number + 1} on only: the file of step {number} cannot be used"
     assert cut in remark
     assert said in remark
+
+
+def swap(taken: Sequence[ConsumedGroup], *places: int) -> list[ConsumedGroup]:
+    """The same rows with windows and submissions of two of them exchanged, which no root binds."""
+    first, second = places
+    rows = list(taken)
+    for place, other in ((first, second), (second, first)):
+        labels = taken[other]
+        rows[place] = replace(taken[place], window=labels.window, proof=labels.proof)
+    return rows
+
+
+def ask_again(course: SimpleNamespace, hotkey: bytes, index: int) -> ConsumedGroup:
+    """A group of the third window, of a miner that has proposed something in the first."""
+    made, texts = course.course, [RIGHT, WRONG, WRONG]
+    return propose(made.network, made.made[2], hotkey, index, texts, None, ABOUT_SUM)
+
+
+def test_a_mirror_that_exchanges_windows_accuses_nobody(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Of the step itself, where its miner has a fresh and a delayed group: the root and the counts
+    of the record fit as before. So it is with what a step before has replayed."""
+    step = copy_step(course, tmp_path, 3)
+    taken = read_taken(step)
+    lie = put(step, [ask_again(course, ALICE, 0), *taken])
+    rows = swap(read_taken(lie), 0, 2)
+    write_groups(lie.path.with_suffix(".parquet"), rows)
+    assert read_taken(lie) == rows
+    with pytest.raises(StepError, match="not in the order of their windows"):
+        repeat(course, lie)
+    first = course.course.get_step(1)
+    record = replace(first.record, number=5, window=5, replayed=None)
+    source = StepReplay(first.record.digest, 1, 1, ALICE, ALICE[::-1], 1)
+    fresh = replace(ask_again(course, ALICE, 0), window=5)
+    both = [fresh, replace(find_group(course, ALICE), delay=None)]
+    sources = (StepSource(ALICE, ALICE[::-1], 1),)
+    record = replace(record, sources=sources, replayed=(source,), left_out=())
+    verify_provenance(record, both, b"t" * 32)
+    with pytest.raises(StepError, match="not in the order of their windows"):
+        verify_provenance(record, swap(both, 0, 1), b"t" * 32)
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ((0, 0, 1, 2), "group 2: the step learns from it twice"),
+        ((0, 1, 1, 2), "group 4: the step learns from it twice"),
+        ((0, 2, 1), "the groups are not in the order in which a step takes them"),
+    ],
+)
+def test_a_group_in_a_step_twice_is_named(
+    course: SimpleNamespace, tmp_path: Path, order: Sequence[int], said: str
+) -> None:
+    """Tries would count twice in the steps behind it: for them it is as one that is missing."""
+    step = copy_step(course, tmp_path, 3)
+    taken = read_taken(step)
+    found = repeat(course, put(step, [taken[place] for place in order]))
+    assert not found.equal
+    assert found.detail.endswith(said)
+
+
+def test_two_submissions_of_a_window_are_a_lie(course: SimpleNamespace) -> None:
+    """Which rows are of which, nobody could know: proofs are not bound."""
+    step = course.course.get_step(3)
+    record, taken = step.record, read_taken(step)
+    assert find_disorder(record, taken, b"t" * 32) is None
+    record = replace(record, sources=(*record.sources, *record.sources))
+    found = find_disorder(record, taken, b"t" * 32)
+    assert found == "the record names two submissions of one miner's window"
+
+
+def test_two_steps_of_one_window_are_named(course: SimpleNamespace, tmp_path: Path) -> None:
+    """Their tries would be those of one window, twice."""
+    step = copy_step(course, tmp_path, 3)
+    fresh = [replace(one, window=2) for one in read_taken(step) if one.window == 3]
+    lie = replace(step, record=replace(step.record, window=2))
+    found = repeat(course, put(lie, [*fresh, *list_delayed(step)]))
+    assert not found.equal
+    assert found.detail == "step 3 has learned from window 2, and step 2 from window 2 before"
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_bound"),
+    [
+        ({"problem_seed": b"s" * 32}, False),
+        ({"levels": (9_999,)}, False),
+        ({"window": 9}, False),
+        ({"proof": bytes(32)}, False),
+        ({"index": 9}, True),
+        ({"checkpoint": bytes(32)}, True),
+    ],
+)
+def test_a_mirror_that_alters_what_was_replayed_accuses_nobody(
+    course: SimpleNamespace, tmp_path: Path, changed: dict[str, Any], is_bound: bool
+) -> None:
+    """The step that has learned from it first may have come from another store."""
+    step, find = copy_step(course, tmp_path, 2), reexecution._find_altered_replay  # noqa: SLF001
+    (path,) = step.path.parent.glob("step-00000001-*.json")
+    first, trainer = read_step(path), b"t" * 32
+    *others, dave = read_taken(first)
+    (fresh,) = read_taken(step)
+    lie = put(step, [fresh, dave])
+    assert find(lie, read_taken(lie), trainer) is None
+    write_groups(path.with_suffix(".parquet"), [*others, replace(dave, **changed)])
+    if is_bound:
+        with pytest.raises(StepError):
+            read_taken(first)
+    assert find(lie, read_taken(lie), trainer) is None
+    write_groups(path.with_suffix(".parquet"), [*others, dave])
+    lie = put(lie, [fresh, replace(dave, checkpoint=bytes(32))])
+    assert str(find(lie, read_taken(lie), trainer)).endswith("not as step 1 has learned from it")
 
 
 def test_a_mirror_that_alters_a_record_before_accuses_nobody(
