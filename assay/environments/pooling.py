@@ -90,14 +90,24 @@ def _find_asked(state: State) -> OneTurn | None:
     return None if is_proposing(state) else state
 
 
-def is_about(trial: Trial, proposal: Proposal) -> bool:
-    """Whether a problem is one of what was proposed: of its function, and where it is an input,
-    asks it, or for its output."""
+#: What problems can have in common: the function that they are about, by its digest, or this and
+#: what they ask of it, as of a `Trial`.
+Subject = tuple[bytes] | tuple[bytes, bool, str]
+
+
+def list_asked(trial: Trial) -> tuple[Subject, Subject]:
+    """What a problem is about."""
+    return (trial.piece,), (trial.piece, trial.is_output, trial.value)
+
+
+def list_proposed(proposal: Proposal) -> tuple[Subject, ...]:
+    """What a problem is about that is one of a proposal's, any of these and no two: its function;
+    where an input was proposed, this, or its output."""
     piece = proposal.piece
-    if trial.piece != piece.digest:
-        return False
-    value = (piece.outputs if trial.is_output else piece.inputs)[0]
-    return not proposal.widens or trial.value == value
+    digest = piece.digest
+    if not proposal.widens:
+        return ((digest,),)
+    return (digest, False, piece.inputs[0]), (digest, True, piece.outputs[0])
 
 
 def compute_learnability(tries: int, solves: int) -> int:

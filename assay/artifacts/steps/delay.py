@@ -26,13 +26,13 @@ from assay.environments import (
     get_pool_cap,
     run_all,
 )
-from assay.environments.pieces.propose import Proposal
 from assay.environments.pooling import (
-    Trial,
+    Subject,
     find_proposal,
     find_trial,
-    is_about,
     is_proposing,
+    list_asked,
+    list_proposed,
     rate_delayed,
 )
 from assay.inference import CheckpointError, Outline
@@ -201,6 +201,37 @@ def is_ripe(rollouts: Sequence[DelayedRollout]) -> bool:
 _Key = tuple[bytes, bytes, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A group of a line that was asked what may have been proposed.
+
+    Attributes:
+        place: of its step in the line.
+        drawn: number of the checkpoint that drew it.
+    """
+
+    key: _Key
+    group: ConsumedGroup
+    place: int
+    drawn: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The groups of a line that were asked something, by what they were asked: a step can have
+    many proposals, and each has few of these.
+
+    Attributes:
+        counts: tries and solves by miner, None: of all, for what steps of a place have proposed.
+    """
+
+    line: Line
+    asked: dict[Subject, list[_Asked]] = field(default_factory=dict)
+    counts: dict[tuple[int, Subject], dict[bytes | None, tuple[int, int]]] = field(
+        default_factory=dict
+    )
+
+
 @dataclass(slots=True)
 class Tally:
     """How often what was proposed was solved. It keeps what it finds: the next step asks for most
@@ -212,9 +243,10 @@ class Tally:
 
     parameters: Parameters
     drawn: DrawnBy
-    _proposals: dict[_Key, list[Proposal | None]] = field(default_factory=dict)
-    _trials: dict[_Key, Trial | None] = field(default_factory=dict)
+    _proposals: dict[_Key, list[tuple[Subject, ...] | None]] = field(default_factory=dict)
+    _subjects: dict[_Key, tuple[Subject, ...]] = field(default_factory=dict)
     _solves: dict[_Key, int] = field(default_factory=dict)
+    _index: _Index | None = None
 
     def waits(self, one: ConsumedGroup) -> bool:
         """Whether a group asks for proposals, and so waits in a step that learns from these later.
@@ -261,8 +293,9 @@ class Tally:
         return found
 
     def _forget(self, line: Line) -> None:
+        self._index = None
         known = {one.step.record.digest for one in line.steps}
-        kept: tuple[dict[_Key, Any], ...] = (self._proposals, self._trials, self._solves)
+        kept: tuple[dict[_Key, Any], ...] = (self._proposals, self._subjects, self._solves)
         for table in kept:
             for key in [key for key in table if key[0] not in known]:
                 del table[key]
@@ -270,7 +303,8 @@ class Tally:
     def count(
         self, line: Line, place: int, one: ConsumedGroup, tries: int
     ) -> tuple[DelayedRollout, ...]:
-        """What became of the rollouts of a waiting group in the steps behind its own.
+        """What became of the rollouts of a waiting group in the steps behind its own. The
+        proposer's own rollouts are no tries: it knows them before it commits to any.
 
         Args:
             place: of the group's own step in the line.
@@ -278,48 +312,70 @@ class Tally:
         """
         source = line.steps[place].step.record
         rollouts = []
-        for proposal in self._find_proposals((source.digest, one.hotkey, one.index), one):
-            if proposal is None:
+        for subjects in self._find_proposals((source.digest, one.hotkey, one.index), one):
+            if subjects is None:
                 rollouts.append(DelayedRollout(0, 0, 1))
                 continue
             count = solves = 0
-            for key, asked in self._list_asked(line, place, one.hotkey):
-                trial = self._find_trial(key, asked)
-                if trial is not None and is_about(trial, proposal):
-                    count += len(asked.group.completions)
-                    solves += self._count_solves(key, asked)
+            for subject in subjects:
+                counts = self._count_asked(line, place, subject)
+                (tried, solved), own = counts[None], counts.get(one.hotkey, (0, 0))
+                count, solves = count + tried - own[0], solves + solved - own[1]
             rollouts.append(DelayedRollout(count, solves, int(count >= tries)))
         return tuple(rollouts)
 
-    def _list_asked(
-        self, line: Line, place: int, proposer: bytes
-    ) -> Iterator[tuple[_Key, ConsumedGroup]]:
-        """The groups that may have been asked what a step of the line has added to the pool, but
-        the proposer's: it knows its rollouts before it commits to any."""
-        number, numbers = line.steps[place].step.record.number, line.numbers
-        for later in line.steps[:place]:
-            for one in later.fresh:
-                if one.hotkey == proposer:
+    def _count_asked(
+        self, line: Line, place: int, subject: Subject
+    ) -> dict[bytes | None, tuple[int, int]]:
+        """Tries and solves of what a step of the line may have added to the pool."""
+        if self._index is None or self._index.line is not line:
+            self._index = self._make_index(line)
+        index, number = self._index, line.steps[place].step.record.number
+        if (place, subject) not in index.counts:
+            found: dict[bytes | None, tuple[int, int]] = {None: (0, 0)}
+            for one in index.asked.get(subject, ()):
+                if one.place >= place or one.drawn < number:
                     continue
-                if one.delay is None and numbers.get(one.checkpoint, -1) >= number:
-                    yield (later.step.record.digest, one.hotkey, one.index), one
+                tries, solves = len(one.group.group.completions), self._count_solves(one)
+                for who in (None, one.group.hotkey):
+                    count, right = found.get(who, (0, 0))
+                    found[who] = count + tries, right + solves
+            index.counts[place, subject] = found
+        return index.counts[place, subject]
 
-    def _find_proposals(self, key: _Key, one: ConsumedGroup) -> list[Proposal | None]:
+    def _make_index(self, line: Line) -> _Index:
+        index, numbers = _Index(line), line.numbers
+        oldest = line.steps[-1].step.record.number
+        for place, later in enumerate(line.steps):
+            for one in later.fresh:
+                drawn = numbers.get(one.checkpoint, -1)
+                if one.delay is not None or drawn < oldest:
+                    continue
+                key = later.step.record.digest, one.hotkey, one.index
+                for subject in self._list_subjects(key, one):
+                    asked = _Asked(key, one, place, drawn)
+                    index.asked.setdefault(subject, []).append(asked)
+        return index
+
+    def _find_proposals(self, key: _Key, one: ConsumedGroup) -> list[tuple[Subject, ...] | None]:
         if key not in self._proposals:
             environment, episodes = self._play(one)
             tasks = [partial(find_proposal, episode.state) for episode in episodes]
-            self._proposals[key] = run_all(environment, tasks)
+            found = run_all(environment, tasks)
+            self._proposals[key] = [None if each is None else list_proposed(each) for each in found]
         return self._proposals[key]
 
-    def _find_trial(self, key: _Key, one: ConsumedGroup) -> Trial | None:
-        if key not in self._trials:
-            self._trials[key] = find_trial(_open(one, self.parameters, self.drawn.find(one)))
-        return self._trials[key]
+    def _list_subjects(self, key: _Key, one: ConsumedGroup) -> tuple[Subject, ...]:
+        if key not in self._subjects:
+            trial = find_trial(_open(one, self.parameters, self.drawn.find(one)))
+            self._subjects[key] = () if trial is None else list_asked(trial)
+        return self._subjects[key]
 
-    def _count_solves(self, key: _Key, one: ConsumedGroup) -> int:
-        if key not in self._solves:
-            self._solves[key] = sum(parts.correctness == MILLION for parts in self._score(one))
-        return self._solves[key]
+    def _count_solves(self, one: _Asked) -> int:
+        if one.key not in self._solves:
+            parts = self._score(one.group)
+            self._solves[one.key] = sum(each.correctness == MILLION for each in parts)
+        return self._solves[one.key]
 
     def _reward(self, one: ConsumedGroup) -> ConsumedGroup:
         rewards = compute_rewards(one, self._score(one), self.parameters)
