@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.steps.delay import Tally, read_line
-from assay.artifacts.steps.file import WAITING, ConsumedGroup, list_lessons
+from assay.artifacts.steps.delay import Line, Tally, read_line
+from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
@@ -190,6 +190,10 @@ class Trainer:
         begun = self._keeper.begin()
         if isinstance(begun, Trouble):
             return self._wait(begun)
+        try:  # before a window is judged for nothing
+            self._read_line(begun.parent, self._parameters.get(begun.window))
+        except WorkerError as error:
+            return self._wait(Trouble.from_error(error))
         self.course, self.trouble = begun, None
         return True
 
@@ -530,16 +534,27 @@ class Trainer:
 
     def _find_delayed(self, parent: Checkpoint, tally: Tally) -> list[EarlierStep]:
         """The steps whose proposals this one learns from, with these groups."""
+        line = self._read_line(parent, tally.parameters)
+        if line is None:
+            return []
+        tries = self._config.learning.proposal_tries
+        return tally.find_due(line, parent.manifest.number, tries)
+
+    def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:
+        """The steps whose proposals the step behind this checkpoint may learn from; None: it learns
+        from none late. Raises TrainerError: one is missing."""
         tries, steps = self._config.learning.proposal_tries, self._config.steps
         if not tries or steps is None:
-            return []
-        line = read_line(steps, parent.manifest, tally.parameters, tries)
+            return None
+        line = read_line(steps, parent.manifest, parameters, tries)
         if line.missing is not None:
+            reason = line.reason or f"step {line.missing} is not in {steps.folder}"
             raise TrainerError(
-                f"step {line.missing} is not in {steps.folder}, and proposals that it consumed may "
-                "be due now: copy the last steps there, or set proposal_tries = 0"
+                f"{reason}; proposals that it consumed may be due now. Copy the records and "
+                f"Parquet files of the last {DELAY_MAX} steps into {steps.folder}, or make one "
+                "step with proposal_tries = 0, which gives up what waits"
             )
-        return tally.find_due(line, parent.manifest.number, tries)
+        return line
 
     def _take_back(self, window: int, error: Exception) -> None:
         """See `CourseKeeper.take_back`."""

@@ -119,7 +119,7 @@ def read_line(
     found: list[LineStep] = []
     number, reason = parent.number, None
     proposes = get_pool_cap(parameters.environment) is not None
-    due = min(DELAY_MAX, number - parameters.start.number) if proposes else 0
+    due = max(0, min(DELAY_MAX, number - parameters.start.number)) if proposes else 0
     behind = list(islice(iterate_line(steps, parent), due))
     drew = {step.record.parent for step in behind}
     with open_step_parser() as parser:

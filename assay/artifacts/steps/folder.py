@@ -291,6 +291,8 @@ def parse_config(record: StepRecord) -> LearnConfig:
         config = LearnConfig(loss=LossConfig(**loss), schedule=schedule, **values)
         if type(config.from_genesis) is not bool:
             raise TypeError("from_genesis is true or false")
+        if type(config.proposal_tries) is not int:  # steps are compared by it
+            raise TypeError("proposal_tries is a whole number")
         return config
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None

@@ -22,6 +22,7 @@ from assay.artifacts.steps.folder import (
     StepError,
     StepFolder,
     compute_root_of,
+    parse_config,
     read_step,
     read_taken,
 )
@@ -38,6 +39,7 @@ from assay.inference import Checkpoint
 from assay.network.atropos import ScoredGroup
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.trainer.course import Course
+from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
 from assay.neurons.trainer.setup import TrainerConfig, make_learner
 from assay.neurons.trainer.trainer import Trainer
@@ -319,14 +321,33 @@ def test_ratios_of_delayed_rows_are_told_and_bounded(course: SimpleNamespace) ->
 
 
 def test_a_trainer_without_the_steps_before_says_so(
-    course: SimpleNamespace, tmp_path: Path
+    course: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Before it judges a window, and before it learns from one."""
     again = TrainerCourse(course.course.network, tmp_path)
     again.learn(course.first)
-    for path in again.steps.folder.glob("step-*"):
+    step = again.get_step(1)
+    for path, reason in (
+        (step.path.with_suffix(".parquet"), r"the file of step 1 cannot be used: .*parquet"),
+        (step.path, "step 1 is not in"),
+    ):
         path.unlink()
-    with pytest.raises(Exception, match=r"step 1 is not in .*set proposal_tries = 0"):
-        again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
+        said = rf"{reason}.* one step with proposal_tries = 0"
+        with pytest.raises(TrainerError, match=said):
+            again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
+        monkeypatch.setattr(again.trainer._keeper, "begin", lambda: again.course)  # noqa: SLF001
+        with pytest.raises(TrainerError, match=said):
+            again.trainer.step()
+
+
+def test_tries_are_compared_as_numbers(course: SimpleNamespace) -> None:
+    """JSON's true and 3.0 are equal to 1 and 3 here, and to nothing in another implementation."""
+    record = course.course.get_step(1).record
+    for other in ("3.0", "true", '"3"'):
+        config = record.config.replace(f'"proposal_tries":{TRIES}', f'"proposal_tries":{other}')
+        assert config != record.config
+        with pytest.raises(StepError, match="proposal_tries is a whole number"):
+            parse_config(replace(record, config=config))
 
 
 def test_no_step_is_missed_where_nothing_can_wait(course: SimpleNamespace, tmp_path: Path) -> None:
@@ -337,6 +358,8 @@ def test_no_step_is_missed_where_nothing_can_wait(course: SimpleNamespace, tmp_p
     assert read_line(empty, parent, parameters, TRIES) == Line([], 2)
     plain = replace(parameters, environment=parse_environment("deduce"))
     assert read_line(empty, parent, plain, TRIES) == Line([], None)
+    start = replace(parameters.start, number=parent.number + 1)  # which an amendment names
+    assert read_line(empty, parent, replace(parameters, start=start), TRIES) == Line([], None)
 
 
 def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: Path) -> None:
