@@ -121,7 +121,8 @@ def run_verify_step(
         _print_finding(finding, findings is not None)
     if not finding.equal:
         return FINDING
-    return OK if findings is None or findings.matched else COULD_NOT_RUN
+    is_whole = not finding.uncounted and (findings is None or findings.matched)
+    return OK if is_whole else COULD_NOT_RUN
 
 
 def _print_document(step: Step, finding: dict[str, Any], findings: Findings | None) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import pairwise
 
 from assay.artifacts.steps.delay import Line, Tally, list_fresh, read_line
-from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
+from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay
 from assay.artifacts.steps.folder import Step, StepError, StepFolder
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance.consumed import (
@@ -33,10 +33,12 @@ class Recount:
     Attributes:
         false: the first thing that they contradict; None: nothing.
         remarks: what could not be counted.
+        uncounted: delayed groups whose tries are the trainer's word, as a step is missing.
     """
 
     false: str | None = None
     remarks: tuple[str, ...] = ()
+    uncounted: int = 0
 
 
 def recount_delays(
@@ -54,19 +56,27 @@ def recount_delays(
     tries = read_config(step.record).proposal_tries
     if not tries:
         return Recount()
-    parent = drawn.known.manifest
+    parent, delayed = drawn.known.manifest, _list_delayed(taken)
     try:
         check = partial(_check_step, parameters=parameters, drawn=drawn)
         line = read_line(StepFolder(step.path.parent), parent, parameters, tries, check)
         line = _bind(line, parent.step, drawn)
         false = _find_false(step, taken, line, Tally(parameters, drawn), tries)
     except (CheckpointError, ValueError) as error:
-        return Recount(None, (f"tries of proposals are not counted again: {error}",))
+        return Recount(None, (f"tries of proposals are not counted again: {error}",), len(delayed))
     if line.missing is None:
         return Recount(false)
     missing = f"tries of proposals are counted again from step {line.missing + 1} on only"
     reason = line.reason or f"step {line.missing} is not here"
-    return Recount(false, (f"{missing}: {reason}",))
+    known = {one.step.record.digest for one in line.steps}
+    uncounted = sum(delay.source not in known for _, delay in delayed)
+    return Recount(false, (f"{missing}: {reason}",), uncounted)
+
+
+def _list_delayed(taken: Sequence[ConsumedGroup]) -> list[tuple[ConsumedGroup, Delay]]:
+    """The groups that a step learns from late, with their waits."""
+    waits = [(one, one.delay) for one in taken if one.delay is not None]
+    return [(one, delay) for one, delay in waits if delay != WAITING]
 
 
 def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
@@ -101,10 +111,8 @@ def _check_step(
     if (disorder := find_disorder(record, taken, trainer)) is not None:
         raise StepError(disorder)
     named = {(replay.window, replay.step) for replay in record.replayed or ()}
-    for one in taken:
-        if one.delay is None or one.delay == WAITING:
-            continue
-        if (one.window, one.delay.source) not in named:
+    for one, delay in _list_delayed(taken):
+        if (one.window, delay.source) not in named:
             raise StepError(f"{describe_group(one)}: it is of another step's window")
     for one in list_fresh(step, taken, trainer):
         if one.checkpoint in drew:  # others are never asked for
@@ -123,11 +131,11 @@ def _find_false(
 ) -> str | None:
     if (fault := _find_false_window(step, line)) is not None:
         return fault
-    delayed = [one for one in taken if one.delay is not None and one.delay != WAITING]
-    for one in delayed:
-        if fault := _find_fault(step, one, line, tally, tries):
+    delayed = _list_delayed(taken)
+    for one, delay in delayed:
+        if fault := _find_fault(step, one, delay, line, tally, tries):
             return f"{describe_group(one)}: {fault}"
-    known = {(one.window, one.hotkey, one.index) for one in delayed}
+    known = {(one.window, one.hotkey, one.index) for one, _ in delayed}
     for source in tally.find_due(line, step.record.number - 1, tries):
         for one in source.groups:
             if (one.window, one.hotkey, one.index) not in known:
@@ -151,21 +159,22 @@ def _find_false_window(step: Step, line: Line) -> str | None:
     return None
 
 
-def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries: int) -> str | None:
+def _find_fault(
+    step: Step, one: ConsumedGroup, delay: Delay, line: Line, tally: Tally, tries: int
+) -> str | None:
     """What the steps of a line say against a step's delayed group, or None."""
-    assert one.delay is not None, "see `_find_false`"
     entered = line.find_entered(one.window).get((one.hotkey, one.index))
     if entered is not None:
         return f"step {entered} has learned from it before"
     known = {each.step.record.digest: place for place, each in enumerate(line.steps)}
     named = next(each.number for each in step.record.replayed or () if each.window == one.window)
-    if one.delay.source not in known:
+    if delay.source not in known:
         # a step that is not here made `missing` or a checkpoint before it, of an older window
         is_older = line.missing is not None and named <= line.missing
         if is_older and all(one.window < each.step.record.window for each in line.steps):
             return None
         return "its step is none of those before"
-    place = known[one.delay.source]
+    place = known[delay.source]
     source = line.steps[place]
     number = source.step.record.number
     if named != number:
@@ -179,7 +188,7 @@ def _find_fault(step: Step, one: ConsumedGroup, line: Line, tally: Tally, tries:
     if line.missing is None and one.checkpoint not in line.numbers:
         return f"none of the last {DELAY_MAX} steps began with the checkpoint that drew it"
     counted = tally.count(line, place, one, tries)
-    for rollout, (said, right) in enumerate(zip(one.delay.rollouts, counted, strict=True)):
+    for rollout, (said, right) in enumerate(zip(delay.rollouts, counted, strict=True)):
         if said != right:
             return f"rollout {rollout}: {_describe(said)}, and its problems had {_describe(right)}"
     return None

@@ -35,7 +35,7 @@ from assay.audit.provenance.consumed import (
     list_bound,
     verify_provenance,
 )
-from assay.audit.provenance.delays import recount_delays
+from assay.audit.provenance.delays import Recount, recount_delays
 from assay.environments import compute_next_levels
 from assay.environments.pieces.growth import describe_difference, read_pool
 from assay.inference import Checkpoint
@@ -68,6 +68,8 @@ class StepComparison:
     #: differences of this machine from the one that made the step, which may cause other last bits,
     #: and what could not be compared
     remarks: tuple[str, ...]
+    #: of an equal step, delayed groups whose tries are the trainer's word, as a step is missing
+    uncounted: int = 0
 
 
 def reexecute(
@@ -91,6 +93,7 @@ def reexecute(
     drawn = DrawnBy(parameters, parent, checkpoints)
     false = find_false_group(record, taken, parameters, parent, drawn.find)
     false = false or _find_altered_replay(step, taken, parameters.identity.trainer)
+    recount = Recount()
     if false is None:
         recount = recount_delays(step, taken, parameters, drawn)
         false, remarks = recount.false, remarks + recount.remarks
@@ -118,7 +121,8 @@ def reexecute(
         if child is not None
         else " (its folder is missing: compared with the record, levels with nothing)"
     )
-    return StepComparison(True, None, f"the step makes checkpoint {record.number}{seen}", remarks)
+    detail = f"the step makes checkpoint {record.number}{seen}"
+    return StepComparison(True, None, detail, remarks, recount.uncounted)
 
 
 def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup], trainer: bytes) -> str | None:

@@ -1,5 +1,6 @@
 """Proposals that a real trainer learns from late, and trainers that lie about them."""
 
+import json
 import math
 import shutil
 from collections import Counter
@@ -33,6 +34,8 @@ from assay.audit.provenance.course import read_course
 from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import make_rows
+from assay.cli.exits import COULD_NOT_RUN, OK
+from assay.cli.train_steps import run_verify_step
 from assay.environments import RewardParts, compute_reward
 from assay.environments.pooling import compute_learnability, rate_delayed
 from assay.inference import Checkpoint
@@ -176,13 +179,12 @@ def course(network: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -
     return SimpleNamespace(course=course, lessons=lessons, first=first)
 
 
-def copy_step(course: SimpleNamespace, folder: Path, number: int, alone: bool = False) -> Step:
-    """A step to spoil, with those before it, or alone."""
+def copy_step(course: SimpleNamespace, folder: Path, number: int) -> Step:
+    """A step to spoil, with those before it."""
     shutil.copytree(course.course.folder / "steps", folder / "steps")
     step = course.course.get_step(number)
     for path in (folder / "steps").glob("step-*"):
-        place = int(path.name.split("-")[1])
-        if place > number or (alone and place < number):
+        if int(path.name.split("-")[1]) > number:
             path.unlink()
     return read_step(folder / "steps" / step.path.name)
 
@@ -298,12 +300,34 @@ def test_each_step_is_equal_with_those_before(course: SimpleNamespace, number: i
     assert (found.equal, found.remarks) == (True, ()), found.detail
 
 
-def test_a_step_is_equal_from_its_own_rows_alone(course: SimpleNamespace, tmp_path: Path) -> None:
-    found = repeat(course, copy_step(course, tmp_path, 3, alone=True))
-    assert found.equal, found.detail
-    assert found.remarks == (
-        "tries of proposals are counted again from step 3 on only: step 2 is not here",
-    )
+@pytest.mark.parametrize(
+    ("number", "missing", "code", "uncounted"),
+    [(3, (1, 2), COULD_NOT_RUN, 2), (3, (1,), COULD_NOT_RUN, 2), (2, (1,), OK, 0), (3, (), OK, 0)],
+)
+def test_a_step_is_equal_from_its_own_rows_alone(
+    course: SimpleNamespace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    missing: Sequence[int],
+    code: int,
+    uncounted: int,
+) -> None:
+    """But a script is told where the tries of what it learned from late were not counted."""
+    step = copy_step(course, tmp_path, number)
+    for lost in missing:
+        for path in step.path.parent.glob(f"step-{lost:08d}-*"):
+            path.unlink()
+    given: Any = (str(step.path), course.course.folder / "models", (), tmp_path, None, None)
+    assert run_verify_step(*given, True, True) == code  # as JSON, and quiet
+    found = json.loads(capsys.readouterr().out)
+    assert found["equal"], found["detail"]
+    assert found["uncounted"] == uncounted
+    last = max(missing, default=0)
+    assert found["remarks"] == [
+        f"tries of proposals are counted again from step {last + 1} on only: step {last} is not "
+        "here"
+    ] * bool(last)
 
 
 def test_ratios_of_delayed_rows_are_told_and_bounded(course: SimpleNamespace) -> None:
