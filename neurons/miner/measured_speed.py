@@ -7,8 +7,9 @@ scaled by that. A step that was cut off for lack of time bounds the time from be
 many groups was finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from assay.neurons.program.status import SpeedStatus
 from assay.protocol import Rollout
@@ -109,23 +110,17 @@ class MeasuredSpeed:
         """Groups to generate together, at least 1 and at most `most`; 0: not even one would be
         finished in the seconds that are left. Without a finished step it is 1, whose time says what
         the next ones may be."""
-        single = self.estimate(1)
-        if single is None:
-            return min(1, most)
-        for groups in range(most, 1, -1):
-            seconds = self.estimate(groups)
-            if seconds is not None and SAFETY * seconds <= left_s:
-                return groups
-        return 1 if most and single <= left_s else 0  # the last one needs no reserve: it is cut off
+        return _choose(self.estimate, left_s, most)
 
     def count_fitting(self, left_s: float, step_groups: int, most: int) -> int | None:
         """Groups that steps of at most `step_groups` would finish in these seconds, at most `most`;
         None: no step was finished yet."""
-        if self.estimate(1) is None:
+        estimate = cache(self.estimate)  # most steps have as many groups
+        if estimate(1) is None:
             return None
         done = 0
-        while groups := self.choose(left_s, min(step_groups, most - done)):
-            done, left_s = done + groups, left_s - (self.estimate(groups) or 0.0)
+        while groups := _choose(estimate, left_s, min(step_groups, most - done)):
+            done, left_s = done + groups, left_s - (estimate(groups) or 0.0)
         return done
 
     def describe(self, window_s: float, step_groups: int, most: int) -> SpeedStatus | None:
@@ -167,6 +162,17 @@ def explain_speed(speed: SpeedStatus, valued: int) -> str:
             f"{speed['window_seconds']:,.0f} s of a window at {rate:,.1f} tokens a second"
         )
     return f"{text}: {HELP}" if fits is None or fits < valued else text
+
+
+def _choose(estimate: Callable[[int], float | None], left_s: float, most: int) -> int:
+    single = estimate(1)
+    if single is None:
+        return min(1, most)
+    for groups in range(most, 1, -1):
+        seconds = estimate(groups)
+        if seconds is not None and SAFETY * seconds <= left_s:
+            return groups
+    return 1 if most and single <= left_s else 0  # the last one needs no reserve: it is cut off
 
 
 def _bound(steps: Sequence[MeasuredStep], groups: int) -> float:
