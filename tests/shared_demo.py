@@ -16,7 +16,7 @@ from pathlib import Path
 
 ASSAY = Path(sys.executable).with_name("assay")
 #: As small as a demo can be that learns.
-SIZES = {"WINDOWS": "6", "GROUPS": "18", "PROBLEMS": "1000"}
+SIZES = {"WINDOWS": "6", "GROUPS": "18", "PROBLEMS": "600"}
 #: File in the folder after the demo is played: its folder, seed, summary and standard error.
 SAID = "said.json"
 

@@ -299,7 +299,7 @@ class HostileProposals:
         )
         other = {**row, "function": f"def f(a):\n    return {long}", "given": long, "output": long}
         pool = PoolSummary(proposals=9_000, shapes=1, largest=9_000, size=1.0, inputs=1.0)
-        return ProposalsReading(1, EVIL, pool, [row, other] * 20, [], 3, [7])
+        return ProposalsReading(1, EVIL, pool, [row, other] * 2, [], 3, [7])
 
     def close(self):
         pass
