@@ -11,13 +11,13 @@ from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.steps.examples import keep_examples
-from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.folder import Step, StepError, read_step
 from assay.artifacts.steps.store import fetch_step
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.comparing import check_provenance
-from assay.audit.provenance.reexecution import StepComparison, reexecute
+from assay.audit.provenance.reexecution import StepComparison, read_fitting, reexecute
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.audit import AuditRequest, open_network, print_findings, require_beacon
 from assay.cli.console import open_console
@@ -95,7 +95,7 @@ def run_verify_step(
     models = models if models is not None else path.absolute().parent.parent / "models"
     findings = None
     if provenance is not None:
-        taken, stores = read_taken(step), [open_store(place) for place in places]
+        taken, stores = read_fitting(step), [open_store(place) for place in places]
         fetching = DownloadSettings(lambda: stores) if stores else None
         with open_provenance(provenance, step.record.window) as (public, validator):
             checkpoints = CheckpointFolder(models, fetching)
@@ -108,9 +108,11 @@ def run_verify_step(
     else:
         try:
             make_cards_repeat()
-            finding = reexecute(
-                step, CheckpointFolder(models), ignore_line if quiet else print_line
+            say, is_derived = (
+                ignore_line if quiet else print_line,
+                findings is not None and findings.matched,
             )
+            finding = reexecute(step, CheckpointFolder(models), say, is_derived)
         except OperatorError as error:
             if as_json and findings is not None:  # findings on the groups are useful alone
                 _print_document(step, {"equal": None, "detail": str(error)}, findings)

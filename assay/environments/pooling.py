@@ -10,7 +10,7 @@ from assay.environments.pieces.abduce import Abduce
 from assay.environments.pieces.induce import Induce
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.piece_environment import PieceEnvironment, get_task
-from assay.environments.pieces.propose import Proposal, Propose
+from assay.environments.pieces.propose import Kind, Proposal, Propose, ProposeTask
 from assay.environments.prompting import PromptedEnvironment
 from assay.environments.tools import ToolEnvironment
 from assay.environments.tools.tool_environment import ToolEpisode
@@ -38,6 +38,18 @@ def is_proposing(state: State) -> bool:
     if isinstance(state, ToolEpisode):
         state = state.asked
     return isinstance(state, OneTurn) and isinstance(state.environment, Propose)
+
+
+def hides_pairs(state: State) -> bool:
+    """Whether a problem's prompt shows only half of the pairs by which it is scored: two pieces can
+    make one prompt, and other scores. So do `induce`, and `propose` where it asks for pairs."""
+    if isinstance(state, ToolEpisode):
+        state = state.asked
+    if not isinstance(state, OneTurn) or not isinstance(state.environment, PieceEnvironment):
+        return False
+    task = get_task(state.problem)
+    asks_pairs = isinstance(task, ProposeTask) and task.kind is Kind.PAIRS
+    return asks_pairs or isinstance(state.environment, Induce)
 
 
 def find_proposal(state: State | None) -> Proposal | None:

@@ -144,15 +144,29 @@ def generate_own(
     return [one for part in parts for one in part][:count]
 
 
+def make_own_problem(
+    checkpoint: Outline, parameters: Parameters, index: int, window: int
+) -> tuple[bytes, Problem]:
+    """The seed and the problem of one of a checkpoint's own groups."""
+    hotkey, place = parameters.identity.trainer, _place_own(checkpoint, window)
+    environment = checkpoint.open_environment(parameters.environment)
+    given = place, hotkey, index, checkpoint.manifest.levels
+    return compute_problem_seed(place, hotkey, index), make_miner_problem(environment, *given)
+
+
+def _place_own(checkpoint: Outline, window: int) -> bytes:
+    digest = checkpoint.manifest.digest
+    return hash_fields(Domain.TRAINER, b"local", digest, window.to_bytes(8, "big"))
+
+
 def _generate(
     checkpoint: Checkpoint, parameters: Parameters, indices: range, window: int
 ) -> list[ConsumedGroup]:
     hotkey, work = parameters.identity.trainer, parameters.work
-    place = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, window.to_bytes(8, "big"))
+    place = _place_own(checkpoint, window)
     environment = checkpoint.open_environment(parameters.environment)
-    levels = checkpoint.manifest.levels
-    seeds = [compute_problem_seed(place, hotkey, index) for index in indices]
-    problems = [make_miner_problem(environment, place, hotkey, index, levels) for index in indices]
+    made = [make_own_problem(checkpoint, parameters, index, window) for index in indices]
+    seeds, problems = zip(*made, strict=True)
     requests = [
         make_group_request(
             environment,

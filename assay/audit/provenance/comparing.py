@@ -29,7 +29,7 @@ from assay.audit.provenance.step_submissions import (
     read_committed,
 )
 from assay.audit.window_parameters import check_parameters, choose_parameters
-from assay.environments import deal_level, open_environment
+from assay.environments import deal_level, make_miner_problem, open_environment
 from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
@@ -313,6 +313,10 @@ def _check_source(
         if fault := _find_misplaced(inputs, one, committed.groups):
             findings.differ(Aspect.GROUPS, f"{describe_group(one)}: {fault}")
             return
+        if not _is_asked(inputs, one):
+            findings.miss(
+                Aspect.GROUPS, f"{describe_group(one)}: its file has another seed or level"
+            )
     reader = inputs.public.submissions.open(inputs.context, hotkey)
     held = read_committed(reader, hotkey, inputs.context, groups)
     genuine = _check_committed(inputs, hotkey, groups, held, findings)
@@ -326,26 +330,32 @@ def _check_source(
 
 
 def _find_misplaced(inputs: _StepInputs, one: ConsumedGroup, count: int) -> str | None:
-    context = inputs.context
+    context, parameters = inputs.context, inputs.context.parameters
     if one.index >= count:
         return f"its miner had committed to {count} groups"
     if one.checkpoint != context.checkpoint:
         return f"checkpoint {context.checkpoint.hex()[:16]}… was in force, and it names another"
-    if one.problem_seed != compute_problem_seed(context.challenge_seed, one.hotkey, one.index):
+    outline = inputs.outline
+    if outline is None or _is_asked(inputs, one):
+        return None
+    given = context.challenge_seed, one.hotkey, one.index, outline.manifest.levels
+    problem = make_miner_problem(outline.open_environment(parameters.environment), *given)
+    if outline.tokenizer.encode(problem.conversation) != one.group.prompt:
         return "its problem is not the one that the window's challenge asks"
-    if inputs.outline is not None and one.levels != (_deal_level(inputs, one),):
-        return "its problem is of another level than the one that the window's challenge asks"
     return None
 
 
-def _deal_level(inputs: _StepInputs, one: ConsumedGroup) -> int | None:
-    """The level that the miner was asked; None before the checkpoint is known."""
+def _is_asked(inputs: _StepInputs, one: ConsumedGroup) -> bool:
+    """Whether a group has the seed and the level, as far as the checkpoint is known, that the
+    window's challenge asks. No root binds them: a store may have altered them."""
     context, outline = inputs.context, inputs.outline
+    if one.problem_seed != compute_problem_seed(context.challenge_seed, one.hotkey, one.index):
+        return False
     if outline is None:
-        return None
+        return True
     environment = open_environment(context.parameters.environment)
-    levels = outline.manifest.levels
-    return deal_level(environment, context.challenge_seed, one.hotkey, one.index, levels)
+    given = context.challenge_seed, one.hotkey, one.index, outline.manifest.levels
+    return one.levels == (deal_level(environment, *given),)
 
 
 def _check_committed(

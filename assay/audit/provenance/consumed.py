@@ -15,10 +15,10 @@ import numpy as np
 from assay.artifacts.steps.delay import compute_rewards, is_ripe
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
 from assay.artifacts.steps.folder import StepError
-from assay.artifacts.steps.groups import generate_own, replay_all
+from assay.artifacts.steps.groups import generate_own, make_own_problem, replay_all
 from assay.artifacts.steps.replay import count_replays, find_false_origin
 from assay.environments import Environment, Problem, RewardParts, run_all
-from assay.environments.pooling import is_proposing
+from assay.environments.pooling import hides_pairs, is_proposing
 from assay.inference import Checkpoint, Outline
 from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, StepRecord, encode_ss58
@@ -189,7 +189,7 @@ def find_form_fault(one: ConsumedGroup, parameters: Parameters, checkpoint: Outl
 
 
 def replay_group(
-    one: ConsumedGroup, parameters: Parameters, checkpoint: Outline
+    one: ConsumedGroup, parameters: Parameters, checkpoint: Outline, is_derived: bool = False
 ) -> tuple[Problem, list[tuple[Episode, RewardParts]]] | str:
     """The problem of a group, and the episode and the score of each of its rollouts, derived from
     its own tokens; or the first thing in the step that is another. A group of another size or with
@@ -197,6 +197,12 @@ def replay_group(
 
     Args:
         checkpoint: see `make_problem_of`.
+        is_derived: its seed and levels are those that its window's challenge asks, not what a store
+            says.
+
+    Raises:
+        StepError: its seed and levels do not give its prompt, or not its rewards where a prompt
+            does not say them.
     """
     environment, group, work = _open(parameters, checkpoint), one.group, parameters.work
     if (unfit := find_form_fault(one, parameters, checkpoint)) is not None:
@@ -221,6 +227,11 @@ def replay_group(
         if list(episode.replies) != group.replies[number]:
             return f"rollout {number}'s replies are not those of its world"
         if reward != group.rewards[number]:
+            if not is_derived and hides_pairs(environment.open(problem)):
+                raise StepError(
+                    f"{describe_group(one)}: rollout {number}'s reward is another by its problem's "
+                    "seed, and its prompt does not say which is right"
+                )
             return f"rollout {number}'s reward is not what the parameters give"
     return problem, list(zip(episodes, scores, strict=True))
 
@@ -231,6 +242,7 @@ def find_false_group(
     parameters: Parameters,
     parent: Checkpoint,
     find_drawn: Callable[[ConsumedGroup], Outline],
+    is_derived: bool = False,
 ) -> str | None:
     """The first group that the step should not have learned from, with the reason, or None.
 
@@ -239,6 +251,7 @@ def find_false_group(
 
     Args:
         find_drawn: the checkpoint whose problem a group answers.
+        is_derived: see `replay_group`, of all miners' groups.
 
     Raises:
         StepError: the values beside the groups are inconsistent with them.
@@ -253,7 +266,11 @@ def find_false_group(
         return f"{describe_group(strange[0])}: {strange[1]}"
     for one in taken:
         drawn = find_drawn(one)
-        played = replay_group(one, parameters, drawn)
+        is_known = is_derived
+        if one.hotkey == trainer:
+            seed, problem = make_own_problem(drawn, parameters, one.index, record.window)
+            is_known = (one.problem_seed, one.levels) == (seed, (problem.level,))
+        played = replay_group(one, parameters, drawn, is_known)
         if isinstance(played, str):
             return f"{describe_group(one)}: {played}"
         states = [episode.state for episode, _ in played[1]]

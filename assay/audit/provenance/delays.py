@@ -19,8 +19,10 @@ from assay.audit.provenance.consumed import (
     find_form_fault,
     list_bound,
     make_problem_of,
+    replay_group,
     verify_provenance,
 )
+from assay.environments.pooling import hides_pairs
 from assay.inference import CheckpointError, Outline
 from assay.neurons.settings.learning import read_config
 from assay.protocol import DelayedRollout, Parameters
@@ -123,7 +125,14 @@ def _check_group(one: ConsumedGroup, parameters: Parameters, outline: Outline) -
     fault = find_form_fault(one, parameters, outline)
     if fault is not None:
         raise StepError(f"{describe_group(one)}: {fault}")
-    make_problem_of(one, parameters, outline)
+    problem = make_problem_of(one, parameters, outline)
+    # whether it is a proposal follows from nothing else then
+    if one.delay == WAITING and hides_pairs(
+        outline.open_environment(parameters.environment).open(problem)
+    ):
+        played = replay_group(one, parameters, outline)
+        if isinstance(played, str):
+            raise StepError(f"{describe_group(one)}: {played}")
 
 
 def _find_false(

@@ -73,13 +73,17 @@ class StepComparison:
 
 
 def reexecute(
-    step: Step, checkpoints: CheckpointFolder, say: Callable[[str], None] = lambda line: None
+    step: Step,
+    checkpoints: CheckpointFolder,
+    say: Callable[[str], None] = lambda line: None,
+    is_derived: bool = False,
 ) -> StepComparison:
     """Repeat a step and compare.
 
     Args:
         checkpoints: with the parent, and the new one if a tensor is to be named.
         say: called with the current activity.
+        is_derived: seeds and levels of the miners' groups are those that challenges ask.
 
     Raises:
         StepError: the initial state of the step is not here.
@@ -91,7 +95,7 @@ def reexecute(
     parameters = _fetch_parameters(step)
     parent = checkpoints.get(record.parent)
     drawn = DrawnBy(parameters, parent, checkpoints)
-    false = find_false_group(record, taken, parameters, parent, drawn.find)
+    false = find_false_group(record, taken, parameters, parent, drawn.find, is_derived)
     false = false or _find_altered_replay(step, taken, parameters.identity.trainer)
     recount = Recount()
     if false is None:
@@ -158,6 +162,14 @@ def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup], trainer: by
 def _list_kept(one: ConsumedGroup) -> tuple[object, ...]:
     """What a replayed group has as its own step had it, and is bound in both."""
     return (*list_bound(one), one.group.rewards, one.delay)
+
+
+def read_fitting(step: Step) -> list[ConsumedGroup]:
+    """A step's consumed groups, of windows and submissions that its record names. Raises StepError,
+    OperatorError: as `reexecute`."""
+    taken = read_taken(step)
+    verify_provenance(step.record, taken, _fetch_parameters(step).identity.trainer)
+    return taken
 
 
 def open_step(

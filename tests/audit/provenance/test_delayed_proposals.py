@@ -29,14 +29,22 @@ from assay.artifacts.steps.folder import (
 )
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance import delays, reexecution, step_push
-from assay.audit.provenance.consumed import find_disorder, find_false_group, verify_provenance
+from assay.audit.provenance.consumed import (
+    find_disorder,
+    find_false_group,
+    replay_group,
+    verify_provenance,
+)
 from assay.audit.provenance.course import read_course
 from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import make_rows
 from assay.cli.exits import COULD_NOT_RUN, OK
 from assay.cli.train_steps import run_verify_step
-from assay.environments import RewardParts, compute_reward
+from assay.environments import RewardParts, ask, compute_reward
+from assay.environments.pieces.induce import Induce
+from assay.environments.pieces.piece import Piece
+from assay.environments.pieces.propose import Propose
 from assay.environments.pooling import compute_learnability, rate_delayed
 from assay.inference import Checkpoint
 from assay.network.atropos import ScoredGroup
@@ -49,7 +57,7 @@ from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import DelayedRollout, StepReplay, StepSource, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
-from assay.protocol.seeds import compute_projection_seed
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
 from assay.subnet.presets import parse_environment
 from assay.training import Group, LearnConfig
 from assay.training.watch import WatchedWindow
@@ -579,6 +587,67 @@ def test_a_step_before_with_other_sizes_is_not_played(course: SimpleNamespace, c
     said = "4 rollouts, not 3" if change == "a rollout more" else "more than 120 tokens"
     with pytest.raises(StepError, match=said):
         check(step, [spoilt], [one.checkpoint])
+
+
+LENGTHS = Piece(
+    "def f(a):\n    return len(a)", ("'a'", "'bc'", "'def'", "'g'"), ("1", "2", "3", "1"), 9
+)
+FURTHER = Piece("def f(a):\n    return a * 2", ("1",), ("2",), 9)
+OTHER_LENGTH = "```python\ndef f(a):\n    return len(a) * 2 - len(a)\n```"
+
+
+def draw_from(network: SimpleNamespace, asked: type[Induce] | type[Propose], piece: Piece) -> Any:
+    """A checkpoint whose problems are of this piece and a further one."""
+    environment = asked({})
+    environment._by_level = {1: (piece, FURTHER)}  # noqa: SLF001 - a pool of its own
+    environment.known = frozenset({piece.digest, FURTHER.digest})
+    genesis = network.genesis
+
+    def open_environment(choice: Any) -> Any:
+        return environment
+
+    return SimpleNamespace(
+        manifest=genesis.manifest, tokenizer=genesis.tokenizer, open_environment=open_environment
+    )
+
+
+@pytest.mark.parametrize("asked", [Induce, Propose])
+def test_a_seed_with_other_hidden_pairs_accuses_nobody(
+    network: SimpleNamespace, asked: type[Induce] | type[Propose]
+) -> None:
+    """Half of the pairs is in no prompt, so another piece's problem can have the same one: a store
+    that names its seed makes an honest reward false, or a valid proposal of a step before."""
+    parameters, tokenizer = network.parameters, network.genesis.tokenizer
+    drawn = draw_from(network, asked, LENGTHS)
+    environment, shown = drawn.open_environment(None), {"'a'", "'bc'"}
+    for place in range(1_000):
+        seed = compute_problem_seed(bytes(32), ALICE, place)
+        problem = environment.make_problem(seed, [1])
+        task = problem.answer
+        if task.piece == LENGTHS and {LENGTHS.inputs[i] for i in task.places} == shown:
+            break
+    else:
+        raise AssertionError("no seed asks for this")
+    row = [*tokenizer.encode(ask(OTHER_LENGTH)), network.genesis.manifest.end_tokens[0]]
+    parts, longest = environment.score(problem, OTHER_LENGTH), parameters.work.max_tokens
+    assert parts.correctness == MILLION
+    reward = compute_reward(parts, len(row), parameters.rewards, longest)
+    group = Group(
+        tokenizer.encode(problem.conversation), [row] * 3, [reward] * 3, [[-1.0] * len(row)] * 3
+    )
+    one = ConsumedGroup(group, 3, ALICE, 0, bytes(32), bytes(32), seed, (1,))
+    given = one, parameters
+    assert not isinstance(replay_group(*given, drawn), str)
+    altered = draw_from(network, asked, replace(LENGTHS, outputs=("1", "2", "4", "1")))
+    with pytest.raises(StepError, match="its prompt does not say which is right"):
+        replay_group(*given, altered)
+    said = replay_group(*given, altered, is_derived=True)
+    assert said == "rollout 0's reward is not what the parameters give"
+    delays._check_group(*given, altered)  # noqa: SLF001 - it does not wait: nothing follows from it
+    waits = replace(one, delay=WAITING), parameters
+    delays._check_group(*waits, drawn)  # noqa: SLF001
+    with pytest.raises(StepError, match="its prompt does not say which is right"):
+        delays._check_group(*waits, altered)  # noqa: SLF001
 
 
 # --- what other programs get of it

@@ -348,12 +348,8 @@ def of_another_checkpoint(case):
 
 
 def of_another_problem(case):
-    other = replace(case.taken[0], problem_seed=bytes(32))
+    other = replace(change(case.taken[0], prompt=[1]), problem_seed=bytes(32))
     return [other], Aspect.GROUPS, "not the one that the window's challenge asks"
-
-
-def at_other_levels(case):
-    return [replace(case.taken[0], levels=(7,))], Aspect.GROUPS, "of another level"
 
 
 def passed_over(case):
@@ -375,7 +371,6 @@ def passed_over(case):
         beyond_the_file,
         of_another_checkpoint,
         of_another_problem,
-        at_other_levels,
         passed_over,
     ],
 )
@@ -383,6 +378,14 @@ def test_groups_that_no_step_may_take(case, lie):
     taken, check, sentence = lie(case)
     differences = case.trace(taken).differences
     assert any(found is check and sentence in said for found, said in differences), differences
+
+
+@pytest.mark.parametrize("altered", [{"problem_seed": bytes(32)}, {"levels": (7,)}])
+def test_a_store_that_alters_what_nothing_binds_accuses_nobody(case, altered):
+    found = case.trace([replace(case.taken[0], **altered), *case.taken[1:]])
+    assert not found.differences
+    ((check, said),) = found.unknown
+    assert (check, "another seed or level" in said) == (Aspect.GROUPS, True)
 
 
 def test_a_choice_by_rank_passes_nobody_over(case):
