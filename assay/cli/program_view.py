@@ -311,11 +311,23 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
         digest = step["digest"][:16] + "…"
         table.add_row(
             *(str(step[key]) for key in ("window", "groups")),
-            f"{step['reward']:.3f}",
-            f"{step['stats']['dropped'] / step['groups']:.0%}",
+            "" if step["reward"] is None else f"{step['reward']:.3f}",
+            f"{step['stats']['dropped'] / step['groups']:.0%}" if step["groups"] else "",
             str(step["checkpoint"]),
             f"{tried[step['checkpoint']]:.3f}" if step["checkpoint"] in tried else "",
             digest,
+        )
+    # older programs lack these
+    waiting, delayed, expired = (
+        sum(step.get(name, 0) for step in status["steps"])
+        for name in ("waiting", "delayed", "expired")
+    )
+    if waiting or delayed or expired:
+        pace.append(
+            Text(
+                f"proposals: in these steps {waiting:,} groups began to wait for their reward, "
+                f"{delayed:,} were learned from late, {expired:,} expired"
+            )
         )
     alarm = status["alarm"]
     return [*pace, table] if alarm is None else [*pace, table, Text(alarm, style="red")]

@@ -50,6 +50,7 @@ class WatchedWindow:
         groups: of those that do not wait for their reward; None: no such group was accepted.
         stats: None: nothing was learned, or nobody kept the figures.
         fault: why its step failed because of its numbers; None: it did not.
+        waiting: groups beside `groups`, of proposals that wait for their reward.
     """
 
     window: int
@@ -58,6 +59,7 @@ class WatchedWindow:
     groups: GroupFigures | None = None
     stats: LearnStats | None = None
     fault: str | None = None
+    waiting: int = 0
 
     @classmethod
     def from_json(cls, value: Any) -> "WatchedWindow":
@@ -125,7 +127,7 @@ def _read_fault(row: WatchedWindow, beginning: _Beginning | None) -> float:
 
 
 def _read_emptiness(row: WatchedWindow, beginning: _Beginning | None) -> float:
-    return float(row.groups is None and row.fault is None)
+    return float(row.groups is None and not row.waiting and row.fault is None)
 
 
 def _read_commonest(row: WatchedWindow, beginning: _Beginning | None) -> float | None:

@@ -472,7 +472,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _counter(
             "assay_trainer_groups",
             "groups",
-            "groups of all steps, and of windows that teach nothing",
+            "groups of all steps, and of windows that teach nothing, but those that wait",
         ),
         _counter(
             "assay_trainer_silent_groups",
@@ -482,7 +482,7 @@ OWN: dict[str, tuple[Metric, ...]] = {
         _counter(
             "assay_trainer_tokens",
             "step_tokens",
-            "completion tokens of these groups, with and without signal",
+            "completion tokens of all groups, with and without signal, also of those that wait",
         ),
         _counter(
             "assay_trainer_silent_tokens",

@@ -34,7 +34,7 @@ class Lesson:
     """One window's learning: what was consumed, and the result."""
 
     window: int
-    rewards: tuple[int, ...]  # mean reward of each group, millionths
+    rewards: tuple[int, ...]  # mean reward of each group that does not wait for it, millionths
     stats: LearnStats
     published: Manifest
     levels: tuple[int, ...] | None  # in force for its groups' problems; None where there is none
@@ -43,6 +43,7 @@ class Lesson:
     replayed: int = 0  # groups of earlier windows beside them
     waiting: int = 0  # of its groups, proposals that it consumed without learning from them
     delayed: int = 0  # groups of earlier windows that had waited for it
+    expired: int = 0  # groups of earlier windows that have waited in vain
     #: most checkpoints from the one that drew a delayed group to the step's parent; None: no group
     delayed_staleness: int | None = None
 
@@ -54,7 +55,8 @@ class Silence:
 
     window: int
     rewards: tuple[int, ...]  # of each group that does not wait, millionths
-    tokens: int  # tokens of its groups' completions, all drawn and judged for nothing
+    tokens: int  # tokens of its groups' completions, all drawn and judged
+    silent_tokens: int  # of these, in groups that do not wait
     checkpoint: int  # number of the newest checkpoint, which stays
     waiting: int = 0  # groups of proposals beside
 
@@ -121,8 +123,8 @@ class WindowReading:
 
     @property
     def rewards(self) -> tuple[int, ...]:
-        """Mean reward of each group, millionths."""
-        return list_rewards(self.groups)
+        """Mean reward of each group that does not wait for it, millionths."""
+        return tuple(sum(one.group.rewards) // len(one.group.rewards) for one in self.rated)
 
     @property
     def rated(self) -> list[ConsumedGroup]:
@@ -188,11 +190,6 @@ class WindowReading:
             )
             for value, measured in zip(verdict.groups, judged.measured, strict=True)
         ]
-
-
-def list_rewards(groups: Sequence[ConsumedGroup]) -> tuple[int, ...]:
-    """Mean reward of each group, millionths."""
-    return tuple(sum(one.group.rewards) // len(one.group.rewards) for one in groups)
 
 
 def _make_group(measured: MeasuredGroup, rewards: Sequence[int]) -> Group:

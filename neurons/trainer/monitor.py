@@ -180,8 +180,8 @@ class LearningMonitor:
             raise _make_disk_error(self._folder, failure) from failure
 
     def note(self, lesson: Lesson) -> None:
-        """Queue a lesson's checkpoint."""
-        if self._held_out.asks:
+        """Queue a lesson's checkpoint, unless its groups have no reward yet to compare."""
+        if self._held_out.asks and lesson.rewards:
             self._waiting.append(lesson)
 
     def step(self) -> bool:

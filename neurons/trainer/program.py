@@ -202,6 +202,14 @@ def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:
     return trainer.pace.describe(timing.window_blocks * timing.slot_ms / 1_000)
 
 
+def _describe_proposals(lesson: Lesson) -> str:
+    """What became of proposals, where any wait for their reward."""
+    waiting, delayed, expired = lesson.waiting, lesson.delayed, lesson.expired
+    if not (waiting or delayed or expired):
+        return ""
+    return f"; of proposals {waiting} groups wait, {delayed} had waited, {expired} expired"
+
+
 class LessonNotes:
     """The lessons of this process's life, for log, status and metrics."""
 
@@ -221,16 +229,18 @@ class LessonNotes:
 
     def note(self, lesson: Lesson) -> None:
         """Take a lesson that was learned and published."""
-        reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
+        count = len(lesson.rewards)
+        reward = round(sum(lesson.rewards) / count / 1e6, 4) if count else None
         logger.info(
             "window %d: %d groups, mean reward %.3f, %d without signal (%d of %d tokens drawn "
-            "and judged for nothing), checkpoint %d (%s…); %s",
+            "and judged for nothing)%s, checkpoint %d (%s…); %s",
             lesson.window,
-            len(lesson.rewards),
-            reward,
+            count,
+            reward or 0.0,
             lesson.stats.dropped,
             lesson.silent_tokens,
             lesson.tokens,
+            _describe_proposals(lesson),
             lesson.published.number,
             lesson.published.digest.hex()[:16],
             self._get_pace(),
@@ -239,12 +249,13 @@ class LessonNotes:
         self._steps.append(
             {
                 "window": lesson.window,
-                "groups": len(lesson.rewards),
+                "groups": count,
                 "replayed": lesson.replayed,
                 "waiting": lesson.waiting,
                 "delayed": lesson.delayed,
+                "expired": lesson.expired,
                 "delayed_staleness": lesson.delayed_staleness,
-                "reward": round(reward, 4),
+                "reward": reward,
                 "tokens": lesson.tokens,
                 "silent_tokens": lesson.silent_tokens,
                 "checkpoint": lesson.published.number,
@@ -255,7 +266,7 @@ class LessonNotes:
         del self._steps[:-SHOWN]
         self.silence = None
         self._tally.add("trainer_steps")
-        self._tally.add("groups", len(lesson.rewards))
+        self._tally.add("groups", count)
         self._tally.add("silent_groups", lesson.stats.dropped)
         self._tally.add("step_tokens", lesson.tokens)
         self._tally.add("silent_tokens", lesson.silent_tokens)
@@ -266,9 +277,9 @@ class LessonNotes:
         """Take a window whose groups taught nothing."""
         self.silence = str(silence)
         for name in ("groups", "silent_groups"):
-            self._tally.add(name, len(silence.rewards) + silence.waiting)
-        for name in ("step_tokens", "silent_tokens"):
-            self._tally.add(name, silence.tokens)
+            self._tally.add(name, len(silence.rewards))
+        self._tally.add("step_tokens", silence.tokens)
+        self._tally.add("silent_tokens", silence.silent_tokens)
 
     def describe(self) -> dict[str, Any]:
         """The part of status.json that is about learning."""

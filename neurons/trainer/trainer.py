@@ -44,7 +44,7 @@ from assay.neurons.session.window_reader import BeaconError, Challenge, get_chal
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
-from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting, list_rewards
+from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
@@ -414,10 +414,11 @@ class Trainer:
         levels = compute_next_levels(parameters, parent.manifest.levels, counts)
         tally = self._get_tally(parameters, parent)
         came, earlier, delayed = reading.sort_groups(), list[EarlierStep](), list[EarlierStep]()
+        expired = 0
         if alone:
             came = self._mark_waiting(came, tally)
             earlier = self._read_earlier(parent, tally)
-            delayed = self._find_delayed(parent, tally)
+            delayed, expired = self._find_delayed(parent, tally)
         late = [one for step in delayed for one in step.groups]
         reading.groups, replays = mix_groups(
             came,
@@ -439,11 +440,9 @@ class Trainer:
             self._leave(course)
             self._keeper.save(course)
             self._on_window(_watch(reading, parent.manifest))
-            tokens, _ = reading.count_tokens()
-            window = reading.context.window
-            rated = list_rewards(reading.rated)
-            waiting = len(reading.groups) - len(rated)
-            return Silence(window, rated, tokens, number, waiting)
+            rewards, tokens = reading.rewards, reading.count_tokens()
+            waiting = len(reading.groups) - len(rewards)
+            return Silence(reading.context.window, rewards, *tokens, number, waiting)
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
@@ -451,7 +450,7 @@ class Trainer:
         self.pace.begin(Activity.LEARNING)
         lessons, count = list_lessons(taken)
         stats = learner.learn(lessons, earlier=count)
-        self.pace.note_lesson(len(came), len(taken), stats.tokens)
+        self.pace.note_lesson(len(came), len(lessons), stats.tokens)
         self.pace.begin(Activity.PUBLISHING)
         weights = learner.bf16_state()
         course.state = digest_tensors_of(learner.export_state())
@@ -499,6 +498,7 @@ class Trainer:
             len(replays) - len(late),
             sum(one.delay == WAITING for one in reading.groups),
             len(late),
+            expired,
             max((number - tally.drawn.find(one).manifest.number for one in late), default=None),
         )
 
@@ -532,13 +532,16 @@ class Trainer:
         except WorkerError as error:
             raise TrainerError(f"groups to replay cannot be read: {error}") from None
 
-    def _find_delayed(self, parent: Checkpoint, tally: Tally) -> list[EarlierStep]:
-        """The steps whose proposals this one learns from, with these groups."""
+    def _find_delayed(self, parent: Checkpoint, tally: Tally) -> tuple[list[EarlierStep], int]:
+        """The steps whose proposals this one learns from, with these groups, and the number of
+        others that no later one can learn from."""
         line = self._read_line(parent, tally.parameters)
         if line is None:
-            return []
-        tries = self._config.learning.proposal_tries
-        return tally.find_due(line, parent.manifest.number, tries)
+            return [], 0
+        number, tries = parent.manifest.number, self._config.learning.proposal_tries
+        due = tally.find_due(line, number, tries)
+        late = {(one.window, one.hotkey, one.index) for step in due for one in step.groups}
+        return due, len(line.find_expiring(number) - late)
 
     def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:
         """The steps whose proposals the step behind this checkpoint may learn from; None: it learns
@@ -595,4 +598,5 @@ def _watch(
         parent.number - drawn_by,
         compute_group_figures(groups, parent.max_tokens) if groups else None,
         stats,
+        waiting=len(reading.groups) - len(groups),
     )

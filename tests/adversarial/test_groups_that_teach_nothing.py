@@ -121,7 +121,7 @@ def test_levels_that_move_are_published_all_the_same(world, tmp_path, eager, sco
 
 
 def test_status_and_metrics_of_a_silent_window():
-    tally, silence = Counters(), Silence(7, (0, 0, 0), 120, 3)
+    tally, silence = Counters(), Silence(7, (0, 0, 0), 200, 120, 3)
     notes = LessonNotes(None, None, tally, lambda: None)
     notes.note_silence(silence)
     assert notes.silence == (
@@ -130,4 +130,4 @@ def test_status_and_metrics_of_a_silent_window():
         "warm-start), easier levels or more tokens a rollout would help"
     )
     counted = {name: sum(by.values()) for name, by in tally.read().items()}
-    assert counted == {"groups": 3, "silent_groups": 3, "step_tokens": 120, "silent_tokens": 120}
+    assert counted == {"groups": 3, "silent_groups": 3, "step_tokens": 200, "silent_tokens": 120}

@@ -5,21 +5,27 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepFolder, make_record
+from assay.cli.program_view import render_program
 from assay.cli.train_watch import run_train_watch
 from assay.network.files import write_json
+from assay.neurons.program.counters import Counters
+from assay.neurons.program.life import Sign
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
+from assay.neurons.trainer.program import LessonNotes
 from assay.protocol.amendment import ParameterHistory
 from assay.training import Group, LearnConfig, Learner, LearnStats
 from assay.training.figures import compute_group_figures
 from assay.training.genesis_model import make_model
 from assay.training.held_out import HeldOut, count_held_out
 from assay.training.watch import WatchedWindow
+from tests.statuses import VALIDATOR
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
 
@@ -61,6 +67,25 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
     assert any(drawn)
     assert f"{asked} held-out problems" in said[0]
     assert make_monitor(world, tmp_path, said).points == monitor.points
+
+
+def test_a_step_whose_groups_have_no_reward_yet_is_told(world, tmp_path, caplog):
+    """Of proposals that wait, nothing is compared with held-out success."""
+    caplog.set_level("INFO")
+    monitor, tally = make_monitor(world, tmp_path, []), Counters()
+    suites = SimpleNamespace(note=lambda lesson: None)
+    notes = LessonNotes(monitor, suites, tally, lambda: None)
+    notes.note(replace(make_lesson(world), rewards=(), waiting=3, delayed=2, expired=1))
+    assert not monitor.step()
+    assert "; of proposals 3 groups wait, 2 had waited, 1 expired, checkpoint 0" in caplog.text
+    counted = {name: sum(by.values()) for name, by in tally.read().items()}
+    assert (counted["groups"], counted["step_tokens"]) == (0, 40)
+    console = Console(width=200)
+    with console.capture() as said:
+        shown = VALIDATOR | notes.describe() | {"program": "trainer"}
+        console.print(render_program(shown, Sign(held=True, age=1)))
+    assert "in these steps 3 groups began to wait for their reward, 2 were learned" in said.get()
+    assert "1 expired" in said.get()
 
 
 def test_windows_are_kept_and_judged_and_survive_a_restart(world, tmp_path, caplog, monkeypatch):

@@ -125,6 +125,7 @@ def test_the_line_has_figure_value_and_threshold():
         pytest.param(of_groups(at_limit=0.95), {"at_limit": 0.9}, id="long from the beginning"),
         pytest.param(of_groups(commonest=0.9, groups=2), {}, id="two groups"),
         pytest.param(of_stats(mean_kl=70.0), {}, id="one unlikely token"),
+        pytest.param(lambda row: replace(row, groups=None, waiting=2), {}, id="waiting proposals"),
     ],
 )
 def test_what_only_looks_like_a_collapse(change, beginning):

@@ -86,6 +86,21 @@ class Line:
             if learned == window
         }
 
+    def find_expiring(self, parent: int) -> set[tuple[int, bytes, int]]:
+        """Window, hotkey and index of the groups that wait and can be due before one step more
+        alone: the step that begins with checkpoint number `parent`."""
+        found, last = set[tuple[int, bytes, int]](), parent - DELAY_MAX
+        drew = {digest for digest, number in self.numbers.items() if number == last}
+        for source in self.steps:
+            entered = self.find_entered(source.step.record.window)
+            found |= {
+                (one.window, one.hotkey, one.index)
+                for one in source.fresh
+                if one.delay == WAITING and one.checkpoint in drew
+                if (one.hotkey, one.index) not in entered
+            }
+        return found
+
     @property
     def numbers(self) -> dict[bytes, int]:
         """Checkpoint → number, of those that the steps began with."""

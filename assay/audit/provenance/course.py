@@ -97,7 +97,8 @@ def _read_steps(steps: Iterable[tuple[Step, int]]) -> Iterator[WatchedWindow]:
             taken = [one for one in read_taken(step, parser) if one.window == window]
             groups = [one.group for one in taken if one.delay is None]
             figures = compute_group_figures(groups, max_tokens) if groups else None
-            yield WatchedWindow(window, step.record.number, 0, figures)
+            waiting = len(taken) - len(groups)
+            yield WatchedWindow(window, step.record.number, 0, figures, waiting=waiting)
 
 
 def _find_max_tokens(folder: Path, step: Step) -> int:

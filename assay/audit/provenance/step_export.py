@@ -93,7 +93,7 @@ def export_steps(
         if any(out.iterdir()):
             raise ExportError(f"{out} is not empty: name another folder")
         checkpoints = CheckpointFolder(folder / "models")
-        groups = rollouts = 0
+        groups, rollouts = list[int](), 0
         with open_step_parser() as parser:
             for step in steps:
                 taken = read_taken(step, parser)
@@ -101,13 +101,13 @@ def export_steps(
                 table = pa.Table.from_pylist(rows, schema)
                 with replace_file(out / "data" / f"{step.path.stem}.parquet") as temporary:
                     pq.write_table(table, temporary, compression="zstd")
-                groups += sum(one.lesson is not None for one in taken)
+                groups.append(sum(one.lesson is not None for one in taken))
                 rollouts += len(table)
                 number, window = step.record.number, step.record.window
                 say(f"step {number}: {len(table)} rollouts of window {window}")
         covered = [step.record.window for step in steps]
-        summary = Summary(len(steps), groups, rollouts, (min(covered), max(covered)))
-        write_file(out / "README.md", _make_card(summary, steps, layout).encode())
+        summary = Summary(len(steps), sum(groups), rollouts, (min(covered), max(covered)))
+        write_file(out / "README.md", _make_card(summary, steps, groups, layout).encode())
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error}") from None
     return summary
@@ -247,15 +247,18 @@ def _find_checkpoint(step: Step, parameters: Parameters, checkpoints: Checkpoint
     raise ExportError(f"the tokenizer is in no checkpoint here: {error}")
 
 
-def _make_card(summary: Summary, steps: Sequence[Step], layout: ColumnLayout) -> str:
-    """README.md with the front matter that the `datasets` library reads."""
+def _make_card(
+    summary: Summary, steps: Sequence[Step], groups: Sequence[int], layout: ColumnLayout
+) -> str:
+    """README.md with the front matter that the `datasets` library reads. `groups`: that each step
+    learned from."""
     rows = "\n".join(
         f"| {name} | {kind} | {what} |" for name, (kind, what) in layout.columns.items()
     )
     records = "\n".join(
-        f"| {s.record.number} | {s.record.window} | {s.record.groups} | `{s.record.digest.hex()}` "
+        f"| {s.record.number} | {s.record.window} | {count} | `{s.record.digest.hex()}` "
         f"| `{s.child.hex()}` |"
-        for s in steps
+        for s, count in zip(steps, groups, strict=True)
     )
     first, last = summary.windows
     return f"""---

@@ -38,7 +38,7 @@ from assay.audit.provenance.consumed import (
 from assay.audit.provenance.course import read_course
 from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
-from assay.audit.provenance.step_export import make_rows
+from assay.audit.provenance.step_export import export_steps, make_rows
 from assay.cli.exits import COULD_NOT_RUN, OK
 from assay.cli.train_steps import run_verify_step
 from assay.environments import RewardParts, ask, compute_reward
@@ -273,6 +273,7 @@ def test_a_group_waits_and_enters_one_step(course: SimpleNamespace) -> None:
     assert [lesson.delayed for lesson in lessons] == [0, 0, 2, 0]
     assert [lesson.delayed_staleness for lesson in lessons] == [None, None, 2, None]
     assert [lesson.replayed for lesson in lessons] == [0] * 4
+    assert [len(lesson.rewards) for lesson in lessons] == [1] * 4
     first, third = course.course.get_step(1), course.course.get_step(3)
     waiting = [one for one in read_taken(first) if one.delay == WAITING]
     assert [(one.hotkey, one.index) for one in waiting] == [(ALICE, 4), (BOB, 0), (CAROL, 0)]
@@ -422,6 +423,7 @@ def test_a_window_of_proposals_alone_only_grows_the_pool(
     silence = waiting.learn([invalid])
     assert isinstance(silence, Silence)
     assert (silence.rewards, silence.waiting) == ((), 1)
+    assert silence.tokens > silence.silent_tokens == 0
     assert str(silence).endswith(
         "1 groups of proposals makes the pool another one, so checkpoint 1 stays"
     )
@@ -429,8 +431,12 @@ def test_a_window_of_proposals_alone_only_grows_the_pool(
     silence = waiting.learn([invalid, wrong])
     assert isinstance(silence, Silence)
     assert (silence.rewards, silence.waiting) == ((wrong.group.rewards[0],), 1)
+    tokens = [sum(map(len, one.group.completions)) for one in (invalid, wrong)]
+    assert (silence.tokens, silence.silent_tokens) == (sum(tokens), tokens[1])
     assert "none of its 1 groups beside 1 of proposals teaches" in str(silence)
     assert [window.groups and window.groups.groups for window in waiting.windows] == [None, None, 1]
+    assert [window.waiting for window in waiting.windows] == [1, 1, 1]
+    assert read_course(tmp_path)[0].waiting == 1
 
 
 def test_figures_leave_out_what_waits(
@@ -481,7 +487,8 @@ def test_a_group_as_late_as_may_be_enters_after_a_restart(
     other = ask_about(again, 0, texts, "")  # of the first pool
     again.learn([other])
     first, late = again.parent, [write(SWAP), NOTHING, write(TRIPLE)]
-    again.learn([propose(network, first, ALICE, 4, late)])
+    never = [write(SWAP), NOTHING, NOTHING]
+    again.learn([propose(network, first, ALICE, 4, late), propose(network, first, BOB, 0, never)])
     for _ in range(2, DELAY_MAX):
         again.learn([other])
     again.learn([ask_about(again, 1, texts, ABOUT_TRIPLE)])
@@ -491,11 +498,16 @@ def test_a_group_as_late_as_may_be_enters_after_a_restart(
     lesson = again.learn([other])
     assert isinstance(lesson, Lesson)
     assert (lesson.delayed, lesson.delayed_staleness, lesson.replayed) == (1, DELAY_MAX, 1)
+    assert lesson.expired == 1
     history = read_pool_history(tmp_path, 16)
     assert (history.number, history.steps) == (again.parent.manifest.number, DELAY_MAX + 2)
     nowhere = DrawnBy(network.parameters, again.parent, CheckpointFolder(tmp_path / "none"))
     consumed = read_taken(again.get_step(2)) + read_taken(again.get_step(DELAY_MAX + 1))
-    assert [Tally(network.parameters, nowhere).waits(one) for one in consumed] == [True, False]
+    assert [Tally(network.parameters, nowhere).waits(one) for one in consumed] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_another_number_of_tries_gives_up_what_waits(
@@ -674,6 +686,16 @@ def test_only_what_was_learned_from_is_exported(course: SimpleNamespace) -> None
     alice, bob = map(encode_ss58, (ALICE, BOB))
     assert late == [(alice, 1), (alice, 2), (bob, 0), (bob, 1)]
     assert all(row["advantage"] for row in rows[3:])
+
+
+def test_a_data_card_counts_what_was_learned_from(course: SimpleNamespace, tmp_path: Path) -> None:
+    made = course.course
+    summary = export_steps(made.folder, tmp_path / "set", range(1, 5))
+    assert summary.groups == 6
+    card = (tmp_path / "set" / "README.md").read_text().splitlines()
+    steps = [line.split(" | ") for line in card if line.startswith("| ")][-4:]
+    counts = [groups for _, _, groups, *_ in steps]
+    assert counts == ["1", "1", "3", "1"]
 
 
 def test_only_what_was_learned_from_is_pushed(
