@@ -13,6 +13,9 @@ from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
+from assay.artifacts.steps.file import DELAY_MAX
+from assay.environments import get_pool_cap
+from assay.environments.pieces import abduce, deduce
 from assay.inference import Checkpoint
 from assay.inference.placing.devices import DeviceFacts
 from assay.network.chain.ports import SubnetReader
@@ -154,6 +157,32 @@ def check_trainer(
             "trainer", CheckState.FAIL, detail, "name the trainer's wallet and hotkey"
         )
     return PreflightCheck("trainer", CheckState.OK, f"{trainer} is this network's trainer")
+
+
+def check_proposals(tries: int, parameters: Parameters, miners: int) -> PreflightCheck:
+    """Check whether a trainer's `proposal_tries`, above 0, can do anything.
+
+    Args:
+        miners: that have committed to the newest window.
+    """
+    parts = {setting.name for setting in parameters.environment.settings}
+    # the proposer's own rollouts are no tries, nor are those of the step that has its proposal
+    work, others = parameters.work, max(0, miners - 1)
+    most = (DELAY_MAX - 1) * others * work.group_cap * work.group_size
+    detail, remedy = f"proposal_tries = {tries:,}", "set it to 0"
+    if get_pool_cap(parameters.environment) is None:
+        detail += " does nothing: the network has no part `propose`"
+    elif not parts & {deduce.NAME, abduce.NAME}:
+        detail += " keeps proposals from being learned from: nobody is asked them by `deduce` or "
+        detail += "`abduce`"
+    elif miners and tries > most:
+        detail += (
+            f" is out of reach: as many miners as now, {miners:,}, make {most:,} tries in time"
+        )
+        remedy = "lower it, if no more miners come"
+    else:
+        return PreflightCheck("proposals", CheckState.OK, detail)
+    return PreflightCheck("proposals", CheckState.WARN, detail, remedy)
 
 
 def check_relays(faults: Mapping[str, str]) -> PreflightCheck:

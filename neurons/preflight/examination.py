@@ -33,6 +33,7 @@ from assay.neurons.preflight.checks import (
     check_memory,
     check_permit,
     check_program,
+    check_proposals,
     check_registration,
     check_relays,
     check_store,
@@ -186,6 +187,11 @@ def _examine_chain(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCh
     if around.role == "trainer" and rules is not None and hotkey is not None:
         coming = () if followed is None else (followed.history.latest, followed.pending)
         yield check_trainer(rules, [one for one in coming if one is not None], hotkey)
+    tries = 0 if around.learning is None else around.learning.proposal_tries
+    if chain is not None and rules is not None and tries:
+        yield attempt(
+            "proposals", first, lambda: check_proposals(tries, rules, count_miners(chain, rules))
+        )
 
 
 def _examine_services(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCheck]:

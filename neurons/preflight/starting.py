@@ -4,12 +4,22 @@ from assay.network import ObjectStore
 from assay.neurons.preflight.examination import PreflightInputs, warn_briefly
 from assay.neurons.session.neuron import NeuronSession
 from assay.neurons.session.resources import now_ms
+from assay.training import LearnConfig
 
 
 def warn_at_start(
-    session: NeuronSession, role: str, store: ObjectStore | None = None, locator: str = ""
+    session: NeuronSession,
+    role: str,
+    store: ObjectStore | None = None,
+    locator: str = "",
+    learning: LearnConfig | None = None,
 ) -> None:
-    """Log a line for each problem. `store`: for writing, with its locator; None: there is none."""
+    """Log a line for each problem.
+
+    Args:
+        store: for writing, with its locator; None: there is none.
+        learning: how a trainer learns.
+    """
     around = PreflightInputs(
         role=role,
         folder=session.folder,
@@ -20,6 +30,7 @@ def warn_at_start(
         followed=session.followed,
         relays=session.beacons.check,
         store=store,
+        learning=learning,
         shown=None if store is None else session.sources.stores.get(locator),
     )
     warn_briefly(around, now_ms())

@@ -113,11 +113,12 @@ def _run_first(
         )
         course = LessonNotes(monitor, watched, watch.tally, lambda: _get_pace(trainer, session))
         pool = session.pool
+        config = make_trainer_config(section, locator, store, held_out)
         trainer = Trainer(
             session.account.hotkey,
             session.history,
             session.sources,
-            make_trainer_config(section, locator, store, held_out),
+            config,
             course.note,
             make_report("trainer_note"),
             None
@@ -135,7 +136,7 @@ def _run_first(
             own = {"window": trainer.window, "schedule": schedule, "pool": proposed}
             return own | course.describe() | {"workers": workers}
 
-        warn_at_start(session, "trainer", store, locator)
+        warn_at_start(session, "trainer", store, locator, config.learning)
         neuron = TrainerWithMonitor(trainer, monitor, watched)
         try:
             run_program(session, neuron, describe, NetworkMonitor(session), as_json, watch, stop)

@@ -27,7 +27,7 @@ from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.groups import mix_groups
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.artifacts.steps.replay import EarlierStep, name_replays, read_earlier
-from assay.environments import compute_next_levels
+from assay.environments import compute_next_levels, get_pool_cap
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -483,7 +483,9 @@ class Trainer:
         course.unsaid = self._keeper.make_announcement(course.parent) if alone else None
         self._leave(course)
         self._keeper.save(course, learner=True)
-        lines = describe_next_levels(parameters.environment, manifest)
+        lines = describe_next_levels(parameters.environment, manifest) + self._find_lateness(
+            tally, number, reading
+        )
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
         self._said = set(lines)
@@ -542,6 +544,21 @@ class Trainer:
         due = tally.find_due(line, number, tries)
         late = {(one.window, one.hotkey, one.index) for step in due for one in step.groups}
         return due, len(line.find_expiring(number) - late)
+
+    def _find_lateness(self, tally: Tally, parent: int, reading: WindowReading) -> list[str]:
+        """A line where rollouts are so late that no proposal can be due in time: it is consumed so
+        many checkpoints after it was drawn, and what it asks as many after that."""
+        if not self._config.learning.proposal_tries or reading.number is None:
+            return []
+        if get_pool_cap(tally.parameters.environment) is None:
+            return []
+        behind, most = parent - reading.number, (DELAY_MAX - 2) // 2
+        if behind <= most:
+            return []
+        return [
+            f"rollouts are {behind} checkpoints behind, and with more than {most} no proposal is "
+            "tried in time to be learned from (proposal_tries)"
+        ]
 
     def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:
         """The steps whose proposals the step behind this checkpoint may learn from; None: it learns

@@ -97,6 +97,7 @@ class TrainerCourse:
         self.network, self.folder = network, folder
         self.steps = StepFolder(folder / "steps", kept=32)
         self.windows: list[WatchedWindow] = []
+        self.said: list[str] = []
         self.made: list[Checkpoint] = [network.genesis]
         self.start(learning)
 
@@ -114,7 +115,7 @@ class TrainerCourse:
             sources,
             config,
             lambda lesson: None,
-            lambda line: None,
+            self.said.append,
             on_window=self.windows.append,
         )
         learner = make_learner(parent, learning, lambda: parent)
@@ -134,6 +135,7 @@ class TrainerCourse:
         fresh = [measure(replace(one, window=window), self.find(one)) for one in groups]
         self.course.window = window
         reading = WindowReading(context, [], fresh)
+        reading.number = self.find(fresh[0]).manifest.number
         lesson = self.trainer._learn(self.course, reading)  # noqa: SLF001 - without a judge
         self.made.append(self.course.parent)
         return lesson
@@ -494,6 +496,8 @@ def test_a_group_as_late_as_may_be_enters_after_a_restart(
     again.learn([ask_about(again, 1, texts, ABOUT_TRIPLE)])
     assert again.parent.manifest.number == first.manifest.number + DELAY_MAX
     assert not (tmp_path / "models" / first.digest.hex()).exists()
+    (said, *_) = again.said  # of those that the genesis has drawn
+    assert "rollouts are 4 checkpoints behind, and with more than 3 no proposal is tried" in said
     again.start(replace(DELAYED, replay_share=0.5, replay_staleness=64))
     lesson = again.learn([other])
     assert isinstance(lesson, Lesson)

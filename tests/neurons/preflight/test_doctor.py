@@ -23,7 +23,13 @@ from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
 from assay.neurons.preflight import checks, examination
 from assay.neurons.preflight.check_results import CheckState, OpenAttempt, PreflightCheck
-from assay.neurons.preflight.checks import check_disk, check_memory, check_relays, check_trainer
+from assay.neurons.preflight.checks import (
+    check_disk,
+    check_memory,
+    check_proposals,
+    check_relays,
+    check_trainer,
+)
 from assay.neurons.preflight.examination import (
     PreflightInputs,
     examine,
@@ -45,6 +51,7 @@ from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
 from assay.sandbox import file_fence
 from assay.sandbox.guest import INTERPRETER, is_prepared, store
 from assay.sandbox.guest.engine import require_engine
+from assay.subnet.presets import parse_environment
 from assay.training import GENESIS, LearnConfig
 from tests.commands import run_command
 from tests.network.store.hostile import Hostile, answer
@@ -127,6 +134,34 @@ def test_a_validator_without_a_permit(subnet):
         subnet.chain.mint()
     assert states(look(subnet, "validator"))["permit"] == "ok"
     assert states(look(subnet, "validator", hotkey=bytes(32)))["permit"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("parts", "tries", "miners", "said"),
+    [
+        ("deduce=1,propose=1", 8, 3, None),
+        ("abduce=1,propose=1", 8, 0, None),  # nobody has committed yet
+        ("deduce=1,abduce=1", 8, 3, "does nothing: the network has no part `propose`"),
+        ("induce=1,propose=1", 8, 3, "nobody is asked them by `deduce` or `abduce`"),
+        ("deduce=1,propose=1", 8, 1, "as many miners as now, 1, make 0 tries in time"),
+        # seven steps, of two other miners four groups each, of eight rollouts each
+        ("deduce=1,propose=1", 448, 3, None),
+        ("deduce=1,propose=1", 449, 3, "3, make 448 tries in time"),
+    ],
+)
+def test_tries_of_proposals_that_do_nothing(subnet, parts, tries, miners, said):
+    rules = subnet.parameters
+    work = replace(rules.work, group_cap=4, group_size=8)
+    rules = replace(rules, work=work, environment=parse_environment(f"mix,{parts}"))
+    found = check_proposals(tries, rules, miners)
+    assert (found.state is CheckState.OK) == (said is None)
+    assert said is None or said in found.detail
+
+
+def test_a_trainer_is_told_where_its_tries_do_nothing(subnet):
+    learning = LearnConfig(proposal_tries=8)
+    assert states(look(subnet, "trainer", learning=learning))["proposals"] == "warn"
+    assert "proposals" not in states(look(subnet, "trainer", learning=LearnConfig()))
 
 
 def test_a_trainer_whose_rounds_are_yet_to_begin(subnet):
