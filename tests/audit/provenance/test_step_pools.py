@@ -220,7 +220,7 @@ def test_the_next_steps_problems_and_pool(
         propose(network, child, BOB, 1, [wrong, wrong, right], None, "[b * 3 + 1"),
         propose(network, child, ALICE, 6, [wrong, wrong, wrong], None, SUM[0]),
     ]
-    taken = [known, propose(*given), *asked]
+    taken = sorted([known, propose(*given), *asked], key=lambda one: (one.hotkey, one.index))
     shutil.copytree(taught.folder, tmp_path / "next")
     step, models = teach(network, tmp_path / "next", child, taken)
     made = open_checkpoint(models, step.child, network.parameters)
