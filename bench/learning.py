@@ -91,10 +91,14 @@ def make_genesis(folder: Path) -> Checkpoint:
 
 
 def run_loop(
-    seed: int, forgers: Sequence[type[Miner]] = (), groups: int = GROUPS, **mixing: Any
+    seed: int,
+    forgers: Sequence[type[Miner]] = (),
+    groups: int = GROUPS,
+    staleness: int = 8,
+    **mixing: Any,
 ) -> Course:
     """Run STEPS steps. The course has the held-out accuracy of every EVERY-th checkpoint."""
-    windows = 2 * STEPS if mixing.get("staleness") == 0 else STEPS  # every other window is too old
+    windows = STEPS if staleness else 2 * STEPS  # every other window is too old
     folder = Path(tempfile.mkdtemp(prefix="assay-"))
     names = [*(f"honest {i}" for i in range(HONEST)), *(f"forger {i}" for i in range(len(forgers)))]
     hotkeys = {n: sha256(f"{seed} {n}".encode()).digest() for n in ("owner", "trainer", *names)}
@@ -131,11 +135,11 @@ def run_loop(
         history,
         JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}),
         TrainerConfig(
-            replace(LEARNING, seed=seed),
+            replace(LEARNING, seed=seed, **mixing),
             LOCATOR,
             steps=StepFolder(folder / "steps", STEPS),
             last_window=windows - 1,
-            **mixing,
+            staleness=staleness,
         ),
         lessons.append,
         lambda line: print(f"  {line}"),

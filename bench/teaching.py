@@ -95,9 +95,8 @@ def run_course(task: Task, model: Path, moves: bool) -> list[Lesson]:
         history,
         JudgeSources(chain, beacons, checkpoints, {}),
         TrainerConfig(
-            LearnConfig(),
+            LearnConfig(local_groups=GROUPS),
             "bench:store",
-            local_groups=GROUPS,
             held_out=HeldOut(history, PROBLEMS) if moves else None,
         ),
         lessons.append,

@@ -107,7 +107,7 @@ def run_course(seed: int, tool: bool) -> tuple[Success, Success]:
         hotkeys["trainer"],
         ParameterHistory(parameters),
         JudgeSources(chain, beacons, checkpoints, {}),
-        TrainerConfig(replace(LEARNING[tool], seed=seed), "bench:store", local_groups=GROUPS),
+        TrainerConfig(replace(LEARNING[tool], seed=seed, local_groups=GROUPS), "bench:store"),
         take,
         lambda line: print(f"  {line}", file=sys.stderr, flush=True),
     )

@@ -152,6 +152,8 @@ class LearnConfig:
             record.
         proposal_tries: that a proposal's problems must have had before its group is learned from;
             0: it is at once. For whoever chooses groups, and in a step's record.
+        external_groups, local_groups: most groups of miners' with a signal, None: all; and number
+            of the trainer's own. For whoever chooses them; in a step's record where proposals wait.
         sft_weight: of the mean cross-entropy of examples that are imitated beside; 0: none are.
         sft_batch: examples of an update.
         sft_sha256: of the file with the examples, in hex. For whoever reads it, and in a step's
@@ -177,6 +179,8 @@ class LearnConfig:
     replay_share: float = 0.0
     replay_staleness: int = 4
     proposal_tries: int = 0
+    external_groups: int | None = None
+    local_groups: int = 0
     sft_weight: float = 0.0
     sft_batch: int = 8
     sft_sha256: str = ""

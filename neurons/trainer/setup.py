@@ -38,8 +38,6 @@ class TrainerConfig:
     last_window: int | None = None  # the trainer stops after it; None: it has no end
     retry_s: float = 5.0  # seconds from trouble to the next attempt
     staleness: int = 8  # checkpoints that rollouts may be behind the one learned from; 0: none
-    local_groups: int = 0  # of the trainer's own, in each lesson
-    external_groups: int | None = None  # of the miners', at most; None: all
     #: where step records go; None: nowhere, and consumed groups are not kept
     steps: StepFolder | None = None
     #: tries each checkpoint, which decides the levels of the next; None: levels stay
@@ -57,8 +55,6 @@ def make_trainer_config(
         store,
         settings.dir / "course",
         staleness=settings.staleness if settings.sync == "async" else 0,
-        local_groups=settings.local_groups,
-        external_groups=settings.external_groups,
         steps=open_step_folder(settings.dir / "steps", settings),
         held_out=held_out,
         publish_states=settings.publish_states,

@@ -105,7 +105,7 @@ class Trainer:
         self._on_window = on_window
         self._report = report
         self.judge = judge
-        self.pace = TrainerPace(get_time, config.local_groups, judge is not None)
+        self.pace = TrainerPace(get_time, config.learning.local_groups, judge is not None)
         self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
         self._hotkey = hotkey
         self.rounds = self._keeper.open_rounds()
@@ -370,7 +370,7 @@ class Trainer:
         if self._is_stale(course, reading):  # it was judged before the lesson of the window before
             return
         self._judge_ahead(course, course.window + 1)
-        if reading.groups or (self._config.local_groups and reading.is_own is None):
+        if reading.groups or (self._config.learning.local_groups and reading.is_own is None):
             window = course.window
             try:
                 lesson = self._learn(course, reading)
@@ -424,8 +424,8 @@ class Trainer:
             came,
             parent,
             reading.context,
-            self._config.local_groups if alone else 0,
-            self._config.external_groups if alone else None,
+            learner.config.local_groups if alone else 0,
+            learner.config.external_groups if alone else None,
             learner.config.groups_per_batch if learner.config.refill else None,
             earlier,
             learner.config.replay_share,
@@ -563,10 +563,10 @@ class Trainer:
     def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:
         """The steps whose proposals the step behind this checkpoint may learn from; None: it learns
         from none late. Raises TrainerError: one is missing."""
-        tries, steps = self._config.learning.proposal_tries, self._config.steps
-        if not tries or steps is None:
+        learning, steps = self._config.learning, self._config.steps
+        if not learning.proposal_tries or steps is None:
             return None
-        line = read_line(steps, parent.manifest, parameters, tries)
+        line = read_line(steps, parent.manifest, parameters, learning)
         if line.missing is not None:
             reason = line.reason or f"step {line.missing} is not in {steps.folder}"
             raise TrainerError(

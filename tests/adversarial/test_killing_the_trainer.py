@@ -557,7 +557,7 @@ def test_a_trainer_that_replays_and_is_killed_publishes_the_same(
     for name in ("whole", "killed"):
         bench = Bench(world, tmp_path / name, calls)
         steps = step_folder.StepFolder(tmp_path / name / "steps", spare=2)
-        given = {"learning": learning, "external_groups": 3, "steps": steps}
+        given = {"learning": replace(learning, external_groups=3), "steps": steps}
         bench.start(**given)
         if name == "killed":
             with pytest.raises(Killed):

@@ -137,10 +137,8 @@ class Course(Bench):
 
     def start(self, **changes):
         settings = {
-            "learning": REPLAYING,
+            "learning": replace(REPLAYING, external_groups=EXTERNAL, local_groups=1),
             "last_window": None,
-            "external_groups": EXTERNAL,
-            "local_groups": 1,
             "steps": StepFolder(self.folder / "steps", spare=3),
             "publish_states": True,
         }

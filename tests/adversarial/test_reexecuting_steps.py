@@ -62,8 +62,11 @@ LEARNING = LearnConfig(epochs=1, groups_per_batch=8, learning_rate=1e-3, seed=5)
 def train(world, folder, **changes):
     """The world's two windows, learned from."""
     lessons, said = [], []
+    counts = {
+        name: changes.pop(name) for name in ("local_groups", "external_groups") if name in changes
+    }
     config = TrainerConfig(
-        changes.pop("learning", LEARNING),
+        replace(changes.pop("learning", LEARNING), **counts),
         "test:trainer",
         last_window=1,
         steps=StepFolder(folder / "steps", changes.pop("kept", 5), changes.pop("spare", 0)),
@@ -293,6 +296,9 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("replay_share", 1.0),
         ("replay_staleness", 0),
         ("proposal_tries", -1),
+        ("proposal_tries", True),
+        ("external_groups", 1.0),
+        ("local_groups", None),
         ("from_genesis", "yes"),
         ("schedule", {"schedule": "wsd", "schedule_steps": 5}),
         ("schedule", {"warmup_steps": -1}),

@@ -55,7 +55,7 @@ CHANGES = {
         "paid_reply": 4_000,
     },
 }
-LEARNING = LearnConfig(epochs=1, groups_per_batch=8)
+LEARNING = LearnConfig(epochs=1, groups_per_batch=8, local_groups=12)
 
 
 def call_half_of_the_time(problem, stream):
@@ -104,9 +104,7 @@ def course(network, tmp_path_factory):
         HOTKEYS["trainer"],
         ParameterHistory(network.parameters),
         JudgeSources(chain, network.beacons, models, stores),
-        TrainerConfig(
-            LEARNING, LOCATOR, last_window=0, local_groups=12, steps=StepFolder(folder / "steps")
-        ),
+        TrainerConfig(LEARNING, LOCATOR, last_window=0, steps=StepFolder(folder / "steps")),
         lessons.append,
         lambda line: None,
     )

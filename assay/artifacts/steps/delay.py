@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_config, read_taken
-from assay.artifacts.steps.groups import replay_all
+from assay.artifacts.steps.groups import find_most, replay_all
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, iterate_line
 from assay.environments import (
@@ -38,6 +38,7 @@ from assay.environments.pooling import (
 from assay.inference import CheckpointError, Outline
 from assay.protocol import DelayedRollout, Manifest, Parameters
 from assay.protocol.parameters import MILLION
+from assay.training import LearnConfig
 from assay.verification.episodes import Episode
 
 #: Rollouts of a group that must count: with fewer there is nothing to compare.
@@ -116,15 +117,15 @@ def read_line(
     steps: StepFolder,
     parent: Manifest,
     parameters: Parameters,
-    tries: int,
+    learning: LearnConfig,
     check: Callable[[Step, Sequence[ConsumedGroup], Container[bytes]], None] = _accept,
 ) -> Line:
     """The steps behind a checkpoint from which groups may be due, as far as they are in a folder.
 
     Args:
-        tries: that a proposal's problems must have had, for the step that begins with it. A step
-            that was made with another number ends the line: else a trainer could choose the number
-            when it has seen the tries.
+        learning: the settings of the step that begins with it. A step that was made with another
+            number of tries, or of groups to take at most, ends the line: else a trainer could
+            choose these numbers when it has seen the tries.
         check: is given each step, what it consumed and the checkpoints of the line, and raises
             StepError or CheckpointError where the step is not to be used.
 
@@ -142,7 +143,7 @@ def read_line(
             if step.record.parameters != parameters.digest:
                 return Line(found, None, end=step)
             try:
-                if parse_config(step.record).proposal_tries != tries:
+                if _name_choice(parse_config(step.record)) != _name_choice(learning):
                     return Line(found, None, end=step)
                 taken = read_taken(step, parser)
                 check(step, taken, drew)
@@ -151,6 +152,10 @@ def read_line(
                 break
             found.append(_keep(step, taken, parameters.identity.trainer, drew))
     return Line(found, number - len(found), reason) if len(found) < due else Line(found, None)
+
+
+def _name_choice(learning: LearnConfig) -> tuple[int, int | None]:
+    return learning.proposal_tries, find_most(learning)
 
 
 def _keep(

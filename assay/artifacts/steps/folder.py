@@ -61,6 +61,8 @@ from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: A larger record file is refused.
 RECORD_BYTES_MAX = 1 << 25
+#: Settings by which tries of proposals are counted, or groups for them chosen.
+_OF_TRIES = ("proposal_tries", "external_groups", "local_groups")
 _BEFORE, _SPARE = "next.before.safetensors", ".spare.parquet"
 #: The names of types in safetensors.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.uint8: "U8"}
@@ -272,11 +274,10 @@ def make_record(
 
 
 def _name_settings(config: LearnConfig) -> dict[str, Any]:
-    """The settings of a record. One that networks without proposals have no use for is left out, so
-    that their records keep their bytes."""
-    return {
-        name: value for name, value in asdict(config).items() if value or name != "proposal_tries"
-    }
+    """The settings of a record. What no tries depend on where no proposals wait is left out, so
+    that records of networks without proposals keep their bytes."""
+    left_out = () if config.proposal_tries else _OF_TRIES
+    return {name: value for name, value in asdict(config).items() if name not in left_out}
 
 
 def parse_config(record: StepRecord) -> LearnConfig:
@@ -291,8 +292,12 @@ def parse_config(record: StepRecord) -> LearnConfig:
         config = LearnConfig(loss=LossConfig(**loss), schedule=schedule, **values)
         if type(config.from_genesis) is not bool:
             raise TypeError("from_genesis is true or false")
-        if type(config.proposal_tries) is not int:  # steps are compared by it
-            raise TypeError("proposal_tries is a whole number")
+        for name in (*_OF_TRIES, "groups_per_batch"):  # steps are compared by them
+            value = getattr(config, name)
+            if type(value) is not int and (name, value) != ("external_groups", None):
+                raise TypeError(f"{name} is a whole number")
+        if config.groups_per_batch < 1:
+            raise ValueError("groups_per_batch is at least 1")
         return config
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None

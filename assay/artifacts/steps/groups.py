@@ -18,7 +18,7 @@ from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.parameters import Work
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
-from assay.training import Group
+from assay.training import Group, LearnConfig
 from assay.verification import make_projection
 from assay.verification.episodes import Episode, begin_episode, make_episode_rules, replay
 
@@ -51,8 +51,7 @@ def mix_groups(
         earlier: steps whose groups may be replayed, at most `share` of the miners' and these.
         delayed: groups of earlier windows that have waited for this step.
     """
-    if batch is not None and external is not None:
-        external += -(external + own_count) % batch
+    external = count_most(external, own_count, batch)
     chosen = list(taken)
     if external is not None:
         chosen = choose_external(taken, external, context.audit_seed)
@@ -65,6 +64,20 @@ def mix_groups(
     elif own_count:
         chosen += generate_own(parent, parameters, own_count, window)
     return chosen, before
+
+
+def count_most(external: int | None, own_count: int, batch: int | None) -> int | None:
+    """The most groups of miners' with a signal that a step takes; None: all. Arguments as of
+    `mix_groups`."""
+    if batch is None or external is None:
+        return external
+    return external + -(external + own_count) % batch
+
+
+def find_most(learning: LearnConfig) -> int | None:
+    """See `count_most`, by a step's settings."""
+    batch = learning.groups_per_batch if learning.refill else None
+    return count_most(learning.external_groups, learning.local_groups, batch)
 
 
 def _fill_own(

@@ -16,7 +16,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.records.reader import RecordFault, open_reader
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepError, StepFolder, read_step
-from assay.artifacts.steps.groups import compute_rank
+from assay.artifacts.steps.groups import compute_rank, count_teaching, find_most
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
@@ -34,6 +34,7 @@ from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
+from assay.neurons.settings.learning import read_config
 from assay.protocol import (
     Context,
     Manifest,
@@ -119,7 +120,7 @@ def check_provenance(
     for hotkey, groups in sources.items():
         _check_source(inputs, hotkey, groups, findings)
     _check_left_out(inputs, record.left_out, findings)
-    _check_choice(inputs, sources, record.left_out, findings)
+    _check_choice(inputs, sources, record, findings)
     for window, replays in sorted(windows.items()):
         by_hotkey = _sort_by_hotkey(replays)
         # which groups of their files had a fault, the record of their own window's step says
@@ -453,11 +454,12 @@ def _check_left_out(
 def _check_choice(
     inputs: _StepInputs,
     sources: dict[bytes, list[ConsumedGroup]],
-    left_out: Sequence[StepLeftOut],
+    record: StepRecord,
     findings: Findings,
 ) -> None:
     """Check the choice: a step takes the groups of the lowest ranks of the files that it has read,
-    up to one with a signal if any are left, in a round all of its trainer's share, except for those
+    up to one with a signal if any are left, where proposals wait as many with a signal as its
+    record says, in a round all of its trainer's share, except for those
     that it has left out for a fault."""
     context = inputs.context
 
@@ -467,7 +469,7 @@ def _check_choice(
     chosen = {(hotkey, one.index): one for hotkey, groups in sources.items() for one in groups}
     if not chosen:
         return
-    known = chosen.keys() | {(left.hotkey, left.index) for left in left_out}
+    known = chosen.keys() | {(left.hotkey, left.index) for left in record.left_out}
     last_place = max(chosen, key=lambda place: rank(*place))
     last = rank(*last_place)
     findings.look(Aspect.CHOICE)
@@ -492,6 +494,16 @@ def _check_choice(
             f"{encode_ss58(last_place[0])}: group {last_place[1]} ranks last and has no signal, "
             "and no spare group was taken in its place",
         )
+    learning, count = read_config(record), count_teaching(list(chosen.values()))
+    if spare and inputs.trainer is None and learning.proposal_tries:
+        most = find_most(learning)
+        if most is None or count < most:
+            taking = "all" if most is None else f"{most}, if as many came"
+            findings.differ(
+                Aspect.CHOICE,
+                f"it has {count} of the miners' groups with a signal, and its settings take "
+                f"{taking}: it has left spare ones",
+            )
     if silent:
         findings.notes.append(
             f"{silent} accepted files were left out; nobody can prove whether the trainer could "

@@ -15,7 +15,13 @@ import numpy as np
 from assay.artifacts.steps.delay import compute_rewards, is_ripe
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
 from assay.artifacts.steps.folder import StepError
-from assay.artifacts.steps.groups import generate_own, make_own_problem, replay_all
+from assay.artifacts.steps.groups import (
+    count_teaching,
+    find_most,
+    generate_own,
+    make_own_problem,
+    replay_all,
+)
 from assay.artifacts.steps.replay import count_replays, find_false_origin
 from assay.environments import Environment, Problem, RewardParts, run_all
 from assay.environments.pooling import hides_pairs, is_proposing
@@ -158,6 +164,12 @@ def _find_false_delay(
     return None
 
 
+def _count_fresh(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> int:
+    """The miners' groups of a step's own window with a signal."""
+    fresh = [one for one in taken if one.window == record.window and one.hotkey != trainer]
+    return count_teaching(fresh)
+
+
 def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Outline) -> Problem:
     """The problem that a group answers. Raises a StepError if its seed and levels do not give its
     prompt.
@@ -283,6 +295,11 @@ def find_false_group(
             return f"{describe_group(one)}: {fault}"
     if (false := _find_false_replay(record, taken)) is not None:
         return false
+    if learning.proposal_tries and parameters.rounds is None:
+        most, count = find_most(learning), _count_fresh(record, taken, trainer)
+        if most is not None and count > most:
+            said = f"it has {count} of the miners' groups with a signal"
+            return f"{said}, and its settings take at most {most}"
     own_groups = [one for one in taken if one.hotkey == trainer]
     again = generate_own(parent, parameters, len(own_groups), record.window, learning.refill)
     for one, other in zip(own_groups, again, strict=True):

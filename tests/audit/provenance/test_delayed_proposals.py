@@ -27,6 +27,7 @@ from assay.artifacts.steps.folder import (
     read_step,
     read_taken,
 )
+from assay.artifacts.steps.groups import find_most
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance import delays, reexecution, step_push
 from assay.audit.provenance.consumed import (
@@ -378,11 +379,11 @@ def test_a_trainer_without_the_steps_before_says_so(
 def test_tries_are_compared_as_numbers(course: SimpleNamespace) -> None:
     """JSON's true and 3.0 are equal to 1 and 3 here, and to nothing in another implementation."""
     record = course.course.get_step(1).record
-    for other in ("3.0", "true", '"3"'):
-        config = record.config.replace(f'"proposal_tries":{TRIES}', f'"proposal_tries":{other}')
-        assert config != record.config
-        with pytest.raises(StepError, match="proposal_tries is a whole number"):
-            parse_config(replace(record, config=config))
+    for name in ("proposal_tries", "external_groups", "local_groups", "groups_per_batch"):
+        for other in (3.0, True, "3"):
+            config = json.dumps(json.loads(record.config) | {name: other})
+            with pytest.raises(StepError, match=f"{name} is a whole number"):
+                parse_config(replace(record, config=config))
 
 
 def test_no_step_is_missed_where_nothing_can_wait(course: SimpleNamespace, tmp_path: Path) -> None:
@@ -390,11 +391,11 @@ def test_no_step_is_missed_where_nothing_can_wait(course: SimpleNamespace, tmp_p
     merged checkpoints are of no step."""
     parent, parameters = course.course.made[2].manifest, course.course.network.parameters
     empty = StepFolder(tmp_path)
-    assert read_line(empty, parent, parameters, TRIES) == Line([], 2)
+    assert read_line(empty, parent, parameters, DELAYED) == Line([], 2)
     plain = replace(parameters, environment=parse_environment("deduce"))
-    assert read_line(empty, parent, plain, TRIES) == Line([], None)
+    assert read_line(empty, parent, plain, DELAYED) == Line([], None)
     start = replace(parameters.start, number=parent.number + 1)  # which an amendment names
-    assert read_line(empty, parent, replace(parameters, start=start), TRIES) == Line([], None)
+    assert read_line(empty, parent, replace(parameters, start=start), DELAYED) == Line([], None)
 
 
 def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: Path) -> None:
@@ -404,6 +405,7 @@ def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: P
     assert isinstance(lesson, Lesson)
     assert (lesson.waiting, lesson.delayed, lesson.stats.groups) == (0, 0, 1)
     assert [one.delay for one in read_taken(plain.get_step(1))] == [None]
+    assert "external_groups" not in json.loads(plain.get_step(1).record.config)
 
 
 def test_a_window_of_proposals_alone_only_grows_the_pool(
@@ -465,7 +467,7 @@ def test_the_due_groups_follow_from_the_steps_alone(course: SimpleNamespace) -> 
     """So a trainer that is killed makes the same step again, from its folder."""
     made, parameters = course.course, course.course.network.parameters
     parent = made.made[2]
-    line = read_line(made.steps, parent.manifest, parameters, TRIES)
+    line = read_line(made.steps, parent.manifest, parameters, DELAYED)
     assert (len(line.steps), line.missing) == (2, None)
 
     def find_due(behind: int, tries: int = TRIES) -> list[ConsumedGroup]:
@@ -522,9 +524,9 @@ def test_another_number_of_tries_gives_up_what_waits(
     again.learn(course.first)
     again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
     parent, parameters = again.parent.manifest, again.network.parameters
-    line = read_line(again.steps, parent, parameters, TRIES - 1)
-    assert (line.steps, line.missing, line.end) == ([], None, again.get_step(2))
     learning = replace(DELAYED, proposal_tries=TRIES - 1)
+    line = read_line(again.steps, parent, parameters, learning)
+    assert (line.steps, line.missing, line.end) == ([], None, again.get_step(2))
     again.trainer._config = replace(again.trainer._config, learning=learning)  # noqa: SLF001
     again.course.learner.config = learning
     lesson = again.learn([ask_about(again, 2, [RIGHT, WRONG, WRONG], ABOUT_SUM)])
@@ -538,6 +540,48 @@ def test_another_number_of_tries_gives_up_what_waits(
     late = replace(alice, delay=replace(alice.delay, source=source))
     found = reexecute(put(step, [*read_taken(step), late]), again.models)
     assert found.detail.endswith("its step is none of those before")
+
+
+@pytest.mark.parametrize(
+    ("changed", "ends"),
+    [
+        ({"proposal_tries": TRIES + 1}, True),
+        ({"external_groups": 9}, True),
+        ({"groups_per_batch": 3, "refill": True, "local_groups": 1}, False),
+        ({"local_groups": 1}, False),
+    ],
+)
+def test_other_settings_that_choose_tries_end_a_line(
+    course: SimpleNamespace, changed: dict[str, Any], ends: bool
+) -> None:
+    """A trainer would else choose which groups it takes when it has seen whom they would try."""
+    made, learning = course.course, replace(DELAYED, **changed)
+    line = read_line(made.steps, made.parent.manifest, made.network.parameters, learning)
+    assert (line.end is not None) == ends
+    assert len(line.steps) == (0 if ends else 4)
+
+
+def test_the_most_groups_that_a_step_takes() -> None:
+    """With refilling whole updates of 8, as many as make them with its own."""
+    learning = replace(DELAYED, external_groups=9, local_groups=2)
+    assert find_most(learning) == 9
+    assert find_most(replace(learning, refill=True)) == 14
+    assert find_most(replace(learning, refill=True, external_groups=None)) is None
+
+
+def test_more_groups_than_the_settings_take_are_named(
+    course: SimpleNamespace, tmp_path: Path
+) -> None:
+    step = copy_step(course, tmp_path, 3)
+    config = json.loads(step.record.config)
+    assert (config["external_groups"], config["local_groups"]) == (None, 0)
+    lie = replace(
+        step.record, config=json.dumps(config | {"external_groups": 0, "local_groups": 1})
+    )
+    found = repeat(course, put(replace(step, record=lie), read_taken(step)))
+    assert found.detail == (
+        "it has 1 of the miners' groups with a signal, and its settings take at most 0"
+    )
 
 
 def test_a_proposer_does_not_try_its_own_proposal(course: SimpleNamespace, tmp_path: Path) -> None:
@@ -565,7 +609,7 @@ def test_a_line_keeps_what_later_steps_need(course: SimpleNamespace) -> None:
     """Not the rows of groups that a step has learned from late, nor steps that are not to be used,
     nor those behind them."""
     made, parameters = course.course, course.course.network.parameters
-    line = read_line(made.steps, made.made[3].manifest, parameters, TRIES)
+    line = read_line(made.steps, made.made[3].manifest, parameters, DELAYED)
     assert [len(one.fresh) for one in line.steps] == [1, 1, 4]
     assert [list(one.late) for one in line.steps] == [[(1, ALICE, 4), (1, BOB, 0)], [], []]
     assert line.find_entered(1) == {(ALICE, 4): 3, (BOB, 0): 3}
@@ -577,7 +621,7 @@ def test_a_line_keeps_what_later_steps_need(course: SimpleNamespace) -> None:
         if step.record.number == 2:
             raise StepError("odd")
 
-    cut = read_line(made.steps, made.made[3].manifest, parameters, TRIES, check)
+    cut = read_line(made.steps, made.made[3].manifest, parameters, DELAYED, check)
     assert found == [3, 1]
     assert cut == Line(line.steps[:1], 2, "the file of step 2 cannot be used: odd")
 

@@ -401,6 +401,17 @@ def test_a_choice_by_rank_passes_nobody_over(case):
     assert any("no spare group was taken" in said for _, said in differences)
 
 
+@pytest.mark.parametrize(("most", "matched"), [(4, True), (5, False), (None, False)])
+def test_where_proposals_wait_a_step_takes_as_many_groups_as_it_says(case, most, matched):
+    """Else a trainer could choose by them whose problems are tried."""
+    few = choose_external(case.taken, 4, case.context.audit_seed)
+    config = json.loads(case.step.record.config) | {"proposal_tries": 3, "external_groups": most}
+    record = replace(case.step.record, config=json.dumps(config))
+    found = case.trace(few, replace(case.step, record=record))
+    assert found.matched == matched
+    assert matched or "it has left spare ones" in found.differences[0][1]
+
+
 def test_a_cheats_file_that_was_learned_from(case):
     """Its bytes are as committed; its validator refused them, and so does the judge here."""
     row = next(r for r in case.record.members if str(r.reason) == "SAMPLING_MISMATCH")
