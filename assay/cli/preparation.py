@@ -13,7 +13,7 @@ from assay.cli.exits import cleaning_up
 from assay.inference import Placement
 from assay.lab.contests.preference_pairs import PREFERENCES
 from assay.neurons.program.logs import log_lines, make_report, wants_json
-from assay.neurons.settings.learning import describe_learning, make_learning
+from assay.neurons.settings.learning import describe_learning, make_learning_here
 from assay.neurons.settings.loading import make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
@@ -53,7 +53,7 @@ def run_preparation(
             return 0
         with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
             report = make_report("preparation_note")
-            document = run(request, make_learning(trainer), placement, report)
+            document = run(request, make_learning_here(trainer), placement, report)
         print_result(document, as_json, Text(_describe(document, recipe)))
     return 0
 

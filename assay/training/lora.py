@@ -5,6 +5,7 @@ peft belongs to the extra `train`, and is imported when it is needed.
 
 import math
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -23,6 +24,14 @@ _FACTOR, _BASE = ".lora_", "base_layer."
 
 class MissingPeftError(OperatorError):
     """LoRA is requested and peft is not installed."""
+
+
+def require_peft() -> None:
+    """Raise MissingPeftError if peft is not installed."""
+    if find_spec("peft") is None:
+        raise MissingPeftError(
+            "lora_rank needs peft: install the extra `train` (pip install 'assay[train]')"
+        )
 
 
 def find_tied(model: nn.Module) -> set[str]:
@@ -57,12 +66,9 @@ def add_factors(model: nn.Module, rank: int) -> nn.Module:
     Raises:
         MissingPeftError: peft is not installed.
     """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise MissingPeftError(
-            "lora_rank needs peft: install the extra `train` (pip install 'assay[train]')"
-        ) from None
+    require_peft()
+    from peft import LoraConfig, get_peft_model
+
     stacks = list_stacks(model)
     # of a mixture, peft would leave out the linear layers that share a name with an expert's matrix
     named = {"target_modules": [], "target_parameters": [*list_linear(model), *stacks]}

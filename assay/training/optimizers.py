@@ -231,15 +231,15 @@ def make_optimizer(
         )
         parts.append(_Part("muon", muon, places))
     if rest:
-        adam = _get_8bit() if name == "adamw8bit" else torch.optim.AdamW
+        adam = _import_8bit() if name == "adamw8bit" else torch.optim.AdamW
         kind = "adam8bit" if name == "adamw8bit" else "adam"
         others = adam([named[i][1] for i in rest], betas=betas, **settings)
         parts.append(_Part(kind, others, rest))
     return Optimizer(parts)
 
 
-def _get_8bit() -> Any:
-    """bitsandbytes' AdamW of 8-bit moments (Dettmers et al., 2022)."""
+def require_bitsandbytes() -> None:
+    """Raise OptimizerError if bitsandbytes is not installed, or in another version."""
     try:
         found = version("bitsandbytes")
     except PackageNotFoundError:
@@ -249,6 +249,11 @@ def _get_8bit() -> Any:
             f'optimizer = "adamw8bit" needs bitsandbytes {BITSANDBYTES}, which is {found}: install '
             "the extra `adamw8bit` (pip install 'assay[adamw8bit]')"
         )
+
+
+def _import_8bit() -> Any:
+    """bitsandbytes' AdamW of 8-bit moments (Dettmers et al., 2022)."""
+    require_bitsandbytes()
     from bitsandbytes.optim.adamw import AdamW8bit
 
     return AdamW8bit

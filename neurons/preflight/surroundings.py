@@ -14,7 +14,7 @@ from assay.neurons.preflight.examination import PreflightInputs
 from assay.neurons.session.neuron import open_pool
 from assay.neurons.session.resources import Account, open_own_store
 from assay.neurons.session.session import Session
-from assay.neurons.settings.learning import make_learning
+from assay.neurons.settings.learning import make_learning_here
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import ComputeSettings
 
@@ -53,7 +53,7 @@ def open_surroundings(
     learning = None
     if role == "trainer":
         learning = opening.open(
-            "training", "change it under [trainer]", lambda: make_learning(settings.trainer)
+            "training", "change it under [trainer]", lambda: make_learning_here(settings.trainer)
         )
     return PreflightInputs(
         role=role,

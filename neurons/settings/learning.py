@@ -10,7 +10,8 @@ from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import StepRecord
 from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.learner import STEPS_MAX
-from assay.training.optimizers import find_conflict
+from assay.training.lora import require_peft
+from assay.training.optimizers import find_conflict, require_bitsandbytes
 
 #: Fields of `Schedule`, which are settings of the same name.
 _SCHEDULE = tuple(f.name for f in fields(Schedule))
@@ -52,6 +53,22 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
         from_genesis=settings.kl_reference == "genesis",
         sft_sha256=sft,
     )
+
+
+def make_learning_here(settings: TrainerSettings) -> LearnConfig:
+    """The same for a learner of this machine.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+        MissingPeftError: a LoRA rank is set and peft is not installed.
+        OptimizerError: the optimiser's library is not installed, or in another version.
+    """
+    config = make_learning(settings)
+    if config.lora_rank:
+        require_peft()
+    if config.optimizer == "adamw8bit":
+        require_bitsandbytes()
+    return config
 
 
 def describe_learning(settings: TrainerSettings) -> dict[str, str]:

@@ -10,16 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from assay.cli.preparation import run_preparation
 from assay.environments import Success, add_problem_files, compute_file_digest, problem_file
 from assay.inference import Placement
 from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.subnet import warm_start
 from assay.subnet.adoption.adopt import find_unadopted
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.recipe import read_recipe
 from assay.subnet.warm_start import WarmStartRequest, run_warm_start
-from assay.training import GENESIS, LearnConfig, Learner
+from assay.training import GENESIS, LearnConfig, Learner, lora
 from assay.training.examples import NoExampleError, sample_right
+from assay.training.lora import MissingPeftError
 from assay.training.preparation import FORMAT, PreparationConfig, Progress, Trial, finishing
 from tests.commands import run_command
 
@@ -236,6 +239,13 @@ def test_other_levels_than_the_recipes_are_learned(tmp_path):
     done = run_command(*command, "--level=99")
     assert done.returncode == 2
     assert "does not have all of [99]" in done.stderr
+
+
+def test_a_missing_library_is_named_before_a_model_is_read(monkeypatch):
+    monkeypatch.setattr(lora, "find_spec", lambda name: None)
+    settings, request = Settings(trainer={"lora_rank": 4}), None
+    with pytest.raises(MissingPeftError, match="install the extra `train`"):
+        run_preparation(lambda *_: pytest.fail("read"), settings, request, "", True, True, ())
 
 
 def test_a_mixture_with_some_solutions_is_imitated(request_):
