@@ -40,16 +40,18 @@ def is_proposing(state: State) -> bool:
     return isinstance(state, OneTurn) and isinstance(state.environment, Propose)
 
 
-def hides_pairs(state: State) -> bool:
-    """Whether a problem's prompt shows only half of the pairs by which it is scored: two pieces can
-    make one prompt, and other scores. So do `induce`, and `propose` where it asks for pairs."""
+def has_twin(state: State) -> bool:
+    """Whether a problem's prompt can be another's, by whose pairs it would be scored otherwise: of
+    `induce`, and of `propose` where it asks for pairs, it shows half of them."""
     if isinstance(state, ToolEpisode):
         state = state.asked
     if not isinstance(state, OneTurn) or not isinstance(state.environment, PieceEnvironment):
         return False
     task = get_task(state.problem)
     asks_pairs = isinstance(task, ProposeTask) and task.kind is Kind.PAIRS
-    return asks_pairs or isinstance(state.environment, Induce)
+    return (asks_pairs or isinstance(state.environment, Induce)) and state.environment.has_twin(
+        task
+    )
 
 
 def find_proposal(state: State | None) -> Proposal | None:

@@ -24,7 +24,7 @@ from assay.artifacts.steps.groups import (
 )
 from assay.artifacts.steps.replay import count_replays, find_false_origin
 from assay.environments import Environment, Problem, RewardParts, run_all
-from assay.environments.pooling import hides_pairs, is_proposing
+from assay.environments.pooling import has_twin, is_proposing
 from assay.inference import Checkpoint, Outline
 from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, StepRecord, encode_ss58
@@ -189,8 +189,10 @@ def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Outl
 
 def find_form_fault(one: ConsumedGroup, parameters: Parameters, checkpoint: Outline) -> str | None:
     """What keeps a group from being replayed, or None: it has another size, or other ids, than a
-    network's."""
+    network's, or its place is in no miner's file, of which there could be any number."""
     rows, work, drawable = one.group.completions, parameters.work, checkpoint.tokenizer.drawable
+    if one.index >= work.group_cap and one.hotkey != parameters.identity.trainer:
+        return f"a miner's file has at most {work.group_cap:,} groups"
     if len(rows) != work.group_size:
         return f"it has {len(rows)} rollouts, not {work.group_size}"
     if max(map(len, rows)) > work.max_tokens:
@@ -239,7 +241,7 @@ def replay_group(
         if list(episode.replies) != group.replies[number]:
             return f"rollout {number}'s replies are not those of its world"
         if reward != group.rewards[number]:
-            if not is_derived and hides_pairs(environment.open(problem)):
+            if not is_derived and has_twin(environment.open(problem)):
                 raise StepError(
                     f"{describe_group(one)}: rollout {number}'s reward is another by its problem's "
                     "seed, and its prompt does not say which is right"

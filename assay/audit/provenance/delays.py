@@ -22,7 +22,7 @@ from assay.audit.provenance.consumed import (
     replay_group,
     verify_provenance,
 )
-from assay.environments.pooling import hides_pairs
+from assay.environments.pooling import has_twin
 from assay.inference import CheckpointError, Outline
 from assay.neurons.settings.learning import read_config
 from assay.protocol import DelayedRollout, Parameters
@@ -128,7 +128,7 @@ def _check_group(one: ConsumedGroup, parameters: Parameters, outline: Outline) -
         raise StepError(f"{describe_group(one)}: {fault}")
     problem = make_problem_of(one, parameters, outline)
     # whether it is a proposal follows from nothing else then
-    if one.delay == WAITING and hides_pairs(
+    if one.delay == WAITING and has_twin(
         outline.open_environment(parameters.environment).open(problem)
     ):
         played = replay_group(one, parameters, outline)

@@ -38,6 +38,7 @@ from assay.audit.provenance.consumed import (
 from assay.audit.provenance.delays import Recount, recount_delays
 from assay.environments import compute_next_levels
 from assay.environments.pieces.growth import describe_difference, read_pool
+from assay.environments.pooling import has_twin, is_proposing
 from assay.inference import Checkpoint
 from assay.inference.expert_stacks import split_experts
 from assay.network import open_folder
@@ -106,6 +107,11 @@ def reexecute(
     child = _get_child(step, checkpoints)
     pool = _compute_pool(record.window, taken, parameters, parent, checkpoints)
     if child is not None and pool != child.piece_pool:  # no machine makes another
+        if not is_derived and (twin := _find_twin(record, taken, parameters, drawn)) is not None:
+            raise StepError(
+                f"{describe_group(twin)}: the pool is another by its problem's seed, and its "
+                "prompt does not say which is right"
+            )
         detail = f"the made checkpoint's pool is another: {_compare_pools(pool, child)}"
         return StepComparison(False, None, detail, remarks)
     learner = make_learner_before(step, checkpoints)
@@ -283,6 +289,21 @@ def _compute_pool(
         return compute_step_pool(taken, window, parameters, parent, checkpoints)
     except ValueError as error:  # of a parent that no window could use
         raise StepError(f"the pool of problems: {error}") from None
+
+
+def _find_twin(
+    record: StepRecord, taken: Sequence[ConsumedGroup], parameters: Parameters, drawn: DrawnBy
+) -> ConsumedGroup | None:
+    """The first group whose proposals may be others by another seed: they get the pairs that its
+    prompt does not show."""
+    for one in taken:
+        if one.window != record.window or one.hotkey == parameters.identity.trainer:
+            continue
+        environment = drawn.find(one).open_environment(parameters.environment)
+        state = environment.open(environment.make_problem(one.problem_seed, one.levels))
+        if is_proposing(state) and has_twin(state):
+            return one
+    return None
 
 
 def _compare_pools(due: bytes, child: Checkpoint) -> str:

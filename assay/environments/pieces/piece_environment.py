@@ -125,6 +125,18 @@ class PieceEnvironment(FormedEnvironment):
         """The pieces of a level."""
         return self._by_level[level]
 
+    def has_twin(self, task: PieceTask) -> bool:
+        """Whether another piece of the pool has the pairs that a task shows, which are half of
+        its own: their problem is the same then, but for the pairs that it does not show."""
+        piece = task.piece
+        shown = {(piece.inputs[place], piece.outputs[place]) for place in task.places}
+        return any(
+            shown.issubset(zip(other.inputs, other.outputs, strict=True))
+            for level in self._by_level.values()
+            for other in level
+            if other.function != piece.function and (len(other.inputs) + 1) // 2 == len(shown)
+        )
+
     def ask(self, do: str, *texts: str) -> Said:
         """What is said inside, within the setting's instructions."""
         return ask(do, *texts, instructions=self.params[UNITS] * MILLION)

@@ -626,7 +626,7 @@ def test_a_line_keeps_what_later_steps_need(course: SimpleNamespace) -> None:
     assert cut == Line(line.steps[:1], 2, "the file of step 2 cannot be used: odd")
 
 
-@pytest.mark.parametrize("change", ["a rollout more", "a long completion"])
+@pytest.mark.parametrize("change", ["a rollout more", "a long completion", "a far place"])
 def test_a_step_before_with_other_sizes_is_not_played(course: SimpleNamespace, change: str) -> None:
     made, parameters = course.course, course.course.network.parameters
     step, parent = made.get_step(2), made.made[2]
@@ -645,6 +645,8 @@ def test_a_step_before_with_other_sizes_is_not_played(course: SimpleNamespace, c
         ),
     )
     said = "4 rollouts, not 3" if change == "a rollout more" else "more than 120 tokens"
+    if change == "a far place":
+        spoilt, said = replace(one, index=parameters.work.group_cap), "a miner's file has at most"
     with pytest.raises(StepError, match=said):
         check(step, [spoilt], [one.checkpoint])
 
@@ -656,11 +658,16 @@ FURTHER = Piece("def f(a):\n    return a * 2", ("1",), ("2",), 9)
 OTHER_LENGTH = "```python\ndef f(a):\n    return len(a) * 2 - len(a)\n```"
 
 
-def draw_from(network: SimpleNamespace, asked: type[Induce] | type[Propose], piece: Piece) -> Any:
-    """A checkpoint whose problems are of this piece and a further one."""
+TWIN = Piece(
+    "def f(a):\n    return len(a) % 3", ("'a'", "'bc'", "'def'", "'g'"), ("1", "2", "0", "1"), 9
+)
+
+
+def draw_from(network: SimpleNamespace, asked: type[Induce] | type[Propose], *pool: Piece) -> Any:
+    """A checkpoint whose problems are of these pieces."""
     environment = asked({})
-    environment._by_level = {1: (piece, FURTHER)}  # noqa: SLF001 - a pool of its own
-    environment.known = frozenset({piece.digest, FURTHER.digest})
+    environment._by_level = {1: pool}  # noqa: SLF001 - a pool of its own
+    environment.known = frozenset(piece.digest for piece in pool)
     genesis = network.genesis
 
     def open_environment(choice: Any) -> Any:
@@ -671,23 +678,31 @@ def draw_from(network: SimpleNamespace, asked: type[Induce] | type[Propose], pie
     )
 
 
+def find_seed(environment: Any, piece: Piece, prompt: str | None = None) -> bytes:
+    """One whose problem shows two of a piece's pairs, its first ones or those of a prompt."""
+    for place in range(4_000):
+        seed = compute_problem_seed(bytes(32), ALICE, place)
+        problem = environment.make_problem(seed, [1])
+        task, text = problem.answer, problem.prompt
+        # `propose` shows a further function: only one that both can be beside
+        is_plain = set(task.places) == {0, 1} and "len(a)" not in text
+        if task.piece == piece and (is_plain if prompt is None else text == prompt):
+            return seed
+    raise AssertionError("no seed asks for this")
+
+
 @pytest.mark.parametrize("asked", [Induce, Propose])
 def test_a_seed_with_other_hidden_pairs_accuses_nobody(
     network: SimpleNamespace, asked: type[Induce] | type[Propose]
 ) -> None:
     """Half of the pairs is in no prompt, so another piece's problem can have the same one: a store
-    that names its seed makes an honest reward false, or a valid proposal of a step before."""
+    that names its seed makes an honest reward false, or a valid proposal of a step before. Where no
+    other piece has these pairs, the reward is."""
     parameters, tokenizer = network.parameters, network.genesis.tokenizer
-    drawn = draw_from(network, asked, LENGTHS)
-    environment, shown = drawn.open_environment(None), {"'a'", "'bc'"}
-    for place in range(1_000):
-        seed = compute_problem_seed(bytes(32), ALICE, place)
-        problem = environment.make_problem(seed, [1])
-        task = problem.answer
-        if task.piece == LENGTHS and {LENGTHS.inputs[i] for i in task.places} == shown:
-            break
-    else:
-        raise AssertionError("no seed asks for this")
+    drawn = draw_from(network, asked, LENGTHS, TWIN, FURTHER)
+    environment = drawn.open_environment(None)
+    seed = find_seed(environment, LENGTHS)
+    problem = environment.make_problem(seed, [1])
     row = [*tokenizer.encode(ask(OTHER_LENGTH)), network.genesis.manifest.end_tokens[0]]
     parts, longest = environment.score(problem, OTHER_LENGTH), parameters.work.max_tokens
     assert parts.correctness == MILLION
@@ -696,18 +711,39 @@ def test_a_seed_with_other_hidden_pairs_accuses_nobody(
         tokenizer.encode(problem.conversation), [row] * 3, [reward] * 3, [[-1.0] * len(row)] * 3
     )
     one = ConsumedGroup(group, 3, ALICE, 0, bytes(32), bytes(32), seed, (1,))
-    given = one, parameters
-    assert not isinstance(replay_group(*given, drawn), str)
-    altered = draw_from(network, asked, replace(LENGTHS, outputs=("1", "2", "4", "1")))
+    assert not isinstance(replay_group(one, parameters, drawn), str)
+    altered = replace(one, problem_seed=find_seed(environment, TWIN, problem.prompt))
     with pytest.raises(StepError, match="its prompt does not say which is right"):
-        replay_group(*given, altered)
-    said = replay_group(*given, altered, is_derived=True)
-    assert said == "rollout 0's reward is not what the parameters give"
-    delays._check_group(*given, altered)  # noqa: SLF001 - it does not wait: nothing follows from it
-    waits = replace(one, delay=WAITING), parameters
-    delays._check_group(*waits, drawn)  # noqa: SLF001
+        replay_group(altered, parameters, drawn)
+    said = "rollout 0's reward is not what the parameters give"
+    assert replay_group(altered, parameters, drawn, is_derived=True) == said
+    check = delays._check_group  # noqa: SLF001
+    check(altered, parameters, drawn)  # it does not wait: nothing follows from it
+    check(replace(one, delay=WAITING), parameters, drawn)
     with pytest.raises(StepError, match="its prompt does not say which is right"):
-        delays._check_group(*waits, altered)  # noqa: SLF001
+        check(replace(altered, delay=WAITING), parameters, drawn)
+    rewards = [reward - 1] * 3
+    lie = replace(one, group=replace(group, rewards=rewards))
+    with pytest.raises(StepError, match="its prompt does not say which is right"):
+        replay_group(lie, parameters, drawn)
+    alone = draw_from(network, asked, LENGTHS, FURTHER)
+    seed = find_seed(alone.open_environment(None), LENGTHS, problem.prompt)
+    assert replay_group(replace(lie, problem_seed=seed), parameters, alone) == said
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_pool_that_a_seed_may_have_altered_accuses_nobody(
+    course: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """A proposal for pairs gets those that its prompt does not show."""
+    monkeypatch.setattr(reexecution, "compute_step_pool", lambda *given: b"")
+    if is_told:
+        found = repeat(course, course.course.get_step(1))
+        assert found.detail.startswith("the made checkpoint's pool is another")
+        return
+    monkeypatch.setattr(reexecution, "has_twin", lambda state: True)
+    with pytest.raises(StepError, match="group 4: the pool is another by its problem's seed"):
+        repeat(course, course.course.get_step(1))
 
 
 # --- what other programs get of it
