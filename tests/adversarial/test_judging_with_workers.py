@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import threading
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -113,12 +112,13 @@ class Chaos:
 
     def __call__(self, validator):
         head = max((job.head for job in validator.jobs), default=self._head)
+        if self._steps:  # a kill is due, at the latest when the block is over
+            self._steps = self._steps - 1 if head == self._head else 0
+            if self._steps == 0 and not self._kill():
+                self._steps = 1
         if head == self._head:
-            self._steps -= 1
-            if self._steps == 0:
-                self._kill()
             return
-        self._head, self._steps = head, 0
+        self._head = head
         if not list_faults(self.folder):
             kinds = [self._kinds[(self.met + n) % len(KINDS)] for n in range(2)]
             if "broken" in kinds:
@@ -127,10 +127,14 @@ class Chaos:
             self.met += len(kinds)
 
     def _kill(self):
+        """Whether there was somebody to kill: a worker may be lost already."""
         pid = self.draw.choice(self.pool.describe())["pid"]
-        with suppress(ProcessLookupError):  # it was lost already
+        try:
             os.kill(pid, signal.SIGKILL)
-            self.killed += 1
+        except ProcessLookupError:
+            return False
+        self.killed += 1
+        return True
 
 
 @pytest.mark.slow
