@@ -52,13 +52,17 @@ class Summary:
 
 
 def read_steps(folder: Path, windows: range) -> list[Step]:
-    """A trainer's steps of these windows, in order.
+    """A trainer's steps of these windows, in order, without those that it has put aside: killed
+    before it had saved one, and started again with other settings, it makes another in its place.
 
     Raises:
         ExportError: there are none.
         StepError: a record cannot be read.
     """
     steps = [read_step(path) for path in sorted((folder / "steps").glob("step-*.json"))]
+    parents = {step.record.parent for step in steps}
+    followed = {step.record.number for step in steps if step.child in parents}
+    steps = [step for step in steps if step.child in parents or step.record.number not in followed]
     steps = [step for step in steps if step.record.window in windows]
     if not steps:
         raise ExportError(

@@ -39,7 +39,7 @@ from assay.audit.provenance.consumed import (
 from assay.audit.provenance.course import read_course
 from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
-from assay.audit.provenance.step_export import export_steps, make_rows
+from assay.audit.provenance.step_export import export_steps, make_rows, read_steps
 from assay.cli.exits import COULD_NOT_RUN, OK
 from assay.cli.train_steps import run_verify_step
 from assay.environments import RewardParts, ask, compute_reward
@@ -770,6 +770,18 @@ def test_only_what_was_learned_from_is_exported(course: SimpleNamespace) -> None
     alice, bob = map(encode_ss58, (ALICE, BOB))
     assert late == [(alice, 1), (alice, 2), (bob, 0), (bob, 1)]
     assert all(row["advantage"] for row in rows[3:])
+
+
+def test_a_step_that_was_put_aside_is_not_exported(course: SimpleNamespace, tmp_path: Path) -> None:
+    """A trainer that is killed within a step, and started with other settings, makes another."""
+    shutil.copytree(course.course.folder / "steps", tmp_path / "steps")
+    record = course.course.get_step(2).record
+    config = record.config.replace(f'"proposal_tries":{TRIES}', '"proposal_tries":0')
+    assert config != record.config
+    StepFolder(tmp_path / "steps").keep_record(replace(record, config=config), bytes(32))
+    assert len([*(tmp_path / "steps").glob("step-00000002-*.json")]) == 2
+    kept = [course.course.get_step(number).record for number in (1, 2, 3, 4)]
+    assert [step.record for step in read_steps(tmp_path, range(1, 5))] == kept
 
 
 def test_a_data_card_counts_what_was_learned_from(course: SimpleNamespace, tmp_path: Path) -> None:
