@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import partialmethod
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -25,7 +26,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps import groups as step_groups
-from assay.artifacts.steps.file import ConsumedGroup
+from assay.artifacts.steps.file import WAITING, ConsumedGroup
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.artifacts.steps.pool import compute_step_pool
 from assay.artifacts.steps.store import fetch_step
@@ -33,6 +34,7 @@ from assay.audit.provenance.reexecution import reexecute
 from assay.environments import ask, compute_reward, deal_level
 from assay.environments.mixture import PartProblem
 from assay.environments.pieces.growth import read_pool
+from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pieces.propose import Kind, ProposeTask, write_proposal
 from assay.network import files
 from assay.neurons.trainer import lessons, trainer
@@ -52,14 +54,18 @@ from tests.small_genesis import make_small_genesis, open_small_genesis
 SECOND = Path(__file__).parents[1] / "vectors" / "second" / "pools_of_steps.js"
 NODE = shutil.which("node")
 WINDOWS = 50
+DELAYED_WINDOWS, ASKED = 12, 500
 MOST = 64  # proposals that the pool keeps
 ENVIRONMENT = f"mix,deduce=1,propose=4,propose.units=90,propose.pool={MOST}"
+ALL_LEVELS = *range(1_001, 1_009), 2_001
 LEVELS, LONGEST, SHORT = (1_001, 2_001), 140, 1_200
 NAMES, WRONG = ("whole", "killed"), "no"
 MINERS, GROUPS, ROLLOUTS = ("alice", "bob"), 3, 3
 #: Two of a window's accepted groups are left over, for the next steps to replay.
 REPLAYING = replace(LEARNING, replay_share=0.4, replay_staleness=2)
 EXTERNAL = len(MINERS) * GROUPS - 2
+#: Digests of the first pool's pieces.
+FIRST = {piece.digest for piece in list_first_pieces()}
 #: The trainer's calls at which it is killed, in a window each: which one of its name.
 KILLS = (
     ("compute_step_pool", 1),
@@ -75,6 +81,9 @@ KILLS = (
     ("rename", 1),
     ("put", 20),
 )
+
+#: The same in steps that learn from proposals late, one each.
+DELAYED_KILLS = "compute_step_pool", "write_table", "keep_record"
 
 if not has_sandbox() or NODE is None:
     pytest.skip("no sandbox (assay sandbox prepare) or no node", allow_module_level=True)
@@ -127,6 +136,8 @@ def counted(original, name, calls):
 class Course(Bench):
     """A trainer in a network of its own, whose chain grows while it has nothing to do."""
 
+    learning = REPLAYING
+
     def __init__(self, folder, genesis, calls):
         world = make_world(folder / "world", (), genesis=genesis)
         work = replace(world.parameters.work, group_size=ROLLOUTS, max_tokens=LONGEST)
@@ -137,7 +148,7 @@ class Course(Bench):
 
     def start(self, **changes):
         settings = {
-            "learning": replace(REPLAYING, external_groups=EXTERNAL, local_groups=1),
+            "learning": replace(self.learning, external_groups=EXTERNAL, local_groups=1),
             "last_window": None,
             "steps": StepFolder(self.folder / "steps", spare=3),
             "publish_states": True,
@@ -168,16 +179,23 @@ class Course(Bench):
             self.awaited += 1
 
 
-def take_unjudged(reading, hotkey, checkpoint, sources):
+class DelayedCourse(Course):
+    """The same, but it learns from proposals later."""
+
+    learning = replace(REPLAYING, proposal_tries=1)
+
+
+def take_unjudged(reading, hotkey, checkpoint, sources, asks=False):
     """In place of a file's groups those that `make_groups` makes."""
     context = reading.context
     proof = context.commitments[hotkey].root
     place = context.parameters, context.window, context.challenge_seed, hotkey, proof
-    reading.groups += make_groups(*place, checkpoint)
+    reading.groups += make_groups(*place, checkpoint, asks)
 
 
-def make_groups(parameters, window, challenge_seed, hotkey, proof, checkpoint):
-    """A miner's groups: one about a piece, the others propose."""
+def make_groups(parameters, window, challenge_seed, hotkey, proof, checkpoint, asks):
+    """A miner's groups: one about a piece, with `asks` about a proposal if one of the first
+    problems is; the others propose."""
     environment = checkpoint.open_environment(parameters.environment)
     encode, levels = checkpoint.tokenizer.encode, checkpoint.manifest.levels
     found, asking = [], 0
@@ -188,6 +206,8 @@ def make_groups(parameters, window, challenge_seed, hotkey, proof, checkpoint):
         assert isinstance(problem.answer, PartProblem)
         task = problem.answer.problem.answer
         is_proposing = isinstance(task, ProposeTask)
+        if asks and index < ASKED and not is_proposing and task.piece.digest in FIRST:
+            continue
         if len(problem.prompt) > SHORT or (not is_proposing and asking):
             continue
         asking += not is_proposing
@@ -321,6 +341,16 @@ def derive_elsewhere(course, audited, path):
     return [line.split(" ") for line in done.stdout.splitlines()]
 
 
+def list_late(course):
+    """The windows of steps that learn from proposals of earlier ones."""
+    steps = map(read_step, sorted((course.folder / "steps").glob("step-*.json")))
+    return [
+        step.record.window
+        for step in steps
+        if any(one.delay not in (None, WAITING) for one in read_taken(step))
+    ]
+
+
 def count_replays(course, step, taken):
     """What a step has consumed, if replayed groups were of its window."""
     return [replace(one, window=step.record.window) for one in taken]
@@ -370,3 +400,27 @@ def test_everybody_derives_the_same_pools_of_fifty_windows(tmp_path, calls):
             for step, taken, pool in audited
         )
         assert any(other != pool for other, pool in others)
+
+
+def test_a_killed_trainer_learns_late_from_the_same_proposals(tmp_path, calls, monkeypatch):
+    """It is killed within steps that do so. An auditor repeats all steps, with those before them
+    beside."""
+    monkeypatch.setattr(lessons.WindowReading, "judge", partialmethod(take_unjudged, asks=True))
+    torch.set_num_threads(1)
+    make_small_genesis(tmp_path / "genesis", max_tokens=LONGEST, levels=start_levels(ALL_LEVELS))
+    whole, killed = (DelayedCourse(tmp_path / name, tmp_path / "genesis", calls) for name in NAMES)
+    whole.play(DELAYED_WINDOWS)
+    late = list_late(whole)
+    assert len(late) >= len(DELAYED_KILLS)
+    for name, begin in zip(DELAYED_KILLS, late, strict=False):
+        killed.play(begin)
+        calls.aim(name, 1)
+        with pytest.raises(Killed):
+            killed.play(begin + 1)
+        killed.start()
+    killed.play(DELAYED_WINDOWS)
+    for course in (whole, killed):
+        course.close()
+    assert list_late(killed) == late
+    assert killed.published == whole.published
+    audit(killed, tmp_path / "auditor")
