@@ -499,7 +499,11 @@ class TrainerSettings(_Section):
     )
     sft_batch: int = Field(8, ge=1, le=4_096, description="examples of an update")
     steps_kept: int = Field(
-        1, ge=0, le=10_000, description="optimiser states to keep; this many steps can be verified"
+        1,
+        ge=0,
+        le=10_000,
+        description="optimiser states to keep; as many steps can be verified, while their "
+        "checkpoints are kept",
     )
     publish_states: bool = Field(
         False, description="upload the state before each step for verify-step, 12 bytes a weight"
