@@ -21,12 +21,12 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.steps.delay import Line, Tally, read_line
+from assay.artifacts.steps.delay import Line, Tally, name_choice, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, list_lessons
-from assay.artifacts.steps.folder import digest_tensors_of, make_record
+from assay.artifacts.steps.folder import StepError, digest_tensors_of, make_record, parse_config
 from assay.artifacts.steps.groups import mix_groups
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
-from assay.artifacts.steps.replay import EarlierStep, name_replays, read_earlier
+from assay.artifacts.steps.replay import EarlierStep, iterate_line, name_replays, read_earlier
 from assay.environments import compute_next_levels, get_pool_cap
 from assay.inference import (
     Checkpoint,
@@ -483,9 +483,8 @@ class Trainer:
         course.unsaid = self._keeper.make_announcement(course.parent) if alone else None
         self._leave(course)
         self._keeper.save(course, learner=True)
-        lines = describe_next_levels(parameters.environment, manifest) + self._find_lateness(
-            tally, number, reading
-        )
+        lines = describe_next_levels(parameters.environment, manifest)
+        lines += self._find_lateness(tally, number, reading) + self._find_given_up(parent)
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
         self._said = set(lines)
@@ -558,6 +557,24 @@ class Trainer:
         return [
             f"rollouts are {behind} checkpoints behind, and with more than {most} no proposal is "
             "tried in time to be learned from (proposal_tries)"
+        ]
+
+    def _find_given_up(self, parent: Checkpoint) -> list[str]:
+        """A line where proposals waited up to now, and wait no more by other settings."""
+        steps, learning = self._config.steps, self._config.learning
+        newest = None if steps is None else next(iterate_line(steps, parent.manifest), None)
+        if newest is None:
+            return []
+        try:
+            before = parse_config(newest.record)
+        except StepError:  # of another version
+            return []
+        if not before.proposal_tries or name_choice(before) == name_choice(learning):
+            return []
+        return [
+            "proposals that waited for their tries are given up: proposal_tries was "
+            f"{before.proposal_tries} and is {learning.proposal_tries}, or another most of groups "
+            "is learned from (external_groups)"
         ]
 
     def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:

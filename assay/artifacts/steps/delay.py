@@ -143,7 +143,7 @@ def read_line(
             if step.record.parameters != parameters.digest:
                 return Line(found, None, end=step)
             try:
-                if _name_choice(parse_config(step.record)) != _name_choice(learning):
+                if name_choice(parse_config(step.record)) != name_choice(learning):
                     return Line(found, None, end=step)
                 taken = read_taken(step, parser)
                 check(step, taken, drew)
@@ -154,7 +154,8 @@ def read_line(
     return Line(found, number - len(found), reason) if len(found) < due else Line(found, None)
 
 
-def _name_choice(learning: LearnConfig) -> tuple[int, int | None]:
+def name_choice(learning: LearnConfig) -> tuple[int, int | None]:
+    """The settings that all steps of a line have alike: tries, and groups to take at most."""
     return learning.proposal_tries, find_most(learning)
 
 
