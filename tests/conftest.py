@@ -99,14 +99,12 @@ def pytest_make_collect_report(
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What is imported and collected lives as long as the process: it is never searched for
-    garbage, which took a fifth of a collection, and is not copied by forks. What tests leave is
-    searched for less often than Python would: that took a fortieth of a test run."""
+    garbage, which took a fifth of a collection, and is not copied by forks."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(20_000)
         gc.enable()
 
 

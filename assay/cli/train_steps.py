@@ -108,10 +108,8 @@ def run_verify_step(
     else:
         try:
             make_cards_repeat()
-            say, is_derived = (
-                ignore_line if quiet else print_line,
-                findings is not None and findings.matched,
-            )
+            say = ignore_line if quiet else print_line
+            is_derived = findings is not None and findings.matched
             finding = reexecute(step, CheckpointFolder(models), say, is_derived)
         except OperatorError as error:
             if as_json and findings is not None:  # findings on the groups are useful alone

@@ -484,7 +484,7 @@ class Trainer:
         self._leave(course)
         self._keeper.save(course, learner=True)
         lines = describe_next_levels(parameters.environment, manifest)
-        lines += self._find_lateness(tally, number, reading) + self._find_given_up(parent)
+        lines += self._find_lateness(tally, number, reading) + self._find_given_up(tally, parent)
         for line in [line for line in lines if line not in self._said]:
             self._report(f"{self.name}: {line}")
         self._said = set(lines)
@@ -559,8 +559,10 @@ class Trainer:
             "tried in time to be learned from (proposal_tries)"
         ]
 
-    def _find_given_up(self, parent: Checkpoint) -> list[str]:
+    def _find_given_up(self, tally: Tally, parent: Checkpoint) -> list[str]:
         """A line where proposals waited up to now, and wait no more by other settings."""
+        if get_pool_cap(tally.parameters.environment) is None:
+            return []
         steps, learning = self._config.steps, self._config.learning
         newest = None if steps is None else next(iterate_line(steps, parent.manifest), None)
         if newest is None:
@@ -572,9 +574,9 @@ class Trainer:
         if not before.proposal_tries or name_choice(before) == name_choice(learning):
             return []
         return [
-            "proposals that waited for their tries are given up: proposal_tries was "
-            f"{before.proposal_tries} and is {learning.proposal_tries}, or another most of groups "
-            "is learned from (external_groups)"
+            "proposals that waited for their tries are given up by other settings: proposal_tries "
+            f"was {before.proposal_tries} and is {learning.proposal_tries}, external_groups was "
+            f"{before.external_groups} and is {learning.external_groups}"
         ]
 
     def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:
