@@ -363,6 +363,15 @@ def count_own(course, step, taken):
     return [replace(one, hotkey=miner) if one.hotkey == course.hotkey else one for one in taken]
 
 
+def kill(course, calls, call, windows):
+    """Kill the trainer at its call in these windows, and start it again."""
+    course.play(windows.start)
+    calls.aim(*call)
+    with pytest.raises(Killed):
+        course.play(windows.stop)
+    course.start()
+
+
 def test_everybody_derives_the_same_pools_of_fifty_windows(tmp_path, calls):
     torch.set_num_threads(1)
     make_small_genesis(tmp_path / "genesis", max_tokens=LONGEST, levels=start_levels(LEVELS))
@@ -370,11 +379,7 @@ def test_everybody_derives_the_same_pools_of_fifty_windows(tmp_path, calls):
     whole.play(WINDOWS)
     for number, (name, which) in enumerate(KILLS):
         begin = 1 + number * (WINDOWS - 1) // len(KILLS)
-        killed.play(begin)
-        calls.aim(name, which)
-        with pytest.raises(Killed):
-            killed.play(begin + 2)
-        killed.start()
+        kill(killed, calls, (name, which), range(begin, begin + 2))
     killed.play(WINDOWS)
     for course in (whole, killed):
         course.close()
@@ -414,11 +419,7 @@ def test_a_killed_trainer_learns_late_from_the_same_proposals(tmp_path, calls, m
     late = list_late(whole)
     assert len(late) >= len(DELAYED_KILLS)
     for name, begin in zip(DELAYED_KILLS, late, strict=False):
-        killed.play(begin)
-        calls.aim(name, 1)
-        with pytest.raises(Killed):
-            killed.play(begin + 1)
-        killed.start()
+        kill(killed, calls, (name, 1), range(begin, begin + 1))
     killed.play(DELAYED_WINDOWS)
     for course in (whole, killed):
         course.close()
