@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.artifacts.discovery import fetch_parameters, publish_parameters
 from assay.artifacts.steps.file import write_groups
 from assay.artifacts.steps.folder import (
     StepError,
@@ -20,6 +21,7 @@ from assay.artifacts.steps.folder import (
 from assay.audit.provenance import step_push
 from assay.audit.provenance.step_export import ExportError
 from assay.audit.provenance.step_push import make_scored_group, push_steps
+from assay.network import open_folder
 from assay.network.atropos import GroupRefusedError, GroupServer, ServerAwayError
 from tests.adversarial.pushing.counts import ALL, GROUPS, SIZE, count_equal, count_posts, read_rows
 from tests.adversarial.pushing.group_servers import PoorServer
@@ -60,13 +62,18 @@ def test_it_waits_until_the_trainer_asks_for_a_batch(course, atropos, monkeypatc
 
 
 def halve_groups(course, number):
-    """Make a step whose groups have half the rollouts."""
+    """Make a step under other parameters, by which groups have half the rollouts."""
     step = read_step(get_steps(course)[number])
-    taken = read_taken(step)
+    taken, rules = read_taken(step), open_folder(step.path.parent / "rules")
+    parameters = fetch_parameters(rules, step.record.parameters)
+    work = replace(parameters.work, group_size=SIZE // 2)
+    amended = replace(parameters, work=work)
+    publish_parameters(rules, amended)
     for one in taken:
         group, half = one.group, len(one.group.rewards) // 2
-        del group.completions[half:], group.rewards[half:], group.behaviour_logprobs[half:]
-    rewrite(step, taken)
+        for rollouts in (group.completions, group.rewards, group.behaviour_logprobs, group.replies):
+            del rollouts[half:]
+    rewrite(replace(step, record=replace(step.record, parameters=amended.digest)), taken)
 
 
 def rewrite(step, taken):
