@@ -264,7 +264,7 @@ class ProgramLoop:
         except (OperatorError, OSError) as error:  # a full disk must not end the program
             if not self._unwritten:
                 logger.warning(
-                    "%s cannot be written: %s",
+                    "%s is not updated: %s",
                     self._file,
                     error,
                     extra={"event": "status_unwritable"},
