@@ -33,6 +33,8 @@ from tests.statuses import EVENTS, check_status
 
 #: Longest wait for anything, seconds.
 PATIENCE_S = 240
+#: An engine starts for a minute on two idle cores.
+ENGINE_PATIENCE_S = 900
 
 
 #: Metric → its labels' values → figure.
@@ -119,16 +121,17 @@ class Terminal:
         rows = self.look("validator").get("settlements", [])
         return [row for row in rows if row["state"] == "confirmed" and row["weights"]]
 
-    def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
+    def wait_for(self, what: str, look: Callable[[], Any], patience_s: float | None = None) -> Any:
         """Wait until `look` finds something, and return that."""
-        deadline = time.monotonic() + PATIENCE_S
+        patience_s = patience_s or PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not (found := look()):
             if time.monotonic() > deadline:
                 logs = "\n".join(
                     f"== {log.name}\n" + "".join(log.read_text().splitlines(True)[-30:])
                     for log in self._root.glob("*.log")
                 )
-                pytest.fail(f"waited {PATIENCE_S} s for {what}\n{logs}")
+                pytest.fail(f"waited {patience_s} s for {what}\n{logs}")
             time.sleep(0.5)
         return found
 
@@ -218,7 +221,9 @@ def test_four_terminals_and_a_chain_that_is_killed(
     first = terminal.wait_for("confirmed weights", terminal.list_confirmed)
 
     if drafting:
-        terminal.wait_for("a server that drafts", lambda: find_drafting(terminal))
+        terminal.wait_for(
+            "a server that drafts", lambda: find_drafting(terminal), ENGINE_PATIENCE_S
+        )
 
     process.send_signal(signal.SIGKILL)  # in the middle of whatever it does
     process.wait()
