@@ -37,12 +37,12 @@ def _is_kept(item: pytest.Item, kept: str, seen: list[object]) -> bool:
     found = _KEPT.fullmatch(kept)
     assert found is not None
     most, name, word = found.groups()
+    if any(marker.name in ("nightly", "kill", "faults") for marker in item.iter_markers()):
+        return True  # it has a time of its own
     if kept == "none":
         return False
     if word is not None:
         return word not in item.nodeid.partition("[")[2]
-    if any(marker.name in ("nightly", "kill", "faults") for marker in item.iter_markers()):
-        return True  # it has a time of its own
     value = item.callspec.params[name] if name else None  # type: ignore[attr-defined]
     if seen.count(value) >= int(most or 1):
         return False
