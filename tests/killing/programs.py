@@ -24,6 +24,7 @@ from assay.network.beacon.server import BeaconServer
 from assay.network.chain import connection, sdk_private
 from assay.network.chain import subtensor as subtensor_chain
 from assay.network.store import FolderStore
+from assay.neurons.miner import program as miner_program
 from assay.neurons.miner.program import run_miner
 from assay.neurons.preflight import starting
 from assay.neurons.session import running, session
@@ -135,12 +136,13 @@ def run_neuron(
 
 
 def _set_time(clock: Any) -> None:
-    """Set the chain's time as the present time, and shorten pauses before a node is asked again;
-    deadlines stay."""
+    """Set the chain's time as the present time, also for the end of a miner's window, which a busy
+    machine would not reach in time, and shorten pauses before a node is asked again; deadlines
+    stay."""
     time = SimpleNamespace(
         time=lambda: clock.value / 1e3, monotonic=lambda: clock.value / 1e3, sleep=lambda _: None
     )
-    for module in (subtensor_chain, http_beacons, trainer):
+    for module in (subtensor_chain, http_beacons, trainer, miner_program):
         module.time = time  # type: ignore[attr-defined]
     session.now_ms = starting.now_ms = lambda: int(clock.value)
     connection.FIRST_PAUSE_S = 0.05

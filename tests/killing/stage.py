@@ -40,7 +40,7 @@ GROUPS = 4
 NEURONS = ("miner", "validator", "trainer")
 ROLES = ("devnet", *NEURONS)
 #: Longest wait for any process, seconds of the clock on the wall.
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 #: Lives that one process may have in one run.
 _LIVES = 60
 
