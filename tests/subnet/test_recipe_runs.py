@@ -44,7 +44,7 @@ from assay.neurons.validator.validator import Validator
 from assay.protocol import encode_ss58
 from assay.protocol.encoding import to_json
 from assay.protocol.reason import Reason
-from assay.subnet.presets import DEMO_RECIPE, NETUID, PRESETS
+from assay.subnet.presets import DEMO_RECIPE, EPISODES_RECIPE, NETUID, PRESETS
 from assay.subnet.publishing import publish_subnet
 from assay.subnet.recipe import list_recipes, read_recipe
 from assay.training import GENESIS
@@ -66,6 +66,8 @@ GROUPS = 48
 WHOLE, WHOLE_GROUPS = "qwen2.5-1.5b-math", 13
 #: The recipe that a team trains, here of two processes.
 TEAM = "7b-8-cards"
+#: Of the shipped model, which is small; `assay demo` plays both whole.
+DEMOS = (DEMO_RECIPE, EPISODES_RECIPE)
 #: The files of a model's folder.
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 #: Problems of a file in MATH's format, each answered by a digit.
@@ -201,7 +203,7 @@ def play_recipe(name, folder, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in list_recipes() if n not in (DEMO_RECIPE, TEAM)])
+@pytest.mark.parametrize("name", [n for n in list_recipes() if n not in (*DEMOS, TEAM)])
 def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monkeypatch):
     if "mixture" in name and not has_gym():
         pytest.skip("needs the extra `envs`")
