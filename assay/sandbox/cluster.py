@@ -19,7 +19,7 @@ from assay.sandbox.parent import Sandbox
 
 #: Seconds for a cluster to answer, for joining it, and for a host to have room for an actor and
 #: start it.
-CONNECT_S, JOIN_S, PLACE_S = 5.0, 60.0, 60.0
+CONNECT_S, JOIN_S, PLACE_S = 5.0, 60.0, 120.0
 _MISSING = "Ray is not installed here: pip install 'assay[cluster]'"
 
 
@@ -105,7 +105,10 @@ def _place(ray: Any, target: str, cpus: int, gpus: int) -> Any:
     try:
         ray.get(actor.is_ready.remote(), timeout=PLACE_S)
     except ray.exceptions.GetTimeoutError:
-        _give_up(f"no host of the Ray cluster has had room for {wanted} for {PLACE_S:g} s")
+        _give_up(
+            f"no host of the Ray cluster has had room for {wanted}, and a process started there, "
+            f"for {PLACE_S:g} s"
+        )
     except ray.exceptions.RayError as error:  # the host lacks this program, or has another version
         lines = [line for line in str(error).splitlines() if line.strip()]
         _give_up(f"a host of the Ray cluster cannot run this program: {clean(lines[-1])}")
