@@ -187,7 +187,12 @@ def start_cluster(stack: ExitStack) -> str | None:
         print("  there is no Ray here: its rows are left out", file=sys.stderr)
         return None
     ray.init(
-        "local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="error"
+        "local",
+        num_cpus=3,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        _system_config={"worker_niceness": 0},  # not below everything else
     )
     stack.callback(ray.shutdown)
     return str(ray.get_runtime_context().gcs_address)

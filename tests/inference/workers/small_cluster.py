@@ -54,9 +54,9 @@ def open_cluster(hosts=2):
 def main():
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
+    # Ray's own priority is so low that beside other tests a process does not start for minutes
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     hosts = []
     for line in sys.stdin:
         if line.strip() == "add":
