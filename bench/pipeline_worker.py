@@ -73,8 +73,10 @@ class Keeping(Learner):
             named = self.model.named_parameters()
             self.gradients = {n: w.grad.clone() for n, w in named if w.grad is not None}
 
-    def _update(self, rows: Sequence[Any], scale: float) -> tuple[list[Any], float]:
-        found = super()._update(rows, scale)
+    def _update(
+        self, rows: Sequence[Any], scale: float, examples: Sequence[Any] = ()
+    ) -> tuple[list[Any], float, float]:
+        found = super()._update(rows, scale, examples)
         self.keep_gradients()
         return found
 
@@ -114,7 +116,9 @@ class Stage(Keeping):
 class FirstStage(Stage):
     """Embeddings and the first layers."""
 
-    def _update(self, rows: Sequence[Any], scale: float) -> tuple[list[Any], float]:
+    def _update(
+        self, rows: Sequence[Any], scale: float, examples: Sequence[Any] = ()
+    ) -> tuple[list[Any], float, float]:
         self._optimizer.zero_grad()
         waiting: deque[Tensor] = deque()
         for pack in self.make_packs(rows):
@@ -126,7 +130,7 @@ class FirstStage(Stage):
                 given.backward(read_tensor(back).reshape(given.shape))
         for states in waiting:
             states.backward(read_tensor(self.wire.receive()).reshape(states.shape))
-        return [], self.end_step()
+        return [], 0.0, self.end_step()
 
     def _compute(self, pack: Pack) -> Tensor:
         """States [1, N, H] of the whole row, after the last of these layers."""
@@ -153,7 +157,9 @@ class Received(nn.Module):
 class LastStage(Stage):
     """The other layers, the head and the loss."""
 
-    def _update(self, rows: Sequence[Any], scale: float) -> tuple[list[Any], float]:
+    def _update(
+        self, rows: Sequence[Any], scale: float, examples: Sequence[Any] = ()
+    ) -> tuple[list[Any], float, float]:
         model: Any = self.model
         self._optimizer.zero_grad()
         losses = []
@@ -166,7 +172,7 @@ class LastStage(Stage):
             assert states.grad is not None
             self.wire.send(pack_tensor(states.grad))
             losses.append(loss)
-        return losses, self.end_step()
+        return losses, 0.0, self.end_step()
 
 
 STAGES: dict[str, type[Stage]] = {"first": FirstStage, "last": LastStage}

@@ -21,6 +21,8 @@ SCRIPTS = sorted(
 def test_it_prints_its_figures(script, tmp_path):
     if script in ("evidence", "learning"):
         pytest.importorskip("trl")
+    if script == "optimizers":
+        pytest.importorskip("bitsandbytes")
     if script == "suite_scores":
         pytest.importorskip("lm_eval")
     if script == "clients" and "CLIENTS_FOLDER" not in os.environ:  # noqa: TID251 - the Makefile's
