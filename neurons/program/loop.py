@@ -264,10 +264,7 @@ class ProgramLoop:
         except (OperatorError, OSError) as error:  # a full disk must not end the program
             if not self._unwritten:
                 logger.warning(
-                    "%s is not updated: %s",
-                    self._file,
-                    error,
-                    extra={"event": "status_unwritable"},
+                    "%s is not updated: %s", self._file, error, extra={"event": "status_unwritable"}
                 )
             self._unwritten = True
         else:
