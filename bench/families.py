@@ -40,6 +40,8 @@ from assay.verification import Projection
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
+
+sys.path.append(str(Path(__file__).parents[1]))
 from tests.inference.family_models import CHOSEN, RAMP, make_config, make_model
 
 ALL = (
