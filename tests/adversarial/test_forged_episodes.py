@@ -18,8 +18,9 @@ from assay.lab.gauntlet.sampling_attacks import DraftInt8, Greedy, Honest, Small
 from assay.protocol import Reason
 
 GROUPS = 2
-#: Of tokens after another prefix: the positions that are drawn say which of the two sees it first.
-ANOTHER_PREFIX = frozenset({Reason.SKETCH_MISMATCH, Reason.LOGPROB_MISMATCH})
+#: The smallest forgery. Where few tokens come after it, the mean of their sketches stays within its
+#: limit, and their log-probabilities are what is refused.
+SMALLEST = "one token of the second reply is another"
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,12 @@ def test_honest_episodes_are_accepted_with_another_draft(lab):
 
 @pytest.mark.parametrize("kind", FORGED_EPISODES, ids=lambda kind: kind.title)
 def test_one_forged_rollout_of_a_group_is_refused_for_what_it_is(lab, kind):
-    reason, _ = FORGERIES[kind.title]
+    reasons = {FORGERIES[kind.title][0]}
+    if kind.title == SMALLEST:
+        reasons.add(Reason.LOGPROB_MISMATCH)
     for row in lab.measure(kind):
         (forged,) = (rollout for rollout in row.rollouts if rollout.differs)
-        assert forged.fault in (ANOTHER_PREFIX if reason in ANOTHER_PREFIX else {reason})
+        assert forged.fault in reasons
 
 
 @pytest.mark.parametrize(

@@ -203,9 +203,9 @@ def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Consumed
         with open_step_parser() if parser is None else nullcontext(parser) as reading:
             taken = read_groups(path, reading)
         root = compute_root_of(taken, record.window, record.parent)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise StepError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (OSError, ValueError, MemoryError, OverflowError) as error:
+    except (ValueError, MemoryError, OverflowError) as error:
         raise StepError(f"{path} cannot be read: {error}") from None
     if root != record.consumed or len(taken) != record.groups:
         raise StepError(f"{path} is not what the step consumed: its root is {root.hex()[:16]}…")
