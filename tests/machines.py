@@ -18,8 +18,13 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-#: Packages whose tests compute with a model.
-COMPUTING = ("inference", "verification", "training", "gauntlet", "artifacts")
+#: Folders of tests that compute with a model.
+COMPUTING = tuple(
+    ROOT / "tests" / name
+    for name in ("inference", "verification", "training", "lab/gauntlet", "artifacts")
+)
+#: Which of these tests: those of every day that take seconds.
+_QUICK = "not slow and not nightly and not kill and not faults"
 _BEYOND_AVX2 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
 #: Instruction set → what PyTorch, MKL, oneDNN, numpy and numba are told; numpy: what it must not
 #: use. Numba keeps what it compiled by processor.
@@ -93,7 +98,6 @@ def main(names: Sequence[str]) -> int:
         print(f"no machine {sorted(unknown)[0]!r}: there are {', '.join(known)}", file=sys.stderr)
         return 2
     good = True
-    tests = [f"tests/{package}" for package in COMPUTING]
     with TemporaryDirectory(prefix="assay-machines-") as scratch:
         for name in chosen:
             out = Path(scratch) / name
@@ -101,7 +105,7 @@ def main(names: Sequence[str]) -> int:
                 name, "golden window", [sys.executable, "tests/vectors/golden.py", "--check"]
             )
             good &= run(
-                name, "tests", [BIN / "pytest", "-q", "-n", "auto", "-m", "not slow", *tests]
+                name, "tests", [BIN / "pytest", "-q", "-n", "auto", "-m", _QUICK, *COMPUTING]
             )
             good &= run(name, "demo", [BIN / "assay", "demo", "--fast", "--quiet", "--out", out])
         for name, judge in zip(chosen, [*chosen[1:], chosen[0]], strict=True):

@@ -8,7 +8,7 @@ import pytest
 
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from tests.commands import run_code
-from tests.machines import find_machines, run
+from tests.machines import COMPUTING, find_machines, run
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((ROOT / "tests/vectors/golden.json").read_bytes())
@@ -29,6 +29,11 @@ def test_this_machine_draws_it(groups: int) -> None:
 def test_a_machine_without_wide_instructions_draws_it() -> None:
     assert find_machines()[0] == "default-1"
     assert run("default-1", "golden window", CHECK)
+
+
+@pytest.mark.parametrize("folder", COMPUTING, ids=lambda folder: folder.name)
+def test_what_other_machines_run_is_here(folder: Path) -> None:
+    assert [*folder.glob("test_*.py")]
 
 
 def test_no_draw_of_it_hangs_on_rounding() -> None:
