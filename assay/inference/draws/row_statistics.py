@@ -3,7 +3,7 @@
 The keyed argmax and the margin are integers, the same on every backend: numba's kernels on a CPU,
 Triton's on a GPU, plain tensors where neither compiles. Log-probability and Gini impurity come from
 sums of V exponentials, in float32 within a block of ids and float64 from there on. Plain tensors
-sum as torch does. The sums agree to 1e-6, less than a unit of a log-probability (1.5e-5 nats), so
+sum as torch does. The sums agree to 4e-6, less than a unit of a log-probability (1.5e-5 nats), so
 roundings and therefore claims of a miner and a validator can differ by one unit.
 
 A row's results do not depend on the rows beside it. Specification, sections 3, 5 and 6.
