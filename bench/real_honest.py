@@ -1,0 +1,155 @@
+"""Honest rollouts of a real model, in great number: whether the judge refuses any.
+
+    assay adopt SmolLM2-135M-Instruct.Q4_1.gguf --out DIR/foreign
+    python bench/real_honest.py --out DIR
+
+DIR is the folder of a run of `public_run.py`. The model before its warm start writes as long as it
+may, 96 tokens mostly; after it a third of that. So it is the one that answers here, problems of the
+network. Each of two implementations submits all rollouts, with its own log-probabilities and
+sketches, and the other judges every one of their tokens by all tests. A token counts once for each
+of the two. The same command continues: DIR/honest.json has what was judged, batch by batch.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from figures import FAST, OUT, Figure, report
+from public_run import find_genesis, read_rules
+from real_model import FOREIGN, make_rules
+from work import judge_groups, make_any_projection, make_requests
+
+from assay.environments import open_environment
+from assay.inference import Checkpoint, GroupRequest, Request, generate_groups, load_checkpoint
+from assay.inference.checkpoint import FolderModels
+from assay.inference.draft import Drafter
+from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
+from assay.inference.time_limit import TimeLimit
+from assay.network.files import write_json
+from assay.protocol.parameters import FRACTION_BITS, Parameters
+from assay.training import GENESIS
+
+THREADS = 2
+GROUPS, BATCH, TOKENS = (2, 2, 12) if FAST else (360, 8, 96)
+#: Who submits, and who judges.
+PAIRS = (
+    (DEFAULT_IMPLEMENTATION, APPEAL_IMPLEMENTATION),
+    (APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION),
+)
+#: Of events of which none was seen in n tries, the upper end of the 95 % interval is this over n.
+_NONE_SEEN = 3.0
+
+
+@dataclass
+class Judged:
+    """What was judged so far. `largest`: of the margins, in units of theirs."""
+
+    groups: int = 0
+    rollouts: int = 0
+    tokens: int = 0
+    refused: int = 0
+    positive: int = 0
+    largest: int = 0
+
+
+class KnownDrafter:
+    """Drafts that another one made, by seed."""
+
+    def __init__(self, drafter: Drafter) -> None:
+        self._drafter = drafter
+        self._known: dict[bytes, tuple[int, ...]] = {}
+
+    def draft(
+        self, requests: Sequence[Request], ahead: int | None = None, limit: TimeLimit | None = None
+    ) -> list[tuple[int, ...]]:
+        """As of a `Drafter`. A draft that the reference did not follow is made again."""
+        new = [request for request in requests if not self._is_known(request)]
+        drafts = self._drafter.draft(new, ahead, limit)
+        self._known |= {one.seed: draft for one, draft in zip(new, drafts, strict=True)}
+        return [self._known[request.seed] for request in requests]
+
+    def _is_known(self, request: Request) -> bool:
+        draft = self._known.get(request.seed)
+        return draft is not None and draft[: len(request.tokens)] == request.tokens
+
+
+def open_checkpoint(rules: Parameters) -> Checkpoint:
+    """The model before its warm start, as of a network that allows it so many tokens."""
+    if OUT is None:
+        found = load_checkpoint(GENESIS)
+    else:
+        found = load_checkpoint(find_genesis(OUT))
+        models = FolderModels(OUT / FOREIGN, found.models.placement, 0)
+        found = replace(found, folder=OUT / FOREIGN, models=models)
+    return replace(found, manifest=replace(found.manifest, max_tokens=TOKENS))
+
+
+def judge_batch(
+    judged: Judged, checkpoint: Checkpoint, rules: Parameters, requests: Sequence[GroupRequest]
+) -> None:
+    """Generate groups, and judge them, once in each direction."""
+    temperature, projection = rules.work.temperature, make_any_projection(checkpoint)
+    drafter = KnownDrafter(checkpoint.get_drafter(temperature))
+    for own, other in PAIRS:
+        groups = generate_groups(
+            requests,
+            drafter,
+            checkpoint.get_reference(temperature, own),
+            checkpoint.get_rules(temperature),
+            projection,
+        )
+        judge = checkpoint.get_reference(temperature, other)
+        for one in judge_groups(judge, checkpoint, requests, groups, rules.tests):
+            judged.rollouts += 1
+            judged.tokens += len(one.rollout.tokens)
+            judged.refused += one.is_refused
+            judged.positive += int((one.measured.margins > 0).sum())
+            judged.largest = max(judged.largest, one.sampling.margin_max)
+    judged.groups += len(requests)
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    if OUT is None and not FAST:
+        raise SystemExit("--out DIR: the folder of a run of public_run.py")
+    rules = make_rules() if OUT is None else read_rules(OUT)
+    checkpoint, judged = open_checkpoint(rules), Judged()
+    file = None if OUT is None else OUT / "honest.json"
+    if file is not None and file.exists():
+        judged = Judged(**json.loads(file.read_text()))
+    environment = open_environment(rules.environment)
+    requests = make_requests(
+        checkpoint, GROUPS, rules.work.group_size, b"honest", environment=environment
+    )
+    while judged.groups < GROUPS:
+        judge_batch(judged, checkpoint, rules, requests[judged.groups : judged.groups + BATCH])
+        if file is not None:
+            write_json(file, asdict(judged))
+        done = f"{judged.groups} of {GROUPS} groups"
+        print(f"  {done}: {asdict(judged)}", file=sys.stderr, flush=True)
+    unit = 1 << FRACTION_BITS
+    figures = [
+        Figure("honest rollouts refused", judged.refused, "rollouts", bound=0),
+        Figure("honest rollouts judged", judged.rollouts, "rollouts"),
+        Figure("honest tokens judged", judged.tokens, "tokens", least=None if FAST else 500_000),
+        Figure("honest tokens with a margin above 0", judged.positive / judged.tokens, "share"),
+        Figure(
+            "largest margin of an honest token",
+            judged.largest / unit,
+            "logits",
+            "the cap",
+            rules.tests.margin_cap / unit,
+            ratio_bound=1,
+        ),
+    ]
+    if not judged.refused:
+        figures.append(
+            Figure("refusals of a rollout, 95 % below", _NONE_SEEN / judged.rollouts, "share")
+        )
+    report("Honest rollouts of SmolLM2-135M, two implementations", figures, THREADS)
+
+
+if __name__ == "__main__":
+    main()
