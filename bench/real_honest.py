@@ -31,7 +31,7 @@ from assay.network.files import write_json
 from assay.protocol.parameters import FRACTION_BITS, Parameters
 from assay.training import GENESIS
 
-THREADS = 2
+THREADS = 1
 GROUPS, BATCH, TOKENS = (2, 2, 12) if FAST else (360, 8, 96)
 #: Who submits, and who judges.
 PAIRS = (
