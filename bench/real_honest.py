@@ -80,6 +80,8 @@ def open_checkpoint(rules: Parameters) -> Checkpoint:
     if OUT is None:
         found = load_checkpoint(GENESIS)
     else:
+        if not (OUT / FOREIGN).exists():
+            raise SystemExit(f"{OUT / FOREIGN} is not there: adopt the file, as --help says")
         found = load_checkpoint(find_genesis(OUT))
         models = FolderModels(OUT / FOREIGN, found.models.placement, 0)
         found = replace(found, folder=OUT / FOREIGN, models=models)
@@ -145,9 +147,9 @@ def main() -> None:
         ),
     ]
     if not judged.refused:
-        figures.append(
-            Figure("refusals of a rollout, 95 % below", _NONE_SEEN / judged.rollouts, "share")
-        )
+        # a rollout that is judged in both directions is one
+        bound = _NONE_SEEN * len(PAIRS) / judged.rollouts
+        figures.append(Figure("refusals of a rollout, 95 % below", bound, "share"))
     report("Honest rollouts of SmolLM2-135M, two implementations", figures, THREADS)
 
 
