@@ -287,7 +287,8 @@ def _make_cache(config: Any, room: int) -> DynamicCache:
 
 
 class _Batch:
-    """Rows that are decoded together, left-padded, with their key–value cache.
+    """Rows that are decoded together, left-padded, with their key–value cache. What several rows
+    begin with alike, as a group's rollouts do with their prompt, goes through the model once.
 
     Args:
         ahead: most steps.
@@ -295,7 +296,8 @@ class _Batch:
 
     def __init__(self, requests: Sequence[Request], model: PreTrainedModel, ahead: int) -> None:
         device = model.device
-        rows = [request.prompt + request.tokens for request in requests]
+        begun = [request.prompt + request.tokens for request in requests]
+        rows = [*dict.fromkeys(begun)]
         width = max(map(len, rows))
         ids = torch.zeros((len(rows), width), dtype=torch.int64)
         mask = torch.zeros_like(ids)
@@ -306,6 +308,11 @@ class _Batch:
         self._mask = mask.to(device) if bool((mask == 0).any()) else None
         self._positions = (mask.cumsum(dim=1) - 1).clamp_(min=0).to(device)
         self._cache = _make_cache(model.config, width + ahead)
+        #: int64 [N]: of the rows that the first step reads, the one of each request
+        places = {row: place for place, row in enumerate(rows)}
+        self._copies: Tensor | None = None
+        if len(rows) < len(begun):
+            self._copies = torch.tensor([places[row] for row in begun], device=device)
         #: int64 [N, 4], and int64 [N]: own tokens of each rollout so far
         self.keys = make_keys([request.seed for request in requests], device)
         counts = [request.at + len(request.tokens) for request in requests]
@@ -328,6 +335,10 @@ class _Batch:
                 use_cache=True,
             )
         states: Tensor = out.last_hidden_state[:, -1]
+        if self._copies is not None:
+            states = states[self._copies]
+            self._choose(self._copies)
+            self._copies = None
         return states
 
     def _count_columns(self, length: int) -> int:
@@ -349,7 +360,11 @@ class _Batch:
     def keep(self, slots: Sequence[int]) -> None:
         """Drop all rows but these."""
         indices = torch.tensor(slots, device=self._ids.device)
-        self._ids, self._positions = self._ids[indices], self._positions[indices]
         self.keys, self.counts = self.keys[indices], self.counts[indices]
+        self._choose(indices)
+
+    def _choose(self, indices: Tensor) -> None:
+        """Let the model have these rows, of which some may repeat."""
+        self._ids, self._positions = self._ids[indices], self._positions[indices]
         self._mask = None if self._mask is None else self._mask[indices]
         self._cache.batch_select_indices(indices)

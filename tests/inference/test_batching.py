@@ -228,15 +228,16 @@ def test_states_of_passages_come_in_their_order(checkpoint, group):
 
 
 def test_finished_rows_leave_the_draft(checkpoint, requests, shapes):
-    """A batch with one long row ends as a batch of one, and rows are the same as alone."""
+    """A batch with one long row ends as a batch of one, and rows are the same as alone. A prompt
+    is read once for all of its rows."""
     drafter = checkpoint.get_drafter(1_024)
     work = [Request(g.prompt, seed) for g in requests for seed in g.seeds]
     drafted = drafter.draft(work)
     lengths = sorted(map(len, drafted))
     rows = [rows for rows, _ in shapes]
-    assert rows[0] == len(work)
+    assert rows[:2] == [len(requests), len(work)]
     assert len(rows) == lengths[-1]
-    for step, width in enumerate(rows):
+    for step, width in enumerate(rows[1:], 1):
         still_open = sum(length > step for length in lengths)
         assert still_open <= width < max(2 * still_open, 2)
     for request, row in list(zip(work, drafted, strict=True))[::3]:

@@ -160,11 +160,12 @@ def test_a_follower_goes_back_to_where_a_stretch_began(model, requests):
 
 
 def test_rows_that_end_leave_a_draft_alone(model):
-    """Left-padded rows of unequal lengths, most of which are dropped on the way."""
+    """Left-padded rows of unequal lengths, two of which begin alike and most of which are dropped
+    on the way."""
     drawable = np.ones(VOCABULARY, bool)
     requests = [
-        Request(tuple(range(2, 2 + n)), bytes([n]) * 32, tuple(range(9, 9 + begun)))
-        for n, begun in ((5, 0), (30, 30), (3, 31), (12, 36))
+        Request(tuple(range(2, 2 + n)), bytes([seed]) * 32, tuple(range(9, 9 + begun)))
+        for seed, n, begun in ((5, 5, 0), (30, 30, 30), (3, 3, 31), (12, 12, 36), (6, 5, 0))
     ]
     drafter = OwnDrafter(model, drawable, Rules(1_024, (1,), 40))
     together = drafter.draft(requests)
