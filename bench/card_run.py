@@ -23,7 +23,7 @@ from time import perf_counter
 
 import torch
 from figures import FAST, Figure, report
-from public_run import RECIPE, TRL, make_curve
+from public_run import RECIPE, TRL, list_equals, make_curve
 
 #: A margin's cap. With the recipe's, which was measured on a processor, a calibrated rate of an
 #: H100 is 1.1 times its limit.
@@ -95,7 +95,7 @@ def make_figures(out: Path, seconds: float) -> list[Figure]:
     honest = [one for one in verdicts if one["role"] == "honest"]
     refused = sum(one["reason"] != "ACCEPTED" for one in honest)
     caught = [one["reason"] == "SAMPLING_MISMATCH" for one in verdicts if one["role"] != "honest"]
-    curve = make_curve(json.loads((out / "tries.json").read_text()))
+    curve = make_curve(json.loads((out / "tries.json").read_text()), list_equals(out))
     figures = [
         Figure("seconds of the whole run", seconds, "s"),
         Figure(f"honest submissions refused, of {len(honest)}", refused, "", bound=0),
@@ -113,8 +113,7 @@ def make_figures(out: Path, seconds: float) -> list[Figure]:
                     "%",
                 )
             )
-    if "against_trl" in curve:
-        beside = curve["against_trl"]
+    for beside in curve.get("against_trl", ()):
         low, high = beside["difference_interval95"]
         figures.append(
             Figure(

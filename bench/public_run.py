@@ -144,22 +144,44 @@ def read_rules(out: Path) -> Any:
     return from_json(Parameters, json.loads(found.read_text()))
 
 
+def count_updates(out: Path) -> dict[int, int]:
+    """The trainer's updates until each checkpoint."""
+    windows = json.loads((out / "net" / "trainer" / "windows.json").read_text())
+    made, total = {}, 0
+    for one in windows:
+        if one["stats"] and one["checkpoint"] is not None:
+            total += one["stats"]["updates"]
+            made[one["checkpoint"]] = total
+    return made
+
+
+def list_equals(out: Path) -> list[int]:
+    """The checkpoints that TRL's weights are compared with: the one whose rollouts answer the last
+    of TRL's problems, and the first after as many updates. Groups without a signal make no update
+    here, so it is a later one."""
+    course = out / "trl" / "course.json"
+    if not course.exists():
+        return []
+    trl = json.loads(course.read_text())
+    as_long = [n for n, updates in count_updates(out).items() if updates >= trl["updates"]]
+    return sorted({trl["checkpoints"], *as_long[:1]})
+
+
 def choose_tries(given: argparse.Namespace) -> list[tuple[str, str, int, int]]:
     """Name, digest, problems, tries: what is asked of which checkpoint. Where TRL has learned, its
-    weights and the checkpoint after as many updates are compared, on as many problems."""
+    weights and the checkpoints beside it have as many problems as the first and the last."""
     known = list_checkpoints(given.out / "net")
     ends = {known[0][0], known[-1][0]}
-    course = given.out / "trl" / "course.json"
-    equal = json.loads(course.read_text())["checkpoints"] if course.exists() else None
+    equals = list_equals(given.out)
     asked: list[tuple[str, str, int, int]] = []
     for number, digest in known:
-        if number in ends or number == equal:
+        if number in ends or number in equals:
             asked.append((str(number), digest, 2 * given.problems, 1))
         elif number % 3 == 0:
             asked.append((str(number), digest, given.problems, 1))
         if number in ends:
             asked.append((str(number), digest, min(TRIED_OFTEN, given.problems), TRIES))
-    if equal is not None:
+    if equals:
         asked.append((TRL, known[0][1], 2 * given.problems, 1))
     return asked
 
@@ -220,7 +242,7 @@ def try_checkpoints(given: argparse.Namespace) -> None:
             solved += [right[i : i + count] for i in range(0, len(right), count)]
             write_json(file, tries)
         print(f"checkpoint {name}, {count} tries: {describe(solved)}", flush=True)
-    write_json(given.out / "curve.json", make_curve(tries))
+    write_json(given.out / "curve.json", make_curve(tries, list_equals(given.out)))
 
 
 def describe(solved: Sequence[Sequence[bool]]) -> str:
@@ -229,9 +251,9 @@ def describe(solved: Sequence[Sequence[bool]]) -> str:
     return f"{100 * share:.1f} % of {len(solved):,}"
 
 
-def make_curve(tries: dict[str, list[list[bool]]]) -> dict[str, Any]:
+def make_curve(tries: dict[str, list[list[bool]]], equals: Sequence[int]) -> dict[str, Any]:
     """Success of each checkpoint, and its difference to the first on the problems of both, with
-    95 % intervals: the normal one of paired differences."""
+    95 % intervals: the normal one of paired differences. `equals`: of `list_equals`."""
     curve: dict[str, Any] = {}
     for count in (1, TRIES):
         rows = {k.rpartition("x")[0]: v for k, v in tries.items() if k.endswith(f"x{count}")}
@@ -253,14 +275,14 @@ def make_curve(tries: dict[str, list[list[bool]]]) -> dict[str, Any]:
                 }
             )
         curve[f"pass@{count}"] = points
-        if TRL in rows:  # its checkpoint after as many updates has as many problems
-            equal = next(n for n in numbers[1:] if len(rows[n]) >= len(rows[TRL]))
-            mean, interval = compare(rows[TRL], rows[equal])
-            curve["against_trl"] = {
-                "checkpoint": int(equal),
-                "difference": mean,
-                "difference_interval95": interval,
-            }
+        if TRL in rows:
+            beside = []
+            for number in equals:
+                mean, interval = compare(rows[TRL], rows[str(number)])
+                beside.append(
+                    {"checkpoint": number, "difference": mean, "difference_interval95": interval}
+                )
+            curve["against_trl"] = beside
     return curve
 
 

@@ -23,7 +23,16 @@ import matplotlib
 matplotlib.use("Agg")
 from figures import OUT, Figure, report
 from matplotlib import pyplot
-from public_run import CHEAT_WALLET, HONEST, RECIPE, TRL, find_genesis, list_checkpoints, read_rules
+from public_run import (
+    CHEAT_WALLET,
+    HONEST,
+    RECIPE,
+    TRL,
+    count_updates,
+    find_genesis,
+    list_checkpoints,
+    read_rules,
+)
 
 from assay.artifacts.steps.folder import read_step
 from assay.environments import open_environment
@@ -78,6 +87,7 @@ def keep_run(out: Path) -> dict[str, Any]:
     """Store what others compare, and return it."""
     checkpoints = list_checkpoints(out / "net")
     steps = [read_step(p) for p in sorted((out / "net/trainer/steps").glob("step-*.json"))]
+    updates = count_updates(out)
     run = {
         "recipe": RECIPE,
         "checkpoints": [digest for _, digest in checkpoints],
@@ -87,6 +97,7 @@ def keep_run(out: Path) -> dict[str, Any]:
                 "window": step.record.window,
                 "groups": step.record.groups,
                 "left_out": len(step.record.left_out),
+                "updates": updates[step.record.number],
             }
             for step in steps
         ],
@@ -129,25 +140,23 @@ def list_figures(out: Path, run: dict[str, Any]) -> list[Figure]:
                 often[0]["solved"],
             )
         )
-    beside = run["curve"].get("against_trl")
-    if beside:
+    made = {number: step["updates"] for number, step in enumerate(run["steps"], 1)}
+    for beside in run["curve"].get("against_trl", ()):
+        number, low_high = beside["checkpoint"], beside["difference_interval95"]
         trl = next(one for one in run["curve"]["pass@1"] if one["checkpoint"] == TRL)
-        ours = next(one for one in points if one["checkpoint"] == beside["checkpoint"])
+        ours = next(one for one in points if one["checkpoint"] == number)
         figures += [
             Figure(
-                f"solved by checkpoint {beside['checkpoint']}, beside TRL",
+                f"solved by checkpoint {number}, after {made[number]} updates",
                 ours["solved"],
                 "share",
-                f"TRL's GRPO after {run['trl']['updates']} updates",
+                f"TRL's GRPO after {run['trl']['updates']}",
                 trl["solved"],
             ),
             Figure(
-                "difference to TRL, lower end",
-                beside["difference_interval95"][0],
-                "share",
-                least=BESIDE_TRL,
+                f"checkpoint {number} less TRL, lower end", low_high[0], "share", least=BESIDE_TRL
             ),
-            Figure("difference to TRL, upper end", beside["difference_interval95"][1], "share"),
+            Figure(f"checkpoint {number} less TRL, upper end", low_high[1], "share"),
         ]
     figures.append(
         Figure(
@@ -190,15 +199,12 @@ def list_costs(out: Path, run: dict[str, Any]) -> list[Figure]:
         file.stat().st_size
         for file in (out / "net" / "store" / "checkpoints").glob("*/files/adapter.safetensors")
     ]
-    updates = sum(
-        math.ceil(step["groups"] / run["learning"]["groups_per_batch"]) for step in run["steps"]
-    )
     figures = [
         Figure("hours that were counted", wall, "h"),
         *(Figure(f"processor: {name}", spent, "h") for name, spent in sorted(hours.items())),
         Figure("checkpoints", len(run["checkpoints"]) - 1, ""),
         Figure("groups that reached the trainer", sum(s["groups"] for s in run["steps"]), ""),
-        Figure("updates at most", updates, ""),
+        Figure("updates", run["steps"][-1]["updates"], ""),
         Figure("bytes of a checkpoint's adapter", sum(adapters) / len(adapters), "bytes"),
     ]
     if "trl" in run:
@@ -218,8 +224,9 @@ def draw(run: dict[str, Any]) -> None:
     left.errorbar(numbers, shares, halves, marker="o", capsize=3, label="the network")
     for one in run["curve"]["pass@1"]:
         if one["checkpoint"] == TRL:
-            at = run["curve"]["against_trl"]["checkpoint"]
-            left.plot([at], [one["solved"]], "s", color="tab:orange", label="TRL, as many updates")
+            at = [beside["checkpoint"] for beside in run["curve"]["against_trl"]]
+            label = f"TRL after {run['trl']['updates']} updates"
+            left.plot(at, [one["solved"]] * len(at), "s--", color="tab:orange", label=label)
     top = 1.15 * max(share + half for share, half in zip(shares, halves, strict=True))
     left.set(xlabel="checkpoint", ylabel="held-out problems solved", ylim=(0, top), xticks=numbers)
     left.legend(loc="lower right")
