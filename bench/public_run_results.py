@@ -202,6 +202,7 @@ def list_costs(out: Path, run: dict[str, Any]) -> list[Figure]:
     figures = [
         Figure("hours that were counted", wall, "h"),
         *(Figure(f"processor: {name}", spent, "h") for name, spent in sorted(hours.items())),
+        Figure("processor: all of these", hours.total(), "h"),
         Figure("checkpoints", len(run["checkpoints"]) - 1, ""),
         Figure("groups that reached the trainer", sum(s["groups"] for s in run["steps"]), ""),
         Figure("updates", run["steps"][-1]["updates"], ""),
