@@ -12,6 +12,7 @@ judges every token of what a miner would submit. `make engine` installs vLLM.
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,13 +24,26 @@ from real_model import make_rules
 from work import judge_groups, make_any_projection, make_requests
 
 from assay.environments import open_environment
-from assay.inference import DraftCount, follow_groups
+from assay.inference import Checkpoint, DraftCount, follow_groups
+from assay.inference.folder import MANIFEST_FILE
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
+from assay.network.files import write_json
+from assay.protocol.encoding import to_json
 
 THREADS = 2
 GROUPS, BATCH = (1, 1) if FAST else (63, 7)
 #: Most tokens that may be drafted for one that is submitted.
 DRAFTED = 1.25
+
+
+def lay_out(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """The checkpoint in a folder that a server can be started on: with its manifest."""
+    folder.mkdir()
+    for file in checkpoint.folder.iterdir():
+        (folder / file.name).symlink_to(file.resolve())
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    write_json(folder / MANIFEST_FILE, to_json(checkpoint.manifest))
+    return replace(checkpoint, folder=folder)
 
 
 def main() -> None:
@@ -55,7 +69,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         open_server(Path(folder), "--dtype", "bfloat16") as on,
     ):
-        on.wait_until_started(checkpoint)
+        on.wait_until_started(lay_out(checkpoint, Path(folder) / "checkpoint"))
         drafter = make_drafter(on, own, len(checkpoint.tokenizer.drawable))
         for start in range(0, GROUPS, BATCH):
             batch = requests[start : start + BATCH]
