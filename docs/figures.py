@@ -22,7 +22,7 @@ THEMES = {
         "verify audit workers memory detection false_positives sketch drift record_audit "
         "submissions stores appeals hybrids contexts families real_model"
     ),
-    "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine draft_precision pay",
+    "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine real_engine draft_precision pay",
     "Learning": (
         "learning demo_episodes tool_use mixtures teaching collapses small_pool evidence public_run step step_memory optimizers team trace operators "
         "checkpoints adapters exports outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
