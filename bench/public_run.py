@@ -305,7 +305,7 @@ def main() -> None:
     parser.add_argument("--recipe", default=RECIPE)
     parser.add_argument("--checkpoints", type=int, default=20)
     parser.add_argument("--hours", type=float, default=3.0, help="then it stops, to go on later")
-    parser.add_argument("--groups", type=int, default=12, help="of each miner in a window")
+    parser.add_argument("--groups", type=int, default=16, help="of each miner in a window")
     parser.add_argument("--block-time", type=float, default=5.0, help="seconds")
     parser.add_argument("--problems", type=int, default=500, help="that are held out")
     parser.add_argument("--device", default="cpu", help="that answers held-out problems")
