@@ -308,8 +308,8 @@ class _Batch:
         self._mask = mask.to(device) if bool((mask == 0).any()) else None
         self._positions = (mask.cumsum(dim=1) - 1).clamp_(min=0).to(device)
         self._cache = _make_cache(model.config, width + ahead)
-        #: int64 [N]: of the rows that the first step reads, the one of each request
         places = {row: place for place, row in enumerate(rows)}
+        #: int64 [N]: of the rows that the first step reads, the one of each request; None: its own
         self._copies: Tensor | None = None
         if len(rows) < len(begun):
             self._copies = torch.tensor([places[row] for row in begun], device=device)
