@@ -135,6 +135,17 @@ def find_checkpoint(out: Path, digest: str) -> Path:
     return trainer if trainer.exists() else out / "net" / "store" / "checkpoints" / digest
 
 
+def open_models(out: Path, device: str = "cpu") -> Any:
+    """The trainer's checkpoints; one that it no longer keeps is made of the store's adapter."""
+    from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+    from assay.inference.placement import Placement
+    from assay.network.store import open_folder
+
+    net = out / "net"
+    fetching = DownloadSettings(lambda: [open_folder(net / "store")])
+    return CheckpointFolder(net / "trainer" / "models", fetching, placement=Placement(device))
+
+
 def read_rules(out: Path) -> Any:
     """The network's parameters."""
     from assay.protocol.encoding import from_json
@@ -203,12 +214,9 @@ def load_tried(given: argparse.Namespace, name: str, checkpoint: Any) -> Any:
 
 def try_checkpoints(given: argparse.Namespace) -> None:
     """Answer held-out problems with checkpoints. What is known is not asked again."""
-    from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
     from assay.environments import open_environment
     from assay.inference.checkpoint import load_outline
-    from assay.inference.placement import Placement
     from assay.inference.placing.devices import CPU
-    from assay.network.store import open_folder
     from assay.protocol.hashing import Domain, hash_fields
     from assay.training.held_out import make_held_out_seed, try_problems
 
@@ -218,10 +226,7 @@ def try_checkpoints(given: argparse.Namespace) -> None:
     tries = json.loads(file.read_text()) if file.exists() else {}
     levels = load_outline(find_genesis(given.out)).manifest.level_numbers  # for all
     rows = 64 if given.device == CPU else 512
-    net = given.out / "net"
-    fetching = DownloadSettings(lambda: [open_folder(net / "store")])
-    folder = net / "trainer" / "models"
-    models = CheckpointFolder(folder, fetching, placement=Placement(given.device))
+    models = open_models(given.out, given.device)
     for name, digest, problems, count in choose_tries(given):
         solved = tries.setdefault(f"{name}x{count}", [])
         if len(solved) >= problems:

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from figures import FAST, OUT, Figure, report
-from public_run import find_checkpoint, find_genesis, list_checkpoints, read_rules
+from public_run import find_genesis, list_checkpoints, open_models, read_rules
 from transformers import PreTrainedModel
 from work import GroupWork, judge_groups, make_any_projection, make_requests
 
@@ -181,7 +181,7 @@ def open_others(out: Path | None, checkpoint: Checkpoint) -> Iterator[tuple[str,
         return
     for number, digest in list_checkpoints(out / "net"):
         if number in NEWER:
-            other = load_model(find_checkpoint(out, digest))
+            other = open_models(out).get(bytes.fromhex(digest)).model
             yield f"checkpoint {number} instead of the first", other
     if (out / FOREIGN).exists():
         yield "the model before its warm start", load_model(out / FOREIGN)
