@@ -94,6 +94,8 @@ def make_trl_trainer(
         "save_strategy": "no",
         "logging_strategy": "no",
         "disable_tqdm": True,
+        # which reads everything once more, to save memory that these courses do not need
+        "gradient_checkpointing": False,
         "seed": learning.seed,
         "learning_rate": learning.learning_rate,
         "lr_scheduler_type": "constant",
