@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from figures import Figure, report
-from processes import Watch
+from processes import Watch, read_processors
 from terminals import ASSAY, CHEAT, Terminals, make_wallet
 
 WINDOWS = 6
@@ -131,7 +131,7 @@ def main() -> None:
         due = {row["epoch_block"] for row in settlements}
         payments = terminals.wait_for("pay", lambda: terminals.read_payments(due))
         paid = perf_counter()
-        processors = {k: v for watch in watches for k, v in watch.read_processors().items()}
+        processors = read_processors(programs | {"localnet": chain})
         for watch in watches:
             watch.close()
         rows = terminals.run("metagraph")["neurons"]

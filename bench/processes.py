@@ -35,6 +35,11 @@ def read_processor(pid: int) -> float:
     return sum(map(int, fields[11:15])) / _TICKS_A_SECOND
 
 
+def read_processors(programs: Mapping[str, int]) -> dict[str, float]:
+    """Processor seconds so far of each program, name → process number, with its children."""
+    return {name: sum(map(read_processor, list_family(pid))) for name, pid in programs.items()}
+
+
 class Watch:
     """Looks at programs, with their children, until it is closed.
 
@@ -58,12 +63,6 @@ class Watch:
         """Stop looking."""
         self._ended.set()
         self._thread.join()
-
-    def read_processors(self) -> dict[str, float]:
-        """Processor seconds of each program so far."""
-        return {
-            name: sum(map(read_processor, list_family(pid))) for name, pid in self._programs.items()
-        }
 
     def _run(self) -> None:
         while not self._ended.wait(_LOOK_S):

@@ -31,7 +31,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from processes import Watch
+from processes import read_processors
 from terminals import ASSAY, CHEAT, Terminals, make_wallet
 
 from assay.network.files import write_json
@@ -101,14 +101,12 @@ def run_network(given: argparse.Namespace) -> None:
         terminals = Terminals(given.out, stack)
         begun = time.monotonic()
         programs = start_network(terminals, given)
-        watch = Watch(programs)
-        stack.callback(watch.close)
         file = given.out / "runs.json"
         earlier = json.loads(file.read_text()) if file.exists() else []
         told = -1
         while time.monotonic() < deadline:
             terminals.require_running()
-            seconds, spent = time.monotonic() - begun, watch.read_processors()
+            seconds, spent = time.monotonic() - begun, read_processors(programs)
             # at every look: a run that is killed has its figures, too
             run = {"seconds": seconds, "cores": os.cpu_count(), "processor": spent}
             write_json(file, [*earlier, run])
