@@ -154,13 +154,17 @@ def read_rules(out: Path) -> Any:
 
 
 def count_updates(out: Path) -> dict[int, int]:
-    """The trainer's updates until each checkpoint."""
-    windows = json.loads((out / "net" / "trainer" / "windows.json").read_text())
+    """The trainer's updates until each checkpoint, by what its steps consumed, as a demo's also do.
+    A group whose rewards are all the same is in none."""
+    from assay.artifacts.steps.folder import parse_config, read_step, read_taken
+
     made, total = {}, 0
-    for one in windows:
-        if one["stats"] and one["checkpoint"] is not None:
-            total += one["stats"]["updates"]
-            made[one["checkpoint"]] = total
+    for path in sorted((out / "net" / "trainer" / "steps").glob("step-*.json")):
+        step = read_step(path)
+        config = parse_config(step.record)
+        learned = sum(len(set(one.group.rewards)) > 1 for one in read_taken(step))
+        total += config.epochs * -(-learned // config.groups_per_batch)
+        made[step.record.number] = total
     return made
 
 
