@@ -123,12 +123,8 @@ def run_network(given: argparse.Namespace) -> None:
 
 
 def find_genesis(out: Path) -> Path:
-    """The folder of the first checkpoint."""
-    return find_checkpoint(out, list_checkpoints(out / "net")[0][1])
-
-
-def find_checkpoint(out: Path, digest: str) -> Path:
-    """A checkpoint's folder: the trainer's, or the store's, in which a kept run has it."""
+    """The folder of checkpoint 0: the trainer's, or the store's, in which a kept run has it."""
+    digest = list_checkpoints(out / "net")[0][1]
     trainer = out / "net" / "trainer" / "models" / digest
     return trainer if trainer.exists() else out / "net" / "store" / "checkpoints" / digest
 
@@ -171,7 +167,7 @@ def count_updates(out: Path) -> dict[int, int]:
 def list_equals(out: Path) -> list[int]:
     """The checkpoints that TRL's weights are compared with: the one whose rollouts answer the last
     of TRL's problems, and the first after as many updates. Groups without a signal make no update
-    here, so it is a later one."""
+    here, so it may be a later one."""
     course = out / "trl" / "course.json"
     if not course.exists():
         return []
