@@ -70,10 +70,13 @@ def start_network(terminals: Terminals, given: argparse.Namespace) -> dict[str, 
                 make_wallet(terminals, name)
         terminals.run("stake", "100", "--wallet", VALIDATOR, "--yes", "--any-price")
     at = ("--localnet", str(folder))
+    # all miners generate at the same time: with a thread on each core, they wait for each other
+    threads = max(1, (os.cpu_count() or 1) // len((*HONEST, CHEAT_WALLET)))
 
     def name_miner(name: str) -> tuple[str, ...]:
         groups = CHEAT_GROUPS if name == CHEAT_WALLET else given.groups
-        return (*at, "--wallet", name, "--dir", str(folder / name), f"--groups={groups}")
+        own = ("--wallet", name, "--dir", str(folder / name), f"--threads={threads}")
+        return (*at, *own, f"--groups={groups}")
 
     commands = {
         **{name: (ASSAY, "mine", *name_miner(name)) for name in HONEST},
