@@ -23,13 +23,14 @@ The recipe's tokens are few, so that two cores do it in some hours.
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from processes import read_processors
 from terminals import ASSAY, CHEAT, Terminals, make_wallet
@@ -97,8 +98,15 @@ def list_checkpoints(folder: Path) -> list[tuple[int, str]]:
     return sorted(found.items())
 
 
+def stop(number: int, _: object) -> NoReturn:
+    """End, and all programs with it: without this, SIGTERM would leave them running."""
+    raise SystemExit(f"stopped by {signal.Signals(number).name}: the same command goes on")
+
+
 def run_network(given: argparse.Namespace) -> None:
     """Let the network run until all checkpoints are there, or the hours are over."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     deadline = time.monotonic() + given.hours * 3_600
     with ExitStack() as stack:
         terminals = Terminals(given.out, stack)
