@@ -98,6 +98,16 @@ def list_checkpoints(folder: Path) -> list[tuple[int, str]]:
     return sorted(found.items())
 
 
+def is_judged(out: Path) -> bool:
+    """Whether the validator has written its verdicts on the window of the newest checkpoint: the
+    trainer publishes while that window still runs."""
+    from assay.artifacts.steps.folder import read_step
+
+    newest = max((out / "net" / "trainer" / "steps").glob("step-*.json"))
+    window = read_step(newest).record.window
+    return (out / "net" / "validator" / "verdicts" / f"window-{window}.json").exists()
+
+
 def stop(number: int, _: object) -> NoReturn:
     """End, and all programs with it: without this, SIGTERM would leave them running."""
     raise SystemExit(f"stopped by {signal.Signals(number).name}: the same command goes on")
@@ -128,7 +138,7 @@ def run_network(given: argparse.Namespace) -> None:
                 print(
                     f"{minutes:,.0f} min: checkpoint {published} of {given.checkpoints}", flush=True
                 )
-            if published >= given.checkpoints:
+            if published >= given.checkpoints and is_judged(given.out):
                 break
             time.sleep(_LOOK_S)
 
