@@ -3,17 +3,21 @@
     assay adopt SmolLM2-135M-Instruct.Q4_1.gguf --out DIR/foreign
     python bench/real_honest.py --out DIR
 
-DIR is the folder of a run of `public_run.py`. The model before its warm start writes as long as it
-may, 96 tokens mostly; after it a third of that. So it is the one that answers here, problems of the
-network. Each of two implementations submits all rollouts, with its own log-probabilities and
-sketches, and the other judges every one of their tokens by all tests. A token counts once for each
-of the two. The same command continues: DIR/honest.json has what was judged, batch by batch.
+DIR is the folder of a run of `public_run.py`, or of the window that the repository keeps, as
+`real_model.py` says. The model before its warm start writes as long as it may, 96 tokens mostly;
+after it a third of that. So it is the one that answers here, problems of the network. Each of two
+implementations submits all rollouts, with its own log-probabilities and sketches, and the other
+judges every one of their tokens by all tests. A token counts once for each of the two. The same
+command continues: DIR/honest.json has what was judged, batch by batch.
 """
 
 import json
+import multiprocessing
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 import torch
 from figures import FAST, OUT, Figure, report
@@ -22,7 +26,7 @@ from real_model import FOREIGN, make_rules
 from work import judge_groups, make_any_projection, make_requests
 
 from assay.environments import open_environment
-from assay.inference import Checkpoint, GroupRequest, Request, generate_groups, load_checkpoint
+from assay.inference import Checkpoint, Request, generate_groups, load_checkpoint
 from assay.inference.checkpoint import FolderModels
 from assay.inference.draft import Drafter
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
@@ -52,6 +56,15 @@ class Judged:
     refused: int = 0
     positive: int = 0
     largest: int = 0
+
+    def add(self, other: "Judged") -> None:
+        """Count what another batch had, too."""
+        self.groups += other.groups
+        self.rollouts += other.rollouts
+        self.tokens += other.tokens
+        self.refused += other.refused
+        self.positive += other.positive
+        self.largest = max(self.largest, other.largest)
 
 
 class KnownDrafter:
@@ -88,49 +101,71 @@ def open_checkpoint(rules: Parameters) -> Checkpoint:
     return replace(found, manifest=replace(found.manifest, max_tokens=TOKENS))
 
 
-def judge_batch(
-    judged: Judged, checkpoint: Checkpoint, rules: Parameters, requests: Sequence[GroupRequest]
-) -> None:
-    """Generate groups, and judge them, once in each direction."""
-    temperature, projection = rules.work.temperature, make_any_projection(checkpoint)
-    drafter = KnownDrafter(checkpoint.get_drafter(temperature))
-    for own, other in PAIRS:
-        groups = generate_groups(
-            requests,
-            drafter,
-            checkpoint.get_reference(temperature, own),
-            checkpoint.get_rules(temperature),
-            projection,
+class Batches:
+    """Judges batches of groups, each by the number of its first. A process of its own, with one
+    thread, keeps a core busier than a second thread does."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(THREADS)
+        self.rules = make_rules() if OUT is None else read_rules(OUT)
+        self._checkpoint = open_checkpoint(self.rules)
+        self._requests = make_requests(
+            self._checkpoint,
+            GROUPS,
+            self.rules.work.group_size,
+            b"honest",
+            environment=open_environment(self.rules.environment),
         )
-        judge = checkpoint.get_reference(temperature, other)
-        for one in judge_groups(judge, checkpoint, requests, groups, rules.tests):
-            judged.rollouts += 1
-            judged.tokens += len(one.rollout.tokens)
-            judged.refused += one.is_refused
-            judged.positive += int((one.measured.margins > 0).sum())
-            judged.largest = max(judged.largest, one.sampling.margin_max)
-    judged.groups += len(requests)
+
+    def judge(self, first: int) -> Judged:
+        """Generate groups, and judge them, once in each direction."""
+        checkpoint, requests = self._checkpoint, self._requests[first : first + BATCH]
+        temperature, projection = self.rules.work.temperature, make_any_projection(checkpoint)
+        drafter, judged = KnownDrafter(checkpoint.get_drafter(temperature)), Judged(len(requests))
+        for own, other in PAIRS:
+            groups = generate_groups(
+                requests,
+                drafter,
+                checkpoint.get_reference(temperature, own),
+                checkpoint.get_rules(temperature),
+                projection,
+            )
+            judge = checkpoint.get_reference(temperature, other)
+            for one in judge_groups(judge, checkpoint, requests, groups, self.rules.tests):
+                judged.rollouts += 1
+                judged.tokens += len(one.rollout.tokens)
+                judged.refused += one.is_refused
+                judged.positive += int((one.measured.margins > 0).sum())
+                judged.largest = max(judged.largest, one.sampling.margin_max)
+        return judged
+
+
+@cache
+def open_batches() -> Batches:
+    """Of this process, once."""
+    return Batches()
+
+
+def judge_batch(first: int) -> Judged:
+    """See `Batches.judge`, in a worker."""
+    return open_batches().judge(first)
 
 
 def main() -> None:
-    torch.set_num_threads(THREADS)
     if OUT is None and not FAST:
         raise SystemExit("--out DIR: the folder of a run of public_run.py")
-    rules = make_rules() if OUT is None else read_rules(OUT)
-    checkpoint, judged = open_checkpoint(rules), Judged()
+    rules, judged = make_rules() if OUT is None else read_rules(OUT), Judged()
     file = None if OUT is None else OUT / "honest.json"
     if file is not None and file.exists():
         judged = Judged(**json.loads(file.read_text()))
-    environment = open_environment(rules.environment)
-    requests = make_requests(
-        checkpoint, GROUPS, rules.work.group_size, b"honest", environment=environment
-    )
-    while judged.groups < GROUPS:
-        judge_batch(judged, checkpoint, rules, requests[judged.groups : judged.groups + BATCH])
-        if file is not None:
-            write_json(file, asdict(judged))
-        done = f"{judged.groups} of {GROUPS} groups"
-        print(f"  {done}: {asdict(judged)}", file=sys.stderr, flush=True)
+    firsts = range(judged.groups, GROUPS, BATCH)
+    with multiprocessing.get_context("spawn").Pool(1 if FAST else os.cpu_count()) as workers:
+        for batch in workers.imap(judge_batch, firsts):
+            judged.add(batch)
+            if file is not None:
+                write_json(file, asdict(judged))
+            done = f"{judged.groups} of {GROUPS} groups"
+            print(f"  {done}: {asdict(judged)}", file=sys.stderr, flush=True)
     unit = 1 << FRACTION_BITS
     figures = [
         Figure("honest rollouts refused", judged.refused, "rollouts", bound=0),
