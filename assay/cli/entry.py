@@ -3,7 +3,7 @@
 import sys
 from io import StringIO
 
-from assay.cli.interrupts import catch_interrupts
+from assay.cli.interrupts import catch_interrupts, importing
 
 
 def main() -> None:
@@ -12,8 +12,8 @@ def main() -> None:
         sys.stdin = StringIO()
     try:
         with catch_interrupts():
-            from assay.cli.app import app
-
+            with importing():
+                from assay.cli.app import app
             app(prog_name="assay")
     except KeyboardInterrupt:
         print("assay: stopped", file=sys.stderr)

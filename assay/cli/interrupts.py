@@ -2,7 +2,8 @@
 
 Python drops exceptions of a signal within a destructor, a callback of a weak reference, or a
 library that catches everything while it is imported. So this module remembers Ctrl-C and raises it
-again, and Python says nothing of one that it drops.
+again, and Python says nothing of one that it drops. While libraries are imported it waits: numpy
+and torch cannot be imported a second time, and an exception in the middle of torch's aborts.
 """
 
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_asked = threading.Event()
+_asked, _importing = threading.Event(), threading.Event()
 
 
 @contextmanager
@@ -21,8 +22,10 @@ def catch_interrupts() -> Iterator[None]:
     tell = sys.unraisablehook
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        waits = _importing.is_set() and not _asked.is_set()
         _asked.set()
-        signal.default_int_handler(number, frame)
+        if not waits:
+            signal.default_int_handler(number, frame)
 
     def tell_others(dropped: "sys.UnraisableHookArgs") -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
@@ -40,6 +43,17 @@ def catch_interrupts() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         sys.unraisablehook = tell
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Raise a Ctrl-C that comes in this block, of imports, at its end. The next comes at once."""
+    _importing.set()
+    try:
+        yield
+    finally:
+        _importing.clear()
+    require_wanted()
 
 
 def require_wanted() -> None:

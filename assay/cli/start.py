@@ -12,7 +12,7 @@ import typer
 
 from assay.cli.checks import require_problem_files
 from assay.cli.hub_names import open_data
-from assay.cli.interrupts import require_wanted
+from assay.cli.interrupts import importing
 
 if TYPE_CHECKING:
     from assay.neurons.settings.sections import Settings
@@ -31,7 +31,7 @@ def starting(
     problem_files: bool = True,
 ) -> Iterator[None]:
     """Say what a command waits for, and add the settings' files of problems. The block has the
-    command's imports, and raises a Ctrl-C that was lost in them.
+    command's imports, at whose end Ctrl-C is raised.
 
     Args:
         loads: a library that takes seconds to load.
@@ -50,8 +50,8 @@ def starting(
         announce(", then ".join(doing), as_json)
     if problem_files:
         add_problem_files(settings, quiet)
-    yield
-    require_wanted()
+    with importing():
+        yield
 
 
 def add_problem_files(settings: "Settings", quiet: bool = False) -> None:

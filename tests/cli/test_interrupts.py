@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from assay.cli.interrupts import catch_interrupts, require_wanted
+from assay.cli.interrupts import catch_interrupts, importing, require_wanted
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,35 @@ def test_python_says_nothing_of_an_interrupt_that_it_drops(monkeypatch: pytest.M
         with pytest.raises(KeyboardInterrupt):
             require_wanted()
     assert sys.unraisablehook == told.append
+
+
+def import_slowly(interrupts: int, done: list[str]) -> None:
+    with importing():
+        for _ in range(interrupts):
+            signal.raise_signal(signal.SIGINT)
+        done.append("imported")
+
+
+def test_an_import_is_not_cut_in_half() -> None:
+    """Of numpy or torch, that leaves parts with which no second import succeeds."""
+    done: list[str] = []
+    with catch_interrupts(), pytest.raises(KeyboardInterrupt):
+        import_slowly(1, done)
+    assert done == ["imported"]
+
+
+def test_a_second_interrupt_waits_for_no_import() -> None:
+    done: list[str] = []
+    with catch_interrupts(), pytest.raises(KeyboardInterrupt):
+        import_slowly(2, done)
+    assert not done
+
+
+def test_after_an_import_no_interrupt_waits() -> None:
+    with catch_interrupts():
+        import_slowly(0, [])
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_whoever_started_us_and_takes_interrupts_keeps_them() -> None:
