@@ -33,6 +33,9 @@ _POSITIONS = 32
 #: Thresholds of the curves, logits: four a decade.
 GRID = tuple(float(tau) for tau in np.logspace(-8, 1, 37))
 GINI_EDGES = (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+#: A bin of fewer is joined with its neighbour. Few tokens say nothing of a rate: in a bin of three,
+#: one processor's rounding was 1.2 times the bound and another's a quarter of it.
+BIN_TOKENS = 32
 
 Floats = NDArray[np.float64]
 
@@ -185,7 +188,7 @@ def _describe_envelope(
     bounds = compute_honest_rates(comparison.gini, rates, tests, t)
     measured = comparison.survival[:, : bounds.shape[1]]
     bins: list[dict[str, Any]] = []
-    for low, high in pairwise(GINI_EDGES):
+    for low, high in _join_bins(comparison.gini[chosen]):
         inside = chosen & (comparison.gini >= low) & ((comparison.gini < high) | (high == 1.0))
         if inside.any():
             ratio = (measured[inside].sum(axis=0) / bounds[inside].sum(axis=0)).max()
@@ -200,6 +203,19 @@ def _describe_envelope(
         "worst_context": _round(by_context[chosen[starts]].max(initial=0.0)),
         "alpha_growth": _round(growth),
     }
+
+
+def _join_bins(gini: Floats) -> list[tuple[float, float]]:
+    """Bins of `GINI_EDGES`, neighbours joined until each has `BIN_TOKENS` of these tokens; one bin
+    with all, if they are fewer."""
+    counts, _ = np.histogram(gini, GINI_EDGES)
+    edges, left, rest = [GINI_EDGES[0]], 0, len(gini)
+    for high, count in zip(GINI_EDGES[1:-1], counts.tolist(), strict=False):
+        left, rest = left + count, rest - count
+        if min(left, rest) >= BIN_TOKENS:
+            edges.append(high)
+            left = 0
+    return list(pairwise([*edges, GINI_EDGES[-1]]))
 
 
 def _describe_fingerprints(comparison: Comparison, tests: Tests) -> dict[str, Any]:

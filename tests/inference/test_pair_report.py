@@ -42,13 +42,22 @@ def test_rates_that_hold_only_where_they_were_fitted_are_refused():
 
 def test_rates_that_hold_only_on_average_are_refused():
     """A bin of Gini impurity with ten times the mean rate, on few of the tokens."""
-    rare = np.arange(8 * 32) % 32 == 0
+    rare = np.arange(8 * 32) % 4 == 0
     pair = make_pair(np.where(rare, 2e-5, 1e-7), np.where(rare, 0.2, 0.6))
     report, rates = describe_pair(pair)
     assert rates is None
     assert "held-out" in report["refused"][0]
     ratios = {tuple(row["gini"]): row["ratio"] for row in report["envelope"]["bins"]}
-    assert ratios[0.1, 0.3] > 1 > ratios[0.5, 0.7]
+    assert ratios[0.0, 0.3] > 1 > ratios[0.3, 1.0]
+
+
+def test_a_bin_of_few_tokens_is_joined_with_its_neighbour():
+    """What three tokens show is another on the next processor."""
+    few = np.arange(8 * 32) % 32 == 0
+    report, rates = describe_pair(make_pair(np.where(few, 2e-5, 1e-6), np.where(few, 0.8, 0.6)))
+    assert rates is not None
+    (only,) = report["envelope"]["bins"]
+    assert (only["gini"], only["tokens"]) == ([0.0, 1.0], 4 * 32)
 
 
 def test_rates_above_what_parameters_allow_are_refused():
