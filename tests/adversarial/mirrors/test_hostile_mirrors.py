@@ -151,7 +151,7 @@ def test_a_mirror_that_dies_half_way(mirror, store, tmp_path, one_worker, monkey
 
 def test_a_mirror_that_never_answers(mirror, store, tmp_path, monkeypatch):
     """Whatever it is asked: it costs its patience, and nothing is written once it wakes up."""
-    monkeypatch.setattr(tensor_download, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(tensor_download, "PATIENCE_S", 2.0)
     monkeypatch.setattr(tensor_download, "HASTE_S", 0.5)
     wake = threading.Event()
     mirror.lies = dict.fromkeys(NAMES, lambda data, start: wake.wait(30) and flip(data, start))

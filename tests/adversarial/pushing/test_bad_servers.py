@@ -59,12 +59,14 @@ UNCLEAR = {
 def test_an_answer_that_says_nothing_clear_stops_it_and_nothing_is_sent_twice(
     known, poor, monkeypatch, fault
 ):
-    monkeypatch.setattr(GroupServer.__init__, "__defaults__", (HASTY,))
     poor.script = lambda number, handler: (
         UNCLEAR[fault](number, handler) if number == 1 else RECEIVED
     )
-    with pytest.raises(UnknownDeliveryError, match="nobody knows whether"):
-        push_steps(known, poor.url, ALL, wait_s=5)
+    with monkeypatch.context() as patch:
+        if fault == "no answer in time":  # a stall of the machine is one, too, for the others
+            patch.setattr(GroupServer.__init__, "__defaults__", (HASTY,))
+        with pytest.raises(UnknownDeliveryError, match="nobody knows whether"):
+            push_steps(known, poor.url, ALL, wait_s=5)
     assert len(poor.posted) == 2
     summary = push_steps(known, poor.url, ALL, wait_s=5)
     assert (summary.already, summary.sent, len(summary.unknown)) == (1, GROUPS - 2, 1)

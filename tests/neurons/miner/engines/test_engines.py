@@ -122,11 +122,12 @@ def test_tokens_drawn_after_an_end_are_dropped(
 def test_a_server_that_takes_long_over_a_checkpoint_keeps_no_window(
     checkpoint, requests, projection, expected, rough_drafter, monkeypatch
 ):
-    monkeypatch.setattr(engine_drafter, "PATIENCE_S", 0.05)
     with EngineServer(rough_drafter, load=load_drafter) as server:
         server.pause_s = 60.0
         mining = open_all(server)
-        assert generate(mining, checkpoint, requests, projection)[0] == expected
+        with monkeypatch.context() as patch:
+            patch.setattr(engine_drafter, "PATIENCE_S", 0.05)
+            assert generate(mining, checkpoint, requests, projection)[0] == expected
         assert (mining.engines[0].state, mining.trouble) == ("starting", None)
         server.go_on.set()
         wait_until(lambda: server.orders[-1:] == ["/resume"])
