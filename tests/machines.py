@@ -1,4 +1,4 @@
-"""The same on every machine: this processor as six others, by what its libraries may use of it.
+"""The same on every machine: this processor as eight others, by what its libraries may use of it.
 
     python tests/machines.py                    all that this processor can be
     python tests/machines.py avx2-1 default-2   these
@@ -18,17 +18,26 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-#: Folders of tests that compute with a model.
+#: Tests that compute with a model.
 COMPUTING = tuple(
     ROOT / "tests" / name
-    for name in ("inference", "verification", "training", "lab/gauntlet", "artifacts")
+    for name in (
+        "inference",
+        "verification",
+        "training",
+        "lab/gauntlet",
+        "artifacts",
+        "audit/provenance",
+        "neurons/preflight",
+        "cli/test_calibrate_command.py",
+    )
 )
 #: Which of these tests: those of every day that take seconds.
 _QUICK = "not slow and not nightly and not kill and not faults"
 _BEYOND_AVX2 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
 #: Instruction set → what PyTorch, MKL, oneDNN, numpy and numba are told; numpy: what it must not
 #: use. Numba keeps what it compiled by processor.
-_SETS: Mapping[str, Mapping[str, str]] = {
+_SETS: dict[str, Mapping[str, str]] = {
     "default": {
         "ATEN_CPU_CAPABILITY": "default",
         "MKL_CBWR": "COMPATIBLE",
@@ -53,6 +62,8 @@ _SETS: Mapping[str, Mapping[str, str]] = {
         "NUMBA_CPU_FEATURES": "",
     },
 }
+#: PyTorch's kernels and MKL's products are chosen apart, on processors that are not Intel's.
+_SETS |= {"mixed": {**_SETS["default"], "MKL_CBWR": "AVX2"}}
 MACHINES: Mapping[str, Mapping[str, str]] = {
     f"{name}-{threads}": {**told, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     for name, told in _SETS.items()
@@ -64,6 +75,7 @@ def find_machines() -> list[str]:
     """Those that this processor can be."""
     flags = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
     needed = {"default": set(), "avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw"}}
+    needed["mixed"] = needed["avx2"]
     return [name for name in MACHINES if needed[name.partition("-")[0]] <= set(flags)]
 
 
