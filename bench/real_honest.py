@@ -30,6 +30,7 @@ from assay.inference import Checkpoint, Request, generate_groups, load_checkpoin
 from assay.inference.checkpoint import FolderModels
 from assay.inference.draft import Drafter
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
+from assay.inference.pair_report import CAP_RATE_MAX
 from assay.inference.time_limit import TimeLimit
 from assay.network.files import write_json
 from assay.protocol.parameters import FRACTION_BITS, Parameters
@@ -184,7 +185,9 @@ def main() -> None:
     if not judged.refused:
         # a rollout that is judged in both directions is one
         bound = _NONE_SEEN * len(PAIRS) / judged.rollouts
-        figures.append(Figure("refusals of a rollout, 95 % below", bound, "share"))
+        allowed = CAP_RATE_MAX * judged.tokens / judged.rollouts
+        given = "refusals of a rollout, 95 % below", bound, "share", "what the cap's rule allows"
+        figures.append(Figure(*given, allowed))
     report("Honest rollouts of SmolLM2-135M, two implementations", figures, THREADS)
 
 
