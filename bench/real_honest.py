@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 
@@ -160,18 +161,25 @@ def main() -> None:
     if file is not None and file.exists():
         judged = Judged(**json.loads(file.read_text()))
     firsts = range(judged.groups, GROUPS, BATCH)
-    with multiprocessing.get_context("spawn").Pool(1 if FAST else os.cpu_count()) as workers:
-        for batch in workers.imap(judge_batch, firsts):
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1 if FAST else os.cpu_count(), mp_context=spawn) as workers:
+        for batch in workers.map(judge_batch, firsts):
             judged.add(batch)
             if file is not None:
                 write_json(file, asdict(judged))
             done = f"{judged.groups} of {GROUPS} groups"
             print(f"  {done}: {asdict(judged)}", file=sys.stderr, flush=True)
     unit = 1 << FRACTION_BITS
+    rollouts = judged.rollouts // len(PAIRS)
     figures = [
         Figure("honest rollouts refused", judged.refused, "rollouts", bound=0),
-        Figure("honest rollouts judged", judged.rollouts, "rollouts"),
-        Figure("honest tokens judged", judged.tokens, "tokens", least=None if FAST else 500_000),
+        Figure("honest rollouts, each judged in both directions", rollouts, "rollouts"),
+        Figure(
+            "honest tokens judged, in both",
+            judged.tokens,
+            "tokens",
+            least=None if FAST else 500_000,
+        ),
         Figure("honest tokens with a margin above 0", judged.positive / judged.tokens, "share"),
         Figure(
             "largest margin of an honest token",
@@ -183,8 +191,7 @@ def main() -> None:
         ),
     ]
     if not judged.refused:
-        # a rollout that is judged in both directions is one
-        bound = _NONE_SEEN * len(PAIRS) / judged.rollouts
+        bound = _NONE_SEEN / rollouts
         allowed = CAP_RATE_MAX * judged.tokens / judged.rollouts
         given = "refusals of a rollout, 95 % below", bound, "share", "what the cap's rule allows"
         figures.append(Figure(*given, allowed))

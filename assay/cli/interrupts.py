@@ -8,22 +8,25 @@ and torch cannot be imported a second time, and an exception in the middle of to
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_asked, _importing = threading.Event(), threading.Event()
+#: Plain values: a second Ctrl-C may come while the first one's handler runs, and would wait for a
+#: lock that the first one holds.
+_asked = _importing = False
 
 
 @contextmanager
 def catch_interrupts() -> Iterator[None]:
     """Raise Ctrl-C as usual, and remember it until the end of the outermost of these blocks."""
+    global _asked
     tell = sys.unraisablehook
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        waits = _importing.is_set() and not _asked.is_set()
-        _asked.set()
+        global _asked
+        waits = _importing and not _asked
+        _asked = True
         if not waits:
             signal.default_int_handler(number, frame)
 
@@ -35,7 +38,7 @@ def catch_interrupts() -> Iterator[None]:
     if before is not signal.default_int_handler:  # the parent process wants another handler
         yield
         return
-    _asked.clear()
+    _asked = False
     signal.signal(signal.SIGINT, interrupt)
     sys.unraisablehook = tell_others
     try:
@@ -48,15 +51,16 @@ def catch_interrupts() -> Iterator[None]:
 @contextmanager
 def importing() -> Iterator[None]:
     """Raise a Ctrl-C that comes in this block, of imports, at its end. The next comes at once."""
-    _importing.set()
+    global _importing
+    _importing = True
     try:
         yield
     finally:
-        _importing.clear()
+        _importing = False
     require_wanted()
 
 
 def require_wanted() -> None:
     """Raise the KeyboardInterrupt of a Ctrl-C that was lost."""
-    if _asked.is_set():
+    if _asked:
         raise KeyboardInterrupt

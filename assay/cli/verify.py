@@ -52,8 +52,12 @@ def run_verify(
     key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
     if not model.is_dir():
         raise ConfigError(f"{model} is not a folder: name a checkpoint's folder")
+    # PyTorch takes seconds to load, and faults of the other files are reported first
     with starting(settings, loads=TORCH, quiet=quiet):
-        checkpoint = _load_model(model, facts, context, settings)
+        from assay.inference import load_checkpoint
+        from assay.neurons.settings.placing import open_placement
+    checkpoint = load_checkpoint(model, facts.checkpoint, open_placement(settings.compute))
+    _require_usable(checkpoint, facts, context)
     submission = SubmissionFile(open_file(file))
     whose = key or _read_hotkey(submission)
     verdict = _judge(submission, whose, facts, checkpoint, every)
@@ -82,24 +86,16 @@ def _judge(
     return judge_with_checkpoint(submission, key, context, checkpoint, groups=groups)
 
 
-def _load_model(
-    folder: Path, context: Context, context_path: Path, settings: Settings
-) -> "Checkpoint":
-    """The checkpoint in force, if a window can be judged with it."""
-    # PyTorch takes seconds to load, and faults of the other files are reported first
+def _require_usable(checkpoint: "Checkpoint", context: Context, context_path: Path) -> None:
+    """Check that a window can be judged with the checkpoint."""
     from assay.artifacts.checkpoints.folder import find_checkpoint_fault
-    from assay.inference import load_checkpoint
-    from assay.neurons.settings.placing import open_placement
 
-    placement = open_placement(settings.compute)
-    checkpoint = load_checkpoint(folder, context.checkpoint, placement)
     try:
         fault = find_checkpoint_fault(checkpoint, context.parameters)
     except ValueError as error:  # an environment that this version does not have
         raise ConfigError(f"{context_path}: {error}") from None
     if fault is not None:
         raise ConfigError(f"the window is void for everyone: its checkpoint is unusable: {fault}")
-    return checkpoint
 
 
 def _read_context(path: Path, allow_local_beacon: bool) -> Context:
