@@ -210,7 +210,7 @@ def _join_bins(gini: Floats) -> list[tuple[float, float]]:
     with all, if they are fewer."""
     counts, _ = np.histogram(gini, GINI_EDGES)
     edges, left, rest = [GINI_EDGES[0]], 0, len(gini)
-    for high, count in zip(GINI_EDGES[1:-1], counts.tolist(), strict=False):
+    for high, count in zip(GINI_EDGES[1:-1], counts[:-1].tolist(), strict=True):
         left, rest = left + count, rest - count
         if min(left, rest) >= BIN_TOKENS:
             edges.append(high)

@@ -41,7 +41,7 @@ def test_rates_that_hold_only_where_they_were_fitted_are_refused():
 
 
 def test_rates_that_hold_only_on_average_are_refused():
-    """A bin of Gini impurity with ten times the mean rate, on few of the tokens."""
+    """A bin of Gini impurity with ten times the mean rate, on a quarter of the tokens."""
     rare = np.arange(8 * 32) % 4 == 0
     pair = make_pair(np.where(rare, 2e-5, 1e-7), np.where(rare, 0.2, 0.6))
     report, rates = describe_pair(pair)
