@@ -2,7 +2,7 @@
 any for verifiers."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -63,19 +63,25 @@ def run_env_new(name: str, folder: Path | None, turns: bool, as_json: bool) -> N
 
 
 def run_env_vet(
-    path: Path, data: Path | None, units: int | None, as_json: bool, quiet: bool
+    path: Path,
+    data: Path | None,
+    units: int | None,
+    problems: int | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Print the checks. Pack what is fit beside itself: a folder, or a wheel with its data.
 
     Args:
         units: millions of instructions that a request may take; None: a network's default.
+        problems: that it is asked to make; None: the default.
     """
     if data is not None and path.suffix != ".whl":
         raise ConfigError(f"--data {data}: only a taskset's wheel takes data, not {path}")
     _require_units(units)
     try:
         with telling(choose_say(quiet), f"vetting {path}"):
-            file, report = _vet(path, data, units)
+            file, report = _vet(path, data, _Asked(units, problems))
     except OSError as error:
         raise ConfigError(f"{error.filename or path}: {error.strerror}") from None
     return _show_report(file, report, as_json)
@@ -89,32 +95,47 @@ def _require_units(units: int | None) -> None:
         raise ConfigError(f"--units: {error}") from None
 
 
-def _vet(path: Path, data: Path | None, units: int | None) -> tuple[Path | None, VetReport]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How a package or a taskset is vetted; None: as by default."""
+
+    units: int | None
+    problems: int | None
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Arguments of `vet_package` and `vet_bundle`."""
+        named = {"millions": self.units, "tried": self.problems}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def _vet(path: Path, data: Path | None, asked: _Asked) -> tuple[Path | None, VetReport]:
     if path.suffix == ".whl":
-        return _vet_wheel(path, data, units)
-    return _vet_folder(path, units) if path.is_dir() else (path, _vet_file(path, units))
+        return _vet_wheel(path, data, asked)
+    return _vet_folder(path, asked) if path.is_dir() else (path, _vet_file(path, asked))
 
 
-def _vet_file(file: Path, units: int | None) -> VetReport:
+def _vet_file(file: Path, asked: _Asked) -> VetReport:
     _require_regular(file)
     if (first := read_first_name(file)) is not None:
         vet = vet_bundle if first == MANIFEST else vet_package
-        return vet(file) if units is None else vet(file, millions=units)
-    if units is not None:
-        raise ConfigError(f"--units {units}: only a package or a taskset has units, not {file}")
+        return vet(file, **asked.given)
+    for option, value in (("--units", asked.units), ("--problems", asked.problems)):
+        if value is not None:
+            raise ConfigError(f"{option} {value}: only for a package or a taskset, not {file}")
     return vet_problem_file(file)
 
 
-def _vet_folder(path: Path, units: int | None) -> tuple[Path | None, VetReport]:
+def _vet_folder(path: Path, asked: _Asked) -> tuple[Path | None, VetReport]:
     folder = path.absolute()
     if not (folder / "__init__.py").is_file():  # the folder that `env new` makes around it
         raise ConfigError(
             f"{path} has no __init__.py: name the package's own folder, as {path}/NAME"
         )
-    return _vet_packed(folder.parent / f"{folder.name}.zip", pack_folder(folder), is_packed, units)
+    return _vet_packed(folder.parent / f"{folder.name}.zip", pack_folder(folder), is_packed, asked)
 
 
-def _vet_wheel(path: Path, data: Path | None, units: int | None) -> tuple[Path | None, VetReport]:
+def _vet_wheel(path: Path, data: Path | None, asked: _Asked) -> tuple[Path | None, VetReport]:
     """Vet as much of a wheel as can be run, from the bundle of it and its data."""
     parts = _read(path), b"" if data is None else _read(data)
     looked = look_at_wheel(*parts)
@@ -122,13 +143,13 @@ def _vet_wheel(path: Path, data: Path | None, units: int | None) -> tuple[Path |
         return path, VetReport(path.name, looked)
     bundle = path.with_suffix(".taskset.zip")
     file, report = _vet_packed(
-        bundle, write_bundle(*parts), lambda there: read_first_name(there) == MANIFEST, units
+        bundle, write_bundle(*parts), lambda there: read_first_name(there) == MANIFEST, asked
     )
     return file, VetReport(report.subject, looked + report.checks)
 
 
 def _vet_packed(
-    file: Path, data: bytes, is_own: Callable[[Path], bool], units: int | None
+    file: Path, data: bytes, is_own: Callable[[Path], bool], asked: _Asked
 ) -> tuple[Path | None, VetReport]:
     """Vet bytes, and write them if they are fit: a network may already name what is there.
 
@@ -139,7 +160,7 @@ def _vet_packed(
     with TemporaryDirectory() as folder:
         tried = Path(folder) / file.name
         tried.write_bytes(data)
-        report = _vet_file(tried, units)
+        report = _vet_file(tried, asked)
     if not report.is_fit:
         return None, report
     _write_own(file, data, is_own)

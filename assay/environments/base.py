@@ -49,7 +49,8 @@ Arguments = tuple[tuple[str, str | int | bool], ...]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a model is asked: messages of which the last is a user's, and how they become ids.
+    """What a model is asked: messages of which the last is a user's, and how they become ids. No
+    messages are the id 0.
 
     Attributes:
         arguments: for the chat template.
@@ -120,6 +121,8 @@ class Problem:
         request: what the environment says behind the question, unless the owner says otherwise.
         context: messages of the task's own before the question.
         manner: the owner's.
+        is_made: False: foreign code made no problem of the number. Everybody finds the same, so
+            it is asked all the same: nothing, in one turn, and every answer scores 0.
     """
 
     question: str
@@ -128,15 +131,19 @@ class Problem:
     request: str = ""
     context: tuple[Message, ...] = ()
     manner: Manner = Manner()
+    is_made: bool = True
 
     @property
     def prompt(self) -> str:
         """The last message, which ends in a newline unless the owner's words do not."""
-        return self._put(self.question, self.request)
+        return self._put(self.question, self.request) if self.is_made else ""
 
     @property
     def conversation(self) -> Conversation:
-        """What the model is asked. Specification, section 3."""
+        """What the model is asked: no message where no problem was made. Specification,
+        section 3."""
+        if not self.is_made:
+            return Conversation(())
         manner, system = self.manner, self.manner.get("system")
         shots = () if manner.prompts is None else manner.prompts.shots
         shown = [
@@ -157,6 +164,11 @@ class Problem:
         """A question between the words around it."""
         after = self.manner.get("after")
         return (self.manner.get("before") or "") + question + (request if after is None else after)
+
+
+def leave_unmade(level: int) -> Problem:
+    """The problem of a number of which foreign code makes none. See `Problem.is_made`."""
+    return Problem("", level, Answer(), is_made=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +249,8 @@ class OneTurn:
 
     def score(self) -> RewardParts:
         """See `State.score`."""
+        if not self.problem.is_made:
+            return UNREAD
         return self.environment.score(self.problem, self.completion)
 
 
@@ -299,7 +313,7 @@ class Environment(Protocol):
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Score `completion`: the text after the prompt, without the end token. Of a world it is
-        the first turn, and the episode ends there.
+        the first turn, and the episode ends there. A problem that was not made scores 0.
 
         Any string is scored, in time linear in its length. Foreign code that reads an answer also
         has a bounded number of steps. No string raises an error.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ def run_all(environment: Environment, tasks: Sequence[Callable[[], _T]]) -> list
     if threads <= 1:
         return [task() for task in tasks]
     with ThreadPoolExecutor(threads, thread_name_prefix="score") as executor:
-        begun = [executor.submit(task) for task in tasks]
+        begun = [executor.submit(copy_context().run, task) for task in tasks]
         try:
             return [each.result() for each in begun]
         finally:

@@ -10,6 +10,8 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, find_mismatch, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import Progress, ignore_progress
+from assay.environments import open_environment
+from assay.environments.foreign.making import find_making_fault
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
 from assay.network.chain.ports import Chain
@@ -160,7 +162,8 @@ def _require_publishable(
         checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
         try:
             notes = list_environment_notes(parameters)
-            fault = find_checkpoint_fault(checkpoint, parameters)
+            fault = find_making_fault(open_environment(parameters.environment))
+            fault = fault or find_checkpoint_fault(checkpoint, parameters)
             fault = fault or find_closer_fault(parameters, checkpoint.tokenizer)
         except ValueError as error:
             fault = str(error)

@@ -338,5 +338,5 @@ def write_taskset(folder: Path, text: str, rows: list[dict[str, object]]) -> Pat
 
 def find_failed(file: Path) -> dict[str, str]:
     """Failed checks, tried on two tasks: enough for an intended defect."""
-    report = vet_bundle(file, 2)
+    report = vet_bundle(file, 2, tried=10)
     return {check.name: check.detail for check in report.checks if check.name in report.failed}

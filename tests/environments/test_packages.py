@@ -15,15 +15,16 @@ import pytest
 
 from assay.cli.env_package import run_env_export, run_env_vet
 from assay.environments import UNREAD, ProblemFileError, make_environment, rate_answer
+from assay.environments.base import Conversation
 from assay.environments.foreign import is_packed, pack_folder, vet_package, write_new_package
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.inside import Draw
+from assay.environments.foreign.making import find_making_fault
 from assay.environments.foreign.package_environment import PackageTask, find_levels_fault
 from assay.environments.foreign.vetting import MILLIONS
 from assay.environments.tasksets import export_taskset
 from assay.neurons.settings.loading import ConfigError
-from assay.protocol.parameters import UNITS
-from assay.sandbox import WorkerError
+from assay.protocol.parameters import UNITS, Prompts, Shot
 from tests.absent import has_sandbox
 from tests.commands import run_command
 from tests.environments.archive_files import add_file, change_text, write_package
@@ -55,9 +56,11 @@ def list_wrong(task):
 """
 
 
-def find_failed(file: Path, problems: int = 2, millions: int = MILLIONS) -> dict[str, str]:
+def find_failed(
+    file: Path, problems: int = 2, millions: int = MILLIONS, tried: int = 10
+) -> dict[str, str]:
     """Failed checks, tried on two problems of each level: enough for an intended defect."""
-    report = vet_package(file, problems, millions)
+    report = vet_package(file, problems, millions, tried)
     return {check.name: check.detail for check in report.checks if check.name in report.failed}
 
 
@@ -300,13 +303,61 @@ def test_what_takes_too_many_instructions_earns_nothing(tmp_path: Path) -> None:
         make_environment(name, {UNITS: 9})
 
 
-def test_a_package_that_makes_no_problem_is_nobodys_verdict(tmp_path: Path) -> None:
-    """All its attempts together take no more than one problem may."""
-    for before, words in (("sum(iter(int, 1))", "too many instructions"), ("1 / 0", "division")):
-        name = add_package(tmp_path / words[:3], "a, b =", f"{before}\n    a, b =")
-        environment = make_environment(name, {UNITS: 50})
-        with pytest.raises(WorkerError, match=rf"makes no problem at level 1: .*{words}"):
-            environment.make_problem(make_seed(7), [1])
+@pytest.mark.parametrize("before", ["sum(iter(int, 1))", "1 / 0"])
+def test_a_number_of_which_no_problem_is_made_is_asked_all_the_same(
+    tmp_path: Path, before: str
+) -> None:
+    """By everybody alike: no message, one turn, and whatever is said earns nothing."""
+    name = add_package(tmp_path, "a, b =", f"{before}\n    a, b =")
+    for environment in (
+        make_environment(name, {UNITS: 50}),
+        make_environment(
+            name, {UNITS: 50, "tool": 1, "plain": 1}, [Prompts(name, (), (Shot("1 + 1?", "2"),))]
+        ),
+        make_environment("mix", {name: 10**6, f"{name}.{UNITS}": 50, "arithmetic": 1}),
+    ):
+        problem = environment.make_problem(make_seed(7), environment.levels[-1:])
+        assert not problem.is_made
+        assert problem.conversation == Conversation(())
+        assert problem.prompt == problem.conversation.text == ""
+        assert environment.score(problem, "#### 5") == UNREAD
+        state, reply = environment.open(problem).step("<tool>1+1</tool>", is_ended=True)
+        assert reply is None
+        assert state.score() == UNREAD
+        assert environment.list_thoughtless(problem)
+        assert not environment.solve(problem)
+
+
+def test_attempts_at_a_problem_share_its_instructions(tmp_path: Path, monkeypatch) -> None:
+    """Each attempt may take what those before it left, so that a problem has one price."""
+    name = add_package(tmp_path, "a, b =", "sum(range(10**6))\n    1 / 0\n    a, b =")
+    environment = make_environment(name, {UNITS: 200})
+    asked, honest = list[int](), GuestArchive.ask
+
+    def ask(self, *request, within=None):
+        asked.append(within)
+        return honest(self, *request, within=within)
+
+    monkeypatch.setattr(GuestArchive, "ask", ask)
+    assert not environment.make_problem(make_seed(7), [1]).is_made
+    assert asked == sorted(asked, reverse=True)
+    assert asked[0] == 200 * 10**6
+    assert 1 < len(asked) <= 16
+
+
+def test_vetting_tries_more_problems_than_it_examines(tmp_path: Path) -> None:
+    """One number in thirty loops for ever: four problems of each level do not show it."""
+    loop = "if draw(30) == 0:\n        while True: pass\n    a, b ="
+    file = write_package(tmp_path / "rare", GOOD.replace("a, b =", loop, 1))
+    report = vet_package(file, 1, MILLIONS, 300)
+    assert report.failed == ("makes problems",)
+    assert "are not made" in report.checks[-1].detail
+    assert "too many instructions" in report.checks[-1].detail
+    fit = vet_package(write_package(tmp_path, GOOD), 1, MILLIONS, 100)
+    assert fit.is_fit
+    assert "a share of 2.95% that is not would be missed once in 20 times" in fit.checks[-1].detail
+    environment = make_environment(add_file(file), {})
+    assert "of problems of level 1" in (find_making_fault(environment) or "")
 
 
 def test_prompts_are_drawn_as_on_the_page(package: str) -> None:

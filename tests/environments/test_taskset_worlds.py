@@ -258,7 +258,7 @@ def test_what_no_talk_is_has_a_reason(what: str, tmp_path: Path) -> None:
         file = write_file(tmp_path, (before, after), endless)
     else:
         file = write_file(tmp_path, (before, after))
-    report = vet_bundle(file, 1)
+    report = vet_bundle(file, 1, tried=10)
     assert report.failed == ("loads",)
     assert words in report.checks[-1].detail
 
@@ -266,7 +266,7 @@ def test_what_no_talk_is_has_a_reason(what: str, tmp_path: Path) -> None:
 def test_two_users_are_none(tmp_path: Path) -> None:
     init = INIT.replace("['SumEnv',", "['SumEnv', 'Other',")
     init = init.replace("\n\n", "\nclass Other(SumEnv): ...\n\n")
-    report = vet_bundle(write_file(tmp_path, init=init), 1)
+    report = vet_bundle(write_file(tmp_path, init=init), 1, tried=10)
     assert "names 2 environments" in report.checks[-1].detail
 
 
@@ -312,7 +312,7 @@ KEPT = {"a score without range", "a weight without end"}
 def test_vetting_of_a_talk(what: str, tmp_path: Path) -> None:
     before, after, check, words = DEFECTS[what]
     file = write_file(tmp_path, (before, after))
-    report = vet_bundle(file, 3, 400)
+    report = vet_bundle(file, 3, 400, 10)
     if not check:
         assert report.is_fit, report
         return

@@ -166,7 +166,7 @@ def test_chance_without_a_seed_is_found_and_decides_alike(tmp_path: Path) -> Non
         'prompt=row["prompt"],', 'prompt=row["prompt"] + str(random.random()),'
     )
     file = write_taskset(tmp_path, text, WORDS)
-    failed = [check.name for check in vet_bundle(file, 1).checks if not check.passed]
+    failed = [check.name for check in vet_bundle(file, 1, tried=10).checks if not check.passed]
     assert "same twice" in failed
     name = add_file(file, "verifiers")
     first, second = (make_environment(name, {}) for _ in range(2))
@@ -292,7 +292,7 @@ def test_what_a_taskset_writes_itself_breaks_no_vetting(tmp_path: Path) -> None:
         "        os.write(1, reply + len(reply).to_bytes(4, 'big'))\n"
         "        os._exit(0)\n        match = _TAG",
     )
-    report = vet_bundle(write_taskset(tmp_path, text, WORDS), 1)
+    report = vet_bundle(write_taskset(tmp_path, text, WORDS), 1, tried=10)
     failed = {check.name: check.detail for check in report.checks if not check.passed}
     assert "its reply has no answer in a form" in failed["right answers"]
 

@@ -243,6 +243,17 @@ def vet(
             "score or an episode, as the subnet's units [default: 200].",
         ),
     ] = None,
+    problems: Annotated[
+        int | None,
+        typer.Option(
+            "--problems",
+            metavar="N",
+            min=1,
+            max=1_000_000,
+            help="Problems that a package or a taskset is asked to make, as far as five minutes "
+            "suffice [default: 1,000].",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -253,7 +264,8 @@ def vet(
     1 if it is not fit, 2 if it cannot be read or tried.
     """
     settings = invocation.load_settings()
-    is_named = data is None and units is None and not path.exists() and "/" not in str(path)
+    options = data, units, problems
+    is_named = options == (None, None, None) and not path.exists() and "/" not in str(path)
     if not is_named:
         path, data = open_data(settings, path), open_data(settings, data)
         require_there(path, data)
@@ -262,7 +274,7 @@ def vet(
         from assay.cli.env_thoughtless import run_env_vet_named
     if is_named:
         return run_env_vet_named(str(path), as_json, quiet)
-    return run_env_vet(path, data, units, as_json, quiet)
+    return run_env_vet(path, data, units, problems, as_json, quiet)
 
 
 @command(app, "export", lambda s: (s.environments.files,))

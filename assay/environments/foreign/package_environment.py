@@ -24,16 +24,18 @@ from assay.environments.base import (
     RewardParts,
     State,
     compute_digest,
+    leave_unmade,
     rate_answer,
     resolve_params,
 )
 from assay.environments.foreign.guest_archive import TURNS_MAX, GuestArchive
+from assay.environments.foreign.making import draw_made
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.foreign.package_world import PackageEpisode, prove_worlds
 from assay.environments.problem_file import ProblemFileError, find_file
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
-from assay.sandbox import WorkerError, count_cores
+from assay.sandbox import count_cores
 from assay.sandbox.guest import INTERPRETER
 
 NAME = "package"
@@ -48,7 +50,6 @@ PARAMS: Mapping[str, Param] = MappingProxyType(
         )
     }
 )
-_ATTEMPTS = 16
 FORM, _ANSWER = AnswerForm.HASH, "the answer alone"
 
 
@@ -103,24 +104,20 @@ class PackageEnvironment(FormedEnvironment):
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """The problem of a number below 2^63, drawn again if the package makes no problem of it,
-        as long as instructions are left for one.
+        as long as instructions are left for one; else one that is not made.
 
         Raises:
-            WorkerError: the package makes no problem, so nobody vetted it; or no sandbox can run.
+            WorkerError: no sandbox can run.
         """
-        left, cause = self.params[UNITS] * MILLION, ""
-        for _ in range(_ATTEMPTS):
-            number = stream.draw_below(2**63)
-            made = self._archive.ask("make", level, number, within=left)
-            if "prompt" in made:
-                task = PackageTask(self._digest, level, number)
-                request = self.write_request(_ANSWER) or "\n"
-                return Problem(made["prompt"].rstrip(BLANKS), level, task, request)
-            cause, left = cause or made["error"], left - made["instructions"]
-        raise WorkerError(f"{self.name} makes no problem at level {level}: {cause}")
+        number, made = draw_made(self._archive, level, stream, self.params[UNITS] * MILLION)
+        if "prompt" not in made:
+            return leave_unmade(level)
+        task = PackageTask(self._digest, level, number)
+        request = self.write_request(_ANSWER) or "\n"
+        return Problem(made["prompt"].rstrip(BLANKS), level, task, request)
 
     def open(self, problem: Problem) -> State:
-        if self.turns == 1:
+        if self.turns == 1 or not problem.is_made:
             return super().open(problem)
         task, left = self._find_task(problem), self.params[UNITS] * MILLION
         return PackageEpisode(self._archive, task.level, task.number, self.turns, left)
@@ -129,6 +126,8 @@ class PackageEnvironment(FormedEnvironment):
         """Of a world: nothing, and the right turns of another problem."""
         if self.turns == 1:
             return super().list_thoughtless(problem)
+        if not problem.is_made:
+            return [""]
         said = self._archive.ask("right turns", self._find_task(problem).level, 0)
         return ["", *said.get("turns", ())]
 
@@ -138,7 +137,7 @@ class PackageEnvironment(FormedEnvironment):
         Raises:
             WorkerError: no sandbox can run. This is not the answer's fault.
         """
-        if self.turns > 1:
+        if self.turns > 1 or not problem.is_made:
             return self.open(problem).step(completion, is_ended=True)[0].score()
         task, answer = self._find_task(problem), self.read_answer(completion)
         if answer is None:

@@ -7,7 +7,8 @@ names, and hostile ones. The findings are values: a failed check says why. Vetti
 whether some wrong answer that nobody thought of earns.
 """
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -23,6 +24,7 @@ from assay.environments.foreign.hostile_answers import (
     write_hostile,
     write_long,
 )
+from assay.environments.foreign.making import SECONDS, TRIED, check_making
 from assay.environments.foreign.package_environment import NAME, PARAMS, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.foreign.vet_report import (
@@ -84,12 +86,15 @@ class _Transcript:
         self.faults.setdefault(check, []).append(fault)
 
 
-def vet_package(file: Path, problems: int = PROBLEMS, millions: int = MILLIONS) -> VetReport:
+def vet_package(
+    file: Path, problems: int = PROBLEMS, millions: int = MILLIONS, tried: int = TRIED
+) -> VetReport:
     """Vets the package in `file`.
 
     Args:
         problems: see `vet_subject`.
         millions: millions of instructions that a request may take.
+        tried: problems that it tries to make.
 
     Raises:
         ProblemFileError: the file cannot be read, or there is no sandbox.
@@ -101,7 +106,7 @@ def vet_package(file: Path, problems: int = PROBLEMS, millions: int = MILLIONS) 
     listed = VetCheck("archive", fault is None, fault or "one package of Python, within limits")
     if fault is not None:
         return VetReport(subject, (listed,))
-    checks = vet_subject(GuestArchive, data, problems, millions)
+    checks = vet_subject(GuestArchive, data, problems, millions, tried)
     return VetReport(subject, (listed, *checks))
 
 
@@ -116,6 +121,7 @@ def vet_subject(
     data: bytes,
     problems: int,
     millions: int,
+    tried: int,
     list_hostile: ListHostile | None = None,
     kind: type[PackageWorlds] = PackageWorlds,
 ) -> tuple[VetCheck, ...]:
@@ -125,6 +131,7 @@ def vet_subject(
         archive, data: its kind and its bytes.
         problems: number tried at each level.
         millions: millions of instructions that a request may take.
+        tried: problems that it tries to make, as far as `SECONDS` suffice.
         list_hostile: lists texts that are no answers, if they differ from a package's.
         kind: of its worlds, if it has some.
     """
@@ -141,7 +148,30 @@ def vet_subject(
         first, second = (
             kind(one, levels, turns, millions) for one in (subject, archive(data, millions, OTHER))
         )
-        return (loaded, *attack_worlds(first, second, problems))
+        concluded = (loaded, *attack_worlds(first, second, problems))
+    else:
+        concluded = (
+            loaded,
+            *_vet_turn(archive, data, subject, levels, problems, millions, list_hostile),
+        )
+    if not all(check.passed for check in concluded):
+        return concluded
+    end = time.monotonic() + SECONDS
+    return *concluded, check_making(
+        subject, levels, millions, tried, lambda: time.monotonic() > end
+    )
+
+
+def _vet_turn(
+    archive: type[GuestArchive],
+    data: bytes,
+    subject: GuestArchive,
+    levels: Sequence[int],
+    problems: int,
+    millions: int,
+    list_hostile: ListHostile | None,
+) -> Iterator[VetCheck]:
+    """The checks of a package whose problems have one turn."""
     asked = [(level, draw_number(level, i)) for level in levels for i in range(problems)]
     transcripts: list[_Transcript] = []
     for one in (subject, archive(data, millions, OTHER)):
@@ -150,10 +180,10 @@ def vet_subject(
             listing = list_hostile or _list_hostile
             _examine(one, entry, asked, transcript, listing, thorough=not transcripts)
         transcripts.append(transcript)
-    concluded = (loaded, *_conclude(millions, *transcripts))
-    if not all(check.passed for check in concluded):
-        return concluded
-    return *concluded, _try_constants(subject, levels[0])
+    concluded = tuple(_conclude(millions, *transcripts))
+    yield from concluded
+    if all(check.passed for check in concluded):
+        yield _try_constants(subject, levels[0])
 
 
 def _examine(

@@ -26,6 +26,7 @@ from assay.environments.base import (
     Problem,
     RewardParts,
     compute_digest,
+    leave_unmade,
     rate_answer,
 )
 from assay.environments.gym.datasets import (
@@ -41,7 +42,7 @@ from assay.environments.gym.image import GYM, NAME
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
-from assay.sandbox import WorkerError, count_cores
+from assay.sandbox import count_cores
 from assay.sandbox.guest import Budget, Request, require_prepared, run
 
 #: Increases whenever any problem or score would change.
@@ -98,8 +99,9 @@ class ReasoningGym(FormedEnvironment):
         self._dataset = dataset
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        """Draw the entry of a number below 2^31, and another if that makes none. Raises WorkerError
-        if the sandbox cannot run, or no number makes one: this is not the miner's fault."""
+        """Draw the entry of a number below 2^31, and another if that makes none, or none that the
+        form of answers can give; a problem that is not made after the last. Raises WorkerError if
+        the sandbox cannot run."""
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**31)
             question, reference, kept = _ask(MAKING_MAX, self._dataset, level, number) or _NOTHING
@@ -109,11 +111,7 @@ class ReasoningGym(FormedEnvironment):
             entry = Entry(self._dataset, level, number, reference, kept)
             request = self.write_request(_ANSWER)
             return Problem(question.rstrip(BLANKS), level, entry, request)
-        assert self.form is not None
-        form = self.form.name.lower()
-        raise WorkerError(
-            f"{self.name} makes no problem at level {level} whose answer the form {form} can give"
-        )
+        return leave_unmade(level)
 
     def _can_give(self, reference: str) -> bool:
         """Whether the form of answers can give the reference: that of a line gives no grid."""
@@ -128,6 +126,8 @@ class ReasoningGym(FormedEnvironment):
         Raises:
             WorkerError: the sandbox cannot run. This is not the answer's fault.
         """
+        if not problem.is_made:
+            return UNREAD
         entry = problem.answer
         if not isinstance(entry, Entry) or entry.dataset != self._dataset:
             raise TypeError(f"not a problem of {self.name}: {type(entry).__name__}")

@@ -21,6 +21,7 @@ from assay.environments.foreign.hostile_answers import (
     list_near_numbers,
     write_long,
 )
+from assay.environments.foreign.making import TRIED
 from assay.environments.foreign.vetting import MILLIONS, name_subject
 from assay.environments.foreign.world_vetting import PackageWorlds
 from assay.environments.problem_file import read_problem_file
@@ -49,7 +50,9 @@ def look_at_wheel(wheel: bytes, data: bytes) -> tuple[VetCheck, ...]:
     return looked, VetCheck("data", fault is None, fault or f"{rows} rows")
 
 
-def vet_bundle(file: Path, tasks: int = TASKS, millions: int = MILLIONS) -> VetReport:
+def vet_bundle(
+    file: Path, tasks: int = TASKS, millions: int = MILLIONS, tried: int = TRIED
+) -> VetReport:
     """Vets the bundle in `file`; see `vet_package`."""
     data = read_problem_file(file)
     subject = name_subject(NAME, data, millions)
@@ -58,7 +61,7 @@ def vet_bundle(file: Path, tasks: int = TASKS, millions: int = MILLIONS) -> VetR
     if fault is not None:
         return VetReport(subject, (looked,))
     how = list_hostile_replies, TasksetWorlds
-    checks = vet_subject(TasksetArchive, data, tasks, millions, *how)
+    checks = vet_subject(TasksetArchive, data, tasks, millions, tried, *how)
     return VetReport(subject, (looked, *checks))
 
 

@@ -159,8 +159,9 @@ class ToolEnvironment:
         request = problem.request + write_request(self.tool, self.form)
         return replace(problem, request=request, manner=self._manner)
 
-    def open(self, problem: Problem) -> ToolEpisode:
-        return ToolEpisode(self, self.inner.open(problem))
+    def open(self, problem: Problem) -> State:
+        asked = self.inner.open(problem)
+        return ToolEpisode(self, asked) if problem.is_made else asked
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         state, _ = self.open(problem).step(completion, is_ended=True)

@@ -96,7 +96,8 @@ class FolderTokenizer:
 
     def encode(self, asked: Conversation) -> list[int]:
         """Token ids of a prompt, at least one. Applies the chat template if the checkpoint has one
-        and it is wanted. A prompt that the template or the tokenizer refuses becomes the id 0."""
+        and it is wanted. A prompt without messages, or that the template or the tokenizer refuses,
+        becomes the id 0."""
         try:
             return self.encode_strictly(asked)
         except ValueError:
@@ -108,6 +109,8 @@ class FolderTokenizer:
         Raises:
             ValueError: the template or the tokenizer refuses the text.
         """
+        if not asked.messages:
+            return [0]
         ids = self.encode_text(self.write(asked))
         if asked.bos and self.bos is not None and ids[:1] != [self.bos]:
             ids.insert(0, self.bos)
