@@ -7,8 +7,8 @@ exception is our own fault. Specification, sections 5, 6, 8 and 9.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from itertools import chain, islice
 from typing import TypedDict, Unpack
 
@@ -182,13 +182,15 @@ def measure(
         raise ValueError("the calibration is not the one the manifest names")
     if samples is not None and not examined.is_sampled_by(samples):
         raise ValueError("the samples are not those of the submission")
+    if not examined.leave_out:  # else each is made when its group is judged
+        case.make_problems([group.index for group in examined.shown])
     replays = case.make_replays()
     trial = Trial(
         case.hotkey,
         case.context,
         calibration,
         case.make_projection(options.get("validator")),
-        cache(case.encode_prompt),
+        case.encode_prompt,
         forward,
         options.get("appeal"),
         replays,
@@ -377,8 +379,17 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """A group's problem, and the ids of its prompt."""
+
+    problem: Problem
+    prompt: list[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Case:
-    """The inputs of judging one submission."""
+    """The inputs of judging one submission, and the problems that it has needed so far: each is
+    made once, since in a sandbox it takes milliseconds to seconds."""
 
     hotkey: bytes
     context: Context
@@ -386,6 +397,7 @@ class _Case:
     manifest: Manifest
     environment: Environment
     committed_groups: int
+    asked: dict[int, _Asked] = field(default_factory=dict)
 
     def refuse(self, refusal: Refusal) -> Verdict:
         return Verdict(
@@ -420,13 +432,11 @@ class _Case:
     def make_replays(self) -> Replays:
         """The submission's episodes, none of which is replayed yet."""
         rules = make_episode_rules(self.context.parameters.work, self.manifest)
-        # a problem is made once for its group: in a sandbox it takes milliseconds
         return Replays(self.environment, cache(self._begin), rules, self.tokenizer)
 
     def _begin(self, index: int) -> Episode:
-        problem = self.make_problem(index)
-        prompt = self.tokenizer.encode(problem.conversation)
-        return begin_episode(self.environment, problem, len(prompt))
+        asked = self._ask(index)
+        return begin_episode(self.environment, asked.problem, len(asked.prompt))
 
     def _value_group(
         self, group: ShownGroup, results: Sequence[tuple[Episode, RewardParts]]
@@ -447,12 +457,26 @@ class _Case:
         )
         return GroupValue(group.index, value, rewards, correctness, tuple(group.audited))
 
+    def make_problems(self, indices: Sequence[int]) -> None:
+        """Make the problems of groups together, so that they share the cores."""
+        made = run_all(self.environment, [partial(self._make, index) for index in indices])
+        self.asked.update(zip(indices, made, strict=True))
+
     def make_problem(self, index: int) -> Problem:
-        seed, levels = self.context.challenge_seed, self.manifest.levels
-        return make_miner_problem(self.environment, seed, self.hotkey, index, levels)
+        return self._ask(index).problem
 
     def encode_prompt(self, index: int) -> list[int]:
-        return self.tokenizer.encode(self.make_problem(index).conversation)
+        return self._ask(index).prompt
+
+    def _ask(self, index: int) -> _Asked:
+        if index not in self.asked:
+            self.asked[index] = self._make(index)
+        return self.asked[index]
+
+    def _make(self, index: int) -> _Asked:
+        seed, levels = self.context.challenge_seed, self.manifest.levels
+        problem = make_miner_problem(self.environment, seed, self.hotkey, index, levels)
+        return _Asked(problem, self.tokenizer.encode(problem.conversation))
 
     def make_projection(self, validator: bytes | None) -> Projection:
         """The sketch's two columns, and the witness's two where there is a validator."""
