@@ -28,6 +28,7 @@ from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import MemoryPlan
 from assay.inference.reading import Batch, Replies, read
 from assay.inference.reading import CausalModel as CausalModel
+from assay.sandbox.usage import using
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
 
 
@@ -92,9 +93,10 @@ class Reference:
     ) -> list["Columns"]:
         count, longest = len(texts.completions), max(texts.lengths, default=0)
         what = f"{count} completions, the longest of {longest} tokens with its prompt"
-        return self.budget.run(
-            lambda plan: self._measure(texts, seeds, projection, plan, measure), what, longest
-        )
+        with using(f"device {self.model.device}"):
+            return self.budget.run(
+                lambda plan: self._measure(texts, seeds, projection, plan, measure), what, longest
+            )
 
     def _measure(
         self,

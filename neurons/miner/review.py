@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.submissions.judge import judge_hotkey
+from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.network.chain.ports import SubnetReader
@@ -89,7 +89,10 @@ class MinerReview:
             self.trouble = None
         except WrongChainError:
             raise
-        except (ChainError, BeaconError, CheckpointError, HistoryError, WorkerError) as error:
+        except (
+            *(ChainError, BeaconError, CheckpointError),
+            *(HistoryError, UnjudgedError, WorkerError),
+        ) as error:
             self.trouble = Trouble.from_error(error)
         self._rests_at = head
         return False
@@ -132,16 +135,20 @@ class MinerReview:
             self._give_up(mined, settlement, head, f"the window counts for nobody: {error}")
             return True
         except CheckpointError as error:
-            looks = self._lacked.pop(mined.window, 0) + 1
-            if looks < _LOOKS or head < self._compute_block(mined.window, Phase.VERDICT_END):
-                self._lacked[mined.window] = looks  # the store may be away for a moment
+            if self._looks_again(mined, head):  # the store may be away for a moment
                 raise
             self._give_up(mined, settlement, head, str(error))
             return True
         member = context.members.get(self._hotkey)
         seat = None if member is None else Seat(member.uid, member.registered_at)
         before = Ledger() if seat is None else self._history.get_ledger(settlement, seat)
-        judged = judge_hotkey(context, self._hotkey, checkpoint, sources, before)
+        try:
+            judged = judge_hotkey(context, self._hotkey, checkpoint, sources, before)
+        except UnjudgedError as error:
+            if self._looks_again(mined, head):
+                raise
+            self._give_up(mined, settlement, head, str(error))
+            return True
         verdict, after = judged.verdict, judged.ledger
         over = head > self._compute_block(mined.window, Phase.MIRROR_END)
         known = self._history.get_verdicts(mined.window)
@@ -166,6 +173,14 @@ class MinerReview:
             what = f"score {own_verdict.score:,}" if verdict.accepted else verdict.detail
             self._report(f"window {mined.window}: {verdict.reason.value}: {what}")
         return True
+
+    def _looks_again(self, mined: MinedWindow, head: int) -> bool:
+        """Count a failure to judge a window. Return whether it is tried again."""
+        looks = self._lacked.pop(mined.window, 0) + 1
+        again = looks < _LOOKS or head < self._compute_block(mined.window, Phase.VERDICT_END)
+        if again:
+            self._lacked[mined.window] = looks
+        return again
 
     def _give_up(self, mined: MinedWindow, settlement: int, head: int, detail: str) -> None:
         """Record that a window cannot be judged here, now or later."""

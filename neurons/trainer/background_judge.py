@@ -13,7 +13,7 @@ from threading import Event, Thread
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.inference import CheckpointError
-from assay.inference.workers.pool import NoWorkerError, WorkerPool
+from assay.inference.workers.pool import WorkerPool
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
@@ -166,9 +166,7 @@ class BackgroundJudge:
                 judgment.get()
             except WorkerError as error:
                 run.lack = str(error)
-                # a file that no worker can handle is tried a few times again, like a withheld one
-                lost = run.left if isinstance(error, NoWorkerError) else reading.withheld
-                lost.append(judgment.job)
+                run.left.append(judgment.job)
             except BaseException as error:  # noqa: BLE001 - whoever waits raises it
                 run.defect = error
                 run.left.append(judgment.job)

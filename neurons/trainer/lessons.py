@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.artifacts.submissions.judge import judge_hotkey
+from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
 from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
-from assay.inference.workers.pool import MEMORY_LACKS
+from assay.inference.workers.pool import NoWorkerError
 from assay.neurons.session.neuron import JudgeSources
 from assay.protocol import Context
 from assay.protocol.manifest import Manifest
-from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.step import LEFT_OUT_MAX, StepLeftOut
 from assay.protocol.submission import LOGPROB_BITS
@@ -94,9 +93,11 @@ class WindowReading:
     waiting: list[bytes]  # hotkeys whose files are still to be judged
     groups: list[ConsumedGroup] = field(default_factory=list)
     left_out: dict[bytes, list[StepLeftOut]] = field(default_factory=dict)  # hotkey → its groups
-    #: hotkeys whose files were missing or other than committed at the last look, or on which our
-    #: own judge failed, or our memory lacked
+    #: hotkeys whose files were missing or other than committed at the last look, or could not be
+    #: judged
     withheld: list[bytes] = field(default_factory=list)
+    #: hotkey → why its file could not be judged at the last look
+    unjudged: dict[bytes, str] = field(default_factory=dict)
     looks: int = 1  # number of looks at the files; the withheld ones are looked at again each time
     looked_at: int | None = None  # head of the last look
     judged_s: float = 0.0  # seconds spent on judging its files
@@ -141,8 +142,8 @@ class WindowReading:
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
         """Judge all own groups of one file. Groups with a fault are left out; too many of them
         exclude the whole file. Several threads may judge one file each, in any order: so appeals
-        are bounded in a file, and not in a window. Raises WorkerError: we lack something that
-        judging needs."""
+        are bounded in a file, and not in a window. One that cannot be judged is withheld. Raises
+        NoWorkerError: none is left, for any file."""
         context = self.context
         committed = context.commitments[hotkey]
         groups: Sequence[int] = range(min(committed.groups, context.parameters.work.group_cap))
@@ -161,11 +162,15 @@ class WindowReading:
                 leave_out=LEFT_OUT_MAX,
                 hand_out=True,
             )
-        except MEMORY_LACKS:  # it may pass
+        except UnjudgedError as error:  # it may pass
+            if isinstance(error.__cause__, NoWorkerError):
+                raise error.__cause__ from None
+            self.unjudged[hotkey] = str(error)
             self.withheld.append(hotkey)
             return
+        self.unjudged.pop(hotkey, None)
         verdict = judged.verdict
-        if verdict.is_withheld or verdict.reason is Reason.INTERNAL:  # our own fault may pass
+        if verdict.is_withheld:
             self.withheld.append(hotkey)
             return
         self.left_out[hotkey] = [

@@ -46,7 +46,7 @@ from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting
 from assay.neurons.trainer.setup import TrainerConfig
-from assay.protocol import Parameters, Phase
+from assay.protocol import Parameters, Phase, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.manifest import Manifest
@@ -370,6 +370,9 @@ class Trainer:
         if self._is_stale(course, reading):  # it was judged before the lesson of the window before
             return
         self._judge_ahead(course, course.window + 1)
+        for hotkey, why in sorted(reading.unjudged.items()):
+            name = encode_ss58(hotkey)
+            self._report(f"{self.name}: window {course.window} goes without {name}'s file: {why}")
         if reading.groups or (self._config.learning.local_groups and reading.is_own is None):
             window = course.window
             try:

@@ -1,12 +1,39 @@
 """A validator's results: windows as far as they are judged, and settlements."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from assay.artifacts.submissions.appeals import AppealBudget
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Context, Reason
 from assay.verification import Seat, Verdict
+
+
+@dataclass(slots=True)
+class FailedFile:
+    """A file that could not be judged so far.
+
+    Attributes:
+        places: kinds of children, and devices, at which judging it failed; none: elsewhere.
+        tries: so far.
+        due: block from which it is judged again.
+        is_blamed: whether another file was judged since it first failed, and these answered.
+    """
+
+    places: frozenset[str]
+    tries: int
+    due: int
+    is_blamed: bool = False
+
+    def is_answered(self, served: frozenset[str]) -> bool:
+        """Return whether a file that these have served shows that the judge works."""
+        return bool(served) and self.places <= served
+
+
+#: Blocks between two tries of a file that could not be judged, at most.
+_PAUSE_MAX = 8
+#: Files of a window that are judged once more to see whether the judge works.
+_PROOFS_MAX = 4
 
 
 @dataclass(slots=True)
@@ -22,8 +49,11 @@ class JudgedWindow:
     withheld: dict[bytes, Verdict] = field(default_factory=dict)
     #: files without a fault so far, whose samples have not been checked
     provisional: dict[bytes, Verdict] = field(default_factory=dict)
-    #: files for which our memory or time has not sufficed so far
-    lacking: set[bytes] = field(default_factory=set)
+    #: files that could not be judged so far
+    failed: dict[bytes, FailedFile] = field(default_factory=dict)
+    #: what answered in judging the others; not known of those judged before a restart
+    served: dict[bytes, frozenset[str]] = field(default_factory=dict)
+    proofs: set[bytes] = field(default_factory=set)  # files that were judged once more
     appeals: AppealBudget = field(default_factory=AppealBudget)
     closed: bool = False
     #: why the window counts for nobody, whichever validator judges it: its checkpoint is unusable
@@ -43,6 +73,41 @@ class JudgedWindow:
             self.withheld[hotkey] = verdict
         else:
             self.verdicts[hotkey] = verdict
+
+    def fail(self, hotkey: bytes, places: Set[str], head: int) -> None:
+        """Note that a file could not be judged at a block."""
+        known = self.failed.get(hotkey) or FailedFile(frozenset(), 0, head)
+        pause = min(1 << known.tries, _PAUSE_MAX)
+        is_blamed = known.is_blamed and known.places >= places
+        both = known.places | places
+        self.failed[hotkey] = FailedFile(both, known.tries + 1, head + pause, is_blamed)
+
+    def note_served(self, hotkey: bytes, served: Set[str]) -> None:
+        """Note that a file was judged, and what answered. Files that failed there before, and fail
+        still, are to blame for it themselves."""
+        if served:
+            self.served[hotkey] = self.served.get(hotkey, frozenset()) | served
+        self.failed.pop(hotkey, None)
+        for other in self.failed.values():
+            other.is_blamed |= other.is_answered(frozenset(served))
+
+    def is_due(self, hotkey: bytes, head: int) -> bool:
+        """Return whether a file may be judged at a block, if it has failed before."""
+        failed = self.failed.get(hotkey)
+        return failed is None or failed.due <= head
+
+    def choose_proof(self) -> bytes | None:
+        """A file to judge once more, since another one failed and none was judged after it; None:
+        that is not needed, or there is no such file."""
+        doubtful = [failed for failed in self.failed.values() if not failed.is_blamed]
+        if not doubtful or len(self.proofs) >= _PROOFS_MAX:
+            return None
+        judged = {h for h, v in {**self.provisional, **self.verdicts}.items() if v.accepted}
+        for hotkey in sorted(judged - self.proofs):
+            served = self.served.get(hotkey)
+            if served is None or any(failed.is_answered(served) for failed in doubtful):
+                return hotkey
+        return None
 
     def close_fetching(self) -> None:
         """Close fetching at MIRROR_END: a file that was asked for in vain is withheld for good, one

@@ -5,16 +5,15 @@ takes one submission at a time. This module does not know when windows open and 
 settlement uses verdicts.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
 from functools import partial
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
+from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey, judge_samples
 from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
 from assay.artifacts.submissions.reader import ReadRequest
-from assay.inference import Checkpoint, CheckpointError, DeviceError, UnusableCheckpointError
-from assay.inference.workers.pool import MEMORY_LACKS
+from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.validator.journal import Account, Journal
@@ -22,6 +21,7 @@ from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol import Context, Phase, Reason
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
+from assay.sandbox.usage import Usage, watch
 from assay.verification import JudgeResult, Ledger, Seat, Verdict
 
 #: Seconds to wait for running jobs while another may begin, and while none may.
@@ -35,6 +35,8 @@ class JudgingJob:
     Attributes:
         account: the ledger that it is judged with. No other job uses the same one.
         head: block at which it was asked for.
+        is_proof: whether it was judged before, and only shows now that the judge works.
+        usage: what it has used, once it is done.
     """
 
     judged: JudgedWindow
@@ -44,6 +46,13 @@ class JudgingJob:
     account: Account
     ledger: Ledger
     head: int
+    is_proof: bool = False
+    usage: Usage = field(default_factory=Usage)
+
+    def run(self, call: Callable[[], JudgeResult]) -> JudgeResult:
+        """Judge it, and watch what that uses."""
+        with watch(self.usage):
+            return call()
 
 
 class SubmissionQueue:
@@ -85,6 +94,8 @@ class SubmissionQueue:
         if self._threads is not None and not self._threads.has_room:
             return False
         chosen = self._choose(judged, context, head)
+        if chosen is None and self._prove(judged, context, head):
+            return True
         if chosen is None:
             timing = context.parameters.timing
             over = head > compute_block(timing, context.window, Phase.MIRROR_END)
@@ -121,8 +132,8 @@ class SubmissionQueue:
         while self.take_up_next(judged):
             pass
         self._check_last_samples(judged, head)
-        judged.lacking |= {job.hotkey for job in self.jobs if job.judged is judged}
-        self._charge_lacks(judged)
+        busy = {job.hotkey for job in self.jobs if job.judged is judged and not job.is_proof}
+        self._charge_failed(judged, busy)
         if self._ahead is not None:
             self._ahead.forget(judged.challenge.window)
 
@@ -148,7 +159,7 @@ class SubmissionQueue:
         # hotkeys that were not asked yet come first: nobody waits for an absent miner
         order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
         order = self._leave_out_busy(context, order)
-        waiting = [h for h in order if h not in judged.verdicts]
+        waiting = [h for h in order if h not in judged.verdicts and judged.is_due(h, head)]
         due = [h for h in waiting if judged.asked_at.get(h, -1) < head]
         kinds = (True, False) if context.sample is not None else (False,)
         if self._ahead is None:
@@ -182,6 +193,7 @@ class SubmissionQueue:
             return
         judging = {(job.hotkey, job.request.samples) for job in self.jobs if job.judged is judged}
         unjudged = sorted(context.members.keys() - judged.verdicts.keys())
+        unjudged = [hotkey for hotkey in unjudged if judged.is_due(hotkey, head)]
         due = [hotkey for hotkey in unjudged if judged.asked_at.get(hotkey, -1) < head]
         if context.sample is not None:
             request = ReadRequest(samples=True, late=late)
@@ -230,13 +242,14 @@ class SubmissionQueue:
         head: int,
         *,
         waits: bool = False,
+        is_proof: bool = False,
     ) -> None:
         """Judge one hotkey, or begin to. Without a checkpoint, judge only the samples of a file
         whose audit found no fault. `waits`: judge it on this thread."""
         sources, late = self._sources, request.late
         account = self._get_account(context, hotkey)
         ledger = self.ledgers.get(account, Ledger())
-        job = JudgingJob(judged, context, hotkey, request, account, ledger, head)
+        job = JudgingJob(judged, context, hotkey, request, account, ledger, head, is_proof)
         call: Callable[[], JudgeResult]
         if checkpoint is None:
             provisional = judged.provisional[hotkey]
@@ -254,10 +267,27 @@ class SubmissionQueue:
                 late=late,
                 appeals=judged.appeals,
             )
+        watched = partial(job.run, call)
         if self._threads is None or waits:
-            self._take_up(judge_here(job, call))
+            self._take_up(judge_here(job, watched))
         else:
-            self._threads.begin(job, call)
+            self._threads.begin(job, watched)
+
+    def _prove(self, judged: JudgedWindow, context: Context, head: int) -> bool:
+        """Judge a file once more, or begin to, to see whether the judge still works: another file
+        has failed, and none was judged since. Return whether there was one.
+
+        Otherwise whoever is judged last could void a window for everybody, and a machine that
+        breaks down in a window would take its last miners' pay.
+        """
+        hotkey = None if any(job.is_proof for job in self.jobs) else judged.choose_proof()
+        if hotkey is None:
+            return False
+        judged.proofs.add(hotkey)
+        checkpoint = self._open_checkpoint(judged, context)
+        if checkpoint is not None:
+            self._judge(judged, context, hotkey, ReadRequest(), checkpoint, head, is_proof=True)
+        return checkpoint is not None
 
     def _take_up(self, judgment: Judgment[JudgingJob]) -> None:
         """Save the result of a submission. A file that is not shown is asked for at each block
@@ -268,14 +298,14 @@ class SubmissionQueue:
             return
         try:
             result: JudgeResult = judgment.get()
-        except MEMORY_LACKS as error:  # perhaps for a moment: the file is tried again
+        except UnjudgedError as error:  # perhaps for a moment: the file is tried again
             self._journal.note_faults(judged, missing=str(error))
-            judged.lacking.add(hotkey)
-            judged.asked_at[hotkey] = head
+            if not job.is_proof:
+                judged.fail(hotkey, job.usage.failed, head)
+                judged.asked_at[hotkey] = head
             return
-        except (WorkerError, DeviceError) as error:  # we lack something, and try again
-            self._journal.note_faults(judged, missing=str(error))
-            judged.asked_at[hotkey] = head
+        judged.note_served(hotkey, job.usage.served)
+        if job.is_proof:
             return
         verdict, ledger = result.verdict, result.ledger
         if job.request.late and verdict.is_withheld:  # it stays so, if asked for in time
@@ -306,14 +336,16 @@ class SubmissionQueue:
                 return
             self._judge(judged, context, *chosen, None, head, waits=True)
 
-    def _charge_lacks(self, judged: JudgedWindow) -> None:
-        """Charge a file whose verdict could not be had to its owner alone, if the judge works: one
-        that takes all memory or time would otherwise void the window for everybody."""
+    def _charge_failed(self, judged: JudgedWindow, busy: Set[bytes]) -> None:
+        """Charge a file that could not be judged to its owner alone, if the judge works: one that
+        takes all memory or time, or breaks what judges it, would otherwise void the window for
+        everybody. `busy`: hotkeys whose files are being judged still."""
         context = judged.context
         if context is None or not judged.works:
             return
-        for hotkey in sorted(judged.lacking - judged.verdicts.keys()):
-            detail = "our own fault, not the miner's: memory or time did not suffice for the file"
+        blamed = {hotkey for hotkey, failed in judged.failed.items() if failed.is_blamed}
+        for hotkey in sorted((blamed | busy) - judged.verdicts.keys()):
+            detail = "our own fault, not the miner's: the file could not be judged in time"
             verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
             account = self._get_account(context, hotkey)
             ledger = self.ledgers.get(account, Ledger())

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Protocol, TypedDict, Unpack
 
 from assay.artifacts.submissions.appeals import AffordableAppeal, AppealBudget
-from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
+from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.reader import ReadRequest, SubmissionSources, open_submission
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission, refuse_unread
 from assay.inference import Checkpoint, Outline
 from assay.network.store import StoreError, within
-from assay.protocol import Context, Reason, encode_ss58
+from assay.protocol import Context, encode_ss58
+from assay.protocol.errors import OperatorError
 from assay.protocol.submission import get_id_bits
-from assay.sandbox import WorkerError
 from assay.verification import (
     CheckedSubmission,
     Examined,
@@ -41,6 +41,13 @@ logger = logging.getLogger("assay")
 
 #: Seconds that a judge with files read ahead may itself wait for servers after a failure.
 _AGAIN_S = 20.0
+#: A person's or a program's wish to stop, which is nobody's fault.
+_STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+class UnjudgedError(OperatorError):
+    """The judge could not judge a file. Whether the file is to blame, or what the judge lacked, is
+    known once the judge has judged another file since. `__cause__` is what was raised."""
 
 
 class HotkeySources(SubmissionSources, Protocol):
@@ -77,9 +84,8 @@ def judge_hotkey(
     """Fetch and judge the submission of a hotkey, whatever happens on the way. The samples are
     judged separately, later.
 
-    If the judge breaks, it is run once more with a fresh reader. If it breaks again, the reason is
-    INTERNAL. A miner must keep its store readable, links included: an unreadable one is
-    NOT_REVEALED.
+    If the judge breaks, it is run once more with a fresh reader. A miner must keep its store
+    readable, links included: an unreadable one is NOT_REVEALED.
 
     Args:
         groups: those to judge, whole; None: the audit's selection.
@@ -87,8 +93,7 @@ def judge_hotkey(
         late: FETCH_END has passed, and only mirrors are asked.
 
     Raises:
-        WorkerError: no child can be started that scores answers: try again later.
-        MEMORY_LACKS: memory does not suffice for the file's longest rollout.
+        UnjudgedError: it broke again, or a child, a device or memory is lacking: try again later.
     """
     request = ReadRequest(late=late)
 
@@ -104,7 +109,7 @@ def judge_samples(
     context: Context, hotkey: bytes, sources: HotkeySources, verdict: Verdict, *, late: bool
 ) -> Verdict:
     """A provisional verdict after its samples: unchanged, or refused because they differ from the
-    commitment. late: only mirrors are asked."""
+    commitment. late: only mirrors are asked. Raises UnjudgedError: as `judge_hotkey`."""
 
     def attempt() -> JudgeResult:
         plan = plan_samples(context, hotkey)
@@ -114,7 +119,7 @@ def judge_samples(
         return JudgeResult(conclude(verdict, fault), Ledger())
 
     judged = _try_twice(attempt, context, hotkey, Ledger()).verdict
-    # the statistics measured before stay in the verdict, also in one on a failure of ours
+    # the statistics measured before stay in the verdict
     return replace(
         judged,
         committed_groups=verdict.committed_groups,
@@ -152,6 +157,7 @@ def _try_twice(
     attempt: Callable[[], JudgeResult], context: Context, hotkey: bytes, ledger: Ledger
 ) -> JudgeResult:
     name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
+    broken: BaseException | None = None
     for _ in range(2):
         try:
             return attempt()
@@ -159,14 +165,14 @@ def _try_twice(
             unread = refuse_unread(error)
             verdict = Verdict(context.window, hotkey, unread.reason, unread.detail, unbound=True)
             return JudgeResult(verdict, ledger)
-        except WorkerError:
+        except _STOPS:
             raise
-        except OUR_FAULTS as error:
-            # the error's text may name files of this machine, and verdicts are published
+        except OperatorError as error:  # what is lacking now would be lacking again
+            raise UnjudgedError(str(error)) from error
+        except BaseException as error:
             logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
-            detail = f"our own fault, not the miner's: {type(error).__name__}"
-            verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
-    return JudgeResult(verdict, ledger)
+            broken = error
+    raise UnjudgedError(f"the judge is broken by {name}: {type(broken).__name__}") from broken
 
 
 def judge_with_checkpoint(

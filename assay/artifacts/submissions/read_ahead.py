@@ -34,8 +34,6 @@ from assay.protocol import Context, Refusal
 from assay.verification import CheckedSubmission, find_commitment, plan_audit, plan_samples
 from assay.verification.read_plan import PartRecord
 
-#: Errors of a broken judge or model. The network's and the operator's errors are not among them.
-OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 #: Files read at a time, and how many times as many whose samples are read, which are smaller and
 #: have less time; and audited ones read or kept ahead of the judge.
 THREADS, SAMPLES_FACTOR, AHEAD = 24, 4, 64
@@ -157,8 +155,8 @@ class ReadAhead:
     def take(
         self, context: Context, hotkey: bytes, request: ReadRequest = AUDITED
     ) -> CheckedSubmission | None:
-        """Take the parts read of a file, once; None: there are none. Raises WorkerError,
-        OUR_FAULTS: the error of reading it, including a defect."""
+        """Take the parts read of a file, once; None: there are none. Raises the error of reading
+        it, a defect included."""
         with self.changed:
             fetched = self._there.pop((context.window, hotkey, request), None)
             if fetched is None:
@@ -306,11 +304,14 @@ class ReadAhead:
         with self.changed:
             wanted = key in self._begun and began < end
         parts: PartRecord = {}
+        packed: PackedSubmission | None = None
         try:
             fetched = FetchedSubmission(None)
             if wanted:
                 seconds = min(seconds, end - began)
                 fetched = fetch(reader, seconds, None if self._keep is None else parts)
+            if fetched.is_whole:
+                packed = pack_parts(reader.hotkey, parts)
         except BaseException as error:  # noqa: BLE001 - `take` raises it
             fetched = FetchedSubmission(None, error=error)
         with self.changed:
@@ -327,7 +328,6 @@ class ReadAhead:
                 self.held_bytes[samples] += fetched.size
                 if fetched.is_whole:
                     self._whole.add((context.window, reader.hotkey, samples))
-                packed = pack_parts(reader.hotkey, parts) if fetched.is_whole else None
                 if self._keep is not None and packed is not None:
                     self._keep(context.window, reader.committed.root, packed, samples)
             self._begun.discard(key)
@@ -361,5 +361,5 @@ def fetch(
             plan.record(parts)
         with within(seconds):
             return FetchedSubmission(read_submission(plan, TolerantReader(reader)))
-    except (StoreError, *OUR_FAULTS) as error:
+    except StoreError as error:
         return FetchedSubmission(None, error=error)

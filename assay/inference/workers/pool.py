@@ -34,6 +34,7 @@ from assay.inference.workers.seat import Pace, Patience, WorkerSeat
 from assay.protocol.episode import Reply
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.sandbox import Sandbox, WorkerError, make_remote_sandbox, share_preloaded
+from assay.sandbox.usage import using
 from assay.verification import Forward, Measurement, Projection
 
 logger = logging.getLogger("assay")
@@ -339,7 +340,8 @@ class PooledForward:
     ) -> list[Measurement]:
         """See `assay.verification.Forward`, `WorkerPool.measure`."""
         prefill = Prefill(prompts, completions, seeds, projection, replies)
-        return self.pool.measure(self.model, prefill)
+        with using("workers"):
+            return self.pool.measure(self.model, prefill)
 
 
 #: The worker's module; code of a child process of ours; an actor of a cluster.

@@ -23,6 +23,7 @@ from assay.sandbox.parent import Budget as ProcessorBudget
 from assay.sandbox.parent import Lost, WorkerError
 from assay.sandbox.pool import SandboxPool, count_cores
 from assay.sandbox.preloaded import share_preloaded
+from assay.sandbox.usage import using
 
 #: Wall-clock seconds of a run, on however slow a machine. Tuning.
 _PATIENCE = 600.0
@@ -107,10 +108,11 @@ def _require_possible(budget: Budget) -> None:
 def _ask(interpreter: Interpreter, data: bytes, most: int) -> bytes:
     """A child's answer of at most so many bytes."""
     require_prepared(interpreter)
-    reply = _get_children(interpreter).ask(data, most, ProcessorBudget(_PATIENCE), _PATIENCE)
-    if isinstance(reply, Lost):
-        raise WorkerError(f"the {NAME} got no CPU time or no memory: {reply.cause}")
-    return reply
+    with using(f"{NAME}, {interpreter.image_digest[:16]}"):
+        reply = _get_children(interpreter).ask(data, most, ProcessorBudget(_PATIENCE), _PATIENCE)
+        if isinstance(reply, Lost):
+            raise WorkerError(f"the {NAME} got no CPU time or no memory: {reply.cause}")
+        return reply
 
 
 @cache
