@@ -37,6 +37,8 @@ from assay.verification import Tokenizer
 
 #: Completions that are sampled together.
 _BATCH = 256
+#: Numbers that are tried for each problem, where some are not made.
+_DRAWN = 2
 
 
 def evaluate(
@@ -48,6 +50,7 @@ def evaluate(
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Success:
     """Accuracy on the first `problems` held-out problems, which are the same for all checkpoints.
+    One that is not made gives its place to the next.
 
     Args:
         levels: levels of the problems; None: the checkpoint's own levels.
@@ -77,10 +80,16 @@ def count_successes(
     drafter = checkpoint.get_drafter(work.temperature, model)
     tokenizer, own = checkpoint.tokenizer, checkpoint.manifest.level_numbers
     asked, solved, mixed = Counter[int](), Counter[int](), Counter[int]()
-    for start in range(0, problems, _BATCH):
-        numbers = range(start, min(start + _BATCH, problems))
-        seeds = [make_held_out_seed(environment, n) for n in numbers]
-        batch = [environment.make_problem(seed, levels or own) for seed in seeds]
+    number = done = 0
+    while done < problems:
+        batch, seeds = list[Problem](), list[bytes]()
+        while len(batch) < min(_BATCH, problems - done):
+            seed = make_held_out_seed(environment, number)
+            problem = environment.make_problem(seed, levels or own)
+            number += 1
+            if problem.is_made or number > _DRAWN * problems:
+                batch.append(problem)
+                seeds.append(seed)
         successes = again = try_problems(drafter, tokenizer, environment, batch, seeds, work)
         if twice:
             seeds = [hash_fields(Domain.HELD_OUT, seed) for seed in seeds]
@@ -89,7 +98,8 @@ def count_successes(
             asked[problem.level] += 1
             solved[problem.level] += right
             mixed[problem.level] += right != right_again
-        on_progress(numbers.stop)
+        done += len(batch)
+        on_progress(done)
     return {level: Success(solved[level], n, mixed[level]) for level, n in asked.items()}
 
 

@@ -1,0 +1,224 @@
+"""Files that break what judges them, or whose problems nobody can make: they cost their owner."""
+
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+import torch
+
+from assay.artifacts.submissions import judge as submission_judge
+from assay.environments import make_miner_problem, open_environment_of
+from assay.environments.foreign.guest_archive import GuestArchive
+from assay.inference import DeviceError
+from assay.neurons.session.window_reader import get_challenge
+from assay.neurons.trainer.setup import TrainerConfig
+from assay.neurons.trainer.trainer import Trainer
+from assay.protocol import Reason
+from assay.sandbox import WorkerError
+from assay.sandbox.usage import using
+from assay.subnet.presets import parse_environment
+from assay.training import LearnConfig
+from assay.training.held_out import HeldOut
+from tests.absent import has_sandbox
+from tests.adversarial import conftest
+from tests.adversarial.conftest import GROUPS, make_world
+from tests.adversarial.watched import Watched
+from tests.environments.archive_files import add_file, write_package
+
+
+class PanicError(BaseException):
+    """What a library in Rust throws: no Exception."""
+
+
+def break_for(monkeypatch, hotkeys, error, place="device cpu", until=None):
+    """Judging these hotkeys' files fails at a place, until a block if one is given."""
+    honest, tries = submission_judge.judge_and_carry, []
+
+    def judge(submission, *arguments, **options):
+        if submission.hotkey not in hotkeys or submission.context.window:
+            return honest(submission, *arguments, **options)
+        tries.append(submission.hotkey)
+        if until is not None and until():
+            return honest(submission, *arguments, **options)
+        with using(place):
+            raise error("what was raised")
+
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
+    return tries
+
+
+@pytest.fixture
+def brief_world(tmp_path):
+    """Nothing mined yet, and nothing after window 0."""
+    torch.set_num_threads(1)
+    return make_world(tmp_path, last=0)
+
+
+def judge_window(world):
+    """Window 0, closed."""
+    watched = Watched(world)
+    while 0 not in watched.validator.judged_windows or not watched.audit(0).closed:
+        world.mint()
+        while watched.validator.step():
+            pass
+    return watched.audit(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "last"), [(WorkerError, True), (DeviceError, False), (PanicError, True)]
+)
+def test_whatever_one_file_raises_costs_its_owner_alone(brief_world, monkeypatch, error, last):
+    """Whether another file is judged after it or not: the judge tries one more time that it
+    works."""
+    world = brief_world
+    names = sorted(("alice", "bob"), key=world.hotkeys.__getitem__)
+    broken, whole = (world.hotkeys[name] for name in (names[::-1] if last else names))
+    tries = break_for(monkeypatch, {broken}, error)
+    judged = judge_window(world)
+    assert judged.verdicts[broken].reason is Reason.INTERNAL
+    assert judged.verdicts[whole].reason is Reason.ACCEPTED
+    assert judged.counts
+    assert len(tries) > 1
+    assert "raised" not in judged.verdicts[broken].detail  # it may name files of this machine
+
+
+def test_a_machine_that_breaks_down_in_a_window_charges_nobody(brief_world, monkeypatch):
+    """The first file is judged, then the device is gone: the second file's owner is not to
+    blame."""
+    world = brief_world
+    honest, judged_files = submission_judge.judge_and_carry, []
+    miners = {world.hotkeys[name] for name in world.miners}
+
+    def judge(submission, *arguments, **options):
+        if submission.hotkey not in miners:
+            return honest(submission, *arguments, **options)
+        if judged_files:
+            with using("device cpu"):
+                raise DeviceError("the device has failed")
+        judged_files.append(submission.hotkey)
+        return honest(submission, *arguments, **options)
+
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
+    judged = judge_window(world)
+    assert not judged.counts
+    assert judged.verdicts.keys() & miners == {*judged_files}
+    assert "the device has failed" in judged.explain_abstention()
+
+
+def test_another_kind_of_child_proves_nothing(brief_world, monkeypatch):
+    """The file's sandbox fails, and no other file needs one: nobody knows whose fault it is."""
+    world = brief_world
+    break_for(monkeypatch, {world.hotkeys["alice"]}, WorkerError, "sandbox")
+    assert not judge_window(world).counts
+
+
+def test_what_passes_costs_nobody(brief_world, monkeypatch):
+    world, tries = brief_world, []
+    alice = world.hotkeys["alice"]
+    tries = break_for(monkeypatch, {alice}, WorkerError, until=lambda: len(tries) > 2)
+    judged = judge_window(world)
+    assert judged.verdicts[alice].reason is Reason.ACCEPTED
+    assert len(tries) == 3
+
+
+#: One number in so many loops for ever.
+RARE = 30
+TEXT = f"""
+LEVELS = tuple(range(1, 9))
+
+def make_problem(draw, level):
+    a, b = draw(90), draw(90)
+    if draw({RARE}) == 0:
+        while True:
+            pass
+    return f"{{a}}+{{b}}=", a + b
+
+def solve(task):
+    return str(task)
+
+def score(task, answer):
+    return answer == str(task)
+
+def list_wrong(task):
+    return [str(task + 1)]
+"""
+
+
+def count_unmade(world, hotkey):
+    """How many of a hotkey's problems in window 0 are not made."""
+    challenge = None
+    while challenge is None:
+        world.mint()
+        challenge = get_challenge(world.chain, world.beacons, world.parameters, 0)
+    manifest = world.checkpoint.manifest
+    environment = open_environment_of(world.parameters.environment, manifest, b"")
+    made = [
+        make_miner_problem(environment, challenge.seed, hotkey, index, manifest.levels).is_made
+        for index in range(GROUPS)
+    ]
+    return made.count(False)
+
+
+@pytest.fixture
+def looping_world(tmp_path, monkeypatch):
+    """A world whose environment makes no problem of some numbers, mined by two hotkeys without such
+    a problem and one with some."""
+    if not has_sandbox():
+        pytest.skip("no sandbox: assay sandbox prepare")
+    choice = parse_environment(add_file(write_package(tmp_path, TEXT)))
+    make = conftest.make_demo_parameters
+    monkeypatch.setattr(
+        conftest,
+        "make_demo_parameters",
+        lambda *given, **named: replace(make(*given, **named), environment=choice),
+    )
+    looked = make_world(tmp_path / "looked", (), last=0)
+    unmade = {f"m{k}": count_unmade(looked, sha256(b"m%d" % k).digest()) for k in range(16)}
+    fine = [name for name, count in unmade.items() if not count][:2]
+    bad = [name for name, count in unmade.items() if count][:1]
+    assert len(fine) == 2
+    assert bad
+    return make_world(tmp_path / "mined", (*fine, *bad), last=0), fine, bad
+
+
+def test_a_problem_that_nobody_can_make_voids_nothing(looping_world, monkeypatch):
+    world, fine, bad = looping_world
+    made, honest = [], GuestArchive.ask
+    monkeypatch.setattr(
+        GuestArchive,
+        "ask",
+        lambda self, *asked, **more: made.append(asked[0]) or honest(self, *asked, **more),
+    )
+    judged = judge_window(world)
+    assert {judged.verdicts[world.hotkeys[name]].reason for name in (*fine, *bad)} == {
+        Reason.ACCEPTED
+    }
+    assert judged.counts
+
+
+def test_a_trainer_goes_on_beside_problems_that_nobody_can_make(looping_world):
+    """Its own groups and the problems that it holds out are drawn from the same numbers."""
+    world, _, _ = looping_world
+    held_out = HeldOut(world.history, 32)
+    config = TrainerConfig(
+        LearnConfig(epochs=1, local_groups=8), "test:store", last_window=0, held_out=held_out
+    )
+    told, silences = [], []
+    trainer = Trainer(
+        world.hotkeys["trainer"],
+        world.history,
+        world.sources,
+        config,
+        told.append,
+        told.append,
+        on_silence=silences.append,
+    )
+    while trainer.course is None or trainer.course.window == 0:
+        world.mint()
+        while trainer.step():
+            pass
+        assert trainer.trouble is None
+    counted = held_out.count(world.checkpoint, 0)
+    assert sum(level.asked for level in counted) == 32
+    (silence,) = silences
+    assert len(silence.rewards) == 3 * GROUPS + 8
