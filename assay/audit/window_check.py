@@ -11,7 +11,12 @@ from functools import cached_property
 import numpy as np
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
-from assay.artifacts.submissions.judge import examine_file, judge_and_carry
+from assay.artifacts.submissions.judge import (
+    UnjudgedError,
+    examine_file,
+    judge_and_carry,
+    note_unjudged,
+)
 from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.artifacts.submissions.pack import MissingPartError
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission
@@ -146,10 +151,20 @@ def _check_rows(
         for row, member in zip(rows, members, strict=True)
     }
 
+    unjudged: list[bytes] = []
+
     def check(row: MemberRow) -> tuple[Ledger, Findings]:
-        part = Findings(findings.number)
+        """The ledger of a row's seat afterwards, and what was found. A file that cannot be judged
+        here keeps nobody from the others."""
+        part, name = Findings(findings.number), encode_ss58(row.hotkey)
         ledger = carried.get(seats[row.hotkey], Ledger())
-        return _RowCheck(inputs, row, part).check(ledger), part
+        try:
+            with note_unjudged(name):
+                return _RowCheck(inputs, row, part).check(ledger), part
+        except UnjudgedError as error:
+            part.miss(Aspect.VERDICTS, f"{name}: its file cannot be judged here: {error}")
+            unjudged.append(row.hotkey)
+            return ledger, part
 
     # a ledger takes one row after the other: no parallel checks if two rows claim one seat
     parallel = public.parallel if len({*seats.values()}) == len(rows) else 1
@@ -157,7 +172,7 @@ def _check_rows(
         ledger, part = judgment.get()
         carried[seats[judgment.job.hotkey]] = ledger
         findings.add(part)
-    return checkpoint is not None
+    return checkpoint is not None and not unjudged
 
 
 def _note_lie(public: Public, outline: Outline, findings: Findings) -> None:

@@ -4,8 +4,8 @@ Both validator and trainer use this module. `assay verify` supplies its own file
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Protocol, TypedDict, Unpack
 
@@ -156,23 +156,36 @@ def _read(plan: ReadPlan, sources: HotkeySources, request: ReadRequest) -> Check
 def _try_twice(
     attempt: Callable[[], JudgeResult], context: Context, hotkey: bytes, ledger: Ledger
 ) -> JudgeResult:
+    broken: UnjudgedError | None = None
     name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
-    broken: BaseException | None = None
-    for _ in range(2):
+    while True:
         try:
-            return attempt()
+            with note_unjudged(name):
+                return attempt()
         except StoreError as error:
             unread = refuse_unread(error)
             verdict = Verdict(context.window, hotkey, unread.reason, unread.detail, unbound=True)
             return JudgeResult(verdict, ledger)
-        except _STOPS:
-            raise
-        except OperatorError as error:  # what is lacking now would be lacking again
-            raise UnjudgedError(str(error)) from error
-        except BaseException as error:
-            logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
+        except UnjudgedError as error:  # what is lacking now would be lacking again
+            if broken is not None or isinstance(error.__cause__, OperatorError):
+                raise
             broken = error
-    raise UnjudgedError(f"the judge is broken by {name}: {type(broken).__name__}") from broken
+
+
+@contextmanager
+def note_unjudged(name: str, *passed: type[Exception]) -> Iterator[None]:
+    """Raise an UnjudgedError for whatever the body throws while it judges what has this name, but
+    for a StoreError and `passed`."""
+    through: tuple[type[BaseException], ...] = (*_STOPS, StoreError, *passed)
+    try:
+        yield
+    except through:
+        raise
+    except OperatorError as error:
+        raise UnjudgedError(str(error)) from error
+    except BaseException as error:  # a panic of a library is no Exception
+        logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
+        raise UnjudgedError(f"the judge is broken by {name}: {type(error).__name__}") from error
 
 
 def judge_with_checkpoint(

@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 from assay.artifacts.steps.file import ConsumedGroup, to_integers
 from assay.artifacts.submissions.appeals import AppealBudget
 from assay.artifacts.submissions.file import SubmissionFile
-from assay.artifacts.submissions.judge import examine_file, judge_and_carry
+from assay.artifacts.submissions.judge import (
+    UnjudgedError,
+    examine_file,
+    judge_and_carry,
+    note_unjudged,
+)
 from assay.artifacts.submissions.pack import PackError
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission
 from assay.audit.bundle_seal import BundleError
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
-from assay.inference import Checkpoint, CheckpointError, Outline
-from assay.inference.workers.pool import MEMORY_LACKS
+from assay.inference import Checkpoint, Outline
 from assay.network import ObjectStore, StoreError
 from assay.protocol import Context, EncodingError, Reason, Refusal, StepLeftOut, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -170,13 +174,18 @@ def judge_committed(
             why = "is not its miner's: only a forward pass shows which is right"
             findings.miss(Aspect.LOGPROBS, f"{name}: {apart} {why}")
         return False
-    judged = judge_and_carry(
-        read_submission(plan_groups(context, hotkey, indices), reader),
-        outline,
-        Ledger(),
-        forward=outline.get_reference(context.parameters.work.temperature),
-        hand_out=True,
-    )
+    try:
+        with note_unjudged(name):
+            judged = judge_and_carry(
+                read_submission(plan_groups(context, hotkey, indices), reader),
+                outline,
+                Ledger(),
+                forward=outline.get_reference(context.parameters.work.temperature),
+                hand_out=True,
+            )
+    except UnjudgedError as error:
+        findings.miss(Aspect.LOGPROBS, f"{name}: its file cannot be judged here: {error}")
+        return False
     verdict = judged.verdict
     if not verdict.accepted:
         findings.differ(
@@ -234,8 +243,9 @@ def _judge_one_left_out(
     found = examined.reason if isinstance(examined, Verdict) else Reason.ACCEPTED
     if isinstance(examined, Examined) and isinstance(outline, Checkpoint):
         try:
-            found = _find_model_fault(examined, outline, left.reason)
-        except (*MEMORY_LACKS, CheckpointError):
+            with note_unjudged(encode_ss58(left.hotkey)):
+                found = _find_model_fault(examined, outline, left.reason)
+        except UnjudgedError:
             return "it cannot be measured here by two implementations"
     elif isinstance(examined, Examined) and left.reason in _BY_MODEL:
         return "only a forward pass shows the fault"
