@@ -287,6 +287,26 @@ def check_memory(needed: int, available: int | None, rollouts: int | None = None
     return PreflightCheck("memory", CheckState.OK, detail)
 
 
+def check_sandbox_memory(needed: int, cores: int, free: int | None) -> PreflightCheck:
+    """Check whether programs, packages and tools will have memory on every core.
+
+    Args:
+        needed, free: bytes of main memory; None: unknown.
+    """
+    name, gib = "sandbox memory", 2**30
+    detail = f"up to {needed / gib:,.1f} GiB for what {cores} cores run at once"
+    if free is None:
+        return PreflightCheck(name, CheckState.OK, detail)
+    detail += f", {free / gib:,.1f} GiB free"
+    if free < needed:
+        remedy = (
+            "stop other programs, or give this one fewer cores (taskset): a child is ended "
+            "where memory is short, and its file is judged later"
+        )
+        return PreflightCheck(name, CheckState.WARN, detail, remedy)
+    return PreflightCheck(name, CheckState.OK, detail)
+
+
 def check_store(
     store: ObjectStore,
     public_store: ObjectStore,

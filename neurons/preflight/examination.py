@@ -12,6 +12,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
+from assay.environments import count_named_units, write_choice
 from assay.inference import Checkpoint, Placement
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.placing.devices import CPU, examine_device
@@ -36,12 +37,19 @@ from assay.neurons.preflight.checks import (
     check_proposals,
     check_registration,
     check_relays,
+    check_sandbox_memory,
     check_store,
     check_trainer,
 )
-from assay.neurons.preflight.memory import count_parameters, count_rollouts, estimate_memory
+from assay.neurons.preflight.memory import (
+    count_parameters,
+    count_rollouts,
+    estimate_memory,
+    estimate_sandbox,
+)
 from assay.neurons.program.loop import STATUS_FILE, is_running
 from assay.protocol import Parameters
+from assay.sandbox import count_cores
 from assay.training import LearnConfig
 
 logger = logging.getLogger("assay")
@@ -247,6 +255,10 @@ def examine_placement(
     )
     rollouts = None if facts.free is None else count_rollouts(shape, work, placement, facts.free)
     yield check_memory(needed, facts.free, rollouts)
+    units = count_named_units(write_choice(rules.environment)).total()
+    if units:
+        cores = count_cores()
+        yield check_sandbox_memory(estimate_sandbox(units, cores), cores, examine_device(CPU).free)
 
 
 def _examine_reference(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # arithmetic should not load torch, which takes seconds
 
 #: Bytes of interpreter, torch, the SDK and the rest of a program with a tiny model: measured.
 PROGRAM_BYTES = 600 << 20
+#: Bytes of a child that runs programs, and those that a program can fill for each million of its
+#: units: measured.
+_CHILD, _FILLED = 48 << 20, 80 << 10
 #: Bytes of a float, and floats for each parameter that training adds: masters, gradient and AdamW's
 #: two moments; with LoRA the masters alone, since only the factors have the others.
 _FLOAT, _TRAINED, _TRAINED_LORA = 4, 4, 1
@@ -39,6 +42,15 @@ PROMPT = 256
 #: Rows that a drafter decodes together, and states of recurrent layers that each has: a step's old
 #: and new one, or what a follower marks.
 _DRAFTED, _STATES = 256, 2
+
+
+def estimate_sandbox(units: int, cores: int) -> int:
+    """Most bytes of the children that run programs, one for each core, if all fill their memory.
+
+    Args:
+        units: millions that a program may take; 0: none is run.
+    """
+    return cores * (_CHILD + units * _FILLED) if units else 0
 
 
 class Learning(Protocol):

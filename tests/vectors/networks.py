@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from subjects import choose, digest
 
 from assay.environments import list_manners, open_environment
-from assay.environments.base import Environment
+from assay.environments.base import Environment, leave_unmade
+from assay.environments.mixture import Mixture, PartProblem
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Prompts, PromptText, Shot
@@ -149,6 +150,25 @@ def _make(
         "usable": tokenizer.find_template_fault(list_manners(choice)) is None,
         "levels": levels,
         "problems": rows,
+        "unmade": _leave_unmade(environment, tokenizer, levels[0], rows[0]["completions"][0]),
+    }
+
+
+def _leave_unmade(
+    environment: Environment, tokenizer: FolderTokenizer, level: int, said: Json
+) -> Json:
+    """What comes of a problem that foreign code has not made, whatever is said."""
+    problem, tokens = leave_unmade(level), said["tokens"]
+    if isinstance(environment, Mixture):
+        part, inner = divmod(level, 1_000)
+        answer = PartProblem(part - 1, leave_unmade(inner))
+        problem = replace(problem, answer=answer)
+    state, reply = environment.open(problem).step(tokenizer.decode(tokens), is_ended=True)
+    assert reply is None
+    return {
+        "tokens": tokens,
+        "prompt": tokenizer.encode(problem.conversation),
+        "score": list(asdict(state.score()).values()),
     }
 
 

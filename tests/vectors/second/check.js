@@ -599,6 +599,8 @@ const families = {
     for (const n of v.networks) {
       const environment = environments.openEnvironment(n.environment), tokenizer = new Tokenizer(file, { ...settings, chat_template: n.chat_template });
       same(n.about, environment.probes.every((probe) => tokenizer.write(probe) !== null), n.usable);
+      const unmade = { made: false }, said = environment.score(unmade, tokenizer.decode(ints(n.unmade.tokens), ends));
+      same(`${n.about}: a problem that is not made`, [tokenizer.ask(environment.ask(unmade)), said], [n.unmade.prompt, n.unmade.score]);
       for (const p of n.problems) {
         const problem = environment.make(unhex(p.seed), ints(n.levels));
         same(n.about, [problem.level, tokenizer.ask(environment.ask(problem))], [p.level, p.prompt]);

@@ -247,6 +247,8 @@ function openPart(name, given, record, { digested = provedBy(name), bind, image 
   const settings = { ...own, ...(tooled && { tool, call_form: form }), ...(tooled?.tool.identity && { tool_units: units }), ...(isPut && { bos, plain }) };
   return { settings, digest: prompts.digest(inner, bos, plain, record), tooled, manner: { record, bos: bos === 1n, plain: plain === 1n, tools: tooled?.tools ?? null } };
 }
+/** The world of a problem that foreign code has not made: one turn, which earns nothing. */
+const UNMADE = { begin: () => null, step: () => [null, null], scoreOf: () => [0n, 0n, 0n, 0n], record: null };
 /** The environment that parameters choose; RangeError where it is none of those here.
  * `tools`, for programs and searches: { readProblems: the bytes of a file by its SHA-256, image: what runs them }. */
 function openEnvironment({ name, settings: chosen, prompts: records, digest }, tools = {}) {
@@ -267,7 +269,8 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   }
   requireThat(found.toString('hex') === digest, `the environment ${name} has another digest`);
   /** What a model is asked: messages, arguments, bos, plain and tools. */
-  const ask = ({ part = name, prompt, question = prompt, request = '' }) => {
+  const ask = ({ part = name, prompt, question = prompt, request = '', made = true }) => {
+    if (!made) return { messages: [] };
     const { record, ...manner } = opened[part].manner;
     return { messages: prompts.put({ question, request, context: [] }, record), chosen: prompts.argumentsOf(record), ...manner };
   };
@@ -278,7 +281,8 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
     return { ...problem, question, request: request + more, prompt: problem.prompt + more };
   };
   /** The world of a problem, and the record of prompts of its part. */
-  const worldOfProblem = ({ part = name, problem }) => {
+  const worldOfProblem = ({ part = name, problem, made = true }) => {
+    if (!made) return UNMADE;
     const inner = file ? { ...single(name), scoreOf: ({ problem: asked, text }) => file.score(asked, text) } : worldOf(part), { tooled, manner } = opened[part];
     const { begin, step, scoreOf } = tooled ? tooling.wrap(inner, tooled) : inner;
     return { begin: (asked) => begin(part === name ? asked : problem), step, scoreOf, record: manner.record };

@@ -44,6 +44,7 @@ class Tokenizer {
     try { return this.template && !isPlain ? this.template.render(messages, chosen, tools && readJson(tools)) : plain(messages); } catch (error) { if (error instanceof Failure) return null; throw error; }
   }
   ask(asked) {
+    if (!asked.messages.length) return [0];
     const text = this.write(asked), ids = text === null ? null : this.encode(text);
     if (ids === null) return [0];
     if (asked.bos && this.bos !== undefined && ids[0] !== this.bos) ids.unshift(this.bos);
