@@ -166,13 +166,6 @@ def make_cards_repeat() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def list_others_variables() -> dict[str, str]:
-    """The environment for other programs, without our own settings and without the secrets of
-    object stores and wallets."""
-    ours = ("ASSAY_", "AWS_", "BT_", "BITTENSOR_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
 def open_named_environment(text: str) -> "Environment":
     """The environment that a person names: `sat`, or `sat,k=4`. Raises ConfigError: the text cannot
     be parsed, there is no such environment, or a setting is not one of its own."""
