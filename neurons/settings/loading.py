@@ -148,8 +148,8 @@ def _require_known_variables() -> None:
         raise ConfigError("\n".join(mistakes))
 
 
-#: Test suites read these, not programs.
-_TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT", "ASSAY_SUBTENSOR_DIR"})
+#: Test suites read these, and a process of a team the last, not as settings.
+_TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT", "ASSAY_SUBTENSOR_DIR", "ASSAY_TEAM"})
 
 
 def use_sdk_cache(folder: Path) -> None:
