@@ -86,9 +86,7 @@ def find_unpicklers(tree: ast.Module) -> set[str]:
 
 def find_listeners(tree: ast.Module) -> set[str]:
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    served = {
-        name for name in find_names(tree) if name.startswith("websockets.") and "serve" in name
-    }
+    served = {"websockets.asyncio.server.serve"} & {*find_names(tree)}
     return served | {
         name
         for call in calls
