@@ -7,6 +7,7 @@ What each command opens is looked at where it runs: those of `DOORS` here, and i
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_a_demo_is_for_this_machine(tmp_path: Path) -> None:
     with start_program("demo", "--fast", "--out", out, stdout=subprocess.DEVNULL) as demo:
         while demo.poll() is None:
             seen.update(list_doors([demo.pid]))
+            time.sleep(0.5)
     assert demo.returncode == 0
     require_private(list(seen))
 
