@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -61,10 +62,11 @@ def require_private(doors: list[Door]) -> None:
 
 
 @pytest.mark.slow
-def test_a_network_for_development_and_its_explorer_are_for_this_machine(tmp_path: Path) -> None:
+def test_a_network_for_development_and_its_explorer_are_for_this_machine() -> None:
     """Chain, beacon, store and pages; and the pages for others where that is asked for."""
     with ExitStack() as stack:
-        terminal = Terminal(tmp_path, stack)
+        root = stack.enter_context(TemporaryDirectory(prefix="assay-"))  # short: for a locator
+        terminal = Terminal(Path(root), stack)
         localnet, _ = terminal.start_localnet()
         at = "--localnet", str(terminal.folder), "--port", "0"
         explorer = terminal.start("explorer", *at)
@@ -94,11 +96,14 @@ def test_a_simulated_chain_alone_is_for_this_machine() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1_800)
 def test_a_demo_is_for_this_machine(tmp_path: Path) -> None:
     """From its start to its end."""
     seen = set()
     out = tmp_path / "demo"
-    with start_program("demo", "--fast", "--out", out, stdout=subprocess.DEVNULL) as demo:
+    with start_program(
+        "demo", "--fast", "--windows", 2, "--out", out, stdout=subprocess.DEVNULL
+    ) as demo:
         while demo.poll() is None:
             seen.update(list_doors([demo.pid]))
             time.sleep(0.5)
