@@ -102,12 +102,13 @@ def test_a_demo_is_for_this_machine(tmp_path: Path) -> None:
     seen = set()
     out = tmp_path / "demo"
     with start_program(
-        "demo", "--fast", "--windows", 2, "--out", out, stdout=subprocess.DEVNULL
+        "demo", "--fast", "--windows", 6, "--out", out, stdout=subprocess.DEVNULL
     ) as demo:
         while demo.poll() is None:
             seen.update(list_doors([demo.pid]))
             time.sleep(0.5)
-    assert demo.returncode == 0
+    assert demo.returncode in (0, 1)  # of six windows it promises nothing
+    assert seen, "its chain: else this test looks at nothing"
     require_private(list(seen))
 
 
