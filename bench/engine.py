@@ -27,7 +27,7 @@ from assay.inference import DraftCount, Request, Rules, follow_groups
 from assay.neurons.miner.engines import EngineCommand, MinerEngines, open_engines
 from assay.neurons.miner.engines.drafter import EngineDrafter
 from assay.neurons.miner.engines.engine import Engine
-from assay.neurons.settings.loading import list_others_variables
+from assay.sandbox.secret_variables import list_plain_variables
 
 THREADS, TEMPERATURE = 2, 1_024
 PYTHON = os.environ.get("ENGINE_PYTHON")  # noqa: TID251
@@ -73,7 +73,7 @@ def open_server(folder: Path, *flags: str) -> Any:
     """Run a server within a `with` block."""
     flags = ("--enforce-eager", "--max-num-seqs", "128", *flags)
     return open_engines(
-        ["auto"], EngineCommand(Path(str(PYTHON)), flags, folder, list_others_variables())
+        ["auto"], EngineCommand(Path(str(PYTHON)), flags, folder, list_plain_variables())
     )
 
 

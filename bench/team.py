@@ -14,7 +14,7 @@ from pathlib import Path
 from figures import FAST, Figure, report
 from step import LENGTHS, PROMPTS, SMALL, make_groups, make_model
 
-from assay.training.team import run_team
+from assay.training.team_launch import run_team
 
 WORKER = Path(__file__).with_name("team_worker.py")
 GROUPS, STEPS = (1, 1) if FAST else (8, 3)

@@ -13,7 +13,7 @@ from assay.cli.exits import cleaning_up
 from assay.inference import Placement
 from assay.lab.contests.preference_pairs import PREFERENCES
 from assay.neurons.program.logs import log_lines, make_report, wants_json
-from assay.neurons.settings.learning import describe_learning, make_learning_here
+from assay.neurons.settings.learning import describe_learning, describe_network, make_learning_here
 from assay.neurons.settings.loading import make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings
@@ -21,7 +21,8 @@ from assay.subnet.preparation import PreparationRequest
 from assay.subnet.recipe import Recipe, read_recipe
 from assay.subnet.waiting import Report
 from assay.training import LearnConfig
-from assay.training.team import follow, is_member, join_team, run_team
+from assay.training.team import follow, is_member, join_team
+from assay.training.team_launch import run_team
 
 _R = TypeVar("_R", bound=PreparationRequest)
 
@@ -46,7 +47,8 @@ def run_preparation(
     trainer = settings.trainer
     if (trainer.processes > 1 or trainer.offload) and not is_member():
         return run_team(trainer.processes, again)
-    with join_team(describe_learning(trainer)) as rank:
+    network = describe_network(trainer)
+    with join_team(describe_learning(trainer), network=network) as rank:
         placement = open_placement(settings.compute)
         if rank:
             follow()

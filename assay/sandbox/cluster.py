@@ -53,7 +53,8 @@ def make_remote_sandbox(
     """
     arguments = f"{address!r}, {target!r}, {cpus}, {gpus}"
     boot = f"from assay.sandbox.cluster import serve_actor; serve_actor({arguments})"
-    return Sandbox(name, boot, max(seconds, CONNECT_S + JOIN_S + PLACE_S), starts=1)
+    longest = max(seconds, CONNECT_S + JOIN_S + PLACE_S)
+    return Sandbox(name, boot, longest, starts=1, kept=("RAY_",))  # its client's token
 
 
 def serve_actor(address: str, target: str, cpus: int, gpus: int) -> NoReturn:

@@ -16,6 +16,7 @@ from weakref import WeakSet
 from assay.protocol.errors import OperatorError
 from assay.sandbox.child import HEAD, LENGTH, READY, clean
 from assay.sandbox.preloaded import PreloadedPython, start_python
+from assay.sandbox.secret_variables import list_plain_variables
 
 # Tuning: these do not change the answer to an honest request.
 REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
@@ -64,6 +65,7 @@ class Sandbox:
             `REQUEST_SECONDS`.
         starts: number of attempts to start a child that does not start; None: by `START_PAUSES`.
         preloaded: forks the child, whose code must be ours; None: it starts cold.
+        kept: beginnings of the names of secret variables that the child needs; it gets no others.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Sandbox:
         seconds: float | None = None,
         starts: int | None = None,
         preloaded: PreloadedPython | None = None,
+        kept: tuple[str, ...] = (),
     ) -> None:
         self._starts = starts
+        self._kept = kept
         self._preloaded = preloaded
         self.boot = boot
         self._name = name
@@ -195,7 +199,9 @@ class Sandbox:
         return self._start_once()
 
     def _start_once(self) -> "_Child":
-        child = self._child = _Child(self._name, self.boot, self._seconds, self._preloaded)
+        child = self._child = _Child(
+            self._name, self.boot, self._seconds, self._preloaded, self._kept
+        )
         is_ready = False
         try:
             self._require_open()  # from here on `stop` can end it, even before it is ready
@@ -235,7 +241,12 @@ class _Child:
     ends when its standard input closes, however the parent ends."""
 
     def __init__(
-        self, name: str, boot: str, seconds: float | None, preloaded: PreloadedPython | None
+        self,
+        name: str,
+        boot: str,
+        seconds: float | None,
+        preloaded: PreloadedPython | None,
+        kept: tuple[str, ...],
     ) -> None:
         self._name = name
         self._patience = seconds
@@ -249,6 +260,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 start_new_session=True,
+                env=list_plain_variables(*kept),
             )
         except OSError as error:
             self._errors.close()

@@ -28,6 +28,7 @@ from typing import Any
 from weakref import WeakSet
 
 from assay.sandbox.preloaded_process import FORKED, MESSAGE_MAX, READY, serve_forks
+from assay.sandbox.secret_variables import is_secret
 
 #: Seconds for the imports, and for a fork. Generous: without it, children start cold.
 _IMPORT_S, _FORK_S = 120.0, 30.0
@@ -362,7 +363,9 @@ def _get_import_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(_READ_BY_IMPORTS) and not name.startswith(_READ_LATER)
+        if name.startswith(_READ_BY_IMPORTS)
+        and not name.startswith(_READ_LATER)
+        and not is_secret(name, value)
     }
 
 

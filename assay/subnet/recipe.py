@@ -443,6 +443,8 @@ def _find_misfit(recipe: Recipe) -> str | None:
         return "trainer.dir is a folder of one machine: name it with --dir"
     if recipe.trainer.tracker != "off":
         return "trainer.tracker sends figures to others: a recipe may not choose that"
+    if recipe.trainer.local_addr is not None or recipe.trainer.open_to_network:
+        return "trainer.local_addr and trainer.open_to_network: a recipe may open no machine"
     conflict = recipe.trainer.find_conflict()
     if conflict is not None:
         return f"trainer.{conflict}"

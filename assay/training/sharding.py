@@ -10,6 +10,7 @@ and write its own, in a folder that all of them see: processes on several hosts 
 This module does not check that all processes make the same calls in the same order. They must.
 """
 
+import json
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -32,6 +33,10 @@ from assay.inference.folder import make_header
 _T = TypeVar("_T")
 #: Types of numbers → their names in safetensors files.
 _KINDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+_TYPES = {name: kind for kind, name in _KINDS.items()}
+#: Most bytes of what `tell` and `agree` send: names of tensors, settings, a fault. Of a fault, most
+#: characters.
+_WORDS_MAX, _FAULT_MAX = 1 << 26, 1 << 14
 
 
 def is_in_team() -> bool:
@@ -115,8 +120,9 @@ def load_tensors(tensors: Mapping[str, Tensor], place: Path, family: str | None 
                 fault = f"{place} cannot be read: {error}"
         _agree_on_file(f"{place} cannot be read", unread)
         agree({}, fault)
-        for (name, tensor), kind in zip(tensors.items(), tell(kinds), strict=True):
-            whole = torch.empty(tensor.shape, dtype=kind, device=_find_device(tensor))
+        told = tell([_KINDS[kind] for kind in kinds])
+        for (name, tensor), kind in zip(tensors.items(), told, strict=True):
+            whole = torch.empty(tensor.shape, dtype=_TYPES[kind], device=_find_device(tensor))
             if rank == 0:
                 try:
                     whole = files.read(name)
@@ -214,11 +220,46 @@ def read_names(path: Path) -> list[str]:
 
 
 def tell(value: _T) -> _T:
-    """The first process's value, in every process."""
-    told = [value]
-    if is_in_team():
-        dist.broadcast_object_list(told, src=0)
-    return told[0]
+    """The first process's value, which JSON can hold, in every process."""
+    if not is_in_team():
+        return value
+    told: _T = json.loads(tell_bytes(json.dumps(value).encode(), _WORDS_MAX))
+    return told
+
+
+def tell_bytes(data: bytes, most: int) -> bytes:
+    """The first process's bytes, in every process. Raises ValueError: there are more than
+    `most`."""
+    length = torch.tensor([len(data)])
+    if get_team()[0] == 0:
+        _require_size(length, most)
+    dist.broadcast(length, src=0)
+    told = torch.empty(_require_size(length, most), dtype=torch.uint8)
+    if get_team()[0] == 0:
+        told = _view_tensor(data)
+    dist.broadcast(told, src=0)
+    return _view_bytes(told).tobytes()
+
+
+def _gather_bytes(mine: bytes, most: int) -> list[bytes]:
+    """The bytes of each process, in every process. Raises ValueError: one has more than `most`."""
+    lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(get_team()[1])]
+    dist.all_gather(lengths, torch.tensor([len(mine)]))
+    sizes = [_require_size(length, most) for length in lengths]
+    parts = [torch.zeros(max(sizes), dtype=torch.uint8) for _ in sizes]
+    dist.all_gather(parts, _view_tensor(mine.ljust(max(sizes), b" ")))
+    return [_view_bytes(part[:size]).tobytes() for part, size in zip(parts, sizes, strict=True)]
+
+
+def _require_size(length: Tensor, most: int) -> int:
+    size = int(length)
+    if not 0 < size <= most:
+        raise ValueError(f"{size:,} bytes for a process of the team, of at most {most:,}")
+    return size
+
+
+def _view_tensor(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def _hand_out(whole: Tensor, like: Tensor) -> Tensor:
@@ -272,10 +313,9 @@ def agree(seen: Mapping[str, str], fault: str | None) -> None:
         DisagreementError: in every process, if one has a fault, or values differ: names these, and
             the process with its host where that is not the first one's.
     """
-    mine = (dict(seen), fault, socket.gethostname())
-    reports = [mine] * get_team()[1]
-    if is_in_team():
-        dist.all_gather_object(reports, mine)
+    mine = json.dumps([dict(seen), fault and fault[:_FAULT_MAX], socket.gethostname()]).encode()
+    each = _gather_bytes(mine, _WORDS_MAX) if is_in_team() else [mine]
+    reports = [json.loads(report) for report in each]
     first, _, home = reports[0]
     for rank, (other, why, host) in enumerate(reports):
         who = f"process {rank}" if host == home else f"process {rank} on {host}"

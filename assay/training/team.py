@@ -10,13 +10,13 @@ weights, gradients and moments (`assay.training.sharding`). If one ends, fails, 
 (`assay.training.team_watch`), all end, and the next start resumes from the trainer's folder, with
 the same number of processes or another. A host that follows keeps nothing.
 
-Whoever reaches the team's ports can run code in it: they must be open to its hosts only.
+On one machine the processes meet in a private folder and listen on loopback alone. Several hosts
+use torch's own store, which authenticates nobody (`assay.training.team_network`). What the
+processes send each other is JSON and arrays (`assay.training.team_messages`).
 """
 
 import json
-import logging
 import os
-import pickle
 import re
 import signal
 import socket
@@ -27,17 +27,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import FileStore  # type: ignore[attr-defined] # as `Store`
 from torch.distributed.distributed_c10d import Store
-from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.rendezvous import rendezvous
 
 from assay.inference.folder import CONFIG_FILE, MANIFEST_FILE, read_small_file, verify_manifest
@@ -49,23 +49,24 @@ from assay.training.imitation import Example, ImitationStats
 from assay.training.last_bits import compute_code_digest, describe_engine
 from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
 from assay.training.preferences import Pair, PreferenceStats
-from assay.training.sharding import DisagreementError, agree, get_team
-from assay.training.team_watch import watch_team
+from assay.training.sharding import DisagreementError, agree, get_team, tell_bytes
+from assay.training.team_launch import STORE_FILE, Seat, TeamError, end_with_parent, find_seat
+from assay.training.team_messages import (
+    REQUEST_BYTES_MAX,
+    Plan,
+    Request,
+    decode_request,
+    encode_request,
+)
+from assay.training.team_network import TeamNetwork, bind_links, end_torchrun
+from assay.training.team_watch import FileSigns, Signs, StoreSigns, watch_team
 
 #: Longest wait of a process for the first one's next request: windows without a lesson are not a
 #: fault, and a lost process is detected by its silence. Longest wait for the first one's store at
 #: the start.
 _PATIENCE, _START = timedelta(days=7), timedelta(minutes=10)
-#: Seconds in which the first process ends its current work when it is asked to stop. Then all are
-#: killed.
-_STOP_S = 600
 #: Prefix of the keys under which the team's members stand in its store.
 _MEMBER = "assay-member-"
-
-
-class TeamError(OperatorError):
-    """A trainer's processes do not fit together, or one of them has ended. The message says
-    which."""
 
 
 #: Errors that a request raises in every process alike, when none waits for another any more: all
@@ -84,74 +85,22 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     load_state=(DisagreementError, LookupError, OSError, ValueError),
     save_state=(OSError,),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The parts of a learner, see `make_shared`: what every process needs, and folders, which the
-    first one reads.
-
-    Attributes:
-        outlines: config and router ramp of the parent, and of the reference if there is one.
-        adapter: the bytes of its file.
-    """
-
-    parent: Path
-    config: LearnConfig
-    reference: Path | None
-    device: str
-    outlines: tuple[tuple[bytes, int], ...]
-    adapter: bytes | None
-
-
-def run_team(processes: int, arguments: Sequence[str]) -> int:
-    """Run Python with these arguments in several processes of this machine, each of which calls
-    `join_team`. Return the exit code of all.
-
-    Raises:
-        TeamError: one of them ended by itself.
-    """
-    for name in ("agent.server.api", "multiprocessing.api"):  # each has its own level
-        logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
-    launch = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id="assay",
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        max_restarts=0,
-        signals_to_handle="SIGTERM,SIGINT",
-        shutdown_timeout=_STOP_S,
-    )
-    try:
-        elastic_launch(launch, sys.executable)(*arguments)
-    except SignalException:  # asked to stop, and all have stopped
-        return 0
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        how, more = f"with exit code {failure.exitcode}", ""  # it has logged the reason
-        if failure.exitcode < 0:
-            how = f"by {signal.Signals(-failure.exitcode).name}"
-            more = ": the same command goes on after the last lesson"
-        raise TeamError(
-            f"process {rank} of {processes} ended {how}, and so have the others{more}"
-        ) from None
-    return 0
+#: What the first process may ask for.
+_REQUESTS = frozenset({*_SHARED_FAULTS, "export_state", "end"})
 
 
 def is_member() -> bool:
     """Return whether this process was started as one of a team."""
-    return dist.is_torchelastic_launched()
+    return find_seat() is not None or dist.is_torchelastic_launched()
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A process of a team, as torchrun started it.
+    """A process of a team, as it was started.
 
     Attributes:
         host: its name.
-        eldest: torchrun's lowest rank on that host.
+        eldest: the lowest rank on that host that it was started with.
         follows: it does not want to be the first.
     """
 
@@ -161,8 +110,8 @@ class Member:
 
 
 def meet(store: Store, rank: int, size: int, local_rank: int, follows: bool) -> list[Member]:
-    """All members of a team by torchrun's rank, of which this process is one. Raises a TeamError:
-    one does not come, or the store is that of an earlier start."""
+    """All members of a team by the rank that they were started with, of which this process is one.
+    Raises a TeamError: one does not come, or the store is that of an earlier start."""
     mine = f"{_MEMBER}{rank}"
     if store.check([mine]):  # with the addresses of processes that are gone
         raise TeamError(
@@ -174,7 +123,7 @@ def meet(store: Store, rank: int, size: int, local_rank: int, follows: bool) -> 
     for other in range(size):
         try:
             members.append(Member(*json.loads(store.get(f"{_MEMBER}{other}"))))
-        except dist.DistError:
+        except RuntimeError:  # of a file; else a DistError
             raise TeamError(f"process {other} of the team's {size} does not come") from None
     return members
 
@@ -194,34 +143,81 @@ def find_first(members: Sequence[Member]) -> int:
     return leading[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the processes of a team meet.
+
+    Attributes:
+        connect: opens their store.
+    """
+
+    rank: int
+    size: int
+    connect: Callable[[], Store]
+    signs: Signs
+
+
+def _open_place(network: TeamNetwork, local_rank: int) -> _Place:
+    """The place that this process was started for. Raises SystemExit: others would reach it."""
+    seat = find_seat()
+    if seat is not None:
+        end_with_parent()
+        return _Place(seat.rank, seat.size, partial(_open_file, seat), FileSigns(seat.folder))
+    try:
+        bind_links(network)
+    except TeamError as error:
+        if local_rank == 0:
+            _say(str(error))
+            end_torchrun()
+        raise SystemExit(1) from None
+    store, rank, size = next(rendezvous("env://", timeout=_START))
+    return _Place(rank, size, _connect, StoreSigns(store))
+
+
+def _open_file(seat: Seat) -> Store:
+    store = FileStore(str(seat.folder / STORE_FILE), seat.size)
+    store.set_timeout(_START)
+    return store
+
+
+def _connect() -> Store:
+    store, _, _ = next(rendezvous("env://", timeout=_START))
+    return store
+
+
 @contextmanager
 def join_team(
-    settings: Mapping[str, str] = MappingProxyType({}), follows: bool = False
+    settings: Mapping[str, str] = MappingProxyType({}),
+    follows: bool = False,
+    network: TeamNetwork | None = None,
 ) -> Iterator[int]:
     """This process's rank: 0 for the neuron, and without a team.
 
     Args:
         settings: by name, which all processes should have alike.
         follows: the neuron is on another host.
+        network: between the hosts, under torchrun.
 
     Raises:
         TeamError: no process or more than one would be the neuron, one does not come, or they have
             other settings.
+        SystemExit: the team would be open to others than its hosts, and it has been said.
     """
     if not is_member():
         yield 0
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store, rank, size = next(rendezvous("env://", timeout=_START))
     local_rank = dist.get_node_local_rank()
-    members = meet(store, rank, size, local_rank, follows)
+    place = _open_place(network or TeamNetwork(), local_rank)
+    rank, size = place.rank, place.size
+    members = meet(place.connect(), rank, size, local_rank, follows)
     first = find_first(members)
     here = sum(member.eldest == members[rank].eldest for member in members)
     rank = (rank - first) % size
     hosts = list({member.eldest: member.host for member in members}.values())
     speaks = len(hosts) > 1 and local_rank == 0
-    with watch_team(store, rank, size):
-        links, _, _ = next(rendezvous("env://", timeout=_START))
+    with watch_team(place.signs, rank, size):
+        links = place.connect()
         links.set_timeout(_PATIENCE)
         dist.init_process_group(backend, timeout=_PATIENCE, store=links, rank=rank, world_size=size)
         # each gets its share of the cores, as under torchrun
@@ -319,16 +315,7 @@ def follow(leaves: bool = False) -> None:
     learner: Learner | None = None
     with _together():
         while True:
-            asked = [b""]
-            dist.broadcast_object_list(asked, src=0)
-            name, arguments, step = pickle.loads(asked[0])
-            fault = None
-            if step is not None and (learner is None or learner.step != step):
-                fault = f"has another number of steps behind it than the first, {step}"
-            try:
-                agree({"request": sha256(asked[0]).hexdigest()}, fault)
-            except DisagreementError as error:
-                raise TeamError(f"the team cannot go on: {error}") from None
+            name, arguments = _hear(learner)
             if name == "end":
                 return
             with suppress(*_SHARED_FAULTS[name]), _ending(name):
@@ -337,6 +324,27 @@ def follow(leaves: bool = False) -> None:
                     learner = _make(*arguments)
                 else:
                     _do(getattr(learner, name), arguments)
+
+
+def _hear(learner: Learner | None) -> tuple[str, Sequence[Any]]:
+    """The first process's next request: its name and arguments. Raises TeamError: it has another
+    one, or another number of steps, or it is none."""
+    asked, fault = b"", None
+    try:
+        asked = tell_bytes(b"", REQUEST_BYTES_MAX)
+        request = decode_request(asked)
+    except ValueError as error:
+        raise TeamError(f"the team cannot go on: {error}") from None
+    if request.name not in _REQUESTS:
+        raise TeamError(f"the team cannot go on: the first asks for {request.name!r}")
+    step = request.step
+    if step is not None and (learner is None or learner.step != step):
+        fault = f"has another number of steps behind it than the first, {step}"
+    try:
+        agree({"request": sha256(asked).hexdigest()}, fault)
+    except DisagreementError as error:
+        raise TeamError(f"the team cannot go on: {error}") from None
+    return request.name, request.arguments
 
 
 def _do(method: Callable[..., object], arguments: Sequence[object]) -> None:
@@ -442,7 +450,7 @@ def make_shared(
         adapter = None if factors is None else factors.read_bytes()
     except (OperatorError, OSError) as error:
         raise TeamError(f"the team cannot learn: {error}") from None
-    plan = _Plan(parent, config, reference, device, outlines, adapter)
+    plan = Plan(parent, config, reference, device, outlines, adapter)
     with _request("make", plan):
         return _make(plan, SharedLearner)
 
@@ -454,7 +462,7 @@ def _read_outline(folder: Path, router_ramp: int) -> tuple[bytes, int]:
     return read_small_file(folder, CONFIG_FILE), router_ramp
 
 
-def _make(plan: _Plan, kind: type[Learner] = Learner) -> Learner:
+def _make(plan: Plan, kind: type[Learner] = Learner) -> Learner:
     device, fault, models, adapter = _settle(plan.device), None, [], None
     try:
         models = [outline_config(*outline) for outline in plan.outlines]
@@ -509,8 +517,8 @@ def _ask(name: str, *arguments: object, step: int | None = None) -> None:
         step: steps behind this process's learner. All must have as many; None: it does not matter.
     """
     if get_team()[0] == 0:
-        asked = pickle.dumps((name, arguments, step))
-        dist.broadcast_object_list([asked], src=0)
+        asked = encode_request(Request(name, arguments, step))
+        tell_bytes(asked, REQUEST_BYTES_MAX)
         try:
             agree({"request": sha256(asked).hexdigest()}, None)
         except DisagreementError as error:  # the others have ended

@@ -14,10 +14,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Thread
+from typing import Protocol
 
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
+
+from assay.training.team_launch import STORE_FILE
 
 #: Seconds between two signs of life, and the number that may be missing. Together they are five
 #: minutes. That is less than a window of the main network. It is more than the pauses of a machine
@@ -26,32 +30,69 @@ from torch.distributed.distributed_c10d import Store
 BEAT_S, MISSED_MAX = 10.0, 30
 
 
+class Signs(Protocol):
+    """Where the processes of a team send signs of life."""
+
+    def send(self, rank: int) -> None:
+        """Send one of this process's. Raises OSError, DistError."""
+
+    def read(self, rank: int) -> int:
+        """A number that another process's next sign changes. Raises OSError, DistError."""
+
+
+class StoreSigns:
+    """Signs of life in a team's store. Nothing else uses this connection."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def send(self, rank: int) -> None:
+        self._store.add(f"assay-alive-{rank}", 1)
+
+    def read(self, rank: int) -> int:
+        return int(self._store.add(f"assay-alive-{rank}", 0))
+
+
+class FileSigns:
+    """Signs of life in a folder of this machine: a file's time for each process. A store that is a
+    file would grow with each sign."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def send(self, rank: int) -> None:
+        for name in f"alive-{rank}", STORE_FILE:  # systems remove files that nobody touches
+            (self._folder / name).touch()
+
+    def read(self, rank: int) -> int:
+        with suppress(FileNotFoundError):
+            return (self._folder / f"alive-{rank}").stat().st_mtime_ns
+        return 0
+
+
 @dataclass(slots=True)
 class _Watch:
     """The watch of one process over the processes that it listens to.
 
     Attributes:
-        heard: rank → number of signs of life from it.
+        heard: rank → what its last sign of life was.
     """
 
-    store: Store
+    signs: Signs
     rank: int
     size: int
     heard: dict[int, int]
     is_over: Event = field(default_factory=Event)
 
     def exchange(self) -> None:
-        """Send a sign of life and read those of the others. Without the store, or if it does not
-        answer, nothing is heard any more."""
-        with suppress(dist.DistError):
+        """Send a sign of life and read those of the others. Without the store or the folder, or if
+        it does not answer, nothing is heard any more."""
+        with suppress(dist.DistError, OSError):
             while not self.is_over.is_set():
-                self._count(self.rank, 1)
+                self.signs.send(self.rank)
                 for other in self.heard:
-                    self.heard[other] = self._count(other, 0)
+                    self.heard[other] = self.signs.read(other)
                 self.is_over.wait(BEAT_S)
-
-    def _count(self, rank: int, more: int) -> int:
-        return int(self.store.add(f"assay-alive-{rank}", more))
 
     def look(self) -> None:
         """End this process when another is silent for too long. Time is counted in looks: a team
@@ -81,15 +122,14 @@ class _Watch:
 
 
 @contextmanager
-def watch_team(store: Store, rank: int, size: int) -> Iterator[None]:
+def watch_team(signs: Signs, rank: int, size: int) -> Iterator[None]:
     """End this process with one sentence when another falls silent, for the duration of the block.
 
     Args:
-        store: of the team; nothing else uses this connection.
         rank, size: this process's number, and the number of processes.
     """
     heard = dict.fromkeys(range(1, size) if rank == 0 else range(1), 0)
-    watch = _Watch(store, rank, size, heard)
+    watch = _Watch(signs, rank, size, heard)
     for act in (watch.exchange, watch.look):
         Thread(target=act, name=f"team: {act.__name__}", daemon=True).start()
     try:

@@ -29,11 +29,12 @@ from assay.neurons.program.status import SHOWN
 from assay.neurons.session.neuron import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.session.running import open_program, run_program
-from assay.neurons.settings.loading import ConfigError, list_others_variables
+from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import encode_ss58
 from assay.rounds.calendar import list_trainers
+from assay.sandbox.secret_variables import list_plain_variables
 
 
 def run_miner(
@@ -166,6 +167,6 @@ def _make_engine_command(miner: MinerSettings) -> EngineCommand:
             "with --engine auto, or leave both out"
         )
     python = miner.engine_python or Path(sys.executable)
-    command = EngineCommand(python, miner.engine_flags, miner.dir, list_others_variables())
+    command = EngineCommand(python, miner.engine_flags, miner.dir, list_plain_variables())
     require_engines(miner.engines, command)
     return command

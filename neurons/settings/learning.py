@@ -12,6 +12,7 @@ from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.learner import STEPS_MAX
 from assay.training.lora import require_peft
 from assay.training.optimizers import find_conflict, require_bitsandbytes
+from assay.training.team_network import TeamNetwork
 
 #: Fields of `Schedule`, which are settings of the same name.
 _SCHEDULE = tuple(f.name for f in fields(Schedule))
@@ -77,6 +78,11 @@ def describe_learning(settings: TrainerSettings) -> dict[str, str]:
     given = settings.model_dump()
     names = sorted({*_SHARED, *_SCHEDULE, *_LOSS.values(), "kl_reference"})
     return {name: str(given[name]) for name in names}
+
+
+def describe_network(settings: TrainerSettings) -> TeamNetwork:
+    """The network between the hosts of a team."""
+    return TeamNetwork(settings.local_addr, settings.open_to_network)
 
 
 def read_config(record: StepRecord) -> LearnConfig:

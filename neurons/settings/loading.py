@@ -148,8 +148,8 @@ def _require_known_variables() -> None:
         raise ConfigError("\n".join(mistakes))
 
 
-#: Test suites read these, not programs.
-_TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT", "ASSAY_SUBTENSOR_DIR"})
+#: Test suites read these, and a process of a team the last, not as settings.
+_TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT", "ASSAY_SUBTENSOR_DIR", "ASSAY_TEAM"})
 
 
 def use_sdk_cache(folder: Path) -> None:
@@ -164,13 +164,6 @@ def use_sdk_cache(folder: Path) -> None:
 def make_cards_repeat() -> None:
     """Make a GPU's matrix products repeatable to the bit. Call before torch first uses a GPU."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-
-def list_others_variables() -> dict[str, str]:
-    """The environment for other programs, without our own settings and without the secrets of
-    object stores and wallets."""
-    ours = ("ASSAY_", "AWS_", "BT_", "BITTENSOR_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def open_named_environment(text: str) -> "Environment":

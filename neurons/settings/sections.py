@@ -387,6 +387,16 @@ class TrainerSettings(_Section):
         description="under torchrun: the trainer is on another host, and this one only learns with "
         "it, without wallet, store and folder",
     )
+    local_addr: Annotated[str | None, Flag("ADDRESS")] = Field(
+        None,
+        description="under torchrun, this host's address in the private network of the team's "
+        "hosts; the team uses its interface alone",
+    )
+    open_to_network: bool = Field(
+        False,
+        description="under torchrun, start although further addresses of this machine are open: "
+        "whoever reaches their ports can run code as this program",
+    )
     optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
         "adamw",
         description="adamw; adamw8bit: moments of 8 bits, needs the extra `adamw8bit`; muon: for "

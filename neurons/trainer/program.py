@@ -19,7 +19,7 @@ from assay.neurons.program.status import SHOWN
 from assay.neurons.session.neuron import NetworkMonitor, NeuronSession
 from assay.neurons.session.resources import open_own_store
 from assay.neurons.session.running import open_program, run_program
-from assay.neurons.settings.learning import describe_learning, make_learning
+from assay.neurons.settings.learning import describe_learning, describe_network, make_learning
 from assay.neurons.settings.loading import ConfigError, make_cards_repeat
 from assay.neurons.settings.placing import open_placement
 from assay.neurons.settings.sections import Settings, TrainerSettings
@@ -36,7 +36,8 @@ from assay.rounds.calendar import list_trainers
 from assay.training import Learner
 from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures
-from assay.training.team import follow, is_member, join_team, run_team
+from assay.training.team import follow, is_member, join_team
+from assay.training.team_launch import run_team
 
 logger = logging.getLogger("assay")
 
@@ -64,7 +65,8 @@ def run_trainer(
         if not again:
             raise ValueError("a trainer of several processes must know how to start them: `again`")
         return run_team(trainer.processes, again)
-    with join_team(describe_learning(trainer)) as rank:
+    network = describe_network(trainer)
+    with join_team(describe_learning(trainer), network=network) as rank:
         if rank == 0:
             _run_first(settings, as_json, quiet, stop, words)
         else:
@@ -82,7 +84,8 @@ def run_follower(settings: Settings) -> int:
             "follow: torchrun starts the processes of a host that follows: "
             "torchrun … -m assay train --follow"
         )
-    with join_team(describe_learning(settings.trainer), follows=True):
+    trainer = settings.trainer
+    with join_team(describe_learning(trainer), follows=True, network=describe_network(trainer)):
         open_placement(settings.compute)
         follow(leaves=True)
     return 0

@@ -23,7 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from assay.neurons.settings.loading import ConfigError, list_others_variables
+from assay.neurons.settings.loading import ConfigError
+from assay.sandbox.secret_variables import list_plain_variables
 
 logger = logging.getLogger("assay")
 
@@ -38,6 +39,8 @@ LOG_FILE = "tracker.log"
 _BOOT = "from assay.neurons.trainer.tracking_child import main; main()"
 #: What the library reads where the user says nothing: its maker gets no reports of its errors.
 _QUIET = {"WANDB_ERROR_REPORTING": "false"}
+#: The secrets that it gets: its own key, and the file in which it looks for one.
+_KEPT = "WANDB_", "NETRC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Tracker:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # Ctrl-C is the trainer's
-                    env=_QUIET | list_others_variables(),
+                    env=_QUIET | list_plain_variables(*_KEPT),
                 )
         except OSError as error:
             logger.warning("the tracker cannot start: %s", error, extra={"event": "tracker_lost"})

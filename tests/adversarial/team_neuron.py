@@ -19,6 +19,7 @@ import torch
 from assay.training import LearnConfig, LossConfig, sharding, team_watch
 from assay.training.learner import Learner
 from assay.training.team import follow, join_team
+from assay.training.team_network import TeamNetwork
 from tests.adversarial.conftest import World, make_world
 from tests.adversarial.round_bench import NAMES, OFFSET, RoundBench
 from tests.adversarial.trainer_bench import Bench, Calls
@@ -111,7 +112,9 @@ def main(
         "host": partial(die_in_second_lesson, is_host=True),
     }
     follows = role == "follow"
-    with join_team(follows=follows) as rank:
+    # two torchruns of one machine, which has other addresses: they open their stores on all
+    network = TeamNetwork("127.0.0.1", open_to_network=True)
+    with join_team(follows=follows, network=network) as rank:
         if str(rank) == dying and where in faults:
             faults[where]()
         if rank:

@@ -15,9 +15,9 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.environments import make_environment
 from assay.inference import DraftCount, generate_groups, load_checkpoint
 from assay.neurons.miner.engines import EngineCommand, open_engines, process_guard
-from assay.neurons.settings.loading import list_others_variables
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import Prompts, PromptText
+from assay.sandbox.secret_variables import list_plain_variables
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS
@@ -97,7 +97,7 @@ def test_a_real_server_plays_episodes_with_a_tool(caller, tmp_path):
     checkpoint, environment, rules = caller
     asked = make_play_requests(checkpoint, 8, 4, rules, environment)
     flags = ("--enforce-eager", "--max-num-seqs", "64")
-    command = EngineCommand(Path(ENGINE_PYTHON), flags, tmp_path, list_others_variables())
+    command = EngineCommand(Path(ENGINE_PYTHON), flags, tmp_path, list_plain_variables())
     with open_engines(["auto"], command) as mining:
         mining.wait_until_started(checkpoint)
         assert mine(mining, checkpoint, asked) > KEPT
@@ -118,7 +118,7 @@ def test_a_real_server_plays_episodes_with_a_tool(caller, tmp_path):
 def test_a_real_server_drafts_takes_up_a_checkpoint_and_is_killed(second, tmp_path, monkeypatch):
     monkeypatch.setattr("assay.neurons.miner.engines.process.RESTART_S", 0.0)
     flags = ("--enforce-eager", "--max-num-seqs", "64")
-    command = EngineCommand(Path(ENGINE_PYTHON), flags, tmp_path, list_others_variables())
+    command = EngineCommand(Path(ENGINE_PYTHON), flags, tmp_path, list_plain_variables())
     genesis = load_checkpoint(GENESIS)
     with open_engines(["auto"], command) as mining:
         mining.wait_until_started(genesis)

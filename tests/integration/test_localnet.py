@@ -29,6 +29,7 @@ from assay.protocol import (
 from assay.protocol.record import make_settlement_record_name
 from tests.commands import run_command, run_program, start_program
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
+from tests.listening import list_doors
 from tests.statuses import EVENTS, check_status
 
 #: Longest wait for anything, seconds.
@@ -224,6 +225,9 @@ def test_four_terminals_and_a_chain_that_is_killed(
         terminal.wait_for(
             "a server that drafts", lambda: find_drafting(terminal), ENGINE_PATIENCE_S
         )
+    doors = list_doors(program.pid for program in (process, *programs))
+    assert {int(port) for port in ports} < {door.port for door in doors}
+    assert [door for door in doors if not door.is_private] == []
 
     process.send_signal(signal.SIGKILL)  # in the middle of whatever it does
     process.wait()

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from assay.training import team
-from assay.training.team import TeamError, follow, is_member, join_team, run_team
+from assay.training.team import TeamError, follow, is_member, join_team
+from assay.training.team_launch import run_team
 from tests.subnet.test_recipe_runs import play_recipe
 
 

@@ -155,6 +155,11 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
         ),
         ("epochs = 1", 'epochs = 1\ndir = "here"', "trainer.dir is a folder of one machine"),
         ("epochs = 1", 'epochs = 1\ntracker = "wandb"', "trainer.tracker sends figures to others"),
+        (
+            "epochs = 1",
+            "epochs = 1\nopen_to_network = true",
+            "trainer.local_addr and trainer.open_to_network: a recipe may open no machine",
+        ),
         ("num_hidden_layers = 24", "num_hidden_layers = 0", "model.num_hidden_layers is 0; use "),
         (
             'model_type = "qwen2"',

@@ -5,18 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
 from assay.training.last_bits import compute_code_digest
-from assay.training.team import TeamError, run_team
+from assay.training.team_launch import TeamError, run_team
 from tests.training.forked_team import run_forked_team
 
 
-def test_each_is_python_with_these_arguments_and_its_rank(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # torch reads the source of all frames twice at each event, for a log that nobody keeps
-    monkeypatch.setattr(dynamic_rendezvous, "get_method_name", lambda: "")
+def test_each_is_python_with_these_arguments_and_its_rank(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, sys\n"
         "rank = os.environ['RANK']\n"

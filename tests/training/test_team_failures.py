@@ -1,7 +1,6 @@
 """A process of a team that fails alone ends, and so does the team: the others wait for it in the
 middle of a request. What fails in all of them alike, they survive."""
 
-import pickle
 import re
 import signal
 from collections.abc import Callable
@@ -10,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from assay.inference.placing.devices import MemoryLackError
 from assay.training import GENESIS, LearnConfig, Learner, LessonError, team
 from assay.training.imitation import Example
 from assay.training.sharding import DisagreementError
 from assay.training.team import SharedLearner, TeamError, follow, make_shared
+from assay.training.team_messages import Request, encode_request
 from tests.training.forked_team import run_forked_team
 from tests.training.team import make_learner, make_pairs
 
@@ -52,7 +51,7 @@ def fail(error: Exception) -> Callable[..., Any]:
 @pytest.fixture
 def first(monkeypatch: pytest.MonkeyPatch) -> SharedLearner:
     """The first process's learner, whose requests nobody else hears."""
-    monkeypatch.setattr(dist, "broadcast_object_list", lambda asked, src: None)
+    monkeypatch.setattr(team, "tell_bytes", lambda asked, most: asked)
     made = object.__new__(SharedLearner)
     made.step = 0
     return made
@@ -124,12 +123,12 @@ def run_follower(requests: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatc
     """`follow` with the first one's requests, and then "end". Returns those that it received."""
     received = []
 
-    def hear(asked: list[bytes], src: int) -> None:
+    def hear(asked: bytes, most: int) -> bytes:
         name, *arguments = requests.pop(0) if requests else ("end",)
-        asked[0] = pickle.dumps((name, arguments, None))
         received.append(name)
+        return encode_request(Request(name, tuple(arguments)))
 
-    monkeypatch.setattr(dist, "broadcast_object_list", hear)
+    monkeypatch.setattr(team, "tell_bytes", hear)
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     follow()
     return received

@@ -84,6 +84,8 @@ _PREPARED = "learner-*", "model", "model-*", "adapter.safetensors"
         s.trainer.dir,
         s.trainer.processes,
         s.trainer.follow,
+        s.trainer.local_addr,
+        s.trainer.open_to_network,
         s.trainer.suites,
         s.trainer.suite_prompts,
         s.trainer.suites_every,
@@ -134,8 +136,9 @@ def _require_folder(folder: Path) -> None:
 def _preparing(s: "Settings") -> tuple[object, ...]:
     """What all courses of a preparation offer."""
     t = s.trainer
-    learning = t.processes, t.lora_rank, t.precision, t.tokens_per_pass, t.seed
-    return (s.compute, s.environments.files, *learning)
+    team = t.processes, t.local_addr, t.open_to_network
+    learning = t.lora_rank, t.precision, t.tokens_per_pass, t.seed
+    return (s.compute, s.environments.files, *team, *learning)
 
 
 @command(app, "warm-start", _preparing, role="trainer")

@@ -95,16 +95,16 @@ class Prefill:
 
 
 def encode_start(settings: WorkerSettings) -> bytes:
-    return _pack({"task": WorkerTask.START, "settings": asdict(settings)})
+    return pack({"task": WorkerTask.START, "settings": asdict(settings)})
 
 
 def encode_load(model: ModelRequest) -> bytes:
-    return _pack({"task": WorkerTask.LOAD, "model": _describe(model)})
+    return pack({"task": WorkerTask.LOAD, "model": _describe(model)})
 
 
 def encode_measure(model: ModelRequest, prefill: Prefill) -> bytes:
     projection = prefill.projection
-    return _pack(
+    return pack(
         {"task": WorkerTask.MEASURE, "model": _describe(model), "scale": float(projection.scale)},
         {
             "prompts": _join(prefill.prompts, np.int64),
@@ -131,7 +131,7 @@ class WorkerRequest:
 
 def decode_request(data: bytes) -> WorkerRequest:
     """Decode a request. Raises ValueError: the bytes are not one."""
-    header, arrays = _unpack(data)
+    header, arrays = unpack(data)
     task = WorkerTask(header["task"])
     if task is WorkerTask.START:
         return WorkerRequest(task, settings=WorkerSettings(**header["settings"]))
@@ -183,12 +183,12 @@ def encode_reply(reply: WorkerReply) -> bytes:
     if measured:
         arrays = {name: np.concatenate([getattr(m, name) for m in measured]) for name in _COLUMNS}
         arrays["lengths"] = _measure([m.best for m in measured])
-    return _pack(header, arrays)
+    return pack(header, arrays)
 
 
 def decode_reply(data: bytes) -> WorkerReply:
     """Decode a reply. Raises ValueError: the bytes are not one."""
-    header, arrays = _unpack(data)
+    header, arrays = unpack(data)
     fault = header["fault"]
     measured: list[Measurement] = []
     if arrays:
@@ -237,13 +237,16 @@ def _describe(model: ModelRequest) -> dict[str, Any]:
     return asdict(model) | {"folder": str(model.folder.resolve()), "digest": model.digest.hex()}
 
 
-def _pack(header: Mapping[str, Any], arrays: _Arrays | None = None) -> bytes:
+def pack(header: Mapping[str, Any], arrays: _Arrays | None = None) -> bytes:
+    """A message: a header that JSON can hold, and arrays by any name but `header`."""
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     whole = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     return save({_HEADER: text, **whole})
 
 
-def _unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The header and the arrays of a message. Raises KeyError, SafetensorError, ValueError: the
+    bytes are none."""
     arrays = load(data)
     header: dict[str, Any] = json.loads(arrays.pop(_HEADER).tobytes())
     return header, arrays

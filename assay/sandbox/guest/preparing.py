@@ -22,6 +22,7 @@ from assay.sandbox.guest.engine import make_engine, require_engine
 from assay.sandbox.guest.modules import read_modules
 from assay.sandbox.guest.store import SandboxError
 from assay.sandbox.preloaded import start_python
+from assay.sandbox.secret_variables import list_plain_variables
 
 #: Most bytes of an image.
 IMAGE_MAX = 256 << 20
@@ -188,6 +189,7 @@ def _work(function: str, image: Path, given: bytes) -> bytes:
             stdout=reply,
             stderr=errors,
             start_new_session=True,  # Ctrl-C is for this process, which ends the child
+            env=list_plain_variables(),
         )
         try:
             process.wait(_WORK_S)

@@ -46,9 +46,17 @@ print(" and ".join(names[0] for names in wanted if not find(*names)))
 #: Requires this program's key of each request: everybody on this machine reaches the server's port.
 _MIDDLEWARE, _KEY = "assay_vllm.key.RequireKey", "ENGINE_KEY"
 #: Environment variables of a server, unless the operator sets others: accept new checkpoints (it
-#: listens on loopback alone, and requires the key), use no hub, send no usage data; on a CPU, GiB
-#: for keys and values, and that the system places threads.
-_ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+#: listens on loopback alone, and requires the key), use no hub, send no usage data, and let its own
+#: processes talk on loopback; on a CPU, GiB for keys and values, and that the system places
+#: threads.
+_ENVIRONMENT = {
+    "VLLM_SERVER_DEV_MODE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
+}
 _ENVIRONMENT_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 

@@ -256,7 +256,8 @@ def test_a_plan_has_no_secret(library, tmp_path, monkeypatch):
 def test_the_library_reads_its_own_variables_and_none_of_ours(
     library, tmp_path, monkeypatch, reports
 ):
-    for name in ("ASSAY_WALLET_PASSWORD", "ASSAY_STORE__URL", "AWS_SECRET_ACCESS_KEY", "BT_WALLET"):
+    ours = "ASSAY_WALLET_PASSWORD", "ASSAY_STORE__URL", "AWS_SECRET_ACCESS_KEY", "BT_WALLET"
+    for name in (*ours, "HF_TOKEN", "GITHUB_TOKEN"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("WANDB_API_KEY", "its own")
     monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
