@@ -13,7 +13,7 @@ from assay.inference import (
     follow_groups,
     generate_groups,
 )
-from assay.inference.folder import read_passages
+from assay.inference.folder import UnusableCheckpointError, read_passages
 from assay.inference.following import NEAR, Follower
 from assay.inference.generate import Horizon
 from assay.neurons.miner.engines.drafter import CANARY_ROWS, EngineDrafter
@@ -178,9 +178,13 @@ def open_engines(
 
 
 def _make_canary(checkpoint: Checkpoint) -> list[Request]:
-    """Prompts of the calibration set under seeds of no window."""
-    passages = read_passages(checkpoint.folder)[:CANARY_ROWS]
+    """Prompts of the calibration set under seeds of no window. Of a set that a trainer has made
+    unreadable, which no judge reads: an end token."""
+    try:
+        prompts = [one.prompt for one in read_passages(checkpoint.folder)[:CANARY_ROWS]]
+    except UnusableCheckpointError:
+        prompts = [checkpoint.manifest.end_tokens[:1]]
     return [
-        Request(passage.prompt, hash_fields(Domain.CALIBRATION_PROBLEM, b"engine", bytes([i])))
-        for i, passage in enumerate(passages)
+        Request(prompt, hash_fields(Domain.CALIBRATION_PROBLEM, b"engine", bytes([i])))
+        for i, prompt in enumerate(prompts)
     ]
