@@ -94,7 +94,7 @@ class MinerEngines:
         for process in self._own:
             process.keep_running(checkpoint.folder)
         follower = Follower(reference, projection, rules.max_tokens, near)
-        drafter.try_out(_make_canary(checkpoint), follower, checkpoint.folder)
+        drafter.try_out(make_canary(checkpoint), follower, checkpoint.folder)
         made = follow_groups(
             requests, *given, horizon=self._horizon, near=near, exact=self._exact, limit=limit
         )
@@ -177,7 +177,7 @@ def open_engines(
         engines.stop()
 
 
-def _make_canary(checkpoint: Checkpoint) -> list[Request]:
+def make_canary(checkpoint: Checkpoint) -> list[Request]:
     """Prompts of the calibration set under seeds of no window. Of a set that a trainer has made
     unreadable, which no judge reads: an end token."""
     try:
