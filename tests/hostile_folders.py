@@ -186,6 +186,7 @@ _NORMALIZERS: dict[str, Any] = {
     "a sequence of null": {"type": "Sequence", "normalizers": None},
     "a nested sequence": _nest("Sequence", "normalizers", {"type": "NFC"}, 2),
     "a deeply nested sequence": _nest("Sequence", "normalizers", {"type": "NFC"}, 25),
+    "two forms": {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "NFD"}]},
     "one form twice": {"type": "Sequence", "normalizers": [{"type": "NFKD"}] * 2},
     "a field more": {"type": "NFC", "more": 1},
 }
@@ -541,6 +542,20 @@ def write_changed(folder: Path, change: Change | Callable[[Path], None]) -> byte
     return fit_manifest(folder)
 
 
+def name_another_template(folder: Path, template: str | None = "x") -> bytes:
+    """Let the manifest of a written folder name another template than its files have. Returns its
+    digest. `template`: None: none."""
+    digest = hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
+    return change_manifest(folder, chat_template=digest)
+
+
+def change_manifest(folder: Path, **fields: Any) -> bytes:
+    """Write other fields into a folder's manifest. Returns its digest."""
+    manifest = replace(read_record(folder, MANIFEST_FILE, Manifest), **fields)
+    (folder / MANIFEST_FILE).write_text(json.dumps(to_json(manifest)))
+    return manifest.digest
+
+
 def write_overflowing(folder: Path) -> bytes:
     """Write the genesis folder with finite weights whose products are not. Returns its digest."""
     shutil.copytree(GENESIS, folder)
@@ -565,7 +580,7 @@ def fit_manifest(folder: Path) -> bytes:
     template = None
     with suppress(ValueError, AttributeError, RecursionError):
         template = json.loads(data[SETTINGS]).get("chat_template")
-    text = [template.encode(errors="replace")] if isinstance(template, str) else []
+    text = [template.encode(errors="replace")] if template and isinstance(template, str) else []
     manifest = replace(
         read_record(GENESIS, MANIFEST_FILE, Manifest),
         structure=compute_files_digest(Domain.STRUCTURE, {CONFIG_FILE: data.pop(CONFIG_FILE)}),

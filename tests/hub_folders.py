@@ -228,6 +228,17 @@ def _with_settings(content: Content, **changes: Any) -> Content:
     return content
 
 
+def _with_long_tokens(content: Content, count: int) -> Content:
+    """So many added tokens of 512 characters, each of which a normalizer could make 18 of."""
+    assert content.core is not None
+    known, flags = content.core["added_tokens"], dict.fromkeys(("single_word", "lstrip"), False)
+    flags |= {"rstrip": False, "normalized": True, "special": False}
+    texts = [f"{i}".ljust(512, "x") for i in range(count)]
+    more = [{"id": known[-1]["id"] + 1 + i, "content": t, **flags} for i, t in enumerate(texts)]
+    added = {"normalizer": {"type": "NFKD"}, "added_tokens": [*known, *more]}
+    return _of(content, core=content.core | added)
+
+
 def _with_tensors(
     content: Content, change: Callable[[str, torch.Tensor], torch.Tensor | None]
 ) -> Content:
@@ -679,6 +690,25 @@ FOLDERS: Mapping[str, HubFolder] = {
             },
         ),
         notes=("dropped: additional_chat_templates/tool_use.jinja",),
+    ),
+    "a template of no text": HubFolder(
+        lambda: _with_settings(make_qwen(), chat_template=""),
+        notes=("dropped: the empty chat template", "kept: prompts as bare text"),
+    ),
+    "a template's file of no text": HubFolder(
+        lambda: _of(make_qwen(), others={"chat_template.jinja": b""}),
+        notes=("dropped: the empty chat template", "kept: prompts as bare text"),
+    ),
+    "added tokens that a normalizer could make long": HubFolder(
+        lambda: _with_long_tokens(make_qwen(), 7)
+    ),
+    "more of them": HubFolder(
+        lambda: _with_long_tokens(make_qwen(), 8),
+        "the added tokens of tokenizer.json and tokenizer_config.json count 295,",
+    ),
+    "a tokenizer of millions of values": HubFolder(
+        lambda: _of(make_qwen(), others={"tokenizer.json": b"[" + b"[]," * (3 << 20)}),
+        "tokenizer.json has 6,291,457 of the bytes",
     ),
     "a list of named templates": HubFolder(
         lambda: _with_settings(

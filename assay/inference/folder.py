@@ -33,6 +33,7 @@ from assay.protocol.manifest import (
     compute_tensor_root,
     digest_safetensors,
     find_files_fault,
+    find_twice,
     locate_tensors,
 )
 
@@ -167,21 +168,22 @@ def read_passages(folder: Path) -> list[Passage]:
     """The calibration set of a model folder.
 
     Raises:
-        CheckpointError: it is missing or malformed, or has ids that the model has not.
-        UnusableCheckpointError: see `read_config`.
+        CheckpointError: it is missing. UnusableCheckpointError: it is malformed, or has ids that
+            the model has not; see `read_config`.
     """
     size = read_config(folder)["vocab_size"]
     assert isinstance(size, int), "the gate has read it"
     try:
         return decode_passages(read_small_file(folder, PASSAGES_FILE), size)
     except EncodingError as error:
-        raise CheckpointError(f"{folder / PASSAGES_FILE} {error}") from None
+        raise UnusableCheckpointError(f"{folder / PASSAGES_FILE} {error}") from None
 
 
 def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
-    """Digest of the template that turns a problem into a prompt, 32 bytes; of no bytes without one.
-    Raises an UnusableCheckpointError where there are several, or it is not text."""
-    template = tokenizer.chat_template
+    """Digest of the template that turns a problem into a prompt, 32 bytes; of no bytes without one,
+    and an empty one is none. Raises an UnusableCheckpointError where there are several, or it is
+    not text."""
+    template = tokenizer.chat_template or None
     if not isinstance(template, str | None):
         raise UnusableCheckpointError("the tokenizer's chat_template is not one text")
     try:
@@ -206,12 +208,12 @@ def digest_weights(folder: Path, tensors: Sequence[TensorDigest]) -> bytes:
     """Root over a folder's tensors, 32 bytes.
 
     Raises:
-        CheckpointError: two files hold a tensor of one name.
+        UnusableCheckpointError: two files hold a tensor of one name.
     """
-    try:
-        return compute_tensor_root(tensors)
-    except ValueError as error:
-        raise CheckpointError(f"{folder}: {error}") from None
+    twice = find_twice(tensors)
+    if twice is not None:
+        raise UnusableCheckpointError(f"{folder} has tensor {twice[:100]} twice: remove one")
+    return compute_tensor_root(tensors)
 
 
 def digest_tensors(folder: Path) -> list[TensorDigest]:
@@ -291,8 +293,12 @@ def get_path(file: FurtherFile) -> str:
 
 
 def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
-    """Check everything but the tensors against the manifest. Return the calibration. Raises a
-    CheckpointError where a file is missing or differs from the manifest."""
+    """Check everything but the tensors against the manifest. Return the calibration.
+
+    Raises:
+        CheckpointError: a file is missing or differs from the manifest. UnusableCheckpointError:
+            the manifest names a file with another size than it has.
+    """
     calibration = read_record(folder, CALIBRATION_FILE, Calibration)
     for name, digest, wanted in (
         ("calibration", calibration.digest, manifest.calibration),
@@ -304,7 +310,11 @@ def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
     for file in manifest.files:
         data = read_small_file(folder, get_path(file))
         _require_same(folder, f"file {file.name!r}", sha256(data).digest(), file.sha256)
-        _require_same(folder, f"size of {file.name!r}", len(data), file.size)
+        if len(data) != file.size:
+            raise UnusableCheckpointError(
+                f"{folder / MANIFEST_FILE} says that {file.name} has {file.size:,} bytes, and the "
+                f"file with its SHA-256 has {len(data):,}"
+            )
     return calibration
 
 
@@ -316,10 +326,15 @@ def read_pool_file(folder: Path, manifest: Manifest) -> bytes:
 
 
 def verify_tensors(folder: Path, manifest: Manifest) -> list[TensorDigest]:
-    """Hash every tensor and check it against the manifest. Raises a CheckpointError where there are
-    none, or they differ from the manifest."""
+    """Hash every tensor and check it against the manifest.
+
+    Raises:
+        CheckpointError: there are none, or they differ from the manifest. UnusableCheckpointError:
+            they are the manifest's, and two have one name.
+    """
     tensors = digest_tensors(folder)
-    _require_same(folder, "tensors", digest_weights(folder, tensors), manifest.tensors)
+    _require_same(folder, "tensors", compute_tensor_root(tensors), manifest.tensors)
+    digest_weights(folder, tensors)  # raises for a name that occurs twice
     return tensors
 
 

@@ -11,10 +11,21 @@ from assay.protocol import Phase, Reason
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig
 from tests.adversarial.watched import Watched, publish
-from tests.hostile_folders import list_changes, write_changed, write_overflowing
+from tests.hostile_folders import (
+    SETTINGS,
+    Change,
+    list_changes,
+    name_another_template,
+    write_changed,
+    write_overflowing,
+)
 
-#: A library's panic; a recursion of a library; an error of ours; prompts by the depth of the stack.
+#: A manifest that names another template than its files have, each with its digest.
+MISNAMED = "a manifest of another template"
+#: Also a library's panic; a recursion of a library; an error of ours; prompts by the depth of the
+#: stack.
 ABOUT = (
+    MISNAMED,
     "normalizer: a charsmap that is null",
     "empty special tokens",
     "no num_key_value_heads beside head_dim",
@@ -28,8 +39,11 @@ def test_its_window_is_void_for_everybody_and_the_next_one_counts(
 ) -> None:
     """Miners, validator and trainer go on, also those that start while it is in force."""
     world = fresh_world
-    change = next(change for change in list_changes() if change.about == about)
+    none = Change(MISNAMED, SETTINGS, ())
+    change = next(change for change in (*list_changes(), none) if change.about == about)
     digest = write_changed(tmp_path / "by-hand", change)
+    if about == MISNAMED:
+        digest = name_another_template(tmp_path / "by-hand")
     world.sources.checkpoints.add(tmp_path / "by-hand", digest)
     database = Database()
     trainer = Trainer(
@@ -45,6 +59,7 @@ def test_its_window_is_void_for_everybody_and_the_next_one_counts(
     watched = Watched(world, database=database)
     _go_on(world, watched, trainer, 1)
     assert change.file in watched.audit(1).void
+    assert watched.audit(1).missing is None
 
     publish(world, world.checkpoint.digest)
     again = Watched(world, database=database)  # started anew

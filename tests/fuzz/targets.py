@@ -30,7 +30,7 @@ from assay.environments.problem_file import read_row
 from assay.environments.programs.code_file import read_code_row
 from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.inference import UnusableCheckpointError
-from assay.inference.families import compute_bytes_max, find_config_fault, find_misfit
+from assay.inference.families import find_config_fault, find_misfit
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
 from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault
@@ -217,8 +217,8 @@ def attack_config(data: bytes) -> None:
     except EncodingError:
         return
     fault = find_config_fault(config)
-    assert (compute_bytes_max(config) is None) == (fault is not None)
-    find_misfit(config, {"model.embed_tokens.weight": (98, 96)})
+    misfit = find_misfit(config, {"model.embed_tokens.weight": (98, 96)})
+    assert misfit is not None
     if fault is None:
         assert 1 <= config["vocab_size"] <= 1 << 20
 

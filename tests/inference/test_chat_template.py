@@ -22,6 +22,7 @@ from assay.protocol.encoding import from_json, to_json
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
+from tests.hostile_folders import change_manifest, name_another_template
 
 #: A shortened template in the style of Qwen2.5, Llama 3.1 and Mistral.
 QWEN = """{%- if messages[0]['role'] == 'system' %}
@@ -207,6 +208,29 @@ def test_a_checkpoint_asks_by_its_template(tmp_path, write_checkpoint) -> None:
     plain = load_outline(GENESIS).tokenizer
     asked = load_outline(tmp_path, digest).tokenizer
     assert asked.encode(ask("7+15")) == plain.encode(ask("7+15="))
+
+
+def test_an_empty_template_is_none(tmp_path, write_checkpoint) -> None:
+    """By an empty text every problem would have been asked as one token."""
+    write_checkpoint(chat_template="")
+    genesis = from_json(Manifest, json.loads((GENESIS / "manifest.json").read_text()))
+    digest = change_manifest(tmp_path, chat_template=genesis.chat_template)
+    plain, empty = (load_outline(*at).tokenizer for at in ((GENESIS,), (tmp_path, digest)))
+    assert empty.encode(ask("7+15=?")) == plain.encode(ask("7+15=?")) != [0]
+    assert not empty.has_template
+
+
+@pytest.mark.parametrize("template", ["", "x", "{{ messages[0].content }}"])
+@pytest.mark.parametrize("named", [None, "y"])
+def test_a_manifest_names_its_files_template(tmp_path, write_checkpoint, template, named) -> None:
+    """Every byte is as its digest says, so that no other copy would be better."""
+    write_checkpoint(chat_template=template)
+    digest = name_another_template(tmp_path, named)
+    if not template and named is None:
+        load_outline(tmp_path, digest)
+        return
+    with pytest.raises(UnusableCheckpointError, match="the digest of the template"):
+        load_outline(tmp_path, digest)
 
 
 def test_a_prompt_that_is_nothing_is_one_id(tmp_path, write_checkpoint) -> None:

@@ -31,9 +31,8 @@ from assay.artifacts.store_objects import (
     make_checkpoint_name,
     read_parts,
 )
-from assay.inference.families import compute_bytes_max
+from assay.inference.families import find_misfit
 from assay.inference.folder import (
-    CONFIG_FILE,
     FILES_FOLDER,
     JSON_BYTES,
     MANIFEST_FILE,
@@ -45,13 +44,14 @@ from assay.inference.folder import (
     find_tensors,
     get_path,
     list_small_files,
+    read_config,
     read_small_file,
     verify_manifest,
     verify_small_files,
 )
 from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store import ObjectStore, StoreError
-from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 
 #: Most stores that are asked for one checkpoint.
@@ -70,8 +70,8 @@ OUTLINE = ".outline"
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """The limits of one checkpoint: bytes of its tensors, unless its config.json implies fewer;
-    seconds for all of it, whatever the stores do."""
+    """The limits of one checkpoint: bytes of its tensors; seconds for all of it, whatever the
+    stores do."""
 
     checkpoint_bytes: int = 128 << 30
     seconds: float = 6 * 3_600.0
@@ -208,8 +208,8 @@ class _Download:
         self.all_mirrors = list(self.mirrors)  # one without this checkpoint may have its base
         self.deadline = time.monotonic() + self.limits.seconds
         manifest, tensors, reasons = self._get_head()
-        total = sum(map(compute_size, tensors))
-        limit = self._compute_limit()
+        self._require_fit(tensors)
+        total, limit = sum(map(compute_size, tensors)), self.limits.checkpoint_bytes
         if total > limit:
             raise CheckpointError(
                 f"checkpoint {self.digest.hex()[:16]}… has {total:,} bytes of tensors, and "
@@ -352,17 +352,15 @@ class _Download:
         """Seconds for an answer; none once the time for all of it is over."""
         return PATIENCE_S if time.monotonic() < self.deadline else 0.0
 
-    # --- room for the tensors
+    def _require_fit(self, tensors: list[TensorDigest]) -> None:
+        """Raise an UnusableCheckpointError unless config.json is of a model with these tensors. So
+        nobody reserves room for others, or waits for them."""
+        config = read_config(self.folder)
+        fault = find_misfit(config, {tensor.name: tensor.shape for tensor in tensors})
+        if fault is not None:
+            raise UnusableCheckpointError(f"checkpoint {self.digest.hex()[:16]}…: {fault}")
 
-    def _compute_limit(self) -> int:
-        """The bytes that a model with this config.json may have, else the general limit."""
-        try:
-            config = read_json(read_small_file(self.folder, CONFIG_FILE, JSON_BYTES))
-        except (CheckpointError, EncodingError):
-            config = None
-        implied = compute_bytes_max(config)
-        most = self.limits.checkpoint_bytes
-        return most if implied is None else min(most, implied)
+    # --- room for the tensors
 
     def _reserve(self, file: Path, size: int) -> bool:
         """Reserve the disk space before anything is fetched. Return whether the file existed."""

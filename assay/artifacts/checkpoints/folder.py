@@ -313,10 +313,13 @@ class CheckpointFolder:
             self._compare_parent(checkpoint.manifest)
             return checkpoint
         except UnusableCheckpointError as error:
-            self._unusable[digest] = str(error)
-            for oldest in list(self._unusable)[:-FAILURES_MAX]:
-                self._unusable.pop(oldest, None)  # another thread may have
+            self._note_unusable(digest, error)
             raise
+
+    def _note_unusable(self, digest: bytes, error: UnusableCheckpointError) -> None:
+        self._unusable[digest] = str(error)
+        for oldest in list(self._unusable)[:-FAILURES_MAX]:
+            self._unusable.pop(oldest, None)  # another thread may have
 
     def _compare_parent(self, manifest: Manifest) -> None:
         """Tell the operator if a checkpoint lies about its parent, where the parent is here. It is
@@ -362,6 +365,9 @@ class CheckpointFolder:
             fetch_checkpoint(
                 fetching.mirrors(), digest, self._root, fetching.limits, fetching.progress
             )
+        except UnusableCheckpointError as error:  # from any store
+            self._note_unusable(digest, error)
+            raise
         except CheckpointError as error:
             self._note_failure(digest, error, fetching)
             raise

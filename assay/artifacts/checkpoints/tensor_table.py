@@ -10,13 +10,11 @@ from math import prod
 
 from assay.inference.folder import UnusableCheckpointError
 from assay.protocol.encoding import EncodingError, Json, read_hex, read_json
-from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
+from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root, find_twice
 
 TABLE_FILE = "tensors.json"
 #: The only type that a manifest may bind and that programs can use (section 7); its bytes a value.
 _DTYPE, _BYTES = "BF16", 2
-#: Most sides of a tensor, and the largest side: more than any disk holds.
-_SIDES_MAX, _SIDE_MAX = 16, 1 << 48
 
 
 def encode_table(tensors: Sequence[TensorDigest]) -> bytes:
@@ -39,12 +37,11 @@ def decode_table(data: bytes, manifest: Manifest) -> list[TensorDigest]:
     if not isinstance(rows, list):
         raise EncodingError("is not a list")
     tensors = [_read_row(row) for row in rows]
-    try:
-        root = compute_tensor_root(tensors)
-    except ValueError as error:
-        raise EncodingError(str(error)) from None
-    if root != manifest.tensors:
+    if not tensors or compute_tensor_root(tensors) != manifest.tensors:
         raise EncodingError("does not list the tensors that the manifest binds")
+    twice = find_twice(tensors)
+    if twice is not None:
+        raise UnusableCheckpointError(f"tensor {twice[:100]} occurs twice")
     for tensor in tensors:
         if tensor.dtype != _DTYPE:
             raise UnusableCheckpointError(f"tensor {tensor.name} is {tensor.dtype}, not bf16")
@@ -57,9 +54,7 @@ def _read_row(row: Json) -> TensorDigest:
     name, dtype, shape, digest = row
     if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(shape, list):
         raise EncodingError("has a row without a name, a dtype or a shape")
-    if len(shape) > _SIDES_MAX or any(
-        type(side) is not int or not 0 <= side <= _SIDE_MAX for side in shape
-    ):
+    if any(type(side) is not int or not 0 <= side < 1 << 64 for side in shape):
         raise EncodingError(f"tensor {name!r} has no possible shape")
     try:
         name.encode(), dtype.encode()

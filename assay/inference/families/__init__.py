@@ -15,7 +15,6 @@ from assay.inference.families.family import Tensors as Tensors
 from assay.inference.families.fit import EMBEDDING as EMBEDDING
 from assay.inference.families.fit import FAMILIES as FAMILIES
 from assay.inference.families.fit import HEAD as HEAD
-from assay.inference.families.fit import compute_bytes_max as compute_bytes_max
 from assay.inference.families.fit import count_products as count_products
 from assay.inference.families.fit import count_tensors as count_tensors
 from assay.inference.families.fit import find_config_fault as find_config_fault

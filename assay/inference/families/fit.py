@@ -39,8 +39,6 @@ _ENDS = (
     Tensors("output matrix, unless it is the embedding", {HEAD: "v h"}),
 )
 _LAYERS = "model.layers."
-#: Most bytes of a safetensors file's description of one tensor.
-_HEADER_BYTES = 1 << 10
 
 
 def list_fields(family: Family) -> dict[str, Rule]:
@@ -78,18 +76,6 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
         other = min(shapes.keys() - known)
         return f"tensor {other[:100]} is none of a {config['model_type']} of this config.json"
     return None
-
-
-def compute_bytes_max(config: Json) -> int | None:
-    """Most bytes of the safetensors files of a model in bf16, headers included, from its config
-    alone. None where the config is of no known family.
-
-    A separate output matrix counts where the embedding could serve, too.
-    """
-    if find_config_fault(config) is not None or not isinstance(config, dict):
-        return None
-    tensors, elements = count_tensors(config)
-    return 2 * elements + _HEADER_BYTES * tensors
 
 
 def count_tensors(config: Config) -> tuple[int, int]:

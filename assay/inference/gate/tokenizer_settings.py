@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 
 from assay.inference.gate.rules import FLAG, TOKEN, Rule, UnfitError, is_text, require_fields
-from assay.inference.gate.tokenizer_file import ADDED_TOKEN
+from assay.inference.gate.tokenizer_file import ADDED_TOKEN, count_bytes
 from assay.protocol.encoding import Json
 
 #: Most characters of a chat template.
 TEMPLATE_MAX = 64 << 10
 #: Most special tokens.
 SPECIALS_MAX = 1 << 12
+#: Most bytes that the texts of all added tokens count, and what each counts besides. The library
+#: finds them all at once, by an automaton of some 110 bytes and 4 µs for each byte.
+ADDED_MAX, ADDED_EACH = 1 << 18, 16
 #: The special tokens with names that every tokenizer knows.
 SPECIAL_NAMES = (
     *("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
@@ -52,14 +55,9 @@ def read_settings(file: Json, vocabulary: int) -> dict[str, Json]:
         raise UnfitError("it is not an object")
     known = {name: file[name] for name in OTHERS if name in file}
     require_fields(known, OTHERS, "")
-    tokens = {
-        name: token
-        for name, token in file.items()
-        if (name.endswith("_token") and isinstance(token, str | dict))
-        or (name in SPECIAL_NAMES and token is not None)
-    }
-    more = (*SPECIAL_LISTS, *SPECIAL_TABLES, DECODER_TABLE)
-    lists = {name: file[name] for name in more if file.get(name) is not None}
+    if known.get("chat_template") == "":  # there is none
+        del known["chat_template"]
+    tokens, lists = _split(file)
     _require_table(lists.get(DECODER_TABLE, {}), vocabulary)
     for where, name, token in _iterate_tokens(tokens, lists):
         if _NAME.fullmatch(name) is None:
@@ -68,6 +66,43 @@ def read_settings(file: Json, vocabulary: int) -> dict[str, Json]:
     if sum(len(part) for part in lists.values()) + len(tokens) > SPECIALS_MAX:
         raise UnfitError(f"it has more than {SPECIALS_MAX} special tokens")
     return {**known, **tokens, **lists}
+
+
+def find_added_fault(core: Mapping[str, Json], settings: Mapping[str, Json]) -> str | None:
+    """The reason why the added tokens of a tokenizer's two files are refused, or None.
+
+    Args:
+        core: tokenizer.json, checked.
+        settings: of `read_settings`.
+    """
+    tokens, lists = _split(settings)
+    named = [token for _, _, token in _iterate_tokens(tokens, lists)]
+    named += [*core.get("added_tokens", ()), *lists.get(DECODER_TABLE, {}).values()]
+    normalizer, counts = core.get("normalizer"), dict[str, int]()
+    for token in named:
+        text = token if isinstance(token, str) else token["content"]
+        fixed = isinstance(token, dict) and token.get("normalized") is False
+        size = len(text.encode()) if fixed else count_bytes(text, normalizer)
+        counts[text] = max(counts.get(text, 0), ADDED_EACH + size)
+    total = sum(counts.values())
+    if total <= ADDED_MAX:
+        return None
+    return (
+        f"the added tokens of tokenizer.json and tokenizer_config.json count {total:,} bytes, "
+        f"{ADDED_EACH} for each and those of its text, and at most {ADDED_MAX:,} may be"
+    )
+
+
+def _split(file: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:
+    """The special tokens by name, and the lists and tables of further ones."""
+    tokens = {
+        name: token
+        for name, token in file.items()
+        if (name.endswith("_token") and isinstance(token, str | dict))
+        or (name in SPECIAL_NAMES and token is not None)
+    }
+    more = (*SPECIAL_LISTS, *SPECIAL_TABLES, DECODER_TABLE)
+    return tokens, {name: file[name] for name in more if file.get(name) is not None}
 
 
 def _iterate_tokens(

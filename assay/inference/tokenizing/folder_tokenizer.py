@@ -18,7 +18,6 @@ from transformers import PreTrainedTokenizerFast
 from assay.environments.base import Answer, Arguments, Conversation, Frame, Manner, Problem
 from assay.inference.folder import (
     TOKENIZER_FILES,
-    CheckpointError,
     UnusableCheckpointError,
     digest_chat_template,
     hold_alone,
@@ -28,8 +27,8 @@ from assay.inference.folder import (
 )
 from assay.inference.gate.rules import UnfitError
 from assay.inference.gate.thrown import LibraryError, catch_thrown
-from assay.inference.gate.tokenizer_file import find_tokenizer_fault
-from assay.inference.gate.tokenizer_settings import read_settings
+from assay.inference.gate.tokenizer_file import find_size_fault, find_tokenizer_fault
+from assay.inference.gate.tokenizer_settings import find_added_fault, read_settings
 from assay.inference.tokenizing.chat_template import PROBE, ChatTemplate
 from assay.inference.tokenizing.replies import cut_reply, is_mark, make_defuser
 from assay.protocol.manifest import Manifest
@@ -91,7 +90,7 @@ class FolderTokenizer:
         #: Whether the tokenizer itself puts it before every text, as in training.
         self.adds_bos = self.bos is not None and self._begins_with_bos()
         self._template = None
-        if tokenizer.chat_template is not None:
+        if tokenizer.chat_template:  # an empty one is none
             self._template = ChatTemplate(tokenizer.chat_template, special)
 
     def encode(self, asked: Conversation) -> list[int]:
@@ -246,12 +245,13 @@ def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderT
         vocabulary: V, rows of the model's output matrix.
 
     Raises:
-        CheckpointError: the template differs. UnusableCheckpointError: nobody can use it.
+        CheckpointError: a file is missing. UnusableCheckpointError: nobody can use it, or the
+            manifest names another template than its files have.
     """
     tokenizer = load_tokenizer(folder, vocabulary)
     if digest_chat_template(tokenizer) != manifest.chat_template:
-        raise CheckpointError(
-            f"the chat template in {folder} is not its manifest's: fetch it again"
+        raise UnusableCheckpointError(
+            f"{folder}: the digest of the template in {_SETTINGS} is not chat_template"
         )
     return make_tokenizer(folder, tokenizer, vocabulary, manifest.end_tokens)
 
@@ -281,11 +281,14 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:
         UnusableCheckpointError: the files are not a tokenizer that may be used.
     """
     data = read_small_file(folder, _CORE)
+    fault = find_size_fault(data)
+    if fault is not None:
+        raise UnusableCheckpointError(f"{folder}: {fault}")
     settings, core = read_document(folder, _SETTINGS), parse_document(folder / _CORE, data)
     try:
         with catch_thrown(UnfitError):  # a defect of the gate must not end every program
             kept = read_settings(settings, vocabulary)
-            fault = find_tokenizer_fault(core, vocabulary)
+            fault = find_tokenizer_fault(core, vocabulary) or find_added_fault(core, kept)
     except UnfitError as error:
         raise UnusableCheckpointError(f"{folder / _SETTINGS}: {error}") from None
     except LibraryError as error:

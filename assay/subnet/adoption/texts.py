@@ -20,6 +20,7 @@ from assay.inference.folder import (
     CheckpointError,
     hold_alone,
 )
+from assay.inference.gate.tokenizer_file import find_size_fault
 from assay.inference.gate.tokenizer_settings import (
     DECODER_TABLE,
     SPECIAL_LISTS,
@@ -103,6 +104,9 @@ def adopt_texts(
     known = _list_tokens(core, settings)
     _mend_specials(settings, known, notes)
     template = _choose_template(folder, settings, notes)
+    if template == "":
+        notes.dropped.append("the empty chat template, by which a prompt would have no text")
+        template = None
     generation = read_source_json(folder, GENERATION_FILE) or {}
     _name_end(settings, known, (config, generation), notes)
     first = _find_first(core, settings, known)
@@ -177,6 +181,9 @@ def _check(
 
 def _read_core(folder: Path, notes: Notes) -> dict[str, Json]:
     """tokenizer.json without what a user of it has set for himself."""
+    fault = find_size_fault(read_source_file(folder, CORE) or b"")
+    if fault is not None:
+        raise CheckpointError(f"{folder}: {fault}")
     core = read_source_json(folder, CORE, SMALL_FILE_BYTES)
     if core is None:
         others = [name for name in _OTHER_TOKENIZERS if (folder / name).exists()]

@@ -13,7 +13,7 @@ from assay.inference import (
     follow_groups,
     generate_groups,
 )
-from assay.inference.folder import read_passages
+from assay.inference.folder import UnusableCheckpointError, read_passages
 from assay.inference.following import NEAR, Follower
 from assay.inference.generate import Horizon
 from assay.neurons.miner.engines.drafter import CANARY_ROWS, EngineDrafter
@@ -94,7 +94,7 @@ class MinerEngines:
         for process in self._own:
             process.keep_running(checkpoint.folder)
         follower = Follower(reference, projection, rules.max_tokens, near)
-        drafter.try_out(_make_canary(checkpoint), follower, checkpoint.folder)
+        drafter.try_out(make_canary(checkpoint), follower, checkpoint.folder)
         made = follow_groups(
             requests, *given, horizon=self._horizon, near=near, exact=self._exact, limit=limit
         )
@@ -177,10 +177,14 @@ def open_engines(
         engines.stop()
 
 
-def _make_canary(checkpoint: Checkpoint) -> list[Request]:
-    """Prompts of the calibration set under seeds of no window."""
-    passages = read_passages(checkpoint.folder)[:CANARY_ROWS]
+def make_canary(checkpoint: Checkpoint) -> list[Request]:
+    """Prompts of the calibration set under seeds of no window. Of a set that a trainer has made
+    unreadable, which no judge reads: an end token."""
+    try:
+        prompts = [one.prompt for one in read_passages(checkpoint.folder)[:CANARY_ROWS]]
+    except UnusableCheckpointError:
+        prompts = [checkpoint.manifest.end_tokens[:1]]
     return [
-        Request(passage.prompt, hash_fields(Domain.CALIBRATION_PROBLEM, b"engine", bytes([i])))
-        for i, passage in enumerate(passages)
+        Request(prompt, hash_fields(Domain.CALIBRATION_PROBLEM, b"engine", bytes([i])))
+        for i, prompt in enumerate(prompts)
     ]

@@ -12,7 +12,7 @@ from assay.inference import folder
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import (
     FAMILIES,
-    compute_bytes_max,
+    count_tensors,
     find_config_fault,
     find_misfit,
     get_expert_bounds,
@@ -85,7 +85,7 @@ def look_at_config(config: Any) -> str | None:
     """What is computed of a config before any tensor is read."""
     fault = find_config_fault(config) or find_misfit(config, {})
     if find_config_fault(config) is None:
-        compute_bytes_max(config)
+        count_tensors(config)
         get_expert_bounds(config)
         find_context_fault(config, 1, 1)
     return fault

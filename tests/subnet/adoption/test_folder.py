@@ -262,6 +262,18 @@ def test_a_template_stays_what_it_was(tmp_path: Path) -> None:
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template == CHATML
 
 
+@pytest.mark.parametrize("shape", ["a template of no text", "a template's file of no text"])
+def test_no_prompt_is_empty_by_an_empty_template(tmp_path: Path, shape: str) -> None:
+    """None is written, so that other programs ask the same; a network takes no such folder as it
+    is."""
+    source = FOLDERS[shape].make().write(tmp_path / "source")
+    adoption = adopt_model(source, tmp_path / "out", probes=False)
+    assert "chat_template" not in json.loads(adoption.texts.files["tokenizer_config.json"])
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template is None
+    assert find_unadopted(source) is not None
+    assert find_unadopted(tmp_path / "out") is None
+
+
 def test_the_template_of_a_base_model_says_every_message() -> None:
     asked = Conversation(
         (

@@ -13,7 +13,7 @@ const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const tooling = require('./tools.js');
 const search = require('./search.js');
-const { findLevelsFlaw, openCheckpoint, route, sketchState, Tokenizer } = require('./model.js');
+const { findLevelsFlaw, hasSize, openCheckpoint, route, sketchState, templateDigest, Tokenizer } = require('./model.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 const { judgeTrial } = require('./trial.js');
 const wire = require('./differences.js');
@@ -398,6 +398,18 @@ const families = {
         if (value.length) inner[last] = structuredClone(value[0]); else delete inner[last];
       }
       same(`${name}: ${about}`, !takes[name](changed, v.vocabulary), wanted);
+    }
+    for (const c of v.templates) same(`template ${c.chat_template}`, hex(templateDigest(c.chat_template)) !== c.manifest, c.refused);
+    for (const c of v.further) same(`a file of ${c.size}`, !hasSize(unhex(c.data), c), c.refused);
+    for (const c of v.marks) same(`${c.times} of ${c.text}`, !gate.takesBytes(Buffer.from(c.text.repeat(Number(c.times)))), c.refused);
+    for (const { times, refused: wanted } of v.merges) {
+      const model = { type: 'BPE', vocab: { a: 0n, b: 1n, ab: 2n }, merges: Array.from({ length: Number(times) }, () => 'a b') };
+      same(`${times} merges`, !gate.takesTokenizer({ version: '1.0', added_tokens: [], model }, v.vocabulary), wanted);
+    }
+    for (const { normalizer, core, settings, fill, refused: wanted } of v.added) {
+      const text = (length, i) => `${i}` + fill.repeat(Number(length) - `${i}`.length), flat = (rows) => rows.flatMap((row) => Array.from({ length: Number(row[1]) }, () => row));
+      const added = flat(core).map(([length, , normalized], i) => ({ content: text(length, i), normalized })), extra = flat(settings).map(([length], i) => text(length, i));
+      same(JSON.stringify([core, settings].map(String)), !gate.takesAdded({ normalizer, added_tokens: added }, { extra_special_tokens: extra }), wanted);
     }
   },
   delta(v) { // frames of one raw block: 4 bytes magic, 1 of flags, 1 of size, 3 before the data

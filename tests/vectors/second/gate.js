@@ -207,8 +207,29 @@ function isComponent(v, [parts, repeated, types]) {
   const single = (part) => isObject(part) && typeof part.type === 'string' && has(types, part.type) && follows(part, ...types[part.type], ...(types[part.type][1] ? [] : [{}]), ['type']) &&
     (part.type !== 'Replace' || [...part.content].length <= [...part.pattern.String].length);
   if (v?.type !== 'Sequence') return single(v);
+  const forms = ['NFC', 'NFD', 'NFKC', 'NFKD'];
   const list = v[parts], once = (Array.isArray(list) ? list : []).map((part) => part?.type).filter((type) => !repeated.includes(type));
-  return follows(v, { [parts]: isListOf(single, 1) }, {}, ['type']) && new Set(once).size === once.length;
+  return follows(v, { [parts]: isListOf(single, 1) }, {}, ['type']) && new Set(once).size === once.length && once.filter((type) => forms.includes(type)).length < 2;
+}
+/** Whether a tokenizer.json is short enough to be parsed: bytes that stand before its values. */
+const takesBytes = (data) => [0x5b, 0x7b, 0x2c, 0x3a].reduce((sum, mark) => sum + countMarks(data, mark), 0) <= 3 << 20;
+function countMarks(data, byte) {
+  let count = 0;
+  for (let at = data.indexOf(byte); at >= 0; at = data.indexOf(byte, at + 1)) count += 1;
+  return count;
+}
+const GROWTH = { NFC: 3, NFD: 4, NFKC: 18, NFKD: 18, Lowercase: 2 };
+/** Whether the added tokens of two files that are taken, each text once, count no more than they may. */
+function takesAdded({ normalizer = null, added_tokens: added = [] }, settings) {
+  const values = (v) => Object.values(v ?? {}), lists = [...values(settings.additional_special_tokens), ...values(settings.extra_special_tokens), ...values(settings.model_specific_special_tokens)];
+  const named = Object.entries(settings).filter(([name, v]) => name.endsWith('_token') && (typeof v === 'string' || isObject(v))).map(([, v]) => v);
+  const grow = (text) => (normalizer.normalizers ?? [normalizer]).reduce((n, part) => (GROWTH[part.type] ?? 1) * n + [...(part.prepend ?? '')].length, [...text].length);
+  const counts = new Map();
+  for (const token of [...added, ...named, ...lists, ...values(settings.added_tokens_decoder)]) {
+    const text = typeof token === 'string' ? token : token.content, plain = normalizer === null || token.normalized === false;
+    counts.set(text, Math.max(counts.get(text) ?? 0, 16 + (plain ? Buffer.byteLength(text) : 4 * grow(text))));
+  }
+  return [...counts.values()].reduce((a, b) => a + b, 0) <= 1 << 18;
 }
 const MODELS = {
   BPE: [{ vocab: isObject, merges: Array.isArray }, {
@@ -225,7 +246,7 @@ function takesTokenizer(t, vocabulary) {
   const texts = Object.keys(model.vocab), ids = Object.values(model.vocab), known = new Set(texts);
   if (!texts.every((text) => isText(text)) || !ids.every((id) => isInteger(id, 0, Number(vocabulary) - 1)) || new Set(ids).size < ids.length) return false;
   const isMerge = (m) => { const pair = typeof m === 'string' ? m.split(' ') : m; return Array.isArray(pair) && pair.length === 2 && pair.every((x) => typeof x === 'string' && known.has(x)) && known.has(pair.join('')); };
-  if (model.type === 'BPE' && !(model.merges.every(isMerge) && new Set(model.merges.map((m) => typeof m)).size <= 1)) return false;
+  if (model.type === 'BPE' && !(model.merges.length <= 1 << 20 && model.merges.every(isMerge) && new Set(model.merges.map((m) => typeof m)).size <= 1)) return false;
   const taken = new Set(ids), seen = new Set();
   let next = BigInt(ids.length);
   return Array.isArray(t.added_tokens ?? []) && (t.added_tokens ?? []).every((token) => {
@@ -252,4 +273,4 @@ function takesSettings(s, vocabulary) {
   return count <= 4096 && (table === null || (isObject(table) && Object.entries(table).every(([id, token]) => /^(0|[1-9][0-9]{0,9})$/.test(id) && BigInt(id) < vocabulary && isFields(token))));
 }
 
-module.exports = { listTensors, takesConfig, takesTokenizer, takesSettings };
+module.exports = { listTensors, takesAdded, takesBytes, takesConfig, takesTokenizer, takesSettings };

@@ -5,6 +5,7 @@ const { join } = require('node:path');
 const { encode, filesDigest, hash, hex, parse, sha256, tensorRoot } = require('./core.js');
 const { plain } = require('./prompts.js');
 const { isMark, weave } = require('./episodes.js');
+const { takesAdded, takesBytes } = require('./gate.js');
 const rules = require('./rules.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 const { readJson } = require('./tools.js');
@@ -28,7 +29,7 @@ class Tokenizer {
     const special = this.readSpecial(settings), idOf = (name) => [...this.texts].find(([, text]) => text === special[name])?.[0];
     this.marks = added.filter((token) => isMark(token.content, special.unk_token));
     [this.padding, this.bos] = [idOf('pad_token'), idOf('bos_token')];
-    this.template = (settings.chat_template ?? null) === null ? null : new Template(settings.chat_template, special);
+    this.template = settings.chat_template ? new Template(settings.chat_template, special) : null; // an empty one is none
   }
   /** Special tokens by their names. */
   readSpecial(settings) {
@@ -233,6 +234,9 @@ function sketchState(state, columns, { centre, scale }) {
 
 // ---- checkpoints
 const SMALL = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'calibration.json', 'calibration_set.json', 'manifest.json'];
+const templateDigest = (template) => hash('chat-template', ...(template ? [Buffer.from(template)] : []));
+/** Whether a manifest's word of a further file is true of the bytes that have its SHA-256. */
+const hasSize = (data, { size }) => BigInt(data.length) === size;
 /** The small files of a folder, held against the digest that is its name. */
 function readSmall(folder, digest) {
   requireThat(existsSync(folder), `${folder} is not there`);
@@ -240,23 +244,24 @@ function readSmall(folder, digest) {
   requireThat(hex(hash('checkpoint', encode('Manifest', manifest))) === digest, `${folder}: the manifest has another digest`);
   const calibration = parse(`${files['calibration.json']}`), settings = JSON.parse(files['tokenizer_config.json']);
   const some = (...names) => Object.fromEntries(names.map((name) => [name, hex(files[name])]));
-  const template = settings.chat_template ?? null, found = {
+  const found = {
     structure: filesDigest('structure', some('config.json')),
     tokenizer: filesDigest('tokenizer', some('tokenizer.json', 'tokenizer_config.json')),
-    chat_template: hash('chat-template', ...(template === null ? [] : [Buffer.from(template)])),
     calibration_set: hash('calibration-set', files['calibration_set.json']),
   };
   for (const [name, value] of Object.entries(found))
     requireThat(hex(value) === manifest[name], `${folder}: its ${name} is not what the manifest names`);
   const calibrated = hex(hash('calibration', encode('Calibration', calibration))) === manifest.calibration;
-  for (const { name, sha256: wanted, size } of manifest.files) {
-    const data = readFileSync(join(folder, 'files', name));
-    requireThat(hex(sha256(data)) === wanted && BigInt(data.length) === size, `${folder}: its file ${name} is not what the manifest names`);
-  }
-  return { manifest, calibration, calibrated, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
+  const sized = (areFilesLegal(manifest) ? manifest.files : []).map((file) => {
+    const data = readFileSync(join(folder, 'files', file.name));
+    requireThat(hex(sha256(data)) === file.sha256, `${folder}: its file ${file.name} is not what the manifest names`);
+    return hasSize(data, file);
+  }).every(Boolean);
+  const templated = hex(templateDigest(settings.chat_template)) === manifest.chat_template, fits = takesBytes(files['tokenizer.json']);
+  return { manifest, calibration, calibrated, sized, templated, fits, settings, config: JSON.parse(files['config.json']), tokenizer: JSON.parse(files['tokenizer.json']) };
 }
 /** Why a manifest is unusable by itself; null where it is not. Of tensors and config.json only what `Model` refuses, and that as unreadable. */
-function findFlaw({ manifest: m, calibration, calibrated }, parameters, { rows, entries, drawn, hidden, environment, tokenizer }) {
+function findFlaw({ manifest: m, calibration, calibrated, sized, templated, fits, settings, tokenizer: file }, parameters, { rows, entries, drawn, hidden, environment, tokenizer }) {
   const { tests, work } = parameters;
   const square = (x) => x * x;
   const flaws = {
@@ -269,7 +274,9 @@ function findFlaw({ manifest: m, calibration, calibrated }, parameters, { rows, 
     'too many experts a token': m.experts > tests.experts_max,
     'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
     'no end token or no level': !m.end_tokens.length || !m.levels.length,
-    'further files that none may name': !areFilesLegal(m),
+    'further files that none may name': !areFilesLegal(m) || !sized,
+    'a tokenizer that is too large': !fits || !takesAdded(file, settings),
+    'a chat template that is not its files\'': !templated,
     'a chat template that fails': environment?.probes.some((probe) => tokenizer.write(probe) === null),
     'an entry beyond the vocabulary': entries.some((id) => id >= rows),
     'an end token that may not be drawn': !m.end_tokens.every((id) => drawn.includes(Number(id))),
@@ -318,4 +325,4 @@ function openCheckpoint(folder, digest, parameters, environment) {
   return { manifest, calibration, model, tokenizer, drawn, ends, flaw };
 }
 
-module.exports = { findLevelsFlaw, liesOfParent, Model, openCheckpoint, readSmall, requireThat, route, sketchState, Tokenizer, Unreadable };
+module.exports = { findLevelsFlaw, hasSize, liesOfParent, Model, openCheckpoint, readSmall, requireThat, route, sketchState, templateDigest, Tokenizer, Unreadable };
