@@ -1,7 +1,7 @@
 # Assay in a container: `docker build -t assay .`; docs/running.md has the rest.
 # Build arguments: PIP_TORCH_ARGS as for make; EXTRAS, locks to add (gpu, cluster, train, envs);
 # PACKAGES, Debian's that the programs need (on a card "gcc python3-dev": Triton compiles with them);
-# OWNER, the uid that owns /data and reads the keys; BASE, Debian's image, by digest if you like.
+# OWNER, the uid that owns /data and /index and reads the keys; BASE, Debian's image, by digest if you like.
 
 ARG BASE=debian:bookworm-slim
 FROM $BASE AS build
@@ -22,7 +22,7 @@ RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends ca-certificates python3 $PACKAGES \
     && rm -rf /var/lib/apt/lists/*
 ARG OWNER=1000
-RUN useradd --uid "$OWNER" --create-home assay && install -d -o assay -g assay /data
+RUN useradd --uid "$OWNER" --create-home assay && install -d -o assay -g assay /data /index
 COPY --from=build /opt/assay /opt/assay
 ENV PATH=/opt/assay/bin:$PATH
 USER assay

@@ -18,7 +18,7 @@ PATIENCE_S = 900
 
 
 def main(options: list[str]) -> int:
-    files = sorted(path for path in LOCKS.glob("*.txt") if path.name not in NOT_ASKED)
+    files = sorted(path for path in LOCKS.rglob("*.txt") if path.name not in NOT_ASKED)
     command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes"]
     command += ["--progress-spinner", "off", "--format", "json", *options]
     for path in files:

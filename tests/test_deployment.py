@@ -94,10 +94,28 @@ def unit_of_the_explorer():
 def test_the_public_explorer_sees_no_keys(unit_of_the_explorer):
     """The bucket's keys and hotkeys are where the settings and the page say."""
     mounted = {mount.split(":")[0] for mount in COMPOSE["services"]["explorer"]["volumes"]}
-    assert mounted == {"data", "./deploy/settings/explorer.toml"}
+    assert mounted == {"data", "index", "./deploy/settings/explorer.toml"}
     credentials = {load_settings(file, {}).store.credentials for file in SETTINGS} - {None}
     hidden = {Path(place.removeprefix("-")) for place in unit_of_the_explorer}
     assert hidden == credentials | {Path("/var/lib/assay/.bittensor")}
+
+
+def test_a_service_that_only_reads_writes_no_file_of_another():
+    """Who takes over the explorer, which answers strangers, would change a validator's journal."""
+    volumes = {
+        name: [mount.split(":") for mount in one["volumes"]]
+        for name, one in COMPOSE["services"].items()
+    }
+    assert ["data", "/data", "ro"] in volumes["explorer"]
+    written = {
+        name: {mount[0] for mount in mounts if mount[-1] != "ro"}
+        for name, mounts in volumes.items()
+        if name not in ("miner", "validator", "trainer")
+    }
+    assert written == {"explorer": {"index"}, "prometheus": {"prometheus"}, "grafana": {"grafana"}}
+    words = PROGRAMS["explorer"]["command"].split()
+    assert words[words.index("--index") + 1] == "/index"
+    assert re.search(r"install -d -o assay .*/index\b", (ROOT / "Dockerfile").read_text())
 
 
 def test_no_service_has_a_password_that_everybody_knows():

@@ -21,13 +21,15 @@ from tests.tree import PACKAGES, ROOT, list_sources, walk_package
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 LOCKS = {path.stem: path.read_text() for path in (ROOT / "locks").glob("*.txt")}
+#: Locks of environments that have nothing of ours but PyTorch.
+APART = {f"apart/{path.stem}": path.read_text() for path in (ROOT / "locks/apart").glob("*.txt")}
 #: Locks that no extra of the same name asks for.
-OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos", "smollm2", "zig"}
+OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos", "smollm2", "toploc", "zig"}
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
 
 
 def read_pins(name: str) -> dict[str, str]:
-    return {package: version for package, version, _ in PIN.findall(LOCKS[name])}
+    return {package: version for package, version, _ in PIN.findall((LOCKS | APART)[name])}
 
 
 #: Folders at the top that are linked into the package.
@@ -85,12 +87,46 @@ def test_every_extra_has_a_lock():
     assert {"gpu", "cluster", "train", "envs"} <= set(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", LOCKS | APART)
 def test_a_lock_is_pins_with_hashes_and_names_no_index(name):
-    left = PIN.sub("", LOCKS[name])
+    text = (LOCKS | APART)[name]
+    left = PIN.sub("", text)
     assert [line for line in left.splitlines() if line and line[0] != "#"] == []
-    assert "://" not in LOCKS[name]
+    assert "://" not in text
     assert read_pins(name)
+
+
+@pytest.mark.parametrize("name", APART)
+def test_a_lock_of_others_has_what_is_asked_and_no_other_pytorch(name):
+    pins = read_pins(name)
+    asked = (ROOT / "locks" / f"{name}.in").read_text().splitlines()
+    for requirement in (Requirement(line) for line in asked if line[0] != "#"):
+        assert requirement.specifier.contains(pins[requirement.name]), requirement
+    assert not pins.keys() & (read_pins("torch").keys() | read_pins("cuda").keys())
+
+
+def list_unhashed_installs(text: str) -> list[str]:
+    """Commands that install other than files of the tree by pip, or other than a lock's by npm."""
+    commands = re.findall(
+        r"\bpip\b[^&|;\n]* install [^&|;\n]*|\bnpm \w+|\bnpx ", text.replace("\\\n", "")
+    )
+    return [
+        one
+        for one in commands
+        if not re.search(r"^npm ci$| --no-deps .*[./]|--require-hashes", one)
+    ]
+
+
+@pytest.mark.parametrize("path", ["Makefile", "Dockerfile", ".ci/run", "locks/install.sh"])
+def test_nothing_is_installed_without_its_hash(path):
+    assert list_unhashed_installs((ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "command", ["bin/pip install -qq vllm==1", "pip install -r a.txt", "npm install"]
+)
+def test_an_install_without_hashes_is_found(command):
+    assert list_unhashed_installs(f"\t@x/{command} && true") != []
 
 
 def test_locks_agree_on_every_version():

@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from assay.neurons.settings.sections import Settings
 
 
-#: Marks a demo's folder. The demo touches nothing in a folder that has files but no marker.
-DEMO_MARKER = ".assay-demo"
-
-
 def require_wallet(settings: "Settings", signer: str | None = None) -> None:
     """Check that the wallet's keys are on disk. `signer`: "coldkey" or "hotkey", which must be
     unlockable."""
@@ -53,21 +49,13 @@ def require_folder(folder: Path, kind: str, *, alone: bool = False) -> None:
         pass
 
 
-def require_out(out: Path | None) -> None:
-    """Check that `--out`, if it is given, is a folder, or can be created."""
-    from assay.cli.console import make_out_folder
+def require_own_out(out: Path | None, command: str) -> None:
+    """Check that `--out`, if it is given, is a folder, or can be created, and holds nothing but
+    what the command leaves there."""
+    from assay.cli.own_folder import OWN_FOLDERS
 
     if out is not None:
-        make_out_folder(out)
-
-
-def require_own_out(out: Path | None, whose: str, *patterns: str) -> None:
-    """The same, and check that a folder with files holds what the command writes: see
-    `list_own_folder`."""
-    from assay.cli.console import list_own_folder
-
-    if out is not None:
-        list_own_folder(out, whose, *patterns)
+        OWN_FOLDERS[command].require(out)
 
 
 def require_there(*places: Path | str | None) -> None:

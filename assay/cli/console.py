@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Container
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +62,6 @@ def make_out_folder(folder: Path) -> None:
         raise ConfigError(
             f"cannot write to --out {folder} ({error.strerror}): name a folder you may write to"
         ) from None
-
-
-def list_own_folder(folder: Path, whose: str, *patterns: str) -> list[str]:
-    """Create the folder of --out if it is missing, and list its files.
-
-    Args:
-        patterns: globs. A folder with files must have one that matches: another's files are not
-            mixed with ours. `whose` says what such a folder holds.
-
-    Raises:
-        ConfigError: it holds something else, or cannot be created or read.
-    """
-    make_out_folder(folder)
-    try:
-        names = sorted(path.name for path in folder.iterdir())
-    except OSError as error:
-        raise ConfigError(f"cannot read --out {folder} ({error.strerror})") from None
-    if names and not any(fnmatch(name, each) for name in names for each in patterns):
-        raise ConfigError(f"--out {folder} has {names[0]!r} but no {whose}: name an empty folder")
-    return names
 
 
 def require_consent(confirm: Confirm, question: str, unchanged: str = "nothing was sent") -> None:

@@ -1,6 +1,5 @@
 """`assay demo`: the run, its display, and its output files."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -13,14 +12,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from assay.cli.checks import DEMO_MARKER
-from assay.cli.console import FIGURES, list_own_folder, print_result
+from assay.cli.console import FIGURES, print_result
 from assay.cli.interrupts import catch_interrupts, require_wanted
+from assay.cli.own_folder import DEMO
 from assay.lab.demo.report import describe_status, describe_summary
-from assay.lab.demo.run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
+from assay.lab.demo.run import Demo, DemoRun
 from assay.lab.demo.view import plot_reward, render_status, render_summary
 from assay.network.files import take_lock, write_file, write_json
-from assay.neurons.program.database import VALIDATOR_FILE
 from assay.neurons.program.status import STOPPED
 from assay.neurons.settings.loading import ConfigError, make_cards_repeat
 from assay.neurons.settings.placing import open_placement
@@ -29,13 +27,6 @@ from assay.subnet.waiting import ignore_report
 
 #: Seconds between two updates of a terminal's display and of status.json, and of the file alone.
 _REFRESH_S, _WRITE_S = 0.25, 1.0
-#: Files of a run.
-_OUTPUTS = (
-    *("summary.json", "status.json", "reward.svg", "contexts", "store", "models", "record"),
-    *("verdicts", BUNDLE_FOLDER),
-    CHAIN_FOLDER,
-    *(VALIDATOR_FILE + suffix for suffix in ("", "-wal", "-shm")),
-)
 
 
 def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
@@ -85,27 +76,20 @@ def count_late(summary: dict[str, Any]) -> int:
 @contextmanager
 def _hold(out: Path) -> Iterator[None]:
     """Reserve `out` for this run: an older run's files are deleted, anything else is refused."""
-    names = list_own_folder(out, "demo", DEMO_MARKER)
+    DEMO.require(out)
+    assert DEMO.marker is not None
     try:
-        marker = (out / DEMO_MARKER).open("a")
+        marker = (out / DEMO.marker).open("a")
     except OSError as error:
         raise _explain(out, error) from None
     with marker:
         if not take_lock(marker.fileno()):
             raise ConfigError(f"another demo runs in --out {out}: name another folder")
-        _clear(out, names)
+        try:
+            DEMO.clear(out)
+        except OSError as error:
+            raise _explain(out, error) from None
         yield
-
-
-def _clear(out: Path, names: list[str]) -> None:
-    try:
-        for name in names:
-            # a killed run can leave a temporary file
-            if name in _OUTPUTS or (name != DEMO_MARKER and name.startswith(".")):
-                path = out / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-    except OSError as error:
-        raise _explain(out, error) from None
 
 
 def _explain(out: Path, error: OSError) -> ConfigError:

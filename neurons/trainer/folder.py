@@ -2,7 +2,8 @@
 
     trainer.json                    the next window, the last checkpoint
     learner-<digest>.safetensors    masters and moments as that checkpoint left them
-    parameters-<digest>/            both, as a course under other parameters left them
+    parameters-<digest>/            both, as a course under other parameters left them, with its
+                                    steps; with -2, … as a later one under the same parameters did
 
 `trainer.json` is written last and names the rest. A trainer that is killed anywhere therefore finds
 the state before a lesson or after it. Its commitments are not stored here: the chain has them.
@@ -10,6 +11,7 @@ the state before a lesson or after it. Its commitments are not stored here: the 
 
 import os
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -81,25 +83,35 @@ class TrainerFolder:
             self._lock = None
 
     def set_aside(self, parameters: bytes, hotkey: bytes) -> Path | None:
-        """Move a course under other parameters out of the way. Return its new place, or None where
-        there is no such course. An interrupted move continues next time."""
+        """Move a course under other parameters out of the way, with its steps: a folder's steps
+        are those of one course. Return its new place, or None where there is no such course. An
+        interrupted move continues next time."""
         state = self._read()
         if state is None or state.parameters == parameters:
             return None
         self._require_same("hotkey", state.hotkey, hotkey)
-        aside = self._folder / f"parameters-{state.parameters.hex()[:32]}"
+        aside = self._choose_aside(state.parameters)
         learner = self._get_learner_path(state.checkpoint).name
         try:
             aside.mkdir(exist_ok=True)
             for path in aside.glob("*learner-*"):  # of an earlier course under the same parameters
                 if path.name != learner:
                     path.unlink()
+            for path in (self._folder / "steps").glob("step-*"):  # what it learned from stays
+                (aside / "steps").mkdir(exist_ok=True)
+                os.replace(path, aside / "steps" / path.name)
             for name in (learner, _STATE_FILE):  # state file last: until then nothing changes
                 if (self._folder / name).exists():
                     os.replace(self._folder / name, aside / name)
         except OSError as error:
             raise TrainerError(f"cannot move the old training run to {aside}: {error}") from error
         return aside
+
+    def _choose_aside(self, parameters: bytes) -> Path:
+        """A folder without a course's state file, which is moved last."""
+        name = f"parameters-{parameters.hex()[:32]}"
+        places = (self._folder / (name if n == 1 else f"{name}-{n}") for n in count(1))
+        return next(place for place in places if not (place / _STATE_FILE).exists())
 
     def load(self, parameters: bytes, hotkey: bytes) -> TrainerState | None:
         """The position where the last trainer here stopped, or None in a new folder."""

@@ -61,7 +61,10 @@ def name_call(frame, event, called):
         return None
     if event == "call":
         return f"{code.co_filename}:{code.co_qualname}"
-    if event == "c_call":
+    if event == "c_call" and called.__name__ not in {
+        "__exit__",
+        "release",
+    }:  # of locks: they cannot
         return f"{code.co_filename}:{code.co_qualname} calls {called.__qualname__}"
     return None
 

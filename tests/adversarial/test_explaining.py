@@ -380,11 +380,22 @@ def test_out_leaves_all_that_the_command_needs(world, tmp_path):
     hotkey, out = world.hotkeys["alice"], tmp_path / "out"
     facts, material = gather_from_folder(folder, hotkey, WINDOW, None, None)
     material = write_material(out, facts, material)
-    assert {p.name for p in out.iterdir()} == {"context-window-1.json", "window-1.rollouts"}
+    file = f"{encode_ss58(hotkey)}-window-1.rollouts"
+    assert {p.name for p in out.iterdir()} == {"context-window-1.json", file}
     reproduction = make_reproduction(facts, material, Reason.SAMPLING_MISMATCH)
     assert str(out) in reproduction.command
     code, verdict = run_verify(reproduction.command)
     assert (code, verdict["reason"]) == (1, "SAMPLING_MISMATCH")
+    # another miner's file of the same window takes nothing's place
+    other, material = gather_from_folder(folder, world.hotkeys["bob"], WINDOW, None, None)
+    write_material(out, other, material)
+    again = run_verify(reproduction.command)[1]
+    assert again | {"seconds": 0} == verdict | {"seconds": 0}
+    # nor does another network's context
+    network = replace(facts.context.parameters, netuid=facts.context.parameters.netuid + 1)
+    abroad = replace(facts, context=replace(facts.context, parameters=network))
+    with pytest.raises(ExplainError, match="the window of another network"):
+        write_material(out, abroad, material)
 
 
 def test_a_close_up_names_the_token_that_should_have_been_drawn(world, tmp_path):

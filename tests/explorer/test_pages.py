@@ -39,6 +39,21 @@ def wait_for_rollout(served, path):
     raise AssertionError(f"{path} was not measured in time")
 
 
+def test_it_writes_nothing_where_it_reads(copy):
+    """Its container mounts the folder read-only."""
+    before = list_states(copy)
+    with serve(copy, "--dir", copy) as served:
+        served.wait_until_read()
+        wait_for_course(served.get_json)
+        for path in list_pages(copy):
+            assert served.get(path)[0] == 200, path
+    assert list_states(copy) == before
+
+
+def list_states(folder):
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in (folder, *folder.rglob("*"))}
+
+
 @pytest.fixture(scope="module")
 def summary(demo):
     return json.loads((demo / "summary.json").read_text())

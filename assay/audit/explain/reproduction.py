@@ -1,5 +1,6 @@
 """The inputs for judging a window again: the miner's file, a context file, a model folder."""
 
+import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from assay.audit.explain.window_case import WindowCase
 from assay.network import ObjectSource, StoreError
 from assay.network.files import replace_file, write_json
 from assay.protocol import QUICKNET, Reason, context_to_json, encode_ss58
+from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 
 #: Bytes of a file that are copied at a time.
@@ -48,15 +50,24 @@ class Reproduction:
 
 
 def write_material(out: Path, facts: WindowCase, material: Material) -> Material:
-    """Write context and file into a folder, so that the printed command works. Raises OSError,
-    StoreError: they cannot be written, or the file cannot be read."""
-    window = facts.context.window
-    context = out / f"context-window-{window}.json"
-    write_json(context, context_to_json(facts.context))
+    """Write context and file into a folder, so that the printed command works. The folder may have
+    those of other windows and miners of the same network.
+
+    Raises:
+        ExplainError: it has the same window of another network.
+        OSError, StoreError: they cannot be written, or the file cannot be read.
+    """
+    context = out / _name_context(facts)
+    stated = context_to_json(facts.context)
+    if context.exists() and not _holds(context, stated):
+        raise ExplainError(
+            f"{context} is the window of another network: name another folder with --out"
+        )
+    write_json(context, stated)
     size = material.source.size() if material.source is not None else None
     if material.source is None or size is None:
         return replace(material, context=context)
-    file = out / f"window-{window}.rollouts"
+    file = out / _name_file(facts)
     with replace_file(file) as temporary, temporary.open("wb") as written:
         for start in range(0, size, _PIECE):
             piece = material.source.read(start, min(start + _PIECE, size))
@@ -66,11 +77,26 @@ def write_material(out: Path, facts: WindowCase, material: Material) -> Material
     return replace(material, context=context, file=file)
 
 
+def _holds(file: Path, value: object) -> bool:
+    try:
+        return read_json(file.read_bytes()) == json.loads(json.dumps(value))
+    except EncodingError:
+        return False
+
+
+def _name_context(facts: WindowCase) -> str:
+    return f"context-window-{facts.context.window}.json"
+
+
+def _name_file(facts: WindowCase) -> str:
+    return f"{encode_ss58(facts.hotkey)}-window-{facts.context.window}.rollouts"
+
+
 def make_reproduction(facts: WindowCase, material: Material, reason: Reason | None) -> Reproduction:
     """The `assay verify` command that gives the same verdict again."""
-    context, window = facts.context, facts.context.window
-    file = material.file or (_OUT / f"window-{window}.rollouts")
-    context_file = material.context or (_OUT / f"context-window-{window}.json")
+    context = facts.context
+    file = material.file or (_OUT / _name_file(facts))
+    context_file = material.context or (_OUT / _name_context(facts))
     model = material.model or Path("models", context.checkpoint.hex())
     words = ["assay", "verify", str(file), "--context", str(context_file), "--model", str(model)]
     words += ["--hotkey", encode_ss58(facts.hotkey)]

@@ -33,7 +33,7 @@ from assay.protocol.manifest import Manifest
 CARD = "README.md"
 _GENERATION = "generation_config.json"
 _STEPS = "steps"
-_WORK = ".publishing-hub"
+WORK = ".publishing-hub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def find_settlement(store: ObjectStore, validator: bytes | None, window: int) ->
 @contextmanager
 def open_work(run: Path) -> Iterator[Path]:
     """An empty folder for the files of one push, removed at the end."""
-    work = run / _WORK
+    work = run / WORK
     work.mkdir(exist_ok=True)
     with hold_folder(work) as ours:
         if not ours:

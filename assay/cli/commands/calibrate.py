@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from assay.cli.checks import require_out
+from assay.cli.checks import require_own_out
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
@@ -27,7 +27,7 @@ def calibrate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fa
     """
     settings = invocation.load_settings()
     require_pair(settings.calibrate)
-    require_out(settings.calibrate.out)
+    require_own_out(settings.calibrate.out, "calibrate")
     settings.calibrate.model = open_model(settings, settings.calibrate.model, quiet)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.calibrate import run_calibrate

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import require_there
+from assay.cli.checks import require_own_out, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_models
@@ -69,6 +69,7 @@ def contest(
     settings = invocation.load_settings()
     folders = open_models(settings, folders, quiet)
     require_there(*folders)
+    require_own_out(out, "contest")
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.contest import run_contest
     return run_contest(

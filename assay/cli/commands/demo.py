@@ -2,7 +2,7 @@
 
 import typer
 
-from assay.cli.checks import DEMO_MARKER, require_own_out, require_there
+from assay.cli.checks import require_own_out, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
@@ -24,7 +24,7 @@ def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) 
     miners and one cheat, on --device. It then promises nothing about how much the model learns.
     """
     settings = invocation.load_settings()
-    require_own_out(settings.demo.out, "demo", DEMO_MARKER)
+    require_own_out(settings.demo.out, "demo")
     settings.demo.model = open_model(settings, settings.demo.model, quiet)
     require_there(settings.demo.model)
     with starting(settings, loads=TORCH, quiet=quiet):

@@ -94,7 +94,7 @@ def eval_(
     require_there(model, *suites, *trained, shots_from)
     if prompts is not None:
         require_files(prompts)
-    require_own_out(out, "evaluation", "eval.json", "model-*", ".eval.json.*", ".model-*")
+    require_own_out(out, "eval")
     from assay.cli.eval_request import EvaluationRequest, read_suites
 
     if temperature is None:

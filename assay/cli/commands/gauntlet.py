@@ -20,7 +20,7 @@ def gauntlet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fal
     or an illegal one earns more than honest work.
     """
     settings = invocation.load_settings()
-    require_own_out(settings.gauntlet.out, "file of Assay", "gauntlet.json", ".assay-*")
+    require_own_out(settings.gauntlet.out, "gauntlet")
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.gauntlet import run_gauntlet
     return run_gauntlet(settings, as_json, quiet)

@@ -72,8 +72,6 @@ PreparedTrials = Annotated[
 PreparedProblems = Annotated[
     int, typer.Option(min=1, max=65_536, help="Held-out problems of each trial.")
 ]
-#: Patterns of the files that every preparation writes.
-_PREPARED = "learner-*", "model", "model-*", "adapter.safetensors"
 
 
 @command(
@@ -190,7 +188,7 @@ def warm_start(
         source = open_data(settings, Path(examples), quiet)
         require_files(source)
     require_there(model)
-    require_own_out(directory, "warm start", "warm_start.json", "own_answers*", *_PREPARED)
+    require_own_out(directory, "train warm-start")
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.preparation import read_recipe_with, run_preparation
         from assay.subnet.warm_start import FACTORS_RATE, RATE, WarmStartRequest, run_warm_start
@@ -253,7 +251,7 @@ def dpo(
     model = open_model(settings, model, quiet)
     pairs = open_data(settings, pairs, quiet)
     require_there(model, pairs)
-    require_own_out(directory, "course of preferences", "dpo.json", "reference.json*", *_PREPARED)
+    require_own_out(directory, "train dpo")
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.preparation import find_pairs, read_recipe_with, run_preparation
         from assay.subnet.preferences import FACTORS_RATE, RATE, PreferenceRequest, run_preferences
@@ -306,7 +304,7 @@ def distill(
     settings = invocation.load_settings()
     model, teacher = open_model(settings, model, quiet), open_model(settings, teacher, quiet)
     require_there(model, teacher)
-    require_own_out(directory, "distillation", "distill.json", *_PREPARED)
+    require_own_out(directory, "train distill")
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.preparation import read_recipe_with, run_preparation
         from assay.subnet.distillation import (
@@ -455,6 +453,7 @@ def trace_step(
     """
     settings = invocation.load_settings()
     _require_step(record, store)
+    require_own_out(out, "train trace-step")
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.step_traces import StepPlace, run_trace
     place = StepPlace(record, models, tuple(store or ()), directory)

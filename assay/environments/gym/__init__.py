@@ -1,5 +1,6 @@
 """`reasoning_gym:NAME`: the datasets of reasoning-gym, made and scored in the sandbox."""
 
+from assay.environments.gym.datasets import MAKING_MAX
 from assay.environments.gym.environment import (
     FORM,
     VERSION,
@@ -14,6 +15,7 @@ from assay.environments.gym.image import GYM, NAME, PACKAGE
 __all__ = [
     "FORM",
     "GYM",
+    "MAKING_MAX",
     "NAME",
     "PACKAGE",
     "VERSION",

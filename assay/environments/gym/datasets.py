@@ -5,12 +5,24 @@ The tables come from trials. Every dataset made problems at every level in the s
 in a native Python with hash seed 0, and both made the same. Each scorer saw its own answers, its
 neighbours' and the tricks of tests/environments. A level is left out if its problems took too many
 instructions, were too long to ask, had no answer that the scorer takes, or had a rounded answer.
-Consensus: part of the version.
+What is left was measured (`COSTS_FILE`), and a level of which a problem took more than `MAKING_MAX`
+is not offered. Consensus: part of the version.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+from assay.protocol.parameters import MILLION
+
+#: Instructions for making a problem: many times what most take, and less than some searches.
+MAKING_MAX = 5_000 * MILLION
+#: What the dearest problem of each level takes, with all its attempts, and of which seed it is, of
+#: so many seeds, for one image: `bench/gym_costs.py` writes it.
+COSTS_FILE = Path(__file__).with_name("costs.json")
 
 #: Number of levels → datasets that have the levels from 1 to that number.
 _BY_LEVELS = {
@@ -40,8 +52,8 @@ _BY_LEVELS = {
     11: "chain_sum products",
     36: "leg_counting",
 }
-#: Dataset → its legal levels.
-LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+#: Dataset → the levels that were measured.
+MEASURED: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         **{
             name: tuple(range(1, count + 1))
@@ -54,8 +66,25 @@ LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     }
 )
 
+
+def _offer_levels() -> dict[str, tuple[int, ...]]:
+    """Of each dataset the levels of which no problem was too dear."""
+    dearest: Any = json.loads(COSTS_FILE.read_text())["dearest"]
+    return {
+        name: tuple(level for level in levels if dearest[name][str(level)][0] <= MAKING_MAX)
+        for name, levels in MEASURED.items()
+    }
+
+
+_OFFERED = _offer_levels()
+#: Dataset → its legal levels.
+LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {name: levels for name, levels in _OFFERED.items() if levels}
+)
+
 _ORDERED = "its problems follow the order of a set, which is another one on another machine"
 _TAKES_ONE = "many of its questions have several right answers, and its scorer takes one"
+_DEAR = "making a problem takes thousands of millions of instructions"
 #: Dataset → the reason for refusing it.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -84,7 +113,8 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "sentence_reordering": _TAKES_ONE,
         "survo": "some of its puzzles have several solutions, and its scorer takes one",
         "time_intervals": "where it asks for milliseconds its answer is often one too few",
-        "word_ladder": "making a problem takes thousands of millions of instructions",
+        "word_ladder": _DEAR,
+        **{name: _DEAR for name, levels in _OFFERED.items() if not levels},
     }
 )
 

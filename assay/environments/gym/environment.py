@@ -35,6 +35,7 @@ from assay.environments.gym.datasets import (
     COUNTED,
     FORMS,
     LEVELS,
+    MAKING_MAX,
     REFUSED,
     SCORER_UNITS,
 )
@@ -46,14 +47,12 @@ from assay.sandbox import count_cores
 from assay.sandbox.guest import Budget, Request, require_prepared, run
 
 #: Increases whenever any problem or score would change.
-VERSION = 6
+VERSION = 7
 
 #: Most characters of a question.
 QUESTION_MAX = 16_384
 #: Seeds that are tried until a dataset makes a problem of one.
 _ATTEMPTS = 16
-#: Instructions for making a problem: many times what most take, and less than some searches.
-MAKING_MAX = 5_000 * MILLION
 #: Control characters but line ends and tabs, and halves of pairs, which no bytes hold.
 _UNPLAIN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Instructions that a run counts as for its copy of the image, some 4 ms of a processor.
