@@ -53,7 +53,10 @@ def test_what_cannot_be_evaluated_is_reported_in_one_line(tmp_path):
         (("--suite", suite, "--trained", suite), "none of its 2 rows can be asked"),
         (("--suite", suite, "--max-tokens", 99_999), "or less"),
         (("--suite", suite, "--engine", "nonsense"), "is not an engine"),
-        (("--suite", suite, "--out", other), "has 'thesis.tex' but no evaluation"),
+        (
+            ("--suite", suite, "--out", other),
+            "has 'thesis.tex', and no evaluation leaves that there",
+        ),
     ):
         out = () if "--out" in words else ("--out", tmp_path / "e")
         done = run_command("eval", GENESIS, *words, *out, "--quiet", "--device", "cpu")

@@ -238,7 +238,7 @@ class Demo:
                 self._archive.write_settlement,
                 windows[-1],
                 start=max(0, compute_block(parameters.timing, first, Phase.CHALLENGE) - 1),
-                remember=self._windows,
+                remember=2 * self._windows,  # the last settlement may cover windows after them
                 book=book,
             ),
             Trainer(
