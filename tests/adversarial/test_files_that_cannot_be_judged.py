@@ -182,18 +182,28 @@ def looping_world(tmp_path, monkeypatch):
 
 
 def test_a_problem_that_nobody_can_make_voids_nothing(looping_world, monkeypatch):
+    """And each problem is made once for its judgement."""
     world, fine, bad = looping_world
-    made, honest = [], GuestArchive.ask
-    monkeypatch.setattr(
-        GuestArchive,
-        "ask",
-        lambda self, *asked, **more: made.append(asked[0]) or honest(self, *asked, **more),
-    )
+    judge, ask, made = submission_judge.judge_and_carry, GuestArchive.ask, []
+
+    def watch(submission, *given, **options):
+        def note(self, kind, *rest, **more):
+            if kind == "make":
+                made.append((submission.hotkey, *rest))
+            return ask(self, kind, *rest, **more)
+
+        monkeypatch.setattr(GuestArchive, "ask", note)
+        judged = judge(submission, *given, **options)
+        monkeypatch.setattr(GuestArchive, "ask", ask)
+        return judged
+
+    monkeypatch.setattr(submission_judge, "judge_and_carry", watch)
     judged = judge_window(world)
-    assert {judged.verdicts[world.hotkeys[name]].reason for name in (*fine, *bad)} == {
-        Reason.ACCEPTED
-    }
+    reasons = {judged.verdicts[world.hotkeys[name]].reason for name in (*fine, *bad)}
+    assert reasons == {Reason.ACCEPTED}
     assert judged.counts
+    assert {hotkey for hotkey, *_ in made} == {world.hotkeys[name] for name in (*fine, *bad)}
+    assert len(set(made)) == len(made)
 
 
 def test_a_trainer_goes_on_beside_problems_that_nobody_can_make(looping_world):
