@@ -13,23 +13,23 @@ _OURS = ("ASSAY_", "AWS_", "BT_", "BITTENSOR_")
 _ADDRESSES = frozenset({"BT_CHAIN_ENDPOINT", "BT_EVM_ENDPOINT"})
 #: A name with such a word, or with such letters anywhere.
 _SECRET = re.compile(
-    r"(?:^|_)(?:AUTH|BEARER|COOKIE|CREDS?|DSN|JWT|KEYS?|MNEMONIC|NETRC|PASS|PAT|PSK|PWD|SESSION"
+    r"(?:^|_)(?:AUTH|BEARER|BOT|COOKIE|CREDS?|DSN|HOOK|JWT|KEYS?|NETRC|PAT|PSK|PWD|SEED|SESSION|SURI"
     r"|TOKEN|WALLET|WEBHOOK)(?:_|$)"
-    r"|PASSW|PASSPHRASE|SECRET|CREDENTIAL|TOKEN$|APIKEY|PRIVATE",
+    r"|PASS|SECRET|CREDENTIAL|CONNECTION_STRING|MNEMONIC|ROOT_USER|TOKEN$|APIKEY|PRIVATE|PRIVKEY",
     re.IGNORECASE,
 )
-#: A password within an address.
-_WITH_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+#: A user's name, password or token within an address.
+_WITH_USER = re.compile(r"://[^/@\s]+@")
 #: Names that look like secrets and are none, and addresses of proxies: they lead to the network.
 _NONE = re.compile(r"PWD|OLDPWD|XDG_SESSION_.*|(?:HTTPS?|ALL|FTP|NO)_PROXY", re.IGNORECASE)
 
 
 def is_secret(name: str, value: str) -> bool:
     """Whether a variable may hold a secret: by its name, or because it is an address with a
-    password."""
+    user."""
     if name in _ADDRESSES or _NONE.fullmatch(name):
         return False
-    return bool(name.startswith(_OURS) or _SECRET.search(name) or _WITH_PASSWORD.search(value))
+    return bool(name.startswith(_OURS) or _SECRET.search(name) or _WITH_USER.search(value))
 
 
 def list_plain_variables(*kept: str) -> dict[str, str]:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from assay.artifacts.submissions.appeals import AppealBudget
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Context, Reason
-from assay.verification import Seat, Verdict
+from assay.sandbox.usage import Probe, Usage
+from assay.verification import CheckedSubmission, Seat, Verdict
+
+#: The judge itself, beside the kinds of children and the devices that it uses.
+JUDGE = "judge"
+#: Blocks between two tries of a file that could not be judged, at most.
+_PAUSE_MAX = 8
 
 
 @dataclass(slots=True)
@@ -14,26 +20,31 @@ class FailedFile:
     """A file that could not be judged so far.
 
     Attributes:
-        places: kinds of children, and devices, at which judging it failed; none: elsewhere.
+        since: where judging it failed → when it first did, on the monotonic clock.
+        probes: where it failed → what asks there something small.
+        answered: where somebody else was answered since.
         tries: so far.
         due: block from which it is judged again.
-        is_blamed: whether another file was judged since it first failed, and these answered.
+        proved_at: block at which the judge was last tried for it.
     """
 
-    places: frozenset[str]
-    tries: int
-    due: int
-    is_blamed: bool = False
+    since: dict[str, float] = field(default_factory=dict)
+    probes: dict[str, Probe] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    tries: int = 0
+    due: int = 0
+    proved_at: int = -1
 
-    def is_answered(self, served: frozenset[str]) -> bool:
-        """Return whether a file that these have served shows that the judge works."""
-        return bool(served) and self.places <= served
+    @property
+    def is_blamed(self) -> bool:
+        """Return whether all that failed at it works for others."""
+        return self.since.keys() <= self.answered
 
-
-#: Blocks between two tries of a file that could not be judged, at most.
-_PAUSE_MAX = 8
-#: Files of a window that are judged once more to see whether the judge works.
-_PROOFS_MAX = 4
+    def note(self, served: Set[str], began: float) -> None:
+        """Note what has answered somebody else, in work that began at a time."""
+        self.answered |= {
+            place for place, failed in self.since.items() if place in served and began > failed
+        }
 
 
 @dataclass(slots=True)
@@ -51,9 +62,8 @@ class JudgedWindow:
     provisional: dict[bytes, Verdict] = field(default_factory=dict)
     #: files that could not be judged so far
     failed: dict[bytes, FailedFile] = field(default_factory=dict)
-    #: what answered in judging the others; not known of those judged before a restart
-    served: dict[bytes, frozenset[str]] = field(default_factory=dict)
-    proofs: set[bytes] = field(default_factory=set)  # files that were judged once more
+    #: what answered in judging → a file that was accepted, as it was read; lost by a restart
+    kept: dict[str, CheckedSubmission] = field(default_factory=dict)
     appeals: AppealBudget = field(default_factory=AppealBudget)
     closed: bool = False
     #: why the window counts for nobody, whichever validator judges it: its checkpoint is unusable
@@ -74,39 +84,50 @@ class JudgedWindow:
         else:
             self.verdicts[hotkey] = verdict
 
-    def fail(self, hotkey: bytes, places: Set[str], head: int) -> None:
+    def fail(self, hotkey: bytes, usage: Usage, head: int) -> None:
         """Note that a file could not be judged at a block."""
-        known = self.failed.get(hotkey) or FailedFile(frozenset(), 0, head)
-        pause = min(1 << known.tries, _PAUSE_MAX)
-        is_blamed = known.is_blamed and known.places >= places
-        both = known.places | places
-        self.failed[hotkey] = FailedFile(both, known.tries + 1, head + pause, is_blamed)
+        failed = self.failed.setdefault(hotkey, FailedFile())
+        for place in (JUDGE, *usage.failed):
+            failed.since.setdefault(place, usage.ended)
+        failed.probes |= {place: ask for place, ask in usage.failed.items() if ask is not None}
+        failed.due = head + min(1 << failed.tries, _PAUSE_MAX)
+        failed.tries += 1
 
-    def note_served(self, hotkey: bytes, served: Set[str]) -> None:
-        """Note that a file was judged, and what answered. Files that failed there before, and fail
-        still, are to blame for it themselves."""
-        if served:
-            self.served[hotkey] = self.served.get(hotkey, frozenset()) | served
+    def succeed(
+        self, hotkey: bytes, usage: Usage, submission: CheckedSubmission | None = None
+    ) -> None:
+        """Note that a file was judged, and what answered.
+
+        Args:
+            submission: of a file that was accepted.
+        """
         self.failed.pop(hotkey, None)
-        for other in self.failed.values():
-            other.is_blamed |= other.is_answered(frozenset(served))
+        if usage.served:  # else no model and no child was needed
+            served = {*usage.served, JUDGE}
+            self.note_answered(served, usage.began)
+            if submission is not None:
+                self.kept |= dict.fromkeys(served, submission)
+
+    def note_answered(self, served: Set[str], began: float) -> None:
+        """Note what has answered, in work that began at a time. Files that fail where others are
+        answered since are to blame for it themselves."""
+        for failed in self.failed.values():
+            failed.note(served, began)
 
     def is_due(self, hotkey: bytes, head: int) -> bool:
         """Return whether a file may be judged at a block, if it has failed before."""
         failed = self.failed.get(hotkey)
         return failed is None or failed.due <= head
 
-    def choose_proof(self) -> bytes | None:
-        """A file to judge once more, since another one failed and none was judged after it; None:
-        that is not needed, or there is no such file."""
-        doubtful = [failed for failed in self.failed.values() if not failed.is_blamed]
-        if not doubtful or len(self.proofs) >= _PROOFS_MAX:
-            return None
-        judged = {h for h, v in {**self.provisional, **self.verdicts}.items() if v.accepted}
-        for hotkey in sorted(judged - self.proofs):
-            served = self.served.get(hotkey)
-            if served is None or any(failed.is_answered(served) for failed in doubtful):
-                return hotkey
+    def find_doubt(self, head: int) -> tuple[bytes, str] | None:
+        """A file that failed, and where nobody was answered since, though that can be tried: by a
+        file that was accepted, or by a probe. None: there is none, or it was tried at this
+        block."""
+        for hotkey, failed in sorted(self.failed.items()):
+            known = self.kept.keys() | failed.probes.keys()
+            doubtful = sorted((failed.since.keys() - failed.answered) & known)
+            if doubtful and failed.proved_at < head:
+                return hotkey, doubtful[0]
         return None
 
     def close_fetching(self) -> None:

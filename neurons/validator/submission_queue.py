@@ -8,21 +8,28 @@ settlement uses verdicts.
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey, judge_samples
+from assay.artifacts.submissions.judge import (
+    UnjudgedError,
+    judge_again,
+    judge_hotkey,
+    judge_samples,
+    note_unjudged,
+)
 from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
 from assay.artifacts.submissions.reader import ReadRequest
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.neurons.session.neuron import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.validator.journal import Account, Journal
-from assay.neurons.validator.judged_window import JudgedWindow
+from assay.neurons.validator.judged_window import JUDGE, JudgedWindow
 from assay.protocol import Context, Phase, Reason
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
-from assay.sandbox.usage import Usage, watch
-from assay.verification import JudgeResult, Ledger, Seat, Verdict
+from assay.sandbox.usage import Probe, Usage, using, watch
+from assay.verification import CheckedSubmission, JudgeResult, Ledger, Seat, Verdict
 
 #: Seconds to wait for running jobs while another may begin, and while none may.
 _ROOM_S, _FULL_S = 0.05, 0.5
@@ -35,8 +42,9 @@ class JudgingJob:
     Attributes:
         account: the ledger that it is judged with. No other job uses the same one.
         head: block at which it was asked for.
-        is_proof: whether it was judged before, and only shows now that the judge works.
+        proves: what the judge is tried for, since the file failed; none: the file is judged.
         usage: what it has used, once it is done.
+        kept: the file as it was read, once it is accepted.
     """
 
     judged: JudgedWindow
@@ -46,10 +54,11 @@ class JudgingJob:
     account: Account
     ledger: Ledger
     head: int
-    is_proof: bool = False
+    proves: frozenset[str] = frozenset()
     usage: Usage = field(default_factory=Usage)
+    kept: list[CheckedSubmission] = field(default_factory=list)
 
-    def run(self, call: Callable[[], JudgeResult]) -> JudgeResult:
+    def run(self, call: Callable[[], Any]) -> Any:
         """Judge it, and watch what that uses."""
         with watch(self.usage):
             return call()
@@ -132,7 +141,7 @@ class SubmissionQueue:
         while self.take_up_next(judged):
             pass
         self._check_last_samples(judged, head)
-        busy = {job.hotkey for job in self.jobs if job.judged is judged and not job.is_proof}
+        busy = {job.hotkey for job in self.jobs if job.judged is judged and not job.proves}
         self._charge_failed(judged, busy)
         if self._ahead is not None:
             self._ahead.forget(judged.challenge.window)
@@ -160,6 +169,9 @@ class SubmissionQueue:
         order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
         order = self._leave_out_busy(context, order)
         waiting = [h for h in order if h not in judged.verdicts and judged.is_due(h, head)]
+        if any(job.hotkey in job.judged.failed for job in self.jobs):
+            # one that takes all memory should not fail another one at each try
+            waiting = [hotkey for hotkey in waiting if hotkey not in judged.failed]
         due = [h for h in waiting if judged.asked_at.get(h, -1) < head]
         kinds = (True, False) if context.sample is not None else (False,)
         if self._ahead is None:
@@ -242,14 +254,13 @@ class SubmissionQueue:
         head: int,
         *,
         waits: bool = False,
-        is_proof: bool = False,
     ) -> None:
         """Judge one hotkey, or begin to. Without a checkpoint, judge only the samples of a file
         whose audit found no fault. `waits`: judge it on this thread."""
         sources, late = self._sources, request.late
         account = self._get_account(context, hotkey)
         ledger = self.ledgers.get(account, Ledger())
-        job = JudgingJob(judged, context, hotkey, request, account, ledger, head, is_proof)
+        job = JudgingJob(judged, context, hotkey, request, account, ledger, head)
         call: Callable[[], JudgeResult]
         if checkpoint is None:
             provisional = judged.provisional[hotkey]
@@ -266,7 +277,11 @@ class SubmissionQueue:
                 validator=self._hotkey,
                 late=late,
                 appeals=judged.appeals,
+                keep=job.kept.append,
             )
+        self._begin(job, call, waits)
+
+    def _begin(self, job: JudgingJob, call: Callable[[], Any], waits: bool = False) -> None:
         watched = partial(job.run, call)
         if self._threads is None or waits:
             self._take_up(judge_here(job, watched))
@@ -274,20 +289,33 @@ class SubmissionQueue:
             self._threads.begin(job, watched)
 
     def _prove(self, judged: JudgedWindow, context: Context, head: int) -> bool:
-        """Judge a file once more, or begin to, to see whether the judge still works: another file
-        has failed, and none was judged since. Return whether there was one.
+        """Try the judge where a file has failed and nobody was answered since, or begin to: by a
+        file that was accepted, as it was read then, or else by a small request. Return whether that
+        was to be done.
 
-        Otherwise whoever is judged last could void a window for everybody, and a machine that
-        breaks down in a window would take its last miners' pay.
+        Otherwise whoever is judged last, or needs a sandbox that nobody else needs, could void a
+        window for everybody, and a machine that breaks down in a window would take its last miners'
+        pay.
         """
-        hotkey = None if any(job.is_proof for job in self.jobs) else judged.choose_proof()
-        if hotkey is None:
+        doubt = None if any(job.proves for job in self.jobs) else judged.find_doubt(head)
+        if doubt is None:
             return False
-        judged.proofs.add(hotkey)
-        checkpoint = self._open_checkpoint(judged, context)
-        if checkpoint is not None:
-            self._judge(judged, context, hotkey, ReadRequest(), checkpoint, head, is_proof=True)
-        return checkpoint is not None
+        hotkey, place = doubt
+        failed, kept = judged.failed[hotkey], judged.kept.get(place)
+        failed.proved_at = head
+        call: Callable[[], Any]
+        if kept is None:
+            call = partial(_ask, failed.probes[place], place)
+        else:
+            checkpoint = self._open_checkpoint(judged, context)
+            if checkpoint is None:
+                return False
+            call = partial(judge_again, kept, checkpoint)
+        served = frozenset({place} if kept is None else {place, JUDGE})
+        account = self._get_account(context, hotkey)
+        given = judged, context, hotkey, ReadRequest(), account, Ledger(), head
+        self._begin(JudgingJob(*given, proves=served), call)
+        return True
 
     def _take_up(self, judgment: Judgment[JudgingJob]) -> None:
         """Save the result of a submission. A file that is not shown is asked for at each block
@@ -300,13 +328,14 @@ class SubmissionQueue:
             result: JudgeResult = judgment.get()
         except UnjudgedError as error:  # perhaps for a moment: the file is tried again
             self._journal.note_faults(judged, missing=str(error))
-            if not job.is_proof:
-                judged.fail(hotkey, job.usage.failed, head)
+            if not job.proves:
+                judged.fail(hotkey, job.usage, head)
                 judged.asked_at[hotkey] = head
             return
-        judged.note_served(hotkey, job.usage.served)
-        if job.is_proof:
+        if job.proves:
+            judged.note_answered(job.proves, job.usage.began)
             return
+        judged.succeed(hotkey, job.usage, *job.kept)
         verdict, ledger = result.verdict, result.ledger
         if job.request.late and verdict.is_withheld:  # it stays so, if asked for in time
             judged.asked_at[hotkey] = head
@@ -352,6 +381,11 @@ class SubmissionQueue:
             asked_at = judged.asked_at.get(hotkey, self._sources.chain.get_head())
             self._journal.put_verdict(verdict, asked_at, 0.0, account, ledger)
             judged.add(verdict, asked_at, 0.0)
+
+
+def _ask(probe: Probe, place: str) -> None:
+    with note_unjudged(f"a request of our own to {place}"), using(place):
+        probe()
 
 
 def _judge_samples(

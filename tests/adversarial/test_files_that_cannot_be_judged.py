@@ -1,6 +1,7 @@
 """Files that break what judges them, or whose problems nobody can make: they cost their owner."""
 
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 import pytest
@@ -13,9 +14,10 @@ from assay.inference import DeviceError
 from assay.neurons.session.window_reader import get_challenge
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.validator.judged_window import JUDGE, JudgedWindow
 from assay.protocol import Reason
 from assay.sandbox import WorkerError
-from assay.sandbox.usage import using
+from assay.sandbox.usage import Usage, using
 from assay.subnet.presets import parse_environment
 from assay.training import LearnConfig
 from assay.training.held_out import HeldOut
@@ -112,6 +114,41 @@ def test_another_kind_of_child_proves_nothing(brief_world, monkeypatch):
     assert not judge_window(world).counts
 
 
+def test_a_child_that_nobody_else_needs_is_asked_by_the_validator(brief_world, monkeypatch):
+    """Otherwise whoever is alone with a rare part of a mixture could void a window."""
+    world, asked = brief_world, []
+    alice = world.hotkeys["alice"]
+    probed = partial(using, probe=lambda: asked.append(1))
+    monkeypatch.setattr("tests.adversarial.test_files_that_cannot_be_judged.using", probed)
+    break_for(monkeypatch, {alice}, WorkerError, "sandbox")
+    judged = judge_window(world)
+    assert judged.verdicts[alice].reason is Reason.INTERNAL
+    assert judged.counts
+    assert asked
+
+
+def test_kinds_of_children_are_proven_by_several_files_together(brief_world, monkeypatch):
+    """One file fails in two sandboxes, and each is needed by one other file alone."""
+    world = brief_world
+    sandboxes = {world.hotkeys["alice"]: "a", world.hotkeys["bob"]: "b"}
+    honest, tries = submission_judge.judge_and_carry, []
+
+    def judge(submission, *arguments, **options):
+        if submission.context.window == 0 and submission.hotkey in sandboxes:
+            with using(sandboxes[submission.hotkey]):
+                return honest(submission, *arguments, **options)
+        if submission.context.window == 0 and submission.hotkey == world.hotkeys["owner"]:
+            tries.append(1)
+            with using("ab"[len(tries) % 2]):
+                raise WorkerError("lost")
+        return honest(submission, *arguments, **options)
+
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
+    judged = judge_window(world)
+    assert judged.verdicts[world.hotkeys["owner"]].reason is Reason.INTERNAL
+    assert judged.counts
+
+
 def test_what_passes_costs_nobody(brief_world, monkeypatch):
     world, tries = brief_world, []
     alice = world.hotkeys["alice"]
@@ -119,6 +156,42 @@ def test_what_passes_costs_nobody(brief_world, monkeypatch):
     judged = judge_window(world)
     assert judged.verdicts[alice].reason is Reason.ACCEPTED
     assert len(tries) == 3
+
+
+def make_usage(served=(), failed=(), began=0.0, ended=0.0):
+    return Usage(set(served), dict.fromkeys(failed), began, ended)
+
+
+def test_what_was_begun_before_a_failure_proves_nothing_after_it():
+    """Files are judged side by side: the device may be gone when the second one's result is
+    taken."""
+    judged = JudgedWindow(challenge=None)
+    judged.fail(b"first", make_usage(failed=["device cpu"], ended=5.0), head=1)
+    judged.succeed(b"second", make_usage(["device cpu"], began=4.0, ended=6.0), "as it was read")
+    assert not judged.failed[b"first"].is_blamed
+    assert judged.find_doubt(head=1) == (b"first", "device cpu")
+    judged.note_answered({"device cpu", JUDGE}, began=7.0)
+    assert judged.failed[b"first"].is_blamed
+
+
+def test_accomplices_cannot_take_back_a_proof(brief_world, monkeypatch):
+    """The judge is tried by what was read of a file, whatever its store shows later."""
+    world = brief_world
+    names = sorted(("alice", "bob"), key=world.hotkeys.__getitem__)
+    accomplice, broken = (world.hotkeys[name] for name in names)
+    honest, opened = submission_judge.open_submission, []
+
+    def open_once(context, hotkey, sources, request):
+        if hotkey == accomplice and context.window == 0 and not request.samples:
+            assert not opened, "the file is read again"
+            opened.append(1)
+        return honest(context, hotkey, sources, request)
+
+    monkeypatch.setattr(submission_judge, "open_submission", open_once)
+    break_for(monkeypatch, {broken}, DeviceError)
+    judged = judge_window(world)
+    assert judged.verdicts[broken].reason is Reason.INTERNAL
+    assert judged.counts
 
 
 #: One number in so many loops for ever.

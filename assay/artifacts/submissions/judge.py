@@ -79,6 +79,7 @@ def judge_hotkey(
     groups: Sequence[int] | None = None,
     leave_out: int = 0,
     late: bool = False,
+    keep: Callable[[CheckedSubmission], None] = lambda submission: None,
     **options: Unpack[JudgeOptions],
 ) -> JudgeResult:
     """Fetch and judge the submission of a hotkey, whatever happens on the way. The samples are
@@ -91,6 +92,7 @@ def judge_hotkey(
         groups: those to judge, whole; None: the audit's selection.
         leave_out: of these groups, see `plan_groups`.
         late: FETCH_END has passed, and only mirrors are asked.
+        keep: called with what was read of a file that is accepted, for `judge_again`.
 
     Raises:
         UnjudgedError: it broke again, or a child, a device or memory is lacking: try again later.
@@ -100,9 +102,19 @@ def judge_hotkey(
     def attempt() -> JudgeResult:
         plan = _plan(context, hotkey, checkpoint, groups, leave_out)
         submission = _read(plan, sources, request)
-        return judge_and_carry(submission, checkpoint, ledger, **options)
+        judged = judge_and_carry(submission, checkpoint, ledger, **options)
+        if judged.verdict.accepted:
+            keep(submission)
+        return judged
 
     return _try_twice(attempt, context, hotkey, ledger)
+
+
+def judge_again(submission: CheckedSubmission, checkpoint: Checkpoint) -> None:
+    """Judge a file once more that was accepted, to see whether the judge still works. It reads
+    nothing, and takes none of a window's appeals. Raises UnjudgedError: it does not."""
+    with note_unjudged(f"a file of window {submission.context.window} that was accepted"):
+        judge_and_carry(submission, checkpoint, Ledger(), appeals=AppealBudget(0))
 
 
 def judge_samples(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 
 from assay.sandbox.guest.copies import Budget, Reply, Request
@@ -30,6 +30,8 @@ _PATIENCE = 600.0
 _BOOT = "from assay.sandbox.guest.loading import serve; from {0} import IMAGE; serve(IMAGE)"
 NAME = "sandbox of programs"
 _START = State()
+#: Instructions of a program that only shows whether children answer.
+_PROBED = 50_000_000
 #: Bytes at the beginning of kept pages that say of which image they are, and that all are there.
 _SEAL_BYTES = 32
 
@@ -108,11 +110,16 @@ def _require_possible(budget: Budget) -> None:
 def _ask(interpreter: Interpreter, data: bytes, most: int) -> bytes:
     """A child's answer of at most so many bytes."""
     require_prepared(interpreter)
-    with using(f"{NAME}, {interpreter.image_digest[:16]}"):
+    with using(f"{NAME}, {interpreter.image_digest[:16]}", partial(_probe, interpreter)):
         reply = _get_children(interpreter).ask(data, most, ProcessorBudget(_PATIENCE), _PATIENCE)
         if isinstance(reply, Lost):
             raise WorkerError(f"the {NAME} got no CPU time or no memory: {reply.cause}")
         return reply
+
+
+def _probe(interpreter: Interpreter) -> None:
+    """Ask a child something small. Raises as `run`."""
+    run(Request(b"1"), Budget(_PROBED), interpreter)
 
 
 @cache
