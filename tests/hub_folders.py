@@ -704,7 +704,7 @@ FOLDERS: Mapping[str, HubFolder] = {
     ),
     "more of them": HubFolder(
         lambda: _with_long_tokens(make_qwen(), 8),
-        "the added tokens of tokenizer.json and tokenizer_config.json count 295,",
+        "the added tokens of tokenizer.json and tokenizer_config.json count 296,",
     ),
     "a tokenizer of millions of values": HubFolder(
         lambda: _of(make_qwen(), others={"tokenizer.json": b"[" + b"[]," * (3 << 20)}),

@@ -159,8 +159,7 @@ def _check_rows(
         part, name = Findings(findings.number), encode_ss58(row.hotkey)
         ledger = carried.get(seats[row.hotkey], Ledger())
         try:
-            with note_unjudged(name):
-                return _RowCheck(inputs, row, part).check(ledger), part
+            return _RowCheck(inputs, row, part).check(ledger), part
         except UnjudgedError as error:
             part.miss(Aspect.VERDICTS, f"{name}: its file cannot be judged here: {error}")
             unjudged.append(row.hotkey)
@@ -317,12 +316,13 @@ class _RowCheck:
             return ledger
         try:
             reader = inputs.submissions.open(inputs.context, row.hotkey)
-            examined = examine_file(reader, row.hotkey, inputs.context, inputs.outline)
-            if isinstance(examined, Verdict):
-                self.check_refusal(examined)
-            else:
-                ledger = self.check_whole(examined, ledger)
-                self.check_samples(reader)
+            with note_unjudged(self.name, MissingPartError, OSError):
+                examined = examine_file(reader, row.hotkey, inputs.context, inputs.outline)
+                if isinstance(examined, Verdict):
+                    self.check_refusal(examined)
+                else:
+                    ledger = self.check_whole(examined, ledger)
+                    self.check_samples(reader)
         except StoreError as error:
             self.miss_file(f"the file cannot be read from its store: {error}")
         except MissingPartError as error:  # as if the record named a beacon that was not due

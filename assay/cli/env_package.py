@@ -122,7 +122,9 @@ def _vet_file(file: Path, asked: _Asked) -> VetReport:
         return vet(file, **asked.given)
     for option, value in (("--units", asked.units), ("--problems", asked.problems)):
         if value is not None:
-            raise ConfigError(f"{option} {value}: only for a package or a taskset, not {file}")
+            raise ConfigError(
+                f"{option} {value}: only a package or a taskset has {option[2:]}, not {file}"
+            )
     return vet_problem_file(file)
 
 

@@ -61,7 +61,10 @@ def _make_part(chance: random.Random, part: str) -> dict[str, Any] | None:
     types = sorted(kind.types)
     parts: list[dict[str, Any]] = []
     for name in chance.choices(types, k=chance.randrange(7)):
-        if name in kind.repeated or name not in [made["type"] for made in parts]:
+        made = {one["type"] for one in parts}
+        if name in kind.single and kind.single & made:
+            continue
+        if name in kind.repeated or name not in made:
             parts.append({"type": name, **_make_fields(chance, part, name)})
     if len(parts) < 2:
         return parts[0] if parts else None
