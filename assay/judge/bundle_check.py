@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from assay.judge.bundle import Bundle
 from assay.judge.checkpoint import CheckpointFault, CheckpointOutline, OpenTokenizer
 from assay.judge.form import BY_MODEL as TESTS
-from assay.judge.form import FormVerdict, judge_form
+from assay.judge.form import FORM, IDS, SAMPLES, TEXT, FormVerdict, form_to_json, judge_form
 from assay.judge.pack import MissingPartError
 from assay.judge.provable import BY_CHAIN, BY_MODEL, BY_SAMPLES, UNBOUND
 from assay.judge.seal import BundleError
 from assay.protocol.context import Context, find_context_fault
-from assay.protocol.encoding import EncodingError
+from assay.protocol.encoding import EncodingError, Json
 from assay.protocol.errors import OperatorError
 from assay.protocol.reason import Reason
 from assay.protocol.record import (
@@ -378,3 +378,58 @@ def _check_weights(bundle: Bundle, record: SettlementRecord, check: SettlementCh
     scores = [(score.hotkey, score.score) for score in record.scores]
     if record.score_root != (make_score_tree(scores).root if scores else NOTHING):
         check.differences.append("its scores have another root than it says")
+
+
+# --- the report
+
+
+def list_checked(report: BundleReport) -> tuple[list[str], list[str]]:
+    """What was checked, and what was not."""
+    checked = ["seals", "beacons", *FORM, *IDS, *SAMPLES, "scores", "settlements", "weights"]
+    if report.no_text is None:
+        return [*checked, *TEXT], [*NOT_CHECKED]
+    return checked, [*TEXT, *NOT_CHECKED]
+
+
+def report_to_json(report: BundleReport) -> dict[str, Json]:
+    """JSON for people and scripts."""
+    checked, not_checked = list_checked(report)
+    return {
+        "validator": report.validator,
+        "matched": not report.differences,
+        "differences": [*report.differences],
+        "missing": [*report.missing],
+        "windows": [_window_to_json(window) for window in report.windows],
+        "settlements": [
+            {
+                "epoch": s.epoch,
+                "scores": s.scores,
+                "weights": {str(u): w for u, w in s.weights.items()},
+            }
+            for s in report.settlements
+        ],
+        "checked": [*checked],
+        "not_checked": [*not_checked],
+        "no_text": report.no_text,
+    }
+
+
+def _name_uids(weights: Mapping[int, int]) -> dict[str, int]:
+    return {str(uid): weight for uid, weight in weights.items()}
+
+
+def _window_to_json(window: WindowCheck) -> dict[str, Json]:
+    members = [
+        {
+            "hotkey": member.address,
+            "uid": member.uid,
+            "stated": None if member.stated is None else member.stated.value,
+            "found": None if member.found is None else form_to_json(member.found),
+            "score": member.score,
+            "difference": member.difference,
+            "note": member.note,
+        }
+        for member in window.members
+    ]
+    outcome = None if window.outcome is None else window.outcome.value
+    return {"window": window.window, "outcome": outcome, "members": members}

@@ -6,13 +6,14 @@ ones.
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.hashing import Domain
 from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.submission import (
     HEADER_BYTES,
+    LOGPROB_BITS,
     GroupHead,
     Header,
     Opening,
@@ -90,3 +91,20 @@ def _decode(head: GroupHead, rollout: int, ids: bytes, proofs: bytes) -> Rollout
         )
     proof_values = decode_proof(proof, head, rollout)
     return Rollout(decode_ids(record, head, rollout), proof_values.logprobs, proof_values.sketch)
+
+
+def list_rows(groups: Iterator[list[Rollout]]) -> list[dict[str, Any]]:
+    """The rollouts of a file's groups as rows: `group`, `rollout`, `tokens` (ids), `logprobs` (in
+    nats, as the miner claims them), `sketch` (two numbers a token). Raises an EncodingError: as the
+    iterator."""
+    return [
+        {
+            "group": index,
+            "rollout": place,
+            "tokens": rollout.tokens.tolist(),
+            "logprobs": (rollout.logprobs / -float(1 << LOGPROB_BITS)).tolist(),
+            "sketch": rollout.sketch.ravel().tolist(),
+        }
+        for index, group in enumerate(groups)
+        for place, rollout in enumerate(group)
+    ]
