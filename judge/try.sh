@@ -10,5 +10,5 @@ cd "$scratch"
 unset PYTHONPATH
 "$bin/python" -m tarfile -e "$run" bundle
 "$bin/assay-judge" --help >/dev/null
-"$bin/assay-judge" problem gcd >/dev/null
+"$bin/assay-judge" problem arithmetic >/dev/null
 "$bin/assay-judge" bundle bundle --allow-local-beacon

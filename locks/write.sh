@@ -54,7 +54,7 @@ names "$scratch/of-torch" | grep -vE '^(nvidia|cuda|triton|torch$)' >"$scratch/n
 keep cuda --excludes "$scratch/not-cuda" --no-emit-package torch "$scratch/torch.in"
 keep run --excludes "$scratch/of-cuda" --no-emit-package torch pyproject.toml
 keep judge judge/pyproject.toml
-{ names "$scratch/run.txt"; echo torch; echo subtensor-devnet; echo assay-python-wasm; echo assay-judge; } >"$scratch/of-run"
+{ names "$scratch/run.txt"; echo torch; echo subtensor-devnet; echo assay-python-wasm; } >"$scratch/of-run"
 for extra in $("$PYTHON" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"])'); do
   keep "$extra" --excludes "$scratch/of-run" --extra "$extra" pyproject.toml
 done

@@ -224,7 +224,7 @@ def _check_row(
             member.difference = f"it is {row.reason}, and no beacon said what was sampled"
         else:
             difference, member.note = _compare(row, audited, member.found)
-            member.difference = member.difference or difference
+            member.difference = difference or member.difference
 
 
 def _read_none(part: object) -> bytes:

@@ -46,7 +46,6 @@ class FormVerdict:
     Attributes:
         reason: of a refusal; None: FORM_OK.
         unbound: the bytes that were shown are not those that the root on chain binds.
-        by_samples: the fault is in the samples, which are checked last.
         values: of the valued groups, ascending, if the model finds no fault; None: not computed.
         examined: what was read; None where it was refused.
     """
@@ -61,7 +60,6 @@ class FormVerdict:
     rollout: int | None = None
     token: int | None = None
     unbound: bool = False
-    by_samples: bool = False
     values: tuple[GroupValue, ...] | None = None
     examined: Examined | None = None
 
@@ -113,16 +111,18 @@ def judge_form(
         by_samples = fault is not None
         done += SAMPLES
     every = (*FORM, *IDS, *TEXT, *SAMPLES, *BY_MODEL)
+    left = tuple(one for one in every if one not in done)
+    if fault is not None:  # the first one ends the checks
+        done, left = ["up to this fault"], ("what comes after it",)
     return FormVerdict(
         context.window,
         hotkey,
         None if fault is None else fault.reason,
         _describe(fault, context, by_samples),
         tuple(done),
-        tuple(one for one in every if one not in done),
+        left,
         **{} if fault is None else {n: getattr(fault, n) for n in ("group", "rollout", "token")},
         unbound=fault is not None and fault.unbound,
-        by_samples=by_samples,
         values=values,
         examined=examined,
     )
