@@ -8,7 +8,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 unset PYTHONPATH
-"$bin/python" -m tarfile -e "$run" bundle
+"$bin/python" -m tarfile --filter data -e "$run" bundle
 "$bin/assay-judge" --help >/dev/null
 "$bin/assay-judge" problem arithmetic >/dev/null
 "$bin/assay-judge" bundle bundle --allow-local-beacon
