@@ -155,8 +155,9 @@ def find_drawable(folder: Path, manifest: Manifest, vocabulary: int) -> NDArray[
         raise CheckpointFault(f"{folder / _CORE} has an id that the model has not")
     drawable[:] = False
     drawable[list(ids.values())] = True
-    padding = settings.get("pad_token")
-    padding = ids.get(padding["content"] if isinstance(padding, dict) else padding)
+    token = settings.get("pad_token")
+    text = token.get("content") if isinstance(token, dict) else token
+    padding = ids.get(text) if isinstance(text, str) else None
     if padding is not None and padding not in manifest.end_tokens:
         drawable[padding] = False
     return drawable
@@ -176,8 +177,9 @@ def _list_ids(core: Mapping[str, Json]) -> dict[Any, Any]:
 def _find_other_token(settings: Mapping[str, Json], core: Mapping[str, Json]) -> str | None:
     """The first field of tokenizer_config.json with a token that tokenizer.json has not, or has in
     another way; None: they are joined by leaving them as they are."""
-    added = core.get("added_tokens") or []
-    known = {token.get("content"): token for token in added if isinstance(token, dict)}
+    added = core.get("added_tokens")
+    objects = [one for one in added if isinstance(one, dict)] if isinstance(added, list) else []
+    known = {one["content"]: one for one in objects if isinstance(one.get("content"), str)}
     for name, token in _iterate_tokens(settings):
         text = token if isinstance(token, str) else token.get("content")
         entry = known.get(text) if isinstance(text, str) else None

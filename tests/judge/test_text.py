@@ -74,6 +74,29 @@ def test_a_tokenizer_without_text_reads_none(genesis):
         tokenizer.decode([1])
 
 
+@pytest.mark.parametrize(
+    "core",
+    [
+        {"added_tokens": 3},
+        {"added_tokens": [3, {"content": [], "id": 1}]},
+        {"model": {"vocab": 3}},
+        {"model": {"vocab": {"a": "b"}}},
+        {"model": {"vocab": {"a": -1}}},
+        {"model": {"vocab": [[1, 2, 3]]}},
+        {"model": 3},
+    ],
+)
+def test_nonsense_is_a_fault_of_the_checkpoint(genesis, core, tmp_path):
+    folder = shutil.copytree(GENESIS, tmp_path / "model")
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | core))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": [], "x": []}))
+    with pytest.raises(CheckpointFault):
+        find_drawable(folder, genesis, VOCABULARY)
+    with pytest.raises(NoTextError):
+        open_text(folder, genesis, VOCABULARY)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
 def test_a_changed_file_is_named(tmp_path, name):
     folder = shutil.copytree(GENESIS, tmp_path / "model")
