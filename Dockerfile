@@ -13,7 +13,7 @@ ARG PIP_TORCH_ARGS=""
 ARG EXTRAS=""
 RUN PIP_NO_CACHE_DIR=1 /src/locks/install.sh /opt/assay/bin/python torch run $EXTRAS
 COPY . /src
-RUN /opt/assay/bin/pip --disable-pip-version-check install -qq --no-deps --no-build-isolation /src/devnet /src/python-wasm /src \
+RUN /opt/assay/bin/pip --disable-pip-version-check install -qq --no-deps --no-build-isolation /src/devnet /src/python-wasm /src/judge /src \
     && /opt/assay/bin/pip --disable-pip-version-check check
 
 FROM $BASE

@@ -5,10 +5,11 @@
 #
 # torch.txt is PyPI's build of PyTorch, alone; cuda.txt has the libraries that this build needs;
 # torch-cpu.txt, smollm2.txt and zig.txt are written by hand. run.txt has what assay needs and what
-# subtensor-devnet needs. That and assay-python-wasm are in no index: pyproject.toml says where they
-# lie. Each extra of pyproject.toml has a lock of what it adds to run.txt. apart/ has those of environments
-# with nothing of ours but PyTorch: other people's clients and engines. All fit Linux, Python 3.11 and
-# 3.12. None names an index: pip takes the files from the one that the machine is set up for.
+# subtensor-devnet and assay-judge need, judge.txt what the latter needs alone. These two and
+# assay-python-wasm are in no index: pyproject.toml says where they lie. Each extra of pyproject.toml
+# has a lock of what it adds to run.txt. apart/ has those of environments with nothing of ours but
+# PyTorch: other people's clients and engines. All fit Linux, Python 3.11 and 3.12. None names an
+# index: pip takes the files from the one that the machine is set up for.
 set -eu
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
@@ -17,7 +18,7 @@ trap 'rm -rf "$scratch"' EXIT
 compile() {
   uv pip compile --quiet --no-header --no-annotate --python-platform linux --python-version 3.11.5 \
     --constraints "$scratch/torch.in" --no-emit-package subtensor-devnet \
-    --no-emit-package assay-python-wasm "$@"
+    --no-emit-package assay-python-wasm --no-emit-package assay-judge "$@"
 }
 # keep NAME SOURCE OPTION…: the lock NAME, of all that was resolved together
 keep() {
@@ -52,6 +53,7 @@ names "$scratch/of-torch" | grep -E '^(nvidia|cuda|triton)' >"$scratch/of-cuda"
 names "$scratch/of-torch" | grep -vE '^(nvidia|cuda|triton|torch$)' >"$scratch/not-cuda"
 keep cuda --excludes "$scratch/not-cuda" --no-emit-package torch "$scratch/torch.in"
 keep run --excludes "$scratch/of-cuda" --no-emit-package torch pyproject.toml
+keep judge judge/pyproject.toml
 { names "$scratch/run.txt"; echo torch; echo subtensor-devnet; echo assay-python-wasm; } >"$scratch/of-run"
 for extra in $("$PYTHON" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"])'); do
   keep "$extra" --excludes "$scratch/of-run" --extra "$extra" pyproject.toml

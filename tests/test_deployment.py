@@ -198,7 +198,7 @@ def test_compose_can_read_its_file(more):
 def test_the_image_leaves_out_nothing_that_the_package_needs():
     """.dockerignore names folders that hold no package."""
     left_out = set((ROOT / ".dockerignore").read_text().split("\n")) - {""}
-    needed = {"locks", "pyproject.toml", "README.md", "LICENSE", "devnet", "python-wasm"}
+    needed = {"locks", "pyproject.toml", "README.md", "LICENSE", "devnet", "judge", "python-wasm"}
     assert not left_out & (needed | {"assay", "protocol", "verification", "neurons"})
     assert {"tests", "docs", "bench"} <= left_out
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.tree import ROOT, list_sources
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "judge" / "README.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 
 def test_every_name_in_a_store_stands_in_the_specification():

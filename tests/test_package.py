@@ -28,7 +28,7 @@ BESIDE = {
     "vectors",
 }
 FILES = [path for name in PACKAGES for path in list_sources(name)]
-FOLDERS = sorted({path.parent for path in FILES})
+FOLDERS = sorted({path.parent for path in FILES} - {ROOT / "assay"})
 
 
 @pytest.mark.parametrize("name", LINKED)
@@ -39,6 +39,16 @@ def test_a_walk_sees_the_linked_packages(name: str) -> None:
     there = {path.relative_to(ROOT) for path in (ROOT / name).rglob("*.py")}
     assert there
     assert there <= walked
+
+
+def test_two_distributions_share_the_name() -> None:
+    """A file `assay/__init__.py` would hide the packages of the other one."""
+    assert not (ROOT / "assay" / "__init__.py").exists()
+    assert (ROOT / "judge" / "assay").is_symlink()
+    assert (ROOT / "judge" / "assay").samefile(ROOT / "assay")
+    folders = {path.relative_to(ROOT / "assay").parts[0] for path in list_sources()}
+    untyped = {f for f in folders if not (ROOT / "assay" / f / "py.typed").exists()}
+    assert untyped == {"__main__.py"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -24,7 +24,9 @@ LOCKS = {path.stem: path.read_text() for path in (ROOT / "locks").glob("*.txt")}
 #: Locks of environments that have nothing of ours but PyTorch.
 APART = {f"apart/{path.stem}": path.read_text() for path in (ROOT / "locks/apart").glob("*.txt")}
 #: Locks that no extra of the same name asks for.
-OTHER_LOCKS = {"run", "torch", "torch-cpu", "cuda", "atropos", "smollm2", "toploc", "zig"}
+OTHER_LOCKS = {
+    *("run", "torch", "torch-cpu", "cuda", "judge", "atropos", "smollm2", "toploc", "zig")
+}
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
 
 
@@ -35,10 +37,20 @@ def read_pins(name: str) -> dict[str, str]:
 #: Folders at the top that are linked into the package.
 LINKED = ("protocol", "verification", "neurons")
 #: The other distributions, which come from this repository and from no index.
-DEVNET, PYTHON_WASM = (
+DEVNET, PYTHON_WASM, JUDGE = (
     tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
-    for folder in ("devnet", "python-wasm")
+    for folder in ("devnet", "python-wasm", "judge")
 )
+OTHERS = {one["name"] for one in (DEVNET, PYTHON_WASM, JUDGE)}
+#: Distribution → its folder, and the packages of `tests.tree` in it.
+DISTRIBUTIONS = {
+    "assay": (ROOT, "assay"),
+    "assay-judge": (ROOT / "judge", "assay"),
+    "assay-python-wasm": (ROOT / "python-wasm", "assay_python_wasm"),
+    "subtensor-devnet": (ROOT / "devnet", "subtensor_devnet"),
+}
+#: The packages of `assay` that assay-judge has.
+JUDGED = {"environments", "judge", "protocol", "sandbox", "verification"}
 #: Modules that the devnet may import → the requirement that brings them.
 DEVNET_MODULES = {
     "Crypto": "pycryptodome",
@@ -49,20 +61,32 @@ DEVNET_MODULES = {
 }
 
 
-def list_package_files(name: str) -> set[str]:
-    return {str(path.relative_to(PACKAGES[name].parent)) for path in walk_package(name)}
+def list_package_files(distribution: str) -> set[str]:
+    """The files of a distribution's package. Those of `assay` are shared out between two."""
+    _, package = DISTRIBUTIONS[distribution]
+    files = {path.relative_to(PACKAGES[package].parent) for path in walk_package(package)}
+    if package == "assay":
+        judged = {path for path in files if path.parts[1] in JUDGED}
+        files = judged if distribution == "assay-judge" else files - judged
+    return {str(path) for path in files}
 
 
-def build_wheel(name: str, tmp_path: Path) -> Path:
-    """A package's wheel, built in a copy from the sdist next to it."""
-    root = PACKAGES[name].parent
-    out, copy = tmp_path / name, tmp_path / f"{name}-copy"
-    copy.mkdir()
+def build_wheel(distribution: str, tmp_path: Path) -> Path:
+    """A distribution's wheel, built in a copy from the sdist next to it."""
+    root, package = DISTRIBUTIONS[distribution]
+    out, checkout = tmp_path / distribution, tmp_path / f"{distribution}-copy"
+    copy = checkout / root.relative_to(ROOT)
+    copy.mkdir(parents=True)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / file, copy)
-    for folder in (name, *(LINKED if name == "assay" else ())):
+    source = root / package
+    if source.is_symlink():
+        (copy / package).symlink_to(source.readlink())
+    top = source.resolve().parent  # of what is copied
+    for folder in (package, *(LINKED if package == "assay" else ())):
         ignored = shutil.ignore_patterns("__pycache__", ".*")
-        shutil.copytree(root / folder, copy / folder, symlinks=True, ignore=ignored)
+        into = checkout / top.relative_to(ROOT) / folder
+        shutil.copytree(top / folder, into, symlinks=True, ignore=ignored)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -75,10 +99,13 @@ def test_the_version_is_one_and_the_changelog_describes_it():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert re.findall(r"^## (\S+)", changelog, re.M)[0] == PROJECT["version"]
     assert engine["project"]["version"] == PROJECT["version"]
-    assert DEVNET["version"] == PYTHON_WASM["version"] == PROJECT["version"]
-    assert f"subtensor-devnet=={PROJECT['version']}" in PROJECT["dependencies"]
-    envs = PROJECT["optional-dependencies"]["envs"]
-    assert f"assay-python-wasm=={PROJECT['version']}" in envs
+    version = PROJECT["version"]
+    assert DEVNET["version"] == PYTHON_WASM["version"] == JUDGE["version"] == version
+    asked = {f"subtensor-devnet=={version}", f"assay-judge=={version}"}
+    assert asked <= set(PROJECT["dependencies"])
+    assert f"assay-judge=={version}" in engine["project"]["dependencies"]
+    assert PROJECT["optional-dependencies"]["envs"] == [f"assay-judge[envs]=={version}"]
+    assert f"assay-python-wasm=={version}" in JUDGE["optional-dependencies"]["envs"]
     assert not Version(PROJECT["version"]).is_prerelease
 
 
@@ -143,10 +170,19 @@ def test_a_lock_has_what_pyproject_asks_for(name):
     pins = read_pins("torch") | read_pins("run") | (read_pins(name) if name else {})
     asked = PROJECT["optional-dependencies"][name] if name else PROJECT["dependencies"]
     for requirement in map(Requirement, asked):
-        if requirement.name in (DEVNET["name"], PYTHON_WASM["name"]):  # built from the tree
+        if requirement.name in OTHERS:  # built from the tree
             continue
         version = pins[requirement.name.lower().replace("_", "-")]
         assert requirement.specifier.contains(version, prereleases=True), requirement
+
+
+def test_locks_have_what_the_judge_asks_for():
+    alone, every = read_pins("judge"), read_pins("run") | read_pins("envs")
+    assert {Requirement(text).name for text in JUDGE["dependencies"]} == alone.keys()
+    for extra in (JUDGE["dependencies"], *JUDGE["optional-dependencies"].values()):
+        for requirement in map(Requirement, extra):
+            if requirement.name not in OTHERS:
+                assert requirement.specifier.contains(every[requirement.name]), requirement
 
 
 def test_the_lock_has_what_the_devnet_asks_for():
@@ -199,20 +235,21 @@ def test_the_bill_of_materials_has_what_pages_bring():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", PACKAGES)
-def test_wheel_and_sdist_have_every_file_of_the_package(tmp_path, package):
-    """A file that both lack is missing for users."""
-    wheel = build_wheel(package, tmp_path)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_wheel_and_sdist_have_every_file_of_the_package(tmp_path, distribution):
+    """A file that both lack is missing for users. No file is in two wheels."""
+    wheel = build_wheel(distribution, tmp_path)
     (sdist,) = wheel.parent.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
         (metadata,) = [name for name in archive.namelist() if name.endswith("METADATA")]
         said = archive.read(metadata).decode()
-    assert shipped == list_package_files(package)
+    assert shipped == list_package_files(distribution)
     assert f"\nVersion: {PROJECT['version']}\n" in said
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert list_package_files(package) | {"LICENSE"} <= names
+        assert not any(member.issym() or member.islnk() for member in archive)
+    assert list_package_files(distribution) | {"LICENSE"} <= names
 
 
 def test_the_wheels_play_the_demo_in_an_environment_that_was_empty(tmp_path):
@@ -222,7 +259,7 @@ def test_the_wheels_play_the_demo_in_an_environment_that_was_empty(tmp_path):
     python = environment / "bin" / "python"
     install = [ROOT / "locks" / "install.sh", python, "torch", "run"]
     subprocess.run(install, check=True, timeout=3000)
-    wheels = [build_wheel(name, tmp_path) for name in PACKAGES]
+    wheels = [build_wheel(name, tmp_path) for name in DISTRIBUTIONS]
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "-qq", "--no-deps", *wheels], check=True, timeout=300)
     subprocess.run([*pip, "check"], check=True, timeout=300)

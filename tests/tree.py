@@ -1,7 +1,8 @@
 """The files of the packages on disk.
 
 `assay/protocol`, `assay/verification` and `assay/neurons` are links to folders beside `assay/`.
-`Path.rglob` follows no link, so whatever walks the package asks here.
+`Path.rglob` follows no link, so whatever walks the package asks here. `judge/assay` is a link to
+`assay/`, for the build of `assay-judge` alone.
 """
 
 import os

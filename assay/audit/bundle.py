@@ -15,7 +15,6 @@ cannot prove that its author asked an honest node.
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 from assay.artifacts.checkpoints.adapter import read_adapter
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
@@ -24,7 +23,6 @@ from assay.artifacts.submissions.pack import PackedCopy, PackedSubmission, decod
 from assay.artifacts.submissions.reading import SubmissionReader
 from assay.audit.bundle_file import unpack_bundle
 from assay.audit.bundle_seal import (
-    ABOUT_FILE,
     FILE_BYTES,
     STORE_FOLDER,
     BundleError,
@@ -40,51 +38,20 @@ from assay.audit.recorded_answers import (
 )
 from assay.audit.sources import FetchedOutlines
 from assay.inference.folder import MANIFEST_FILE, CheckpointError, verify_manifest
+from assay.judge.about import AUDITED_MAX as AUDITED_MAX
+from assay.judge.about import BUNDLE_VERSION as BUNDLE_VERSION
+from assay.judge.about import SUBMISSIONS_FOLDER as SUBMISSIONS_FOLDER
+from assay.judge.about import About as About
+from assay.judge.about import AuditedWindows as AuditedWindows
+from assay.judge.about import read_about as read_about
+from assay.judge.about import read_document
 from assay.network.store import ObjectStore, open_folder
 from assay.protocol import Context, Refusal, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history
-from assay.protocol.encoding import (
-    U16,
-    U64,
-    Address,
-    Digest,
-    EncodingError,
-    Json,
-    Row,
-    from_json,
-    read_json,
-)
+from assay.protocol.encoding import EncodingError, from_json
 from assay.verification import ReadPlan
 
-BUNDLE_VERSION = 2
-FACTS_FILE, SUBMISSIONS_FOLDER, MODELS_FOLDER = "facts.json", "submissions", "models"
-_ABOUT_BYTES = 1 << 16
-#: Most windows that are audited at a time: each takes memory.
-AUDITED_MAX = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class AuditedWindows:
-    """The windows to audit, from the first to the last."""
-
-    first: U64
-    last: U64
-
-    @property
-    def all(self) -> range:
-        """All of them."""
-        return range(self.first, self.last + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """The validator whose record a bundle is of."""
-
-    bundle: U16  # version
-    validator: Annotated[bytes, Address()]  # hotkey
-    netuid: U16
-    windows: Annotated[AuditedWindows, Row(AuditedWindows)]
-    parameters: Digest  # of the newest parameters decided when it was made
+FACTS_FILE, MODELS_FOLDER = "facts.json", "models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,42 +135,14 @@ def list_needed(folder: Path) -> list[bytes]:
     return sorted(digest for digest in needed if not (held / digest.hex()).is_dir())
 
 
-def read_about(folder: Path) -> About:
-    """Read `about.json`. Raises a BundleError if the file is not of this version."""
-    value = _read_json(folder / ABOUT_FILE, _ABOUT_BYTES)
-    version = value.get("bundle") if isinstance(value, dict) else None
-    if version is not None and version != BUNDLE_VERSION:
-        raise BundleError(f"{folder} is a bundle of version {version}, not {BUNDLE_VERSION}")
-    try:
-        about = from_json(About, value)
-        if not 0 < len(about.windows.all) <= AUDITED_MAX:
-            raise EncodingError(f"windows: are not in order, less than {AUDITED_MAX} apart")
-    except (EncodingError, OverflowError) as error:  # a range beyond any machine has no length
-        raise BundleError(f"{folder / ABOUT_FILE} says nothing of a bundle: {error}") from None
-    return about
-
-
 def read_facts(folder: Path) -> RecordedAnswers:
     """Read `facts.json`. Raises a BundleError if the file is malformed."""
     try:
-        return from_json(RecordedAnswers, _read_json(folder / FACTS_FILE, FILE_BYTES))
+        return from_json(RecordedAnswers, read_document(folder / FACTS_FILE, FILE_BYTES))
     except EncodingError as error:
         raise BundleError(
             f"{folder / FACTS_FILE} does not hold the facts of a chain: {error}"
         ) from None
-
-
-def _read_json(path: Path, limit: int) -> Json:
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise BundleError(f"{path} is larger than {limit} bytes")
-        return read_json(data)
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror})") from None
-    except EncodingError as error:
-        raise BundleError(f"{path} {error}") from None
 
 
 def name_pack(folder: Path, context: Context, hotkey: bytes) -> Path:

@@ -26,10 +26,10 @@ from assay.audit.ports import Public, Submissions
 from assay.audit.window_parameters import check_parameters, choose_parameters
 from assay.environments import find_parent_fault
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
+from assay.judge.provable import BY_CHAIN, BY_MODEL, BY_SAMPLES, UNBOUND
 from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.selection import AuditedGroup, select_committed
 from assay.protocol.window import compute_block
@@ -38,15 +38,6 @@ from assay.verification.settlement import scale_values
 
 #: Seat → its ledger in one settlement so far; None if it is not known.
 Ledgers = dict[Seat, Ledger]
-#: Reasons that the chain alone decides.
-_BY_CHAIN = frozenset({Reason.NOT_REGISTERED, Reason.NO_COMMITMENT})
-#: Reasons that apply before a file's bytes are bound by the root on chain.
-_UNBOUND = WITHHELD - {Reason.TOO_LARGE, Reason.WRONG_CHECKPOINT}
-#: Reasons that the model alone decides.
-_BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION}
-#: Results of the samples, or their beacon, of a file whose audit found no fault; a witness shows
-#: that it was audited.
-_BY_SAMPLES = (WITHHELD - {Reason.WRONG_CHECKPOINT}) | {Reason.INTERNAL, None}
 #: Most difference between two machines' witnesses.
 _WITNESS_STEP = 1
 
@@ -277,7 +268,7 @@ class _RowCheck:
     @property
     def audited(self) -> Reason | None:
         """The record's audit finding, whatever the samples showed."""
-        by_samples = self.row.reason in _BY_SAMPLES and self.row.witness
+        by_samples = self.row.reason in BY_SAMPLES and self.row.witness
         return Reason.ACCEPTED if by_samples else self.row.reason
 
     @property
@@ -337,17 +328,17 @@ class _RowCheck:
         self.findings.look(Aspect.VERDICTS)
         if stated is reason:
             return
-        if not verdict.committed_groups or stated in _BY_CHAIN:  # the chain alone decides
+        if not verdict.committed_groups or stated in BY_CHAIN:  # the chain alone decides
             self.differ_from(verdict)
         elif not verdict.unbound:  # the file's content decides
-            if stated in _UNBOUND:
+            if stated in UNBOUND:
                 self.note(
                     f"the record says {stated}; what is served now is {reason}, and nobody can "
                     "prove what was served then"
                 )
             else:
                 self.differ_from(verdict)
-        elif stated in _UNBOUND:
+        elif stated in UNBOUND:
             self.note(f"the record says {stated}, what is served now is {reason}")
         else:
             self.miss_file(f"the committed file is not served: {verdict.detail}")
@@ -364,7 +355,7 @@ class _RowCheck:
         audited, inputs = self.audited, self.inputs
         self.findings.look(Aspect.FILES)
         by_world = audited is Reason.WRONG_TERMINATION and examined.find_ending_fault() is not None
-        if audited is not Reason.ACCEPTED and audited not in _BY_MODEL and not by_world:
+        if audited is not Reason.ACCEPTED and audited not in BY_MODEL and not by_world:
             self.doubt_refusal()
             return ledger
         verdict = None
@@ -388,7 +379,7 @@ class _RowCheck:
     def doubt_refusal(self) -> None:
         """Report that the record refuses a file that has no fault as it is served now."""
         stated = self.row.reason
-        if stated in _UNBOUND:
+        if stated in UNBOUND:
             self.findings.take_word(
                 f"{self.name}: the record says {stated}; the file that is served now is whole, and "
                 "nobody can prove what was served then"
@@ -462,7 +453,7 @@ class _RowCheck:
     def check_witness_length(self) -> None:
         """Check for 2 bytes for each audited rollout, since they are measured together."""
         row = self.row
-        if self.audited not in _BY_MODEL | {Reason.ACCEPTED}:
+        if self.audited not in BY_MODEL | {Reason.ACCEPTED}:
             by_world = self.audited is Reason.WRONG_TERMINATION and self.has_worlds
             if row.witness and not by_world:
                 self.differ(

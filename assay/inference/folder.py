@@ -17,7 +17,6 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.inference.families import find_config_fault
 from assay.inference.gate.files import UnfitFileError, open_regular, read_regular
-from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
@@ -36,6 +35,7 @@ from assay.protocol.manifest import (
     find_twice,
     locate_tensors,
 )
+from assay.sandbox.thrown import LibraryError, catch_thrown
 
 MANIFEST_FILE = "manifest.json"
 CALIBRATION_FILE = "calibration.json"

@@ -34,10 +34,10 @@ from assay.inference.folder import (
     read_small_file,
 )
 from assay.inference.gate.files import UnfitFileError, open_regular
-from assay.inference.gate.thrown import NOT_THROWN
 from assay.inference.placing.devices import explain_lack, is_out_of_memory
 from assay.inference.placing.precision import require_exact_products
 from assay.inference.recurrent import prepare_recurrent_layers
+from assay.sandbox.thrown import NOT_THROWN
 
 #: How safetensors reads. With a memory map, each tensor leaks two Python integers (safetensors
 #: 0.8).

@@ -32,7 +32,6 @@ from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.inference import UnusableCheckpointError
 from assay.inference.families import find_config_fault, find_misfit
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
-from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.inference.gate.tokenizer_file import find_tokenizer_fault
 from assay.inference.passages import decode_passages, encode_passages
 from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
@@ -48,6 +47,7 @@ from assay.protocol.encoding import encode, from_json, read_json, to_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors
 from assay.protocol.parameters import MILLION
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
+from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.training import GENESIS
 from assay.verification import GroupValue, Ledger, Statistics, Verdict
 from tests.artifacts.steps.parquet_files import (

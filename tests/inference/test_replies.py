@@ -18,7 +18,7 @@ from assay.environments import Frame
 from assay.environments.search.search_file import Search
 from assay.environments.search.search_rows import Document
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
-from assay.inference.tokenizing.replies import make_defuser
+from assay.verification.replies import make_defuser
 
 TEXT = Path(__file__).parents[2].joinpath("README.md").read_text()[:6_000]
 WORDS = TEXT.split()

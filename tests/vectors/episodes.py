@@ -15,11 +15,11 @@ from assay.environments.worlds.guessing import Secret
 from assay.environments.worlds.rooms import COMMANDS_MAX
 from assay.environments.worlds.world import compute_proof
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
-from assay.inference.tokenizing.replies import cut_reply, is_mark, make_defuser
 from assay.protocol.encoding import to_json
 from assay.protocol.episode import weave
 from assay.protocol.parameters import Prompts, PromptText
 from assay.verification.episodes import EpisodeRules, begin_episode, replay
+from assay.verification.replies import cut_reply, is_mark, make_defuser
 
 Json = Any
 

@@ -1,35 +1,13 @@
-"""Reads a miner's file: from a store in parts, or on this machine as a whole. Specification,
-section 4.
+"""Reads a miner's file from a store in parts. Specification, section 4.
 
-`assay.protocol.submission` defines the bytes. The caller checks whether they are the committed
-ones.
+The caller checks whether the bytes are the committed ones.
 """
 
-import os
-from collections.abc import Iterator
-from typing import BinaryIO
-
 from assay.artifacts.submissions.reading import SubmissionCopy
+from assay.judge.whole_file import read_whole as read_whole
 from assay.network.store import ObjectSource
-from assay.protocol import Header, Reason, Refusal, Rollout
-from assay.protocol.encoding import EncodingError, decode
-from assay.protocol.hashing import Domain
-from assay.protocol.parameters import PROTOCOL_VERSION
-from assay.protocol.submission import (
-    HEADER_BYTES,
-    GroupHead,
-    Opening,
-    Range,
-    compute_submission_root,
-    decode_group_head,
-    decode_ids,
-    decode_opening,
-    decode_proof,
-    get_opening_bytes,
-    is_head_committed,
-    is_opening_committed,
-    is_record_committed,
-)
+from assay.protocol import Reason, Refusal
+from assay.protocol.submission import Range
 
 
 class SubmissionFile(SubmissionCopy):
@@ -45,66 +23,3 @@ class SubmissionFile(SubmissionCopy):
             detail = "the store has no such file, or not for everybody"
             return Refusal(Reason.NOT_REVEALED, detail, unbound=True)
         return data
-
-
-def read_whole(file: BinaryIO) -> tuple[Opening, Iterator[list[Rollout]]]:
-    """Read a whole file on this machine: its opening, and its groups, one by one on demand.
-
-    Each part is checked against the earlier part that names it, and the header's root binds all.
-    The chain shows whether anybody has committed to that root.
-
-    Raises:
-        EncodingError: it is not such a file, cut off or damaged. The iterator raises this, too.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    data = file.read(HEADER_BYTES)
-    version = PROTOCOL_VERSION.to_bytes(2, "big")
-    if data[: len(version)] != version:
-        raise EncodingError(
-            f"is not a miner's file of version {PROTOCOL_VERSION}, *.rollouts: name one"
-        )
-    _require(size, HEADER_BYTES)
-    header = decode(Header, data)
-    if not header.groups or not header.group_size:
-        raise EncodingError("is damaged, its header names no rollout: fetch it again")
-    _require(size, get_opening_bytes(header.groups))
-    data += file.read(get_opening_bytes(header.groups) - HEADER_BYTES)
-    opening = decode_opening(data, header.groups)
-    if not is_opening_committed(data, compute_submission_root(header)):
-        raise EncodingError("is damaged, its index is not what its header names: fetch it again")
-    _require(size, opening.file_bytes)
-    return opening, (_read_group(file, opening, group) for group in range(header.groups))
-
-
-def _require(size: int, needed: int) -> None:
-    if size < needed:
-        raise EncodingError(f"is cut off, {size:,} of at least {needed:,} bytes: fetch it again")
-
-
-def _read_group(file: BinaryIO, opening: Opening, group: int) -> list[Rollout]:
-    data = file.read(opening.find_head(group).size)
-    if not is_head_committed(data, opening, group):
-        raise EncodingError(
-            f"is damaged, group {group} is not what its header names: fetch it again"
-        )
-    ids, proofs = (file.read(part(group).size) for part in (opening.find_ids, opening.find_proofs))
-    try:
-        head = decode_group_head(data[len(data) - opening.sizes[group].head :], opening, group)
-        return [_decode(head, rollout, ids, proofs) for rollout in range(len(head.lengths))]
-    except EncodingError as error:
-        raise EncodingError(f"cannot be read: group {group} {error}") from None
-
-
-def _decode(head: GroupHead, rollout: int, ids: bytes, proofs: bytes) -> Rollout:
-    where = head.find_ids(rollout), head.find_proof(rollout)
-    record, proof = ids[where[0].start : where[0].end], proofs[where[1].start : where[1].end]
-    if not (
-        is_record_committed(Domain.IDS, record, head.ids_digests[rollout])
-        and is_record_committed(Domain.PROOF, proof, head.proof_digests[rollout])
-    ):
-        raise EncodingError(
-            f"is damaged, rollout {rollout} is not what its head names: fetch the file again"
-        )
-    proof_values = decode_proof(proof, head, rollout)
-    return Rollout(decode_ids(record, head, rollout), proof_values.logprobs, proof_values.sketch)

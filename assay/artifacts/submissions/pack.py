@@ -1,71 +1,17 @@
-"""The parts read of a miner's file, with their places, as bundles and mirrors store them.
-
-Every reader checks them against the root on chain again. An unreadable part is stored as its
-refusal.
-"""
+"""Packs of the parts read of a miner's file: who makes them, and their limits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated
 
 from assay.artifacts.submissions.reading import SubmissionCopy
-from assay.protocol import Parameters, Reason, Refusal
-from assay.protocol.encoding import (
-    U32,
-    U64,
-    Choice,
-    Digest,
-    EncodingError,
-    Many,
-    Maybe,
-    Prefixed,
-    Record,
-    decode,
-    encode,
-)
-from assay.protocol.errors import OperatorError
+from assay.judge.pack import MissingPartError as MissingPartError
+from assay.judge.pack import PackedPart, PackedParts, PackedRefusal
+from assay.judge.pack import PackedSubmission as PackedSubmission
+from assay.judge.pack import PackError as PackError
+from assay.judge.pack import decode_pack as decode_pack
+from assay.judge.pack import encode_pack as encode_pack
+from assay.protocol import Parameters, Refusal
 from assay.protocol.submission import Range, get_opening_bytes
 from assay.verification import get_part_limits
-
-#: Most parts of one file, and most bytes of one part.
-_PARTS_MAX, _PART_BYTES = 1 << 20, 1 << 30
-
-
-class PackError(OperatorError):
-    """The pack of a submission cannot be used."""
-
-
-class MissingPartError(PackError):
-    """The pack lacks a requested part: it was made for other facts."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackedRefusal:
-    reason: Annotated[Reason, Choice(Reason, "a reason")]
-    detail: Annotated[str, Prefixed(4_096, text=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class PackedPart:
-    """Bytes of the file, or the reason why they were unavailable."""
-
-    start: U64
-    size: U32
-    data: Annotated[bytes | None, Maybe(Prefixed(_PART_BYTES))]
-    refusal: Annotated[PackedRefusal | None, Maybe(Record(PackedRefusal))]
-
-
-@dataclass(frozen=True, slots=True)
-class PackedSubmission:
-    """All parts that an audit requests of a file, in the order of the requests."""
-
-    hotkey: Digest
-    parts: Annotated[tuple[PackedPart, ...], Many(Record(PackedPart), _PARTS_MAX)]
-
-    @property
-    def is_whole(self) -> bool:
-        """Return whether none of the requested parts was refused."""
-        return bool(self.parts) and all(part.refusal is None for part in self.parts)
 
 
 def pack_parts(hotkey: bytes, parts: Mapping[Range, bytes | Refusal]) -> PackedSubmission | None:
@@ -82,26 +28,8 @@ def _pack_part(part: Range, data: bytes | Refusal) -> PackedPart:
     return PackedPart(part.start, part.size, data, None)
 
 
-class PackedCopy(SubmissionCopy):
+class PackedCopy(PackedParts, SubmissionCopy):
     """The parts that were read elsewhere. Raises MissingPartError, PackError."""
-
-    def __init__(self, packed: PackedSubmission) -> None:
-        self._parts = {Range(part.start, part.size): part for part in packed.parts}
-
-    def read(self, part: Range) -> bytes | Refusal:
-        """See `SubmissionCopy`."""
-        packed = self._parts.get(part)
-        if packed is None or (packed.data is None and packed.refusal is None):
-            text = (
-                f"the pack holds no bytes {part.start} to {part.end}: it was made for other facts"
-            )
-            raise MissingPartError(text)
-        if packed.data is None:
-            assert packed.refusal is not None
-            return Refusal(packed.refusal.reason, packed.refusal.detail, unbound=True)
-        if len(packed.data) != part.size:
-            raise PackError(f"the pack holds {len(packed.data)} bytes where {part.size} were read")
-        return packed.data
 
 
 def measure_pack(packed: PackedSubmission) -> int:
@@ -110,10 +38,6 @@ def measure_pack(packed: PackedSubmission) -> int:
         len(part.data or b"") + (0 if part.refusal is None else len(part.refusal.detail))
         for part in packed.parts
     )
-
-
-def encode_pack(packed: PackedSubmission) -> bytes:
-    return encode(packed)
 
 
 def compute_pack_max(parameters: Parameters, *, samples: bool = False) -> int:
@@ -125,11 +49,3 @@ def compute_pack_max(parameters: Parameters, *, samples: bool = False) -> int:
     ids = 0 if samples else work.valued_groups * limits.ids
     rest = records * (limits.ids + limits.proofs) // work.group_size
     return (1 << 20) + get_opening_bytes(work.group_cap) + heads + ids + rest
-
-
-def decode_pack(data: bytes) -> PackedSubmission:
-    """The pack of a file's bytes. Raises PackError: they are not a pack."""
-    try:
-        return decode(PackedSubmission, data)
-    except EncodingError as error:
-        raise PackError(f"the pack of a submission is damaged: {error}") from None

@@ -25,7 +25,6 @@ from assay.audit.provenance.consumed import describe_group, replay_group, verify
 from assay.environments import Problem, RewardParts, draws_from_pool, run_all
 from assay.environments.base import Manner
 from assay.inference import CheckpointError, Outline
-from assay.inference.tokenizing.replies import cut_reply
 from assay.inference.tokenizing.reply_frames import find_role
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
@@ -35,6 +34,7 @@ from assay.protocol.episode import Reply, weave
 from assay.protocol.errors import OperatorError
 from assay.training import compute_advantages
 from assay.verification.episodes import Episode
+from assay.verification.replies import cut_reply
 
 
 class ExportError(OperatorError):

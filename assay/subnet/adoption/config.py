@@ -24,8 +24,8 @@ from assay.inference.families import (
 from assay.inference.families.fields import COMMON, SIZES
 from assay.inference.folder import CheckpointError
 from assay.inference.gate.rules import Rule, is_integer
-from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.protocol.encoding import Json
+from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.subnet.adoption.notes import Notes
 
 #: Fields that are no part of the model, at any value: settings of generation, of trainers, of

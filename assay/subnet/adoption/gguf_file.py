@@ -38,8 +38,8 @@ from assay.inference.families import FAMILIES, find_type_fault, list_fields
 from assay.inference.families.fields import SIZES
 from assay.inference.folder import CheckpointError
 from assay.inference.gate.rules import is_integer
-from assay.inference.gate.thrown import LibraryError, catch_thrown
 from assay.protocol.encoding import Json
+from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.subnet.adoption.notes import Notes, name_some
 from assay.subnet.adoption.texts import CORE, SETTINGS
 from assay.subnet.adoption.weights import PlannedTensor

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay_vllm.gumbel import (
+from assay.protocol.gumbel import (
     BOUND_ERROR,
     BOUND_SLOPE,
     BOUND_START,

@@ -1,1 +1,0 @@
-../../../protocol/gumbel.py

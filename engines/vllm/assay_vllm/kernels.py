@@ -1,1 +1,0 @@
-../../../assay/inference/draws/kernels.py
