@@ -33,11 +33,11 @@ from assay.inference.workers.pool import open_workers
 from assay.lab.simulator import SimulatedChain
 from assay.network import open_file
 from assay.network.beacon import LocalBeacon
-from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Parameters, Reason
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
+from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import make_projection
 

@@ -28,9 +28,9 @@ from assay.inference.placing.devices import find_device
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.routing import has_routers
-from assay.neurons.preflight.memory import estimate_height
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Domain, hash_fields
+from assay.session.memory import estimate_height
+from assay.settings.loading import ConfigError
 from assay.subnet.recipe import Lengths, ModelNumbers, Recipe, read_recipe
 from assay.subnet.window_costs import (
     Card,

@@ -16,7 +16,7 @@ from assay.lab.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAn
 from assay.lab.gauntlet.strategy import Strategy
 from assay.lab.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.miner.program import run_miner
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 
 #: Strategies for which a program has everything: no other model, no other miner's file, no
 #: calendar.

@@ -16,7 +16,7 @@ from pathlib import Path
 from figures import FAST, Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.neurons.settings.loading import use_sdk_cache
+from assay.settings.loading import use_sdk_cache
 from tests.integration.chain.clients.client_net import open_client_net
 from tests.integration.chain.clients.clients import FLOWS, Clients
 from tests.integration.chain.clients.results import FlowError, FlowResult, shorten

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from figures import Figure, report
 
+from assay.artifacts.database import Database
 from assay.network.evm import LedgerEntry, LedgerPoster
 from assay.network.evm.contracts import LEDGER, load_artifact
-from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
+from assay.session.chain_delivery import DeliveryState
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tests.integration.evm.anvil import BINARY, NETUID, Anvil, Stage

@@ -24,10 +24,10 @@ from assay.lab.demo.network import DevnetNetwork, Network
 from assay.lab.demo.run import Demo, DemoRun, found_devnet
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.neurons.settings.sections import DemoSettings
 from assay.protocol import Beacon, Block
 from assay.protocol.beacon import compute_round_time_ms
 from assay.protocol.parameters import DEMO_TIMING
+from assay.settings.sections import DemoSettings
 
 WINDOWS = 6
 RUNS = 3

@@ -37,11 +37,11 @@ from torch import Tensor
 from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
 
+from assay.artifacts.steps.learner import make_learner
 from assay.environments import Problem
 from assay.inference import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.presets import DEMO_WORK
 from assay.training import Group, LearnConfig

@@ -31,7 +31,6 @@ from assay.artifacts.store_objects import make_parameters_name
 from assay.explorer import Index, make_app
 from assay.explorer.sources.record import ExplorerRequest, open_source
 from assay.network.beacon import LocalBeacon
-from assay.neurons.settings.sections import Settings
 from assay.protocol import (
     MemberRow,
     Outcome,
@@ -60,6 +59,7 @@ from assay.protocol.record import (
 )
 from assay.protocol.score_tree import compute_weights_digest
 from assay.protocol.window import compute_block, compute_round
+from assay.settings.sections import Settings
 from assay.subnet.presets import make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 

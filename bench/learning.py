@@ -33,6 +33,7 @@ from trl_trainer import TrlCourse, make_trl_trainer
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
+from assay.artifacts.steps.learner import make_learner
 from assay.environments import Success, open_environment
 from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.lab.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
@@ -41,9 +42,9 @@ from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.setup import TrainerConfig, make_learner
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json

@@ -10,7 +10,6 @@ from hashlib import sha256
 
 from figures import Figure, measure, report
 
-from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.protocol import (
@@ -31,6 +30,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
+from assay.session.window_reader import Challenge
 from assay.subnet.presets import make_demo_parameters
 from assay.verification import GroupValue, Seat, Verdict
 

@@ -36,7 +36,6 @@ from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group
-from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.protocol import Commitment, Context, Phase, Tag, encode_commitment, encode_ss58
@@ -48,6 +47,7 @@ from assay.protocol.record import make_settlement_record_name, make_window_recor
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_settled_windows
+from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import (

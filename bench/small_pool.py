@@ -37,6 +37,7 @@ from registry_pieces import PIECES
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.steps.groups import generate_own
+from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import compute_step_pool
 from assay.environments import Environment, Problem, add_problem_files, make_environment
 from assay.environments.pieces.deduce import Deduce
@@ -49,7 +50,6 @@ from assay.environments.problem_file import compute_file_digest
 from assay.environments.rewards import choose_rewards
 from assay.inference import Checkpoint
 from assay.network.files import replace_file
-from assay.neurons.trainer.setup import make_learner
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import MILLION, Parameters
 from assay.sandbox.guest import INTERPRETER, running

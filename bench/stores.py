@@ -31,7 +31,6 @@ from assay.artifacts.submissions.reader import AUDITED, know_no_mirrors, open_su
 from assay.lab.simulator import SimulatedChain
 from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon
-from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import decode, encode
@@ -43,6 +42,7 @@ from assay.protocol.submission import (
     encode_group,
 )
 from assay.protocol.window import compute_block
+from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters
 
 MINERS, GROUPS, DISTINCT = 256, 1_024, 64

@@ -44,10 +44,10 @@ from safetensors.torch import load_file, save_file
 from schooling import TEMPERATURE, compute_name
 from torch import Tensor
 
+from assay.artifacts.steps.learner import make_learner
 from assay.environments import Problem, make_environment
 from assay.inference import Checkpoint, load_checkpoint
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.setup import make_learner
 from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS, Group, LearnConfig

@@ -24,7 +24,7 @@ from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer

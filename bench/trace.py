@@ -28,6 +28,7 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.groups import generate_own
+from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.trace_files import ROOTS, StoredTrace, open_trace, write_operators
 from assay.audit.provenance.reexecution import learn_again, make_learner_before
 from assay.audit.tracing.bisection import bisect_traces
@@ -38,7 +39,6 @@ from assay.inference import load_checkpoint
 from assay.lab.gauntlet.faulty_operator import FaultyMachine
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.neurons.trainer.setup import make_learner
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, Group, LearnConfig, Learner

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from page_parts import fill, write_or_check
 
-from assay.neurons.preflight.memory import estimate_memory
+from assay.session.memory import estimate_memory
 from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.placement import Placement
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK

@@ -34,7 +34,7 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.submissions.reader import AUDITED, KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.judge import judge_hotkey
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.network import open_folder
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name

@@ -41,9 +41,9 @@ from assay.neurons.program.status import (
     UploadStatus,
     WorkerStatus,
 )
-from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
-from assay.neurons.settings.loading import list_settings
-from assay.neurons.settings.sections import Settings
+from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
+from assay.settings.loading import list_settings
+from assay.settings.sections import Settings
 from assay.neurons.validator.record_book import RecordStatus
 from assay.neurons.validator.status import (
     RoundStatus,

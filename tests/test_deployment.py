@@ -13,8 +13,8 @@ import yaml
 
 from assay.cli.app import app
 from assay.environments.gym import GYM
-from assay.neurons.settings.loading import load_settings
 from assay.sandbox.guest import INTERPRETER
+from assay.settings.loading import load_settings
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

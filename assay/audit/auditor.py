@@ -20,7 +20,6 @@ from assay.audit.settlement_check import check_settlement
 from assay.audit.window_check import Ledgers, check_window
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
-from assay.neurons.session.window_reader import find_settlement
 from assay.protocol import Phase, Tag, parse_commitment
 from assay.protocol.amendment import UnknownParametersError
 from assay.protocol.record import (
@@ -31,6 +30,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 from assay.protocol.window import compute_block
+from assay.session.window_reader import find_settlement
 
 #: Called with the number of finished windows and of all windows.
 Progress = Callable[[int, int], None]

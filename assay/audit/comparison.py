@@ -28,7 +28,7 @@ from assay.audit.ports import Public
 from assay.network.chain import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.network.store import StoreError
-from assay.neurons.session.window_reader import iterate_weight_blocks
+from assay.session.window_reader import iterate_weight_blocks
 
 Weights = Mapping[int, int]
 #: Weights at most this far apart count as equal, because of rounding.

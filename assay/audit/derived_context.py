@@ -1,7 +1,7 @@
 """Derives the chain's facts of a window for an audit: from state if a node still has it, else from
 old blocks and later state, else from the validator's claims, which is then reported.
 
-If there is state, the functions are the validators' own (`assay.neurons.session.window_reader`).
+If there is state, the functions are the validators' own (`assay.session.window_reader`).
 """
 
 from dataclasses import replace
@@ -11,18 +11,18 @@ from assay.audit.ports import Public
 from assay.network.chain import ForgottenError
 from assay.network.chain.block_bodies import find_signed
 from assay.network.chain.ports import BlockReader
-from assay.neurons.session.window_reader import (
+from assay.protocol import Beacon, Block, Committed, Context, Member, Phase, encode_ss58
+from assay.protocol.beacon import is_valid_beacon
+from assay.protocol.record import Moment, WindowRecord, make_record_context
+from assay.protocol.window import compute_block, compute_round
+from assay.rounds.in_force import get_checkpoint_digest
+from assay.session.window_reader import (
     BeaconError,
     get_beacon,
     get_steady_members,
     get_window_commitments,
     select_commitments,
 )
-from assay.protocol import Beacon, Block, Committed, Context, Member, Phase, encode_ss58
-from assay.protocol.beacon import is_valid_beacon
-from assay.protocol.record import Moment, WindowRecord, make_record_context
-from assay.protocol.window import compute_block, compute_round
-from assay.rounds.in_force import get_checkpoint_digest
 
 
 def derive_context(public: Public, record: WindowRecord, findings: Findings) -> Context | None:

@@ -11,10 +11,10 @@ from assay.audit.window_parameters import check_parameters, is_decided_so
 from assay.network.chain import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.network.evm import make_ledger_entry
-from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.protocol import encode_ss58
 from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord, WindowRecord
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
+from assay.session.window_reader import iterate_weight_blocks
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
 #: Settlements back whose weights may still be in force, if newer ones did not reach the chain.

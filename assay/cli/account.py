@@ -22,7 +22,8 @@ from assay.network.chain import (
     list_wallets,
 )
 from assay.network.chain.values import format_tao
-from assay.neurons.session.resources import (
+from assay.protocol import encode_ss58
+from assay.session.resources import (
     Account,
     connect,
     measure_stake,
@@ -30,9 +31,8 @@ from assay.neurons.session.resources import (
     open_chain,
     parse_tao,
 )
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
-from assay.protocol import encode_ss58
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 
 #: Columns of a terminal that has room for whole addresses.
 _WIDE = 130

@@ -9,7 +9,7 @@ from rich.text import Text
 from assay.cli.console import print_result
 from assay.cli.exits import cleaning_up
 from assay.neurons.program.logs import log_lines, make_report, wants_json
-from assay.neurons.settings.sections import Settings
+from assay.settings.sections import Settings
 from assay.subnet.adoption.adopt import Adoption, adopt_model, export_checkpoint
 
 

@@ -10,10 +10,10 @@ from assay.artifacts.published_problems import publish_problem_files
 from assay.cli.console import Confirm, print_result, require_consent
 from assay.network.chain.ports import Chain
 from assay.neurons.program.logs import log_lines, make_report, wants_json
-from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.session.resources import open_account, open_chain, open_own_store, open_stores
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
+from assay.session.parameter_follower import ParameterFollower
+from assay.session.resources import open_account, open_chain, open_own_store, open_stores
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from assay.subnet.amending import amend, amend_frames, name_checkpoint, require_amendment
 from assay.subnet.presets import read_changes
 from assay.subnet.publishing import announce

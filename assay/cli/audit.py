@@ -31,11 +31,6 @@ from assay.inference.workers.pool import open_workers
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
 from assay.network.store import StoreError
-from assay.neurons.session.evm_opening import open_ledger, open_node
-from assay.neurons.session.session import Session, open_session
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.placing import make_worker_settings, open_placement
-from assay.neurons.settings.sections import ComputeSettings, Settings
 from assay.protocol import (
     QUICKNET,
     Commitment,
@@ -47,6 +42,11 @@ from assay.protocol import (
 )
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
+from assay.session.evm_opening import open_ledger, open_node
+from assay.session.session import Session, open_session
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.placing import make_worker_settings, open_placement
+from assay.settings.sections import ComputeSettings, Settings
 
 MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
 

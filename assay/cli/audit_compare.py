@@ -19,9 +19,9 @@ from assay.cli.audit import (
     open_published,
 )
 from assay.cli.console import open_console
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.sections import Settings
 
 
 def run_compare(

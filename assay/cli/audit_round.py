@@ -15,14 +15,14 @@ from assay.inference import CheckpointError
 from assay.network import open_store
 from assay.network.chain import ChainError
 from assay.network.store import StoreError
-from assay.neurons.session.session import Session, open_session
-from assay.neurons.session.window_reader import get_challenge, get_context
-from assay.neurons.settings.loading import ConfigError, make_cards_repeat
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Context
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.rounds.in_force import get_in_force_at
+from assay.session.session import Session, open_session
+from assay.session.window_reader import get_challenge, get_context
+from assay.settings.loading import ConfigError, make_cards_repeat
+from assay.settings.sections import Settings
 
 
 def run_round(

@@ -39,9 +39,6 @@ from assay.inference.routing import choose_fewer, count_experts, has_routers
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
 from assay.network.hub.origin import find_origin
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import CalibrateSettings, ComputeSettings, Settings
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import (
@@ -51,6 +48,9 @@ from assay.protocol.parameters import (
     SMALL_MODEL_TESTS,
     make_tests,
 )
+from assay.settings.loading import ConfigError
+from assay.settings.placing import open_placement
+from assay.settings.sections import CalibrateSettings, ComputeSettings, Settings
 from assay.verification import Projection, make_projection
 
 #: Contexts on which attacks run.

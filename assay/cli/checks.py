@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
 
 def require_wallet(settings: "Settings", signer: str | None = None) -> None:
@@ -22,7 +22,7 @@ def require_wallet(settings: "Settings", signer: str | None = None) -> None:
 
 def require_subnet(settings: "Settings") -> None:
     """Check that a subnet is named."""
-    from assay.neurons.settings.loading import require_netuid
+    from assay.settings.loading import require_netuid
 
     require_netuid(settings.chain)
 
@@ -35,7 +35,7 @@ def require_signer(settings: "Settings", signer: str) -> None:
 
 def require_store(settings: "Settings") -> None:
     """Check that the store for writing is named, and can be opened with the present keys."""
-    from assay.neurons.session.resources import open_own_store
+    from assay.session.resources import open_own_store
 
     open_own_store(settings)
 
@@ -61,7 +61,7 @@ def require_own_out(out: Path | None, command: str) -> None:
 def require_there(*places: Path | str | None) -> None:
     """Check that files and folders exist, if they are named. A text names a path, unless it is a
     URL."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     for place in places:
         is_url = isinstance(place, str) and "://" in place
@@ -71,7 +71,7 @@ def require_there(*places: Path | str | None) -> None:
 
 def require_files(*places: Path) -> None:
     """Check that files exist."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     require_there(*places)
     for place in places:
@@ -81,7 +81,7 @@ def require_files(*places: Path) -> None:
 
 def require_problem_files(*places: Path) -> None:
     """Check that files of problems exist, each one file."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     require_there(*places)
     for place in places:
@@ -103,7 +103,7 @@ def require_bundle(folder: Path | None) -> None:
 
 def require_address(text: str | None, option: str) -> None:
     """Check that an option, if it is given, is a valid address of a hotkey."""
-    from assay.neurons.settings.loading import parse_hotkey
+    from assay.settings.loading import parse_hotkey
 
     if text is not None:
         parse_hotkey(text, option)
@@ -111,7 +111,7 @@ def require_address(text: str | None, option: str) -> None:
 
 def split_windows(text: str) -> tuple[int, int]:
     """The first and the last window of `A..B`, both included, or of one number."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     first, _, last = text.partition("..")
     last = last or first

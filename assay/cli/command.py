@@ -6,7 +6,7 @@
         …
 
 The names, types, defaults and help of these settings' options are those of
-`neurons/settings/sections`, which is read only once the command is called: pydantic would double
+`assay/settings/sections`, which is read only once the command is called: pydantic would double
 the time of `assay --help`. So `s` is the settings for an editor and a type checker, and when it
 runs a stand-in that remembers names. A section stands for all of its fields.
 """
@@ -25,7 +25,7 @@ from assay.cli.settings_source import SettingsSource
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
 _Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
@@ -164,7 +164,7 @@ def _say_allowed(error: typer.BadParameter) -> str:
         plain = plain.removeprefix("a valid ").replace("integer", "whole number")
         return f"use a {plain}" if plain.endswith("number") else f"use a number {plain}"
     from assay.network.toml_settings import describe_allowed
-    from assay.neurons.settings.loading import list_settings
+    from assay.settings.loading import list_settings
 
     return f"use {describe_allowed(list_settings()[section][name])}"
 
@@ -176,7 +176,7 @@ def _rank(name: str) -> int:
 def _make_options(offered: list[tuple[str, ...]], role: str | None) -> list[Any]:
     """Typer's own options for settings, from a function that would take them: typer has no other
     public way to make one."""
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
     taken: dict[str, Any] = {}
     for section, *names in offered:
@@ -204,7 +204,7 @@ def _make_options(offered: list[tuple[str, ...]], role: str | None) -> list[Any]
 
 def _make_option(name: str, info: "FieldInfo") -> Any:
     """The annotation of a parameter for a field."""
-    from assay.neurons.settings.sections import get_flag, get_flag_name
+    from assay.settings.sections import get_flag, get_flag_name
 
     kind: Any = info.annotation
     flag = get_flag(info)

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 
 #: Asks a person to agree to a sentence.
 Confirm = Callable[[str], bool]

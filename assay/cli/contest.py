@@ -19,9 +19,9 @@ from assay.lab.contests.folder import ContestFolder
 from assay.lab.contests.ranking import PairTally, compare_pairs, rank
 from assay.lab.contests.run import JUDGE_PAIRS, Contestant, PlayedContest, play_contest
 from assay.network.files import write_json
-from assay.neurons.settings.loading import ConfigError, open_named_environment
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import JudgeSettings, Settings
+from assay.settings.loading import ConfigError, open_named_environment
+from assay.settings.placing import open_placement
+from assay.settings.sections import JudgeSettings, Settings
 
 #: Most participants: the number of pairs grows with the square.
 _CONTESTANTS_MAX = 32

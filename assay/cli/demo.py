@@ -20,9 +20,9 @@ from assay.lab.demo.run import Demo, DemoRun
 from assay.lab.demo.view import plot_reward, render_status, render_summary
 from assay.network.files import take_lock, write_file, write_json
 from assay.neurons.program.status import STOPPED
-from assay.neurons.settings.loading import ConfigError, make_cards_repeat
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings
+from assay.settings.loading import ConfigError, make_cards_repeat
+from assay.settings.placing import open_placement
+from assay.settings.sections import Settings
 from assay.subnet.waiting import ignore_report
 
 #: Seconds between two updates of a terminal's display and of status.json, and of the file alone.

@@ -11,10 +11,10 @@ from assay.network.chain import SubtensorChain
 from assay.network.text import name_host
 from assay.neurons.preflight.check_results import CheckState, Note, OpenAttempt, PreflightCheck
 from assay.neurons.preflight.clock import find_offset, judge_clock, read_block_clock
-from assay.neurons.session.resources import now_ms
-from assay.neurons.session.session import Session, open_session
-from assay.neurons.settings.sections import Settings
 from assay.protocol.errors import OperatorError
+from assay.session.resources import now_ms
+from assay.session.session import Session, open_session
+from assay.settings.sections import Settings
 
 
 def run_doctor(settings: Settings, role: str, as_json: bool) -> int:

@@ -21,10 +21,10 @@ from assay.environments import (
     list_environments,
     make_miner_problem,
 )
-from assay.neurons.settings.loading import ConfigError, open_named_environment, parse_hotkey
-from assay.neurons.settings.sections import Settings
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.manifest import start_levels
+from assay.settings.loading import ConfigError, open_named_environment, parse_hotkey
+from assay.settings.sections import Settings
 
 #: Bytes of an answer that are read from standard input.
 _ANSWER_MAX = 16 << 20

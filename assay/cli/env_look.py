@@ -18,8 +18,8 @@ from assay.environments.problem_report import Look, write_rows
 from assay.environments.problem_shards import join_files
 from assay.network.files import write_file
 from assay.network.hub.origin import Origin, find_origin
-from assay.neurons.settings.loading import ConfigError
 from assay.sandbox import count_cores
+from assay.settings.loading import ConfigError
 
 #: Characters of a problem or an answer that are shown.
 _SHOWN = 200

@@ -34,8 +34,8 @@ from assay.environments.tasksets import (
     write_bundle,
 )
 from assay.network.files import write_file
-from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.parameters import UNITS
+from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.waiting import telling
 
 

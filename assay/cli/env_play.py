@@ -13,9 +13,9 @@ from assay.cli.console import make_printable
 from assay.cli.env import make_problem
 from assay.cli.env_sample import SampleRequest, open_request
 from assay.environments import Environment, Problem, RewardParts
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.episode import End
 from assay.protocol.parameters import REPLY_BYTES_MAX
+from assay.settings.loading import ConfigError
 from assay.verification.episodes import EpisodeRules, begin_episode
 
 #: Bytes of a turn that are read.

@@ -13,7 +13,7 @@ from assay.cli.console import make_printable
 from assay.cli.env import make_problem
 from assay.environments import Environment, Problem, list_parts, make_environment
 from assay.environments.base import Manner
-from assay.neurons.settings.loading import ConfigError, open_named_environment
+from assay.settings.loading import ConfigError, open_named_environment
 
 if TYPE_CHECKING:
     from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer

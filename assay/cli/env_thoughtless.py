@@ -19,9 +19,9 @@ from assay.environments.thoughtless import (
     measure_thoughtless,
 )
 from assay.neurons.program.logs import log_lines, make_report
-from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.parameters import MILLION
 from assay.protocol.reward_terms import say_share
+from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.waiting import telling
 
 #: Characters of an answer that are shown.

@@ -16,8 +16,8 @@ from assay.evaluation.run import Evaluation, EvaluationRules, Progress
 from assay.evaluation.sampling import Sampler
 from assay.network.hub.origin import name_source
 from assay.neurons.miner.engines.sampling import EngineSampler, read_sampling_engine
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings
+from assay.settings.placing import open_placement
+from assay.settings.sections import Settings
 from assay.subnet.adoption.adopt import adopt_once
 from assay.subnet.waiting import telling
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from assay.cli.env_look import read_columns
 from assay.evaluation.conventions import SuiteRow
 from assay.evaluation.suite import Suite, put_words, read_shots, read_suite
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.parameters import Prompts
+from assay.settings.loading import ConfigError
 from assay.subnet.presets import read_changes
 from assay.subnet.prompt_tables import read_family_prompts
 

@@ -23,13 +23,13 @@ from assay.audit.sources import FetchedOutlines
 from assay.cli.console import print_result
 from assay.network import ObjectStore, open_folder, open_store
 from assay.network.chain import ChainError
-from assay.neurons.session.resources import open_account
-from assay.neurons.session.session import open_session
-from assay.neurons.settings.loading import parse_hotkey
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
 from assay.protocol.reason import name_cost
+from assay.session.resources import open_account
+from assay.session.session import open_session
+from assay.settings.loading import parse_hotkey
+from assay.settings.placing import open_placement
+from assay.settings.sections import Settings
 
 ACCEPTED, REFUSED, UNKNOWN = 0, 1, 2
 

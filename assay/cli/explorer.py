@@ -22,10 +22,10 @@ from assay.network import StoreError
 from assay.network.files import hold_folder
 from assay.network.store.locators import read_locator
 from assay.network.web.http_server import bind, list_hosts, list_proxies, make_server, serve
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
 from assay.protocol.errors import OperatorError
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 
 #: Seconds before a page says that something is still being opened, and for that to end.
 _OPENING_S, _STOPPING_S = 8.0, 5.0

@@ -12,7 +12,7 @@ from assay.audit.provenance.step_push import PushSummary, push_steps
 from assay.cli.exits import FINDING, OK
 from assay.cli.train_steps import ignore_line, print_line
 from assay.network.atropos import UnknownDeliveryError
-from assay.neurons.settings.sections import Settings
+from assay.settings.sections import Settings
 
 
 def run_export_steps(

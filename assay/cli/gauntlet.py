@@ -18,10 +18,10 @@ from assay.lab.gauntlet.measuring import TableRow, choose, describe, run_family
 from assay.lab.gauntlet.strategy import PRICES
 from assay.lab.gauntlet.table import CALENDAR, STRATEGIES
 from assay.network.files import write_json
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Reason
+from assay.settings.loading import ConfigError
+from assay.settings.placing import open_placement
+from assay.settings.sections import Settings
 
 _FAST_GROUPS = 8
 #: Columns that the table takes.

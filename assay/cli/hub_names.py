@@ -14,7 +14,7 @@ from assay.network.hub.names import CALLED, HubError, HubName, Kind, find_hub_na
 
 if TYPE_CHECKING:
     from assay.network.hub.session import HubSession, Progress
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
 #: Most entries of a folder that are looked at, and splits that a message names.
 _ENTRIES_MAX, _NAMED = 10_000, 5
@@ -68,7 +68,7 @@ def find_shards(named: Path) -> list[Path]:
     numbers in their names; []: something else is named. Raises ConfigError: there are several
     splits, or a file of it is missing."""
     from assay.network.hub.splits import choose_split, find_splits
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if named.is_dir():
         folder, path = named, ""

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.records.reader import RECORD_BYTES
 from assay.cli.console import FIGURES, Confirm, make_table, print_result, require_consent
 from assay.cli.exits import FINDING, OK
@@ -18,18 +19,6 @@ from assay.network.evm import (
 from assay.network.evm import deployment as setup
 from assay.network.evm.contracts import LEDGER, load_artifact
 from assay.network.evm.node import EvmNode, format_wei
-from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.evm_opening import (
-    create_key,
-    find_key_file,
-    open_key,
-    open_ledger,
-    open_node,
-    read_address,
-)
-from assay.neurons.session.resources import open_account
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.post_outbox import describe_post, list_posts
 from assay.protocol import (
     EncodingError,
@@ -39,6 +28,17 @@ from assay.protocol import (
     make_score_tree,
 )
 from assay.protocol.encoding import to_json
+from assay.session.evm_opening import (
+    create_key,
+    find_key_file,
+    open_key,
+    open_ledger,
+    open_node,
+    read_address,
+)
+from assay.session.resources import open_account
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.sections import Settings
 
 #: Settlements that are shown.
 _SHOWN = 20

@@ -12,7 +12,7 @@ from assay.lab.localnet.description import Localnet
 from assay.lab.localnet.services import Subnet, run_services
 from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.program.loop import catch_signals
-from assay.neurons.settings.sections import Settings
+from assay.settings.sections import Settings
 
 #: Seconds between two checks that the chain still runs.
 _LOOK_S = 0.5

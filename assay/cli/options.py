@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
 AsJson = Annotated[
     bool,

@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from assay.cli.console import make_out_folder
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 
 #: Names of strangers' files that an error shows.
 _SHOWN = 3

@@ -13,17 +13,17 @@ from assay.cli.exits import FINDING, OK
 from assay.environments import compute_named_shares, count_named_units
 from assay.environments.programs.speed import measure_rate
 from assay.inference.placing.model_sizes import compute_weight_bytes
-from assay.neurons.miner.window_time import compute_window_seconds
-from assay.neurons.preflight.memory import (
+from assay.protocol import Parameters
+from assay.protocol.parameters import GROUP_CONTEXT_MAX
+from assay.session.memory import (
     OPENED_MIN,
     PROGRAM_BYTES,
     STORED,
     estimate_height,
     estimate_offloaded,
 )
-from assay.neurons.settings.sections import MinerSettings
-from assay.protocol import Parameters
-from assay.protocol.parameters import GROUP_CONTEXT_MAX
+from assay.session.window_time import compute_window_seconds
+from assay.settings.sections import MinerSettings
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
 from assay.subnet.window_costs import (
     DISK,

@@ -13,10 +13,10 @@ from assay.cli.exits import cleaning_up
 from assay.inference import Placement
 from assay.lab.contests.preference_pairs import PREFERENCES
 from assay.neurons.program.logs import log_lines, make_report, wants_json
-from assay.neurons.settings.learning import describe_learning, describe_network, make_learning_here
-from assay.neurons.settings.loading import make_cards_repeat
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings
+from assay.settings.learning import describe_learning, describe_network, make_learning_here
+from assay.settings.loading import make_cards_repeat
+from assay.settings.placing import open_placement
+from assay.settings.sections import Settings
 from assay.subnet.preparation import PreparationRequest
 from assay.subnet.recipe import Recipe, read_recipe
 from assay.subnet.waiting import Report

@@ -16,9 +16,9 @@ from assay.cli.console import make_table
 from assay.cli.program_view import count_reasons, render_shares
 from assay.network import ObjectStore, StoreError, open_store
 from assay.neurons.program.life import describe_age
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import QUICKNET, SettlementRecord, WindowRecord, encode_ss58, is_valid_beacon
 from assay.protocol.record import NOTHING, Moment
+from assay.settings.loading import ConfigError
 
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 #: Newest windows of a settlement that are read.

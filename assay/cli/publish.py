@@ -10,12 +10,12 @@ from assay.cli.exits import cleaning_up
 from assay.inference import load_outline
 from assay.network.beacon import read_chain_info
 from assay.neurons.program.logs import log_lines, make_report, wants_json
-from assay.neurons.session.resources import open_account, open_chain, open_own_store
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import PublishSettings, Settings
 from assay.protocol import QUICKNET, BeaconChain
 from assay.protocol.reward_terms import describe_rewards
+from assay.session.resources import open_account, open_chain, open_own_store
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.placing import open_placement
+from assay.settings.sections import PublishSettings, Settings
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet

@@ -27,8 +27,8 @@ from assay.network.hub.names import CALLED, HubName
 from assay.network.hub.push import CONTENT_FILE, Content, push, require_token
 from assay.network.hub.session import HubSession
 from assay.network.store import ObjectStore
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.sections import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from assay.cli.console import print_result
 from assay.cli.exits import cleaning_up
 from assay.cli.start import announce
 from assay.environments.gym.image import GYM
-from assay.neurons.settings.loading import ConfigError
 from assay.sandbox.guest import INTERPRETER, prepare
 from assay.sandbox.guest.store import UNUSED_DAYS
+from assay.settings.loading import ConfigError
 
 #: Images by what `--for` names; None: nothing.
 _IMAGES = {None: INTERPRETER, GYM.name: GYM}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.cli.start import announce
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
 #: Seconds between two looks at a localnet that is starting; until it is given up; and until its
 #: program counts as not started, as in `assay localnet & assay mine --localnet …`.
@@ -31,7 +31,7 @@ class SettingsSource:
 
     def load(self) -> "Settings":
         """Load settings from flags, variables and a file, with a localnet's as defaults."""
-        from assay.neurons.settings.loading import load_settings
+        from assay.settings.loading import load_settings
 
         below: dict[str, dict[str, Any]] = {}
         if self.recipe is not None:

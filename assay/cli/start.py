@@ -15,7 +15,7 @@ from assay.cli.hub_names import open_data
 from assay.cli.interrupts import importing
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
 TORCH, WEB3 = "PyTorch", "web3"
 
@@ -98,7 +98,7 @@ def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
     """A function that asks on the terminal. Without a terminal, only --yes agrees."""
 
     def ask(question: str) -> bool:
-        from assay.neurons.settings.loading import ConfigError
+        from assay.settings.loading import ConfigError
 
         if not yes and not sys.stdin.isatty():
             raise ConfigError(f"{question} There is no terminal to ask on: add --yes to agree")

@@ -18,8 +18,8 @@ from assay.cli.program_view import render_head, render_program
 from assay.lab.demo.view import render_status
 from assay.network.files import is_locked
 from assay.neurons.program.life import Sign
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.sections import Settings
 
 #: The advice where there is no run. A new demo is advised only for the demo's own folder: others
 #: may be a program's that has not begun, or full of foreign files, which a demo refuses.

@@ -11,9 +11,9 @@ from assay.audit.tracing.bisection import Bisection, bisect_traces
 from assay.audit.tracing.step_trace import trace_step
 from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.cli.train_steps import fetch_record, ignore_line, print_line
-from assay.neurons.settings.loading import make_cards_repeat
 from assay.protocol.errors import OperatorError
 from assay.protocol.trace import TraceFault
+from assay.settings.loading import make_cards_repeat
 
 
 @dataclass(frozen=True, slots=True)

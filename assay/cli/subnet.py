@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from assay.artifacts.announced_parameters import list_announced
+from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli.console import FIGURES, Confirm, print_result, require_consent
 from assay.cli.program_view import render_settlements
@@ -28,11 +29,6 @@ from assay.network.chain import (
     start_subnet,
 )
 from assay.network.chain.values import format_tao
-from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.resources import connect, open_account, open_chain, parse_tao
-from assay.neurons.session.session import Session, open_session
-from assay.neurons.settings.loading import ConfigError, require_netuid
-from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, EncodingError, Manifest, encode_ss58
 from assay.protocol.encoding import from_json, read_json
@@ -40,6 +36,10 @@ from assay.protocol.prompt_terms import describe_prompts
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
+from assay.session.resources import connect, open_account, open_chain, parse_tao
+from assay.session.session import Session, open_session
+from assay.settings.loading import ConfigError, require_netuid
+from assay.settings.sections import Settings
 from assay.verification import compute_weights
 
 logger = logging.getLogger("assay")

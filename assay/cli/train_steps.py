@@ -23,11 +23,11 @@ from assay.cli.audit import AuditRequest, open_network, print_findings, require_
 from assay.cli.console import open_console
 from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.network import open_store
-from assay.neurons.settings.loading import ConfigError, make_cards_repeat
-from assay.neurons.settings.sections import Settings
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import DIGEST_BYTES
+from assay.settings.loading import ConfigError, make_cards_repeat
+from assay.settings.sections import Settings
 
 
 @dataclass(frozen=True, slots=True)

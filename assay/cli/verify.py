@@ -12,8 +12,6 @@ from assay.cli.console import print_result
 from assay.cli.exits import FINDING, OK
 from assay.cli.start import TORCH, starting
 from assay.network.store import open_file
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
 from assay.protocol import (
     QUICKNET,
     Context,
@@ -26,6 +24,8 @@ from assay.protocol import (
 )
 from assay.protocol.encoding import decode, read_json
 from assay.protocol.submission import HEADER_BYTES, Range
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.sections import Settings
 from assay.verification import Verdict
 
 if TYPE_CHECKING:  # it loads torch: an unreadable file is reported before that
@@ -55,7 +55,7 @@ def run_verify(
     # PyTorch takes seconds to load, and faults of the other files are reported first
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.inference import load_checkpoint
-        from assay.neurons.settings.placing import open_placement
+        from assay.settings.placing import open_placement
     checkpoint = load_checkpoint(model, facts.checkpoint, open_placement(settings.compute))
     _require_usable(checkpoint, facts, context)
     submission = SubmissionFile(open_file(file))

@@ -10,12 +10,12 @@ from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.discovery import DiscoveryError
 from assay.inference import load_checkpoint, load_outline
 from assay.network.chain.ports import SubnetReader
-from assay.neurons.session.window_reader import find_settlement
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Parameters, Tag, parse_commitment
 from assay.protocol.amendment import compute_first_window, find_amendment_fault, needs_calibration
 from assay.protocol.parameters import Start, find_parameters_fault
 from assay.protocol.window import compute_window
+from assay.session.window_reader import find_settlement
+from assay.settings.loading import ConfigError
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes

@@ -14,8 +14,8 @@ from assay.environments import Problem
 from assay.inference import Placement
 from assay.inference.folder import digest_tokenizer
 from assay.inference.sampled_episodes import sample_episodes
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.hashing import Domain, hash_fields
+from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import adopt_once
 from assay.subnet.preparation import PreparationFolder, PreparationRequest, holding
 from assay.subnet.waiting import Report

@@ -61,7 +61,6 @@ from assay.inference.tokenizing.folder_tokenizer import (
     make_tokenizer,
 )
 from assay.network.files import write_file, write_json
-from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root, start_levels
@@ -73,6 +72,7 @@ from assay.protocol.parameters import (
     Tests,
     Work,
 )
+from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.adoption.adopt import find_unadopted, make_folder, plan_adoption, write_adoption
 from assay.subnet.presets import (
     DEMO_ENVIRONMENT,

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from assay.environments.problem_file import compute_file_digest
 from assay.inference import Placement
 from assay.network.files import write_json
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.encoding import EncodingError, read_json
+from assay.settings.loading import ConfigError
 from assay.subnet.preparation import PreparationFolder, PreparationRequest, holding
 from assay.subnet.waiting import Report
 from assay.training import LearnConfig, Learner

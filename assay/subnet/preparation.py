@@ -42,10 +42,10 @@ from assay.inference.low_rank import ADAPTER_FILE
 from assay.inference.model_loading import load_model
 from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network.files import hold_folder, replace_file, write_file, write_json
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.parameters import MILLION
+from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import ADOPTED_FILES, adopt_once, make_folder
 from assay.subnet.genesis_checkpoint import open_adopted_tokenizer, read_end_tokens
 from assay.subnet.recipe import Recipe, require_sizes

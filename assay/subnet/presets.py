@@ -12,7 +12,6 @@ from typing import Any
 
 from assay.environments import Environment, choose_rewards, make_environment, parse_choice
 from assay.network.toml_settings import BYTES_MAX, read_toml
-from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import BeaconChain, EncodingError, Parameters
 from assay.protocol.encoding import from_json, read_json, to_json
 from assay.protocol.parameters import (
@@ -33,6 +32,7 @@ from assay.protocol.parameters import (
     find_parameters_fault,
 )
 from assay.rounds.choice import ROUNDS, complete_rounds
+from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.prompt_tables import read_prompts
 from assay.subnet.recipes import RECIPES
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from assay.environments import list_parts
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.encoding import EncodingError, from_json, to_json
 from assay.protocol.parameters import (
     ARGUMENTS,
@@ -25,6 +24,7 @@ from assay.protocol.parameters import (
     find_prompts_fault,
     write_arguments,
 )
+from assay.settings.loading import ConfigError
 
 _SHOTS = "shots"
 

@@ -15,7 +15,6 @@ from assay.environments.foreign.making import find_making_fault
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
 from assay.network.chain.ports import Chain
-from assay.neurons.session.chain_delivery import Announcement
 from assay.protocol import (
     BeaconChain,
     Commitment,
@@ -26,6 +25,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.parameters import find_parameters_fault
+from assay.session.chain_delivery import Announcement
 from assay.subnet.presets import Preset, make_identity, make_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 from assay.subnet.reply_frames import find_closer_fault

@@ -28,12 +28,12 @@ from assay.inference.context_length import find_context_fault
 from assay.inference.families import FAMILIES, count_products, count_tensors, find_config_fault
 from assay.inference.placing.model_sizes import ModelShape, list_windows, measure_shape
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
-from assay.neurons.preflight.memory import PROMPT
-from assay.neurons.settings.loading import ConfigError, open_named_environment
-from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.parameters import Work, find_scoring_fault
+from assay.session.memory import PROMPT
+from assay.settings.loading import ConfigError, open_named_environment
+from assay.settings.sections import TrainerSettings
 from assay.subnet.presets import (
     PRESETS,
     change_parameters,

@@ -14,11 +14,11 @@ from difflib import get_close_matches
 from math import ceil
 
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, compute_weight_bytes
-from assay.neurons.miner.window_time import compute_window_seconds
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import MinerSettings, TrainerSettings
 from assay.protocol import Parameters
 from assay.protocol.parameters import MILLION, SCORING_RATE, SCORING_SHARE
+from assay.session.window_time import compute_window_seconds
+from assay.settings.loading import ConfigError
+from assay.settings.sections import MinerSettings, TrainerSettings
 from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained. Reading by split3 on an H100 was

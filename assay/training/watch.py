@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import sqrt
+from pathlib import Path
 from statistics import fmean, median, variance
 from typing import Any
 
+from assay.protocol.encoding import read_json
 from assay.training.figures import GroupFigures
 from assay.training.learner import LearnStats
 
@@ -26,6 +28,9 @@ NEWEST, BEGINNING = 3, 5
 #: Newest windows whose rewards are compared, older half with newer half, and standard errors by
 #: which they must differ.
 COMPARED, ERRORS = 16, 2.0
+
+#: The file in which a trainer keeps its windows' figures.
+WINDOWS_FILE = "windows.json"
 
 
 class CourseState(Enum):
@@ -432,3 +437,9 @@ def _apply(
     if len(beyond) < rule.windows:
         return None
     return Finding(rule, *beyond[-1])
+
+
+def read_windows(path: Path) -> list[WatchedWindow]:
+    """The windows of a trainer's file. Raises OSError, EncodingError, TypeError or LookupError: it
+    cannot be read, or is something else."""
+    return [WatchedWindow.from_json(value) for value in read_json(path.read_bytes())]

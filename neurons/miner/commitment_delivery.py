@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.network.chain.ports import Chain
 from assay.network.store import StoreError
-from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
 from assay.protocol.window import compute_block
+from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 
 #: Blocks after sending at which final state is read. Finality lags by about three blocks.
 _CONFIRM_BLOCKS = 6

@@ -11,23 +11,24 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
+from assay.artifacts.mining_history import MeasuredStep
 from assay.inference import Checkpoint, TimeLimit
 from assay.inference.generate import FLYING
 from assay.network.chain.ports import SubnetReader
 from assay.network.store import ObjectStore
 from assay.neurons.miner.engines import MinerEngines
-from assay.neurons.miner.measured_speed import HELP, MeasuredSpeed, MeasuredStep, measure_step
+from assay.neurons.miner.measured_speed import HELP, MeasuredSpeed, measure_step
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
-from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.preflight.checks import FollowedParameters
 from assay.neurons.preflight.examination import PreflightInputs, examine_network, examine_placement
 from assay.neurons.program.status import DraftingStatus
-from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from assay.protocol.window import compute_block
+from assay.session.window_reader import Challenge, find_epoch, get_window_commitments
+from assay.session.window_time import compute_window_seconds
 
 _DAY_MS = 86_400_000
 #: Share of kept drafts from which wrong tokens cost little; ratio of the two sides' seconds from

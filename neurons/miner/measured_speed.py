@@ -8,9 +8,9 @@ many groups was finished.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
+from assay.artifacts.mining_history import STEPS_KEPT, UPLOADS_KEPT, MeasuredStep
 from assay.neurons.program.status import SpeedStatus
 from assay.protocol import Rollout
 
@@ -22,24 +22,6 @@ HELP = (
     "a GPU, an engine that drafts (docs/engines.md) or fewer programs beside it would help here; "
     "so would fewer tokens a rollout or longer windows, which are the owner's choice"
 )
-#: Newest steps, and newest uploads, that count.
-STEPS_KEPT, UPLOADS_KEPT = 16, 4
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredStep:
-    """One step of generating."""
-
-    window: int
-    groups: int  # generated together
-    made: int  # finished; fewer than `groups`: time was up before the others were
-    tokens: int  # of the finished ones
-    seconds: float
-
-    @property
-    def is_whole(self) -> bool:
-        """Return whether all groups were finished."""
-        return self.made == self.groups
 
 
 def measure_step(

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.mining_history import MeasuredStep, MinedWindow, MiningHistory
 from assay.artifacts.ports import BeaconSource
 from assay.environments import make_miner_problem
 from assay.inference import (
@@ -25,19 +26,10 @@ from assay.network.chain.ports import Chain
 from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.engines import MinerEngines
-from assay.neurons.miner.history import MinedWindow, MiningHistory
-from assay.neurons.miner.measured_speed import (
-    MeasuredSpeed,
-    MeasuredStep,
-    explain_speed,
-    measure_step,
-)
+from assay.neurons.miner.measured_speed import MeasuredSpeed, explain_speed, measure_step
 from assay.neurons.miner.uploads import Uploads
-from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
 from assay.neurons.program.status import DraftingStatus, SpeedStatus, describe_drafting
-from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (
     Commitment,
     Parameters,
@@ -54,6 +46,9 @@ from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.protocol.window import compute_block, compute_window
 from assay.sandbox import WorkerError
+from assay.session.chain_delivery import DeliveryState
+from assay.session.window_reader import BeaconError, Challenge, get_challenge
+from assay.session.window_time import compute_window_seconds
 from assay.verification import Projection, make_projection
 
 Group = list[Rollout]

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.mining_history import MiningHistory, describe_history
 from assay.network.files import is_locked
 from assay.neurons.miner.dry_run import DryRun, dry_run
 from assay.neurons.miner.engines import (
@@ -18,23 +19,22 @@ from assay.neurons.miner.engines import (
     open_engines,
     require_engines,
 )
-from assay.neurons.miner.history import MiningHistory, describe_history
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.review import MinerReview, MinerWithReview, list_reasons
 from assay.neurons.miner.work_database import WorkDatabase
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import VerdictCounter, meter
 from assay.neurons.program.logs import log_lines, make_report
+from assay.neurons.program.neuron import NetworkMonitor, NeuronSession, join_network
+from assay.neurons.program.running import open_program, run_program
 from assay.neurons.program.status import SHOWN
-from assay.neurons.session.neuron import NetworkMonitor, NeuronSession, join_network
-from assay.neurons.session.resources import now_ms, open_own_store
-from assay.neurons.session.running import open_program, run_program
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.protocol import encode_ss58
 from assay.rounds.calendar import list_trainers
 from assay.sandbox.secret_variables import list_plain_variables
+from assay.session.resources import now_ms, open_own_store
+from assay.settings.loading import ConfigError
+from assay.settings.placing import open_placement
+from assay.settings.sections import MinerSettings, Settings
 
 
 def run_miner(

@@ -11,32 +11,26 @@ from time import perf_counter
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
-from assay.inference import CheckpointError, UnusableCheckpointError
-from assay.network.chain import ChainError, ForgottenError, WrongChainError
-from assay.network.chain.ports import SubnetReader
-from assay.neurons.miner.history import (
+from assay.artifacts.mining_history import (
     HistoryError,
     MinedWindow,
     MiningHistory,
     OwnVerdict,
     Payment,
 )
+from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
+from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.miner.miner import Miner
 from assay.neurons.program.counters import Counters
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import (
-    BeaconError,
-    find_epoch,
-    find_settlement,
-    get_challenge,
-    get_context,
-)
-from assay.protocol import Parameters, Phase
+from assay.neurons.program.neuron import JudgeSources
+from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
+from assay.session.payments import find_payment
+from assay.session.window_reader import BeaconError, find_settlement, get_challenge, get_context
 from assay.verification import Ledger, Seat, compute_score
 
 #: Blocks at which a checkpoint is looked for after the window's verdicts have become final.
@@ -208,41 +202,6 @@ class MinerReview:
 
     def _compute_block(self, window: int, phase: Phase) -> int:
         return compute_block(self._parameters.get(window).timing, window, phase)
-
-
-def find_payment(
-    chain: SubnetReader, parameters: Parameters, hotkey: bytes, settlement: int
-) -> Payment | None:
-    """The payment of a settlement, or None before it has come.
-
-    Weights are set after the epoch that settles, and pay at the next one. Encrypted weights pay one
-    epoch later.
-
-    Raises:
-        ForgottenError: the nodes no longer have the state.
-        ChainError: the chain cannot be read.
-    """
-    head = chain.get_head()
-    if head <= settlement:
-        return None
-    block, epochs = settlement, 2 if chain.get_hyperparameters().commit_reveal else 1
-    for _ in range(epochs):
-        block = find_epoch(chain, parameters, block + 1)
-    return None if head < block else _read_payment(chain, hotkey, settlement, block)
-
-
-def _read_payment(chain: SubnetReader, hotkey: bytes, settlement: int, block: int) -> Payment:
-    member = chain.get_members(block).get(hotkey)
-    if member is None:
-        note = "the hotkey no longer had a uid"
-        return Payment(settlement, block, None, note=note)
-    weights = {
-        validator: (row[member.uid], sum(row.values()))
-        for validator, row in chain.get_weights(block).items()
-        if row.get(member.uid)
-    }
-    row = next(row for row in chain.get_metagraph(block) if row.uid == member.uid)
-    return Payment(settlement, block, member.uid, weights, row.incentive, row.emission)
 
 
 class MinerWithReview:

@@ -19,14 +19,14 @@ from typing import IO, Self, TypeVar
 
 import numpy as np
 
+from assay.artifacts.mining_history import HistoryError, MeasuredStep, MinedWindow, MiningHistory
 from assay.network.files import take_lock, write_file
-from assay.neurons.miner.history import HistoryError, MinedWindow, MiningHistory
-from assay.neurons.miner.measured_speed import MeasuredSpeed, MeasuredStep
-from assay.neurons.session.window_reader import Challenge
+from assay.neurons.miner.measured_speed import MeasuredSpeed
 from assay.protocol import Rollout
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.protocol.parameters import Work
 from assay.protocol.submission import SKETCH_COLUMNS
+from assay.session.window_reader import Challenge
 
 #: Windows whose files are kept, the current one included.
 KEPT_WINDOWS = 4
@@ -302,7 +302,7 @@ class MinerPersistence:
         history = self._history
         if history is None:
             return MeasuredSpeed()
-        return self._attempt("history", history.get_speed) or MeasuredSpeed()
+        return self._attempt("history", partial(_read_speed, history)) or MeasuredSpeed()
 
     def record_step(self, step: MeasuredStep) -> None:
         """Record how long a step of generating took."""
@@ -324,3 +324,7 @@ class MinerPersistence:
             return None
         self.troubles.pop(what, None)
         return done
+
+
+def _read_speed(history: MiningHistory) -> MeasuredSpeed:
+    return MeasuredSpeed(history.get_steps(), history.get_uploads())

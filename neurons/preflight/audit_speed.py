@@ -13,9 +13,9 @@ from assay.inference import Checkpoint
 from assay.inference.folder import read_passages
 from assay.network.chain.ports import SubnetReader
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
-from assay.neurons.session.window_reader import get_window_commitments
 from assay.protocol import Domain, Parameters, Phase, hash_fields
 from assay.protocol.window import compute_block
+from assay.session.window_reader import get_window_commitments
 from assay.verification import make_projection
 
 #: Shares of a window from which a validator has little reserve, and from which it is too slow.

@@ -26,12 +26,12 @@ from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.program.life import Life, Sign, describe_life
 from assay.neurons.program.loop import STATUS_FILE
 from assay.neurons.program.status import STOPPED
-from assay.neurons.session.window_reader import get_beacon
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
+from assay.session.window_reader import get_beacon
 
 #: Slots that the newest final block may be old. Finality lags by about three.
 _LAG_SLOTS = 10

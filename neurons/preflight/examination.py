@@ -41,15 +41,10 @@ from assay.neurons.preflight.checks import (
     check_store,
     check_trainer,
 )
-from assay.neurons.preflight.memory import (
-    count_parameters,
-    count_rollouts,
-    estimate_memory,
-    estimate_sandbox,
-)
 from assay.neurons.program.loop import STATUS_FILE, is_running
 from assay.protocol import Parameters
 from assay.sandbox import count_cores
+from assay.session.memory import count_parameters, count_rollouts, estimate_memory, estimate_sandbox
 from assay.training import LearnConfig
 
 logger = logging.getLogger("assay")

@@ -2,8 +2,8 @@
 
 from assay.network import ObjectStore
 from assay.neurons.preflight.examination import PreflightInputs, warn_briefly
-from assay.neurons.session.neuron import NeuronSession
-from assay.neurons.session.resources import now_ms
+from assay.neurons.program.neuron import NeuronSession
+from assay.session.resources import now_ms
 from assay.training import LearnConfig
 
 

@@ -11,12 +11,12 @@ from assay.network.chain import SubtensorChain
 from assay.network.chain.wallets import require_keys
 from assay.neurons.preflight.check_results import OpenAttempt
 from assay.neurons.preflight.examination import PreflightInputs
-from assay.neurons.session.neuron import open_pool
-from assay.neurons.session.resources import Account, open_own_store
-from assay.neurons.session.session import Session
-from assay.neurons.settings.learning import make_learning_here
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import ComputeSettings
+from assay.neurons.program.neuron import open_pool
+from assay.session.resources import Account, open_own_store
+from assay.session.session import Session
+from assay.settings.learning import make_learning_here
+from assay.settings.placing import open_placement
+from assay.settings.sections import ComputeSettings
 
 
 def open_surroundings(

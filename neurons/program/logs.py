@@ -25,9 +25,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 from assay.network.text import mask_secrets
 from assay.neurons.program.status import ChainStatus, describe_countdown
-from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
+from assay.settings.sections import Settings
 
 logger = logging.getLogger("assay")
 

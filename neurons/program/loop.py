@@ -25,8 +25,8 @@ from assay.neurons.ports import Neuron
 from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.logs import LINES
 from assay.neurons.program.status import RUNNING, STOPPED, describe_self, describe_trouble
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
+from assay.settings.loading import ConfigError
 
 logger = logging.getLogger("assay")
 

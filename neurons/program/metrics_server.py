@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from assay.neurons.program.metrics import COMMON, OWN, MetricKind
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 
 if TYPE_CHECKING:  # a program that serves nothing should not load it
     from uvicorn import Server

@@ -15,11 +15,11 @@ from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.inference import CheckpointError
 from assay.inference.workers.pool import WorkerPool
 from assay.network.chain import ChainError, WrongChainError
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.lessons import WindowReading, find_waiting
 from assay.protocol import Parameters
 from assay.sandbox import WorkerError
+from assay.session.window_reader import BeaconError, get_challenge, get_context
 
 #: Seconds that a trainer waits for files that are being judged, before it does something else.
 _WAIT_S = 0.5

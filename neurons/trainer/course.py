@@ -7,14 +7,13 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.folder import StepError, read_steps_before
+from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.store import fetch_record, publish_step
 from assay.inference import Checkpoint, CheckpointError, NumericalError, UnusableCheckpointError
 from assay.network import ObjectStore
-from assay.neurons.session.chain_delivery import Announcement
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder, TrainerState
-from assay.neurons.trainer.setup import TrainerConfig, make_learner, resume_learner
+from assay.neurons.trainer.setup import TrainerConfig, resume_learner
 from assay.protocol import Commitment, Context, Parameters, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
@@ -22,6 +21,8 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_in_force_at
 from assay.rounds.keeper import RoundConfig, RoundKeeper
+from assay.session.chain_delivery import Announcement
+from assay.session.window_reader import get_challenge, get_context
 from assay.training import Learner, LessonError
 
 NAME = "trainer"

@@ -13,7 +13,7 @@ from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
 from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
 from assay.inference.workers.pool import NoWorkerError
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.protocol import Context
 from assay.protocol.manifest import Manifest
 from assay.protocol.seeds import compute_problem_seed

@@ -46,7 +46,13 @@ from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.training.held_out import HeldOut
-from assay.training.watch import CourseState, WatchedWindow, judge_course
+from assay.training.watch import (
+    WINDOWS_FILE,
+    CourseState,
+    WatchedWindow,
+    judge_course,
+    read_windows,
+)
 
 #: k: checkpoints in each half.
 HALF = 4
@@ -114,8 +120,8 @@ _KEPT = 4_096
 #: Most checkpoints that wait for the monitor. The oldest ones beyond are left out.
 _WAITING = 8
 _FILE = "progress.json"
-#: The file of the windows' figures, and the most that it has.
-WINDOWS_FILE, _WINDOWS_KEPT = "windows.json", 1_024
+#: Most windows whose figures are kept.
+_WINDOWS_KEPT = 1_024
 #: What somebody should look at.
 _BAD = (CourseState.COLLAPSES, CourseState.STARVED)
 
@@ -306,12 +312,6 @@ def _read_windows(path: Path) -> list[WatchedWindow]:
         return []
     except (OSError, EncodingError, TypeError, LookupError) as error:
         raise LearningMonitorError(f"{path} cannot be read ({error}): move it away") from error
-
-
-def read_windows(path: Path) -> list[WatchedWindow]:
-    """The windows of a trainer's file. Raises OSError, EncodingError, TypeError or LookupError: it
-    cannot be read, or is something else."""
-    return [WatchedWindow.from_json(value) for value in read_json(path.read_bytes())]
 
 
 def _open_board(folder: Path) -> Any:

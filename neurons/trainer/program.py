@@ -15,14 +15,9 @@ from assay.inference import Checkpoint
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import Counters, meter
 from assay.neurons.program.logs import make_report
+from assay.neurons.program.neuron import NetworkMonitor, NeuronSession
+from assay.neurons.program.running import open_program, run_program
 from assay.neurons.program.status import SHOWN
-from assay.neurons.session.neuron import NetworkMonitor, NeuronSession
-from assay.neurons.session.resources import open_own_store
-from assay.neurons.session.running import open_program, run_program
-from assay.neurons.settings.learning import describe_learning, describe_network, make_learning
-from assay.neurons.settings.loading import ConfigError, make_cards_repeat
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import Settings, TrainerSettings
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import Lesson, Silence
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
@@ -33,6 +28,11 @@ from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import encode_ss58
 from assay.protocol.parameters import EnvironmentChoice, Prompts
 from assay.rounds.calendar import list_trainers
+from assay.session.resources import open_own_store
+from assay.settings.learning import describe_learning, describe_network, make_learning
+from assay.settings.loading import ConfigError, make_cards_repeat
+from assay.settings.placing import open_placement
+from assay.settings.sections import Settings, TrainerSettings
 from assay.training import Learner
 from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures

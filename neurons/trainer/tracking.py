@@ -23,8 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from assay.neurons.settings.loading import ConfigError
 from assay.sandbox.secret_variables import list_plain_variables
+from assay.settings.loading import ConfigError
 
 logger = logging.getLogger("assay")
 

@@ -38,9 +38,7 @@ from assay.inference import (
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
-from assay.neurons.session.chain_delivery import Announcement
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
@@ -53,6 +51,8 @@ from assay.protocol.manifest import Manifest
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.keeper import NextThing, RoundKeeper
 from assay.sandbox import WorkerError
+from assay.session.chain_delivery import Announcement
+from assay.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.training import Learner, LearnStats, LessonError
 from assay.training.figures import compute_group_figures
 from assay.training.held_out import describe_next_levels

@@ -10,12 +10,12 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.neurons.program.database import Database, JournalError
-from assay.neurons.session.window_reader import Challenge
+from assay.artifacts.database import Database, JournalError
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol import Beacon, Block, Context, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import Digest, to_json
+from assay.session.window_reader import Challenge
 from assay.verification import Ledger, Seat, Verdict
 
 logger = logging.getLogger("assay")

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from assay.artifacts.submissions.appeals import AppealBudget
-from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Context, Reason
 from assay.sandbox.usage import Probe, Usage
+from assay.session.window_reader import Challenge
 from assay.verification import CheckedSubmission, Seat, Verdict
 
 #: The judge itself, beside the kinds of children and the devices that it uses.

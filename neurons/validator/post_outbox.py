@@ -19,17 +19,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from assay.artifacts.database import Database
 from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.evm import EvmError, LedgerEntry, LedgerPoster, SignedCall, make_ledger_entry
 from assay.neurons.ports import LedgerChain
-from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
-from assay.neurons.session.evm_opening import open_key, open_ledger, open_node
-from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
 from assay.protocol.encoding import to_json
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
+from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
+from assay.session.evm_opening import open_key, open_ledger, open_node
+from assay.settings.sections import Settings
 
 logger = logging.getLogger("assay")
 

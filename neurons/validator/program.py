@@ -5,19 +5,17 @@ import threading
 from contextlib import ExitStack, closing
 from typing import Any
 
+from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import Counters, VerdictCounter, meter
-from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.program.neuron import NetworkMonitor
+from assay.neurons.program.running import open_program, run_program
 from assay.neurons.program.software import get_software
 from assay.neurons.program.status import SHOWN
-from assay.neurons.session.neuron import NetworkMonitor
-from assay.neurons.session.resources import open_own_store
-from assay.neurons.session.running import open_program, run_program
-from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.post_outbox import describe_post, list_posts, open_posting
@@ -27,6 +25,8 @@ from assay.neurons.validator.status import describe_validator, list_verdicts, na
 from assay.neurons.validator.submission_queue import JudgingJob
 from assay.neurons.validator.validator import Validator
 from assay.protocol.record import compute_record_bytes_max
+from assay.session.resources import open_own_store
+from assay.settings.sections import Settings
 
 logger = logging.getLogger("assay")
 

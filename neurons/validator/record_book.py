@@ -15,12 +15,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
+from assay.artifacts.database import Database
 from assay.artifacts.records.reader import RecordFault, RecordReader, follow_links
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.ports import Chain
 from assay.network.store import ObjectStore, StoreError
-from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import Announcement, DeliveryState
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.neurons.validator.run_archive import describe_judged
@@ -43,6 +42,7 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
+from assay.session.chain_delivery import Announcement, DeliveryState
 
 logger = logging.getLogger("assay")
 

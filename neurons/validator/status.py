@@ -4,7 +4,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any, TypedDict
 
-from assay.neurons.program.database import Database
+from assay.artifacts.database import Database
 from assay.neurons.program.status import SHOWN, CountdownStatus, WorkerStatus, describe_countdown
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook, RecordStatus

@@ -21,14 +21,14 @@ from assay.artifacts.submissions.judge import (
 from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
 from assay.artifacts.submissions.reader import ReadRequest
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import find_settlement
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Account, Journal
 from assay.neurons.validator.judged_window import JUDGE, JudgedWindow
 from assay.protocol import Context, Phase, Reason
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
 from assay.sandbox.usage import Probe, Usage, using, watch
+from assay.session.window_reader import find_settlement
 from assay.verification import CheckedSubmission, JudgeResult, Ledger, Seat, Verdict
 
 #: Seconds to wait for running jobs while another may begin, and while none may.

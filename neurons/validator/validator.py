@@ -9,13 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from assay.artifacts.database import Database
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.inference.workers.pool import WorkerPool
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
-from assay.neurons.program.database import Database
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import BeaconError, add_sample, get_challenge, get_context
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
@@ -25,6 +24,7 @@ from assay.protocol import Context, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.window import compute_block, compute_window
+from assay.session.window_reader import BeaconError, add_sample, get_challenge, get_context
 from assay.verification import (
     Ledger,
     Result,

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from assay.artifacts.database import Database, JournalError
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
     ChainError,
@@ -22,9 +23,8 @@ from assay.network.chain import (
     WrongChainError,
 )
 from assay.network.chain.ports import Chain
-from assay.neurons.program.database import Database, JournalError
-from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.protocol.errors import Trouble, TroubleKind
+from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 
 #: Blocks by which the node that signed may have been ahead of the head that we saw.
 _AHEAD_BLOCKS = 16

@@ -26,13 +26,13 @@ from assay.network import open_file
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependencies, WindowWork
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator import weights_outbox
 from assay.protocol import Committed, Context, Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS, Tests
 from assay.protocol.submission import encode_submission, get_id_bits
+from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model

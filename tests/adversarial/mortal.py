@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from assay.artifacts.database import Database
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import FolderStore, open_folder
-from assay.neurons.program.database import Database
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook

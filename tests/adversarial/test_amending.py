@@ -13,7 +13,6 @@ import pytest
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
 from assay.network import open_folder
-from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import (
     Commitment,
@@ -26,6 +25,7 @@ from assay.protocol import (
 from assay.protocol.amendment import compute_decision_block, find_amendment_fault
 from assay.protocol.parameters import MILLION
 from assay.protocol.window import compute_block, compute_window
+from assay.session.parameter_follower import ParameterFollower
 from tests.adversarial.mortal import (
     HOTKEYS,
     LOCATOR,

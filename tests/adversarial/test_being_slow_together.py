@@ -13,14 +13,13 @@ from hashlib import sha256
 
 import pytest
 
+from assay.artifacts.database import Database
 from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.pack import compute_pack_max
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.lab.simulator import SimulatedChain
 from assay.network.store import HttpClient, open_store
-from assay.neurons.program.database import Database
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import Challenge
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.neurons.validator.submission_queue import SubmissionQueue
@@ -28,6 +27,7 @@ from assay.protocol import Committed, Member, Reason, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.submission import encode_submission
+from assay.session.window_reader import Challenge
 from assay.verification import Verdict
 from tests.artifacts.conftest import ID_BITS, make_context, make_groups
 from tests.network.store.hostile import CALM, Hostile, answer

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.neurons.program.database import Database
+from assay.artifacts.database import Database
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Phase, Reason

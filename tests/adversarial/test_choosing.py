@@ -7,9 +7,9 @@ import pytest
 
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.reader import open_submission
-from assay.neurons.session.window_reader import BeaconError, get_challenge
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, find_context_fault
 from assay.protocol.window import compute_block
+from assay.session.window_reader import BeaconError, get_challenge
 
 
 def judge(world, context, hotkey):

@@ -18,8 +18,6 @@ from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS
 from assay.lab.gauntlet.strategy import Strategy, prefill
 from assay.lab.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.miner.miner import Miner, MinerConfig
-from assay.neurons.session import window_reader
-from assay.neurons.session.window_reader import get_context
 from assay.protocol import Reason, Refusal, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import DIGEST_BYTES, Domain
@@ -33,6 +31,8 @@ from assay.protocol.seeds import (
 from assay.protocol.selection import select_groups, select_rollouts, select_sampled
 from assay.protocol.submission import HEADER_BYTES
 from assay.protocol.window import compute_round
+from assay.session import window_reader
+from assay.session.window_reader import get_context
 from assay.verification import Ledger, read_plan, trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets, judge_sampling

@@ -16,11 +16,10 @@ import pytest
 import torch
 
 import assay
+from assay.artifacts.database import Database
 from assay.artifacts.submissions import judge as submission_judge
 from assay.inference import DeviceError
 from assay.inference.placing.devices import MemoryLackError
-from assay.neurons.program.database import Database
-from assay.neurons.session.window_reader import get_challenge
 from assay.neurons.validator import submission_queue
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow
@@ -28,6 +27,7 @@ from assay.neurons.validator.submission_queue import SubmissionQueue
 from assay.protocol import Phase, Reason
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
+from assay.session.window_reader import get_challenge
 from tests.adversarial.conftest import make_world
 
 #: Where our code is, links followed and not.

@@ -11,13 +11,13 @@ from assay.artifacts.submissions import judge as submission_judge
 from assay.environments import make_miner_problem, open_environment_of
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.inference import DeviceError
-from assay.neurons.session.window_reader import get_challenge
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.judged_window import JUDGE, JudgedWindow
 from assay.protocol import Reason
 from assay.sandbox import WorkerError
 from assay.sandbox.usage import Usage, using
+from assay.session.window_reader import get_challenge
 from assay.subnet.presets import parse_environment
 from assay.training import LearnConfig
 from assay.training.held_out import HeldOut

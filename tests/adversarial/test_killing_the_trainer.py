@@ -20,10 +20,10 @@ from assay.inference.folder import verify_manifest
 from assay.network import StoreError, files
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
-from assay.neurons.session.window_reader import BeaconError
 from assay.neurons.trainer import lessons
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
+from assay.session.window_reader import BeaconError
 from assay.training import Learner, Schedule, sharding
 from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed
 

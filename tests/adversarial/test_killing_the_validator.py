@@ -12,11 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.artifacts.database import Database, JournalError
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.network.chain import ChainError, WrongChainError
-from assay.neurons.program.database import Database, JournalError
-from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
@@ -24,6 +22,8 @@ from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Beacon, Block, Reason
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
+from assay.session.chain_delivery import DeliveryState
+from assay.session.window_reader import Challenge
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
 from tests.adversarial.mortal import (
     HOTKEYS,

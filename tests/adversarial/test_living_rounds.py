@@ -11,7 +11,6 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSetting
 from assay.audit.provenance.round_audit import RoundSources, audit_round
 from assay.audit.provenance.round_watch import FINDINGS, RoundWatch
 from assay.network.chain import ForgottenError
-from assay.neurons.session import window_reader
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
@@ -21,6 +20,7 @@ from assay.rounds.difference_form import FormError
 from assay.rounds.folder import RoundFolder
 from assay.rounds.in_force import get_in_force_at
 from assay.rounds.keeper import RoundKeeper
+from assay.session import window_reader
 from assay.training import LearnConfig, Learner
 from tests.adversarial.round_bench import NAMES, WINDOWS, RoundBench
 from tests.amended_parameters import amend

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from assay.neurons.program.database import Database
+from assay.artifacts.database import Database
 from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook

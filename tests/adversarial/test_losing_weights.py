@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from assay.artifacts.database import Database, JournalError
 from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
@@ -14,9 +15,8 @@ from assay.network.chain import (
     UnknownOutcomeError,
     WrongChainError,
 )
-from assay.neurons.program.database import Database, JournalError
-from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.weights_outbox import DOUBT_BLOCKS, WeightsOutbox, list_rows
+from assay.session.chain_delivery import DeliveryState
 
 FULL = 65_535
 ONE, TWO, THREE = {1: FULL}, {0: 7, 2: FULL}, {0: FULL, 1: 1}

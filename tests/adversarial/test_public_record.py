@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from assay.artifacts.database import Database
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.reader import open_submission
 from assay.network.chain import ChainError
 from assay.network.store import StoreError, open_folder
-from assay.neurons.program.database import Database
 from assay.neurons.program.software import get_software
-from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator
@@ -39,6 +38,7 @@ from assay.protocol.record import (
 )
 from assay.protocol.score_tree import compute_weights_digest
 from assay.protocol.window import compute_settled_windows
+from assay.session.chain_delivery import DeliveryState
 from assay.verification import compute_score
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, Mortal
 

@@ -45,13 +45,13 @@ from assay.inference import CheckpointError
 from assay.inference.folder import MANIFEST_FILE, digest_tensors
 from assay.network import open_folder
 from assay.network.files import write_json
-from assay.neurons.settings.learning import read_config
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
+from assay.settings.learning import read_config
 from assay.training import LearnConfig, LossConfig, Schedule, compute_advantages
 from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from assay.artifacts.database import Database
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.reader import KnownMirror, open_submission
 from assay.network import open_folder
-from assay.neurons.program.database import Database
 from assay.neurons.validator.status import name_verdicts
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name

@@ -16,7 +16,7 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.inference import CheckpointError
 from assay.network import StoreError, open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.session.neuron import NetworkMonitor
+from assay.neurons.program.neuron import NetworkMonitor
 from assay.protocol import Reason
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window

@@ -15,11 +15,11 @@ from assay.cli.train_watch import run_train_watch
 from assay.network.files import write_json
 from assay.neurons.program.counters import Counters
 from assay.neurons.program.life import Sign
-from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
 from assay.neurons.trainer.program import LessonNotes
 from assay.protocol.amendment import ParameterHistory
+from assay.settings.loading import ConfigError
 from assay.training import Group, LearnConfig, Learner, LearnStats
 from assay.training.figures import compute_group_figures
 from assay.training.genesis_model import make_model

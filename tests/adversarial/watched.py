@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from safetensors.torch import save_file
 
+from assay.artifacts.database import Database
 from assay.inference.folder import digest_tensors
-from assay.neurons.program.database import Database
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.validator import Validator

@@ -28,11 +28,11 @@ from assay.lab.simulator import SimulatedChain
 from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError
-from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import EnvironmentChoice, find_parameters_fault
 from assay.rounds.in_force import get_in_force_at
+from assay.session.parameter_follower import ParameterFollower
 from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet

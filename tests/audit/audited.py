@@ -16,6 +16,7 @@ import torch
 
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.database import Database
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.submissions.reading import SubmissionReader
 from assay.audit.auditor import audit
@@ -32,9 +33,7 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import ForgottenError
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.program.database import Database
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.parameter_follower import ParameterFollower
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator
@@ -60,6 +59,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 from assay.protocol.score_tree import compute_weights_digest
+from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 from tests.small_genesis import open_small_genesis

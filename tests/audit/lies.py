@@ -28,7 +28,7 @@ def refuse_for(reason):
 
 def find_earlier(network, public, window):
     """The content of nora's slot some blocks before the commitment block."""
-    from assay.neurons.session.window_reader import get_window_commitments
+    from assay.session.window_reader import get_window_commitments
 
     committed = get_window_commitments(network.chain, window, 12 * window + 8)[HOTKEYS["nora"]]
     return Seen(committed.root, committed.groups, committed.locator)

@@ -15,9 +15,9 @@ from assay.cli import audit_compare
 from assay.cli.audit import AuditedNetwork, AuditRequest, find_readable
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Commitment, Reason, Tag, encode_commitment, encode_ss58
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from tests.audit.audited import HOTKEYS, LIAR, RIVAL, WINDOWS, Shelf, read_records
 
 COPIER = HOTKEYS["nora"]

@@ -13,10 +13,10 @@ from assay.cli.audit import find_newest, open_published
 from assay.lab.demo.run import ModelFolders
 from assay.network.chain import ForgottenError
 from assay.network.store import ReadableStores, StoreError
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.record import NOTHING, make_latest_name
+from assay.settings.loading import ConfigError
 from tests.audit.audited import (
     EPOCHS,
     HOTKEYS,

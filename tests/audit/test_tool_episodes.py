@@ -18,7 +18,7 @@ from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import QUICKNET, Reason

@@ -15,9 +15,6 @@ from assay.cli import amend as command
 from assay.cli.commands.subnet import require_change
 from assay.lab.simulator import SimulatedChain
 from assay.network.store import open_folder
-from assay.neurons.session.window_reader import find_settlement
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.protocol import (
     QUICKNET,
     Commitment,
@@ -28,6 +25,9 @@ from assay.protocol import (
 )
 from assay.protocol.amendment import compute_decision_block
 from assay.protocol.parameters import DEMO_TIMING
+from assay.session.window_reader import find_settlement
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from assay.subnet import amending
 from assay.subnet.amending import amend, require_amendment
 from assay.subnet.presets import NETUID, make_demo_parameters

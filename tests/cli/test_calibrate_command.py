@@ -16,11 +16,11 @@ from assay.inference import CheckpointError
 from assay.inference.families import FAMILIES
 from assay.inference.implementations import ImplementationError
 from assay.inference.pair_report import CAP_RATE_MAX
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import CalibrateSettings, Settings
 from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.settings.loading import ConfigError
+from assay.settings.sections import CalibrateSettings, Settings
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from tests.charts.pictures import read_texts

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
-from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import decode_ss58
+from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 from tests.charts.pictures import read_texts
 from tests.commands import run_command, run_program, start_cold_program, start_program

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from assay.cli.app import app
-from assay.neurons.settings.loading import list_settings
+from assay.settings.loading import list_settings
 from tests.cli.test_help_pages import render_page
 
 PROMISED = json.loads(Path(__file__).with_name("options.json").read_text())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from assay.artifacts.database import VALIDATOR_FILE
 from assay.audit.provenance.hub_content import WORK
 from assay.cli.own_folder import DEMO, OWN_FOLDERS
-from assay.neurons.program.database import VALIDATOR_FILE
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 from assay.training import GENESIS
 from tests.commands import run_command
 

@@ -14,10 +14,10 @@ from assay.cli import subnet
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.lab.simulator import SimulatedChain
 from assay.network.store import open_folder
-from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.settings.sections import Settings
 from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, Start
+from assay.session.parameter_follower import ParameterFollower
+from assay.settings.sections import Settings
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters
 from assay.training import GENESIS
 

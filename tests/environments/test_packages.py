@@ -23,8 +23,8 @@ from assay.environments.foreign.making import find_making_fault
 from assay.environments.foreign.package_environment import PackageTask, find_levels_fault
 from assay.environments.foreign.vetting import MILLIONS
 from assay.environments.tasksets import export_taskset
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.parameters import UNITS, Prompts, Shot
+from assay.settings.loading import ConfigError
 from tests.absent import has_sandbox
 from tests.commands import run_command
 from tests.environments.archive_files import add_file, change_text, write_package

@@ -9,7 +9,6 @@ from assay.audit.provenance.column_layouts import ROLLOUT
 from assay.audit.provenance.step_export import list_messages
 from assay.environments import Message, make_environment, open_environment
 from assay.environments.answer_form import AnswerForm, read_answer
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import (
     PROMPTS_MAX,
@@ -21,6 +20,7 @@ from assay.protocol.parameters import (
     find_prompts_fault,
     read_arguments,
 )
+from assay.settings.loading import ConfigError
 from assay.subnet.presets import change_parameters
 from assay.subnet.recipe import read_recipe
 from assay.subnet.recipes import RECIPES

@@ -9,7 +9,7 @@ from assay.environments.problem_file import ProblemFileError
 from assay.evaluation.conventions import BOXED, GSM8K
 from assay.evaluation.conventions import PROGRAMS as PROGRAMS_CONVENTION
 from assay.evaluation.suite import EvaluationError, read_shots, read_suite, require_apart
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 from tests.absent import has_sandbox
 
 WORDS = [

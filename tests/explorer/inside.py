@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from assay.explorer import Access, Index, make_app
 from assay.explorer.sources.record import ExplorerRequest, open_source
-from assay.neurons.settings.sections import Settings
+from assay.settings.sections import Settings
 from tests.explorer.api_types import check_document
 
 #: For tests: how many requests they send in a second depends on the machine. Tests of the limit

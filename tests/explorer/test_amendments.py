@@ -14,11 +14,11 @@ from assay.explorer.ports import Live
 from assay.explorer.sources import chain_view
 from assay.explorer.sources.chain_view import ChainView
 from assay.network.store import open_folder
-from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Commitment, Tag, decode_settlement_record, encode_commitment, encode_ss58
 from assay.protocol.record import make_latest_name, make_settlement_record_name
+from assay.session.parameter_follower import ParameterFollower
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from tests.amended_parameters import amend
 from tests.audit.amended import EPOCHS, FIRST, SECOND, announce, play_amended
 from tests.audit.audited import HOTKEYS, LIAR, LOCATOR, WINDOWS

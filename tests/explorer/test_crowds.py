@@ -16,7 +16,7 @@ from assay.explorer.ports import ShownWeights
 from assay.explorer.sources import chain_view
 from assay.explorer.sources import opened as opened_sources
 from assay.explorer.sources.opened import OpenedSources
-from assay.neurons.settings.sections import Settings
+from assay.settings.sections import Settings
 
 VALIDATOR = bytes(32)
 

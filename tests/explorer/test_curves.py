@@ -8,7 +8,7 @@ import pytest
 
 from assay.explorer.pages import STATIC
 from assay.explorer.views.curves import make_curve
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 from tests.explorer.inside import Page, look_into
 
 

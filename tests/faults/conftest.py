@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.neurons.settings.loading import use_sdk_cache
+from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 from tests.faults.connections import Twins, open_twins
 from tests.faults.proxy import FaultProxy

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from assay.neurons.settings.sections import Settings
+from assay.settings.sections import Settings
 from tests.faults.bucket import BUCKET, PREFIX, REGION, run_bucket
 from tests.faults.programs import SERVICES, Strike, run_neuron, run_proxies
 from tests.killing import programs

@@ -26,8 +26,8 @@ from assay.inference.draws.row_statistics import RowStatistics
 from assay.inference.implementations import ImplementationError
 from assay.inference.passages import Passage
 from assay.inference.reference import SketchBuilder
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import ComputeSettings
+from assay.settings.placing import open_placement
+from assay.settings.sections import ComputeSettings
 from assay.training import GENESIS
 from assay.verification import Projection
 from tests.inference.conftest import build_random_model

@@ -18,7 +18,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from assay.network import open_store
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.program.metrics import COMMON, OWN, get_served_name
-from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import (
     SettlementRecord,
     Tag,
@@ -27,6 +26,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.record import make_settlement_record_name
+from assay.settings.loading import use_sdk_cache
 from tests.commands import run_command, run_program, start_program
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.listening import list_doors

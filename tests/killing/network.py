@@ -14,10 +14,10 @@ from assay.network.chain import ChainTarget, Connection, SubtensorChain, open_wa
 from assay.network.chain.values import TAO
 from assay.network.chain.wallets import get_coldkey
 from assay.network.store import open_folder
-from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Phase, encode_ss58
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.window import compute_block, compute_window
+from assay.settings.loading import use_sdk_cache
 from assay.subnet import presets
 from assay.training import GENESIS
 from subtensor_devnet import Devnet, Seal

@@ -15,12 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.lab.localnet.services import read_founding
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
-from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.settings.loading import use_sdk_cache
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Tag, encode_ss58
+from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 from subtensor_devnet.errors import MalformedError
 from subtensor_devnet.extrinsics import take_apart

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from assay.lab.localnet.services import read_founding
-from assay.neurons.settings.sections import (
+from assay.settings.sections import (
     BeaconSettings,
     ChainSettings,
     ComputeSettings,

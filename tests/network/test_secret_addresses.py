@@ -28,8 +28,8 @@ from assay.network.chain import ChainError, ChainTarget, Connection, connection
 from assay.network.evm import EvmNode
 from assay.network.store import Credentials, HttpTimeouts, open_bucket, read_bucket
 from assay.neurons.program.loop import STATUS_FILE, ProgramLoop
-from assay.neurons.settings.loading import load_settings
 from assay.protocol import QUICKNET
+from assay.settings.loading import load_settings
 
 KEY, USER, WORD = "Hunter2ApiKey7f3a9c", "hunter2user", "hunter2word"
 SESSION = "hunter2session"

@@ -6,11 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.mining_history import MiningHistory
 from assay.environments import make_environment
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.history import MiningHistory
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.work_database import WorkDatabase
 from assay.protocol import encode_ss58

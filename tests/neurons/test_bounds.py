@@ -14,27 +14,27 @@ from safetensors.torch import save_file
 from assay.artifacts import store_objects
 from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.store_objects import UnavailableError, answer_in_time
-from assay.inference import CheckpointError, read_tensors
-from assay.lab.simulator import SimulatedChain
-from assay.network.chain import STATE_BLOCKS, ForgottenError
-from assay.network.evm import LedgerEntry
-from assay.neurons.miner.history import (
+from assay.artifacts.database import Database
+from assay.artifacts.mining_history import (
     MinedWindow,
     MiningHistory,
     OwnVerdict,
     Payment,
     describe_history,
 )
-from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.session.window_reader import Challenge
+from assay.artifacts.store_objects import UnavailableError, answer_in_time
+from assay.inference import CheckpointError, read_tensors
+from assay.lab.simulator import SimulatedChain
+from assay.network.chain import STATE_BLOCKS, ForgottenError
+from assay.network.evm import LedgerEntry
 from assay.neurons.validator import post_outbox, weights_outbox
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.weights_outbox import WeightsOutbox, list_rows
 from assay.protocol import Beacon, Block, Reason
+from assay.session.chain_delivery import DeliveryState
+from assay.session.window_reader import Challenge
 from assay.verification import Ledger, Seat
 from subtensor_devnet import block_database
 from tests.adversarial.mortal import make_parameters

@@ -11,22 +11,22 @@ from dataclasses import replace
 
 import pytest
 
+from assay.artifacts.database import Database
 from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.network import StoreError
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.preflight.check_results import CheckState
 from assay.neurons.preflight.examination import PreflightInputs, look_briefly
-from assay.neurons.program.database import Database
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.resources import open_own_store, open_stores
-from assay.neurons.settings.loading import ConfigError, load_settings
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.amendment import ParameterHistory
+from assay.session.resources import open_own_store, open_stores
+from assay.settings.loading import ConfigError, load_settings
 from tests.neurons.miner_bench import ALICE, HOTKEYS
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from assay.network.toml_settings import BYTES_MAX, TomlError, describe_allowed, name_place
-from assay.neurons.settings.learning import make_learning
-from assay.neurons.settings.loading import ConfigError, list_settings, load_settings
-from assay.neurons.settings.sections import TrainerSettings
+from assay.settings.learning import make_learning
+from assay.settings.loading import ConfigError, list_settings, load_settings
+from assay.settings.sections import TrainerSettings
 from tests.commands import run_command
 
 SECRET = "Hunter2SecretKey"

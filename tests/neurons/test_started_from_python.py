@@ -13,9 +13,9 @@ from assay.lab.localnet import services
 from assay.lab.localnet.description import read_settings
 from assay.lab.localnet.services import found, run_services
 from assay.neurons.miner.program import run_miner
-from assay.neurons.settings.loading import ConfigError, load_settings
-from assay.neurons.settings.sections import Settings, TrainerSettings
 from assay.neurons.trainer.program import run_trainer
+from assay.settings.loading import ConfigError, load_settings
+from assay.settings.sections import Settings, TrainerSettings
 from tests.commands import run_command
 
 PATIENCE_S = 120.0

@@ -21,14 +21,14 @@ import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.discovery import publish_parameters
 from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_race import RelayTimeouts
 from assay.network.chain import STATE_BLOCKS
 from assay.network.store import open_folder
-from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment

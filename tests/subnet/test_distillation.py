@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from assay.inference import Placement
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import find_unadopted
 from assay.subnet.distillation import DistillationRequest, run_distillation
 from assay.subnet.recipe import read_recipe

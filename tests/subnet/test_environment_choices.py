@@ -14,11 +14,11 @@ from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import CheckpointError
-from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MAIN_WORK
+from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.amending import require_amendment
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from assay.environments import open_environment
 from assay.inference import Placement
 from assay.lab.contests.preference_pairs import PREFERENCES, Preference, PreferenceWriter
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import find_unadopted
 from assay.subnet.preferences import PreferenceRequest, run_preferences
 from assay.subnet.recipe import read_recipe

@@ -14,9 +14,9 @@ from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT
 from assay.cli.plan import make_plan, render_plan
 from assay.inference.attention import BLOCK
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
-from assay.neurons.preflight.memory import MASK_FLOATS, PROMPT, estimate_height
-from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
+from assay.session.memory import MASK_FLOATS, PROMPT, estimate_height
+from assay.settings.sections import TrainerSettings
 from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe
 from assay.subnet.window_costs import (
     CARDS,

@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.database import Database
 from assay.artifacts.discovery import make_mirrors
 from assay.cli import publish as command
 from assay.environments import add_problem_files, open_environment, problem_file
@@ -33,17 +34,16 @@ from assay.network.beacon import LocalBeacon
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.program.database import Database
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.validator import Validator
 from assay.protocol import encode_ss58
 from assay.protocol.encoding import to_json
 from assay.protocol.reason import Reason
+from assay.session.parameter_follower import ParameterFollower
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from assay.subnet.presets import DEMO_RECIPE, EPISODES_RECIPE, NETUID, PRESETS
 from assay.subnet.publishing import publish_subnet
 from assay.subnet.recipe import list_recipes, read_recipe

@@ -12,10 +12,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from assay.cli.settings_source import SettingsSource
 from assay.environments import add_problem_files
 from assay.network.toml_settings import TomlError
-from assay.neurons.settings.learning import make_learning
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import ComputeSettings
 from assay.protocol.parameters import MAIN_WORK, make_tests
+from assay.settings.learning import make_learning
+from assay.settings.loading import ConfigError
+from assay.settings.sections import ComputeSettings
 from assay.subnet.presets import DEMO_RECIPE, DEMO_WORK, PRESETS
 from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe, require_architecture
 from assay.subnet.recipes import RECIPES

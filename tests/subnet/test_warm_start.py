@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from assay.cli.preparation import run_preparation
 from assay.environments import Success, add_problem_files, compute_file_digest, problem_file
 from assay.inference import Placement
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from assay.subnet import warm_start
 from assay.subnet.adoption.adopt import find_unadopted
 from assay.subnet.genesis_checkpoint import make_recipe_genesis

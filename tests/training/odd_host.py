@@ -8,8 +8,8 @@ import socket
 import sys
 from pathlib import Path
 
-from assay.neurons.settings.learning import describe_learning
-from assay.neurons.settings.sections import TrainerSettings
+from assay.settings.learning import describe_learning
+from assay.settings.sections import TrainerSettings
 from assay.training.team import TeamError, join_team
 
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch.distributed import HashStore  # type: ignore[attr-defined] # as `Store`
 
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer.program import run_follower
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from assay.training.sharding import DisagreementError, load_tensors
 from assay.training.team import Member, TeamError, find_first, meet
 from tests.training.forked_team import run_forked_team

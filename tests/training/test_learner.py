@@ -336,7 +336,7 @@ def test_low_rank_factors_make_what_is_published_of_the_first_weights(
 
 
 def test_only_low_rank_factors_have_moments(low_rank: LearnConfig) -> None:
-    """As `assay.neurons.preflight.memory` counts."""
+    """As `assay.session.memory` counts."""
     learner = make_learner(low_rank)
     learner.learn(make_groups(learner))
     state = dict(learner.export_state())

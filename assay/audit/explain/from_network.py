@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.artifacts.mining_history import HistoryError, MiningHistory
 from assay.artifacts.records.reader import list_validators
 from assay.audit.explain.published_verdicts import PublishedVerdicts, open_published
 from assay.audit.explain.rejudging import find_model, judge_again
@@ -16,10 +17,6 @@ from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
 from assay.network.chain.ports import BlockReader, SubnetReader
-from assay.neurons.miner.history import HistoryError, MiningHistory
-from assay.neurons.miner.review import find_payment
-from assay.neurons.session.session import Session
-from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import (
     Context,
     Parameters,
@@ -33,6 +30,9 @@ from assay.protocol import (
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import make_record_context
 from assay.protocol.window import compute_block
+from assay.session.payments import find_payment
+from assay.session.session import Session
+from assay.session.window_reader import find_settlement, get_challenge, get_context
 
 #: Most validators whose records are read, unless one is named.
 _VALIDATORS_MAX = 16

@@ -33,8 +33,6 @@ from assay.environments import deal_level, make_miner_problem, open_environment
 from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
-from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
-from assay.neurons.settings.learning import read_config
 from assay.protocol import (
     Context,
     Manifest,
@@ -50,6 +48,8 @@ from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.window import compute_block
 from assay.rounds import compute_share
+from assay.session.window_reader import BeaconError, get_challenge, get_context
+from assay.settings.learning import read_config
 from assay.verification import find_commitment
 
 #: Verdicts on bytes that the root on chain binds, which the trainer's own judge and a validator's

@@ -26,11 +26,11 @@ from assay.artifacts.steps.replay import count_replays, find_false_origin
 from assay.environments import Environment, Problem, RewardParts, run_all
 from assay.environments.pooling import has_twin, is_proposing
 from assay.inference import Checkpoint, Outline
-from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, StepRecord, encode_ss58
 from assay.protocol.episode import find_stop
 from assay.protocol.parameters import MILLION
 from assay.protocol.step import LEFT_OUT_MAX
+from assay.settings.learning import read_config
 from assay.verification.episodes import Episode, find_length_fault
 
 

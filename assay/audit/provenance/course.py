@@ -13,11 +13,10 @@ from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.artifacts.store_objects import UnavailableError, make_step_name
 from assay.inference.folder import MANIFEST_FILE
 from assay.network import StoreError, open_folder
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.trainer.monitor import WINDOWS_FILE, read_windows
 from assay.protocol.encoding import EncodingError, read_json
+from assay.settings.loading import ConfigError
 from assay.training.figures import compute_group_figures
-from assay.training.watch import BEGINNING, COMPARED, WatchedWindow
+from assay.training.watch import BEGINNING, COMPARED, WINDOWS_FILE, WatchedWindow, read_windows
 
 _T = TypeVar("_T")
 

@@ -24,8 +24,8 @@ from assay.audit.provenance.consumed import (
 )
 from assay.environments.pooling import has_twin
 from assay.inference import CheckpointError, Outline
-from assay.neurons.settings.learning import read_config
 from assay.protocol import DelayedRollout, Parameters
+from assay.settings.learning import read_config
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,9 @@ from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pooling import find_asked_piece, find_proposal, is_proposing
 from assay.inference import CheckpointError, Outline
 from assay.network import ObjectStore, open_folder
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Parameters
 from assay.protocol.parameters import MILLION
+from assay.settings.loading import ConfigError
 
 #: Seconds for fetching a checkpoint without its tensors.
 _FETCH_S = 30.0

@@ -27,6 +27,7 @@ from assay.artifacts.steps.folder import (
     read_step,
     read_taken,
 )
+from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.audit.provenance.consumed import (
     describe_group,
@@ -42,9 +43,8 @@ from assay.environments.pooling import has_twin, is_proposing
 from assay.inference import Checkpoint
 from assay.inference.expert_stacks import split_experts
 from assay.network import open_folder
-from assay.neurons.settings.learning import read_config
-from assay.neurons.trainer.setup import make_learner
 from assay.protocol import LevelSuccess, Parameters, StepRecord
+from assay.settings.learning import read_config
 from assay.training import Group, Learner
 from assay.training.held_out import count_held_out
 from assay.training.last_bits import compute_code_digest, describe_engine

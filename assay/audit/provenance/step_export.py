@@ -28,10 +28,10 @@ from assay.inference import CheckpointError, Outline
 from assay.inference.tokenizing.reply_frames import find_role
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
-from assay.neurons.settings.learning import read_config
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.episode import Reply, weave
 from assay.protocol.errors import OperatorError
+from assay.settings.learning import read_config
 from assay.training import compute_advantages
 from assay.verification.episodes import Episode
 from assay.verification.replies import cut_reply

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.database import Database
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
 from assay.artifacts.steps.folder import Step, read_taken
 from assay.audit.provenance.column_layouts import weave_row
@@ -32,7 +33,6 @@ from assay.network.atropos import (
     UnknownDeliveryError,
 )
 from assay.network.files import hold_folder
-from assay.neurons.program.database import Database
 
 #: Groups that may wait in the server's memory.
 QUEUE_MAX = 1_024

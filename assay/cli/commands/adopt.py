@@ -77,7 +77,7 @@ def _require_one(
     source: Path | None, base: Path | None, end_token: list[str] | None, export: Path | None
 ) -> None:
     """Check which options are combined."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if (source is None) == (export is None):
         raise ConfigError("name either a model's folder, or a checkpoint's with --export")
@@ -87,7 +87,7 @@ def _require_one(
 
 def _require_new(out: Path) -> None:
     """Check that --out is not there yet."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if out.exists() or out.is_symlink():
         raise ConfigError(f"--out {out} already exists: name a new folder")

@@ -96,7 +96,7 @@ def audit(
     --evm and --contract also compare with the ledger contract. Exit codes: 0 everything matches, 1
     something differs, 2 could not run, or nothing differs but something could not be checked.
     """
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if worker and workers:
         raise ConfigError("--worker names devices, --workers a number: use one of the two")

@@ -12,7 +12,7 @@ from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.sections import CalibrateSettings
+    from assay.settings.sections import CalibrateSettings
 
 app = typer.Typer(cls=PagedGroup)
 
@@ -36,7 +36,7 @@ def calibrate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fa
 
 def require_pair(asked: "CalibrateSettings") -> None:
     """Check that there are a checkpoint and two implementations."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if asked.model is None:
         raise ConfigError("name the folder of a checkpoint: --model FOLDER")

@@ -63,7 +63,7 @@ def explain(
     refused, 2 could not find out.
     """
     from assay.artifacts.records.run_folder import RunFolder
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     settings = invocation.load_settings()
     if directory is not None and not directory.is_dir():

@@ -80,7 +80,7 @@ def _require_combination(
     out: Path | None, push: str | None, files: list[Path] | None, windows: str | None, columns: str
 ) -> None:
     """Check which options are combined."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     shaped = columns != "assay"
     if (out is None) == (push is None):
@@ -98,7 +98,7 @@ def _require_combination(
 
 def _require_steps(folder: Path) -> None:
     """Check that a trainer has steps."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}: --dir names a trainer's")

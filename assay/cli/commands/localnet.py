@@ -24,7 +24,7 @@ def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fal
     everything runs. With --recipe the subnet has that recipe's rules, problems and model, in short
     windows.
     """
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     settings = invocation.load_settings()
     require_folder(settings.localnet.dir, "localnet", alone=True)
@@ -55,7 +55,7 @@ def faucet(
 def _require_development_chain(network: str) -> None:
     """Check that the chain is on this machine: development keys sign for no other."""
     from assay.network.chain.target import ChainTarget
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     ChainTarget.require_named(network)
     if network != "local" and not ChainTarget((network,)).is_loopback:

@@ -71,7 +71,7 @@ def publish_hub(
     replaces only what a push of the same network has put there. --dir may be a demo's folder. The
     token comes from --token-file, HF_TOKEN or `hf auth login`. Nobody is paid for this.
     """
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     settings = invocation.load_settings()
     if model is None and data is None:
@@ -91,7 +91,7 @@ def publish_hub(
 
 def _require_run(folder: Path) -> None:
     """Check that a trainer has steps and checkpoints."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if not any((folder / "steps").glob("step-*.json")) or not (folder / "models").is_dir():
         raise ConfigError(

@@ -20,7 +20,7 @@ def _require_submission(file: Path) -> Path:
     """The file, if it is there. As an argument's callback, this comes before the complaint about
     an option that is missing."""
     with plain_errors():
-        from assay.neurons.settings.loading import ConfigError
+        from assay.settings.loading import ConfigError
 
         if not file.is_file():
             raise ConfigError(f"there is no file {file}")

@@ -86,7 +86,7 @@ def publish(
 
 def _require_trainer(trainer: str | None) -> None:
     """Check that the hotkey that publishes checkpoints is named."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if trainer is None:
         raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
@@ -123,7 +123,7 @@ def amend(
 
 def require_change(changes: Path | None, withdraw: bool) -> None:
     """Check that there is something to amend, and that its file can be read."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if changes is not None:
         from assay.subnet.presets import read_changes

@@ -32,7 +32,7 @@ from assay.cli.options import (
 from assay.cli.start import TORCH, has_json_lines, starting
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.sections import Settings
+    from assay.settings.sections import Settings
 
 app = typer.Typer(cls=PagedGroup)
 
@@ -125,7 +125,7 @@ def train(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False)
 def _require_folder(folder: Path) -> None:
     """Check that the trainer's folder is none or a folder. `require_folder` would not do: the
     processes of a team check at the same moment, and only the first of them takes the folder."""
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if any(path.exists() and not path.is_dir() for path in (folder, *folder.parents)):
         raise ConfigError(f"--dir {folder} is not a folder, or is below a file: name a folder")
@@ -328,7 +328,7 @@ def distill(
 
 
 def _require_recipe(invocation: Invocation) -> str:
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     if invocation.source.recipe is None:
         raise ConfigError(
@@ -376,7 +376,7 @@ def verify_step(
     could not run, or equal but some groups could not be checked. On another kind of CPU or with
     another PyTorch the last bits can differ; the command says how this machine differs.
     """
-    from assay.neurons.settings.loading import ConfigError
+    from assay.settings.loading import ConfigError
 
     source = invocation.source
     named = (*source.flags["chain"].values(), source.localnet, offline)

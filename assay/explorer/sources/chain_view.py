@@ -11,15 +11,15 @@ from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import Live, Neurons, ShownWeights, Uid
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.chain import SubtensorChain
-from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.session.session import open_session
-from assay.neurons.session.window_reader import iterate_weight_blocks
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Tag, encode_ss58, parse_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.protocol.window import compute_window
+from assay.session.parameter_follower import ParameterFollower
+from assay.session.session import open_session
+from assay.session.window_reader import iterate_weight_blocks
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 
 #: Seconds between two readings of the head, of a page's wait for weights, until a head is stale.
 _EVERY_S, _WAIT_S, _STALE_S = 3.0, 3.0, 60.0

@@ -8,9 +8,15 @@ from typing import Any
 from assay.audit.provenance.course import read_course, read_published_course
 from assay.explorer.documents.training import RuleRow, WatchedRow
 from assay.explorer.ports import CourseReading
-from assay.neurons.trainer.monitor import WINDOWS_FILE
 from assay.protocol.errors import OperatorError
-from assay.training.watch import NEWEST, WatchedWindow, get_entropy, judge_course, measure_rules
+from assay.training.watch import (
+    NEWEST,
+    WINDOWS_FILE,
+    WatchedWindow,
+    get_entropy,
+    judge_course,
+    measure_rules,
+)
 
 
 def answer(request: bytes) -> bytes:

@@ -29,9 +29,6 @@ from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
 from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network import StoreError, open_folder
-from assay.neurons.session.resources import open_stores
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.episode import split_turns
@@ -39,6 +36,9 @@ from assay.protocol.parameters import ARGUMENTS, FRACTION_BITS
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
+from assay.session.resources import open_stores
+from assay.settings.loading import ConfigError
+from assay.settings.sections import StoreSettings
 from assay.verification import Measurement, find_commitment, plan_groups
 from assay.verification.bounds import MARGIN_MAX
 from assay.verification.episodes import Episode

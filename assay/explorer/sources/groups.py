@@ -21,9 +21,9 @@ from typing import Any
 from assay.explorer.documents.windows import ReadingLack
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
-from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, context_to_json
 from assay.sandbox import Budget, Lost, Sandbox, WorkerError
+from assay.settings.sections import StoreSettings
 
 logger = logging.getLogger(__name__)
 _BOOT = (

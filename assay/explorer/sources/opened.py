@@ -41,12 +41,12 @@ from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.proposals import Proposals
 from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manifest
-from assay.neurons.session.evm_opening import get_chain_id
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Context
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
+from assay.session.evm_opening import get_chain_id
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
 _MANIFEST_BYTES = 1 << 20

@@ -38,12 +38,12 @@ from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView
 from assay.explorer.sources.shell_commands import ShellCommands
 from assay.network import FolderStore, ObjectStore, open_folder, open_store
-from assay.neurons.session.resources import open_stores
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters, SettlementRecord, decode_ss58, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history
 from assay.protocol.encoding import EncodingError
+from assay.session.resources import open_stores
+from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.sections import Settings
 
 #: Seconds between two attempts to find a record that does not exist yet.
 _RETRY_S = 1.0

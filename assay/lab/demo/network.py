@@ -30,10 +30,10 @@ from assay.network.chain import (
 )
 from assay.network.chain.ports import Chain
 from assay.network.chain.values import TAO
-from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.window import compute_block, compute_window
+from assay.settings.loading import use_sdk_cache
 from assay.subnet.recipe import Recipe
 from subtensor_devnet import Devnet, Seal
 

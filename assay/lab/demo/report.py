@@ -20,13 +20,13 @@ from assay.neurons.program.status import (
     describe_self,
     describe_trouble,
 )
-from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.status import describe_validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.in_force import get_checkpoint_digest
+from assay.session.chain_delivery import DeliveryState
 from assay.verification import compute_score
 
 _VERSIONED = ("assay", "torch", "transformers", "numpy", "pyarrow")

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
@@ -34,13 +35,8 @@ from assay.network.chain.ports import Chain
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.ports import Neuron
-from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.program.software import get_software
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import find_settlement
-from assay.neurons.settings.learning import make_learning
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.setup import TrainerConfig, open_step_folder
 from assay.neurons.trainer.trainer import Trainer
@@ -51,6 +47,10 @@ from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
+from assay.session.window_reader import find_settlement
+from assay.settings.learning import make_learning
+from assay.settings.loading import ConfigError
+from assay.settings.sections import DemoSettings
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.presets import DEMO_RECIPE, EPISODES_RECIPE
 from assay.subnet.recipe import Recipe, read_recipe

@@ -40,13 +40,13 @@ from assay.neurons.miner.miner import (
     WindowWork,
     make_work,
 )
-from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Parameters, Reason, Rollout
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.episode import Reply, find_stop
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import Range, encode_submission, get_id_bits
+from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters, parse_environment
 from assay.verification import Examined, Forward, Measurement, Projection, Verdict
 from assay.verification.episodes import find_length_fault

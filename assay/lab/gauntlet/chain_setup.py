@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from assay.artifacts.database import Database
 from assay.lab.gauntlet.attack_setup import LOCATOR, found_network
 from assay.lab.gauntlet.measuring import TableRow
 from assay.lab.gauntlet.sampling_attacks import Honest
 from assay.lab.gauntlet.strategy import Strategy
 from assay.lab.gauntlet.table import CALENDAR
 from assay.neurons.miner.miner import MinerConfig
-from assay.neurons.program.database import Database
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Phase, Reason

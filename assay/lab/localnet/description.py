@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from assay.network.files import is_locked, write_file, write_json
 from assay.network.toml_settings import read_toml
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 
 DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
 #: Coldkeys of the subnet's owner and of its trainer: development keys, known to everybody.

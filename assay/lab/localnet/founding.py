@@ -18,9 +18,9 @@ from assay.network.chain import (
     start_subnet,
 )
 from assay.neurons.program.logs import make_report
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import BeaconChain, Parameters
 from assay.protocol.encoding import to_json
+from assay.settings.loading import ConfigError
 
 if TYPE_CHECKING:
     from assay.subnet.recipe import Recipe

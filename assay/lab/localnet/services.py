@@ -58,9 +58,9 @@ from assay.network.chain import (
 from assay.network.files import write_file, write_json
 from assay.network.store import LOCATOR_MAX
 from assay.neurons.program.loop import claim_folder
-from assay.neurons.settings.loading import ConfigError, use_sdk_cache
-from assay.neurons.settings.sections import WalletSettings
 from assay.protocol import BeaconChain, encode_ss58
+from assay.settings.loading import ConfigError, use_sdk_cache
+from assay.settings.sections import WalletSettings
 from subtensor_devnet import Devnet, DevnetError, Seal
 
 logger = logging.getLogger("assay")

@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.database import Database
 from assay.artifacts.steps.folder import read_step, read_taken
 from assay.audit.provenance import step_push
-from assay.neurons.program.database import Database
 from tests.adversarial.pushing.group_servers import (
     ATROPOS_PYTHON,
     NO_ATROPOS,

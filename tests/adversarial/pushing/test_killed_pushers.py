@@ -12,9 +12,9 @@ from contextlib import closing
 
 import pytest
 
+from assay.artifacts.database import Database
 from assay.audit.provenance.step_push import push_steps
 from assay.network.atropos import GroupServer
-from assay.neurons.program.database import Database
 from tests.adversarial.mortal import Fate, Killed
 from tests.adversarial.pushing.counts import GROUPS, count_posts
 from tests.adversarial.pushing.group_servers import RECEIVED, PoorServer

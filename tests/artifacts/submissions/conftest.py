@@ -2,11 +2,11 @@
 
 import pytest
 
-from assay.neurons.session.neuron import JudgeSources
-from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.program.neuron import JudgeSources
 from assay.protocol import Phase, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.window import compute_block
+from assay.session.window_reader import get_challenge, get_context
 from tests.artifacts.submissions.shown_window import Shown
 from tests.neurons.conftest import genesis, make_subnet, models, quick_miner
 from tests.neurons.miner_bench import ALICE, LOCATOR

@@ -8,7 +8,7 @@ from assay.artifacts.submissions.pack import encode_pack, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, KnownMirror, ReadRequest, open_submission
 from assay.network import StoreError, open_folder
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.verification import Ledger
 from tests.neurons.miner_bench import ALICE, LOCATOR
 

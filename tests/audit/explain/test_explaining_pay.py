@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.artifacts.mining_history import MinedWindow, MiningHistory
 from assay.artifacts.records.reader import parse_statistics
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_folder import gather_from_folder
@@ -18,7 +19,6 @@ from assay.audit.explain.reproduction import ExplainError
 from assay.inference import CheckpointError
 from assay.network import StoreError
 from assay.network.chain import ForgottenError
-from assay.neurons.miner.history import MinedWindow, MiningHistory
 from assay.neurons.validator import weights_outbox
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.amendment import ParameterHistory

@@ -11,13 +11,13 @@ import torch
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepFolder, digest_tensors_of, make_record, read_step
+from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import compute_step_pool
 from assay.environments import ask, compute_reward
 from assay.environments.mixture import PartProblem
 from assay.environments.pieces.piece_environment import PieceTask
 from assay.environments.pieces.propose import Kind, write_proposal
 from assay.inference import Checkpoint
-from assay.neurons.trainer.setup import make_learner
 from assay.protocol import StepReplay
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.manifest import start_levels

@@ -28,6 +28,7 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.groups import find_most
+from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance import delays, reexecution, step_push
 from assay.audit.provenance.consumed import (
@@ -49,11 +50,11 @@ from assay.environments.pieces.propose import Propose
 from assay.environments.pooling import compute_learnability, rate_delayed
 from assay.inference import Checkpoint
 from assay.network.atropos import ScoredGroup
-from assay.neurons.session.neuron import JudgeSources
+from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.course import Course
 from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
-from assay.neurons.trainer.setup import TrainerConfig, make_learner
+from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import DelayedRollout, StepReplay, StepSource, encode_ss58
 from assay.protocol.amendment import ParameterHistory

@@ -27,7 +27,6 @@ from assay.environments import deal_level, open_environment
 from assay.inference import Checkpoint
 from assay.inference.checkpoint import load_outline
 from assay.network import open_folder
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import (
     Commitment,
     Reason,
@@ -45,6 +44,7 @@ from assay.protocol.record import decode_window_record, make_record_context, mak
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed
 from assay.protocol.submission import decode_ids, decode_proof
+from assay.settings.loading import ConfigError
 from assay.training import Group
 from assay.verification import plan_groups
 from tests.audit.audited import remember_forward

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assay.neurons.settings.loading import use_sdk_cache
+from assay.settings.loading import use_sdk_cache
 from subtensor_devnet.yuma import EpochInputs, EpochResult, YumaRules
 from tests.integration.chain.epoch_cases import CASES, FIVE_EPOCHS, TEMPO, UIDS, make_inputs
 from tests.integration.chain.nets import RuntimeNet, open_net, start_node

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.database import Database
 from assay.network.chain import ChainError
 from assay.network.chain.values import LARGEST_WEIGHT as FULL
-from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.weights_outbox import WeightsOutbox, WeightsRow, list_rows
+from assay.session.chain_delivery import DeliveryState
 from tests.integration.chain.nets import TAO, Net, RuntimeNet
 
 

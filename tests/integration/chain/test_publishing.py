@@ -7,8 +7,8 @@ import pytest
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import DiscoveryError, make_mirrors
 from assay.network import open_folder
-from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import QUICKNET
+from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import PRESETS, change_parameters
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from assay.network.chain import ChainTarget, Connection, DevWallet
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
-from assay.neurons.settings.loading import use_sdk_cache
+from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from assay.artifacts.database import Database
 from assay.audit.auditor import audit
 from assay.cli.audit import describe_report, open_settled_ledger
 from assay.network.chain import WrongChainError
 from assay.network.evm import LedgerPoster, bind_hotkey
-from assay.neurons.program.database import Database
-from assay.neurons.settings.loading import load_settings
 from assay.neurons.validator.post_outbox import PostOutbox
 from assay.protocol import SettlementRecord
+from assay.settings.loading import load_settings
 from tests.audit.audited import (
     EPOCHS,
     LIAR,

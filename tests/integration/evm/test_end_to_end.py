@@ -11,14 +11,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from assay.artifacts.database import Database
 from assay.cli.app import app
 from assay.network.evm import LedgerPoster, bind_hotkey, make_ledger_entry
 from assay.network.evm.contracts import SilentError
-from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import DeliveryState
-from assay.neurons.session.evm_opening import create_key, open_key
-from assay.neurons.settings.loading import ConfigError, load_settings
-from assay.neurons.settings.sections import Settings
 from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts, open_posting
 from assay.protocol import (
@@ -29,6 +25,10 @@ from assay.protocol import (
     make_score_tree,
 )
 from assay.protocol.score_tree import keccak256
+from assay.session.chain_delivery import DeliveryState
+from assay.session.evm_opening import create_key, open_key
+from assay.settings.loading import ConfigError, load_settings
+from assay.settings.sections import Settings
 from tests.adversarial.mortal import HOTKEYS, Mortal
 from tests.integration.evm.anvil import CHAIN_ID, NETUID, SR25519, STORAGE, Stage
 from tests.integration.evm.test_contracts import KEYS_KEY, WEIGHTS_KEY, encode_weights

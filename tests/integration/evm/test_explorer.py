@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from assay.artifacts.database import Database
 from assay.artifacts.discovery import publish_parameters
 from assay.cli.app import app
 from assay.network.evm import LedgerPoster, ScoreLedger, make_ledger_entry
 from assay.network.store import open_folder
-from assay.neurons.program.database import Database
 from assay.neurons.validator.post_outbox import PostOutbox
 from assay.protocol import SettlementRecord, encode_ss58
 from assay.subnet.presets import NETUID

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from assay.artifacts.database import Database
 from assay.network.chain import UnknownOutcomeError, WrongChainError
 from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey
 from assay.network.evm import node as evm_node
-from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts
 from assay.protocol.score_tree import keccak256
+from assay.session.chain_delivery import DeliveryState
 from tests.integration.evm.anvil import CHAIN_ID, NETUID, SR25519, Anvil, Stage
 from tests.integration.evm.posting import (
     DEEP,

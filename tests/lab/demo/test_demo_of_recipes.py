@@ -8,8 +8,8 @@ from dataclasses import asdict
 import pytest
 
 from assay.lab.demo.run import EPISODES_MINERS, RECIPE_MINERS, Demo, choose_subnet
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import DemoSettings
+from assay.settings.loading import ConfigError
+from assay.settings.sections import DemoSettings
 from assay.subnet.recipe import list_recipes, read_recipe
 
 

@@ -28,8 +28,8 @@ from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
 from assay.network.toml_settings import TomlError
 from assay.neurons.program.loop import claim_folder
-from assay.neurons.settings.loading import ConfigError, load_settings
-from assay.neurons.settings.sections import Settings, StatusSettings
+from assay.settings.loading import ConfigError, load_settings
+from assay.settings.sections import Settings, StatusSettings
 from assay.subnet.recipes import RECIPES
 from tests.commands import run_command
 

@@ -19,10 +19,10 @@ from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import read_engine
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.miner.window_time import compute_window_seconds
 from assay.neurons.preflight.check_results import CheckState
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
+from assay.session.window_time import compute_window_seconds
 from tests.neurons.miner.engines.engine_server import EngineServer, load_drafter
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
 

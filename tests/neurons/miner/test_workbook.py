@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from assay.neurons.miner.work_database import WorkDatabase, WorkDatabaseError, WorkStage
-from assay.neurons.session.window_reader import get_challenge
 from assay.protocol import parse_commitment
+from assay.session.window_reader import get_challenge
 from tests.neurons.miner_bench import ALICE, HOTKEYS
 
 BOUNDS = 8, 8 * (4 + 48 * 10)

@@ -15,9 +15,9 @@ from assay.network.beacon.server import BeaconServer
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.preflight.checks import check_clock
 from assay.neurons.preflight.clock import judge_clock, read_block_clock
-from assay.neurons.session.resources import now_ms
-from assay.neurons.settings.loading import load_settings
 from assay.protocol.parameters import MAIN_TIMING
+from assay.session.resources import now_ms
+from assay.settings.loading import load_settings
 
 HOUR_MS = 3_600_000
 SLOW = "set the clock: it is slow"

@@ -39,18 +39,18 @@ from assay.neurons.preflight.examination import (
 )
 from assay.neurons.preflight.machine_fences import Fences, judge_fences, probe_fences
 from assay.neurons.preflight.machine_sandbox import check_sandbox
-from assay.neurons.preflight.memory import estimate_height, estimate_memory
 from assay.neurons.preflight.model_folder import check_model_folder
 from assay.neurons.preflight.surroundings import open_role_stores
 from assay.neurons.program.loop import claim_folder
-from assay.neurons.session.session import Session
-from assay.neurons.settings.loading import load_settings
 from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
 from assay.sandbox import file_fence
 from assay.sandbox.guest import INTERPRETER, is_prepared, store
 from assay.sandbox.guest.engine import require_engine
+from assay.session.memory import estimate_height, estimate_memory
+from assay.session.session import Session
+from assay.settings.loading import load_settings
 from assay.subnet.presets import parse_environment
 from assay.training import GENESIS, LearnConfig
 from tests.commands import run_command

@@ -19,7 +19,7 @@ from assay.neurons.program import metrics_server
 from assay.neurons.program.counters import Counters, VerdictCounter, meter
 from assay.neurons.program.metrics import COMMON, OWN, MetricKind, get_served_name
 from assay.neurons.program.metrics_server import read_address, serve_metrics
-from assay.neurons.settings.loading import ConfigError
+from assay.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
 
 ROOT = Path(__file__).parents[3]

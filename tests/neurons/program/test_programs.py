@@ -21,9 +21,9 @@ from assay.network.files import replace_file
 from assay.neurons.program import loop as program_loop
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import ProgramLoop, catch_signals, claim_folder
-from assay.neurons.session.window_reader import BeaconError
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
+from assay.session.window_reader import BeaconError
+from assay.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
 
 

@@ -21,10 +21,10 @@ from assay.environments.pieces.growth import measure_pool
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.program.status import CountdownStatus, describe_countdown
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings, StatusSettings
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
+from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings, StatusSettings
 from tests.statuses import VALIDATOR, check_status
 
 START = 7 * DEMO_TIMING.window_blocks

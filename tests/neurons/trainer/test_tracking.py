@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer import tracking, tracking_child
 from assay.neurons.trainer.tracking import Plan, Tracker, make_plan
+from assay.settings.loading import ConfigError
 
 #: What is asked of wandb.
 LIBRARY = """

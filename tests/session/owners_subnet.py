@@ -7,9 +7,9 @@ from assay.artifacts.discovery import publish_parameters
 from assay.lab.simulator import SimulatedChain
 from assay.network import ObjectStore, StoreError
 from assay.network.store import FolderStore
-from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.amendment import compute_decision_block
+from assay.session.parameter_follower import ParameterFollower
 from tests.adversarial.mortal import HOTKEYS, TIMING
 from tests.amended_parameters import amend
 

@@ -29,8 +29,8 @@ from assay.network.chain import (
 )
 from assay.network.chain.target import PATIENCE_S
 from assay.network.chain.values import TAO
-from assay.neurons.settings.loading import ConfigError, require_netuid, use_sdk_cache
-from assay.neurons.settings.sections import ChainSettings, Settings, StoreSettings
+from assay.settings.loading import ConfigError, require_netuid, use_sdk_cache
+from assay.settings.sections import ChainSettings, Settings, StoreSettings
 
 # a command that opens a chain alone does not wait for an HTTP library
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import torch
 from assay.inference import Placement, make_placement
 from assay.inference.implementations import require_permitted
 from assay.inference.workers.messages import WorkerSettings
-from assay.neurons.settings.sections import ComputeSettings
+from assay.settings.sections import ComputeSettings
 
 
 def open_placement(settings: ComputeSettings) -> Placement:

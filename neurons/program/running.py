@@ -12,16 +12,11 @@ from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.program.loop import ProgramLoop, catch_signals
 from assay.neurons.program.metrics_server import serve_metrics
+from assay.neurons.program.neuron import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.program.software import get_software
 from assay.neurons.program.status import describe_program
-from assay.neurons.session.neuron import NetworkMonitor, NeuronSession, join_network
-from assay.neurons.settings.placing import open_placement
-from assay.neurons.settings.sections import (
-    MinerSettings,
-    Settings,
-    TrainerSettings,
-    ValidatorSettings,
-)
+from assay.settings.placing import open_placement
+from assay.settings.sections import MinerSettings, Settings, TrainerSettings, ValidatorSettings
 
 logger = logging.getLogger("assay")
 

@@ -8,8 +8,8 @@ import trustme
 
 from assay.network import StoreError
 from assay.network.store.http_client import HttpTimeouts
-from assay.neurons.session.resources import open_own_store, open_stores
-from assay.neurons.settings.loading import ConfigError, load_settings
+from assay.session.resources import open_own_store, open_stores
+from assay.settings.loading import ConfigError, load_settings
 from tests.network.store.hostile import Hostile, answer
 
 KEYS = {"access_key_id": "AKIA", "secret_access_key": "hunter2hunter2"}

@@ -27,18 +27,18 @@ from assay.network.chain.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
 from assay.neurons.program.loop import ParametersChangedError, claim_folder
 from assay.neurons.program.status import ChainStatus
-from assay.neurons.session.resources import measure_stake
-from assay.neurons.session.session import Session
-from assay.neurons.session.window_reader import find_epoch, find_settlement
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.placing import make_worker_settings
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Phase, encode_ss58
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.in_force import find_newest, get_checkpoint_digest
+from assay.session.resources import measure_stake
+from assay.session.session import Session
+from assay.session.window_reader import find_epoch, find_settlement
+from assay.settings.loading import ConfigError
+from assay.settings.placing import make_worker_settings
+from assay.settings.sections import Settings
 
 logger = logging.getLogger("assay")
 

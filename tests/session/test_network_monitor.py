@@ -12,17 +12,17 @@ from assay.artifacts.discovery import DiscoveryError
 from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.chain.values import TAO
 from assay.neurons.program.loop import ParametersChangedError
-from assay.neurons.session.neuron import (
+from assay.neurons.program.neuron import (
     NetworkMonitor,
     NeuronSession,
     describe_wait,
     find_longest_retry,
 )
-from assay.neurons.settings.loading import ConfigError
 from assay.protocol import QUICKNET, Commitment, Parameters, Phase, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, Start
 from assay.protocol.window import compute_block
+from assay.settings.loading import ConfigError
 from assay.subnet.presets import make_demo_parameters
 
 OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))

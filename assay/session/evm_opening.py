@@ -14,8 +14,8 @@ from pathlib import Path
 from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, ScoreLedger
 from assay.network.evm.node import GWEI
 from assay.network.files import write_file
-from assay.neurons.settings.loading import ConfigError, require_netuid
-from assay.neurons.settings.sections import LedgerSettings, Settings
+from assay.settings.loading import ConfigError, require_netuid
+from assay.settings.sections import LedgerSettings, Settings
 
 #: Longest keystore or password file, bytes.
 _FILE_MAX = 65_536

@@ -21,9 +21,9 @@ from pydantic_settings import (
 )
 
 from assay.network.toml_settings import list_mistakes, name_place, read_toml
-from assay.neurons.settings.sections import ChainSettings, Settings, get_flag_name
 from assay.protocol import decode_ss58
 from assay.protocol.errors import OperatorError
+from assay.settings.sections import ChainSettings, Settings, get_flag_name
 
 if TYPE_CHECKING:
     from assay.environments import Environment

@@ -5,9 +5,9 @@ from dataclasses import fields
 
 from assay.artifacts.steps.folder import StepError, parse_config
 from assay.environments.problem_file import ProblemFileError, compute_file_digest
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import TrainerSettings
 from assay.protocol import StepRecord
+from assay.settings.loading import ConfigError
+from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.learner import STEPS_MAX
 from assay.training.lora import require_peft

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+from tests.neurons.session.owners_subnet import LENGTH, NOTICE, Subnet, vary
 
 from assay.artifacts import published_problems
 from assay.artifacts.discovery import DiscoveryError
@@ -13,11 +14,10 @@ from assay.artifacts.store_objects import make_parameters_name, make_problems_na
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.environments.problem_file import compute_file_digest
 from assay.network.chain import STATE_BLOCKS
-from assay.neurons.session.parameter_follower import ParameterFollower
 from assay.protocol import Parameters
+from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import parse_environment
 from tests.amended_parameters import amend
-from tests.neurons.session.owners_subnet import LENGTH, NOTICE, Subnet, vary
 
 
 def test_one_that_cannot_be_fetched_stops_what_comes_after_it(subnet: Subnet) -> None:

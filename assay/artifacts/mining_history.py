@@ -2,7 +2,7 @@
 newest measurements of its speed.
 
 Each hotkey and subnet has one SQLite file. Each row is written in one transaction, so a kill leaves
-the last complete state. `assay.neurons.miner.review` fills in verdicts and payments.
+the last complete state. The miner's review fills in verdicts and payments.
 """
 
 import json
@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-from assay.neurons.miner.measured_speed import STEPS_KEPT, UPLOADS_KEPT, MeasuredSpeed, MeasuredStep
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.reason import name_cost
@@ -60,6 +59,26 @@ class HistoryError(OperatorError):
     """The history cannot be kept. The message says which file, and what to do."""
 
     trouble_kind = TroubleKind.DISK
+
+
+#: Newest steps, and newest uploads, that count.
+STEPS_KEPT, UPLOADS_KEPT = 16, 4
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredStep:
+    """One step of generating."""
+
+    window: int
+    groups: int  # generated together
+    made: int  # finished; fewer than `groups`: time was up before the others were
+    tokens: int  # of the finished ones
+    seconds: float
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether all groups were finished."""
+        return self.made == self.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +230,15 @@ class MiningHistory:
                 "DELETE FROM steps WHERE number <= ? - ?", (written.lastrowid, STEPS_KEPT)
             )
 
-    def get_speed(self) -> MeasuredSpeed:
-        """The speed by the kept steps and uploads."""
+    def get_steps(self) -> list[MeasuredStep]:
+        """The kept steps, oldest first."""
         rows = self._read("SELECT window, groups, made, tokens, seconds FROM steps ORDER BY number")
-        uploads = self._read("SELECT seconds FROM uploads ORDER BY window")
-        return MeasuredSpeed(
-            [MeasuredStep(**row) for row in rows], [row["seconds"] for row in uploads]
-        )
+        return [MeasuredStep(**row) for row in rows]
+
+    def get_uploads(self) -> list[float]:
+        """Seconds of the kept uploads, oldest first."""
+        rows = self._read("SELECT seconds FROM uploads ORDER BY window")
+        return [row["seconds"] for row in rows]
 
     def write_upload(self, window: int, seconds: float) -> None:
         """Write how long a window's file took to the store. As many as count are kept."""

@@ -14,11 +14,11 @@ from assay.artifacts.submissions.mirror_list import MirrorList
 from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
-from assay.neurons.session.parameter_follower import ParameterFollower
-from assay.neurons.session.resources import Account, now_ms, open_account, open_chain, open_stores
-from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
+from assay.session.parameter_follower import ParameterFollower
+from assay.session.resources import Account, now_ms, open_account, open_chain, open_stores
+from assay.settings.sections import Settings
 
 
 class Session:
