@@ -14,6 +14,5 @@ __all__ = [
     "examination",
     "machine_fences",
     "machine_sandbox",
-    "memory",
     "surroundings",
 ]
