@@ -13,8 +13,8 @@ from assay.network.chain import ChainTarget, connection, node_pool
 from assay.network.store import BucketStore, HttpClient, HttpTimeouts
 from assay.network.store import bucket as bucket_store
 from assay.network.store import opening as readable_stores
+from assay.neurons.program import neuron as neuron_session
 from assay.neurons.trainer import program as trainer_program
-from assay.session import neuron as neuron_session
 from assay.session import resources, session
 from assay.settings.sections import Settings
 from tests.faults.proxy import FaultProxy

@@ -27,11 +27,12 @@ from assay.network.store import FolderStore
 from assay.neurons.miner import program as miner_program
 from assay.neurons.miner.program import run_miner
 from assay.neurons.preflight import starting
+from assay.neurons.program import running
 from assay.neurons.trainer import trainer
 from assay.neurons.trainer.program import run_trainer
 from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.program import run_validator
-from assay.session import running, session
+from assay.session import session
 from assay.settings.sections import Settings
 from assay.verification.episodes import Episode
 from subtensor_devnet import Devnet, Seal

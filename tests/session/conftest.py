@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.neurons.session.owners_subnet import Subnet
 
 from assay.lab.simulator import SimulatedChain
 from assay.network import open_folder
 from tests.adversarial.mortal import HOTKEYS, NETUID, TIMING, make_parameters
+from tests.session.owners_subnet import Subnet
 
 
 @pytest.fixture

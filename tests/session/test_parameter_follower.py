@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
-from tests.neurons.session.owners_subnet import LENGTH, NOTICE, Subnet, vary
 
 from assay.artifacts import discovery
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
@@ -13,6 +12,7 @@ from assay.protocol import Parameters
 from assay.protocol.amendment import compute_decision_block
 from assay.session import parameter_follower
 from tests.amended_parameters import amend
+from tests.session.owners_subnet import LENGTH, NOTICE, Subnet, vary
 
 
 def test_one_that_is_announced_is_known_and_holds_once_it_is_decided(subnet: Subnet) -> None:

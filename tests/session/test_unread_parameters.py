@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from tests.neurons.session.owners_subnet import LENGTH, NOTICE, Subnet, vary
 
 from assay.artifacts import published_problems
 from assay.artifacts.discovery import DiscoveryError
@@ -18,6 +17,7 @@ from assay.protocol import Parameters
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import parse_environment
 from tests.amended_parameters import amend
+from tests.session.owners_subnet import LENGTH, NOTICE, Subnet, vary
 
 
 def test_one_that_cannot_be_fetched_stops_what_comes_after_it(subnet: Subnet) -> None:

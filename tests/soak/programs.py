@@ -20,11 +20,11 @@ from assay.network.chain import ChainError
 from assay.neurons.miner import program as miner_program
 from assay.neurons.preflight import starting
 from assay.neurons.program import loop as program_loop
+from assay.neurons.program import running
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer import program as trainer_program
 from assay.neurons.trainer import trainer
 from assay.neurons.validator import program as validator_program
-from assay.session import running
 from assay.session.parameter_follower import ParameterFollower
 from assay.session.resources import Account
 from assay.settings.sections import MinerSettings, Settings, TrainerSettings, ValidatorSettings
