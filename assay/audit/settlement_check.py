@@ -8,6 +8,7 @@ from assay.artifacts.records.reader import follow_links
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.window_parameters import check_parameters, is_decided_so
+from assay.judge.bundle_check import compute_scores
 from assay.network.chain import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.network.evm import make_ledger_entry
@@ -15,7 +16,7 @@ from assay.protocol import encode_ss58
 from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord, WindowRecord
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.session.window_reader import iterate_weight_blocks
-from assay.verification import Result, Seat, compute_settlement, compute_weights
+from assay.verification import Seat, compute_weights
 
 #: Settlements back whose weights may still be in force, if newer ones did not reach the chain.
 _BACK_MAX = 64
@@ -169,12 +170,7 @@ def _check_last(record: SettlementRecord, last: WindowRecord | None, findings: F
 def _check_scores(
     public: Public, record: SettlementRecord, counted: Sequence[WindowRecord], findings: Findings
 ) -> None:
-    scores = compute_settlement(
-        Result(window.window, Seat(row.uid, row.registered_at), row.reason, row.score)
-        for window in counted
-        for row in window.members
-        if row.reason is not None
-    )
+    scores = compute_scores(counted)
     try:
         held = public.chain.get_members(record.epoch)
     except ForgottenError:

@@ -4,7 +4,7 @@ What the chain said (blocks, members, commitments, the checkpoint in force, weig
 is taken from the record: `assay audit` compares it with the chain's answers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assay.judge.bundle import Bundle
@@ -345,16 +345,21 @@ def _list_counted(
     return counted
 
 
-def _check_scores(
-    record: SettlementRecord, counted: Sequence[WindowRecord], check: SettlementCheck
-) -> None:
-    """Check the score of each seat that is listed. Who still held which seat, the chain knows."""
-    scores = compute_settlement(
+def compute_scores(counted: Iterable[WindowRecord]) -> dict[Seat, int]:
+    """The score of each seat in a settlement, by the records of its windows that count."""
+    return compute_settlement(
         Result(window.window, Seat(row.uid, row.registered_at), row.reason, row.score)
         for window in counted
         for row in window.members
         if row.reason is not None
     )
+
+
+def _check_scores(
+    record: SettlementRecord, counted: Sequence[WindowRecord], check: SettlementCheck
+) -> None:
+    """Check the score of each seat that is listed. Who still held which seat, the chain knows."""
+    scores = compute_scores(counted)
     for score in record.scores:
         right = scores.get(Seat(score.uid, score.registered_at))
         if right != score.score:

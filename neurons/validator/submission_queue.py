@@ -143,6 +143,7 @@ class SubmissionQueue:
         self._check_last_samples(judged, head)
         busy = {job.hotkey for job in self.jobs if job.judged is judged and not job.proves}
         self._charge_failed(judged, busy)
+        judged.kept.clear()  # the window itself is kept until it is settled
         if self._ahead is not None:
             self._ahead.forget(judged.challenge.window)
 

@@ -17,7 +17,7 @@ _BOOT = (
     "from assay.explorer.sources.course_child import answer;"
     "serve(answer, None)"
 )
-#: A trainer's file of figures, see `assay.neurons.trainer.monitor`.
+#: A trainer's file of figures, see `assay.training.watch`, which loads PyTorch.
 _FIGURES = "windows.json"
 #: Seconds without a request after which the child ends: the next window's figures are not soon.
 _IDLE_S = 10.0
