@@ -33,10 +33,10 @@ from transformers import PreTrainedTokenizerFast
 sys.path.append(str(Path(__file__).parents[1]))
 
 from assay.environments import ask
+from assay.gate.tokenizer_file import MARKS_MAX, MERGES_MAX, REGEXES
+from assay.gate.tokenizer_settings import ADDED_MAX
 from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.folder import TOKENIZER_FILES
-from assay.inference.gate.tokenizer_file import MARKS_MAX, MERGES_MAX, REGEXES
-from assay.inference.gate.tokenizer_settings import ADDED_MAX
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from tests.hostile_folders import FILES, list_changes, write_changed
 

@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from assay.environments import Environment, Problem, make_environment
 from assay.environments.gsm import Task
 from assay.inference import Checkpoint, OwnDrafter, Rules, load_checkpoint
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+from assay.inference.tokenizing.folder_tokenizer import wrap_tokenizer
 from assay.network.files import move_folder, replace_file
 from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.genesis_checkpoint import make_genesis
@@ -202,7 +202,7 @@ class Pupil:
         """Sample an answer to each problem of the trial."""
         given = self.schooling
         end = self.tokenizer.eos_token_id
-        tokenizer = FolderTokenizer(self.tokenizer, len(self.tokenizer), (end,))
+        tokenizer = wrap_tokenizer(self.tokenizer, len(self.tokenizer), (end,))
         rules = Rules(TEMPERATURE, (end,), given.max_tokens)
         drafter = OwnDrafter(self.model, tokenizer.drawable, rules)
         problems = make_problems(given, "evidence-trial", given.tried, given.seed)

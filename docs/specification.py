@@ -25,22 +25,23 @@ from assay.artifacts.store_objects import (
     make_step_name,
     make_tensor_name,
 )
-from assay.artifacts.submissions.pack import PackedPart, PackedRefusal, PackedSubmission
+from assay.judge.pack import PackedPart, PackedRefusal
+from assay.judge.pack import PackedSubmission
 from assay.neurons.preflight.checks import PROBE
 from assay.inference.families import CHOSEN, FAMILIES, REFUSED, Family, Tensors, list_fields
 from assay.inference.families.family import WORDS
 from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.rotary import COMMON_TYPES, ROPE_LISTS, ROPE_NUMBERS, ROPE_TYPES
-from assay.inference.gate.rules import Rule
-from assay.inference.gate.tokenizer_file import ADDED_TOKEN, COMPONENTS, MODELS, REGEXES
-from assay.inference.tokenizing.chat_template import (
+from assay.gate.rules import Rule
+from assay.gate.tokenizer_file import ADDED_TOKEN, COMPONENTS, MODELS, REGEXES
+from assay.gate.chat_template import (
     ATTRIBUTES,
     FILTERS,
     FUNCTIONS,
     TESTS,
     UNICODE_READERS,
 )
-from assay.inference.tokenizing.template_syntax import EXPRESSIONS, STATEMENTS
+from assay.gate.template_syntax import EXPRESSIONS, STATEMENTS
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import (

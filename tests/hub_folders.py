@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from assay.inference.gate.tokenizer_file import REGEXES
+from assay.gate.tokenizer_file import REGEXES
 
 #: The ids of a byte-level tokenizer before its added tokens, and rows of the models here.
 BYTES, VOCABULARY = 256, 288

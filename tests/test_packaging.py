@@ -50,7 +50,7 @@ DISTRIBUTIONS = {
     "subtensor-devnet": (ROOT / "devnet", "subtensor_devnet"),
 }
 #: The packages of `assay` that assay-judge has.
-JUDGED = {"environments", "judge", "protocol", "sandbox", "verification"}
+JUDGED = {"environments", "gate", "judge", "protocol", "sandbox", "verification"}
 #: Modules that the devnet may import → the requirement that brings them.
 DEVNET_MODULES = {
     "Crypto": "pycryptodome",

@@ -19,16 +19,9 @@ from pathlib import Path
 from assay.artifacts.checkpoints.adapter import read_adapter
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
-from assay.artifacts.submissions.pack import PackedCopy, PackedSubmission, decode_pack
+from assay.artifacts.submissions.pack import PackedCopy
 from assay.artifacts.submissions.reading import SubmissionReader
 from assay.audit.bundle_file import unpack_bundle
-from assay.audit.bundle_seal import (
-    FILE_BYTES,
-    STORE_FOLDER,
-    BundleError,
-    require_bundle,
-    require_sealed,
-)
 from assay.audit.ports import Public
 from assay.audit.recorded_answers import (
     RecordedAnswers,
@@ -38,13 +31,9 @@ from assay.audit.recorded_answers import (
 )
 from assay.audit.sources import FetchedOutlines
 from assay.inference.folder import MANIFEST_FILE, CheckpointError, verify_manifest
-from assay.judge.about import AUDITED_MAX as AUDITED_MAX
-from assay.judge.about import BUNDLE_VERSION as BUNDLE_VERSION
-from assay.judge.about import SUBMISSIONS_FOLDER as SUBMISSIONS_FOLDER
-from assay.judge.about import About as About
-from assay.judge.about import AuditedWindows as AuditedWindows
-from assay.judge.about import read_about as read_about
-from assay.judge.about import read_document
+from assay.judge.about import SUBMISSIONS_FOLDER, About, read_about, read_document
+from assay.judge.pack import PackedSubmission, decode_pack
+from assay.judge.seal import FILE_BYTES, STORE_FOLDER, BundleError, require_bundle, require_sealed
 from assay.network.store import ObjectStore, open_folder
 from assay.protocol import Context, Refusal, encode_ss58
 from assay.protocol.amendment import ParameterHistory, make_history

@@ -16,7 +16,7 @@ from pathlib import Path
 from tarfile import BLOCKSIZE, LNKTYPE, REGTYPE, USTAR_FORMAT, TarError, TarInfo
 from typing import BinaryIO
 
-from assay.audit.bundle_seal import FILE_BYTES, SUMS_FILE, BundleError, SealError, read_sums
+from assay.judge.seal import FILE_BYTES, SUMS_FILE, BundleError, SealError, read_sums
 from assay.network.files import replace_file
 
 #: Most files, and bytes of all of them together.

@@ -6,17 +6,15 @@ Light: `assay status --record` reads a bundle's records without the dependencies
 
 from pathlib import Path
 
-from assay.judge.seal import ABOUT_FILE as ABOUT_FILE
-from assay.judge.seal import FILE_BYTES as FILE_BYTES
-from assay.judge.seal import STORE_FOLDER as STORE_FOLDER
-from assay.judge.seal import SUMS_FILE as SUMS_FILE
-from assay.judge.seal import BundleError as BundleError
-from assay.judge.seal import SealError as SealError
-from assay.judge.seal import digest_file, format_sums, list_files
-from assay.judge.seal import find_broken_seals as find_broken_seals
-from assay.judge.seal import read_sums as read_sums
-from assay.judge.seal import require_bundle as require_bundle
-from assay.judge.seal import require_sealed as require_sealed
+from assay.judge.seal import (
+    STORE_FOLDER,
+    SUMS_FILE,
+    BundleError,
+    digest_file,
+    format_sums,
+    list_files,
+    require_sealed,
+)
 from assay.network.files import write_file
 from assay.network.store import ObjectStore, open_folder
 

@@ -18,7 +18,6 @@ from assay.artifacts.submissions.judge import (
     note_unjudged,
 )
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.artifacts.submissions.pack import MissingPartError
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
@@ -26,6 +25,7 @@ from assay.audit.ports import Public, Submissions
 from assay.audit.window_parameters import check_parameters, choose_parameters
 from assay.environments import find_parent_fault
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
+from assay.judge.pack import MissingPartError
 from assay.judge.provable import BY_CHAIN, BY_MODEL, BY_SAMPLES, UNBOUND
 from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58

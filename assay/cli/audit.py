@@ -17,10 +17,10 @@ from rich.progress import Progress as ProgressBar
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.reader import Latest, RecordFault, open_reader
 from assay.audit.auditor import Progress, audit
-from assay.audit.bundle import AUDITED_MAX, Bundle, list_needed, open_bundle, read_about
+from assay.audit.bundle import Bundle, list_needed, open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.bundle_file import pack_bundle
-from assay.audit.bundle_seal import ABOUT_FILE, SUMS_FILE, open_records
+from assay.audit.bundle_seal import open_records
 from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, MadeModels, ModelShelf, StoredSubmissions
@@ -28,6 +28,8 @@ from assay.cli.checks import split_windows
 from assay.cli.console import open_console
 from assay.inference import Checkpoint, load_checkpoint
 from assay.inference.workers.pool import open_workers
+from assay.judge.about import AUDITED_MAX, read_about
+from assay.judge.seal import ABOUT_FILE, SUMS_FILE
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
 from assay.network.store import StoreError

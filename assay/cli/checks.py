@@ -94,11 +94,11 @@ def require_problem_files(*places: Path) -> None:
 
 def require_bundle(folder: Path | None) -> None:
     """Check that --offline, if it is given, names a bundle."""
-    from assay.audit import bundle_seal
+    from assay.judge import seal
 
     require_there(folder)
     if folder is not None:
-        bundle_seal.require_bundle(folder)
+        seal.require_bundle(folder)
 
 
 def require_address(text: str | None, option: str) -> None:

@@ -16,7 +16,7 @@ from assay.environments.base import Manner
 from assay.settings.loading import ConfigError, open_named_environment
 
 if TYPE_CHECKING:
-    from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+    from assay.gate.tokenizer import FolderTokenizer
     from assay.inference.tokenizing.seen_prompts import SeenPrompt
     from assay.protocol.parameters import Work
 

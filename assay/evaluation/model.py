@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 from assay.environments import Conversation
 from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import EvaluationError, Suite
+from assay.gate.chat_template import TemplateFault
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference import Checkpoint, OwnDrafter, Placement, Rules, load_checkpoint
 from assay.inference.checkpoint import load_outline
 from assay.inference.context_length import count_positions
@@ -28,12 +30,7 @@ from assay.inference.folder import (
     read_config,
 )
 from assay.inference.model_loading import load_model
-from assay.inference.tokenizing.chat_template import TemplateFault
-from assay.inference.tokenizing.folder_tokenizer import (
-    FolderTokenizer,
-    load_tokenizer,
-    make_tokenizer,
-)
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 
 #: Rows that are decoded together on a CPU, and on a GPU.
 _ROWS_CPU, _ROWS_GPU = 32, 256

@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from assay import environments
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.families import get_expert_bounds
 from assay.inference.folder import (
@@ -39,8 +40,9 @@ from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measure_shape
-from assay.inference.reference import CausalModel, Reference
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, open_tokenizer
+from assay.inference.reading import CausalModel
+from assay.inference.reference import Reference
+from assay.inference.tokenizing.folder_tokenizer import open_tokenizer
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.parameters import EXPERT_BITS, EnvironmentChoice
 from assay.verification import Forward

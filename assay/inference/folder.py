@@ -13,14 +13,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from transformers import PreTrainedTokenizerFast
-
+from assay.gate.files import (
+    JSON_BYTES,
+    SMALL_FILE_BYTES,
+    UnfitFileError,
+    open_regular,
+    read_regular,
+)
 from assay.inference.families import find_config_fault
-from assay.inference.gate.files import UnfitFileError, open_regular, read_regular
 from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
-from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.hashing import Domain
 from assay.protocol.manifest import (
     POOL_FILE,
     Calibration,
@@ -48,8 +52,6 @@ SMALL_FILES = (CALIBRATION_FILE, PASSAGES_FILE, CONFIG_FILE, *TOKENIZER_FILES)
 FILES_FOLDER = "files"
 #: The tensors, as Assay writes them. Readers take them from any *.safetensors file.
 MODEL_FILE = "model.safetensors"
-#: Most bytes of a folder's small files, and of those that Python parses as JSON.
-SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
 
 _D = TypeVar("_D")
 
@@ -177,19 +179,6 @@ def read_passages(folder: Path) -> list[Passage]:
         return decode_passages(read_small_file(folder, PASSAGES_FILE), size)
     except EncodingError as error:
         raise UnusableCheckpointError(f"{folder / PASSAGES_FILE} {error}") from None
-
-
-def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
-    """Digest of the template that turns a problem into a prompt, 32 bytes; of no bytes without one,
-    and an empty one is none. Raises an UnusableCheckpointError where there are several, or it is
-    not text."""
-    template = tokenizer.chat_template or None
-    if not isinstance(template, str | None):
-        raise UnusableCheckpointError("the tokenizer's chat_template is not one text")
-    try:
-        return hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
-    except UnicodeError:
-        raise UnusableCheckpointError("the tokenizer's chat_template is not Unicode") from None
 
 
 def digest_structure(folder: Path) -> bytes:

@@ -24,6 +24,7 @@ from transformers import (
 from transformers.activations import XIELUActivation
 from transformers.utils import logging as transformers_logging
 
+from assay.gate.files import UnfitFileError, open_regular
 from assay.inference.families import EMBEDDING, HEAD, find_misfit, is_tied
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -33,7 +34,6 @@ from assay.inference.folder import (
     read_config,
     read_small_file,
 )
-from assay.inference.gate.files import UnfitFileError, open_regular
 from assay.inference.placing.devices import explain_lack, is_out_of_memory
 from assay.inference.placing.precision import require_exact_products
 from assay.inference.recurrent import prepare_recurrent_layers

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from assay.inference.packing import make_packing
-from assay.inference.placing.memory_plan import TOKENS_MAX
+from assay.inference.placing.model_sizes import TOKENS_MAX
 from assay.protocol.episode import Reply, weave
 
 #: A completion that is read alone is right-padded to a multiple of this: kernels see few shapes.

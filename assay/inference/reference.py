@@ -26,8 +26,7 @@ from assay.inference.head import compute_logits
 from assay.inference.passages import Passage
 from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import MemoryPlan
-from assay.inference.reading import Batch, Replies, read
-from assay.inference.reading import CausalModel as CausalModel
+from assay.inference.reading import Batch, CausalModel, Replies, read
 from assay.sandbox.usage import using
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
 

@@ -4,35 +4,31 @@ A folder needs manifest.json, config.json, tokenizer.json and tokenizer_config.j
 that the manifest names.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.environments import Conversation, Frame
+from assay.gate.files import JSON_BYTES, SMALL_FILE_BYTES, UnfitFileError, read_regular
+from assay.gate.rules import UnfitError
+from assay.gate.tokenizer_files import check_tokenizer_files, digest_template
+from assay.gate.tokenizer_settings import DECODER_TABLE, SPECIAL_NAMES, iterate_tokens
 from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError
-from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.hashing import Domain
 from assay.protocol.manifest import POOL_FILE, Manifest, compute_files_digest, find_files_fault
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.verification.ports import Tokenizer
-from assay.verification.text_tokenizer import TextTokenizer
 
 _MANIFEST, _CONFIG = "manifest.json", "config.json"
 _TOKENIZER = _CORE, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
-#: Most bytes of one of these files, and rows of an output matrix.
-_FILE_BYTES, _VOCABULARY_MAX = 64 << 20, 1 << 24
-#: Fields of tokenizer_config.json with tokens beside those whose names end in `_token`.
-_MORE_TOKENS = (
-    *("additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"),
-    "added_tokens_decoder",
-)
-#: Flags of an added token, and what they are where it does not say.
+#: Most rows of an output matrix.
+_VOCABULARY_MAX = 1 << 24
+#: Flags of an added token.
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -91,7 +87,8 @@ def open_outline(
     Args:
         expected: the digest on chain, where the caller knows it.
         open_tokenizer: for text; None: `open_text`. Whoever has `assay` may give
-            `assay.inference.tokenizing.folder_tokenizer.open_tokenizer`: it knows chat templates.
+            `assay.inference.tokenizing.folder_tokenizer.open_tokenizer`: it knows tokens that
+            tokenizer.json lacks.
 
     Raises:
         CheckpointFault: a file is missing or differs from the manifest.
@@ -114,92 +111,83 @@ def open_outline(
     return CheckpointOutline(manifest, tokenizer, pool, no_text)
 
 
-def open_text(folder: Path, manifest: Manifest, vocabulary: int) -> TextTokenizer:
-    """The tokenizer of a folder by the library `tokenizers` alone.
+def open_text(folder: Path, manifest: Manifest, vocabulary: int) -> Tokenizer:
+    """The tokenizer of a folder by the libraries `tokenizers` and `jinja2` alone.
 
     Raises:
-        NoTextError: the library is not here; or there is a chat template, or tokens that
-            tokenizer.json lacks, for which `assay` is needed.
+        CheckpointFault: the files are not a tokenizer that may be used.
+        NoTextError: a library is not here; or there are tokens that tokenizer.json lacks, for which
+            `assay` is needed.
     """
-    settings, core = _read_object(folder / _SETTINGS), _read_object(folder / _CORE)
-    template = hash_fields(Domain.CHAT_TEMPLATE)
-    if settings.get("chat_template") is not None or manifest.chat_template != template:
-        raise NoTextError("prompts are written by a chat template, which needs the package assay")
-    if (name := _find_other_token(settings, core)) is not None:
-        raise NoTextError(f"{name} has a token that {_CORE} lacks, which needs the package assay")
+    data, core, settings = _check_tokenizer(folder, vocabulary)
+    if digest_template(settings.get("chat_template")) != manifest.chat_template:
+        raise CheckpointFault(f"{folder / _SETTINGS} has another chat template than its manifest")
+    if (where := _find_other_token(settings, core)) is not None:
+        raise NoTextError(f"{where} is a token that {_CORE} lacks, which needs the package assay")
     try:
         from tokenizers import Tokenizer as Library
-    except ImportError:
-        raise NoTextError("the library tokenizers is not here: install assay-judge[text]") from None
+
+        from assay.gate.tokenizer import FolderTokenizer
+    except ImportError as error:
+        lacking = error.name or "tokenizers"
+        raise NoTextError(f"the library {lacking} is not here: install assay-judge[text]") from None
     special = {
-        name: token if isinstance(token, str) else str(token.get("content"))
+        name: token if isinstance(token, str) else token["content"]
         for name, token in settings.items()
-        if name.endswith("_token") and isinstance(token, str | dict)
+        if name in SPECIAL_NAMES
     }
+    template = settings.get("chat_template")
     try:
         with catch_thrown():
-            backend = Library.from_buffer(_read(folder / _CORE))
-        return TextTokenizer(backend, special, vocabulary, manifest.end_tokens)
+            backend = Library.from_buffer(data)
+            backend.encode_special_tokens = settings.get("split_special_tokens", False)
+        return FolderTokenizer(backend, special, template, vocabulary, manifest.end_tokens)
     except (LibraryError, ValueError) as error:
-        raise NoTextError(f"{folder / _CORE} is no tokenizer that loads: {error}") from None
+        raise CheckpointFault(f"{folder / _CORE} is no tokenizer that loads: {error}") from None
 
 
 def find_drawable(folder: Path, manifest: Manifest, vocabulary: int) -> NDArray[np.bool_]:
     """Bool [V]: ids that may be drawn. All of them where the files leave it to a library."""
-    settings, core = _read_object(folder / _SETTINGS), _read_object(folder / _CORE)
+    _, core, settings = _check_tokenizer(folder, vocabulary)
     drawable = np.ones(vocabulary, bool)
     if _find_other_token(settings, core) is not None:
         return drawable
-    ids = _list_ids(core)
-    if any(type(number) is not int or not 0 <= number < vocabulary for number in ids.values()):
-        raise CheckpointFault(f"{folder / _CORE} has an id that the model has not")
+    ids = dict(core["model"]["vocab"])
+    ids |= {token["content"]: token["id"] for token in core.get("added_tokens", ())}
     drawable[:] = False
     drawable[list(ids.values())] = True
     token = settings.get("pad_token")
-    text = token.get("content") if isinstance(token, dict) else token
-    padding = ids.get(text) if isinstance(text, str) else None
+    padding = ids.get(token["content"] if isinstance(token, dict) else token)
     if padding is not None and padding not in manifest.end_tokens:
         drawable[padding] = False
     return drawable
 
 
-def _list_ids(core: Mapping[str, Json]) -> dict[Any, Any]:
-    """Text → id of every entry. Raises a CheckpointFault."""
+def _check_tokenizer(
+    folder: Path, vocabulary: int
+) -> tuple[bytes, dict[str, Json], dict[str, Json]]:
+    """tokenizer.json and the same parsed, and what a library may see of tokenizer_config.json."""
+    data = _read(folder / _CORE)
     try:
-        known = core["model"]["vocab"]
-        listed = not isinstance(known, dict)  # a list by id, of text and score
-        ids = {text: number for number, (text, _) in enumerate(known)} if listed else dict(known)
-        return ids | {token["content"]: token["id"] for token in core.get("added_tokens") or ()}
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointFault(f"{_CORE} has no vocabulary that can be read: {error!r}") from None
+        return data, *check_tokenizer_files(data, _read(folder / _SETTINGS), vocabulary)
+    except UnfitError as error:
+        raise CheckpointFault(f"nobody can use {folder}: {error}") from None
 
 
 def _find_other_token(settings: Mapping[str, Json], core: Mapping[str, Json]) -> str | None:
-    """The first field of tokenizer_config.json with a token that tokenizer.json has not, or has in
-    another way; None: they are joined by leaving them as they are."""
-    added = core.get("added_tokens")
-    objects = [one for one in added if isinstance(one, dict)] if isinstance(added, list) else []
-    known = {one["content"]: one for one in objects if isinstance(one.get("content"), str)}
-    for name, token in _iterate_tokens(settings):
-        text = token if isinstance(token, str) else token.get("content")
-        entry = known.get(text) if isinstance(text, str) else None
+    """Where tokenizer_config.json has a token that tokenizer.json has not, or has in another way;
+    None: they are joined by leaving them as they are."""
+    known = {token["content"]: token for token in core.get("added_tokens", ())}
+    table = settings.get(DECODER_TABLE, {})
+    further = [(f"{number} of {DECODER_TABLE}", token) for number, token in table.items()]
+    for where, token in (*iterate_tokens(settings), *further):
+        entry = known.get(token if isinstance(token, str) else token["content"])
         flags = {} if isinstance(token, str) else {f: token[f] for f in _FLAGS if f in token}
-        if entry is None or entry.get("special") is not True:
-            return name
-        if any(entry.get(flag) != value for flag, value in flags.items()):
-            return name
+        if entry is None or entry["special"] is not True:
+            return where
+        if any(entry[flag] != value for flag, value in flags.items()):
+            return where
     return None
-
-
-def _iterate_tokens(settings: Mapping[str, Json]) -> Iterator[tuple[str, Any]]:
-    """Every token that tokenizer_config.json names: a text or an object, with the field's name."""
-    for name, value in settings.items():
-        if name.endswith("_token") and isinstance(value, str | dict):
-            yield name, value
-        elif name in _MORE_TOKENS and value:
-            parts = value.values() if isinstance(value, dict) else value
-            for token in parts if isinstance(value, dict | list) else ():
-                yield name, token if isinstance(token, str | dict) else {}
 
 
 def _read_manifest(folder: Path, expected: bytes | None) -> Manifest:
@@ -220,9 +208,14 @@ def _read_manifest(folder: Path, expected: bytes | None) -> Manifest:
 
 def _read_vocabulary(folder: Path) -> int:
     """V, rows of the output matrix."""
-    value = _read_object(folder / _CONFIG).get("vocab_size")
+    path = folder / _CONFIG
+    try:
+        config = read_json(_read(path, JSON_BYTES))
+    except EncodingError as error:
+        raise CheckpointFault(f"{path} {error}") from None
+    value = config.get("vocab_size") if isinstance(config, dict) else None
     if type(value) is not int or not 0 < value <= _VOCABULARY_MAX:
-        raise CheckpointFault(f"{folder / _CONFIG} has no vocab_size")
+        raise CheckpointFault(f"{path} has no vocab_size")
     return value
 
 
@@ -235,27 +228,15 @@ def _read_pool(folder: Path, manifest: Manifest) -> bytes:
     return data
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read(path: Path, limit: int = SMALL_FILE_BYTES) -> bytes:
     try:
-        value = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointFault(f"{path} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointFault(f"{path} is not an object")
-    return value
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if not path.is_file():  # a pipe may never end
-            raise CheckpointFault(f"{path} is missing: name a checkpoint's folder")
-        with path.open("rb") as file:
-            data = file.read(_FILE_BYTES + 1)
+        return read_regular(path, limit)
     except OSError as error:
-        raise CheckpointFault(f"{path} cannot be read ({error.strerror})") from None
-    if len(data) > _FILE_BYTES:
-        raise CheckpointFault(f"{path} has more than {_FILE_BYTES:,} bytes")
-    return data
+        raise CheckpointFault(
+            f"cannot read {path} ({error.strerror}): name a checkpoint's folder"
+        ) from None
+    except UnfitFileError as error:
+        raise CheckpointFault(f"{path} {error}") from None
 
 
 def _require_same(folder: Path, name: str, is_same: bool) -> None:

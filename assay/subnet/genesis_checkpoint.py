@@ -29,6 +29,9 @@ from assay.environments import (
     make_environment,
     open_environment,
 )
+from assay.gate.chat_template import TemplateFault
+from assay.gate.tokenizer import TEMPLATE_REMEDY, FolderTokenizer
+from assay.gate.tokenizer_files import digest_template
 from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import get_expert_bounds
@@ -40,7 +43,6 @@ from assay.inference.folder import (
     TOKENIZER_FILES,
     CheckpointError,
     UnusableCheckpointError,
-    digest_chat_template,
     digest_structure,
     digest_tensors,
     digest_tokenizer,
@@ -53,12 +55,10 @@ from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
 from assay.inference.probes import require_measurable
 from assay.inference.routing import FIRST_RAMP, count_experts, has_routers
-from assay.inference.tokenizing.chat_template import TemplateFault
 from assay.inference.tokenizing.folder_tokenizer import (
-    TEMPLATE_REMEDY,
-    FolderTokenizer,
     load_tokenizer,
     make_tokenizer,
+    wrap_tokenizer,
 )
 from assay.network.files import write_file, write_json
 from assay.protocol.encoding import to_json
@@ -141,7 +141,7 @@ def make_genesis(
         version=PROTOCOL_VERSION,
         structure=digest_structure(folder),
         tokenizer=digest_tokenizer(folder),
-        chat_template=digest_chat_template(tokenizer),
+        chat_template=digest_template(tokenizer.chat_template),
         tensors=compute_tensor_root(digest_tensors(folder)),
         end_tokens=ends,
         max_tokens=max_tokens,
@@ -314,7 +314,7 @@ def _calibrate(
     with telling(report, "trying whether it can be measured in packs"):
         require_measurable(model)
     vocabulary = model.get_output_embeddings().weight.shape[0]
-    tokenizer = FolderTokenizer(hugging_face, vocabulary, ends)
+    tokenizer = wrap_tokenizer(hugging_face, vocabulary, ends)
     temperature = work.temperature
     rules = Rules(temperature, ends, max_tokens)
     drafter = OwnDrafter(model, tokenizer.drawable, rules)

@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.environments import Environment, Success, open_environment
 from assay.environments.problem_file import read_problem_file, read_table
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference import OwnDrafter, Placement, Rules
 from assay.inference.context_length import count_positions
 from assay.inference.expert_stacks import stack_experts
@@ -40,7 +41,6 @@ from assay.inference.folder import (
 )
 from assay.inference.low_rank import ADAPTER_FILE
 from assay.inference.model_loading import load_model
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.network.files import hold_folder, replace_file, write_file, write_json
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError, read_json

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from assay.environments import Frame, list_manners, list_turns
 from assay.environments.base import Manner
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.tokenizing.reply_frames import FoundFrame, choose_frame, find_frames, quote
 from assay.protocol import Parameters
 from assay.protocol.encoding import to_json

@@ -15,9 +15,9 @@ import torch
 from assay.environments import Conversation, Environment, Message, Problem, run_all
 from assay.environments.problem_file import LONG_ROW_MAX, read_object, require_text
 from assay.environments.problem_table import get_cell, parse_cell
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.draft import OwnDrafter
 from assay.inference.sampled_episodes import sample_episodes
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION, Work

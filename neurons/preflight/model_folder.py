@@ -10,6 +10,8 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from assay.environments.base import ask
+from assay.gate.chat_template import PROBE, TemplateFault
+from assay.gate.tokenizer import TEMPLATE_REMEDY
 from assay.inference import load_checkpoint
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -20,12 +22,7 @@ from assay.inference.folder import (
 )
 from assay.inference.model_loading import load_model
 from assay.inference.probes import require_measurable
-from assay.inference.tokenizing.chat_template import PROBE, TemplateFault
-from assay.inference.tokenizing.folder_tokenizer import (
-    TEMPLATE_REMEDY,
-    load_tokenizer,
-    make_tokenizer,
-)
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
 
 _REMEDY = "nobody can use such a folder: publish another, or repair the file that is named"

@@ -9,10 +9,11 @@ import pytest
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import judge as submission_judge
 from assay.artifacts.submissions.judging_threads import JudgingThreads
-from assay.artifacts.submissions.pack import encode_pack, pack_parts
+from assay.artifacts.submissions.pack import pack_parts
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.reader import KnownMirror, ReadRequest
 from assay.inference.placing.devices import MemoryLackError
+from assay.judge.pack import encode_pack
 from assay.network import open_folder
 from assay.neurons.validator import submission_queue
 from assay.protocol import Phase, Reason, encode_ss58

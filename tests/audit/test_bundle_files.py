@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from assay.audit import bundle_file
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_file import pack_bundle, unpack_bundle
-from assay.audit.bundle_seal import BundleError, SealError, seal_folder
+from assay.audit.bundle_seal import seal_folder
 from assay.cli.app import app
+from assay.judge.seal import BundleError, SealError
 from tests.small_genesis import open_small_genesis
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from assay.audit.auditor import audit
 from assay.audit.bundle_export import export_bundle
-from assay.audit.bundle_seal import SUMS_FILE, BundleError, SealError, open_records
+from assay.audit.bundle_seal import open_records
+from assay.judge.seal import SUMS_FILE, BundleError, SealError
 from assay.lab.demo.run import ModelFolders
 from assay.network.chain import ChainError
 from tests.audit.audited import (

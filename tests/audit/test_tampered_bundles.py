@@ -9,14 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from assay.audit.bundle_seal import (
-    SUMS_FILE,
-    BundleError,
-    SealError,
-    find_broken_seals,
-    seal_folder,
-)
+from assay.audit.bundle_seal import seal_folder
 from assay.cli.app import app
+from assay.judge.seal import SUMS_FILE, BundleError, SealError, find_broken_seals
 from tests.audit.audited import HOTKEYS, open_audit
 
 FLIPS = 2_400

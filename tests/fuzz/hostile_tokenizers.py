@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from assay.inference.gate.tokenizer_file import COMPONENTS, REGEXES
+from assay.gate.tokenizer_file import COMPONENTS, REGEXES
 
 PARTS_VOCABULARY = 1_000
 #: Pieces of texts, of patterns and of tokens: each is a hard case of some part.

@@ -13,16 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from assay.artifacts.submissions.file import read_whole
-from assay.artifacts.submissions.pack import (
-    PackedPart,
-    PackedRefusal,
-    PackedSubmission,
-    PackError,
-    decode_pack,
-    encode_pack,
-    measure_pack,
-)
+from assay.artifacts.submissions.pack import PackedPart, PackedRefusal, measure_pack
+from assay.judge.pack import PackedSubmission, PackError, decode_pack, encode_pack
+from assay.judge.whole_file import read_whole
 from assay.protocol import (
     QUICKNET,
     Beacon,

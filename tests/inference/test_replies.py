@@ -17,7 +17,8 @@ from tokenizers.trainers import BpeTrainer
 from assay.environments import Frame
 from assay.environments.search.search_file import Search
 from assay.environments.search.search_rows import Document
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
+from assay.gate.tokenizer import FolderTokenizer
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, wrap_tokenizer
 from assay.verification.replies import make_defuser
 
 TEXT = Path(__file__).parents[2].joinpath("README.md").read_text()[:6_000]
@@ -82,7 +83,7 @@ def wrap(tmp_path: Path) -> Callable[..., FolderTokenizer]:
             json.dumps({"eos_token": end, "unk_token": unknown})
         )
         size = made.get_vocab_size()
-        return FolderTokenizer(load_tokenizer(tmp_path, size), size, (made.token_to_id(end),))
+        return wrap_tokenizer(load_tokenizer(tmp_path, size), size, (made.token_to_id(end),))
 
     return open_made
 
@@ -221,7 +222,7 @@ def test_an_unknown_character_and_one_spelt_by_bytes_are_no_marks(wrap, tmp_path
     assert tokenizer.encode_reply("b", Frame(), 99) == [1]
     settings = tmp_path / "tokenizer_config.json"
     settings.write_text('{"eos_token": "<|end|>"}')  # the model's own unk_token does not count
-    tokenizer = FolderTokenizer(load_tokenizer(tmp_path, 3), 3, (2,))
+    tokenizer = wrap_tokenizer(load_tokenizer(tmp_path, 3), 3, (2,))
     assert tokenizer.encode_reply("b", Frame(), 99) is None
 
 

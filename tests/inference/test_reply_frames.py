@@ -15,10 +15,11 @@ from assay.environments import Frame
 from assay.environments.base import Manner
 from assay.environments.tools import TOOLS
 from assay.environments.tools.tool import describe_tool
+from assay.gate.template_syntax import SOURCE_MAX
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference import UnusableCheckpointError
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, wrap_tokenizer
 from assay.inference.tokenizing.reply_frames import FoundFrame, choose_frame, find_frames
-from assay.inference.tokenizing.template_syntax import SOURCE_MAX
 from assay.protocol.parameters import FRAME_MAX
 from tests.inference.test_replies import make_byte_level, make_sentence_piece
 
@@ -82,7 +83,7 @@ def wrap(tmp_path: Path) -> Callable[..., FolderTokenizer]:
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
         size = made.get_vocab_size()
         numbers = [made.token_to_id(end) for end in ends]
-        return FolderTokenizer(load_tokenizer(tmp_path, size), size, numbers)
+        return wrap_tokenizer(load_tokenizer(tmp_path, size), size, numbers)
 
     return open_made
 

@@ -12,13 +12,15 @@ BLOCKED = (
 )
 #: Children load these for everything else: they are the place where wasmtime is loaded.
 LOADERS = {"assay.environments.gym.loaded", "assay.sandbox.guest.loaded"}
+#: What the extra `text` brings is imported where text is read.
+TEXT = {"assay.gate.chat_template", "assay.gate.template_syntax", "assay.gate.tokenizer"}
 #: Python inside the sandbox.
 INSIDE = (
     "assay.environments.gym.inside.",
     "assay.sandbox.guest.boot",
     "assay.sandbox.guest.extend",
 )
-OURS = ("environments", "judge", "protocol", "sandbox", "verification")
+OURS = ("environments", "gate", "judge", "protocol", "sandbox", "verification")
 
 BLOCKING = f"""
 import sys
@@ -38,7 +40,7 @@ import importlib, pkgutil
 for name in {OURS!r}:
     package = importlib.import_module("assay." + name)
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if found.name in {LOADERS!r} or found.name.startswith({INSIDE!r}):
+        if found.name in {LOADERS | TEXT!r} or found.name.startswith({INSIDE!r}):
             continue
         importlib.import_module(found.name)
         print(found.name)

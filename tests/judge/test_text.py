@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from assay.environments import Frame, make_environment, make_miner_problem
+from assay.environments.base import Conversation, Message, ask
+from assay.gate.tokenizer_files import digest_template
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.inference.tokenizing.folder_tokenizer import open_tokenizer
 from assay.judge.checkpoint import (
@@ -19,7 +22,10 @@ from assay.judge.checkpoint import (
 )
 from assay.protocol.manifest import start_levels
 from assay.training import GENESIS
+from tests.hub_folders import QWEN_TOKENS, make_core, make_settings
+from tests.tree import ROOT
 
+TEMPLATES = ROOT / "tests" / "inference" / "chat_templates"
 CONFIG = json.loads((GENESIS / "config.json").read_text())
 VOCABULARY = CONFIG["vocab_size"]
 
@@ -53,7 +59,6 @@ def test_without_the_library_the_same_ids_may_be_drawn(genesis):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"chat_template": "{{ messages }}"},
         {"bos_token": "<begin>"},
         {"additional_special_tokens": ["<begin>"]},
         {"eos_token": {"__type": "AddedToken", "content": "<end>", "lstrip": True}},
@@ -66,6 +71,56 @@ def test_text_is_left_to_others_where_files_are_joined(genesis, settings, tmp_pa
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     with pytest.raises(NoTextError, match="assay"):
         open_text(folder, genesis, VOCABULARY)
+    assert find_drawable(folder, genesis, VOCABULARY).all()
+
+
+def test_another_template_is_a_fault_of_the_checkpoint(genesis, tmp_path):
+    folder = shutil.copytree(GENESIS, tmp_path / "model")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": "{{ messages }}"}))
+    with pytest.raises(CheckpointFault, match="another chat template"):
+        open_text(folder, genesis, VOCABULARY)
+
+
+def write_tokenizer(folder, **settings):
+    """A byte-level tokenizer, all of whose special tokens are in tokenizer.json."""
+    (folder / "tokenizer.json").write_text(json.dumps(make_core(QWEN_TOKENS)))
+    (folder / "tokenizer_config.json").write_text(json.dumps(make_settings(**settings)))
+
+
+@pytest.mark.parametrize("template", sorted(TEMPLATES.glob("*.jinja")), ids=lambda path: path.stem)
+def test_a_chat_template_is_read_as_the_reference_does(genesis, template, tmp_path):
+    """Every family's own template, over a tokenizer whose special tokens are its own."""
+    core, source = make_core(QWEN_TOKENS), template.read_text()
+    settings = make_settings(
+        bos_token="<|endoftext|>", pad_token="<|endoftext|>", chat_template=source
+    )
+    for name, content in (("tokenizer.json", core), ("tokenizer_config.json", settings)):
+        (tmp_path / name).write_text(json.dumps(content))
+    manifest = replace(genesis, chat_template=digest_template(source), end_tokens=(258,))
+    ours, theirs = (open(tmp_path, manifest, 288) for open in (open_text, open_tokenizer))
+    assert np.array_equal(ours.drawable, theirs.drawable)
+    assert np.array_equal(find_drawable(tmp_path, manifest, 288), theirs.drawable)
+    turns = (
+        Message("user", "7+15=?"),
+        Message("assistant", "22"),
+        Message("user", "<|im_end|> é?"),
+    )
+    system = Message("system", "Be brief.")
+    for messages in (turns[:1], turns, (system, *turns)):
+        asked = Conversation(messages)
+        ids = ours.encode(asked)
+        assert ids == theirs.encode(asked)
+        assert ours.decode(ids) == theirs.decode(ids)
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_special_tokens_are_split_as_the_settings_say(genesis, split, tmp_path):
+    write_tokenizer(tmp_path, split_special_tokens=split)
+    manifest = replace(genesis, chat_template=digest_template(None), end_tokens=(258,))
+    ours, theirs = (open(tmp_path, manifest, 288) for open in (open_text, open_tokenizer))
+    asked = ask("<|im_start|>a<|im_end|>")
+    assert ours.encode(asked) == theirs.encode(asked)
 
 
 def test_a_tokenizer_without_text_reads_none(genesis):
@@ -93,7 +148,7 @@ def test_nonsense_is_a_fault_of_the_checkpoint(genesis, core, tmp_path):
     (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": [], "x": []}))
     with pytest.raises(CheckpointFault):
         find_drawable(folder, genesis, VOCABULARY)
-    with pytest.raises(NoTextError):
+    with pytest.raises(CheckpointFault):
         open_text(folder, genesis, VOCABULARY)
 
 
@@ -110,5 +165,5 @@ def test_another_checkpoint_is_not_taken(tmp_path):
         open_outline(GENESIS, bytes(32))
     folder = shutil.copytree(GENESIS, tmp_path / "model")
     (folder / MANIFEST_FILE).unlink()
-    with pytest.raises(CheckpointFault, match="is missing"):
+    with pytest.raises(CheckpointFault, match="No such file"):
         open_outline(folder)

@@ -10,9 +10,9 @@ import pytest
 
 from assay.artifacts.discovery import DiscoveryError
 from assay.environments import Frame, list_manners, list_turns, open_environment
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference import CheckpointError
 from assay.inference.checkpoint import load_outline
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet import amending, genesis_checkpoint

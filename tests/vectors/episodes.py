@@ -14,7 +14,7 @@ from assay.environments.worlds.errands import write_commands
 from assay.environments.worlds.guessing import Secret
 from assay.environments.worlds.rooms import COMMANDS_MAX
 from assay.environments.worlds.world import compute_proof
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+from assay.gate.tokenizer import FolderTokenizer
 from assay.protocol.encoding import to_json
 from assay.protocol.episode import weave
 from assay.protocol.parameters import Prompts, PromptText

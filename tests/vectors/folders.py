@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2]))
+from assay.gate.rules import UnfitError
+from assay.gate.tokenizer_file import MARKS_MAX, MERGES_MAX, find_size_fault, find_tokenizer_fault
+from assay.gate.tokenizer_settings import find_added_fault, read_settings
 from assay.inference.families import find_config_fault
 from assay.inference.folder import CONFIG_FILE, TOKENIZER_FILES
-from assay.inference.gate.rules import UnfitError
-from assay.inference.gate.tokenizer_file import (
-    MARKS_MAX,
-    MERGES_MAX,
-    find_size_fault,
-    find_tokenizer_fault,
-)
-from assay.inference.gate.tokenizer_settings import find_added_fault, read_settings
 from assay.protocol.hashing import Domain, hash_fields
 from assay.training import GENESIS
 from tests.hostile_folders import REMOVED, VOCABULARY, Change, list_changes

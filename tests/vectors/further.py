@@ -14,7 +14,7 @@ from assay.artifacts.submissions.mirror_list import order_by_stake
 from assay.environments import ask, compute_next_levels, find_levels_fault
 from assay.environments.base import make_messages
 from assay.environments.levels import Success, compute_candidates, compute_levels
-from assay.inference.tokenizing.chat_template import ChatTemplate, TemplateFault
+from assay.gate.chat_template import ChatTemplate, TemplateFault
 from assay.protocol import LevelSuccess, LevelWeight
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import HeldOutCounts, LevelWeights, start_levels

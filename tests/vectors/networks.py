@@ -12,7 +12,8 @@ from subjects import choose, digest
 from assay.environments import list_manners, open_environment
 from assay.environments.base import Environment, leave_unmade
 from assay.environments.mixture import Mixture, PartProblem
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer, load_tokenizer
+from assay.gate.tokenizer import FolderTokenizer
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, wrap_tokenizer
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Prompts, PromptText, Shot
 from assay.training import GENESIS
@@ -177,7 +178,7 @@ def open_tokenizer(core: Json, settings: Json, end_tokens: Sequence[int]) -> Fol
         folder = Path(place)
         (folder / "tokenizer.json").write_text(json.dumps(core))
         (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-        return FolderTokenizer(load_tokenizer(folder, _ROWS), _ROWS, end_tokens)
+        return wrap_tokenizer(load_tokenizer(folder, _ROWS), _ROWS, end_tokens)
 
 
 def _ask(

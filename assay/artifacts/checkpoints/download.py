@@ -31,13 +31,12 @@ from assay.artifacts.store_objects import (
     make_checkpoint_name,
     read_parts,
 )
+from assay.gate.files import JSON_BYTES, SMALL_FILE_BYTES
 from assay.inference.families import find_misfit
 from assay.inference.folder import (
     FILES_FOLDER,
-    JSON_BYTES,
     MANIFEST_FILE,
     MODEL_FILE,
-    SMALL_FILE_BYTES,
     SMALL_FILES,
     CheckpointError,
     UnusableCheckpointError,

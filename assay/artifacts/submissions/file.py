@@ -4,7 +4,6 @@ The caller checks whether the bytes are the committed ones.
 """
 
 from assay.artifacts.submissions.reading import SubmissionCopy
-from assay.judge.whole_file import read_whole as read_whole
 from assay.network.store import ObjectSource
 from assay.protocol import Reason, Refusal
 from assay.protocol.submission import Range

@@ -13,9 +13,10 @@ from queue import Full, Queue
 from threading import Event, Lock, Thread
 
 from assay.artifacts.store_objects import MIRRORS, make_mirror_name
-from assay.artifacts.submissions.pack import PackedSubmission, encode_pack, measure_pack
+from assay.artifacts.submissions.pack import measure_pack
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead
 from assay.artifacts.submissions.reader import SubmissionSources
+from assay.judge.pack import PackedSubmission, encode_pack
 from assay.network.store import LIST_MAX, ObjectStore, StoreError
 
 logger = logging.getLogger("assay")

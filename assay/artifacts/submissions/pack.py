@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 
 from assay.artifacts.submissions.reading import SubmissionCopy
-from assay.judge.pack import MissingPartError as MissingPartError
-from assay.judge.pack import PackedPart, PackedParts, PackedRefusal
-from assay.judge.pack import PackedSubmission as PackedSubmission
-from assay.judge.pack import PackError as PackError
-from assay.judge.pack import decode_pack as decode_pack
-from assay.judge.pack import encode_pack as encode_pack
+from assay.judge.pack import PackedPart, PackedParts, PackedRefusal, PackedSubmission
 from assay.protocol import Parameters, Refusal
 from assay.protocol.submission import Range, get_opening_bytes
 from assay.verification import get_part_limits

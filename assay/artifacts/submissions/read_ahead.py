@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from threading import Condition, Thread
 from urllib.parse import urlsplit
 
-from assay.artifacts.submissions.pack import PackedSubmission, compute_pack_max, pack_parts
+from assay.artifacts.submissions.pack import compute_pack_max, pack_parts
 from assay.artifacts.submissions.reader import (
     AUDITED,
     CommittedSubmission,
@@ -29,6 +29,7 @@ from assay.artifacts.submissions.reader import (
     SubmissionSources,
 )
 from assay.artifacts.submissions.reading import TolerantReader, read_submission
+from assay.judge.pack import PackedSubmission
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Refusal
 from assay.verification import CheckedSubmission, find_commitment, plan_audit, plan_samples

@@ -18,8 +18,9 @@ from typing import Protocol
 from assay.artifacts.ports import StoreFinder
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.file import SubmissionFile
-from assay.artifacts.submissions.pack import PackedCopy, PackError, compute_pack_max, decode_pack
+from assay.artifacts.submissions.pack import PackedCopy, compute_pack_max
 from assay.artifacts.submissions.reading import AbsentSubmission, SubmissionCopy, SubmissionReader
+from assay.judge.pack import PackError, decode_pack
 from assay.network.store import ObjectStore, StoreError, sparing, within
 from assay.protocol import Committed, Context, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name

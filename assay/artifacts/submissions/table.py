@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.submissions.file import read_whole
+from assay.judge.whole_file import read_whole
 from assay.network.files import replace_file, write_file
 from assay.protocol import Header, Rollout, encode_ss58
 from assay.protocol.encoding import EncodingError, to_json

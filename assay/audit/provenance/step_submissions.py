@@ -16,13 +16,13 @@ from assay.artifacts.submissions.judge import (
     judge_and_carry,
     note_unjudged,
 )
-from assay.artifacts.submissions.pack import PackError
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission
-from assay.audit.bundle_seal import BundleError
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
 from assay.inference import Checkpoint, Outline
+from assay.judge.pack import PackError
+from assay.judge.seal import BundleError
 from assay.network import ObjectStore, StoreError
 from assay.protocol import Context, EncodingError, Reason, Refusal, StepLeftOut, encode_ss58
 from assay.protocol.commitment import make_object_name

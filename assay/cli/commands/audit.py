@@ -157,7 +157,7 @@ def export(
     continues. With --tar, BUNDLE may be complete already. The exit codes are those of `assay
     audit`.
     """
-    from assay.audit.bundle_seal import SUMS_FILE
+    from assay.judge.seal import SUMS_FILE
 
     settings = invocation.load_settings()
     require_windows(windows)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from assay.gate.rules import FLAG, NOTHING, Rule, is_integer, is_text, make_choice, make_number
 from assay.inference.families.blocks import (
     ATTENTION,
     FOUR_NORMS,
@@ -41,15 +42,6 @@ from assay.inference.families.fields import (
     make_optional,
 )
 from assay.inference.families.rotary import COMMON_TYPES, FRACTION, Rotation
-from assay.inference.gate.rules import (
-    FLAG,
-    NOTHING,
-    Rule,
-    is_integer,
-    is_text,
-    make_choice,
-    make_number,
-)
 from assay.protocol.encoding import Json
 
 _WINDOWS = ("full_attention", "sliding_attention")

@@ -14,9 +14,9 @@ from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
 
+from assay.gate.rules import FLAG, Rule
 from assay.inference.families.fields import SIZES
 from assay.inference.families.rotary import Rotation
-from assay.inference.gate.rules import FLAG, Rule
 
 Config = Mapping[str, Any]
 #: The trait of a layer that has a router.

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from assay.gate.rules import FLAG, Rule, is_integer, is_text, make_choice, make_number
 from assay.inference.families.rotary import is_number
-from assay.inference.gate.rules import FLAG, Rule, is_integer, is_text, make_choice, make_number
 from assay.protocol.encoding import Json
 
 #: The sizes that every config.json has, and the most that each may be.

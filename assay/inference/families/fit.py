@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from assay.gate.rules import Rule, is_integer, is_text
 from assay.inference.families.dense import DENSE
 from assay.inference.families.family import (
     CHOSEN,
@@ -27,7 +28,6 @@ from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.hybrid import HYBRID
 from assay.inference.families.mixtures import MIXTURES
 from assay.inference.families.refused import REFUSED
-from assay.inference.gate.rules import Rule, is_integer, is_text
 from assay.protocol.encoding import Json
 
 #: All families, by `model_type`.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from assay.gate.rules import FLAG, Rule, make_choice, make_number
 from assay.inference.families.blocks import ATTENTION, GATED, HEAD_NORMS, LAST_NORM, NORMS
 from assay.inference.families.family import SPARSE, Config, Experts, Family, Tensors
 from assay.inference.families.fields import (
@@ -25,7 +26,6 @@ from assay.inference.families.mixtures import (
     mark_sparse,
 )
 from assay.inference.families.rotary import FRACTION, Rotation
-from assay.inference.gate.rules import FLAG, Rule, make_choice, make_number
 
 #: The recurrent layers' name in `layer_types`.
 RECURRENT = "linear_attention"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from assay.gate.rules import FLAG, Rule, is_integer, make_choice, make_number
 from assay.inference.families.blocks import (
     ATTENTION,
     GATED,
@@ -31,7 +32,6 @@ from assay.inference.families.fields import (
     make_optional,
 )
 from assay.inference.families.rotary import Rotation
-from assay.inference.gate.rules import FLAG, Rule, is_integer, make_choice, make_number
 
 _EXPERTS_MAX, _LAYERS_MAX = 1 << 12, 1 << 10
 _NUMBER_OF = make_number(1, _EXPERTS_MAX)

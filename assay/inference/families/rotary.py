@@ -6,7 +6,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
-from assay.inference.gate.rules import is_integer, is_text
+from assay.gate.rules import is_integer, is_text
 from assay.protocol.encoding import Json
 
 #: Methods to place rotary angles, and the numbers that each must have. The library's `dynamic` and

@@ -22,10 +22,10 @@ from assay.inference.placing.devices import (
 from assay.inference.placing.model_sizes import (
     ELEMENTS_MAX,
     ELEMENTS_MAX_CPU,
+    TOKENS_MAX,
     MemoryPlan,
     ModelShape,
 )
-from assay.inference.placing.model_sizes import TOKENS_MAX as TOKENS_MAX
 
 logger = logging.getLogger("assay")
 

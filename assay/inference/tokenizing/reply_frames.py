@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from assay.environments.base import Frame, Manner
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+from assay.gate.tokenizer import FolderTokenizer
 from assay.protocol.parameters import FRAME_MAX, REPLY_BYTES_MAX
 
 Role = Literal["user", "tool"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.environments.base import Conversation, Problem
+from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.context_length import find_context_fault
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
 
 #: A prompt without the BOS of its tokenizer; a setting without effect.
 BOS_LACKS = (

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from assay.gate.rules import Rule, is_integer
 from assay.inference.families import (
     EMBEDDING,
     FAMILIES,
@@ -23,7 +24,6 @@ from assay.inference.families import (
 )
 from assay.inference.families.fields import COMMON, SIZES
 from assay.inference.folder import CheckpointError
-from assay.inference.gate.rules import Rule, is_integer
 from assay.protocol.encoding import Json
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.subnet.adoption.notes import Notes

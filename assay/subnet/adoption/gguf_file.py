@@ -33,11 +33,11 @@ from transformers.modeling_gguf_pytorch_utils import (
     load_gguf_checkpoint,
 )
 
+from assay.gate.rules import is_integer
 from assay.inference.expert_stacks import NAMES
 from assay.inference.families import FAMILIES, find_type_fault, list_fields
 from assay.inference.families.fields import SIZES
 from assay.inference.folder import CheckpointError
-from assay.inference.gate.rules import is_integer
 from assay.protocol.encoding import Json
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.subnet.adoption.notes import Notes, name_some

@@ -15,15 +15,9 @@ from typing import Any, BinaryIO
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assay.inference.folder import (
-    CONFIG_FILE,
-    JSON_BYTES,
-    SMALL_FILE_BYTES,
-    CheckpointError,
-    parse_document,
-)
-from assay.inference.gate.files import UnfitFileError, open_regular
-from assay.inference.gate.rules import is_text
+from assay.gate.files import JSON_BYTES, SMALL_FILE_BYTES, UnfitFileError, open_regular
+from assay.gate.rules import is_text
+from assay.inference.folder import CONFIG_FILE, CheckpointError, parse_document
 from assay.protocol.encoding import Json
 from assay.subnet.adoption.notes import Notes, name_some
 

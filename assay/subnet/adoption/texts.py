@@ -12,22 +12,16 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from assay.environments.base import ask
-from assay.inference.folder import (
-    JSON_BYTES,
-    MANIFEST_FILE,
-    SMALL_FILE_BYTES,
-    TOKENIZER_FILES,
-    CheckpointError,
-    hold_alone,
-)
-from assay.inference.gate.tokenizer_file import find_size_fault
-from assay.inference.gate.tokenizer_settings import (
+from assay.gate.chat_template import PROBE, ChatTemplate
+from assay.gate.files import JSON_BYTES, SMALL_FILE_BYTES
+from assay.gate.tokenizer_file import find_size_fault
+from assay.gate.tokenizer_settings import (
     DECODER_TABLE,
     SPECIAL_LISTS,
     SPECIAL_NAMES,
     SPECIAL_TABLES,
 )
-from assay.inference.tokenizing.chat_template import PROBE, ChatTemplate
+from assay.inference.folder import MANIFEST_FILE, TOKENIZER_FILES, CheckpointError, hold_alone
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.protocol.encoding import Json, read_json
 from assay.subnet.adoption.notes import Notes, name_some

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from assay.evaluation.folder import Completion
 from assay.evaluation.run import EvaluationRules
 from assay.evaluation.sampling import AskedPrompt
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+from assay.gate.tokenizer import FolderTokenizer
 from assay.network.bounded_http import AsyncHttpClient
 from assay.neurons.miner.engines.engine import (
     ANSWER_BYTES,

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.judge import judge_hotkey, judge_samples
-from assay.artifacts.submissions.pack import encode_pack, pack_parts
+from assay.artifacts.submissions.pack import pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, KnownMirror, ReadRequest, open_submission
+from assay.judge.pack import encode_pack
 from assay.network import StoreError, open_folder
 from assay.neurons.program.neuron import JudgeSources
 from assay.verification import Ledger

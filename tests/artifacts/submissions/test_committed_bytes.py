@@ -12,11 +12,7 @@ from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.pack import (
     PackedPart,
     PackedRefusal,
-    PackedSubmission,
-    PackError,
     compute_pack_max,
-    decode_pack,
-    encode_pack,
     measure_pack,
     pack_parts,
 )
@@ -27,6 +23,7 @@ from assay.artifacts.submissions.reader import (
     KnownMirror,
     ReadRequest,
 )
+from assay.judge.pack import PackedSubmission, PackError, decode_pack, encode_pack
 from assay.network import StoreError
 from assay.protocol import Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name

@@ -9,10 +9,11 @@ import pytest
 
 from assay.artifacts.submissions import mirror_writer
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
-from assay.artifacts.submissions.pack import PackedPart, PackedSubmission, pack_parts
+from assay.artifacts.submissions.pack import PackedPart, pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, know_no_mirrors, open_submission
 from assay.artifacts.submissions.reading import read_submission
+from assay.judge.pack import PackedSubmission
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpTimeouts
 from assay.network.store.deadlines import _allowance

@@ -9,7 +9,7 @@ import pytest
 
 from assay.artifacts.submissions import mirror_writer
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
-from assay.artifacts.submissions.pack import PackedSubmission
+from assay.judge.pack import PackedSubmission
 from assay.network import StoreError, open_folder
 from assay.network.store import folder as folder_store
 from assay.protocol import context_from_json

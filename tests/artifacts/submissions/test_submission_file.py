@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.artifacts.submissions.file import SubmissionFile, read_whole
+from assay.artifacts.submissions.file import SubmissionFile
+from assay.judge.whole_file import read_whole
 from assay.protocol import EncodingError, Reason, Refusal, Rollout
 from assay.protocol.submission import (
     HEADER_BYTES,

@@ -29,12 +29,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from assay.environments.base import Arguments, Message, ask
-from assay.inference.tokenizing.template_syntax import (
-    INTEGER_END,
-    TemplateSyntaxFault,
-    add_meter,
-    parse_template,
-)
+from assay.gate.template_syntax import INTEGER_END, TemplateSyntaxFault, add_meter, parse_template
 
 #: Budgets of one rendering: steps, and more of them for each message after the first; characters
 #: that are read or made, and more of them for each character of the messages; calls within calls.

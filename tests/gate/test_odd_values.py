@@ -8,6 +8,17 @@ from typing import Any
 
 import pytest
 
+from assay.gate import tokenizer_files
+from assay.gate.rules import UnfitError
+from assay.gate.tokenizer_file import find_tokenizer_fault
+from assay.gate.tokenizer_settings import (
+    DECODER_TABLE,
+    OTHERS,
+    SPECIAL_LISTS,
+    SPECIAL_NAMES,
+    SPECIAL_TABLES,
+    read_settings,
+)
 from assay.inference import folder
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import (
@@ -19,17 +30,6 @@ from assay.inference.families import (
     list_fields,
 )
 from assay.inference.folder import UnusableCheckpointError, read_config
-from assay.inference.gate.rules import UnfitError
-from assay.inference.gate.tokenizer_file import find_tokenizer_fault
-from assay.inference.gate.tokenizer_settings import (
-    DECODER_TABLE,
-    OTHERS,
-    SPECIAL_LISTS,
-    SPECIAL_NAMES,
-    SPECIAL_TABLES,
-    read_settings,
-)
-from assay.inference.tokenizing import folder_tokenizer
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.training import GENESIS
 from tests.hub_folders import VOCABULARY, Content, make_llama, make_qwen
@@ -100,7 +100,7 @@ def test_a_defect_of_the_gate_ends_no_program(
     with pytest.raises(UnusableCheckpointError, match="breaks the gate: KeyError"):
         read_config(tmp_path)
     for name, gate in (("read_settings", {}), ("find_tokenizer_fault", None)):
-        monkeypatch.setattr(folder_tokenizer, name, lambda *_, gate=gate: gate["none"])
+        monkeypatch.setattr(tokenizer_files, name, lambda *_, gate=gate: gate["none"])
         with pytest.raises(UnusableCheckpointError, match=r"breaks the gate: (Key|Type)Error"):
             load_tokenizer(GENESIS, 98)
         monkeypatch.undo()

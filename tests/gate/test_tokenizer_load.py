@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from assay.gate import tokenizer_files
+from assay.gate.tokenizer_file import MARKS_MAX, find_size_fault
+from assay.gate.tokenizer_settings import find_added_fault
 from assay.inference import UnusableCheckpointError
-from assay.inference.gate.tokenizer_file import MARKS_MAX, find_size_fault
-from assay.inference.gate.tokenizer_settings import find_added_fault
 from assay.inference.tokenizing import folder_tokenizer
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.training import GENESIS
@@ -25,11 +26,11 @@ def unseen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Files that were parsed. The library must not be asked at all."""
     parsed: list[str] = []
 
-    def parse(path: Path, data: bytes) -> Any:
-        parsed.append(path.name)
+    def parse(name: str, data: bytes) -> Any:
+        parsed.append(name)
         return json.loads(data)
 
-    monkeypatch.setattr(folder_tokenizer, "parse_document", parse)
+    monkeypatch.setattr(tokenizer_files, "_parse", parse)
     monkeypatch.setattr(folder_tokenizer, "PreTrainedTokenizerFast", None)
     return parsed
 
@@ -56,7 +57,7 @@ def test_five_mib_of_added_tokens_never_reach_the_library(
     texts = [f"{number}".ljust(512, "x") for number in range(4_000)]
     with pytest.raises(UnusableCheckpointError, match=r"count 2,11.,... bytes"):
         load_tokenizer(write(tmp_path / "settings", {"extra_special_tokens": texts}, []), ROWS)
-    assert unseen == [CORE, CORE]
+    assert unseen == [CORE, SETTINGS] * 2
 
 
 def test_millions_of_values_are_never_parsed(tmp_path: Path, unseen: list[str]) -> None:

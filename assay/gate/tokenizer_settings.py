@@ -6,8 +6,8 @@ Only they are handed to the library. It would follow others to other files, or t
 import re
 from collections.abc import Iterator, Mapping
 
-from assay.inference.gate.rules import FLAG, TOKEN, Rule, UnfitError, is_text, require_fields
-from assay.inference.gate.tokenizer_file import ADDED_TOKEN, count_bytes
+from assay.gate.rules import FLAG, TOKEN, Rule, UnfitError, is_text, require_fields
+from assay.gate.tokenizer_file import ADDED_TOKEN, count_bytes
 from assay.protocol.encoding import Json
 
 #: Most characters of a chat template.
@@ -75,9 +75,8 @@ def find_added_fault(core: Mapping[str, Json], settings: Mapping[str, Json]) -> 
         core: tokenizer.json, checked.
         settings: of `read_settings`.
     """
-    tokens, lists = _split(settings)
-    named = [token for _, _, token in _iterate_tokens(tokens, lists)]
-    named += [*core.get("added_tokens", ()), *lists.get(DECODER_TABLE, {}).values()]
+    named = [token for _, token in iterate_tokens(settings)]
+    named += [*core.get("added_tokens", ()), *settings.get(DECODER_TABLE, {}).values()]
     normalizer, counts = core.get("normalizer"), dict[str, int]()
     for token in named:
         text = token if isinstance(token, str) else token["content"]
@@ -91,6 +90,13 @@ def find_added_fault(core: Mapping[str, Json], settings: Mapping[str, Json]) -> 
         f"the added tokens of tokenizer.json and tokenizer_config.json count {total:,} bytes, "
         f"{ADDED_EACH} for each and those of its text, and at most {ADDED_MAX:,} may be"
     )
+
+
+def iterate_tokens(settings: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    """Where each special token is, and the token, a text or an object. `settings`: of
+    `read_settings`."""
+    for where, _, token in _iterate_tokens(*_split(settings)):
+        yield where, token
 
 
 def _split(file: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:

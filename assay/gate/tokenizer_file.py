@@ -8,7 +8,7 @@ tables below lack is refused, whatever a version of the library makes of it.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from assay.inference.gate.rules import (
+from assay.gate.rules import (
     CHARACTER,
     FLAG,
     NOTHING,

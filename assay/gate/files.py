@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+#: Most bytes of a folder's small files, and of those that Python parses as JSON.
+SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
+
 
 class UnfitFileError(ValueError):
     """A file that is not a regular one of the folder, or is too large."""

@@ -18,7 +18,7 @@ from assay.inference import CheckpointError, UnusableCheckpointError, load_check
 from assay.inference.checkpoint import load_outline
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILES
 from assay.inference.model_loading import load_model
-from assay.inference.tokenizing.folder_tokenizer import FolderTokenizer
+from assay.inference.tokenizing.folder_tokenizer import wrap_tokenizer
 from assay.network.store import open_folder
 from assay.training import GENESIS
 from tests.hostile_folders import FILES, ODD_FILES, Change, list_changes, write_changed
@@ -126,7 +126,7 @@ def test_a_panic_of_the_library_is_a_value() -> None:
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"(a|aa)+$b|[\s\S]"), "isolated")
     core.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 1)])
     library = PreTrainedTokenizerFast(tokenizer_object=core)
-    tokenizer = FolderTokenizer(library, 3, ())
+    tokenizer = wrap_tokenizer(library, 3, ())
     with pytest.raises(BaseException, match=r"range|slice") as caught:
         core.decode([0])
     assert not isinstance(caught.value, Exception)
