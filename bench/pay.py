@@ -17,30 +17,33 @@ end token, with 4 uniform draws as on the main network, and with 10.
 `--fast`: few windows and hotkeys.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from figures import FAST, Figure, report
 from numpy.typing import NDArray
 
+sys.path.append(str(Path(__file__).parents[1]))
 from assay.environments import make_environment
 from assay.environments.registry import parse_choice
-from assay.lab.gauntlet.looking import (
-    Engine,
-    LevelPay,
-    compute_level_pay,
-    compute_looking_gain,
-    deal_levels,
-)
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, SETTLEMENT_WINDOWS
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MAIN_WORK, MILLION, Work
 from assay.protocol.selection import select_groups, select_rollouts
 from assay.verification import compute_value
 from assay.verification.settlement import UNPAID_GROUPS
+from tests.lab.gauntlet.looking import (
+    Engine,
+    LevelPay,
+    compute_level_pay,
+    compute_looking_gain,
+    deal_levels,
+)
 
 WINDOWS = 200 if FAST else 3_000
 #: Windows whose mean is one observation of a gain.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from assay.inference.model_loading import load_model, outline_model
+from assay.inference.model_loading import load_model, outline_config
 from assay.training import Group, LearnConfig, Learner
 from assay.training.sharding import get_team, is_in_team
 from assay.training.team import follow, join_team
@@ -53,7 +53,7 @@ def main(folder: Path, threads: int, steps: int) -> None:
             if not is_in_team():
                 learner = Learner(load_model(folder).requires_grad_(True), config)
             else:
-                learner = Learner(outline_model(folder), config)
+                learner = Learner(outline_config((folder / "config.json").read_bytes()), config)
                 learner.load_weights(folder, None)
         peak, kept = max(seen) - seen[0], seen[-1] - seen[0]
         learner.learn(groups[:1])

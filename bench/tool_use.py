@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from figures import FAST, Figure, report
 
+sys.path.append(str(Path(__file__).parents[1]))
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.environments import Success, open_environment
 from assay.inference import load_checkpoint
@@ -35,8 +36,9 @@ from assay.protocol.parameters import DEMO_TIMING, Parameters
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
-from assay.training.first_turns import call_carelessly, teach_first_turns
+from assay.training.first_turns import teach_first_turns
 from assay.training.held_out import evaluate
+from tests.training.careless_calls import call_carelessly
 
 SEEDS = range(1) if FAST else range(2)
 LESSONS = 2 if FAST else 24

@@ -9,6 +9,7 @@ here. `--fast` has fewer faults.
 """
 
 import random
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from figures import FAST, Figure, measure_together, report
 from step import LEARNING, LENGTHS, PROMPTS, SMALL, make_groups, make_model
 
+sys.path.append(str(Path(__file__).parents[1]))
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import (
     Step,
@@ -36,12 +38,12 @@ from assay.audit.tracing.operator_calls import TensorDigests
 from assay.audit.tracing.operator_modes import TraceMode
 from assay.audit.tracing.step_trace import trace_learning, trace_step
 from assay.inference import load_checkpoint
-from assay.lab.gauntlet.faulty_operator import FaultyMachine
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, Group, LearnConfig, Learner
+from tests.adversarial.faulty_operator import FaultyMachine
 
 THREADS = 1
 GROUPS, FAULTS, REPEATS = 6, 4 if FAST else 50, 2 if FAST else 5

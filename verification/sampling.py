@@ -40,11 +40,6 @@ def compute_honest_rates(gini: Floats, calibration: Calibration, tests: Tests, t
     return np.minimum(bound, 1.0)
 
 
-def count_bets(tests: Tests) -> int:
-    """The number of bets that run in parallel."""
-    return len(tests.mean_stakes) + len(tests.level_stakes) * len(tests.margin_levels)
-
-
 def compute_log_bets(passed: Floats, rates: Floats, tests: Tests) -> Floats:
     """ln of each bet's wealth after each token, float64 [T, bets].
 

@@ -87,15 +87,9 @@ def load_model(
     raise CheckpointError(explain_lack(f"the model in {folder}", device, message))
 
 
-def outline_model(folder: Path, router_ramp: int = 0) -> PreTrainedModel:
-    """The model of a folder whose manifest was verified, with its weights on torch's `meta` device:
-    they have sizes and no values, and take gradients. Buffers have their values. `router_ramp`: as
-    in `load_model`."""
-    return outline_config(read_small_file(folder, CONFIG_FILE), router_ramp)
-
-
 def outline_config(config: bytes, router_ramp: int = 0) -> PreTrainedModel:
-    """The same from the bytes of the folder's config."""
+    """The model of a config, with its weights on torch's `meta` device: they have sizes and no
+    values, and take gradients. Buffers have their values. `router_ramp`: as in `load_model`."""
     transformers_logging.disable_progress_bar()
     with _MAKING, hold_alone({CONFIG_FILE: config}) as alone:
         model: Any = _outline(AutoConfig.from_pretrained(alone, trust_remote_code=False))

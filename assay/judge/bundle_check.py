@@ -419,10 +419,6 @@ def report_to_json(report: BundleReport) -> dict[str, Json]:
     }
 
 
-def _name_uids(weights: Mapping[int, int]) -> dict[str, int]:
-    return {str(uid): weight for uid, weight in weights.items()}
-
-
 def _window_to_json(window: WindowCheck) -> dict[str, Json]:
     members = [
         {

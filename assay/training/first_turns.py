@@ -24,8 +24,6 @@ from assay.verification.episodes import EpisodeRules, begin_episode, make_episod
 #: Steps, episodes of each, and the learning rate, which rises over some steps and then falls to 0.
 STEPS, _BATCH, _RATE, _RISE = 120, 32, 1e-3, 10
 _IGNORED = -100
-#: Numbers that are said without a thought are below this.
-CARELESS = 1_000
 
 
 #: How somebody plays a problem: yields turns, and is sent the reply to each.
@@ -46,20 +44,6 @@ def guess_carelessly(problem: Problem, stream: Stream) -> Generator[str, str, No
             if reply == "higher\n"
             else range(left.start, min(left.stop, guess))
         )
-
-
-def call_carelessly(problem: Problem, stream: Stream) -> Generator[str, str, None]:
-    """Calls the calculator or answers at once, each half of the time, and in either does one of
-    two things without a thought: it asks for another sum or says another number. A sum with the
-    tool, in the form `line`."""
-    sum_, _, _ = problem.question.partition("=")
-    number = str(stream.draw_below(CARELESS))
-    if stream.draw_below(2):
-        yield f"#### {number}"
-        return
-    other = f"{number}+{stream.draw_below(CARELESS)}"
-    reply = yield f"calculator: {sum_ if stream.draw_below(2) else other}"
-    yield f"#### {reply.rstrip() if stream.draw_below(2) else number}"
 
 
 def teach_first_turns(

@@ -35,10 +35,11 @@ from assay.session import window_reader
 from assay.session.window_reader import get_context
 from assay.verification import Ledger, read_plan, trial
 from assay.verification.logprobs import LogprobResult
-from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
+from assay.verification.sampling import SamplingResult, judge_sampling
 from assay.verification.sketch import SketchResult
 from tests.adversarial.test_not_doing_the_work import find_parts
 from tests.lab.gauntlet.steering import count_bearable
+from tests.verification.bets import count_bets
 
 #: `assay.verification.judge` is the function; its module has the names that are switched off.
 judge_module = import_module("assay.verification.judge")

@@ -22,9 +22,9 @@ from assay.audit.provenance.reexecution import make_learner_before
 from assay.audit.tracing import step_trace
 from assay.audit.tracing.bisection import bisect_traces
 from assay.audit.tracing.step_trace import trace_learning, trace_step
-from assay.lab.gauntlet.faulty_operator import FaultyMachine
 from assay.protocol.encoding import from_json
 from assay.protocol.trace import TraceRecord, get_top_height
+from tests.adversarial.faulty_operator import FaultyMachine
 from tests.adversarial.test_reexecuting_steps import get_steps, train
 from tests.commands import run_command, run_program
 

@@ -21,13 +21,14 @@ from assay.sandbox.secret_variables import list_plain_variables
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS
-from assay.training.first_turns import call_carelessly, teach_first_turns
+from assay.training.first_turns import teach_first_turns
 from assay.verification import make_projection
 from assay.verification.episodes import EpisodeRules, make_episode_rules
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE
 from tests.inference.conftest import list_ids, make_group_requests
 from tests.inference.workers.pooled import wait_until
 from tests.small_world import TURNS, make_play_requests
+from tests.training.careless_calls import call_carelessly
 
 TEMPERATURE = 1_024
 #: A bf16 engine kept 95 to 99 % of its drafts wherever that was measured; one whose draws are not

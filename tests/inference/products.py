@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from assay.inference.placing.precision import iterate_rounding
+from tests.inference.rounding import iterate_rounding
 
 _PRODUCTS = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "linear", "matmul", "dot", "mv")
 

@@ -20,7 +20,7 @@ from assay.inference.families import FAMILIES, REFUSED, count_tensors, find_misf
 from assay.inference.families.hybrid import RECURRENT
 from assay.inference.generate import GroupRequest, follow_groups, generate_groups
 from assay.inference.implementations import make_packing_twin
-from assay.inference.model_loading import load_model, outline_model
+from assay.inference.model_loading import load_model, outline_config
 from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.probes import probe
 from assay.inference.reading import make_packs
@@ -103,7 +103,7 @@ def test_a_folder_of_it_loads_and_can_be_measured(kind: str, tmp_path: Path) -> 
         model.state_dict().items(), loaded.state_dict().items(), strict=True
     ):
         assert torch.equal(one, other), name
-    outline = outline_model(tmp_path)
+    outline = outline_config((tmp_path / "config.json").read_bytes())
     for (name, one), (_, other) in zip(
         loaded.named_buffers(), outline.named_buffers(), strict=True
     ):
@@ -245,7 +245,7 @@ def test_no_installed_kernel_computes_an_activation(
     for made, computes in (
         (make_model(model.config), True),
         (load_model(tmp_path), False),
-        (outline_model(tmp_path), False),
+        (outline_config((tmp_path / "config.json").read_bytes()), False),
     ):
         kernels = [vars(layer.mlp.act_fn)["_xielu_cuda_obj"] for layer in made.model.layers]
         assert [kernel is not None for kernel in kernels] == [computes] * len(kernels)

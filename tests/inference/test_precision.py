@@ -6,8 +6,9 @@ import torch
 
 from assay.inference import Reference, make_model
 from assay.inference.implementations import PERMITTED
-from assay.inference.placing.precision import iterate_rounding, require_exact_products
+from assay.inference.placing.precision import require_exact_products
 from tests.inference.products import RecordedProducts
+from tests.inference.rounding import iterate_rounding
 
 
 @pytest.fixture(autouse=True)

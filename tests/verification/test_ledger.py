@@ -16,7 +16,8 @@ from assay.protocol import Calibration
 from assay.protocol.encoding import EncodingError, from_json, to_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.verification import Ledger
-from assay.verification.sampling import compute_log_bets, count_bets, judge_sampling, mix_log_bets
+from assay.verification.sampling import compute_log_bets, judge_sampling, mix_log_bets
+from tests.verification.bets import count_bets
 
 TESTS = SMALL_MODEL_TESTS
 LEVELS = len(TESTS.margin_levels)

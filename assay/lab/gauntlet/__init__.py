@@ -5,8 +5,8 @@
 (near ties), `episode_attacks` (rollouts of several turns, which `forged_episodes` forges for any
 model), `chain_attacks` (chain, calendar, served bytes). `table` lists them in the order of the
 printed table. `attack_setup` judges groups in memory, `chain_setup` plays whole miners beside a
-whole validator, and `measuring` turns both into rows. `faulty_operator` is a trainer's machine with
-one error in a step. Nothing here runs on a real network. Start with `measuring.run_family`.
+whole validator, and `measuring` turns both into rows. Nothing here runs on a real network. Start
+with `measuring.run_family`.
 """
 
 __all__ = [

@@ -2,8 +2,9 @@
 
 The SDK's own websocket would follow a redirect, decompress a node's messages and accept answers of
 four gigabytes. When it breaks, the SDK opens another one to whatever answers at the address,
-without a check of its chain. It has no settings for any of this. `PRIVATE_MEMBERS` names the used
-members and the reasons. `tests/network/chain/test_sdk_private.py` fails when the SDK changes them.
+without a check of its chain. It has no settings for any of this.
+`tests/network/chain/test_sdk_private.py` names the used members with the reasons, and fails when
+the SDK changes them.
 """
 
 import asyncio
@@ -19,33 +20,6 @@ from assay.network.chain.node_socket import ask, check_answer, dial
 from assay.network.chain.substrate import Substrate
 
 logger = logging.getLogger("assay.chain")
-
-#: Class → its private members that are used here, each with the reason.
-PRIVATE_MEMBERS = {
-    "bittensor.RpcSubstrate": {
-        "_interface": "overridden: each connection that it makes, the archives' too, is bounded",
-        "_substrate": "emptied at the end; None: no connection",
-        "_archive_substrate": "emptied at the end",
-    },
-    "bittensor._transport.interface.SubstrateConnection": {
-        "_session": "the websocket's session",
-        "_runtimes": "decodes an old block's calls by today's runtime, its own being forgotten",
-    },
-    "bittensor._transport.rpc.RpcSession": {
-        "_connect": "replaced: `dial` opens the websocket, and nothing opens a second one",
-        "_dispatch": "wrapped: updates that nobody asked for are bounded",
-        "_early": "updates kept for a subscription to come",
-        "_give_up": "ends whoever waits, where the SDK's own task has stumbled",
-        "_fatal_error": "set: the session is lost",
-        "_closing": "set: the session ends because we said so",
-        "_supervisor": "the task that reads; the SDK would raise what it ended by",
-        "_ws": "the websocket, which is aborted",
-    },
-    "bittensor._transport.errors": {
-        "SubstrateRequestException": "a node's refusal",
-        "StateDiscardedError": "a node's word that it has forgotten a block's state",
-    },
-}
 
 #: Longest wait for a websocket to close.
 CLOSE_S = 15.0

@@ -27,13 +27,6 @@ class EvmKey:
         return cls(Account.create())
 
     @classmethod
-    def from_secret(cls, secret: bytes) -> "EvmKey":
-        """The key with these 32 bytes."""
-        from eth_account import Account
-
-        return cls(Account.from_key(secret))
-
-    @classmethod
     def from_keystore(cls, keystore: Any, password: str) -> "EvmKey":
         """The key in a keystore's JSON (version 3, as geth, MetaMask and the SDK write it).
         `ChainError`: not a keystore, or the password is wrong."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from bittensor.sp_core import Keypair
+from eth_account import Account
 
 from assay.network.evm import EvmKey, EvmNode, ScoreLedger, bind_hotkey, deploy_contracts
 from assay.protocol.score_tree import keccak256
@@ -140,7 +141,7 @@ class Stage:
         self.anvil.etch(SR25519, "Sr25519Mock")
         self.anvil.etch(STORAGE, "StorageMock")
         self.node = EvmNode(anvil.endpoint, CHAIN_ID)
-        self.key = EvmKey.from_secret(RICH)
+        self.key = EvmKey(Account.from_key(RICH))
         self.deployed = deploy_contracts(self.node, self.key, 0)
         self.ledger = ScoreLedger(self.node, self.deployed.ledger, NETUID)
         self.hotkey = Hotkey(anvil, "//Validator")

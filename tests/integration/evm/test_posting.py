@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 
 from assay.artifacts.database import Database
 from assay.network.chain import UnknownOutcomeError, WrongChainError
@@ -381,7 +382,7 @@ def test_a_defect_ends_neither_thread_nor_program(
 
 def test_the_key_is_nowhere_on_disk(validator: Validator, tmp_path: Path) -> None:
     secret = keccak256(b"a secret of this test")
-    key = EvmKey.from_secret(secret)
+    key = EvmKey(Account.from_key(secret))
     validator.stage.anvil.rpc("anvil_setBalance", key.address, hex(10**18))
     validator.stage.anvil.go_on()
     stage = validator.stage

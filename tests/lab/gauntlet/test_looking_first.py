@@ -14,18 +14,18 @@ import pytest
 
 from assay.environments import make_environment
 from assay.environments.registry import parse_choice
-from assay.lab.gauntlet.looking import (
+from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
+from assay.protocol.manifest import LevelWeight, start_levels
+from assay.protocol.parameters import MAIN_WORK, MILLION, STEERING
+from assay.verification import compute_value
+from assay.verification.settlement import UNPAID_GROUPS
+from tests.lab.gauntlet.looking import (
     Engine,
     LevelPay,
     compute_level_pay,
     compute_looking_gain,
     deal_levels,
 )
-from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
-from assay.protocol.manifest import LevelWeight, start_levels
-from assay.protocol.parameters import MAIN_WORK, MILLION, STEERING
-from assay.verification import compute_value
-from assay.verification.settlement import UNPAID_GROUPS
 
 #: The true cost of a prompt's token, with 1 for a completion's token.
 RATIOS = [0.01, 0.03, 0.1, 0.2, 0.4]

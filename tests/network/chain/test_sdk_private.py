@@ -13,7 +13,33 @@ import pytest
 from packaging.requirements import Requirement
 
 from assay.network.chain import sdk_private
-from assay.network.chain.sdk_private import PRIVATE_MEMBERS
+
+#: Class → its private members that are used, each with the reason.
+PRIVATE_MEMBERS = {
+    "bittensor.RpcSubstrate": {
+        "_interface": "overridden: each connection that it makes, the archives' too, is bounded",
+        "_substrate": "emptied at the end; None: no connection",
+        "_archive_substrate": "emptied at the end",
+    },
+    "bittensor._transport.interface.SubstrateConnection": {
+        "_session": "the websocket's session",
+        "_runtimes": "decodes an old block's calls by today's runtime, its own being forgotten",
+    },
+    "bittensor._transport.rpc.RpcSession": {
+        "_connect": "replaced: `dial` opens the websocket, and nothing opens a second one",
+        "_dispatch": "wrapped: updates that nobody asked for are bounded",
+        "_early": "updates kept for a subscription to come",
+        "_give_up": "ends whoever waits, where the SDK's own task has stumbled",
+        "_fatal_error": "set: the session is lost",
+        "_closing": "set: the session ends because we said so",
+        "_supervisor": "the task that reads; the SDK would raise what it ended by",
+        "_ws": "the websocket, which is aborted",
+    },
+    "bittensor._transport.errors": {
+        "SubstrateRequestException": "a node's refusal",
+        "StateDiscardedError": "a node's word that it has forgotten a block's state",
+    },
+}
 
 #: Parameters of those that are functions.
 SIGNATURES = {

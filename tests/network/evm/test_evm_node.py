@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from eth_account import Account
 
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
 from assay.network.evm import (
@@ -342,7 +343,7 @@ def test_refusals_in_words(data: bytes, words: str) -> None:
 
 
 def test_a_key_shows_its_address_only() -> None:
-    key = EvmKey.from_secret(SECRET)
+    key = EvmKey(Account.from_key(SECRET))
     shown = f"{key} {key!r} {vars(key)} {[key]} {dir(key)}"
     assert key.address in shown
     for form in (SECRET.hex(), str(int.from_bytes(SECRET, "big")), repr(SECRET)):
@@ -354,7 +355,7 @@ def test_a_key_shows_its_address_only() -> None:
 
 
 def test_a_keystore_and_its_password() -> None:
-    key = EvmKey.from_secret(SECRET)
+    key = EvmKey(Account.from_key(SECRET))
     store = key.to_keystore("right", iterations=2)
     assert SECRET.hex() not in json.dumps(store)
     assert EvmKey.from_keystore(store, "right").address == key.address
@@ -370,7 +371,7 @@ def test_an_address_has_its_account_on_the_chain() -> None:
     """The account equals the one that the SDK computes."""
     from bittensor.evm import h160_to_ss58
 
-    for address in ("0x" + "00" * 20, EvmKey.from_secret(SECRET).address):
+    for address in ("0x" + "00" * 20, EvmKey(Account.from_key(SECRET)).address):
         assert compute_mirror(address) == h160_to_ss58(address)
 
 
