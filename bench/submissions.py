@@ -12,6 +12,7 @@ import io
 import sys
 import zlib
 from dataclasses import replace
+from hashlib import sha256
 from math import comb
 from pathlib import Path
 from time import process_time
@@ -23,7 +24,6 @@ import pyarrow.parquet as pq
 import torch
 from figures import FAST, Figure, measure_together, report
 from others import TOPLOC_TOKENS, PublicSketch, build_toploc, load_toploc
-from record import digest, make_parameters
 from rows import (
     ID_BITS,
     SIZE,
@@ -46,9 +46,20 @@ sys.path.append(str(Path(__file__).parents[1]))
 from assay.environments import choose_rewards, compute_reward, make_environment
 from assay.inference import Checkpoint, generate_groups
 from assay.lab.gauntlet.attack_setup import MemorySubmission
-from assay.protocol import Beacon, Block, Committed, Context, Header, Member, Refusal, Rollout
+from assay.protocol import (
+    QUICKNET,
+    Beacon,
+    Block,
+    Committed,
+    Context,
+    Header,
+    Member,
+    Parameters,
+    Refusal,
+    Rollout,
+)
 from assay.protocol.hashing import DIGEST_BYTES
-from assay.protocol.parameters import MAIN_WORK, PROTOCOL_VERSION
+from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, PROTOCOL_VERSION
 from assay.protocol.selection import select_committed
 from assay.protocol.submission import (
     SKETCH_COLUMNS,
@@ -60,7 +71,7 @@ from assay.protocol.submission import (
     get_id_bits,
     get_opening_bytes,
 )
-from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, make_demo_parameters
 from assay.verification.judge import _decode
 from assay.verification.settlement import compute_value
 from tests.lab.gauntlet.incentives import WINDOWS, Fake, compute_window_pay
@@ -71,6 +82,17 @@ Group = list[Rollout]
 MINERS, GROUPS, FILE_GROUPS = 256, MAIN_WORK.group_cap, 24
 DISTINCT, AUDITS, REPEATS = (8, 2, 3) if FAST else (64, 16, 15)
 VALUED, BATCH, SETTLEMENTS = (32, 32, 2_000) if FAST else (256, 32, 20_000)
+
+
+def digest(name: str) -> bytes:
+    return sha256(name.encode()).digest()
+
+
+def make_parameters() -> Parameters:
+    demo = make_demo_parameters(digest("chain"), QUICKNET, 0, digest("trainer"), digest("genesis"))
+    return replace(demo, timing=MAIN_TIMING, work=MAIN_WORK)
+
+
 HOTKEY, CHECKPOINT = digest("miner"), digest("checkpoint")
 #: Groups of the baseline audit, each of them read and computed whole.
 WHOLE = 4

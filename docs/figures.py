@@ -19,17 +19,17 @@ RESULTS = ROOT / "bench" / "results"
 #: Every file of results is in one of these.
 THEMES = {
     "Judging": (
-        "verify audit workers memory detection false_positives sketch drift record_audit "
-        "submissions stores appeals hybrids contexts families real_model"
+        "verify audit memory detection false_positives sketch drift record_audit "
+        "submissions stores appeals contexts families real_model"
     ),
     "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine real_engine real_honest draft_precision pay",
     "Learning": (
-        "learning demo_episodes tool_use mixtures teaching collapses small_pool evidence public_run real_warm_start real_demo step step_memory optimizers team trace operators "
-        "checkpoints adapters exports outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
+        "learning demo_episodes tool_use collapses small_pool evidence public_run real_warm_start real_demo step step_memory optimizers team trace operators "
+        "checkpoints adapters outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
-    "Problems": "environments tools programs pieces scoring sandbox math_answers looks suite_scores contests",
-    "The whole": "demo localnet first_output soak explorer record files folders",
-    "Chain, contracts and beacon": "chain devnet clients contracts beacon beacon_race",
+    "Problems": "environments tools programs pieces scoring sandbox math_answers suite_scores",
+    "The whole": "localnet soak explorer files folders",
+    "Chain and contracts": "chain devnet clients contracts",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-card_shapes gpu-families gpu-card_run",
 }
 _SMALL, _LARGE = 1e-3, 1_000
