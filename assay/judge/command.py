@@ -142,7 +142,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _judge_file(options: argparse.Namespace) -> int:
-    from assay.judge.form import SAMPLES, form_to_json, judge_form
+    from assay.judge.form import form_to_json, judge_form
     from assay.judge.pack import MissingPartError
     from assay.judge.shown_file import open_file
     from assay.protocol.ss58 import decode_ss58
@@ -158,9 +158,11 @@ def _judge_file(options: argparse.Namespace) -> int:
             f"{options.file} is no miner's file of this version, *.rollouts, nor a bundle's part "
             "of one; to judge what a miner showed all the same, name the miner with --hotkey"
         )
+    note = None
     try:
         verdict = judge_form(shown.read, context, hotkey, outline)
     except MissingPartError:  # a bundle has no samples of a file that the audit refused
+        note = "its samples are not here: whoever audited it refused it before them"
         verdict = judge_form(shown.read, context, hotkey, outline, samples=False)
     document = form_to_json(verdict)
     checked = document["checked"] = ["beacons", *verdict.checked]
@@ -168,12 +170,13 @@ def _judge_file(options: argparse.Namespace) -> int:
     lines += [f"checked: {', '.join(checked)}"]
     lines += [f"not checked: {', '.join(verdict.not_checked)}"]
     if outline is None:
-        document["note"] = "name the checkpoint's folder with --checkpoint to check more"
+        note = "name the checkpoint's folder with --checkpoint to check more"
     elif outline.no_text is not None:
-        document["note"] = f"no text was read: {outline.no_text}"
-    elif verdict.reason is None and not {*SAMPLES} <= {*verdict.checked}:
-        document["note"] = "its samples are not here: who audited it refused it before them"
-    _print(document, options.json, [*lines, *([document["note"]] if "note" in document else [])])
+        note = f"no text was read: {outline.no_text}"
+    if note is not None:
+        document["note"] = note
+        lines.append(note)
+    _print(document, options.json, lines)
     if verdict.reason is not None:
         return REFUSED
     return UNDONE if outline is not None and outline.no_text is not None else OK
