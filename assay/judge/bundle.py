@@ -145,10 +145,15 @@ def open_bundle(folder: Path) -> Bundle:
         SealError: it differs from its seal: names the file.
         BundleError: it is not a bundle of this version, or not a folder.
     """
-    require_bundle(folder)
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is a bundle's file: unpack it with `tar -xf` into a folder")
-    require_sealed(folder)
+    try:
+        require_bundle(folder)
+        if not folder.is_dir():
+            raise BundleError(
+                f"{folder} is a bundle's file: unpack it with `tar -xf` into a folder"
+            )
+        require_sealed(folder)
+    except OSError as error:
+        raise BundleError(f"{error.filename} cannot be read ({error.strerror})") from None
     about = read_about(folder)
     return Bundle(folder, about, _read_history(folder / STORE_FOLDER, about.parameters))
 

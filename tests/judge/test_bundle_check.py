@@ -239,3 +239,8 @@ def test_a_file_with_other_bytes_than_the_chain_binds_is_not_form_ok(copy):
     (member,) = [m for m in report.windows[0].members if m.hotkey == row.hotkey]
     assert member.found is None or member.found.word == "ROOT_MISMATCH"
     assert any(member.address in text for text in report.missing)
+
+
+def test_a_folder_that_cannot_be_looked_at(tmp_path):
+    with pytest.raises(BundleError, match="cannot be read"):
+        open_bundle(tmp_path / ("a" * 300))

@@ -21,6 +21,7 @@ from assay.protocol.encoding import encode
 from assay.protocol.reason import Reason
 from assay.protocol.record import Outcome, decode_window_record
 from assay.protocol.ss58 import decode_ss58, encode_ss58
+from assay.protocol.submission import HEADER_BYTES
 
 ROUND = "1000"
 SIGNATURE = (
@@ -139,7 +140,7 @@ def test_a_demos_files(capsys, played):
     code, out, _ = ask(capsys, *judge, other)
     assert (code, json.loads(out)["word"]) == (1, "WRONG_HEADER")
     cut = folder / "cut.rollouts"
-    cut.write_bytes(file.read_bytes()[:-1])
+    cut.write_bytes(file.read_bytes()[: HEADER_BYTES + 1])
     for command in (("file", cut, "--context", context, "--allow-local-beacon"), ("table", cut)):
         code, out, err = ask(capsys, *command)
         assert (code, out, "is cut off" in err) == (2, "", True)
