@@ -136,7 +136,7 @@ def audit(
         ChainError, StoreError, WorkerError: the audit could not be done.
     """
     published = _Published(public, open_reader(public.records, validator, public.history))
-    epochs = _find_epochs(published, windows)
+    epochs, forgotten = _find_epochs(published, windows)
     ledgers: dict[int, Ledgers | None] = {}
     found_windows = []
     for done, window in enumerate(windows):
@@ -155,7 +155,13 @@ def audit(
         elif window in epochs:
             ledgers[epochs[window]] = None
         found_windows.append(findings)
-        if window not in epochs:
+        if window not in epochs and forgotten:
+            findings.miss(
+                Aspect.SETTLED,
+                "the nodes have forgotten which epoch settled it, and no published settlement "
+                "leads to it: it needs an archive endpoint",
+            )
+        elif window not in epochs:
             findings.notes.append("its settlement has not come yet, or is unknown")
     found_settlements = [
         _check_settlement(published, epoch, windows) for epoch in sorted({*epochs.values()})
@@ -173,10 +179,10 @@ def audit(
     )
 
 
-def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int]:
+def _find_epochs(published: _Published, windows: Sequence[int]) -> tuple[dict[int, int], bool]:
     """Window → the epoch block that settles it, if that epoch is over. The source is the chain or,
-    if the chain has forgotten it, the validator's published settlements."""
-    public, epochs = published.public, {}
+    if the chain has forgotten it, the validator's published settlements. And whether it has."""
+    public, epochs = published.public, dict[int, int]()
     head = public.chain.get_head()
     try:
         for window in _list_known(public, windows):
@@ -186,7 +192,8 @@ def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int
     except ForgottenError:
         for record in _iterate_settlements(published, windows[0]):
             epochs |= {c.window: record.epoch for c in record.windows if c.window in windows}
-    return epochs
+        return epochs, True
+    return epochs, False
 
 
 def _list_known(public: Public, windows: Sequence[int]) -> Sequence[int]:

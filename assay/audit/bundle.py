@@ -32,7 +32,7 @@ from assay.audit.recorded_answers import (
 from assay.audit.sources import FetchedOutlines
 from assay.inference.folder import MANIFEST_FILE, CheckpointError, verify_manifest
 from assay.judge.about import SUBMISSIONS_FOLDER, About, read_about, read_document
-from assay.judge.pack import PackedSubmission, decode_pack
+from assay.judge.bundle import read_pack
 from assay.judge.seal import FILE_BYTES, STORE_FOLDER, BundleError, require_bundle, require_sealed
 from assay.network.store import ObjectStore, open_folder
 from assay.protocol import Context, Refusal, encode_ss58
@@ -161,17 +161,3 @@ class _LazyReader:
         if self._opened is None:
             self._opened = PackedCopy(read_pack(self.path, self.hotkey))
         return self._opened.offer(plan)
-
-
-def read_pack(path: Path, hotkey: bytes) -> PackedSubmission:
-    """The parts read of a hotkey's file. Raises BundleError, PackError: they are missing, or
-    another hotkey's."""
-    try:
-        packed = decode_pack(path.read_bytes())
-    except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read ({error.strerror}): the bundle was made for other facts"
-        ) from None
-    if packed.hotkey != hotkey:
-        raise BundleError(f"{path} is another hotkey's file")
-    return packed

@@ -18,14 +18,7 @@ from assay.artifacts.store_objects import make_parameters_name
 from assay.artifacts.submissions.pack import PackedCopy, pack_parts
 from assay.artifacts.submissions.reading import AbsentSubmission, SubmissionReader, TolerantReader
 from assay.audit.auditor import Progress, audit
-from assay.audit.bundle import (
-    FACTS_FILE,
-    MODELS_FOLDER,
-    list_needed,
-    name_pack,
-    read_facts,
-    read_pack,
-)
+from assay.audit.bundle import FACTS_FILE, MODELS_FOLDER, list_needed, name_pack, read_facts
 from assay.audit.bundle_seal import seal_folder
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public, Submissions
@@ -38,6 +31,7 @@ from assay.audit.recorded_answers import (
 from assay.audit.sources import FetchedOutlines
 from assay.inference.folder import verify_manifest, verify_tensors
 from assay.judge.about import BUNDLE_VERSION, SUBMISSIONS_FOLDER, About, AuditedWindows, read_about
+from assay.judge.bundle import read_pack
 from assay.judge.pack import encode_pack
 from assay.judge.seal import ABOUT_FILE, FILE_BYTES, STORE_FOLDER, SUMS_FILE, BundleError
 from assay.network.files import hold_folder, remove_unfinished, write_file, write_json

@@ -79,6 +79,11 @@ class Findings:
         if len(self.differences) < DIFFERENCES_MAX:
             self.differences.append((check, sentence))
 
+    def differ_all(self, check: Aspect, sentences: Iterable[str]) -> None:
+        """Note each of these, if there are any."""
+        for sentence in sentences:
+            self.differ(check, sentence)
+
     def miss(self, check: Aspect, sentence: str) -> None:
         """Note that a part could not be looked at, and why."""
         self.unknown.append((check, sentence))

@@ -8,15 +8,21 @@ from assay.artifacts.records.reader import follow_links
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.window_parameters import check_parameters, is_decided_so
-from assay.judge.bundle_check import compute_scores
+from assay.judge.record_faults import (
+    compute_scores,
+    find_last_faults,
+    find_root_fault,
+    find_score_faults,
+    find_weight,
+    find_weight_faults,
+)
 from assay.network.chain import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.network.evm import make_ledger_entry
 from assay.protocol import encode_ss58
 from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord, WindowRecord
-from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.session.window_reader import iterate_weight_blocks
-from assay.verification import Seat, compute_weights
+from assay.verification import Seat
 
 #: Settlements back whose weights may still be in force, if newer ones did not reach the chain.
 _BACK_MAX = 64
@@ -63,10 +69,12 @@ def check_settlement(
         findings.miss(Aspect.SETTLED, f"window {missing}, which it counts, has no record")
     else:
         last = windows[counted[-1]] if counted else None
-        _check_last(record, last, findings)
+        findings.differ_all(Aspect.WINDOWS, find_last_faults(record, last))
         _check_scores(public, record, [windows[window] for window in counted], findings)
-    _check_root(record, findings)
-    _check_weights(public, record, findings)
+    findings.look(Aspect.ROOT)
+    findings.differ_all(Aspect.ROOT, filter(None, [find_root_fault(record)]))
+    findings.look(Aspect.WEIGHTS)
+    findings.differ_all(Aspect.WEIGHTS, find_weight_faults(record, public.history))
     _check_shown_weights(public.chain, record, read, findings)
     _check_ledger(public, record, findings)
     return left_out
@@ -149,24 +157,6 @@ def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
     return number
 
 
-def _check_last(record: SettlementRecord, last: WindowRecord | None, findings: Findings) -> None:
-    """Check the values that the ledger's contract gets of the settlement."""
-    checkpoint = NOTHING if last is None else last.checkpoint
-    audit = 0 if last is None or last.audit is None else last.audit.beacon.round
-    if record.checkpoint != checkpoint:
-        findings.differ(
-            Aspect.WINDOWS,
-            f"its last window that counts had checkpoint {checkpoint.hex()[:16]}…, and it says "
-            f"{record.checkpoint.hex()[:16]}…",
-        )
-    if record.audit_round != audit:
-        findings.differ(
-            Aspect.WINDOWS,
-            f"its last window that counts was audited by round {audit}, and it says "
-            f"{record.audit_round}",
-        )
-
-
 def _check_scores(
     public: Public, record: SettlementRecord, counted: Sequence[WindowRecord], findings: Findings
 ) -> None:
@@ -175,7 +165,7 @@ def _check_scores(
         held = public.chain.get_members(record.epoch)
     except ForgottenError:
         findings.miss(Aspect.SETTLED, "who held which seat: " + FORGOTTEN.format(record.epoch))
-        _check_known_scores(record, scores, findings)
+        findings.differ_all(Aspect.SETTLED, find_score_faults(record, scores))
         return
     findings.look(Aspect.SETTLED)
     right = {
@@ -194,50 +184,8 @@ def _check_scores(
             )
 
 
-def _check_known_scores(
-    record: SettlementRecord, scores: Mapping[Seat, int], findings: Findings
-) -> None:
-    """Check without the chain that each listed seat has the score of its windows."""
-    for score in record.scores:
-        right = scores.get(Seat(score.uid, score.registered_at))
-        if right != score.score:
-            findings.differ(
-                Aspect.SETTLED,
-                f"uid {score.uid} comes to {right} by its windows, and the record says "
-                f"{score.score}",
-            )
-
-
 def _name(score: SeatScore | None) -> str:
     return "nothing" if score is None else f"{score.score} on uid {score.uid}"
-
-
-def _check_root(record: SettlementRecord, findings: Findings) -> None:
-    findings.look(Aspect.ROOT)
-    scores = [(score.hotkey, score.score) for score in record.scores]
-    root = make_score_tree(scores).root if scores else NOTHING
-    if record.score_root != root:
-        findings.differ(
-            Aspect.ROOT,
-            f"its scores have the root {root.hex()[:16]}…, and it says "
-            f"{record.score_root.hex()[:16]}…",
-        )
-
-
-def _check_weights(public: Public, record: SettlementRecord, findings: Findings) -> None:
-    findings.look(Aspect.WEIGHTS)
-    by_uid = {score.uid: score.score for score in record.scores}
-    counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
-    right: Mapping[int, int] = {}
-    if counted:  # the burn share may change from one window to the next
-        identity = public.history.get(max(counted)).identity
-        right = compute_weights(by_uid, identity.owner_uid, identity.burn_share)
-    stated_weights = {weight.uid: weight.weight for weight in record.weights}
-    difference = _find_weight(right, stated_weights)
-    if difference is not None:
-        findings.differ(Aspect.WEIGHTS, f"{difference} in the record")
-    if record.weights_digest != compute_weights_digest(_pair_weights(record)):
-        findings.differ(Aspect.WEIGHTS, "its weights have another digest than it says")
 
 
 def _check_ledger(public: Public, record: SettlementRecord, findings: Findings) -> None:
@@ -278,14 +226,6 @@ def _pair_weights(record: SettlementRecord) -> list[tuple[int, int]]:
     return [(weight.uid, weight.weight) for weight in record.weights]
 
 
-def _find_weight(right: Mapping[int, int], other: Mapping[int, int]) -> str | None:
-    """The first uid whose weight differs, as the start of a sentence."""
-    for uid in sorted(right.keys() | other.keys()):
-        if right.get(uid, 0) != other.get(uid, 0):
-            return f"uid {uid} should weigh {right.get(uid, 0)} and weighs {other.get(uid, 0)}"
-    return None
-
-
 def _check_shown_weights(
     chain: BlockReader, record: SettlementRecord, read: _Read, findings: Findings
 ) -> None:
@@ -323,7 +263,7 @@ def _compare(
     stated_weights = dict(_pair_weights(record))
     first, latest = min(rows), max(rows)
     if stated_weights and rows[latest] != stated_weights:
-        difference = _find_weight(stated_weights, rows[first])
+        difference = find_weight(stated_weights, rows[first])
         never = f"up to block {latest} it never shows the record's weights"
         if all(row and _is_explained(chain, record, b, row, read) for b, row in rows.items()):
             # a later settlement's weights replace those that could not be sent in time

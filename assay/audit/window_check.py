@@ -27,6 +27,7 @@ from assay.environments import find_parent_fault
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
 from assay.judge.pack import MissingPartError
 from assay.judge.provable import BY_CHAIN, BY_MODEL, BY_SAMPLES, UNBOUND
+from assay.judge.record_faults import find_outcome_fault
 from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
 from assay.protocol.hashing import ZERO_DIGEST
@@ -91,25 +92,9 @@ def check_window(
 def _check_outcome(record: WindowRecord, findings: Findings) -> None:
     """Check whether the record may count by its own contents."""
     findings.look(Aspect.VERDICTS)
-    reasons = {row.reason for row in record.members}
-    complete = record.audit is not None and None not in reasons
-    broken = Reason.INTERNAL in reasons and Reason.ACCEPTED not in reasons
-    if record.outcome is Outcome.COUNTED and not complete:
-        findings.differ(
-            Aspect.VERDICTS, "the window counts, although not every member has a verdict"
-        )
-    elif record.outcome is Outcome.COUNTED and broken:
-        findings.differ(
-            Aspect.VERDICTS, "the window counts, although the judge failed for every file"
-        )
-    elif record.outcome is Outcome.VOID and record.audit is None:
-        findings.differ(
-            Aspect.VERDICTS, "the window is void, though the validator had nothing to judge yet"
-        )
-    elif record.outcome is Outcome.ABSTAINED and complete and not broken:
-        findings.differ(
-            Aspect.VERDICTS, "the validator abstained, though every member has a verdict"
-        )
+    fault = find_outcome_fault(record)
+    if fault is not None:
+        findings.differ(Aspect.VERDICTS, fault)
     elif record.outcome is Outcome.ABSTAINED:
         findings.notes.append("the validator abstained; nobody can prove whether it had to")
 

@@ -334,9 +334,9 @@ def find_file(digest: str, family: str) -> tuple[Path, bytes]:
         looked.append(f"{file} has SHA-256 {actual}")
     where = "; ".join(looked) or "none is named"
     raise ProblemFileError(
-        f"no file with SHA-256 {digest} is here: get it from the network's owner, see with `assay "
-        f"env list --file FILE` that it is the one, and name it in `files` under [environments]. "
-        f"Looked at: {where}"
+        f"no file with SHA-256 {digest} is here: get it from the network's owner, see that this is "
+        "its digest, and name it in `files` under [environments] or, to assay-judge, with "
+        f"--problems. Looked at: {where}"
     )
 
 

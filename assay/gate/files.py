@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 #: Most bytes of a folder's small files, and of those that Python parses as JSON.
 SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
@@ -20,7 +20,7 @@ class UnfitFileError(ValueError):
 
 
 @contextmanager
-def open_regular(path: Path, *, follow: bool = False) -> Iterator[BinaryIO]:
+def open_regular(path: Path, *, follow: bool = False) -> Iterator[BufferedReader]:
     """Open a regular file. A link may lead to another file of the same folder; with `follow`,
     anywhere.
 
@@ -46,10 +46,12 @@ def _stays(link: Path) -> bool:
         raise UnfitFileError("is a link to itself: put the file itself there") from None
 
 
-def read_regular(path: Path, limit: int) -> bytes:
-    """All bytes of a regular file, at most `limit`. Raises as `open_regular`."""
-    with open_regular(path) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise UnfitFileError(f"is larger than {limit >> 20} MiB")
+def read_regular(path: Path, limit: int, *, follow: bool = False) -> bytes:
+    """All bytes of a regular file, at most `limit`. Arguments and errors as `open_regular`."""
+    with open_regular(path, follow=follow) as file:
+        # one that is too large may be all holes, of which the disk has nothing
+        data = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
+    if data is None or len(data) > limit:
+        most = f"{limit >> 20} MiB" if limit >> 20 else f"{limit:,} bytes"
+        raise UnfitFileError(f"is larger than {most}")
     return data

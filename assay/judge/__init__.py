@@ -2,7 +2,8 @@
 
 `form` judges a file: FORM_OK or a reason, never ACCEPTED. `bundle` opens what an audit has read,
 and `bundle_check` checks every file, row and settlement of it. `checkpoint` opens a checkpoint
-without its tensors, `whole_file` reads a miner's file, and `command` is the command line.
+without its tensors, `shown_file` what somebody names to be judged, `whole_file` reads a miner's
+file, and `command` is the command line.
 Everything here works with the packages of the distribution `assay-judge` alone. Start at `form`.
 """
 
@@ -15,6 +16,8 @@ __all__ = [
     "form",
     "pack",
     "provable",
+    "record_faults",
     "seal",
+    "shown_file",
     "whole_file",
 ]

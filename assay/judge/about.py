@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from assay.judge.seal import ABOUT_FILE, BundleError
+from assay.judge.seal import ABOUT_FILE, BundleError, read_file
 from assay.protocol.encoding import (
     U16,
     U64,
@@ -67,12 +67,6 @@ def read_about(folder: Path) -> About:
 def read_document(path: Path, limit: int) -> Json:
     """A file's JSON, of at most `limit` bytes. Raises a BundleError: it cannot be read."""
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise BundleError(f"{path} is larger than {limit} bytes")
-        return read_json(data)
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror})") from None
+        return read_json(read_file(path, limit))
     except EncodingError as error:
         raise BundleError(f"{path} {error}") from None

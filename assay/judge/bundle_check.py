@@ -4,15 +4,23 @@ What the chain said (blocks, members, commitments, the checkpoint in force, weig
 is taken from the record: `assay audit` compares it with the chain's answers.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from assay.judge.bundle import Bundle
+from assay.judge.bundle import NO_INPUTS, OTHER_PARAMETERS, Bundle
 from assay.judge.checkpoint import CheckpointFault, CheckpointOutline, OpenTokenizer
 from assay.judge.form import BY_MODEL as TESTS
 from assay.judge.form import FORM, IDS, SAMPLES, TEXT, FormVerdict, form_to_json, judge_form
 from assay.judge.pack import MissingPartError
 from assay.judge.provable import BY_CHAIN, BY_MODEL, BY_SAMPLES, UNBOUND
+from assay.judge.record_faults import (
+    compute_scores,
+    find_last_faults,
+    find_outcome_fault,
+    find_root_fault,
+    find_score_faults,
+    find_weight_faults,
+)
 from assay.judge.seal import BundleError
 from assay.protocol.context import Context, find_context_fault
 from assay.protocol.encoding import EncodingError, Json
@@ -26,14 +34,14 @@ from assay.protocol.record import (
     WindowRecord,
     make_record_context,
 )
-from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.selection import select_committed
 from assay.protocol.ss58 import encode_ss58
-from assay.verification import Result, Seat, compute_settlement, compute_weights
 from assay.verification.settlement import scale_values
 
 #: Called with the number of finished windows and of all windows.
 Progress = Callable[[int, int], None]
+_Records = dict[int, WindowRecord | None]
+_ANEW = "it starts a chain of its own, and is not the first"
 #: What no check here looks at.
 NOT_CHECKED = (*TESTS, "what the chain said", "witnesses", "weights on chain")
 
@@ -65,10 +73,18 @@ class MemberCheck:
 
 @dataclass(slots=True)
 class WindowCheck:
-    """A window's record, checked. `missing`: what could not be checked, and why."""
+    """A window's record, checked.
+
+    Attributes:
+        has_inputs: whether its beacons were checked.
+        note: why there are no rows to check, or None.
+        missing: what could not be checked, and why.
+    """
 
     window: int
     outcome: Outcome | None = None
+    has_inputs: bool = False
+    note: str | None = None
     members: list[MemberCheck] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -76,13 +92,24 @@ class WindowCheck:
 
 @dataclass(slots=True)
 class SettlementCheck:
-    """A settlement's record, checked."""
+    """A settlement's record, checked. `record`: None where it cannot be read."""
 
     epoch: int
-    scores: dict[str, int] = field(default_factory=dict)  # address → score
-    weights: dict[int, int] = field(default_factory=dict)  # uid → u16
+    record: SettlementRecord | None = None
     differences: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def scores(self) -> dict[str, int]:
+        """Address → score."""
+        rows = () if self.record is None else self.record.scores
+        return {encode_ss58(row.hotkey): row.score for row in rows}
+
+    @property
+    def weights(self) -> dict[int, int]:
+        """Uid → weight, u16."""
+        rows = () if self.record is None else self.record.weights
+        return {row.uid: row.weight for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +136,8 @@ class BundleReport:
     @property
     def missing(self) -> list[str]:
         """What could not be checked, though it is of the kind that is checked."""
-        found = [f"window {w.window}: {text}" for w in self.windows for text in w.missing]
+        found = [] if self.no_text is None else [f"no text was read: {self.no_text}"]
+        found += [f"window {w.window}: {text}" for w in self.windows for text in w.missing]
         return found + [f"epoch {s.epoch}: {text}" for s in self.settlements for text in s.missing]
 
 
@@ -126,35 +154,51 @@ def check_bundle(
     Raises:
         OperatorError: a file of the bundle cannot be read.
     """
-    records: dict[int, WindowRecord] = {}
+    records: _Records = {}
     windows, lacks = [], set[str]()
     every = bundle.about.windows.all
     for done, window in enumerate(every):
         progress(done, len(every))
         check = WindowCheck(window)
-        record = _read_window(bundle, window, check)
+        record = _read_window(bundle, window, records, check.differences)
         if record is not None:
-            records[window] = record
+            _check_link(bundle, record, records, check)
             _check_window(bundle, record, check, open_tokenizer, lacks)
+        elif not check.differences:
+            check.missing.append("the bundle has no record of it")
         windows.append(check)
     progress(len(every), len(every))
     settlements = _check_settlements(bundle, records)
+    settled = {covered.window for s in settlements if s.record for covered in s.record.windows}
+    for check in windows:
+        if records[check.window] is not None and check.window not in settled:
+            check.missing.append("no settlement that the bundle has covers it")
     no_text = "; ".join(sorted(lacks)) or None
     return BundleReport(bundle.validator, tuple(windows), tuple(settlements), no_text)
 
 
-def _read_window(bundle: Bundle, window: int, check: WindowCheck) -> WindowRecord | None:
-    try:
-        record = bundle.read_window(window)
-    except EncodingError as error:
-        check.differences.append(f"its record is none: {error}")
-        return None
-    if record is None:
-        check.missing.append("the bundle has no record of it")
-    elif (record.window, record.validator) != (window, bundle.about.validator):
-        check.differences.append("under its name lies another window's or validator's record")
-        return None
-    return record
+def _read_window(
+    bundle: Bundle, window: int, records: _Records, differences: list[str]
+) -> WindowRecord | None:
+    """A window's record, read once; None: there is none, or it is told among the differences."""
+    if window not in records:
+        records[window] = None
+        try:
+            records[window] = bundle.read_window(window)
+        except EncodingError as error:
+            differences.append(str(error))
+    return records[window]
+
+
+def _check_link(
+    bundle: Bundle, record: WindowRecord, records: _Records, check: WindowCheck
+) -> None:
+    told: list[str] = []
+    number = record.window - 1
+    before = _read_window(bundle, number, records, told) if record.window else None
+    check.differences += [f"window {number}, before it: {text}" for text in told]
+    if before is not None and before.digest != record.previous:
+        check.differences.append(f"it follows another record than the one of window {number}")
 
 
 def _check_window(
@@ -165,17 +209,25 @@ def _check_window(
     lacks: set[str],
 ) -> None:
     check.outcome = record.outcome
+    check.differences += filter(None, [find_outcome_fault(record)])
     parameters = bundle.history.get(record.window)
     context = make_record_context(record, parameters)
     if context is None:
+        check.note = NO_INPUTS
         return
     if record.parameters != parameters.digest:
-        check.differences.append("it was not judged by the parameters that hold for it")
+        check.differences.append(OTHER_PARAMETERS)
         return
     fault = find_context_fault(context)
     if fault is not None:
         check.differences.append(fault)
-    if fault is not None or context.audit is None:
+        return
+    check.has_inputs = True
+    if context.audit is None:
+        check.note = NO_INPUTS
+        return
+    if context.checkpoint == NOTHING and record.outcome is Outcome.COUNTED:
+        check.differences.append("the window counts, although no checkpoint was in force")
         return
     if record.outcome is Outcome.VOID or context.checkpoint == NOTHING:
         check.missing.append("it is void: whether its checkpoint is unusable is not looked at")
@@ -284,116 +336,122 @@ def _find_score_fault(context: Context, row: MemberRow) -> str | None:
 # --- settlements
 
 
-def _check_settlements(
-    bundle: Bundle, records: Mapping[int, WindowRecord]
-) -> Sequence[SettlementCheck]:
+def _check_settlements(bundle: Bundle, records: _Records) -> list[SettlementCheck]:
+    """Those that cover an audited window, and those with which something is wrong."""
     checks: list[SettlementCheck] = []
-    before: SettlementRecord | None = None
-    try:
-        for record in bundle.read_settlements():
-            if any(covered.window in records for covered in record.windows):
-                checks.append(_check_settlement(bundle, record, records, before))
-            before = record
-    except EncodingError as error:
-        checks.append(SettlementCheck(0, differences=[f"a settlement's record is none: {error}"]))
+    audited = bundle.about.windows.all
+    before: SettlementCheck | None = None
+    for epoch in bundle.list_epochs():
+        check = SettlementCheck(epoch)
+        try:
+            check.record = bundle.read_settlement(epoch)
+        except EncodingError as error:
+            check.differences.append(str(error))
+        covers = False
+        if check.record is not None:
+            _check_order(check.record, before, check)
+            covers = any(covered.window in audited for covered in check.record.windows)
+            if covers:
+                _check_settlement(bundle, check.record, records, check)
+        if covers or check.differences:
+            checks.append(check)
+        before = check
     return checks
 
 
-def _check_settlement(
-    bundle: Bundle,
-    record: SettlementRecord,
-    records: Mapping[int, WindowRecord],
-    before: SettlementRecord | None,
-) -> SettlementCheck:
-    check = SettlementCheck(
-        record.epoch,
-        {encode_ss58(score.hotkey): score.score for score in record.scores},
-        {weight.uid: weight.weight for weight in record.weights},
-    )
-    if record.validator != bundle.about.validator:
-        check.differences.append("it is another validator's")
-    follows = before is not None and before.epoch == record.previous_epoch
-    if before is not None and follows and before.digest != record.previous:
+def _check_order(
+    record: SettlementRecord, before: SettlementCheck | None, check: SettlementCheck
+) -> None:
+    """Check that it follows the settlement before it, and passes over none."""
+    is_first = record.previous == NOTHING
+    if is_first is not (record.previous_epoch == 0) or record.previous_epoch >= record.epoch:
+        check.differences.append(f"its link leads to no epoch before it: {record.previous_epoch}")
+    elif before is None:
+        return  # what the link leads to is older than the bundle
+    elif is_first:
+        check.differences.append(f"{_ANEW}: epoch {before.epoch} was settled before")
+    elif record.previous_epoch < before.epoch:
+        check.differences.append(
+            f"it follows epoch {record.previous_epoch}, and passes over the settlement of epoch "
+            f"{before.epoch}"
+        )
+    elif record.previous_epoch > before.epoch:
+        check.missing.append(
+            f"the settlement of epoch {record.previous_epoch}, which it follows, is not here"
+        )
+    elif before.record is not None and before.record.digest != record.previous:
         check.differences.append("it follows another record than the one before it")
-    known = _list_counted(bundle, record, records, check)
-    if known is not None:
-        _check_scores(record, known, check)
-    _check_weights(bundle, record, check)
-    return check
+
+
+def _check_settlement(
+    bundle: Bundle, record: SettlementRecord, records: _Records, check: SettlementCheck
+) -> None:
+    covered = [one.window for one in record.windows]
+    due = bundle.history.compute_settled(record.previous_epoch, record.epoch)
+    # whoever began or was away in between may have left out the first ones
+    first = due.stop - len(covered)
+    if first < due.start or covered != [*range(first, due.stop)]:
+        check.differences.append(
+            f"windows {due.start} to {due.stop - 1} end between epochs {record.previous_epoch} and "
+            f"{record.epoch}, and it settles {', '.join(map(str, covered))}"
+        )
+    for number, window in sorted(records.items()):
+        if window is not None and number in due and number < covered[0]:
+            check.differences.append(f"window {number} has a record, and is not settled")
+    if record.parameters != bundle.history.get(covered[-1]).digest:
+        check.differences.append(OTHER_PARAMETERS)
+    counted = _list_counted(bundle, record, records, check)
+    if counted is not None:
+        check.differences += find_last_faults(record, counted[-1] if counted else None)
+        check.differences += find_score_faults(record, compute_scores(counted))
+    check.differences += filter(None, [find_root_fault(record)])
+    check.differences += find_weight_faults(record, bundle.history)
 
 
 def _list_counted(
-    bundle: Bundle,
-    record: SettlementRecord,
-    records: Mapping[int, WindowRecord],
-    check: SettlementCheck,
+    bundle: Bundle, record: SettlementRecord, records: _Records, check: SettlementCheck
 ) -> list[WindowRecord] | None:
     """The windows that it counts; None: the bundle has not all of them. Those outside of its range
     are taken as recorded."""
-    counted = []
+    counted, lacks = [], False
     for covered in record.windows:
-        window = records.get(covered.window) or bundle.read_window(covered.window)
+        number, told = covered.window, list[str]()
+        window = _read_window(bundle, number, records, told)
+        check.differences += [f"window {number}, which it covers: {text}" for text in told]
+        counts = covered.outcome is Outcome.COUNTED
         if window is None:
-            if covered.outcome is Outcome.COUNTED:
-                check.missing.append(f"window {covered.window}, which it counts, is not here")
-                return None
+            if counts:
+                check.missing.append(f"window {number}, which it counts, is not here")
+            lacks |= counts
             continue
         if (window.digest, window.outcome) != (covered.record, covered.outcome):
-            check.differences.append(f"it was settled from another record of {covered.window}")
-        if covered.outcome is Outcome.COUNTED:
+            check.differences.append(f"it was settled from another record of {number}")
+        begins = record.previous == NOTHING and covered is record.windows[0]
+        if begins and window.previous != NOTHING:
+            check.differences.append(f"{_ANEW}: window {number} follows another record")
+        if counts:
             counted.append(window)
-    return counted
-
-
-def compute_scores(counted: Iterable[WindowRecord]) -> dict[Seat, int]:
-    """The score of each seat in a settlement, by the records of its windows that count."""
-    return compute_settlement(
-        Result(window.window, Seat(row.uid, row.registered_at), row.reason, row.score)
-        for window in counted
-        for row in window.members
-        if row.reason is not None
-    )
-
-
-def _check_scores(
-    record: SettlementRecord, counted: Sequence[WindowRecord], check: SettlementCheck
-) -> None:
-    """Check the score of each seat that is listed. Who still held which seat, the chain knows."""
-    scores = compute_scores(counted)
-    for score in record.scores:
-        right = scores.get(Seat(score.uid, score.registered_at))
-        if right != score.score:
-            check.differences.append(
-                f"uid {score.uid} comes to {right} by its windows, and the record says "
-                f"{score.score}"
-            )
-
-
-def _check_weights(bundle: Bundle, record: SettlementRecord, check: SettlementCheck) -> None:
-    counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
-    right: Mapping[int, int] = {}
-    if counted:
-        identity = bundle.history.get(max(counted)).identity
-        by_uid = {score.uid: score.score for score in record.scores}
-        right = compute_weights(by_uid, identity.owner_uid, identity.burn_share)
-    if dict(right) != check.weights:
-        check.differences.append(f"its weights should be {dict(right)}, and are {check.weights}")
-    if record.weights_digest != compute_weights_digest(list(check.weights.items())):
-        check.differences.append("its weights have another digest than it says")
-    scores = [(score.hotkey, score.score) for score in record.scores]
-    if record.score_root != (make_score_tree(scores).root if scores else NOTHING):
-        check.differences.append("its scores have another root than it says")
+    return None if lacks else counted
 
 
 # --- the report
 
 
 def list_checked(report: BundleReport) -> tuple[list[str], list[str]]:
-    """What was checked, and what was not."""
-    checked = ["seals", "beacons", *FORM, *IDS, *SAMPLES, "scores", "settlements", "weights"]
-    if report.no_text is None:
-        return [*checked, *TEXT], [*NOT_CHECKED]
-    return checked, [*TEXT, *NOT_CHECKED]
+    """What was checked, except where `missing` says otherwise, and what was not at all."""
+    members = [member for window in report.windows for member in window.members]
+    done = {"seals", *(kind for m in members if m.found for kind in m.found.checked)}
+    if any(window.has_inputs for window in report.windows):
+        done.add("beacons")
+    if members:
+        done.add("scores")
+    if any(settlement.record for settlement in report.settlements):
+        done |= {"settlements", "weights"}
+    if report.no_text is not None:
+        done -= {*TEXT}
+    every = ("seals", "beacons", *FORM, *IDS, *SAMPLES, "scores", "settlements", "weights", *TEXT)
+    left = [kind for kind in every if kind not in done]
+    return [kind for kind in every if kind in done], [*left, *NOT_CHECKED]
 
 
 def report_to_json(report: BundleReport) -> dict[str, Json]:
@@ -401,7 +459,7 @@ def report_to_json(report: BundleReport) -> dict[str, Json]:
     checked, not_checked = list_checked(report)
     return {
         "validator": report.validator,
-        "matched": not report.differences,
+        "matched": not report.differences and not report.missing,
         "differences": [*report.differences],
         "missing": [*report.missing],
         "windows": [_window_to_json(window) for window in report.windows],
@@ -412,6 +470,7 @@ def report_to_json(report: BundleReport) -> dict[str, Json]:
                 "weights": {str(u): w for u, w in s.weights.items()},
             }
             for s in report.settlements
+            if s.record is not None
         ],
         "checked": [*checked],
         "not_checked": [*not_checked],
@@ -433,4 +492,4 @@ def _window_to_json(window: WindowCheck) -> dict[str, Json]:
         for member in window.members
     ]
     outcome = None if window.outcome is None else window.outcome.value
-    return {"window": window.window, "outcome": outcome, "members": members}
+    return {"window": window.window, "outcome": outcome, "note": window.note, "members": members}

@@ -233,7 +233,7 @@ def _read(path: Path, limit: int = SMALL_FILE_BYTES) -> bytes:
         return read_regular(path, limit)
     except OSError as error:
         raise CheckpointFault(
-            f"cannot read {path} ({error.strerror}): name a checkpoint's folder"
+            f"cannot read {path} ({error.strerror}): a checkpoint's folder has it"
         ) from None
     except UnfitFileError as error:
         raise CheckpointFault(f"{path} {error}") from None

@@ -11,21 +11,31 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from signal import SIG_DFL, SIGINT, SIGPIPE, signal
 from typing import Any
 
 from assay.protocol.errors import OperatorError
 
 OK, REFUSED, UNDONE = 0, 1, 2
-#: Most bytes of a context and of an answer.
-_CONTEXT_BYTES, _ANSWER_BYTES = 64 << 20, 1 << 20
-_NO_SEED = "00" * 32
+#: Most bytes of an answer.
+_ANSWER_BYTES = 1 << 20
 #: Runs a subcommand: its exit code.
 _Run = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command, and leave with its exit code."""
-    sys.exit(run(arguments))
+    signal(SIGPIPE, SIG_DFL)  # whoever closes our output wants no more of it, and no traceback
+    try:
+        code = run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 128 + SIGINT
+    except OSError as error:
+        print(f"assay-judge: stdout: {error.strerror}", file=sys.stderr)
+        sys.stdout, code = None, UNDONE  # nor does anybody flush it again
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -33,15 +43,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
     options = _make_parser().parse_args(arguments)
     act: _Run = options.act
     try:
+        if sys.stdout is None:
+            raise ValueError("stdout is closed")
+        for file in options.problems:
+            if not file.is_file():
+                raise ValueError(f"{file} is not a file of problems")
         if options.problems:
             from assay.environments import add_problem_files
 
             add_problem_files(options.problems)
         return act(options)
-    except BrokenPipeError:
-        raise
     except (OperatorError, ValueError, OSError, ImportError) as error:
-        print(_clean(f"assay-judge: {error}"), file=sys.stderr)
+        about = str(error)
+        if isinstance(error, OSError):
+            about = f"{error.filename or 'its output'}: {error.strerror}"
+        print(_clean(f"assay-judge: {about}"), file=sys.stderr)
         return UNDONE
 
 
@@ -55,10 +71,8 @@ def _make_parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one JSON document")
         return command
 
-    file = add("file", _judge_file, "Judge a miner's file against a window's context.")
-    file.add_argument("file", type=Path, metavar="FILE", help="a miner's file, *.rollouts")
-    file.add_argument("--context", type=Path, required=True, help="the window's context, JSON")
-    file.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="of the one in force")
+    file = add("file", _judge_file, "Judge a miner's file, or a bundle's part of one.")
+    file.add_argument("file", type=Path, metavar="FILE", help="*.rollouts, or as in a bundle")
     file.add_argument("--hotkey", metavar="SS58", help="whose file it is [default: as it says]")
     bundle = add("bundle", _judge_bundle, "Check the record in a bundle of an audit.")
     bundle.add_argument("bundle", type=Path, metavar="FOLDER", help="`assay demo` leaves one")
@@ -69,20 +83,53 @@ def _make_parser() -> argparse.ArgumentParser:
     beacon = add("beacon", _verify_beacon, "Verify the signature of a round of drand's quicknet.")
     beacon.add_argument("round", type=int, metavar="ROUND")
     beacon.add_argument("signature", metavar="HEX")
-    beacon.add_argument("--previous", default="", metavar="HEX", help="of a chained scheme")
+    beacon.add_argument("--previous", metavar="HEX", help="of a chained scheme")
     beacon.add_argument("--context", type=Path, help="verify by the beacon chain of this context")
-    problem = add("problem", _make_problem, "Make a problem as a miner gets it.")
-    score = add("score", _score_answer, "Score an answer to a problem.")
-    score.add_argument("--answer", required=True, metavar="TEXT", help="- reads it from stdin")
+    problem = add("problem", _make_problem, "Make a problem, by a window or by what is named.")
+    score = add("score", _score_answer, "Score an answer to a problem, before length costs reward.")
+    score.add_argument(
+        "--answer",
+        required=True,
+        metavar="TEXT",
+        help="- reads it from stdin, without the line break that ends it",
+    )
+    for command in (file, problem, score):
+        window = command.add_mutually_exclusive_group(required=command is file)
+        window.add_argument("--context", type=Path, help="the window's context, JSON")
+        window.add_argument(
+            "--bundle", type=Path, metavar="FOLDER", help="that has the window and its checkpoint"
+        )
+        command.add_argument("--window", type=int, metavar="N", help="of the bundle")
+        command.add_argument(
+            "--checkpoint", type=Path, metavar="FOLDER", help="of the context's; without tensors"
+        )
     for command in (problem, score):
-        command.add_argument("name", metavar="NAME", help="an environment, such as sat,k=4")
-        command.add_argument("--seed", default=_NO_SEED, metavar="HEX", help="challenge seed")
-        command.add_argument("--hotkey", metavar="SS58", help="of the miner [default: nobody]")
-        command.add_argument("--index", type=int, default=0, metavar="N")
-        command.add_argument("--level", type=int, action="append", metavar="LEVEL")
+        command.add_argument(
+            "name",
+            metavar="NAME",
+            nargs="?",
+            help="an environment, such as sat,k=4 [default: the window's]",
+        )
+        command.add_argument(
+            "--seed", metavar="HEX", help="challenge seed [default: the window's, or zeros]"
+        )
+        command.add_argument("--hotkey", metavar="SS58", help="of the miner [default: zeros]")
+        command.add_argument("--index", type=int, default=0, metavar="N", help="[default: 0]")
+        command.add_argument(
+            "--level",
+            type=int,
+            action="append",
+            metavar="LEVEL",
+            help="in force, several times [default: the checkpoint's, or all of the environment]",
+        )
     for command in (file, bundle, problem, score):
         command.add_argument(
-            "--problems", type=Path, action="append", default=[], help="a file of problems"
+            "--problems",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="a file of problems that the network uses",
         )
     table = add("table", _show_table, "Show a miner's file as a table: CSV, or JSON with all ids.")
     table.add_argument("file", type=Path, metavar="FILE")
@@ -95,26 +142,64 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _judge_file(options: argparse.Namespace) -> int:
-    from assay.judge.checkpoint import open_outline
-    from assay.judge.form import form_to_json, judge_form, read_file
+    from assay.judge.form import form_to_json, judge_form
+    from assay.judge.pack import MissingPartError
+    from assay.judge.shown_file import open_file
+    from assay.protocol.ss58 import decode_ss58
 
-    context = _read_context(options.context)
-    _require_beacon(context.parameters.beacon, options.allow_local_beacon, "context")
-    hotkey = _read_hotkey(options.file, options.hotkey)
-    outline = None
-    if options.checkpoint is not None:
-        outline = open_outline(options.checkpoint, context.checkpoint)
-    verdict = judge_form(read_file(options.file), context, hotkey, outline)
+    shown = open_file(options.file)
+    if options.window is None:
+        options.window = shown.window
+    context, outline = _open_window(options)
+    _require_beacon(context.parameters.beacon, options.allow_local_beacon, "window")
+    hotkey = shown.hotkey if options.hotkey is None else decode_ss58(options.hotkey)
+    if hotkey is None:
+        raise ValueError(
+            f"{options.file} is no miner's file of this version, *.rollouts, nor a bundle's part "
+            "of one; to judge what a miner showed all the same, name the miner with --hotkey"
+        )
+    note = None
+    try:
+        verdict = judge_form(shown.read, context, hotkey, outline)
+    except MissingPartError:  # a bundle has no samples of a file that the audit refused
+        note = "its samples are not here: whoever audited it refused it before them"
+        verdict = judge_form(shown.read, context, hotkey, outline, samples=False)
     document = form_to_json(verdict)
-    if outline is None:
-        document["note"] = "name the checkpoint's folder with --checkpoint to check more"
-    elif outline.no_text is not None:
-        document["note"] = f"no text was read: {outline.no_text}"
+    checked = document["checked"] = ["beacons", *verdict.checked]
     lines = [f"{verdict.word} {document['hotkey']} in window {verdict.window}: {verdict.detail}"]
-    lines += [f"checked: {', '.join(verdict.checked)}"]
+    lines += [f"checked: {', '.join(checked)}"]
     lines += [f"not checked: {', '.join(verdict.not_checked)}"]
-    _print(document, options.json, [*lines, *([document["note"]] if "note" in document else [])])
-    return OK if verdict.reason is None else REFUSED
+    if outline is None:
+        note = "name the checkpoint's folder with --checkpoint to check more"
+    elif outline.no_text is not None:
+        note = f"no text was read: {outline.no_text}"
+    if note is not None:
+        document["note"] = note
+        lines.append(note)
+    _print(document, options.json, lines)
+    if verdict.reason is not None:
+        return REFUSED
+    return UNDONE if outline is not None and outline.no_text is not None else OK
+
+
+def _open_window(options: argparse.Namespace) -> tuple[Any, Any]:
+    """The context that the options name, and the checkpoint's outline or None."""
+    from assay.judge.bundle import open_bundle
+    from assay.judge.checkpoint import open_outline
+    from assay.judge.shown_file import read_context
+
+    if options.bundle is None:
+        context = read_context(options.context)
+        if options.checkpoint is None:
+            return context, None
+        return context, open_outline(options.checkpoint, context.checkpoint)
+    if options.window is None:
+        raise ValueError("name the window of the bundle with --window")
+    bundle = open_bundle(options.bundle)
+    context = bundle.read_context(options.window)
+    if options.checkpoint is not None:
+        return context, open_outline(options.checkpoint, context.checkpoint)
+    return context, bundle.open_outline(context.checkpoint)
 
 
 def _judge_bundle(options: argparse.Namespace) -> int:
@@ -126,20 +211,24 @@ def _judge_bundle(options: argparse.Namespace) -> int:
         _require_beacon(parameters.beacon, options.allow_local_beacon, "bundle")
     report = check_bundle(bundle)
     checked, not_checked = list_checked(report)
-    lines = [
-        f"window {window.window}: {member.address} {member.stated}: "
-        f"{member.found.word if member.found else 'no file was read'}"
-        f"{': ' + member.note if member.note else ''}"
-        for window in report.windows
-        for member in window.members
-    ]
+    lines = []
+    for window in report.windows:
+        if window.outcome is not None and not window.members:
+            lines.append(
+                f"window {window.window}: {window.outcome.value}: {window.note or 'no row'}"
+            )
+        for member in window.members:
+            found = member.found.word if member.found else "no file was read"
+            note = f": {member.note}" if member.note else ""
+            lines.append(f"window {window.window}: {member.address} {member.stated}: {found}{note}")
     for settlement in report.settlements:
+        if settlement.record is None:
+            continue
         weights = ", ".join(f"uid {uid} {weight}" for uid, weight in settlement.weights.items())
         lines.append(f"epoch {settlement.epoch}: weights {weights or 'none'}")
     lines += [f"not checked: {text}" for text in report.missing]
     lines += [f"DIFFERS: {text}" for text in report.differences]
     lines += [f"checked: {', '.join(checked)}", f"not checked: {', '.join(not_checked)}"]
-    lines += [f"no text was read: {report.no_text}"] if report.no_text else []
     _print(report_to_json(report), options.json, lines)
     if report.differences:
         return REFUSED
@@ -156,58 +245,27 @@ def _require_beacon(chain: Any, allows_local: bool, where: str) -> None:
         )
 
 
-def _read_context(path: Path) -> Any:
-    from assay.protocol.context import context_from_json, find_context_fault
-    from assay.protocol.encoding import EncodingError, read_json
-
-    with path.open("rb") as file:
-        data = file.read(_CONTEXT_BYTES + 1)
-    if len(data) > _CONTEXT_BYTES:
-        raise ValueError(f"{path} has more than {_CONTEXT_BYTES:,} bytes")
-    try:
-        context = context_from_json(read_json(data))
-    except EncodingError as error:
-        raise ValueError(f"{path} is no context: {error}") from None
-    fault = find_context_fault(context)
-    if fault is None and context.audit is None:
-        fault = "its audit beacon is not known yet"
-    if fault is not None:
-        raise ValueError(f"{path}: {fault}")
-    return context
-
-
-def _read_hotkey(file: Path, given: str | None) -> bytes:
-    """The hotkey that was named, or that the file names."""
-    from assay.protocol.encoding import EncodingError, decode
-    from assay.protocol.ss58 import decode_ss58
-    from assay.protocol.submission import HEADER_BYTES, Header
-
-    if given is not None:
-        return decode_ss58(given)
-    if not file.is_file():
-        raise ValueError(f"{file} is no file: name a miner's file, *.rollouts")
-    with file.open("rb") as opened:
-        data = opened.read(HEADER_BYTES)
-    try:
-        return decode(Header, data).hotkey
-    except EncodingError as error:
-        raise ValueError(f"{file} {error}: name its hotkey with --hotkey") from None
-
-
 # --- the rest
 
 
 def _verify_beacon(options: argparse.Namespace) -> int:
-    from assay.protocol.beacon import QUICKNET, Beacon, is_valid_beacon
+    from assay.judge.shown_file import read_context
+    from assay.protocol.beacon import QUICKNET, Beacon, Scheme, is_valid_beacon
 
     chain = QUICKNET
     if options.context is not None:
-        chain = _read_context(options.context).parameters.beacon
-    try:
-        parts = bytes.fromhex(options.signature), bytes.fromhex(options.previous)
-    except ValueError:
-        raise ValueError("the signature is not hex") from None
-    beacon = Beacon(options.round, *parts)
+        chain = read_context(options.context).parameters.beacon
+    if not 1 <= options.round < 1 << 64:
+        raise ValueError("ROUND is not from 1 to 2^64 - 1")
+    signature = _parse_hex("HEX, the signature,", options.signature)
+    if len(signature) != chain.scheme.signature_bytes:
+        raise ValueError(
+            f"HEX has {len(signature)} bytes, and a signature of this chain "
+            f"{chain.scheme.signature_bytes}"
+        )
+    if options.previous is not None and chain.scheme is not Scheme.CHAINED_G2:
+        raise ValueError("this chain's rounds are not chained: leave out --previous")
+    beacon = Beacon(options.round, signature, _parse_hex("--previous", options.previous or ""))
     is_valid = is_valid_beacon(chain, beacon)
     document = {
         "round": beacon.round,
@@ -220,28 +278,57 @@ def _verify_beacon(options: argparse.Namespace) -> int:
     return OK if is_valid else REFUSED
 
 
-def _open_problem(options: argparse.Namespace) -> tuple[Any, Any]:
-    """The environment and the problem that the options name."""
-    from assay.environments import make_environment, make_miner_problem, parse_choice
+def _parse_hex(what: str, text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ValueError(f"{what} is not hex") from None
+
+
+def _open_problem(options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """The environment and the problem that the options name, and the window's context or None."""
+    from assay.environments import (
+        make_environment,
+        make_miner_problem,
+        open_environment,
+        open_environment_of,
+        parse_choice,
+    )
     from assay.protocol.manifest import start_levels
     from assay.protocol.ss58 import decode_ss58
 
-    environment = make_environment(*parse_choice(options.name))
-    try:
-        seed = bytes.fromhex(options.seed)
-    except ValueError:
-        seed = b""
+    context = outline = None
+    if options.bundle is not None or options.context is not None:
+        context, outline = _open_window(options)
+    elif options.checkpoint is not None or options.window is not None:
+        raise ValueError("name the window with --bundle or --context, too")
+    if options.name is not None:
+        environment = make_environment(*parse_choice(options.name))
+    elif context is None:
+        raise ValueError("name an environment, or a window with --bundle or --context")
+    elif outline is None:
+        environment = open_environment(context.parameters.environment)
+    else:
+        choice = context.parameters.environment
+        environment = open_environment_of(choice, outline.manifest, outline.pool)
+    seed = bytes(32) if context is None else context.challenge_seed
+    if options.seed is not None:
+        seed = _parse_hex("--seed", options.seed)
     if len(seed) != 32:
         raise ValueError("--seed is not 64 hex digits")
     if not 0 <= options.index < 1 << 32:
         raise ValueError("--index is not from 0 to 4,294,967,295")
     owner = bytes(32) if options.hotkey is None else decode_ss58(options.hotkey)
-    levels = start_levels(sorted(set(options.level or environment.levels)))
-    return environment, make_miner_problem(environment, seed, owner, options.index, levels)
+    if outline is None or options.name is not None or options.level:
+        levels = start_levels(sorted(set(options.level or environment.levels)))
+    else:
+        levels = outline.manifest.levels
+    problem = make_miner_problem(environment, seed, owner, options.index, levels)
+    return environment, problem, context
 
 
 def _make_problem(options: argparse.Namespace) -> int:
-    _, problem = _open_problem(options)
+    _, problem, _ = _open_problem(options)
     messages = [{"role": one.role, "content": one.content} for one in problem.conversation.messages]
     document = {"level": problem.level, "prompt": problem.prompt, "messages": messages}
     _print(document, options.json, [problem.prompt])
@@ -251,29 +338,37 @@ def _make_problem(options: argparse.Namespace) -> int:
 def _score_answer(options: argparse.Namespace) -> int:
     from assay.environments import choose_rewards, compute_reward
 
-    environment, problem = _open_problem(options)
-    answer = options.answer
-    if answer == "-":
-        data = sys.stdin.buffer.read(_ANSWER_BYTES + 1)
-        if len(data) > _ANSWER_BYTES:
-            raise ValueError(f"the answer has more than {_ANSWER_BYTES:,} bytes")
-        answer = data.decode()
-    parts = environment.score(problem, answer)
-    # by rewards in which length costs nothing
-    reward = compute_reward(parts, 0, choose_rewards(environment.rated), 1)
+    environment, problem, context = _open_problem(options)
+    parts = environment.score(problem, _read_answer(options.answer))
+    rewards = choose_rewards(environment.rated) if context is None else context.parameters.rewards
+    reward = compute_reward(parts, 0, rewards, 1)  # no token yet
     document = {"reward": reward, **asdict(parts)}
     _print(document, options.json, [f"{name} {value}" for name, value in document.items()])
     return OK
 
 
+def _read_answer(given: str) -> str:
+    if given != "-":
+        data = given.encode(errors="surrogateescape")
+    elif sys.stdin is None:
+        raise ValueError("stdin is closed, and no answer is there")
+    else:
+        data = sys.stdin.buffer.read(_ANSWER_BYTES + 1).removesuffix(b"\n")
+    if len(data) > _ANSWER_BYTES:
+        raise ValueError(f"the answer has more than {_ANSWER_BYTES:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("the answer is not UTF-8") from None
+
+
 def _show_table(options: argparse.Namespace) -> int:
+    from assay.judge.shown_file import open_named
     from assay.judge.whole_file import list_rows, read_whole
     from assay.protocol.encoding import EncodingError, to_json
 
-    if not options.file.is_file():
-        raise ValueError(f"{options.file} is no file: name a miner's file, *.rollouts")
     try:
-        with options.file.open("rb") as file:
+        with open_named(options.file) as file:
             opening, groups = read_whole(file)
             rows = list_rows(groups)
     except EncodingError as error:

@@ -6,12 +6,10 @@ the model's own draw is not looked at.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from assay.judge.checkpoint import CheckpointOutline
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError, Json
-from assay.protocol.errors import OperatorError
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import Range, decode_ids, decode_proof, get_id_bits
@@ -136,23 +134,6 @@ def run_plan(plan: ReadPlan, read: ReadPart) -> CheckedSubmission:
         if refusal is not None:
             plan.refuse(refusal)
     return plan.result
-
-
-def read_file(path: Path) -> ReadPart:
-    """The parts of a file on this machine. Raises an OperatorError when a part is read: it cannot
-    be."""
-
-    def read(part: Range) -> bytes:
-        try:
-            if not path.is_file():  # a pipe may never end
-                raise OperatorError(f"{path} is no file: name a miner's file, *.rollouts")
-            with path.open("rb") as file:
-                file.seek(part.start)
-                return file.read(part.size)
-        except OSError as error:
-            raise OperatorError(f"{path} cannot be read ({error.strerror})") from None
-
-    return read
 
 
 def form_to_json(verdict: FormVerdict) -> dict[str, Json]:

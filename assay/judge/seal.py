@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from assay.gate.files import UnfitFileError, open_regular, read_regular
 from assay.protocol.errors import OperatorError
 
 ABOUT_FILE, SUMS_FILE, STORE_FOLDER = "about.json", "SHA256SUMS", "store"
@@ -32,9 +33,11 @@ def read_sums(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of a bundle but the list of sums itself, by name. Raises a
     SealError: that list is missing or damaged."""
     try:
-        sums = _parse(_read(folder / SUMS_FILE, _SUMS_BYTES))
+        sums = _parse(read_regular(folder / SUMS_FILE, _SUMS_BYTES))
     except OSError as error:
         raise SealError(f"{folder / SUMS_FILE} cannot be read ({error.strerror})") from None
+    except UnfitFileError as error:
+        raise SealError(f"{folder / SUMS_FILE} {error}") from None
     if sums is None:
         raise SealError(f"{folder / SUMS_FILE} is damaged: it is not as it was sealed")
     return sums
@@ -54,10 +57,10 @@ def require_bundle(folder: Path) -> None:
 def find_broken_seals(folder: Path) -> list[str]:
     """The differences of a folder from its seals, one sentence each."""
     path = folder / SUMS_FILE
-    if path.exists() and not path.is_file():  # reading a pipe could wait for ever
-        return [f"{path} is not a plain file: the bundle is not whole"]
     try:
-        data = _read(path, _SUMS_BYTES)
+        data = read_regular(path, _SUMS_BYTES)
+    except UnfitFileError as error:
+        return [f"{path} {error}: the bundle is not whole"]
     except OSError as error:
         return [
             f"{path} cannot be read ({error.strerror}): the bundle is not whole; where its export "
@@ -69,7 +72,8 @@ def find_broken_seals(folder: Path) -> list[str]:
     present, faults = set(list_files(folder)), []
     for name, digest in sums.items():
         if name not in present:
-            faults.append(f"{folder / name} is missing")
+            is_folder = (folder / name).is_dir()
+            faults.append(f"{folder / name} is {'a folder' if is_folder else 'missing'}")
         elif digest_file(folder / name) != digest:
             faults.append(f"{folder / name} is damaged: it is not as it was sealed")
     faults += [f"{folder / name} was not sealed" for name in sorted(present - sums.keys())]
@@ -104,13 +108,22 @@ def list_files(folder: Path) -> Iterator[str]:
 
 def digest_file(path: Path) -> str:
     """SHA-256 in hex; other words for what is not read."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > FILE_BYTES:
-        return "no plain file of a size that is read"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        if not path.is_symlink() and path.stat().st_size <= FILE_BYTES:
+            with open_regular(path) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    except UnfitFileError:
+        pass
+    return "no plain file of a size that is read"
 
 
-def _read(path: Path, limit: int) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    return data if len(data) <= limit else b""
+def read_file(path: Path, limit: int = FILE_BYTES) -> bytes:
+    """A file of a bundle, of at most `limit` bytes. Raises a BundleError: it cannot be read."""
+    try:
+        return read_regular(path, limit)
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read ({error.strerror}): the bundle was made for other facts"
+        ) from None
+    except UnfitFileError as error:
+        raise BundleError(f"{path} {error}") from None

@@ -102,7 +102,7 @@ def test_missing_added_renamed_and_replaced_files(copy):
     assert any(fault.startswith(f"{victim} is damaged") for fault in find_broken_seals(copy))
     victim.unlink()
     victim.mkdir()
-    assert f"{victim} is missing" in find_broken_seals(copy)
+    assert f"{victim} is a folder" in find_broken_seals(copy)
     victim.rmdir()
     other.rename(victim)
     for wrong in (data[:-1], data + b"\0", b""):
@@ -168,4 +168,4 @@ def test_nonsense_sealed_anew_is_one_readable_line(name, old, new, copy):
 def test_a_pipe_in_place_of_the_sums_is_not_waited_for(copy):
     (copy / SUMS_FILE).unlink()
     os.mkfifo(copy / SUMS_FILE)
-    assert "plain file" in find_broken_seals(copy)[0]
+    assert "regular file" in find_broken_seals(copy)[0]

@@ -70,5 +70,7 @@ def test_every_module_is_imported_with_all_else_blocked():
 def test_a_bundle_is_judged_with_all_else_blocked(kept):
     program = "from assay.judge.command import run; sys.exit(run(sys.argv[1:]))"
     done = run_blocked(program, "bundle", kept, "--allow-local-beacon")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
     assert "FORM_OK" in done.stdout
+    assert "no text was read: the library tokenizers is not here" in done.stdout
+    assert "DIFFERS" not in done.stdout

@@ -14,6 +14,8 @@ from assay.judge.seal import BundleError, SealError
 from assay.protocol.encoding import encode
 from assay.protocol.reason import Reason
 from assay.protocol.record import (
+    NOTHING,
+    Outcome,
     decode_settlement_record,
     decode_window_record,
     make_settlement_record_name,
@@ -80,6 +82,8 @@ def test_another_tokenizer_may_read_the_text(kept):
     assert report_to_json(theirs) == report_to_json(ours)
     report = check_bundle(open_bundle(kept), leave_it)
     assert (report.differences, report.no_text) == ([], "no library")
+    assert report.missing == ["no text was read: no library"]
+    assert not report_to_json(report)["matched"]
     assert "values" in list_checked(report)[1]
 
 
@@ -137,7 +141,7 @@ def test_weights_that_the_scores_do_not_make(copy):
         return replace(record, weights=tuple(weights))
 
     found = lie(copy, favour, make_settlement_record_name, decode_settlement_record)
-    assert any("its weights should be" in text for text in found)
+    assert any("should weigh" in text for text in found)
     assert any("another digest" in text for text in found)
 
 
@@ -148,12 +152,62 @@ def test_scores_that_the_windows_do_not_make(copy):
 
     found = lie(copy, favour, make_settlement_record_name, decode_settlement_record)
     assert any("comes to" in text for text in found)
-    assert any("another root" in text for text in found)
+    assert any("have the root" in text for text in found)
 
 
 def test_a_settlement_of_another_record_than_is_shown(copy):
     found = lie(copy, lambda record: replace(record, software="another"))
     assert any("it was settled from another record of 4" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda r: replace(r, challenge=None, audit=None, sample=None),
+            "the window counts, although",
+        ),
+        (lambda r: replace(r, previous=NOTHING), "follows another record than the one of window 3"),
+        (lambda r: replace(r, checkpoint=NOTHING), "no checkpoint was in force"),
+        (lambda r: replace(r, outcome=Outcome.ABSTAINED), "abstained, though every member"),
+        (lambda r: replace(r, parameters=bytes(32)), "not judged by the parameters"),
+        (
+            lambda r: replace(r, validator=bytes(32)),
+            "its record is 5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSr",
+        ),
+        (lambda r: replace(r, window=r.window + 1), "under its name lies the record of window 5"),
+    ],
+)
+def test_a_window_that_cannot_be_what_it_says(copy, change, said):
+    found = lie(copy, change)
+    assert any(text.startswith("window 4: ") and said in text for text in found), found
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: replace(r, checkpoint=bytes(32)), "its last window that counts had checkpoint"),
+        (lambda r: replace(r, audit_round=7), "its last window that counts was audited by round"),
+        (lambda r: replace(r, parameters=bytes(32)), "not judged by the parameters"),
+        (
+            lambda r: replace(r, validator=bytes(32)),
+            "its record is 5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSr",
+        ),
+        (lambda r: replace(r, epoch=r.epoch + 1), "under its name lies the record of epoch 302"),
+        (lambda r: replace(r, previous_epoch=r.epoch), "its link leads to no epoch before it"),
+        (lambda r: replace(r, previous_epoch=1), "passes over the settlement of epoch 241"),
+        (lambda r: replace(r, previous=NOTHING), "its link leads to no epoch before it"),
+        (lambda r: replace(r, previous=NOTHING, previous_epoch=0), "starts a chain of its own"),
+        (lambda r: replace(r, previous=b"1" * 32), "follows another record than the one before"),
+        (
+            lambda r: replace(r, windows=(*r.windows, replace(r.windows[-1], window=5))),
+            "it settles",
+        ),
+    ],
+)
+def test_a_settlement_that_cannot_be_what_it_says(copy, change, said):
+    found = lie(copy, change, make_settlement_record_name, decode_settlement_record)
+    assert any(text.startswith("epoch 301: ") and said in text for text in found), found
 
 
 def test_a_flipped_byte_breaks_the_seal(copy):
@@ -185,3 +239,8 @@ def test_a_file_with_other_bytes_than_the_chain_binds_is_not_form_ok(copy):
     (member,) = [m for m in report.windows[0].members if m.hotkey == row.hotkey]
     assert member.found is None or member.found.word == "ROOT_MISMATCH"
     assert any(member.address in text for text in report.missing)
+
+
+def test_a_folder_that_cannot_be_looked_at(tmp_path):
+    with pytest.raises(BundleError, match="cannot be read"):
+        open_bundle(tmp_path / ("a" * 300))

@@ -1,11 +1,13 @@
 """The example of judge/README.md, as it stands there."""
 
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from assay.audit.bundle_seal import seal_folder
 from tests.tree import ROOT
 
 LINES_MAX = 40
@@ -21,13 +23,17 @@ def example(tmp_path):
     return program
 
 
-def run(program, bundle):
-    command = [sys.executable, "-P", program, bundle]
+def run(program, bundle, *options):
+    command = [sys.executable, "-P", program, bundle, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+def run_locally(program, bundle):
+    return run(program, bundle, "--allow-local-beacon")
+
+
 def test_it_says_who_was_refused_and_why(example, kept):
-    done = run(example, kept)
+    done = run_locally(example, kept)
     assert done.returncode == 0, done.stderr
     said = re.findall(r"window 4: 5\w+ (\w+), (.*)", done.stdout)
     reasons = [reason for reason, _ in said]
@@ -36,8 +42,72 @@ def test_it_says_who_was_refused_and_why(example, kept):
     assert "it costs the whole settlement" in done.stdout
 
 
+def test_it_takes_no_beacons_of_somebodys_own(example, kept):
+    done = run(example, kept)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "beacon chain" in done.stdout
+
+
+def lose(folder):
+    (path,) = folder.glob("store/*/settlement-301.record")
+    path.unlink()
+
+
+def change(folder):
+    (path,) = folder.glob("store/*/settlement-301.record")
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+
+
+def lose_the_newest_parameters(folder):
+    for path in folder.glob("store/parameters/*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("touch", "is_sealed", "code", "said"),
+    [
+        (lose, True, 2, "not checked: window 4: no settlement"),
+        (change, True, 1, "the record is wrong: epoch 301"),
+        (lose, False, 2, "cannot be checked: "),
+        (shutil.rmtree, False, 2, "is not a bundle"),
+        (lose_the_newest_parameters, True, 2, "cannot be checked: "),
+    ],
+)
+def test_it_is_as_strong_as_the_command(example, kept, tmp_path, touch, is_sealed, code, said):
+    copy = shutil.copytree(kept, tmp_path / "bundle")
+    touch(copy)
+    if is_sealed:
+        seal_folder(copy)
+    done = run_locally(example, copy)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert said in done.stdout
+    command = [sys.executable, "-P", "-m", "assay.judge.command", "bundle", copy]
+    command.append("--allow-local-beacon")
+    theirs = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    assert theirs.returncode == code
+
+
+def test_its_links_lead_somewhere_without_the_repository():
+    text = (ROOT / "judge" / "README.md").read_text()
+    assert "](../" not in text
+
+
+def test_it_names_every_command():
+    text = (ROOT / "judge" / "README.md").read_text()
+    shown = subprocess.run(
+        [sys.executable, "-P", "-m", "assay.judge.command", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    commands = re.findall(r"^    ([a-z]+)  ", shown, re.M)
+    assert len(commands) == 7
+    assert [name for name in commands if f"| `{name}" not in text] == []
+
+
 def test_it_reads_a_demos_bundle(example, played):
-    done = run(example, played[0] / "bundle")
+    done = run_locally(example, played[0] / "bundle")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SAMPLING_MISMATCH, FORM_OK here: the model decides" in done.stdout
     assert "not checked" not in done.stdout

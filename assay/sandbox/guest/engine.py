@@ -47,7 +47,7 @@ def require_engine() -> str:
     if found is None or not FIRST <= int(found.partition(".")[0]) <= LAST:
         raise EngineError(
             f"the sandbox needs {PACKAGE} {FIRST} to {LAST}, and {found or 'none'} is here: "
-            "install the extra `envs`, as in pip install 'assay[envs]'"
+            "install the extra `envs`, as in pip install 'assay-judge[envs]'"
         )
     return found
 

@@ -43,7 +43,8 @@ def read(release: Release) -> dict[str, bytes]:
         installed = distribution(release.distribution)
     except PackageNotFoundError:
         raise SandboxError(
-            f"{wanted} is not installed: the extra `envs` has it, as in pip install 'assay[envs]'"
+            f"{wanted} is not installed: the extra `envs` has it, as in "
+            "pip install 'assay-judge[envs]'"
         ) from None
     if installed.version != release.version:
         raise SandboxError(
