@@ -16,6 +16,7 @@ from assay.judge.form import ReadPart
 from assay.judge.pack import PackedParts, PackedSubmission, decode_pack
 from assay.judge.seal import STORE_FOLDER, BundleError, read_file, require_bundle, require_sealed
 from assay.protocol.amendment import AMENDMENTS_MAX, ParameterHistory, make_history
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.context import Context, find_context_fault
 from assay.protocol.encoding import EncodingError
 from assay.protocol.hashing import ZERO_DIGEST
@@ -55,6 +56,12 @@ class Bundle:
     def validator(self) -> str:
         """The validator whose record it has, in SS58."""
         return encode_ss58(self.about.validator)
+
+    @property
+    def uses_quicknet(self) -> bool:
+        """Whether all beacons are drand's. Whoever holds another chain's key knows its beacons
+        before they are out."""
+        return all(parameters.beacon == QUICKNET for parameters in self.history.all)
 
     def read_window(self, window: int) -> WindowRecord | None:
         """A window's record; None: there is none. Raises an EncodingError: it is no record, or
