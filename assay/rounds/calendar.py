@@ -62,6 +62,14 @@ def find_round(parameters: Parameters, window: int) -> Round:
     return Round(parameters, parameters.rounds, window // parameters.rounds.windows)
 
 
+def find_rounds(history: ParameterHistory, window: int) -> Parameters | None:
+    """The parameters of a window, if they have rounds."""
+    if history.end is not None and window >= history.end:
+        return None
+    parameters = history.get(window)
+    return parameters if parameters.rounds is not None else None
+
+
 def list_trainers(history: ParameterHistory, pending: Parameters | None = None) -> list[bytes]:
     """Hotkeys that may train under the newest parameters: the identity's trainer, and the trainers
     of rounds. `pending` are announced parameters that are not decided yet: their trainers may wait
