@@ -20,6 +20,7 @@ from figures import FAST, Figure, report, time_cpu
 from mixed_model import MAX_TOKENS, make_mixed_model
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepChoice
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.lab.simulator import SimulatedChain
@@ -95,8 +96,9 @@ def run_course(task: Task, model: Path, moves: bool) -> list[Lesson]:
         history,
         JudgeSources(chain, beacons, checkpoints, {}),
         TrainerConfig(
-            LearnConfig(local_groups=GROUPS),
+            LearnConfig(),
             "bench:store",
+            choice=StepChoice(local_groups=GROUPS),
             held_out=HeldOut(history, PROBLEMS) if moves else None,
         ),
         lessons.append,

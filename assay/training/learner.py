@@ -147,17 +147,8 @@ class LearnConfig:
         recompute: keep only a layer's inputs and compute the rest again: a third more work, a
             fraction of the memory. The same bits.
         refill: give each update `groups_per_batch` groups with a signal, if there are as many.
-        replay_share, replay_staleness: of the groups given, the share that may be of earlier
-            windows, and the number of steps since then. For whoever chooses them, and in a step's
-            record.
-        proposal_tries: that a proposal's problems must have had before its group is learned from;
-            0: it is at once. For whoever chooses groups, and in a step's record.
-        external_groups, local_groups: most groups of miners' with a signal, None: all; and number
-            of the trainer's own. For whoever chooses them; in a step's record where proposals wait.
         sft_weight: of the mean cross-entropy of examples that are imitated beside; 0: none are.
         sft_batch: examples of an update.
-        sft_sha256: of the file with the examples, in hex. For whoever reads it, and in a step's
-            record.
         offload: in a team, keep weights, gradients and moments on the CPU, where they are updated,
             and bring layers to the device in turn.
         scaled: divide advantages by their group's standard deviation.
@@ -176,14 +167,8 @@ class LearnConfig:
     epochs: int = 4
     groups_per_batch: int = 8
     refill: bool = False
-    replay_share: float = 0.0
-    replay_staleness: int = 4
-    proposal_tries: int = 0
-    external_groups: int | None = None
-    local_groups: int = 0
     sft_weight: float = 0.0
     sft_batch: int = 8
-    sft_sha256: str = ""
     tokens_per_pass: int = 8_192
     precision: Precision = "float32"
     recompute: bool = False

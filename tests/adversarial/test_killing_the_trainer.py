@@ -15,6 +15,7 @@ from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.folder import DownloadSettings
 from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps import folder as step_folder
+from assay.artifacts.steps.config import StepChoice
 from assay.inference import load_checkpoint
 from assay.inference.folder import verify_manifest
 from assay.network import StoreError, files
@@ -543,7 +544,7 @@ def test_a_trainer_that_replays_and_is_killed_publishes_the_same(
 ):
     """Between the second step's data and its record, when its spare groups are written and the
     oldest are dropped."""
-    learning = replace(LEARNING, replay_share=0.5, replay_staleness=1)
+    choice = StepChoice(replay_share=0.5, replay_staleness=1, external_groups=3)
     keep, killed = step_folder.StepFolder.keep_record, []
 
     def keep_unless_killed(folder, record, child):
@@ -557,7 +558,7 @@ def test_a_trainer_that_replays_and_is_killed_publishes_the_same(
     for name in ("whole", "killed"):
         bench = Bench(world, tmp_path / name, calls)
         steps = step_folder.StepFolder(tmp_path / name / "steps", spare=2)
-        given = {"learning": replace(learning, external_groups=3), "steps": steps}
+        given = {"choice": choice, "steps": steps}
         bench.start(**given)
         if name == "killed":
             with pytest.raises(Killed):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.network.toml_settings import BYTES_MAX, TomlError, describe_allowed, name_place
-from assay.settings.learning import make_learning
+from assay.settings.learning import make_choice, make_learning
 from assay.settings.loading import ConfigError, list_settings, load_settings
 from assay.settings.sections import TrainerSettings
 from tests.commands import run_command
@@ -232,7 +232,7 @@ def test_delayed_groups_are_of_older_checkpoints() -> None:
     given = {"proposal_tries": 8, "sync": "sequential"}
     with pytest.raises(ConfigError, match="proposal_tries: delayed groups are of older checkpoint"):
         make_learning(TrainerSettings(**given))
-    assert make_learning(TrainerSettings(proposal_tries=8)).proposal_tries == 8
+    assert make_choice(TrainerSettings(proposal_tries=8)).proposal_tries == 8
 
 
 def test_examples_and_their_weight_belong_together(tmp_path: Path) -> None:
@@ -241,10 +241,10 @@ def test_examples_and_their_weight_belong_together(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="needs sft_weight above 0"):
             make_learning(TrainerSettings(**given))
     with pytest.raises(ConfigError, match=r"sft: .*said\.jsonl"):
-        make_learning(TrainerSettings(sft=file, sft_weight=0.5))
+        make_choice(TrainerSettings(sft=file, sft_weight=0.5))
     file.write_bytes(b"{}")
-    learning = make_learning(TrainerSettings(sft=file, sft_weight=0.5))
-    assert learning.sft_sha256 == sha256(b"{}").hexdigest()
+    choice = make_choice(TrainerSettings(sft=file, sft_weight=0.5))
+    assert choice.sft_sha256 == sha256(b"{}").hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ CONFIG = LearnConfig(
     learning_rate=1e-3,
     schedule=Schedule("linear", 2, 10),
     loss=LossConfig(name="gspo"),
-    external_groups=7,
     excluded=(5, 6),
 )
 EPISODE = Group(
