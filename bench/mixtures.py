@@ -30,8 +30,8 @@ from assay.inference.implementations import make_packing_twin, make_twin
 from assay.inference.reading import read
 from assay.inference.routing import count_experts, record_logits
 from assay.protocol.hashing import Domain, hash_fields
+from assay.training import Group, LearnConfig, Learner
 from assay.training.genesis_model import ALPHABET, CONTEXT, END, PAD, encode
-from assay.training.learner import Group, LearnConfig, Learner
 from assay.training.pretrain import PretrainConfig, make_batch, write_examples
 
 EXPERTS, CHOSEN, BALANCE = 8, 2, 0.01

@@ -63,7 +63,7 @@ from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
 from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root, round_masters
 from assay.rounds.published import get_patience, judge_published
 from assay.rounds.trainer_stores import TrainerStores
-from assay.training import Learner, name_masters, pick_masters
+from assay.training import Learner, name_masters, name_step, pick_masters
 
 
 class NextThing(Enum):
@@ -248,10 +248,9 @@ class RoundKeeper(Generic[C]):
         self.state, self._outer = state, outer
         self._merging, self._published = None, ZERO_DIGEST  # of a round that is given up
         course.window = max(course.window, end - len(first.windows))
-        course.learner.step = self._config.count_steps(
-            base, course.learner.step or None, self._stores.list_at(head)
-        )
-        self._adopt(course, state)
+        own = course.learner.step or None
+        steps = self._config.count_steps(base, own, self._stores.list_at(head))
+        self._adopt(course, state, steps)
         return state
 
     def _find_parent(self, parameters: Parameters, head: int) -> InForce:
@@ -290,13 +289,14 @@ class RoundKeeper(Generic[C]):
             return not course.learned
         return parent.manifest.parent != last or parent.manifest.number > state.end
 
-    def _adopt(self, course: C, state: RoundState) -> None:
+    def _adopt(self, course: C, state: RoundState, steps: int | None = None) -> None:
         """Set a course to the beginning of its round: the outer state's masters, its own
-        moments."""
+        moments, and `steps` behind it, if they are others than its own."""
         outer = self._require_outer()
         parameters = self._history.get(state.end - 1)
         base = open_checkpoint(self._checkpoints, state.base, parameters)
         begin = dict(course.learner.export_state()) | name_masters(outer.masters)
+        begin |= {} if steps is None else name_step(steps)
         course.learner.load_state(self._folder.write_begin(begin))
         if state.steps or state.child != ZERO_DIGEST:
             state = replace(state, steps=(), child=ZERO_DIGEST)

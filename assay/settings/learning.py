@@ -1,7 +1,7 @@
 """How a trainer learns, from its settings or from a step's record. Loads PyTorch."""
 
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.folder import StepError, parse_config
@@ -10,26 +10,27 @@ from assay.protocol import StepRecord
 from assay.settings.loading import ConfigError
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
-from assay.training.learner import STEPS_MAX
+from assay.training.grpo import LOSSES
 from assay.training.lora import require_peft
 from assay.training.optimizers import find_conflict, require_bitsandbytes
 from assay.training.team_network import TeamNetwork
+from assay.training.weights import STEPS_MAX
 
 #: Fields of `Schedule`, which are settings of the same name.
 _SCHEDULE = tuple(f.name for f in fields(Schedule))
-#: Fields of `LossConfig` → the settings.
+#: Fields of losses → the settings.
 _LOSS = {
     "low": "clip_low",
+    "fall": "clip_low",
     "high": "clip_high",
+    "rise": "clip_high",
     "cap": "clip_cap",
-    "kl_weight": "kl_weight",
-    "name": "loss",
 }
 #: Further fields of `LearnConfig` that are settings of the same name.
 _SHARED = tuple(
     f.name
     for f in fields(LearnConfig)
-    if f.name in TrainerSettings.model_fields and f.name not in (*_SCHEDULE, *_LOSS.values())
+    if f.name in TrainerSettings.model_fields and f.name not in (*_SCHEDULE, "loss")
 )
 #: Fields of `StepChoice` that are.
 _CHOICE = tuple(f.name for f in fields(StepChoice) if f.name in TrainerSettings.model_fields)
@@ -49,9 +50,15 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
         schedule=Schedule(**{name: given[name] for name in _SCHEDULE}),
-        loss=LossConfig(**{name: given[setting] for name, setting in _LOSS.items()}),
+        loss=make_loss(settings),
         from_genesis=settings.kl_reference == "genesis",
     )
+
+
+def make_loss(settings: TrainerSettings) -> LossConfig:
+    """The loss by its settings."""
+    kind = LOSSES[settings.loss]
+    return kind(**{f.name: getattr(settings, _LOSS[f.name]) for f in fields(kind)})
 
 
 def make_choice(settings: TrainerSettings) -> StepChoice:
@@ -88,7 +95,7 @@ def describe_learning(settings: TrainerSettings) -> dict[str, str]:
     """The settings of learning by name, which all processes of a team should have alike. Files
     with examples are the first one's own."""
     given = settings.model_dump()
-    names = sorted({*_SHARED, *_CHOICE, *_SCHEDULE, *_LOSS.values(), "kl_reference"})
+    names = sorted({*_SHARED, *_CHOICE, *_SCHEDULE, *_LOSS.values(), "loss", "kl_reference"})
     return {name: str(given[name]) for name in names}
 
 
@@ -105,7 +112,8 @@ def read_config(record: StepRecord) -> StepConfig:
     values = {name: getattr(learning, name) for name in _SHARED}
     values |= {name: getattr(choice, name) for name in _CHOICE}
     values |= {name: getattr(learning.schedule, name) for name in _SCHEDULE}
-    values |= {setting: getattr(learning.loss, name) for name, setting in _LOSS.items()}
+    values |= {_LOSS[name]: value for name, value in asdict(learning.loss).items()}
+    values["loss"] = learning.loss.name
     try:  # beyond these bounds, an untrusted record could cause endless work
         conflict = TrainerSettings.model_validate(values, strict=True).find_conflict()
         if conflict is not None:

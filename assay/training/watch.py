@@ -21,7 +21,7 @@ from typing import Any
 
 from assay.protocol.encoding import read_json
 from assay.training.figures import GroupFigures
-from assay.training.learner import LearnStats
+from assay.training.lesson import LearnStats
 
 #: Newest windows that a rule looks at, and windows of a course's beginning.
 NEWEST, BEGINNING = 3, 5

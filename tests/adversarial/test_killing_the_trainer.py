@@ -25,7 +25,7 @@ from assay.neurons.trainer import lessons
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.session.window_reader import BeaconError
-from assay.training import Learner, Schedule, sharding
+from assay.training import Learner, Schedule, name_step, sharding
 from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed
 
 LOW_RANK = replace(LEARNING, lora_rank=2, learning_rate=1e-2)
@@ -280,7 +280,8 @@ def test_another_machine_goes_on_within_the_schedule(bench, tmp_path, has_record
     so that no warm-up comes again."""
     bench.start(learning=RISING)
     bench.step()
-    bench.trainer.learner.step = 40
+    learner = bench.trainer.learner
+    learner.import_state(dict(learner.export_state()) | name_step(40))
     bench.run()
     for name in ("trainer", "steps"):
         shutil.rmtree(tmp_path / name)

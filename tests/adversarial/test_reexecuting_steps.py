@@ -53,7 +53,8 @@ from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.settings.learning import read_config
-from assay.training import LearnConfig, LossConfig, Schedule, compute_advantages
+from assay.training import Cispo, Dppo, Gspo, Icepop, LearnConfig, Schedule, compute_advantages
+from assay.training.grpo import LOSSES
 from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
@@ -695,8 +696,8 @@ def test_sequential_learns_from_the_newest_alone(world, tmp_path):
 
 
 def test_a_divergence_from_the_genesis_is_done_again(world, tmp_path):
-    loss = LossConfig(kl_weight=0.1, name="gspo")
-    learning = replace(LEARNING, from_genesis=True, loss=loss, scaled=True, tokens_per_pass=300)
+    settings = {"from_genesis": True, "kl_weight": 0.1, "scaled": True, "tokens_per_pass": 300}
+    learning = replace(LEARNING, loss=Gspo(), **settings)
     train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
 
@@ -729,13 +730,13 @@ def test_steps_of_another_optimiser_are_done_again(world, tmp_path, optimizer):
         verify(tmp_path, 2)
 
 
-@pytest.mark.parametrize("name", ["cispo", "icepop", "dppo"])
-def test_each_loss_is_done_again(world, tmp_path, name):
-    learning = replace(LEARNING, loss=LossConfig(name=name, low=0.1, high=0.1), epochs=2)
+@pytest.mark.parametrize("loss", [Cispo(0.1), Icepop(0.1, 0.1), Dppo(0.1, 0.1)])
+def test_each_loss_is_done_again(world, tmp_path, loss):
+    learning = replace(LEARNING, loss=loss, epochs=2)
     train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
     step = read_step(get_steps(tmp_path)[1])
-    lie = step.record.config.replace(f'"{name}"', '"grpo"')
+    lie = step.record.config.replace(f'"{loss.name}"', '"grpo"')
     lie = replace(step, record=replace(step.record, config=lie))
     shutil.rmtree(tmp_path / "models" / lie.child.hex())
     assert "root differs" in reexecute(lie, CheckpointFolder(tmp_path / "models")).detail
@@ -748,7 +749,7 @@ def test_an_older_program_s_record_names_a_loss_by_its_level(taught, level, name
     del settings["loss"]["name"], settings["schedule"], settings["step"]
     settings["loss"]["level"] = level
     config = read_config(replace(step.record, config=json.dumps(settings))).learning
-    assert config == replace(read_config(step.record).learning, loss=LossConfig(name=name))
+    assert config == replace(read_config(step.record).learning, loss=LOSSES[name]())
 
 
 def test_a_step_in_the_middle_of_a_schedule_is_done_again(world, tmp_path):

@@ -9,9 +9,15 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from assay.training import LearnConfig, LossConfig, Schedule
+from assay.training.grpo import LOSSES
 
 #: Settings by which tries of proposals are counted, or groups for them chosen.
 _OF_TRIES = ("proposal_tries", "external_groups", "local_groups")
+#: A loss's fields that a record names otherwise: when there was one list of bounds for all losses,
+#: dppo's were called so.
+_FLAT = {"fall": "low", "rise": "high"}
+#: What a record says of bounds that its loss does not have.
+_UNREAD = {"low": 0.2, "high": 0.28, "cap": 4.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,9 @@ class StepConfig:
 
     def name_settings(self) -> dict[str, Any]:
         """The settings by the names that a record gives them, each once."""
-        return asdict(self.learning) | asdict(self.choice)
+        learning = asdict(self.learning)
+        learning["loss"] = _name_loss(self.learning.loss, learning.pop("kl_weight"))
+        return learning | asdict(self.choice)
 
 
 def encode_config(config: StepConfig) -> str:
@@ -60,13 +68,12 @@ def decode_config(text: str) -> StepConfig:
     """Settings of the right form. Their values are not checked. Raises ValueError, TypeError,
     LookupError, AttributeError, RecursionError: the text has none."""
     values: dict[str, Any] = json.loads(text)
-    loss, schedule = values.pop("loss"), Schedule(**values.pop("schedule", {}))
-    if "level" in loss:  # older programs knew two losses, by this
-        loss["name"] = {"token": "grpo", "sequence": "gspo"}[loss.pop("level")]
+    schedule, told = Schedule(**values.pop("schedule", {})), values.pop("loss")
+    loss, values["kl_weight"] = _read_loss(told)
     values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
     names = [f.name for f in fields(StepChoice) if f.name in values]
     choice = StepChoice(**{name: values.pop(name) for name in names})
-    learning = LearnConfig(loss=LossConfig(**loss), schedule=schedule, **values)
+    learning = LearnConfig(loss=loss, schedule=schedule, **values)
     if type(learning.from_genesis) is not bool:
         raise TypeError("from_genesis is true or false")
     counts = {name: getattr(choice, name) for name in _OF_TRIES}
@@ -77,3 +84,21 @@ def decode_config(text: str) -> StepConfig:
     if learning.groups_per_batch < 1:
         raise ValueError("groups_per_batch is at least 1")
     return StepConfig(learning, choice)
+
+
+def _name_loss(loss: LossConfig, kl_weight: float) -> dict[str, Any]:
+    """A record's `loss`: one list of bounds for all losses, and beside them the name of one."""
+    own = {_FLAT.get(name, name): value for name, value in asdict(loss).items()}
+    return _UNREAD | own | {"name": loss.name, "kl_weight": kl_weight}
+
+
+def _read_loss(told: dict[str, Any]) -> tuple[LossConfig, float]:
+    """The loss and the divergence's weight. Raises as `decode_config`."""
+    if "level" in told:  # older programs knew two losses, by this
+        told["name"] = {"token": "grpo", "sequence": "gspo"}[told.pop("level")]
+    kind, weight = LOSSES[told.pop("name")], told.pop("kl_weight", 0.0)
+    names = {_FLAT.get(f.name, f.name): f.name for f in fields(kind)}
+    strange = told.keys() - names.keys() - _UNREAD.keys()
+    if strange:
+        raise ValueError(f"{kind.name} has no {', '.join(sorted(strange))}")
+    return kind(**{own: told[name] for name, own in names.items() if name in told}), weight

@@ -38,8 +38,7 @@ def make_learner(
     never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
     # left out as the reference leaves them out
     config = replace(learning, excluded=tuple(never_drawn))
-    wanted = config.from_genesis and config.loss.kl_weight
-    reference = get_first() if wanted else None
+    reference = get_first() if config.wants_reference else None
     device = parent.models.placement.device
     base, factors = parent, None
     if config.lora_rank and get_base is not None:
@@ -47,14 +46,14 @@ def make_learner(
     if is_in_team():
         first = None if reference is None else reference.folder
         adapter = None if factors is None else parent.folder / ADAPTER_PATH
-        learner = make_shared(base.folder, config, first, device, factors=adapter)
+        learner = make_shared(
+            base.folder, config, first, device, factors=adapter, examples=examples, base=base.digest
+        )
     else:
         plain = None if reference is None else reference.load_plain()
-        learner = Learner(base.load_trainable(), config, plain, device)
+        learner = Learner(base.load_trainable(), config, plain, device, examples, base.digest)
         if factors is not None:
             learner.take_factors(factors)
-    learner.base = base.digest
-    learner.examples = examples
     return learner
 
 

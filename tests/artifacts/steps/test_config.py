@@ -1,10 +1,10 @@
-"""The settings of a record. Their text is part of its digest, hence of the checkpoint's and of every
-seed drawn from it: these are the bytes that programs before wrote."""
+"""The settings of a record. Their text is part of its digest, hence of the checkpoint's and of all
+seeds drawn from it: these are the bytes that programs before wrote."""
 
 from dataclasses import fields
 
 from assay.artifacts.steps.config import StepChoice, StepConfig, decode_config, encode_config
-from assay.training import LearnConfig, LossConfig, Schedule
+from assay.training import Dppo, LearnConfig, Schedule
 
 DIGEST = "ab" * 32
 PLAIN = (
@@ -29,7 +29,8 @@ FULL = (
 FULL_CONFIG = StepConfig(
     LearnConfig(
         sft_weight=0.5,
-        loss=LossConfig(low=0.1, high=0.3, cap=3.0, kl_weight=0.01, name="dppo"),
+        loss=Dppo(fall=0.1, rise=0.3, cap=3.0),
+        kl_weight=0.01,
         schedule=Schedule("cosine", 2, 4),
         excluded=(5, 6),
         step=7,
