@@ -8,6 +8,7 @@ from assay.artifacts.steps.folder import StepError, parse_config
 from assay.environments.problem_file import ProblemFileError, compute_file_digest
 from assay.protocol import StepRecord
 from assay.settings.loading import ConfigError
+from assay.settings.losses import LOSS_TABLES
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.grpo import LOSSES
@@ -18,14 +19,6 @@ from assay.training.weights import STEPS_MAX
 
 #: Fields of `Schedule`, which are settings of the same name.
 _SCHEDULE = tuple(f.name for f in fields(Schedule))
-#: Fields of losses → the settings.
-_LOSS = {
-    "low": "clip_low",
-    "fall": "clip_low",
-    "high": "clip_high",
-    "rise": "clip_high",
-    "cap": "clip_cap",
-}
 #: Further fields of `LearnConfig` that are settings of the same name.
 _SHARED = tuple(
     f.name
@@ -57,8 +50,8 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
 
 def make_loss(settings: TrainerSettings) -> LossConfig:
     """The loss by its settings."""
-    kind = LOSSES[settings.loss]
-    return kind(**{f.name: getattr(settings, _LOSS[f.name]) for f in fields(kind)})
+    given = settings.loss_table.model_dump()
+    return LOSSES[given.pop("type")](**given)
 
 
 def make_choice(settings: TrainerSettings) -> StepChoice:
@@ -95,8 +88,8 @@ def describe_learning(settings: TrainerSettings) -> dict[str, str]:
     """The settings of learning by name, which all processes of a team should have alike. Files
     with examples are the first one's own."""
     given = settings.model_dump()
-    names = sorted({*_SHARED, *_CHOICE, *_SCHEDULE, *_LOSS.values(), "loss", "kl_reference"})
-    return {name: str(given[name]) for name in names}
+    names = sorted({*_SHARED, *_CHOICE, *_SCHEDULE, "kl_reference"})
+    return {name: str(given[name]) for name in names} | {"loss": str(make_loss(settings))}
 
 
 def describe_network(settings: TrainerSettings) -> TeamNetwork:
@@ -112,9 +105,9 @@ def read_config(record: StepRecord) -> StepConfig:
     values = {name: getattr(learning, name) for name in _SHARED}
     values |= {name: getattr(choice, name) for name in _CHOICE}
     values |= {name: getattr(learning.schedule, name) for name in _SCHEDULE}
-    values |= {_LOSS[name]: value for name, value in asdict(learning.loss).items()}
-    values["loss"] = learning.loss.name
+    loss = {"type": learning.loss.name, **asdict(learning.loss)}
     try:  # beyond these bounds, an untrusted record could cause endless work
+        values["loss"] = LOSS_TABLES[learning.loss.name].model_validate(loss, strict=True)
         conflict = TrainerSettings.model_validate(values, strict=True).find_conflict()
         if conflict is not None:
             raise ValueError(conflict)

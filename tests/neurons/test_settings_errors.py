@@ -69,6 +69,27 @@ def write(folder: Path, text: str | bytes) -> Path:
         ("[chian]\n", "line 1: chian is not a setting: did you mean 'chain'?"),
         ("netuid = 3", "line 1: netuid is not a setting: write it under [chain]"),
         ("[log]\nx = 1", "line 2: log.x is not a setting: there is only 'format'"),
+        (
+            '[trainer]\nloss = "ppo"',
+            'line 2: trainer.loss is "ppo"; use "grpo", "gspo", "cispo", "icepop" or "dppo"',
+        ),
+        (
+            '[trainer.loss]\ntype = "ppo"',
+            'line 2: trainer.loss.type is "ppo"; use "grpo", "gspo", "cispo", "icepop" or "dppo"',
+        ),
+        (
+            "[trainer.loss]\nlow = 0.1",
+            "line 1: trainer.loss.type is missing; write "
+            '"grpo", "gspo", "cispo", "icepop" or "dppo"',
+        ),
+        (
+            '[trainer.loss]\ntype = "dppo"\nlow = 0.1',
+            "line 3: trainer.loss.low is not a setting of dppo: there are cap, fall, rise, type",
+        ),
+        (
+            '[trainer.loss]\ntype = "dppo"\nfall = 1.5',
+            "line 3: trainer.loss.fall is 1.5; use a number above 0 and below 1",
+        ),
     ],
 )
 def test_a_mistake_names_file_line_setting_and_what_is_allowed(
