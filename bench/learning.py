@@ -32,6 +32,7 @@ from matplotlib.ticker import MaxNLocator
 from trl_trainer import TrlCourse, make_trl_trainer
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.artifacts.steps.learner import make_learner
 from assay.environments import Success, open_environment
@@ -136,11 +137,12 @@ def run_loop(
         history,
         JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}),
         TrainerConfig(
-            replace(LEARNING, seed=seed, **mixing),
+            replace(LEARNING, seed=seed),
             LOCATOR,
             steps=StepFolder(folder / "steps", STEPS),
             last_window=windows - 1,
             staleness=staleness,
+            choice=StepChoice(**mixing),
         ),
         lessons.append,
         lambda line: print(f"  {line}"),

@@ -63,7 +63,7 @@ def make_update(learner: Learner) -> Callable[[], None]:
     def update() -> None:
         for weight, gradient in zip(learner.model.parameters(), gradients, strict=True):
             weight.grad = gradient
-        learner._optimizer.step()
+        learner._weights.optimizer.step()
 
     return update
 

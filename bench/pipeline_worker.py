@@ -30,6 +30,8 @@ from assay.inference.model_loading import load_model
 from assay.inference.packing import make_packing
 from assay.inference.reading import Pack, make_even_packs
 from assay.training import Group, LearnConfig, Learner
+from assay.training.components import Loss
+from assay.training.updates import Part, Updates
 
 #: Most packs that the first stage has sent without gradients yet: it keeps their layers' states.
 AHEAD = 4
@@ -68,15 +70,19 @@ class Keeping(Learner):
 
     gradients: dict[str, Tensor] | None = None
 
+    def __init__(self, model: PreTrainedModel, config: LearnConfig) -> None:
+        super().__init__(model, config)
+        self._plain: Updates = self._updates
+        self._updates: Any = self  # whose updates are made here
+
     def keep_gradients(self) -> None:
         if self.gradients is None:
             named = self.model.named_parameters()
             self.gradients = {n: w.grad.clone() for n, w in named if w.grad is not None}
 
-    def _update(
-        self, rows: Sequence[Any], scale: float, examples: Sequence[Any] = ()
-    ) -> tuple[list[Any], float, float]:
-        found = super()._update(rows, scale, examples)
+    def make(self, parts: Sequence[Part[Any]]) -> tuple[list[list[Loss]], float]:
+        """See `Updates.make`."""
+        found = self._plain.make(parts)
         self.keep_gradients()
         return found
 
@@ -109,19 +115,17 @@ class Stage(Keeping):
         norm = squares.sqrt().reshape(())
         nn.utils.clip_grads_with_norm_(weights, self.config.max_gradient, norm)
         self.keep_gradients()
-        self._optimizer.step()
+        self._weights.optimizer.step()
         return norm.item()
 
 
 class FirstStage(Stage):
     """Embeddings and the first layers."""
 
-    def _update(
-        self, rows: Sequence[Any], scale: float, examples: Sequence[Any] = ()
-    ) -> tuple[list[Any], float, float]:
-        self._optimizer.zero_grad()
+    def make(self, parts: Sequence[Part[Any]]) -> tuple[list[list[Loss]], float]:
+        self._weights.optimizer.zero_grad()
         waiting: deque[Tensor] = deque()
-        for pack in self.make_packs(rows):
+        for pack in self.make_packs(parts[0].rows):
             states = self._compute(pack)
             self.wire.send(pack_tensor(states))
             waiting.append(states)
@@ -130,7 +134,7 @@ class FirstStage(Stage):
                 given.backward(read_tensor(back).reshape(given.shape))
         for states in waiting:
             states.backward(read_tensor(self.wire.receive()).reshape(states.shape))
-        return [], 0.0, self.end_step()
+        return [[]], self.end_step()
 
     def _compute(self, pack: Pack) -> Tensor:
         """States [1, N, H] of the whole row, after the last of these layers."""
@@ -157,22 +161,21 @@ class Received(nn.Module):
 class LastStage(Stage):
     """The other layers, the head and the loss."""
 
-    def _update(
-        self, rows: Sequence[Any], scale: float, examples: Sequence[Any] = ()
-    ) -> tuple[list[Any], float, float]:
+    def make(self, parts: Sequence[Part[Any]]) -> tuple[list[list[Loss]], float]:
         model: Any = self.model
-        self._optimizer.zero_grad()
-        losses = []
-        for pack in self.make_packs(rows):
+        self._weights.optimizer.zero_grad()
+        (part,), losses = parts, []
+        for pack in self.make_packs(part.rows):
             states = read_tensor(self.wire.receive()).reshape(1, len(pack.tokens), -1)
             model.model.embed_tokens.states = states.requires_grad_(True)
-            chosen = [rows[i] for i in pack.indices]
-            loss = self._measure(pack, chosen, scale, counts=True)
+            chosen = [part.rows[i] for i in pack.indices]
+            read = self._passes._read_pack(pack, chosen, counts=True, with_reference=False)
+            loss = part.objective.compute_loss(read, part.scale)
             loss.value.backward()
             assert states.grad is not None
             self.wire.send(pack_tensor(states.grad))
             losses.append(loss)
-        return losses, 0.0, self.end_step()
+        return [losses], self.end_step()
 
 
 STAGES: dict[str, type[Stage]] = {"first": FirstStage, "last": LastStage}

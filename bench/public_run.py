@@ -178,7 +178,7 @@ def count_updates(out: Path) -> dict[int, int]:
     made, total = {}, 0
     for path in sorted((out / "net" / "trainer" / "steps").glob("step-*.json")):
         step = read_step(path)
-        config = parse_config(step.record)
+        config = parse_config(step.record).learning
         learned = sum(len(set(one.group.rewards)) > 1 for one in read_taken(step))
         total += config.epochs * -(-learned // config.groups_per_batch)
         made[step.record.number] = total

@@ -70,7 +70,7 @@ def main() -> None:
     genesis = load_checkpoint(find_genesis(given.out))
     found = sorted((given.out / "net" / "trainer" / "steps").glob("step-*.json"))
     steps = [read_step(path) for path in found[: given.checkpoints]]
-    config = parse_config(steps[0].record)
+    config = parse_config(steps[0].record).learning
     asked = [
         environment.make_problem(one.problem_seed, one.levels)
         for step in steps

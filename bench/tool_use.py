@@ -23,6 +23,7 @@ from figures import FAST, Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepChoice
 from assay.environments import Success, open_environment
 from assay.inference import load_checkpoint
 from assay.lab.simulator import SimulatedChain
@@ -109,7 +110,11 @@ def run_course(seed: int, tool: bool) -> tuple[Success, Success]:
         hotkeys["trainer"],
         ParameterHistory(parameters),
         JudgeSources(chain, beacons, checkpoints, {}),
-        TrainerConfig(replace(LEARNING[tool], seed=seed, local_groups=GROUPS), "bench:store"),
+        TrainerConfig(
+            replace(LEARNING[tool], seed=seed),
+            "bench:store",
+            choice=StepChoice(local_groups=GROUPS),
+        ),
         take,
         lambda line: print(f"  {line}", file=sys.stderr, flush=True),
     )

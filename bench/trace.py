@@ -21,6 +21,7 @@ from step import LEARNING, LENGTHS, PROMPTS, SMALL, make_groups, make_model
 
 sys.path.append(str(Path(__file__).parents[1]))
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.folder import (
     Step,
     StepFolder,
@@ -70,7 +71,15 @@ def make_step(folder: Path) -> tuple[Step, CheckpointFolder]:
     weights = learn_again(learner, taken)
     states = before, digest_tensors_of(learner.export_state())
     record = make_record(
-        parameters, 0, taken, (), parent.manifest, learner.config, states, weights, learner.device
+        parameters,
+        0,
+        taken,
+        (),
+        parent.manifest,
+        StepConfig(learner.config),
+        states,
+        weights,
+        learner.device,
     )
     steps.keep_data(record, parameters, taken)
     steps.keep_record(record, bytes(32))

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from assay.environments import Environment, Problem, choose_rewards, compute_reward
-from assay.training import LearnConfig
+from assay.training import Grpo, LearnConfig
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ def make_trl_trainer(
     from trl import GRPOConfig, GRPOTrainer
 
     learning, size = course.learning, course.rollouts
+    loss = learning.loss
+    assert isinstance(loss, Grpo)
     used = course.batches * learning.groups_per_batch
     asked = [problem for step in course.steps for problem in step[:used]]
     by_prompt = {json.dumps(ask(problem)): problem for problem in asked}
@@ -115,9 +117,9 @@ def make_trl_trainer(
         "beta": 0.0,
         "loss_type": "dapo",
         "scale_rewards": "none",
-        "epsilon": learning.loss.low,
-        "epsilon_high": learning.loss.high,
-        "delta": learning.loss.cap,
+        "epsilon": loss.low,
+        "epsilon_high": loss.high,
+        "delta": loss.cap,
         "shuffle_dataset": False,
     }
     return GRPOTrainer(

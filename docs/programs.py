@@ -15,6 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel
 from page_parts import fill, find_remarks, write_or_check
 
 from assay.cli.public_record import (
@@ -46,6 +47,7 @@ from assay.neurons.program.status import (
 )
 from assay.rounds.course import ROUND_COURSE, RoundEvent
 from assay.session.chain_delivery import DELIVERY, DeliveryEvent
+from assay.network.toml_settings import list_tables
 from assay.settings.loading import list_settings
 from assay.settings.sections import Settings
 from assay.neurons.validator.record_book import RecordStatus
@@ -117,7 +119,21 @@ def make_settings() -> str:
                 unset.replace("<", "&lt;") if default is None or default == () else f"`{default}`"
             )
             lines.append(f"| `{name}` | {shown} | {text} |")
+        for name, field in fields.items():
+            lines += make_tables(f"{section}.{name}", list_tables(field))
     return "\n".join(lines) + "\n"
+
+
+def make_tables(name: str, tables: Mapping[str, type[BaseModel]]) -> list[str]:
+    """The settings of each of the tables that a setting may be; none of another setting."""
+    if not tables:
+        return []
+    lines = ["", f"### [{name}]", "", "| `type` | name | default | what |", "|---|---|---|---|"]
+    for kind, table in tables.items():
+        for bound, field in table.model_fields.items():
+            if bound != "type":
+                lines.append(f"| `{kind}` | `{bound}` | `{field.default}` | {field.description} |")
+    return lines
 
 
 def describe_section(section: str) -> str:

@@ -55,6 +55,9 @@ class SettingsSource:
                 start = f"`assay localnet --dir {self.localnet}` in another terminal"
                 say = f"assay: the localnet in {self.localnet} is not running: {start}"
                 print(say, file=sys.stderr)
+        flat = settings.trainer.describe_flat() if self.role == "trainer" else None
+        if flat is not None:
+            print(f"assay: {flat}", file=sys.stderr)
         return settings
 
 

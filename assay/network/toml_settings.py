@@ -129,20 +129,56 @@ def list_mistakes(error: ValidationError, model: type[BaseModel], text: str) -> 
 def _describe(
     kind: str, place: tuple[int | str, ...], value: Any, model: type[BaseModel]
 ) -> Mistake:
-    known, field, path = model, None, tuple(map(str, place))
-    for part in path:
-        field = known.model_fields.get(part)
-        if field is None or not _is_model(field.annotation):
-            break
-        known = field.annotation  # type: ignore[assignment] # it is a model
+    path, known, field, form = _find_field(tuple(map(str, place)), model)
     if field is None:
-        return Mistake(path, f"is not a setting: {_suggest_place(path, known, value)}")
+        return Mistake(path, f"is not a setting{form}: {_suggest_place(path, known, value)}")
     allowed = describe_allowed(field, path[-1])
+    if kind.startswith("union_tag") and isinstance(value, Mapping):
+        path, kind, value = (
+            (*path, "type"),
+            "missing" if "type" not in value else kind,
+            value.get("type"),
+        )
     if kind == "missing":
         return Mistake(path, f"is missing; write {allowed}")
     if _is_secret(field.annotation):
         return Mistake(path, f"has a value that is not shown here; use {allowed}")
     return Mistake(path, f"is {_show(value)}; use {allowed}")
+
+
+def _find_field(
+    place: tuple[str, ...], model: type[BaseModel]
+) -> tuple[tuple[str, ...], type[BaseModel], FieldInfo | None, str]:
+    """Where pydantic found a mistake: the setting's path, its section, the setting itself if there
+    is one, and in a table of several forms the words for its own."""
+    path, known, form = list[str](), model, ""
+    field, parts = None, list(place)
+    while parts:
+        path.append(parts.pop(0))
+        field = known.model_fields.get(path[-1])
+        if field is None:
+            break
+        tables = list_tables(field)
+        if tables and parts:  # pydantic names the form in between
+            named = parts.pop(0)
+            if named not in tables:
+                break
+            known, form = tables[named], f" of {named}"
+        elif _is_model(field.annotation):
+            known = field.annotation  # type: ignore[assignment] # it is a model
+        else:
+            break
+    return (*path, *parts), known, field, form
+
+
+def list_tables(field: FieldInfo) -> dict[str, type[BaseModel]]:
+    """Of a setting that may be one of several tables, each by its `type`."""
+    kinds = (
+        get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        for kind in get_args(field.annotation)
+    )
+    models = [kind for kind in kinds if _is_model(kind) and "type" in kind.model_fields]
+    return {get_args(kind.model_fields["type"].annotation)[0]: kind for kind in models}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

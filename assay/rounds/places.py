@@ -5,8 +5,6 @@ Where a round begins, the trainer's course has to follow: `ContinueFrom` is what
 
 from dataclasses import replace
 
-import torch
-
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.network.chain.ports import BlockReader
@@ -20,7 +18,7 @@ from assay.rounds.folder import RoundFolder, TrueCheckpoint
 from assay.rounds.merging import RoundMerge
 from assay.rounds.outer_step import OuterState, compute_outer_root
 from assay.rounds.trainer_stores import TrainerStores
-from assay.training import name_masters
+from assay.training import name_masters, name_step
 
 
 class RoundPlaces:
@@ -112,8 +110,8 @@ class RoundPlaces:
         parameters = self._history.get(place.end - 1)
         base = open_checkpoint(self._checkpoints, place.base, parameters)
         begin = dict(course.learner.export_state()) | name_masters(place.outer.masters)
-        if steps is not None:  # the learner's counter
-            begin["step"] = torch.tensor([float(steps)])
+        if steps is not None:
+            begin |= name_step(steps)
         learner = self._folder.write_begin(begin)
         self._folder.clear_shelf()
         window = max(course.window, window)

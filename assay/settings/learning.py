@@ -1,35 +1,32 @@
 """How a trainer learns, from its settings or from a step's record. Loads PyTorch."""
 
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 
+from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.folder import StepError, parse_config
 from assay.environments.problem_file import ProblemFileError, compute_file_digest
 from assay.protocol import StepRecord
 from assay.settings.loading import ConfigError
+from assay.settings.losses import LOSS_TABLES
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
-from assay.training.learner import STEPS_MAX
+from assay.training.grpo import LOSSES
 from assay.training.lora import require_peft
 from assay.training.optimizers import find_conflict, require_bitsandbytes
 from assay.training.team_network import TeamNetwork
+from assay.training.weights import STEPS_MAX
 
 #: Fields of `Schedule`, which are settings of the same name.
 _SCHEDULE = tuple(f.name for f in fields(Schedule))
-#: Fields of `LossConfig` → the settings.
-_LOSS = {
-    "low": "clip_low",
-    "high": "clip_high",
-    "cap": "clip_cap",
-    "kl_weight": "kl_weight",
-    "name": "loss",
-}
 #: Further fields of `LearnConfig` that are settings of the same name.
 _SHARED = tuple(
     f.name
     for f in fields(LearnConfig)
-    if f.name in TrainerSettings.model_fields and f.name not in (*_SCHEDULE, *_LOSS.values())
+    if f.name in TrainerSettings.model_fields and f.name not in (*_SCHEDULE, "loss")
 )
+#: Fields of `StepChoice` that are.
+_CHOICE = tuple(f.name for f in fields(StepChoice) if f.name in TrainerSettings.model_fields)
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
@@ -42,18 +39,33 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
         conflict = "sft, a file of examples, needs sft_weight above 0, and the other way round"
     if conflict is not None:
         raise ConfigError(f"[trainer] {conflict}")
-    try:
-        sft = "" if settings.sft is None else compute_file_digest(settings.sft)
-    except ProblemFileError as error:
-        raise ConfigError(f"[trainer] sft: {error}") from None
     given = settings.model_dump()
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
         schedule=Schedule(**{name: given[name] for name in _SCHEDULE}),
-        loss=LossConfig(**{name: given[setting] for name, setting in _LOSS.items()}),
+        loss=make_loss(settings),
         from_genesis=settings.kl_reference == "genesis",
-        sft_sha256=sft,
     )
+
+
+def make_loss(settings: TrainerSettings) -> LossConfig:
+    """The loss by its settings."""
+    given = settings.loss_table.model_dump()
+    return LOSSES[given.pop("type")](**given)
+
+
+def make_choice(settings: TrainerSettings) -> StepChoice:
+    """By what a trainer chooses groups. Raises ConfigError: its file of examples cannot be read."""
+    try:
+        sft = "" if settings.sft is None else compute_file_digest(settings.sft)
+    except ProblemFileError as error:
+        raise ConfigError(f"[trainer] sft: {error}") from None
+    return StepChoice(**{name: getattr(settings, name) for name in _CHOICE}, sft_sha256=sft)
+
+
+def make_step_config(settings: TrainerSettings) -> StepConfig:
+    """Both together. Raises ConfigError: as either."""
+    return StepConfig(make_learning(settings), make_choice(settings))
 
 
 def make_learning_here(settings: TrainerSettings) -> LearnConfig:
@@ -76,8 +88,8 @@ def describe_learning(settings: TrainerSettings) -> dict[str, str]:
     """The settings of learning by name, which all processes of a team should have alike. Files
     with examples are the first one's own."""
     given = settings.model_dump()
-    names = sorted({*_SHARED, *_SCHEDULE, *_LOSS.values(), "kl_reference"})
-    return {name: str(given[name]) for name in names}
+    names = sorted({*_SHARED, *_CHOICE, *_SCHEDULE, "kl_reference"})
+    return {name: str(given[name]) for name in names} | {"loss": str(make_loss(settings))}
 
 
 def describe_network(settings: TrainerSettings) -> TeamNetwork:
@@ -85,24 +97,27 @@ def describe_network(settings: TrainerSettings) -> TeamNetwork:
     return TeamNetwork(settings.local_addr, settings.open_to_network)
 
 
-def read_config(record: StepRecord) -> LearnConfig:
+def read_config(record: StepRecord) -> StepConfig:
     """The settings that a step was made with, within the bounds of `make_learning`. Raises
     StepError: they are not within them."""
     config = parse_config(record)
-    values = {name: getattr(config, name) for name in _SHARED}
-    values |= {name: getattr(config.schedule, name) for name in _SCHEDULE}
-    values |= {setting: getattr(config.loss, name) for name, setting in _LOSS.items()}
+    learning, choice = config.learning, config.choice
+    values = {name: getattr(learning, name) for name in _SHARED}
+    values |= {name: getattr(choice, name) for name in _CHOICE}
+    values |= {name: getattr(learning.schedule, name) for name in _SCHEDULE}
+    loss = {"type": learning.loss.name, **asdict(learning.loss)}
     try:  # beyond these bounds, an untrusted record could cause endless work
+        values["loss"] = LOSS_TABLES[learning.loss.name].model_validate(loss, strict=True)
         conflict = TrainerSettings.model_validate(values, strict=True).find_conflict()
         if conflict is not None:
             raise ValueError(conflict)
-        if type(config.step) is not int or not 0 <= config.step <= STEPS_MAX:
-            raise ValueError(f"step {config.step} is not a number from 0 to {STEPS_MAX:,}")
-        is_named = re.fullmatch("[0-9a-f]{64}", config.sft_sha256) is not None
-        if is_named != bool(config.sft_weight) or (not is_named and config.sft_sha256):
+        if type(learning.step) is not int or not 0 <= learning.step <= STEPS_MAX:
+            raise ValueError(f"step {learning.step} is not a number from 0 to {STEPS_MAX:,}")
+        is_named = re.fullmatch("[0-9a-f]{64}", choice.sft_sha256) is not None
+        if is_named != bool(learning.sft_weight) or (not is_named and choice.sft_sha256):
             raise ValueError("sft_sha256 is not that of a file with a weight")
-        if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
-            raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
+        if len(learning.betas) != 2 or not all(0 <= beta < 1 for beta in learning.betas):
+            raise ValueError(f"betas {learning.betas} are not two numbers from 0 to 1")
     except (ValueError, TypeError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None
     return config

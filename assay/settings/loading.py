@@ -6,7 +6,7 @@ This is the only place where the environment is read. A nested name is written w
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
@@ -20,9 +20,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from assay.network.toml_settings import list_mistakes, name_place, read_toml
+from assay.network.toml_settings import list_mistakes, list_tables, name_place, read_toml
 from assay.protocol import decode_ss58
 from assay.protocol.errors import OperatorError
+from assay.settings.losses import FLAT
 from assay.settings.sections import ChainSettings, Settings, get_flag_name
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def load_settings(
     """
     _require_known_variables()
     written, text = ({}, "") if file is None else read_toml(file)
+    written, lower = _separate_losses([written, below or {}])
     given = {
         section: present
         for section, fields in flags.items()
@@ -81,7 +83,7 @@ def load_settings(
                 env_settings,
                 InitSettingsSource(settings_cls, init_kwargs=written),
                 InitSettingsSource(settings_cls, init_kwargs={"store": _read_aws_variables()}),
-                InitSettingsSource(settings_cls, init_kwargs=dict(below or {})),
+                InitSettingsSource(settings_cls, init_kwargs=lower),
             )
 
     try:
@@ -95,6 +97,25 @@ def load_settings(
                 name = name_place(at, text, mistake.path)
             mistakes.append(f"{name} {mistake.what}")
         raise ConfigError("\n".join(mistakes)) from None
+
+
+def _separate_losses(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Sources, the highest first, in which a loss that is a whole table takes over no bounds from
+    below: they may be another loss's."""
+    variable = f"{_PREFIX}TRAINER__LOSS"
+    is_whole = os.environ.get(variable, "").startswith("{") or f"{variable}__TYPE" in os.environ
+    found = []
+    for source in sources:
+        trainer = source.get("trainer")
+        found.append(dict(source))
+        if not isinstance(trainer, Mapping):
+            continue
+        if is_whole:
+            kept = {n: v for n, v in trainer.items() if n not in ("loss", *FLAT)}
+            found[-1]["trainer"] = kept
+        loss = trainer.get("loss")
+        is_whole |= isinstance(loss, Mapping) and "type" in loss
+    return found
 
 
 def _find_source(path: tuple[str, ...], flags: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -128,6 +149,12 @@ def _require_known_variables() -> None:
         f"{_PREFIX}{section}__{name}".upper(): field
         for section, fields in list_settings().items()
         for name, field in fields.items()
+    }
+    known |= {
+        f"{variable}__{name}".upper(): bound
+        for variable, field in known.items()
+        for table in list_tables(field).values()
+        for name, bound in table.model_fields.items()
     }
     mistakes = []
     for variable, value in os.environ.items():

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
+from assay.settings.losses import FLAT, Loss, LossTable, list_bounds, read_flat, write_table
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -448,17 +450,17 @@ class TrainerSettings(_Section):
     offload: bool = Field(
         False, description="keep weights and moments off the GPU, and move layers to it in turn"
     )
-    loss: Literal["grpo", "gspo", "cispo", "icepop", "dppo"] = Field(
-        "grpo", description="formula of the loss; gspo has one ratio for a whole rollout"
+    loss: Loss = Field(
+        "grpo", description="formula of the loss with its bounds, a table: see [trainer.loss]"
     )
     clip_low: float = Field(
-        0.2, gt=0, lt=1, description="ratios are bounded at 1 − this; dppo: fall of a probability"
+        0.2, gt=0, lt=1, description="former name of a bound where loss is a name: low, or fall"
     )
     clip_high: float = Field(
-        0.28, gt=0, description="ratios are bounded at 1 + this; dppo: rise of a probability"
+        0.28, gt=0, description="former name of a bound where loss is a name: high, or rise"
     )
     clip_cap: float = Field(
-        4.0, gt=1, description="cap on the ratio if the advantage is negative; dppo: always"
+        4.0, gt=1, description="former name of a bound where loss is a name: cap"
     )
     scaled: bool = Field(False, description="divide advantages by their group's standard deviation")
     kl_weight: float = Field(0.0, ge=0, description="weight of the KL divergence from kl_reference")
@@ -544,10 +546,31 @@ class TrainerSettings(_Section):
         description="project of the tracker",
     )
 
+    @property
+    def loss_table(self) -> LossTable:
+        """The loss with its bounds, whichever form it was written in."""
+        if isinstance(self.loss, LossTable):
+            return self.loss
+        return read_flat(self.loss, {name: getattr(self, name) for name in FLAT})
+
+    def list_flat(self) -> list[str]:
+        """The names of the loss's flat form that say something other than the default."""
+        fields, names = type(self).model_fields, list(FLAT)
+        names += [] if isinstance(self.loss, LossTable) else ["loss"]
+        return sorted(name for name in names if getattr(self, name) != fields[name].default)
+
+    def describe_flat(self) -> str | None:
+        """A line where the loss's flat form is used; None: it is not."""
+        names = self.list_flat()
+        if not names:
+            return None
+        new = write_table(self.loss_table)
+        return f"[trainer] {' and '.join(names)}: a former way to write {new}"
+
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these settings together; None: it is possible."""
-        if self.loss in ("grpo", "gspo") and self.clip_cap < 1 + self.clip_high:
-            return f"clip_cap: {self.clip_cap} is below 1 + clip_high, {1 + self.clip_high}"
+        if (fault := self._find_loss_fault()) is not None:
+            return fault
         if (fault := self._find_schedule_fault()) is not None:
             return fault
         if self.external_groups == 0 and not self.local_groups:
@@ -557,6 +580,19 @@ class TrainerSettings(_Section):
         if self.proposal_tries and self.sync == "sequential":
             return "proposal_tries: delayed groups are of older checkpoints: set sync = async"
         return None
+
+    def _find_loss_fault(self) -> str | None:
+        table = self.loss_table
+        known = list_bounds(type(table))
+        for name in self.list_flat():
+            if isinstance(self.loss, LossTable):
+                return f"{name}: loss is a table: write its bounds there, {', '.join(known)}"
+            if name != "loss" and not set(FLAT[name]) & set(known):
+                return f"{name}: {table.type} has no such bound, but {', '.join(known)}"
+        conflict = table.find_conflict()
+        if conflict is None or isinstance(self.loss, LossTable):
+            return conflict
+        return f"clip_cap: {self.clip_cap} is below 1 + clip_high, {1 + self.clip_high}"
 
     def _find_schedule_fault(self) -> str | None:
         falling = self.schedule_steps - self.warmup_steps

@@ -19,10 +19,11 @@ from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import adopt_once
 from assay.subnet.preparation import PreparationFolder, PreparationRequest, holding
 from assay.subnet.waiting import Report
-from assay.training import LearnConfig, Learner, LossConfig
+from assay.training import LearnConfig, Learner
 from assay.training.examples import Lessons, NoExampleError
 from assay.training.imitation import Example
-from assay.training.preparation import Curriculum, Distilling
+from assay.training.objectives import Distillation
+from assay.training.preparation import Curriculum
 
 #: 1 in 1 / 1,024: the estimate of the divergence is of draws at this temperature.
 _TEMPERATURE = 1_024
@@ -66,8 +67,7 @@ class _Distillation(PreparationFolder):
                 "rate the tokens of its own; take one whose tokenizer files are the same"
             )
         # the learner's reference is the teacher, whatever the weight
-        loss = LossConfig(kl_weight=1.0)
-        self._learning = replace(self._learning, from_genesis=True, loss=loss)
+        self._learning = replace(self._learning, from_genesis=True, kl_weight=1.0)
         work = self._rules.work
         self._lessons = Lessons(
             self._environment,
@@ -83,14 +83,16 @@ class _Distillation(PreparationFolder):
         assert self._teacher is not None
         return {"teacher": self._identify(self._teacher)}
 
-    def _open(self) -> Callable[[Learner], Curriculum]:
+    def _open(self) -> Callable[[Learner], Curriculum[Example]]:
         held = self._request.held
 
-        def make(learner: Learner) -> Curriculum:
-            return Distilling(
+        def make(learner: Learner) -> Curriculum[Example]:
+            return Curriculum(
                 learner,
+                Distillation(),
                 lambda first, count: self._draw(learner, "distillation", first, count),
                 lambda: self._draw(learner, "held distillation", 0, held)[0],
+                form=None,
             )
 
         return make

@@ -19,8 +19,9 @@ from assay.subnet.preparation import PreparationFolder, PreparationRequest, hold
 from assay.subnet.waiting import Report
 from assay.training import LearnConfig, Learner
 from assay.training.examples import NoExampleError, read_pairs
+from assay.training.objectives import Preference
 from assay.training.preferences import Pair, list_answers
-from assay.training.preparation import Curriculum, Preferring
+from assay.training.preparation import Curriculum
 
 _REFERENCE = "reference.json"
 #: Pairs whose answers are read together.
@@ -67,7 +68,7 @@ class _Preferences(PreparationFolder):
     def _describe_choices(self) -> dict[str, Any]:
         return {"pairs": compute_file_digest(self._asked.source), "beta": self._asked.beta}
 
-    def _open(self) -> Callable[[Learner], Curriculum]:
+    def _open(self) -> Callable[[Learner], Curriculum[Pair]]:
         found = self._read_file(self._asked.source, read_pairs, "preference")
         encode = self._tokenizer.encode
         tried = {tuple(encode(problem.conversation)) for problem, _ in self._trial}
@@ -78,9 +79,10 @@ class _Preferences(PreparationFolder):
             raise NoExampleError("all pairs are of problems of the trials: use fewer --problems")
         return lambda learner: self._compare(learner, pairs)
 
-    def _compare(self, learner: Learner, found: Sequence[Pair]) -> Curriculum:
+    def _compare(self, learner: Learner, found: Sequence[Pair]) -> Curriculum[Pair]:
         pairs, held = self._hold_back(self._take_reference(learner, found))
-        return Preferring(learner, pairs, held, self._asked.beta)
+        objective = Preference(self._asked.beta)
+        return Curriculum(learner, objective, pairs.read, lambda: held, form=0.0)
 
     def _take_reference(self, learner: Learner, found: Sequence[Pair]) -> list[Pair]:
         """The pairs with the preference of the model that the course began with."""

@@ -51,7 +51,7 @@ from assay.subnet.genesis_checkpoint import open_adopted_tokenizer, read_end_tok
 from assay.subnet.recipe import Recipe, require_sizes
 from assay.subnet.reply_frames import fill_frames
 from assay.subnet.waiting import Report, ignore_report, telling
-from assay.training import LearnConfig, Learner, LossConfig
+from assay.training import Grpo, LearnConfig, Learner
 from assay.training.examples import EXAMPLE_MAX, ListedExamples, NoExampleError, describe_left_out
 from assay.training.held_out import make_held_out_seed, rate_problems
 from assay.training.preparation import Curriculum, Preparation, PreparationConfig, Progress, Trial
@@ -135,7 +135,7 @@ class PreparationFolder(ABC):
         self._environment: Environment = open_environment(self._rules.environment)
         never_drawn = np.flatnonzero(~self._tokenizer.drawable).tolist()
         self._learning = replace(
-            learning, excluded=tuple(never_drawn), loss=LossConfig(), from_genesis=False
+            learning, excluded=tuple(never_drawn), loss=Grpo(), kl_weight=0.0, from_genesis=False
         )
         self._teacher: Path | None = None  # an adopted folder: the learner's reference
         seeds = [make_held_out_seed(self._environment, n) for n in range(request.problems)]
@@ -147,7 +147,7 @@ class PreparationFolder(ABC):
         """What decides the result beside what all courses have, as JSON."""
 
     @abstractmethod
-    def _open(self) -> Callable[[Learner], Curriculum]:
+    def _open(self) -> Callable[[Learner], Curriculum[Any]]:
         """Read what is learned from, before a model is loaded. Returns what makes the curriculum of
         a learner, whose step is 0 where the course begins."""
 

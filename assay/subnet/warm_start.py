@@ -26,7 +26,8 @@ from assay.training.examples import (
     sample_right,
 )
 from assay.training.imitation import Example
-from assay.training.preparation import Curriculum, Imitation
+from assay.training.objectives import Imitation
+from assay.training.preparation import FORMAT, Curriculum
 
 _OWN = "own_answers.jsonl"
 #: Most bytes of a line of own answers.
@@ -96,10 +97,10 @@ class _WarmStart(PreparationFolder):
         own = {"asked": request.asked, "tries": request.tries} if source == "own" else {}
         return {"examples": source_name, **own}
 
-    def _open(self) -> Callable[[Learner], Curriculum]:
+    def _open(self) -> Callable[[Learner], Curriculum[Example]]:
         examples, held = self._open_examples()
         self._examples = examples
-        return lambda learner: Imitation(learner, examples, held)
+        return lambda learner: Curriculum(learner, Imitation(), examples.read, lambda: held, FORMAT)
 
     def _choose_source(self) -> Source:
         """Worked solutions, if the environment has some: of a mixture, a part may."""

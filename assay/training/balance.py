@@ -5,14 +5,36 @@ without such a coefficient has none here.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from assay.inference.families import CHOSEN
 
-def get_balance_weight(config: Any) -> float:
-    """The weight of the loss, from a model's config; 0: none."""
-    return float(getattr(config, "router_aux_loss_coef", None) or 0.0)
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A family's loss of balance.
+
+    Attributes:
+        weight: 0: it has none.
+        chosen: experts that the family chooses for a token.
+    """
+
+    weight: float
+    chosen: int
+
+    @classmethod
+    def of(cls, config: Any) -> "Balance":
+        """That of a model's config."""
+        weight = float(getattr(config, "router_aux_loss_coef", None) or 0.0)
+        return cls(weight, getattr(config, CHOSEN, 0))
+
+    def compute(self, routed: Sequence[Tensor], share: float) -> Tensor:
+        """What a pass adds to a loss, float32 []. `routed`: see `compute_imbalance`; `share`: of
+        the pass in its update."""
+        return self.weight * share * compute_imbalance(routed, self.chosen)
 
 
 def compute_imbalance(logits: Sequence[Tensor], chosen: int) -> Tensor:

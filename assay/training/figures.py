@@ -8,8 +8,8 @@ It does not know who drew the groups, nor what their problems ask.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -79,6 +79,37 @@ class TokenCounter:
             for q in (0.01, 0.5, 0.99)
         )
         return TokenFigures(entropy / looks, low, middle, high, _to_ratio(max(highest)))
+
+
+class RolloutCounter:
+    """Counts the learned tokens of a step, and those of groups of earlier windows alone."""
+
+    def __init__(self) -> None:
+        self._all, self._earlier = TokenCounter(), TokenCounter()
+
+    def add(
+        self, differences: Tensor, mask: Tensor, entropy: Tensor, is_earlier: Sequence[bool]
+    ) -> None:
+        """Take a pass.
+
+        Args:
+            differences: fp32 [rows, tokens], see `TokenCounter.add`.
+            mask: bool [rows, tokens], true at learned tokens.
+            is_earlier: of each row, whether it is of an earlier window.
+        """
+        self._all.add(differences[mask], entropy)
+        chosen = [i for i, earlier in enumerate(is_earlier) if earlier]
+        if chosen:
+            self._earlier.add(differences[chosen][mask[chosen]], entropy)
+
+    def finish(self) -> dict[str, Any]:
+        """The figures by the names of `LearnStats`."""
+        earlier = self._earlier.finish()
+        return asdict(self._all.finish()) | {
+            "earlier_ratio_p50": earlier.ratio_p50,
+            "earlier_ratio_p99": earlier.ratio_p99,
+            "earlier_ratio_max": earlier.ratio_max,
+        }
 
 
 def _to_ratio(log: float) -> float:

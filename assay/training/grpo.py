@@ -7,7 +7,8 @@ training", 2025, "Dr. GRPO"). Tokens are summed and divided by one constant, so 
 completion is not cheaper per token than a short one.
 
 The losses, by name. r is the ratio of new to behaviour probability, A the advantage, both of a
-token; what is said to bound r has the distances `low` and `high` from 1.
+token; what is said to bound r has the distances `low` and `high` from 1. Each is a record of its
+own bounds, with its formula (`LOSSES`).
 
 - grpo: min(r·A, bounded r·A), the usual pessimistic clip with a higher upper bound, which leaves
   rare tokens room to grow (Yu et al., "DAPO", 2025). Where A is negative, which the usual clip
@@ -19,7 +20,7 @@ token; what is said to bound r has the distances `low` and `high` from 1.
 - icepop: r·A, and nothing for a token whose r is beyond a bound (Ling team, "Every step evolves",
   2025; Prime Intellect, "INTELLECT-3", 2025, equation 1).
 - dppo: r·A, r at most `cap`, and nothing for a token whose probability, not its ratio, has moved
-  too far: up by more than `high` where A is positive, else down by more than `low` (Qi et al.,
+  too far: up by more than `rise` where A is positive, else down by more than `fall` (Qi et al.,
   "Rethinking the trust region in LLM reinforcement learning", 2026, the binary total variation).
 
 The formulas are those of TRL's `GRPOTrainer` where that has them (`loss_type`, `epsilon`,
@@ -33,10 +34,12 @@ recomputed under the checkpoint that sampled the completions, never taken from a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+
+from assay.training.components import Component, Loss, sum_components
 
 LossName = Literal["grpo", "gspo", "cispo", "icepop", "dppo"]
 
@@ -46,50 +49,119 @@ _LOG_RATIO_MAX = 20.0
 #: Added to a standard deviation before dividing by it, in whole rewards. As TRL does.
 _DEVIATION_FLOOR = 1e-4
 
+#: What each token gains, and whether a bound has changed that.
+Gains = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True, slots=True)
-class LossConfig:
-    """The loss: bounds on the ratio of new to behaviour probability, all dimensionless.
-
-    Attributes:
-        name: the formula, see above.
-        low, high: distances of bounds below and above a ratio of 1; of dppo, probabilities.
-        cap: the highest ratio that counts, of grpo and gspo where the advantage is negative.
-        kl_weight: of the divergence from the reference; 0 computes none.
-
-    Raises:
-        ValueError: the bounds are out of order.
-    """
+class Grpo:
+    """Two bounds on the ratio, at 1 − `low` and 1 + `high`; where the advantage is negative, it is
+    at most `cap`. Raises ValueError: the bounds are out of order."""
 
     low: float = 0.2
     high: float = 0.28
     cap: float = 4.0
-    kl_weight: float = 0.0
-    name: LossName = "grpo"
+
+    name: ClassVar[LossName] = "grpo"
+    #: whether completions count alike, and not tokens: then r is a completion's
+    counts_completions: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (0 < self.low < 1 and self.high > 0):
             raise ValueError("clip bounds need 0 < low < 1 and 0 < high")
-        if self.name in ("grpo", "gspo") and 1 + self.high > self.cap:
+        if 1 + self.high > self.cap:
             raise ValueError("clip bounds need 1 + high <= cap")
-        if self.kl_weight < 0:
-            raise ValueError(f"the divergence's weight {self.kl_weight} is negative")
 
-    @property
-    def counts_completions(self) -> bool:
-        """Whether completions count alike, and not tokens."""
-        return self.name == "gspo"
+    def compute_gains(
+        self, ratio: Tensor, logprobs: Tensor, behaviour: Tensor, advantage: Tensor
+    ) -> Gains:
+        """min(r·A, bounded r·A)."""
+        capped = ratio.clamp(max=self.cap) * advantage
+        inside = ratio.clamp(1 - self.low, 1 + self.high) * advantage
+        return torch.minimum(capped, inside), inside < capped
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """Loss of a minibatch and figures to monitor. Sums run over `tokens` masked-in tokens."""
+class Gspo(Grpo):
+    """The same of whole completions."""
 
-    value: Tensor
-    tokens: int
-    clipped: int
-    ratio_sum: float
-    kl_sum: float
+    name: ClassVar[LossName] = "gspo"
+    counts_completions: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cispo:
+    """The weight of a token's log-probability is at most 1 + `high`."""
+
+    high: float = 0.28
+
+    name: ClassVar[LossName] = "cispo"
+    counts_completions: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.high <= 0:
+            raise ValueError("cispo's bound needs 0 < high")
+
+    def compute_gains(
+        self, ratio: Tensor, logprobs: Tensor, behaviour: Tensor, advantage: Tensor
+    ) -> Gains:
+        """log π weighted by A and the bounded r, without a gradient through r."""
+        high = 1 + self.high
+        return ratio.detach().clamp(max=high) * advantage * logprobs, ratio > high
+
+
+@dataclass(frozen=True, slots=True)
+class Icepop:
+    """Tokens whose ratio is below 1 − `low` or above 1 + `high` teach nothing."""
+
+    low: float = 0.2
+    high: float = 0.28
+
+    name: ClassVar[LossName] = "icepop"
+    counts_completions: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not (0 < self.low < 1 and self.high > 0):
+            raise ValueError("icepop's bounds need 0 < low < 1 and 0 < high")
+
+    def compute_gains(
+        self, ratio: Tensor, logprobs: Tensor, behaviour: Tensor, advantage: Tensor
+    ) -> Gains:
+        """r·A inside the bounds."""
+        out = (ratio < 1 - self.low) | (ratio > 1 + self.high)
+        return torch.where(out, 0.0, ratio * advantage), out
+
+
+@dataclass(frozen=True, slots=True)
+class Dppo:
+    """Tokens whose probability has fallen by more than `fall`, or risen by more than `rise`, teach
+    nothing; the ratio is at most `cap`."""
+
+    fall: float = 0.2
+    rise: float = 0.28
+    cap: float = 4.0
+
+    name: ClassVar[LossName] = "dppo"
+    counts_completions: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not (0 < self.fall < 1 and self.rise > 0):
+            raise ValueError("dppo's bounds need 0 < fall < 1 and 0 < rise")
+
+    def compute_gains(
+        self, ratio: Tensor, logprobs: Tensor, behaviour: Tensor, advantage: Tensor
+    ) -> Gains:
+        """r·A while the probability is near the behaviour's."""
+        moved = (logprobs.exp() - behaviour.exp()).detach()
+        out = torch.where(advantage > 0, moved > self.rise, moved < -self.fall)
+        return torch.where(out, 0.0, ratio.clamp(max=self.cap) * advantage), out
+
+
+LossConfig = Grpo | Gspo | Cispo | Icepop | Dppo
+#: Name → what has its bounds and its formula: the one place where a loss is added.
+LOSSES: dict[LossName, type[LossConfig]] = {
+    kind.name: kind for kind in (Grpo, Gspo, Cispo, Icepop, Dppo)
+}
 
 
 def compute_advantages(rewards: Sequence[int], *, scaled: bool = False) -> list[float] | None:
@@ -124,61 +196,45 @@ def compute_loss(
     advantages: Tensor,
     mask: Tensor,
     scale: float,
-    config: LossConfig,
+    loss: LossConfig,
+    kl_weight: float = 0.0,
     reference: Tensor | None = None,
 ) -> Loss:
-    """Policy loss of a minibatch, summed and divided by `scale`.
+    """Policy loss of a minibatch, summed and divided by `scale`: its components rl and ref_kl.
 
     Args:
         logprobs: fp32 [rows, tokens], natural logarithms under the policy being trained.
         behaviour: fp32 [rows, tokens], the same under the checkpoint that sampled; no gradient.
         advantages: fp32 [rows], one for each completion.
         mask: bool [rows, tokens], true at completion tokens.
-        scale: a constant count of tokens, or of completions if they count alike, the same for all
-            minibatches of a call: losses of parts of a batch then add up to the whole's.
-        config: formula and bounds.
+        scale: a constant count of tokens, or of completions if they count alike, see
+            `sum_components`.
+        loss: formula and bounds.
+        kl_weight: of the divergence from the reference; 0: it is only measured.
         reference: fp32 [rows, tokens], the policy from which the divergence is measured; None: the
             behaviour.
     """
     # Outside the mask the two are equal, so that no padding can produce inf * 0.
     difference = torch.where(mask, logprobs - behaviour, torch.zeros_like(logprobs))
     weight = mask.to(logprobs.dtype)
-    if config.counts_completions:
+    if loss.counts_completions:
         weight = weight / mask.sum(-1, keepdim=True).clamp(min=1)
         ratio = (difference * weight).sum(-1, keepdim=True).expand_as(difference)
     else:
         ratio = difference
     ratio = ratio.clamp(max=_LOG_RATIO_MAX).exp()
-    gain, bounded = _compute_gain(ratio, logprobs, behaviour, advantages[:, None], config)
+    # a ratio that is no number makes a gain that is none, so that somebody notices
+    gain, bounded = loss.compute_gains(ratio, logprobs, behaviour, advantages[:, None])
     # Unbiased, never negative estimate of KL(new‖reference) (Schulman, "k3").
     gap = -difference if reference is None else torch.where(mask, reference - logprobs, 0.0)
     gap = gap.clamp(max=_LOG_RATIO_MAX)
     divergence = gap.exp() - gap - 1
-    if config.kl_weight:
-        gain = gain - config.kl_weight * divergence
+    components = [Component("rl", gain)]
+    if kl_weight:
+        components.append(Component("ref_kl", -divergence, kl_weight))
     with torch.no_grad():
         clipped = int((bounded & mask).sum())
         ratio_sum = float(ratio[mask].sum())
         kl_sum = float(divergence[mask].sum())
-    value = -(torch.where(mask, gain, torch.zeros_like(gain)) * weight).sum() / scale
+    value = sum_components(components, mask, weight, scale)
     return Loss(value, int(mask.sum()), clipped, ratio_sum, kl_sum)
-
-
-def _compute_gain(
-    ratio: Tensor, logprobs: Tensor, behaviour: Tensor, advantage: Tensor, config: LossConfig
-) -> tuple[Tensor, Tensor]:
-    """What each token gains, and whether a bound has changed that. A ratio that is no number makes
-    a gain that is none, so that somebody notices."""
-    low, high = 1 - config.low, 1 + config.high
-    if config.name == "cispo":
-        return ratio.detach().clamp(max=high) * advantage * logprobs, ratio > high
-    if config.name == "icepop":
-        out = (ratio < low) | (ratio > high)
-        return torch.where(out, 0.0, ratio * advantage), out
-    capped = ratio.clamp(max=config.cap) * advantage
-    if config.name == "dppo":
-        moved = (logprobs.exp() - behaviour.exp()).detach()
-        out = torch.where(advantage > 0, moved > config.high, moved < -config.low)
-        return torch.where(out, 0.0, capped), out
-    inside = ratio.clamp(low, high) * advantage
-    return torch.minimum(capped, inside), inside < capped

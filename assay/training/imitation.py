@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from assay.protocol.episode import Reply
-from assay.training.grpo import Loss
+from assay.training.components import Component, Loss, sum_components
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,6 @@ class Example:
             raise ValueError("each reply needs a turn before it and one behind it")
 
 
-@dataclass(frozen=True, slots=True)
-class ImitationStats:
-    """The results of one update: own tokens, their mean loss in nats before the update, and the
-    gradient's norm before it was cut."""
-
-    tokens: int
-    loss: float
-    gradient_norm: float
-
-
 def compute_imitation_loss(
     logprobs: Tensor, mask: Tensor, scale: float, weights: Tensor | None = None
 ) -> Loss:
@@ -64,8 +54,8 @@ def compute_imitation_loss(
         weights: fp32 [rows], of each row's tokens; None: all are 1.
     """
     count = int(mask.sum())
-    taken = torch.where(mask, logprobs, torch.zeros_like(logprobs))
-    value = -(taken if weights is None else taken * weights[:, None]).sum() / scale
+    each = 1.0 if weights is None else weights[:, None]
+    value = sum_components([Component("ce", logprobs)], mask, each, scale)
     return Loss(value, count, 0, float(count), 0.0)
 
 
@@ -85,5 +75,5 @@ def compute_distillation_loss(
     zeros = torch.zeros_like(logprobs)
     gap = torch.where(mask, (logprobs - teacher).detach(), zeros)
     moving = torch.where(mask, logprobs - logprobs.detach(), zeros)  # 0, with a gradient
-    value = (gap + gap * moving).sum() / scale
+    value = sum_components([Component("ref_kl", -(gap + gap * moving))], mask, 1.0, scale)
     return Loss(value, count, 0, float(count), float(gap.sum()))

@@ -43,16 +43,6 @@ class Preferred:
     margin: float
 
 
-@dataclass(frozen=True, slots=True)
-class PreferenceStats:
-    """The results of one update: own tokens, how the policy stood to the pairs before it, and the
-    gradient's norm before it was cut."""
-
-    tokens: int
-    before: Preferred
-    gradient_norm: float
-
-
 def list_answers(pairs: Sequence[Pair]) -> list[Example]:
     """Each pair's chosen and rejected answer in turn."""
     return [answer for pair in pairs for answer in (pair.chosen, pair.rejected)]

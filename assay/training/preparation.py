@@ -1,13 +1,15 @@
 """A model's preparation: steps by what somebody else wrote or prefers, before a network pays.
 
-    course = Preparation(Imitation(learner, examples, held), trial, PreparationConfig(), report)
+    curriculum = Curriculum(learner, Imitation(), examples.read, lambda: held, FORMAT)
+    course = Preparation(curriculum, trial, PreparationConfig(), report)
     course.run(save)
 
 GRPO learns from groups whose rewards differ, and a model that never answers right has none. So it
 first imitates worked solutions (a warm start). How long is decided by a rule that is fixed
 beforehand: until at least `FORMAT` of its answers can be read and the loss on held-out examples
 falls no more, or until the steps are done. Success has no part in the rule: it would choose among
-checkpoints by luck. What a course learns from, and which loss it measures, is its `Curriculum`.
+checkpoints by luck. What a course learns from, and by which objective, is its `Curriculum`: a warm
+start, direct preference optimisation and on-policy distillation differ in nothing else.
 """
 
 import math
@@ -18,14 +20,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import ClassVar, Protocol
+from typing import Any, Generic, TypeVar
 
 from assay.environments import Success
-from assay.training.examples import Examples, ListedExamples
-from assay.training.imitation import Example
 from assay.training.learner import Learner
-from assay.training.preferences import Pair, compute_preference, list_answers
+from assay.training.objectives import Objective
 
+_M = TypeVar("_M")
 #: Share of answers that can be read, from which on a course may end.
 FORMAT = 0.95
 #: Share of the loss by which it must fall from one trial to the next, or it counts as flat.
@@ -128,100 +129,38 @@ class Taught:
     loss: float
 
 
-class Curriculum(Protocol):
-    """What a course learns from.
+@dataclass(frozen=True, slots=True)
+class Curriculum(Generic[_M]):
+    """What a course learns from, and how.
 
     Attributes:
+        read: the next `count` of its material from a position on, 0 at first, and the position
+            behind them. Raises NoExampleError.
+        hold: material that is only measured.
         form: share of answers that can be read, from which on a held-out loss that falls no more
-            ends the course; None: only the steps end it.
+            ends the course; None: only the steps end it, since the loss is a noisy figure.
     """
 
-    form: ClassVar[float | None]
+    learner: Learner
+    objective: Objective[_M]
+    read: Callable[[int, int], tuple[list[_M], int]]
+    hold: Callable[[], Sequence[_M]]
+    form: float | None
 
     def teach(self, position: int, count: int, rate: float) -> Taught:
-        """Make one step with the next `count` examples from a position on, 0 at first. Raises as
+        """Make one step with the next `count` examples from a position on. Raises as
         `Learner.learn` does, and NoExampleError."""
+        material, behind = self.read(position, count)
+        stats = self.learner.update(material, self.objective, rate)
+        return Taught(behind, stats.tokens, stats.loss)
 
     def measure(self) -> tuple[float | None, Success | None]:
         """A trial's `loss` and `preferred`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Imitation:
-    """A warm start: what somebody else wrote. The loss is the mean negative log-likelihood of a
-    token, in nats. `held`: examples that are only measured."""
-
-    form: ClassVar[float | None] = FORMAT
-
-    learner: Learner
-    examples: Examples
-    held: Sequence[Example]
-
-    def teach(self, position: int, count: int, rate: float) -> Taught:
-        """See `Curriculum.teach`."""
-        examples, behind = self.examples.read(position, count)
-        stats = self.learner.imitate(examples, rate)
-        return Taught(behind, stats.tokens, stats.loss)
-
-    def measure(self) -> tuple[float | None, Success | None]:
-        """See `Curriculum.measure`."""
-        return (self.learner.measure(self.held) if self.held else None), None
-
-
-@dataclass(frozen=True, slots=True)
-class Preferring:
-    """Direct preference optimisation. The loss is a pair's, in nats. `held`: pairs that are only
-    measured."""
-
-    form: ClassVar[float | None] = 0.0
-
-    learner: Learner
-    pairs: ListedExamples[Pair]
-    held: Sequence[Pair]
-    beta: float
-
-    def teach(self, position: int, count: int, rate: float) -> Taught:
-        """See `Curriculum.teach`."""
-        pairs, behind = self.pairs.read(position, count)
-        stats = self.learner.prefer(pairs, rate, self.beta)
-        return Taught(behind, stats.tokens, stats.before.loss)
-
-    def measure(self) -> tuple[float | None, Success | None]:
-        """See `Curriculum.measure`."""
-        if not self.held:
-            return None, None
-        sums = self.learner.sum_logprobs(list_answers(self.held))
-        found, _ = compute_preference(self.held, sums, self.beta)
-        return found.loss, found.right
-
-
-@dataclass(frozen=True, slots=True)
-class Distilling:
-    """On-policy distillation. The loss is the reverse divergence of a token from the teacher, in
-    nats, on what the learner draws: a noisy figure, which ends no course.
-
-    Attributes:
-        draw: answers that the learner draws to `count` problems from a position on, and the
-            position behind them.
-        hold: the same to held-out problems.
-    """
-
-    form: ClassVar[float | None] = None
-
-    learner: Learner
-    draw: Callable[[int, int], tuple[list[Example], int]]
-    hold: Callable[[], list[Example]]
-
-    def teach(self, position: int, count: int, rate: float) -> Taught:
-        """See `Curriculum.teach`."""
-        examples, behind = self.draw(position, count)
-        stats = self.learner.distill(examples, rate)
-        return Taught(behind, stats.tokens, stats.loss)
-
-    def measure(self) -> tuple[float | None, Success | None]:
-        """See `Curriculum.measure`."""
         held = self.hold()
-        return (self.learner.measure(held, is_taught=True) if held else None), None
+        if not held:
+            return None, None
+        loss, preferred = self.learner.measure(held, self.objective)
+        return loss, None if preferred is None else preferred.right
 
 
 class Preparation:
@@ -236,7 +175,7 @@ class Preparation:
 
     def __init__(
         self,
-        curriculum: Curriculum,
+        curriculum: Curriculum[Any],
         try_out: Callable[[], tuple[Success, Success]],
         config: PreparationConfig,
         report: Callable[[str], None],

@@ -31,7 +31,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -45,10 +45,14 @@ from assay.inference.low_rank import Factors, decode_adapter
 from assay.inference.model_loading import outline_config
 from assay.inference.placing.devices import is_out_of_memory
 from assay.protocol.errors import OperatorError
-from assay.training.imitation import Example, ImitationStats
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.training.config import LearnConfig
+from assay.training.imitation import Example
 from assay.training.last_bits import compute_code_digest, describe_engine
-from assay.training.learner import Group, LearnConfig, Learner, LearnStats, LessonError
-from assay.training.preferences import Pair, PreferenceStats
+from assay.training.learner import Learner, UpdateStats
+from assay.training.lesson import Group, LearnStats, LessonError
+from assay.training.objectives import Objective
+from assay.training.preferences import Preferred
 from assay.training.sharding import DisagreementError, agree, get_team, tell_bytes
 from assay.training.team_launch import STORE_FILE, Seat, TeamError, end_with_parent, find_seat
 from assay.training.team_messages import (
@@ -61,6 +65,7 @@ from assay.training.team_messages import (
 from assay.training.team_network import TeamNetwork, bind_links, end_torchrun
 from assay.training.team_watch import FileSigns, Signs, StoreSigns, watch_team
 
+_M = TypeVar("_M")
 #: Longest wait of a process for the first one's next request: windows without a lesson are not a
 #: fault, and a lost process is detected by its silence. Longest wait for the first one's store at
 #: the start.
@@ -75,11 +80,9 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
     tuple,
     make=(TeamError,),
     learn=(LessonError,),
-    imitate=(LessonError,),
-    distill=(LessonError,),
+    update=(LessonError,),
     measure=(LessonError,),
     sum_logprobs=(LessonError,),
-    prefer=(LessonError,),
     bf16_state=(LessonError,),
     export_factors=(LessonError,),
     load_state=(DisagreementError, LookupError, OSError, ValueError),
@@ -364,30 +367,22 @@ class SharedLearner(Learner):
         with _request("learn", list(groups), drawn, earlier, step=self.step):
             return super().learn(groups, drawn, earlier)
 
-    def imitate(self, examples: Sequence[Example], rate: float) -> ImitationStats:
-        """See `Learner.imitate`."""
-        with _request("imitate", list(examples), rate, step=self.step):
-            return super().imitate(examples, rate)
+    def update(self, material: Sequence[_M], objective: Objective[_M], rate: float) -> UpdateStats:
+        """See `Learner.update`."""
+        with _request("update", list(material), objective, rate, step=self.step):
+            return super().update(material, objective, rate)
 
-    def distill(self, examples: Sequence[Example], rate: float) -> ImitationStats:
-        """See `Learner.distill`."""
-        with _request("distill", list(examples), rate, step=self.step):
-            return super().distill(examples, rate)
-
-    def measure(self, examples: Sequence[Example], is_taught: bool = False) -> float:
+    def measure(
+        self, material: Sequence[_M], objective: Objective[_M]
+    ) -> tuple[float, Preferred | None]:
         """See `Learner.measure`."""
-        with _request("measure", list(examples), is_taught, step=self.step):
-            return super().measure(examples, is_taught)
+        with _request("measure", list(material), objective, step=self.step):
+            return super().measure(material, objective)
 
     def sum_logprobs(self, examples: Sequence[Example]) -> list[float]:
         """See `Learner.sum_logprobs`."""
         with _request("sum_logprobs", list(examples), step=self.step):
             return super().sum_logprobs(examples)
-
-    def prefer(self, pairs: Sequence[Pair], rate: float, beta: float) -> PreferenceStats:
-        """See `Learner.prefer`."""
-        with _request("prefer", list(pairs), rate, beta, step=self.step):
-            return super().prefer(pairs, rate, beta)
 
     def bf16_state(self) -> dict[str, Tensor]:
         """See `Learner.bf16_state`."""
@@ -430,6 +425,8 @@ def make_shared(
     device: str,
     router_ramp: int = 0,
     factors: Path | None = None,
+    examples: Sequence[Example] = (),
+    base: bytes = ZERO_DIGEST,
 ) -> Learner:
     """A learner that begins with a checkpoint's weights, in every process of the team.
 
@@ -438,6 +435,7 @@ def make_shared(
         device: of the first process. If it is a GPU, each process takes its own one.
         router_ramp: of a folder without a manifest, which is as `assay adopt` writes it.
         factors: an adapter's file: LoRA's factors begin with it.
+        examples, base: of the first process's learner, see `Learner`.
 
     Raises:
         TeamError: the first one cannot read the folders, or they are no model's.
@@ -452,7 +450,7 @@ def make_shared(
         raise TeamError(f"the team cannot learn: {error}") from None
     plan = Plan(parent, config, reference, device, outlines, adapter)
     with _request("make", plan):
-        return _make(plan, SharedLearner)
+        return _make(plan, partial(SharedLearner, examples=examples, base=base))
 
 
 def _read_outline(folder: Path, router_ramp: int) -> tuple[bytes, int]:
@@ -462,7 +460,7 @@ def _read_outline(folder: Path, router_ramp: int) -> tuple[bytes, int]:
     return read_small_file(folder, CONFIG_FILE), router_ramp
 
 
-def _make(plan: Plan, kind: type[Learner] = Learner) -> Learner:
+def _make(plan: Plan, make: Callable[..., Learner] = Learner) -> Learner:
     device, fault, models, adapter = _settle(plan.device), None, [], None
     try:
         models = [outline_config(*outline) for outline in plan.outlines]
@@ -472,7 +470,7 @@ def _make(plan: Plan, kind: type[Learner] = Learner) -> Learner:
         fault = str(error)
     try:
         agree({}, fault)
-        learner = kind(models[0], plan.config, models[1] if models[1:] else None, device)
+        learner = make(models[0], plan.config, models[1] if models[1:] else None, device)
         learner.load_weights(plan.parent, plan.reference)
         if adapter is not None:
             learner.take_factors(adapter.factors)

@@ -15,9 +15,11 @@ from safetensors import SafetensorError
 
 from assay.inference.workers.messages import pack, unpack
 from assay.protocol.episode import Reply
-from assay.training.grpo import LossConfig
+from assay.training.config import LearnConfig
+from assay.training.grpo import LOSSES
 from assay.training.imitation import Example
-from assay.training.learner import Group, LearnConfig
+from assay.training.lesson import Group
+from assay.training.objectives import Distillation, Imitation, Preference
 from assay.training.preferences import Pair
 from assay.training.schedule import Schedule
 
@@ -56,9 +58,10 @@ class Request:
     step: int | None = None
 
 
+_VALUES = (Example, Group, LearnConfig, Pair, Plan, Reply, Request, Schedule)
+_OBJECTIVES = (Distillation, Imitation, Preference)
 _RECORDS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (Example, Group, LearnConfig, LossConfig, Pair, Plan, Reply, Request, Schedule)
+    kind.__name__: kind for kind in (*_VALUES, *_OBJECTIVES, *LOSSES.values())
 }
 #: The columns of a request's numbers, and their types.
 _KINDS: dict[str, type[Any]] = {"ints": np.int64, "floats": np.float64, "bytes": np.uint8}

@@ -21,7 +21,7 @@ from typing import Any
 
 from assay.protocol.encoding import read_json
 from assay.training.figures import GroupFigures
-from assay.training.learner import LearnStats
+from assay.training.lesson import LearnStats
 
 #: Newest windows that a rule looks at, and windows of a course's beginning.
 NEWEST, BEGINNING = 3, 5
@@ -183,7 +183,7 @@ _GROUPS_LEAST = 4
 #: Share of completions at the limit above which their lengths say nothing.
 _CUT_OFF = 0.25
 _SLOWER = "lower learning_rate or epochs, and go on from an earlier checkpoint"
-_EXPLORE = "go on from an earlier checkpoint with kl_weight, a higher clip_high or a lower rate"
+_EXPLORE = "go on from an earlier checkpoint with kl_weight, wider bounds or a lower rate"
 
 #: In the order of naming.
 RULES = (

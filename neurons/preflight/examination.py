@@ -92,6 +92,7 @@ class PreflightInputs:
     public: Callable[[], ObjectStore | None] = lambda: None
     checkpoints: CheckpointFolder | None = None
     learning: LearnConfig | None = None  # how a trainer learns
+    proposal_tries: int = 0  # of a trainer, see `StepChoice`
     placement: Placement | None = None  # where and how its models run
     open_pool: Callable[[], AbstractContextManager[WorkerPool]] | None = None  # of judging workers
     is_clock_right: bool = False  # other sources than the chain have confirmed it
@@ -190,7 +191,7 @@ def _examine_chain(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCh
     if around.role == "trainer" and rules is not None and hotkey is not None:
         coming = () if followed is None else (followed.history.latest, followed.pending)
         yield check_trainer(rules, [one for one in coming if one is not None], hotkey)
-    tries = 0 if around.learning is None else around.learning.proposal_tries
+    tries = around.proposal_tries
     if chain is not None and rules is not None and tries:
         yield attempt(
             "proposals", first, lambda: check_proposals(tries, rules, count_miners(chain, rules))

@@ -4,7 +4,6 @@ from assay.network import ObjectStore
 from assay.neurons.preflight.examination import PreflightInputs, warn_briefly
 from assay.neurons.program.neuron import NeuronSession
 from assay.session.resources import now_ms
-from assay.training import LearnConfig
 
 
 def warn_at_start(
@@ -12,13 +11,13 @@ def warn_at_start(
     role: str,
     store: ObjectStore | None = None,
     locator: str = "",
-    learning: LearnConfig | None = None,
+    proposal_tries: int = 0,
 ) -> None:
     """Log a line for each problem.
 
     Args:
         store: for writing, with its locator; None: there is none.
-        learning: how a trainer learns.
+        proposal_tries: of a trainer, see `StepChoice`.
     """
     around = PreflightInputs(
         role=role,
@@ -30,7 +29,7 @@ def warn_at_start(
         followed=session.followed,
         relays=session.beacons.check,
         store=store,
-        learning=learning,
+        proposal_tries=proposal_tries,
         shown=None if store is None else session.sources.stores.get(locator),
     )
     warn_briefly(around, now_ms())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
+from assay.artifacts.steps.config import StepConfig
 from assay.inference import Placement
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
@@ -14,7 +15,7 @@ from assay.neurons.preflight.examination import PreflightInputs
 from assay.neurons.program.neuron import open_pool
 from assay.session.resources import Account, open_own_store
 from assay.session.session import Session
-from assay.settings.learning import make_learning_here
+from assay.settings.learning import make_choice, make_learning_here
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings
 
@@ -50,16 +51,19 @@ def open_surroundings(
         mirrors = opening.open("mirrors", remedy, lambda: session.own_mirrors)
         fetching = DownloadSettings(make_mirrors(chain, rules, stores.open, mirrors or ()))
         checkpoints = CheckpointFolder(folder / "models", fetching, placement=placement)
-    learning = None
+    config = None
     if role == "trainer":
-        learning = opening.open(
-            "training", "change it under [trainer]", lambda: make_learning_here(settings.trainer)
+        config = opening.open(
+            "training",
+            "change it under [trainer]",
+            lambda: StepConfig(make_learning_here(settings.trainer), make_choice(settings.trainer)),
         )
     return PreflightInputs(
         role=role,
         folder=folder,
         groups_per_step=settings.miner.groups_per_step,
-        learning=learning,
+        learning=None if config is None else config.learning,
+        proposal_tries=0 if config is None else config.choice.proposal_tries,
         hotkey=None if account is None else account.hotkey,
         coldkey=None if account is None else account.coldkey,
         chain=chain,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps.examples import read_examples
 from assay.artifacts.steps.folder import StepError, read_steps_before
 from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.store import fetch_record, publish_step
@@ -297,9 +298,9 @@ class CourseKeeper:
         first = self._first.identity.genesis_checkpoint
         checkpoints = self._sources.checkpoints
         learning, get = replace(self._config.learning, step=steps), checkpoints.get
-        kept = self._config.steps
-        folder = None if kept is None else kept.folder
-        return make_learner(parent, learning, lambda: get(first), get, folder)
+        kept, digest = self._config.steps, self._config.choice.sft_sha256
+        examples = [] if kept is None else read_examples(kept.folder, digest, parent)
+        return make_learner(parent, learning, lambda: get(first), get, examples)
 
     def _restore(self, parent: Checkpoint, steps: int) -> Learner | None:
         """The learner as its last lesson left it, or None where that is lost."""

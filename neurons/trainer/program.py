@@ -29,7 +29,7 @@ from assay.protocol import encode_ss58
 from assay.protocol.parameters import EnvironmentChoice, Prompts
 from assay.rounds.calendar import list_trainers
 from assay.session.resources import open_own_store
-from assay.settings.learning import describe_learning, describe_network, make_learning
+from assay.settings.learning import describe_learning, describe_network, make_step_config
 from assay.settings.loading import ConfigError, make_cards_repeat
 from assay.settings.placing import open_placement
 from assay.settings.sections import Settings, TrainerSettings
@@ -139,7 +139,7 @@ def _run_first(
             own = {"window": trainer.window, "schedule": schedule, "pool": proposed}
             return own | course.describe() | {"workers": workers}
 
-        warn_at_start(session, "trainer", store, locator, config.learning)
+        warn_at_start(session, "trainer", store, locator, config.choice.proposal_tries)
         neuron = TrainerWithMonitor(trainer, monitor, watched)
         try:
             run_program(session, neuron, describe, NetworkMonitor(session), as_json, watch, stop)
@@ -161,7 +161,7 @@ def _open_tracker(section: TrainerSettings, session: NeuronSession) -> Tracker |
         first.digest,
         first.identity.netuid,
         encode_ss58(session.account.hotkey),
-        asdict(make_learning(section)),
+        make_step_config(section).name_settings(),
     )
     return Tracker(plan)
 

@@ -1,18 +1,19 @@
 """A trainer's configuration of learning and publishing, and its learner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.examples import keep_examples
 from assay.artifacts.steps.folder import StepFolder
 from assay.inference import Checkpoint, read_tensors
 from assay.inference.placing.devices import MemoryLackError, explain_lack, is_out_of_memory
 from assay.network import ObjectStore
-from assay.settings.learning import make_learning
+from assay.settings.learning import make_choice, make_learning
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, Learner
 from assay.training.held_out import HeldOut
@@ -35,6 +36,12 @@ class TrainerConfig:
     #: tries each checkpoint, which decides the levels of the next; None: levels stay
     held_out: HeldOut | None = None
     publish_states: bool = False  # upload each step's initial state, too
+    choice: StepChoice = field(default_factory=StepChoice)  # by what groups are chosen
+
+    @property
+    def step(self) -> StepConfig:
+        """All settings of a step."""
+        return StepConfig(self.learning, self.choice)
 
 
 def make_trainer_config(
@@ -50,6 +57,7 @@ def make_trainer_config(
         steps=open_step_folder(settings.dir / "steps", settings),
         held_out=held_out,
         publish_states=settings.publish_states,
+        choice=make_choice(settings),
     )
 
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.delay import Line, Tally, name_choice, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import StepError, digest_tensors_of, make_record, parse_config
@@ -106,7 +107,7 @@ class Trainer:
         self._on_window = on_window
         self._report = report
         self.judge = judge
-        self.pace = TrainerPace(get_time, config.learning.local_groups, judge is not None)
+        self.pace = TrainerPace(get_time, config.choice.local_groups, judge is not None)
         self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
         self._hotkey = hotkey
         self.rounds = self._keeper.open_rounds()
@@ -374,7 +375,7 @@ class Trainer:
         for hotkey, why in sorted(reading.unjudged.items()):
             name = encode_ss58(hotkey)
             self._report(f"{self.name}: window {course.window} goes without {name}'s file: {why}")
-        if reading.groups or (self._config.learning.local_groups and reading.is_own is None):
+        if reading.groups or (self._config.choice.local_groups and reading.is_own is None):
             window = course.window
             try:
                 lesson = self._learn(course, reading)
@@ -409,6 +410,7 @@ class Trainer:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
         group teaches, and levels and pool stay. In a round there is, since others wait for it."""
         learner, parent, steps = course.learner, course.parent, self._config.steps
+        choice = self._config.choice
         number = parent.manifest.number
         parameters = reading.context.parameters
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
@@ -428,11 +430,11 @@ class Trainer:
             came,
             parent,
             reading.context,
-            learner.config.local_groups if alone else 0,
-            learner.config.external_groups if alone else None,
+            choice.local_groups if alone else 0,
+            choice.external_groups if alone else None,
             learner.config.groups_per_batch if learner.config.refill else None,
             earlier,
-            learner.config.replay_share,
+            choice.replay_share,
             late,
         )
         taken = reading.groups + replays
@@ -464,7 +466,7 @@ class Trainer:
             taken,
             chain.from_iterable(reading.left_out.values()),
             parent.manifest,
-            replace(learner.config, step=learner.step - 1),
+            StepConfig(replace(learner.config, step=learner.step - 1), choice),
             (before, course.state),
             weights,
             learner.device,
@@ -517,20 +519,20 @@ class Trainer:
 
     def _mark_waiting(self, came: Sequence[ConsumedGroup], tally: Tally) -> list[ConsumedGroup]:
         """A window's groups, with those marked that wait for their reward."""
-        if not self._config.learning.proposal_tries:
+        if not self._config.choice.proposal_tries:
             return list(came)
         return [replace(one, delay=WAITING) if tally.waits(one) else one for one in came]
 
     def _read_earlier(self, parent: Checkpoint, tally: Tally) -> list[EarlierStep]:
         """The steps whose groups this one may replay."""
-        learning, steps = self._config.learning, self._config.steps
-        if not learning.replay_share or steps is None:
+        choice, steps = self._config.choice, self._config.steps
+        if not choice.replay_share or steps is None:
             return []
-        parameters, count = tally.parameters, learning.replay_staleness
+        parameters, count = tally.parameters, choice.replay_staleness
         given = parent.manifest, parameters.digest, count, parameters.identity.trainer
 
         def is_kept(one: ConsumedGroup) -> bool:
-            return not learning.proposal_tries or not tally.waits(one)
+            return not choice.proposal_tries or not tally.waits(one)
 
         try:
             return read_earlier(steps, *given, is_kept)
@@ -543,7 +545,7 @@ class Trainer:
         line = self._read_line(parent, tally.parameters)
         if line is None:
             return [], 0
-        number, tries = parent.manifest.number, self._config.learning.proposal_tries
+        number, tries = parent.manifest.number, self._config.choice.proposal_tries
         due = tally.find_due(line, number, tries)
         late = {(one.window, one.hotkey, one.index) for step in due for one in step.groups}
         return due, len(line.find_expiring(number) - late)
@@ -551,7 +553,7 @@ class Trainer:
     def _find_lateness(self, tally: Tally, parent: int, reading: WindowReading) -> list[str]:
         """A line where rollouts are so late that no proposal can be due in time: it is consumed so
         many checkpoints after it was drawn, and what it asks as many after that."""
-        if not self._config.learning.proposal_tries or reading.number is None:
+        if not self._config.choice.proposal_tries or reading.number is None:
             return []
         if get_pool_cap(tally.parameters.environment) is None:
             return []
@@ -567,7 +569,7 @@ class Trainer:
         """A line where proposals waited up to now, and wait no more by other settings."""
         if get_pool_cap(tally.parameters.environment) is None:
             return []
-        steps, learning = self._config.steps, self._config.learning
+        steps, config = self._config.steps, self._config.step
         newest = None if steps is None else next(iterate_line(steps, parent.manifest), None)
         if newest is None:
             return []
@@ -575,21 +577,22 @@ class Trainer:
             before = parse_config(newest.record)
         except StepError:  # of another version
             return []
-        if not before.proposal_tries or name_choice(before) == name_choice(learning):
+        was, now = before.choice, config.choice
+        if not was.proposal_tries or name_choice(before) == name_choice(config):
             return []
         return [
             "proposals that waited for their tries are given up by other settings: proposal_tries "
-            f"was {before.proposal_tries} and is {learning.proposal_tries}, external_groups was "
-            f"{before.external_groups} and is {learning.external_groups}"
+            f"was {was.proposal_tries} and is {now.proposal_tries}, external_groups was "
+            f"{was.external_groups} and is {now.external_groups}"
         ]
 
     def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:
         """The steps whose proposals the step behind this checkpoint may learn from; None: it learns
         from none late. Raises TrainerError: one is missing."""
-        learning, steps = self._config.learning, self._config.steps
-        if not learning.proposal_tries or steps is None:
+        config, steps = self._config.step, self._config.steps
+        if not config.choice.proposal_tries or steps is None:
             return None
-        line = read_line(steps, parent.manifest, parameters, learning)
+        line = read_line(steps, parent.manifest, parameters, config)
         if line.missing is not None:
             reason = line.reason or f"step {line.missing} is not in {steps.folder}"
             raise TrainerError(

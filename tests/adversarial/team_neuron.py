@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from assay.training import LearnConfig, LossConfig, sharding, team_watch
+from assay.training import LearnConfig, sharding, team_watch
 from assay.training.learner import Learner
 from assay.training.team import follow, join_team
 from assay.training.team_network import TeamNetwork
@@ -31,7 +31,7 @@ CONFIG = LearnConfig(
     tokens_per_pass=512,
     learning_rate=RATE,
     from_genesis=True,
-    loss=LossConfig(kl_weight=0.1),
+    kl_weight=0.1,
 )
 
 

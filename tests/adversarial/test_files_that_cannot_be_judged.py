@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 import torch
 
+from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.submissions import judge as submission_judge
 from assay.environments import make_miner_problem, open_environment_of
 from assay.environments.foreign.guest_archive import GuestArchive
@@ -284,7 +285,11 @@ def test_a_trainer_goes_on_beside_problems_that_nobody_can_make(looping_world):
     world, _, _ = looping_world
     held_out = HeldOut(world.history, 32)
     config = TrainerConfig(
-        LearnConfig(epochs=1, local_groups=8), "test:store", last_window=0, held_out=held_out
+        LearnConfig(epochs=1),
+        "test:store",
+        last_window=0,
+        held_out=held_out,
+        choice=StepChoice(local_groups=8),
     )
     told, silences = [], []
     trainer = Trainer(

@@ -15,6 +15,7 @@ from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.folder import DownloadSettings
 from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps import folder as step_folder
+from assay.artifacts.steps.config import StepChoice
 from assay.inference import load_checkpoint
 from assay.inference.folder import verify_manifest
 from assay.network import StoreError, files
@@ -24,7 +25,7 @@ from assay.neurons.trainer import lessons
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.session.window_reader import BeaconError
-from assay.training import Learner, Schedule, sharding
+from assay.training import Learner, Schedule, name_step, sharding
 from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed
 
 LOW_RANK = replace(LEARNING, lora_rank=2, learning_rate=1e-2)
@@ -279,7 +280,8 @@ def test_another_machine_goes_on_within_the_schedule(bench, tmp_path, has_record
     so that no warm-up comes again."""
     bench.start(learning=RISING)
     bench.step()
-    bench.trainer.learner.step = 40
+    learner = bench.trainer.learner
+    learner.import_state(dict(learner.export_state()) | name_step(40))
     bench.run()
     for name in ("trainer", "steps"):
         shutil.rmtree(tmp_path / name)
@@ -543,7 +545,7 @@ def test_a_trainer_that_replays_and_is_killed_publishes_the_same(
 ):
     """Between the second step's data and its record, when its spare groups are written and the
     oldest are dropped."""
-    learning = replace(LEARNING, replay_share=0.5, replay_staleness=1)
+    choice = StepChoice(replay_share=0.5, replay_staleness=1, external_groups=3)
     keep, killed = step_folder.StepFolder.keep_record, []
 
     def keep_unless_killed(folder, record, child):
@@ -557,7 +559,7 @@ def test_a_trainer_that_replays_and_is_killed_publishes_the_same(
     for name in ("whole", "killed"):
         bench = Bench(world, tmp_path / name, calls)
         steps = step_folder.StepFolder(tmp_path / name / "steps", spare=2)
-        given = {"learning": replace(learning, external_groups=3), "steps": steps}
+        given = {"choice": choice, "steps": steps}
         bench.start(**given)
         if name == "killed":
             with pytest.raises(Killed):

@@ -26,6 +26,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps import groups as step_groups
+from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.file import WAITING, ConsumedGroup
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.artifacts.steps.pool import compute_step_pool
@@ -61,10 +62,13 @@ ALL_LEVELS = *range(1_001, 1_009), 2_001
 LEVELS, LONGEST, SHORT = (1_001, 2_001), 140, 1_200
 NAMES, WRONG = ("whole", "killed"), "no"
 MINERS, GROUPS, ROLLOUTS = ("alice", "bob"), 3, 3
-#: Two of a window's accepted groups are left over, for the next steps to replay.
 #: Fifty steps at the bench's rate can lead so far from the start that no checkpoint is usable.
-REPLAYING = replace(LEARNING, learning_rate=1e-4, replay_share=0.4, replay_staleness=2)
+SLOW = replace(LEARNING, learning_rate=1e-4)
+#: Two of a window's accepted groups are left over, for the next steps to replay.
 EXTERNAL = len(MINERS) * GROUPS - 2
+REPLAYING = StepChoice(
+    replay_share=0.4, replay_staleness=2, external_groups=EXTERNAL, local_groups=1
+)
 #: Digests of the first pool's pieces.
 FIRST = {piece.digest for piece in list_first_pieces()}
 #: The trainer's calls at which it is killed, in a window each: which one of its name.
@@ -137,7 +141,7 @@ def counted(original, name, calls):
 class Course(Bench):
     """A trainer in a network of its own, whose chain grows while it has nothing to do."""
 
-    learning = REPLAYING
+    choice = REPLAYING
 
     def __init__(self, folder, genesis, calls):
         world = make_world(folder / "world", (), genesis=genesis)
@@ -149,7 +153,8 @@ class Course(Bench):
 
     def start(self, **changes):
         settings = {
-            "learning": replace(self.learning, external_groups=EXTERNAL, local_groups=1),
+            "learning": SLOW,
+            "choice": self.choice,
             "last_window": None,
             "steps": StepFolder(self.folder / "steps", spare=3),
             "publish_states": True,
@@ -183,7 +188,7 @@ class Course(Bench):
 class DelayedCourse(Course):
     """The same, but it learns from proposals later."""
 
-    learning = replace(REPLAYING, proposal_tries=1)
+    choice = replace(REPLAYING, proposal_tries=1)
 
 
 def take_unjudged(reading, hotkey, checkpoint, sources, asks=False):

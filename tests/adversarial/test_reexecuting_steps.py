@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter, read_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.examples import keep_examples, read_examples
 from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.folder import (
@@ -52,7 +53,8 @@ from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.settings.learning import read_config
-from assay.training import LearnConfig, LossConfig, Schedule, compute_advantages
+from assay.training import Cispo, Dppo, Gspo, Icepop, LearnConfig, Schedule, compute_advantages
+from assay.training.grpo import LOSSES
 from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
@@ -66,9 +68,10 @@ def train(world, folder, **changes):
         name: changes.pop(name) for name in ("local_groups", "external_groups") if name in changes
     }
     config = TrainerConfig(
-        replace(changes.pop("learning", LEARNING), **counts),
+        changes.pop("learning", LEARNING),
         "test:trainer",
         last_window=1,
+        choice=replace(changes.pop("choice", StepChoice()), **counts),
         steps=StepFolder(folder / "steps", changes.pop("kept", 5), changes.pop("spare", 0)),
         **changes,
     )
@@ -507,7 +510,7 @@ def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
     assert "not what the parent generates" in finding.detail
 
 
-REPLAY = replace(LEARNING, replay_share=0.5, replay_staleness=1)
+REPLAY = StepChoice(replay_share=0.5, replay_staleness=1)
 
 
 @pytest.fixture(scope="module")
@@ -515,7 +518,7 @@ def replayed(world, tmp_path_factory):
     """The second step learns from groups of the first window again, and from some that the first
     left over."""
     folder = tmp_path_factory.mktemp("replayed")
-    lessons, _ = train(world, folder, learning=REPLAY, external_groups=3, spare=2)
+    lessons, _ = train(world, folder, choice=REPLAY, external_groups=3, spare=2)
     assert [lesson.replayed for lesson in lessons] == [0, 3]
     assert [lesson.stats.groups - len(lesson.rewards) for lesson in lessons] == [0, 3]
     return folder
@@ -587,7 +590,7 @@ def test_a_false_replayed_row_is_named(replayed, tmp_path):
 
 def test_a_replayed_row_that_its_own_step_had_otherwise_is_named(world, tmp_path):
     """Its log-probabilities are made up, which no environment shows."""
-    train(world, tmp_path, learning=REPLAY)  # from all groups: none is left over
+    train(world, tmp_path, choice=REPLAY)  # from all groups: none is left over
     step = read_step(get_steps(tmp_path)[1])
     taken = read_taken(step)
     lie = taken[-1]
@@ -650,8 +653,9 @@ def test_a_step_that_imitates_a_file_is_done_again_with_that_file(world, tmp_pat
     other.write_text(json.dumps(ROWS[0]) + "\n")
     digest = keep_examples(tmp_path / "steps", file)
     assert digest == sha256(file.read_bytes()).hexdigest()
-    learning = replace(LEARNING, sft_weight=0.5, sft_batch=3, sft_sha256=digest)
-    lessons, _ = train(world, tmp_path, learning=learning)
+    learning = replace(LEARNING, sft_weight=0.5, sft_batch=3)
+    choice = StepChoice(sft_sha256=digest)
+    lessons, _ = train(world, tmp_path, learning=learning, choice=choice)
     assert lessons[1].stats.sft_loss < lessons[0].stats.sft_loss
     assert verify(tmp_path, 2).equal
     step = read_step(get_steps(tmp_path)[1])
@@ -692,8 +696,8 @@ def test_sequential_learns_from_the_newest_alone(world, tmp_path):
 
 
 def test_a_divergence_from_the_genesis_is_done_again(world, tmp_path):
-    loss = LossConfig(kl_weight=0.1, name="gspo")
-    learning = replace(LEARNING, from_genesis=True, loss=loss, scaled=True, tokens_per_pass=300)
+    settings = {"from_genesis": True, "kl_weight": 0.1, "scaled": True, "tokens_per_pass": 300}
+    learning = replace(LEARNING, loss=Gspo(), **settings)
     train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
 
@@ -726,13 +730,13 @@ def test_steps_of_another_optimiser_are_done_again(world, tmp_path, optimizer):
         verify(tmp_path, 2)
 
 
-@pytest.mark.parametrize("name", ["cispo", "icepop", "dppo"])
-def test_each_loss_is_done_again(world, tmp_path, name):
-    learning = replace(LEARNING, loss=LossConfig(name=name, low=0.1, high=0.1), epochs=2)
+@pytest.mark.parametrize("loss", [Cispo(0.1), Icepop(0.1, 0.1), Dppo(0.1, 0.1)])
+def test_each_loss_is_done_again(world, tmp_path, loss):
+    learning = replace(LEARNING, loss=loss, epochs=2)
     train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
     step = read_step(get_steps(tmp_path)[1])
-    lie = step.record.config.replace(f'"{name}"', '"grpo"')
+    lie = step.record.config.replace(f'"{loss.name}"', '"grpo"')
     lie = replace(step, record=replace(step.record, config=lie))
     shutil.rmtree(tmp_path / "models" / lie.child.hex())
     assert "root differs" in reexecute(lie, CheckpointFolder(tmp_path / "models")).detail
@@ -744,8 +748,8 @@ def test_an_older_program_s_record_names_a_loss_by_its_level(taught, level, name
     settings = json.loads(step.record.config)
     del settings["loss"]["name"], settings["schedule"], settings["step"]
     settings["loss"]["level"] = level
-    config = read_config(replace(step.record, config=json.dumps(settings)))
-    assert config == replace(read_config(step.record), loss=LossConfig(name=name))
+    config = read_config(replace(step.record, config=json.dumps(settings))).learning
+    assert config == replace(read_config(step.record).learning, loss=LOSSES[name]())
 
 
 def test_a_step_in_the_middle_of_a_schedule_is_done_again(world, tmp_path):

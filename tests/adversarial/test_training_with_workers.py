@@ -3,18 +3,18 @@ results come, and whatever happens to the workers."""
 
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 import torch
 
+from assay.artifacts.steps.config import StepChoice
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import open_workers
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
 from assay.training import Learner
-from tests.adversarial.trainer_bench import LEARNING, Bench, Calls, Killed
+from tests.adversarial.trainer_bench import Bench, Calls, Killed
 from tests.inference.workers.faulty_worker import list_faults, open_faulty, put_faults
 from tests.inference.workers.pooled import get_pids, is_alive, wait_until
 
@@ -251,7 +251,7 @@ def test_a_window_without_files_has_no_age(world, tmp_path, pool, monkeypatch):
         monkeypatch.setattr(f"assay.neurons.trainer.{module}.find_waiting", lambda _: [])
     monkeypatch.setattr(Trainer, "_judge_ahead", judge_any)
     with open_bench(world, tmp_path, pool) as bench:
-        bench.start(staleness=0, learning=replace(LEARNING, local_groups=2))
+        bench.start(staleness=0, choice=StepChoice(local_groups=2))
         bench.run()
         assert 1 in begun
         assert [lesson.window for lesson in bench.lessons] == [0, 1]

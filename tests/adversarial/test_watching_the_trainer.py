@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepFolder, make_record
 from assay.cli.program_view import render_program
@@ -141,7 +142,7 @@ def write_steps(world, folder, groups):
             taken,
             (),
             replace(parent, number=n),
-            learner.config,
+            StepConfig(learner.config),
             (bytes(32), bytes(32)),
             learner.bf16_state(),
             learner.device,

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.audit.provenance.consumed import replay_group
@@ -55,7 +56,8 @@ CHANGES = {
         "paid_reply": 4_000,
     },
 }
-LEARNING = LearnConfig(epochs=1, groups_per_batch=8, local_groups=12)
+LEARNING = LearnConfig(epochs=1, groups_per_batch=8)
+CHOICE = StepChoice(local_groups=12)
 
 
 def call_half_of_the_time(problem, stream):
@@ -104,7 +106,9 @@ def course(network, tmp_path_factory):
         HOTKEYS["trainer"],
         ParameterHistory(network.parameters),
         JudgeSources(chain, network.beacons, models, stores),
-        TrainerConfig(LEARNING, LOCATOR, last_window=0, steps=StepFolder(folder / "steps")),
+        TrainerConfig(
+            LEARNING, LOCATOR, last_window=0, steps=StepFolder(folder / "steps"), choice=CHOICE
+        ),
         lessons.append,
         lambda line: None,
     )

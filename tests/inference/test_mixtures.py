@@ -16,7 +16,7 @@ from assay.inference.low_rank import merge
 from assay.inference.reading import read
 from assay.inference.routing import RampedRouter, count_experts
 from assay.inference.split import SplitModel
-from assay.training.learner import Group, LearnConfig, Learner
+from assay.training import Group, LearnConfig, Learner
 from assay.training.lora import get_factors, list_stacks
 from assay.training.sharding import load_tensors
 from tests.inference.family_models import CHOSEN, EXPERTS, get_model, get_tensors, write_config

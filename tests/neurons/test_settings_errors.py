@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.network.toml_settings import BYTES_MAX, TomlError, describe_allowed, name_place
-from assay.settings.learning import make_learning
+from assay.settings.learning import make_choice, make_learning
 from assay.settings.loading import ConfigError, list_settings, load_settings
 from assay.settings.sections import TrainerSettings
 from tests.commands import run_command
@@ -69,6 +69,27 @@ def write(folder: Path, text: str | bytes) -> Path:
         ("[chian]\n", "line 1: chian is not a setting: did you mean 'chain'?"),
         ("netuid = 3", "line 1: netuid is not a setting: write it under [chain]"),
         ("[log]\nx = 1", "line 2: log.x is not a setting: there is only 'format'"),
+        (
+            '[trainer]\nloss = "ppo"',
+            'line 2: trainer.loss is "ppo"; use "grpo", "gspo", "cispo", "icepop" or "dppo"',
+        ),
+        (
+            '[trainer.loss]\ntype = "ppo"',
+            'line 2: trainer.loss.type is "ppo"; use "grpo", "gspo", "cispo", "icepop" or "dppo"',
+        ),
+        (
+            "[trainer.loss]\nlow = 0.1",
+            "line 1: trainer.loss.type is missing; write "
+            '"grpo", "gspo", "cispo", "icepop" or "dppo"',
+        ),
+        (
+            '[trainer.loss]\ntype = "dppo"\nlow = 0.1',
+            "line 3: trainer.loss.low is not a setting of dppo: there are cap, fall, rise, type",
+        ),
+        (
+            '[trainer.loss]\ntype = "dppo"\nfall = 1.5',
+            "line 3: trainer.loss.fall is 1.5; use a number above 0 and below 1",
+        ),
     ],
 )
 def test_a_mistake_names_file_line_setting_and_what_is_allowed(
@@ -232,7 +253,7 @@ def test_delayed_groups_are_of_older_checkpoints() -> None:
     given = {"proposal_tries": 8, "sync": "sequential"}
     with pytest.raises(ConfigError, match="proposal_tries: delayed groups are of older checkpoint"):
         make_learning(TrainerSettings(**given))
-    assert make_learning(TrainerSettings(proposal_tries=8)).proposal_tries == 8
+    assert make_choice(TrainerSettings(proposal_tries=8)).proposal_tries == 8
 
 
 def test_examples_and_their_weight_belong_together(tmp_path: Path) -> None:
@@ -241,10 +262,10 @@ def test_examples_and_their_weight_belong_together(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="needs sft_weight above 0"):
             make_learning(TrainerSettings(**given))
     with pytest.raises(ConfigError, match=r"sft: .*said\.jsonl"):
-        make_learning(TrainerSettings(sft=file, sft_weight=0.5))
+        make_choice(TrainerSettings(sft=file, sft_weight=0.5))
     file.write_bytes(b"{}")
-    learning = make_learning(TrainerSettings(sft=file, sft_weight=0.5))
-    assert learning.sft_sha256 == sha256(b"{}").hexdigest()
+    choice = make_choice(TrainerSettings(sft=file, sft_weight=0.5))
+    assert choice.sft_sha256 == sha256(b"{}").hexdigest()
 
 
 @pytest.mark.parametrize(

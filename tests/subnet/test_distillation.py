@@ -81,15 +81,15 @@ def test_factors_learn_from_a_teacher_and_leave_an_adapter(request_, tmp_path):
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch, at):
     run(replace(request_, folder=tmp_path / "whole"))
-    learn, done = Learner.distill, []
+    learn, done = Learner.update, []
 
-    def distill(self, *arguments):
+    def update(self, *arguments):
         done.append(None)
         if len(done) == at:
             raise RuntimeError("killed")
         return learn(self, *arguments)
 
-    monkeypatch.setattr(Learner, "distill", distill)
+    monkeypatch.setattr(Learner, "update", update)
     with pytest.raises(RuntimeError, match="killed"):
         run(request_)
     run(request_)

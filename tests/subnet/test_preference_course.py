@@ -96,15 +96,15 @@ def test_factors_learn_what_is_preferred_and_leave_an_adapter(request_, tmp_path
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch, at):
     run(replace(request_, folder=tmp_path / "whole"))
-    learn, done = Learner.prefer, []
+    learn, done = Learner.update, []
 
-    def prefer(self, *arguments):
+    def update(self, *arguments):
         done.append(None)
         if len(done) == at:
             raise RuntimeError("killed")
         return learn(self, *arguments)
 
-    monkeypatch.setattr(Learner, "prefer", prefer)
+    monkeypatch.setattr(Learner, "update", update)
     with pytest.raises(RuntimeError, match="killed"):
         run(request_)
     run(request_)
@@ -120,14 +120,14 @@ def test_a_folder_is_of_one_plan(request_):
 
 
 def test_a_lost_reference_is_named(request_, monkeypatch):
-    def prefer(self, *arguments):
+    def update(self, *arguments):
         if self.step == 2:
             (request_.folder / "reference.json").write_text("[1]")
             raise RuntimeError("killed")
         return learn(self, *arguments)
 
-    learn = Learner.prefer
-    monkeypatch.setattr(Learner, "prefer", prefer)
+    learn = Learner.update
+    monkeypatch.setattr(Learner, "update", update)
     with pytest.raises(RuntimeError, match="killed"):
         run(request_)
     with pytest.raises(ConfigError, match=r"reference\.json is damaged"):

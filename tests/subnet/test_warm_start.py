@@ -125,19 +125,19 @@ def test_an_adapter_makes_the_same_model_anywhere(request_, tmp_path):
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch, at):
     run(replace(request_, folder=tmp_path / "whole"))
-    learn, done = Learner.imitate, []
+    learn, done = Learner.update, []
 
-    def imitate(self, examples, rate):
+    def update(self, *arguments):
         if len(done) == at - 1:
             done.append(None)
             raise RuntimeError("killed")
         done.append(None)
-        return learn(self, examples, rate)
+        return learn(self, *arguments)
 
-    monkeypatch.setattr(Learner, "imitate", imitate)
+    monkeypatch.setattr(Learner, "update", update)
     with pytest.raises(RuntimeError, match="killed"):
         run(request_)
-    monkeypatch.setattr(Learner, "imitate", learn)
+    monkeypatch.setattr(Learner, "update", learn)
     run(request_)
     whole, resumed = read_model(replace(request_, folder=tmp_path / "whole")), read_model(request_)
     assert whole.keys() == resumed.keys()
@@ -145,14 +145,14 @@ def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch
 
 
 def test_a_signal_waits_for_the_step_and_saves_it(request_, monkeypatch):
-    learn, said = Learner.imitate, []
+    learn, said = Learner.update, []
 
-    def imitate(self, examples, rate):
+    def update(self, *arguments):
         if self.step == 2:
             signal.raise_signal(signal.SIGINT)
-        return learn(self, examples, rate)
+        return learn(self, *arguments)
 
-    monkeypatch.setattr(Learner, "imitate", imitate)
+    monkeypatch.setattr(Learner, "update", update)
     with pytest.raises(KeyboardInterrupt):
         run(request_, said.append)
     assert any("finishing this step" in line for line in said)

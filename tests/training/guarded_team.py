@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from assay.training import GENESIS, LearnConfig
+from assay.training.objectives import Imitation
 from assay.training.team import follow, join_team, make_shared
 from assay.training.team_launch import find_seat
 from tests.training.team import make_examples, make_groups
@@ -61,7 +62,7 @@ def main(folder: Path) -> None:
         learner = make_shared(GENESIS, CONFIG, None, "cpu")
         for step in range(2):
             learner.learn(make_groups())
-            learner.imitate(make_examples(), 1e-3)
+            learner.update(make_examples(), Imitation(), 1e-3)
             learner.save_state(folder / "state.safetensors")
             learner.load_state(folder / "state.safetensors")
             (folder / f"ready-{step}").touch()

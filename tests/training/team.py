@@ -14,6 +14,7 @@ from assay.protocol.episode import Reply
 from assay.training import Group, LearnConfig, Learner, policy
 from assay.training.genesis_model import make_model
 from assay.training.imitation import Example
+from assay.training.objectives import Imitation, Preference
 from assay.training.preferences import Pair
 
 CONFIG = LearnConfig(
@@ -34,9 +35,8 @@ def make_learner(rank: int = 0, offload: bool = False) -> Learner:
     config = replace(CONFIG, offload=offload)
     if rank:
         config = replace(config, lora_rank=rank, learning_rate=1e-2)
-    learner = Learner(make_model(hidden=16, layers=2, heads=2, inner=16, seed=0), config)
-    learner.examples = make_examples()
-    return learner
+    model = make_model(hidden=16, layers=2, heads=2, inner=16, seed=0)
+    return Learner(model, config, examples=make_examples())
 
 
 def make_groups() -> list[Group]:
@@ -78,9 +78,9 @@ def main(folder: Path, rank: int, offload: bool) -> None:
     resumed.load_state(folder / "state.safetensors")
     resumed.learn(make_groups())
     for one in (learner, resumed):
-        one.imitate(make_examples(), 1e-3)
-        one.prefer(make_pairs(), 1e-3, 0.5)
-    loss = learner.measure(make_examples())
+        one.update(make_examples(), Imitation(), 1e-3)
+        one.update(make_pairs(), Preference(0.5), 1e-3)
+    loss, _ = learner.measure(make_examples(), Imitation())
     states = dict(learner.export_state()), dict(resumed.export_state())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     published, factors = learner.bf16_state(), learner.export_factors()

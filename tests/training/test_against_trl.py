@@ -1,22 +1,23 @@
 """The loss and the advantages, number for number, against TRL's own trainer."""
 
 import random
-from dataclasses import replace
 
 import pytest
 import torch
 
 from assay.protocol.episode import Reply, weave
-from assay.training import LearnConfig, Learner, LossConfig, compute_advantages, compute_loss
-from assay.training import learner as learner_module
+from assay.training import Cispo, Grpo, LearnConfig, Learner, compute_advantages, compute_loss
 from assay.training.genesis_model import make_model, make_tokenizer
+from assay.training.grpo import LOSSES
 from assay.training.imitation import Example, compute_distillation_loss
+from assay.training.lesson import Rollout
+from assay.training.objectives import Preference, Reinforcement
 from assay.training.preferences import Pair
 
 pytest.importorskip("trl", reason="TRL is of the extra `train`")
 
 PROMPT, LONGEST, ROWS = 4, 6, 8
-CLIPS = LossConfig(low=0.2, high=0.28, cap=1.5, kl_weight=0.3)
+CLIPS, KL_WEIGHT = Grpo(low=0.2, high=0.28, cap=1.5), 0.3
 #: Our loss → theirs: its type, the level of its ratios, and its upper bound, of which they subtract
 #: 1 everywhere but here.
 THEIRS = {
@@ -24,6 +25,13 @@ THEIRS = {
     "gspo": ("grpo", "sequence", CLIPS.high),
     "cispo": ("cispo", "token", 1 + CLIPS.high),
 }
+
+
+def make_loss(name):
+    """Ours, by the bounds of all."""
+    if name == "cispo":
+        return Cispo(CLIPS.high)
+    return LOSSES[name](CLIPS.low, CLIPS.high, CLIPS.cap)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +92,7 @@ def make_theirs(model, folder, name):
         processing_class=make_tokenizer(),
     )
     trainer.current_gradient_accumulation_steps = 1
-    trainer.beta = CLIPS.kl_weight  # not before: it would look for its reference's weights online
+    trainer.beta = KL_WEIGHT  # not before: it would look for its reference's weights online
     return trainer
 
 
@@ -107,7 +115,8 @@ def compute_ours(model, inputs, name):
         inputs["advantages"],
         mask,
         float(ROWS) if name == "gspo" else float(mask.sum()),
-        replace(CLIPS, name=name),
+        make_loss(name),
+        KL_WEIGHT,
         inputs["ref_per_token_logps"],
     )
     loss.value.backward()
@@ -172,16 +181,17 @@ def test_the_learner_s_loss_of_episodes_is_theirs_with_a_tool_mask(model, tmp_pa
     }
     theirs, their_gradients = compute_theirs(make_theirs(model, tmp_path, name), model, inputs)
     model.zero_grad()
-    learner = Learner(model, LearnConfig(loss=replace(CLIPS, name=name)))
+    objective = Reinforcement(make_loss(name), KL_WEIGHT)
+    learner = Learner(model, LearnConfig())
     rows = [
-        learner_module._Row(prompt, tokens, behaviour[row, places].tolist(), gain, replies)
+        Rollout(prompt, tokens, replies, gain, behaviour[row, places].tolist(), is_earlier=False)
         for row, ((tokens, replies), (_, places), gain) in enumerate(
             zip(EPISODES, woven, advantages.tolist(), strict=True)
         )
     ]
-    (pack,) = learner._pack(rows)
+    (read,) = learner._passes.read(rows, with_reference=False)
     scale = float(len(rows)) if name == "gspo" else float(own.sum())
-    loss = learner._measure(pack, [rows[i] for i in pack.indices], scale, counts=True)
+    loss = objective.compute_loss(read, scale)
     loss.value.backward()
     assert (loss.tokens, loss.value.item()) == (own.sum(), pytest.approx(theirs, rel=1e-5))
     require_same({n: weight.grad for n, weight in model.named_parameters()}, their_gradients)
@@ -277,8 +287,8 @@ def test_loss_and_gradient_of_preferences_are_theirs(model, tmp_path, monkeypatc
         loss = trainer._compute_loss(model, make_their_batch(pairs), return_outputs=False)
         loss.backward()
         theirs = {name: weight.grad.clone() for name, weight in model.named_parameters()}
-        stats = learner.prefer(pairs, 1e-3, BETA)
-        assert stats.before.loss == pytest.approx(loss.item(), rel=1e-5)
+        stats = learner.update(pairs, Preference(BETA), 1e-3)
+        assert stats.loss == pytest.approx(loss.item(), rel=1e-5)
         require_same(seen, theirs)
 
 

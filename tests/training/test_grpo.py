@@ -7,18 +7,29 @@ from typing import get_args
 import pytest
 import torch
 
-from assay.training import LossConfig, LossName, compute_advantages, compute_loss
+from assay.training import (
+    Dppo,
+    Grpo,
+    Gspo,
+    Icepop,
+    LearnConfig,
+    LossConfig,
+    LossName,
+    compute_advantages,
+    compute_loss,
+)
+from assay.training.grpo import LOSSES
 
-CLIP = LossConfig(low=0.2, high=0.28, cap=4.0)
+CLIP = Grpo(low=0.2, high=0.28, cap=4.0)
 #: New and behaviour log-probability, advantage → gain, its gradient, whether a bound holds it.
 Formula = Callable[[float, float, float], tuple[float, float, bool]]
 
 
-def measure(ratio: float, advantage: float, clip: LossConfig = CLIP) -> tuple[float, float]:
+def measure(ratio: float, advantage: float, kl_weight: float = 0.0) -> tuple[float, float]:
     """(loss, its gradient by the log-probability) of one token whose ratio is `ratio`."""
     logprob = torch.tensor([[math.log(ratio) - 1.0]], requires_grad=True)
     behaviour, mask = torch.tensor([[-1.0]]), torch.tensor([[True]])
-    loss = compute_loss(logprob, behaviour, torch.tensor([advantage]), mask, 1.0, clip)
+    loss = compute_loss(logprob, behaviour, torch.tensor([advantage]), mask, 1.0, CLIP, kl_weight)
     loss.value.backward()
     assert logprob.grad is not None
     return loss.value.item(), logprob.grad.item()
@@ -59,7 +70,7 @@ def test_clipping(ratio: float, advantage: float, loss: float, gradient: float) 
 @pytest.mark.parametrize("name", get_args(LossName))
 def test_what_is_no_number_is_noticed(name: LossName) -> None:
     nothing, mask = torch.tensor([[math.nan, -1.0]]), torch.tensor([[True, True]])
-    behaviour, config = torch.tensor([[-1.0, -1.0]]), LossConfig(name=name)
+    behaviour, config = torch.tensor([[-1.0, -1.0]]), LOSSES[name]()
     loss = compute_loss(nothing, behaviour, torch.tensor([1.0]), mask, 1.0, config)
     assert not loss.value.isfinite()
 
@@ -92,10 +103,7 @@ def sum_dppo(new: float, old: float, advantage: float) -> tuple[float, float, bo
 
 @pytest.mark.parametrize(
     ("config", "formula"),
-    [
-        (LossConfig(name="icepop", low=0.5, high=1.5), sum_icepop),
-        (LossConfig(name="dppo", low=0.1, high=0.3, cap=3.0), sum_dppo),
-    ],
+    [(Icepop(low=0.5, high=1.5), sum_icepop), (Dppo(fall=0.1, rise=0.3, cap=3.0), sum_dppo)],
     ids=["icepop", "dppo"],
 )
 @pytest.mark.parametrize("seed", range(20))
@@ -119,9 +127,8 @@ def test_masks_are_the_papers(config: LossConfig, formula: Formula, seed: int) -
 
 
 def test_divergence_pulls_towards_the_behaviour() -> None:
-    clip = LossConfig(kl_weight=0.1)
-    assert measure(1.0, 0.0, clip) == pytest.approx((0.0, 0.0), abs=1e-6)
-    assert measure(2.0, 0.0, clip)[1] > 0 > measure(0.5, 0.0, clip)[1]
+    assert measure(1.0, 0.0, kl_weight=0.1) == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert measure(2.0, 0.0, kl_weight=0.1)[1] > 0 > measure(0.5, 0.0, kl_weight=0.1)[1]
 
 
 @pytest.mark.parametrize("name", get_args(LossName))
@@ -129,7 +136,7 @@ def test_padding_counts_for_nothing_whatever_it_holds(name: LossName) -> None:
     logprobs = torch.tensor([[-1.0, -math.inf]], requires_grad=True)
     mask = torch.tensor([[True, False]])
     behaviour = torch.tensor([[-1.0, 0.0]])
-    config = LossConfig(name=name)
+    config = LOSSES[name]()
     loss = compute_loss(logprobs, behaviour, torch.tensor([0.5]), mask, 2.0, config)
     loss.value.backward()
     assert loss.value.item() == (0.25 if name == "cispo" else -0.25)
@@ -138,19 +145,35 @@ def test_padding_counts_for_nothing_whatever_it_holds(name: LossName) -> None:
     assert logprobs.grad.tolist() == [[-0.25, 0.0]]
 
 
-@pytest.mark.parametrize("bounds", [{"low": 0.0}, {"high": 5.0}, {"kl_weight": -1.0}])
-def test_illegal_bounds(bounds: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"clip|divergence"):
-        LossConfig(**bounds)
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("grpo", {"low": 0.0}),
+        ("grpo", {"high": 5.0}),
+        ("gspo", {"cap": 1.1}),
+        ("cispo", {"high": 0.0}),
+        ("icepop", {"low": 1.0}),
+        ("dppo", {"fall": 1.0}),
+        ("dppo", {"rise": 0.0}),
+    ],
+)
+def test_illegal_bounds(name: LossName, bounds: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"bounds? needs? "):
+        LOSSES[name](**bounds)
+
+
+def test_a_divergence_that_would_push_is_refused() -> None:
+    with pytest.raises(ValueError, match="is negative"):
+        LearnConfig(kl_weight=-1.0)
 
 
 @pytest.mark.parametrize("name", get_args(LossName))
 @pytest.mark.parametrize("gap", [300.0, -300.0])
 def test_a_ratio_beyond_every_float_leaves_a_finite_gradient(name: LossName, gap: float) -> None:
     logprob = torch.tensor([[-1.0]], requires_grad=True)
-    config = LossConfig(name=name, kl_weight=0.1)
+    config = LOSSES[name]()
     behaviour, mask = logprob.detach() - gap, torch.tensor([[True]])
-    loss = compute_loss(logprob, behaviour, torch.tensor([-1.0]), mask, 1.0, config)
+    loss = compute_loss(logprob, behaviour, torch.tensor([-1.0]), mask, 1.0, config, 0.1)
     loss.value.backward()
     assert loss.value.isfinite()
     assert logprob.grad is not None
@@ -162,7 +185,7 @@ def test_with_gspo_each_completion_counts_alike() -> None:
     behaviour = torch.full((2, 4), -1.0)
     logprobs = behaviour + torch.tensor([[0.9, -0.5, 0.0, 0.0], [0.1, 0.0, 0.0, 0.0]])
     mask = torch.tensor([[True] * 4, [True, False, False, False]])
-    config = LossConfig(name="gspo")
+    config = Gspo()
     loss = compute_loss(logprobs, behaviour, torch.tensor([1.0, 1.0]), mask, 2.0, config)
     assert loss.value.item() == pytest.approx(-math.exp(0.1), rel=1e-6)
     assert loss.clipped == 0

@@ -8,9 +8,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from assay.protocol.episode import Reply, weave
-from assay.training import Group, LearnConfig, Learner, LossConfig
+from assay.training import Group, LearnConfig, Learner
 from assay.training.genesis_model import make_model
 from assay.training.imitation import Example
+from assay.training.objectives import Distillation, Imitation
 
 CONFIG = LearnConfig(tokens_per_pass=40, max_gradient=1e9)
 
@@ -64,8 +65,8 @@ def test_loss_and_gradient_are_those_of_cross_entropy(seed, monkeypatch):
         return step(self)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", note)
-    assert learner.measure(examples) == pytest.approx(expected.item(), rel=1e-5)
-    stats = learner.imitate(examples, 1e-3)
+    assert learner.measure(examples, Imitation())[0] == pytest.approx(expected.item(), rel=1e-5)
+    stats = learner.update(examples, Imitation(), 1e-3)
     assert stats.loss == pytest.approx(expected.item(), rel=1e-5)
     assert stats.tokens == sum(len(one.completion) for one in examples)
     for name, gradient in wanted.items():
@@ -97,8 +98,8 @@ def test_beside_groups_the_loss_is_theirs_and_the_weighted_cross_entropy(seed, m
     weight, added to the loss of the groups alone."""
     examples = draw_batch(random.Random(seed))
     config = replace(SFT, seed=seed)
-    learner, alone = Learner(make_own(), config), Learner(make_own(), replace(config, sft_weight=0))
-    learner.examples = examples
+    learner = Learner(make_own(), config, examples=examples)
+    alone = Learner(make_own(), replace(config, sft_weight=0))
     groups, seen, step = make_groups(make_own()), [], torch.optim.AdamW.step
 
     def note(self):
@@ -127,24 +128,26 @@ def test_beside_groups_the_loss_is_theirs_and_the_weighted_cross_entropy(seed, m
 
 def test_examples_are_drawn_by_seed_and_step():
     groups = make_groups(make_own())
-    learner = Learner(make_own(), replace(SFT, epochs=3, groups_per_batch=2, sft_batch=2))
-    learner.examples = [Example([10], [20 + number]) for number in range(30)]
-    drawn = learner.draw_examples(groups)
+    config = replace(SFT, epochs=3, groups_per_batch=2, sft_batch=2)
+    examples = [Example([10], [20 + number]) for number in range(30)]
+
+    def draw(count=30, **changes):
+        changed = replace(config, **changes)
+        return Learner(make_own(), changed, examples=examples[:count]).draw_examples(groups)
+
+    drawn = draw()
     assert len(drawn) == 12  # three epochs of two updates
     assert len({tuple(one.completion) for one in drawn}) == 12
-    assert learner.draw_examples(groups) == drawn
-    learner.step = 1
-    assert learner.draw_examples(groups) != drawn
-    learner.step, learner.config = 0, replace(learner.config, seed=1)
-    assert learner.draw_examples(groups) != drawn
-    learner.examples = learner.examples[:5]
-    few = learner.draw_examples(groups)
+    assert draw() == drawn
+    assert draw(step=1) != drawn
+    assert draw(seed=1) != drawn
+    few = draw(5)
     assert [few[:5], few[5:10], few[10:]] == [few[:5], few[:5], few[:2]]
 
 
 def test_without_a_weight_examples_change_nothing():
-    learners = [Learner(make_own(), replace(CONFIG, epochs=2)) for _ in range(2)]
-    learners[1].examples = draw_batch(random.Random(0))
+    config, examples = replace(CONFIG, epochs=2), draw_batch(random.Random(0))
+    learners = [Learner(make_own(), config, examples=given) for given in ([], examples)]
     groups = make_groups(make_own())
     assert learners[0].learn(groups) == learners[1].learn(groups)
     states = [dict(learner.export_state()) for learner in learners]
@@ -161,16 +164,16 @@ def test_examples_become_likelier_at_the_rate_that_is_asked():
     losses = {}
     for rate in (1e-4, 1e-2):
         learner = Learner(make_own(), CONFIG)
-        before = learner.measure(examples)
-        learner.imitate(examples, rate)
-        losses[rate] = learner.measure(examples) - before
+        before, _ = learner.measure(examples, Imitation())
+        learner.update(examples, Imitation(), rate)
+        losses[rate] = learner.measure(examples, Imitation())[0] - before
     assert losses[1e-2] < losses[1e-4] < 0
 
 
 def test_measuring_changes_nothing():
     learner = Learner(make_own(), CONFIG)
     before = {name: tensor.clone() for name, tensor in learner.export_state()}
-    learner.measure(draw_batch(random.Random(0)))
+    learner.measure(draw_batch(random.Random(0)), Imitation())
     after = dict(learner.export_state())
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -181,7 +184,7 @@ def test_recomputed_layers_give_the_same_bits():
     states = []
     for config in (CONFIG, replace(CONFIG, recompute=True)):
         learner = Learner(make_own(), config)
-        learner.imitate(examples, 1e-3)
+        learner.update(examples, Imitation(), 1e-3)
         states.append(dict(learner.export_state()))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -197,7 +200,7 @@ def test_no_example_without_a_turn(parts):
 
 def test_nothing_to_imitate_is_a_mistake():
     with pytest.raises(ValueError, match="nothing"):
-        Learner(make_own(), CONFIG).imitate([], 1e-3)
+        Learner(make_own(), CONFIG).update([], Imitation(), 1e-3)
 
 
 def score_plainly(model, one):
@@ -209,7 +212,7 @@ def score_plainly(model, one):
 
 
 def make_pupil(teacher):
-    config = replace(CONFIG, from_genesis=True, loss=LossConfig(kl_weight=1.0))
+    config = replace(CONFIG, from_genesis=True, kl_weight=1.0)
     return Learner(make_own(), config, teacher)
 
 
@@ -230,8 +233,9 @@ def test_what_is_drawn_is_taught_by_the_reverse_divergence(seed, monkeypatch):
         return step(self)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", note)
-    assert learner.measure(examples, is_taught=True) == pytest.approx(gap.mean().item(), rel=1e-4)
-    stats = learner.distill(examples, 1e-3)
+    measured, _ = learner.measure(examples, Distillation())
+    assert measured == pytest.approx(gap.mean().item(), rel=1e-4)
+    stats = learner.update(examples, Distillation(), 1e-3)
     assert stats.loss == pytest.approx(gap.mean().item(), rel=1e-4)
     ours, theirs = (torch.cat([g.flatten() for _, g in sorted(d.items())]) for d in (seen, wanted))
     assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
@@ -244,10 +248,13 @@ def test_a_teacher_with_more_ids_is_asked_about_the_common_ones():
     with torch.no_grad():
         wide.lm_head.weight[-8:] = 5.0
     examples = draw_batch(random.Random(0))
-    plain = make_pupil(make_own(seed=9)).measure(examples, is_taught=True)
-    assert make_pupil(wide).measure(examples, is_taught=True) == pytest.approx(plain, rel=1e-5)
+    plain, _ = make_pupil(make_own(seed=9)).measure(examples, Distillation())
+    assert make_pupil(wide).measure(examples, Distillation())[0] == pytest.approx(plain, rel=1e-5)
 
 
 def test_a_learner_without_a_teacher_is_a_mistake():
+    examples, learner = draw_batch(random.Random(0)), Learner(make_own(), CONFIG)
     with pytest.raises(ValueError, match="no reference"):
-        Learner(make_own(), CONFIG).distill(draw_batch(random.Random(0)), 1e-3)
+        learner.update(examples, Distillation(), 1e-3)
+    with pytest.raises(ValueError, match="no reference"):
+        learner.measure(examples, Distillation())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from assay.inference import load_checkpoint
-from assay.training import GENESIS, Group, LearnConfig, Learner, learner
+from assay.training import GENESIS, Group, LearnConfig, Learner, device_turns
 
 GROUPS = [Group([20, 21], [[25, 1], [28, 1]], [1_000_000, 0], [[-2.0] * 2, [-2.5] * 2])]
 
@@ -28,7 +28,7 @@ def make_learner(monkeypatch: pytest.MonkeyPatch) -> tuple[Learner, list[bool]]:
             refuse()
         yield
 
-    monkeypatch.setattr(learner, "fix_order", fix_order)
+    monkeypatch.setattr(device_turns, "fix_order", fix_order)
     return Learner(load_checkpoint(GENESIS).load_trainable(), LearnConfig(epochs=1)), asked
 
 
@@ -50,7 +50,7 @@ def test_it_learns_without_and_says_so_once(
 
 def test_once_weights_have_changed_the_lesson_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Learner(load_checkpoint(GENESIS).load_trainable(), LearnConfig(epochs=2))
-    step = made._optimizer.step  # noqa: SLF001
-    monkeypatch.setattr(made._optimizer, "step", lambda: (step(), refuse()))  # noqa: SLF001
+    step = made._weights.optimizer.step  # noqa: SLF001
+    monkeypatch.setattr(made._weights.optimizer, "step", lambda: (step(), refuse()))  # noqa: SLF001
     with pytest.raises(RuntimeError, match="deterministic"):
         made.learn(GROUPS)

@@ -11,9 +11,18 @@ import torch
 from assay.inference.low_rank import merge
 from assay.inference.placing.devices import MemoryLackError
 from assay.protocol.episode import Reply, weave
-from assay.training import Group, LearnConfig, Learner, LessonError, LossConfig, LossName, Schedule
-from assay.training import learner as learner_module
+from assay.training import (
+    Group,
+    LearnConfig,
+    Learner,
+    LessonError,
+    LossName,
+    Schedule,
+    device_turns,
+    passes,
+)
 from assay.training.genesis_model import make_model
+from assay.training.grpo import LOSSES
 
 CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, seed=3)
 
@@ -104,13 +113,13 @@ def test_groups_without_variance_change_nothing() -> None:
 
 def collect_updates(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The first token of each prompt of every minibatch that is learned from."""
-    seen, pack = list[list[int]](), learner_module.make_even_packs
+    seen, pack = list[list[int]](), passes.make_even_packs
 
     def note(prompts: Any, *rest: Any) -> Any:
         seen.append(list(dict.fromkeys(prompt[0] for prompt in prompts)))
         return pack(prompts, *rest)
 
-    monkeypatch.setattr(learner_module, "make_even_packs", note)
+    monkeypatch.setattr(passes, "make_even_packs", note)
     return seen
 
 
@@ -271,9 +280,7 @@ def test_accumulated_passes_are_the_whole_minibatch() -> None:
 @pytest.mark.parametrize("name", ["grpo", "gspo"])
 def test_a_reference_holds_the_policy_back(name: LossName) -> None:
     """Far from the reference, the divergence outweighs the rewards."""
-    config = replace(
-        CONFIG, epochs=1, from_genesis=True, loss=LossConfig(kl_weight=100.0, name=name)
-    )
+    config = replace(CONFIG, epochs=1, from_genesis=True, kl_weight=100.0, loss=LOSSES[name]())
     start = make_model(hidden=16, layers=1, heads=2, inner=16, seed=0)
     reference = make_model(hidden=16, layers=1, heads=2, inner=16, seed=1)
     learner = Learner(start, config, reference)
@@ -368,17 +375,18 @@ def test_low_rank_restarts_continue_bit_for_bit(low_rank: LearnConfig) -> None:
 
 def test_a_reference_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="not given"):
-        make_learner(LearnConfig(from_genesis=True, loss=LossConfig(kl_weight=0.1)))
+        make_learner(LearnConfig(from_genesis=True, kl_weight=0.1))
 
 
 def test_a_device_that_fills_on_the_way_is_named_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy stands for a tensor on the device: no other device of the CPU's kind is here."""
-    monkeypatch.setattr(learner_module, "explain_lack", lambda what, device, text: text)
+    monkeypatch.setattr(device_turns, "explain_lack", lambda what, device, text: text)
     learner = make_learner()
     groups = make_groups(learner)
     learner.learn(groups)  # moments move, too
     before = {name: tensor.clone() for name, tensor in learner.export_state()}
-    moving = learner._list_moving  # noqa: SLF001
+    turns = learner._turns  # noqa: SLF001
+    moving = turns._list_moving  # noqa: SLF001
 
     def fill() -> Iterator[torch.Tensor]:
         for tensor in list(moving())[:20]:
@@ -386,9 +394,9 @@ def test_a_device_that_fills_on_the_way_is_named_and_left(monkeypatch: pytest.Mo
             tensor.data = tensor.data.clone().fill_(7)
         raise torch.OutOfMemoryError("out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(learner, "_list_moving", chain_once(fill, moving))
+    monkeypatch.setattr(turns, "_list_moving", chain_once(fill, moving))
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_: tensor)
-    learner.device = torch.device("cuda:0")
+    turns.device = torch.device("cuda:0")
     with pytest.raises(MemoryLackError, match="Tried to allocate"):
         learner.learn(groups)
     monkeypatch.undo()

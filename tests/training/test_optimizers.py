@@ -42,14 +42,14 @@ def learn_recorded(
     """The weights before a lesson, and the gradients of each of its updates."""
     named = dict(learner.model.named_parameters())
     first = {name: weight.detach().clone() for name, weight in named.items()}
-    gradients, step = [], learner._optimizer.step  # noqa: SLF001
+    gradients, step = [], learner._weights.optimizer.step  # noqa: SLF001
 
     def note() -> None:
         grads = {name: weight.grad for name, weight in named.items()}
         gradients.append({name: grad.clone() for name, grad in grads.items() if grad is not None})
         step()
 
-    monkeypatch.setattr(learner._optimizer, "step", note)  # noqa: SLF001
+    monkeypatch.setattr(learner._weights.optimizer, "step", note)  # noqa: SLF001
     learner.learn(groups)
     return first, gradients
 

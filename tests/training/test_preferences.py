@@ -11,6 +11,7 @@ from torch.nn.functional import logsigmoid
 from assay.protocol.episode import weave
 from assay.training import Learner, LessonError
 from assay.training.imitation import Example
+from assay.training.objectives import Preference
 from assay.training.preferences import Pair, compute_preference, list_answers
 from tests.training.test_imitation import CONFIG, draw_batch, make_own
 
@@ -58,9 +59,9 @@ def test_loss_and_gradient_are_the_formulas(seed, monkeypatch):
         return step(self)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", note)
-    stats = learner.prefer(pairs, 1e-3, BETA)
-    assert stats.before.loss == pytest.approx(expected.item(), rel=1e-5)
-    assert stats.before.right.solved == sum(margin.item() > 0 for margin in margins)
+    stats = learner.update(pairs, Preference(BETA), 1e-3)
+    assert stats.loss == pytest.approx(expected.item(), rel=1e-5)
+    assert stats.preferred.right.solved == sum(margin.item() > 0 for margin in margins)
     assert stats.tokens == sum(len(one.completion) for one in list_answers(pairs))
     assert learner.step == 1
     ours, theirs = (torch.cat([g.flatten() for _, g in sorted(d.items())]) for d in (seen, wanted))
@@ -73,7 +74,7 @@ def test_what_is_preferred_becomes_likelier():
     sums = learner.sum_logprobs(list_answers(pairs))
     gaps = [a - b for a, b in zip(sums[::2], sums[1::2], strict=True)]
     pairs = [Pair(one.chosen, one.rejected, gap) for one, gap in zip(pairs, gaps, strict=True)]
-    losses = [learner.prefer(pairs, 1e-3, BETA).before for _ in range(8)]
+    losses = [learner.update(pairs, Preference(BETA), 1e-3).preferred for _ in range(8)]
     assert losses[0].loss == pytest.approx(math.log(2), rel=1e-4)
     assert losses[-1].loss < 0.9 * losses[0].loss
     assert losses[-1].right.solved == len(pairs)
@@ -93,6 +94,6 @@ def test_tokens_that_cannot_be_drawn_are_a_mistake():
     learner = Learner(make_own(), replace(CONFIG, excluded=(5,)))
     pair = Pair(Example([3], [5]), Example([3], [4]))
     with pytest.raises(LessonError, match="can never be drawn"):
-        learner.prefer([pair], 1e-3, BETA)
-    with pytest.raises(ValueError, match="no pairs"):
-        learner.prefer([], 1e-3, BETA)
+        learner.update([pair], Preference(BETA), 1e-3)
+    with pytest.raises(ValueError, match="nothing to learn"):
+        learner.update([], Preference(BETA), 1e-3)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from assay.inference.low_rank import decode_adapter
 from assay.training.genesis_model import make_model
+from assay.training.objectives import Imitation, Preference
 from tests.training.team import make_examples, make_groups, make_learner, make_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +49,8 @@ def test_two_processes_learn_what_one_learns(tmp_path, rank):
     alone = make_learner(rank)
     stats = alone.learn(make_groups())
     alone.learn(make_groups())
-    alone.imitate(make_examples(), 1e-3)
-    alone.prefer(make_pairs(), 1e-3, 0.5)
+    alone.update(make_examples(), Imitation(), 1e-3)
+    alone.update(make_pairs(), Preference(0.5), 1e-3)
     loss = float((tmp_path / "first" / "loss").read_text())
     assert loss == pytest.approx(alone.measure(make_examples()), rel=1e-4)
     assert (tmp_path / "first" / "tokens").read_text() == f"{stats.tokens} {stats.updates}"

@@ -13,11 +13,12 @@ import torch
 from assay.inference.placing.devices import MemoryLackError
 from assay.training import GENESIS, LearnConfig, Learner, LessonError, team
 from assay.training.imitation import Example
+from assay.training.objectives import Imitation
 from assay.training.sharding import DisagreementError
 from assay.training.team import SharedLearner, TeamError, follow, make_shared
 from assay.training.team_messages import Request, encode_request
 from tests.training.forked_team import run_forked_team
-from tests.training.team import make_learner, make_pairs
+from tests.training.team import make_learner
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore of it.")
 LACK = MemoryLackError("cuda:0 has not enough memory for a lesson")
@@ -28,11 +29,9 @@ ONE = [Example([10], [5, 1])]
 STATE = Path("state")
 REQUESTS: dict[str, Callable[[Any], object]] = {
     "learn": lambda made: made.learn([], ONE),
-    "imitate": lambda made: made.imitate(ONE, 0.1),
-    "distill": lambda made: made.distill(ONE, 0.1),
-    "measure": lambda made: made.measure(ONE),
+    "update": lambda made: made.update(ONE, Imitation(), 0.1),
+    "measure": lambda made: made.measure(ONE, Imitation()),
     "sum_logprobs": lambda made: made.sum_logprobs(ONE),
-    "prefer": lambda made: made.prefer(make_pairs(), 0.1, 0.5),
     "bf16_state": lambda made: made.bf16_state(),
     "export_factors": lambda made: made.export_factors(),
     "export_state": lambda made: dict(made.export_state()),
@@ -52,9 +51,8 @@ def fail(error: Exception) -> Callable[..., Any]:
 def first(monkeypatch: pytest.MonkeyPatch) -> SharedLearner:
     """The first process's learner, whose requests nobody else hears."""
     monkeypatch.setattr(team, "tell_bytes", lambda asked, most: asked)
-    made = object.__new__(SharedLearner)
-    made.step = 0
-    return made
+    monkeypatch.setattr(Learner, "step", 0)
+    return object.__new__(SharedLearner)
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from assay.inference import load_checkpoint
 from assay.neurons.trainer.setup import resume_learner
-from assay.training import GENESIS, LearnConfig, Learner, learner, sharding
+from assay.training import GENESIS, LearnConfig, Learner, sharding, weights
+from assay.training.objectives import Imitation
 from assay.training.sharding import DisagreementError, load_tensors, read_names, save_tensors
 from tests.training.team import make_examples
 
@@ -29,9 +30,9 @@ def test_a_state_that_cannot_be_read_at_present_is_not_lost(
     parent = load_checkpoint(GENESIS)
     own, resumed = (Learner(parent.load_trainable(), LearnConfig()) for _ in range(2))
     file = tmp_path / "state.safetensors"
-    own.imitate(make_examples(), 0.0)
+    own.update(make_examples(), Imitation(), 0.0)
     own.save_state(file)
-    monkeypatch.setattr(learner, "is_in_team", lambda: True)
+    monkeypatch.setattr(weights, "is_in_team", lambda: True)
     said = re.escape(f"{file} cannot be read: process 0: {DISK}")
     for place, name in (sharding, "safe_open"), (sharding._Files, "read"):  # noqa: SLF001
         with monkeypatch.context() as patched:

@@ -11,17 +11,13 @@ from hypothesis import strategies as st
 
 from assay.inference.workers.messages import pack
 from assay.protocol.episode import Reply
-from assay.training import LearnConfig, LossConfig, Schedule
-from assay.training.learner import Group
+from assay.training import Group, Gspo, LearnConfig, Schedule
+from assay.training.objectives import Distillation, Imitation, Preference
 from assay.training.team_messages import Plan, Request, decode_request, encode_request
 from tests.training.team import make_examples, make_groups, make_pairs
 
 CONFIG = LearnConfig(
-    learning_rate=1e-3,
-    schedule=Schedule("linear", 2, 10),
-    loss=LossConfig(name="gspo"),
-    external_groups=7,
-    excluded=(5, 6),
+    learning_rate=1e-3, schedule=Schedule("linear", 2, 10), loss=Gspo(high=0.5), excluded=(5, 6)
 )
 EPISODE = Group(
     [1, 2], [[3, 4, 5]], [-7], [[-0.1, float("-inf"), -1e-300]], [[Reply(1, (8, 9)), Reply(2, ())]]
@@ -30,9 +26,9 @@ REQUESTS = [
     Request("end"),
     Request("learn", (make_groups(), make_examples(), 3), 12),
     Request("learn", ([EPISODE], [], 0), 0),
-    Request("imitate", (make_examples(), 0.1 + 0.2), 1),
-    Request("measure", (make_examples(), True), 1),
-    Request("prefer", (make_pairs(), 1e-5, 0.5), 1),
+    Request("update", (make_examples(), Imitation(), 0.1 + 0.2), 1),
+    Request("measure", (make_examples(), Distillation()), 1),
+    Request("update", (make_pairs(), Preference(0.5), 1e-5), 1),
     Request("save_state", (Path("a/b"),)),
     Request("make", (Plan(Path("m"), CONFIG, None, "cpu", ((b"{}", 0),), None),)),
     Request("make", (Plan(Path("m"), CONFIG, Path("r"), "cuda", ((b"", 1), (b"x", 2)), b"\xff"),)),

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_config, read_taken
 from assay.artifacts.steps.groups import find_most, replay_all
@@ -38,7 +39,6 @@ from assay.environments.pooling import (
 from assay.inference import CheckpointError, Outline
 from assay.protocol import DelayedRollout, Manifest, Parameters
 from assay.protocol.parameters import MILLION
-from assay.training import LearnConfig
 from assay.verification.episodes import Episode
 
 #: Rollouts of a group that must count: with fewer there is nothing to compare.
@@ -117,13 +117,13 @@ def read_line(
     steps: StepFolder,
     parent: Manifest,
     parameters: Parameters,
-    learning: LearnConfig,
+    config: StepConfig,
     check: Callable[[Step, Sequence[ConsumedGroup], Container[bytes]], None] = _accept,
 ) -> Line:
     """The steps behind a checkpoint from which groups may be due, as far as they are in a folder.
 
     Args:
-        learning: the settings of the step that begins with it. A step that was made with another
+        config: the settings of the step that begins with it. A step that was made with another
             number of tries, or of groups to take at most, ends the line: else a trainer could
             choose these numbers when it has seen the tries.
         check: is given each step, what it consumed and the checkpoints of the line, and raises
@@ -143,7 +143,7 @@ def read_line(
             if step.record.parameters != parameters.digest:
                 return Line(found, None, end=step)
             try:
-                if name_choice(parse_config(step.record)) != name_choice(learning):
+                if name_choice(parse_config(step.record)) != name_choice(config):
                     return Line(found, None, end=step)
                 taken = read_taken(step, parser)
                 check(step, taken, drew)
@@ -154,9 +154,9 @@ def read_line(
     return Line(found, number - len(found), reason) if len(found) < due else Line(found, None)
 
 
-def name_choice(learning: LearnConfig) -> tuple[int, int | None]:
+def name_choice(config: StepConfig) -> tuple[int, int | None]:
     """The settings that all steps of a line have alike: tries, and groups to take at most."""
-    return learning.proposal_tries, find_most(learning)
+    return config.choice.proposal_tries, find_most(config)
 
 
 def _keep(

@@ -40,11 +40,13 @@ def read_examples(steps: Path, digest: str, checkpoint: Checkpoint) -> list[Exam
     """The examples of a file that was kept, as a checkpoint's tokenizer writes them, in order.
 
     Args:
-        digest: SHA-256 of the file, in hex.
+        digest: SHA-256 of the file, in hex; "": there is none.
 
     Raises:
         StepError: the file is not here or damaged, or has nothing to imitate.
     """
+    if not digest:
+        return []
     path = _get_path(steps, digest)
     if not path.exists():
         raise StepError(

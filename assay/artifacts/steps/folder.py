@@ -15,11 +15,10 @@ killed between writes the same bytes again. Specification, section 11.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from assay.artifacts.discovery import publish_parameters
+from assay.artifacts.steps.config import StepConfig, decode_config, encode_config
 from assay.artifacts.steps.file import (
     ConsumedGroup,
     open_step_parser,
@@ -56,13 +56,11 @@ from assay.protocol.step import (
     compute_delayed_leaf,
     compute_step_leaf,
 )
-from assay.training import LearnConfig, Learner, LossConfig, Schedule
+from assay.training import Learner
 from assay.training.last_bits import compute_code_digest, describe_engine
 
 #: A larger record file is refused.
 RECORD_BYTES_MAX = 1 << 25
-#: Settings by which tries of proposals are counted, or groups for them chosen.
-_OF_TRIES = ("proposal_tries", "external_groups", "local_groups")
 _BEFORE, _SPARE = "next.before.safetensors", ".spare.parquet"
 #: The names of types in safetensors.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.uint8: "U8"}
@@ -238,7 +236,7 @@ def make_record(
     groups: Sequence[ConsumedGroup],
     left_out: Iterable[StepLeftOut],
     parent: Manifest,
-    config: LearnConfig,
+    config: StepConfig,
     states: tuple[bytes, bytes],
     weights: Mapping[str, Tensor],
     device: torch.device,
@@ -267,7 +265,7 @@ def make_record(
         left_out=tuple(sorted(left_out, key=lambda left: (left.hotkey, left.index))),
         groups=len(groups),
         consumed=compute_root_of(groups, window, parent.digest),
-        config=json.dumps(_name_settings(config), sort_keys=True, separators=(",", ":")),
+        config=encode_config(config),
         optimiser_before=states[0],
         optimiser_after=states[1],
         tensors=digest_tensors_of(weights.items()),
@@ -275,32 +273,11 @@ def make_record(
     )
 
 
-def _name_settings(config: LearnConfig) -> dict[str, Any]:
-    """The settings of a record. What no tries depend on where no proposals wait is left out, so
-    that records of networks without proposals keep their bytes."""
-    left_out = () if config.proposal_tries else _OF_TRIES
-    return {name: value for name, value in asdict(config).items() if name not in left_out}
-
-
-def parse_config(record: StepRecord) -> LearnConfig:
+def parse_config(record: StepRecord) -> StepConfig:
     """The settings that a step was made with, of the right form. Their values are not checked.
     Raises StepError: they are not such settings."""
     try:
-        values: dict[str, Any] = json.loads(record.config)
-        loss, schedule = values.pop("loss"), Schedule(**values.pop("schedule", {}))
-        if "level" in loss:  # older programs knew two losses, by this
-            loss["name"] = {"token": "grpo", "sequence": "gspo"}[loss.pop("level")]
-        values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
-        config = LearnConfig(loss=LossConfig(**loss), schedule=schedule, **values)
-        if type(config.from_genesis) is not bool:
-            raise TypeError("from_genesis is true or false")
-        for name in (*_OF_TRIES, "groups_per_batch"):  # steps are compared by them
-            value = getattr(config, name)
-            if type(value) is not int and (name, value) != ("external_groups", None):
-                raise TypeError(f"{name} is a whole number")
-        if config.groups_per_batch < 1:
-            raise ValueError("groups_per_batch is at least 1")
-        return config
+        return decode_config(record.config)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None
 
@@ -309,7 +286,7 @@ def read_steps_before(record: StepRecord) -> int | None:
     """The steps that were behind the learner before a step; None: the record does not say, as older
     programs' records."""
     try:
-        return parse_config(record).step if "step" in json.loads(record.config) else None
+        return parse_config(record).learning.step if "step" in json.loads(record.config) else None
     except StepError:
         return None
 

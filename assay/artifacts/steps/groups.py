@@ -10,6 +10,7 @@ Specification, section 11.
 from collections.abc import Sequence
 from functools import partial
 
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays, sort_earlier
 from assay.environments import Environment, Problem, compute_reward, make_miner_problem, run_all
@@ -18,7 +19,7 @@ from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.parameters import Work
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
-from assay.training import Group, LearnConfig
+from assay.training import Group
 from assay.verification import make_projection
 from assay.verification.episodes import Episode, begin_episode, make_episode_rules, replay
 
@@ -74,10 +75,11 @@ def count_most(external: int | None, own_count: int, batch: int | None) -> int |
     return external + -(external + own_count) % batch
 
 
-def find_most(learning: LearnConfig) -> int | None:
+def find_most(config: StepConfig) -> int | None:
     """See `count_most`, by a step's settings."""
+    learning, choice = config.learning, config.choice
     batch = learning.groups_per_batch if learning.refill else None
-    return count_most(learning.external_groups, learning.local_groups, batch)
+    return count_most(choice.external_groups, choice.local_groups, batch)
 
 
 def _fill_own(

@@ -1,18 +1,17 @@
 """A learner of a checkpoint: what a trainer learns with, and whoever repeats its step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, make_tensors, read_adapter
-from assay.artifacts.steps.examples import read_examples
 from assay.inference import Checkpoint, CheckpointError
 from assay.inference.folder import digest_tensors
 from assay.inference.low_rank import Factors
 from assay.protocol.encoding import EncodingError
 from assay.training import LearnConfig, Learner
+from assay.training.imitation import Example
 from assay.training.sharding import is_in_team
 from assay.training.team import make_shared
 
@@ -22,7 +21,7 @@ def make_learner(
     learning: LearnConfig,
     get_first: Callable[[], Checkpoint],
     get_base: Callable[[bytes], Checkpoint] | None = None,
-    steps: Path | None = None,
+    examples: Sequence[Example] = (),
 ) -> Learner:
     """A learner that begins with a checkpoint's weights and no moments, and learns on the device
     where the checkpoint is.
@@ -31,17 +30,15 @@ def make_learner(
         get_first: gives the network's first checkpoint, if the divergence is measured from it.
         get_base: gives a checkpoint. With LoRA the factors of the parent's adapter are continued
             beside its base's weights. None: new factors begin beside the parent's.
-        steps: folder of steps, with the file of examples if the settings name one.
+        examples: to imitate beside groups, all that there are.
 
     Raises:
         CheckpointError: one of these cannot be had, or the adapter is of another rank.
-        StepError: the file of examples is not there, or has nothing to imitate.
     """
     never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
     # left out as the reference leaves them out
     config = replace(learning, excluded=tuple(never_drawn))
-    wanted = config.from_genesis and config.loss.kl_weight
-    reference = get_first() if wanted else None
+    reference = get_first() if config.wants_reference else None
     device = parent.models.placement.device
     base, factors = parent, None
     if config.lora_rank and get_base is not None:
@@ -49,15 +46,14 @@ def make_learner(
     if is_in_team():
         first = None if reference is None else reference.folder
         adapter = None if factors is None else parent.folder / ADAPTER_PATH
-        learner = make_shared(base.folder, config, first, device, factors=adapter)
+        learner = make_shared(
+            base.folder, config, first, device, factors=adapter, examples=examples, base=base.digest
+        )
     else:
         plain = None if reference is None else reference.load_plain()
-        learner = Learner(base.load_trainable(), config, plain, device)
+        learner = Learner(base.load_trainable(), config, plain, device, examples, base.digest)
         if factors is not None:
             learner.take_factors(factors)
-    learner.base = base.digest
-    if config.sft_weight and steps is not None:
-        learner.examples = read_examples(steps, config.sft_sha256, parent)
     return learner
 
 

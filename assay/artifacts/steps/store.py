@@ -177,7 +177,7 @@ class _Fetch:
         if parent.manifest.number:  # the windows of the two steps are compared
             with suppress(StepError):  # reported when it is needed
                 self.fetch_record(steps, parent.manifest, step.record.parent, "parent")
-        if parse_config(step.record).from_genesis:
+        if parse_config(step.record).learning.from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
         return path
 

@@ -494,9 +494,9 @@ def _check_choice(
             f"{encode_ss58(last_place[0])}: group {last_place[1]} ranks last and has no signal, "
             "and no spare group was taken in its place",
         )
-    learning, count = read_config(record), count_teaching(list(chosen.values()))
-    if spare and inputs.trainer is None and learning.proposal_tries:
-        most = find_most(learning)
+    config, count = read_config(record), count_teaching(list(chosen.values()))
+    if spare and inputs.trainer is None and config.choice.proposal_tries:
+        most = find_most(config)
         if most is None or count < most:
             taking = "all" if most is None else f"{most}, if as many came"
             findings.differ(

@@ -106,7 +106,7 @@ def list_bound(one: ConsumedGroup) -> tuple[object, ...]:
 
 def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> str | None:
     """The first replayed group that the record's settings do not allow, or None."""
-    learning = read_config(record)
+    choice = read_config(record).choice
     earlier = [one for one in taken if one.window != record.window]
     replays = [one for one in earlier if one.delay is None]
     for one in replays:
@@ -114,7 +114,7 @@ def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> st
             return f"{describe_group(one)}: replayed without a signal"
     mine = {source.hotkey for source in record.sources}
     fresh = [one for one in taken if one.window == record.window and one.hotkey in mine]
-    most = count_replays(sum(one.teaches for one in fresh), learning.replay_share)
+    most = count_replays(sum(one.teaches for one in fresh), choice.replay_share)
     if len(replays) > most:
         return f"{describe_group(replays[most])}: beyond the share to replay, {most} groups"
     return None
@@ -271,11 +271,12 @@ def find_false_group(
         StepError: the values beside the groups are inconsistent with them.
         OperatorError: the environment cannot be opened or run here.
     """
-    trainer, learning = parameters.identity.trainer, read_config(record)
+    trainer, config = parameters.identity.trainer, read_config(record)
+    choice = config.choice
     verify_provenance(record, taken, trainer)
     if (disorder := find_disorder(record, taken, trainer)) is not None:
         return disorder
-    strange = find_false_origin(record, taken, trainer, learning.replay_staleness)
+    strange = find_false_origin(record, taken, trainer, choice.replay_staleness)
     if strange is not None:  # before `find_drawn`: of such checkpoints there may be any number
         return f"{describe_group(strange[0])}: {strange[1]}"
     for one in taken:
@@ -291,19 +292,19 @@ def find_false_group(
         is_valid = [parts.correctness == MILLION for _, parts in played[1]]
         proposes = one.hotkey != trainer and is_proposing(states[0])
         behind = parent.manifest.number - drawn.manifest.number
-        tries = learning.proposal_tries
+        tries = choice.proposal_tries
         fault = _find_false_delay(one, record, tries, proposes, is_valid, behind)
         if fault is not None:
             return f"{describe_group(one)}: {fault}"
     if (false := _find_false_replay(record, taken)) is not None:
         return false
-    if learning.proposal_tries and parameters.rounds is None:
-        most, count = find_most(learning), _count_fresh(record, taken, trainer)
+    if choice.proposal_tries and parameters.rounds is None:
+        most, count = find_most(config), _count_fresh(record, taken, trainer)
         if most is not None and count > most:
             said = f"it has {count} of the miners' groups with a signal"
             return f"{said}, and its settings take at most {most}"
     own_groups = [one for one in taken if one.hotkey == trainer]
-    again = generate_own(parent, parameters, len(own_groups), record.window, learning.refill)
+    again = generate_own(parent, parameters, len(own_groups), record.window, config.learning.refill)
     for one, other in zip(own_groups, again, strict=True):
         if (one.index, one.checkpoint, one.group) != (other.index, other.checkpoint, other.group):
             return f"{describe_group(one)}: not what the parent generates for the trainer"

@@ -55,14 +55,14 @@ def recount_delays(
     Raises:
         WorkerError: the sandbox cannot run, or no child can be started to read files.
     """
-    learning = read_config(step.record)
-    tries = learning.proposal_tries
+    config = read_config(step.record)
+    tries = config.choice.proposal_tries
     if not tries:
         return Recount()
     parent, delayed = drawn.known.manifest, _list_delayed(taken)
     try:
         check = partial(_check_step, parameters=parameters, drawn=drawn)
-        line = read_line(StepFolder(step.path.parent), parent, parameters, learning, check)
+        line = read_line(StepFolder(step.path.parent), parent, parameters, config, check)
         line = _bind(line, parent.step, drawn)
         false = _find_false(step, taken, line, Tally(parameters, drawn), tries)
     except (CheckpointError, ValueError) as error:

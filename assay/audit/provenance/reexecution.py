@@ -17,6 +17,7 @@ from assay.artifacts.checkpoints.adapter import make_adapter, name_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
 from assay.artifacts.checkpoints.pool_file import name_pool
 from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.steps.examples import read_examples
 from assay.artifacts.steps.file import ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import (
     Step,
@@ -331,8 +332,9 @@ def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
     def get_first() -> Checkpoint:
         return get(_fetch_parameters(step).identity.genesis_checkpoint)
 
-    steps = step.path.parent
-    learner = make_learner(get(record.parent), read_config(record), get_first, get, steps)
+    config, parent = read_config(record), get(record.parent)
+    examples = read_examples(step.path.parent, config.choice.sft_sha256, parent)
+    learner = make_learner(parent, config.learning, get_first, get, examples)
     state = read_state_before(step)
     if state is not None:
         try:

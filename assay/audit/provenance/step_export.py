@@ -131,7 +131,7 @@ def make_rows(
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
     checkpoint = _find_checkpoint(step, parameters, checkpoints)
-    scaled, roles = read_config(record).scaled, dict[Manner, str]()
+    scaled, roles = read_config(record).learning.scaled, dict[Manner, str]()
     verify_provenance(record, taken, parameters.identity.trainer)
     drawn = DrawnBy(parameters, checkpoint, checkpoints)
     for one in taken:

@@ -48,7 +48,7 @@ from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_block
 from assay.session.window_reader import find_settlement
-from assay.settings.learning import make_learning
+from assay.settings.learning import make_choice, make_learning
 from assay.settings.loading import ConfigError
 from assay.settings.sections import DemoSettings
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
@@ -251,6 +251,7 @@ class Demo:
                     last_window=windows[-1],
                     steps=open_step_folder(self._settings.out / "steps", self._recipe.trainer),
                     held_out=HeldOut(history, self._count_held_out()),
+                    choice=make_choice(self._recipe.trainer),
                 ),
                 lambda lesson: self.run.lessons.append(lesson),
                 self._note,

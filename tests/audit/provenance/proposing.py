@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepFolder, digest_tensors_of, make_record, read_step
 from assay.artifacts.steps.learner import make_learner
@@ -121,7 +122,7 @@ def teach(
     learner.learn([one.group for one in taken])
     weights = learner.bf16_state()
     states = before, digest_tensors_of(learner.export_state())
-    config = replace(learner.config, step=learner.step - 1)
+    config = StepConfig(replace(learner.config, step=learner.step - 1))
     device = torch.device("cpu")
     given = network.parameters, 3, taken, [], parent.manifest, config, states, weights, device
     record = make_record(*given, replayed)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, OUTLINES_KEPT, CheckpointFolder
+from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.delay import Line, Tally, compute_rewards, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
 from assay.artifacts.steps.folder import (
@@ -61,7 +62,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
 from assay.subnet.presets import parse_environment
-from assay.training import Group, LearnConfig
+from assay.training import Group
 from assay.training.watch import WatchedWindow
 from assay.verification import make_projection
 from tests.absent import has_sandbox
@@ -82,18 +83,25 @@ if not has_sandbox():
 
 TRIES = 3
 CAROL, DAVE = b"c" * 32, b"d" * 32
-DELAYED = replace(LEARNING, proposal_tries=TRIES, learning_rate=2e-4)
+DELAYED = StepConfig(replace(LEARNING, learning_rate=2e-4), StepChoice(proposal_tries=TRIES))
 NEVER = ("return len(a) * 7 + 2", "[3, 3]")
 RIGHT, WRONG, NOTHING = "", "#### no", "nothing"
 #: The part of a function's text by which its problems are found.
 ABOUT_TRIPLE, ABOUT_SUM = "[b * 3 + 1", SUM[0]
 
 
+def choose(learning: dict[str, Any] | None = None, **changed: Any) -> StepConfig:
+    """`DELAYED` with other settings."""
+    return StepConfig(
+        replace(DELAYED.learning, **(learning or {})), replace(DELAYED.choice, **changed)
+    )
+
+
 class TrainerCourse:
     """A trainer's steps, from groups that its judge would have handed over."""
 
     def __init__(
-        self, network: SimpleNamespace, folder: Path, learning: LearnConfig = DELAYED
+        self, network: SimpleNamespace, folder: Path, config: StepConfig = DELAYED
     ) -> None:
         shutil.copytree(network.folder / "models", folder / "models")
         self.network, self.folder = network, folder
@@ -101,15 +109,15 @@ class TrainerCourse:
         self.windows: list[WatchedWindow] = []
         self.said: list[str] = []
         self.made: list[Checkpoint] = [network.genesis]
-        self.start(learning)
+        self.start(config)
 
-    def start(self, learning: LearnConfig) -> None:
+    def start(self, step: StepConfig) -> None:
         """A new program, which has nothing but what its folder has."""
         network, parent = self.network, self.parent
         kept, outlines = CHECKPOINTS_KEPT, OUTLINES_KEPT
         self.models = CheckpointFolder(self.folder / "models", keep=kept, outlines=outlines)
         sources: Any = JudgeSources(None, None, self.models, None)  # type: ignore[arg-type]
-        config = TrainerConfig(learning, "test:trainer", steps=self.steps)
+        config = TrainerConfig(step.learning, "test:trainer", steps=self.steps, choice=step.choice)
         parameters = network.parameters
         self.trainer = Trainer(
             parameters.identity.trainer,
@@ -120,7 +128,7 @@ class TrainerCourse:
             self.said.append,
             on_window=self.windows.append,
         )
-        learner = make_learner(parent, learning, lambda: parent)
+        learner = make_learner(parent, step.learning, lambda: parent)
         self.course = Course(1, self.models.get(parent.digest), learner, False, False, None)
 
     @property
@@ -353,7 +361,7 @@ def test_ratios_of_delayed_rows_are_told_and_bounded(course: SimpleNamespace) ->
     assert stats.earlier_ratio_p99 <= stats.earlier_ratio_max * 1.002
     assert stats.earlier_ratio_max <= math.exp(-min(map(min, rows))) * 1.002
     assert stats.earlier_ratio_max <= stats.ratio_max
-    assert abs(stats.loss) <= DELAYED.loss.cap
+    assert abs(stats.loss) <= DELAYED.learning.loss.cap
     assert course.lessons[1].stats.earlier_ratio_max is None
 
 
@@ -400,7 +408,7 @@ def test_no_step_is_missed_where_nothing_can_wait(course: SimpleNamespace, tmp_p
 
 
 def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: Path) -> None:
-    plain = TrainerCourse(network, tmp_path, LEARNING)
+    plain = TrainerCourse(network, tmp_path, StepConfig(LEARNING))
     first = propose(network, network.genesis, ALICE, 4, [write(SWAP), NOTHING, write(TRIPLE)])
     lesson = plain.learn([first])
     assert isinstance(lesson, Lesson)
@@ -501,7 +509,7 @@ def test_a_group_as_late_as_may_be_enters_after_a_restart(
     assert not (tmp_path / "models" / first.digest.hex()).exists()
     (said, *_) = again.said  # of those that the genesis has drawn
     assert "rollouts are 4 checkpoints behind, and with more than 3 no proposal is tried" in said
-    again.start(replace(DELAYED, replay_share=0.5, replay_staleness=64))
+    again.start(choose(replay_share=0.5, replay_staleness=64))
     lesson = again.learn([other])
     assert isinstance(lesson, Lesson)
     assert (lesson.delayed, lesson.delayed_staleness, lesson.replayed) == (1, DELAY_MAX, 1)
@@ -525,11 +533,10 @@ def test_another_number_of_tries_gives_up_what_waits(
     again.learn(course.first)
     again.learn([ask_about(again, 1, [RIGHT, WRONG, RIGHT], ABOUT_TRIPLE)])
     parent, parameters = again.parent.manifest, again.network.parameters
-    learning = replace(DELAYED, proposal_tries=TRIES - 1)
-    line = read_line(again.steps, parent, parameters, learning)
+    config = choose(proposal_tries=TRIES - 1)
+    line = read_line(again.steps, parent, parameters, config)
     assert (line.steps, line.missing, line.end) == ([], None, again.get_step(2))
-    again.trainer._config = replace(again.trainer._config, learning=learning)  # noqa: SLF001
-    again.course.learner.config = learning
+    again.trainer._config = replace(again.trainer._config, choice=config.choice)  # noqa: SLF001
     lesson = again.learn([ask_about(again, 2, [RIGHT, WRONG, WRONG], ABOUT_SUM)])
     assert isinstance(lesson, Lesson)
     assert lesson.delayed == 0
@@ -547,28 +554,28 @@ def test_another_number_of_tries_gives_up_what_waits(
 @pytest.mark.parametrize(
     ("changed", "ends"),
     [
-        ({"proposal_tries": TRIES + 1}, True),
-        ({"external_groups": 9}, True),
-        ({"groups_per_batch": 3, "refill": True, "local_groups": 1}, False),
-        ({"local_groups": 1}, False),
+        (choose(proposal_tries=TRIES + 1), True),
+        (choose(external_groups=9), True),
+        (choose({"groups_per_batch": 3, "refill": True}, local_groups=1), False),
+        (choose(local_groups=1), False),
     ],
 )
 def test_other_settings_that_choose_tries_end_a_line(
-    course: SimpleNamespace, changed: dict[str, Any], ends: bool
+    course: SimpleNamespace, changed: StepConfig, ends: bool
 ) -> None:
     """A trainer would else choose which groups it takes when it has seen whom they would try."""
-    made, learning = course.course, replace(DELAYED, **changed)
-    line = read_line(made.steps, made.parent.manifest, made.network.parameters, learning)
+    made = course.course
+    line = read_line(made.steps, made.parent.manifest, made.network.parameters, changed)
     assert (line.end is not None) == ends
     assert len(line.steps) == (0 if ends else 4)
 
 
 def test_the_most_groups_that_a_step_takes() -> None:
     """With refilling whole updates of 8, as many as make them with its own."""
-    learning = replace(DELAYED, external_groups=9, local_groups=2)
-    assert find_most(learning) == 9
-    assert find_most(replace(learning, refill=True)) == 14
-    assert find_most(replace(learning, refill=True, external_groups=None)) is None
+    counts: dict[str, Any] = {"external_groups": 9, "local_groups": 2}
+    assert find_most(choose(**counts)) == 9
+    assert find_most(choose({"refill": True}, **counts)) == 14
+    assert find_most(choose({"refill": True}, local_groups=2)) is None
 
 
 def test_more_groups_than_the_settings_take_are_named(

@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepFolder, make_record, read_step
 from assay.artifacts.steps.groups import replay_all
@@ -66,7 +67,7 @@ class Exported:
         self.checkpoint = load_checkpoint(model)
         self.parameters = self._make_parameters()
         taken = [self._make_group()]
-        given = self.parameters, 3, taken, [], self.checkpoint.manifest, LEARNING
+        given = self.parameters, 3, taken, [], self.checkpoint.manifest, StepConfig(LEARNING)
         record = make_record(
             *given, (bytes(32), bytes(32)), {"a": torch.zeros(1)}, torch.device("cpu")
         )

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import open_step_parser, read_groups, write_groups
 from assay.artifacts.steps.folder import StepError, StepFolder, make_record, read_step
 from assay.artifacts.steps.groups import generate_own
@@ -55,7 +56,7 @@ def taken(checkpoint, parameters):
 
 
 def record(checkpoint, parameters, taken):
-    given = parameters, WINDOW, taken, [], checkpoint.manifest, LEARNING
+    given = parameters, WINDOW, taken, [], checkpoint.manifest, StepConfig(LEARNING)
     return make_record(*given, (bytes(32), bytes(32)), {"a": torch.zeros(1)}, torch.device("cpu"))
 
 

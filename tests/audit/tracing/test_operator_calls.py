@@ -8,7 +8,7 @@ import torch
 from assay.audit.tracing.operator_calls import PART_BYTES, TensorDigests
 from assay.audit.tracing.operator_modes import TraceMode
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.training import LearnConfig, Learner, LossConfig
+from assay.training import LearnConfig, Learner
 from assay.training.genesis_model import make_model
 from tests.training.test_learner import make_groups
 
@@ -44,7 +44,7 @@ def make_learner(config):
         {"recompute": True},
         {"precision": "bfloat16"},
         {"weight_decay": 0.1, "max_gradient": 1e-3},
-        {"from_genesis": True, "loss": LossConfig(kl_weight=0.1)},
+        {"from_genesis": True, "kl_weight": 0.1},
         {"tokens_per_pass": 8, "excluded": (3, 4)},
     ],
     ids=str,

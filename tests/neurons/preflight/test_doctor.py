@@ -159,9 +159,8 @@ def test_tries_of_proposals_that_do_nothing(subnet, parts, tries, miners, said):
 
 
 def test_a_trainer_is_told_where_its_tries_do_nothing(subnet):
-    learning = LearnConfig(proposal_tries=8)
-    assert states(look(subnet, "trainer", learning=learning))["proposals"] == "warn"
-    assert "proposals" not in states(look(subnet, "trainer", learning=LearnConfig()))
+    assert states(look(subnet, "trainer", proposal_tries=8))["proposals"] == "warn"
+    assert "proposals" not in states(look(subnet, "trainer"))
 
 
 def test_a_trainer_whose_rounds_are_yet_to_begin(subnet):

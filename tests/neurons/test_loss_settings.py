@@ -1,0 +1,126 @@
+"""A loss by its own table, and by the flat form that all losses shared."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.artifacts.steps.config import StepConfig, encode_config
+from assay.settings.learning import make_learning
+from assay.settings.loading import ConfigError, load_settings
+from assay.settings.losses import LOSS_TABLES, list_bounds
+from assay.training import Cispo, Dppo, Grpo, Gspo, Icepop, LossConfig
+from assay.training.grpo import LOSSES
+from tests.commands import run_command
+
+
+def load(folder: Path, text: str, below: dict[str, dict[str, Any]] | None = None) -> Any:
+    file = folder / "own.toml"
+    file.write_text(text)
+    return load_settings(file, {}, below).trainer
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_table_has_the_bounds_of_its_loss(name: Any) -> None:
+    table, kind = LOSS_TABLES[name], LOSSES[name]
+    assert list_bounds(table) == [f.name for f in fields(kind)]
+    assert table.model_validate({"type": name}).model_dump(exclude={"type"}) == {
+        f.name: f.default for f in fields(kind)
+    }
+
+
+FORMS: list[tuple[str, str, LossConfig]] = [
+    ('loss = "gspo"', 'type = "gspo"', Gspo()),
+    ("clip_low = 0.1\nclip_cap = 3.0", 'type = "grpo"\nlow = 0.1\ncap = 3.0', Grpo(0.1, cap=3.0)),
+    ('loss = "cispo"\nclip_high = 4.0', 'type = "cispo"\nhigh = 4', Cispo(4.0)),
+    ('loss = "icepop"\nclip_low = 0.5', 'type = "icepop"\nlow = 0.5', Icepop(0.5)),
+    (
+        'loss = "dppo"\nclip_low = 0.1\nclip_high = 0.3',
+        'type = "dppo"\nfall = 0.1\nrise = 0.3',
+        Dppo(0.1, 0.3),
+    ),
+]
+
+
+@pytest.mark.parametrize(("flat", "table", "loss"), FORMS)
+def test_both_forms_are_one_loss_and_one_record(
+    tmp_path: Path, flat: str, table: str, loss: LossConfig
+) -> None:
+    old, new = load(tmp_path, f"[trainer]\n{flat}"), load(tmp_path, f"[trainer.loss]\n{table}")
+    assert make_learning(old) == make_learning(new)
+    assert make_learning(new).loss == loss
+    texts = [encode_config(StepConfig(make_learning(each))) for each in (old, new)]
+    assert texts[0] == texts[1]
+    assert new.describe_flat() is None
+    said = old.describe_flat()
+    assert said is not None
+    written = re.search(r"a former way to write (loss = .*)$", said)
+    assert written is not None
+    assert make_learning(load(tmp_path, f"[trainer]\n{written[1]}")).loss == loss
+
+
+def test_the_default_says_nothing(tmp_path: Path) -> None:
+    assert load(tmp_path, '[trainer]\nloss = "grpo"\nclip_low = 0.2').describe_flat() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[trainer]\nloss = "cispo"\nclip_low = 0.3',
+            "clip_low: cispo has no such bound, but high",
+        ),
+        (
+            '[trainer]\nclip_high = 0.3\n[trainer.loss]\ntype = "dppo"',
+            "clip_high: loss is a table: write its bounds there, fall, rise, cap",
+        ),
+        ('[trainer.loss]\ntype = "gspo"\nhigh = 3.5', "loss.cap: 4.0 is below 1 + high, 4.5"),
+    ],
+)
+def test_bounds_that_do_not_belong_together(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_learning(load(tmp_path, text))
+    assert str(caught.value) == f"[trainer] {said}"
+
+
+def test_a_whole_table_takes_no_bounds_from_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a recipe's: they are another loss's. A table without a type changes one below."""
+    recipe = {"trainer": {"loss": {"type": "dppo", "fall": 0.3}, "seed": 5}}
+    own = load(tmp_path, '[trainer.loss]\ntype = "grpo"\nlow = 0.1', recipe)
+    assert (make_learning(own).loss, own.seed) == (Grpo(0.1), 5)
+    changed = load(tmp_path, "[trainer.loss]\nrise = 0.5", recipe)
+    assert make_learning(changed).loss == Dppo(0.3, 0.5)
+    flat = {"trainer": {"loss": "icepop", "clip_low": 0.3}}
+    assert make_learning(load(tmp_path, '[trainer.loss]\ntype = "cispo"', flat)).loss == Cispo()
+    named = load(tmp_path, '[trainer]\nloss = "gspo"', recipe)
+    assert make_learning(named).loss == Gspo()
+    monkeypatch.setenv("ASSAY_TRAINER__LOSS__TYPE", "icepop")
+    monkeypatch.setenv("ASSAY_TRAINER__LOSS__HIGH", "4")
+    assert make_learning(load(tmp_path, "[trainer.loss]\ntype = 'dppo'")).loss == Icepop(0.2, 4.0)
+    monkeypatch.delenv("ASSAY_TRAINER__LOSS__TYPE")
+    monkeypatch.delenv("ASSAY_TRAINER__LOSS__HIGH")
+    monkeypatch.setenv("ASSAY_TRAINER__LOSS", '{"type": "dppo", "rise": 0.5}')
+    assert make_learning(load(tmp_path, "[trainer]\nclip_low = 0.3")).loss == Dppo(rise=0.5)
+
+
+def test_an_unknown_variable_of_a_table_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_TRAINER__LOSS__FALLS", "0.1")
+    with pytest.raises(ConfigError, match="did you mean ASSAY_TRAINER__LOSS__FALL"):
+        load_settings(None, {})
+
+
+def test_a_trainer_is_told_the_new_form(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[trainer]\nloss = "dppo"\nclip_low = 0.1\n[chain]\nnetwork = "ws://127.0.0.1:1"'
+    )
+    done = run_command("train", "--config", file)
+    (said,) = [line for line in done.stderr.splitlines() if "former" in line]
+    assert said == (
+        "assay: [trainer] clip_low and loss: a former way to write "
+        'loss = { type = "dppo", fall = 0.1, rise = 0.28, cap = 4.0 }'
+    )
