@@ -13,7 +13,7 @@ of a lesson does not depend on workers, nor on the order of judging.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
@@ -21,14 +21,15 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.steps.config import StepConfig
+from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.delay import Line, Tally, name_choice, read_line
-from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, list_lessons
+from assay.artifacts.steps.file import DELAY_MAX, WAITING, list_lessons
 from assay.artifacts.steps.folder import StepError, digest_tensors_of, make_record, parse_config
-from assay.artifacts.steps.groups import mix_groups
-from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
-from assay.artifacts.steps.replay import EarlierStep, iterate_line, name_replays, read_earlier
-from assay.environments import compute_next_levels, get_pool_cap
+from assay.artifacts.steps.groups import draw_own
+from assay.artifacts.steps.plan import StepInputs, plan_step
+from assay.artifacts.steps.pool import DrawnBy
+from assay.artifacts.steps.replay import EarlierStep, iterate_line, read_earlier
+from assay.environments import get_pool_cap
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -416,32 +417,27 @@ class Trainer:
         alone = reading.is_own is None  # in a round nothing is left to choose, and levels stay
         self.pace.begin(Activity.PUBLISHING)
         counts = held_out.count(parent, course.window) if held_out and alone else ()
-        levels = compute_next_levels(parameters, parent.manifest.levels, counts)
         tally = self._get_tally(parameters, parent)
-        came, earlier, delayed = reading.sort_groups(), list[EarlierStep](), list[EarlierStep]()
-        expired = 0
-        if alone:
-            came = self._mark_waiting(came, tally)
-            earlier = self._read_earlier(parent, tally)
-            delayed, expired = self._find_delayed(parent, tally)
-        late = [one for step in delayed for one in step.groups]
-        reading.groups, replays = mix_groups(
-            came,
+        came = len(reading.groups)
+        config = self._config.step
+        given = StepInputs(
             parent,
-            reading.context,
-            choice.local_groups if alone else 0,
-            choice.external_groups if alone else None,
-            learner.config.groups_per_batch if learner.config.refill else None,
-            earlier,
-            choice.replay_share,
-            late,
+            reading.context.window,
+            reading.context.audit_seed,
+            config if alone else replace(config, choice=StepChoice()),
+            reading.groups,
+            self._read_earlier(parent, tally) if alone else [],
+            self._read_line(parent, parameters) if alone else None,
+            counts,
         )
-        taken = reading.groups + replays
         # before anything is written: where the pool grows, the checkpoint is not its parent again
-        pool = compute_step_pool(reading.groups, course.window, parameters, parent, checkpoints)
-        stays = levels == parent.manifest.levels and pool == parent.piece_pool
-        if alone and stays and not any(one.teaches for one in (*reading.groups, *late)):
-            self.pace.note_lesson(len(came), 0, 0)
+        plan = plan_step(given, tally)
+        own = draw_own(plan.own, parent, parameters, reading.context.window)
+        reading.groups = [*plan.fresh, *own]
+        taken = reading.groups + plan.earlier
+        teaches = any(one.teaches for one in (*reading.groups, *plan.delayed))
+        if alone and not plan.changes(parent) and not teaches:
+            self.pace.note_lesson(came, 0, 0)
             self._leave(course)
             self._keeper.save(course)
             self._on_window(_watch(reading, parent.manifest))
@@ -455,7 +451,7 @@ class Trainer:
         self.pace.begin(Activity.LEARNING)
         lessons, count = list_lessons(taken)
         stats = learner.learn(lessons, earlier=count)
-        self.pace.note_lesson(len(came), len(lessons), stats.tokens)
+        self.pace.note_lesson(came, len(lessons), stats.tokens)
         self.pace.begin(Activity.PUBLISHING)
         weights = learner.bf16_state()
         course.state = digest_tensors_of(learner.export_state())
@@ -469,15 +465,13 @@ class Trainer:
             (before, course.state),
             weights,
             learner.device,
-            name_replays(replays, [*earlier, *delayed]),
+            plan.named,
         )
         if steps is not None:
-            chosen = {(one.hotkey, one.index) for one in reading.groups}
-            spare = [one for one in came if (one.hotkey, one.index) not in chosen]
-            steps.keep_data(record, parameters, taken, [s for s in spare if s.teaches])
+            steps.keep_data(record, parameters, taken, plan.spares)
         adapter = make_adapter(learner.base, learner.export_factors())
         manifest = checkpoints.publish(
-            parent, weights, record.digest, levels, counts, adapter=adapter, pool=pool
+            parent, weights, record.digest, plan.levels, counts, adapter=adapter, pool=plan.pool
         )
         if steps is not None:
             steps.keep_record(record, manifest.digest)
@@ -501,11 +495,11 @@ class Trainer:
             manifest,
             reading.levels,
             *reading.count_tokens(),
-            len(replays) - len(late),
+            len(plan.replays),
             sum(one.delay == WAITING for one in reading.groups),
-            len(late),
-            expired,
-            max((number - tally.drawn.find(one).manifest.number for one in late), default=None),
+            len(plan.delayed),
+            plan.expired,
+            plan.staleness,
         )
 
     def _get_tally(self, parameters: Parameters, parent: Checkpoint) -> Tally:
@@ -516,12 +510,6 @@ class Trainer:
         self._tally.drawn = drawn
         return self._tally
 
-    def _mark_waiting(self, came: Sequence[ConsumedGroup], tally: Tally) -> list[ConsumedGroup]:
-        """A window's groups, with those marked that wait for their reward."""
-        if not self._config.choice.proposal_tries:
-            return list(came)
-        return [replace(one, delay=WAITING) if tally.waits(one) else one for one in came]
-
     def _read_earlier(self, parent: Checkpoint, tally: Tally) -> list[EarlierStep]:
         """The steps whose groups this one may replay."""
         choice, steps = self._config.choice, self._config.steps
@@ -529,25 +517,10 @@ class Trainer:
             return []
         parameters, count = tally.parameters, choice.replay_staleness
         given = parent.manifest, parameters.digest, count, parameters.identity.trainer
-
-        def is_kept(one: ConsumedGroup) -> bool:
-            return not choice.proposal_tries or not tally.waits(one)
-
         try:
-            return read_earlier(steps, *given, is_kept)
+            return read_earlier(steps, *given)
         except WorkerError as error:
             raise TrainerError(f"groups to replay cannot be read: {error}") from None
-
-    def _find_delayed(self, parent: Checkpoint, tally: Tally) -> tuple[list[EarlierStep], int]:
-        """The steps whose proposals this one learns from, with these groups, and the number of
-        others that no later one can learn from."""
-        line = self._read_line(parent, tally.parameters)
-        if line is None:
-            return [], 0
-        number, tries = parent.manifest.number, self._config.choice.proposal_tries
-        due = tally.find_due(line, number, tries)
-        late = {(one.window, one.hotkey, one.index) for step in due for one in step.groups}
-        return due, len(line.find_expiring(number) - late)
 
     def _find_lateness(self, tally: Tally, parent: int, reading: WindowReading) -> list[str]:
         """A line where rollouts are so late that no proposal can be due in time: it is consumed so

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, OUTLINES_KEPT, CheckpointFolder
+from assay.artifacts.steps import plan
 from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.delay import Line, Tally, compute_rewards, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
@@ -620,7 +621,7 @@ def test_a_line_keeps_what_later_steps_need(course: SimpleNamespace) -> None:
     made, parameters = course.course, course.course.network.parameters
     line = read_line(made.steps, made.made[3].manifest, parameters, DELAYED)
     assert [len(one.fresh) for one in line.steps] == [1, 1, 4]
-    assert [list(one.late) for one in line.steps] == [[(1, ALICE, 4), (1, BOB, 0)], [], []]
+    assert [list(one.delayed) for one in line.steps] == [[(1, ALICE, 4), (1, BOB, 0)], [], []]
     assert line.find_entered(1) == {(ALICE, 4): 3, (BOB, 0): 3}
     found = list[int]()
 
@@ -745,7 +746,7 @@ def test_a_pool_that_a_seed_may_have_altered_accuses_nobody(
     course: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, is_told: bool
 ) -> None:
     """A proposal for pairs gets those that its prompt does not show."""
-    monkeypatch.setattr(reexecution, "compute_step_pool", lambda *given: b"")
+    monkeypatch.setattr(plan, "compute_step_pool", lambda *given: b"")
     if is_told:
         found = repeat(course, course.course.get_step(1))
         assert found.detail.startswith("the made checkpoint's pool is another")
@@ -1158,7 +1159,7 @@ def test_a_group_that_enters_too_late_is_named(course: SimpleNamespace, tmp_path
     parameters, parent = made.network.parameters, made.made[2]
     drawn = DrawnBy(parameters, parent, made.models)
     for number, said in ((DELAY_MAX, None), (DELAY_MAX + 1, "9 checkpoints after it was drawn")):
-        grown = replace(parent, manifest=replace(parent.manifest, number=number))
+        grown = replace(parent.manifest, number=number)
         given = step.record, read_taken(step), parameters, grown, drawn.find
         found = find_false_group(*given)
         assert (found is None) == (said is None)
