@@ -1,5 +1,5 @@
 """Writes what pages about running programs have from the code: settings.md, and the tables of
-status.md, metrics.md and validator.md.
+status.md, metrics.md, validator.md and owner.md.
 
 python docs/programs.py          # rewrites them
 python docs/programs.py --check  # exit 1 if they differ
@@ -41,6 +41,7 @@ from assay.neurons.program.status import (
     UploadStatus,
     WorkerStatus,
 )
+from assay.neurons.trainer.stages import STAGE_TASKS, TRAINER_STAGES, Stage, TrainerEvent
 from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.settings.loading import list_settings
 from assay.settings.sections import Settings
@@ -172,6 +173,22 @@ def make_delivery() -> str:
     return "\n".join(lines)
 
 
+def make_stages() -> str:
+    """STAGE_TASKS."""
+    lines = ["| stage | what the trainer does there |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{stage}` | {task} |" for stage, task in STAGE_TASKS.items())])
+
+
+def make_stage_events() -> str:
+    """TRAINER_STAGES: for each event the stage that follows each stage; empty: it cannot happen."""
+    lines = ["| event | " + " | ".join(f"`{stage}`" for stage in Stage) + " |"]
+    lines.append("|---" * (len(Stage) + 1) + "|")
+    for event in TrainerEvent:
+        found = [TRAINER_STAGES[stage].get(event) for stage in Stage]
+        lines.append(f"| {event} | " + " | ".join(f"`{s}`" if s else "" for s in found) + " |")
+    return "\n".join(lines)
+
+
 def make_rules() -> str:
     """The rules by which a course is judged, in the order of naming."""
     lines = ["| rule | the course | if | in | what helps |", "|---|---|---|---|---|"]
@@ -212,7 +229,12 @@ def main() -> int:
         STATUS: {"shapes": "\n\n".join(make_status(of) for of in STATUSES)},
         METRICS: figures,
         VALIDATOR: {"delivery": make_delivery()},
-        OWNER: {"course rules": make_rules(), "course figures": make_figures()},
+        OWNER: {
+            "trainer stages": make_stages(),
+            "trainer events": make_stage_events(),
+            "course rules": make_rules(),
+            "course figures": make_figures(),
+        },
     }
     new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
     return write_or_check(new | {SETTINGS: make_settings()})

@@ -38,7 +38,7 @@ class Course:
     learner: Learner
     learned: bool  # the learner holds more than the parent's weights
     uploaded: bool  # the store has the parent
-    unsaid: Announcement | None  # the commitment to it, while it is in no final block
+    announcement: Announcement | None  # of it, while the commitment is in no final block
     state: bytes | None = None  # digest of the learner's state; None: not computed yet
 
 
@@ -115,11 +115,16 @@ class CourseKeeper:
                 f"{NAME}: starting with checkpoint {parent.manifest.number} "
                 f"({digest.hex()[:16]}…) and window {window}"
             )
-        unsaid = self.make_announcement(parent)
+        announcement = self.make_announcement(parent)
         # genesis is in force without an announcement, but not where the slot names something else
-        silent = has_rounds or slot == unsaid.payload or (slot is None and digest == genesis)
+        silent = has_rounds or slot == announcement.payload or (slot is None and digest == genesis)
         course = Course(
-            window, parent, learner, learned, uploaded=False, unsaid=None if silent else unsaid
+            window,
+            parent,
+            learner,
+            learned,
+            uploaded=False,
+            announcement=None if silent else announcement,
         )
         self.save(course)
         return course
@@ -142,7 +147,7 @@ class CourseKeeper:
         course.parent, course.learner = parent, learner
         course.learned = course.uploaded = False
         course.state = None
-        course.unsaid = self.make_announcement(parent)
+        course.announcement = self.make_announcement(parent)
         self.save(course)
         return None
 
@@ -211,9 +216,9 @@ class CourseKeeper:
             return get_context(sources.chain, sources.beacons, parameters, challenge)
 
         def announce(course: Course, payload: bytes) -> bool:
-            if course.unsaid is not None and course.unsaid.payload == payload:
+            if course.announcement is not None and course.announcement.payload == payload:
                 return False
-            course.unsaid = self.announce(payload)
+            course.announcement = self.announce(payload)
             return True
 
         round_config = RoundConfig(

@@ -172,7 +172,7 @@ class Course(Bench):
                 assert self.chain.head < last, self.trainer.trouble
 
     def is_silent(self):
-        return self.trainer.course.unsaid is not None
+        return self.trainer.course.announcement is not None
 
     def mint(self, timing):
         world = self.world

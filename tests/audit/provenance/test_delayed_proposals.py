@@ -109,6 +109,7 @@ class TrainerCourse:
         self.steps = StepFolder(folder / "steps", kept=32)
         self.windows: list[WatchedWindow] = []
         self.said: list[str] = []
+        self.results: list[Lesson | Silence] = []
         self.made: list[Checkpoint] = [network.genesis]
         self.start(config)
 
@@ -125,8 +126,9 @@ class TrainerCourse:
             ParameterHistory(parameters),
             sources,
             config,
-            lambda lesson: None,
+            self.results.append,
             self.said.append,
+            on_silence=self.results.append,
             on_window=self.windows.append,
         )
         learner = make_learner(parent, step.learning, lambda: parent)
@@ -147,9 +149,9 @@ class TrainerCourse:
         self.course.window = window
         reading = WindowReading(context, [], fresh)
         reading.number = self.find(fresh[0]).manifest.number
-        lesson = self.trainer._learn(self.course, reading)  # noqa: SLF001 - without a judge
+        self.trainer._finish(self.course, reading)  # noqa: SLF001 - without a judge
         self.made.append(self.course.parent)
-        return lesson
+        return self.results[-1]
 
     def find(self, one: ConsumedGroup) -> Checkpoint:
         return next(made for made in self.made if made.digest == one.checkpoint)
@@ -537,7 +539,7 @@ def test_another_number_of_tries_gives_up_what_waits(
     config = choose(proposal_tries=TRIES - 1)
     line = read_line(again.steps, parent, parameters, config)
     assert (line.steps, line.missing, line.end) == ([], None, again.get_step(2))
-    again.trainer._config = replace(again.trainer._config, choice=config.choice)  # noqa: SLF001
+    again.start(config)
     lesson = again.learn([ask_about(again, 2, [RIGHT, WRONG, WRONG], ABOUT_SUM)])
     assert isinstance(lesson, Lesson)
     assert lesson.delayed == 0
