@@ -49,7 +49,8 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.manifest import Manifest
 from assay.protocol.window import compute_block, compute_window
-from assay.rounds.keeper import NextThing, RoundKeeper
+from assay.rounds.course import NextThing
+from assay.rounds.keeper import RoundKeeper
 from assay.sandbox import WorkerError
 from assay.session.chain_delivery import Announcement
 from assay.session.window_reader import BeaconError, Challenge, get_challenge, get_context
@@ -216,13 +217,13 @@ class Trainer:
             text = "rounds are repeated from what is in stores: set sft_weight = 0, without sft"
             return self._wait(Trouble(TroubleKind.OTHER, text))
         self.pace.begin(Activity.PUBLISHING)
-        what = rounds.advance(course)
+        what = self._keeper.advance(rounds, course)
         self.trouble = None
         if what is NextThing.WAIT:
             self.pace.begin(Activity.WAITING)
         return None if what is NextThing.LEARN else what is NextThing.GO_ON
 
-    def _in_round(self, window: int) -> RoundKeeper[Course] | None:
+    def _in_round(self, window: int) -> RoundKeeper | None:
         rounds = self.rounds
         return None if rounds is None or rounds.find_rounds(window) is None else rounds
 
