@@ -21,7 +21,6 @@ from assay.protocol import (
     Member,
     Parameters,
     Phase,
-    Reason,
     SettlementRecord,
     WindowRecord,
     decode_window_record,
@@ -32,7 +31,7 @@ from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
 from assay.session.window_reader import Challenge
 from assay.subnet.presets import make_demo_parameters
-from assay.verification import GroupValue, Seat, Verdict
+from assay.verification import Accepted, GroupValue, Seat
 
 MINERS, WINDOWS, EPOCH = 64, range(1_000, 1_012), 30_450
 LOCATOR = "https://a-store.example/miners"
@@ -76,12 +75,11 @@ def make_audit(parameters: Parameters, window: int) -> JudgedWindow:
     audit = JudgedWindow(challenge, context)
     groups = tuple(GroupValue(i, 28_000 + i, (), (), ()) for i in range(work.valued_groups))
     for hotkey in HOTKEYS:
-        verdict = Verdict(
-            window,
-            hotkey,
-            Reason.ACCEPTED,
-            "all genuine",
-            work.group_cap,
+        verdict = Accepted(
+            window=window,
+            hotkey=hotkey,
+            detail="all genuine",
+            committed_groups=work.group_cap,
             groups=groups,
             witness=hotkey * (2 * work.audited_rollouts // 32),
         )

@@ -61,7 +61,7 @@ from assay.protocol.submission import (
     get_opening_bytes,
 )
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
-from assay.verification.judge import _decode
+from assay.verification.examination import decode_groups
 from assay.verification.settlement import compute_value
 from tests.lab.gauntlet.incentives import WINDOWS, Fake, compute_window_pay
 
@@ -237,7 +237,7 @@ def read(context: Context, data: bytes, committed: Committed) -> CountingSubmiss
     context = replace(context, commitments={HOTKEY: committed})
     checked = read_submission(plan_audit(context, HOTKEY), submission)
     assert checked.refusal is None, checked.refusal
-    shown = _decode(checked.groups, ID_BITS)
+    shown = decode_groups(checked.groups, ID_BITS)
     assert not isinstance(shown, Refusal), shown
     return submission
 

@@ -1,5 +1,5 @@
 """Writes what pages about running programs have from the code: settings.md, and the tables of
-status.md, metrics.md, validator.md and owner.md.
+status.md, metrics.md, validator.md, owner.md and rounds.md.
 
 python docs/programs.py          # rewrites them
 python docs/programs.py --check  # exit 1 if they differ
@@ -8,6 +8,9 @@ python docs/programs.py --check  # exit 1 if they differ
 import inspect
 import re
 import sys
+from collections.abc import Mapping
+from enum import Enum
+from operator import attrgetter
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -41,8 +44,9 @@ from assay.neurons.program.status import (
     UploadStatus,
     WorkerStatus,
 )
-from assay.neurons.trainer.stages import STAGE_TASKS, TRAINER_STAGES, Stage, TrainerEvent
-from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
+from assay.neurons.trainer.stages import STAGE_TASKS, TRAINER_STAGES, TrainerEvent
+from assay.rounds.course import ROUND_COURSE, RoundEvent
+from assay.session.chain_delivery import DELIVERY, DeliveryEvent
 from assay.settings.loading import list_settings
 from assay.settings.sections import Settings
 from assay.neurons.validator.record_book import RecordStatus
@@ -61,6 +65,7 @@ STATUS = Path(__file__).with_name("status.md")
 METRICS = Path(__file__).with_name("metrics.md")
 VALIDATOR = Path(__file__).with_name("validator.md")
 OWNER = Path(__file__).with_name("owner.md")
+ROUNDS = Path(__file__).with_name("rounds.md")
 
 STATUSES = (
     ProgramStatus,
@@ -162,14 +167,14 @@ def make_metrics(rows: tuple[Metric, ...]) -> str:
     return "\n".join(lines)
 
 
-def make_delivery() -> str:
-    """DELIVERY: for each event the state that follows each state; empty: it cannot happen."""
-    states = [state for state in DeliveryState if DELIVERY[state]]
-    lines = ["| event | " + " | ".join(f"`{state}`" for state in states) + " |"]
+def make_transitions(table: Mapping[Any, Mapping[Any, Any]], events: type[Enum], name: Any) -> str:
+    """For each event the state that follows each state; empty: it cannot happen."""
+    states = [state for state, row in table.items() if row]
+    lines = ["| event | " + " | ".join(f"`{name(state)}`" for state in states) + " |"]
     lines.append("|---" * (len(states) + 1) + "|")
-    for event in DeliveryEvent:
-        found = [DELIVERY[state].get(event) for state in states]
-        lines.append(f"| {event} | " + " | ".join(f"`{s}`" if s else "" for s in found) + " |")
+    for event in events:
+        found = [table[state].get(event) for state in states]
+        lines.append(f"| {event} | " + " | ".join(f"`{name(s)}`" if s else "" for s in found) + " |")
     return "\n".join(lines)
 
 
@@ -177,16 +182,6 @@ def make_stages() -> str:
     """STAGE_TASKS."""
     lines = ["| stage | what the trainer does there |", "|---|---|"]
     return "\n".join([*lines, *(f"| `{stage}` | {task} |" for stage, task in STAGE_TASKS.items())])
-
-
-def make_stage_events() -> str:
-    """TRAINER_STAGES: for each event the stage that follows each stage; empty: it cannot happen."""
-    lines = ["| event | " + " | ".join(f"`{stage}`" for stage in Stage) + " |"]
-    lines.append("|---" * (len(Stage) + 1) + "|")
-    for event in TrainerEvent:
-        found = [TRAINER_STAGES[stage].get(event) for stage in Stage]
-        lines.append(f"| {event} | " + " | ".join(f"`{s}`" if s else "" for s in found) + " |")
-    return "\n".join(lines)
 
 
 def make_rules() -> str:
@@ -228,10 +223,11 @@ def main() -> int:
     pages = {
         STATUS: {"shapes": "\n\n".join(make_status(of) for of in STATUSES)},
         METRICS: figures,
-        VALIDATOR: {"delivery": make_delivery()},
+        VALIDATOR: {"delivery": make_transitions(DELIVERY, DeliveryEvent, str)},
+        ROUNDS: {"course": make_transitions(ROUND_COURSE, RoundEvent, attrgetter("name"))},
         OWNER: {
             "trainer stages": make_stages(),
-            "trainer events": make_stage_events(),
+            "trainer events": make_transitions(TRAINER_STAGES, TrainerEvent, str),
             "course rules": make_rules(),
             "course figures": make_figures(),
         },

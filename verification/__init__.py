@@ -6,16 +6,9 @@ model, reads a file or a clock, talks to a network, or trusts a miner's word. St
 one submission, and `settlement` computes the weights.
 """
 
-from assay.verification.judge import (
-    Examined,
-    JudgeResult,
-    MeasuredGroup,
-    MeasureOptions,
-    conclude,
-    examine,
-    judge,
-    measure,
-)
+from assay.verification.examination import Examined, examine
+from assay.verification.judge import judge
+from assay.verification.measuring import JudgeResult, MeasuredGroup, MeasureOptions, measure
 from assay.verification.ports import Forward, Measurement, Projection, Tokenizer, UnheardError
 from assay.verification.read_plan import (
     CheckedSubmission,
@@ -37,11 +30,19 @@ from assay.verification.settlement import (
     compute_weights,
 )
 from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
-from assay.verification.verdict import GroupValue, Statistics, Verdict
+from assay.verification.verdict import (
+    Accepted,
+    GroupValue,
+    Refused,
+    Statistics,
+    Verdict,
+    VerdictRecord,
+)
 
 __all__ = [
     "SKETCH_CLIP",
     "SKETCH_GAIN",
+    "Accepted",
     "CheckedSubmission",
     "Examined",
     "Forward",
@@ -54,17 +55,18 @@ __all__ = [
     "PartLimits",
     "Projection",
     "ReadPlan",
+    "Refused",
     "Result",
     "Seat",
     "Statistics",
     "Tokenizer",
     "UnheardError",
     "Verdict",
+    "VerdictRecord",
     "compute_score",
     "compute_settlement",
     "compute_value",
     "compute_weights",
-    "conclude",
     "examine",
     "find_commitment",
     "get_part_limits",

@@ -10,7 +10,7 @@ from math import floor
 
 from assay.protocol.parameters import MILLION, Work
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
-from assay.verification.verdict import Verdict
+from assay.verification.verdict import Refused, Verdict
 
 #: Largest weight that the chain stores.
 WEIGHT_MAX = 65_535
@@ -71,7 +71,7 @@ def compute_value(
 
 def compute_score(verdict: Verdict) -> int:
     """The score of an accepted submission, else 0."""
-    if not verdict.accepted:
+    if isinstance(verdict, Refused):
         return 0
     return scale_values(verdict.committed_groups, [group.value for group in verdict.groups])
 

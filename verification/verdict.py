@@ -1,11 +1,11 @@
-"""The judge's verdict.
+"""The judge's verdict: a submission is accepted, or refused for its first fault.
 
 Window, hotkey, reason and values are consensus. The other fields are for people. Specification,
-section 8.
+section 8. A verdict is kept and shown as a `VerdictRecord`, in which both have the same fields.
 """
 
-from dataclasses import astuple, dataclass, field
-from typing import Annotated, Any
+from dataclasses import astuple, dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from assay.protocol.encoding import (
     I64,
@@ -23,7 +23,7 @@ from assay.protocol.encoding import (
     Record,
 )
 from assay.protocol.parameters import FRACTION_BITS
-from assay.protocol.reason import Reason
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import LOGPROB_BITS
 
@@ -60,47 +60,132 @@ class Statistics:
         return Statistics(*map(max, astuple(self), astuple(other)))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One submission, judged."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """The fields of both verdicts.
 
-    window: U64
-    hotkey: Digest
-    reason: Annotated[Reason, Choice(Reason, "a reason")]
-    #: one sentence that a miner understands
-    detail: Annotated[str, Prefixed(1 << 20, text=True)]
-    committed_groups: U32 = 0  # n of the commitment, 0 where there is none
-    group: Place = None  # where it failed, with `rollout` and `token` as far as known
-    rollout: Place = None
-    token: Place = None
+    Attributes:
+        committed_groups: n of the commitment, 0 where there is none.
+        statistics: of everything that went through the model.
+        witness: for each measured rollout, by group and rollout: two signed bytes of the state that
+            drew the last measured token, under the validator's own projection (section 10). Empty
+            where no validator was named. Not consensus: it differs from one validator to another,
+            and by 1 from machine to machine.
+    """
+
+    window: int
+    hotkey: bytes
+    committed_groups: int = 0
     statistics: Statistics = field(default_factory=Statistics)
-    #: valued groups; empty unless accepted
-    groups: Annotated[tuple[GroupValue, ...], Many(Record(GroupValue), 1 << 20)] = ()
-    tokens: U64 = 0  # completion tokens that went through the model
-    rollouts: U32 = 0  # to which they belong
-    turns: U64 = 0  # of these rollouts
-    replies: U64 = 0  # tokens that worlds replied in them
-    broken: U32 = 0  # of these rollouts, ended by the sandbox in which their world runs
-    #: for each measured rollout, by group and rollout: two signed bytes of the state that drew the
-    #: last measured token, under the validator's own projection (section 10). Empty where no
-    #: validator was named. Not consensus: it differs from one validator to another, and by 1 from
-    #: machine to machine.
-    witness: Annotated[bytes, Prefixed(1 << 24)] = b""
-    #: refused because bytes are missing or differ from those that the root on chain binds. The
-    #: right bytes may still be found until MIRROR_END.
-    unbound: Annotated[bool, Flag()] = False
-    #: no fault so far, but the sampled rollouts are not drawn yet
-    provisional: Annotated[bool, Flag()] = False
+    witness: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(_Judged):
+    """A submission in which no check has found a fault.
+
+    Attributes:
+        detail: one sentence that a miner understands.
+        groups: the valued groups.
+        tokens: completion tokens that went through the model.
+        rollouts: to which they belong; turns: of these rollouts.
+        replies: tokens that worlds replied in them.
+        broken: of these rollouts, ended by the sandbox in which their world runs.
+        provisional: the sampled rollouts are not drawn yet.
+    """
+
+    detail: str
+    groups: tuple[GroupValue, ...] = ()
+    tokens: int = 0
+    rollouts: int = 0
+    turns: int = 0
+    replies: int = 0
+    broken: int = 0
+    provisional: bool = False
+
+    accepted: ClassVar[bool] = True
+    reason: ClassVar[Reason] = Reason.ACCEPTED
+    is_withheld: ClassVar[bool] = False
+
+    def conclude(self, fault: Refusal | None) -> "Verdict":
+        """A provisional verdict once its samples are known: accepted for good, or refused for the
+        fault in them. What was measured stays."""
+        if fault is None:
+            return replace(self, provisional=False)
+        return Refused(fault=fault, **_pick(_Judged, self))
+
+    def to_record(self) -> "VerdictRecord":
+        """The same, as it is kept and shown."""
+        return VerdictRecord(reason=self.reason, **_pick(Accepted, self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(_Judged):
+    """A submission with a fault: the first one that a check has found.
+
+    Attributes:
+        fault: `unbound` where bytes are missing or differ from those that the root on chain binds:
+            the right ones may still be found until MIRROR_END.
+    """
+
+    fault: Refusal
+
+    accepted: ClassVar[bool] = False
+    provisional: ClassVar[bool] = False
 
     @property
-    def accepted(self) -> bool:
-        """Return whether every check passed."""
-        return self.reason is Reason.ACCEPTED
+    def reason(self) -> Reason:
+        """Return the reason of the fault."""
+        return self.fault.reason
+
+    @property
+    def detail(self) -> str:
+        """Return the fault in one sentence that a miner understands."""
+        return self.fault.detail
 
     @property
     def is_withheld(self) -> bool:
         """Return whether the miner did not show the bytes that the root on chain binds."""
-        return self.unbound or self.reason is Reason.NOT_REVEALED
+        return self.fault.unbound or self.reason is Reason.NOT_REVEALED
+
+    def to_record(self) -> "VerdictRecord":
+        """The same, as it is kept and shown."""
+        return VerdictRecord(**_pick(_Judged, self), **_pick(Refusal, self.fault))
+
+
+#: One submission, judged.
+Verdict: TypeAlias = Accepted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """A verdict as it is kept in a journal, and shown."""
+
+    window: U64
+    hotkey: Digest
+    reason: Annotated[Reason, Choice(Reason, "a reason")]
+    detail: Annotated[str, Prefixed(1 << 20, text=True)]
+    committed_groups: U32 = 0
+    group: Place = None  # where it failed, with `rollout` and `token` as far as known
+    rollout: Place = None
+    token: Place = None
+    statistics: Statistics = field(default_factory=Statistics)
+    #: empty unless accepted, as the counts after it
+    groups: Annotated[tuple[GroupValue, ...], Many(Record(GroupValue), 1 << 20)] = ()
+    tokens: U64 = 0
+    rollouts: U32 = 0
+    turns: U64 = 0
+    replies: U64 = 0
+    broken: U32 = 0
+    witness: Annotated[bytes, Prefixed(1 << 24)] = b""
+    unbound: Annotated[bool, Flag()] = False
+    provisional: Annotated[bool, Flag()] = False
+
+    def to_verdict(self) -> Verdict:
+        """The verdict. Fields that a verdict of its reason does not have are left out."""
+        if self.reason is Reason.ACCEPTED:
+            return Accepted(**_pick(Accepted, self))
+        return Refused(fault=Refusal(**_pick(Refusal, self)), **_pick(_Judged, self))
 
     def to_json(self, seconds: float) -> dict[str, Any]:
         """JSON for people and scripts, in the units that people expect: logits and nats."""
@@ -108,7 +193,7 @@ class Verdict:
         return {
             "hotkey": encode_ss58(self.hotkey),
             "window": self.window,
-            "accepted": self.accepted,
+            "accepted": self.reason is Reason.ACCEPTED,
             "reason": self.reason.value,
             "detail": self.detail,
             **{name: value for name, value in where.items() if value is not None},
@@ -132,3 +217,8 @@ class Verdict:
             "tokens": self.tokens,
             "seconds": round(seconds, 3),
         }
+
+
+def _pick(of: type[Any], value: Any) -> dict[str, Any]:
+    """The values of a dataclass's fields, from an object with the same names."""
+    return {one.name: getattr(value, one.name) for one in fields(of)}

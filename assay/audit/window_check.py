@@ -14,6 +14,7 @@ from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.submissions.judge import (
     UnjudgedError,
     examine_file,
+    find_sample_fault,
     judge_and_carry,
     note_unjudged,
 )
@@ -33,7 +34,7 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.selection import AuditedGroup, select_committed
 from assay.protocol.window import compute_block
-from assay.verification import Examined, Ledger, Seat, Verdict, plan_samples
+from assay.verification import Accepted, Examined, Ledger, Refused, Seat, Verdict, plan_samples
 from assay.verification.settlement import scale_values
 
 #: Seat → its ledger in one settlement so far; None if it is not known.
@@ -309,7 +310,7 @@ class _RowCheck:
             reader = inputs.submissions.open(inputs.context, row.hotkey)
             with note_unjudged(self.name, MissingPartError, OSError):
                 examined = examine_file(reader, row.hotkey, inputs.context, inputs.outline)
-                if isinstance(examined, Verdict):
+                if isinstance(examined, Refused):
                     self.check_refusal(examined)
                 else:
                     ledger = self.check_whole(examined, ledger)
@@ -322,7 +323,7 @@ class _RowCheck:
         self.check_witness_length()
         return ledger
 
-    def check_refusal(self, verdict: Verdict) -> None:
+    def check_refusal(self, verdict: Refused) -> None:
         """Check a refusal of the file, or of its lack, without a model."""
         reason, stated = verdict.reason, self.row.reason
         self.findings.look(Aspect.VERDICTS)
@@ -330,7 +331,7 @@ class _RowCheck:
             return
         if not verdict.committed_groups or stated in BY_CHAIN:  # the chain alone decides
             self.differ_from(verdict)
-        elif not verdict.unbound:  # the file's content decides
+        elif not verdict.fault.unbound:  # the file's content decides
             if stated in UNBOUND:
                 self.note(
                     f"the record says {stated}; what is served now is {reason}, and nobody can "
@@ -368,9 +369,9 @@ class _RowCheck:
         else:
             self.findings.claims += 1
         if self.row.reason is Reason.ACCEPTED:
-            if verdict is None or not verdict.accepted:
+            if not isinstance(verdict, Accepted):
                 verdict = examined.presume()
-            if verdict.accepted:
+            if isinstance(verdict, Accepted):
                 self.check_values(verdict)
             elif inputs.checkpoint is None:
                 self.differ_from(verdict)
@@ -398,15 +399,14 @@ class _RowCheck:
         if context.sample is None or committed is None:
             self.differ(Aspect.VERDICTS, f"it is {stated}, and no beacon said what was sampled")
             return
-        fault = read_submission(plan_samples(context, self.row.hotkey), reader).refusal
+        samples = read_submission(plan_samples(context, self.row.hotkey), reader)
+        fault = find_sample_fault(samples)
         if fault is not None:
-            verdict = Verdict(
-                context.window,
-                self.row.hotkey,
-                fault.reason,
-                f"a sampled rollout: {fault.detail}",
+            verdict = Refused(
+                window=context.window,
+                hotkey=self.row.hotkey,
                 committed_groups=committed.groups,
-                unbound=fault.unbound,
+                fault=fault,
             )
             self.check_refusal(verdict)
         elif stated is not Reason.ACCEPTED:
@@ -433,7 +433,7 @@ class _RowCheck:
             self.findings.unwitnessed += 1
             self.differ(Aspect.WITNESS, fault)
 
-    def check_values(self, verdict: Verdict) -> None:
+    def check_values(self, verdict: Accepted) -> None:
         self.findings.look(Aspect.VALUES)
         stated_values, values = list(self.row.values), [group.value for group in verdict.groups]
         if stated_values == values:

@@ -26,7 +26,7 @@ from assay.protocol.encoding import decode, read_json
 from assay.protocol.submission import HEADER_BYTES, Range
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.sections import Settings
-from assay.verification import Verdict
+from assay.verification import Refused, Verdict
 
 if TYPE_CHECKING:  # it loads torch: an unreadable file is reported before that
     from assay.inference import Checkpoint
@@ -61,7 +61,7 @@ def run_verify(
     submission = SubmissionFile(open_file(file))
     whose = key or _read_hotkey(submission)
     verdict = _judge(submission, whose, facts, checkpoint, every)
-    document = verdict.to_json(perf_counter() - started)
+    document = verdict.to_record().to_json(perf_counter() - started)
     if isinstance(whose, Refusal):
         document["hotkey"] = None
     if as_json or not quiet:
@@ -79,7 +79,7 @@ def _judge(
     from assay.artifacts.submissions.judge import judge_with_checkpoint
 
     if isinstance(key, Refusal):
-        return Verdict(context.window, bytes(32), key.reason, key.detail)
+        return Refused(window=context.window, hotkey=bytes(32), fault=key)
     committed, groups = context.commitments.get(key), None
     if every and committed is not None:
         groups = range(min(committed.groups, context.parameters.work.group_cap))

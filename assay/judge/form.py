@@ -20,7 +20,7 @@ from assay.verification import (
     Examined,
     GroupValue,
     ReadPlan,
-    Verdict,
+    Refused,
     examine,
     plan_audit,
     plan_samples,
@@ -91,7 +91,7 @@ def judge_form(
     """
     id_bits = None if outline is None else get_id_bits(len(outline.tokenizer.drawable))
     submission = run_plan(plan_audit(context, hotkey, id_bits), read)
-    found: Verdict | Examined | Refusal | None
+    found: Refused | Examined | Refusal | None
     if outline is None:
         found = submission.refusal or _find_record_fault(submission)
     else:
@@ -102,9 +102,14 @@ def judge_form(
         done += IDS
     if examined is not None and outline is not None and outline.no_text is None:
         verdict = examined.presume()
-        found, values = (None, verdict.groups) if verdict.accepted else (verdict, None)
+        if isinstance(verdict, Refused):
+            found = verdict
+        else:
+            found, values = None, verdict.groups
         done += TEXT
-    fault = found if isinstance(found, Verdict | Refusal) else None
+    fault = found if isinstance(found, Refusal) else None
+    if isinstance(found, Refused):
+        fault = found.fault
     by_samples = fault is None and samples and context.sample is not None
     if by_samples:
         fault = run_plan(plan_samples(context, hotkey), read).refusal
@@ -173,7 +178,7 @@ def form_to_json(verdict: FormVerdict) -> dict[str, Json]:
     }
 
 
-def _describe(fault: Refusal | Verdict | None, context: Context, by_samples: bool) -> str:
+def _describe(fault: Refusal | None, context: Context, by_samples: bool) -> str:
     if fault is not None:
         return f"a sampled rollout: {fault.detail}" if by_samples else fault.detail
     waits = "" if context.sample is not None else "; its samples are not known yet"

@@ -1,16 +1,35 @@
-"""How much each child counts in a merge: by the length of its difference, and by the agreement of
-its direction with those of a majority.
+"""How much each child counts in a merge: its factor F_i in the merged difference Σ F_i · d_i.
 
-A trainer that lies can send any difference. A long one is shortened to twice the median length, so
-that it cannot drown the others. One whose direction has less than half as much in common with the
-nearest majority as the median child's has counts less: noise and a difference that leads back have
-nothing in common with the others, and count nothing. So does one that is shorter than half the
-median, or an idle trainer would slow the others down. Within a factor of two of what is usual, all
-count alike, so that honest children make their mean. Whoever agrees with the others in part, and
-misleads them in the rest, counts: no rule can tell such a child from an honest one.
+It follows from the children's differences d_1 … d_c alone, by their lengths and their directions:
 
-Lengths and directions are compared in whole numbers, and sums of their products are exact whatever
-their order is: all machines find the same. Specification, section 11.1.
+    length          s_i = |d_i|²                            S = the middle of all s_i
+    shortening      r_i = min(1, 2 · √(S / s_i))            to twice the middle length at most
+    cosine          k_ij = d_i · d_j / (|d_i| · |d_j|)      0 where that is negative
+    agreement       a_i = the ⌊c / 2⌋-th largest k_ij       A = the middle of all a_i
+    weight          w_i = min(1, 2 · √(s_i / S)) · min(1, 2 · a_i / A)
+    factor          F_i = r_i · w_i / Σ w_j
+
+The middle of c numbers is the one at place ⌊(c − 1) / 2⌋ in ascending order, from 0. A child and
+the children of its ⌊c / 2⌋ largest cosines are a majority, so a_i says how far the child agrees
+with the nearest one. If A is 0, nobody agrees with a majority, and lengths alone decide.
+
+Why. A trainer that lies can send any difference. r_i keeps a long one from drowning the others.
+Noise and a difference that leads back have nothing in common with a majority: a_i = 0, and they
+count nothing. A short one would slow the others down, so it counts less. Within a factor of 2 of
+the middle length and agreement all count alike, and honest children make their mean. Whoever agrees
+in part, and misleads in the rest, counts: no rule can tell such a child from an honest one.
+
+Example. d_1 = (3, 1), d_2 = (3, −1), and d_3 = (−300, 0) leads back:
+
+    s = (10, 10, 90000), S = 10     r = (1, 1, 0.021)
+    k_12 = 0.8, k_13 = k_23 = 0     a = (0.8, 0.8, 0), A = 0.8      w = (1, 1, 0)
+    F = (1/2, 1/2, 0)               the merged difference is (3, 0)
+
+With d_3 = (1, 3) in its place, a = (0.8, 0.8, 0.6): all lie within a factor of 2, and F_i = 1/3.
+
+All of this is in whole numbers, a share of 1 as 2^20 and a factor of 1 as 2^24, each root and
+division rounded down; products d_i · d_j are exact sums. So all machines find the same.
+Specification, section 11.1.
 """
 
 from collections.abc import Sequence
@@ -60,13 +79,13 @@ def compute_factors(products: Products, exponents: Sequence[int]) -> list[int]:
     count, unit = len(exponents), 1 << SHARE_BITS
     middle = (count - 1) // 2
     least = min(exponents)
-    squares = [products[i][i] << 2 * (x - least) for i, x in enumerate(exponents)]
-    median = sorted(squares)[middle]
+    squares = [products[i][i] << 2 * (x - least) for i, x in enumerate(exponents)]  # s
+    median = sorted(squares)[middle]  # S
     lengths = [min(unit, _take_root(SPREAD**2 * square, median)) for square in squares]
-    shrunk = [min(unit, _take_root(SPREAD**2 * median, square)) for square in squares]
-    agreed = [_find_agreement(products, child) for child in range(count)]
-    usual = sorted(agreed)[middle]
-    weights = [
+    shrunk = [min(unit, _take_root(SPREAD**2 * median, square)) for square in squares]  # r
+    agreed = [_find_agreement(products, child) for child in range(count)]  # a
+    usual = sorted(agreed)[middle]  # A
+    weights = [  # w
         length * min(SPREAD * one, usual) // usual if usual else length
         for length, one in zip(lengths, agreed, strict=True)
     ]

@@ -1,132 +1,66 @@
-"""A trainer's course through rounds: begin at the parent, learn from its share, name a child on
-chain, show it after the deadline, merge, continue.
+"""The keeper of a trainer's rounds: begin at the parent, learn from its share, name a child on
+chain, show it after the deadline, merge, continue. `course` has the states and what follows from
+each.
 
 The trainer's program learns from windows by ordinary steps. Between two windows it asks the keeper
-what to do next (`advance`). The keeper does not choose a step's groups; `find_unfit` only says why
-a window's groups may not be used.
+what to do next (`advance`), and does that with its own course. The keeper does not choose a step's
+groups; `find_unfit` only says why a window's groups may not be used.
 
-The keeper trusts no published checkpoint: it compares each with its own merge
-(`published.py`). A trainer that joins later, or was away for a round, has no merge of its
-own: it begins with the checkpoint in force.
+The keeper trusts no published checkpoint: it compares each with its own merge (`published.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, auto
-from hashlib import sha256
-from importlib.metadata import version
-from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
 
-from torch import Tensor
+import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.ports import StoreFinder
-from assay.artifacts.steps.folder import StepFolder, digest_tensors_of, read_step, read_taken
-from assay.artifacts.steps.store import publish_step
-from assay.environments import compute_next_levels
-from assay.inference import Checkpoint, read_tensors
-from assay.network import ObjectStore
-from assay.network.chain import ChainError, ForgottenError
+from assay.inference import Checkpoint
+from assay.network.chain import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.protocol import Commitment, Context, Parameters, Phase, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import HeldOutCounts
 from assay.protocol.window import compute_block, compute_window
-from assay.rounds.calendar import (
-    Round,
-    compute_line,
-    compute_share,
-    find_last_round,
-    find_round,
-    has_pause,
+from assay.rounds.beginning import find_first_end, find_outer, find_parent
+from assay.rounds.calendar import Round, compute_line, compute_share, find_round, has_pause
+from assay.rounds.child_store import reveal
+from assay.rounds.child_verdict import RoundFacts, is_fresh
+from assay.rounds.config import RoundConfig
+from assay.rounds.course import (
+    ROUND_COURSE,
+    Announce,
+    Command,
+    ContinueFrom,
+    Learning,
+    Merging,
+    Named,
+    NextThing,
+    Published,
+    RoundCourse,
+    RoundEvent,
+    RoundPlace,
 )
-from assay.rounds.child_store import (
-    RoundReader,
-    WithheldError,
-    count_outer_bytes,
-    put_child,
-    put_outer,
-    put_pieces,
-    put_record,
-    read_pieces,
-    reveal,
-)
-from assay.rounds.child_verdict import ChildFiles, ChildStep, RoundFacts, is_fresh
-from assay.rounds.difference_form import FormError, choose_form
-from assay.rounds.folder import TRUE_MAX, MadeStep, RoundFolder, RoundState, TrueCheckpoint
-from assay.rounds.in_force import InForce, find_published, get_in_force, get_in_force_at
+from assay.rounds.difference_form import FormError
+from assay.rounds.folder import TRUE_MAX, MadeStep, RoundFolder, TrueCheckpoint
+from assay.rounds.in_force import find_published
+from assay.rounds.making import keep_step, make_child, publish_merge
 from assay.rounds.merging import Merge, RoundMerge, find_children
-from assay.rounds.outer_records import ROUND_VERSION, ChildRecord, MergeRecord
-from assay.rounds.outer_step import OuterState, begin_outer, compute_outer_root, round_masters
+from assay.rounds.outer_step import OuterState, compute_outer_root
 from assay.rounds.published import get_patience, judge_published
 from assay.rounds.trainer_stores import TrainerStores
-from assay.training import Learner, name_masters, pick_masters
+from assay.training import name_masters
 
 
-class NextThing(Enum):
-    """A trainer's next action."""
-
-    LEARN = auto()  # learn from a window by an ordinary step
-    WAIT = auto()  # for blocks
-    GO_ON = auto()  # something was done: ask again
-
-
-class CountHeldOut(Protocol):
-    """Measures a checkpoint on held-out problems: its success under a window's parameters, with
-    other weights if there are any."""
-
-    def __call__(
-        self, checkpoint: Checkpoint, window: int, weights: Mapping[str, Tensor] | None = None
-    ) -> HeldOutCounts: ...
-
-
-class RoundCourse(Protocol):
-    """A trainer's place in its course, as far as rounds change it."""
-
-    window: int
-    parent: Checkpoint
-    learner: Learner
-    learned: bool
-    uploaded: bool
-    state: bytes | None
-
-
-C = TypeVar("C", bound=RoundCourse)
-
-
-@dataclass(frozen=True, slots=True)
-class RoundConfig:
-    """The parts of a trainer's program that its rounds need.
-
-    Attributes:
-        store: the trainer's own store; locator: its address, as on chain.
-        steps: records of its steps.
-        get_context: returns a window's context; None if it is not known yet.
-        count: None: levels stay.
-        count_steps: returns the steps behind a course that goes on with a checkpoint, from its own
-            count, if it has one, and stores that may have the checkpoint's step.
-    """
-
-    folder: Path
-    store: ObjectStore
-    locator: str
-    steps: StepFolder
-    publish_states: bool
-    get_context: Callable[[Parameters, int], Context | None]
-    count: CountHeldOut | None
-    count_steps: Callable[[Checkpoint, int | None, Sequence[ObjectStore]], int]
-
-
-class RoundKeeper(Generic[C]):
+class RoundKeeper:
     """One trainer's rounds.
 
     Args:
-        save: saves a course with its learner's state.
-        announce: commits a payload on chain, after its bytes are uploaded; False: not included yet.
         report: called with one line for the operator.
+
+    Attributes:
+        place: where it stands; None before the first look.
 
     Raises (all methods): ChainError, StoreError: the caller tries again later. CheckpointError: a
         checkpoint cannot be used. RoundFolderError: its folder cannot be used.
@@ -140,21 +74,16 @@ class RoundKeeper(Generic[C]):
         checkpoints: CheckpointFolder,
         stores: StoreFinder,
         config: RoundConfig,
-        save: Callable[[C], None],
-        announce: Callable[[C, bytes], bool],
         report: Callable[[str], None],
     ) -> None:
         self._hotkey, self._history, self._chain = hotkey, history, chain
-        self._checkpoints, self._config = checkpoints, config
+        self._checkpoints, self._config, self._report = checkpoints, config, report
         self._stores = TrainerStores(hotkey, history, chain, stores, config.store)
-        self._save, self._announce, self._report = save, announce, report
         self._folder = RoundFolder(config.folder)
-        self.state: RoundState | None = None
-        self._outer: OuterState | None = None
+        self.place: RoundPlace | None = None
         self._contexts: dict[int, Context] = {}
-        self._merging: RoundMerge | None = None
-        self._published = self._revealed = ZERO_DIGEST
-        self._short = self._looked_back = -1  # ends of rounds
+        #: the end of the round in which it has looked for the checkpoint of the round before
+        self._looked_back: int | None = None
 
     def find_rounds(self, window: int) -> Parameters | None:
         """The parameters of a window, if they have rounds."""
@@ -185,305 +114,233 @@ class RoundKeeper(Generic[C]):
     def find_unfit(self, context: Context) -> str | None:
         """Why the current round may not use a window's groups, or None."""
         self._contexts[context.window] = context
-        return self._find_unfit(context, self._require_state())
+        if self.place is None:
+            return "its round has not begun here"
+        return self._find_unfit(context, self.place)
 
-    def advance(self, course: C) -> NextThing:
-        """Do what is due between two windows, and return the next action."""
-        state = self._begin(course) if self.state is None else self.state
-        start, history = self._history.get(course.window).start, self._history
+    def advance(self, course: RoundCourse) -> Command:
+        """Do what is due between two windows, and return what the trainer does next."""
+        place = self.place or self._resume()
+        if place is None:
+            return self._begin(course, course.window)
+        start = self._history.get(course.window).start
         # an amendment names where to begin anew, or rounds ended since and begin again
-        if start.number > state.true[-1].number or has_pause(history, state.end, start.window):
-            state = self._begin(course, anew=True)
-        if self._is_elsewhere(course, state):
-            self._adopt(course, state)
-            return NextThing.GO_ON
-        state = self._note_step(course, state)
-        of = self._get_round(state)
-        head, half = self._chain.get_head(), of.rounds.child_blocks // 2
-        if course.window < of.end and head < of.deadline - half:
+        if start.number > place.true[-1].number or has_pause(
+            self._history, place.end, start.window
+        ):
+            return self._begin(course, course.window, RoundEvent.AMENDED)
+        if _is_elsewhere(course, place):
+            return self._restart(course, RoundEvent.MISLAID, place.beginning)
+        if course.parent.digest != place.last:
+            place = self._note_step(course.parent, place)
+        of, head = self._get_round(place), self._chain.get_head()
+        is_early = course.window < of.end and head < of.deadline - of.rounds.child_blocks // 2
+        if is_early and isinstance(place.stage, Learning):
             return NextThing.LEARN
         if head >= of.opening and self._looked_back != of.end:
-            is_late = self._look_back(course, state, of)
+            late = self._look_back(course, place, of)
             self._looked_back = of.end
-            if is_late:
-                return NextThing.GO_ON
+            if late is not None:
+                return late
         if head < of.deadline:
-            return self._name_child(course, state, of, head)
+            return self._name_child(course, place, of, head)
         try:
-            return self._merge(course, state, of, head)
+            return self._merge(course, place, of, head)
         except ForgottenError:
             self._report(
                 f"round {of.end}: the nodes have forgotten its deadline's state, so this trainer "
                 "begins anew with the checkpoint in force"
             )
-            course.window = max(course.window, compute_window(of.parameters.timing, head))
-            self._begin(course, anew=True)
-            return NextThing.GO_ON
+            window = max(course.window, compute_window(of.parameters.timing, head))
+            return self._begin(course, window, RoundEvent.FORGOTTEN)
 
-    # --- where a round begins
-
-    def _begin(self, course: C, anew: bool = False) -> RoundState:
-        """Resume from the folder, or begin with the checkpoint in force."""
-        stored = None if anew else self._folder.load(self._history.first.digest)
-        if stored is not None and self.find_rounds(stored.end - 1) is not None:
-            self._outer = self._folder.load_outer(stored.outer)
-            if self._outer is not None:
-                self.state = stored
-                return stored
-        parameters = self._history.get(course.window)
-        head = self._chain.get_head()
-        in_force = self._find_parent(parameters, head)
-        base = open_checkpoint(self._checkpoints, in_force.digest, parameters)
-        outer = self._find_outer(base)
-        first = find_round(parameters, parameters.start.window)
-        last = find_last_round(parameters, head)
-        end = first.end if last is None else last.end + len(last.windows)
-        if in_force.number > parameters.start.window:
-            end = in_force.number + len(first.windows)
-        root = compute_outer_root(outer)
-        true = (TrueCheckpoint(base.digest, base.manifest.number),)
-        network = self._history.first.digest
-        state = RoundState(network, end, base.digest, root, (), ZERO_DIGEST, ZERO_DIGEST, true)
-        self._folder.save(state, outer)
-        self.state, self._outer = state, outer
-        self._merging, self._published = None, ZERO_DIGEST  # of a round that is given up
-        course.window = max(course.window, end - len(first.windows))
-        course.learner.step = self._config.count_steps(
-            base, course.learner.step or None, self._stores.list_at(head)
-        )
-        self._adopt(course, state)
-        return state
-
-    def _find_parent(self, parameters: Parameters, head: int) -> InForce:
-        """The checkpoint that a trainer without a saved round begins with."""
-        if find_last_round(parameters, head) is None:  # all begin alike, whenever they begin
-            try:
-                return get_in_force(self._chain, parameters, parameters.start.window)
-            except ForgottenError:
-                pass
-        return get_in_force_at(self._chain, parameters, head)
-
-    def _find_outer(self, base: Checkpoint) -> OuterState:
-        """The outer state at a checkpoint: its merge's, or without momentum if a step made it."""
-        weights: dict[str, Tensor] = {}
-        for file in sorted(base.folder.glob("*.safetensors")):
-            weights |= read_tensors(file)
-        resting = begin_outer(weights)
-        if base.manifest.step == ZERO_DIGEST:
-            return resting
-        head = self._chain.get_head()
-        reader = RoundReader(self._stores.list_at(head), self._config.folder / "children")
-        try:
-            merge = reader.read_merge_record(base.manifest.step)
-        except WithheldError:  # a step made it
-            return resting
-        try:
-            return reader.read_outer(merge.outer_after, count_outer_bytes(resting.masters))
-        except WithheldError as error:
-            raise ChainError(f"the masters of the round's parent cannot be read: {error}") from None
-
-    def _is_elsewhere(self, course: C, state: RoundState) -> bool:
-        """Whether the course was started anew, so that it does not continue the round."""
-        parent = course.parent
-        last = state.steps[-1].child if state.steps else state.base
-        if parent.digest == last:
-            return not course.learned
-        return parent.manifest.parent != last or parent.manifest.number > state.end
-
-    def _adopt(self, course: C, state: RoundState) -> None:
-        """Set a course to the beginning of its round: the outer state's masters, its own
-        moments."""
-        outer = self._require_outer()
-        parameters = self._history.get(state.end - 1)
-        base = open_checkpoint(self._checkpoints, state.base, parameters)
-        begin = dict(course.learner.export_state()) | name_masters(outer.masters)
-        course.learner.load_state(self._folder.write_begin(begin))
-        if state.steps or state.child != ZERO_DIGEST:
-            state = replace(state, steps=(), child=ZERO_DIGEST)
-            self._folder.save(state)
-        self._folder.clear_shelf()
-        self.state = state
-        course.parent, course.learned, course.state = base, True, None
-        course.uploaded = True
-        if parameters.rounds is not None:  # else this was the last round
-            course.window = max(course.window, self._get_round(state).windows.start)
-        self._save(course)
-
-    def _note_step(self, course: C, state: RoundState) -> RoundState:
-        """Add the step that the course has taken since, if any."""
-        last = state.steps[-1].child if state.steps else state.base
-        manifest = course.parent.manifest
-        if course.parent.digest == last:
-            return state
-        self._folder.keep_manifest(manifest)
-        config = self._config
-        if config.publish_states:  # who repeats the step needs its initial state and its parent
-            shelf = self._folder.open_shelf()
-            for line in publish_step(shelf, config.steps, manifest, with_state=True):
-                self._report(line)
-            publish_checkpoint(shelf, course.parent.folder, manifest.digest)
-        steps = (*state.steps, MadeStep(manifest.step, course.parent.digest))
-        self.state = replace(state, steps=steps)
-        self._folder.save(self.state)
-        return self.state
-
-    # --- its child
-
-    def _name_child(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
-        """Make the child, and commit to it on chain from the opening on, unless that is done."""
-        if not state.steps or self._hotkey not in of.rounds.trainers:
-            return NextThing.WAIT
-        if state.child == ZERO_DIGEST:
-            try:
-                state = self._make_child(course, state, of, in_haste=head >= of.opening)
-            except FormError as error:
-                self._report(f"round {of.end}: this trainer's child {error}; its steps are dropped")
-                self._adopt(course, state)
-                return NextThing.GO_ON
-            self.state = state
-            self._folder.save(state)
-        if head < of.opening:
-            return NextThing.WAIT
-        child = Commitment(Tag.CHILD, of.end, 0, state.child, self._config.locator)
-        payload = encode_commitment(child)
-        if self._chain.get_commitments(head).get(self._hotkey) == payload:
-            return NextThing.WAIT
-        return NextThing.GO_ON if self._announce(course, payload) else NextThing.WAIT
-
-    def _make_child(self, course: C, state: RoundState, of: Round, in_haste: bool) -> RoundState:
-        """Put the child on the shelf, and return the state that names it. In haste, its success is
-        not measured."""
-        config, outer = self._config, self._require_outer()
-        steps = [self._read_own(step) for step in state.steps]
-        whole = dict(course.learner.export_state())
-        form = choose_form(of.rounds)
-        residual = self._folder.load_residual(state.residual)
-        if residual is None:
-            self._report("the last child's residual is missing: this child is made without it")
-        pieces, left = form.encode(outer.masters, pick_masters(whole), residual or {})
-        decoded = form.decode(outer.masters, pieces)
-        base = open_checkpoint(self._checkpoints, state.base, of.parameters)
-        counts: HeldOutCounts = ()
-        if config.count is not None and not in_haste:
-            counts = config.count(base, of.end - 1, round_masters(decoded))
-        path = self._folder.write_begin(whole)
-        held = path.read_bytes()
-        record = ChildRecord(
-            ROUND_VERSION,
-            of.parameters.digest,
-            of.end,
-            self._hotkey,
-            state.outer,
-            tuple(step.record.digest for step in steps),
-            digest_tensors_of(whole.items()),
-            digest_tensors_of(decoded.items()),
-            tuple(sha256(piece).digest() for piece in pieces),
-            sha256(held).digest(),
-            counts,
-        )
-        shelf = self._folder.open_shelf()
-        if config.publish_states:
-            put_pieces(shelf, [held])
-        child = ChildFiles(record, base.manifest, steps, decoded)
-        put_child(shelf, child, pieces, config.steps.folder)
-        self._folder.write_residual(record.digest, left)
-        return replace(state, child=record.digest)
-
-    def _read_own(self, made: MadeStep) -> ChildStep:
-        manifest = self._folder.load_manifest(made.child)
-        step = read_step(self._config.steps.get_path(manifest.number, made.record))
-        return ChildStep(step.record, step.child, manifest, read_taken(step))
-
-    # --- the merge
-
-    def _merge(self, course: C, state: RoundState, of: Round, head: int) -> NextThing:
-        """After the deadline: show the child, publish in turn, and continue from the true
-        checkpoint."""
-        if self._revealed != state.child:
-            reveal(self._folder.open_shelf(), self._config.store)
-            self._revealed = state.child
-        merging = self._merging
-        if merging is None:
-            merging = self._merging = self.open_merge(state, of)
-        merging.gather(self._stores.list_by(merging.commitments, head), get_patience(of))
-        slots = self._chain.get_commitments(head)
-        published = find_published(self._chain, of, slots, head)
-        if published is not None:
-            merge = self._judge(merging, published)
-            if merge is None:
-                self._continue(course, state, merging, state.true, self._require_outer())
-                self._looked_back = self._require_state().end  # it is decided
-            else:
-                self._take_up(course, state, merging, published, merge)
-            return NextThing.GO_ON
-        shortage = merging.find_shortage()
-        if shortage is not None:
-            return self._miss(course, state, merging, head, shortage)
-        line = compute_line(of, self._chain.get_block(of.deadline).hash)
-        if self._hotkey not in line or head < of.get_turn(line.index(self._hotkey)):
-            return NextThing.WAIT
-        if self._published == ZERO_DIGEST:
-            self._published = self._publish(state, merging)
-            return NextThing.GO_ON  # it took long: another may have published
-        payload = encode_commitment(
-            Commitment(Tag.CHECKPOINT, of.end, 0, self._published, self._config.locator)
-        )
-        if slots.get(self._hotkey) == payload:
-            return NextThing.WAIT
-        return NextThing.GO_ON if self._announce(course, payload) else NextThing.WAIT
-
-    def open_merge(self, state: RoundState, of: Round) -> RoundMerge:
+    def open_merge(self, place: RoundPlace, of: Round) -> RoundMerge:
         """A round whose deadline has passed, before its children are read."""
         slots = self._chain.get_commitments(of.deadline)
         contexts = {}
         for window in of.windows:
             context = self._get_context(window)
-            if context is not None and self._find_unfit(context, state) is None:
+            if context is not None and self._find_unfit(context, place) is None:
                 contexts[window] = context
-        parent = self._checkpoints.get(state.base).manifest
-        facts = RoundFacts(of, self._require_outer(), state.outer, parent, contexts)
-        folder = self._config.folder / "children"
-        return RoundMerge(facts, find_children(of, slots), state.base, folder)
+        parent = self._checkpoints.get(place.base).manifest
+        facts = RoundFacts(of, place.outer, place.root, parent, contexts)
+        return RoundMerge(facts, find_children(of, slots), place.base, self._config.children)
 
-    def _publish(self, state: RoundState, merging: RoundMerge) -> bytes:
-        """Measure the merged checkpoint, and upload it with everything it was merged from."""
-        of, config, merge = merging.facts.of, self._config, merging.merge()
-        base = open_checkpoint(self._checkpoints, state.base, of.parameters)
-        counts = () if config.count is None else config.count(base, of.end)
-        record = MergeRecord(
-            ROUND_VERSION,
-            f"assay {version('assay')}",
-            of.parameters.digest,
-            of.end,
-            state.base,
-            merge.children,
-            state.outer,
-            merge.after,
-            merge.tensors,
+    # --- from one place to the next
+
+    def _enter(
+        self, event: RoundEvent | None, place: RoundPlace, outer: OuterState | None = None
+    ) -> RoundPlace:
+        """Take a place, once its folder has it. `event`: None at the beginning; `outer`: its outer
+        state, if the folder has another."""
+        before = self.place
+        if before is not None and event is not None:
+            follows = ROUND_COURSE[type(before.stage)][event]
+            if follows is not type(place.stage):
+                raise ValueError(f"{follows.name} follows, not {place.stage.name}: {event}")
+        state = place.to_state()
+        if outer is not None or before is None or state != before.to_state():
+            self._folder.save(state, outer)
+        self.place = place
+        return place
+
+    def _resume(self) -> RoundPlace | None:
+        """The folder's place, if its round can go on."""
+        stored = self._folder.load(self._history.first.digest)
+        if stored is None or self.find_rounds(stored.end - 1) is None:
+            return None
+        outer = self._folder.load_outer(stored.outer)
+        if outer is not None:
+            self.place = RoundPlace.from_state(stored, outer)
+        return self.place
+
+    def _begin(
+        self, course: RoundCourse, window: int, event: RoundEvent | None = None
+    ) -> ContinueFrom:
+        """Begin with the checkpoint in force, and learn from this window at the earliest."""
+        parameters, head = self._history.get(window), self._chain.get_head()
+        parent = find_parent(self._chain, parameters, head)
+        base = open_checkpoint(self._checkpoints, parent.digest, parameters)
+        stores = self._stores.list_at(head)
+        outer = find_outer(base, stores, self._config.children)
+        end = find_first_end(parameters, parent, head)
+        steps = self._config.count_steps(base, course.learner.step or None, stores)
+        place = RoundPlace(
+            self._history.first.digest,
+            end,
+            base.digest,
+            outer,
+            compute_outer_root(outer),
+            None,
+            (TrueCheckpoint(base.digest, base.manifest.number),),
+        )
+        window = max(window, end - len(find_round(parameters, parameters.start.window).windows))
+        return self._restart(course, event, place, outer, window=window, steps=steps)
+
+    def _restart(
+        self,
+        course: RoundCourse,
+        event: RoundEvent | None,
+        place: RoundPlace,
+        outer: OuterState | None = None,
+        *,
+        window: int = 0,
+        steps: int | None = None,
+    ) -> ContinueFrom:
+        """Take the beginning of a round. The course goes on with the outer state's masters and its
+        learner's own moments. `steps`: behind it, if the learner's own count is not to be used."""
+        place = self._enter(event, place, outer)
+        parameters = self._history.get(place.end - 1)
+        base = open_checkpoint(self._checkpoints, place.base, parameters)
+        begin = dict(course.learner.export_state()) | name_masters(place.outer.masters)
+        if steps is not None:
+            begin["step"] = torch.tensor([float(steps)])
+        learner = self._folder.write_begin(begin)
+        self._folder.clear_shelf()
+        window = max(course.window, window)
+        if parameters.rounds is not None:  # else this was the last round
+            window = max(window, self._get_round(place).windows.start)
+        return ContinueFrom(base, learner, window)
+
+    def _note_step(self, made: Checkpoint, place: RoundPlace) -> RoundPlace:
+        """Add the step that the course has taken since."""
+        keep_step(made, self._folder, self._config, self._report)
+        steps = (*place.steps, MadeStep(made.manifest.step, made.digest))
+        return self._enter(RoundEvent.STEPPED, replace(place, steps=steps))
+
+    # --- its child
+
+    def _name_child(self, course: RoundCourse, place: RoundPlace, of: Round, head: int) -> Command:
+        """Make the child, and commit to it on chain from the opening on, unless that is done."""
+        if not place.steps or self._hotkey not in of.rounds.trainers:
+            return NextThing.WAIT
+        if isinstance(place.stage, Learning):
+            try:
+                child = self._make_child(course, place, of, in_haste=head >= of.opening)
+            except FormError as error:
+                self._report(f"round {of.end}: this trainer's child {error}; its steps are dropped")
+                return self._restart(course, RoundEvent.CHILD_FAILED, place.beginning)
+            place = self._enter(RoundEvent.CHILD_MADE, replace(place, stage=Named(child)))
+        if head < of.opening or not isinstance(place.stage, Named):
+            return NextThing.WAIT
+        child = place.stage.child
+        return self._announce(Commitment(Tag.CHILD, of.end, 0, child, self._config.locator), head)
+
+    def _make_child(
+        self, course: RoundCourse, place: RoundPlace, of: Round, *, in_haste: bool
+    ) -> bytes:
+        return make_child(
             self._hotkey,
+            place,
+            of,
+            open_checkpoint(self._checkpoints, place.base, of.parameters),
+            course.learner,
+            self._folder,
+            self._config,
+            in_haste=in_haste,
+            report=self._report,
         )
-        levels = compute_next_levels(of.parameters, base.manifest.levels, counts)
-        manifest = self._checkpoints.publish(
-            base, merge.weights, record.digest, levels, counts, of.end
+
+    def _announce(self, commitment: Commitment, head: int) -> Command:
+        payload = encode_commitment(commitment)
+        if self._chain.get_commitments(head).get(self._hotkey) == payload:
+            return NextThing.WAIT
+        return Announce(payload)
+
+    # --- the merge
+
+    def _show(self, place: RoundPlace, of: Round) -> RoundPlace:
+        """Show the child, and open the merge."""
+        if place.child is not None:
+            reveal(self._folder.open_shelf(), self._config.store)
+        stage = Merging(place.child, self.open_merge(place, of))
+        return self._enter(RoundEvent.DEADLINE, replace(place, stage=stage))
+
+    def _merge(self, course: RoundCourse, place: RoundPlace, of: Round, head: int) -> Command:
+        """After the deadline: publish in turn, and continue from the true checkpoint."""
+        if isinstance(place.stage, Learning | Named):
+            place = self._show(place, of)
+        stage = place.stage
+        assert isinstance(stage, Merging | Published)
+        merging = stage.merging
+        merging.gather(self._stores.list_by(merging.commitments, head), get_patience(of))
+        slots = self._chain.get_commitments(head)
+        published = find_published(self._chain, of, slots, head)
+        if published is not None:
+            merge = self._judge(merging, published)
+            if merge is not None:
+                return self._take_up(course, RoundEvent.TRUE, place, merging, published, merge)
+            command = self._continue(course, RoundEvent.FALSE, place, merging)
+            self._looked_back = self._find_next_end(of)  # it is decided
+            return command
+        if isinstance(stage, Merging):
+            shortage = merging.find_shortage()
+            if shortage is not None:
+                return self._miss(course, place, stage, head, shortage)
+            line = compute_line(of, self._chain.get_block(of.deadline).hash)
+            if self._hotkey not in line or head < of.get_turn(line.index(self._hotkey)):
+                return NextThing.WAIT
+            base = open_checkpoint(self._checkpoints, place.base, of.parameters)
+            made = publish_merge(
+                self._hotkey, place, merging, base, self._checkpoints, self._config
+            )
+            stage = Published(place.child, merging, made)
+            self._enter(RoundEvent.IN_TURN, replace(place, stage=stage))
+            return NextThing.GO_ON  # it took long: another may have published
+        made = stage.checkpoint
+        return self._announce(
+            Commitment(Tag.CHECKPOINT, of.end, 0, made, self._config.locator), head
         )
-        made = open_checkpoint(self._checkpoints, manifest.digest, of.parameters)
-        for child in merging.gathered.values():
-            if child.files is not None and child.pieces is not None:
-                put_child(config.store, child.files, read_pieces(child.pieces), merging.folder)
-        put_outer(config.store, merge.outer, merge.after)
-        put_record(config.store, record)
-        publish_checkpoint(config.store, made.folder, made.digest)
-        return made.digest
 
     def _miss(
-        self, course: C, state: RoundState, merging: RoundMerge, head: int, shortage: str
-    ) -> NextThing:
+        self, course: RoundCourse, place: RoundPlace, stage: Merging, head: int, shortage: str
+    ) -> Command:
         """Publish nothing without a majority of the children. If nobody has published when all
         turns are over, continue from the round's parent."""
-        of = merging.facts.of
+        of = stage.merging.facts.of
         if head < of.turns_end:
-            if self._short != of.end:
-                self._short = of.end
+            if not stage.is_short:
+                self._enter(RoundEvent.SHORT, replace(place, stage=replace(stage, is_short=True)))
                 self._report(
                     f"round {of.end}: {shortage}; this trainer publishes nothing unless it finds "
                     "more of them"
@@ -493,32 +350,29 @@ class RoundKeeper(Generic[C]):
             f"round {of.end} is lost: {shortage}, and nobody published its checkpoint; this "
             "trainer continues from the round's parent"
         )
-        self._continue(course, state, merging, state.true, self._require_outer())
-        self._anchor(course, of)
-        return NextThing.GO_ON
+        return self._anchor(of, self._continue(course, RoundEvent.LOST, place, stage.merging))
 
-    def _look_back(self, course: C, state: RoundState, of: Round) -> bool:
+    def _look_back(self, course: RoundCourse, place: RoundPlace, of: Round) -> ContinueFrom | None:
         """Take up a true checkpoint of the round before, if this trainer gave that round up and a
         checkpoint was published later. None counts after this round's opening."""
         start = of.windows.start
-        if start <= of.parameters.start.window or state.true[-1].number >= start:
-            return False
-        earlier = replace(state, end=start, steps=(), child=ZERO_DIGEST)
+        if start <= of.parameters.start.window or place.true[-1].number >= start:
+            return None
+        earlier = replace(place.beginning, end=start)
         before = self._get_round(earlier)
         try:
             slots = self._chain.get_commitments(of.opening)
             published = find_published(self._chain, before, slots, of.opening)
             if published is None:
-                return False
+                return None
             merging = self.open_merge(earlier, before)
         except ForgottenError:
-            return False
+            return None
         merge = self._judge(merging, published)
         if merge is None:
             merging.forget()
-            return False
-        self._take_up(course, earlier, merging, published, merge)
-        return True
+            return None
+        return self._take_up(course, RoundEvent.LATE, earlier, merging, published, merge)
 
     def _judge(self, merging: RoundMerge, published: Commitment) -> Merge | None:
         """The round's merge if the published checkpoint is true; else None, and a report."""
@@ -528,7 +382,7 @@ class RoundKeeper(Generic[C]):
             merging,
             self._stores.list_with(published.locator, self._chain.get_head()),
             self._checkpoints,
-            self._config.folder / "children",
+            self._config.children,
         )
         if fault is not None:
             self._report(
@@ -541,59 +395,60 @@ class RoundKeeper(Generic[C]):
         return merge if fault is None else None
 
     def _take_up(
-        self, course: C, state: RoundState, merging: RoundMerge, published: Commitment, merge: Merge
-    ) -> None:
+        self,
+        course: RoundCourse,
+        event: RoundEvent,
+        place: RoundPlace,
+        merging: RoundMerge,
+        published: Commitment,
+        merge: Merge,
+    ) -> ContinueFrom:
         """Continue from a true checkpoint."""
         of = merging.facts.of
-        true = (*state.true, TrueCheckpoint(published.digest, of.end))[-TRUE_MAX:]
-        self._continue(course, state, merging, true, merge.outer)
-        self._anchor(course, of)
+        true = (*place.true, TrueCheckpoint(published.digest, of.end))[-TRUE_MAX:]
+        merged = replace(place, true=true, outer=merge.outer)
+        return self._anchor(of, self._continue(course, event, merged, merging))
 
     def _continue(
-        self,
-        course: C,
-        state: RoundState,
-        merging: RoundMerge,
-        true: tuple[TrueCheckpoint, ...],
-        outer: OuterState,
-    ) -> None:
-        """Begin the next round with the newest true checkpoint."""
-        of, base = merging.facts.of, true[-1].digest
-        root = compute_outer_root(outer)
-        end = of.end + (self._history.get(of.end).rounds or of.rounds).windows
+        self, course: RoundCourse, event: RoundEvent, place: RoundPlace, merging: RoundMerge
+    ) -> ContinueFrom:
+        """Begin the next round with the newest true checkpoint, and the outer state there."""
+        of = merging.facts.of
         merging.forget()
-        # from the child that was shown; one that is made again in its round adds the same residual
-        residual = state.residual if state.child == ZERO_DIGEST else state.child
-        new = RoundState(state.parameters, end, base, root, (), ZERO_DIGEST, residual, true)
-        self._folder.save(new, outer)
-        self.state, self._outer, self._merging = new, outer, None
+        new = RoundPlace(
+            place.network,
+            self._find_next_end(of),
+            place.true[-1].digest,
+            place.outer,
+            compute_outer_root(place.outer),
+            # from the child that was shown; one that is made again in its round adds the same
+            place.child or place.residual,
+            place.true,
+        )
+        command = self._restart(course, event, new, place.outer, window=of.end)
         # the round's own stay: a checkpoint of a round that was given up can still come
         self._contexts = {w: c for w, c in self._contexts.items() if w >= of.windows.start}
-        self._published = ZERO_DIGEST
-        course.window = max(course.window, of.end)
-        self._adopt(course, new)
+        return command
 
-    def _anchor(self, course: C, of: Round) -> None:
+    def _anchor(self, of: Round, command: ContinueFrom) -> ContinueFrom:
         """Let identity's trainer name the parent that it continues from: it is in force when no
         round's checkpoint is."""
         if self._hotkey != of.parameters.identity.trainer:
-            return
-        base = course.parent
-        anchor = Commitment(
-            Tag.CHECKPOINT, base.manifest.number, 0, base.digest, self._config.locator
-        )
+            return command
+        base, locator = command.base, self._config.locator
         publish_checkpoint(self._config.store, base.folder, base.digest)
-        self._announce(course, encode_commitment(anchor))
+        anchor = Commitment(Tag.CHECKPOINT, base.manifest.number, 0, base.digest, locator)
+        return replace(command, payload=encode_commitment(anchor))
 
     # --- lookups
 
-    def _find_unfit(self, context: Context, state: RoundState) -> str | None:
-        of = self._get_round(state)
-        numbers = {true.digest: true.number for true in state.true}
+    def _find_unfit(self, context: Context, place: RoundPlace) -> str | None:
+        of = self._get_round(place)
+        numbers = {true.digest: true.number for true in place.true}
         number = numbers.get(context.checkpoint)
         if number is None:
             return "its rollouts are of a checkpoint that differs from its round's result"
-        if not is_fresh(of, numbers[state.base], number):
+        if not is_fresh(of, numbers[place.base], number):
             return f"its rollouts are of checkpoint {number}, too old for this round"
         return None
 
@@ -605,15 +460,17 @@ class RoundKeeper(Generic[C]):
             self._contexts[window] = context
         return self._contexts[window]
 
-    def _get_round(self, state: RoundState) -> Round:
-        return find_round(self._history.get(state.end - 1), state.end - 1)
+    def _get_round(self, place: RoundPlace) -> Round:
+        return find_round(self._history.get(place.end - 1), place.end - 1)
 
-    def _require_state(self) -> RoundState:
-        if self.state is None:
-            raise RuntimeError("a round is asked for before it began")
-        return self.state
+    def _find_next_end(self, of: Round) -> int:
+        """The end of the round after one."""
+        return of.end + (self._history.get(of.end).rounds or of.rounds).windows
 
-    def _require_outer(self) -> OuterState:
-        if self._outer is None:
-            raise RuntimeError("a round's state is asked for before it began")
-        return self._outer
+
+def _is_elsewhere(course: RoundCourse, place: RoundPlace) -> bool:
+    """Whether the course was started anew, so that it does not continue the round."""
+    parent = course.parent
+    if parent.digest == place.last:
+        return not course.learned
+    return parent.manifest.parent != place.last or parent.manifest.number > place.end

@@ -147,6 +147,7 @@ class MinerReview:
         over = head > self._compute_block(mined.window, Phase.MIRROR_END)
         known = self._history.get_verdicts(mined.window)
         committed = context.commitments.get(self._hotkey)
+        record = verdict.to_record()
         own_verdict = OwnVerdict(
             window=mined.window,
             settlement=settlement,
@@ -156,11 +157,11 @@ class MinerReview:
             reason=verdict.reason,
             detail=verdict.detail,
             score=compute_score(verdict),
-            tokens=verdict.tokens,
-            group=verdict.group,
-            rollout=verdict.rollout,
-            token=verdict.token,
-            statistics=verdict.to_json(0)["statistics"],
+            tokens=record.tokens,
+            group=record.group,
+            rollout=record.rollout,
+            token=record.token,
+            statistics=record.to_json(0)["statistics"],
         )
         self._history.write_verdict(own_verdict, seat, after)
         if [v.reason for v in known] != [verdict.reason]:

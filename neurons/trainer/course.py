@@ -20,8 +20,10 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.window import compute_window
+from assay.rounds.config import RoundConfig
+from assay.rounds.course import ContinueFrom, NextThing
 from assay.rounds.in_force import get_in_force_at
-from assay.rounds.keeper import RoundConfig, RoundKeeper
+from assay.rounds.keeper import RoundKeeper
 from assay.session.chain_delivery import Announcement
 from assay.session.window_reader import get_challenge, get_context
 from assay.training import Learner, LessonError
@@ -203,7 +205,7 @@ class CourseKeeper:
         """The announcement of a payload in the trainer's slot."""
         return Announcement(self._sources.chain, self._hotkey, payload)
 
-    def open_rounds(self) -> RoundKeeper[Course] | None:
+    def open_rounds(self) -> RoundKeeper | None:
         """The trainer's part in rounds, or None if a requirement is missing."""
         config, sources = self._config, self._sources
         if config.store is None or config.steps is None or config.folder is None:
@@ -214,12 +216,6 @@ class CourseKeeper:
             if challenge is None:
                 return None
             return get_context(sources.chain, sources.beacons, parameters, challenge)
-
-        def announce(course: Course, payload: bytes) -> bool:
-            if course.announcement is not None and course.announcement.payload == payload:
-                return False
-            course.announcement = self.announce(payload)
-            return True
 
         round_config = RoundConfig(
             config.folder / "rounds",
@@ -238,10 +234,25 @@ class CourseKeeper:
             sources.checkpoints,
             sources.stores,
             round_config,
-            lambda course: self.save(course, learner=True),
-            announce,
             lambda line: self._report(f"{NAME}: {line}"),
         )
+
+    def advance(self, rounds: RoundKeeper, course: Course) -> NextThing:
+        """Do what rounds ask for between two windows. Raises as `RoundKeeper.advance`."""
+        command = rounds.advance(course)
+        if isinstance(command, NextThing):
+            return command
+        if isinstance(command, ContinueFrom):
+            course.learner.load_state(command.learner)
+            course.parent, course.window = command.base, command.window
+            course.learned = course.uploaded = True
+            course.state = None
+            self.save(course, learner=True)
+        payload, before = command.payload, course.announcement
+        if payload is not None and (before is None or before.payload != payload):
+            course.announcement = self.announce(payload)
+            return NextThing.GO_ON
+        return NextThing.GO_ON if isinstance(command, ContinueFrom) else NextThing.WAIT
 
     def _load(self, commitment: Commitment | None) -> TrainerState | None:
         """The folder's state, unless the chain is ahead of it."""

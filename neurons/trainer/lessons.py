@@ -20,7 +20,7 @@ from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.step import LEFT_OUT_MAX, StepLeftOut
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats
-from assay.verification import Ledger, MeasuredGroup
+from assay.verification import Ledger, MeasuredGroup, Refused
 
 #: Blocks at which a withheld file is looked for.
 LOOKS = 3
@@ -166,7 +166,7 @@ class WindowReading:
             for fault in judged.left_out
             if fault.group is not None
         ]
-        if not verdict.accepted:
+        if isinstance(verdict, Refused):
             return
         environment = open_environment(context.parameters.environment)
         seed, levels = context.challenge_seed, checkpoint.manifest.levels

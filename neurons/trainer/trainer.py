@@ -50,7 +50,8 @@ from assay.neurons.trainer.window_judging import Outcome, Skip, WindowJudging
 from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
-from assay.rounds.keeper import NextThing, RoundKeeper
+from assay.rounds.course import NextThing
+from assay.rounds.keeper import RoundKeeper
 from assay.sandbox import WorkerError
 from assay.session.chain_delivery import Announcement
 from assay.session.window_reader import BeaconError
@@ -294,14 +295,14 @@ class Trainer:
             text = "rounds are repeated from what is in stores: set sft_weight = 0, without sft"
             return self._pause(Trouble(TroubleKind.OTHER, text))
         self.pace.begin(Activity.PUBLISHING)
-        what = rounds.advance(course)
+        what = self._keeper.advance(rounds, course)
         self.trouble = None
         if what is NextThing.WAIT:
             self.pace.begin(Activity.WAITING)
             return TrainerEvent.WAITING
         return TrainerEvent.MOVED if what is NextThing.GO_ON else None
 
-    def _find_rounds(self, window: int) -> RoundKeeper[Course] | None:
+    def _find_rounds(self, window: int) -> RoundKeeper | None:
         """The trainer's part in rounds; None: the window has none."""
         rounds = self.rounds
         return None if rounds is None or rounds.find_rounds(window) is None else rounds

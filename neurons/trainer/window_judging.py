@@ -65,7 +65,7 @@ class WindowJudging:
         config: TrainerConfig,
         judge: BackgroundJudge | None,
         pace: TrainerPace,
-        find_rounds: Callable[[int], RoundKeeper[Course] | None],
+        find_rounds: Callable[[int], RoundKeeper | None],
         note_trouble: Callable[[Trouble], None],
     ) -> None:
         self._parameters = parameters

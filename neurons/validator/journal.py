@@ -16,7 +16,7 @@ from assay.protocol import Beacon, Block, Context, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import Digest, to_json
 from assay.session.window_reader import Challenge
-from assay.verification import Ledger, Seat, Verdict
+from assay.verification import Ledger, Seat, Verdict, VerdictRecord
 
 logger = logging.getLogger("assay")
 
@@ -168,7 +168,8 @@ class Journal:
                 f"SELECT asked_at, seconds, verdict FROM {table} WHERE window = ?",
                 (judged.challenge.window,),
             ):
-                judged.add(self._database.decode(Verdict, text), asked_at, seconds)
+                record = self._database.decode(VerdictRecord, text)
+                judged.add(record.to_verdict(), asked_at, seconds)
 
     def load_ledgers(self) -> dict[Account, Ledger]:
         """The ledgers of future settlements."""
@@ -213,7 +214,7 @@ class Journal:
                 )
             self._database.execute(
                 f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?)",
-                (verdict.window, verdict.hotkey, asked_at, seconds, _encode(verdict)),
+                (verdict.window, verdict.hotkey, asked_at, seconds, _encode(verdict.to_record())),
             )
             self._database.execute(
                 "INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?)",

@@ -7,7 +7,7 @@ from assay.artifacts.submissions.appeals import AppealBudget
 from assay.protocol import Context, Reason
 from assay.sandbox.usage import Probe, Usage
 from assay.session.window_reader import Challenge
-from assay.verification import CheckedSubmission, Seat, Verdict
+from assay.verification import Accepted, CheckedSubmission, Seat, Verdict
 
 #: The judge itself, beside the kinds of children and the devices that it uses.
 JUDGE = "judge"
@@ -59,7 +59,7 @@ class JudgedWindow:
     #: files that were asked for in time and not shown so far, or shown other than committed
     withheld: dict[bytes, Verdict] = field(default_factory=dict)
     #: files without a fault so far, whose samples have not been checked
-    provisional: dict[bytes, Verdict] = field(default_factory=dict)
+    provisional: dict[bytes, Accepted] = field(default_factory=dict)
     #: files that could not be judged so far
     failed: dict[bytes, FailedFile] = field(default_factory=dict)
     #: what answered in judging → a file that was accepted, as it was read; lost by a restart
@@ -75,7 +75,7 @@ class JudgedWindow:
         shown, it may be asked for again: another validator may have been shown them."""
         hotkey = verdict.hotkey
         self.asked_at[hotkey], self.seconds[hotkey] = asked_at, seconds
-        if verdict.provisional:
+        if isinstance(verdict, Accepted) and verdict.provisional:
             self.provisional[hotkey] = verdict
             self.withheld.pop(hotkey, None)  # an earlier verdict
             del self.asked_at[hotkey]  # its samples have not been asked for

@@ -25,7 +25,7 @@ from assay.protocol.record import (
     Weight,
 )
 from assay.protocol.score_tree import compute_weights_digest
-from assay.verification import compute_score
+from assay.verification import Accepted, compute_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _make_row(hotkey: bytes, judged: JudgedWindow, context: Context) -> MemberRo
         if committed is None
         else Seen(committed.root, committed.groups, committed.locator),
         reason=None if verdict is None else verdict.reason,
-        values=() if verdict is None else tuple(group.value for group in verdict.groups),
+        values=tuple(g.value for g in verdict.groups) if isinstance(verdict, Accepted) else (),
         score=0 if verdict is None else compute_score(verdict),
         witness=b"" if measured is None else measured.witness,
     )

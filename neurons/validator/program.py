@@ -142,10 +142,10 @@ def _count_judging(validator: Validator, verdicts: VerdictCounter, tally: Counte
     """Count what went through the model for each verdict, and its seconds, once."""
     for window, hotkey in verdicts.note(list_verdicts(validator)):
         judged = validator.judged_windows[window]
-        verdict = judged.verdicts[hotkey]
-        tally.add("judged_tokens", verdict.tokens)
-        tally.add("judged_rollouts", verdict.rollouts)
-        tally.add("judged_turns", verdict.turns)
-        tally.add("judged_replies", verdict.replies)
-        tally.add("judged_broken", verdict.broken)
+        record = judged.verdicts[hotkey].to_record()
+        tally.add("judged_tokens", record.tokens)
+        tally.add("judged_rollouts", record.rollouts)
+        tally.add("judged_turns", record.turns)
+        tally.add("judged_replies", record.replies)
+        tally.add("judged_broken", record.broken)
         tally.add("judging_seconds", judged.seconds.get(hotkey, 0.0))

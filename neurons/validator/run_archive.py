@@ -75,7 +75,7 @@ def describe_judged(judged: JudgedWindow) -> dict[str, Any]:
         "void": judged.void,
         "missing": judged.missing,
         "verdicts": [
-            verdict.to_json(judged.seconds[hotkey])
+            verdict.to_record().to_json(judged.seconds[hotkey])
             | {"committed_groups": verdict.committed_groups, "score": compute_score(verdict)}
             for hotkey, verdict in sorted(judged.verdicts.items())
         ],

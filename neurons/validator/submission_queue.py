@@ -25,11 +25,12 @@ from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Account, Journal
 from assay.neurons.validator.judged_window import JUDGE, JudgedWindow
 from assay.protocol import Context, Phase, Reason
+from assay.protocol.reason import Refusal
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
 from assay.sandbox.usage import Probe, Usage, using, watch
 from assay.session.window_reader import find_settlement
-from assay.verification import CheckedSubmission, JudgeResult, Ledger, Seat, Verdict
+from assay.verification import Accepted, CheckedSubmission, JudgeResult, Ledger, Refused, Seat
 
 #: Seconds to wait for running jobs while another may begin, and while none may.
 _ROOM_S, _FULL_S = 0.05, 0.5
@@ -376,7 +377,8 @@ class SubmissionQueue:
         blamed = {hotkey for hotkey, failed in judged.failed.items() if failed.is_blamed}
         for hotkey in sorted((blamed | busy) - judged.verdicts.keys()):
             detail = "our own fault, not the miner's: the file could not be judged in time"
-            verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
+            fault = Refusal(Reason.INTERNAL, detail)
+            verdict = Refused(window=context.window, hotkey=hotkey, fault=fault)
             account = self._get_account(context, hotkey)
             ledger = self.ledgers.get(account, Ledger())
             asked_at = judged.asked_at.get(hotkey, self._sources.chain.get_head())
@@ -393,7 +395,7 @@ def _judge_samples(
     context: Context,
     hotkey: bytes,
     sources: JudgeSources,
-    verdict: Verdict,
+    verdict: Accepted,
     ledger: Ledger,
     *,
     late: bool,

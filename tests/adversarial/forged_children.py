@@ -48,7 +48,7 @@ def show(bench, name: str, child: ChildFiles, genuine, pieces=None) -> Commitmen
         forged.keep_record(step.record, step.child)
     if pieces is None:
         keeper = bench.trainers[name].rounds
-        outer = keeper.open_merge(keeper.state, bench.get_round(0)).facts.outer.masters
+        outer = keeper.open_merge(keeper.place, bench.get_round(0)).facts.outer.masters
         whole = {**outer, **child.masters}  # no form can leave a tensor out
         pieces, _ = choose_form(bench.parameters.rounds).encode(outer, whole, {})
     record = replace(child.record, pieces=tuple(sha256(piece).digest() for piece in pieces))

@@ -25,12 +25,12 @@ from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Phase, Reason
+from assay.protocol import Phase, Reason, Refusal
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
-from assay.verification import GroupValue, JudgeResult, Statistics, Verdict
+from assay.verification import Accepted, GroupValue, JudgeResult, Refused, Statistics
 
 GENESIS_MS = 1_700_000_000_000
 NAMES = ("owner", "trainer", "validator", "alice", "bob", "carol")
@@ -248,19 +248,22 @@ class Mortal:
         window, head = context.window, self.real.get_head()
         self.judged.append((window, hotkey))
         shown = compute_block(context.parameters.timing, window, Phase.AUDIT) + 2
-        verdict = Verdict(window, hotkey, Reason.NO_COMMITMENT, "nothing stands on chain")
+
+        def refuse(reason, detail):
+            return Refused(window=window, hotkey=hotkey, fault=Refusal(reason, detail)), ledger
+
         if hotkey == HOTKEYS["carol"] and window == 2:
-            return replace(verdict, reason=Reason.SKETCH_MISMATCH, detail="another's"), ledger
+            return refuse(Reason.SKETCH_MISMATCH, "another's")
         if hotkey == HOTKEYS["bob"] and (head < shown or window % 3 == 0):
-            return replace(verdict, reason=Reason.NOT_REVEALED, detail="not yet"), ledger
+            return refuse(Reason.NOT_REVEALED, "not yet")
         if hotkey not in (HOTKEYS["alice"], HOTKEYS["bob"], HOTKEYS["carol"]):
-            return verdict, ledger
+            return refuse(Reason.NO_COMMITMENT, "nothing stands on chain")
         if late:
-            return replace(verdict, reason=Reason.NOT_REVEALED, detail="no mirror"), ledger
+            return refuse(Reason.NOT_REVEALED, "no mirror")
         ledger = ledger.add(np.array([0.1 * (window + 1), -1 / 3, hotkey[0] / 7e3]))
-        return replace(
-            verdict,
-            reason=Reason.ACCEPTED,
+        return Accepted(
+            window=window,
+            hotkey=hotkey,
             detail=f"rollout {ledger.rollouts} of the settlement",
             committed_groups=2,
             statistics=Statistics(ledger_capital=sum(ledger.log_sums)),
@@ -276,9 +279,8 @@ class Mortal:
         self.sampled.append((context.window, hotkey))
         withheld = hotkey == HOTKEYS["carol"] and context.window % 4 == 0
         if withheld or (hotkey == HOTKEYS["bob"] and context.window % 3 == 1 and not late):
-            refused = replace(verdict, reason=Reason.NOT_REVEALED, groups=(), tokens=0)
-            return replace(refused, detail="a sample", unbound=True, provisional=False)
-        return replace(verdict, provisional=False)
+            return verdict.conclude(Refusal(Reason.NOT_REVEALED, "a sample", unbound=True))
+        return verdict.conclude(None)
 
     def describe(self):
         """Everything that is public in the end, and all submitted data, without clocks."""

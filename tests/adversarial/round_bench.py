@@ -155,8 +155,8 @@ class RoundBench:
 
     def get_base(self, name: str):
         """Digest of the checkpoint, and root of the outer state, with which its round began."""
-        state = self.trainers[name].rounds.state
-        return state.base, state.outer
+        place = self.trainers[name].rounds.place
+        return place.base, place.root
 
     def close(self) -> None:
         for trainer in self.trainers.values():

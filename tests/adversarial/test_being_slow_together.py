@@ -23,12 +23,12 @@ from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.neurons.validator.submission_queue import SubmissionQueue
-from assay.protocol import Committed, Member, Reason, encode_ss58
+from assay.protocol import Committed, Member, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.submission import encode_submission
 from assay.session.window_reader import Challenge
-from assay.verification import Verdict
+from assay.verification import Accepted
 from tests.artifacts.conftest import ID_BITS, make_context, make_groups
 from tests.network.store.hostile import CALM, Hostile, answer
 
@@ -81,7 +81,7 @@ class Together:
         )
         self.journal.open_window(challenge, context.window + 1)
         for hotkey in hotkeys:  # all audits are done
-            verdict = Verdict(context.window, hotkey, Reason.ACCEPTED, "", provisional=True)
+            verdict = Accepted(window=context.window, hotkey=hotkey, detail="", provisional=True)
             self.judged.add(verdict, self.head, 0.0)
 
     @property

@@ -15,11 +15,11 @@ from assay.artifacts.submissions.reader import KnownMirror, ReadRequest
 from assay.inference.placing.devices import MemoryLackError
 from assay.network import open_folder
 from assay.neurons.validator import submission_queue
-from assay.protocol import Phase, Reason, encode_ss58
+from assay.protocol import Phase, Reason, Refusal, encode_ss58
 from assay.protocol.submission import get_opening_bytes
 from assay.protocol.window import compute_block
 from assay.sandbox import WorkerError
-from assay.verification import JudgeResult, Ledger, Verdict
+from assay.verification import JudgeResult, Ledger, Refused
 from tests.adversarial.conftest import GROUPS
 from tests.adversarial.watched import Watched
 from tests.inference.workers.pooled import wait_until
@@ -321,7 +321,7 @@ def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
     kept = watched.validator.journal.load_judged_windows()[0]
     for audit in (kept, watched.audit(0)):
         assert alice not in audit.verdicts
-        assert audit.withheld[alice].unbound
+        assert audit.withheld[alice].fault.unbound
     watched.run_to_settlement_of(0)
     assert watched.audit(0).verdicts[alice].reason is Reason.ROOT_MISMATCH
     assert watched.audit(0).complete
@@ -431,7 +431,8 @@ def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
         asked.append(hotkey)
         world.chain.mint()
         if hotkey in absent:
-            verdict = Verdict(context.window, hotkey, Reason.NOT_REVEALED, "not yet")
+            fault = Refusal(Reason.NOT_REVEALED, "not yet")
+            verdict = Refused(window=context.window, hotkey=hotkey, fault=fault)
             return JudgeResult(verdict, Ledger())
         return honest(context, hotkey, *arguments, **options)
 

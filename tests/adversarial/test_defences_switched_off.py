@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -33,15 +32,13 @@ from assay.protocol.submission import HEADER_BYTES
 from assay.protocol.window import compute_round
 from assay.session import window_reader
 from assay.session.window_reader import get_context
-from assay.verification import Ledger, read_plan, trial
+from assay.verification import Ledger, case, examination, read_plan, trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
 from assay.verification.sketch import SketchResult
 from tests.adversarial.test_not_doing_the_work import find_parts
 from tests.lab.gauntlet.steering import count_bearable
 
-#: `assay.verification.judge` is the function; its module has the names that are switched off.
-judge_module = import_module("assay.verification.judge")
 KINDS = {kind.title: kind for kind in CHOOSING + NOT_WORKING}
 
 
@@ -125,7 +122,7 @@ def test_without_the_termination_rule(lab, monkeypatch):
     """Half a completion is genuine token for token."""
     groups = make(lab, "truncated")
     assert judge_groups(lab, groups) == {Reason.WRONG_TERMINATION}
-    monkeypatch.setattr(judge_module, "_find_structural_faults", lambda *_: iter(()))
+    monkeypatch.setattr(examination, "_find_structural_faults", lambda *_: iter(()))
     assert judge_groups(lab, groups) == {Reason.ACCEPTED}
 
 
@@ -214,7 +211,7 @@ def bind(monkeypatch, *, hotkey=None, challenge=None):
     monkeypatch.setattr(dealing, "compute_block_seed", change(compute_block_seed))
     if challenge is not None:
         monkeypatch.setattr(
-            judge_module, "compute_projection_seed", lambda _: compute_projection_seed(challenge)
+            case, "compute_projection_seed", lambda _: compute_projection_seed(challenge)
         )
 
 

@@ -1,7 +1,6 @@
 """Every strategy of the gauntlet against the real judge, on the shipped model."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from assay.lab.gauntlet.measuring import (
 from assay.lab.gauntlet.sampling_attacks import Honest
 from assay.lab.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
+from assay.verification import examination
 from tests.adversarial.conftest import make_lab
 from tests.lab.gauntlet.steering import bound_gain, find_best_share, measure_steering
 
@@ -144,8 +144,7 @@ def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab, steering):
 def accept_everything(monkeypatch):
     """A judge that is blind: whatever is measured passes."""
     monkeypatch.setattr(AttackSetup, "find_fault", lambda *_: (None, False))
-    judging = import_module("assay.verification.judge")  # the package's name is the function
-    monkeypatch.setattr(judging, "_find_structural_faults", lambda *_: iter(()))
+    monkeypatch.setattr(examination, "_find_structural_faults", lambda *_: iter(()))
 
 
 def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(tmp_path, monkeypatch):

@@ -19,12 +19,20 @@ from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Beacon, Block, Reason
+from assay.protocol import Beacon, Block, Reason, Refusal
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.window import compute_window
 from assay.session.chain_delivery import DeliveryState
 from assay.session.window_reader import Challenge
-from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
+from assay.verification import (
+    Accepted,
+    GroupValue,
+    Ledger,
+    Refused,
+    Seat,
+    Statistics,
+    VerdictRecord,
+)
 from tests.adversarial.mortal import (
     HOTKEYS,
     NETUID,
@@ -209,8 +217,8 @@ def test_a_node_of_another_chain_ends_the_program(tmp_path, monkeypatch):
 
 
 FLOATS = st.floats(allow_nan=False)
-VERDICTS = st.builds(
-    Verdict,
+RECORDS = st.builds(
+    VerdictRecord,
     window=st.just(3),
     hotkey=st.binary(min_size=32, max_size=32),
     reason=st.sampled_from(Reason),
@@ -238,8 +246,9 @@ VERDICTS = st.builds(
 )
 
 
-@given(verdict=VERDICTS, asked_at=st.integers(0, 2**40), seconds=st.floats(0, 1e9))
-def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
+@given(record=RECORDS, asked_at=st.integers(0, 2**40), seconds=st.floats(0, 1e9))
+def test_a_verdict_comes_back_as_it_was(record, asked_at, seconds):
+    verdict = record.to_verdict()
     database, parameters = Database(), make_parameters()
     journal = Journal(
         database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0)
@@ -271,8 +280,8 @@ def test_the_audits_finding_stays_beside_the_samples_finding():
     challenge = Challenge(3, Block(9, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters)
     journal.open_window(challenge, 4)
     account, ledger = (24, Seat(1, 0)), Ledger(2, (0.1,))
-    accepted = Verdict(3, HOTKEYS["bob"], Reason.ACCEPTED, "", provisional=True)
-    refused = replace(accepted, reason=Reason.ROOT_MISMATCH, unbound=True, provisional=False)
+    accepted = Accepted(window=3, hotkey=HOTKEYS["bob"], detail="", provisional=True)
+    refused = accepted.conclude(Refusal(Reason.ROOT_MISMATCH, "", unbound=True))
 
     def keep(verdict, asked_at):
         journal.put_verdict(verdict, asked_at, 0.5, account, ledger)
@@ -354,7 +363,7 @@ def test_an_epochs_ledgers_are_forgotten_when_it_is_settled():
     journal = Journal(
         database, HOTKEYS["alice"], ParameterHistory(parameters), WindowProgress(0, 0)
     )
-    verdict = Verdict(3, HOTKEYS["bob"], Reason.NO_COMMITMENT, "")
+    verdict = Refused(window=3, hotkey=HOTKEYS["bob"], fault=Refusal(Reason.NO_COMMITMENT, ""))
     for epoch in (24, 36):
         journal.put_verdict(verdict, 9, 0.0, (epoch, Seat(1, 0)), Ledger(2, (0.1,)))
     journal.settle(24, 4)

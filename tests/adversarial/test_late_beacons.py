@@ -1,13 +1,12 @@
 """A round that comes late, or never: its window waits for it, and no other window does."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from assay.network.beacon import BeaconSourceError
 from assay.neurons.validator import submission_queue
-from assay.protocol import Phase, Reason
+from assay.protocol import Phase, Reason, Refusal
 from assay.protocol.window import compute_block, compute_round
 from tests.adversarial.mortal import TIMING, Mortal
 
@@ -141,8 +140,7 @@ def test_samples_that_are_known_too_late_are_not_held_against_anybody(tmp_path, 
         if context.window != WINDOW:
             return judge(context, hotkey, sources, verdict, late=late)
         sampled.append(late)
-        absent = replace(verdict, reason=Reason.NOT_REVEALED, unbound=True, provisional=False)
-        return replace(absent, groups=())
+        return verdict.conclude(Refusal(Reason.NOT_REVEALED, "not there", unbound=True))
 
     monkeypatch.setattr(submission_queue, "judge_samples", judge_samples)
     mortal.play(BLOCKS)

@@ -103,7 +103,7 @@ def test_sequential_rounds_learn_from_their_parent_alone(tmp_path):
     second = bench.get_round(1)
     bench.run_to(second.turns_end + 3)
     (base,) = {bench.get_base(name) for name in NAMES}
-    parent = bench.trainers["trainer"].rounds.state.true[-2].digest
+    parent = bench.trainers["trainer"].rounds.place.true[-2].digest
     assert parent != bench.world.checkpoint.digest
     fresh = {
         window
@@ -245,7 +245,7 @@ def test_a_majority_shows_its_children_too_late(tmp_path):
     assert "publishes nothing" in lines[0]
     assert f"round {first.end} is lost" in lines[1]
     assert bench.get_base("trainer") == before
-    assert bench.trainers["trainer"].rounds.state.end == bench.get_round(1).end
+    assert bench.trainers["trainer"].rounds.place.end == bench.get_round(1).end
     head = bench.chain.get_head()
     anchor = parse_commitment(bench.chain.get_commitments(head)[bench.hotkeys["trainer"]])
     assert (anchor.tag, anchor.number, anchor.digest) == (Tag.CHECKPOINT, 0, before[0])
@@ -290,10 +290,10 @@ def test_sparse_children_are_merged_alike(tmp_path, monkeypatch):
     assert {child.found for child in found.children} == {"taken"}
     weights = sum(w.numel() for w in bench.world.checkpoint.model.state_dict().values())
     for name in NAMES:
-        state = bench.trainers[name].rounds.state
-        assert state.true[-1].number == WINDOWS
+        place = bench.trainers[name].rounds.place
+        assert place.true[-1].number == WINDOWS
         kept = {path.name for path in (tmp_path / name / "course" / "rounds").glob("residual-*")}
-        named = [state.residual, *({state.child} - {ZERO_DIGEST})]  # the next one is made by now
+        named = [place.residual, *({place.child} - {None})]  # the next one is made by now
         assert kept == {f"residual-{child.hex()[:32]}.safetensors" for child in named}
     pieces = [p.stat().st_size for p in (tmp_path / "second" / "store" / "pieces").iterdir()]
     assert min(pieces) < weights // 16  # 64 of 4,096 values of two bits, and where they are
@@ -308,10 +308,10 @@ def test_one_cannot_write_its_child_and_one_is_away_too_long(tmp_path, monkeypat
     bench = RoundBench(tmp_path)
     make = vars(RoundKeeper)["_make_child"]
 
-    def refuse(keeper, course, state, of, in_haste):
+    def refuse(keeper, course, place, of, *, in_haste):
         if "second" in str(vars(keeper)["_folder"].folder):
             raise FormError("cannot be written: a number is not finite")
-        return make(keeper, course, state, of, in_haste)
+        return make(keeper, course, place, of, in_haste=in_haste)
 
     monkeypatch.setattr(RoundKeeper, "_make_child", refuse)
     first = bench.get_round(0)
@@ -331,7 +331,7 @@ def test_one_cannot_write_its_child_and_one_is_away_too_long(tmp_path, monkeypat
         pass
     assert [line for line in bench.said["third"] if "begins anew" in line]
     assert {bench.get_base(name) for name in NAMES} == {bench.get_base("third")}
-    assert third.rounds.state.end == bench.trainers["second"].rounds.state.end
+    assert third.rounds.place.end == bench.trainers["second"].rounds.place.end
     bench.close()
 
 
@@ -364,9 +364,9 @@ def test_an_amendment_brings_rounds(tmp_path):
     assert bench.trainers["trainer"].course.parent.manifest.number > 1
     bench.run_round(4)
     parent = get_checkpoint_digest(bench.chain, bench.parameters, first)
-    bases = {bench.trainers[name].rounds.state.true[-2].digest for name in NAMES}
+    bases = {bench.trainers[name].rounds.place.true[-2].digest for name in NAMES}
     assert bases == {parent}
-    number = bench.trainers["trainer"].rounds.state.true[-2].number
+    number = bench.trainers["trainer"].rounds.place.true[-2].number
     assert all(bench.trainers[name].course.learner.step > number for name in NAMES)
     (base,) = {bench.get_base(name) for name in NAMES}
     found = audit(bench, tmp_path / "auditor", base[0])
@@ -389,7 +389,7 @@ def test_rounds_that_ended_begin_again(tmp_path, monkeypatch):
     bench.parameters = again
     bench.run_round(2)
     assert len({bench.get_base(name) for name in NAMES}) == 1
-    parents = {bench.trainers[name].rounds.state.true[-2].digest for name in NAMES}
+    parents = {bench.trainers[name].rounds.place.true[-2].digest for name in NAMES}
     assert parents == {get_checkpoint_digest(bench.chain, again, 2 * WINDOWS)}
     bench.close()
 
@@ -405,7 +405,7 @@ def test_rounds_of_another_length_follow_each_other(tmp_path, monkeypatch):
     bench.run_round(WINDOWS)
     assert len({bench.get_base(name) for name in NAMES}) == 1
     for name in NAMES:
-        numbers = [one.number for one in bench.trainers[name].rounds.state.true]
+        numbers = [one.number for one in bench.trainers[name].rounds.place.true]
         assert numbers[-2:] == [numbers[-1] - 1, numbers[-1]]
         assert WINDOWS in numbers[:-1]
     bench.close()

@@ -167,7 +167,7 @@ def test_keeping_the_good_rollouts(world):
     groups[0] = world.prefill("alice", 1, 0, [tokens[1], *tokens[1:]])
     verdict = world.submit("alice", 1, groups)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert (verdict.group, verdict.rollout) == (0, 0)
+    assert (verdict.fault.group, verdict.fault.rollout) == (0, 0)
 
 
 def test_constant_zero_random_and_copied_sketches(world):
@@ -203,8 +203,8 @@ def test_splicing_a_foreign_middle_behind_a_genuine_prefix(world):
     groups[2] = world.prefill("alice", 1, 2, tokens)
     verdict = world.submit("alice", 1, groups)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert verdict.token is not None
-    assert half <= verdict.token <= half + 4
+    assert verdict.fault.token is not None
+    assert half <= verdict.fault.token <= half + 4
 
 
 def test_truncating_a_completion(world):
@@ -236,7 +236,7 @@ def test_skipping_the_end_token(world):
     groups[0] = world.prefill("alice", 1, 0, tokens)
     verdict = world.submit("alice", 1, groups)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert verdict.token == len(row)
+    assert verdict.fault.token == len(row)
 
 
 def test_token_outside_the_vocabulary_and_token_never_drawn(world):
@@ -281,7 +281,7 @@ def test_junk_rollouts_pass_only_where_nobody_looks(world):
             audited, _ = find_audited(world, attack)
             verdict = world.submit("alice", 1, attack, every=False)
             whole = world.submit("alice", 1, attack)
-            assert (whole.reason, whole.group) == (Reason.SKETCH_MISMATCH, index)
+            assert (whole.reason, whole.fault.group) == (Reason.SKETCH_MISMATCH, index)
             hit = (index, junk) in audited
             assert verdict.reason is (Reason.SKETCH_MISMATCH if hit else Reason.ACCEPTED)
             seen.add(hit)
@@ -309,7 +309,7 @@ def test_serving_other_bytes_than_committed(world):
             served[place] ^= 1
             verdict = world.submit("alice", 1, groups, data=bytes(served), every=False)
             assert verdict.reason is Reason.ROOT_MISMATCH
-            assert verdict.unbound
+            assert verdict.fault.unbound
 
 
 def test_the_shipped_weights_are_stored_as_bf16(world):

@@ -10,10 +10,10 @@ from assay.protocol import Reason, Stream
 from assay.protocol.parameters import MAIN_WORK
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import (
+    Accepted,
     GroupValue,
     Result,
     Seat,
-    Verdict,
     compute_score,
     compute_settlement,
     compute_value,
@@ -56,7 +56,13 @@ def test_without_counting_what_is_withheld(monkeypatch):
 def test_a_score_that_does_not_grow_with_the_groups() -> None:
     """Paid by the mean alone, a miner would stop after the first group it likes."""
     few, many = (
-        Verdict(0, bytes(32), Reason.ACCEPTED, "", n, groups=(GroupValue(0, 700, (), (), ()),) * 4)
+        Accepted(
+            window=0,
+            hotkey=bytes(32),
+            detail="",
+            committed_groups=n,
+            groups=(GroupValue(0, 700, (), (), ()),) * 4,
+        )
         for n in (4, 48)
     )
     assert compute_score(many) / compute_score(few) == (48 - 1 / 2) / (4 - 1 / 2)

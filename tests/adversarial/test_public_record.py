@@ -333,7 +333,7 @@ def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_pa
                 reader, row.hotkey, context, world.checkpoint, forward=another, validator=validator
             )
             assert (verdict.reason, compute_score(verdict)) == (row.reason, row.score)
-            assert tuple(group.value for group in verdict.groups) == row.values
+            assert tuple(group.value for group in verdict.to_record().groups) == row.values
             ours, theirs = (np.frombuffer(w, np.int8) for w in (verdict.witness, row.witness))
             bytes_ = 2 * world.parameters.work.audited_rollouts
             assert len(ours) == len(theirs) == (bytes_ if verdict.accepted else 0)

@@ -39,7 +39,7 @@ def bench(tmp_path_factory):
 def open_merging(bench, name, said=None):
     """A round as an honest trainer has it. `said` replaces the commitment in the liar's slot."""
     keeper = bench.trainers[name].rounds
-    merging = keeper.open_merge(keeper.state, bench.get_round(0))
+    merging = keeper.open_merge(keeper.place, bench.get_round(0))
     if said is not None:
         merging.commitments = {**merging.commitments, bench.hotkeys[LIAR]: said}
     return merging
@@ -84,7 +84,7 @@ def test_genuine_children_are_taken_by_all(bench, genuine):
     in_order = sorted(genuine.values(), key=lambda one: one.hotkey)
     children = [one.files.masters for one in in_order]
     keeper = bench.trainers[LIAR].rounds
-    theta = keeper.open_merge(keeper.state, bench.get_round(0)).facts.outer.masters
+    theta = keeper.open_merge(keeper.place, bench.get_round(0)).facts.outer.masters
     shares = [f / 2**24 for f in weigh_children(theta, children)]
     assert any(shares)  # a child that agrees with nobody counts for nothing
     for name, tensor in merge.outer.masters.items():  # about where their differences lead

@@ -21,7 +21,8 @@ from assay.protocol.submission import (
     get_opening_bytes,
 )
 from assay.verification import plan_audit, plan_groups, plan_samples
-from assay.verification.judge import ShownGroup, _decode
+from assay.verification.case import ShownGroup
+from assay.verification.examination import decode_groups
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "context.json"
 PUBLISHED = context_from_json(read_json(VECTOR.read_bytes())["valid"])
@@ -103,7 +104,7 @@ class Shown:
         if submission.refusal is not None or submission.opening is None:
             assert submission.refusal is not None
             return submission.refusal
-        return _decode(submission.groups, submission.opening.header.id_bits)
+        return decode_groups(submission.groups, submission.opening.header.id_bits)
 
     def find_sample_fault(self, reader: SubmissionReader) -> Refusal | None:
         return read_submission(plan_samples(self.context, HOTKEY), reader).refusal

@@ -11,7 +11,7 @@ from assay.audit.explain import measures as explain
 from assay.explorer.views import windows as explorer
 from assay.protocol import Calibration, Reason
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.verification import Ledger, Statistics, Verdict, sampling
+from assay.verification import Accepted, Ledger, Statistics, sampling
 from assay.verification.bounds import BOUNDS
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
@@ -109,8 +109,8 @@ def test_all_three_agree_at_the_bound(name, beyond, monkeypatch):
     """The bound itself is refused of a capital, and accepted of everything else."""
     refused, statistics = JUDGES[name](beyond, monkeypatch)
     assert refused is bool(beyond)
-    verdict = Verdict(1, bytes(32), Reason.ACCEPTED, "", statistics=statistics)
-    values = verdict.to_json(0)["statistics"]
+    verdict = Accepted(window=1, hotkey=bytes(32), detail="", statistics=statistics)
+    values = verdict.to_record().to_json(0)["statistics"]
     if name.endswith("capital"):
         values[name] = getattr(statistics, name)  # as a number of six digits it is not exact
     assert show_measures(values)[name] is refused

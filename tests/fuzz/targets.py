@@ -49,7 +49,7 @@ from assay.protocol.parameters import MILLION
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.training import GENESIS
-from assay.verification import GroupValue, Ledger, Statistics, Verdict
+from assay.verification import GroupValue, Ledger, Statistics, VerdictRecord
 from tests.artifacts.steps.parquet_files import (
     join_file,
     list_fields,
@@ -91,7 +91,7 @@ FILES: tuple[Any, ...] = (
     Ledger(2, (0.5, -inf)),
     LedgerEntry(bytes(32), bytes(32), bytes(32), 3, bytes(32)),
     SignedCall(b"raw", bytes(32), 1, 2),
-    Verdict(
+    VerdictRecord(
         4,
         bytes(32),
         Reason.ACCEPTED,

@@ -9,6 +9,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from assay.rounds import agreement
 from assay.rounds.outer_step import (
     OuterState,
     begin_outer,
@@ -43,6 +44,19 @@ def test_one_rounded_operation_after_another(theta, velocity, children):
     )
     found = zip(after.masters["w"].tolist(), after.velocity["w"].tolist(), strict=True)
     assert [tuple(to_fractions(pair)) for pair in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("third", "factors"),
+    [((-300, 0), [1 << 23, 1 << 23, 0]), ((1, 3), [(1 << 24) // 3] * 3)],
+    ids=("leads_back", "agrees_in_part"),
+)
+def test_the_formulas_example(third, factors):
+    """As the module's page tells it."""
+    theta = {"w": torch.zeros(2)}
+    children = [{"w": torch.tensor(one).float()} for one in ((3, 1), (3, -1), third)]
+    assert weigh_children(theta, children) == factors
+    assert "d_1 = (3, 1), d_2 = (3, −1)" in agreement.__doc__
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from assay.protocol import Reason
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Rewards
 from assay.verification import (
+    Accepted,
     GroupValue,
     Result,
     Seat,
-    Verdict,
     compute_score,
     compute_settlement,
     compute_value,
@@ -111,11 +111,10 @@ def make_worth() -> Json:
     }
 
 
-def accept(groups: int, values: list[int]) -> Verdict:
-    return Verdict(
+def accept(groups: int, values: list[int]) -> Accepted:
+    return Accepted(
         window=WINDOW,
         hotkey=ALICE,
-        reason=Reason.ACCEPTED,
         detail="",
         committed_groups=groups,
         groups=tuple(GroupValue(index, value, (), (), ()) for index, value in enumerate(values)),

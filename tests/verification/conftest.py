@@ -6,7 +6,6 @@ without cache or shortcut. Miner and judge share its arithmetic, so honest margi
 """
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -61,6 +60,7 @@ from assay.verification import (
     Projection,
     Verdict,
     compute_score,
+    examination,
     judge,
     make_projection,
     plan_audit,
@@ -69,7 +69,6 @@ from assay.verification import (
 )
 from tests.verification import echo
 
-judge_module = sys.modules[judge.__module__]
 VECTORS = Path(__file__).parents[1] / "vectors"
 VOCABULARY, END, HIDDEN, REACH = 100, 96, 16, 4
 GROUPS = 8
@@ -451,7 +450,8 @@ class World:
         assert verdict.reason is reason, verdict.detail
         assert verdict.detail
         assert self.tokenizer.decoded == []  # no reward code has seen the text
-        assert (verdict.groups, verdict.tokens, compute_score(verdict)) == ((), 0, 0)
+        record = verdict.to_record()
+        assert (record.groups, record.tokens, compute_score(verdict)) == ((), 0, 0)
         late = {Reason.SKETCH_MISMATCH, Reason.LOGPROB_MISMATCH, Reason.SAMPLING_MISMATCH}
         assert (self.forward.measured > 0) == (reason in late)  # no model runs before it must
 
@@ -579,7 +579,7 @@ def build_echo_world() -> EchoWorld:
 def echoing(monkeypatch: pytest.MonkeyPatch) -> EchoWorld:
     """One world with replies for all tests."""
     world = build_echo_world()
-    monkeypatch.setattr(judge_module, "open_environment_of", lambda *_: world.environment)
+    monkeypatch.setattr(examination, "open_environment_of", lambda *_: world.environment)
     return world
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from assay.lab.gauntlet.forged_episodes import FORGERIES, Forger, Logits
 from assay.protocol import Reason, Rollout
+from assay.verification import compute_score
 from tests.verification import echo
 
 World = Any  # conftest.EchoWorld: tests cannot import a conftest
@@ -25,8 +26,10 @@ def require_refused(echoing: World, forged: Rollout, reason: Reason) -> None:
     draft = echoing.mine()
     draft.groups[index][r] = forged
     verdict = echoing.judge(draft, groups=[index])
-    assert (verdict.reason, verdict.group, verdict.rollout) == (reason, index, r), verdict.detail
-    assert (verdict.groups, verdict.tokens) == ((), 0)
+    assert (verdict.reason, verdict.fault.group, verdict.fault.rollout) == (reason, index, r), (
+        verdict.detail
+    )
+    assert compute_score(verdict) == 0
 
 
 @pytest.mark.parametrize("name", FORGERIES)

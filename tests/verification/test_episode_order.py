@@ -94,8 +94,8 @@ def test_an_audited_rollout_that_ends_wrong_costs_no_pass(echoing: World) -> Non
     index, r = echoing.target
     end_wrong(echoing, draft, index, r)
     judged = judge(echoing, draft, forward, groups=[index])
-    assert (judged.verdict.reason, judged.verdict.rollout) == (Reason.WRONG_TERMINATION, r)
-    assert judged.verdict.token == len(echoing.played[index][r].tokens) - 1
+    assert (judged.verdict.reason, judged.verdict.fault.rollout) == (Reason.WRONG_TERMINATION, r)
+    assert judged.verdict.fault.token == len(echoing.played[index][r].tokens) - 1
     assert forward.asked == []
     assert (
         0
@@ -111,7 +111,11 @@ def test_another_rollout_that_ends_wrong_is_found_after_the_pass(echoing: World)
     end_wrong(echoing, draft, index, r)
     judged = judge(echoing, draft, forward, ledger=before)
     verdict = judged.verdict
-    assert (verdict.reason, verdict.group, verdict.rollout) == (Reason.WRONG_TERMINATION, index, r)
+    assert (verdict.reason, verdict.fault.group, verdict.fault.rollout) == (
+        Reason.WRONG_TERMINATION,
+        index,
+        r,
+    )
     assert not verdict.provisional
     assert len(forward.asked) == 1
     assert judged.ledger == before

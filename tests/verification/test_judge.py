@@ -4,7 +4,6 @@ faults."""
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from assay.artifacts.submissions.reading import read_submission
 from assay.protocol import Reason, Refusal, Rollout, find_context_fault
 from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.submission import decode_group_head, decode_opening, get_opening_bytes
-from assay.verification import compute_score, compute_value, examine, plan_samples
+from assay.verification import case, compute_score, compute_value, examine, plan_samples
 
 END, VOCABULARY, GROUPS, SIZE = 96, 100, 8, 8  # of the small world (conftest.py)
 
@@ -127,16 +126,13 @@ def test_honest_work_is_accepted_and_valued(world: World) -> None:
 def test_problems_are_made_by_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A foreign environment takes up to a tenth of a second for one."""
     made: Counter[int] = Counter()
-    judge_module = import_module(
-        "assay.verification.judge"
-    )  # the package has a function of its name
-    make = judge_module.make_miner_problem
+    make = case.make_miner_problem
 
     def count(environment: Any, seed: bytes, hotkey: bytes, index: int, levels: Any) -> Any:
         made[index] += 1
         return make(environment, seed, hotkey, index, levels)
 
-    monkeypatch.setattr(judge_module, "make_miner_problem", count)
+    monkeypatch.setattr(case, "make_miner_problem", count)
     assert world.judge(world.mine()).accepted
     assert max(made.values()) <= 3 < SIZE  # for the model, for its world, for its pay
 
@@ -189,7 +185,7 @@ def test_a_cheat_outside_the_audit_is_caught_once_it_is_chosen(world: World) -> 
         if not verdict.accepted:
             break
     world.check_refusal(verdict, Reason.SAMPLING_MISMATCH)
-    assert (verdict.group, verdict.rollout) == (world.unseen, 0)
+    assert (verdict.fault.group, verdict.fault.rollout) == (world.unseen, 0)
 
 
 def test_a_trainer_judges_all_it_learns_from(world: World) -> None:
@@ -233,12 +229,12 @@ def test_parts_that_do_not_belong_together_are_our_own_fault(world: World) -> No
 def test_a_verdict_is_json_in_units_that_people_use(world: World) -> None:
     draft = world.mine()
     decode_greedily(world, draft)
-    written = world.judge(draft).to_json(1.23456)
+    written = world.judge(draft).to_record().to_json(1.23456)
     assert written["hotkey"] == "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
     assert (written["accepted"], written["reason"]) == (False, "SAMPLING_MISMATCH")
     assert 1e-3 < written["statistics"]["margin_max"] < 30  # logits
     assert (written["groups"], written["tokens"], written["seconds"]) == ([], 0, 1.235)
-    assert "token" not in world.judge(drafted_without_token(world)).to_json(0)
+    assert "token" not in world.judge(drafted_without_token(world)).to_record().to_json(0)
 
 
 def drafted_without_token(world: World) -> Draft:

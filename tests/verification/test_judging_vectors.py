@@ -55,7 +55,11 @@ def test_the_judge_ends_completions_where_the_vectors_do(world: Any, case: Any) 
         assert verdict.reason not in {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION}
     else:
         assert verdict.reason == case["reason"]
-        assert (verdict.group, verdict.rollout, verdict.token) == (world.audited, 3, case["token"])
+        assert (verdict.fault.group, verdict.fault.rollout, verdict.fault.token) == (
+            world.audited,
+            3,
+            case["token"],
+        )
 
 
 def make_rollout(tokens: list[int]) -> Rollout:

@@ -201,4 +201,8 @@ def test_a_refusal_says_where(world: World) -> None:
     rollout = find_rollout(world, draft, ended=False)  # before the attack makes it end elsewhere
     one_token_forced(world, draft)
     verdict = world.judge(draft, groups=[world.audited])
-    assert (verdict.group, verdict.rollout, verdict.token) == (world.audited, rollout, 2)
+    assert (verdict.fault.group, verdict.fault.rollout, verdict.fault.token) == (
+        world.audited,
+        rollout,
+        2,
+    )

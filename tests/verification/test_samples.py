@@ -16,7 +16,7 @@ from assay.protocol.submission import (
     decode_opening,
     get_opening_bytes,
 )
-from assay.verification import Ledger, compute_score, conclude
+from assay.verification import Ledger, compute_score
 
 END, GROUPS = 96, 8  # of the small world (conftest.py)
 
@@ -42,7 +42,7 @@ def judge_draft(world: World, draft: Draft, **options: Any) -> tuple[Any, Ledger
     world.tokenizer.decoded.clear()
     judged = world.judge_by(world.forward, reader, context, samples=samples, **options)
     if early.accepted:  # a validator learns the samples after its audit
-        assert conclude(early, samples.refusal) == judged.verdict
+        assert early.conclude(samples.refusal) == judged.verdict
     return judged.verdict, judged.ledger
 
 
@@ -107,11 +107,11 @@ def test_a_sample_that_is_not_shown_costs_the_window_and_leaves_the_ledger(
     world.tokenizer.decoded.clear()
     verdict, after = judge_draft(world, draft)
     assert verdict.reason is Reason.ROOT_MISMATCH
-    assert verdict.unbound
+    assert verdict.fault.unbound
     assert not verdict.provisional
-    assert verdict.group == index
-    assert verdict.rollout == (rollout if kind in ("ids", "proof") else None)
-    assert (verdict.groups, compute_score(verdict)) == ((), 0)
+    assert verdict.fault.group == index
+    assert verdict.fault.rollout == (rollout if kind in ("ids", "proof") else None)
+    assert compute_score(verdict) == 0
     assert world.tokenizer.decoded == []  # no reward code has run for it
     assert (verdict.witness, verdict.statistics) == (honest.witness, honest.statistics)
     assert after == ledger != Ledger()
@@ -136,8 +136,8 @@ def test_a_sampled_head_that_no_encoder_writes_is_refused_for_good(
     index, _ = world.find_sampled_alone()[0]
     draft.change_parts[index] = lambda parts: (parts[0] + b"\0", *parts[1:])
     verdict, ledger = judge_draft(world, draft)
-    assert (verdict.reason, verdict.group) == (Reason.MALFORMED, index)
-    assert not verdict.unbound
+    assert (verdict.reason, verdict.fault.group) == (Reason.MALFORMED, index)
+    assert not verdict.fault.unbound
     assert ledger.rollouts == world.parameters.work.audited_rollouts
 
 

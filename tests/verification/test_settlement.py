@@ -14,6 +14,7 @@ from assay.verification import (
     Result,
     Seat,
     Verdict,
+    VerdictRecord,
     compute_score,
     compute_settlement,
     compute_value,
@@ -28,7 +29,7 @@ FLAT = replace(MAIN_WORK, position_share=0)
 
 def verdict(n: int, values: list[int], reason: Reason = Reason.ACCEPTED) -> Verdict:
     groups = tuple(GroupValue(i, value, (), (), ()) for i, value in enumerate(values))
-    return Verdict(1, bytes(32), reason, "", committed_groups=n, groups=groups)
+    return VerdictRecord(1, bytes(32), reason, "", n, groups=groups).to_verdict()
 
 
 def value(tokens: int, mean: int, prompt: int = 0) -> int:

@@ -104,7 +104,7 @@ def test_small_steerings_add_up_over_the_windows_of_a_settlement(world: World, c
         assert verdict.accepted or after == ledger
         ledger = after
     assert verdicts[-1].reason is Reason.LEDGER_MISMATCH
-    assert (verdicts[-1].group, verdicts[-1].rollout) == (world.valued[0], 3)
+    assert (verdicts[-1].fault.group, verdicts[-1].fault.rollout) == (world.valued[0], 3)
     assert "add up" in verdicts[-1].detail
     assert 1 < len(verdicts) <= 4
     assert verdicts[0].statistics.ledger_capital < verdicts[-1].statistics.ledger_capital
@@ -142,7 +142,7 @@ def test_a_rejection_that_is_confirmed_stands(world: World, cap: int) -> None:
     second = Disturbed(world, raise_margins(cap + 1, lambda r: True))
     verdict, _ = judge_by(world, forward, second)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert (verdict.group, verdict.rollout) == (world.valued[0], 5)
+    assert (verdict.fault.group, verdict.fault.rollout) == (world.valued[0], 5)
     assert len(second.asked) == 1
 
 
@@ -151,7 +151,7 @@ def test_a_third_rejection_stands_without_appeal(world: World, cap: int) -> None
     second = Disturbed(world, say_nothing_else)
     verdict, _ = judge_by(world, forward, second)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert (verdict.group, verdict.rollout) == (world.valued[0], 6)
+    assert (verdict.fault.group, verdict.fault.rollout) == (world.valued[0], 6)
     assert len(second.asked) == APPEALS_MAX == 2
 
 
@@ -235,7 +235,7 @@ def test_the_first_tokens_of_all_rollouts_are_judged_before_the_rest_of_any(
     forward = Disturbed(world, say_nothing_else)
     verdict = world.judge_by(forward, *world.seal(draft), groups=world.valued).verdict
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert (verdict.group, verdict.rollout, verdict.token) == (last, SIZE - 1, 0)
+    assert (verdict.fault.group, verdict.fault.rollout, verdict.fault.token) == (last, SIZE - 1, 0)
     assert forward.asked == [[1] * SIZE] * 2
 
 
@@ -290,7 +290,7 @@ def test_a_head_that_fails_is_cleared_by_the_whole_rollout_only(
     world.rewrite(draft, index, row, tokens)
     verdict = judge_heads(world, draft, lambda r: r == row, monkeypatch)
     assert verdict.reason is Reason.SAMPLING_MISMATCH
-    assert (verdict.group, verdict.rollout) == (index, row)
+    assert (verdict.fault.group, verdict.fault.rollout) == (index, row)
 
 
 def test_heads_show_a_forged_sketch_before_anything_is_measured_whole(

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Protocol, TypedDict, Unpack
+from typing import Protocol, TypedDict, TypeVar, Unpack
 
 from assay.artifacts.submissions.appeals import AffordableAppeal, AppealBudget
 from assay.artifacts.submissions.read_ahead import ReadAhead
@@ -17,8 +17,10 @@ from assay.inference import Checkpoint, Outline
 from assay.network.store import StoreError, within
 from assay.protocol import Context, encode_ss58
 from assay.protocol.errors import OperatorError
+from assay.protocol.reason import Refusal
 from assay.protocol.submission import get_id_bits
 from assay.verification import (
+    Accepted,
     CheckedSubmission,
     Examined,
     Forward,
@@ -26,8 +28,8 @@ from assay.verification import (
     Ledger,
     MeasureOptions,
     ReadPlan,
+    Refused,
     Verdict,
-    conclude,
     examine,
     judge,
     measure,
@@ -43,6 +45,8 @@ logger = logging.getLogger("assay")
 _AGAIN_S = 20.0
 #: A person's or a program's wish to stop, which is nobody's fault.
 _STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+_R = TypeVar("_R")
 
 
 class UnjudgedError(OperatorError):
@@ -107,7 +111,10 @@ def judge_hotkey(
             keep(submission)
         return judged
 
-    return _try_twice(attempt, context, hotkey, ledger)
+    judged = _try_twice(attempt, context, hotkey)
+    if isinstance(judged, Refusal):
+        return JudgeResult(Refused(window=context.window, hotkey=hotkey, fault=judged), ledger)
+    return judged
 
 
 def judge_again(submission: CheckedSubmission, checkpoint: Checkpoint) -> None:
@@ -118,26 +125,22 @@ def judge_again(submission: CheckedSubmission, checkpoint: Checkpoint) -> None:
 
 
 def judge_samples(
-    context: Context, hotkey: bytes, sources: HotkeySources, verdict: Verdict, *, late: bool
+    context: Context, hotkey: bytes, sources: HotkeySources, verdict: Accepted, *, late: bool
 ) -> Verdict:
     """A provisional verdict after its samples: unchanged, or refused because they differ from the
     commitment. late: only mirrors are asked. Raises UnjudgedError: as `judge_hotkey`."""
 
-    def attempt() -> JudgeResult:
+    def attempt() -> Refusal | None:
         plan = plan_samples(context, hotkey)
-        fault = _read(plan, sources, ReadRequest(samples=True, late=late)).refusal
-        if fault is not None:
-            fault = replace(fault, detail=f"a sampled rollout: {fault.detail}")
-        return JudgeResult(conclude(verdict, fault), Ledger())
+        return find_sample_fault(_read(plan, sources, ReadRequest(samples=True, late=late)))
 
-    judged = _try_twice(attempt, context, hotkey, Ledger()).verdict
-    # the statistics measured before stay in the verdict
-    return replace(
-        judged,
-        committed_groups=verdict.committed_groups,
-        statistics=verdict.statistics,
-        witness=verdict.witness,
-    )
+    return verdict.conclude(_try_twice(attempt, context, hotkey))
+
+
+def find_sample_fault(samples: CheckedSubmission) -> Refusal | None:
+    """The fault in the samples of a file, in words that name them as its place."""
+    fault = samples.refusal
+    return fault and replace(fault, detail=f"a sampled rollout: {fault.detail}")
 
 
 def _plan(
@@ -165,9 +168,8 @@ def _read(plan: ReadPlan, sources: HotkeySources, request: ReadRequest) -> Check
         return read_submission(plan, open_submission(context, hotkey, sources, request))
 
 
-def _try_twice(
-    attempt: Callable[[], JudgeResult], context: Context, hotkey: bytes, ledger: Ledger
-) -> JudgeResult:
+def _try_twice(attempt: Callable[[], _R], context: Context, hotkey: bytes) -> _R | Refusal:
+    """What an attempt returns, or the refusal of a file that cannot be read."""
     broken: UnjudgedError | None = None
     name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
     while True:
@@ -175,9 +177,7 @@ def _try_twice(
             with note_unjudged(name):
                 return attempt()
         except StoreError as error:
-            unread = refuse_unread(error)
-            verdict = Verdict(context.window, hotkey, unread.reason, unread.detail, unbound=True)
-            return JudgeResult(verdict, ledger)
+            return refuse_unread(error)
         except UnjudgedError as error:  # what is lacking now would be lacking again
             if broken is not None or isinstance(error.__cause__, OperatorError):
                 raise
@@ -256,7 +256,7 @@ def examine_file(
     context: Context,
     outline: Outline,
     groups: Sequence[int] | None = None,
-) -> Verdict | Examined:
+) -> Refused | Examined:
     """What the judge finds in a file without a model. Raises StoreError: it cannot be read."""
     submission = read_submission(_plan(context, hotkey, outline, groups), reader)
     manifest, pool = outline.manifest, outline.piece_pool

@@ -19,7 +19,7 @@ from assay.protocol.prompt_terms import describe_prompts
 from assay.protocol.reason import CHEATING, WITHHELD, name_cost
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.selection import select_committed
-from assay.verification import compute_score
+from assay.verification import Accepted, Refused, compute_score
 
 #: Margins of a slightly wrong reference stay below this, logits: bf16's noise is about 0.04.
 _PRECISION_MARGIN = 0.1
@@ -160,7 +160,7 @@ def _describe(statement: StatedVerdict) -> dict[str, Any]:
 
 def _find_where(words: StatedVerdict | None, facts: WindowCase, agrees: bool) -> dict[str, int]:
     rejudged = facts.rejudgment.verdict
-    sources: list[Any] = [rejudged] if agrees else []
+    sources: list[Any] = [rejudged.fault] if agrees and isinstance(rejudged, Refused) else []
     sources += [words] if words is not None else []
     for source in sources:
         where = {name: getattr(source, name) for name in ("group", "rollout", "token")}
@@ -177,7 +177,7 @@ def _get_statistics(
     """The statistics measured here if the model was available, else the validator's."""
     rejudged = facts.rejudgment.verdict
     if agrees and rejudged is not None and facts.rejudgment.has_model:
-        statistics: dict[str, float] = rejudged.to_json(0)["statistics"]
+        statistics: dict[str, float] = rejudged.to_record().to_json(0)["statistics"]
         return statistics
     return {} if words is None else words.statistics
 
@@ -201,7 +201,7 @@ def _list_groups(
     audited = {**(words.audited if words is not None else {}), **rejudgment.audited}
     valued = [group.index for group in chosen if group.valued]
     values: dict[int, int] = {}
-    if reason is Reason.ACCEPTED and rejudgment.verdict is not None and rejudgment.verdict.accepted:
+    if reason is Reason.ACCEPTED and isinstance(rejudgment.verdict, Accepted):
         values = {group.index: group.value for group in rejudgment.verdict.groups}
     elif words is not None and len(words.values) == len(valued):
         values = dict(zip(valued, words.values, strict=True))
@@ -234,7 +234,7 @@ def _list_seen(
     if agrees and facts.rejudgment.place is not None:
         seen += _describe_turn(facts.rejudgment, reason)
     close, outline = facts.rejudgment.measured, facts.rejudgment.outline
-    if agrees and close is not None and outline is not None and rejudged is not None:
+    if agrees and close is not None and outline is not None and isinstance(rejudged, Refused):
         read = outline.tokenizer.decode
         ends = outline.manifest.end_tokens
 
@@ -253,7 +253,7 @@ def _list_seen(
         if reason is Reason.LOGPROB_MISMATCH:
             claimed, measured = close.logprobs
             seen.append(
-                f"at token {rejudged.token} it claims {claimed:.6f} nats (−ln p), and the "
+                f"at token {rejudged.fault.token} it claims {claimed:.6f} nats (−ln p), and the "
                 f"reference has {measured:.6f}"
             )
     committed = facts.context.commitments.get(facts.hotkey)

@@ -8,7 +8,7 @@ from assay.audit.explain.window_case import OpenedFile, Rejudgment, WindowCase
 from assay.protocol import Reason
 from assay.protocol.parameters import PROTOCOL_VERSION, Tests
 from assay.protocol.submission import get_id_bits
-from assay.verification import get_part_limits
+from assay.verification import Refused, get_part_limits
 from assay.verification.bounds import (
     LEDGER_CAPITAL,
     LOG_CAPITAL,
@@ -250,11 +250,11 @@ def _measure_length(rejudgment: Rejudgment) -> tuple[Measure, ...]:
 
 
 def _measure_token(rejudgment: Rejudgment, facts: WindowCase) -> tuple[Measure, ...]:
-    verdict = rejudgment.verdict
-    if rejudgment.tokens is None or rejudgment.outline is None or verdict is None:
+    verdict, tokens = rejudgment.verdict, rejudgment.tokens
+    if tokens is None or rejudgment.outline is None or not isinstance(verdict, Refused):
         return ()
     drawable = rejudgment.outline.tokenizer.drawable
-    token = rejudgment.tokens[verdict.token or 0]
+    token = tokens[verdict.fault.token or 0]
     words = (
         f"id {token}; the model may draw {int(drawable.sum()):,} of the ids from 0 to "
         f"{len(drawable) - 1:,}"

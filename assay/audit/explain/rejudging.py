@@ -46,7 +46,7 @@ from assay.protocol.submission import (
     is_head_committed,
     is_opening_committed,
 )
-from assay.verification import Ledger, Measurement, Verdict, find_commitment, make_projection
+from assay.verification import Ledger, Measurement, Refused, find_commitment, make_projection
 from assay.verification.bounds import SKETCH_MEAN
 from assay.verification.episodes import Episode
 from assay.verification.rollout_statistics import compute_rollout_statistics
@@ -125,10 +125,8 @@ def _judge(
 ) -> Rejudgment:
     committed = find_commitment(context, hotkey)
     if isinstance(committed, Refusal):
-        verdict = Verdict(
-            context.window, hotkey, committed.reason, committed.detail, group=committed.group
-        )
-        return Rejudgment(verdict, outline=outline)
+        absent = Refused(window=context.window, hotkey=hotkey, fault=committed)
+        return Rejudgment(absent, outline=outline)
     if source is None:
         return Rejudgment(None, outline=outline, lacks=("the miner's file is not at hand",))
     reader = SubmissionFile(source)
@@ -141,9 +139,10 @@ def _judge(
         return Rejudgment(None, opened=opened, lacks=(missing,))
     try:
         examined = examine_file(reader, hotkey, context, outline)
-        if isinstance(examined, Verdict):
-            tokens = _read_tokens(reader, opened, examined)
-            place = None if tokens is None else _place(context, outline, examined, tokens)
+        if isinstance(examined, Refused):
+            fault = examined.fault
+            tokens = _read_tokens(reader, opened, fault)
+            place = None if tokens is None else _place(context, outline, hotkey, fault, tokens)
             return Rejudgment(examined, False, outline, opened, tokens, place=place)
         audited = {group.index: tuple(group.audited) for group in examined.shown}
         if not isinstance(outline, Checkpoint):
@@ -159,16 +158,19 @@ def _judge(
         missing = f"the miner's file cannot be read from here: {error}"
         return Rejudgment(None, False, outline, opened, lacks=(missing,))
     measured = place = unlike = None
-    group = next((group for group in examined.shown if group.index == verdict.group), None)
-    number = verdict.rollout
-    if group is not None and number is not None and number in group.audited:
-        problem = examined.case.make_problem(group.index)
-        measured = _measure(context, outline, verdict, problem, group.audited)
-        tokens = group.audited[number].tokens.tolist()
-        place = _place(context, outline, verdict, tokens)
-        first = _find_unlike(context, outline, tokens, measured.statistics.distances)
-        if first is not None:
-            unlike = _place(context, outline, replace(verdict, token=first), tokens)
+    if isinstance(verdict, Refused):
+        fault = verdict.fault
+        group = next((group for group in examined.shown if group.index == fault.group), None)
+        number = fault.rollout
+        if group is not None and number is not None and number in group.audited:
+            rollout = group.audited[number]
+            problem = examined.case.make_problem(group.index)
+            measured = _measure(context, outline, hotkey, fault, problem, rollout)
+            tokens = rollout.tokens.tolist()
+            place = _place(context, outline, hotkey, fault, tokens)
+            first = _find_unlike(context, outline, tokens, measured.statistics.distances)
+            if first is not None:
+                unlike = _place(context, outline, hotkey, replace(fault, token=first), tokens)
     return Rejudgment(
         verdict,
         True,
@@ -195,11 +197,11 @@ def _read_opening(source: ObjectSource, reader: SubmissionFile, committed: Commi
 
 
 def _read_tokens(
-    reader: SubmissionFile, opened: OpenedFile, verdict: Verdict
+    reader: SubmissionFile, opened: OpenedFile, fault: Refusal
 ) -> tuple[int, ...] | None:
-    """The completion that a verdict names, which has been read before."""
-    opening, group, rollout = opened.opening, verdict.group, verdict.rollout
-    if opening is None or group is None or rollout is None or verdict.unbound:
+    """The completion that a fault names, which has been read before."""
+    opening, group, rollout = opened.opening, fault.group, fault.rollout
+    if opening is None or group is None or rollout is None or fault.unbound:
         return None
     with suppress(StoreError, EncodingError):
         data = reader.read(opening.find_head(group))
@@ -217,15 +219,15 @@ def _read_tokens(
 def _measure(
     context: Context,
     checkpoint: Checkpoint,
-    verdict: Verdict,
+    hotkey: bytes,
+    fault: Refusal,
     problem: Problem,
-    audited: Mapping[int, Rollout],
+    rollout: Rollout,
 ) -> RolloutMeasurement:
-    """Run one forward pass over the rollout that a verdict names, an audited one of its group."""
-    assert verdict.group is not None  # the callers have checked
-    assert verdict.rollout is not None
-    hotkey, group, number = verdict.hotkey, verdict.group, verdict.rollout
-    rollout = audited[number]
+    """Run one forward pass over the rollout that a fault names, an audited one of its group."""
+    assert fault.group is not None  # the callers have checked
+    assert fault.rollout is not None
+    group, number = fault.group, fault.rollout
     episode = play_again(context, checkpoint, problem, rollout.tokens.tolist())
     (measured,) = measure_rollouts(
         context, checkpoint, hotkey, group, problem.conversation, {number: rollout}, [episode]
@@ -235,7 +237,7 @@ def _measure(
     computed = compute_rollout_statistics(
         rollout, measured, positions, checkpoint.calibration, context.parameters
     )
-    token, worst, nats = verdict.token or 0, computed.logprob_worst, float(1 << LOGPROB_BITS)
+    token, worst, nats = fault.token or 0, computed.logprob_worst, float(1 << LOGPROB_BITS)
     claimed, ours = int(rollout.logprobs[worst]), int(measured.logprobs[worst])
     return RolloutMeasurement(
         tokens=count,
@@ -250,18 +252,18 @@ def _measure(
 
 
 def _place(
-    context: Context, outline: Outline, verdict: Verdict, tokens: Sequence[int]
+    context: Context, outline: Outline, hotkey: bytes, fault: Refusal, tokens: Sequence[int]
 ) -> TurnPlace | None:
-    """The turn of the token that a verdict names, of a rollout with these own tokens. None: the
-    network's rollouts have one turn, or the verdict names no token that the model has."""
-    parameters, group, token = context.parameters, verdict.group, verdict.token
+    """The turn of the token that a fault names, of a rollout with these own tokens. None: the
+    network's rollouts have one turn, or the fault names no token that the model has."""
+    parameters, group, token = context.parameters, fault.group, fault.token
     is_known = max(tokens, default=0) < len(outline.tokenizer.drawable)
     if parameters.work.turns == 1 or group is None or token is None or not is_known:
         return None
     problem = make_miner_problem(
         outline.open_environment(parameters.environment),
         context.challenge_seed,
-        verdict.hotkey,
+        hotkey,
         group,
         outline.manifest.levels,
     )

@@ -32,7 +32,7 @@ from assay.verification import (
     Examined,
     Ledger,
     ReadPlan,
-    Verdict,
+    Refused,
     examine,
     plan_groups,
 )
@@ -166,7 +166,7 @@ def judge_committed(
     findings.look(Aspect.LOGPROBS)
     if not isinstance(outline, Checkpoint):
         examined = examine_file(reader, hotkey, context, outline, indices)
-        if isinstance(examined, Verdict):
+        if isinstance(examined, Refused):
             findings.differ(Aspect.FILES, f"{name}: {examined.reason}: {examined.detail}")
             return False
         claimed = {g.index: [row.logprobs for row in g.audited.values()] for g in examined.shown}
@@ -240,7 +240,7 @@ def _judge_one_left_out(
         return "nobody can check this afterwards"
     manifest, pool = outline.manifest, outline.piece_pool
     examined = examine(submission, outline.tokenizer, manifest=manifest, pool=pool)
-    found = examined.reason if isinstance(examined, Verdict) else Reason.ACCEPTED
+    found = examined.reason if isinstance(examined, Refused) else Reason.ACCEPTED
     if isinstance(examined, Examined) and isinstance(outline, Checkpoint):
         try:
             with note_unjudged(encode_ss58(left.hotkey)):

@@ -48,7 +48,7 @@ from assay.protocol.selection import select_positions
 from assay.protocol.submission import Range, encode_submission, get_id_bits
 from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters, parse_environment
-from assay.verification import Examined, Forward, Measurement, Projection, Verdict
+from assay.verification import Accepted, Examined, Forward, Measurement, Projection, Refused
 from assay.verification.episodes import find_length_fault
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
@@ -319,12 +319,14 @@ class AttackSetup:
                 if differs:
                     fault, is_tie = self.find_fault(miner, index, r, rollout)
                 rollouts.append(RolloutRow(len(rollout.tokens), differs, fault, is_tie))
-            if isinstance(examined, Verdict):
+            if isinstance(examined, Refused):
                 rows.append(GroupRow(0, cost, tuple(rollouts), examined.reason))
             else:
                 verdict = examined.presume()
-                value = sum(group.value for group in verdict.groups)
-                fault = None if verdict.accepted else verdict.reason
+                if isinstance(verdict, Accepted):
+                    value, fault = sum(group.value for group in verdict.groups), None
+                else:
+                    value, fault = 0, verdict.reason
                 rows.append(GroupRow(value, cost, tuple(rollouts), fault))
         self.forward.forget()
         return rows
@@ -343,7 +345,7 @@ class AttackSetup:
         committed = Committed(root, len(groups), context.challenge_block.number, LOCATOR)
         return data, replace(context, commitments={hotkey: committed})
 
-    def examine(self, groups: Sequence[Group]) -> list[Verdict | Examined]:
+    def examine(self, groups: Sequence[Group]) -> list[Refused | Examined]:
         """The judge's findings on each group alone before it runs the model."""
         data, context = self.commit(groups)
         submission, hotkey = MemorySubmission(data), self.hotkeys["attacker"]

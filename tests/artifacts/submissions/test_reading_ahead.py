@@ -289,7 +289,7 @@ def test_a_file_refused_in_time_is_searched_in_mirrors(shown, tmp_path, monkeypa
         assert shown.judge(sources, late=True) == verdict
         withheld = shown.judge_samples(verdict, sources)
         assert withheld.reason is Reason.NOT_REVEALED
-        assert withheld.unbound
+        assert withheld.fault.unbound
         assert withheld.witness == verdict.witness
         assert not shown.judge_samples(verdict, sources, late=True).provisional
 

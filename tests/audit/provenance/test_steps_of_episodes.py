@@ -24,10 +24,10 @@ from assay.inference.passages import decode_passages, encode_passages, sample_pa
 from assay.protocol import Domain, Reason, hash_fields
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.episode import Reply
+from assay.protocol.reason import Refusal
 from assay.subnet.presets import make_demo_parameters, parse_environment
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.held_out import count_successes
-from assay.verification import Verdict
 
 MINER, WINDOW = b"m" * 32, 3
 LEARNING = LearnConfig(epochs=1, groups_per_batch=8)
@@ -137,9 +137,8 @@ def test_explain_and_explorer_name_turns(checkpoint, parameters, taken):
     hotkey, index = parameters.identity.trainer, taken[1].index
     first = replies[0]
     for token, turn, within in ((0, 0, 0), (first.at - 1, 0, first.at - 1), (first.at, 1, 0)):
-        verdict = Verdict(WINDOW, hotkey, Reason.SAMPLING_MISMATCH, "", group=index, rollout=place)
-        named = replace(verdict, token=token)
-        found = rejudging._place(context, checkpoint, named, own)  # noqa: SLF001
+        fault = Refusal(Reason.SAMPLING_MISMATCH, "", index, place, token)
+        found = rejudging._place(context, checkpoint, hotkey, fault, own)  # noqa: SLF001
         assert (found.turn, found.token) == (turn, within)
         assert found.reply == (checkpoint.tokenizer.decode(first.ids) if turn else None)
         assert found.reply_tokens == (len(first.ids) if turn else 0)

@@ -138,7 +138,7 @@ def test_its_verdicts_and_ledger_are_the_validators(make_subnet, quick_miner, st
             verdict.detail,
             verdict.tokens,
         )
-        assert dict(own.statistics) == verdict.to_json(0)["statistics"]
+        assert dict(own.statistics) == verdict.to_record().to_json(0)["statistics"]
     for settlement, ledger in ledgers.items():
         assert subnet.history.get_ledger(settlement, Seat(3, 0)) == ledger
     assert len(ledgers) == 2
