@@ -486,9 +486,9 @@ def test_a_refilled_step_takes_whole_updates(taught, world):
     models = CheckpointFolder(taught / "models")
     tally = Tally(world.parameters, DrawnBy(world.parameters, world.checkpoint, models))
 
-    def plan(refill):
+    def plan(refill, own=0):
         learning = replace(LEARNING, refill=refill, groups_per_batch=4)
-        config = StepConfig(learning, StepChoice(external_groups=3))
+        config = StepConfig(learning, StepChoice(external_groups=3, local_groups=own))
         given = world.checkpoint, window.window, window.audit_seed, config, taken
         return plan_step(StepInputs(*given), tally)
 
@@ -499,6 +499,11 @@ def test_a_refilled_step_takes_whole_updates(taught, world):
     assert plain.spares == tuple(one for one in left if one.teaches) != ()
     assert (plain.earlier, plain.named, plain.own.count) == ([], None, 0)
     assert plain.levels == world.checkpoint.manifest.levels
+    for own in (1, 2, 3):
+        planned = plan(True, own)
+        assert (planned.own.wanted + count_teaching(planned.fresh)) % 4 == 0
+        assert own <= planned.own.wanted < own + 4
+        assert (plan(False, own).own.count, plan(False, own).own.wanted) == (own, None)
 
 
 def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
