@@ -38,7 +38,7 @@ from registry_pieces import PIECES
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.steps.groups import generate_own
 from assay.artifacts.steps.learner import make_learner
-from assay.artifacts.steps.pool import compute_step_pool
+from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.environments import Environment, Problem, add_problem_files, make_environment
 from assay.environments.pieces.deduce import Deduce
 from assay.environments.pieces.growth import compute_shape, measure_pool, read_pool
@@ -274,7 +274,7 @@ def run_course(arm: Arm, seed: int, start: Path, examiner: Examiner, steps: int 
         proposed = [one.group for one in taken if one.levels[0] > 2_000]
         if proposed:
             valid.append(fmean(r == MILLION for group in proposed for r in group.rewards))
-        pool = compute_step_pool(taken, window, parameters, parent, checkpoints)
+        pool = compute_step_pool(taken, window, DrawnBy(parameters, parent, checkpoints))
         stats = learner.learn([one.group for one in taken])
         manifest = checkpoints.publish(
             parent, learner.bf16_state(), sha256(f"{seed} {step}".encode()).digest(), pool=pool

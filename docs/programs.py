@@ -45,6 +45,7 @@ from assay.neurons.program.status import (
     UploadStatus,
     WorkerStatus,
 )
+from assay.neurons.trainer.stages import STAGE_TASKS, TRAINER_STAGES, TrainerEvent
 from assay.rounds.course import ROUND_COURSE, RoundEvent
 from assay.session.chain_delivery import DELIVERY, DeliveryEvent
 from assay.network.toml_settings import list_tables
@@ -193,6 +194,12 @@ def make_transitions(table: Mapping[Any, Mapping[Any, Any]], events: type[Enum],
     return "\n".join(lines)
 
 
+def make_stages() -> str:
+    """STAGE_TASKS."""
+    lines = ["| stage | what the trainer does there |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{stage}` | {task} |" for stage, task in STAGE_TASKS.items())])
+
+
 def make_rules() -> str:
     """The rules by which a course is judged, in the order of naming."""
     lines = ["| rule | the course | if | in | what helps |", "|---|---|---|---|---|"]
@@ -234,7 +241,12 @@ def main() -> int:
         METRICS: figures,
         VALIDATOR: {"delivery": make_transitions(DELIVERY, DeliveryEvent, str)},
         ROUNDS: {"course": make_transitions(ROUND_COURSE, RoundEvent, attrgetter("name"))},
-        OWNER: {"course rules": make_rules(), "course figures": make_figures()},
+        OWNER: {
+            "trainer stages": make_stages(),
+            "trainer events": make_transitions(TRAINER_STAGES, TrainerEvent, str),
+            "course rules": make_rules(),
+            "course figures": make_figures(),
+        },
     }
     new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
     return write_or_check(new | {SETTINGS: make_settings()})

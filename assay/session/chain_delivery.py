@@ -89,7 +89,7 @@ class Announcement:
         return self.state is DeliveryState.DUE
 
     @property
-    def stands(self) -> bool:
+    def is_confirmed(self) -> bool:
         """Return whether it was seen in a final block."""
         return self.state is DeliveryState.CONFIRMED
 
@@ -103,7 +103,7 @@ class Announcement:
     def look(self) -> None:
         """Look for it in the newest final block, once a block."""
         head = self.chain.get_head()
-        if self.stands or head == self.seen_at:
+        if self.is_confirmed or head == self.seen_at:
             return
         is_there = self.chain.get_commitments(head).get(self.hotkey) == self.payload
         self.seen_at = head

@@ -125,7 +125,7 @@ def announce(
     announcement = Announcement(chain, owner, encode_commitment(commitment))
     announcement.look()
     deadline = time.monotonic() + _CONFIRM_S
-    while not announcement.stands:
+    while not announcement.is_confirmed:
         if announcement.due:
             announcement.send()
         if time.monotonic() > deadline:

@@ -40,7 +40,7 @@ class Course:
     learner: Learner
     learned: bool  # the learner holds more than the parent's weights
     uploaded: bool  # the store has the parent
-    unsaid: Announcement | None  # the commitment to it, while it is in no final block
+    announcement: Announcement | None  # of it, while the commitment is in no final block
     state: bytes | None = None  # digest of the learner's state; None: not computed yet
 
 
@@ -117,11 +117,16 @@ class CourseKeeper:
                 f"{NAME}: starting with checkpoint {parent.manifest.number} "
                 f"({digest.hex()[:16]}…) and window {window}"
             )
-        unsaid = self.make_announcement(parent)
+        announcement = self.make_announcement(parent)
         # genesis is in force without an announcement, but not where the slot names something else
-        silent = has_rounds or slot == unsaid.payload or (slot is None and digest == genesis)
+        silent = has_rounds or slot == announcement.payload or (slot is None and digest == genesis)
         course = Course(
-            window, parent, learner, learned, uploaded=False, unsaid=None if silent else unsaid
+            window,
+            parent,
+            learner,
+            learned,
+            uploaded=False,
+            announcement=None if silent else announcement,
         )
         self.save(course)
         return course
@@ -144,7 +149,7 @@ class CourseKeeper:
         course.parent, course.learner = parent, learner
         course.learned = course.uploaded = False
         course.state = None
-        course.unsaid = self.make_announcement(parent)
+        course.announcement = self.make_announcement(parent)
         self.save(course)
         return None
 
@@ -243,9 +248,9 @@ class CourseKeeper:
             course.learned = course.uploaded = True
             course.state = None
             self.save(course, learner=True)
-        payload, unsaid = command.payload, course.unsaid
-        if payload is not None and (unsaid is None or unsaid.payload != payload):
-            course.unsaid = self.announce(payload)
+        payload, before = command.payload, course.announcement
+        if payload is not None and (before is None or before.payload != payload):
+            course.announcement = self.announce(payload)
             return NextThing.GO_ON
         return NextThing.GO_ON if isinstance(command, ContinueFrom) else NextThing.WAIT
 

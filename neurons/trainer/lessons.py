@@ -123,21 +123,9 @@ class WindowReading:
         return sorted(self.groups, key=lambda taken: (taken.hotkey, taken.index))
 
     @property
-    def rewards(self) -> tuple[int, ...]:
-        """Mean reward of each group that does not wait for it, millionths."""
-        return tuple(sum(one.group.rewards) // len(one.group.rewards) for one in self.rated)
-
-    @property
-    def rated(self) -> list[ConsumedGroup]:
-        """The groups that do not wait for their reward."""
-        return [taken for taken in self.groups if taken.delay is None]
-
-    def count_tokens(self) -> tuple[int, int]:
-        """The number of tokens of all completions, and of those in groups without signal that do
-        not wait for their reward."""
-        counts = [sum(map(len, taken.group.completions)) for taken in self.groups]
-        silent = [taken.delay is None and not taken.teaches for taken in self.groups]
-        return sum(counts), sum(compress(counts, silent))
+    def is_in_round(self) -> bool:
+        """Whether several trainers share its groups, so that nothing is left to choose."""
+        return self.is_own is not None
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
         """Judge all own groups of one file. Groups with a fault are left out; too many of them
@@ -206,6 +194,25 @@ def _make_group(measured: MeasuredGroup, rewards: Sequence[int]) -> Group:
         [(logprobs / unit).tolist() for logprobs in measured.logprobs],
         [list(replies) for replies in measured.replies],
     )
+
+
+def list_rated(groups: Sequence[ConsumedGroup]) -> list[ConsumedGroup]:
+    """The groups that do not wait for their reward."""
+    return [one for one in groups if one.delay is None]
+
+
+def compute_mean_rewards(groups: Sequence[ConsumedGroup]) -> tuple[int, ...]:
+    """Mean reward of each group that does not wait for it, millionths."""
+    rated = list_rated(groups)
+    return tuple(sum(one.group.rewards) // len(one.group.rewards) for one in rated)
+
+
+def count_tokens(groups: Sequence[ConsumedGroup]) -> tuple[int, int]:
+    """The number of tokens of all completions, and of those in groups without signal that do not
+    wait for their reward."""
+    counts = [sum(map(len, one.group.completions)) for one in groups]
+    silent = [one.delay is None and not one.teaches for one in groups]
+    return sum(counts), sum(compress(counts, silent))
 
 
 def find_waiting(context: Context) -> list[bytes]:

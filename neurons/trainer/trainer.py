@@ -1,65 +1,76 @@
 """The trainer: judges every group that it learns from, learns, and publishes the next checkpoint.
 
+How it works. A trainer has a course: its next window, and its newest checkpoint with the learner
+that made it (`course`). It takes windows in order. For each it goes through the stages of
+`TRAINER_STAGES` (`stages`), and `Trainer.step` does a piece of the present one:
+
+    START → OPEN → JUDGE ⇄ AWAIT → LOOK → LEARN → PUBLISH → OPEN …
+
 An audit looks at a few groups of a miner, and would rarely find one junk group in hundreds. So the
 trainer judges all groups, takes rewards and log-probabilities from its own pass, and trusts nothing
-in a miner's file. Specification, section 11.
+in a miner's file (`window_judging`). What a step takes of them is a plan that anybody can derive
+(`choosing`, `assay.artifacts.steps.plan`); `step_maker` learns from that, and `reports` tells of
+it. With workers, the next window's files are judged meanwhile. What is learned does not depend on
+workers, nor on the order of judging.
+
+Publishing goes first. While the newest checkpoint is not uploaded, or the commitment to it not
+sent, the trainer is at PUBLISH: it tries again every `retry_s` seconds, says why in `trouble`, and
+neither judges nor learns. Nothing is lost: the step is in its folder, in force is the checkpoint
+before, and windows pass, which are read late or are left out for their rollouts' age. Once sent it
+goes on to the next window, and looks in each block whether the commitment is final; where a
+reorganisation or a full block loses it, it is at PUBLISH again.
 
 With its own folder, a trainer that is killed anywhere resumes as if it had not been: its state is
-that before a lesson or after it, and it commits to whatever it has learned. `trouble` reports
-failures outside, which are retried.
-
-With workers, the next window's files are judged while the trainer learns from this one. The content
-of a lesson does not depend on workers, nor on the order of judging.
+that before a step or after it, and it commits to whatever it has learned. A step that cannot be
+made or kept is taken back: its window is left out, or the program ends where the disk is to blame.
+Specification, section 11.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Callable
 
 from safetensors import SafetensorError
 
-from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.artifacts.steps.config import StepConfig
-from assay.artifacts.steps.delay import Line, Tally, name_choice, read_line
-from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, list_lessons
-from assay.artifacts.steps.folder import StepError, digest_tensors_of, make_record, parse_config
-from assay.artifacts.steps.groups import mix_groups
-from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
-from assay.artifacts.steps.replay import EarlierStep, iterate_line, name_replays, read_earlier
-from assay.environments import compute_next_levels, get_pool_cap
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    DeviceError,
-    NumericalError,
-    UnusableCheckpointError,
-)
+from assay.artifacts.steps.groups import draw_own
+from assay.inference import CheckpointError, DeviceError, NumericalError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
-from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.background_judge import BackgroundJudge
+from assay.neurons.trainer.choosing import StepChooser
 from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
-from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading, find_waiting
+from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
+from assay.neurons.trainer.reports import Reporter, WindowReport, report_silence, report_step
 from assay.neurons.trainer.setup import TrainerConfig
-from assay.protocol import Parameters, Phase, encode_ss58
+from assay.neurons.trainer.stages import AT_ONCE, IDLE, TRAINER_STAGES, Stage, TrainerEvent
+from assay.neurons.trainer.step_maker import StepMaker
+from assay.neurons.trainer.window_judging import Outcome, Skip, WindowJudging
+from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
-from assay.protocol.manifest import Manifest
-from assay.protocol.window import compute_block, compute_window
 from assay.rounds.course import NextThing
 from assay.rounds.keeper import RoundKeeper
 from assay.sandbox import WorkerError
 from assay.session.chain_delivery import Announcement
-from assay.session.window_reader import BeaconError, Challenge, get_challenge, get_context
-from assay.training import Learner, LearnStats, LessonError
-from assay.training.figures import compute_group_figures
+from assay.session.window_reader import BeaconError
+from assay.training import Learner, LessonError
 from assay.training.held_out import describe_next_levels
 from assay.training.pace import Activity, TrainerPace
 from assay.training.watch import WatchedWindow
+
+#: Why a step cannot be made or kept.
+_STEP_ERRORS = (
+    CheckpointError,
+    DeviceError,
+    LessonError,
+    NumericalError,
+    OSError,
+    SafetensorError,
+    TrainerError,
+    WorkerError,
+)
 
 
 def get_time() -> float:
@@ -78,8 +89,10 @@ class Trainer:
         judge: judges with workers; None: this process judges, on the device that it learns on.
 
     Attributes:
+        stage: what it is at.
         course: its progress; None before the first look at the chain.
         pace: how its time is spent.
+        trouble: a failure outside, which is retried; None: there is none.
 
     Raises:
         TrainerError: its folder cannot be used.
@@ -99,24 +112,23 @@ class Trainer:
     ) -> None:
         self.name = NAME
         self.trouble: Trouble | None = None
+        self._hotkey = hotkey
         self._parameters = parameters
         self._sources = sources
         self._config = config
-        self._on_lesson = on_lesson
-        self._on_silence = on_silence
-        self._on_window = on_window
-        self._report = report
         self.judge = judge
         self.pace = TrainerPace(get_time, config.choice.local_groups, judge is not None)
         self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
-        self._hotkey = hotkey
+        self._windows = WindowJudging(
+            parameters, sources, config, judge, self.pace, self._find_rounds, self._note_trouble
+        )
+        self._chooser = StepChooser(config, sources.checkpoints)
+        self._maker = StepMaker(config, sources.checkpoints, self.pace)
+        self._reporter = Reporter(NAME, report, on_lesson, on_silence, on_window)
         self.rounds = self._keeper.open_rounds()
+        self.stage = Stage.START
         self.course: Course | None = None
-        self._challenge: Challenge | None = None
-        self._reading: WindowReading | None = None
         self._retry_at = float("-inf")
-        self._said: set[str] = set()  # with the last lesson
-        self._tally: Tally | None = None
 
     @property
     def window(self) -> int | None:
@@ -139,6 +151,8 @@ class Trainer:
             self.judge.close()
         self._keeper.close()
 
+    # --- stages
+
     def step(self) -> bool:
         """Open a window, judge a submission, learn, or publish. Return whether more is due.
 
@@ -150,496 +164,250 @@ class Trainer:
         """
         if get_time() < self._retry_at:
             return False
+        event = self._act(self._look_for_announcement)
+        while event is None or event in AT_ONCE:
+            event = self._act(self._do_stage)
+        return event not in IDLE
+
+    def _act(self, do: Callable[[], TrainerEvent | None]) -> TrainerEvent | None:
+        """Do something, and go to the stage behind what has happened, if anything has."""
+        stage = self.stage
         try:
-            return self._step()
+            event = do()
         except WrongChainError:
             raise
         except (ChainError, StoreError, BeaconError) as error:
-            return self._wait(Trouble.from_error(error))
+            event = self._pause(Trouble.from_error(error))
+        if event is not None:
+            self.stage = TRAINER_STAGES[stage][event]
+        return event
 
-    def _wait(self, trouble: Trouble) -> bool:
+    def _do_stage(self) -> TrainerEvent:
+        """Do a piece of the present stage."""
+        match self.stage, self.course, self._windows.reading:
+            case Stage.START, _, _:
+                return self._start()
+            case Stage.PUBLISH, Course(announcement=Announcement() as due) as course, _:
+                return self._publish(course, due)
+            case Stage.OPEN, Course() as course, None:
+                return self._wait_or_prepare(course, self._open(course))
+            case Stage.JUDGE, Course() as course, WindowReading() as reading:
+                return self._settle(course, self._windows.judge(course.parent, reading))
+            case Stage.AWAIT, Course() as course, WindowReading() as reading:
+                return self._await(course, reading)
+            case Stage.LOOK, Course() as course, WindowReading() as reading:
+                return self._wait_or_prepare(course, self._windows.look(reading))
+            case Stage.LEARN, Course() as course, WindowReading() as reading:
+                return self._finish(course, reading)
+        raise RuntimeError(f"a trainer is at {self.stage} without what this needs")
+
+    def _pause(self, trouble: Trouble) -> TrainerEvent:
+        """Try the same again later."""
         self.pace.begin(None)
-        self.trouble = trouble
+        self._note_trouble(trouble)
         self._retry_at = get_time() + self._config.retry_s
-        return False
+        return TrainerEvent.FAILED
 
-    def _step(self) -> bool:
-        if self.course is None:
-            return self._start()
-        course = self.course
-        if course.unsaid is not None and self._announce(course, course.unsaid):
-            return True
-        last = self._config.last_window
-        if last is not None and course.window > last:
-            self.pace.begin(None)
-            return False
-        reading = self._reading
-        if reading is None:
-            done = self._advance_round(course)
-            return self._open(course) if done is None else done
-        if self.judge is not None and self.judge.holds(reading):
-            return self._await(course, reading, self.judge)
-        if reading.waiting:
-            return self._read(course, reading)
-        if reading.looks_again(self._sources.chain.get_head()):
-            self.pace.begin(Activity.WAITING)
-            return bool(reading.waiting) or self._prepare(course)
-        self._finish(course, reading)
-        return True
+    def _note_trouble(self, trouble: Trouble) -> None:
+        self.trouble = trouble
 
-    def _start(self) -> bool:
+    def _settle(self, course: Course, outcome: Outcome) -> TrainerEvent:
+        """Leave a window out, or pause, where a stage says so."""
+        if isinstance(outcome, Trouble):
+            return self._pause(outcome)
+        return self._skip(course, outcome) if isinstance(outcome, Skip) else outcome
+
+    # --- beginning and publishing
+
+    def _start(self) -> TrainerEvent:
         """Resume from the folder, or begin with the checkpoint on chain and the current window."""
         begun = self._keeper.begin()
         if isinstance(begun, Trouble):
-            return self._wait(begun)
+            return self._pause(begun)
         try:  # before a window is judged for nothing
-            self._read_line(begun.parent, self._parameters.get(begun.window))
+            self._chooser.read_line(begun.parent, self._parameters.get(begun.window))
         except WorkerError as error:
-            return self._wait(Trouble.from_error(error))
+            return self._pause(Trouble.from_error(error))
         self.course, self.trouble = begun, None
-        return True
+        return TrainerEvent.BEGUN
 
-    def _advance_round(self, course: Course) -> bool | None:
-        """Do what rounds require before the next window. None: nothing; else whether it was
-        done."""
+    def _look_for_announcement(self) -> TrainerEvent | None:
+        """Check whether the commitment to the newest checkpoint is on chain, or due to be sent."""
+        course = self.course
+        if self.stage is Stage.PUBLISH or course is None or course.announcement is None:
+            return None
+        if course.announcement.due:
+            return TrainerEvent.UNANNOUNCED
+        course.announcement.look()
+        if course.announcement.is_confirmed:
+            course.announcement = None
+        return None
+
+    def _publish(self, course: Course, due: Announcement) -> TrainerEvent:
+        """Upload first and then commit, so that readers of the commitment find the bytes."""
+        is_open = self._windows.reading is not None
+        if not is_open:
+            self._windows.judge_ahead(course, course.window)
+        self.pace.begin(Activity.PUBLISHING)
+        self._keeper.upload(course)
+        due.send()
+        self.trouble = None
+        return TrainerEvent.RESUMED if is_open else TrainerEvent.PUBLISHED
+
+    # --- one window
+
+    def _open(self, course: Course) -> TrainerEvent:
+        """Do what rounds and amendments require before the next window, and open that."""
+        last, end = self._config.last_window, self._parameters.end
+        if last is not None and course.window > last:
+            self.pace.begin(None)
+            return TrainerEvent.WAITING
+        if (event := self._advance_round(course)) is not None:
+            return event
+        if end is not None and course.window >= end:
+            self.pace.begin(None)
+            return TrainerEvent.WAITING
+        parameters = self._parameters.get(course.window)
+        if parameters.start.number > course.parent.manifest.number:
+            self.pace.begin(Activity.WAITING)
+            trouble = self._keeper.begin_anew(course, parameters)
+            return TrainerEvent.MOVED if trouble is None else self._pause(trouble)
+        opened = self._windows.open(course, parameters)
+        self.trouble = None
+        return self._settle(course, opened)
+
+    def _advance_round(self, course: Course) -> TrainerEvent | None:
+        """Do what rounds require before the next window. None: nothing."""
         rounds = self.rounds
         if rounds is not None and (begun := rounds.find_begun(course.window)) is not None:
             # the windows before it come too late to teach the rounds' first parent
-            course.window, self._challenge = begun, None
+            course.window = begun
+            self._windows.close()
         if rounds is None or rounds.find_rounds(course.window) is None:
             if self._hotkey == self._parameters.first.identity.trainer:
                 return None
             text = "the rounds that name this trainer have not begun"
-            return self._wait(Trouble(TroubleKind.OTHER, text))
+            return self._pause(Trouble(TroubleKind.OTHER, text))
         if self._config.learning.lora_rank:
             text = "rounds merge whole weights: set lora_rank = 0"
-            return self._wait(Trouble(TroubleKind.OTHER, text))
+            return self._pause(Trouble(TroubleKind.OTHER, text))
         if self._config.learning.sft_weight:
             text = "rounds are repeated from what is in stores: set sft_weight = 0, without sft"
-            return self._wait(Trouble(TroubleKind.OTHER, text))
+            return self._pause(Trouble(TroubleKind.OTHER, text))
         self.pace.begin(Activity.PUBLISHING)
         what = self._keeper.advance(rounds, course)
         self.trouble = None
         if what is NextThing.WAIT:
             self.pace.begin(Activity.WAITING)
-        return None if what is NextThing.LEARN else what is NextThing.GO_ON
+            return TrainerEvent.WAITING
+        return TrainerEvent.MOVED if what is NextThing.GO_ON else None
 
-    def _in_round(self, window: int) -> RoundKeeper | None:
+    def _find_rounds(self, window: int) -> RoundKeeper | None:
+        """The trainer's part in rounds; None: the window has none."""
         rounds = self.rounds
         return None if rounds is None or rounds.find_rounds(window) is None else rounds
 
-    # --- one window
-
-    def _open(self, course: Course) -> bool:
-        """Look for the window's context. State that every node has forgotten is skipped."""
-        sources, end = self._sources, self._parameters.end
-        if end is not None and course.window >= end:
-            self.pace.begin(None)
-            return False
-        self.pace.begin(Activity.WAITING)
-        parameters = self._parameters.get(course.window)
-        if parameters.start.number > course.parent.manifest.number:
-            trouble = self._keeper.begin_anew(course, parameters)
-            return True if trouble is None else self._wait(trouble)
-        if self.judge is not None:
-            self._reading = self.judge.take_ahead(parameters, course.window)
-            if self._reading is not None:
-                self.trouble = None
-                return True
-        head = sources.chain.get_head()
-        try:
-            if self._challenge is None:
-                self._challenge = get_challenge(
-                    sources.chain, sources.beacons, parameters, course.window
-                )
-            if self._challenge is None:
-                self.trouble = None
-                return self._prepare(course)
-            context = get_context(sources.chain, sources.beacons, parameters, self._challenge)
-        except WrongChainError:
-            raise
-        except ChainError as error:
-            gone, timing = head - STATE_BLOCKS, parameters.timing
-            if compute_block(timing, course.window, Phase.CHECKPOINT) > gone:
-                raise
-            course.window = max(course.window, compute_window(timing, gone))
-            return self._skip(course, str(error))
+    def _await(self, course: Course, reading: WindowReading) -> TrainerEvent:
+        """Prepare the lesson's other inputs while workers judge."""
+        if self._windows.prepare(course):
+            return TrainerEvent.PREPARED
+        outcome = self._windows.wait(reading)
+        if isinstance(outcome, Trouble):
+            self._pause(outcome)
+            return TrainerEvent.ABANDONED
         self.trouble = None
-        if context is None:
-            return self._prepare(course)
-        self._reading = WindowReading(context, find_waiting(context))
-        rounds = self._in_round(course.window)
-        if rounds is not None:
-            self._reading.is_own = rounds.is_own
-            if (fault := rounds.find_unfit(context)) is not None:
-                return self._skip(course, fault, stale=True)
-        return True
+        return outcome
 
-    def _judge_ahead(self, course: Course, window: int) -> None:
-        """Start to judge a window's files ahead, where they may be read already. When the trainer
-        learns in step, no window is judged before the one before it has been learned from."""
-        last, end = self._config.last_window, self._parameters.end
-        if self.judge is None or not self._config.staleness or self._in_round(window) is not None:
-            return
-        if (last is not None and window > last) or (end is not None and window >= end):
-            return
-        parameters = self._parameters.get(window)
-        if parameters.start.number <= course.parent.manifest.number:
-            self.judge.begin_ahead(parameters, window)
+    def _wait_or_prepare(self, course: Course, event: TrainerEvent) -> TrainerEvent:
+        """Where there is nothing else to do, evaluate the parent, so that no checkpoint waits for
+        it."""
+        is_idle = event is TrainerEvent.WAITING
+        return TrainerEvent.PREPARED if is_idle and self._windows.prepare(course) else event
 
-    def _prepare(self, course: Course) -> bool:
-        """Evaluate the parent while there is nothing else to do, so that no checkpoint waits for
-        it. Return whether there was something to do."""
-        held_out = self._config.held_out
-        if (
-            held_out is None
-            or held_out.knows(course.parent.digest)
-            or self._in_round(course.window)
-        ):
-            return False
-        self.pace.begin(Activity.PUBLISHING)
-        held_out.count(course.parent, course.window)
-        return True
-
-    def _skip(self, course: Course, why: str, stale: bool = False) -> bool:
-        self._report(f"{self.name}: window {course.window} teaches nothing: {why}")
-        self._leave(course, stale)
+    def _skip(self, course: Course, skip: Skip) -> TrainerEvent:
+        """Go on with the window behind one that is left out."""
+        course.window = max(course.window, skip.window or 0)
+        self._reporter.say(f"window {course.window} teaches nothing: {skip.why}")
+        self._leave(course, skip.stale)
         self._keeper.save(course)
-        return True
+        return TrainerEvent.SKIPPED
 
     def _leave(self, course: Course, stale: bool = False) -> None:
-        judged_s = 0.0 if self._reading is None else self._reading.judged_s
-        self.pace.end_window(judged_s, stale)
+        reading = self._windows.reading
+        self.pace.end_window(0.0 if reading is None else reading.judged_s, stale)
         course.window += 1
-        self._reading = self._challenge = None
+        self._windows.close()
 
-    def _read(self, course: Course, reading: WindowReading) -> bool:
-        """Judge one file, or let workers judge all. A window without a checkpoint is waited for
-        until it is over."""
-        context, sources = reading.context, self._sources
-        self.pace.begin(Activity.JUDGING)
-        checkpoints = sources.checkpoints if self.judge is None else self.judge.checkpoints
-        try:
-            checkpoint = open_checkpoint(checkpoints, context.checkpoint, context.parameters)
-        except UnusableCheckpointError as error:
-            return self._skip(course, str(error))
-        except CheckpointError as error:
-            end = compute_block(context.parameters.timing, context.window, Phase.VERDICT_END)
-            over = sources.chain.get_head() > end
-            return self._skip(course, str(error)) if over else self._wait(Trouble.from_error(error))
-        except WorkerError as error:
-            return self._wait(Trouble.from_error(error))
-        reading.number = checkpoint.manifest.number
-        reading.levels = checkpoint.manifest.level_numbers
-        if self._is_stale(course, reading):
-            return True
-        if self.judge is not None:
-            self.judge.begin(reading)
-            return True
-        began = get_time()
-        hotkey = reading.waiting.pop(0)
-        try:
-            reading.judge(hotkey, checkpoint, sources)
-        except WorkerError as error:  # something is missing here: try again
-            self.trouble = Trouble.from_error(error)
-            reading.withheld.append(hotkey)
-        reading.judged_s += get_time() - began
-        return True
+    # --- its lesson
 
-    def _await(self, course: Course, reading: WindowReading, judge: BackgroundJudge) -> bool:
-        """Prepare the lesson's other inputs while workers judge."""
-        self.pace.begin(Activity.JUDGING)
-        if self._prepare(course):
-            return True
-        try:
-            judge.wait(reading)
-        except WorkerError as error:
-            return self._wait(Trouble.from_error(error))
-        self.trouble = None
-        return True
-
-    def _is_stale(self, course: Course, reading: WindowReading) -> bool:
-        """Skip a window whose rollouts are too old to learn from. Return whether it was skipped."""
-        if reading.number is None or reading.is_own is not None:
-            return False
-        behind = course.parent.manifest.number - reading.number
-        return behind > self._config.staleness and self._skip(
-            course, f"its rollouts are {behind} checkpoints behind", stale=True
-        )
-
-    def _finish(self, course: Course, reading: WindowReading) -> None:
-        """Learn from the accepted groups, and save the result."""
-        if self._is_stale(course, reading):  # it was judged before the lesson of the window before
-            return
-        self._judge_ahead(course, course.window + 1)
+    def _finish(self, course: Course, reading: WindowReading) -> TrainerEvent:
+        """Learn from the accepted groups, save the result, and tell of it."""
+        stale = self._windows.find_stale(course.parent, reading)
+        if stale is not None:  # it was judged before the lesson of the window before
+            return self._skip(course, stale)
+        window, is_in_round = course.window, reading.is_in_round
+        self._windows.judge_ahead(course, window + 1)
         for hotkey, why in sorted(reading.unjudged.items()):
-            name = encode_ss58(hotkey)
-            self._report(f"{self.name}: window {course.window} goes without {name}'s file: {why}")
-        if reading.groups or (self._config.choice.local_groups and reading.is_own is None):
-            window = course.window
-            try:
-                lesson = self._learn(course, reading)
-            except (
-                CheckpointError,
-                DeviceError,
-                LessonError,
-                NumericalError,
-                OSError,
-                SafetensorError,
-                TrainerError,
-                WorkerError,
-            ) as error:
-                self._take_back(window, error)
-                return
-            if isinstance(lesson, Silence):
-                self._report(f"{self.name}: {lesson}")
-                self._on_silence(lesson)
-            else:
-                self._on_lesson(lesson)
-            return
-        taught_nothing = WatchedWindow(course.window)
+            self._reporter.say(f"window {window} goes without {encode_ss58(hotkey)}'s file: {why}")
+        if not reading.groups and (is_in_round or not self._config.choice.local_groups):
+            return self._pass(course, reading)
+        try:
+            found = self._learn(course, reading)
+        except _STEP_ERRORS as error:
+            return self._take_back(window, error)
+        self._reporter.tell(found)
+        if isinstance(found.result, Silence):
+            return TrainerEvent.SILENT
+        return TrainerEvent.LEARNED_IN_ROUND if is_in_round else TrainerEvent.LEARNED
+
+    def _pass(self, course: Course, reading: WindowReading) -> TrainerEvent:
+        """Leave a window without good groups."""
+        event, window = TrainerEvent.SILENT, course.window
         if reading.withheld:
             missing = f"{len(reading.withheld)} of its files cannot be fetched"
-            self._skip(course, f"{missing}, and no other is good")
+            event = self._skip(course, Skip(f"{missing}, and no other is good"))
         else:
             self._leave(course)
             self._keeper.save(course)
-        self._on_window(taught_nothing)
+        self._reporter.note_window(WatchedWindow(window))
+        return event
 
-    def _learn(self, course: Course, reading: WindowReading) -> Lesson | Silence:
+    def _learn(self, course: Course, reading: WindowReading) -> WindowReport:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
         group teaches, and levels and pool stay. In a round there is, since others wait for it."""
-        learner, parent, steps = course.learner, course.parent, self._config.steps
-        choice = self._config.choice
-        number = parent.manifest.number
+        parent, is_in_round = course.parent, reading.is_in_round
         parameters = reading.context.parameters
-        held_out, checkpoints = self._config.held_out, self._sources.checkpoints
-        alone = reading.is_own is None  # in a round nothing is left to choose, and levels stay
         self.pace.begin(Activity.PUBLISHING)
-        counts = held_out.count(parent, course.window) if held_out and alone else ()
-        levels = compute_next_levels(parameters, parent.manifest.levels, counts)
-        tally = self._get_tally(parameters, parent)
-        came, earlier, delayed = reading.sort_groups(), list[EarlierStep](), list[EarlierStep]()
-        expired = 0
-        if alone:
-            came = self._mark_waiting(came, tally)
-            earlier = self._read_earlier(parent, tally)
-            delayed, expired = self._find_delayed(parent, tally)
-        late = [one for step in delayed for one in step.groups]
-        reading.groups, replays = mix_groups(
-            came,
-            parent,
-            reading.context,
-            choice.local_groups if alone else 0,
-            choice.external_groups if alone else None,
-            learner.config.groups_per_batch if learner.config.refill else None,
-            earlier,
-            choice.replay_share,
-            late,
-        )
-        taken = reading.groups + replays
-        # before anything is written: where the pool grows, the checkpoint is not its parent again
-        pool = compute_step_pool(reading.groups, course.window, parameters, parent, checkpoints)
-        stays = levels == parent.manifest.levels and pool == parent.piece_pool
-        if alone and stays and not any(one.teaches for one in (*reading.groups, *late)):
-            self.pace.note_lesson(len(came), 0, 0)
+        plan = self._chooser.choose(parent, reading)
+        groups = [*plan.fresh, *draw_own(plan.own, parent, parameters, reading.context.window)]
+        teaches = any(one.teaches for one in (*groups, *plan.delayed))
+        if not (is_in_round or teaches or plan.changes(parent)):
+            self.pace.note_lesson(len(reading.groups), 0, 0)
             self._leave(course)
             self._keeper.save(course)
-            self._on_window(_watch(reading, parent.manifest))
-            rewards, tokens = reading.rewards, reading.count_tokens()
-            waiting = len(reading.groups) - len(rewards)
-            return Silence(reading.context.window, rewards, *tokens, number, waiting)
-        before = course.state or digest_tensors_of(learner.export_state())
-        if steps is not None:
-            steps.keep_before(learner, self._keeper.find_state(parent) if course.learned else None)
-        # the work before and after takes the same time for few groups and for many
-        self.pace.begin(Activity.LEARNING)
-        lessons, count = list_lessons(taken)
-        stats = learner.learn(lessons, earlier=count)
-        self.pace.note_lesson(len(came), len(lessons), stats.tokens)
-        self.pace.begin(Activity.PUBLISHING)
-        weights = learner.bf16_state()
-        course.state = digest_tensors_of(learner.export_state())
-        record = make_record(
-            parameters,
-            reading.context.window,
-            taken,
-            chain.from_iterable(reading.left_out.values()),
-            parent.manifest,
-            StepConfig(replace(learner.config, step=learner.step - 1), choice),
-            (before, course.state),
-            weights,
-            learner.device,
-            name_replays(replays, [*earlier, *delayed]),
-        )
-        if steps is not None:
-            chosen = {(one.hotkey, one.index) for one in reading.groups}
-            spare = [one for one in came if (one.hotkey, one.index) not in chosen]
-            steps.keep_data(record, parameters, taken, [s for s in spare if s.teaches])
-        adapter = make_adapter(learner.base, learner.export_factors())
-        manifest = checkpoints.publish(
-            parent, weights, record.digest, levels, counts, adapter=adapter, pool=pool
-        )
-        if steps is not None:
-            steps.keep_record(record, manifest.digest)
+            return report_silence(reading, parent.manifest, groups)
+        present = self._keeper.find_state(parent) if course.learned else None
+        made = self._maker.make(course, reading, plan, groups, present)
+        published = made[1]
         # raises here rather than commit to a checkpoint that everyone would refuse
-        course.parent = open_checkpoint(checkpoints, manifest.digest, parameters)
+        course.parent = open_checkpoint(self._sources.checkpoints, published.digest, parameters)
         course.learned = True
-        course.uploaded = not alone
-        course.unsaid = self._keeper.make_announcement(course.parent) if alone else None
+        course.uploaded = is_in_round
+        announced = None if is_in_round else self._keeper.make_announcement(course.parent)
+        course.announcement = announced
         self._leave(course)
         self._keeper.save(course, learner=True)
-        lines = describe_next_levels(parameters.environment, manifest)
-        lines += self._find_lateness(tally, number, reading) + self._find_given_up(tally, parent)
-        for line in [line for line in lines if line not in self._said]:
-            self._report(f"{self.name}: {line}")
-        self._said = set(lines)
-        self._on_window(_watch(reading, parent.manifest, stats))
-        return Lesson(
-            reading.context.window,
-            reading.rewards,
-            stats,
-            manifest,
-            reading.levels,
-            *reading.count_tokens(),
-            len(replays) - len(late),
-            sum(one.delay == WAITING for one in reading.groups),
-            len(late),
-            expired,
-            max((number - tally.drawn.find(one).manifest.number for one in late), default=None),
-        )
+        remarks = describe_next_levels(parameters.environment, published)
+        remarks += self._chooser.find_remarks(parent, reading)
+        return report_step(reading, parent.manifest, plan, groups, made, remarks)
 
-    def _get_tally(self, parameters: Parameters, parent: Checkpoint) -> Tally:
-        """The counts of the steps before, for the step that begins with this checkpoint."""
-        drawn = DrawnBy(parameters, parent, self._sources.checkpoints)
-        if self._tally is None or self._tally.parameters != parameters:
-            self._tally = Tally(parameters, drawn)
-        self._tally.drawn = drawn
-        return self._tally
-
-    def _mark_waiting(self, came: Sequence[ConsumedGroup], tally: Tally) -> list[ConsumedGroup]:
-        """A window's groups, with those marked that wait for their reward."""
-        if not self._config.choice.proposal_tries:
-            return list(came)
-        return [replace(one, delay=WAITING) if tally.waits(one) else one for one in came]
-
-    def _read_earlier(self, parent: Checkpoint, tally: Tally) -> list[EarlierStep]:
-        """The steps whose groups this one may replay."""
-        choice, steps = self._config.choice, self._config.steps
-        if not choice.replay_share or steps is None:
-            return []
-        parameters, count = tally.parameters, choice.replay_staleness
-        given = parent.manifest, parameters.digest, count, parameters.identity.trainer
-
-        def is_kept(one: ConsumedGroup) -> bool:
-            return not choice.proposal_tries or not tally.waits(one)
-
-        try:
-            return read_earlier(steps, *given, is_kept)
-        except WorkerError as error:
-            raise TrainerError(f"groups to replay cannot be read: {error}") from None
-
-    def _find_delayed(self, parent: Checkpoint, tally: Tally) -> tuple[list[EarlierStep], int]:
-        """The steps whose proposals this one learns from, with these groups, and the number of
-        others that no later one can learn from."""
-        line = self._read_line(parent, tally.parameters)
-        if line is None:
-            return [], 0
-        number, tries = parent.manifest.number, self._config.choice.proposal_tries
-        due = tally.find_due(line, number, tries)
-        late = {(one.window, one.hotkey, one.index) for step in due for one in step.groups}
-        return due, len(line.find_expiring(number) - late)
-
-    def _find_lateness(self, tally: Tally, parent: int, reading: WindowReading) -> list[str]:
-        """A line where rollouts are so late that no proposal can be due in time: it is consumed so
-        many checkpoints after it was drawn, and what it asks as many after that."""
-        if not self._config.choice.proposal_tries or reading.number is None:
-            return []
-        if get_pool_cap(tally.parameters.environment) is None:
-            return []
-        behind, most = parent - reading.number, (DELAY_MAX - 2) // 2
-        if behind <= most:
-            return []
-        return [
-            f"rollouts are {behind} checkpoints behind, and with more than {most} no proposal is "
-            "tried in time to be learned from (proposal_tries)"
-        ]
-
-    def _find_given_up(self, tally: Tally, parent: Checkpoint) -> list[str]:
-        """A line where proposals waited up to now, and wait no more by other settings."""
-        if get_pool_cap(tally.parameters.environment) is None:
-            return []
-        steps, config = self._config.steps, self._config.step
-        newest = None if steps is None else next(iterate_line(steps, parent.manifest), None)
-        if newest is None:
-            return []
-        try:
-            before = parse_config(newest.record)
-        except StepError:  # of another version
-            return []
-        was, now = before.choice, config.choice
-        if not was.proposal_tries or name_choice(before) == name_choice(config):
-            return []
-        return [
-            "proposals that waited for their tries are given up by other settings: proposal_tries "
-            f"was {was.proposal_tries} and is {now.proposal_tries}, external_groups was "
-            f"{was.external_groups} and is {now.external_groups}"
-        ]
-
-    def _read_line(self, parent: Checkpoint, parameters: Parameters) -> Line | None:
-        """The steps whose proposals the step behind this checkpoint may learn from; None: it learns
-        from none late. Raises TrainerError: one is missing."""
-        config, steps = self._config.step, self._config.steps
-        if not config.choice.proposal_tries or steps is None:
-            return None
-        line = read_line(steps, parent.manifest, parameters, config)
-        if line.missing is not None:
-            reason = line.reason or f"step {line.missing} is not in {steps.folder}"
-            raise TrainerError(
-                f"{reason}; proposals that it consumed may be due now. Copy the records and "
-                f"Parquet files of the last {DELAY_MAX} steps into {steps.folder}, or make one "
-                "step with proposal_tries = 0, which gives up what waits"
-            )
-        return line
-
-    def _take_back(self, window: int, error: Exception) -> None:
+    def _take_back(self, window: int, error: Exception) -> TrainerEvent:
         """See `CourseKeeper.take_back`."""
         if self._config.folder is not None:
             self.rounds = self._keeper.open_rounds()
-            self.course = self._reading = self._challenge = None
+            self.course, self.stage = None, Stage.START
+            self._windows.close()
         self._keeper.take_back(window, error)
         if isinstance(error, LessonError):
-            self._on_window(WatchedWindow(window, fault=str(error)))
-
-    def _announce(self, course: Course, unsaid: Announcement) -> bool:
-        """Upload first and then commit where that is due, so that readers of the commitment find
-        the bytes. Otherwise check whether the commitment is on chain."""
-        if not unsaid.due:
-            unsaid.look()
-            if unsaid.stands:
-                course.unsaid = None
-            return False
-        if self._reading is None:
-            self._judge_ahead(course, course.window)
-        self.pace.begin(Activity.PUBLISHING)
-        self._keeper.upload(course)
-        unsaid.send()
-        self.trouble = None
-        return True
-
-
-def _watch(
-    reading: WindowReading, parent: Manifest, stats: LearnStats | None = None
-) -> WatchedWindow:
-    """The figures of a window whose groups were chosen, and of the step after it, if there is
-    one. Groups that wait for their reward are in none."""
-    groups = [taken.group for taken in reading.rated]
-    drawn_by = parent.number if reading.number is None else reading.number
-    return WatchedWindow(
-        reading.context.window,
-        None if stats is None else parent.number + 1,
-        parent.number - drawn_by,
-        compute_group_figures(groups, parent.max_tokens) if groups else None,
-        stats,
-        waiting=len(reading.groups) - len(groups),
-    )
+            self._reporter.note_window(WatchedWindow(window, fault=str(error)))
+        return TrainerEvent.TAKEN_BACK

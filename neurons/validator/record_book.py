@@ -313,7 +313,7 @@ class RecordBook:
             self._announcement = Announcement(self._chain, self._author.hotkey, payload)
         announcement = self._announcement
         announcement.look()
-        if announcement.stands or not announcement.due:
+        if announcement.is_confirmed or not announcement.due:
             return None
         slot = self._chain.get_commitments(head).get(self._author.hotkey)
         published = None if slot is None else parse_commitment(slot)

@@ -23,6 +23,7 @@ from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.trainer import lessons
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder
+from assay.neurons.trainer.stages import Stage
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.session.window_reader import BeaconError
 from assay.training import Learner, Schedule, name_step, sharding
@@ -366,6 +367,49 @@ def test_a_node_that_answers_nothing_costs_no_young_window(bench, undisturbed):
     bench.chain.get_block = answer
     bench.run()
     assert bench.trainer.trouble is None
+    require_same(bench, undisturbed)
+
+
+def test_a_step_that_cannot_be_published_holds_up_all_others(bench, undisturbed, monkeypatch):
+    """The trainer neither judges nor learns meanwhile. Nothing is lost."""
+    bench.step()
+    bench.chain.head = bench.world.chain.get_head()
+    while not bench.lessons:
+        bench.step()
+    assert bench.trainer.stage is Stage.PUBLISH
+
+    def refuse(name, data):
+        raise StoreError("the store is full")
+
+    put, made = bench.store.put, len(bench.calls.names)
+    monkeypatch.setattr(bench.store, "put", refuse)
+    for _ in range(50):
+        assert not bench.trainer.step()
+        bench.chain.head += 1
+    assert (bench.trainer.stage, bench.trainer.window) == (Stage.PUBLISH, 1)
+    assert bench.trainer.trouble.text == "the store is full"
+    assert not {"beacon", "set_commitment", "get_members"} & set(bench.calls.names[made:])
+    assert (len(bench.lessons), bench.chain.sent) == (1, [])
+    monkeypatch.setattr(bench.store, "put", put)
+    bench.step()
+    assert (bench.trainer.stage, bench.trainer.trouble) == (Stage.OPEN, None)
+    bench.run()
+    require_same(bench, undisturbed)
+
+
+def test_a_commitment_that_is_lost_is_sent_again_before_all_else(bench, undisturbed):
+    """While a window's files are judged, too, and these are judged on."""
+    bench.step()
+    bench.chain.outcomes, bench.chain.head = [LOST], bench.world.chain.get_head()
+    while not (bench.chain.sent and bench.trainer.stage is Stage.JUDGE):
+        bench.step()
+    judged = len(vars(bench.trainer)["_windows"].reading.waiting)
+    bench.chain.head += 12
+    while len(bench.chain.sent) == 1:
+        bench.step()
+    assert bench.trainer.stage is Stage.JUDGE
+    assert 0 < len(vars(bench.trainer)["_windows"].reading.waiting) in (judged, judged - 1)
+    bench.run()
     require_same(bench, undisturbed)
 
 

@@ -26,10 +26,11 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps import groups as step_groups
+from assay.artifacts.steps import plan as step_plan
 from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.file import WAITING, ConsumedGroup
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
-from assay.artifacts.steps.pool import compute_step_pool
+from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.artifacts.steps.store import fetch_step
 from assay.audit.provenance.reexecution import reexecute
 from assay.environments import ask, compute_reward, deal_level
@@ -38,7 +39,7 @@ from assay.environments.pieces.growth import read_pool
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pieces.propose import Kind, ProposeTask, write_proposal
 from assay.network import files
-from assay.neurons.trainer import lessons, trainer
+from assay.neurons.trainer import lessons
 from assay.protocol import Commitment, Phase, Tag, encode_commitment
 from assay.protocol.manifest import POOL_FILE, start_levels
 from assay.protocol.seeds import compute_problem_seed
@@ -122,7 +123,7 @@ def calls(monkeypatch):
         (checkpoint_folder, "save_file"),
         (step_file.pq, "write_table"),
         (StepFolder, "keep_record"),
-        (trainer, "compute_step_pool"),
+        (step_plan, "compute_step_pool"),
     ):
         monkeypatch.setattr(owner, name, counted(getattr(owner, name), name, calls))
     monkeypatch.setattr(lessons.WindowReading, "judge", take_unjudged)
@@ -171,7 +172,7 @@ class Course(Bench):
                 assert self.chain.head < last, self.trainer.trouble
 
     def is_silent(self):
-        return self.trainer.course.unsaid is not None
+        return self.trainer.course.announcement is not None
 
     def mint(self, timing):
         world = self.world
@@ -305,7 +306,8 @@ def derive(course, step, taken, folder):
     """The pool's file after a step that consumed these groups, in any order."""
     models, record = CheckpointFolder(folder / "models"), step.record
     parent = models.get_outline(record.parent)
-    return compute_step_pool(taken, record.window, course.world.parameters, parent, models)
+    drawn = DrawnBy(course.world.parameters, parent, models)
+    return compute_step_pool(taken, record.window, drawn)
 
 
 def derive_elsewhere(course, audited, path):

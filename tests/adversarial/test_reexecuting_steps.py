@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter, read_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.steps.config import StepChoice
+from assay.artifacts.steps.config import StepChoice, StepConfig
+from assay.artifacts.steps.delay import Tally
 from assay.artifacts.steps.examples import keep_examples, read_examples
 from assay.artifacts.steps.file import open_step_parser, write_groups
 from assay.artifacts.steps.folder import (
@@ -33,8 +34,9 @@ from assay.artifacts.steps.groups import (
     compute_rank,
     count_teaching,
     generate_own,
-    mix_groups,
 )
+from assay.artifacts.steps.plan import StepInputs, plan_step
+from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays
 from assay.audit.provenance.consumed import verify_provenance
 from assay.audit.provenance.reexecution import reexecute
@@ -482,10 +484,27 @@ def test_a_refilled_step_takes_whole_updates(taught, world):
     taken = read_taken(read_step(get_steps(taught)[0]))
     window = world.contexts[0]
     assert count_teaching(taken) >= 4
-    chosen = mix_groups(taken, world.checkpoint, window, 0, 3, 4)
-    assert chosen == (choose_external(taken, 4, window.audit_seed), [])
-    plain, _ = mix_groups(taken, world.checkpoint, window, 0, 3)
-    assert plain == choose_external(taken, 3, window.audit_seed)
+    models = CheckpointFolder(taught / "models")
+    tally = Tally(world.parameters, DrawnBy(world.parameters, world.checkpoint, models))
+
+    def plan(refill, own=0):
+        learning = replace(LEARNING, refill=refill, groups_per_batch=4)
+        config = StepConfig(learning, StepChoice(external_groups=3, local_groups=own))
+        given = world.checkpoint, window.window, window.audit_seed, config, taken
+        return plan_step(StepInputs(*given), tally)
+
+    assert plan(True).fresh == tuple(choose_external(taken, 4, window.audit_seed))
+    plain = plan(False)
+    assert plain.fresh == tuple(choose_external(taken, 3, window.audit_seed))
+    left = [one for one in taken if one not in plain.fresh]
+    assert plain.spares == tuple(one for one in left if one.teaches) != ()
+    assert (plain.earlier, plain.named, plain.own.count) == ([], None, 0)
+    assert plain.levels == world.checkpoint.manifest.levels
+    for own in (1, 2, 3):
+        planned = plan(True, own)
+        assert (planned.own.wanted + count_teaching(planned.fresh)) % 4 == 0
+        assert own <= planned.own.wanted < own + 4
+        assert (plan(False, own).own.count, plan(False, own).own.wanted) == (own, None)
 
 
 def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
@@ -549,6 +568,21 @@ def test_replayed_groups_are_named_with_their_step(replayed, world):
     assert sum(one.groups for one in named) == len(replays) == 3
     assert all(one.group.teaches for one in replays)
     assert {one.checkpoint for one in replays} == {world.checkpoint.digest}
+
+
+def test_the_plan_of_an_honest_step_s_groups_is_that_step(replayed, world):
+    """Whether or not its window's seed is known: so what an audit's plan takes out is false."""
+    step, models = read_step(get_steps(replayed)[1]), CheckpointFolder(replayed / "models")
+    taken, record = read_taken(step), step.record
+    parent, fresh = models.get(record.parent), [one for one in taken if one.window == 1]
+    (source,) = {(one.step, one.number) for one in record.replayed}
+    config = StepConfig(LEARNING, replace(REPLAY, external_groups=3))
+    tally = Tally(world.parameters, DrawnBy(world.parameters, parent, models))
+    for seed in (world.contexts[1].audit_seed, None):
+        inputs = StepInputs(parent, 1, seed, config, fresh, [EarlierStep(*source, taken[-3:])])
+        plan = plan_step(inputs, tally)
+        assert [*plan.fresh, *plan.earlier] == taken
+        assert (plan.named, plan.spares, plan.changes(parent)) == (record.replayed, (), False)
 
 
 def test_replayed_groups_are_those_of_the_lowest_ranks(replayed, world):

@@ -12,7 +12,7 @@ from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import open_workers
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import WindowReading
-from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.window_judging import WindowJudging
 from assay.training import Learner
 from tests.adversarial.trainer_bench import Bench, Calls, Killed
 from tests.inference.workers.faulty_worker import list_faults, open_faulty, put_faults
@@ -115,11 +115,11 @@ def test_files_judged_ahead_may_be_too_old_at_their_turn(
 ):
     begun = []
 
-    def judge_any(trainer, course, window):
+    def judge_any(windows, course, window):
         begun.append(window)
-        trainer.judge.begin_ahead(world.parameters, window)
+        vars(windows)["_judge"].begin_ahead(world.parameters, window)
 
-    monkeypatch.setattr(Trainer, "_judge_ahead", judge_any)
+    monkeypatch.setattr(WindowJudging, "judge_ahead", judge_any)
     with open_bench(world, tmp_path, pool) as bench:
         bench.start(staleness=0)
         bench.run()
@@ -243,13 +243,13 @@ def test_a_window_without_files_has_no_age(world, tmp_path, pool, monkeypatch):
     """Judged ahead or not, the trainer learns from its own groups."""
     begun = []
 
-    def judge_any(trainer, course, window):
+    def judge_any(windows, course, window):
         begun.append(window)
-        trainer.judge.begin_ahead(world.parameters, window)
+        vars(windows)["_judge"].begin_ahead(world.parameters, window)
 
-    for module in ("background_judge", "trainer"):
+    for module in ("background_judge", "window_judging"):
         monkeypatch.setattr(f"assay.neurons.trainer.{module}.find_waiting", lambda _: [])
-    monkeypatch.setattr(Trainer, "_judge_ahead", judge_any)
+    monkeypatch.setattr(WindowJudging, "judge_ahead", judge_any)
     with open_bench(world, tmp_path, pool) as bench:
         bench.start(staleness=0, choice=StepChoice(local_groups=2))
         bench.run()

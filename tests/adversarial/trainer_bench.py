@@ -194,7 +194,7 @@ class Bench:
             for _ in range(100):
                 if not self.trainer.step() and not self.trainer.step():
                     break  # idle, not held up once
-            if self.trainer.window == window and self.trainer.course.unsaid is None:
+            if self.trainer.window == window and self.trainer.course.announcement is None:
                 return
             self.chain.head = max(self.chain.head + 1, self.world.chain.get_head())
         raise AssertionError(f"the trainer never came to an end: {self.trainer.trouble}")

@@ -53,12 +53,12 @@ class LineStep:
     Attributes:
         fresh: the miners' groups of its own window that wait, or that a checkpoint of the line
             drew.
-        late: window, hotkey and index of the groups that it has learned from late.
+        delayed: window, hotkey and index of the groups that it has learned from late.
     """
 
     step: Step
     fresh: Sequence[ConsumedGroup]
-    late: Sequence[tuple[int, bytes, int]]
+    delayed: Sequence[tuple[int, bytes, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Line:
         return {
             (hotkey, index): later.step.record.number
             for later in reversed(self.steps)
-            for learned, hotkey, index in later.late
+            for learned, hotkey, index in later.delayed
             if learned == window
         }
 
@@ -167,12 +167,12 @@ def _keep(
         for one in list_fresh(step, taken, trainer)
         if one.delay == WAITING or one.checkpoint in drew
     ]
-    late = [
+    delayed = [
         (one.window, one.hotkey, one.index)
         for one in taken
         if one.delay is not None and one.delay != WAITING
     ]
-    return LineStep(step, fresh, late)
+    return LineStep(step, fresh, delayed)
 
 
 def list_fresh(

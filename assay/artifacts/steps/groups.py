@@ -1,21 +1,22 @@
-"""Chooses the groups that a step learns from. Everybody who repeats the step chooses the same.
+"""Ranks the miners' groups that a step could learn from, and draws the trainer's own. Everybody who
+repeats the step finds the same.
 
-A step takes I of the trainer's own groups and J of the miners'. SAPO (Amico et al., 2025) found
-that 4 local with 4 external rollouts teach more than 8 local ones. Own groups are the newest
+A step takes I of the trainer's own groups and J of the miners' (`plan`). SAPO (Amico et al., 2025)
+found that 4 local with 4 external rollouts teach more than 8 local ones. Own groups are the newest
 checkpoint's samples, drawn as a miner draws. Nobody is paid for them. The own problems follow from
 the parent and the window, the choice among the miners' groups from the window's audit seed.
 Specification, section 11.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays, sort_earlier
 from assay.environments import Environment, Problem, compute_reward, make_miner_problem, run_all
 from assay.inference import Checkpoint, Outline, generate_groups, make_group_request
-from assay.protocol import Context, Domain, Parameters, hash_fields
+from assay.protocol import Domain, Parameters, hash_fields
 from assay.protocol.parameters import Work
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
@@ -31,45 +32,45 @@ OWN_PART = 8
 _ZERO = bytes(32)
 
 
-def mix_groups(
-    taken: Sequence[ConsumedGroup],
-    parent: Checkpoint,
-    context: Context,
-    own_count: int,
-    external: int | None,
-    batch: int | None = None,
-    earlier: Sequence[EarlierStep] = (),
-    share: float = 0.0,
-    delayed: Sequence[ConsumedGroup] = (),
-) -> tuple[list[ConsumedGroup], list[ConsumedGroup]]:
-    """A step's groups: the miners', among them at most `external` with a signal (None: all), then
-    `own_count` of the trainer's; and those of earlier windows, in order: replayed and delayed ones.
+@dataclass(frozen=True, slots=True)
+class OwnGroups:
+    """How many groups of its own a trainer draws for a step.
 
-    Args:
-        batch: groups of an update, to be refilled: further groups of the miners' are taken, then
-            further ones generated, until those with a signal fill whole updates and `own_count` of
-            the trainer's are among them. None: dead groups of the trainer's own are not replaced.
-        earlier: steps whose groups may be replayed, at most `share` of the miners' and these.
-        delayed: groups of earlier windows that have waited for this step.
+    Attributes:
+        count: at least so many.
+        wanted: drawn until so many have a signal, but at most `OWN_TRIES` times `count`; None:
+            dead ones are not replaced.
     """
-    external = count_most(external, own_count, batch)
-    chosen = list(taken)
-    if external is not None:
-        chosen = choose_external(taken, external, context.audit_seed)
-    most = count_replays(count_teaching(chosen), share)
-    before = sort_earlier([*choose_replays(earlier, most, context.audit_seed), *delayed])
-    parameters, window = context.parameters, context.window
-    if own_count and batch is not None:
-        wanted = own_count + -(own_count + count_teaching(chosen) + count_teaching(before)) % batch
-        chosen += _fill_own(parent, parameters, own_count, window, wanted)
-    elif own_count:
-        chosen += generate_own(parent, parameters, own_count, window)
-    return chosen, before
+
+    count: int
+    wanted: int | None = None
+
+
+def draw_own(
+    own: OwnGroups, parent: Checkpoint, parameters: Parameters, window: int
+) -> list[ConsumedGroup]:
+    """The trainer's own groups of a step that begins with a checkpoint, in order of their index."""
+    if not own.count or own.wanted is None:
+        return generate_own(parent, parameters, own.count, window)
+    found: list[ConsumedGroup] = []
+    most, teaching = OWN_TRIES * own.count, 0
+    for first in range(0, most, OWN_PART):
+        for one in _generate(parent, parameters, range(first, first + OWN_PART), window):
+            if teaching == own.wanted or len(found) == most:
+                return found
+            found.append(one)
+            teaching += one.teaches
+    return found
 
 
 def count_most(external: int | None, own_count: int, batch: int | None) -> int | None:
-    """The most groups of miners' with a signal that a step takes; None: all. Arguments as of
-    `mix_groups`."""
+    """The most groups of miners' with a signal that a step takes; None: all.
+
+    Args:
+        external: by its settings. own_count: groups of the trainer's own beside them.
+        batch: groups of an update, to be refilled: more are taken, so that those with a signal
+            fill whole updates. None: updates are not refilled.
+    """
     if batch is None or external is None:
         return external
     return external + -(external + own_count) % batch
@@ -82,34 +83,31 @@ def find_most(config: StepConfig) -> int | None:
     return count_most(choice.external_groups, choice.local_groups, batch)
 
 
-def _fill_own(
-    parent: Checkpoint, parameters: Parameters, own_count: int, window: int, wanted: int
-) -> list[ConsumedGroup]:
-    found: list[ConsumedGroup] = []
-    most, teaching = OWN_TRIES * own_count, 0
-    for first in range(0, most, OWN_PART):
-        for one in _generate(parent, parameters, range(first, first + OWN_PART), window):
-            if teaching == wanted or len(found) == most:
-                return found
-            found.append(one)
-            teaching += one.teaches
-    return found
-
-
 def count_teaching(taken: Sequence[ConsumedGroup]) -> int:
     """The number of groups with a signal."""
     return sum(one.teaches for one in taken)
 
 
 def choose_external(
-    taken: Sequence[ConsumedGroup], count: int, audit_seed: bytes
+    taken: Sequence[ConsumedGroup], count: int | None, audit_seed: bytes | None
 ) -> list[ConsumedGroup]:
     """The miners' groups of the lowest ranks, as many as have `count` with a signal among them, in
     their original order. A group without a signal teaches nothing, so a spare one takes its place:
-    it is consumed, but not counted."""
-    ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
+    it is consumed, but not counted.
+
+    Args:
+        count: None: all are taken.
+        audit_seed: None: it is not known. Then those with a signal rank as they come, and all
+            others may have been on the way.
+    """
+    places: Sequence[int]
+    if audit_seed is None:
+        places = sorted(range(len(taken)), key=lambda place: taken[place].teaches)
+    else:
+        ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
+        places = sorted(range(len(taken)), key=ranks.__getitem__)
     chosen, teaching = [], 0
-    for place in sorted(range(len(taken)), key=ranks.__getitem__):
+    for place in places:
         if teaching == count:
             break
         chosen.append(place)

@@ -22,32 +22,26 @@ from assay.protocol import Parameters
 from assay.protocol.parameters import EnvironmentChoice
 
 
-def compute_step_pool(
-    taken: Sequence[ConsumedGroup],
-    window: int,
-    parameters: Parameters,
-    parent: Outline,
-    checkpoints: CheckpointFolder,
-) -> bytes:
+def compute_step_pool(taken: Sequence[ConsumedGroup], window: int, drawn: "DrawnBy") -> bytes:
     """The pool's file after a step; no bytes: there is no pool. Without proposals in the network's
     problems the parent's stays.
 
     Args:
         taken: groups that the step consumed, in any order.
         window: the step's.
-        checkpoints: with those that generated them.
+        drawn: the checkpoints that generated them, with the step's parent as the known one.
 
     Raises:
         CheckpointError: one of those is not here.
         ValueError: a group's problem is none, or the environment cannot be opened.
         WorkerError: the sandbox cannot run.
     """
+    parameters, parent = drawn.parameters, drawn.known
     most = get_pool_cap(parameters.environment)
     if most is None:
         return parent.piece_pool
     trainer = parameters.identity.trainer
     miners = [one for one in taken if one.window == window and one.hotkey != trainer]
-    drawn = DrawnBy(parameters, parent, checkpoints)
     proposals = [
         proposal
         for one in sorted(miners, key=lambda one: (one.hotkey, one.index))

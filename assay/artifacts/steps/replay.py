@@ -6,7 +6,7 @@ log-probabilities stay those of the checkpoint that drew them, so the loss bound
 any others'. Which are taken follows from the window's audit seed. Specification, section 11.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -43,12 +43,7 @@ class EarlierStep:
 
 
 def read_earlier(
-    steps: StepFolder,
-    parent: Manifest,
-    parameters: bytes,
-    count: int,
-    trainer: bytes,
-    is_kept: Callable[[ConsumedGroup], bool] = lambda one: True,
+    steps: StepFolder, parent: Manifest, parameters: bytes, count: int, trainer: bytes
 ) -> list[EarlierStep]:
     """The last steps of a course in a trainer's folder, newest first, at most `count`. It ends
     before a step under other parameters, and before one whose files are not here.
@@ -56,7 +51,6 @@ def read_earlier(
     Args:
         parent: the last checkpoint that was made.
         parameters: their digest.
-        is_kept: whether a group may be replayed, as far as that is not the same for all.
 
     Raises:
         WorkerError: no child can be started to read files.
@@ -67,7 +61,7 @@ def read_earlier(
             if step.record.parameters != parameters:
                 break
             try:
-                groups = list(filter(is_kept, _list_groups(step, parser, trainer)))
+                groups = list(_list_groups(step, parser, trainer))
             except StepError:
                 break
             found.append(EarlierStep(step.record.digest, step.record.number, groups))
@@ -144,16 +138,19 @@ def find_false_origin(
 
 
 def choose_replays(
-    earlier: Sequence[EarlierStep], count: int, audit_seed: bytes
+    earlier: Sequence[EarlierStep], count: int, audit_seed: bytes | None
 ) -> list[ConsumedGroup]:
-    """The `count` groups of the lowest ranks, by window, hotkey and index."""
+    """The `count` groups of the lowest ranks, by window, hotkey and index. Without a seed the first
+    ones in the order in which a step learns from them."""
+    groups = [one for step in earlier for one in step.groups]
+    if audit_seed is None:
+        return sort_earlier(groups)[:count]
 
     def rank(one: ConsumedGroup) -> bytes:
         place = one.window.to_bytes(8, "big"), one.hotkey, one.index.to_bytes(4, "big")
         return hash_fields(Domain.TRAINER, b"replay", audit_seed, *place)
 
-    chosen = sorted((one for step in earlier for one in step.groups), key=rank)[:count]
-    return sort_earlier(chosen)
+    return sort_earlier(sorted(groups, key=rank)[:count])
 
 
 def sort_earlier(groups: Iterable[ConsumedGroup]) -> list[ConsumedGroup]:

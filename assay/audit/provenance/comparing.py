@@ -10,17 +10,15 @@ trainer takes the number of groups that it takes.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.artifacts.records.reader import RecordFault, open_reader
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepError, StepFolder, read_step
-from assay.artifacts.steps.groups import compute_rank, count_teaching, find_most
-from assay.audit.derived_context import derive_context
+from assay.artifacts.steps.groups import choose_external, compute_rank, count_teaching, find_most
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.consumed import describe_group, find_disorder
+from assay.audit.provenance.known_window import KnownWindow, open_window
 from assay.audit.provenance.step_submissions import (
     CommittedGroups,
     compare_groups,
@@ -28,27 +26,11 @@ from assay.audit.provenance.step_submissions import (
     judge_left_out,
     read_committed,
 )
-from assay.audit.window_parameters import check_parameters, choose_parameters
+from assay.audit.window_parameters import choose_parameters
 from assay.environments import deal_level, make_miner_problem, open_environment
-from assay.inference import CheckpointError, Outline
-from assay.network.chain import ForgottenError
-from assay.network.store import StoreError
-from assay.protocol import (
-    Context,
-    Manifest,
-    Phase,
-    Reason,
-    Refusal,
-    StepLeftOut,
-    StepRecord,
-    encode_ss58,
-)
+from assay.protocol import Manifest, Reason, Refusal, StepLeftOut, StepRecord, encode_ss58
 from assay.protocol.reason import CHEATING
-from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
-from assay.protocol.window import compute_block
-from assay.rounds import compute_share
-from assay.session.window_reader import BeaconError, get_challenge, get_context
 from assay.settings.learning import read_config
 from assay.verification import find_commitment
 
@@ -56,28 +38,6 @@ from assay.verification import find_commitment
 #: find alike. In other verdicts a trainer may differ: it reads at another time, and keeps no
 #: ledger.
 _BINDING = CHEATING - {Reason.LEDGER_MISMATCH} | {Reason.WRONG_CHECKPOINT}
-
-
-@dataclass(frozen=True, slots=True)
-class _StepInputs:
-    """The inputs for checking all of a step's sources."""
-
-    context: Context
-    public: Public
-    #: of the checkpoint in force, or the whole checkpoint; None if it is unavailable
-    outline: Outline | None
-    #: of the validator's record, by hotkey; None if there is no record
-    rows: dict[bytes, MemberRow] | None
-    trainer: bytes | None  # whose share of a round's groups the step learned from; None: no rounds
-    left_out: frozenset[bytes]  # hotkeys with groups that the step has left out for a fault
-
-    def list_own(self, hotkey: bytes, count: int) -> list[int]:
-        """The indices of a miner's groups that the step could learn from."""
-        rounds, seed = self.context.parameters.rounds, self.context.audit_seed
-        if rounds is None:
-            return list(range(count))
-        shares = (compute_share(rounds.trainers, seed, hotkey, index) for index in range(count))
-        return [index for index, share in enumerate(shares) if share == self.trainer]
 
 
 def check_provenance(
@@ -109,7 +69,7 @@ def check_provenance(
     fresh = windows.pop(record.window, [])
     left_out = frozenset(left.hotkey for left in record.left_out)
     given = validator, checkpoints, findings
-    inputs = _open_inputs(then, record, record.window, fresh, left_out, *given)
+    inputs = open_window(then, record, record.window, fresh, left_out, *given)
     if inputs is None:
         return findings
     trainer = inputs.context.parameters.identity.trainer
@@ -126,42 +86,12 @@ def check_provenance(
         # which groups of their files had a fault, the record of their own window's step says
         parameters = choose_parameters(public, window, findings)
         left_out = frozenset(by_hotkey)
-        earlier = _open_inputs(parameters, record, window, replays, left_out, *given)
+        earlier = open_window(parameters, record, window, replays, left_out, *given)
         if earlier is None:
             continue
         for hotkey, groups in by_hotkey.items():
             _check_source(earlier, hotkey, groups, findings)
     return findings
-
-
-def _open_inputs(
-    then: Public | None,
-    record: StepRecord,
-    window: int,
-    groups: Sequence[ConsumedGroup],
-    left_out: frozenset[bytes],
-    validator: bytes,
-    checkpoints: CheckpointFolder,
-    findings: Findings,
-) -> _StepInputs | None:
-    """The inputs for checking a step's groups of a window; None: not all are known.
-
-    Args:
-        then: with the parameters of that window, if these are known.
-    """
-    if then is None:
-        return None
-    number = compute_block(then.parameters.timing, window, Phase.COMMIT)
-    by_then = check_parameters(then, record.parameters, window, number, findings)
-    if by_then is None or by_then.parameters.digest != record.parameters:
-        return None
-    verdicts_record = _read_record(by_then, validator, window, findings)
-    context = _derive_context(by_then, verdicts_record, window, findings)
-    if context is None:
-        return None
-    rows = None if verdicts_record is None else {row.hotkey: row for row in verdicts_record.members}
-    outline = _open_outline(by_then, context, checkpoints, findings)
-    return _StepInputs(context, by_then, outline, rows, _find_share(groups, context), left_out)
 
 
 def _sort_by_hotkey(groups: Iterable[ConsumedGroup]) -> dict[bytes, list[ConsumedGroup]]:
@@ -215,85 +145,11 @@ def _count_asked(made: Manifest) -> int:
     return sum(success.asked for success in made.held_out)
 
 
-# --- the chain's contents
-
-
-def _read_record(
-    public: Public, validator: bytes, window: int, findings: Findings
-) -> WindowRecord | None:
-    why = "another record lies under its name"
-    try:
-        record = open_reader(public.records, validator, public.history).read_window(window)
-        if isinstance(record, RecordFault):
-            why = record.sentence
-        elif record.validator == validator:
-            return record
-    except StoreError as error:
-        why = str(error)
-    findings.miss(Aspect.VERDICTS, f"which files were accepted: {why}")
-    return None
-
-
-def _derive_context(
-    public: Public, record: WindowRecord | None, window: int, findings: Findings
-) -> Context | None:
-    """The context from the chain, with a validator's record for state that nodes have forgotten;
-    None: not known."""
-    if record is not None and record.audit is not None:
-        probe = Findings(window)
-        context = derive_context(public, record, probe)
-        for check in probe.checked:
-            findings.look(check)
-        findings.unknown += probe.unknown
-        if probe.differences:
-            findings.notes.append(
-                f"the validator's record is not what public data say: {probe.differences[0][1]}; "
-                "`assay audit` says more"
-            )
-        return context
-    why, context = "the window's audit beacon is not out", None
-    try:
-        challenge = get_challenge(public.chain, public.beacons, public.parameters, window)
-        if challenge is not None:
-            context = get_context(public.chain, public.beacons, public.parameters, challenge)
-    except (ForgottenError, BeaconError) as error:
-        why = str(error)
-    if context is None:
-        findings.miss(Aspect.COMMITMENTS, f"the chain's state for window {window}: {why}")
-        return None
-    findings.look(Aspect.COMMITMENTS)
-    return context
-
-
-def _open_outline(
-    public: Public, context: Context, checkpoints: CheckpointFolder, findings: Findings
-) -> Outline | None:
-    """The checkpoint in force, or what is known of it."""
-    try:
-        return checkpoints.get(context.checkpoint)
-    except CheckpointError as error:
-        findings.miss(Aspect.LOGPROBS, f"no forward pass is run again: {error}")
-    try:
-        return public.outlines.get(context.checkpoint)
-    except CheckpointError as error:
-        findings.miss(Aspect.GROUPS, f"at which levels problems were asked: {error}")
-    return None
-
-
-def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | None:
-    """The hotkey whose share a round's step learned from, by its first group; None: no rounds."""
-    rounds = context.parameters.rounds
-    if rounds is None or not taken:
-        return None
-    first = taken[0]
-    return compute_share(rounds.trainers, context.audit_seed, first.hotkey, first.index)
-
-
 # --- the groups
 
 
 def _check_source(
-    inputs: _StepInputs, hotkey: bytes, groups: Sequence[ConsumedGroup], findings: Findings
+    inputs: KnownWindow, hotkey: bytes, groups: Sequence[ConsumedGroup], findings: Findings
 ) -> None:
     """Check one miner's groups in the step."""
     name = encode_ss58(hotkey)
@@ -330,7 +186,7 @@ def _check_source(
     _check_verdict(inputs, hotkey, whole, findings)
 
 
-def _find_misplaced(inputs: _StepInputs, one: ConsumedGroup, count: int) -> str | None:
+def _find_misplaced(inputs: KnownWindow, one: ConsumedGroup, count: int) -> str | None:
     context, parameters = inputs.context, inputs.context.parameters
     if one.index >= count:
         return f"its miner had committed to {count} groups"
@@ -346,7 +202,7 @@ def _find_misplaced(inputs: _StepInputs, one: ConsumedGroup, count: int) -> str 
     return None
 
 
-def _is_asked(inputs: _StepInputs, one: ConsumedGroup) -> bool:
+def _is_asked(inputs: KnownWindow, one: ConsumedGroup) -> bool:
     """Whether a group has the seed and the level, as far as the checkpoint is known, that the
     window's challenge asks. No root binds them: a store may have altered them."""
     context, outline = inputs.context, inputs.outline
@@ -360,7 +216,7 @@ def _is_asked(inputs: _StepInputs, one: ConsumedGroup) -> bool:
 
 
 def _check_committed(
-    inputs: _StepInputs,
+    inputs: KnownWindow,
     hotkey: bytes,
     groups: Sequence[ConsumedGroup],
     held: CommittedGroups,
@@ -401,7 +257,7 @@ def _miss_groups(
     findings.miss(Aspect.LOGPROBS, f"{name}: {sentence}")
 
 
-def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, findings: Findings) -> None:
+def _check_verdict(inputs: KnownWindow, hotkey: bytes, whole: bool, findings: Findings) -> None:
     """Check the validator's verdict on a file. `whole`: all of it was judged genuine here."""
     if inputs.rows is None:
         return
@@ -429,7 +285,7 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, findings: Fi
 
 
 def _check_left_out(
-    inputs: _StepInputs, left_out: Sequence[StepLeftOut], findings: Findings
+    inputs: KnownWindow, left_out: Sequence[StepLeftOut], findings: Findings
 ) -> None:
     """Check each group that the step has left out for a fault."""
     files: dict[bytes, list[StepLeftOut]] = defaultdict(list)
@@ -452,7 +308,7 @@ def _check_left_out(
 
 
 def _check_choice(
-    inputs: _StepInputs,
+    inputs: KnownWindow,
     sources: dict[bytes, list[ConsumedGroup]],
     record: StepRecord,
     findings: Findings,
@@ -488,24 +344,39 @@ def _check_choice(
             )
         elif passed and row is not None and row.reason is Reason.ACCEPTED:
             silent += 1
-    if spare and inputs.trainer is None and not chosen[last_place].teaches:
-        findings.differ(
-            Aspect.CHOICE,
-            f"{encode_ss58(last_place[0])}: group {last_place[1]} ranks last and has no signal, "
-            "and no spare group was taken in its place",
-        )
-    config, count = read_config(record), count_teaching(list(chosen.values()))
-    if spare and inputs.trainer is None and config.choice.proposal_tries:
-        most = find_most(config)
-        if most is None or count < most:
-            taking = "all" if most is None else f"{most}, if as many came"
-            findings.differ(
-                Aspect.CHOICE,
-                f"it has {count} of the miners' groups with a signal, and its settings take "
-                f"{taking}: it has left spare ones",
-            )
+    if spare and inputs.trainer is None:
+        _check_number(list(chosen.values()), last_place, context.audit_seed, record, findings)
     if silent:
         findings.notes.append(
             f"{silent} accepted files were left out; nobody can prove whether the trainer could "
             f"not read them then, or found a bad group that no audit saw"
+        )
+
+
+def _check_number(
+    taken: Sequence[ConsumedGroup],
+    last: tuple[bytes, int],
+    audit_seed: bytes,
+    record: StepRecord,
+    findings: Findings,
+) -> None:
+    """Check how many of the miners' groups a step has taken that has left spare ones.
+
+    Args:
+        taken: those, in any order. last: hotkey and index of the one that ranks last.
+    """
+    config, count = read_config(record), count_teaching(taken)
+    if len(choose_external(taken, count, audit_seed)) < len(taken):
+        findings.differ(
+            Aspect.CHOICE,
+            f"{encode_ss58(last[0])}: group {last[1]} ranks last and has no signal, and no spare "
+            "group was taken in its place",
+        )
+    most = find_most(config)
+    if config.choice.proposal_tries and (most is None or count < most):
+        taking = "all" if most is None else f"{most}, if as many came"
+        findings.differ(
+            Aspect.CHOICE,
+            f"it has {count} of the miners' groups with a signal, and its settings take "
+            f"{taking}: it has left spare ones",
         )

@@ -13,20 +13,14 @@ from itertools import pairwise
 import numpy as np
 
 from assay.artifacts.steps.delay import compute_rewards, is_ripe
-from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup
+from assay.artifacts.steps.file import DELAY_MAX, ConsumedGroup, Delay
 from assay.artifacts.steps.folder import StepError
-from assay.artifacts.steps.groups import (
-    count_teaching,
-    find_most,
-    generate_own,
-    make_own_problem,
-    replay_all,
-)
-from assay.artifacts.steps.replay import count_replays, find_false_origin
+from assay.artifacts.steps.groups import make_own_problem, replay_all
+from assay.artifacts.steps.replay import find_false_origin
 from assay.environments import Environment, Problem, RewardParts, run_all
 from assay.environments.pooling import has_twin, is_proposing
-from assay.inference import Checkpoint, Outline
-from assay.protocol import Parameters, StepRecord, encode_ss58
+from assay.inference import Outline
+from assay.protocol import Manifest, Parameters, StepRecord, encode_ss58
 from assay.protocol.episode import find_stop
 from assay.protocol.parameters import MILLION
 from assay.protocol.step import LEFT_OUT_MAX
@@ -104,32 +98,17 @@ def list_bound(one: ConsumedGroup) -> tuple[object, ...]:
     return (*told, one.window, one.hotkey, one.index, one.checkpoint, one.proof)
 
 
-def _find_false_replay(record: StepRecord, taken: Sequence[ConsumedGroup]) -> str | None:
-    """The first replayed group that the record's settings do not allow, or None."""
-    choice = read_config(record).choice
-    earlier = [one for one in taken if one.window != record.window]
-    replays = [one for one in earlier if one.delay is None]
-    for one in replays:
-        if not one.teaches:
-            return f"{describe_group(one)}: replayed without a signal"
-    mine = {source.hotkey for source in record.sources}
-    fresh = [one for one in taken if one.window == record.window and one.hotkey in mine]
-    most = count_replays(sum(one.teaches for one in fresh), choice.replay_share)
-    if len(replays) > most:
-        return f"{describe_group(replays[most])}: beyond the share to replay, {most} groups"
-    return None
-
-
-def _find_false_delay(
+def _find_false_wait(
     one: ConsumedGroup,
+    delay: Delay,
     record: StepRecord,
     tries: int,
     proposes: bool,
     is_valid: Sequence[bool],
     behind: int,
 ) -> str | None:
-    """What is wrong with a group's wait for its reward, as far as its step's own rows show it, or
-    None.
+    """What is wrong with the wait that a group of an earlier window had for its reward, as far as
+    its step's own rows show it, or None.
 
     Args:
         tries: that a proposal's problems must have had; 0: no group waits.
@@ -137,16 +116,7 @@ def _find_false_delay(
         is_valid: whether each of its rollouts proposes something.
         behind: by how many checkpoints the one that drew it is behind the step's parent.
     """
-    waits, delay = tries > 0 and proposes, one.delay
-    if one.window == record.window:
-        if delay == (WAITING if waits else None):
-            return None
-        if waits:
-            return "it does not wait for its reward"
-        return "it waits for a reward, and is no miner's group of proposals"
-    if delay is None:
-        return "proposals are replayed, which wait for their reward" if waits else None
-    if not waits:
+    if not tries or not proposes:
         return "it has waited for a reward, and is no miner's group of proposals"
     named = {(replay.window, replay.step) for replay in record.replayed or ()}
     if (one.window, delay.source) not in named:
@@ -162,12 +132,6 @@ def _find_false_delay(
     if not is_ripe(delay.rollouts):
         return f"too few of its rollouts count: its problems have had fewer than {tries} tries"
     return None
-
-
-def _count_fresh(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> int:
-    """The miners' groups of a step's own window with a signal."""
-    fresh = [one for one in taken if one.window == record.window and one.hotkey != trainer]
-    return count_teaching(fresh)
 
 
 def make_problem_of(one: ConsumedGroup, parameters: Parameters, checkpoint: Outline) -> Problem:
@@ -254,16 +218,17 @@ def find_false_group(
     record: StepRecord,
     taken: Sequence[ConsumedGroup],
     parameters: Parameters,
-    parent: Checkpoint,
+    parent: Manifest,
     find_drawn: Callable[[ConsumedGroup], Outline],
     is_derived: bool = False,
 ) -> str | None:
-    """The first group that the step should not have learned from, with the reason, or None.
+    """The first group that is not what it should be, with the reason, or None. Whether the step
+    should have taken it, `choice` says.
 
-    Replies and rewards of the miners' rollouts are derived again. The trainer's own rollouts are
-    generated again.
+    Replies and rewards of rollouts are derived again.
 
     Args:
+        parent: the checkpoint that the step begins with.
         find_drawn: the checkpoint whose problem a group answers.
         is_derived: see `replay_group`, of all miners' groups.
 
@@ -271,8 +236,7 @@ def find_false_group(
         StepError: the values beside the groups are inconsistent with them.
         OperatorError: the environment cannot be opened or run here.
     """
-    trainer, config = parameters.identity.trainer, read_config(record)
-    choice = config.choice
+    trainer, choice = parameters.identity.trainer, read_config(record).choice
     verify_provenance(record, taken, trainer)
     if (disorder := find_disorder(record, taken, trainer)) is not None:
         return disorder
@@ -288,26 +252,15 @@ def find_false_group(
         played = replay_group(one, parameters, drawn, is_known)
         if isinstance(played, str):
             return f"{describe_group(one)}: {played}"
-        states = [episode.state for episode, _ in played[1]]
+        if one.delay is None or one.window == record.window:
+            continue
         is_valid = [parts.correctness == MILLION for _, parts in played[1]]
-        proposes = one.hotkey != trainer and is_proposing(states[0])
-        behind = parent.manifest.number - drawn.manifest.number
-        tries = choice.proposal_tries
-        fault = _find_false_delay(one, record, tries, proposes, is_valid, behind)
+        proposes = one.hotkey != trainer and is_proposing(played[1][0][0].state)
+        behind = parent.number - drawn.manifest.number
+        given = record, choice.proposal_tries, proposes, is_valid, behind
+        fault = _find_false_wait(one, one.delay, *given)
         if fault is not None:
             return f"{describe_group(one)}: {fault}"
-    if (false := _find_false_replay(record, taken)) is not None:
-        return false
-    if choice.proposal_tries and parameters.rounds is None:
-        most, count = find_most(config), _count_fresh(record, taken, trainer)
-        if most is not None and count > most:
-            said = f"it has {count} of the miners' groups with a signal"
-            return f"{said}, and its settings take at most {most}"
-    own_groups = [one for one in taken if one.hotkey == trainer]
-    again = generate_own(parent, parameters, len(own_groups), record.window, config.learning.refill)
-    for one, other in zip(own_groups, again, strict=True):
-        if (one.index, one.checkpoint, one.group) != (other.index, other.checkpoint, other.group):
-            return f"{describe_group(one)}: not what the parent generates for the trainer"
     return None
 
 

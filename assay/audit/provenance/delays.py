@@ -1,7 +1,8 @@
-"""Counts again how often the proposals of a step's delayed groups were solved.
+"""Reads the steps beside a step, and says what they contradict of its delayed groups.
 
-It needs the rows of the steps between, which lie in the step's folder or not. The tries of a step
-that is not here are the trainer's word, but no other step's. Specification, section 11.4.
+What is due by these steps, `assay.artifacts.steps.plan` derives, as the trainer does. It needs the
+rows of the steps between, which lie in the step's folder or not. The tries of a step that is not
+here are the trainer's word, but no other step's. Specification, section 11.4.
 """
 
 from collections.abc import Container, Sequence
@@ -12,6 +13,7 @@ from itertools import pairwise
 from assay.artifacts.steps.delay import Line, Tally, list_fresh, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay
 from assay.artifacts.steps.folder import Step, StepError, StepFolder
+from assay.artifacts.steps.plan import StepPlan
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance.consumed import (
     describe_group,
@@ -29,24 +31,25 @@ from assay.settings.learning import read_config
 
 
 @dataclass(frozen=True, slots=True)
-class Recount:
-    """What earlier steps say of a step's delayed groups.
+class StepsBeside:
+    """The steps beside a step, from which groups may be due.
 
     Attributes:
-        false: the first thing that they contradict; None: nothing.
-        remarks: what could not be counted.
+        line: those that are here and fit their records; None: the step learns from none late, or
+            they cannot be used.
+        remarks: what cannot be counted by them.
         uncounted: delayed groups whose tries are the trainer's word, as a step is missing.
     """
 
-    false: str | None = None
+    line: Line | None = None
     remarks: tuple[str, ...] = ()
     uncounted: int = 0
 
 
-def recount_delays(
+def read_beside(
     step: Step, taken: Sequence[ConsumedGroup], parameters: Parameters, drawn: DrawnBy
-) -> Recount:
-    """Compare a step's delayed groups with those that were due, by the steps beside it.
+) -> StepsBeside:
+    """Read the steps beside a step.
 
     Args:
         taken: its groups, which `find_false_group` finds right.
@@ -56,24 +59,23 @@ def recount_delays(
         WorkerError: the sandbox cannot run, or no child can be started to read files.
     """
     config = read_config(step.record)
-    tries = config.choice.proposal_tries
-    if not tries:
-        return Recount()
+    if not config.choice.proposal_tries:
+        return StepsBeside()
     parent, delayed = drawn.known.manifest, _list_delayed(taken)
     try:
         check = partial(_check_step, parameters=parameters, drawn=drawn)
         line = read_line(StepFolder(step.path.parent), parent, parameters, config, check)
         line = _bind(line, parent.step, drawn)
-        false = _find_false(step, taken, line, Tally(parameters, drawn), tries)
     except (CheckpointError, ValueError) as error:
-        return Recount(None, (f"tries of proposals are not counted again: {error}",), len(delayed))
+        remark = f"tries of proposals are not counted again: {error}"
+        return StepsBeside(None, (remark,), len(delayed))
     if line.missing is None:
-        return Recount(false)
+        return StepsBeside(line)
     missing = f"tries of proposals are counted again from step {line.missing + 1} on only"
     reason = line.reason or f"step {line.missing} is not here"
     known = {one.step.record.digest for one in line.steps}
     uncounted = sum(delay.source not in known for _, delay in delayed)
-    return Recount(false, (f"{missing}: {reason}",), uncounted)
+    return StepsBeside(line, (f"{missing}: {reason}",), uncounted)
 
 
 def _list_delayed(taken: Sequence[ConsumedGroup]) -> list[tuple[ConsumedGroup, Delay]]:
@@ -136,23 +138,29 @@ def _check_group(one: ConsumedGroup, parameters: Parameters, outline: Outline) -
             raise StepError(f"{describe_group(one)}: {played}")
 
 
-def _find_false(
-    step: Step, taken: Sequence[ConsumedGroup], line: Line, tally: Tally, tries: int
+def find_false_delay(
+    step: Step, taken: Sequence[ConsumedGroup], line: Line, plan: StepPlan, tally: Tally
 ) -> str | None:
+    """The first thing that the steps beside a step contradict, or None.
+
+    Args:
+        plan: the step's, by these steps.
+    """
     if (fault := _find_false_window(step, line)) is not None:
         return fault
     delayed = _list_delayed(taken)
+    tries = read_config(step.record).choice.proposal_tries
     for one, delay in delayed:
         if fault := _find_fault(step, one, delay, line, tally, tries):
             return f"{describe_group(one)}: {fault}"
     known = {(one.window, one.hotkey, one.index) for one, _ in delayed}
-    for source in tally.find_due(line, step.record.number - 1, tries):
-        for one in source.groups:
-            if (one.window, one.hotkey, one.index) not in known:
-                return (
-                    f"{describe_group(one)}: left out, though enough of its rollouts count since "
-                    f"step {source.number} has consumed it"
-                )
+    numbers = {each.step.record.window: each.step.record.number for each in line.steps}
+    for one in sorted(plan.delayed, key=lambda one: -numbers[one.window]):
+        if (one.window, one.hotkey, one.index) not in known:
+            return (
+                f"{describe_group(one)}: left out, though enough of its rollouts count since "
+                f"step {numbers[one.window]} has consumed it"
+            )
     return None
 
 

@@ -17,6 +17,7 @@ from assay.artifacts.checkpoints.adapter import make_adapter, name_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder, measure_manifest
 from assay.artifacts.checkpoints.pool_file import name_pool
 from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.steps.delay import Tally
 from assay.artifacts.steps.examples import read_examples
 from assay.artifacts.steps.file import ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import (
@@ -29,7 +30,8 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.learner import make_learner
-from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
+from assay.artifacts.steps.pool import DrawnBy
+from assay.audit.provenance.choice import find_false_choice, plan_again
 from assay.audit.provenance.consumed import (
     describe_group,
     find_disorder,
@@ -37,7 +39,7 @@ from assay.audit.provenance.consumed import (
     list_bound,
     verify_provenance,
 )
-from assay.audit.provenance.delays import Recount, recount_delays
+from assay.audit.provenance.delays import find_false_delay, read_beside
 from assay.environments import compute_next_levels
 from assay.environments.pieces.growth import describe_difference, read_pool
 from assay.environments.pooling import has_twin, is_proposing
@@ -97,23 +99,25 @@ def reexecute(
     parameters = _fetch_parameters(step)
     parent = checkpoints.get(record.parent)
     drawn = DrawnBy(parameters, parent, checkpoints)
-    false = find_false_group(record, taken, parameters, parent, drawn.find, is_derived)
+    false = find_false_group(record, taken, parameters, parent.manifest, drawn.find, is_derived)
+    if false is not None:
+        return StepComparison(False, None, false, remarks)
+    beside, tally = read_beside(step, taken, parameters, drawn), Tally(parameters, drawn)
+    plan, remarks = plan_again(step, taken, parent, beside.line, tally), remarks + beside.remarks
+    false = find_false_choice(record, taken, plan, parent, tally)
     false = false or _find_altered_replay(step, taken, parameters.identity.trainer)
-    recount = Recount()
-    if false is None:
-        recount = recount_delays(step, taken, parameters, drawn)
-        false, remarks = recount.false, remarks + recount.remarks
+    if false is None and beside.line is not None:
+        false = find_false_delay(step, taken, beside.line, plan, tally)
     if false is not None:
         return StepComparison(False, None, false, remarks)
     child = _get_child(step, checkpoints)
-    pool = _compute_pool(record.window, taken, parameters, parent, checkpoints)
-    if child is not None and pool != child.piece_pool:  # no machine makes another
+    if child is not None and plan.pool != child.piece_pool:  # no machine makes another
         if not is_derived and (twin := _find_twin(record, taken, parameters, drawn)) is not None:
             raise StepError(
                 f"{describe_group(twin)}: the pool is another by its problem's seed, and its "
                 "prompt does not say which is right"
             )
-        detail = f"the made checkpoint's pool is another: {_compare_pools(pool, child)}"
+        detail = f"the made checkpoint's pool is another: {_compare_pools(plan.pool, child)}"
         return StepComparison(False, None, detail, remarks)
     learner = make_learner_before(step, checkpoints)
     say(f"step {record.number}: repeating it with {record.groups} groups of window {record.window}")
@@ -124,7 +128,7 @@ def reexecute(
     if finding is None:
         say(f"step {record.number}: checking the levels of its checkpoint")
         adapter = make_adapter(learner.base, learner.export_factors())
-        finding = _compare_manifests(step, parameters, parent, child, adapter, pool)
+        finding = _compare_manifests(step, parameters, parent, child, adapter, plan.pool)
     if finding is not None:
         return StepComparison(False, finding[1], finding[0], remarks)
     seen = (
@@ -133,7 +137,7 @@ def reexecute(
         else " (its folder is missing: compared with the record, levels with nothing)"
     )
     detail = f"the step makes checkpoint {record.number}{seen}"
-    return StepComparison(True, None, detail, remarks, recount.uncounted)
+    return StepComparison(True, None, detail, remarks, beside.uncounted)
 
 
 def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup], trainer: bytes) -> str | None:
@@ -277,19 +281,6 @@ def _compare_manifests(
         if getattr(expected, f.name) != getattr(child.manifest, f.name)
     ]
     return f"the made checkpoint's manifest has other {', '.join(names)}", None
-
-
-def _compute_pool(
-    window: int,
-    taken: Sequence[ConsumedGroup],
-    parameters: Parameters,
-    parent: Checkpoint,
-    checkpoints: CheckpointFolder,
-) -> bytes:
-    try:
-        return compute_step_pool(taken, window, parameters, parent, checkpoints)
-    except ValueError as error:  # of a parent that no window could use
-        raise StepError(f"the pool of problems: {error}") from None
 
 
 def _find_twin(

@@ -13,7 +13,7 @@ from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepFolder, digest_tensors_of, make_record, read_step
 from assay.artifacts.steps.learner import make_learner
-from assay.artifacts.steps.pool import compute_step_pool
+from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.environments import ask, compute_reward
 from assay.environments.mixture import PartProblem
 from assay.environments.pieces.piece_environment import PieceTask
@@ -128,7 +128,7 @@ def teach(
     record = make_record(*given, replayed)
     steps.keep_data(record, network.parameters, taken)
     if pool is None:
-        pool = compute_step_pool(taken, 3, network.parameters, parent, models)
+        pool = compute_step_pool(taken, 3, DrawnBy(network.parameters, parent, models))
     made = models.publish(parent, weights, record.digest, pool=pool)
     steps.keep_record(record, made.digest)
     return read_step(steps.get_path(record.number, record.digest)), models

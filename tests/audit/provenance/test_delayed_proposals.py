@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, OUTLINES_KEPT, CheckpointFolder
+from assay.artifacts.steps import plan
 from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.delay import Line, Tally, compute_rewards, read_line
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, write_groups
@@ -108,6 +109,7 @@ class TrainerCourse:
         self.steps = StepFolder(folder / "steps", kept=32)
         self.windows: list[WatchedWindow] = []
         self.said: list[str] = []
+        self.results: list[Lesson | Silence] = []
         self.made: list[Checkpoint] = [network.genesis]
         self.start(config)
 
@@ -124,8 +126,9 @@ class TrainerCourse:
             ParameterHistory(parameters),
             sources,
             config,
-            lambda lesson: None,
+            self.results.append,
             self.said.append,
+            on_silence=self.results.append,
             on_window=self.windows.append,
         )
         learner = make_learner(parent, step.learning, lambda: parent)
@@ -146,9 +149,9 @@ class TrainerCourse:
         self.course.window = window
         reading = WindowReading(context, [], fresh)
         reading.number = self.find(fresh[0]).manifest.number
-        lesson = self.trainer._learn(self.course, reading)  # noqa: SLF001 - without a judge
+        self.trainer._finish(self.course, reading)  # noqa: SLF001 - without a judge
         self.made.append(self.course.parent)
-        return lesson
+        return self.results[-1]
 
     def find(self, one: ConsumedGroup) -> Checkpoint:
         return next(made for made in self.made if made.digest == one.checkpoint)
@@ -536,7 +539,7 @@ def test_another_number_of_tries_gives_up_what_waits(
     config = choose(proposal_tries=TRIES - 1)
     line = read_line(again.steps, parent, parameters, config)
     assert (line.steps, line.missing, line.end) == ([], None, again.get_step(2))
-    again.trainer._config = replace(again.trainer._config, choice=config.choice)  # noqa: SLF001
+    again.start(config)
     lesson = again.learn([ask_about(again, 2, [RIGHT, WRONG, WRONG], ABOUT_SUM)])
     assert isinstance(lesson, Lesson)
     assert lesson.delayed == 0
@@ -620,7 +623,7 @@ def test_a_line_keeps_what_later_steps_need(course: SimpleNamespace) -> None:
     made, parameters = course.course, course.course.network.parameters
     line = read_line(made.steps, made.made[3].manifest, parameters, DELAYED)
     assert [len(one.fresh) for one in line.steps] == [1, 1, 4]
-    assert [list(one.late) for one in line.steps] == [[(1, ALICE, 4), (1, BOB, 0)], [], []]
+    assert [list(one.delayed) for one in line.steps] == [[(1, ALICE, 4), (1, BOB, 0)], [], []]
     assert line.find_entered(1) == {(ALICE, 4): 3, (BOB, 0): 3}
     found = list[int]()
 
@@ -745,7 +748,7 @@ def test_a_pool_that_a_seed_may_have_altered_accuses_nobody(
     course: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, is_told: bool
 ) -> None:
     """A proposal for pairs gets those that its prompt does not show."""
-    monkeypatch.setattr(reexecution, "compute_step_pool", lambda *given: b"")
+    monkeypatch.setattr(plan, "compute_step_pool", lambda *given: b"")
     if is_told:
         found = repeat(course, course.course.get_step(1))
         assert found.detail.startswith("the made checkpoint's pool is another")
@@ -1158,7 +1161,7 @@ def test_a_group_that_enters_too_late_is_named(course: SimpleNamespace, tmp_path
     parameters, parent = made.network.parameters, made.made[2]
     drawn = DrawnBy(parameters, parent, made.models)
     for number, said in ((DELAY_MAX, None), (DELAY_MAX + 1, "9 checkpoints after it was drawn")):
-        grown = replace(parent, manifest=replace(parent.manifest, number=number))
+        grown = replace(parent.manifest, number=number)
         given = step.record, read_taken(step), parameters, grown, drawn.find
         found = find_false_group(*given)
         assert (found is None) == (said is None)

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,15 +103,16 @@ def test_what_does_not_count(network: SimpleNamespace, taught: SimpleNamespace) 
     genesis, parameters = network.genesis, network.parameters
     trainer = parameters.identity.trainer
     own = [replace(one, hotkey=trainer) for one in taught.taken]
-    given = genesis, taught.models
-    assert compute_step_pool(own, 3, parameters, *given) == b""
+    drawn = DrawnBy(parameters, genesis, taught.models)
+    assert compute_step_pool(own, 3, drawn) == b""
     mixed = [*own, taught.taken[1]]
-    pool = compute_step_pool(mixed, 3, parameters, *given)
+    pool = compute_step_pool(mixed, 3, drawn)
     assert list_bodies(pool) == [TRIPLE[0], SUM[0]]
-    again = compute_step_pool(taught.taken[::-1], 3, parameters, *given)
+    again = compute_step_pool(taught.taken[::-1], 3, drawn)
     assert again == taught.child.piece_pool
     other = replace(parameters, environment=parse_environment("mix,deduce=1,sat=1"))
-    assert compute_step_pool(taught.taken, 3, other, taught.child, taught.models) == again
+    later = DrawnBy(other, taught.child, taught.models)
+    assert compute_step_pool(taught.taken, 3, later) == again
 
 
 def test_a_replayed_group_counts_in_the_step_of_its_window_alone(
@@ -120,20 +120,20 @@ def test_a_replayed_group_counts_in_the_step_of_its_window_alone(
 ) -> None:
     """Neither one whose proposals are in the pool, nor one that its own step had left over, nor one
     whose proposals have left the pool again."""
-    genesis, given = network.genesis, (taught.child, taught.models)
+    genesis, parameters = network.genesis, network.parameters
+    drawn = DrawnBy(parameters, taught.child, taught.models)
     known, other = taught.taken
     over = propose(
         network, genesis, ALICE, 5, [write(("return [b * 7 - 9 for b in a]", "[1]")), "no", "no"]
     )
     fresh = replace(other, window=4)
-    compute = partial(compute_step_pool, window=4, parameters=network.parameters)
     for replays in ([known], [over], [known, over]):
         taken = [fresh, *replays]
-        assert compute(taken, parent=given[0], checkpoints=given[1]) == taught.child.piece_pool
+        assert compute_step_pool(taken, 4, drawn) == taught.child.piece_pool
     emptied = replace(taught.child, piece_pool=b"")
-    pool = compute([fresh, known, over], parent=emptied, checkpoints=given[1])
+    pool = compute_step_pool([fresh, known, over], 4, DrawnBy(parameters, emptied, taught.models))
     assert list_bodies(pool) == [TRIPLE[0], SUM[0]]
-    assert len(list_bodies(compute_step_pool([over], 3, network.parameters, *given))) == 4
+    assert len(list_bodies(compute_step_pool([over], 3, drawn))) == 4
 
 
 def lie(taught: SimpleNamespace, folder: Path, pool: bytes) -> Any:

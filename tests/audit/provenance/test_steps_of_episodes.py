@@ -62,7 +62,7 @@ def record(checkpoint, parameters, taken):
 
 def find_fault(checkpoint, parameters, taken):
     made = record(checkpoint, parameters, taken)
-    return find_false_group(made, taken, parameters, checkpoint, lambda one: checkpoint)
+    return find_false_group(made, taken, parameters, checkpoint.manifest, lambda one: checkpoint)
 
 
 def change(taken, **fields):
