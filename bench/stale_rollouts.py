@@ -1,0 +1,314 @@
+"""What rollouts of older checkpoints teach, beside those of the newest one: gains in held-out
+success by age, anchor of the loss and weight of what is stale.
+
+    python bench/stale_rollouts.py --out DIR [--fast]
+
+A course is a learner's steps without a chain: at step t the checkpoint of `age` steps ago draws
+groups, its log-probabilities are recomputed, and the learner learns from them. All courses of a
+task and seed ask the same problems with the same draws, so gains are compared seed by seed with
+those of rollouts that are never old. Tasks: `sums` (the shipped model, sums of three terms, 24
+groups a step, the learner's defaults) and `guess` (the recipe `genesis-guess`, 32 groups a step),
+12 steps each; `long` (sums of many terms whose completions have some 200 tokens).
+
+DIR keeps a line for each course, and a run goes on where the last one stopped. Courses are played
+on as many processes as there are cores. Seconds are processor time of the learner alone.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the libraries below
+
+import torch
+from figures import FAST, OUT, Figure, report
+
+from assay.artifacts.steps.learner import make_learner
+from assay.environments import Environment, compute_reward, open_environment, run_all
+from assay.inference import Checkpoint, load_checkpoint
+from assay.inference.implementations import make_packing_twin
+from assay.inference.sampled_episodes import sample_episodes
+from assay.network.files import write_json
+from assay.protocol import Parameters
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import start_levels
+from assay.settings.learning import make_learning
+from assay.subnet.genesis_checkpoint import make_recipe_genesis
+from assay.subnet.recipe import read_recipe
+from assay.training import GENESIS, LOSSES, Group, LearnConfig
+from assay.training.first_turns import teach_first_turns
+from assay.training.held_out import add_up, count_successes
+from assay.training.lesson import Row
+from assay.training.passes import Passes
+from assay.training.policy import Policy
+
+STEPS = 3 if FAST else 12
+#: Groups of a step, by task.
+GROUPS = {"sums": 24, "guess": 32}
+SEEDS = range(1) if FAST else range(3)
+AGES = (1, 2) if FAST else (1, 2, 4, 8)
+#: The last checkpoints of a course, whose mean is its result, and held-out problems of each.
+LATE, PROBLEMS = (1, 256) if FAST else (3, 2_048)
+#: What a course's loss is anchored at, and how what is stale is weighed.
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "behaviour": {"anchor": "behaviour"},
+    "sequence": {"anchor": "step", "stale_weight": "sequence", "stale_cap": 3.0},
+    "token": {"anchor": "step", "stale_weight": "token", "stale_cap": 2.0},
+    "none": {"anchor": "step", "stale_weight": "none"},
+}
+LEVEL = 5  # of sums
+
+
+@dataclass(frozen=True, order=True)
+class Course:
+    """One line of the table. `age` 0: rollouts are of the newest checkpoint."""
+
+    task: str
+    age: int
+    arm: str
+    seed: int
+    epochs: int = 4
+    loss: str = "grpo"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a course begins with. `config`: the learner's."""
+
+    checkpoint: Checkpoint
+    environment: Environment
+    rules: Parameters
+    config: LearnConfig
+
+
+def list_courses() -> Iterable[Course]:
+    """What is asked: the two tables of the page, and other losses once."""
+    for task in GROUPS:
+        for seed in SEEDS:
+            yield Course(task, 0, "behaviour", seed)
+            for age in AGES:
+                for arm in ("behaviour", "sequence", "token"):
+                    yield Course(task, age, arm, seed)
+    if FAST:
+        return
+    for seed in range(3, 5):  # the figure's seeds
+        for age, arm in ((0, "behaviour"), (2, "behaviour"), (2, "sequence")):
+            yield Course("guess", age, arm, seed)
+    for task in GROUPS:
+        for seed in SEEDS:
+            yield Course(task, 0, "behaviour", seed, epochs=1)
+            for age in AGES:
+                for arm in ("behaviour", "sequence", "token"):
+                    yield Course(task, age, arm, seed, epochs=1)
+        for loss in LOSSES:
+            if loss != "grpo":
+                yield Course(task, 0, "behaviour", 0, loss=loss)
+                for arm in ("behaviour", "sequence"):
+                    yield Course(task, 2, arm, 0, loss=loss)
+
+
+def prepare(folder: Path, task: str) -> None:
+    """Write the checkpoint with which a task's courses begin, once."""
+    target = folder / "start" / task
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        made = Path(scratch) / "made"
+        if task == "guess":
+            recipe = read_recipe("genesis-guess")
+            rules, model = recipe.make_rules(), Path(scratch) / "model"
+            environment = open_environment(rules.environment)
+            begun = load_checkpoint(GENESIS)
+            teach_first_turns(begun, environment, recipe.levels[0], rules.work, model)
+            make_recipe_genesis(recipe, model, made, rules, report=lambda *_: None)
+        else:
+            shutil.copytree(GENESIS, made)
+            manifest = replace(load_checkpoint(GENESIS).manifest, levels=start_levels((LEVEL,)))
+            write_json(made / "manifest.json", to_json(manifest))
+        made.rename(target)
+
+
+def open_task(folder: Path, course: Course) -> Task:
+    """A course's checkpoint, and the learner's settings."""
+    checkpoint = load_checkpoint(folder / "start" / course.task)
+    recipe = read_recipe("genesis-guess" if course.task == "guess" else "genesis-arithmetic")
+    rules = recipe.make_rules()
+    config = replace(
+        make_learning(recipe.trainer), seed=course.seed, epochs=course.epochs, **ARMS[course.arm]
+    )
+    if course.loss != "grpo":
+        config = replace(config, loss=LOSSES[course.loss]())
+    return Task(checkpoint, open_environment(rules.environment), rules, config)
+
+
+def draw_groups(
+    task: Task, model: Any, course: Course, step: int, count: int
+) -> list[Group]:
+    """Groups of a step, drawn by `model`. Problems and draws follow from seed and step alone."""
+    rules, checkpoint = task.rules, task.checkpoint
+    drafter = checkpoint.get_drafter(rules.work.temperature, model)
+    asked, size = [], rules.work.group_size
+    for number in range(count):
+        seed = sha256(f"stale {course.seed} {step} {number}".encode()).digest()
+        problem = task.environment.make_problem(seed, checkpoint.manifest.level_numbers)
+        prompt = tuple(checkpoint.tokenizer.encode(problem.conversation))
+        draws = (sha256(seed + bytes([place])).digest() for place in range(size))
+        asked += [(problem, prompt, draw) for draw in draws]
+    played = sample_episodes(drafter, checkpoint.tokenizer, task.environment, asked, rules.work)
+    scores = run_all(task.environment, [one.episode.state.score for one in played])
+    most = rules.work.max_tokens
+    rewards = [
+        compute_reward(score, len(one.tokens), rules.rewards, most)
+        for score, one in zip(scores, played, strict=True)
+    ]
+    rows = [Row([*p.prompt], [*p.tokens], [*p.episode.replies], 0.0) for p in played]
+    excluded = (~checkpoint.tokenizer.drawable).nonzero()[0].tolist()
+    policy = Policy(make_packing_twin(model), excluded, task.config.precision)
+    passes = Passes(policy, None, torch.device("cpu"), task.config.tokens_per_pass)
+    logprobs = [part.tolist() for part in passes.compute_logprobs(rows)]
+    return [
+        Group(
+            rows[first].prompt,
+            [row.completion for row in rows[first : first + size]],
+            rewards[first : first + size],
+            logprobs[first : first + size],
+            [row.replies for row in rows[first : first + size]],
+            age=min(step, course.age),
+        )
+        for first in range(0, len(rows), size)
+    ]
+
+
+def play(folder: Path, course: Course) -> dict[str, Any]:
+    """Play a course. Returns its line."""
+    torch.set_num_threads(1)
+    task = open_task(folder, course)
+    checkpoint, work = task.checkpoint, task.rules.work
+    learner = make_learner(checkpoint, task.config, lambda: checkpoint)
+    drawer = checkpoint.load_trainable().requires_grad_(False)
+    states, curve, figures, seconds = [learner.bf16_state()], {}, [], 0.0
+
+    def load(state: Mapping[str, torch.Tensor]) -> Any:
+        drawer.load_state_dict({name: w.float() for name, w in state.items()}, strict=False)
+        return drawer
+
+    def measure(step: int) -> None:
+        model = load(states[-1])
+        found = count_successes(checkpoint, task.environment, work, PROBLEMS, model=model)
+        total = add_up(found)
+        curve[step] = total.solved / total.asked
+
+    measure(0)
+    for step in range(STEPS):
+        model = load(states[max(0, step - course.age)])
+        groups = draw_groups(task, model, course, step, GROUPS[course.task])
+        began = process_time()
+        stats = learner.learn(groups)
+        seconds += process_time() - began
+        states.append(learner.bf16_state())
+        figures.append(
+            {
+                "reward": stats.mean_reward,
+                "clipped": stats.clipped_share,
+                "updates": stats.updates,
+                "entropy": stats.entropy,
+                "ess": stats.stale_ess,
+                "kl": stats.stale_kl,
+            }
+        )
+        if step + 1 > STEPS - LATE:
+            measure(step + 1)
+    late = statistics.fmean(curve[step] for step in curve if step > STEPS - LATE)
+    return {
+        **asdict(course),
+        "gain": 100 * (late - curve[0]),
+        "curve": curve,
+        "steps": figures,
+        "seconds": seconds,
+    }
+
+
+def play_all(folder: Path) -> dict[Course, dict[str, Any]]:
+    """All courses that `folder` has no line of."""
+    lines = folder / ("fast.jsonl" if FAST else "courses.jsonl")
+    known = {}
+    if lines.exists():
+        for text in lines.read_text().splitlines():
+            line = json.loads(text)
+            known[Course(*(line[name] for name in Course.__dataclass_fields__))] = line
+    wanted = [course for course in list_courses() if course not in known]
+    for task in {course.task for course in wanted}:
+        prepare(folder, task)
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool, lines.open("a") as file:
+        running = {pool.submit(play, folder, course): course for course in wanted}
+        for number, future in enumerate(as_completed(running), 1):
+            course, line = running[future], future.result()
+            known[course] = line
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            print(f"  {number} of {len(wanted)}: {course}: {line['gain']:+.1f} points", flush=True)
+    return known
+
+
+def compare(
+    known: Mapping[Course, Mapping[str, Any]], course: Course, seeds: Sequence[int]
+) -> list[float]:
+    """Gains of a course less those of rollouts that are never old, seed by seed."""
+    pairs = [
+        (replace(course, seed=seed), replace(course, seed=seed, age=0, arm="behaviour"))
+        for seed in seeds
+    ]
+    return [known[a]["gain"] - known[b]["gain"] for a, b in pairs if a in known and b in known]
+
+
+def main() -> None:
+    """Play, and print the tables."""
+    folder = OUT or Path(tempfile.mkdtemp(prefix="assay-stale-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    known = play_all(folder)
+    figures = []
+    rows = sorted({replace(course, seed=0) for course in known})
+    for row in rows:
+        seeds = sorted(c.seed for c in known if replace(c, seed=0) == row)
+        name = f"{row.task}, age {row.age}, {row.arm}, {row.loss}, {row.epochs} epochs"
+        gains = [known[replace(row, seed=seed)]["gain"] for seed in seeds]
+        figures.append(Figure(f"gain: {name}", statistics.fmean(gains), f"points, {len(gains)} seeds"))
+        less = compare(known, row, seeds)
+        if row.age and less:
+            figures.append(Figure(f"less on-policy: {name}", statistics.fmean(less), "points"))
+            if len(less) > 1:
+                figures.append(
+                    Figure(f"its standard deviation: {name}", statistics.stdev(less), "points")
+                )
+    seconds = {arm: 0.0 for arm in ARMS}
+    for course, line in known.items():
+        if course.age == 2 and course.loss == "grpo" and course.epochs == 4:
+            seconds[course.arm] += line["seconds"]
+    if seconds["behaviour"]:
+        figures.append(
+            Figure(
+                "learning with older rollouts, by sequence",
+                seconds["sequence"],
+                "s",
+                "anchored at the behaviour",
+                seconds["behaviour"],
+                ratio_bound=1.15,
+            )
+        )
+    report(figures)
+
+
+if __name__ == "__main__":
+    main()
