@@ -28,8 +28,6 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the libraries below
-
 import torch
 from figures import FAST, OUT, Figure, report
 
@@ -45,8 +43,9 @@ from assay.protocol.manifest import start_levels
 from assay.settings.learning import make_learning
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.recipe import read_recipe
-from assay.training import GENESIS, LOSSES, Group, LearnConfig
+from assay.training import GENESIS, Group, LearnConfig
 from assay.training.first_turns import teach_first_turns
+from assay.training.grpo import LOSSES
 from assay.training.held_out import add_up, count_successes
 from assay.training.lesson import Row
 from assay.training.passes import Passes
@@ -152,9 +151,7 @@ def open_task(folder: Path, course: Course) -> Task:
     return Task(checkpoint, open_environment(rules.environment), rules, config)
 
 
-def draw_groups(
-    task: Task, model: Any, course: Course, step: int, count: int
-) -> list[Group]:
+def draw_groups(task: Task, model: Any, course: Course, step: int, count: int) -> list[Group]:
     """Groups of a step, drawn by `model`. Problems and draws follow from seed and step alone."""
     rules, checkpoint = task.rules, task.checkpoint
     drafter = checkpoint.get_drafter(rules.work.temperature, model)
@@ -284,7 +281,9 @@ def main() -> None:
         seeds = sorted(c.seed for c in known if replace(c, seed=0) == row)
         name = f"{row.task}, age {row.age}, {row.arm}, {row.loss}, {row.epochs} epochs"
         gains = [known[replace(row, seed=seed)]["gain"] for seed in seeds]
-        figures.append(Figure(f"gain: {name}", statistics.fmean(gains), f"points, {len(gains)} seeds"))
+        figures.append(
+            Figure(f"gain: {name}", statistics.fmean(gains), f"points, {len(gains)} seeds")
+        )
         less = compare(known, row, seeds)
         if row.age and less:
             figures.append(Figure(f"less on-policy: {name}", statistics.fmean(less), "points"))
@@ -292,7 +291,7 @@ def main() -> None:
                 figures.append(
                     Figure(f"its standard deviation: {name}", statistics.stdev(less), "points")
                 )
-    seconds = {arm: 0.0 for arm in ARMS}
+    seconds = dict.fromkeys(ARMS, 0.0)
     for course, line in known.items():
         if course.age == 2 and course.loss == "grpo" and course.epochs == 4:
             seconds[course.arm] += line["seconds"]
@@ -307,7 +306,7 @@ def main() -> None:
                 ratio_bound=1.15,
             )
         )
-    report(figures)
+    report("What rollouts of older checkpoints teach", figures, threads=1)
 
 
 if __name__ == "__main__":

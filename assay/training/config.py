@@ -6,6 +6,7 @@ from assay.training.grpo import Grpo, LossConfig
 from assay.training.optimizers import OptimizerName
 from assay.training.policy import Precision
 from assay.training.schedule import Schedule
+from assay.training.stale import Anchor, StaleWeight
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class LearnConfig:
         offload: in a team, keep weights, gradients and moments on the CPU, where they are updated,
             and bring layers to the device in turn.
         loss: formula and bounds of the policy's loss.
+        anchor: what ratios and bounds are of: the checkpoint that sampled, or for rollouts of older
+            ones the step's beginning (`assay.training.stale`).
+        stale_weight, stale_cap: with the latter, from the one to the other, and its cap.
         kl_weight: of the divergence from the reference; 0 computes none.
         scaled: divide advantages by their group's standard deviation.
         from_genesis: measure the divergence from the network's first checkpoint, which the caller
@@ -37,7 +41,7 @@ class LearnConfig:
             them out.
 
     Raises:
-        ValueError: the divergence's weight is negative.
+        ValueError: the divergence's weight is negative, or `stale_cap` is below 1.
     """
 
     learning_rate: float = 5e-5
@@ -52,6 +56,9 @@ class LearnConfig:
     precision: Precision = "float32"
     recompute: bool = False
     loss: LossConfig = field(default_factory=Grpo)
+    anchor: Anchor = "behaviour"
+    stale_weight: StaleWeight = "sequence"
+    stale_cap: float = 3.0
     kl_weight: float = 0.0
     scaled: bool = False
     max_gradient: float = 1.0
@@ -67,6 +74,8 @@ class LearnConfig:
     def __post_init__(self) -> None:
         if self.kl_weight < 0:
             raise ValueError(f"the divergence's weight {self.kl_weight} is negative")
+        if not self.stale_cap >= 1:
+            raise ValueError(f"the cap {self.stale_cap} of stale rollouts' weight is below 1")
 
     @property
     def wants_reference(self) -> bool:

@@ -199,6 +199,7 @@ def compute_loss(
     loss: LossConfig,
     kl_weight: float = 0.0,
     reference: Tensor | None = None,
+    anchors: tuple[Tensor, Tensor] | None = None,
 ) -> Loss:
     """Policy loss of a minibatch, summed and divided by `scale`: its components rl and ref_kl.
 
@@ -213,9 +214,12 @@ def compute_loss(
         kl_weight: of the divergence from the reference; 0: it is only measured.
         reference: fp32 [rows, tokens], the policy from which the divergence is measured; None: the
             behaviour.
+        anchors: fp32 [rows, tokens] each: the policy that ratios and bounds are of, and the weight
+            of each token's gain, see `assay.training.stale`; None: the behaviour, and 1.
     """
+    anchor, stale = (behaviour, None) if anchors is None else anchors
     # Outside the mask the two are equal, so that no padding can produce inf * 0.
-    difference = torch.where(mask, logprobs - behaviour, torch.zeros_like(logprobs))
+    difference = torch.where(mask, logprobs - anchor, torch.zeros_like(logprobs))
     weight = mask.to(logprobs.dtype)
     if loss.counts_completions:
         weight = weight / mask.sum(-1, keepdim=True).clamp(min=1)
@@ -224,9 +228,12 @@ def compute_loss(
         ratio = difference
     ratio = ratio.clamp(max=_LOG_RATIO_MAX).exp()
     # a ratio that is no number makes a gain that is none, so that somebody notices
-    gain, bounded = loss.compute_gains(ratio, logprobs, behaviour, advantages[:, None])
+    gain, bounded = loss.compute_gains(ratio, logprobs, anchor, advantages[:, None])
+    if stale is not None:
+        gain = gain * stale
     # Unbiased, never negative estimate of KL(new‖reference) (Schulman, "k3").
-    gap = -difference if reference is None else torch.where(mask, reference - logprobs, 0.0)
+    whence = behaviour if reference is None else reference
+    gap = torch.where(mask, whence - logprobs, 0.0)
     gap = gap.clamp(max=_LOG_RATIO_MAX)
     divergence = gap.exp() - gap - 1
     components = [Component("rl", gain)]

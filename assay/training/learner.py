@@ -21,7 +21,7 @@ from its share of the rows. None of them holds all weights: their models are out
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,15 @@ from assay.training.config import LearnConfig
 from assay.training.device_turns import DeviceTurns
 from assay.training.heap import return_pages
 from assay.training.imitation import Example
-from assay.training.lesson import Group, LearnStats, count_tokens, make_rollouts, summarise
+from assay.training.lesson import (
+    Group,
+    LearnStats,
+    Rollout,
+    Row,
+    count_tokens,
+    make_rollouts,
+    summarise,
+)
 from assay.training.lora import add_factors, draw_factors, list_linear
 from assay.training.objectives import Imitation, Objective, Reinforcement, make_rows
 from assay.training.optimizers import OptimizerError, find_conflict, make_optimizer
@@ -46,6 +54,7 @@ from assay.training.passes import Passes
 from assay.training.policy import Policy
 from assay.training.preferences import Preferred
 from assay.training.sharding import is_in_team, load_tensors, shard
+from assay.training.stale import Staleness, anchor_rollouts
 from assay.training.updates import Part, Updates, sum_values
 from assay.training.weights import Weights, get_weights
 
@@ -189,6 +198,10 @@ class Learner:
         is learned. Raises as `learn` does."""
         return self._turns.take(lambda: self._passes.sum_logprobs(make_rows(examples)))
 
+    def compute_logprobs(self, rows: Sequence[Row]) -> list[Tensor]:
+        """See `Passes.compute_logprobs`. Nothing is learned."""
+        return self._turns.take(lambda: self._passes.compute_logprobs(rows))
+
     def _require_reference(self, objective: Objective[Any]) -> None:
         if objective.wants_reference and self._passes.reference is None:
             raise ValueError("the objective needs a teacher, and the learner has no reference")
@@ -201,7 +214,7 @@ class Learner:
             make_rollouts(group, config.scaled, place >= first)
             for place, group in enumerate(groups)
         ]
-        teaching = [rows for rows in made if rows]
+        teaching, staleness = self._anchor([rows for rows in made if rows])
         objective = Reinforcement(config.loss, config.kl_weight, self._passes.reference is not None)
         whole = objective.counts_rows
         counted = sum(1 if whole else len(row.completion) for rows in teaching for row in rows)
@@ -230,8 +243,26 @@ class Learner:
             summarise(groups, len(groups) - len(teaching), losses, norms),
             learning_rate=rate,
             sft_loss=sum(imitated) / len(imitated) if imitated else None,
+            stale_share=staleness.share,
+            stale_ess=staleness.ess,
+            stale_kl=staleness.kl,
             **objective.counter.finish(),
         )
+
+    def _anchor(self, teaching: Sequence[list[Rollout]]) -> tuple[list[list[Rollout]], Staleness]:
+        """The groups that teach, those of older checkpoints with their anchors."""
+        config = self.config
+        if config.anchor == "behaviour":
+            return list(teaching), Staleness()
+        rows, found = anchor_rollouts(
+            list(chain.from_iterable(teaching)),
+            self._passes,
+            config.loss,
+            config.stale_weight,
+            config.stale_cap,
+        )
+        left = iter(rows)
+        return [list(islice(left, len(group))) for group in teaching], found
 
     def _update_alone(
         self, material: Sequence[_M], objective: Objective[_M], rate: float

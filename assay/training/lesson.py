@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from torch import Tensor
+
 from assay.protocol.episode import Reply
 from assay.protocol.errors import OperatorError
 from assay.training.components import Loss
@@ -24,6 +26,8 @@ class Group:
     `behaviour_logprobs` natural logarithms, one a completion token, under the checkpoint that
     sampled. A completion has the model's own tokens alone: what its world replied between turns is
     in `replies`, ascending, and is read but not learned. Without any, `replies` may be left out.
+    `age` is the number of checkpoints from the one that sampled to the step's parent; 0: it is the
+    parent.
 
     Raises:
         ValueError: the parts do not belong together.
@@ -34,8 +38,11 @@ class Group:
     rewards: list[int]
     behaviour_logprobs: list[list[float]]
     replies: list[list[Reply]] = field(default_factory=list)
+    age: int = 0
 
     def __post_init__(self) -> None:
+        if self.age < 0:
+            raise ValueError(f"age {self.age} is negative")
         if not self.replies:
             object.__setattr__(self, "replies", [[] for _ in self.completions])
         sizes = {len(self.completions), len(self.rewards), len(self.behaviour_logprobs)}
@@ -74,10 +81,16 @@ class Rollout(Row):
     Attributes:
         behaviour: a natural logarithm for each of its tokens, under the checkpoint that sampled.
         is_earlier: it is of an earlier window.
+        age: see `Group`.
+        proximal, stale: fp32 [tokens], of what is older than the step's beginning: see
+            `assay.training.stale`.
     """
 
     behaviour: list[float]
     is_earlier: bool
+    age: int = 0
+    proximal: Tensor | None = None
+    stale: Tensor | None = None
 
 
 def make_rollouts(group: Group, scaled: bool, is_earlier: bool) -> list[Rollout]:
@@ -86,7 +99,7 @@ def make_rollouts(group: Group, scaled: bool, is_earlier: bool) -> list[Rollout]
     if advantages is None:
         return []
     parts = zip(group.completions, group.replies, advantages, group.behaviour_logprobs, strict=True)
-    return [Rollout(group.prompt, *part, is_earlier) for part in parts]
+    return [Rollout(group.prompt, *part, is_earlier, group.age) for part in parts]
 
 
 def count_tokens(rows: Sequence[Row]) -> int:
@@ -121,6 +134,10 @@ class LearnStats:
     earlier_ratio_p50: float | None = None
     earlier_ratio_p99: float | None = None
     earlier_ratio_max: float | None = None
+    #: see `Staleness`; None: there were no older rollouts, or the loss is anchored at the behaviour
+    stale_share: float | None = None
+    stale_ess: float | None = None
+    stale_kl: float | None = None
 
 
 def summarise(

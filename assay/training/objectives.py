@@ -28,6 +28,7 @@ from assay.training.imitation import Example, compute_distillation_loss, compute
 from assay.training.lesson import Rollout, Row, count_tokens
 from assay.training.passes import Pass, Passes, R
 from assay.training.preferences import Pair, Preferred, compute_preference, list_answers
+from assay.training.stale import stack_anchors
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -87,9 +88,10 @@ class Reinforcement:
         """See `RowObjective`."""
         parts = [torch.tensor(row.behaviour) for row in read.rows]
         behaviour = pad_sequence(parts, batch_first=True).to(read.logprobs)
+        anchors = stack_anchors(read.rows, behaviour)
         if read.counts:
             self.counter.add(
-                read.logprobs.detach() - behaviour,
+                read.logprobs.detach() - (behaviour if anchors is None else anchors[0]),
                 read.mask,
                 read.entropy,
                 [row.is_earlier for row in read.rows],
@@ -103,6 +105,7 @@ class Reinforcement:
             self.loss,
             self.kl_weight,
             read.reference,
+            anchors,
         )
 
 

@@ -10,13 +10,14 @@ pack left: such a one reads a pack again, whose tokens `Pass.mask` leaves out.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from assay.inference.reading import Pack, make_even_packs
+from assay.inference.reading import Pack, make_even_packs, make_packs
 from assay.inference.routing import record_logits
 from assay.training.lesson import LessonError, Row
 from assay.training.policy import Policy
@@ -74,6 +75,35 @@ class Passes:
         for pack, counts in self._iterate_packs(rows):
             chosen = [rows[i] for i in pack.indices]
             yield self._read_pack(pack, chosen, counts, with_reference)
+
+    @torch.no_grad()
+    def compute_logprobs(self, rows: Sequence[Row]) -> list[Tensor]:
+        """The natural logarithms of each row's own tokens, fp32 [tokens] on the CPU, in packs of
+        the rows in their order. In a team, row i is read by process i modulo their number, whoever
+        learns from it later, and all processes get all rows."""
+        rank, team = get_team()
+        hands = [range(start, len(rows), team) for start in range(team)]
+        dealt = [[*self._pack([rows[i] for i in hand])] for hand in hands]
+        starts = [0, *accumulate(len(row.completion) for row in rows)]
+        flat = torch.zeros(starts[-1], dtype=torch.float64)
+        mine, hand = (dealt[rank], hands[rank]) if dealt[rank] else (dealt[0], hands[0])
+        for number in range(max(map(len, dealt))):  # all take part in every pass
+            pack = mine[min(number, len(mine) - 1)]
+            parts = self._compute(self.policy, pack, [rows[hand[i]] for i in pack.indices])
+            if number < len(dealt[rank]):
+                for i, part in zip(pack.indices, parts, strict=True):
+                    flat[starts[hand[i]] : starts[hand[i] + 1]] = part
+        if team > 1:  # one summand of each is not 0, so that the sum is exact
+            flat = torch.tensor(add_up(flat.tolist()), dtype=torch.float64)
+        return [flat[begin:end].float() for begin, end in pairwise(starts)]
+
+    def _pack(self, rows: Sequence[Row]) -> Iterator[Pack]:
+        return make_packs(
+            [row.prompt for row in rows],
+            [row.completion for row in rows],
+            self._tokens_per_pass,
+            replies=[row.replies for row in rows],
+        )
 
     @torch.no_grad()
     def sum_logprobs(self, rows: Sequence[Row]) -> list[float]:

@@ -1,0 +1,132 @@
+"""Rollouts that older checkpoints drew: the decoupled objective.
+
+A step makes many updates, so the weights that it begins with are far from those that drew a rollout
+some checkpoints ago. A bound around the behaviour would let the step undo what the steps between
+have learned, and move a token several times as far as the bound says. So the bound is around the
+weights at the step's beginning, the proximal policy, and a truncated weight leads from the
+behaviour there (Hilton et al., "Batch size-invariance for policy optimization", 2110.00641; AReaL,
+2505.24298). For the own tokens t of completion i, with the natural logarithms of
+
+    b[i,t]   what the checkpoint that drew it gave the token: the behaviour
+    p[i,t]   what the masters at the step's beginning give it, fp32, read once, no gradient
+    π[i,t]   what the policy gives it, during the step
+
+the loss is −Σ w[i,t] · gain(exp(π − p), A[i]) / scale, with the gain of `assay.training.grpo` and
+
+    "sequence"   w[i,t] = min(exp(min(Σ_t (p − b), 20)), cap)       of gspo the mean in place of Σ
+    "token"      w[i,t] = min(exp(min(p[i,t] − b[i,t], 20)), cap)
+    "none"       w[i,t] = 1
+    of icepop    w[i,t] = exp(p − b) within its bounds, else 0, whatever is set: its paper's masks
+
+A rollout of the step's parent has b as p and the weight 1 by definition, however the parent's bf16
+tensors are rounded: beside older ones, too, its loss is the bits of the one without this module.
+
+Differences and sums over t are float64, in the order of t; a weight is rounded to float32.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from assay.training.grpo import Icepop, LossConfig
+from assay.training.lesson import LessonError, Rollout
+from assay.training.passes import Passes
+
+Anchor = Literal["behaviour", "step"]
+StaleWeight = Literal["sequence", "token", "none"]
+
+#: Sums of log-ratios are at most this before `exp`, and of the figures at least its negative.
+_LOG_RATIO_MAX = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Staleness:
+    """How a step's older rollouts stand to its beginning. None: there were none.
+
+    Attributes:
+        share: of the learned completions, those that older checkpoints drew.
+        ess: effective sample size of these, (Σw)² / (n·Σw²) with their weights of whole completions
+            before any bound, 1/n to 1.
+        kl: mean estimate of KL(behaviour‖beginning) over their tokens, k3, nats.
+    """
+
+    share: float | None = None
+    ess: float | None = None
+    kl: float | None = None
+
+
+def anchor_rollouts(
+    rows: Sequence[Rollout], passes: Passes, loss: LossConfig, weight: StaleWeight, cap: float
+) -> tuple[list[Rollout], Staleness]:
+    """Read the step's older rollouts once, before its first update.
+
+    Args:
+        rows: all that the step learns from, in the order consumed.
+        passes: read by the masters at the step's beginning.
+        cap: of the weights.
+
+    Returns: the rows, those of older checkpoints with their anchor; and how they stand.
+
+    Raises:
+        LessonError: a log-probability is not a number.
+    """
+    old = [place for place, row in enumerate(rows) if row.age]
+    if not old:
+        return list(rows), Staleness()
+    read = passes.compute_logprobs([rows[place] for place in old])
+    anchored, sums, tokens, divergence = list(rows), [], 0, 0.0
+    for place, proximal in zip(old, read, strict=True):
+        row = rows[place]
+        gaps = [p - b for p, b in zip(proximal.tolist(), row.behaviour, strict=True)]
+        total = sum(gaps)
+        if not math.isfinite(total):
+            raise LessonError(
+                "at the step's beginning, the logarithm of a token's probability is not a number: "
+                'it can never be drawn now, or precision = "float32" under [trainer] is needed'
+            )
+        weights = torch.tensor(_weigh(gaps, loss, weight, cap), dtype=torch.float32)
+        anchored[place] = replace(row, proximal=proximal, stale=weights)
+        sums.append(max(-_LOG_RATIO_MAX, min(total, _LOG_RATIO_MAX)))
+        tokens += len(gaps)
+        divergence += sum(_exp(gap) - 1 - gap for gap in gaps)
+    squares = sum(math.exp(2 * one) for one in sums)
+    ess = sum(map(math.exp, sums)) ** 2 / squares / len(sums)
+    return anchored, Staleness(len(old) / len(rows), ess, divergence / tokens)
+
+
+def _weigh(gaps: Sequence[float], loss: LossConfig, weight: StaleWeight, cap: float) -> list[float]:
+    """The weight of each token of a completion. `gaps`: p − b, nats."""
+    if isinstance(loss, Icepop):
+        ratios = map(_exp, gaps)
+        return [r if 1 - loss.low <= r <= 1 + loss.high else 0.0 for r in ratios]
+    if weight == "none":
+        return [1.0] * len(gaps)
+    if weight == "token" and not loss.counts_completions:
+        return [min(_exp(gap), cap) for gap in gaps]
+    total = sum(gaps)
+    whole = total / len(gaps) if loss.counts_completions else total
+    return [min(_exp(whole), cap)] * len(gaps)
+
+
+def _exp(gap: float) -> float:
+    return math.exp(min(gap, _LOG_RATIO_MAX))
+
+
+def stack_anchors(rows: Sequence[Rollout], behaviour: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The anchors and weights of a pass's rows, fp32 [rows, T] each; None: no row is older.
+
+    Args:
+        behaviour: fp32 [rows, T].
+    """
+    if all(row.proximal is None for row in rows):
+        return None
+    anchor, weights = behaviour.clone(), torch.ones_like(behaviour)
+    for place, row in enumerate(rows):
+        if row.proximal is not None and row.stale is not None:
+            anchor[place, : len(row.proximal)] = row.proximal.to(anchor)
+            weights[place, : len(row.stale)] = row.stale.to(weights)
+    return anchor, weights
