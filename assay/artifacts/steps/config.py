@@ -16,6 +16,9 @@ _OF_TRIES = ("proposal_tries", "external_groups", "local_groups")
 #: A loss's fields that a record names otherwise: when there was one list of bounds for all losses,
 #: dppo's were called so.
 _FLAT = {"fall": "low", "rise": "high"}
+#: Settings that a record names under its loss, where that is not anchored at the behaviour: records
+#: of before such losses keep their bytes.
+_ANCHOR = ("anchor", "stale_weight", "stale_cap")
 #: What a record says of bounds that its loss does not have.
 _UNREAD = {"low": 0.2, "high": 0.28, "cap": 4.0}
 
@@ -52,7 +55,10 @@ class StepConfig:
     def name_settings(self) -> dict[str, Any]:
         """The settings by the names that a record gives them, each once."""
         learning = asdict(self.learning)
+        anchor = {name: learning.pop(name) for name in _ANCHOR}
         learning["loss"] = _name_loss(self.learning.loss, learning.pop("kl_weight"))
+        if anchor["anchor"] != "behaviour":
+            learning["loss"] |= anchor
         return learning | asdict(self.choice)
 
 
@@ -69,6 +75,7 @@ def decode_config(text: str) -> StepConfig:
     LookupError, AttributeError, RecursionError: the text has none."""
     values: dict[str, Any] = json.loads(text)
     schedule, told = Schedule(**values.pop("schedule", {})), values.pop("loss")
+    values |= {name: told.pop(name) for name in _ANCHOR if name in told}
     loss, values["kl_weight"] = _read_loss(told)
     values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
     names = [f.name for f in fields(StepChoice) if f.name in values]

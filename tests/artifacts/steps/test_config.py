@@ -50,3 +50,14 @@ def test_present_settings_keep_their_text() -> None:
 def test_a_setting_is_of_the_learner_or_of_the_choice() -> None:
     of_both = {f.name for f in fields(LearnConfig)} & {f.name for f in fields(StepChoice)}
     assert not of_both
+
+
+def test_an_anchor_is_written_where_it_is_another() -> None:
+    """Records of before it keep their bytes, and mean the loss that they had."""
+    config = StepConfig(LearnConfig(anchor="step", stale_weight="token", stale_cap=2.0))
+    text = encode_config(config)
+    loss = '"loss":{"anchor":"step","cap":4.0,"high":0.28,"kl_weight":0.0,"low":0.2,"name":"grpo",'
+    loss += '"stale_cap":2.0,"stale_weight":"token"}'
+    assert loss in text
+    assert decode_config(text) == config
+    assert decode_config(PLAIN).learning.anchor == "behaviour"
