@@ -68,7 +68,7 @@ def make_step(folder: Path) -> tuple[Step, CheckpointFolder]:
     steps = StepFolder(folder / "steps")
     steps.keep_before(learner, None)
     before = digest_tensors_of(learner.export_state())
-    weights = learn_again(learner, taken)
+    weights = learn_again(learner, taken, parent.digest)
     states = before, digest_tensors_of(learner.export_state())
     record = make_record(
         parameters,
@@ -145,7 +145,7 @@ def trace_faulty(
     while True:
         fault = FaultyMachine(drawn.randrange(operators), drawn.randrange(1 << 30))
         learner, taken = make_learner_before(step, checkpoints), read_taken(step)
-        trace_learning(learner, taken, step.record.digest, folder, fault.run)
+        trace_learning(learner, taken, step.record, folder, fault.run)
         if fault.fell_on is not None:  # an operator that makes numbers was left
             return fault
 

@@ -8,7 +8,7 @@ from assay.artifacts.steps.folder import StepError, parse_config
 from assay.environments.problem_file import ProblemFileError, compute_file_digest
 from assay.protocol import StepRecord
 from assay.settings.loading import ConfigError
-from assay.settings.losses import LOSS_TABLES
+from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.grpo import LOSSES
@@ -39,9 +39,10 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
         conflict = "sft, a file of examples, needs sft_weight above 0, and the other way round"
     if conflict is not None:
         raise ConfigError(f"[trainer] {conflict}")
-    given = settings.model_dump()
+    given, table = settings.model_dump(), settings.loss_table
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
+        **{name: getattr(table, name) for name in STALE},
         schedule=Schedule(**{name: given[name] for name in _SCHEDULE}),
         loss=make_loss(settings),
         from_genesis=settings.kl_reference == "genesis",
@@ -50,8 +51,8 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
 
 def make_loss(settings: TrainerSettings) -> LossConfig:
     """The loss by its settings."""
-    given = settings.loss_table.model_dump()
-    return LOSSES[given.pop("type")](**given)
+    table = settings.loss_table
+    return LOSSES[table.type](**{name: getattr(table, name) for name in list_bounds(type(table))})
 
 
 def make_choice(settings: TrainerSettings) -> StepChoice:
@@ -89,7 +90,7 @@ def describe_learning(settings: TrainerSettings) -> dict[str, str]:
     with examples are the first one's own."""
     given = settings.model_dump()
     names = sorted({*_SHARED, *_CHOICE, *_SCHEDULE, "kl_reference"})
-    return {name: str(given[name]) for name in names} | {"loss": str(make_loss(settings))}
+    return {name: str(given[name]) for name in names} | {"loss": str(settings.loss_table)}
 
 
 def describe_network(settings: TrainerSettings) -> TeamNetwork:
@@ -106,6 +107,7 @@ def read_config(record: StepRecord) -> StepConfig:
     values |= {name: getattr(choice, name) for name in _CHOICE}
     values |= {name: getattr(learning.schedule, name) for name in _SCHEDULE}
     loss = {"type": learning.loss.name, **asdict(learning.loss)}
+    loss |= {name: getattr(learning, name) for name in STALE}
     try:  # beyond these bounds, an untrusted record could cause endless work
         values["loss"] = LOSS_TABLES[learning.loss.name].model_validate(loss, strict=True)
         conflict = TrainerSettings.model_validate(values, strict=True).find_conflict()

@@ -20,12 +20,26 @@ _High = Annotated[float, Field(gt=0)]
 _Cap = Annotated[float, Field(gt=1)]
 
 
+_OWN = "as of grpo; behaviour is what the paper bounds, or weighs by"
+
+
 class LossTable(BaseModel):
     """The settings of a loss."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: LossName
+    anchor: Literal["step", "behaviour"] = Field(
+        "step",
+        description="step: rollouts of older checkpoints are bounded around the weights at the "
+        "step's beginning; behaviour: around the checkpoint that sampled",
+    )
+    stale_weight: Literal["sequence", "token", "none"] = Field(
+        "sequence",
+        description="with anchor = step, what leads from the checkpoint that sampled to the step's "
+        "beginning: a weight for a whole completion, one for each token, or none",
+    )
+    stale_cap: float = Field(3.0, ge=1, le=1e6, description="cap on that weight")
 
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these bounds together; None: it is possible."""
@@ -57,6 +71,7 @@ class CispoTable(LossTable):
     """`cispo`: every token teaches, with a bounded weight."""
 
     type: Literal["cispo"]
+    anchor: Literal["step", "behaviour"] = Field("behaviour", description=_OWN)
     high: _High = Field(0.28, description="a token's weight is at most 1 + this")
 
 
@@ -72,6 +87,7 @@ class DppoTable(LossTable):
     """`dppo`: tokens whose probability has moved too far teach nothing."""
 
     type: Literal["dppo"]
+    anchor: Literal["step", "behaviour"] = Field("behaviour", description=_OWN)
     fall: _Low = Field(0.2, description="by this much a probability may have fallen")
     rise: _High = Field(0.28, description="by this much a probability may have risen")
     cap: _Cap = Field(4.0, description="cap on the ratio")
@@ -85,6 +101,8 @@ LOSS_TABLES: dict[str, type[LossTable]] = {
     "icepop": IcepopTable,
     "dppo": DppoTable,
 }
+#: What all tables have: how rollouts of older checkpoints are learned from.
+STALE = ("anchor", "stale_weight", "stale_cap")
 #: Names of bounds in the flat form → those of tables.
 FLAT = {"clip_low": ("low", "fall"), "clip_high": ("high", "rise"), "clip_cap": ("cap",)}
 
@@ -110,7 +128,7 @@ Loss = Annotated[
 
 def list_bounds(table: type[LossTable]) -> list[str]:
     """The names of a loss's bounds."""
-    return [name for name in table.model_fields if name != "type"]
+    return [name for name in table.model_fields if name not in ("type", *STALE)]
 
 
 def read_flat(name: str, clips: Mapping[str, float]) -> LossTable:

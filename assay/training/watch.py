@@ -317,6 +317,16 @@ RULES = (
         "levels between those always and never solved, or larger groups",
         _of_groups(lambda groups: groups.teaching),
     ),
+    Rule(
+        "stale",
+        CourseState.STARVED,
+        "effective sample size of older rollouts: they are too old for this rate",
+        False,
+        0.3,
+        NEWEST,
+        'lower learning_rate, epochs or staleness, or take sync = "sequential"',
+        _of_stats(lambda stats: stats.stale_ess),
+    ),
 )
 
 

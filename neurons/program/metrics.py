@@ -545,6 +545,13 @@ OWN: dict[str, tuple[Metric, ...]] = {
             _at("figures", "stats", "mean_kl"),
         ),
         _gauge(
+            "assay_trainer_stale",
+            "older rollouts at the newest step's beginning: share of completions, effective sample "
+            "size (ess), divergence in nats (kl)",
+            _read_figures("stats", "stale_", ("share", "ess", "kl")),
+            "figure",
+        ),
+        _gauge(
             "assay_trainer_token_ratio",
             "ratio of new to old probability at learned tokens: p01, p50, p99, max",
             _read_figures("stats", "ratio_", ("p01", "p50", "p99", "max")),

@@ -54,7 +54,7 @@ def trace_faulty(taught, folder, index, element):
     step, checkpoints = open_course(taught)
     learner = make_learner_before(step, checkpoints)
     fault = FaultyMachine(index, element)
-    trace_learning(learner, read_taken(step), step.record.digest, folder, fault.run)
+    trace_learning(learner, read_taken(step), step.record, folder, fault.run)
     assert fault.fell_on is not None
     return fault.fell_on
 

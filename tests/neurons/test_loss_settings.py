@@ -10,7 +10,7 @@ import pytest
 from assay.artifacts.steps.config import StepConfig, encode_config
 from assay.settings.learning import make_learning
 from assay.settings.loading import ConfigError, load_settings
-from assay.settings.losses import LOSS_TABLES, list_bounds
+from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
 from assay.training import Cispo, Dppo, Grpo, Gspo, Icepop, LossConfig
 from assay.training.grpo import LOSSES
 from tests.commands import run_command
@@ -26,9 +26,28 @@ def load(folder: Path, text: str, below: dict[str, dict[str, Any]] | None = None
 def test_a_table_has_the_bounds_of_its_loss(name: Any) -> None:
     table, kind = LOSS_TABLES[name], LOSSES[name]
     assert list_bounds(table) == [f.name for f in fields(kind)]
-    assert table.model_validate({"type": name}).model_dump(exclude={"type"}) == {
+    assert table.model_validate({"type": name}).model_dump(exclude={"type", *STALE}) == {
         f.name: f.default for f in fields(kind)
     }
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_older_rollouts_are_anchored_at_the_step_where_no_paper_says_else(name: Any) -> None:
+    table = LOSS_TABLES[name].model_validate({"type": name})
+    assert table.anchor == ("behaviour" if name in ("cispo", "dppo") else "step")
+    assert (table.stale_weight, table.stale_cap) == ("sequence", 3.0)
+
+
+def test_a_cap_below_one_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stale_cap.*greater than or equal to 1"):
+        load(tmp_path, '[trainer.loss]\ntype = "grpo"\nstale_cap = 0.5')
+
+
+def test_a_record_of_before_has_todays_anchor(tmp_path: Path) -> None:
+    """What a setting says now is written, and what a record does not say is the former loss."""
+    config = make_learning(load(tmp_path, '[trainer.loss]\ntype = "grpo"\nanchor = "behaviour"'))
+    assert "anchor" not in encode_config(StepConfig(config))
+    assert '"anchor":"step"' in encode_config(StepConfig(make_learning(load(tmp_path, ""))))
 
 
 FORMS: list[tuple[str, str, LossConfig]] = [

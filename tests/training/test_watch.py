@@ -76,6 +76,7 @@ BAD = {
     "all_wrong": of_groups(all_wrong=0.95, teaching=0.05),
     "all_right": of_groups(all_right=0.95, teaching=0.05),
     "no_signal": of_groups(teaching=0.0),
+    "stale": of_stats(stale_ess=0.2),
 }
 
 
@@ -165,7 +166,7 @@ def test_rules_are_measured_in_the_newest_window():
     assert {value for _, value in measure_rules([])} == {None}
     early = dict(measure_rules(rows[: BEGINNING - 1]))
     assert [rule.name for rule in RULES if early[rule] is None] == [
-        "one_answer", "entropy", "shorter", "longer"
+        "one_answer", "entropy", "shorter", "longer", "stale"
     ]  # fmt: skip
 
 

@@ -4,8 +4,9 @@ sandbox.
 Reading it costs at most as much as `parser` allows: some 5 GB of Python's objects.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,39 @@ class ConsumedGroup:
         return lesson is not None and lesson.teaches
 
 
-def list_lessons(taken: Sequence[ConsumedGroup]) -> tuple[list[Group], int]:
+def list_lessons(
+    taken: Sequence[ConsumedGroup], find_age: Callable[[bytes], int]
+) -> tuple[list[Group], int]:
     """What a step learns from, and how much of it at the end is of earlier windows than the first
-    group's."""
-    lessons = [(one.window, lesson) for one in taken if (lesson := one.lesson) is not None]
-    earlier = sum(window != taken[0].window for window, _ in lessons)
-    return [lesson for _, lesson in lessons], earlier
+    group's.
+
+    Args:
+        find_age: see `make_ages`.
+    """
+    lessons = [(one, lesson) for one in taken if (lesson := one.lesson) is not None]
+    earlier = sum(one.window != taken[0].window for one, _ in lessons)
+    aged = [replace(lesson, age=find_age(one.checkpoint)) for one, lesson in lessons]
+    return aged, earlier
+
+
+def make_ages(
+    parent: bytes, number: int = 0, find_number: Callable[[bytes], int] | None = None
+) -> Callable[[bytes], int]:
+    """Digest of the checkpoint that drew a group → by how many checkpoints it is behind a step's
+    parent. 0 is the parent itself, and nothing else: what a step learns depends on that alone.
+
+    Args:
+        number: the parent's.
+        find_number: of the others; None: they are 1 behind.
+    """
+
+    @cache
+    def find_age(digest: bytes) -> int:
+        if digest == parent:
+            return 0
+        return 1 if find_number is None else max(1, number - find_number(digest))
+
+    return find_age
 
 
 def open_step_parser() -> ParquetWorker:

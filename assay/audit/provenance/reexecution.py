@@ -19,7 +19,7 @@ from assay.artifacts.checkpoints.pool_file import name_pool
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.delay import Tally
 from assay.artifacts.steps.examples import read_examples
-from assay.artifacts.steps.file import ConsumedGroup, list_lessons
+from assay.artifacts.steps.file import ConsumedGroup, list_lessons, make_ages
 from assay.artifacts.steps.folder import (
     Step,
     StepError,
@@ -121,7 +121,7 @@ def reexecute(
         return StepComparison(False, None, detail, remarks)
     learner = make_learner_before(step, checkpoints)
     say(f"step {record.number}: repeating it with {record.groups} groups of window {record.window}")
-    weights = learn_again(learner, taken)
+    weights = learn_again(learner, taken, record.parent)
     finding = _compare_weights(record, weights, child)
     if finding is None and digest_tensors_of(learner.export_state()) != record.optimiser_after:
         finding = "the weights are equal, but the optimiser's state after the step differs", None
@@ -201,14 +201,20 @@ def open_step(
     return taken, remarks
 
 
-def learn_again(learner: Learner, taken: Sequence[ConsumedGroup]) -> dict[str, Tensor]:
+def learn_again(
+    learner: Learner, taken: Sequence[ConsumedGroup], parent: bytes
+) -> dict[str, Tensor]:
     """Run the step itself. Return the weights that it makes, as published. Raises StepError: a
-    group has an id that the model does not have."""
+    group has an id that the model does not have.
+
+    Args:
+        parent: digest of the checkpoint that the step begins with.
+    """
     model: Any = learner.model
     known = range(model.get_input_embeddings().num_embeddings)
     if any(id_ not in known for one in taken for id_ in _list_ids(one.group)):
         raise StepError("a consumed group has a token id that the model does not have")
-    lessons, earlier = list_lessons(taken)
+    lessons, earlier = list_lessons(taken, make_ages(parent))
     learner.learn(lessons, earlier=earlier)
     return learner.bf16_state()
 

@@ -14,6 +14,7 @@ from assay.audit.provenance.reexecution import learn_again, make_learner_before,
 from assay.audit.tracing.operator_calls import Run, TensorDigests, call_operator, run_operator
 from assay.audit.tracing.operator_modes import Call, ReachedError, ReachMode, TraceMode
 from assay.audit.tracing.operator_rerun import save_calls
+from assay.protocol import StepRecord
 from assay.protocol.trace import TRACE_VERSION, OperatorRecord, TraceRecord, compute_trace_root
 from assay.training import Learner
 from assay.training.last_bits import compute_code_digest, describe_engine, describe_processor
@@ -43,21 +44,21 @@ def trace_step(
     taken, remarks = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
     say(f"step {step.record.number}: {step.record.groups} groups, operator by operator")
-    return trace_learning(learner, taken, step.record.digest, folder), remarks
+    return trace_learning(learner, taken, step.record, folder), remarks
 
 
 def trace_learning(
     learner: Learner,
     taken: Sequence[ConsumedGroup],
-    step: bytes,
+    step: StepRecord,
     folder: Path,
     run: Run = run_operator,
 ) -> TraceRecord:
-    """Trace a step from a learner in its state before it. `step` is the digest of the step's
-    record. `run` runs each operator; it may emulate another machine."""
+    """Trace a step from a learner in its state before it. `run` runs each operator; it may emulate
+    another machine."""
     digests = TensorDigests(torch.get_num_threads())
     with write_operators(folder) as writer, TraceMode(writer.append, digests, run):
-        weights = learn_again(learner, taken)
+        weights = learn_again(learner, taken, step.parent)
     operators = len(writer.leaves)
     record = TraceRecord(
         version=TRACE_VERSION,
@@ -66,9 +67,9 @@ def trace_learning(
         processor=describe_processor(),
         threads=torch.get_num_threads(),
         code=compute_code_digest(),
-        step=step,
+        step=step.digest,
         operators=operators,
-        root=compute_trace_root(writer.top, operators, step),
+        root=compute_trace_root(writer.top, operators, step.digest),
         tensors=digest_tensors_of(weights.items()),
     )
     write_trace_record(folder, record)
@@ -99,7 +100,7 @@ def reach_operator(
 
     try:
         with ReachMode(index, take):
-            learn_again(learner, taken)
+            learn_again(learner, taken, step.record.parent)
     except ReachedError:
         return records[0]
     return None
@@ -108,4 +109,5 @@ def reach_operator(
 def remake(step: Step, checkpoints: CheckpointFolder) -> bytes:
     """Root over the tensors that a step makes here."""
     taken, _ = open_step(step, checkpoints)
-    return digest_tensors_of(learn_again(make_learner_before(step, checkpoints), taken).items())
+    learner = make_learner_before(step, checkpoints)
+    return digest_tensors_of(learn_again(learner, taken, step.record.parent).items())

@@ -124,7 +124,9 @@ def test_the_learner_reads_what_the_reference_has_read(checkpoint, taken):
 def test_ids_that_the_model_does_not_have_are_not_learned(checkpoint, taken, fields):
     """A step is traced without a look at its world."""
     with pytest.raises(StepError, match="token id"):
-        learn_again(Learner(checkpoint.load_trainable(), LEARNING), change(taken, **fields))
+        learn_again(
+            Learner(checkpoint.load_trainable(), LEARNING), change(taken, **fields), bytes(32)
+        )
 
 
 def test_explain_and_explorer_name_turns(checkpoint, parameters, taken):
