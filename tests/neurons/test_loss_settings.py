@@ -39,7 +39,7 @@ def test_older_rollouts_are_anchored_at_the_step_where_no_paper_says_else(name: 
 
 
 def test_a_cap_below_one_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"stale_cap.*greater than or equal to 1"):
+    with pytest.raises(ConfigError, match=r"trainer.loss.stale_cap is 0.5; use a number from 1"):
         load(tmp_path, '[trainer.loss]\ntype = "grpo"\nstale_cap = 0.5')
 
 
