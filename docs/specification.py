@@ -97,6 +97,7 @@ from assay.protocol.step import DelayedRollout, StepLeftOut, StepRecord, StepRep
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
+from assay.training.last_bits import CODE
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 PAGE = Path(__file__).with_name("specification.md")
@@ -547,6 +548,17 @@ def _write_fields(fields: Mapping[str, Rule]) -> str:
     )
 
 
+def make_code() -> str:
+    """The files that compute a step, by their folders."""
+    folders: dict[str, list[str]] = {}
+    for module in CODE:
+        folder, _, name = module.replace(".", "/").rpartition("/")
+        folders.setdefault(folder, []).append(f"`{name}.py`")
+    lines = ["| folder | files |", "|---|---|"]
+    lines += [f"| `{folder}` | {', '.join(names)} |" for folder, names in folders.items()]
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
     parts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
@@ -557,7 +569,7 @@ def main() -> int:
         "routers": make_routers(),
         "refused": make_refused(),
     }
-    parts |= {"regexes": make_regexes(), "template": make_template()}
+    parts |= {"regexes": make_regexes(), "template": make_template(), "code": make_code()}
     parts |= {of.__name__: make_record(of) for of in RECORDS}
     return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 

@@ -21,8 +21,9 @@ from assay.subnet.preparation import PreparationRequest
 from assay.subnet.recipe import Recipe, read_recipe
 from assay.subnet.waiting import Report
 from assay.training import LearnConfig
-from assay.training.team import follow, is_member, join_team
+from assay.training.team import follow, join_team
 from assay.training.team_launch import run_team
+from assay.training.team_meeting import is_member
 
 _R = TypeVar("_R", bound=PreparationRequest)
 

@@ -15,17 +15,13 @@ use torch's own store, which authenticates nobody (`assay.training.team_network`
 processes send each other is JSON and arrays (`assay.training.team_messages`).
 """
 
-import json
 import os
 import re
 import signal
-import socket
-import sys
 import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -36,9 +32,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import FileStore  # type: ignore[attr-defined] # as `Store`
-from torch.distributed.distributed_c10d import Store
-from torch.distributed.rendezvous import rendezvous
 
 from assay.inference.folder import CONFIG_FILE, MANIFEST_FILE, read_small_file, verify_manifest
 from assay.inference.low_rank import Factors, decode_adapter
@@ -54,7 +47,8 @@ from assay.training.lesson import Group, LearnStats, LessonError
 from assay.training.objectives import Objective
 from assay.training.preferences import Preferred
 from assay.training.sharding import DisagreementError, agree, get_team, tell_bytes
-from assay.training.team_launch import STORE_FILE, Seat, TeamError, end_with_parent, find_seat
+from assay.training.team_launch import TeamError
+from assay.training.team_meeting import find_first, is_member, meet, open_place, say
 from assay.training.team_messages import (
     REQUEST_BYTES_MAX,
     Plan,
@@ -62,18 +56,13 @@ from assay.training.team_messages import (
     decode_request,
     encode_request,
 )
-from assay.training.team_network import TeamNetwork, bind_links, end_torchrun
-from assay.training.team_watch import FileSigns, Signs, StoreSigns, watch_team
+from assay.training.team_network import TeamNetwork
+from assay.training.team_watch import watch_team
 
 _M = TypeVar("_M")
 #: Longest wait of a process for the first one's next request: windows without a lesson are not a
-#: fault, and a lost process is detected by its silence. Longest wait for the first one's store at
-#: the start.
-_PATIENCE, _START = timedelta(days=7), timedelta(minutes=10)
-#: Prefix of the keys under which the team's members stand in its store.
-_MEMBER = "assay-member-"
-
-
+#: fault, and a lost process is detected by its silence.
+_PATIENCE = timedelta(days=7)
 #: Errors that a request raises in every process alike, when none waits for another any more: all
 #: survive them. RuntimeError is none of these: a lack of memory is one, and may be one process's.
 _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
@@ -90,102 +79,6 @@ _SHARED_FAULTS = defaultdict[str, tuple[type[Exception], ...]](
 )
 #: What the first process may ask for.
 _REQUESTS = frozenset({*_SHARED_FAULTS, "export_state", "end"})
-
-
-def is_member() -> bool:
-    """Return whether this process was started as one of a team."""
-    return find_seat() is not None or dist.is_torchelastic_launched()
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A process of a team, as it was started.
-
-    Attributes:
-        host: its name.
-        eldest: the lowest rank on that host that it was started with.
-        follows: it does not want to be the first.
-    """
-
-    host: str
-    eldest: int
-    follows: bool
-
-
-def meet(store: Store, rank: int, size: int, local_rank: int, follows: bool) -> list[Member]:
-    """All members of a team by the rank that they were started with, of which this process is one.
-    Raises a TeamError: one does not come, or the store is that of an earlier start."""
-    mine = f"{_MEMBER}{rank}"
-    if store.check([mine]):  # with the addresses of processes that are gone
-        raise TeamError(
-            "torchrun gives a restarted team the store of the one before: set "
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, on every host"
-        )
-    store.set(mine, json.dumps([socket.gethostname(), rank - local_rank, follows]))
-    members = []
-    for other in range(size):
-        try:
-            members.append(Member(*json.loads(store.get(f"{_MEMBER}{other}"))))
-        except RuntimeError:  # of a file; else a DistError
-            raise TeamError(f"process {other} of the team's {size} does not come") from None
-    return members
-
-
-def find_first(members: Sequence[Member]) -> int:
-    """torchrun's rank of the process that is the team's first. torchrun orders hosts as it likes.
-    Raises a TeamError: no host can be the first, or more than one."""
-    leading = [rank for rank, member in enumerate(members) if not member.follows]
-    if not leading:
-        raise TeamError("all hosts of the team follow: start the one with the wallet without it")
-    eldest = {members[rank].eldest: members[rank].host for rank in leading}
-    if len(eldest) > 1:
-        raise TeamError(
-            f"the hosts {' and '.join(eldest.values())} would both be the team's first: start all "
-            "but the one with the wallet with --follow"
-        )
-    return leading[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the processes of a team meet.
-
-    Attributes:
-        connect: opens their store.
-    """
-
-    rank: int
-    size: int
-    connect: Callable[[], Store]
-    signs: Signs
-
-
-def _open_place(network: TeamNetwork, local_rank: int) -> _Place:
-    """The place that this process was started for. Raises SystemExit: others would reach it."""
-    seat = find_seat()
-    if seat is not None:
-        end_with_parent()
-        return _Place(seat.rank, seat.size, partial(_open_file, seat), FileSigns(seat.folder))
-    try:
-        bind_links(network)
-    except TeamError as error:
-        if local_rank == 0:
-            _say(str(error))
-            end_torchrun()
-        raise SystemExit(1) from None
-    store, rank, size = next(rendezvous("env://", timeout=_START))
-    return _Place(rank, size, _connect, StoreSigns(store))
-
-
-def _open_file(seat: Seat) -> Store:
-    store = FileStore(str(seat.folder / STORE_FILE), seat.size)
-    store.set_timeout(_START)
-    return store
-
-
-def _connect() -> Store:
-    store, _, _ = next(rendezvous("env://", timeout=_START))
-    return store
 
 
 @contextmanager
@@ -211,7 +104,7 @@ def join_team(
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     local_rank = dist.get_node_local_rank()
-    place = _open_place(network or TeamNetwork(), local_rank)
+    place = open_place(network or TeamNetwork(), local_rank)
     rank, size = place.rank, place.size
     members = meet(place.connect(), rank, size, local_rank, follows)
     first = find_first(members)
@@ -233,23 +126,19 @@ def join_team(
                 except DisagreementError as error:
                     raise TeamError(f"the team has different settings: {error}") from None
             if speaks:
-                _say(f"{size} processes on {' and '.join(hosts)}; {members[first].host} is first")
+                say(f"{size} processes on {' and '.join(hosts)}; {members[first].host} is first")
             yield rank
             with _together():
                 _ask("end")
         except _LostError as error:
             if speaks:
-                _say(
+                say(
                     f"another process of the team on {' and '.join(hosts)} is gone ({error.why}); "
                     "when all are back, it goes on after the last lesson"
                 )
             raise
         finally:
             dist.destroy_process_group()
-
-
-def _say(what: str) -> None:
-    print(f"assay: {what}", file=sys.stderr, flush=True)
 
 
 class _LostError(SystemExit):
@@ -291,7 +180,7 @@ def _ending(name: str) -> Iterator[None]:
         if isinstance(error, _SHARED_FAULTS[name]) or _is_lost(error):
             raise
         rank, size = get_team()
-        _say(f"process {rank} of {size} has failed: {_describe(error)}")
+        say(f"process {rank} of {size} has failed: {_describe(error)}")
         raise SystemExit(1) from error
 
 
@@ -493,7 +382,7 @@ def _settle(device: str) -> str:
         agree(seen, fault)
     except DisagreementError as error:
         if dist.get_node_local_rank() == 0:
-            _say(f"the team cannot learn: {error}")
+            say(f"the team cannot learn: {error}")
         agree({}, None)  # torchrun ends the others once one has ended: not before it is said
         raise SystemExit(1) from None
     return device
@@ -520,5 +409,5 @@ def _ask(name: str, *arguments: object, step: int | None = None) -> None:
         try:
             agree({"request": sha256(asked).hexdigest()}, None)
         except DisagreementError as error:  # the others have ended
-            _say(f"the team cannot go on: {error}")
+            say(f"the team cannot go on: {error}")
             raise SystemExit(1) from None

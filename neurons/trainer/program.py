@@ -36,8 +36,9 @@ from assay.settings.sections import Settings, TrainerSettings
 from assay.training import Learner
 from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures
-from assay.training.team import follow, is_member, join_team
+from assay.training.team import follow, join_team
 from assay.training.team_launch import run_team
+from assay.training.team_meeting import is_member
 
 logger = logging.getLogger("assay")
 

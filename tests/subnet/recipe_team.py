@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from assay.training import team
-from assay.training.team import TeamError, follow, is_member, join_team
+from assay.training.team import TeamError, follow, join_team
 from assay.training.team_launch import run_team
+from assay.training.team_meeting import is_member
 from tests.subnet.test_recipe_runs import play_recipe
 
 

@@ -14,7 +14,8 @@ from assay.neurons.trainer.program import run_follower
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings
 from assay.training.sharding import DisagreementError, load_tensors
-from assay.training.team import Member, TeamError, find_first, meet
+from assay.training.team_launch import TeamError
+from assay.training.team_meeting import Member, find_first, meet
 from tests.training.forked_team import run_forked_team
 
 
