@@ -13,6 +13,7 @@ from assay.training.imitation import Example, compute_distillation_loss
 from assay.training.lesson import Rollout
 from assay.training.objectives import Preference, Reinforcement
 from assay.training.preferences import Pair
+from assay.training.stale import anchor_rollouts, stack_anchors
 
 pytest.importorskip("trl", reason="TRL is of the extra `train`")
 
@@ -103,21 +104,24 @@ def compute_theirs(trainer, model, inputs):
     return loss.item(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
 
-def compute_ours(model, inputs, name):
+def compute_ours(model, inputs, name, behaviour=None, weights=None):
+    """With a behaviour, `old_per_token_logps` are the proximal policy's."""
     model.zero_grad()
     mask = inputs["completion_mask"].bool()
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
     logprobs = model(input_ids=ids).logits[:, PROMPT - 1 : -1].log_softmax(-1)
     logprobs = logprobs.gather(-1, inputs["completion_ids"][..., None]).squeeze(-1)
+    proximal = inputs["old_per_token_logps"]
     loss = compute_loss(
         logprobs,
-        inputs["old_per_token_logps"],
+        proximal if behaviour is None else behaviour,
         inputs["advantages"],
         mask,
         float(ROWS) if name == "gspo" else float(mask.sum()),
         make_loss(name),
-        KL_WEIGHT,
+        KL_WEIGHT if behaviour is None else 0.0,
         inputs["ref_per_token_logps"],
+        None if behaviour is None else (proximal, weights),
     )
     loss.value.backward()
     assert loss.clipped
@@ -138,8 +142,50 @@ def test_loss_and_gradient_are_theirs(model, tmp_path, name):
         inputs = draw_inputs(model, seed)
         theirs, their_gradients = compute_theirs(trainer, model, inputs)
         ours, our_gradients = compute_ours(model, inputs, name)
+        # a sum of 48 gains of both signs, each rounded at 2^-24 of at most 8
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+        require_same(our_gradients, their_gradients)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", ["sequence", "token"])
+def test_the_decoupled_loss_is_theirs_with_a_sampler_s_weights(model, tmp_path, weight):
+    """Theirs calls the behaviour the sampler, which they correct for by `sequence_truncate` or
+    `token_truncate`. They weigh the divergence, too, so here it has no weight."""
+    trainer = make_theirs(model, tmp_path, "grpo")
+    trainer.beta, trainer.use_vllm = 0.0, True
+    trainer.vllm_importance_sampling_correction = True
+    for seed in range(20):
+        inputs = draw_inputs(model, seed)
+        noise = torch.randn(ROWS, LONGEST, generator=torch.Generator().manual_seed(100 + seed))
+        mask, proximal = inputs["completion_mask"].bool(), inputs["old_per_token_logps"]
+        behaviour = torch.where(mask, proximal + 0.5 * noise, 0.0)
+        rows = []
+        for row in range(ROWS):
+            length = int(mask[row].sum())
+            own, told = behaviour[row, :length].tolist(), inputs["completion_ids"][row].tolist()
+            rows.append(Rollout([1], told[:length], [], 1.0, own, False, 1))
+        anchored, _ = anchor_rollouts(rows, _Told(proximal, mask), CLIPS, weight, 2.0)
+        anchor, weights = stack_anchors(anchored, behaviour[:, : int(mask.sum(-1).max())])
+        gaps = torch.where(mask, proximal - behaviour, 0.0)
+        ratio = (gaps.sum(-1, keepdim=True) if weight == "sequence" else gaps).exp()
+        inputs["importance_sampling_ratio"] = ratio.clamp(max=2.0)
+        theirs, their_gradients = compute_theirs(trainer, model, inputs)
+        padded = torch.nn.functional.pad(weights, (0, LONGEST - weights.shape[1]), value=1.0)
+        assert torch.equal(anchor[mask[:, : anchor.shape[1]]], proximal[mask])
+        ours, our_gradients = compute_ours(model, inputs, "grpo", behaviour, padded)
         assert ours == pytest.approx(theirs, rel=1e-5)
         require_same(our_gradients, their_gradients)
+
+
+class _Told:
+    """Passes that know a tensor's log-probabilities."""
+
+    def __init__(self, logprobs, mask):
+        self.parts = [row[here] for row, here in zip(logprobs, mask, strict=True)]
+
+    def compute_logprobs(self, rows):
+        return self.parts
 
 
 EPISODES = [
