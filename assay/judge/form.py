@@ -94,7 +94,8 @@ def judge_form(
         found = submission.refusal or _find_record_fault(submission)
     else:
         found = examine(submission, outline.tokenizer, manifest=outline.manifest, pool=outline.pool)
-    done, values = list(FORM), None
+    done: list[str] = [*FORM]
+    values = None
     examined = found if isinstance(found, Examined) else None
     if outline is not None:
         done += IDS
