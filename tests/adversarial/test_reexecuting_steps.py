@@ -613,6 +613,31 @@ def test_a_step_with_replays_is_equal_from_its_own_files_alone(replayed, tmp_pat
     assert reexecute(step, CheckpointFolder(tmp_path / "models")).equal
 
 
+def test_older_groups_need_no_checkpoint_that_drew_them(world, tmp_path):
+    """What is older follows from digests: a trainer on another machine, or one that replays from
+    farther back than it keeps outlines, has none of them. Whoever repeats its step has none, too,
+    and the anchor of these groups is part of what the step makes."""
+    learning = replace(LEARNING, anchor="step", epochs=2)
+    train(world, tmp_path / "whole", learning=learning, choice=REPLAY)
+
+    def forget(checkpoints, digest):
+        raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is missing")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckpointFolder, "get_outline", forget)
+        train(world, tmp_path / "without", learning=learning, choice=REPLAY)
+        assert verify(tmp_path / "without", 2).equal
+    whole, without = (read_step(get_steps(tmp_path / n)[1]) for n in ("whole", "without"))
+    assert whole.record == without.record
+    assert whole.record.replayed
+    settings = json.loads(whole.record.config)
+    assert settings["loss"].pop("anchor") == "step"
+    lie = replace(whole, record=replace(whole.record, config=json.dumps(settings)))
+    shutil.rmtree(tmp_path / "whole" / "models" / whole.child.hex())
+    finding = reexecute(lie, CheckpointFolder(tmp_path / "whole" / "models"))
+    assert "root differs" in finding.detail
+
+
 def test_a_false_replayed_row_is_named(replayed, tmp_path):
     step = copy_alone(replayed, tmp_path)
     taken = read_taken(step)
