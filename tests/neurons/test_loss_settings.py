@@ -122,6 +122,14 @@ def test_the_default_says_nothing(tmp_path: Path) -> None:
             "clip_high: loss is a table: write its bounds there, fall, rise, cap",
         ),
         ('[trainer.loss]\ntype = "gspo"\nhigh = 3.5', "loss.cap: 4.0 is below 1 + high, 4.5"),
+        (
+            '[trainer.loss]\ntype = "cispo"\nstale_cap = 2.0',
+            'loss.stale_cap: anchor = "behaviour" has no such weight',
+        ),
+        (
+            '[trainer.loss]\ntype = "grpo"\nanchor = "behaviour"\nstale_weight = "none"',
+            'loss.stale_weight: anchor = "behaviour" has no such weight',
+        ),
     ],
 )
 def test_bounds_that_do_not_belong_together(tmp_path: Path, text: str, said: str) -> None:
@@ -143,6 +151,16 @@ def test_a_whole_table_takes_no_bounds_from_below(
     assert make_learning(load(tmp_path, '[trainer.loss]\ntype = "cispo"', flat)).loss == Cispo()
     named = load(tmp_path, '[trainer]\nloss = "gspo"', recipe)
     assert make_learning(named).loss == Gspo()
+    other = load(tmp_path, '[trainer]\nloss = "grpo"\nclip_high = 0.4', flat)
+    assert make_learning(other).loss == Grpo(high=0.4)
+    assert make_learning(load(tmp_path, '[trainer]\nloss = "icepop"', flat)).loss == Icepop(0.3)
+    for name, value in (("LOSS", "dppo"), ("LOSS", ' {"type": "dppo"}')):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"ASSAY_TRAINER__{name}", value)
+            assert make_learning(load(tmp_path, "[trainer]", flat)).loss == Dppo()
+    with monkeypatch.context() as patch:
+        patch.setenv("assay_trainer__loss__type", "dppo")
+        assert make_learning(load(tmp_path, "[trainer]", flat)).loss == Dppo()
     monkeypatch.setenv("ASSAY_TRAINER__LOSS__TYPE", "icepop")
     monkeypatch.setenv("ASSAY_TRAINER__LOSS__HIGH", "4")
     assert make_learning(load(tmp_path, "[trainer.loss]\ntype = 'dppo'")).loss == Icepop(0.2, 4.0)
