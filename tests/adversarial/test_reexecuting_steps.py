@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -39,7 +41,8 @@ from assay.artifacts.steps.groups import (
 from assay.artifacts.steps.plan import StepInputs, plan_step
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays
-from assay.audit.provenance.consumed import verify_provenance
+from assay.audit.provenance.choice import find_false_choice, plan_again
+from assay.audit.provenance.consumed import find_disorder, verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
@@ -593,6 +596,50 @@ def test_the_plan_of_an_honest_step_s_groups_is_that_step(replayed, world):
         plan = plan_step(inputs, tally)
         assert [*plan.fresh, *plan.earlier] == taken
         assert (plan.named, plan.spares, plan.changes(parent)) == (record.replayed, (), False)
+
+
+CHOICES = st.builds(
+    StepChoice,
+    replay_share=st.sampled_from([0.0, 0.1, 0.5, 0.9]),
+    external_groups=st.none() | st.integers(0, 6),
+    local_groups=st.integers(0, 3),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_an_audit_plans_whatever_a_trainer_has_planned(replayed, world, data):
+    """From the groups that the plan took, and the record, without seed and all that was there."""
+    step, models = read_step(get_steps(replayed)[1]), CheckpointFolder(replayed / "models")
+    known, parent = read_taken(step), models.get(step.record.parent)
+    (source,) = {(one.step, one.number) for one in step.record.replayed}
+    tally = Tally(world.parameters, DrawnBy(world.parameters, parent, models))
+    learning = replace(
+        LEARNING, refill=data.draw(st.booleans()), groups_per_batch=data.draw(st.integers(1, 5))
+    )
+    config = StepConfig(learning, data.draw(CHOICES))
+
+    def draw(window):
+        """Groups of a window, each once, with and without a signal."""
+        places = st.tuples(st.sampled_from("ab"), st.integers(0, 4))
+        found = []
+        for name, index in data.draw(st.lists(places, unique=True, max_size=8)):
+            group = known[index % len(known)].group
+            rewards = [10**6 * data.draw(st.booleans()), *[0] * (len(group.rewards) - 1)]
+            changed = replace(group, rewards=rewards)
+            given = {"window": window, "hotkey": name.encode() * 32, "index": index}
+            found.append(replace(known[0], group=changed, proof=name.encode() * 32, **given))
+        return found
+
+    seed = data.draw(st.binary(min_size=32, max_size=32))
+    earlier = [EarlierStep(*source, draw(0))]
+    plan = plan_step(StepInputs(parent, 1, seed, config, draw(1), earlier), tally)
+    taken = [*plan.fresh, *plan.earlier]
+    record = replace(step.record, config=encode_config(config), replayed=plan.named)
+    again = plan_again(replace(step, record=record), taken, parent, None, tally)
+    assert ([*again.fresh, *again.earlier], again.named) == (taken, plan.named)
+    assert find_false_choice(record, taken, again, parent, tally) is None
+    assert find_disorder(record, taken, world.hotkeys["trainer"]) is None
 
 
 def test_replayed_groups_are_those_of_the_lowest_ranks(replayed, world):
