@@ -177,7 +177,7 @@ def draw_groups(task: Task, model: Any, course: Course, step: int, count: int) -
             rewards[first : first + size],
             logprobs[first : first + size],
             [row.replies for row in rows[first : first + size]],
-            age=min(step, course.age),
+            is_older=min(step, course.age) > 0,
         )
         for first in range(0, len(rows), size)
     ]

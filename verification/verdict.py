@@ -126,9 +126,16 @@ class Refused(_Judged):
     Attributes:
         fault: `unbound` where bytes are missing or differ from those that the root on chain binds:
             the right ones may still be found until MIRROR_END.
+
+    Raises:
+        ValueError: the fault's reason is that of an accepted one, which the record would be.
     """
 
     fault: Refusal
+
+    def __post_init__(self) -> None:
+        if self.fault.reason is Reason.ACCEPTED:
+            raise ValueError(f"a fault has no reason {self.fault.reason}")
 
     accepted: ClassVar[bool] = False
     provisional: ClassVar[bool] = False

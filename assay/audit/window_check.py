@@ -312,8 +312,8 @@ class _RowCheck:
         """Check a refusal of the file, or of its lack, without a model."""
         reason, stated = verdict.reason, self.row.reason
         self.findings.look(Aspect.VERDICTS)
-        if stated is reason:
-            return
+        if stated is reason and (not verdict.fault.unbound or stated in UNBOUND):
+            return  # else the record's own word is all that there is of a fault in the bytes
         if not verdict.committed_groups or stated in BY_CHAIN:  # the chain alone decides
             self.differ_from(verdict)
         elif not verdict.fault.unbound:  # the file's content decides

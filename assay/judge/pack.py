@@ -21,7 +21,7 @@ from assay.protocol.encoding import (
     encode,
 )
 from assay.protocol.errors import OperatorError
-from assay.protocol.reason import Reason, Refusal
+from assay.protocol.reason import WITHHELD, Reason, Refusal
 from assay.protocol.submission import Range
 
 #: Most parts of one file, and most bytes of one part.
@@ -93,8 +93,13 @@ def encode_pack(packed: PackedSubmission) -> bytes:
 
 
 def decode_pack(data: bytes) -> PackedSubmission:
-    """The pack of a file's bytes. Raises PackError: they are not a pack."""
+    """The pack of a file's bytes. Raises PackError: they are not a pack, or it refuses a part for a
+    reason that is none for missing bytes."""
     try:
-        return decode(PackedSubmission, data)
+        packed = decode(PackedSubmission, data)
     except EncodingError as error:
         raise PackError(f"the pack of a submission is damaged: {error}") from None
+    for part in packed.parts:
+        if part.refusal is not None and part.refusal.reason not in WITHHELD:
+            raise PackError(f"the pack of a submission lacks bytes for {part.refusal.reason}")
+    return packed

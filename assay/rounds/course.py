@@ -103,9 +103,10 @@ _Row: TypeAlias = dict[RoundEvent, type[Stage]]
 
 def _make_table() -> dict[type[Stage], _Row]:
     e = RoundEvent
-    anew: _Row = {e.MISLAID: Learning, e.FORGOTTEN: Learning, e.AMENDED: Learning}
+    anew: _Row = {e.FORGOTTEN: Learning, e.AMENDED: Learning}
     decided: _Row = {e.TRUE: Learning, e.FALSE: Learning}
-    before: _Row = anew | {e.LATE: Learning, e.DEADLINE: Merging}
+    # found after a restart alone, which is never Merging or Published
+    before: _Row = anew | {e.MISLAID: Learning, e.LATE: Learning, e.DEADLINE: Merging}
     return {
         Learning: before | {e.STEPPED: Learning, e.CHILD_MADE: Named, e.CHILD_FAILED: Learning},
         Named: before,

@@ -101,9 +101,11 @@ def load_settings(
 
 def _separate_losses(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Sources, the highest first, in which a loss that is a whole table takes over no bounds from
-    below: they may be another loss's."""
-    variable = f"{_PREFIX}TRAINER__LOSS"
-    is_whole = os.environ.get(variable, "").startswith("{") or f"{variable}__TYPE" in os.environ
+    below, and one that is a name none of another loss's."""
+    variable, given = f"{_PREFIX}TRAINER__LOSS", {n.upper(): v for n, v in os.environ.items()}
+    whole = given.get(variable, "").strip()
+    is_whole = whole.startswith("{") or f"{variable}__TYPE" in given
+    named = whole.strip('"') if whole and not is_whole else None
     found = []
     for source in sources:
         trainer = source.get("trainer")
@@ -114,6 +116,10 @@ def _separate_losses(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
             kept = {n: v for n, v in trainer.items() if n not in ("loss", *FLAT)}
             found[-1]["trainer"] = kept
         loss = trainer.get("loss")
+        if isinstance(loss, str):
+            if named not in (None, loss):
+                found[-1]["trainer"] = {n: v for n, v in trainer.items() if n not in FLAT}
+            named = named or loss
         is_whole |= isinstance(loss, Mapping) and "type" in loss
     return found
 

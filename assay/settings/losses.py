@@ -43,6 +43,10 @@ class LossTable(BaseModel):
 
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these bounds together; None: it is possible."""
+        for name in ("stale_weight", "stale_cap"):
+            is_said = getattr(self, name) != type(self).model_fields[name].default
+            if is_said and self.anchor == "behaviour":
+                return f'loss.{name}: anchor = "behaviour" has no such weight'
         return None
 
 
@@ -58,7 +62,7 @@ class GrpoTable(LossTable):
         """See `LossTable.find_conflict`."""
         if self.cap < 1 + self.high:
             return f"loss.cap: {self.cap} is below 1 + high, {1 + self.high}"
-        return None
+        return super().find_conflict()
 
 
 class GspoTable(GrpoTable):

@@ -158,7 +158,7 @@ class Dppo:
 
 
 LossConfig = Grpo | Gspo | Cispo | Icepop | Dppo
-#: Name → what has its bounds and its formula: the one place where a loss is added.
+#: Name → what has its bounds and its formula. `assay.settings.losses` has the table of each.
 LOSSES: dict[LossName, type[LossConfig]] = {
     kind.name: kind for kind in (Grpo, Gspo, Cispo, Icepop, Dppo)
 }

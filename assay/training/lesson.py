@@ -26,8 +26,7 @@ class Group:
     `behaviour_logprobs` natural logarithms, one a completion token, under the checkpoint that
     sampled. A completion has the model's own tokens alone: what its world replied between turns is
     in `replies`, ascending, and is read but not learned. Without any, `replies` may be left out.
-    `age` is the number of checkpoints from the one that sampled to the step's parent; 0: it is the
-    parent.
+    `is_older`: another checkpoint sampled than the step's parent.
 
     Raises:
         ValueError: the parts do not belong together.
@@ -38,11 +37,9 @@ class Group:
     rewards: list[int]
     behaviour_logprobs: list[list[float]]
     replies: list[list[Reply]] = field(default_factory=list)
-    age: int = 0
+    is_older: bool = False
 
     def __post_init__(self) -> None:
-        if self.age < 0:
-            raise ValueError(f"age {self.age} is negative")
         if not self.replies:
             object.__setattr__(self, "replies", [[] for _ in self.completions])
         sizes = {len(self.completions), len(self.rewards), len(self.behaviour_logprobs)}
@@ -81,14 +78,14 @@ class Rollout(Row):
     Attributes:
         behaviour: a natural logarithm for each of its tokens, under the checkpoint that sampled.
         is_earlier: it is of an earlier window.
-        age: see `Group`.
+        is_older: see `Group`.
         proximal, stale: fp32 [tokens], of what is older than the step's beginning: see
             `assay.training.stale`.
     """
 
     behaviour: list[float]
     is_earlier: bool
-    age: int = 0
+    is_older: bool = False
     proximal: Tensor | None = None
     stale: Tensor | None = None
 
@@ -99,7 +96,7 @@ def make_rollouts(group: Group, scaled: bool, is_earlier: bool) -> list[Rollout]
     if advantages is None:
         return []
     parts = zip(group.completions, group.replies, advantages, group.behaviour_logprobs, strict=True)
-    return [Rollout(group.prompt, *part, is_earlier, group.age) for part in parts]
+    return [Rollout(group.prompt, *part, is_earlier, group.is_older) for part in parts]
 
 
 def count_tokens(rows: Sequence[Row]) -> int:

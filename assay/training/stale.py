@@ -74,7 +74,7 @@ def anchor_rollouts(
     Raises:
         LessonError: a log-probability is not a number.
     """
-    old = [place for place, row in enumerate(rows) if row.age]
+    old = [place for place, row in enumerate(rows) if row.is_older]
     if not old:
         return list(rows), Staleness()
     read = passes.compute_logprobs([rows[place] for place in old])

@@ -26,7 +26,7 @@ STAGE_TASKS: Mapping[Stage, str] = {
     Stage.START: "resumes from its folder, or begins with the checkpoint on chain and the current "
     "window",
     Stage.PUBLISH: "uploads its newest checkpoint and the step that made it, then commits to it on "
-    "chain; it neither judges nor learns before that has succeeded",
+    "chain; before that has succeeded it does not learn, and judges nothing but ahead, by workers",
     Stage.OPEN: "does what rounds and amendments require, then waits for the window's commitments "
     "and challenge; behind its last window it rests here",
     Stage.JUDGE: "judges a file of the window, or hands all of them to workers",

@@ -14,7 +14,7 @@ from torch import Tensor
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.config import StepConfig
-from assay.artifacts.steps.file import ConsumedGroup, list_lessons, make_ages
+from assay.artifacts.steps.file import ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.plan import StepPlan
 from assay.neurons.trainer.course import Course
@@ -63,9 +63,7 @@ class StepMaker:
             steps.keep_before(learner, present)
         # the work before and after takes the same time for few groups and for many
         self._pace.begin(Activity.LEARNING)
-        parent = course.parent
-        ages = make_ages(parent.digest, parent.manifest.number, self._find_number)
-        lessons, count = list_lessons(taken, ages)
+        lessons, count = list_lessons(taken, course.parent.digest)
         stats = learner.learn(lessons, earlier=count)
         self._pace.note_lesson(len(reading.groups), len(lessons), stats.tokens)
         self._pace.begin(Activity.PUBLISHING)
@@ -81,9 +79,6 @@ class StepMaker:
         if steps is not None:
             steps.keep_record(record, made.digest)
         return stats, made
-
-    def _find_number(self, digest: bytes) -> int:
-        return self._checkpoints.get_outline(digest).manifest.number
 
     def _make_record(
         self,

@@ -15,10 +15,11 @@ workers, nor on the order of judging.
 
 Publishing goes first. While the newest checkpoint is not uploaded, or the commitment to it not
 sent, the trainer is at PUBLISH: it tries again every `retry_s` seconds, says why in `trouble`, and
-neither judges nor learns. Nothing is lost: the step is in its folder, in force is the checkpoint
-before, and windows pass, which are read late or are left out for their rollouts' age. Once sent it
-goes on to the next window, and looks in each block whether the commitment is final; where a
-reorganisation or a full block loses it, it is at PUBLISH again.
+does not learn. Only workers judge meanwhile, the next window's files. Nothing is lost: the step is
+in its folder, in force is the checkpoint before, and windows pass, which are read late or are left
+out for their rollouts' age. Once sent it goes on to the next window, and looks in each block
+whether the commitment is final; where a reorganisation or a full block loses it, it is at PUBLISH
+again.
 
 With its own folder, a trainer that is killed anywhere resumes as if it had not been: its state is
 that before a step or after it, and it commits to whatever it has learned. A step that cannot be

@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter, read_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.steps.config import StepChoice, StepConfig
+from assay.artifacts.steps.config import StepChoice, StepConfig, encode_config
 from assay.artifacts.steps.delay import Tally
 from assay.artifacts.steps.examples import keep_examples, read_examples
 from assay.artifacts.steps.file import open_step_parser, write_groups
@@ -24,6 +26,7 @@ from assay.artifacts.steps.folder import (
     StepError,
     StepFolder,
     compute_root_of,
+    parse_config,
     read_spare,
     read_step,
     read_taken,
@@ -38,7 +41,8 @@ from assay.artifacts.steps.groups import (
 from assay.artifacts.steps.plan import StepInputs, plan_step
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, choose_replays, count_replays
-from assay.audit.provenance.consumed import verify_provenance
+from assay.audit.provenance.choice import find_false_choice, plan_again
+from assay.audit.provenance.consumed import find_disorder, verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
@@ -55,7 +59,16 @@ from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.settings.learning import read_config
-from assay.training import Cispo, Dppo, Gspo, Icepop, LearnConfig, Schedule, compute_advantages
+from assay.training import (
+    Cispo,
+    Dppo,
+    Grpo,
+    Gspo,
+    Icepop,
+    LearnConfig,
+    Schedule,
+    compute_advantages,
+)
 from assay.training.grpo import LOSSES
 from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain
@@ -585,6 +598,50 @@ def test_the_plan_of_an_honest_step_s_groups_is_that_step(replayed, world):
         assert (plan.named, plan.spares, plan.changes(parent)) == (record.replayed, (), False)
 
 
+CHOICES = st.builds(
+    StepChoice,
+    replay_share=st.sampled_from([0.0, 0.1, 0.5, 0.9]),
+    external_groups=st.none() | st.integers(0, 6),
+    local_groups=st.integers(0, 3),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_an_audit_plans_whatever_a_trainer_has_planned(replayed, world, data):
+    """From the groups that the plan took, and the record, without seed and all that was there."""
+    step, models = read_step(get_steps(replayed)[1]), CheckpointFolder(replayed / "models")
+    known, parent = read_taken(step), models.get(step.record.parent)
+    (source,) = {(one.step, one.number) for one in step.record.replayed}
+    tally = Tally(world.parameters, DrawnBy(world.parameters, parent, models))
+    learning = replace(
+        LEARNING, refill=data.draw(st.booleans()), groups_per_batch=data.draw(st.integers(1, 5))
+    )
+    config = StepConfig(learning, data.draw(CHOICES))
+
+    def draw(window):
+        """Groups of a window, each once, with and without a signal."""
+        places = st.tuples(st.sampled_from("ab"), st.integers(0, 4))
+        found = []
+        for name, index in data.draw(st.lists(places, unique=True, max_size=8)):
+            group = known[index % len(known)].group
+            rewards = [10**6 * data.draw(st.booleans()), *[0] * (len(group.rewards) - 1)]
+            changed = replace(group, rewards=rewards)
+            given = {"window": window, "hotkey": name.encode() * 32, "index": index}
+            found.append(replace(known[0], group=changed, proof=name.encode() * 32, **given))
+        return found
+
+    seed = data.draw(st.binary(min_size=32, max_size=32))
+    earlier = [EarlierStep(*source, draw(0))]
+    plan = plan_step(StepInputs(parent, 1, seed, config, draw(1), earlier), tally)
+    taken = [*plan.fresh, *plan.earlier]
+    record = replace(step.record, config=encode_config(config), replayed=plan.named)
+    again = plan_again(replace(step, record=record), taken, parent, None, tally)
+    assert ([*again.fresh, *again.earlier], again.named) == (taken, plan.named)
+    assert find_false_choice(record, taken, again, parent, tally) is None
+    assert find_disorder(record, taken, world.hotkeys["trainer"]) is None
+
+
 def test_replayed_groups_are_those_of_the_lowest_ranks(replayed, world):
     """Among all that the first window's files had: consumed ones are as they were."""
     first, second = (read_step(path) for path in get_steps(replayed))
@@ -611,6 +668,31 @@ def test_a_step_with_replays_is_equal_from_its_own_files_alone(replayed, tmp_pat
     assert verify(replayed, 2).equal
     step = copy_alone(replayed, tmp_path)
     assert reexecute(step, CheckpointFolder(tmp_path / "models")).equal
+
+
+def test_older_groups_need_no_checkpoint_that_drew_them(world, tmp_path):
+    """What is older follows from digests: a trainer on another machine, or one that replays from
+    farther back than it keeps outlines, has none of them. Whoever repeats its step has none, too,
+    and the anchor of these groups is part of what the step makes."""
+    learning = replace(LEARNING, anchor="step", epochs=2)
+    train(world, tmp_path / "whole", learning=learning, choice=REPLAY)
+
+    def forget(checkpoints, digest):
+        raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is missing")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckpointFolder, "get_outline", forget)
+        train(world, tmp_path / "without", learning=learning, choice=REPLAY)
+        assert verify(tmp_path / "without", 2).equal
+    whole, without = (read_step(get_steps(tmp_path / n)[1]) for n in ("whole", "without"))
+    assert whole.record == without.record
+    assert whole.record.replayed
+    settings = json.loads(whole.record.config)
+    assert settings["loss"].pop("anchor") == "step"
+    lie = replace(whole, record=replace(whole.record, config=json.dumps(settings)))
+    shutil.rmtree(tmp_path / "whole" / "models" / whole.child.hex())
+    finding = reexecute(lie, CheckpointFolder(tmp_path / "whole" / "models"))
+    assert "root differs" in finding.detail
 
 
 def test_a_false_replayed_row_is_named(replayed, tmp_path):
@@ -764,14 +846,20 @@ def test_steps_of_another_optimiser_are_done_again(world, tmp_path, optimizer):
         verify(tmp_path, 2)
 
 
-@pytest.mark.parametrize("loss", [Cispo(0.1), Icepop(0.1, 0.1), Dppo(0.1, 0.1)])
-def test_each_loss_is_done_again(world, tmp_path, loss):
-    learning = replace(LEARNING, loss=loss, epochs=2)
+#: Each with bounds that the steps below reach.
+REACHED = {"cispo": Cispo(0.1), "icepop": Icepop(0.1, 0.1), "dppo": Dppo(0.1, 0.1)}
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("grpo", "gspo")])
+def test_each_loss_is_done_again(world, tmp_path, name):
+    """Those two are other tests'."""
+    learning = replace(LEARNING, loss=REACHED[name], epochs=2)
     train(world, tmp_path, learning=learning)
     assert verify(tmp_path, 2).equal
     step = read_step(get_steps(tmp_path)[1])
-    lie = step.record.config.replace(f'"{loss.name}"', '"grpo"')
-    lie = replace(step, record=replace(step.record, config=lie))
+    config = parse_config(step.record)
+    other = replace(config, learning=replace(config.learning, loss=Grpo(0.1, 0.1)))
+    lie = replace(step, record=replace(step.record, config=encode_config(other)))
     shutil.rmtree(tmp_path / "models" / lie.child.hex())
     assert "root differs" in reexecute(lie, CheckpointFolder(tmp_path / "models")).detail
 

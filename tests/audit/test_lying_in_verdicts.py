@@ -1,10 +1,12 @@
 """Validators who lie about a verdict: `assay audit --model` names the lie."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from assay.protocol import Outcome, Reason
+from assay.protocol import Outcome, Reason, Refusal
 from assay.verification.settlement import scale_values
 from tests.audit.audited import HOTKEYS, accuse, audit_liar, list_differences, read_records
 
@@ -54,6 +56,30 @@ def declare_a_good_checkpoint_void(liar):
         for row in liar.windows[1].members
     ]
     liar.change(1, outcome=Outcome.VOID, members=tuple(rows))
+
+
+@dataclass(frozen=True)
+class Worded:
+    """Files as the validator shows them: in place of alice's, its own word that it has a fault."""
+
+    submissions: Any
+    reason: Reason
+
+    def open(self, context, hotkey):
+        if (context.window, hotkey) != (1, HOTKEYS["alice"]):
+            return self.submissions.open(context, hotkey)
+        word = Refusal(self.reason, "so says whoever shows it", unbound=True)
+        return SimpleNamespace(offer=lambda plan: word)
+
+
+@pytest.mark.parametrize("reason", [Reason.TOO_LARGE, Reason.SKETCH_MISMATCH])
+def test_a_fault_in_bytes_that_nobody_shows_is_not_confirmed(reason, public, liar):
+    """The same word twice, from whoever would gain by it."""
+    refuse_the_honest(reason)(liar)
+    liar.agree()
+    worded = replace(public, submissions=Worded(public.submissions, reason))
+    found = audit_liar(worded, liar).windows[1]
+    assert "the committed file is not served: so says whoever shows it" in str(found.unknown)
 
 
 MODEL_LIES = [

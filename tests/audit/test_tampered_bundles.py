@@ -4,6 +4,7 @@ import os
 import random
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 
 from assay.audit.bundle_seal import seal_folder
 from assay.cli.app import app
+from assay.judge.pack import PackedRefusal, decode_pack, encode_pack
 from assay.judge.seal import SUMS_FILE, BundleError, SealError, find_broken_seals
+from assay.protocol import Reason
 from tests.audit.audited import HOTKEYS, open_audit
 
 FLIPS = 2_400
@@ -130,6 +133,22 @@ def test_sealed_again_it_is_judged_by_what_it_says(copy, choose):
         path.write_bytes(data)
     seal_folder(copy)
     assert audit(copy).exit_code == 0
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_word_of_a_pack_proves_nothing(copy, reason):
+    """Whoever makes a bundle may say of a file's parts what it likes, in its record's own words,
+    too: then nothing was shown of the file, and nobody has checked it."""
+    packs = [path for path in list_files(copy) if path.parent.name.startswith("window-")]
+    whole = [one for one in packs if decode_pack(one.read_bytes()).is_whole]
+    pack, shown = whole[0], decode_pack(whole[0].read_bytes())
+    refusal = PackedRefusal(reason, "so says the bundle")
+    said = [replace(part, data=None, refusal=refusal) for part in shown.parts]
+    pack.write_bytes(encode_pack(replace(shown, parts=tuple(said))))
+    seal_folder(copy)
+    result = audit(copy)
+    assert result.exit_code == 2, result.stdout
+    assert "defect in assay" not in result.stderr
 
 
 def test_sums_that_lead_out_of_the_folder(copy):

@@ -1,5 +1,6 @@
 """A loss by its own table, and by the flat form that all losses shared."""
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from assay.artifacts.steps.config import StepConfig, encode_config
+from assay.artifacts.steps.config import StepConfig, decode_config, encode_config
 from assay.settings.learning import make_learning
 from assay.settings.loading import ConfigError, load_settings
 from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
 from assay.training import Cispo, Dppo, Grpo, Gspo, Icepop, LossConfig
 from assay.training.grpo import LOSSES
 from tests.commands import run_command
+from tests.tree import ROOT
 
 
 def load(folder: Path, text: str, below: dict[str, dict[str, Any]] | None = None) -> Any:
@@ -29,6 +31,30 @@ def test_a_table_has_the_bounds_of_its_loss(name: Any) -> None:
     assert table.model_validate({"type": name}).model_dump(exclude={"type", *STALE}) == {
         f.name: f.default for f in fields(kind)
     }
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_can_be_asked_for_and_recorded(name: Any, tmp_path: Path) -> None:
+    """By its table and by its name alone, with bounds that are not the default ones; a record has
+    each of them under a name of its own, and gives the same settings."""
+    kind = LOSSES[name]
+    values = {f.name: float(f.default) * 1.03125 for f in fields(kind)}
+    table = "\n".join(f"{bound} = {value}" for bound, value in values.items())
+    config = make_learning(load(tmp_path, f'[trainer.loss]\ntype = "{name}"\n{table}'))
+    assert config.loss == kind(**values)
+    told = json.loads(encode_config(StepConfig(config)))["loss"]
+    assert told["name"] == name
+    assert set(values.values()) <= set(told.values())
+    assert decode_config(encode_config(StepConfig(config))) == StepConfig(config)
+    assert make_learning(load(tmp_path, f'[trainer]\nloss = "{name}"')).loss == kind()
+    page = (ROOT / "docs" / "owner.md").read_text()
+    assert f"`{name}`" in page[page.index("- **Loss.**") :].split("\n- **")[0]
+
+
+def test_no_bound_is_called_as_something_else_of_a_record() -> None:
+    """`level` is how older records name a loss, and the others stand beside the bounds."""
+    for kind in LOSSES.values():
+        assert not {"level", "name", "kl_weight", *STALE} & {f.name for f in fields(kind)}, kind
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -96,6 +122,14 @@ def test_the_default_says_nothing(tmp_path: Path) -> None:
             "clip_high: loss is a table: write its bounds there, fall, rise, cap",
         ),
         ('[trainer.loss]\ntype = "gspo"\nhigh = 3.5', "loss.cap: 4.0 is below 1 + high, 4.5"),
+        (
+            '[trainer.loss]\ntype = "cispo"\nstale_cap = 2.0',
+            'loss.stale_cap: anchor = "behaviour" has no such weight',
+        ),
+        (
+            '[trainer.loss]\ntype = "grpo"\nanchor = "behaviour"\nstale_weight = "none"',
+            'loss.stale_weight: anchor = "behaviour" has no such weight',
+        ),
     ],
 )
 def test_bounds_that_do_not_belong_together(tmp_path: Path, text: str, said: str) -> None:
@@ -117,6 +151,16 @@ def test_a_whole_table_takes_no_bounds_from_below(
     assert make_learning(load(tmp_path, '[trainer.loss]\ntype = "cispo"', flat)).loss == Cispo()
     named = load(tmp_path, '[trainer]\nloss = "gspo"', recipe)
     assert make_learning(named).loss == Gspo()
+    other = load(tmp_path, '[trainer]\nloss = "grpo"\nclip_high = 0.4', flat)
+    assert make_learning(other).loss == Grpo(high=0.4)
+    assert make_learning(load(tmp_path, '[trainer]\nloss = "icepop"', flat)).loss == Icepop(0.3)
+    for name, value in (("LOSS", "dppo"), ("LOSS", ' {"type": "dppo"}')):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"ASSAY_TRAINER__{name}", value)
+            assert make_learning(load(tmp_path, "[trainer]", flat)).loss == Dppo()
+    with monkeypatch.context() as patch:
+        patch.setenv("assay_trainer__loss__type", "dppo")
+        assert make_learning(load(tmp_path, "[trainer]", flat)).loss == Dppo()
     monkeypatch.setenv("ASSAY_TRAINER__LOSS__TYPE", "icepop")
     monkeypatch.setenv("ASSAY_TRAINER__LOSS__HIGH", "4")
     assert make_learning(load(tmp_path, "[trainer.loss]\ntype = 'dppo'")).loss == Icepop(0.2, 4.0)

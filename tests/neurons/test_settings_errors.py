@@ -84,7 +84,8 @@ def write(folder: Path, text: str | bytes) -> Path:
         ),
         (
             '[trainer.loss]\ntype = "dppo"\nlow = 0.1',
-            "line 3: trainer.loss.low is not a setting of dppo: there are cap, fall, rise, type",
+            "line 3: trainer.loss.low is not a setting of dppo: there are anchor, cap, fall, rise, "
+            "stale_cap, stale_weight, type",
         ),
         (
             '[trainer.loss]\ntype = "dppo"\nfall = 1.5',

@@ -222,4 +222,6 @@ class PlainLoss:
             change = (logprobs.exp() - behaviour.exp()).detach()
             out = torch.where(gains > 0, change > self.high, change < -self.low)
             return torch.where(out, 0.0, capped)
-        return torch.minimum(capped, ratio.clamp(low, high) * gains)
+        if self.name in ("grpo", "gspo"):
+            return torch.minimum(capped, ratio.clamp(low, high) * gains)
+        raise NotImplementedError(f"{self.name} has no plain formula")

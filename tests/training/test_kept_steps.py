@@ -15,6 +15,7 @@ from assay.artifacts.steps.config import StepConfig, decode_config, encode_confi
 from assay.protocol.episode import Reply
 from assay.training import Group, Learner
 from assay.training.genesis_model import make_model
+from assay.training.grpo import LOSSES
 from assay.training.imitation import Example
 from assay.training.objectives import Distillation, Imitation, Preference
 from assay.training.preferences import Pair
@@ -23,7 +24,6 @@ from tests.training.plain_step import PlainLearner, PlainLoss
 #: Bounds that many of the tokens below pass; of dppo, probabilities.
 RATIOS = {"low": 0.05, "high": 0.07, "cap": 1.3}
 PROBABILITIES = {"low": 0.001, "high": 0.001, "cap": 1.3}
-LOSSES = ["grpo", "gspo", "cispo", "icepop", "dppo"]
 RATE, EPOCHS, BATCH, TOKENS = 3e-3, 3, 2, 64
 SFT = 0.3, 3
 

@@ -29,10 +29,10 @@ class Told:
         return self.parts
 
 
-def make_group(behaviour, age=1):
+def make_group(behaviour, is_older=True):
     """A group of two, of which the first is right."""
     texts = [[number + 2 for number in range(len(logs))] for logs in behaviour]
-    return Group([1], texts, [1_000_000, 0], behaviour, age=age)
+    return Group([1], texts, [1_000_000, 0], behaviour, is_older=is_older)
 
 
 def anchor(behaviour, proximal, loss=GRPO, weight="sequence", cap=3.0):
@@ -104,7 +104,7 @@ def test_a_cap_below_one_is_refused():
 
 
 def test_rollouts_of_the_parent_are_not_read():
-    rows = make_rollouts(make_group(BEHAVIOUR, age=0), False, False)
+    rows = make_rollouts(make_group(BEHAVIOUR, is_older=False), False, False)
     told = Told()
     anchored, found = anchor_rollouts(rows, told, Grpo(), "sequence", 3.0)
     assert (anchored, told.rows, found.share) == (rows, [], None)
@@ -133,7 +133,7 @@ def test_fresh_rollouts_have_todays_loss_beside_older_ones(name):
     assert not torch.equal(derive(anchors)[2:], derive(None)[2:])
 
 
-def draw_groups(count, seed, age=0):
+def draw_groups(count, seed, is_older=False):
     rng = random.Random(seed)
     groups = []
     for number in range(count):
@@ -141,7 +141,7 @@ def draw_groups(count, seed, age=0):
         texts = [[rng.randint(2, 97) for _ in range(rng.randint(2, 12))] for _ in range(4)]
         logs = [[-4.6 + rng.gauss(0, 0.1) for _ in text] for text in texts]
         rewards = [1_000_000, 0, 0, 200_000 * (number % 2)]
-        groups.append(Group(prompt, texts, rewards, logs, age=age))
+        groups.append(Group(prompt, texts, rewards, logs, is_older=is_older))
     return groups
 
 
@@ -176,7 +176,7 @@ def test_older_rollouts_are_anchored_at_the_beginning(name, rank):
     if rank:
         pytest.importorskip("peft", reason="peft is of the extra `train`")
     loss = LOSSES[name]()
-    old = draw_groups(4, 0, age=2)
+    old = draw_groups(4, 0, is_older=True)
     learner = make_learner(rank, loss=loss, anchor="step", stale_weight="token", epochs=1)
     learner.learn(draw_groups(3, 5))  # masters, moments and factors that are no longer the first
     kept = make_learner(rank, loss=loss, anchor="step", stale_weight="token", epochs=1)
@@ -190,7 +190,7 @@ def test_older_rollouts_are_anchored_at_the_beginning(name, rank):
     read = kept.compute_logprobs(rows)
     again = iter(read)
     fresh = [
-        replace(g, behaviour_logprobs=[next(again).tolist() for _ in g.completions], age=0)
+        replace(g, behaviour_logprobs=[next(again).tolist() for _ in g.completions], is_older=False)
         for g in old
     ]
     if not isinstance(loss, Icepop):  # its own weights
@@ -209,7 +209,7 @@ def test_older_rollouts_are_anchored_at_the_beginning(name, rank):
 def test_what_is_read_does_not_depend_on_who_learns():
     """Replayed and delayed groups are anchored as others are; another order reads the same."""
     learner = make_learner(anchor="step")
-    rows = [row for g in draw_groups(6, 3, age=1) for row in make_rollouts(g, False, True)]
+    rows = [row for g in draw_groups(6, 3, is_older=True) for row in make_rollouts(g, False, True)]
     once = learner.compute_logprobs(rows)
     assert [len(part) for part in once] == [len(row.completion) for row in rows]
     alone = [learner.compute_logprobs([row])[0] for row in rows]

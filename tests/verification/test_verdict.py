@@ -1,8 +1,11 @@
 """Verdicts, and the rows of journals in which they are kept: the text of a row stays as it is."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assay.protocol import Reason, Refusal
 from assay.protocol.encoding import from_json, to_json
@@ -58,6 +61,29 @@ ROWS = (
     ),
 )
 
+OF_ACCEPTED = ("groups", "tokens", "rollouts", "turns", "replies", "broken", "provisional")
+PLACES, COUNTS = st.none() | st.integers(0, 9), st.integers(0, 9)
+RECORDS = st.builds(
+    VerdictRecord,
+    window=st.just(7),
+    hotkey=st.just(bytes(32)),
+    reason=st.sampled_from(Reason),
+    detail=st.text(max_size=9),
+    committed_groups=COUNTS,
+    group=PLACES,
+    rollout=PLACES,
+    token=PLACES,
+    groups=st.sampled_from([(), ACCEPTED.groups]),
+    tokens=COUNTS,
+    rollouts=COUNTS,
+    turns=COUNTS,
+    replies=COUNTS,
+    broken=COUNTS,
+    witness=st.binary(max_size=4),
+    unbound=st.booleans(),
+    provisional=st.booleans(),
+)
+
 
 @pytest.mark.parametrize(("verdict", "row"), ROWS, ids=("accepted", "refused"))
 def test_a_row_stays_as_older_versions_wrote_it(verdict: Verdict, row: str) -> None:
@@ -70,3 +96,23 @@ def test_a_fault_in_the_samples_takes_the_pay_and_leaves_what_was_measured() -> 
     final = ACCEPTED.conclude(None)
     assert not final.provisional
     assert final.to_record().groups == ACCEPTED.groups
+
+
+def test_nobody_is_refused_for_being_accepted() -> None:
+    """Kept and read back, such a verdict would be one that accepts."""
+    with pytest.raises(ValueError, match="no reason ACCEPTED"):
+        replace(REFUSED, fault=replace(FAULT, reason=Reason.ACCEPTED))
+
+
+@given(record=RECORDS)
+def test_a_record_is_read_as_what_its_reason_says(record: VerdictRecord) -> None:
+    """Whatever else a journal's row has: what belongs to the other kind is left out, and the next
+    row says the same verdict."""
+    verdict = record.to_verdict()
+    assert verdict.accepted == (record.reason is Reason.ACCEPTED)
+    assert (verdict.reason, verdict.detail) == (record.reason, record.detail)
+    again = verdict.to_record()
+    assert again.to_verdict() == verdict
+    blank = VerdictRecord(7, b"", record.reason, "")
+    for name in ("group", "rollout", "token", "unbound") if verdict.accepted else OF_ACCEPTED:
+        assert getattr(again, name) == getattr(blank, name)

@@ -4,9 +4,8 @@ sandbox.
 Reading it costs at most as much as `parser` allows: some 5 GB of Python's objects.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -101,39 +100,18 @@ class ConsumedGroup:
         return lesson is not None and lesson.teaches
 
 
-def list_lessons(
-    taken: Sequence[ConsumedGroup], find_age: Callable[[bytes], int]
-) -> tuple[list[Group], int]:
+def list_lessons(taken: Sequence[ConsumedGroup], parent: bytes) -> tuple[list[Group], int]:
     """What a step learns from, and how much of it at the end is of earlier windows than the first
-    group's.
+    group's. Which of it is older follows from digests alone: whoever repeats the step may have no
+    other checkpoint than its parent.
 
     Args:
-        find_age: see `make_ages`.
+        parent: digest of the checkpoint that the step begins with.
     """
     lessons = [(one, lesson) for one in taken if (lesson := one.lesson) is not None]
     earlier = sum(one.window != taken[0].window for one, _ in lessons)
-    aged = [replace(lesson, age=find_age(one.checkpoint)) for one, lesson in lessons]
-    return aged, earlier
-
-
-def make_ages(
-    parent: bytes, number: int = 0, find_number: Callable[[bytes], int] | None = None
-) -> Callable[[bytes], int]:
-    """Digest of the checkpoint that drew a group → by how many checkpoints it is behind a step's
-    parent. 0 is the parent itself, and nothing else: what a step learns depends on that alone.
-
-    Args:
-        number: the parent's.
-        find_number: of the others; None: they are 1 behind.
-    """
-
-    @cache
-    def find_age(digest: bytes) -> int:
-        if digest == parent:
-            return 0
-        return 1 if find_number is None else max(1, number - find_number(digest))
-
-    return find_age
+    told = [replace(lesson, is_older=one.checkpoint != parent) for one, lesson in lessons]
+    return told, earlier
 
 
 def open_step_parser() -> ParquetWorker:

@@ -19,7 +19,7 @@ from assay.artifacts.checkpoints.pool_file import name_pool
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.delay import Tally
 from assay.artifacts.steps.examples import read_examples
-from assay.artifacts.steps.file import ConsumedGroup, list_lessons, make_ages
+from assay.artifacts.steps.file import ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import (
     Step,
     StepError,
@@ -214,7 +214,7 @@ def learn_again(
     known = range(model.get_input_embeddings().num_embeddings)
     if any(id_ not in known for one in taken for id_ in _list_ids(one.group)):
         raise StepError("a consumed group has a token id that the model does not have")
-    lessons, earlier = list_lessons(taken, make_ages(parent))
+    lessons, earlier = list_lessons(taken, parent)
     learner.learn(lessons, earlier=earlier)
     return learner.bf16_state()
 
