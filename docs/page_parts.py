@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, is_typeddict
 
 
 #: Whether pages are compared instead of written.
@@ -33,9 +33,14 @@ def write_or_check(new: Mapping[Path, str]) -> int:
 
 def find_remarks(of: type[Any]) -> dict[str, str]:
     """Field → what the code says of it: a comment after or above it, or an entry under
-    `Attributes`."""
+    `Attributes`; of a TypedDict also what those say that it extends."""
     source = inspect.getsource(of)
-    remarks = dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M))
+    remarks: dict[str, str] = {}
+    for base in re.findall(r"\w+", source.partition("(")[2].partition(")")[0]):
+        extended = vars(inspect.getmodule(of)).get(base)
+        if is_typeddict(of) and is_typeddict(extended):
+            remarks |= find_remarks(extended)
+    remarks |= dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M))
     for above, name in re.findall(r"((?:^    #: .+\n)+)^    (\w+):", source, re.M):
         remarks[name] = " ".join(line.strip()[3:] for line in above.splitlines())
     _, _, attributes = (inspect.getdoc(of) or "").partition("Attributes:\n")

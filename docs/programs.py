@@ -18,47 +18,67 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from page_parts import fill, find_remarks, write_or_check
 
-from assay.cli.public_record import (
-    PublicRoundStatus,
-    PublicStatus,
-    PublicVerdictStatus,
-    PublicWindowStatus,
+from assay.artifacts.status.demo import DemoStatus
+from assay.artifacts.status.miner import (
+    AtWorkStatus,
+    CommitmentStatus,
+    DraftingStatus,
+    EngineStatus,
+    MinedFileStatus,
+    MinedGroupsStatus,
+    MinedStatus,
+    MinerStatus,
+    OwnVerdictStatus,
+    PaidWeightStatus,
+    PaymentStatus,
+    SpeedStatus,
+    UploadStatus,
 )
-from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
-from assay.neurons.program.status import (
+from assay.artifacts.status.program import (
     BeaconStatus,
     CheckpointStatus,
     CountdownStatus,
-    CourseStatus,
-    DemoStatus,
-    DraftingStatus,
-    EngineStatus,
     FetchingStatus,
-    MinerStatus,
-    PaceStatus,
-    PoolStatus,
     ProgramStatus,
     RelayStatus,
-    ScheduleStatus,
-    SpeedStatus,
-    TrainerStatus,
-    UploadStatus,
     WorkerStatus,
 )
-from assay.neurons.trainer.stages import STAGE_TASKS, TRAINER_STAGES, TrainerEvent
-from assay.rounds.course import ROUND_COURSE, RoundEvent
-from assay.session.chain_delivery import DELIVERY, DeliveryEvent
-from assay.network.toml_settings import list_tables
-from assay.settings.loading import list_settings
-from assay.settings.sections import Settings
-from assay.neurons.validator.record_book import RecordStatus
-from assay.neurons.validator.status import (
+from assay.artifacts.status.trainer import (
+    CourseStatus,
+    FiguresStatus,
+    GroupsStatus,
+    HeldOutStatus,
+    PaceStatus,
+    PoolStatus,
+    ScheduleStatus,
+    StatsStatus,
+    StepStatus,
+    TrainerStatus,
+)
+from assay.artifacts.status.validator import (
+    LedgerEntryStatus,
+    PostStatus,
+    RecordStatus,
     RoundStatus,
     SettlementStatus,
     ValidatorStatus,
     VerdictStatus,
     WindowStatus,
 )
+from assay.cli.public_record import (
+    PublicRoundStatus,
+    PublicStatus,
+    PublicVerdictStatus,
+    PublicWindowStatus,
+)
+from assay.neurons.program.metric import Metric, get_served_name
+from assay.neurons.program.metrics import COMMON, OWN
+from assay.neurons.trainer.stages import STAGE_TASKS, TRAINER_STAGES, TrainerEvent
+from assay.rounds.course import ROUND_COURSE, RoundEvent
+from assay.session.chain_delivery import DELIVERY, DeliveryEvent
+from assay.network.toml_settings import list_tables
+from assay.settings.loading import list_settings
+from assay.settings.sections import Settings
 from assay.training.figures import GroupFigures, TokenFigures
 from assay.training.watch import BEGINNING, NEWEST, RULES
 
@@ -82,16 +102,31 @@ STATUSES = (
     VerdictStatus,
     SettlementStatus,
     RecordStatus,
+    PostStatus,
+    LedgerEntryStatus,
     WorkerStatus,
     MinerStatus,
+    AtWorkStatus,
     DraftingStatus,
     SpeedStatus,
     EngineStatus,
     UploadStatus,
+    MinedStatus,
+    MinedGroupsStatus,
+    MinedFileStatus,
+    CommitmentStatus,
+    OwnVerdictStatus,
+    PaymentStatus,
+    PaidWeightStatus,
     TrainerStatus,
+    StepStatus,
     CourseStatus,
     PoolStatus,
     ScheduleStatus,
+    FiguresStatus,
+    GroupsStatus,
+    StatsStatus,
+    HeldOutStatus,
     PaceStatus,
     DemoStatus,
     PublicStatus,
@@ -148,10 +183,19 @@ def make_status(of: type[Any]) -> str:
     """One shape of status.json: its fields, their JSON types, what they are."""
     remarks, lines = find_remarks(of), [f"## {name_status(of)}", "", of.__doc__ or "", ""]
     lines += ["| field | JSON | what |", "|---|---|---|"]
-    for name, kind in get_type_hints(of).items():
+    for name, kind in list_own_fields(of).items():
         shown = describe_type(kind).replace("|", "\\|")
         lines.append(f"| `{name}` | {shown} | {remarks.get(name, '')} |")
     return "\n".join(lines)
+
+
+def list_own_fields(of: type[Any]) -> dict[str, Any]:
+    """Field → type, without those of the programs' statuses that it extends."""
+    fields = get_type_hints(of)
+    for base in map(get_type_hints, (ProgramStatus, ValidatorStatus)):
+        if base.keys() < get_type_hints(of).keys():
+            fields = {name: kind for name, kind in fields.items() if name not in base}
+    return fields
 
 
 def name_status(of: type[Any]) -> str:
@@ -171,6 +215,8 @@ def describe_type(kind: Any) -> str:
         return f"list of {describe_type(get_args(kind)[0])}"
     if get_origin(kind) is dict:
         return f"object of {describe_type(get_args(kind)[1])}"
+    if kind not in STATUSES:
+        return "object of any"  # whose fields are not promised
     return f"[{name_status(kind)}](#{name_status(kind)})"
 
 

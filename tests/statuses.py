@@ -5,8 +5,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from assay.neurons.program.status import DemoStatus, MinerStatus, ProgramStatus, TrainerStatus
-from assay.neurons.validator.status import ValidatorStatus
+from assay.artifacts.status.demo import DemoStatus
+from assay.artifacts.status.miner import MinerStatus
+from assay.artifacts.status.trainer import TrainerStatus
+from assay.artifacts.status.validator import ValidatorStatus
 
 _, _, _table = (
     (Path(__file__).parents[1] / "docs" / "metrics.md").read_text().partition("| event |")
@@ -52,17 +54,8 @@ _OWN = {"miner": MinerStatus, "validator": ValidatorStatus, "trainer": TrainerSt
 
 def check_status(document: dict[str, Any]) -> None:
     """Every field is there, of its type, and no other."""
-    shapes: list[Any] = [ProgramStatus, _OWN[document["program"]]]
-    if "demo" in document:
-        shapes.append(DemoStatus)
-    fields = {name: kind for shape in shapes for name, kind in get_type_hints(shape).items()}
-    _check_fields(document, fields, document["program"])
-
-
-def _check_fields(value: Any, fields: dict[str, Any], where: str) -> None:
-    assert value.keys() == fields.keys(), (where, value.keys() ^ fields.keys())
-    for name, kind in fields.items():
-        _check(value[name], kind, f"{where}.{name}")
+    shape = DemoStatus if "demo" in document else _OWN[document["program"]]
+    _check(document, shape, document["program"])
 
 
 def _check(value: Any, kind: Any, where: str) -> None:
@@ -77,7 +70,10 @@ def _check(value: Any, kind: Any, where: str) -> None:
         for item in value.values() if isinstance(value, dict) else value:
             _check(item, get_args(kind)[-1], where)
     elif hasattr(kind, "__total__"):
-        _check_fields(value, get_type_hints(kind), where)
+        fields = get_type_hints(kind)
+        assert kind.__required_keys__ <= value.keys() <= fields.keys(), (where, value.keys())
+        for name, part in value.items():
+            _check(part, fields[name], f"{where}.{name}")
     else:
         allowed = (int, float) if kind is float else (kind,)
         assert type(value) in allowed, (where, value)

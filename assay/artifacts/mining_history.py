@@ -14,6 +14,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
+from assay.artifacts.status.miner import (
+    CommitmentStatus,
+    FaultPlaceStatus,
+    MinedStatus,
+    OwnVerdictStatus,
+    PaymentStatus,
+)
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.reason import name_cost
@@ -351,18 +358,18 @@ class MiningHistory:
             ) from error
 
 
-def describe_history(history: MiningHistory, newest: int | None = None) -> list[dict[str, Any]]:
-    """Every window as JSON, oldest first, or this many of the newest, for `cli.program_view`."""
+def describe_history(history: MiningHistory, newest: int | None = None) -> list[MinedStatus]:
+    """Every window oldest first, or this many of the newest, as a miner's status has them."""
     windows = history.get_mined(newest=newest)
     since = windows[0].window if windows else 0
     verdicts = {verdict.window: verdict for verdict in history.get_verdicts(since=since)}
     first = min((verdict.settlement for verdict in verdicts.values()), default=0)
     payments = history.get_payments(first)
-    described = []
+    described: list[MinedStatus] = []
     for mined in windows:
         verdict = verdicts.get(mined.window)
         payment = payments.get(verdict.settlement) if verdict is not None else None
-        commitment = {
+        commitment: CommitmentStatus = {
             "root": mined.root.hex() if mined.root is not None else None,
             "sent_at": mined.sent_at,
             "stood": None if verdict is None else verdict.stood,
@@ -373,23 +380,31 @@ def describe_history(history: MiningHistory, newest: int | None = None) -> list[
                 "opened_at": mined.opened_at,
                 "checkpoint": mined.checkpoint.hex(),
                 "groups": {"done": mined.groups, "wanted": mined.wanted},
-                "upload": mined.object_name and {"name": mined.object_name, "bytes": mined.size},
+                "upload": {"name": mined.object_name, "bytes": mined.size}
+                if mined.object_name
+                else None,
                 "commitment": None if mined.root is None else commitment,
                 "note": mined.note or None,
-                "verdict": verdict and _describe_verdict(verdict),
-                "payment": payment and _describe_payment(payment),
+                "verdict": None if verdict is None else _describe_verdict(verdict),
+                "payment": None if payment is None else _describe_payment(payment),
             }
         )
     return described
 
 
-def _describe_verdict(verdict: OwnVerdict) -> dict[str, Any]:
-    where = {"group": verdict.group, "rollout": verdict.rollout, "token": verdict.token}
+def _describe_verdict(verdict: OwnVerdict) -> OwnVerdictStatus:
+    place: FaultPlaceStatus = {}
+    if verdict.group is not None:
+        place["group"] = verdict.group
+    if verdict.rollout is not None:
+        place["rollout"] = verdict.rollout
+    if verdict.token is not None:
+        place["token"] = verdict.token
     return {
         "accepted": verdict.reason is Reason.ACCEPTED,
         "reason": verdict.reason and verdict.reason.value,
         "detail": verdict.detail,
-        **{name: value for name, value in where.items() if value is not None},
+        **place,
         "costs": name_cost(verdict.reason),
         "score": verdict.score,
         "tokens": verdict.tokens,
@@ -400,7 +415,7 @@ def _describe_verdict(verdict: OwnVerdict) -> dict[str, Any]:
     }
 
 
-def _describe_payment(payment: Payment) -> dict[str, Any]:
+def _describe_payment(payment: Payment) -> PaymentStatus:
     return {
         "settlement": payment.settlement,
         "block": payment.block,

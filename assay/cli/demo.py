@@ -12,6 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from assay.artifacts.status.demo import DemoStatus
+from assay.artifacts.status.program import STOPPED
 from assay.cli.console import FIGURES, print_result
 from assay.cli.interrupts import catch_interrupts, require_wanted
 from assay.cli.own_folder import DEMO
@@ -19,7 +21,6 @@ from assay.lab.demo.report import describe_status, describe_summary
 from assay.lab.demo.run import Demo, DemoRun
 from assay.lab.demo.view import plot_reward, render_status, render_summary
 from assay.network.files import take_lock, write_file, write_json
-from assay.neurons.program.status import STOPPED
 from assay.settings.loading import ConfigError, make_cards_repeat
 from assay.settings.placing import open_placement
 from assay.settings.sections import Settings
@@ -103,12 +104,13 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
     """Show a live table on a terminal, and a line for each window elsewhere. Always writes
     status.json, which at the end says that the run has stopped."""
     drawn = [0.0]
-    status: dict[str, Any] = {}
+    status: DemoStatus | None = None
     seen: set[int] = set()
     live = Live(console=errors, auto_refresh=False) if errors.is_terminal and not quiet else None
     pause_s = _WRITE_S if live is None else _REFRESH_S
 
     def update(run: DemoRun) -> None:
+        nonlocal status
         require_wanted()
         now = time.monotonic()
         last = run.stage == "done"
@@ -117,7 +119,7 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
         if now - drawn[0] < pause_s and not last:
             return
         drawn[0] = now
-        status.update(describe_status(run))
+        status = describe_status(run)
         write_json(out / "status.json", status, durable=False)
         if live is not None:
             live.update(render_status(status), refresh=True)
@@ -126,7 +128,7 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
         with live or nullcontext():
             yield update
     finally:
-        if status:
+        if status is not None:
             status |= {"state": STOPPED, "at": int(time.time())}
             with suppress(OSError):  # the original error says more
                 write_json(out / "status.json", status, durable=False)

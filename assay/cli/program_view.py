@@ -1,34 +1,64 @@
 """Draws a neuron's status.json for a terminal, from the document alone."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, cast
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from assay.artifacts.status.demo import is_demo
+from assay.artifacts.status.miner import (
+    CommitmentStatus,
+    MinedStatus,
+    MinerStatus,
+    OwnVerdictStatus,
+    PaymentStatus,
+    SpeedStatus,
+    UploadStatus,
+)
+from assay.artifacts.status.program import ProgramStatus
+from assay.artifacts.status.trainer import PaceStatus, ScheduleStatus, TrainerStatus
+from assay.artifacts.status.validator import (
+    RoundStatus,
+    ValidatorStatus,
+    WeightsStatus,
+    WindowStatus,
+    is_validator,
+)
 from assay.cli.console import make_table
 from assay.neurons.program.life import Life, Sign, describe_age, describe_life
 
 #: Seconds after which a final block is called old, and blocks after which weights are.
 _LATE_S, _DUE_BLOCKS = 120, 100
 #: Counts of episodes: rollouts, their turns and tokens of replies, and those that a sandbox ended.
-_EPISODES = ("rollouts", "turns", "replies", "broken")
+_EPISODES: tuple[Literal["rollouts", "turns", "replies", "broken"], ...] = (
+    "rollouts",
+    "turns",
+    "replies",
+    "broken",
+)
+#: Fields of a verdict that say where its fault is.
+_PLACES: tuple[Literal["group", "rollout", "token"], ...] = ("group", "rollout", "token")
 #: Refusals that are shown.
 _REFUSED = 8
 _STYLES = {Life.RUNNING: "green", Life.BUSY: "yellow", Life.STOPPED: "dim", Life.ENDED: "red"}
 
 
-def render_program(status: dict[str, Any], sign: Sign) -> RenderableType:
+def render_program(status: ProgramStatus, sign: Sign) -> RenderableType:
     """Header, then the part of that program."""
-    draw = {"miner": _render_miner, "validator": _render_validator, "trainer": _render_trainer}
+    draw: dict[str, Callable[[Any], list[RenderableType]]] = {
+        "miner": _render_miner,
+        "validator": _render_validator,
+        "trainer": _render_trainer,
+    }
     return Group(render_head(status, sign), *draw[status["program"]](status))
 
 
-def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
+def render_head(status: ProgramStatus, sign: Sign) -> RenderableType:
     """The part of every program: whether it runs, the chain's head, and problems."""
     text = Text()
-    text.append("demo" if "demo" in status else status["program"], style="bold")
+    text.append("demo" if is_demo(status) else status["program"], style="bold")
     text.append(f"  {status['hotkey']}  {status['software']}")
     life, words = describe_life(status["state"], sign)
     text.append(f"  {words}\n", style=_STYLES[life])
@@ -40,13 +70,13 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
     if countdown["next"] is not None:
         text.append(
             f", {countdown['next']} in {countdown['blocks']} blocks"
-            f" ({describe_age(round(countdown['seconds']))})"
+            f" ({describe_age(round(cast(float, countdown['seconds'])))})"
         )
     if checkpoint is not None:
         number = "" if checkpoint["number"] is None else f" {checkpoint['number']}"
         text.append(f"\ncheckpoint{number} in force ({checkpoint['digest'][:16]}…)")
     published = status["published"]
-    if published is not None and published["digest"] != (checkpoint or {}).get("digest"):
+    if published is not None and published["digest"] != (checkpoint and checkpoint.get("digest")):
         text.append(f", {published['number']} published")
     for item in status["fetching"]:
         done, due = item["bytes"] / 1e9, item["of"] / 1e9
@@ -62,15 +92,17 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
     return text
 
 
-def find_lags(status: dict[str, Any]) -> list[str]:
+def find_lags(status: ProgramStatus) -> list[str]:
     """The program's delays, by its status alone; empty if there are none."""
     lags = ["a checkpoint is being fetched"] if status["fetching"] else []
-    head_at = None if "demo" in status else status["head_at"]  # a demo's clock may be virtual
+    head_at = None if is_demo(status) else status["head_at"]  # a demo's clock may be virtual
     if head_at is not None and status["at"] - head_at > _LATE_S:
         lags.append(f"the newest final block is {describe_age(int(status['at'] - head_at))} old")
+    if not is_validator(status):
+        return lags
     lags += [
         f"window {window['window']} was not judged in full"
-        for window in (status["windows"] if status["program"] == "validator" else ())
+        for window in status["windows"]
         if window["state"] == "final"
         and window["void"] is None
         and len(window["verdicts"]) < (window["members"] or 0)
@@ -83,12 +115,12 @@ def find_lags(status: dict[str, Any]) -> list[str]:
     return lags
 
 
-def _name_round(moment: dict[str, Any] | None) -> str:
+def _name_round(moment: RoundStatus | None) -> str:
     """A beacon's round: only verified ones are kept."""
     return "awaited" if moment is None else f"round {moment['round']:,} ✓"
 
 
-def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
+def _render_miner(status: MinerStatus) -> list[RenderableType]:
     work = status["at_work"]
     doing = Text("" if work is None else f"window {work['window']}: {work['groups']} groups done")
     return [
@@ -100,7 +132,7 @@ def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
     ]
 
 
-def render_speed(speed: dict[str, Any] | None) -> list[RenderableType]:
+def render_speed(speed: SpeedStatus | None) -> list[RenderableType]:
     """How many groups fit into a window; nothing before the first step. Older programs lack it."""
     if speed is None:
         return []
@@ -116,7 +148,7 @@ def render_speed(speed: dict[str, Any] | None) -> list[RenderableType]:
     return [text]
 
 
-def render_drafting(status: dict[str, Any]) -> list[RenderableType]:
+def render_drafting(status: MinerStatus) -> list[RenderableType]:
     """The newest step, and servers that draft. Older programs lack these."""
     lines: list[RenderableType] = []
     step = status.get("drafting")
@@ -149,7 +181,7 @@ def _render_episodes(
     return [text]
 
 
-def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
+def render_upload(up: UploadStatus | None) -> list[RenderableType]:
     """An upload in progress; nothing once it is complete. Older programs lack it."""
     if up is None or up["done"]:
         return []
@@ -157,11 +189,11 @@ def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
     return [Text(text + (f", attempt {up['tries']}" if up["tries"] > 1 else ""))]
 
 
-def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
+def _render_validator(status: ValidatorStatus) -> list[RenderableType]:
     names = ("window", "state", "phase", "challenge", "audit", "accepted", "others")
     windows = make_table(*names)
     for window in status["windows"]:
-        accepted, others = count_reasons(window["verdicts"])
+        accepted, others = count_reasons(v["reason"] for v in window["verdicts"])
         windows.add_row(
             str(window["window"]),
             "void" if window["void"] else window["state"],
@@ -183,14 +215,14 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
     ]
 
 
-def count_reasons(verdicts: list[dict[str, Any]]) -> tuple[str, str]:
+def count_reasons(reasons: Iterable[str | None]) -> tuple[str, str]:
     """The number of accepted ones, and of each other reason."""
-    reasons = Counter(verdict["reason"] or "no verdict" for verdict in verdicts)
-    accepted = reasons.pop("ACCEPTED", 0)
-    return str(accepted), ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+    counts = Counter(reason or "no verdict" for reason in reasons)
+    accepted = counts.pop("ACCEPTED", 0)
+    return str(accepted), ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
 
 
-def _render_verdicts(windows: list[dict[str, Any]]) -> RenderableType:
+def _render_verdicts(windows: Sequence[WindowStatus]) -> RenderableType:
     """The last refusals with their reasons, newest first."""
     refused = [
         (window["window"], verdict)
@@ -206,18 +238,18 @@ def _render_verdicts(windows: list[dict[str, Any]]) -> RenderableType:
     return text
 
 
-def _render_newest_shares(status: dict[str, Any]) -> RenderableType:
+def _render_newest_shares(status: ValidatorStatus) -> RenderableType:
     if not status["settlements"]:
         return Text("")
     newest = status["settlements"][0]
-    return render_shares(newest["scores"] or {}, newest["weights"], status["windows"])
+    hotkeys = {str(v["uid"]): v["hotkey"] for w in status["windows"] for v in w["verdicts"]}
+    return render_shares(newest["scores"] or {}, newest["weights"], hotkeys)
 
 
 def render_shares(
-    scores: dict[str, int], weights: dict[str, int], windows: list[dict[str, Any]]
+    scores: dict[str, int], weights: dict[str, int], hotkeys: dict[str, str]
 ) -> RenderableType:
-    """The result of each uid of a settlement; those with nothing are left out."""
-    hotkeys = {str(v["uid"]): v["hotkey"] for window in windows for v in window["verdicts"]}
+    """The result of each uid of a settlement; those with nothing are left out. All by uid."""
     total = sum(weights.values()) or 1
     uids = {uid for uid, figure in (*scores.items(), *weights.items()) if figure}
     table = make_table("uid", "score", "weight", "share", "hotkey", left=("hotkey",))
@@ -233,7 +265,7 @@ def render_shares(
     return table if table.rows else Text("")
 
 
-def _render_posts(status: dict[str, Any]) -> RenderableType:
+def _render_posts(status: ValidatorStatus) -> RenderableType:
     """The state of settlements on their way to the ledger: nothing if none is posted."""
     counts = Counter(post["state"] for post in status.get("posts", []))
     problem = status.get("posting_trouble")
@@ -246,7 +278,7 @@ def _render_posts(status: dict[str, Any]) -> RenderableType:
     return text
 
 
-def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
+def render_settlements(rows: Sequence[WeightsStatus]) -> RenderableType:
     """A validator's weights and their state."""
     if not rows:
         return Text("nothing is settled yet", style="dim")
@@ -259,13 +291,13 @@ def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def render_pace(pace: dict[str, Any] | None) -> list[RenderableType]:
+def render_pace(pace: PaceStatus | None) -> list[RenderableType]:
     """A trainer's bottleneck. Older programs lack it."""
     if pace is None:
         return []
-    spent = ", ".join(
-        f"{name} {pace[name + '_seconds']:,.0f} s"
-        for name in ("judging", "learning", "publishing", "waiting")
+    spent = (
+        f"judging {pace['judging_seconds']:,.0f} s, learning {pace['learning_seconds']:,.0f} s, "
+        f"publishing {pace['publishing_seconds']:,.0f} s, waiting {pace['waiting_seconds']:,.0f} s"
     )
     usable = pace["groups_usable"]
     fit = "" if usable is None else f", {usable:,} could be used"
@@ -281,7 +313,7 @@ def _find_style(state: str) -> str:
     return {"learns": "green", "collapses": "red", "is starved": "yellow"}.get(state, "dim")
 
 
-def _render_schedule(schedule: dict[str, Any] | None) -> list[RenderableType]:
+def _render_schedule(schedule: ScheduleStatus | None) -> list[RenderableType]:
     """The learning rate, where it changes. Older programs lack it."""
     if schedule is None or (schedule["name"] == "constant" and schedule["phase"] == "peak"):
         return []
@@ -294,7 +326,7 @@ def _render_schedule(schedule: dict[str, Any] | None) -> list[RenderableType]:
     ]
 
 
-def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
+def _render_trainer(status: TrainerStatus) -> list[RenderableType]:
     pace = [*render_pace(status.get("pace")), *_render_schedule(status.get("schedule"))]
     if silence := status.get("silence"):  # older programs lack it
         pace = [*pace, Text(silence, style="yellow")]
@@ -310,7 +342,8 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     for step in status["steps"]:
         digest = step["digest"][:16] + "…"
         table.add_row(
-            *(str(step[key]) for key in ("window", "groups")),
+            str(step["window"]),
+            str(step["groups"]),
             "" if step["reward"] is None else f"{step['reward']:.3f}",
             f"{step['stats']['dropped'] / step['groups']:.0%}" if step["groups"] else "",
             str(step["checkpoint"]),
@@ -318,10 +351,9 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
             digest,
         )
     # older programs lack these
-    waiting, delayed, expired = (
-        sum(step.get(name, 0) for step in status["steps"])
-        for name in ("waiting", "delayed", "expired")
-    )
+    waiting = sum(step.get("waiting", 0) for step in status["steps"])
+    delayed = sum(step.get("delayed", 0) for step in status["steps"])
+    expired = sum(step.get("expired", 0) for step in status["steps"])
     if waiting or delayed or expired:
         pace.append(
             Text(
@@ -333,7 +365,7 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     return [*pace, table] if alarm is None else [*pace, table, Text(alarm, style="red")]
 
 
-def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
+def render_history(rows: Sequence[MinedStatus]) -> RenderableType:
     """One line for each window, and below the table the reasons of refusals."""
     if not rows:
         return Text("no window was mined yet", style="dim")
@@ -341,7 +373,7 @@ def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
     table = make_table(*names, left=("committed", "own verdict"))
     remarks = []
     for row in rows:
-        groups, verdict, payment = (row[name] for name in ("groups", "verdict", "payment"))
+        groups, verdict, payment = row["groups"], row["verdict"], row["payment"]
         table.add_row(
             str(row["window"]),
             f"{groups['done']}/{groups['wanted']}",
@@ -356,7 +388,7 @@ def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
     return Group(table, *remarks)
 
 
-def _name_commitment(commitment: dict[str, Any] | None) -> Text:
+def _name_commitment(commitment: CommitmentStatus | None) -> Text:
     if commitment is None or commitment["sent_at"] is None:
         return Text("–", style="dim")
     stood = commitment["stood"]
@@ -364,7 +396,7 @@ def _name_commitment(commitment: dict[str, Any] | None) -> Text:
     return Text(f"at {commitment['sent_at']}{words}", style="red" if stood is False else "")
 
 
-def _name_verdict(verdict: dict[str, Any] | None) -> Text:
+def _name_verdict(verdict: OwnVerdictStatus | None) -> Text:
     if verdict is None:
         return Text("not judged yet", style="dim")
     if verdict["reason"] is None:
@@ -373,23 +405,21 @@ def _name_verdict(verdict: dict[str, Any] | None) -> Text:
     return Text(verdict["reason"] + ("" if verdict["final"] else " so far"), style=style)
 
 
-def _name_weights(payment: dict[str, Any] | None) -> str:
+def _name_weights(payment: PaymentStatus | None) -> str:
     if payment is None:
         return ""
     shares = [weight["share"] for weight in payment["weights"]]
     return f"{max(shares):.1%} by {len(shares)}" if shares else "0"
 
 
-def _find_words(row: dict[str, Any]) -> list[str]:
+def _find_words(row: MinedStatus) -> list[str]:
     """Further information about a window beside its line."""
     words = [row["note"]] if row["note"] else []
     verdict, payment, commitment = row["verdict"], row["payment"], row["commitment"]
     if commitment is not None and commitment["stood"] is False:
         words.append("the commitment was not on chain at its block")
     if verdict is not None and not verdict["accepted"]:
-        where = [
-            f"{name} {verdict[name]}" for name in ("group", "rollout", "token") if name in verdict
-        ]
+        where = [f"{name} {verdict[name]}" for name in _PLACES if name in verdict]
         words.append(f"{verdict['detail']}{' (' + ', '.join(where) + ')' if where else ''}")
         if verdict["costs"]:
             words.append(f"it costs {verdict['costs']}")

@@ -5,7 +5,7 @@ signatures are checked here.
 """
 
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import TypedDict, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -66,8 +66,8 @@ class PublicStatus(TypedDict):
     weights: dict[str, int]  # uid → u16
 
 
-def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
-    """The newest settlement of a record, as a `PublicStatus`."""
+def describe_record(where: str, validator: bytes | None) -> PublicStatus:
+    """The newest settlement of a record."""
     store = open_store(where) if "://" in where else open_records(Path(where))
     reader = RecordReader(store, _find_only(store, where) if validator is None else validator)
     address = reader.address
@@ -77,17 +77,15 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
         windows = [_require(reader.read_window(c.window), c.record, reader, where) for c in covered]
     except StoreError as error:
         raise ConfigError(f"{error}: make sure that this machine can reach it") from None
-    return dict(
-        PublicStatus(
-            record=where,
-            hotkey=address,
-            software=settlement.software,
-            epoch=settlement.epoch,
-            previous_epoch=settlement.previous_epoch,
-            windows=[_describe_window(window) for window in windows],
-            scores={str(score.uid): score.score for score in settlement.scores},
-            weights={str(weight.uid): weight.weight for weight in settlement.weights},
-        )
+    return PublicStatus(
+        record=where,
+        hotkey=address,
+        software=settlement.software,
+        epoch=settlement.epoch,
+        previous_epoch=settlement.previous_epoch,
+        windows=[_describe_window(window) for window in windows],
+        scores={str(score.uid): score.score for score in settlement.scores},
+        weights={str(weight.uid): weight.weight for weight in settlement.weights},
     )
 
 
@@ -160,7 +158,7 @@ def _describe_round(moment: Moment | None) -> PublicRoundStatus | None:
     )
 
 
-def render_record(document: dict[str, Any], now: float) -> RenderableType:
+def render_record(document: PublicStatus, now: float) -> RenderableType:
     """Header, windows, and each uid's pay. `now` is Unix time, seconds."""
     windows = document["windows"]
     text = Text()
@@ -174,13 +172,14 @@ def render_record(document: dict[str, Any], now: float) -> RenderableType:
         text.append(f"   its last audit was drawn {age} ago")
     table = make_table("window", "outcome", "challenge", "audit", "accepted", "others")
     for window in windows:
-        rounds = [_name_round(window[name]) for name in ("challenge", "audit")]
-        reasons = count_reasons(window["verdicts"])
+        rounds = _name_round(window["challenge"]), _name_round(window["audit"])
+        reasons = count_reasons(verdict["reason"] for verdict in window["verdicts"])
         table.add_row(str(window["window"]), window["outcome"], *rounds, *reasons)
-    return Group(text, table, render_shares(document["scores"], document["weights"], windows))
+    hotkeys = {str(v["uid"]): v["hotkey"] for window in windows for v in window["verdicts"]}
+    return Group(text, table, render_shares(document["scores"], document["weights"], hotkeys))
 
 
-def _name_round(moment: dict[str, Any] | None) -> str:
+def _name_round(moment: PublicRoundStatus | None) -> str:
     if moment is None:
         return "–"
     return f"round {moment['round']:,} {'✓' if moment['verified'] else 'not quicknet’s'}"

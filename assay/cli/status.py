@@ -7,12 +7,14 @@ Light: it reads one file. `public_record` reads and draws a public record, and i
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from assay.artifacts.records.run_folder import RunFolder
+from assay.artifacts.status.demo import is_demo
+from assay.artifacts.status.program import ProgramStatus
 from assay.cli.console import FIGURES, print_result
 from assay.cli.program_view import render_head, render_program
 from assay.lab.demo.view import render_status
@@ -20,6 +22,9 @@ from assay.network.files import is_locked
 from assay.neurons.program.life import Sign
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.sections import Settings
+
+if TYPE_CHECKING:  # loaded only for `--record`
+    from assay.cli.public_record import PublicStatus
 
 #: The advice where there is no run. A new demo is advised only for the demo's own folder: others
 #: may be a program's that has not begun, or full of foreign files, which a demo refuses.
@@ -30,7 +35,8 @@ _NAME_A_RUN = (
 _LOOK_S = 1.0
 
 
-Look = Callable[[], tuple[dict[str, Any], RenderableType]]
+#: Returns a status and its drawing.
+Look = Callable[[], tuple["ProgramStatus | PublicStatus", RenderableType]]
 
 
 def run_status(
@@ -74,28 +80,28 @@ def _make_look(settings: Settings, record: str | None, hotkey: str | None) -> Lo
 
     validator = None if hotkey is None else parse_hotkey(hotkey, "--hotkey")
 
-    def look() -> tuple[dict[str, Any], RenderableType]:
+    def look() -> "tuple[PublicStatus, RenderableType]":
         document = describe_record(record, validator)
         return document, render_record(document, time.time())
 
     return look
 
 
-def _look_at_folder(folder: Path, demo: Path) -> tuple[dict[str, Any], RenderableType]:
+def _look_at_folder(folder: Path, demo: Path) -> tuple[ProgramStatus, RenderableType]:
     document = _read(folder, demo)
     try:
-        marker = "demo" if "demo" in document else document["program"]
+        marker = "demo" if is_demo(document) else document["program"]
         sign = Sign(is_locked(folder / f".assay-{marker}"), int(time.time()) - document["at"])
-        if "demo" not in document:
-            return document, render_program(document, sign)
-        return document, Group(render_head(document, sign), render_status(document))
+        if is_demo(document):
+            return document, Group(render_head(document, sign), render_status(document))
+        return document, render_program(document, sign)
     except (TypeError, ValueError, LookupError, AttributeError):
         raise ConfigError(
             f"{folder / 'status.json'} is damaged, or another version's: start the run again"
         ) from None
 
 
-def _read(folder: Path, demo: Path) -> dict[str, Any]:
+def _read(folder: Path, demo: Path) -> ProgramStatus:
     file = folder / "status.json"
     try:
         file.open("rb").close()
@@ -122,4 +128,4 @@ def _read(folder: Path, demo: Path) -> dict[str, Any]:
     document = RunFolder(folder).status.read()
     if not isinstance(document, dict):
         raise ConfigError(f"{file} is damaged: start the run again")
-    return document
+    return cast(ProgramStatus, document)

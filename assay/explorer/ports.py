@@ -13,6 +13,7 @@ from assay.artifacts.discovery import fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.reader import STATISTICS_BYTES as STATISTICS_BYTES
 from assay.artifacts.records.reader import RecordReader, open_reader
+from assay.artifacts.status.validator import WindowStatus as WindowStatus
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.documents.curves import Curve
 from assay.explorer.documents.proposals import PoolSummary, ProposalRow, ProposalStep
@@ -86,9 +87,7 @@ class Live:
     program: str  # what says so, for people
     #: what its program waits for that should not be so; None while all is well
     trouble: Trouble | None = None
-    #: those that are not settled yet, the newest last: window, state, and a verdict's reason and
-    #: score by hotkey in SS58
-    windows: Sequence[Mapping[str, Any]] = ()
+    windows: Sequence[WindowStatus] = ()  # of its validator, the newest last
     #: since when there is trouble, Unix milliseconds, where that is known
     since_ms: int | None = None
 

@@ -372,21 +372,6 @@ class CourseVerdict:
         """One line."""
         return f"the course {self.state.value}: {self.text}"
 
-    def to_json(self) -> dict[str, Any]:
-        """For status.json and `--json`."""
-        first = self.findings[0] if self.findings else None
-        held = [finding.rule for finding in self.findings]
-        return {
-            "state": self.state.value,
-            "sentence": str(self),
-            "windows": self.windows,
-            "rules": {rule.name: rule in held for rule in RULES},
-            "figure": None if first is None else first.rule.figure,
-            "value": None if first is None else first.value,
-            "threshold": None if first is None else first.rule.threshold,
-            "help": None if first is None else first.rule.help,
-        }
-
 
 def judge_course(rows: Sequence[WatchedWindow]) -> CourseVerdict:
     """What a course does, by its windows in order."""

@@ -12,6 +12,7 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from assay.artifacts.mining_history import MeasuredStep
+from assay.artifacts.status.miner import DraftingStatus
 from assay.inference import Checkpoint, TimeLimit
 from assay.inference.generate import FLYING
 from assay.network.chain.ports import SubnetReader
@@ -22,7 +23,6 @@ from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, mak
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.preflight.checks import FollowedParameters
 from assay.neurons.preflight.examination import PreflightInputs, examine_network, examine_placement
-from assay.neurons.program.status import DraftingStatus
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from assay.artifacts.mining_history import STEPS_KEPT, UPLOADS_KEPT, MeasuredStep
-from assay.neurons.program.status import SpeedStatus
+from assay.artifacts.status.miner import SpeedStatus
 from assay.protocol import Rollout
 
 #: A step is begun if it would end in time even if it took this many times as long as estimated: its

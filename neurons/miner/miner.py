@@ -9,6 +9,7 @@ from typing import Any
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.mining_history import MeasuredStep, MinedWindow, MiningHistory
 from assay.artifacts.ports import BeaconSource
+from assay.artifacts.status.miner import DraftingStatus, SpeedStatus
 from assay.environments import make_miner_problem
 from assay.inference import (
     Checkpoint,
@@ -29,7 +30,7 @@ from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.measured_speed import MeasuredSpeed, explain_speed, measure_step
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
-from assay.neurons.program.status import DraftingStatus, SpeedStatus, describe_drafting
+from assay.neurons.program.status import describe_drafting
 from assay.protocol import (
     Commitment,
     Parameters,

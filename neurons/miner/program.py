@@ -7,18 +7,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from assay.artifacts.mining_history import MiningHistory, describe_history
+from assay.artifacts.status.miner import MinerStatus, UploadStatus
+from assay.artifacts.status.program import LoopStatus, NetworkStatus
 from assay.network.files import is_locked
 from assay.neurons.miner.dry_run import DryRun, dry_run
-from assay.neurons.miner.engines import (
-    AUTO,
-    EngineCommand,
-    MinerEngines,
-    open_engines,
-    require_engines,
-)
+from assay.neurons.miner.engines import AUTO, EngineCommand, open_engines, require_engines
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.review import MinerReview, MinerWithReview, list_reasons
 from assay.neurons.miner.work_database import WorkDatabase
@@ -81,10 +77,22 @@ def run_miner(
         miner.uploads.beat = lambda: watch.beat()  # the loop's callback, which is set later
         verdicts = VerdictCounter(watch.tally, list_reasons(describe_history(history, SHOWN)))
 
-        def describe() -> dict[str, Any]:
+        def describe(network: NetworkStatus, loop: Callable[[], LoopStatus]) -> MinerStatus:
             rows = describe_history(history, SHOWN)
             verdicts.note(list_reasons(rows))
-            return _describe_miner(miner, engines) | {"windows": rows}
+            progress, upload = miner.progress, miner.uploads.newest
+            return {
+                **network,
+                "at_work": None
+                if progress is None
+                else {"window": progress[0], "groups": progress[1]},
+                "drafting": miner.drafting,
+                "speed": miner.speed,
+                "engines": [] if engines is None else engines.describe(),
+                "upload": None if upload is None else cast(UploadStatus, asdict(upload)),
+                "windows": rows,
+                **loop(),
+            }
 
         warn_at_start(session, "miner", store, locator)
         neuron = MinerWithReview(miner, review, watch.tally)
@@ -105,18 +113,6 @@ def _require_slot(session: NeuronSession) -> None:
         f"the wallet's hotkey {encode_ss58(hotkey)} is {holder}, and mining would overwrite it: "
         "mine with another hotkey"
     )
-
-
-def _describe_miner(miner: Miner, engines: MinerEngines | None) -> dict[str, Any]:
-    """The part of status.json that is about the present window."""
-    progress, upload = miner.progress, miner.uploads.newest
-    return {
-        "at_work": None if progress is None else {"window": progress[0], "groups": progress[1]},
-        "drafting": miner.drafting,
-        "speed": miner.speed,
-        "engines": [] if engines is None else engines.describe(),
-        "upload": upload and asdict(upload),
-    }
 
 
 def check_mining(settings: Settings, as_json: bool = False) -> DryRun:

@@ -8,7 +8,6 @@ or refused. The review cannot know what a validator could fetch from its own net
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.mining_history import (
@@ -18,6 +17,7 @@ from assay.artifacts.mining_history import (
     OwnVerdict,
     Payment,
 )
+from assay.artifacts.status.miner import MinedStatus
 from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
@@ -244,7 +244,7 @@ class MinerWithReview:
         return busy or self._review.step()
 
 
-def list_reasons(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
+def list_reasons(rows: Sequence[MinedStatus]) -> dict[int, str]:
     """Window → reason, from a miner's final verdicts."""
     judged = {row["window"]: row["verdict"] for row in rows if row["verdict"]}
     return {w: v["reason"] for w, v in judged.items() if v["final"] and v["reason"]}

@@ -1,16 +1,16 @@
 """Checks whether a validator keeps up with its subnet: the reference is timed, the rest is
 arithmetic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.inference import Checkpoint
 from assay.inference.folder import read_passages
+from assay.inference.workers.pool import WorkerState
 from assay.network.chain.ports import SubnetReader
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.protocol import Domain, Parameters, Phase, hash_fields
@@ -89,10 +89,7 @@ def count_miners(chain: SubnetReader, parameters: Parameters) -> int:
 
 
 def check_audit_speed(
-    speed: AuditSpeed,
-    miners: int,
-    parameters: Parameters,
-    workers: Sequence[Mapping[str, Any]] = (),
+    speed: AuditSpeed, miners: int, parameters: Parameters, workers: Sequence[WorkerState] = ()
 ) -> PreflightCheck:
     """Check whether auditing the present miners takes less than a window.
 
@@ -101,7 +98,7 @@ def check_audit_speed(
         workers: that judge, from `WorkerPool.describe`; none: this process judges.
     """
     share, full = (speed.compute_share(n, parameters) for n in (miners, _MINERS))
-    names = ", ".join(f"{worker['device']} on {worker['host']}" for worker in workers)
+    names = ", ".join(f"{worker.device} on {worker.host}" for worker in workers)
     by = f" by {len(workers)} workers ({names})" if workers else ""
     detail = (
         f"{speed.tokens_per_second:,.0f} tokens a second through the reference{by}; the audit of "

@@ -7,12 +7,14 @@ operator can fix instead of raising it.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
+from assay.artifacts.status.program import STOPPED, ProgramStatus
+from assay.artifacts.status.validator import ValidatorStatus
 from assay.artifacts.steps.file import DELAY_MAX
 from assay.environments import get_pool_cap
 from assay.environments.pieces import abduce, deduce
@@ -25,7 +27,6 @@ from assay.network.store import ObjectStore, StoreError
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.program.life import Life, Sign, describe_life
 from assay.neurons.program.loop import STATUS_FILE
-from assay.neurons.program.status import STOPPED
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Timing
@@ -220,7 +221,7 @@ def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
 def check_program(folder: Path, now_ms: int) -> PreflightCheck:
     """Check whether the program of a folder runs, by its lock and the age of its status.json, and
     its own trouble. `now_ms`: Unix time, milliseconds."""
-    status = RunFolder(folder).status.read()
+    status: ProgramStatus = RunFolder(folder).status.read()
     try:
         state, age = str(status["state"]), max(0, now_ms // 1_000 - int(status["at"]))
         held = is_locked(folder / f".assay-{status['program']}")
@@ -228,7 +229,7 @@ def check_program(folder: Path, now_ms: int) -> PreflightCheck:
         detail = f"{folder / STATUS_FILE} is damaged"
         return PreflightCheck("program", CheckState.WARN, detail, "start the program again")
     life, words = describe_life(state, Sign(held, age))
-    trouble, windows = status.get("trouble"), status.get("windows") or ()
+    trouble = status.get("trouble")
     if life is not Life.RUNNING:
         remedy = "start it again: the same command continues"
         if state != STOPPED and held:
@@ -240,6 +241,7 @@ def check_program(folder: Path, now_ms: int) -> PreflightCheck:
         return PreflightCheck("program", outcome, detail, remedy)
     if trouble:
         return PreflightCheck("program", CheckState.WARN, str(trouble), "do what it says")
+    windows = cast(ValidatorStatus, status).get("windows") or ()  # others' rows lack nothing
     lost = {row["window"]: row["missing"] for row in windows if row.get("missing")}
     if lost:
         names = ", ".join(map(str, lost))

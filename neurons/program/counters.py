@@ -7,6 +7,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, cast
 
+from assay.artifacts.status.program import ProgramStatus
 from assay.network.store import ObjectStore, StoreError
 
 #: Counter → label → value. A counter without labels has the one label "".
@@ -46,7 +47,7 @@ class LoopHooks:
     """The callbacks of a program's loop."""
 
     tally: Counters = field(default_factory=Counters)
-    note: Callable[[dict[str, Any]], None] = lambda status: None  # called with each new status
+    note: Callable[[ProgramStatus], None] = lambda status: None  # called with each new status
     #: called during a long step: lets the loop write the status if it has changed
     beat: Callable[[], None] = lambda: None
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from assay.neurons.program.status import STOPPED
+from assay.artifacts.status.program import STOPPED
 
 #: Seconds after which a status is called old. An idle program writes every ten.
 _OLD_S = 30

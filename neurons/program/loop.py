@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType
-from typing import Any
 
+from assay.artifacts.status.program import RUNNING, STOPPED, LoopStatus, ProgramStatus
 from assay.network.chain import WrongChainError
 from assay.network.files import remove_unfinished, take_lock, write_json
 from assay.network.text import hide
 from assay.neurons.ports import Neuron
 from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.logs import LINES
-from assay.neurons.program.status import RUNNING, STOPPED, describe_self, describe_trouble
+from assay.neurons.program.status import describe_loop
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.settings.loading import ConfigError
 
@@ -147,7 +147,8 @@ class ProgramLoop:
     """Drives one neuron until it is asked to stop.
 
     Args:
-        describe: the neuron's state for `status.json` in the folder.
+        describe: returns the program's `status.json`. It is given a function that returns the
+            loop's fields, and calls it last: the counters then have what describing counts.
         check: called before each step. It raises an error that must end the program, and returns a
             problem that a person should fix meanwhile.
         watch: called with each new status.
@@ -158,7 +159,7 @@ class ProgramLoop:
         neuron: Neuron,
         folder: Path,
         stop: threading.Event,
-        describe: Callable[[], dict[str, Any]],
+        describe: Callable[[Callable[[], LoopStatus]], ProgramStatus],
         check: Callable[[], Trouble | None],
         watch: LoopHooks | None = None,
     ) -> None:
@@ -172,7 +173,7 @@ class ProgramLoop:
         self._defects = 0
         self._pause_s = IDLE_S
         self._started_at = int(time.time())
-        self._known: dict[str, Any] = {}
+        self._known: ProgramStatus | None = None
         self._looked = self._written = float("-inf")
         self._unwritten = False
         self._watch.beat = self._beat
@@ -245,6 +246,10 @@ class ProgramLoop:
             self._log_trouble(trouble)
         self._write(RUNNING)
 
+    def _describe_loop(self, state: str) -> LoopStatus:
+        counts = self._watch.tally.read() | {"lines": dict(LINES)}
+        return describe_loop(state, self._started_at, self._trouble, counts)
+
     def _write(self, state: str) -> None:
         """Write the status: after a change within a second, otherwise every ten seconds."""
         now = time.monotonic()
@@ -252,12 +257,10 @@ class ProgramLoop:
             return
         self._looked = now
         try:
-            known = self._describe() | describe_self(state, self._started_at)
-            known |= describe_trouble(self._trouble)
-            known["counts"] = self._watch.tally.read() | {"lines": dict(LINES)}
+            known = self._describe(lambda: self._describe_loop(state))
             self._watch.note(known)
             old = now - self._written >= HEARTBEAT_S
-            if not old and known | {"at": 0} == self._known | {"at": 0}:
+            if not old and self._known and known | {"at": self._known["at"]} == self._known:
                 return
             write_json(self._file, known, durable=False)  # the next status comes in seconds
             self._known, self._written = known, now

@@ -5,13 +5,15 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, make_asgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from assay.neurons.program.metrics import COMMON, OWN, MetricKind
+from assay.artifacts.status.program import ProgramStatus
+from assay.neurons.program.metric import MetricKind
+from assay.neurons.program.metrics import COMMON, OWN
 from assay.settings.loading import ConfigError
 
 if TYPE_CHECKING:  # a program that serves nothing should not load it
@@ -33,7 +35,7 @@ class StatusCollector(Collector):
     are no metrics."""
 
     def __init__(self, program: str) -> None:
-        self.status: dict[str, Any] | None = None
+        self.status: ProgramStatus | None = None
         self._metrics = (*COMMON, *OWN[program])
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
@@ -78,7 +80,7 @@ def _debugging() -> Iterator[None]:
 @contextmanager
 def serve_metrics(
     listen: str | None, program: str, hosts: Sequence[str] = ()
-) -> Iterator[Callable[[dict[str, Any]], None]]:
+) -> Iterator[Callable[[ProgramStatus], None]]:
     """Serve metrics within the block. Yields a function to call with each new status.
 
     Args:
@@ -97,7 +99,7 @@ def serve_metrics(
     server = _make_server(collector, host, hosts)
     thread = Thread(target=server.run, args=([opened],), name="metrics", daemon=True)
 
-    def note(status: dict[str, Any]) -> None:
+    def note(status: ProgramStatus) -> None:
         collector.status = status
 
     with _debugging():

@@ -5,8 +5,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
+from assay.artifacts.status.program import LoopStatus, NetworkStatus, ProgramStatus
 from assay.neurons.ports import Neuron
 from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.logs import log_lines, wants_json
@@ -19,6 +19,10 @@ from assay.settings.placing import open_placement
 from assay.settings.sections import MinerSettings, Settings, TrainerSettings, ValidatorSettings
 
 logger = logging.getLogger("assay")
+
+#: Returns a program's status.json: the network's fields, its own, and those of its loop, see
+#: `ProgramLoop`.
+Describe = Callable[[NetworkStatus, Callable[[], LoopStatus]], ProgramStatus]
 
 
 @contextmanager
@@ -48,7 +52,7 @@ def open_program(
 def run_program(
     session: NeuronSession,
     neuron: Neuron,
-    describe: Callable[[], dict[str, Any]],
+    describe: Describe,
     network: NetworkMonitor,
     as_json: bool,
     watch: LoopHooks,
@@ -57,7 +61,7 @@ def run_program(
     """Run the loop until it is asked to stop.
 
     Args:
-        describe: the neuron's own part of status.json.
+        describe: see `Describe`.
         as_json: print the last status.json at the end.
         stop: asks to stop; None: Ctrl-C and SIGTERM do.
     """
@@ -65,10 +69,10 @@ def run_program(
     around = session.sources.checkpoints, session.beacons, network.seen
     begun = session.parameters
 
-    def describe_all() -> dict[str, Any]:
+    def describe_all(loop: Callable[[], LoopStatus]) -> ProgramStatus:
         head = network.seen.head
         parameters = begun if head is None else session.history.get_at(head.number)
-        return describe_program(*program, parameters, *around) | describe()
+        return describe(describe_program(*program, parameters, *around), loop)
 
     network.require_seat()
     signals = catch_signals(session.chain.stop_retrying) if stop is None else nullcontext(stop)

@@ -6,34 +6,45 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import Any
+from typing import cast
 
-from assay.environments import get_pool_cap
-from assay.environments.pieces.growth import measure_pool
+from assay.artifacts.status.program import LoopStatus, NetworkStatus
+from assay.artifacts.status.trainer import (
+    FiguresStatus,
+    HeldOutStatus,
+    LearningStatus,
+    PaceStatus,
+    StepStatus,
+    TrainerStatus,
+)
 from assay.environments.problem_file import get_known_files
-from assay.inference import Checkpoint
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import Counters, meter
 from assay.neurons.program.logs import make_report
 from assay.neurons.program.neuron import NetworkMonitor, NeuronSession
 from assay.neurons.program.running import open_program, run_program
-from assay.neurons.program.status import SHOWN
+from assay.neurons.program.status import SHOWN, describe_workers
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.lessons import Lesson, Silence
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.setup import make_trainer_config
+from assay.neurons.trainer.status import (
+    describe_course,
+    describe_pool,
+    describe_schedule,
+    describe_step,
+)
 from assay.neurons.trainer.suites import SuiteMonitor, read_suites
 from assay.neurons.trainer.tracking import Tracker, make_plan
 from assay.neurons.trainer.trainer import Trainer, get_time
 from assay.protocol import encode_ss58
-from assay.protocol.parameters import EnvironmentChoice, Prompts
+from assay.protocol.parameters import Prompts
 from assay.rounds.calendar import list_trainers
 from assay.session.resources import open_own_store
 from assay.settings.learning import describe_learning, describe_network, make_step_config
 from assay.settings.loading import ConfigError, make_cards_repeat
 from assay.settings.placing import open_placement
 from assay.settings.sections import Settings, TrainerSettings
-from assay.training import Learner
 from assay.training.held_out import HeldOut
 from assay.training.pace import PaceFigures
 from assay.training.team import follow, join_team
@@ -132,13 +143,18 @@ def _run_first(
             monitor.watch,
         )
 
-        def describe() -> dict[str, Any]:
-            workers = [] if pool is None else pool.describe()
-            schedule = None if trainer.learner is None else describe_schedule(trainer.learner)
+        def describe(network: NetworkStatus, loop: Callable[[], LoopStatus]) -> TrainerStatus:
+            learner = trainer.learner
             parent = None if trainer.course is None else trainer.course.parent
-            proposed = describe_pool(parent, session.parameters.environment)
-            own = {"window": trainer.window, "schedule": schedule, "pool": proposed}
-            return own | course.describe() | {"workers": workers}
+            return {
+                **network,
+                "window": trainer.window,
+                "schedule": None if learner is None else describe_schedule(learner),
+                "pool": describe_pool(parent, session.parameters.environment),
+                **course.describe(),
+                "workers": describe_workers(pool),
+                **loop(),
+            }
 
         warn_at_start(session, "trainer", store, locator, config.choice.proposal_tries)
         neuron = TrainerWithMonitor(trainer, monitor, watched)
@@ -179,29 +195,6 @@ def _require_trainer(session: NeuronSession) -> None:
         )
 
 
-def describe_schedule(learner: Learner) -> dict[str, Any]:
-    """A `ScheduleStatus`."""
-    schedule = learner.config.schedule
-    return {
-        "name": schedule.schedule,
-        "steps": learner.step,
-        "position": schedule.get_position(learner.step),
-        "length": schedule.schedule_steps or None,
-        "phase": schedule.get_phase(learner.step),
-        "rate": learner.rate,
-    }
-
-
-def describe_pool(
-    parent: Checkpoint | None, environment: EnvironmentChoice
-) -> dict[str, Any] | None:
-    """A `PoolStatus` of a checkpoint; None: there is none yet, or the network does not write its
-    own problems."""
-    if parent is None or get_pool_cap(environment) is None:
-        return None
-    return measure_pool(parent.piece_pool).to_json()
-
-
 def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:
     timing = session.parameters.timing
     return trainer.pace.describe(timing.window_blocks * timing.slot_ms / 1_000)
@@ -229,7 +222,7 @@ class LessonNotes:
         self._suites = suites
         self._tally = tally
         self._get_pace = get_pace
-        self._steps: list[dict[str, Any]] = []  # the newest, as status.json shows them
+        self._steps: list[StepStatus] = []  # the newest, as status.json shows them
         self.silence: str | None = None  # why the newest window with groups taught nothing
 
     def note(self, lesson: Lesson) -> None:
@@ -251,23 +244,7 @@ class LessonNotes:
             self._get_pace(),
             extra={"event": "step_learned"},
         )
-        self._steps.append(
-            {
-                "window": lesson.window,
-                "groups": count,
-                "replayed": lesson.replayed,
-                "waiting": lesson.waiting,
-                "delayed": lesson.delayed,
-                "expired": lesson.expired,
-                "delayed_staleness": lesson.delayed_staleness,
-                "reward": reward,
-                "tokens": lesson.tokens,
-                "silent_tokens": lesson.silent_tokens,
-                "checkpoint": lesson.published.number,
-                "digest": lesson.published.digest.hex(),
-                "stats": asdict(lesson.stats),
-            }
-        )
+        self._steps.append(describe_step(lesson, reward))
         del self._steps[:-SHOWN]
         self.silence = None
         self._tally.add("trainer_steps")
@@ -286,15 +263,16 @@ class LessonNotes:
         self._tally.add("step_tokens", silence.tokens)
         self._tally.add("silent_tokens", silence.silent_tokens)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> LearningStatus:
         """The part of status.json that is about learning."""
-        pace = self._get_pace()
+        pace, windows = self._get_pace(), self._monitor.windows
+        points = self._monitor.points[-SHOWN:]
         return {
             "steps": self._steps,
             "silence": self.silence,
             "alarm": self._monitor.alarm,
-            "course": self._monitor.verdict.to_json(),
-            "figures": asdict(self._monitor.windows[-1]) if self._monitor.windows else None,
-            "held_out": [asdict(point) for point in self._monitor.points[-SHOWN:]],
-            "pace": None if pace is None else asdict(pace),
+            "course": describe_course(self._monitor.verdict),
+            "figures": cast(FiguresStatus, asdict(windows[-1])) if windows else None,
+            "held_out": [cast(HeldOutStatus, asdict(point)) for point in points],
+            "pace": None if pace is None else cast(PaceStatus, asdict(pace)),
         }

@@ -17,9 +17,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from assay.artifacts.database import Database
+from assay.artifacts.status.validator import LedgerEntryStatus, PostStatus
 from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.evm import EvmError, LedgerEntry, LedgerPoster, SignedCall, make_ledger_entry
 from assay.neurons.ports import LedgerChain
@@ -86,7 +87,7 @@ def list_posts(database: Database, limit: int) -> list[PostRow]:
     return [_decode(database, *values) for values in rows]
 
 
-def describe_post(row: PostRow) -> dict[str, Any]:
+def describe_post(row: PostRow) -> PostStatus:
     """A settlement's post and its state."""
     return {
         "epoch": row.epoch,
@@ -94,7 +95,7 @@ def describe_post(row: PostRow) -> dict[str, Any]:
         "transaction": None if row.post is None else row.post.hash.hex(),
         "block": row.seen_at,
         "trouble": row.trouble,
-        "entry": to_json(row.entry),
+        "entry": cast(LedgerEntryStatus, to_json(row.entry)),
     }
 
 

@@ -2,10 +2,12 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, closing
-from typing import Any
 
 from assay.artifacts.database import VALIDATOR_FILE, Database
+from assay.artifacts.status.program import LoopStatus, NetworkStatus
+from assay.artifacts.status.validator import ValidatorStatus
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.network import ObjectStore
@@ -96,14 +98,17 @@ def run_validator(
         network = NetworkMonitor(session, needs_permit=True)
         verdicts = VerdictCounter(tally, list_verdicts(validator))
 
-        def describe() -> dict[str, Any]:
+        def describe(seen: NetworkStatus, loop: Callable[[], LoopStatus]) -> ValidatorStatus:
             _count_judging(validator, verdicts, tally)
             timing, head = session.parameters.timing, network.seen.head
             number = 0 if head is None else head.number
             trouble = None if posting is None else posting.trouble
-            return describe_validator(validator, timing, number, database, book) | {
+            return {
+                **seen,
+                **describe_validator(validator, timing, number, database, book),
                 "posts": [describe_post(r) for r in list_posts(database, SHOWN)],
                 "posting_trouble": None if trouble is None else trouble.text,
+                **loop(),
             }
 
         warn_at_start(session, "validator", public, locator or "")

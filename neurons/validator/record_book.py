@@ -13,10 +13,11 @@ detected. A failed announcement is retried and delays nothing else.
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 from assay.artifacts.database import Database
 from assay.artifacts.records.reader import RecordFault, RecordReader, follow_links
+from assay.artifacts.status.validator import RecordStatus
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.ports import Chain
 from assay.network.store import ObjectStore, StoreError
@@ -64,14 +65,6 @@ _TABLES = (
     # at most one row: the newest published settlement
     "CREATE TABLE IF NOT EXISTS record_published (epoch INTEGER NOT NULL, digest BLOB NOT NULL)",
 )
-
-
-class RecordStatus(TypedDict):
-    """The public record."""
-
-    locator: str | None  # where others read it; null: `record/` in the program's folder
-    published: int | None  # epoch block of the newest published settlement
-    waiting: int  # settlements that are not published yet
 
 
 class RecordBook:

@@ -12,9 +12,9 @@ some were accepted, not which.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from assay.artifacts.database import Database, JournalError
+from assay.artifacts.status.validator import WeightsStatus
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
     ChainError,
@@ -75,7 +75,7 @@ def list_rows(database: Database, limit: int) -> list[WeightsRow]:
     return [_decode(*values) for values in rows]
 
 
-def describe_row(row: WeightsRow) -> dict[str, Any]:
+def describe_row(row: WeightsRow) -> WeightsStatus:
     """A settlement's weights and their state."""
     return {
         "epoch": row.epoch,

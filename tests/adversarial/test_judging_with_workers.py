@@ -128,7 +128,7 @@ class Chaos:
 
     def _kill(self):
         """Whether there was somebody to kill: a worker may be lost already."""
-        pid = self.draw.choice(self.pool.describe())["pid"]
+        pid = self.draw.choice(self.pool.describe()).pid
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -164,7 +164,7 @@ def test_a_worker_that_is_lost_in_the_middle_changes_nothing(world, tmp_path, ex
         put_faults(faults, kind)
         bench.run()
         assert not list_faults(faults)
-        assert sum(worker["lost"] for worker in pool.describe()) == 1
+        assert sum(worker.lost for worker in pool.describe()) == 1
         require_same(bench, expected)
 
 

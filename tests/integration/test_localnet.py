@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assay.network import open_store
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
-from assay.neurons.program.metrics import COMMON, OWN, get_served_name
+from assay.neurons.program.metric import get_served_name
+from assay.neurons.program.metrics import COMMON, OWN
 from assay.protocol import (
     SettlementRecord,
     Tag,

@@ -126,7 +126,7 @@ def fail_in_loop(error: Exception, folder: Path) -> None:
 
     stop = threading.Event()
     neuron: Any = SimpleNamespace(step=step, trouble=None)
-    ProgramLoop(neuron, folder, stop, dict, lambda: None).run()
+    ProgramLoop(neuron, folder, stop, lambda loop: loop(), lambda: None).run()
     assert (folder / STATUS_FILE).is_file()
 
 

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import get_type_hints
 
-from assay.neurons.program.metrics import HINDRANCES
-from assay.neurons.program.status import PaceStatus
+from assay.artifacts.status.trainer import PaceStatus
+from assay.neurons.program.trainer_metrics import HINDRANCES
 from assay.training.pace import PACE_WINDOWS, SILENT, SKIPPED, Activity, TrainerPace
 
 JUDGING, LEARNING, PUBLISHING, WAITING = Activity

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from assay.neurons.trainer.status import describe_course
 from assay.training import LearnStats
 from assay.training.figures import GroupFigures
 from assay.training.watch import (
@@ -104,7 +105,7 @@ def test_the_line_has_figure_value_and_threshold():
         "the course collapses: mean length of completions, of that of the beginning: 0.39, below "
         "0.4 in 3 windows one after the other, last in window 7: look at answers"
     )
-    shown = verdict.to_json()
+    shown = describe_course(verdict)
     assert json.loads(json.dumps(shown)) == shown
     assert [name for name, holds in shown["rules"].items() if holds] == ["shorter"]
     assert (shown["value"], shown["threshold"]) == (0.39, 0.4)

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from assay.artifacts.status.demo import DemoStatus
+from assay.artifacts.status.program import ProgramStatus
+from assay.artifacts.status.validator import ValidatorStatus
 from assay.network.files import is_locked
 from assay.protocol.encoding import EncodingError, read_json
 
@@ -68,14 +71,19 @@ class RunFolder:
 
     def get_locator(self) -> str | None:
         """The locator of its program's record; None: the record is in the folder, or not named."""
-        locator = self.status.pick(lambda status: status["record"]["locator"], None)
+
+        def read(status: ValidatorStatus) -> str | None:
+            record = status["record"]
+            return None if record is None else record["locator"]
+
+        locator = self.status.pick(read, None)
         return None if locator is None else str(locator)
 
     def get_hotkey(self, netuid: int | None) -> str | None:
         """The hotkey of a validator's folder, SS58. `netuid` is the requested subnet. None: the
         validator is of another one."""
 
-        def read(status: Any) -> str | None:
+        def read(status: ProgramStatus) -> str | None:
             if netuid is not None and status.get("netuid", netuid) != netuid:
                 return None
             return str(status["hotkey"]) if status["program"] == "validator" else None
@@ -84,13 +92,19 @@ class RunFolder:
 
     def get_parameters(self) -> bytes | None:
         """Digest of its program's parameters."""
-        return self.status.pick(lambda status: bytes.fromhex(status["parameters"]), None)
+
+        def read(status: ProgramStatus) -> bytes:
+            return bytes.fromhex(status["parameters"])
+
+        return self.status.pick(read, None)
 
     def get_names(self) -> dict[str, str]:
         """A demo's miners: hotkey in SS58 → name."""
-        return self.status.pick(
-            lambda status: {str(m["hotkey"]): str(m["name"]) for m in status["demo"]["miners"]}, {}
-        )
+
+        def read(status: DemoStatus) -> dict[str, str]:
+            return {str(miner["hotkey"]): str(miner["name"]) for miner in status["demo"]["miners"]}
+
+        return self.status.pick(read, {})
 
     def get_payment(self, epoch: int, address: str) -> tuple[int, int] | None:
         """The block at which a demo's chain paid a settlement, and a miner's incentive, u16."""

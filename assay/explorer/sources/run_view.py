@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile, RunFolder
+from assay.artifacts.status.demo import DemoStatus
+from assay.artifacts.status.program import ProgramStatus
+from assay.artifacts.status.validator import PostStatus, ValidatorStatus, is_validator
 from assay.environments import Success, list_standings
 from assay.explorer.documents.settlements import EntryFields
 from assay.explorer.documents.training import AccuracyPoint, LevelRow
@@ -47,9 +50,11 @@ class RunView(RunFolder):
         self._facts: tuple[tuple[int, int], dict[int, dict[int, int]]] | None = None
 
     def read_live(self) -> Live | None:
-        document = self.status.read()
+        document: DemoStatus | None = self.status.read()  # or a program's without a demo's fields
+        if document is None:
+            return None
         try:
-            windows = document["windows"] if document["program"] == "validator" else []
+            windows = document["windows"] if is_validator(document) else []
             trouble = _read_trouble(document)
             if document.get("stage") == "done":
                 moving, program = False, "the run has ended"
@@ -62,7 +67,7 @@ class RunView(RunFolder):
         except BROKEN:
             return None
 
-    def _describe_end(self, document: Mapping[str, Any], name: str) -> tuple[bool, str]:
+    def _describe_end(self, document: ProgramStatus, name: str) -> tuple[bool, str]:
         """Whether a program runs, and a remark if it has stopped or is late."""
         if document["state"] != "running":
             return False, " has stopped"
@@ -119,9 +124,10 @@ class RunView(RunFolder):
         return self._facts[1]
 
     def list_posts(self) -> list[EntryStatus] | None:
-        return self.status.pick(
-            lambda status: list(map(_read_post, status["posts"][:_ROWS_MAX])), None
-        )
+        def read(status: ValidatorStatus) -> list[EntryStatus]:
+            return [_read_post(row) for row in status["posts"][:_ROWS_MAX]]
+
+        return self.status.pick(read, None)
 
     def read_held_out(self) -> list[AccuracyPoint]:
         document = self.summary.read()
@@ -142,7 +148,7 @@ class RunView(RunFolder):
             return []
 
 
-def _read_trouble(document: Mapping[str, Any]) -> Trouble | None:
+def _read_trouble(document: ProgramStatus) -> Trouble | None:
     if not document.get("trouble"):
         return None
     stated = document.get("trouble_kind")
@@ -150,14 +156,14 @@ def _read_trouble(document: Mapping[str, Any]) -> Trouble | None:
     return Trouble(kind, str(document["trouble"]))
 
 
-def _read_post(row: Mapping[str, Any]) -> EntryStatus:
+def _read_post(row: PostStatus) -> EntryStatus:
     return EntryStatus(
         int(row["epoch"]),
         str(row["state"]),
         row["transaction"] and str(row["transaction"]),
         row["block"],
         Trouble(TroubleKind.LEDGER, str(row["trouble"])) if row["trouble"] else None,
-        _read_entry(dict(row["entry"])),
+        _read_entry(row["entry"]),
     )
 
 

@@ -1,6 +1,5 @@
 """The first page: the subnet's present state, and the newest settlement."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from assay.explorer.documents.overview import (
@@ -17,7 +16,7 @@ from assay.explorer.documents.overview import (
 from assay.explorer.documents.shared import WindowSummary
 from assay.explorer.labels import DOING, PHASES
 from assay.explorer.page_reader import PageReader
-from assay.explorer.ports import CheckpointOrigin, Live, ShownRecord
+from assay.explorer.ports import CheckpointOrigin, Live, ShownRecord, WindowStatus
 from assay.explorer.views.common import Query, describe_audit, describe_trouble, divide
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
@@ -144,7 +143,7 @@ def _get_end(subject: ShownRecord, window: int) -> int:
 
 
 def _describe_open(
-    parameters: Parameters, window: int, head: int, note: Mapping[str, Any] | None
+    parameters: Parameters, window: int, head: int, note: WindowStatus | None
 ) -> OpenWindow:
     """A window on its way. note: the validator's own, where one runs beside this page."""
     moments = [(compute_block(parameters.timing, window, phase), phase) for phase in Phase]
@@ -165,7 +164,7 @@ def _describe_open(
     )
 
 
-def _describe_progress(note: Mapping[str, Any]) -> OpenWindowProgress:
+def _describe_progress(note: WindowStatus) -> OpenWindowProgress:
     """A validator's progress. Its results are for its operator alone until the weights are open on
     chain, even as a count: before samples are known, only refusals are verdicts."""
     return OpenWindowProgress(
@@ -175,7 +174,7 @@ def _describe_progress(note: Mapping[str, Any]) -> OpenWindowProgress:
     )
 
 
-def _find_trouble(note: Mapping[str, Any]) -> Trouble | None:
+def _find_trouble(note: WindowStatus) -> Trouble | None:
     if void := note.get("void"):
         return Trouble(TroubleKind.CHECKPOINT, str(void))
     if missing := note.get("missing"):

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +60,24 @@ class WorkerMemoryError(WorkerError):
 
 #: Errors of a pass for which memory does not suffice, in this process or in workers.
 MEMORY_LACKS = (MemoryLackError, WorkerMemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """The state of a worker.
+
+    Attributes:
+        device: as in the settings.
+        host, pid: None before it has started.
+        lost: how often it was lost.
+        fault: why it is left out; None: it is not.
+    """
+
+    device: str
+    host: str | None
+    pid: int | None
+    lost: int
+    fault: str | None
 
 
 class WorkerPool:
@@ -128,16 +145,16 @@ class WorkerPool:
         waited: float = getattr(self._waited, "seconds", 0.0)
         return waited
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Each worker as JSON: device, host, pid, how often it was lost, and why it is left out."""
+    def describe(self) -> list[WorkerState]:
+        """The state of each worker."""
         return [
-            {
-                "device": seat.settings.device,
-                "host": seat.description.get("host"),
-                "pid": seat.description.get("pid"),
-                "lost": seat.lost,
-                "lack": seat.fault,
-            }
+            WorkerState(
+                seat.settings.device,
+                seat.description.get("host"),
+                seat.description.get("pid"),
+                seat.lost,
+                seat.fault,
+            )
             for seat in self._seats
         ]
 

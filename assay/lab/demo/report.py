@@ -8,18 +8,19 @@ from importlib.metadata import version
 from math import comb
 from typing import Any
 
+from assay.artifacts.status.demo import (
+    AccuracyStatus,
+    DemoMinerStatus,
+    DemoRunStatus,
+    DemoStatus,
+    DemoVerdictStatus,
+)
+from assay.artifacts.status.program import RUNNING, STOPPED
 from assay.audit.findings import AuditReport
 from assay.lab.demo.run import Actor, DemoRun, PlayedExample
 from assay.lab.gauntlet.strategy import Strategy
 from assay.neurons.program.software import get_software
-from assay.neurons.program.status import (
-    RUNNING,
-    STOPPED,
-    ChainStatus,
-    describe_program,
-    describe_self,
-    describe_trouble,
-)
+from assay.neurons.program.status import ChainStatus, describe_loop, describe_program
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.status import describe_validator
 from assay.neurons.validator.weights_outbox import list_rows
@@ -35,7 +36,7 @@ _SHOWN_VERDICTS = 12
 CHANCE = 1e-9
 
 
-def describe_status(run: DemoRun) -> dict[str, Any]:
+def describe_status(run: DemoRun) -> DemoStatus:
     """The present state of a run: its validator's status, and the demo's further figures, which
     `view` draws."""
     head = run.chain.get_block(run.chain.get_head())
@@ -60,17 +61,19 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
     validating = describe_validator(
         validator, run.parameters.timing, head.number, run.database, run.book
     )
-    return (
-        program
-        | describe_self(STOPPED if run.stage == "done" else RUNNING, run.started_at)
-        | describe_trouble(validator.trouble)
-        | {"counts": {}}
-        | validating
-        | {"posts": [], "posting_trouble": None, "stage": run.stage, "demo": _describe_demo(run)}
-    )
+    state = STOPPED if run.stage == "done" else RUNNING
+    return {
+        **program,
+        **describe_loop(state, run.started_at, validator.trouble, {}),
+        **validating,
+        "posts": [],
+        "posting_trouble": None,
+        "stage": run.stage,
+        "demo": _describe_demo(run),
+    }
 
 
-def _describe_demo(run: DemoRun) -> dict[str, Any]:
+def _describe_demo(run: DemoRun) -> DemoRunStatus:
     timing = run.parameters.timing
     block = run.chain.get_head()
     window = min(max(compute_window(timing, block), run.windows[0]), run.windows[-1])
@@ -121,9 +124,9 @@ def _name_phase(run: DemoRun, window: int, block: int) -> str:
     return f"judged, final at block {compute_block(timing, window, Phase.VERDICT_END)}"
 
 
-def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
+def _describe_miner(run: DemoRun, actor: Actor, weights: Mapping[int, int]) -> DemoMinerStatus:
     hotkey, uid = actor.miner.hotkey, actor.seat.uid
-    verdicts = [
+    verdicts: list[DemoVerdictStatus] = [
         {
             "window": w,
             "reason": judged.verdicts[hotkey].reason.value,
@@ -216,15 +219,15 @@ def measure_peak_rss_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # Linux counts KiB
 
 
-def _describe_accuracy(run: DemoRun) -> dict[str, Any]:
-    """Shares of held-out problems solved, each with its 95 % interval; None if not measured."""
-    document: dict[str, Any] = {"problems": run.problems}
-    for when, accuracy in (("before", run.before), ("after", run.after)):
-        document[when] = round(accuracy.value, 4) if accuracy else None
-        document[f"{when}_interval95"] = (
-            [round(bound, 4) for bound in accuracy.interval] if accuracy else None
-        )
-    return document
+def _describe_accuracy(run: DemoRun) -> AccuracyStatus:
+    before, after = run.before, run.after
+    return {
+        "problems": run.problems,
+        "before": round(before.value, 4) if before else None,
+        "before_interval95": [round(x, 4) for x in before.interval] if before else None,
+        "after": round(after.value, 4) if after else None,
+        "after_interval95": [round(x, 4) for x in after.interval] if after else None,
+    }
 
 
 def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:

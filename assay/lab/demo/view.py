@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from assay.artifacts.status.demo import DemoRunStatus, DemoStatus
 from assay.charts.axes import make_count_axis, make_share_axis
 from assay.charts.drawing import Plot, Point, Series, draw_picture
 from assay.sandbox.child import clean
@@ -19,7 +20,7 @@ _BESIDE = 0.6
 _MARKS = {"ACCEPTED": ("✓", "green"), "NO_COMMITMENT": ("·", "dim"), "NOT_REGISTERED": ("·", "dim")}
 
 
-def render_status(document: dict[str, Any]) -> RenderableType:
+def render_status(document: DemoStatus) -> RenderableType:
     """Header, miners, and learning progress."""
     status = document["demo"]
     parts: list[RenderableType] = [
@@ -34,7 +35,7 @@ def render_status(document: dict[str, Any]) -> RenderableType:
     return Group(*parts, *(Text(note, style="yellow") for note in status["notes"]))
 
 
-def _render_header(stage: str, status: dict[str, Any]) -> Text:
+def _render_header(stage: str, status: DemoRunStatus) -> Text:
     checkpoint = status["checkpoint"]
     text = Text()
     text.append(stage, style="bold")
@@ -48,7 +49,7 @@ def _render_header(stage: str, status: dict[str, Any]) -> Text:
     return text
 
 
-def _render_miners(status: dict[str, Any]) -> Table:
+def _render_miners(status: DemoRunStatus) -> Table:
     total = sum(miner["weight"] for miner in status["miners"]) or 1
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0))
     table.add_column("miner", no_wrap=True)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from assay.artifacts.status.miner import EngineStatus
 from assay.inference import (
     Checkpoint,
     DraftCount,
@@ -19,7 +20,6 @@ from assay.inference.generate import Horizon
 from assay.neurons.miner.engines.drafter import CANARY_ROWS, EngineDrafter
 from assay.neurons.miner.engines.engine import Engine, EngineError, read_engine
 from assay.neurons.miner.engines.process import START_S, EngineCommand, EngineProcess, start_engines
-from assay.neurons.program.status import EngineStatus
 from assay.protocol import Domain, Rollout, hash_fields
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.verification import Projection

@@ -41,7 +41,7 @@ from assay.inference import CheckpointError
 from assay.inference.folder import MANIFEST_FILE, list_small_files
 from assay.network import ObjectStore, open_folder
 from assay.network.files import write_json
-from assay.neurons.trainer.program import describe_pool
+from assay.neurons.trainer.status import describe_pool
 from assay.protocol import StepReplay
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest

@@ -27,7 +27,7 @@ def measure_all(pool, checkpoint, prefills, threads=3):
 
 
 def get_pids(pool):
-    return [worker["pid"] for worker in pool.describe()]
+    return [worker.pid for worker in pool.describe()]
 
 
 def is_alive(pid):

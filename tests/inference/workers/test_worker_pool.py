@@ -132,7 +132,7 @@ def test_lost_within_a_request(tmp_path, checkpoint, prefills, kind):
         put_faults(tmp_path, kind)
         assert measure_all(pool, checkpoint, prefills) == measure_here(checkpoint, prefills)
         assert list_faults(tmp_path) == []
-        assert sum(worker["lost"] for worker in pool.describe()) >= 1
+        assert sum(worker.lost for worker in pool.describe()) >= 1
         assert pool.trouble is None
 
 
@@ -173,7 +173,7 @@ def test_a_device_that_vanishes_is_left_out_and_comes_back(tmp_path, checkpoint,
             "1 of 2 workers are left out until they are back: worker 1 on cpu: device cuda:7 is "
             "not here: this machine has one card, cuda:0; the others continue"
         )
-        assert [worker["lack"] is None for worker in pool.describe()] == [True, False]
+        assert [worker.fault is None for worker in pool.describe()] == [True, False]
         gone.unlink()
         wait_until(lambda: pool.trouble is None)
         assert measure_all(pool, checkpoint, prefills) == expected
@@ -218,7 +218,7 @@ _PARENT = """
 import time
 from assay.inference.workers.pool import WorkerSettings, open_workers
 with open_workers([WorkerSettings()] * 2) as pool:
-    print(*(worker["pid"] for worker in pool.describe()), flush=True)
+    print(*(worker.pid for worker in pool.describe()), flush=True)
     time.sleep(3_600)
 """
 

@@ -39,9 +39,9 @@ def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monke
     miner = subnet.start(quick_miner, store=Breaking(store, 1))
     seen, watch = [], LoopHooks()
 
-    def describe():
+    def describe(loop):
         up = miner.uploads.newest
-        return {"upload": up and [up.window, up.bytes, up.of, up.tries, up.done]}
+        return {"upload": up and [up.window, up.bytes, up.of, up.tries, up.done]} | loop()
 
     ProgramLoop(miner, tmp_path, threading.Event(), describe, lambda: None, watch)
 
@@ -80,7 +80,7 @@ def test_a_store_that_hangs_is_told_while_it_does(
     monkeypatch.setattr("assay.neurons.program.loop.STATUS_S", 0.0)
     store, watch = Hanging(), LoopHooks()
     miner = make_subnet(MinerConfig(1, 1)).start(quick_miner, store=store)
-    ProgramLoop(miner, tmp_path, threading.Event(), dict, lambda: None, watch)
+    ProgramLoop(miner, tmp_path, threading.Event(), lambda loop: loop(), lambda: None, watch)
     told = set()
 
     def beat():

@@ -17,7 +17,8 @@ from assay.network import StoreError
 from assay.network.store import open_folder
 from assay.neurons.program import metrics_server
 from assay.neurons.program.counters import Counters, VerdictCounter, meter
-from assay.neurons.program.metrics import COMMON, OWN, MetricKind, get_served_name
+from assay.neurons.program.metric import MetricKind, get_served_name
+from assay.neurons.program.metrics import COMMON, OWN
 from assay.neurons.program.metrics_server import read_address, serve_metrics
 from assay.settings.loading import ConfigError
 from tests.statuses import VALIDATOR

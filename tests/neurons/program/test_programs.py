@@ -76,7 +76,9 @@ def play(
     missing: Trouble | None = None,
 ) -> None:
     neuron = ScriptedNeuron(stop, *acts)
-    ProgramLoop(neuron, folder, stop, lambda: {"steps": neuron.steps}, lambda: missing).run()
+    ProgramLoop(
+        neuron, folder, stop, lambda loop: {"steps": neuron.steps} | loop(), lambda: missing
+    ).run()
 
 
 def test_a_trouble_is_said_once_and_so_is_its_end(

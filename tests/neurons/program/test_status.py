@@ -4,11 +4,22 @@ import io
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from rich.console import Console
 
+from assay.artifacts.status.miner import UploadStatus
+from assay.artifacts.status.program import CountdownStatus
+from assay.artifacts.status.trainer import (
+    FiguresStatus,
+    GroupsStatus,
+    HeldOutStatus,
+    PaceStatus,
+    PoolStatus,
+    StatsStatus,
+)
+from assay.artifacts.status.validator import LedgerEntryStatus
 from assay.cli.program_view import (
     find_lags,
     render_drafting,
@@ -17,14 +28,21 @@ from assay.cli.program_view import (
     render_speed,
 )
 from assay.cli.status import run_status
-from assay.environments.pieces.growth import measure_pool
+from assay.environments.pieces.growth import PoolFigures, measure_pool
+from assay.network.evm.contracts import LedgerEntry
+from assay.neurons.miner.uploads import Upload
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import claim_folder
-from assay.neurons.program.status import CountdownStatus, describe_countdown
+from assay.neurons.program.status import describe_countdown
+from assay.neurons.trainer.monitor import HeldOutPoint
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings, StatusSettings
+from assay.training.figures import GroupFigures
+from assay.training.lesson import LearnStats
+from assay.training.pace import PaceFigures
+from assay.training.watch import WatchedWindow
 from tests.statuses import VALIDATOR, check_status
 
 START = 7 * DEMO_TIMING.window_blocks
@@ -69,6 +87,31 @@ def draw(status: dict[str, Any], sign: Sign) -> str:
 
 def test_the_sample_has_the_shape() -> None:
     check_status(VALIDATOR)
+
+
+@pytest.mark.parametrize(
+    ("status", "of"),
+    [
+        (FiguresStatus, WatchedWindow),
+        (GroupsStatus, GroupFigures),
+        (HeldOutStatus, HeldOutPoint),
+        (LedgerEntryStatus, LedgerEntry),
+        (PaceStatus, PaceFigures),
+        (PoolStatus, PoolFigures),
+        (StatsStatus, LearnStats),
+        (UploadStatus, Upload),
+    ],
+)
+def test_what_is_written_field_by_field_has_the_fields_of_the_status(
+    status: type[Any], of: type[Any]
+) -> None:
+    """And their types, but those that JSON has as others."""
+    shown, made = get_type_hints(status), get_type_hints(of)
+    assert [name for name in shown if name != "sentence"] == list(made)
+    plain = {name: kind for name, kind in made.items() if kind in (int, float, str, bool)}
+    assert plain.items() <= shown.items()
+    maybe = {name for name, kind in made.items() if type(None) in get_args(kind)}
+    assert maybe == {name for name, kind in shown.items() if type(None) in get_args(kind)}
 
 
 @pytest.mark.parametrize(
