@@ -155,4 +155,6 @@ def test_reward_is_floored() -> None:
 )
 def test_illegal_parts(parts: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"millionths|right answer"):
-        RewardParts(*parts)
+        RewardParts(
+            **dict(zip(("correctness", "quality", "satisfaction", "format"), parts, strict=True))
+        )
