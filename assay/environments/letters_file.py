@@ -27,7 +27,7 @@ from assay.environments.problem_file import (
     require_question,
     require_text,
 )
-from assay.environments.problem_table import (
+from assay.environments.problem_formats import (
     CHOICE_LETTERS,
     CHOICE_LISTS,
     CHOICE_QUESTIONS,
@@ -35,10 +35,8 @@ from assay.environments.problem_table import (
     CHOICE_RIGHTS,
     CHOICE_WRONG,
     NAMES,
-    parse_cell,
-    read_level,
-    read_problem_cell,
 )
+from assay.environments.problem_table import parse_cell, read_level, read_problem_cell
 from assay.protocol.encoding import EncodingError
 from assay.protocol.prf import Stream
 

@@ -38,9 +38,8 @@ from assay.environments.problem_file import (
     require_chat,
     require_text,
 )
+from assay.environments.problem_formats import INPUT, INSTRUCTION
 from assay.environments.problem_table import (
-    INPUT,
-    INSTRUCTION,
     LOOKED_AT,
     Columns,
     OtherShapeError,

@@ -16,13 +16,15 @@ from assay.environments.problem_file import (
     read_row,
     read_table,
 )
-from assay.environments.problem_table import DOCUMENT_COLUMNS, LOOKED_AT, find_shape, get_cell
+from assay.environments.problem_formats import COLUMN_NAMES, FORMATS, find_format
+from assay.environments.problem_table import LOOKED_AT, get_cell
 from assay.environments.programs import NAME as PROGRAMS
 from assay.environments.search.search_rows import NAME as SEARCH
 from assay.environments.search.search_rows import holds_search
 
-#: Names of columns of Parquet, as they stand in its bytes.
-_DOCUMENT_COLUMNS = tuple(name.encode() for name in sorted(DOCUMENT_COLUMNS))
+#: Columns of Parquet of documents alone, and their names as they stand in its bytes.
+_DOCUMENT_COLUMNS = FORMATS[SEARCH].own_columns
+_WRITTEN = tuple(name.encode() for name in sorted({*_DOCUMENT_COLUMNS} - COLUMN_NAMES))
 
 
 def guess_family(file: Path) -> str:
@@ -34,14 +36,14 @@ def guess_family(file: Path) -> str:
 
 def read_rows(data: bytes, file: Path) -> tuple[str, list[bytes]]:
     """As `read_table`, by the family whose shape the file has."""
-    if not data.startswith(PARQUET_MAGIC) or not any(map(data.count, _DOCUMENT_COLUMNS)):
+    if not data.startswith(PARQUET_MAGIC) or not any(map(data.count, _WRITTEN)):
         return read_table(data, file)
     with suppress(ProblemFileError):  # without a column of problems, or with one of documents
         found = read_table(data, file)
         if find_family(found[1]) not in (math_file.NAME, SEARCH):
             return found
     with suppress(ProblemFileError):
-        found = read_table(data, file, SEARCH)
+        found = read_table(data, file, _DOCUMENT_COLUMNS)
         if find_family(found[1]) == SEARCH:
             return found
     return read_table(data, file)
@@ -50,9 +52,9 @@ def read_rows(data: bytes, file: Path) -> tuple[str, list[bytes]]:
 def find_family(lines: Sequence[bytes]) -> str:
     """The family of the environment that reads rows of this shape."""
     rows = read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX)
-    shape = find_shape(name for row in rows for name in row)
-    if shape is not None:
-        return shape.family
+    told = find_format(name for row in rows for name in row)
+    if told is not None:
+        return told.family
     if _is_gsm(lines[0]):
         return gsm.NAME
     if any(map(holds_search, [*rows, *read_objects(lines[-LOOKED_AT:], SEARCH)])):

@@ -20,10 +20,7 @@ from assay.environments.problem_file import (
     read_objects,
     read_problem_file,
 )
-from assay.environments.problem_overlap import read_asked
-from assay.environments.problem_report import AskedRow, Look
-from assay.environments.problem_shards import JoinedFiles
-from assay.environments.problem_table import (
+from assay.environments.problem_formats import (
     CHOICE_LETTERS,
     CHOICE_LISTS,
     CHOICE_QUESTIONS,
@@ -32,9 +29,11 @@ from assay.environments.problem_table import (
     DOCUMENT_ANSWERS,
     DOCUMENT_LISTS,
     DOCUMENT_TEXTS,
-    LOOKED_AT,
-    TableError,
 )
+from assay.environments.problem_overlap import read_asked
+from assay.environments.problem_report import AskedRow, Look
+from assay.environments.problem_shards import JoinedFiles
+from assay.environments.problem_table import LOOKED_AT, TableError
 from assay.environments.programs import NAME as PROGRAMS
 from assay.environments.search import search_rows
 from assay.environments.search.search_rows import SearchRows
