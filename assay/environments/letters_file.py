@@ -16,6 +16,7 @@ from typing import Any
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import BLANKS, UNREAD, Answer, Param, Problem, RewardParts, rate_answer
 from assay.environments.instructions.texts import fold, split_pieces
+from assay.environments.kind import FromFile, Kind
 from assay.environments.math_answer import read_math
 from assay.environments.math_tokens import unwrap
 from assay.environments.problem_file import (
@@ -34,6 +35,7 @@ from assay.environments.problem_formats import (
     CHOICE_RIGHT,
     CHOICE_RIGHTS,
     CHOICE_WRONG,
+    FORMATS,
     NAMES,
 )
 from assay.environments.problem_table import parse_cell, read_level, read_problem_cell
@@ -488,3 +490,6 @@ def _find_right(
     if is_place and int(text) < count:
         found.add(int(text))
     return found, is_number
+
+
+KIND = Kind(NAME, VERSION, FORM, file=FromFile(LettersFile, PARAMS, LEVELS, FORMATS[NAME]))
