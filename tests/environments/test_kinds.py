@@ -5,7 +5,6 @@ problems and scores, which another implementation reproduces, hostile text that 
 and a section of the page by which somebody else could write it.
 """
 
-import importlib
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from assay.environments import problem_look
 from assay.environments.problem_formats import FORMATS
 from assay.environments.registry import KINDS, list_files
 from tests.absent import has_sandbox
@@ -25,6 +25,8 @@ from tests.tree import ROOT
 VECTORS = ROOT / "tests" / "vectors"
 PAGE = (ROOT / "docs" / "environments.md").read_text()
 NODE = shutil.which("node")
+#: Vectors whose programs the second implementation runs in the image.
+SLOW = "code.json"
 _FOREIGN = "its problems and scores are its author's code, run in the image that code.json pins"
 _LIBRARY = (
     "its problems and scores are the library's code in an image whose digest the environment's "
@@ -114,10 +116,8 @@ def implemented(
         pytest.skip("node is not installed")
     folder = tmp_path_factory.mktemp("vectors")
     for file in {file for files in vectored.values() for file in files}:
-        vector = json.loads(file.read_bytes())
-        if file.stem == "code":
-            vector["runs"] = []  # of the image, and the most work by far
-        (folder / file.name).write_text(json.dumps(vector))
+        if file.name != SLOW:
+            shutil.copy(file, folder)
     command = [NODE, str(VECTORS / "second" / "check.js"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -138,10 +138,12 @@ def test_it_has_a_vector(name: str, vectored: dict[str, list[Path]]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in ENVIRONMENTS if name not in UNVECTORED])
-def test_the_second_implementation_has_it(name: str, implemented: set[str]) -> None:
-    kind = KINDS[name.partition(":")[0]]
-    if kind.name == "code" and not has_sandbox():
-        pytest.skip("no sandbox: assay sandbox prepare")
+def test_the_second_implementation_has_it(
+    name: str, vectored: dict[str, list[Path]], request: pytest.FixtureRequest
+) -> None:
+    if {file.name for file in vectored.get(name, [])} == {SLOW}:
+        return  # test_second_implementation looks for it in its run of all vectors
+    implemented = request.getfixturevalue("implemented")
     demand(name, name in implemented, UNIMPLEMENTED, "second implementation")
 
 
@@ -151,7 +153,8 @@ def test_its_scorer_is_shown_hostile_text(name: str) -> None:
     demand(name, is_there, HOSTILE, "row in tests/environments/test_hostile_text.py")
     if name in HOSTILE:
         module, _, test = HOSTILE[name].partition(".")
-        assert callable(getattr(importlib.import_module(f"tests.environments.{module}"), test))
+        text = (ROOT / "tests" / "environments" / f"{module}.py").read_text()
+        assert f"\ndef {test}(" in text
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -193,3 +196,4 @@ def test_a_kind_says_what_its_environments_are() -> None:
 def test_files_are_of_the_formats_that_there_are() -> None:
     rows = {name: one.rows for name, one in list_files().items() if one.rows is not None}
     assert rows == FORMATS
+    assert problem_look.READERS.keys() == rows.keys()
