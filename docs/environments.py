@@ -12,8 +12,7 @@ from pathlib import Path
 
 from page_parts import fill, write_or_check
 
-from assay.environments import arithmetic, gsm, gym, letters_file, math_file, mixture, sat
-from assay.environments.foreign import package_environment
+from assay.environments import mixture
 from assay.environments.gym.datasets import (
     ALIKE,
     COUNTED,
@@ -22,17 +21,15 @@ from assay.environments.gym.datasets import (
     REFUSED,
     SCORER_UNITS,
 )
-from assay.environments.instructions import ifbench, ifeval, instruction_file
-from assay.environments.pieces import abduce, deduce, induce, inside, propose
+from assay.environments.instructions import ifbench, ifeval
+from assay.environments.pieces import inside
 from assay.environments.pieces.piece import FAULTS
 from assay.environments.pieces.pool import compute_first_digest
-from assay.environments.programs import code_file
-from assay.environments.search import search_file
-from assay.environments.tasksets import environment as taskset_environment
+from assay.environments.registry import KINDS
 from assay.environments.tools import PROOFS, TOOLS, CallForm
 from assay.environments.tools.tool import describe_tool
 from assay.environments.tools.proofs import FAULTY_TURNS
-from assay.environments.worlds import codes, errands, guess, rooms, world
+from assay.environments.worlds import world
 
 PAGE = Path(__file__).with_name("environments.md")
 
@@ -47,12 +44,8 @@ _ALIKE = {
 
 def make_versions() -> str:
     """Versions of environments, as their digests name them."""
-    files = (code_file, gsm, instruction_file, letters_file, math_file, search_file)
-    foreign = (package_environment, taskset_environment)
-    own = (arithmetic, codes, errands, guess, gym, mixture, rooms, sat)
-    pieces = (abduce, deduce, induce, propose)
-    modules = sorted((*own, *pieces, *files, *foreign), key=lambda one: one.NAME)
-    shown = ", ".join(f"`{module.NAME}` {module.VERSION}" for module in modules)
+    versions = {mixture.NAME: mixture.VERSION, **{one.name: one.version for one in KINDS.values()}}
+    shown = ", ".join(f"`{name}` {version}" for name, version in sorted(versions.items()))
     return f"- **Versions**: {shown}."
 
 
@@ -121,8 +114,11 @@ def make_proofs() -> str:
     """Proof episodes: what all worlds are told, and what each one is, with its digest."""
     lines = [f"All worlds: {_list_texts(world.ODD_TURNS)}.", ""]
     lines += ["| world | turns before these | digest of the proof episodes |", "|---|---|---|"]
-    for module, kind in ((codes, codes.Codes), (guess, guess.Guess), (rooms, rooms.Rooms)):
-        lines.append(f"| `{module.NAME}` | {_list_texts(kind.proof_turns)} | `{module.PROOF}` |")
+    plain = (one.drawn for one in KINDS.values() if one.drawn is not None and one.require is None)
+    for found in sorted((drawn.make({}) for drawn in plain), key=lambda one: one.name):
+        if isinstance(found, world.WorldEnvironment):
+            proof = world.compute_proof(found).hex()
+            lines.append(f"| `{found.name}` | {_list_texts(found.proof_turns)} | `{proof}` |")
     return "\n".join(lines)
 
 

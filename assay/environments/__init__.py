@@ -5,7 +5,9 @@ Every result is a function of its arguments: no clock, no floats, no solver's op
 names each file, and foreign code runs in a sandbox. An environment takes one answer form, refuses
 the rest, and needs time linear in the text, whatever the text is. It never runs a model, talks to a
 network or learns whose answer it scores. Start with `base`, then `arithmetic`, the simplest
-environment. `registry` makes an environment by name and describes all of them to a person.
+environment. `kind` is what a
+module declares of its environment, `registry` makes one by name, and `listing` describes all of
+them to a person.
 """
 
 from typing import TYPE_CHECKING
@@ -34,16 +36,15 @@ if TYPE_CHECKING:
     from assay.environments.levels import compute_candidates as compute_candidates
     from assay.environments.levels import compute_levels as compute_levels
     from assay.environments.levels import find_undecided as find_undecided
+    from assay.environments.listing import EnvironmentEntry as EnvironmentEntry
+    from assay.environments.listing import list_environments as list_environments
     from assay.environments.problem_file import ProblemFileError as ProblemFileError
     from assay.environments.problem_file import add_problem_files as add_problem_files
     from assay.environments.problem_file import compute_file_digest as compute_file_digest
-    from assay.environments.registry import ENVIRONMENTS as ENVIRONMENTS
-    from assay.environments.registry import EnvironmentEntry as EnvironmentEntry
     from assay.environments.registry import compute_named_shares as compute_named_shares
     from assay.environments.registry import count_named_units as count_named_units
     from assay.environments.registry import draws_from_pool as draws_from_pool
     from assay.environments.registry import get_pool_cap as get_pool_cap
-    from assay.environments.registry import list_environments as list_environments
     from assay.environments.registry import list_manners as list_manners
     from assay.environments.registry import list_named_levels as list_named_levels
     from assay.environments.registry import list_named_rated as list_named_rated
@@ -95,15 +96,13 @@ else:
                 "compute_levels",
                 "find_undecided",
             ),
+            "listing": ("EnvironmentEntry", "list_environments"),
             "problem_file": ("ProblemFileError", "add_problem_files", "compute_file_digest"),
             "registry": (
-                "ENVIRONMENTS",
-                "EnvironmentEntry",
                 "compute_named_shares",
                 "count_named_units",
                 "draws_from_pool",
                 "get_pool_cap",
-                "list_environments",
                 "list_manners",
                 "list_named_levels",
                 "list_named_rated",

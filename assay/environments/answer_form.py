@@ -56,8 +56,7 @@ class FormedEnvironment(DrawnEnvironment):
         form: AnswerForm | None,
     ) -> None:
         """Args as for a `DrawnEnvironment`; `form` is the setting's default."""
-        more = {} if form is None else {NAME: make_param(form)}
-        super().__init__(name, version, {**declared, **more}, params)
+        super().__init__(name, version, {**declared, **declare_form(form)}, params)
         self.form = None if form is None else AnswerForm(self.params[NAME])
 
     def read_answer(self, completion: str) -> str | None:
@@ -76,10 +75,13 @@ class FormedEnvironment(DrawnEnvironment):
         return "" if self.form is None else f"\n{REQUESTS[self.form].format(what)}\n"
 
 
-def make_param(default: AnswerForm) -> Param:
-    """The setting of an environment whose form is `default`, unless an owner chooses another."""
+def declare_form(default: AnswerForm | None) -> dict[str, Param]:
+    """The setting of an environment whose form is `default`, unless an owner chooses another; none
+    of one without a form."""
+    if default is None:
+        return {}
     forms = ", ".join(f"{form:d} {form.name.lower()}" for form in AnswerForm)
-    return Param(int(default), 0, len(AnswerForm) - 1, f"form of an answer: {forms}")
+    return {NAME: Param(int(default), 0, len(AnswerForm) - 1, f"form of an answer: {forms}")}
 
 
 def read_answer(completion: str, form: AnswerForm = AnswerForm.HASH) -> str | None:

@@ -20,6 +20,7 @@ from assay.environments.base import (
     RewardParts,
     rate_answer,
 )
+from assay.environments.kind import Drawn, Kind
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -167,3 +168,8 @@ def _tell_story(stream: Stream, values: Sequence[int]) -> str:
     parts = [f"{name} counts {values[0]} {things}"]
     parts += [f"{'adds' if value > 0 else 'takes away'} {abs(value)}" for value in values[1:]]
     return f"{', '.join(parts)}. How many?\n"
+
+
+KIND = Kind(
+    NAME, VERSION, drawn=Drawn(Arithmetic, "sums of several terms, worked step by step", PARAMS)
+)

@@ -171,7 +171,7 @@ def leave_unmade(level: int) -> Problem:
     return Problem("", level, Answer(), is_made=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RewardParts:
     """What one completion achieves: each part in millionths, 0 to 1,000,000.
 
@@ -204,14 +204,16 @@ class RewardParts:
 
 
 #: What a completion achieves from which no answer can be read.
-UNREAD = RewardParts(0, 0, 0, 0)
+UNREAD = RewardParts(correctness=0, quality=0, satisfaction=0, format=0)
 
 
 def rate_answer(met: int, total: int = 1, quality: int = 0) -> RewardParts:
     """What a completion achieves whose answer was read, and meets `met` of the task's `total`
     parts."""
     right = MILLION if met == total else 0
-    return RewardParts(right, quality, met * MILLION // total, MILLION)
+    return RewardParts(
+        correctness=right, quality=quality, satisfaction=met * MILLION // total, format=MILLION
+    )
 
 
 class State(Protocol):

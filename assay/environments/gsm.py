@@ -24,7 +24,9 @@ from assay.environments.base import (
     RewardParts,
     rate_answer,
 )
-from assay.environments.problem_file import KeptRows, Row, cut_levels, read_row
+from assay.environments.kind import Drawn, FromFile, Kind
+from assay.environments.problem_file import KeptRows, OtherFormatError, Row, cut_levels, read_row
+from assay.environments.problem_formats import FORMATS
 from assay.protocol.prf import Stream
 
 NAME = "gsm"
@@ -249,3 +251,24 @@ def _draw_step(stream: Stream, total: int, largest: int, left: int) -> tuple[int
 
 def _work(left: int, sign: str, right: int, result: int) -> str:
     return f"{left}{sign}{right}=<<{left}{sign}{right}={result}>>{result}"
+
+
+def _is_told(rows: Sequence[dict[str, Any]], lines: Sequence[bytes]) -> bool:
+    """Whether a file's first row is in GSM8K's format, or seems to be."""
+    del rows
+    try:
+        read_row(lines[0], is_first=True)
+    except OtherFormatError:
+        return False
+    except ValueError as error:
+        return "####" in str(error)
+    return True
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    FORM,
+    drawn=Drawn(Gsm, "word problems from templates, in GSM8K's format", PARAMS),
+    file=FromFile(GsmFile, levels=range(1, FILE_LEVELS + 1), rows=FORMATS[NAME], tells=_is_told),
+)

@@ -16,6 +16,7 @@ from typing import Any
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import BLANKS, UNREAD, Answer, Param, Problem, RewardParts, rate_answer
 from assay.environments.instructions.texts import fold, split_pieces
+from assay.environments.kind import FromFile, Kind
 from assay.environments.math_answer import read_math
 from assay.environments.math_tokens import unwrap
 from assay.environments.problem_file import (
@@ -27,18 +28,17 @@ from assay.environments.problem_file import (
     require_question,
     require_text,
 )
-from assay.environments.problem_table import (
+from assay.environments.problem_formats import (
     CHOICE_LETTERS,
     CHOICE_LISTS,
     CHOICE_QUESTIONS,
     CHOICE_RIGHT,
     CHOICE_RIGHTS,
     CHOICE_WRONG,
+    FORMATS,
     NAMES,
-    parse_cell,
-    read_level,
-    read_problem_cell,
 )
+from assay.environments.problem_table import parse_cell, read_level, read_problem_cell
 from assay.protocol.encoding import EncodingError
 from assay.protocol.prf import Stream
 
@@ -490,3 +490,6 @@ def _find_right(
     if is_place and int(text) < count:
         found.add(int(text))
     return found, is_number
+
+
+KIND = Kind(NAME, VERSION, FORM, file=FromFile(LettersFile, PARAMS, LEVELS, FORMATS[NAME]))

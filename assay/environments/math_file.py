@@ -23,6 +23,7 @@ from assay.environments.base import (
     make_messages,
     rate_answer,
 )
+from assay.environments.kind import FromFile, Kind
 from assay.environments.math_answer import TEXT_MAX, MathAnswer, is_listed, read_math
 from assay.environments.math_form import RequiredForm, find_required_form
 from assay.environments.math_question import Question
@@ -38,9 +39,8 @@ from assay.environments.problem_file import (
     require_chat,
     require_text,
 )
+from assay.environments.problem_formats import FORMATS, INPUT, INSTRUCTION
 from assay.environments.problem_table import (
-    INPUT,
-    INSTRUCTION,
     LOOKED_AT,
     Columns,
     OtherShapeError,
@@ -445,3 +445,6 @@ def find_boxed(solution: str) -> str | None:
 def _name_box(solution: str) -> str:
     """How the boxes of a solution begin that may hold its answer."""
     return "\\boxed{" if "\\boxed{" in solution else "\\fbox{"
+
+
+KIND = Kind(NAME, VERSION, FORM, file=FromFile(MathFile, levels=LEVELS, rows=FORMATS[NAME]))

@@ -3,26 +3,19 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from assay.environments import gsm, math_file
+from assay.environments import math_file
 from assay.environments.problem_file import (
     LONG_ROW_MAX,
     PARQUET_MAGIC,
-    OtherFormatError,
     ProblemFileError,
     read_objects,
     read_problem_file,
-    read_row,
     read_table,
 )
-from assay.environments.problem_table import DOCUMENT_COLUMNS, LOOKED_AT, find_shape, get_cell
-from assay.environments.programs import NAME as PROGRAMS
-from assay.environments.search.search_rows import NAME as SEARCH
-from assay.environments.search.search_rows import holds_search
-
-#: Names of columns of Parquet, as they stand in its bytes.
-_DOCUMENT_COLUMNS = tuple(name.encode() for name in sorted(DOCUMENT_COLUMNS))
+from assay.environments.problem_formats import COLUMN_NAMES, find_format
+from assay.environments.problem_table import LOOKED_AT
+from assay.environments.registry import list_files
 
 
 def guess_family(file: Path) -> str:
@@ -34,43 +27,34 @@ def guess_family(file: Path) -> str:
 
 def read_rows(data: bytes, file: Path) -> tuple[str, list[bytes]]:
     """As `read_table`, by the family whose shape the file has."""
-    if not data.startswith(PARQUET_MAGIC) or not any(map(data.count, _DOCUMENT_COLUMNS)):
+    if not data.startswith(PARQUET_MAGIC):
+        return read_table(data, file)
+    # columns that one environment alone unpacks, whose names stand in the file's bytes
+    own = {
+        name: one.rows.own_columns
+        for name, one in list_files().items()
+        if one.rows is not None
+        and any(data.count(each.encode()) for each in {*one.rows.own_columns} - COLUMN_NAMES)
+    }
+    if not own:
         return read_table(data, file)
     with suppress(ProblemFileError):  # without a column of problems, or with one of documents
         found = read_table(data, file)
-        if find_family(found[1]) not in (math_file.NAME, SEARCH):
+        if find_family(found[1]) not in (math_file.NAME, *own):
             return found
-    with suppress(ProblemFileError):
-        found = read_table(data, file, SEARCH)
-        if find_family(found[1]) == SEARCH:
-            return found
+    for family, columns in own.items():
+        with suppress(ProblemFileError):
+            found = read_table(data, file, columns)
+            if find_family(found[1]) == family:
+                return found
     return read_table(data, file)
 
 
 def find_family(lines: Sequence[bytes]) -> str:
-    """The family of the environment that reads rows of this shape."""
+    """The family of the environment that reads rows of this shape: `math`, if nothing tells."""
     rows = read_objects(lines[:LOOKED_AT], math_file.NAME, LONG_ROW_MAX)
-    shape = find_shape(name for row in rows for name in row)
-    if shape is not None:
-        return shape.family
-    if _is_gsm(lines[0]):
-        return gsm.NAME
-    if any(map(holds_search, [*rows, *read_objects(lines[-LOOKED_AT:], SEARCH)])):
-        return SEARCH
-    return PROGRAMS if any(map(_has_cases, rows)) else math_file.NAME
-
-
-def _has_cases(row: dict[str, Any]) -> bool:
-    """Whether a row of verl or prime-rl has test cases where others have an answer."""
-    truth = get_cell(row, "reward_model.ground_truth.inputs")
-    return truth is not None or get_cell(row, "verification_info.test_cases") is not None
-
-
-def _is_gsm(line: bytes) -> bool:
-    try:
-        read_row(line, is_first=True)
-    except OtherFormatError:
-        return False
-    except ValueError as error:
-        return "####" in str(error)
-    return True
+    told = find_format(name for row in rows for name in row)
+    if told is not None:
+        return told.family
+    tellers = {name: one.tells for name, one in list_files().items() if one.tells is not None}
+    return next((name for name, tells in tellers.items() if tells(rows, lines)), math_file.NAME)

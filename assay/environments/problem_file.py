@@ -10,7 +10,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,11 +21,9 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from assay.environments.base import BLANKS, INTEGER
 from assay.environments.problem_forks import share_work
+from assay.environments.problem_formats import COLUMN_NAMES, FORMATS
 from assay.environments.problem_table import (
-    COLUMN_NAMES,
-    DOCUMENT_COLUMNS,
     DOCUMENT_MAX,
-    PREFERENCE_COLUMNS,
     ROWS_MAX,
     TEXT_MAX,
     Chat,
@@ -59,27 +57,6 @@ _NAMED = re.compile(r"([a-z_]+):([0-9a-f]{64})")
 _ENDING = re.compile(
     rf"(?:.*\n)?#### (-?[0-9]{{1,3}}(?:,[0-9]{{3}})+|-?[0-9]+)[{BLANKS}]*+", re.DOTALL
 )
-
-#: Environment → the fields of a row that it reads as text, the question first.
-_FIELDS = {
-    "gsm": ("question", "answer"),
-    "math": ("problem", "solution"),
-    "code": ("question", "input_output"),
-    "letters": ("question", "options"),
-    "instructions": ("prompt", "instruction_id_list", "kwargs"),
-}
-#: Environment → a description of these fields for people.
-_SHAPES = {
-    "gsm": "a question, and an answer that ends in a line `#### N`",
-    "math": "a problem, and a solution with its answer in \\boxed{…}",
-    "code": "a question, and its test cases as JSON in a text",
-    "letters": "a question, and its choices as a list of texts",
-    "instructions": "a prompt, and lists of instructions and of their arguments",
-    "search": "documents, and questions with their answers",
-}
-
-#: What reads a file → columns of Parquet that only it unpacks.
-_MORE_COLUMNS = {"search": DOCUMENT_COLUMNS, "preference": PREFERENCE_COLUMNS}
 
 #: Control characters except tab and line ends, and lone surrogates: no question needs them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -267,7 +244,8 @@ class KeptRows(ABC, Generic[_R, _T]):
                 or contradicts another, or no row is usable.
         """
         file, data = find_file(digest, family)
-        lines = read_table(data, file, family)[1]
+        own = FORMATS[family].own_columns if family in FORMATS else ()
+        lines = read_table(data, file, own)[1]
         try:
             self.look_at(lines)
         except OtherShapeError as error:
@@ -363,12 +341,13 @@ def read_problem_file(file: Path) -> bytes:
     return data
 
 
-def read_table(data: bytes, file: Path, family: str = "") -> tuple[str, list[bytes]]:
+def read_table(
+    data: bytes, file: Path, own_columns: Collection[str] = ()
+) -> tuple[str, list[bytes]]:
     """The name of the file's format, and its rows as lines of JSON; at least one.
 
     Args:
-        family: that reads them: `search` and `preference` have more columns of Parquet than the
-            others.
+        own_columns: of Parquet that are unpacked beside those of all formats.
 
     Raises:
         ProblemFileError: the file is no table, is empty, or has too many rows.
@@ -381,8 +360,7 @@ def read_table(data: bytes, file: Path, family: str = "") -> tuple[str, list[byt
                 f"{file} is Parquet of more than {DOCUMENT_MAX >> 20} MiB, which is unpacked at "
                 "once: write several files, or JSON Lines"
             )
-        columns = COLUMN_NAMES | _MORE_COLUMNS.get(family, frozenset())
-        rows = _unpack_parquet(data, file, columns)
+        rows = _unpack_parquet(data, file, COLUMN_NAMES.union(own_columns))
         name, lines = "Parquet", rows.removesuffix(b"\n").split(b"\n")
     else:
         try:
@@ -464,7 +442,7 @@ def read_texts(line: bytes, family: str) -> dict[str, Any]:
 
 def require_texts(row: dict[str, Any], family: str) -> dict[str, Any]:
     """A row that has this environment's fields as text. Errors as of `read_texts`."""
-    names = _FIELDS[family]
+    names = FORMATS[family].fields
     if not all(name in row for name in names):
         raise name_formats(row, family)
     asked, *_ = [require_text(row[name], name, family) for name in names]
@@ -482,7 +460,8 @@ def read_object(line: bytes, family: str, most: int = ROW_MAX) -> dict[str, Any]
     except EncodingError as error:
         raise ValueError(f"it {error}") from None
     if not isinstance(row, dict):
-        wanted = f" with {' and '.join(_FIELDS[family])}" if family in _FIELDS else ""
+        fields = FORMATS[family].fields if family in FORMATS else ()
+        wanted = f" with {' and '.join(fields)}" if fields else ""
         raise ValueError(f"it is not an object{wanted}")
     return row
 
@@ -534,7 +513,7 @@ def require_text(text: Any, name: str, family: str) -> str:
     if not isinstance(text, str):
         raise ValueError(
             f"its {name} is {json.dumps(text)[:40]}, and {family}:SHA256 takes text: "
-            f"{_SHAPES[family]}"
+            f"{FORMATS[family].about}"
         )
     if not text.isprintable() and (bad := _CONTROL.search(text)):
         raise ValueError(f"its {name} holds the character U+{ord(bad[0]):04X}")
@@ -544,15 +523,16 @@ def require_text(text: Any, name: str, family: str) -> str:
 def name_formats(row: dict[str, Any], family: str) -> ValueError:
     """The error for a row that lacks some of a family's fields: its fields, and what reads such
     rows."""
-    names = _FIELDS[family]
-    for family, fields in _FIELDS.items():
+    names = FORMATS[family].fields
+    others = {one.family: one.fields for one in FORMATS.values() if one.fields}
+    for family, fields in others.items():
         if fields != names and all(name in row for name in fields):
             return OtherFormatError(
                 f"it has {' and '.join(fields)}, not {' and '.join(names)}: "
                 f"{family}:SHA256 takes such files"
             )
     has = list_fields(row)
-    takes = ", ".join(f"{family}:SHA256 takes {' and '.join(f)}" for family, f in _FIELDS.items())
+    takes = ", ".join(f"{family}:SHA256 takes {' and '.join(f)}" for family, f in others.items())
     kind = ValueError if any(name in row for name in names) else OtherFormatError
     return kind(f"it has {has}: {takes}")
 

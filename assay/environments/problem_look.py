@@ -4,6 +4,7 @@ why each other is not. The environment of the file reads it by the same code."""
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from assay.environments import gsm, letters_file, math_file
 from assay.environments.gsm import GsmRows
@@ -20,10 +21,7 @@ from assay.environments.problem_file import (
     read_objects,
     read_problem_file,
 )
-from assay.environments.problem_overlap import read_asked
-from assay.environments.problem_report import AskedRow, Look
-from assay.environments.problem_shards import JoinedFiles
-from assay.environments.problem_table import (
+from assay.environments.problem_formats import (
     CHOICE_LETTERS,
     CHOICE_LISTS,
     CHOICE_QUESTIONS,
@@ -32,15 +30,29 @@ from assay.environments.problem_table import (
     DOCUMENT_ANSWERS,
     DOCUMENT_LISTS,
     DOCUMENT_TEXTS,
-    LOOKED_AT,
-    TableError,
 )
+from assay.environments.problem_overlap import read_asked
+from assay.environments.problem_report import AskedRow, Look
+from assay.environments.problem_shards import JoinedFiles
+from assay.environments.problem_table import LOOKED_AT, TableError
 from assay.environments.programs import NAME as PROGRAMS
 from assay.environments.search import search_rows
 from assay.environments.search.search_rows import SearchRows
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
 SAMPLES, FORMS, NAMED = 3, 5_000, 20
+
+
+class _Given(NamedTuple):
+    """What a file's rows are read from, see `look_at_file`; `look` is filled in."""
+
+    lines: Sequence[bytes]
+    file: Path
+    look: Look
+    chosen: Mapping[str, str] | None
+    report: Callable[[str], None] | None
+    is_suite: bool
+    processes: int
 
 
 def look_at_file(
@@ -81,16 +93,8 @@ def look_at_file(
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
     if joined is not None:
         look.is_joined, look.format = True, joined.format
-    if family == math_file.NAME:
-        rows = _read_math(lines, file, chosen, look, processes)
-    elif family == gsm.NAME:
-        rows = _read_gsm(lines, look, processes)
-    elif family == PROGRAMS:
-        from assay.environments.program_look import read_programs  # which loads the sandbox's parts
-
-        rows = read_programs(lines, look, report, is_suite)
-    else:
-        rows = _READERS[family](lines, look)
+    given = _Given(lines, file, look, chosen, report, is_suite, processes)
+    rows = READERS[family](given)
     look.asked = len(rows)
     _divide(rows, look)
     look.samples = [row.make_sample() for row in rows[:SAMPLES]]
@@ -109,18 +113,26 @@ def _has_form(row: AskedRow) -> bool:
     return isinstance(source, MathRow) and source.make_task().form is not None
 
 
-def _read_gsm(lines: Sequence[bytes], look: Look, processes: int) -> list[AskedRow]:
+def _read_programs(given: _Given) -> list[AskedRow]:
+    from assay.environments.program_look import read_programs  # which loads the sandbox's parts
+
+    return read_programs(given.lines, given.look, given.report, given.is_suite)
+
+
+def _read_gsm(given: _Given) -> list[AskedRow]:
+    lines, look = given.lines, given.look
     look.columns = {"problem": "question", "answer": "answer", "solution": "answer"}
     look.levels = f"{gsm.FILE_LEVELS} by the number of lines of the answer"
     rows = GsmRows()
-    look.damaged, look.left_out = rows.add_all(lines, processes), rows.skipped
+    look.damaged, look.left_out = rows.add_all(lines, given.processes), rows.skipped
     return [
         AskedRow(number, row.question, str(row.value), row.steps, None, row, lines[number - 1])
         for number, row in rows.kept
     ]
 
 
-def _read_letters(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
+def _read_letters(given: _Given) -> list[AskedRow]:
+    lines, look = given.lines, given.look
     held = {name for row in read_objects(lines[:LOOKED_AT], letters_file.NAME) for name in row}
     parts = (
         ("problem", CHOICE_QUESTIONS),
@@ -145,7 +157,8 @@ def _read_letters(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
     ]
 
 
-def _read_instructions(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
+def _read_instructions(given: _Given) -> list[AskedRow]:
+    lines, look = given.lines, given.look
     rows = InstructionRows()
     look.damaged, look.left_out = rows.add_all(lines), rows.skipped
     look.columns = {"problem": "prompt", "answer": "instruction_id_list, kwargs"}
@@ -161,7 +174,8 @@ def _read_instructions(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
     return read
 
 
-def _read_search(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
+def _read_search(given: _Given) -> list[AskedRow]:
+    lines, look = given.lines, given.look
     rows = SearchRows()
     look.damaged, look.left_out = rows.add_all(lines), rows.skipped
     looked = read_objects([*lines[:LOOKED_AT], *lines[-LOOKED_AT:]], search_rows.NAME)
@@ -186,23 +200,14 @@ def _read_search(lines: Sequence[bytes], look: Look) -> list[AskedRow]:
     ]
 
 
-_READERS: Mapping[str, Callable[[Sequence[bytes], Look], list[AskedRow]]] = {
-    instruction_file.NAME: _read_instructions,
-    letters_file.NAME: _read_letters,
-    search_rows.NAME: _read_search,
-}
-
-
-def _read_math(
-    lines: Sequence[bytes], file: Path, chosen: Mapping[str, str] | None, look: Look, processes: int
-) -> list[AskedRow]:
-    reader = MathRows(chosen)
+def _read_math(given: _Given) -> list[AskedRow]:
+    look, reader = given.look, MathRows(given.chosen)
     try:
-        look.damaged = reader.add_all(lines, processes)
+        look.damaged = reader.add_all(given.lines, given.processes)
         if reader.fault is not None:
             raise reader.fault
     except TableError as error:
-        raise ProblemFileError(f"{file}: {error}") from None
+        raise ProblemFileError(f"{given.file}: {error}") from None
     columns = reader.columns
     parts = ("problem", "answer", "solution", "level")
     look.columns = {part: name for part in parts if (name := getattr(columns, part)) is not None}
@@ -220,6 +225,17 @@ def _read_math(
         for number, row in reader.kept
         for level in [row.level if reader.has_levels else None]
     ]
+
+
+#: Format → the rows that are asked of such a file.
+READERS: Mapping[str, Callable[[_Given], list[AskedRow]]] = {
+    PROGRAMS: _read_programs,
+    gsm.NAME: _read_gsm,
+    instruction_file.NAME: _read_instructions,
+    letters_file.NAME: _read_letters,
+    math_file.NAME: _read_math,
+    search_rows.NAME: _read_search,
+}
 
 
 def _divide(rows: Sequence[AskedRow], look: Look) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.environments.base import BLANKS
+from assay.environments.problem_formats import NAMES, QUESTIONS, find_format
 from assay.protocol.encoding import EncodingError, read_json
 from assay.sandbox.child import clean
 
@@ -42,107 +43,6 @@ _MESSAGES = re.compile(r"\s*\[\s*\{\s*\"(?:role|content|from|value)\"\s*:", re.A
 #: Keys of an object of JSON that holds a list of rows.
 _LISTS = "data", "rows", "train", "test", "examples", "problems"
 
-#: Part of a row → names of columns that hold it, best first. A point leads into an object, or into
-#: text that holds one.
-NAMES: Mapping[str, Sequence[str]] = {
-    "problem": (
-        *("problem", "Problem", "question", "Question", "prompt", "problem_text", "question_text"),
-        *("query", "instruction", "messages", "conversations"),
-    ),
-    "answer": (
-        *("reward_model.ground_truth", "verification_info.ground_truth", "final_answer", "answer"),
-        *("Answer", "Final Answer", "expected_answer", "ground_truth", "gold"),
-    ),
-    "solution": ("solution", "Solution", "generated_solution"),
-    "level": ("level", "Level"),
-}
-#: A column of problems beside which another may have what they are about.
-INSTRUCTION, INPUT = "instruction", "input"
-#: Columns of a question with choices: the question, the choices, and the right one as a letter, a
-#: place from 0 or a text.
-CHOICE_QUESTIONS = (
-    *("question", "Question", "question_stem", "problem", "query", "prompt"),
-    INSTRUCTION,
-)
-CHOICE_LISTS = "options", "choices"
-CHOICE_RIGHTS = (
-    *("answer_index", "answer", "answerKey", "answer_letter", "label", "target"),
-    "correct_answer",
-)
-#: Columns of choices that have no order, and of those that letters name.
-CHOICE_RIGHT, CHOICE_WRONG = "Correct Answer", tuple(f"Incorrect Answer {n}" for n in range(1, 10))
-CHOICE_LETTERS = "A", "B", "C", "D"
-#: All columns that may hold what a row of any shape asks, best first.
-QUESTIONS = tuple(
-    dict.fromkeys(
-        (
-            *NAMES["problem"],
-            *CHOICE_QUESTIONS,
-            *("description", "question_content", "text", INPUT, "conversation"),
-        )
-    )
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A shape of rows that is told by its columns: the environment that reads it, and its name for
-    people."""
-
-    columns: frozenset[str]
-    family: str
-    what: str
-
-
-#: Shapes of other environments than `math` and `gsm`.
-SHAPES: Sequence[Shape] = tuple(
-    Shape(frozenset(columns), family, what)
-    for family, what, shapes in (
-        (
-            "code",
-            "programs with test cases",
-            (
-                *(("question", "input_output"), ("description", "public_tests")),
-                *(("question_content", "public_test_cases"), ("prompt", "test", "entry_point")),
-                *(("text", "test_list"), ("prompt", "test_list"), ("question", "solution", "test")),
-            ),
-        ),
-        (
-            "letters",
-            "a choice of letters",
-            (
-                *((name, listed) for name in CHOICE_QUESTIONS for listed in CHOICE_LISTS),
-                ("Question", CHOICE_RIGHT),
-                *((name, *CHOICE_LETTERS) for name in ("question", INPUT)),
-            ),
-        ),
-        (
-            "instructions",
-            "instructions that a program checks",
-            (("prompt", "instruction_id_list", "kwargs"),),
-        ),
-    )
-    for columns in shapes
-)
-#: Columns of any of these shapes, to their first point: others are never unpacked.
-COLUMN_NAMES = frozenset(
-    {name.partition(".")[0] for names in NAMES.values() for name in names}
-    | {name for shape in SHAPES for name in shape.columns}
-    | {*CHOICE_RIGHTS, *CHOICE_WRONG, *QUESTIONS}
-    | {"starter_code", "difficulty", "test_setup_code", "test_imports", "gpt_difficulty"}
-    | {"code", "canonical_solution"}
-    | {"private_tests", "generated_tests", "private_test_cases", "metadata", "test_info"}
-)
-#: Columns of a document's text, of several documents, and of answers to a question about them.
-DOCUMENT_TEXTS = "text", "contents", "sentences", "paragraph_text"
-DOCUMENT_LISTS = "context", "paragraphs"
-DOCUMENT_ANSWERS = "answer", "answers", "golden_answers", "answer_aliases"
-#: What only files with documents unpack beside the former.
-DOCUMENT_COLUMNS = (
-    frozenset(("title", *DOCUMENT_TEXTS, *DOCUMENT_LISTS, *DOCUMENT_ANSWERS)) - COLUMN_NAMES
-)
-#: What only files of preferences unpack.
-PREFERENCE_COLUMNS = frozenset(("prompt", "chosen", "rejected"))
 #: Texts that DAPO's and verl's rows put around a problem, before and behind it: they ask for
 #: another form of answer. A point and blanks may follow.
 _AROUND = (
@@ -329,12 +229,6 @@ def _iterate_commas(text: bytes) -> Iterator[dict[str, str]]:
         yield dict(zip(names, row, strict=True))
 
 
-def find_shape(names: Iterable[str]) -> Shape | None:
-    """The other shape that the columns of rows show, if any."""
-    held = frozenset(names)
-    return next((shape for shape in SHAPES if shape.columns <= held), None)
-
-
 def read_level(value: Any) -> int | None:
     """A level as files write it: 1 to 5, or `Level 1` to `Level 5`."""
     found = _LEVEL.fullmatch(str(value))
@@ -365,7 +259,7 @@ def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -
     }
     problem = found["problem"]
     if not chosen:
-        other = find_shape(names)
+        other = find_format(names)
         if other is not None:
             todo = f"`{other.family}:SHA256` takes them"
             raise OtherShapeError(f"its columns {list_names(names)} are {other.what}: {todo}")

@@ -19,10 +19,8 @@ from assay.environments.math_file import MathTask
 from assay.environments.problem_file import add_problem_files, describe_skipped
 from assay.environments.problem_look import look_at_file
 from assay.environments.problem_report import Look
-from assay.environments.programs import code_file
-from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import CodeRow
-from assay.environments.registry import FAMILIES
+from assay.environments.registry import KINDS, list_files
 from assay.environments.scoring import score_all
 from assay.environments.search.search_file import SearchFile, SearchTask
 from assay.environments.search.search_rows import write_plainly
@@ -49,12 +47,12 @@ def vet_problem_file(file: Path) -> VetReport:
     rows = VetCheck("rows", look.is_usable, _describe_rows(look))
     if not rows.passed:
         return VetReport(str(file), (rows,))
-    if look.environment.startswith(f"{code_file.NAME}:"):
-        require_sandbox()
-    add_problem_files([file])
     family, _, digest = look.environment.partition(":")
+    if (require := KINDS[family].require) is not None:
+        require()
+    add_problem_files([file])
     try:
-        environment = FAMILIES[family](digest, {})
+        environment = list_files()[family].make(digest, {})
     except ValueError as error:
         return VetReport(look.environment, (rows, VetCheck("opens", False, str(error))))
     examined = _examine(cast(_FileEnvironment, environment))

@@ -2,44 +2,25 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from hashlib import sha256
-from pathlib import Path
 from types import MappingProxyType
 
-from assay.environments import (
-    answer_form,
-    arithmetic,
-    gsm,
-    gym,
-    letters_file,
-    math_file,
-    mixture,
-    sat,
-)
+from assay.environments import answer_form, arithmetic, gsm, letters_file, math_file, mixture, sat
 from assay.environments.answer_form import AnswerForm
 from assay.environments.base import PART_LEVELS, Environment, Manner, Param, resolve_params
 from assay.environments.foreign import package_environment
-from assay.environments.foreign.archive import read_first_name
-from assay.environments.gym.datasets import LEVELS, REFUSED
-from assay.environments.instructions import InstructionFile, instruction_file
-from assay.environments.pieces import abduce, deduce, induce, piece_environment, pool, propose
+from assay.environments.gym import environment as gym_environment
+from assay.environments.instructions import instruction_file
+from assay.environments.kind import FromFile, Kind
+from assay.environments.pieces import abduce, deduce, induce, propose
 from assay.environments.pieces.growth import read_pool
 from assay.environments.pooling import with_pool
-from assay.environments.problem_family import guess_family
-from assay.environments.problem_file import (
-    OtherFormatError,
-    ProblemFileError,
-    compute_file_digest,
-    describe_skipped,
-    get_known_files,
-)
-from assay.environments.programs import CodeFile, code_file
+from assay.environments.programs import code_file
 from assay.environments.prompting import PARAMS, PromptedEnvironment, divide_settings, make_manner
-from assay.environments.search import SearchFile, search_file, search_rows
-from assay.environments.tasksets import MANIFEST, TasksetEnvironment
+from assay.environments.search import search_file
+from assay.environments.tasksets import environment as taskset_environment
 from assay.environments.tools import (
     CALL_FORM,
     TOOL,
@@ -55,102 +36,40 @@ from assay.environments.worlds import codes, errands, guess, rooms
 from assay.protocol.manifest import POOL_FILE, Manifest
 from assay.protocol.parameters import TOOL_UNITS, UNITS, EnvironmentChoice, Prompts
 
-#: Name → constructor from parameters, which raises ValueError for illegal ones.
-ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
+#: Name → the kind. What a new one adds to this table, its own module says. Files are tried in this
+#: order, and told apart in it where their columns do not tell.
+KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        abduce.NAME: abduce.Abduce,
-        arithmetic.NAME: arithmetic.Arithmetic,
-        codes.NAME: codes.Codes,
-        deduce.NAME: deduce.Deduce,
-        errands.NAME: errands.Errands,
-        gsm.NAME: gsm.Gsm,
-        guess.NAME: guess.Guess,
-        induce.NAME: induce.Induce,
-        propose.NAME: propose.Propose,
-        rooms.NAME: rooms.Rooms,
-        sat.NAME: sat.Sat,
+        kind.name: kind
+        for kind in (
+            arithmetic.KIND,
+            codes.KIND,
+            errands.KIND,
+            guess.KIND,
+            rooms.KIND,
+            sat.KIND,
+            gsm.KIND,
+            math_file.KIND,
+            search_file.KIND,
+            code_file.KIND,
+            letters_file.KIND,
+            instruction_file.KIND,
+            deduce.KIND,
+            abduce.KIND,
+            induce.KIND,
+            propose.KIND,
+            gym_environment.KIND,
+            taskset_environment.KIND,
+            package_environment.KIND,
+        )
     }
 )
-
-
-def _declare_form(form: AnswerForm) -> dict[str, Param]:
-    return {answer_form.NAME: answer_form.make_param(form)}
-
-
-#: The same for people who choose one: name → its settings and a description.
-_DESCRIBED = {
-    abduce.NAME: (
-        {**piece_environment.PARAMS, **_declare_form(abduce.FORM)},
-        "find an input for which a small function returns an output",
-    ),
-    arithmetic.NAME: (arithmetic.PARAMS, "sums of several terms, worked step by step"),
-    codes.NAME: (codes.PARAMS, "find a code by replies, turn by turn (Mastermind)"),
-    deduce.NAME: (
-        {**piece_environment.PARAMS, **_declare_form(deduce.FORM)},
-        "predict what a small function returns",
-    ),
-    errands.NAME: (errands.PARAMS, "a robot fetches parcels on a map, by commands"),
-    gsm.NAME: (
-        {**gsm.PARAMS, **_declare_form(gsm.FORM)},
-        "word problems from templates, in GSM8K's format",
-    ),
-    guess.NAME: (guess.PARAMS, "find a number by replies, turn by turn: higher or lower"),
-    induce.NAME: (piece_environment.PARAMS, "write a small function from inputs and outputs"),
-    propose.NAME: (propose.PARAMS, "write functions and inputs for the other parts of a mixture"),
-    rooms.NAME: (rooms.PARAMS, "do a robot's errands in rooms that it explores, turn by turn"),
-    sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
-}
-#: For names of the form `name:what`: name → constructor from `what` and parameters.
-FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
-    {
-        abduce.NAME: abduce.AbduceFile,
-        code_file.NAME: CodeFile,
-        deduce.NAME: deduce.DeduceFile,
-        gsm.NAME: gsm.GsmFile,
-        gym.NAME: gym.ReasoningGym,
-        induce.NAME: induce.InduceFile,
-        instruction_file.NAME: InstructionFile,
-        letters_file.NAME: letters_file.LettersFile,
-        math_file.NAME: math_file.MathFile,
-        package_environment.NAME: package_environment.PackageEnvironment,
-        search_rows.NAME: SearchFile,
-        TasksetEnvironment.family: TasksetEnvironment,
-    }
-)
-#: Settings of a family's environments, where they have any.
-_SETTINGS: Mapping[str, Mapping[str, Param]] = {
-    abduce.NAME: {**piece_environment.PARAMS, **_declare_form(abduce.FORM)},
-    code_file.NAME: code_file.PARAMS,
-    deduce.NAME: {**piece_environment.PARAMS, **_declare_form(deduce.FORM)},
-    gsm.NAME: _declare_form(gsm.FORM),
-    gym.NAME: _declare_form(gym.FORM),
-    induce.NAME: piece_environment.PARAMS,
-    letters_file.NAME: {**letters_file.PARAMS, **_declare_form(letters_file.FORM)},
-    math_file.NAME: _declare_form(math_file.FORM),
-    package_environment.NAME: {
-        **package_environment.PARAMS,
-        **_declare_form(package_environment.FORM),
-    },
-    propose.NAME: propose.PARAMS,
-    search_rows.NAME: {**search_file.PARAMS, **_declare_form(search_file.FORM)},
-    TasksetEnvironment.family: package_environment.PARAMS,
-}
-#: Families that read files of problems, in the order in which they are tried after the guessed one.
-_READERS = (
-    *(gsm.NAME, math_file.NAME, code_file.NAME, letters_file.NAME, instruction_file.NAME),
-    *(search_rows.NAME, deduce.NAME),
-)
-#: Levels that a family's files may have, where they are few.
-_LEVELS = {
-    **dict.fromkeys((abduce.NAME, deduce.NAME, induce.NAME), range(1, pool.LEVELS + 1)),
-    code_file.NAME: range(1, code_file.LEVELS_MAX + 1),
-    gsm.NAME: range(1, gsm.FILE_LEVELS + 1),
-    instruction_file.NAME: instruction_file.LEVELS,
-    letters_file.NAME: letters_file.LEVELS,
-    math_file.NAME: math_file.LEVELS,
-    search_rows.NAME: search_rows.LEVELS,
-}
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18}|[a-z]+)")
+
+
+def list_files() -> dict[str, FromFile]:
+    """Name → the kinds that read files, in the order in which files are tried."""
+    return {kind.name: kind.file for kind in KINDS.values() if kind.file is not None}
 
 
 def make_environment(
@@ -176,18 +95,25 @@ def make_environment(
 
 def _require_solver(parts: Sequence[str]) -> None:
     """Raises ValueError if problems are proposed that no part asks."""
-    solvers = abduce.NAME, deduce.NAME, induce.NAME
+    solvers = _list_solvers()
     if propose.NAME in parts and not set(solvers) & set(parts):
         raise ValueError(
             f"{propose.NAME} is a part of mixtures that have {', '.join(solvers)}, or some of them"
         )
 
 
+def _list_solvers() -> list[str]:
+    """The names of environments whose problems a pool has."""
+    return sorted(kind.name for kind in KINDS.values() if kind.asks_pool)
+
+
 def _make_part(prompts: dict[str, Prompts], name: str, params: Mapping[str, int]) -> Environment:
     """One environment that is no mixture. Takes its prompts out of `prompts`."""
     own, manner, tool = divide_settings(state_tool(str(name).partition(":")[0], params))
     bare, words = _make_bare(name, own), prompts.pop(name, None)
-    environment = add_tool(bare, tool, bare.tool if isinstance(bare, SearchFile) else None)
+    environment = add_tool(
+        bare, tool, bare.tool if isinstance(bare, search_file.SearchFile) else None
+    )
     if not manner and words is None:
         return environment
     return PromptedEnvironment(environment, manner, words)
@@ -195,16 +121,18 @@ def _make_part(prompts: dict[str, Prompts], name: str, params: Mapping[str, int]
 
 def _make_bare(name: str, params: Mapping[str, int]) -> Environment:
     family, colon, what = str(name).partition(":")
-    if colon and family in FAMILIES:
-        return FAMILIES[family](what, params)
-    if name not in ENVIRONMENTS:
-        known = ", ".join(sorted(ENVIRONMENTS))
-        families = ", ".join(f"{family}:SHA256" for family in sorted(FAMILIES.keys() - {gym.NAME}))
-        raise ValueError(
-            f"there is no environment {name!r}; there are: {known}, {families}, mix, "
-            f"{gym.NAME}:NAME"
-        )
-    return ENVIRONMENTS[name](params)
+    kind = KINDS.get(family)
+    if kind is not None and colon and (named := kind.file or kind.datasets) is not None:
+        return named.make(what, params)
+    if kind is not None and not colon and kind.drawn is not None:
+        return kind.drawn.make(params)
+    known = [one.name for one in KINDS.values() if one.drawn is not None]
+    files = [f"{one}:SHA256" for one in list_files()]
+    others = [f"{one.name}:NAME" for one in KINDS.values() if one.datasets is not None]
+    raise ValueError(
+        f"there is no environment {name!r}; there are: "
+        f"{', '.join([*sorted(known), *sorted(files), mixture.NAME, *others])}"
+    )
 
 
 def open_environment_of(choice: EnvironmentChoice, manifest: Manifest, pool: bytes) -> Environment:
@@ -225,7 +153,7 @@ def open_environment_of(choice: EnvironmentChoice, manifest: Manifest, pool: byt
 def draws_from_pool(choice: EnvironmentChoice) -> bool:
     """Whether problems depend on a checkpoint's pool."""
     parts = list_parts(choice.name, {setting.name: setting.value for setting in choice.settings})
-    return not {abduce.NAME, deduce.NAME, induce.NAME}.isdisjoint(parts)
+    return not set(_list_solvers()).isdisjoint(parts)
 
 
 def get_pool_cap(choice: EnvironmentChoice) -> int | None:
@@ -320,8 +248,7 @@ def write_choice(choice: EnvironmentChoice) -> str:
 
 def _list_defaults(name: str) -> dict[str, Param]:
     """The settings of an environment that is no mixture, as far as no file says them."""
-    own = _DESCRIBED[name][0] if name in _DESCRIBED else _list_settings(name)
-    return {**own, **PARAMS, **TOOL_PARAMS}
+    return {**_list_settings(name), **PARAMS, **TOOL_PARAMS}
 
 
 def list_named_levels(text: str, placeholder: str) -> list[int]:
@@ -415,137 +342,29 @@ def list_named_rated(text: str) -> frozenset[str]:
     `parse_choice`. Opens no file: what depends on one is left out."""
     name, params = parse_choice(text)
     weights, settings = mixture.divide(params) if name == mixture.NAME else ({name}, {name: params})
-    own = [_make_part({}, part, settings[part]) for part in weights if part in ENVIRONMENTS]
+    drawn = {kind.name for kind in KINDS.values() if kind.drawn is not None}
+    own = [_make_part({}, part, settings[part]) for part in weights if part in drawn]
     return frozenset().union(*(one.rated for one in own))
 
 
 def _list_settings(name: str) -> dict[str, Param]:
-    """The settings of a family's environment; empty: it has none, or is of no family."""
-    family, _, what = name.partition(":")
-    own = gym.list_settings(what) if family == gym.NAME else {}
-    return {**_SETTINGS.get(family, {}), **own}
+    """An environment's own settings; empty: it has none, or is of no kind."""
+    family, colon, what = name.partition(":")
+    return KINDS[family].list_settings(what if colon else None) if family in KINDS else {}
 
 
 def _list_part_levels(name: str, params: Mapping[str, int], placeholder: str) -> list[int]:
     family, _, what = name.partition(":")
-    if what != placeholder and family != gym.NAME:
+    kind = KINDS.get(family)
+    datasets = None if kind is None else kind.datasets
+    if what != placeholder and datasets is None:
         return list(_make_part({}, name, params).levels)
-    if family == gym.NAME:  # its image need not be here
-        gym.require_dataset(what)
+    if datasets is not None:  # its image need not be here
+        datasets.require_dataset(what)
     resolve_params(name, {**_list_settings(name), **PARAMS, **TOOL_PARAMS}, params)
-    if family == gym.NAME:
-        return list(LEVELS[what])
-    files = sorted(FAMILIES.keys() - {gym.NAME})
-    if family not in files:
-        known = ", ".join(f"{each}:{placeholder}" for each in files)
+    if datasets is not None:
+        return list(datasets.levels[what])
+    if kind is None or kind.file is None:
+        known = ", ".join(f"{each}:{placeholder}" for each in sorted(list_files()))
         raise ValueError(f"there is no environment {name!r} of a file; there are: {known}")
-    return list(_LEVELS.get(family, range(1, PART_LEVELS)))
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentEntry:
-    """One environment: its legal levels and its settings by name.
-
-    `usable` tells whether this machine can open it. If it cannot, `about` says why. `file` is the
-    problem file or package that it is made from, if any. `skipped` is the number of its rows or
-    tasks that are not asked; `about` says why.
-    """
-
-    name: str
-    levels: tuple[int, ...]
-    settings: dict[str, Param]
-    about: str
-    usable: bool = True
-    file: str | None = None
-    skipped: int = 0
-
-
-def list_environments() -> list[EnvironmentEntry]:
-    """All environments in order of name. Each file of problems that this process knows is one."""
-    several = "several of the others by weight, such as mix,arithmetic=3,sat=1"
-    entries = [EnvironmentEntry(mixture.NAME, (), {}, several), *_list_files(), *_list_datasets()]
-    entries += [_describe_own(name) for name in ENVIRONMENTS]
-    return sorted(entries, key=lambda entry: entry.name)
-
-
-def _describe_own(name: str) -> EnvironmentEntry:
-    settings, about = _DESCRIBED[name]
-    try:
-        levels = tuple(ENVIRONMENTS[name]({}).levels)
-    except ValueError as error:  # a world that replies otherwise here
-        return EnvironmentEntry(name, (), {}, str(error), usable=False)
-    return EnvironmentEntry(name, levels, dict(settings), about)
-
-
-def _list_files() -> list[EnvironmentEntry]:
-    return [replace(_describe_file(file), file=str(file)) for file in get_known_files()]
-
-
-def _describe_file(file: Path) -> EnvironmentEntry:
-    """The environment of a file, as the family whose format it has."""
-    if (first := read_first_name(file)) is not None:
-        is_bundle = first == MANIFEST
-        kind = TasksetEnvironment if is_bundle else package_environment.PackageEnvironment
-        return _describe_package(file, kind)
-    faults: dict[str, None] = {}
-    try:
-        families = dict.fromkeys((guess_family(file), *_READERS))
-    except ProblemFileError as error:
-        return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, str(error), usable=False)
-    for family in families:
-        try:
-            environment = FAMILIES[family](compute_file_digest(file), {})
-        except ProblemFileError as error:
-            if not isinstance(error, OtherFormatError):
-                return EnvironmentEntry(f"{family}:{file}", (), {}, str(error), usable=False)
-            faults[str(error).removeprefix(f"{file}, ")] = None  # each once
-            continue
-        about = f"from {file}"
-        skipped: Mapping[str, Sequence[int]] = getattr(environment, "skipped", {})
-        count = sum(map(len, skipped.values()))
-        if count:
-            about += f", {count} rows not asked: {describe_skipped(skipped)}"
-        settings = dict(_SETTINGS.get(family, {}))
-        levels = tuple(environment.levels)
-        return EnvironmentEntry(environment.name, levels, settings, about, skipped=count)
-    return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)
-
-
-def _describe_package(
-    file: Path, kind: type[package_environment.PackageEnvironment]
-) -> EnvironmentEntry:
-    try:
-        package = kind(compute_file_digest(file), {})
-    except ProblemFileError as error:
-        name = f"{kind.family}:{file}"
-        return EnvironmentEntry(name, (), {}, str(error), usable=False)
-    asked = f", {package.about}" if package.about else ""
-    if package.turns > 1 and "turns" not in asked:
-        asked += f", in episodes of up to {package.turns} turns"
-    about = f"from {file}{asked}; `assay env vet` says whether it is fit for a subnet"
-    levels = tuple(package.levels)
-    settings = {n: p for n, p in _SETTINGS[kind.family].items() if n in package.params}
-    return EnvironmentEntry(package.name, levels, settings, about, skipped=package.skipped)
-
-
-def _list_datasets() -> list[EnvironmentEntry]:
-    fault = None
-    try:
-        gym.require_image()
-    except ValueError as error:
-        fault = str(error)
-    entries = [
-        EnvironmentEntry(
-            f"{gym.NAME}:{name}",
-            tuple(levels),
-            gym.list_settings(name),
-            fault or f"{gym.PACKAGE.distribution} {gym.PACKAGE.version}",
-            usable=fault is None,
-        )
-        for name, levels in LEVELS.items()
-    ]
-    entries += [
-        EnvironmentEntry(f"{gym.NAME}:{name}", (), {}, f"refused: {why}", usable=False)
-        for name, why in REFUSED.items()
-    ]
-    return entries
+    return list(kind.file.levels)

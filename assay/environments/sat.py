@@ -24,6 +24,7 @@ from assay.environments.base import (
     RewardParts,
     rate_answer,
 )
+from assay.environments.kind import Drawn, Kind
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -129,3 +130,8 @@ def _write_prompt(variables: int, clauses: Sequence[Sequence[int]]) -> str:
         f"End with a line of #### , a space and the {variables} digits of x1 to x{variables}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+KIND = Kind(
+    NAME, VERSION, drawn=Drawn(Sat, "random k-SAT; a level is a number of variables", PARAMS)
+)

@@ -18,9 +18,8 @@ from assay.environments.math_file import MathRow
 from assay.environments.problem_file import Row
 from assay.environments.problem_look import NAMED, look_at_file
 from assay.environments.problem_report import AskedRow, Look
-from assay.environments.programs import code_file
-from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import CodeRow, write_request
+from assay.environments.registry import KINDS
 from assay.evaluation.conventions import CONVENTIONS, Convention, SuiteRow
 from assay.network.hub.origin import name_source
 from assay.protocol import Domain, hash_fields
@@ -128,8 +127,8 @@ def read_suite(
             f"{file}: a suite is asked in one turn, and {family}:SHA256 replies between turns: a "
             "trainer's held-out problems are episodes, and `assay status` shows their success"
         )
-    if family == code_file.NAME:
-        require_sandbox()
+    if (require := KINDS[family].require) is not None:
+        require()
     out, asked = _list_left_out(look), dict[str, int]()
     trained_on = {number for numbers in look.suites.values() for number in numbers}
     rows = []

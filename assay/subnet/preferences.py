@@ -18,7 +18,7 @@ from assay.settings.loading import ConfigError
 from assay.subnet.preparation import PreparationFolder, PreparationRequest, holding
 from assay.subnet.waiting import Report
 from assay.training import LearnConfig, Learner
-from assay.training.examples import NoExampleError, read_pairs
+from assay.training.examples import PAIR_COLUMNS, NoExampleError, read_pairs
 from assay.training.objectives import Preference
 from assay.training.preferences import Pair, list_answers
 from assay.training.preparation import Curriculum
@@ -69,7 +69,7 @@ class _Preferences(PreparationFolder):
         return {"pairs": compute_file_digest(self._asked.source), "beta": self._asked.beta}
 
     def _open(self) -> Callable[[Learner], Curriculum[Pair]]:
-        found = self._read_file(self._asked.source, read_pairs, "preference")
+        found = self._read_file(self._asked.source, read_pairs, PAIR_COLUMNS)
         encode = self._tokenizer.encode
         tried = {tuple(encode(problem.conversation)) for problem, _ in self._trial}
         pairs = [pair for pair in found if tuple(pair.chosen.prompt) not in tried]

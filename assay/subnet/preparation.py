@@ -13,7 +13,7 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -295,9 +295,9 @@ class PreparationFolder(ABC):
         held = min(self._request.held, len(shuffled) // _HELD_SHARE)
         return ListedExamples(shuffled[held:], seed), shuffled[:held]
 
-    def _read_file(self, file: Path, read: ReadRows[_T], family: str = "") -> list[_T]:
+    def _read_file(self, file: Path, read: ReadRows[_T], columns: Collection[str] = ()) -> list[_T]:
         """The examples of a file's rows. Raises NoExampleError: it has none."""
-        rows = read_table(read_problem_file(file), file, family)[1]
+        rows = read_table(read_problem_file(file), file, columns)[1]
         most = count_positions(read_config(self._start)) or EXAMPLE_MAX
         found, left_out = read(rows, self._tokenizer, self._ends, most)
         told = f" ({describe_left_out(left_out)})" if left_out else ""

@@ -34,6 +34,8 @@ _KEPT = "kept for trials"
 EXAMPLE_MAX = 1 << 20
 #: Roles of a conversation's messages.
 _ROLES = ("system", "user", "assistant")
+#: Columns of a pair.
+PAIR_COLUMNS = ("prompt", "chosen", "rejected")
 #: Most messages of a conversation.
 _MESSAGES_MAX = 1_024
 

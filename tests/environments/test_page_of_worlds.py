@@ -23,6 +23,7 @@ from assay.environments import (
     Environment,
     Problem,
     State,
+    listing,
     make_environment,
     rate_answer,
     registry,
@@ -52,13 +53,16 @@ def load(folder: Path, code: str) -> ModuleType:
 
 @pytest.fixture(scope="module", autouse=True)
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    """The page's module, with the page's two rows in the registry."""
-    module = load(tmp_path_factory.mktemp("worlds"), CODE)
-    rows = re.findall(r"^    (doors\.NAME: .*?), +# in (\w+)$", PAGE, re.M)
+    """The page's module, with the page's last line and its row in the registry."""
+    (needed,) = re.findall(r"^`(from .*?)`:$", PAGE, re.M)
+    (kind,) = re.findall(r"^    (KIND = .*)$", PAGE, re.M)
+    (row,) = re.findall(r"^    (doors\.KIND),$", PAGE, re.M)
+    module = load(tmp_path_factory.mktemp("worlds"), f"{CODE}\n\n{needed}\n{kind}\n")
+    declared = eval(row, {"doors": module})
+    table = {**registry.KINDS, declared.name: declared}
     with pytest.MonkeyPatch.context() as patch:
-        for row, table in rows:
-            name, value = next(iter(eval(f"{{{row}}}", {"doors": module}).items()))
-            patch.setattr(registry, table, {**getattr(registry, table), name: value})
+        for each in (registry, listing):
+            patch.setattr(each, "KINDS", table)
         yield module
 
 
@@ -87,7 +91,7 @@ def test_it_opens_by_its_name_and_in_a_mixture(world: Environment) -> None:
         assert world.make_problem(make_seed(0), [level]).level == level
     mix = make_environment("mix", {"arithmetic": 1, "doors": 1})
     assert mix.turns == 21
-    entry = next(one for one in registry.list_environments() if one.name == "doors")
+    entry = next(one for one in listing.list_environments() if one.name == "doors")
     assert (entry.usable, entry.about) == (True, "find the keys of doors by replies, turn by turn")
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from assay.environments import problem_vetting
+from assay.environments.kind import FromFile
 from assay.environments.letters_file import LettersFile
 from assay.environments.problem_file import ProblemFileError
 from assay.environments.problem_vetting import vet_problem_file
@@ -83,8 +84,8 @@ def test_a_guess_that_looks_like_learning_is_a_finding(tmp_path, monkeypatch):
     file = tmp_path / "rows.jsonl"
     rows, _ = FILES["letters"]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    families = {"letters": lambda digest, _: LettersFile(digest, {"odds": 4})}
-    monkeypatch.setattr(problem_vetting, "FAMILIES", families)
+    files = {"letters": FromFile(lambda digest, _: LettersFile(digest, {"odds": 4}))}
+    monkeypatch.setattr(problem_vetting, "list_files", lambda: files)
     report = vet_problem_file(file)
     assert "guesses" in report.failed
     assert "once in 4; two differ in 37.5 %" in report.checks[-1].detail

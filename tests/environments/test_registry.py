@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from assay.environments import (
-    ENVIRONMENTS,
     UNREAD,
     RewardParts,
     compute_reward,
@@ -15,15 +14,16 @@ from assay.environments import (
     rate_answer,
     write_choice,
 )
+from assay.environments.registry import KINDS
 from assay.protocol.parameters import MILLION, EnvironmentChoice, Rewards, Setting
 from tests.absent import has_sandbox
 
 SEED = bytes(32)
 #: Those that stand alone; and need no sandbox, where there is none.
 OWN = [
-    name
-    for name in ENVIRONMENTS
-    if name != "propose" and (has_sandbox() or not name.endswith("duce"))
+    kind.name
+    for kind in KINDS.values()
+    if kind.drawn is not None and kind.name != "propose" and (has_sandbox() or kind.require is None)
 ]
 
 
@@ -155,4 +155,6 @@ def test_reward_is_floored() -> None:
 )
 def test_illegal_parts(parts: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"millionths|right answer"):
-        RewardParts(*parts)
+        RewardParts(
+            **dict(zip(("correctness", "quality", "satisfaction", "format"), parts, strict=True))
+        )

@@ -27,7 +27,9 @@ from tests.vectors.subjects import PARAMETERS
 LONGEST = PARAMETERS.work.max_tokens
 SHARES = st.integers(0, MILLION)
 WRONG = st.builds(
-    lambda quality, met, read: RewardParts(0, quality * read, met * read, MILLION * read),
+    lambda quality, met, read: RewardParts(
+        correctness=0, quality=quality * read, satisfaction=met * read, format=MILLION * read
+    ),
     SHARES,
     st.integers(0, MILLION - 1),
     st.integers(0, 1),
@@ -63,7 +65,8 @@ def test_a_wrong_answer_earns_less_than_a_right_one(
     rewards: Rewards, wrong: RewardParts, quality: int, short: int, long: int
 ) -> None:
     """Of any length, under all rewards that are not refused. Of the others, some do not."""
-    best, least = RewardParts(0, MILLION, MILLION - 1, MILLION), rate_answer(1)
+    best = RewardParts(correctness=0, quality=MILLION, satisfaction=MILLION - 1, format=MILLION)
+    least = rate_answer(1)
     fault = find_fault(rewards)
     if fault is None:
         right = reward(rate_answer(1, quality=quality), long, rewards)

@@ -31,6 +31,7 @@ def test_the_second_implementation_agrees_with_every_vector() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.split()[0]) > 400
     assert ("no program is run" in done.stdout) != has_sandbox()
+    assert ("code:SHA256" in done.stdout) == has_sandbox()
 
 
 @pytest.mark.nightly

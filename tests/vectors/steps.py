@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 from subjects import ALICE, BOB, digest
 
-from assay.environments import RewardParts
+from assay.environments import rate_answer
 from assay.environments.pooling import compute_learnability, rate_delayed
 from assay.protocol import DelayedRollout, Reason, StepLeftOut, StepRecord, StepReplay, StepSource
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.episode import Reply
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.parameters import MILLION
 from assay.protocol.step import (
     STEP_VERSION,
     StepRollout,
@@ -73,9 +72,7 @@ def make_steps() -> Json:
                 "tries": tries,
                 "solves": solves,
                 "learnability": compute_learnability(tries, solves),
-                "correctness": rate_delayed(
-                    RewardParts(MILLION, 0, MILLION, MILLION), tries, solves
-                ).correctness,
+                "correctness": rate_delayed(rate_answer(1), tries, solves).correctness,
             }
             for tries, solves in _TRIED
         ],

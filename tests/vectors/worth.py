@@ -36,7 +36,7 @@ def make_worth() -> Json:
     ]
     parts = [
         UNREAD,
-        RewardParts(1, 1, 1, 1),
+        RewardParts(correctness=1, quality=1, satisfaction=1, format=1),
         rate_answer(1, quality=1_000_000),
         rate_answer(0, quality=666_666),
         rate_answer(20, 21),

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from assay.environments import answer_form
-from assay.environments.answer_form import AnswerForm, FormedEnvironment
+from assay.environments.answer_form import AnswerForm, FormedEnvironment, declare_form
 from assay.environments.base import (
     BLANKS,
     PART_LEVELS,
@@ -32,7 +31,9 @@ from assay.environments.foreign.guest_archive import TURNS_MAX, GuestArchive
 from assay.environments.foreign.making import draw_made
 from assay.environments.foreign.package_file import find_fault
 from assay.environments.foreign.package_world import PackageEpisode, prove_worlds
+from assay.environments.kind import FromFile, Kind
 from assay.environments.problem_file import ProblemFileError, find_file
+from assay.environments.programs.case_runs import require_sandbox
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
 from assay.sandbox import count_cores
@@ -83,8 +84,7 @@ class PackageEnvironment(FormedEnvironment):
                 is no package, or a setting is unknown or out of its range.
         """
         name, form = f"{self.family}:{digest}", self.default
-        forms = {} if form is None else {answer_form.NAME: answer_form.make_param(form)}
-        units = resolve_params(name, {**PARAMS, **forms}, params)[UNITS]
+        units = resolve_params(name, {**PARAMS, **declare_form(form)}, params)[UNITS]
         file, data = find_file(digest, self.family)
         if fault := self.find_fault(data):
             raise ProblemFileError(f"{file}: {fault}")
@@ -166,3 +166,12 @@ def find_levels_fault(description: Mapping[str, Any]) -> str | None:
     if type(turns) is not int or not 1 <= turns <= TURNS_MAX:
         return f"TURNS is an integer from 1 to {TURNS_MAX}"
     return None
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    FORM,
+    file=FromFile(PackageEnvironment, PARAMS, archive=lambda _: True),
+    require=require_sandbox,
+)

@@ -39,7 +39,8 @@ from assay.environments.gym.datasets import (
     REFUSED,
     SCORER_UNITS,
 )
-from assay.environments.gym.image import GYM, NAME
+from assay.environments.gym.image import GYM, NAME, PACKAGE
+from assay.environments.kind import FromDataset, Kind
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import MILLION, UNITS
 from assay.protocol.prf import Stream
@@ -227,3 +228,19 @@ def _ask(instructions: int, *request: Any) -> Any:
     budget = Budget(instructions, _REPLY_MAX)
     reply = run(Request(_PROGRAM, json.dumps(request).encode()), budget, GYM)
     return json.loads(reply.output) if reply.end == "exit 0" else None
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    FORM,
+    datasets=FromDataset(
+        ReasoningGym,
+        f"{PACKAGE.distribution} {PACKAGE.version}",
+        LEVELS,
+        REFUSED,
+        list_settings,
+        require_dataset,
+    ),
+    require=require_image,
+)

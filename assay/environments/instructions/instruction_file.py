@@ -25,6 +25,8 @@ from assay.environments.base import (
 )
 from assay.environments.instructions import ifbench, ifeval
 from assay.environments.instructions.kinds import ArgumentError, Check, Kind
+from assay.environments.kind import FromFile
+from assay.environments.kind import Kind as EnvironmentKind
 from assay.environments.problem_file import (
     KeptRows,
     has_control,
@@ -32,6 +34,7 @@ from assay.environments.problem_file import (
     read_object,
     require_chat,
 )
+from assay.environments.problem_formats import FORMATS
 from assay.environments.problem_table import parse_cell, read_chat
 from assay.protocol.encoding import EncodingError
 from assay.protocol.prf import Stream
@@ -195,3 +198,8 @@ def _bind(name: Any, given: Any) -> Instruction:
         raise ArgumentError(f"{name}: {error}") from None
     arguments = {key: given[key] for key in sorted(kind.readers)}
     return Instruction(name, json.dumps(arguments), check)
+
+
+KIND = EnvironmentKind(
+    NAME, VERSION, file=FromFile(InstructionFile, levels=LEVELS, rows=FORMATS[NAME])
+)

@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from assay.environments.answer_form import AnswerForm
 from assay.environments.base import UNREAD, Problem, RewardParts, rate_answer
+from assay.environments.kind import Drawn, FromFile, Kind
 from assay.environments.pieces.piece import Fault, Piece
-from assay.environments.pieces.piece_environment import PieceEnvironment, PieceTask, get_task
+from assay.environments.pieces.piece_environment import (
+    PARAMS,
+    PieceEnvironment,
+    PieceTask,
+    get_task,
+)
+from assay.environments.pieces.pool import LEVELS
+from assay.environments.programs.case_runs import require_sandbox
 from assay.protocol.prf import Stream
 
 NAME = "abduce"
@@ -69,3 +77,14 @@ class AbduceFile(Abduce):
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         super().__init__(params, digest)
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    FORM,
+    drawn=Drawn(Abduce, "find an input for which a small function returns an output", PARAMS),
+    file=FromFile(AbduceFile, PARAMS, range(1, LEVELS + 1)),
+    require=require_sandbox,
+    asks_pool=True,
+)

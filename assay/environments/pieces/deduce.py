@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from assay.environments.answer_form import AnswerForm
 from assay.environments.base import UNREAD, Problem, RewardParts, rate_answer
-from assay.environments.pieces.piece_environment import PieceEnvironment, PieceTask, get_task
+from assay.environments.kind import Drawn, FromFile, Kind
+from assay.environments.pieces.piece_environment import (
+    PARAMS,
+    PieceEnvironment,
+    PieceTask,
+    get_task,
+)
+from assay.environments.pieces.pool import LEVELS
+from assay.environments.programs.case_runs import require_sandbox
 from assay.protocol.prf import Stream
 
 NAME = "deduce"
@@ -55,3 +63,14 @@ class DeduceFile(Deduce):
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         super().__init__(params, digest)
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    FORM,
+    drawn=Drawn(Deduce, "predict what a small function returns", PARAMS),
+    file=FromFile(DeduceFile, PARAMS, range(1, LEVELS + 1)),
+    require=require_sandbox,
+    asks_pool=True,
+)

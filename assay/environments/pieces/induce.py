@@ -3,9 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from assay.environments.base import UNREAD, Problem, RewardParts, rate_answer
+from assay.environments.kind import Drawn, FromFile, Kind
 from assay.environments.pieces.inside import BUILTINS
 from assay.environments.pieces.piece import Piece
-from assay.environments.pieces.piece_environment import PieceEnvironment, PieceTask, get_task
+from assay.environments.pieces.piece_environment import (
+    PARAMS,
+    PieceEnvironment,
+    PieceTask,
+    get_task,
+)
+from assay.environments.pieces.pool import LEVELS
+from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import read_program
 from assay.protocol.prf import Stream
 
@@ -82,3 +90,13 @@ class InduceFile(Induce):
 
     def __init__(self, digest: str, params: Mapping[str, int]) -> None:
         super().__init__(params, digest)
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    drawn=Drawn(Induce, "write a small function from inputs and outputs", PARAMS),
+    file=FromFile(InduceFile, PARAMS, range(1, LEVELS + 1)),
+    require=require_sandbox,
+    asks_pool=True,
+)

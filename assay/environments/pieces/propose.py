@@ -11,6 +11,8 @@ from types import MappingProxyType
 
 from assay.environments.answer_form import read_answer
 from assay.environments.base import UNREAD, Param, Problem, RewardParts, rate_answer
+from assay.environments.kind import Drawn
+from assay.environments.kind import Kind as EnvironmentKind
 from assay.environments.pieces import induce
 from assay.environments.pieces.inside import BUILTINS
 from assay.environments.pieces.piece import (
@@ -23,6 +25,7 @@ from assay.environments.pieces.piece import (
     check_piece,
 )
 from assay.environments.pieces.piece_environment import PieceEnvironment, PieceTask, get_task
+from assay.environments.programs.case_runs import require_sandbox
 from assay.environments.programs.code_file import read_program
 from assay.protocol.parameters import MILLION, PROPOSE, UNITS
 from assay.protocol.prf import Stream
@@ -210,3 +213,11 @@ def _get_task(problem: Problem) -> ProposeTask:
     if not isinstance(task, ProposeTask):
         raise TypeError("not a problem of propose")
     return task
+
+
+KIND = EnvironmentKind(
+    NAME,
+    VERSION,
+    drawn=Drawn(Propose, "write functions and inputs for the other parts of a mixture", PARAMS),
+    require=require_sandbox,
+)

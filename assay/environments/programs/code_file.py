@@ -27,8 +27,10 @@ from assay.environments.base import (
     compute_digest,
     rate_answer,
 )
+from assay.environments.kind import FromFile, Kind
 from assay.environments.problem_file import KeptRows, cut_levels, read_texts, require_text
-from assay.environments.problem_table import parse_cell
+from assay.environments.problem_formats import FORMATS
+from assay.environments.problem_table import get_cell, parse_cell
 from assay.environments.programs import NAME as NAME
 from assay.environments.programs.case_runs import (
     GIVEN_MAX,
@@ -402,3 +404,18 @@ def _make_call_case(given: Any, expected: Any) -> Case:
     case = Case(json.dumps(given).encode() + b"\n", json.dumps(expected))
     read_value(case.expected)
     return case
+
+
+def _is_told(rows: Sequence[dict[str, Any]], lines: Sequence[bytes]) -> bool:
+    """Whether rows of verl or prime-rl have test cases where others have an answer."""
+    del lines
+    cells = "reward_model.ground_truth.inputs", "verification_info.test_cases"
+    return any(get_cell(row, cell) is not None for row in rows for cell in cells)
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    file=FromFile(CodeFile, PARAMS, range(1, LEVELS_MAX + 1), FORMATS[NAME], _is_told),
+    require=require_sandbox,
+)

@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 from warnings import catch_warnings
 
 from assay.environments.problem_file import ROW_MAX
-from assay.environments.problem_table import QUESTIONS, get_cell, parse_cell, read_problem_cell
+from assay.environments.problem_formats import QUESTIONS
+from assay.environments.problem_table import get_cell, parse_cell, read_problem_cell
 from assay.protocol.encoding import EncodingError
 
 #: Most bytes of test cases that a row unpacks to, and test cases of a row.

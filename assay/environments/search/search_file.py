@@ -3,15 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import UNREAD, Answer, Param, Problem, RewardParts, rate_answer
+from assay.environments.kind import FromFile, Kind
+from assay.environments.problem_file import read_objects
+from assay.environments.problem_formats import FORMATS
+from assay.environments.problem_table import LOOKED_AT
 from assay.environments.search.index import Index, split_words
 from assay.environments.search.search_rows import (
+    LEVELS,
     NAME,
     Document,
     SearchRow,
     SearchRows,
+    holds_search,
     write_plainly,
 )
 from assay.environments.tools.search import SearchTool
@@ -114,3 +121,11 @@ class SearchFile(FormedEnvironment):
         answer = self.read_answer(completion)
         plain = "" if answer is None else write_plainly(answer)
         return rate_answer(plain in problem.answer.row.answers) if plain else UNREAD
+
+
+def _is_told(rows: Sequence[dict[str, Any]], lines: Sequence[bytes]) -> bool:
+    """Whether some of the first or the last rows are documents, or questions that bring some."""
+    return any(map(holds_search, [*rows, *read_objects(lines[-LOOKED_AT:], NAME)]))
+
+
+KIND = Kind(NAME, VERSION, FORM, file=FromFile(SearchFile, PARAMS, LEVELS, FORMATS[NAME], _is_told))

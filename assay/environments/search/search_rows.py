@@ -20,13 +20,13 @@ from assay.environments.problem_file import (
     require_question,
     require_text,
 )
-from assay.environments.problem_table import (
+from assay.environments.problem_formats import (
     DOCUMENT_ANSWERS,
     DOCUMENT_LISTS,
     DOCUMENT_TEXTS,
     NAMES,
-    read_level,
 )
+from assay.environments.problem_table import read_level
 
 NAME = "search"
 #: Levels that a file may have.

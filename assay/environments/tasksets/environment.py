@@ -15,9 +15,11 @@ from importlib.resources import files
 from typing import Any, TypeGuard
 
 from assay.environments.foreign.guest_archive import ALIKE, TURNS_MAX, Chance, GuestArchive
-from assay.environments.foreign.package_environment import PackageEnvironment
+from assay.environments.foreign.package_environment import PARAMS, PackageEnvironment
+from assay.environments.kind import FromFile, Kind
 from assay.environments.problem_file import FILE_MAX
-from assay.environments.tasksets.bundle import WHEEL, find_bundle_fault
+from assay.environments.programs.case_runs import require_sandbox
+from assay.environments.tasksets.bundle import MANIFEST, WHEEL, find_bundle_fault
 from assay.environments.tasksets.inside import PROMPT_MAX, ROW_MAX, TASKS_MAX, is_prompt
 from assay.protocol.parameters import MILLION
 from assay.sandbox.guest.image import OUTPUT_MAX
@@ -150,3 +152,11 @@ class TasksetEnvironment(PackageEnvironment):
     def read_answer(self, completion: str) -> str | None:
         short = len(completion.encode("utf-8", "surrogatepass")) <= REPLY_BYTES
         return completion if short else None
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    file=FromFile(TasksetEnvironment, PARAMS, archive=lambda first: first == MANIFEST),
+    require=require_sandbox,
+)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from assay.environments.base import Param, Problem
+from assay.environments.kind import Drawn, Kind
 from assay.environments.worlds.guessing import REQUEST, GuessingEnvironment, Secret
 from assay.protocol.prf import Stream
 
@@ -83,3 +84,8 @@ class Codes(GuessingEnvironment):
             "are right, and how many others are misplaced.\n"
         )
         return Problem(question, level, code, REQUEST)
+
+
+KIND = Kind(
+    NAME, VERSION, drawn=Drawn(Codes, "find a code by replies, turn by turn (Mastermind)", PARAMS)
+)

@@ -24,6 +24,7 @@ from assay.environments.base import (
     RewardParts,
     rate_answer,
 )
+from assay.environments.kind import Drawn, Kind
 from assay.protocol.prf import Stream
 
 NAME = "errands"
@@ -315,3 +316,8 @@ def _write_prompt(world: World) -> str:
         "two.",
     ]
     return "\n".join(lines) + "\n"
+
+
+KIND = Kind(
+    NAME, VERSION, drawn=Drawn(Errands, "a robot fetches parcels on a map, by commands", PARAMS)
+)

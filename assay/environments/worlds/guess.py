@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from assay.environments.base import INTEGER, Param, Problem
+from assay.environments.kind import Drawn, Kind
 from assay.environments.worlds.guessing import REQUEST, GuessingEnvironment, Secret
 from assay.protocol.prf import Stream
 
@@ -74,3 +75,10 @@ class Guess(GuessingEnvironment):
         number = Number(str(stream.draw_below(numbers)), turns, numbers)
         question = f"Guess {number.kind} in {turns} turns. Replies say if it is higher or lower.\n"
         return Problem(question, level, number, REQUEST)
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    drawn=Drawn(Guess, "find a number by replies, turn by turn: higher or lower", PARAMS),
+)

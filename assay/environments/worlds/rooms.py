@@ -11,6 +11,7 @@ from itertools import cycle, islice
 from types import MappingProxyType
 
 from assay.environments.base import BLANKS, UNREAD, Param, Problem, RewardParts, rate_answer
+from assay.environments.kind import Drawn, Kind
 from assay.environments.worlds import errands
 from assay.environments.worlds.errands import COMMANDS, World, compute_step
 from assay.environments.worlds.world import WorldEnvironment
@@ -173,3 +174,10 @@ def _write_question(world: World, turns: int) -> str:
         view,
     )
     return "\n".join(lines) + "\n"
+
+
+KIND = Kind(
+    NAME,
+    VERSION,
+    drawn=Drawn(Rooms, "do a robot's errands in rooms that it explores, turn by turn", PARAMS),
+)

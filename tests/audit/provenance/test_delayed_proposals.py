@@ -45,7 +45,7 @@ from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import export_steps, make_rows, read_steps
 from assay.cli.exits import COULD_NOT_RUN, OK
 from assay.cli.train_steps import run_verify_step
-from assay.environments import RewardParts, ask, compute_reward
+from assay.environments import UNREAD, RewardParts, ask, compute_reward, rate_answer
 from assay.environments.pieces.induce import Induce
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.propose import Propose
@@ -240,7 +240,7 @@ def put(step: Step, taken: Sequence[ConsumedGroup]) -> Step:
 
 def rate_again(course: SimpleNamespace, one: ConsumedGroup) -> ConsumedGroup:
     """A delayed group with the rewards of its counts."""
-    valid, other = RewardParts(MILLION, 0, MILLION, MILLION), RewardParts(0, 0, 0, 0)
+    valid, other = rate_answer(1), UNREAD
     is_valid = [
         reward == max(rewards) for rewards in [find_first(course, one)] for reward in rewards
     ]
@@ -270,7 +270,7 @@ def test_learnability_is_highest_where_half_is_solved() -> None:
     assert compute_learnability(0, 0) == 0
     assert [compute_learnability(8, solves) for solves in (1, 4, 7)] == [437_500, MILLION, 437_500]
     assert compute_learnability(3, 1) == compute_learnability(3, 2) == 888_888
-    valid = RewardParts(MILLION, 0, MILLION, MILLION)
+    valid = rate_answer(1)
     worth = {solves: rate_delayed(valid, 4, solves).correctness for solves in range(5)}
     assert worth == {0: 500_000, 1: 875_000, 2: MILLION, 3: 875_000, 4: 500_000}
     for tries in range(1, 40):
@@ -775,7 +775,7 @@ def test_only_what_was_learned_from_is_exported(course: SimpleNamespace) -> None
         ]
         for row in rows:
             names = ("correctness", "quality", "satisfaction", "format")
-            parts = RewardParts(*(round(row[name] * 1e6) for name in names))
+            parts = RewardParts(**{name: round(row[name] * 1e6) for name in names})
             given = len(row["tokens"]), parameters.rewards, parameters.work.max_tokens
             assert compute_reward(parts, *given) == round(row["reward"] * 1e6)
     late = [(row["hotkey"], row["rollout"]) for row in rows[3:]]

@@ -728,5 +728,7 @@ for (const file of readdirSync(FOLDER).filter((f) => f.endsWith('.json'))) {
   if (name in families) families[name](parse(text), JSON.parse(text));
   else faults.push(`${file}: nothing checks it`);
 }
+const names = [...environments.computed].sort();
+if (names.length) words.push(`environments: ${names.join(', ')}`);
 console.log([`${checked} values checked, ${faults.length} differ`, ...faults, ...words].join('\n'));
 process.exit(faults.length ? 1 : 0);

@@ -14,7 +14,10 @@ const worlds = require('./worlds.js');
 const ASCII = (text) => Buffer.from(text, 'latin1');
 const [VERSIONS] = /^- \*\*Versions\*\*[^]*?\n(?=- )/m.exec(readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8'));
 const versionOf = (name) => Number(new RegExp(`\`${name.split(':')[0]}\` (\\d+)`).exec(VERSIONS)[1]);
+/** The environments whose digests were computed, those of files by their family. */
+const computed = new Set();
 function environmentDigest(name, settings, ...more) {
+  computed.add(name.replace(/:[0-9a-f]{64}$/, ':SHA256'));
   const encoded = Object.keys(settings).sort().map((key) => [integer(2, key.length), ASCII(key), integer(8, settings[key], true)]);
   return hash('environment', ASCII(name), integer(2, versionOf(name)), Buffer.concat(encoded.flat()), ...more);
 }
@@ -354,4 +357,4 @@ function scoreChoices(letters, completion) {
   if (given.length !== letters.length) return UNREAD;
   return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
-module.exports = { askedShares, boxed, drawPart, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, ownOf, partsOf, readChoices, score, scoreChoices, sharesOf };
+module.exports = { askedShares, boxed, computed, drawPart, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, ownOf, partsOf, readChoices, score, scoreChoices, sharesOf };
