@@ -1,7 +1,7 @@
-"""Output of commands, and their questions before anything is sent."""
+"""Output of commands."""
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from assay.settings.loading import ConfigError
-
-#: Asks a person to agree to a sentence.
-Confirm = Callable[[str], bool]
 
 #: Least columns of a table of figures. A narrower terminal breaks its lines, which is ugly but
 #: legible; cut figures would not be.
@@ -62,12 +59,6 @@ def make_out_folder(folder: Path) -> None:
         raise ConfigError(
             f"cannot write to --out {folder} ({error.strerror}): name a folder you may write to"
         ) from None
-
-
-def require_consent(confirm: Confirm, question: str, unchanged: str = "nothing was sent") -> None:
-    """Raise ConfigError if a person does not agree."""
-    if not confirm(question):
-        raise ConfigError(f"not confirmed: {unchanged}")
 
 
 def make_printable(text: str) -> str:

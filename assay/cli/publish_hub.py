@@ -19,10 +19,11 @@ from assay.audit.provenance.hub_content import (
     open_work,
 )
 from assay.cli.checks import split_windows
-from assay.cli.console import Confirm, make_table, print_result, require_consent
+from assay.cli.console import make_table, print_result
 from assay.cli.hub_names import asking_hub, telling_progress
 from assay.cli.saying import choose_say
 from assay.network import open_folder, open_store
+from assay.network.consent import Consent
 from assay.network.hub.names import CALLED, HubName
 from assay.network.hub.push import CONTENT_FILE, Content, push, require_token
 from assay.network.hub.session import HubSession
@@ -47,7 +48,7 @@ class HubRequest:
 
 
 def run_publish_hub(
-    settings: Settings, request: HubRequest, confirm: Confirm, as_json: bool, quiet: bool
+    settings: Settings, request: HubRequest, consent: Consent, as_json: bool, quiet: bool
 ) -> None:
     """Make the content, push it, and print where it is."""
     run, report = settings.trainer.dir, choose_say(quiet)
@@ -73,7 +74,7 @@ def run_publish_hub(
         if session is None:
             _print_dry(contents, as_json)
             return
-        require_consent(confirm, _ask(session, contents, request), "nothing was pushed")
+        consent(_ask(session, contents, request))
         pushed = _push(session, published, contents, request)
     document = {
         **published.about,

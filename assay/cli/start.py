@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from assay.cli.hub_names import open_data
 from assay.cli.interrupts import importing
 
 if TYPE_CHECKING:
+    from assay.network.consent import Consent
     from assay.settings.sections import Settings
 
 TORCH, WEB3 = "PyTorch", "web3"
@@ -94,14 +95,15 @@ def _name_place(place: "Path | Settings") -> str:
     return f"{subnet}{name_host(network) if '://' in network else network}"
 
 
-def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
-    """A function that asks on the terminal. Without a terminal, only --yes agrees."""
+def confirm(yes: bool, as_json: bool, unchanged: str = "nothing was sent") -> "Consent":
+    """Consent that is asked for on the terminal. Without a terminal, only --yes agrees."""
 
-    def ask(question: str) -> bool:
+    def ask(question: str) -> None:
         from assay.settings.loading import ConfigError
 
         if not yes and not sys.stdin.isatty():
             raise ConfigError(f"{question} There is no terminal to ask on: add --yes to agree")
-        return yes or typer.confirm(question, err=as_json)
+        if not yes and not typer.confirm(question, err=as_json):
+            raise ConfigError(f"not confirmed: {unchanged}")
 
     return ask

@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
 
+from assay.network.chain import ChainError
 from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, ScoreLedger
+from assay.network.evm.acts import BindRequest
 from assay.network.evm.node import GWEI
 from assay.network.files import write_file
+from assay.session.resources import open_account
 from assay.settings.loading import ConfigError, require_netuid
 from assay.settings.sections import LedgerSettings, Settings
 
@@ -54,6 +57,28 @@ def open_ledger(settings: Settings, node: EvmNode) -> ScoreLedger:
             "which ledger? name its address with --contract, or contract under [ledger]"
         )
     return ScoreLedger(node, settings.ledger.contract, require_netuid(settings.chain))
+
+
+@contextmanager
+def open_binding(settings: Settings) -> Iterator[BindRequest]:
+    """A request to let the key post for the wallet's hotkey, with its node open. The key's password
+    is asked for once somebody has agreed."""
+    account = open_account(settings)
+
+    def sign(message: bytes) -> bytes:
+        pair = account.wallet.hotkey
+        signature = bytes(pair.sign(message))
+        if not pair.verify(message, signature):
+            raise ChainError("the wallet's hotkey signs what it does not verify")
+        return signature
+
+    with open_node(settings) as node:
+        node.require_chain()
+        ledger = open_ledger(settings, node)
+        poster, confirmations = read_address(find_key_file(settings)), settings.ledger.confirmations
+        yield BindRequest(
+            ledger, account.hotkey, poster, sign, lambda: open_key(settings), confirmations
+        )
 
 
 def find_key_file(settings: Settings) -> Path:

@@ -109,13 +109,6 @@ def open_account(settings: Settings) -> Account:
     return Account(wallet, get_hotkey(wallet), get_coldkey(wallet))
 
 
-def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
-    """The alpha on a hotkey, and on all other hotkeys that may set weights, rao."""
-    rows = chain.get_metagraph(chain.get_head())
-    own_stake = sum(row.stake for row in rows if row.hotkey == hotkey)
-    return own_stake, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
-
-
 def open_stores(settings: StoreSettings) -> "ReadableStores":
     """The stores that the settings allow to read, including the operator's own."""
     from assay.network.store import HttpClient, ReadableStores

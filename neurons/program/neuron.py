@@ -23,6 +23,7 @@ from assay.environments import open_environment
 from assay.inference import Placement
 from assay.inference.workers.pool import WorkerPool, open_workers
 from assay.network.chain import ForgottenError
+from assay.network.chain.acts import measure_stake
 from assay.network.chain.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
 from assay.neurons.program.loop import ParametersChangedError, claim_folder
@@ -33,7 +34,6 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
 from assay.rounds.in_force import find_newest, get_checkpoint_digest
-from assay.session.resources import measure_stake
 from assay.session.session import Session
 from assay.session.window_reader import find_epoch, find_settlement
 from assay.settings.loading import ConfigError

@@ -10,14 +10,13 @@ import pytest
 
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.cli import subnet
+from assay.cli.subnet_view import show_network
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.lab.simulator import SimulatedChain
 from assay.network.store import open_folder
 from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, Start
 from assay.session.parameter_follower import ParameterFollower
-from assay.settings.sections import Settings
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters
 from assay.training import GENESIS
 
@@ -29,7 +28,7 @@ CHECKPOINT = verify_manifest(GENESIS).digest
 class Net:
     """A subnet, its owner's store, and a session on it."""
 
-    def __init__(self, folder, monkeypatch, changes=None):
+    def __init__(self, folder, changes=None):
         self.chain = SimulatedChain(
             b"shown", NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, 24, (OWNER, TRAINER)
         )
@@ -38,7 +37,6 @@ class Net:
         demo = make_demo_parameters(self.chain.genesis_hash, QUICKNET, 0, TRAINER, CHECKPOINT)
         self.first = change_parameters(demo, changes or {})
         self.announce(self.first)
-        monkeypatch.setattr(subnet, "open_session", self.open_session)
 
     def announce(self, parameters, number=None):
         publish_parameters(self.store, parameters)
@@ -52,7 +50,7 @@ class Net:
             self.chain.mint()
 
     @contextmanager
-    def open_session(self, settings):
+    def open_session(self):
         rules = self.folder / "rules"
         followed = ParameterFollower(self.chain, {LOCATOR: self.store}.__getitem__, rules)
         held = followed.history.get_at(self.chain.get_head())
@@ -66,15 +64,16 @@ class Net:
 
     def show(self, capsys):
         """Text, and JSON."""
-        subnet.run_subnet_show(Settings(), False)
-        text = capsys.readouterr().out
-        subnet.run_subnet_show(Settings(), True)
+        with self.open_session() as session:
+            show_network(session, False)
+            text = capsys.readouterr().out
+            show_network(session, True)
         return text, json.loads(capsys.readouterr().out)
 
 
 @pytest.fixture
-def net(tmp_path, monkeypatch):
-    return Net(tmp_path, monkeypatch)
+def net(tmp_path):
+    return Net(tmp_path)
 
 
 def test_nothing_is_announced(net, capsys):
@@ -89,11 +88,11 @@ def test_nothing_is_announced(net, capsys):
     assert "asked         not known" in text
 
 
-def test_a_tool_and_turns_are_shown(tmp_path, monkeypatch, capsys):
+def test_a_tool_and_turns_are_shown(tmp_path, capsys):
     turns = {"turns": 4, "context": 512, "reply_bytes": 64, "paid_reply": 0}
     settings = {"tool": 1, "call_form": 1, "largest": 30}
     chosen = {"name": "gsm", "settings": settings}
-    text, _ = Net(tmp_path, monkeypatch, {"work": turns, "environment": chosen}).show(capsys)
+    text, _ = Net(tmp_path, {"work": turns, "environment": chosen}).show(capsys)
     assert "environment   gsm,call_form=hermes,largest=30,tool=calculator\n" in text
     assert "episodes      up to 4 turns in 512 tokens, replies of up to 64 bytes\n" in text
 
@@ -135,9 +134,9 @@ def test_an_announcement_from_its_first_word_until_it_holds(net, capsys):
     assert document["announced"] == []
 
 
-def test_the_owner_s_words_around_problems_are_shown(tmp_path, monkeypatch, capsys):
+def test_the_owner_s_words_around_problems_are_shown(tmp_path, capsys):
     words = {"system": "Think.\x1b[2J", "shots": [["1 + 1?", "2"]]}
-    net = Net(tmp_path, monkeypatch, {"environment": {"prompts": {"arithmetic": words}}})
+    net = Net(tmp_path, {"environment": {"prompts": {"arithmetic": words}}})
     text, _ = net.show(capsys)
     assert "prompts       arithmetic: system 'Think.\\x1b[2J'\n" in text
     assert "prompts       arithmetic: example '1 + 1?' → '2'\n" in text

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tests.inference.test_chat_template import QWEN
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -23,6 +22,7 @@ from assay.environments import Environment, Problem
 from assay.gate.chat_template import ChatTemplate
 from assay.subnet.recipe import ModelNumbers
 from assay.subnet.recipes import RECIPES
+from tests.gate.test_chat_template import QWEN
 
 #: Sizes of a small model; `vocab_size` stays where a test says so.
 SIZES = {

@@ -12,13 +12,10 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -26,7 +23,6 @@ import torch
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.database import Database
 from assay.artifacts.discovery import make_mirrors
-from assay.cli import publish as command
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference.folder import CheckpointError
 from assay.lab.simulator import SimulatedChain
@@ -43,9 +39,9 @@ from assay.protocol.encoding import to_json
 from assay.protocol.reason import Reason
 from assay.session.parameter_follower import ParameterFollower
 from assay.settings.loading import ConfigError
-from assay.settings.sections import Settings
+from assay.settings.sections import ComputeSettings, PublishSettings
 from assay.subnet.presets import DEMO_RECIPE, EPISODES_RECIPE, NETUID, PRESETS
-from assay.subnet.publishing import publish_subnet
+from assay.subnet.publish import OwnedSubnet, prepare, publish, read_publish_request
 from assay.subnet.recipe import list_recipes, read_recipe
 from assay.training import GENESIS
 from assay.training.held_out import HeldOut
@@ -98,7 +94,7 @@ def folder():
 class Stage:
     """A chain with four hotkeys, a beacon and a store; time passes when a block is minted."""
 
-    def __init__(self, folder, monkeypatch, preset):
+    def __init__(self, folder, preset):
         timing = PRESETS[preset].timing
         self.folder, self.locator = folder, f"file://{folder}/store"
         self.chain = SimulatedChain(
@@ -109,28 +105,20 @@ class Stage:
             timing.tempo,
             (OWNER, TRAINER, VALIDATOR, MINER),
         )
-        self.chain.add_wallet = lambda wallet: None
         self.beacons = LocalBeacon(b"recipe", GENESIS_MS, 1_000, self.get_time)
         self.store = open_folder(folder / "store")
         info = folder / "info.json"
         info.write_text(json.dumps(describe_chain(self.beacons.chain, "test", 1)))
         self.options = {"trainer": encode_ss58(TRAINER), "beacon_info": info}
-        monkeypatch.setattr(command, "open_chain", lambda settings: nullcontext(self.chain))
-        account = SimpleNamespace(wallet=None, hotkey=OWNER)
-        monkeypatch.setattr(command, "open_account", lambda settings: account)
-        minting = partial(publish_subnet, wait=lambda seconds: self.chain.mint())
-        monkeypatch.setattr(command, "publish_subnet", minting)
+        self.subnet = OwnedSubnet(self.chain, OWNER, self.store, self.locator)
 
     def get_time(self):
         return self.chain.get_block(self.chain.get_head()).timestamp_ms
 
     def publish(self, **options):
-        settings = Settings(
-            store={"locator": self.locator},
-            publish=self.options | {"out": self.folder / "genesis"} | options,
-            compute={"device": "cpu"},
-        )
-        command.run_subnet_publish(settings, lambda question: True, True, True)
+        rules = PublishSettings(**self.options | {"out": self.folder / "genesis"} | options)
+        network = prepare(read_publish_request(rules, ComputeSettings(device="cpu")))
+        publish(network, self.subnet, wait=lambda seconds: self.chain.mint())
 
     def find_network(self):
         """Parameters and checkpoint as anybody finds them; and what judges read."""
@@ -170,7 +158,7 @@ def play(stage, recipe, groups):
     return judged.verdicts[MINER], lesson
 
 
-def play_recipe(name, folder, monkeypatch):
+def play_recipe(name, folder):
     """Run a shipped recipe, shrunk, from its file to a step. Returns the step."""
     file = shrink_recipe(name, folder, whole_vocabulary=name == WHOLE)
     recipe = read_recipe(str(file))
@@ -182,7 +170,7 @@ def play_recipe(name, folder, monkeypatch):
     environment = open_environment(rules.environment)
     write_model(folder / "model", recipe.model, environment, recipe.levels)
     before = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
-    stage = Stage(folder, monkeypatch, recipe.preset)
+    stage = Stage(folder, recipe.preset)
     stage.publish(recipe=str(file), model=folder / "model")
     assert {path.name: path.read_bytes() for path in (folder / "model").iterdir()} == before
     groups = WHOLE_GROUPS if name == WHOLE else GROUPS
@@ -204,10 +192,10 @@ def play_recipe(name, folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in list_recipes() if n not in (*DEMOS, TEAM)])
-def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder, monkeypatch):
+def test_a_recipe_is_published_mined_judged_and_learned_from(name, folder):
     if "mixture" in name and not has_gym():
         pytest.skip("needs the extra `envs`")
-    play_recipe(name, folder, monkeypatch)
+    play_recipe(name, folder)
 
 
 @pytest.mark.slow
@@ -224,12 +212,12 @@ def test_the_recipe_of_a_team_is_learned_from_by_a_team(folder):
 
 
 @pytest.mark.slow
-def test_the_demos_recipe_makes_the_demos_checkpoint_and_network(folder, monkeypatch):
+def test_the_demos_recipe_makes_the_demos_checkpoint_and_network(folder):
     """Its model is as small as possible: nothing is shrunk, and the checkpoint has the shipped
     one's bytes except where machines round differently. `assay demo` runs the rest of it."""
     recipe = read_recipe(DEMO_RECIPE)
     model = copy_model(folder / "model", *FILES)
-    stage = Stage(folder, monkeypatch, recipe.preset)
+    stage = Stage(folder, recipe.preset)
     stage.publish(recipe=DEMO_RECIPE, model=model)
     history, sources = stage.find_network()
     found = sources.checkpoints.get(history.latest.identity.genesis_checkpoint)
@@ -266,9 +254,9 @@ def copy_model(folder, *names):
         (FILES, {}, "needs a recipe: name one"),
     ],
 )
-def test_a_failed_publication_leaves_nothing(folder, monkeypatch, files, options, said):
+def test_a_failed_publication_leaves_nothing(folder, files, options, said):
     """Neither in the store, nor on chain, nor a folder that looks like a checkpoint."""
-    stage = Stage(folder, monkeypatch, "demo")
+    stage = Stage(folder, "demo")
     model = copy_model(folder / "model", *files)
     with pytest.raises((ConfigError, CheckpointError), match=said):
         stage.publish(**{"model": model} | options)
@@ -277,9 +265,9 @@ def test_a_failed_publication_leaves_nothing(folder, monkeypatch, files, options
     assert stage.chain.get_commitments(stage.chain.get_head()) == {}
 
 
-def test_a_checkpoint_that_was_made_is_not_made_again(folder, monkeypatch):
+def test_a_checkpoint_that_was_made_is_not_made_again(folder):
     """An owner who did not agree, or was cut off, publishes the checkpoint in the folder."""
-    stage = Stage(folder, monkeypatch, "demo")
+    stage = Stage(folder, "demo")
     model = copy_model(folder / "model", *FILES)
     (folder / "genesis").mkdir()
     with pytest.raises(ConfigError, match=r"publish it with --genesis .*/genesis"):

@@ -7,6 +7,7 @@ import typer
 
 from assay.cli.checks import require_address, require_signer, require_subnet, require_there
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Yes, ledger, network
 from assay.cli.start import WEB3, confirm, starting
@@ -33,8 +34,14 @@ def key(invocation: Invocation, as_json: AsJson = False) -> None:
     """
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.ledger import run_ledger_key
-    run_ledger_key(settings, as_json)
+        from assay.cli.ledger_view import show_key
+        from assay.session.evm_opening import create_key, open_node
+    created, balance = create_key(settings), None
+    if settings.ledger.endpoint is not None:
+        with open_node(settings) as node:
+            node.require_chain()
+            balance = node.get_balance(created[1])
+    show_key(*created, balance, as_json)
 
 
 @command(
@@ -49,24 +56,33 @@ def key(invocation: Invocation, as_json: AsJson = False) -> None:
         s.ledger.password_file,
     ),
 )
-def deploy(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> None:
+def deploy_(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> None:
     """Deploy a ScoreLedger and its WeightsCheck. The deployer has no power over them."""
     settings = invocation.load_settings()
     with starting(settings, loads=WEB3):
-        from assay.cli.ledger import run_ledger_deploy
-    run_ledger_deploy(settings, confirm(yes, as_json), as_json)
+        from assay.cli.ledger_view import show_deployed
+        from assay.network.evm.acts import DeployRequest, deploy
+        from assay.session.evm_opening import open_key, open_node
+    with open_node(settings) as node:
+        request = DeployRequest(node, lambda: open_key(settings), settings.ledger.confirmations)
+        deployed = deploy(request, confirm(yes, as_json))
+    show_deployed(node.chain_id, deployed, as_json)
 
 
 @command(
     app, "bind", lambda s: (*network(s), s.wallet, *ledger(s), s.ledger.key, s.ledger.password_file)
 )
-def bind(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> None:
+def bind_(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> None:
     """Let the key post for the wallet's hotkey. It replaces any earlier key."""
     settings = invocation.load_settings()
     require_signer(settings, "hotkey")
     with starting(settings, loads=WEB3):
-        from assay.cli.ledger import run_ledger_bind
-    run_ledger_bind(settings, confirm(yes, as_json), as_json)
+        from assay.cli.ledger_view import show_bound
+        from assay.network.evm.acts import bind
+        from assay.session.evm_opening import open_binding
+    with open_binding(settings) as request:
+        bound = bind(request, confirm(yes, as_json))
+    show_bound(bound, as_json)
 
 
 @command(app, "show", lambda s: (*network(s), *ledger(s), s.ledger.weights_check))
@@ -91,8 +107,17 @@ def show(
     require_address(validator, "SS58")
     require_subnet(settings)
     with starting(settings, loads=WEB3):
-        from assay.cli.ledger import run_ledger_show
-    return run_ledger_show(settings, validator, epoch, uid, as_json)
+        from assay.cli.ledger_view import show_post
+        from assay.network.evm.acts import PostRequest, find_post
+        from assay.session.evm_opening import open_ledger, open_node
+        from assay.settings.loading import parse_hotkey
+    hotkey = parse_hotkey(validator, "SS58")
+    with open_node(settings) as node:
+        node.require_chain()
+        ledger = open_ledger(settings, node)
+        found = find_post(PostRequest(ledger, hotkey, epoch, uid, settings.ledger.weights_check))
+    show_post(validator, epoch, found, as_json)
+    return FINDING if found.digest is None else OK
 
 
 @command(app, "verify-score", lambda s: (*network(s), *ledger(s)))
@@ -117,8 +142,17 @@ def verify_score(
     require_address(miner, "--miner")
     require_subnet(settings)
     with starting(settings, loads=WEB3):
-        from assay.cli.ledger import run_ledger_verify_score
-    return run_ledger_verify_score(settings, record, miner, score, as_json)
+        from assay.cli.ledger_view import read_settlement_record, show_proof
+        from assay.network.evm.acts import claim_score, prove_score
+        from assay.session.evm_opening import open_ledger, open_node
+        from assay.settings.loading import parse_hotkey
+    claim = claim_score(read_settlement_record(record), parse_hotkey(miner, "--miner"), score)
+    with open_node(settings) as node:
+        node.require_chain()
+        ledger = open_ledger(settings, node)
+        answer = prove_score(ledger, claim)
+    show_proof(claim, answer, ledger.address, as_json)
+    return OK if answer.is_proven else FINDING
 
 
 @command(app, "status", lambda s: (s.validator.dir,))
@@ -126,5 +160,5 @@ def status(invocation: Invocation, as_json: AsJson = False) -> None:
     """Show a validator's posts to the ledger contract, and why some are not sent yet."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.ledger import run_ledger_status
-    run_ledger_status(settings, as_json)
+        from assay.cli.ledger_view import show_posts
+    show_posts(settings.validator.dir, as_json)

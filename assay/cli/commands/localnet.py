@@ -48,8 +48,13 @@ def faucet(
     _require_development_chain(settings.chain.network)
     require_wallet(settings)
     with starting(settings, opens=True):
-        from assay.cli.account import run_faucet
-    run_faucet(settings, amount, as_json)
+        from assay.cli.account_view import show_received
+        from assay.lab.localnet.development_calls import send_tao
+        from assay.session.resources import connect, open_account, parse_tao
+    rao, account = parse_tao(amount), open_account(settings)
+    with connect(settings.chain) as connection:
+        receipt = send_tao(connection, {account.coldkey: rao})
+    show_received(account.coldkey, rao, receipt.block, as_json)
 
 
 def _require_development_chain(network: str) -> None:

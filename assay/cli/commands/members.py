@@ -27,8 +27,14 @@ def register(
     settings = invocation.load_settings()
     require_signer(settings, "coldkey")
     with starting(settings, opens=True):
-        from assay.cli.account import run_register
-    run_register(settings, max_cost, confirm(yes, as_json), as_json)
+        from assay.cli.account_view import show_registered
+        from assay.network.chain import acts
+        from assay.session.resources import open_account, open_chain, parse_tao
+    limit = None if max_cost is None else parse_tao(max_cost)
+    account = open_account(settings)
+    with open_chain(settings.chain) as chain:
+        done = acts.register(chain, account.wallet, limit, confirm(yes, as_json))
+    show_registered(chain.netuid, done, as_json)
 
 
 @command(app, "stake", lambda s: (*network(s), s.wallet))
@@ -45,8 +51,13 @@ def stake(
     settings = invocation.load_settings()
     require_signer(settings, "coldkey")
     with starting(settings, opens=True):
-        from assay.cli.account import run_stake
-    run_stake(settings, amount, any_price, confirm(yes, as_json), as_json)
+        from assay.cli.account_view import show_staked
+        from assay.network.chain import acts
+        from assay.session.resources import open_account, open_chain, parse_tao
+    rao, account, consent = parse_tao(amount), open_account(settings), confirm(yes, as_json)
+    with open_chain(settings.chain) as chain:
+        done = acts.stake(chain, account.wallet, rao, consent, any_price=any_price)
+    show_staked(chain.netuid, done, as_json)
 
 
 @command(app, "metagraph", network)
@@ -55,5 +66,9 @@ def metagraph(invocation: Invocation, as_json: AsJson = False) -> None:
     settings = invocation.load_settings()
     require_subnet(settings)
     with starting(settings, opens=True):
-        from assay.cli.account import run_metagraph
-    run_metagraph(settings, as_json)
+        from assay.cli.account_view import show_metagraph
+        from assay.session.resources import open_chain
+    with open_chain(settings.chain) as chain:
+        head = chain.get_head()
+        rows, owner = chain.get_metagraph(head), chain.get_owner(head)
+    show_metagraph(chain.netuid, head, owner, rows, as_json)

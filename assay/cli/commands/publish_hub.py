@@ -86,7 +86,7 @@ def publish_hub(
     request = HubRequest(
         *targets, checkpoint, windows, validator, records, private, overwrite, dry_run
     )
-    run_publish_hub(settings, request, confirm(yes, as_json), as_json, quiet)
+    run_publish_hub(settings, request, confirm(yes, as_json, "nothing was pushed"), as_json, quiet)
 
 
 def _require_run(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`assay subnet`: the commands of a subnet's owner."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from assay.cli.checks import (
     require_wallet,
 )
 from assay.cli.command import Invocation, command
+from assay.cli.exits import cleaning_up
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet, Yes, network
@@ -36,8 +38,14 @@ def create(
     settings = invocation.load_settings()
     require_wallet(settings, "coldkey")
     with starting(settings, opens=True):
-        from assay.cli.subnet import run_subnet_create
-    run_subnet_create(settings, max_cost, confirm(yes, as_json), as_json)
+        from assay.cli.subnet_view import show_bought
+        from assay.network.chain.acts import buy_subnet
+        from assay.session.resources import connect, open_account, parse_tao
+    limit = None if max_cost is None else parse_tao(max_cost)
+    account = open_account(settings)
+    with connect(settings.chain) as connection:
+        bought = buy_subnet(connection, account.wallet, limit, confirm(yes, as_json))
+    show_bought(bought, as_json)
 
 
 @command(app, "start", lambda s: (*network(s), s.wallet), role="owner")
@@ -46,8 +54,14 @@ def start(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> 
     settings = invocation.load_settings()
     require_signer(settings, "coldkey")
     with starting(settings, opens=True):
-        from assay.cli.subnet import run_subnet_start
-    run_subnet_start(settings, confirm(yes, as_json), as_json)
+        from assay.cli.subnet_view import show_opened
+        from assay.network.chain.acts import open_subnet
+        from assay.session.resources import connect, open_account
+        from assay.settings.loading import require_netuid
+    account, netuid = open_account(settings), require_netuid(settings.chain)
+    with connect(settings.chain) as connection:
+        block = open_subnet(connection, account.wallet, netuid, confirm(yes, as_json))
+    show_opened(netuid, block, as_json)
 
 
 @command(
@@ -80,8 +94,24 @@ def publish(
     rules.model = open_model(settings, rules.model, quiet)
     rules.genesis = open_model(settings, rules.genesis, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
-        from assay.cli.publish import run_subnet_publish
-    run_subnet_publish(settings, confirm(yes, as_json), as_json, quiet)
+        from assay.cli.owner_view import show_published
+        from assay.neurons.program.logs import log_lines, make_report, wants_json
+        from assay.session.resources import open_account, open_chain, open_own_store
+        from assay.subnet.publish import OwnedSubnet, prepare, read_publish_request
+        from assay.subnet.publish import publish as publish_network
+    store, locator = open_own_store(settings)
+    account = open_account(settings)
+    request = read_publish_request(rules, settings.compute)
+    with log_lines(wants_json(settings, as_json), quiet):
+        report = make_report("publication_note")
+        with cleaning_up():
+            network = prepare(request, report)
+        with open_chain(settings.chain) as chain:
+            chain.add_wallet(account.wallet)
+            subnet = OwnedSubnet(chain, account.hotkey, store, locator)
+            consent = confirm(yes, as_json, "nothing was published")
+            published = publish_network(network, subnet, consent, report)
+    show_published(published, as_json)
 
 
 def _require_trainer(trainer: str | None) -> None:
@@ -117,8 +147,35 @@ def amend(
     require_change(settings.amend.changes, withdraw)
     settings.amend.checkpoint = open_model(settings, settings.amend.checkpoint, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
-        from assay.cli.amend import run_subnet_amend
-    run_subnet_amend(settings, withdraw, confirm(yes, as_json), as_json, quiet)
+        from assay.cli.owner_view import show_amended, show_withdrawn
+        from assay.neurons.program.logs import log_lines, make_report, wants_json
+        from assay.session.resources import open_account, open_chain, open_own_store, open_stores
+        from assay.subnet.amend import (
+            announce_amendment,
+            follow_owned,
+            read_amend_request,
+            withdraw_amendment,
+        )
+        from assay.subnet.publish import OwnedSubnet
+    store, locator = open_own_store(settings)
+    account = open_account(settings)
+    request = read_amend_request(settings.amend)
+    with (
+        log_lines(wants_json(settings, as_json), quiet),
+        open_chain(settings.chain) as chain,
+        TemporaryDirectory(prefix="assay-") as folder,
+    ):
+        chain.add_wallet(account.wallet)
+        subnet = OwnedSubnet(chain, account.hotkey, store, locator)
+        followed = follow_owned(subnet, open_stores(settings.store).open, Path(folder))
+        if withdraw:
+            consent = confirm(yes, as_json, "nothing was withdrawn")
+            show_withdrawn(withdraw_amendment(subnet, followed, consent), as_json)
+            return
+        consent = confirm(yes, as_json, "nothing was announced")
+        report = make_report("amendment_note")
+        amended = announce_amendment(request, subnet, followed, consent, report)
+    show_amended(amended, as_json)
 
 
 def require_change(changes: Path | None, withdraw: bool) -> None:
@@ -139,5 +196,7 @@ def show(invocation: Invocation, as_json: AsJson = False) -> None:
     settings = invocation.load_settings()
     require_subnet(settings)
     with starting(settings, opens=True):
-        from assay.cli.subnet import run_subnet_show
-    run_subnet_show(settings, as_json)
+        from assay.cli.subnet_view import show_network
+        from assay.session.session import open_session
+    with open_session(settings) as session:
+        show_network(session, as_json)

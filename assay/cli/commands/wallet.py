@@ -1,6 +1,7 @@
 """`assay wallet`."""
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, network
 from assay.cli.start import starting
+
+if TYPE_CHECKING:
+    from assay.settings.sections import WalletSettings
 
 app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="Wallets: the SDK's key files.")
 
@@ -24,8 +28,29 @@ def create(
     """Make the missing coldkey and hotkey. It asks for a password and never overwrites."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.account import run_wallet_create
-    run_wallet_create(settings, no_password, as_json)
+        from assay.cli.account_view import show_mnemonic, show_wallet
+        from assay.network.chain import create_wallet
+    chosen = settings.wallet
+    _require_password(chosen, no_password)
+    encrypted = not no_password
+    wallet = create_wallet(
+        chosen.name, chosen.hotkey, chosen.path, show_mnemonic, encrypted=encrypted
+    )
+    show_wallet(chosen, wallet, as_json)
+
+
+def _require_password(chosen: "WalletSettings", no_password: bool) -> None:
+    """Check that a new coldkey's password can be asked for."""
+    from assay.settings.loading import ConfigError
+
+    if chosen.name.startswith("//"):
+        raise ConfigError("development keys need no files: use them as they are")
+    coldkey = chosen.path.expanduser() / chosen.name / "coldkey"  # only a new one gets a password
+    if not no_password and not coldkey.exists() and not sys.stdin.isatty():
+        raise ConfigError(
+            "there is no terminal to ask for a password on: run this on one, or leave the coldkey "
+            "unencrypted with --no-password"
+        )
 
 
 @command(app, "list", lambda s: (s.wallet.path,))
@@ -33,8 +58,8 @@ def list_(invocation: Invocation, as_json: AsJson = False) -> None:
     """List this machine's wallets with their public addresses."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.account import run_wallet_list
-    run_wallet_list(settings, as_json)
+        from assay.cli.account_view import show_wallets
+    show_wallets(settings.wallet, as_json)
 
 
 @command(app, "show", lambda s: (*network(s), s.wallet))
@@ -43,5 +68,15 @@ def show(invocation: Invocation, as_json: AsJson = False) -> None:
     settings = invocation.load_settings()
     require_wallet(settings)
     with starting(settings, opens=True):
-        from assay.cli.account import run_wallet_show
-    run_wallet_show(settings, as_json)
+        from assay.cli.account_view import show_account
+        from assay.network.chain import get_balance
+        from assay.network.chain.acts import find_uid
+        from assay.session.resources import connect, open_account, open_chain
+    account, uid, netuid = open_account(settings), None, settings.chain.netuid
+    if netuid is None:
+        with connect(settings.chain) as connection:
+            balance = get_balance(connection, account.coldkey)
+    else:
+        with open_chain(settings.chain) as chain:
+            balance, uid = chain.get_balance(account.coldkey), find_uid(chain, account.hotkey)
+    show_account(account, balance, netuid, uid, as_json)

@@ -1,5 +1,7 @@
 """`assay weights`."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,8 @@ from assay.cli.options import AsJson, Yes, network
 from assay.cli.start import confirm, starting
 
 app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="Weights on chain.")
+
+_PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
 
 
 @command(app, "show", network)
@@ -30,8 +34,10 @@ def show(
     settings = invocation.load_settings()
     require_subnet(settings)
     with starting(settings, opens=True):
-        from assay.cli.subnet import run_weights_show
-    run_weights_show(settings, directory, block, as_json)
+        from assay.cli.subnet_view import show_weights
+        from assay.session.resources import open_chain
+    with open_chain(settings.chain) as chain:
+        show_weights(chain, block, directory, as_json)
 
 
 @command(app, "set", lambda s: (*network(s), s.wallet))
@@ -54,5 +60,32 @@ def set_(
     settings = invocation.load_settings()
     require_signer(settings, "hotkey")
     with starting(settings, opens=True):
-        from assay.cli.subnet import run_weights_set
-    run_weights_set(settings, weights, wait, confirm(yes, as_json), as_json)
+        from assay.cli.subnet_view import show_weights_set
+        from assay.network.chain import acts
+        from assay.session.resources import open_account, open_chain
+        from assay.verification import compute_weights
+    shares = _parse_shares(weights)
+    account = open_account(settings)
+    request = acts.WeightsRequest(compute_weights(shares, min(shares), 0), wait)
+    with open_chain(settings.chain, poll_s=acts.LOOK_S) as chain:
+        done = acts.set_weights(chain, account.wallet, request, confirm(yes, as_json))
+    show_weights_set(chain.netuid, done, as_json)
+
+
+def _parse_shares(words: Sequence[str]) -> dict[int, int]:
+    """uid → share, from words such as `5=3`."""
+    from assay.settings.loading import ConfigError
+
+    shares: dict[int, int] = {}
+    for word in words:
+        match = _PAIR.fullmatch(word)
+        if match is None or int(match[1]) > 65_535:
+            raise ConfigError(
+                f"{word!r} is not a weight: write UID=SHARE in whole numbers, such as 5=3"
+            )
+        if int(match[1]) in shares:
+            raise ConfigError(f"uid {match[1]} is given twice: give it once")
+        shares[int(match[1])] = int(match[2])
+    if not any(shares.values()):
+        raise ConfigError("every share is 0: give at least one uid more")
+    return shares

@@ -1,10 +1,6 @@
-"""`assay subnet` and `assay weights`: a subnet as everybody sees it, and its validators'
-weights."""
+"""What `assay subnet` and `assay weights` print."""
 
-import logging
-import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,18 +12,12 @@ from rich.text import Text
 from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.cli.console import FIGURES, Confirm, print_result, require_consent
+from assay.cli.console import FIGURES, print_result
 from assay.cli.program_view import render_settlements
 from assay.environments import LevelStanding, list_standings, open_environment, write_choice
 from assay.network import ObjectStore, StoreError
-from assay.network.chain import (
-    ChainError,
-    SubtensorChain,
-    TooSoonError,
-    create_subnet,
-    get_subnet_cost,
-    start_subnet,
-)
+from assay.network.chain import SubtensorChain
+from assay.network.chain.acts import Bought, WeightsSet
 from assay.network.chain.values import format_tao
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, EncodingError, Manifest, encode_ss58
@@ -36,67 +26,43 @@ from assay.protocol.prompt_terms import describe_prompts
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
-from assay.session.resources import connect, open_account, open_chain, parse_tao
-from assay.session.session import Session, open_session
-from assay.settings.loading import ConfigError, require_netuid
-from assay.settings.sections import Settings
-from assay.verification import compute_weights
+from assay.session.session import Session
 
-logger = logging.getLogger("assay")
-
-_PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
-#: Longest wait for the chain's rate limit and for the weights to be on chain, seconds.
-_PATIENCE_S = 3_600.0
-_LOOK_S = 1.0
 #: Largest manifest that is read, bytes: a larger one is nobody's.
 _MANIFEST_BYTES = 4 << 20
 #: Settlements that are shown.
 _SHOWN = 20
 
 
-def run_subnet_create(
-    settings: Settings, max_cost: str | None, confirm: Confirm, as_json: bool
-) -> None:
-    """Buy a subnet. The wallet's hotkey gets its uid 0."""
-    limit = None if max_cost is None else parse_tao(max_cost)
-    account = open_account(settings)
-    with connect(settings.chain) as connection:
-        cost = get_subnet_cost(connection)
-        name = encode_ss58(account.hotkey)
-        require_consent(confirm, f"Buy a subnet for {format_tao(cost)}, with uid 0 for {name}?")
-        netuid = create_subnet(connection, account.wallet, cost if limit is None else limit)
-    document = {"netuid": netuid, "owner_hotkey": name, "cost_rao": cost}
+def show_bought(bought: Bought, as_json: bool) -> None:
+    """Show a new subnet, and what comes next."""
+    name = encode_ss58(bought.owner)
+    document = {"netuid": bought.netuid, "owner_hotkey": name, "cost_rao": bought.cost}
     text = (
-        f"subnet {netuid} is yours for {format_tao(cost)}. Next: `assay subnet start` once the "
-        "chain allows it, which opens it for stake, and `assay subnet publish`"
+        f"subnet {bought.netuid} is yours for {format_tao(bought.cost)}. Next: `assay subnet "
+        "start` once the chain allows it, which opens it for stake, and `assay subnet publish`"
     )
     print_result(document, as_json, text)
 
 
-def run_subnet_start(settings: Settings, confirm: Confirm, as_json: bool) -> None:
-    """Open the subnet for stake and emission."""
-    account, netuid = open_account(settings), require_netuid(settings.chain)
-    with connect(settings.chain) as connection:
-        require_consent(confirm, f"Open subnet {netuid} for stake, which cannot be undone?")
-        receipt = start_subnet(connection, account.wallet, netuid)
-    block = None if receipt is None else receipt.block
+def show_opened(netuid: int, block: int | None, as_json: bool) -> None:
+    """Show that a subnet is open for stake."""
     since = "was open before" if block is None else f"is open as of block {block}"
     print_result({"netuid": netuid, "block": block}, as_json, f"subnet {netuid} {since}")
 
 
-def run_subnet_show(settings: Settings, as_json: bool) -> None:
+def show_network(session: Session, as_json: bool) -> None:
     """Show the network as everybody finds it: hyperparameters, parameters, checkpoint in force, and
     announced parameters."""
-    with open_session(settings) as session:
-        chain = session.chain
-        head = chain.get_head()
-        rules = chain.get_hyperparameters()
-        parameters, followed = session.parameters, session.followed
-        announced = list_announced(followed.history, followed.pending, head)
-        window = compute_window(parameters.timing, head)
-        checkpoint = get_checkpoint_digest(chain, parameters, window)
-        owner, members = chain.get_owner(head), chain.get_members(head)
-        levels = _find_levels(session, checkpoint)
+    chain = session.chain
+    head = chain.get_head()
+    rules = chain.get_hyperparameters()
+    parameters, followed = session.parameters, session.followed
+    announced = list_announced(followed.history, followed.pending, head)
+    window = compute_window(parameters.timing, head)
+    checkpoint = get_checkpoint_digest(chain, parameters, window)
+    owner, members = chain.get_owner(head), chain.get_members(head)
+    levels = _find_levels(session, checkpoint)
     document: dict[str, Any] = {
         "netuid": chain.netuid,
         "block": head,
@@ -178,31 +144,14 @@ def name_beacon(chain: BeaconChain) -> str:
     return f"{chain.chain_hash.hex()}: not a public one, name relays of it with --beacon"
 
 
-def parse_shares(words: Sequence[str]) -> dict[int, int]:
-    """uid → share, from words such as `5=3`."""
-    shares: dict[int, int] = {}
-    for word in words:
-        match = _PAIR.fullmatch(word)
-        if match is None or int(match[1]) > 65_535:
-            raise ConfigError(
-                f"{word!r} is not a weight: write UID=SHARE in whole numbers, such as 5=3"
-            )
-        if int(match[1]) in shares:
-            raise ConfigError(f"uid {match[1]} is given twice: give it once")
-        shares[int(match[1])] = int(match[2])
-    if not any(shares.values()):
-        raise ConfigError("every share is 0: give at least one uid more")
-    return shares
-
-
-def run_weights_show(
-    settings: Settings, directory: Path | None, block: int | None, as_json: bool
+def show_weights(
+    chain: SubtensorChain, block: int | None, folder: Path | None, as_json: bool
 ) -> None:
-    """Show weights of all validators at a block, and a validator's own state in its folder."""
-    with open_chain(settings.chain) as chain:
-        number = chain.get_head() if block is None else block
-        rows = chain.get_weights(number)
-        members = chain.get_members(number)
+    """Show weights of all validators at a block, None: the newest; and with a validator's folder
+    what it has yet to send."""
+    number = chain.get_head() if block is None else block
+    rows = chain.get_weights(number)
+    members = chain.get_members(number)
     by_uid = {member.uid: encode_ss58(hotkey) for hotkey, member in members.items()}
     document: dict[str, Any] = {
         "netuid": chain.netuid,
@@ -216,8 +165,8 @@ def run_weights_show(
             for hotkey, row in sorted(rows.items(), key=lambda item: members[item[0]].uid)
         ],
     }
-    if directory is not None:
-        with closing(Database(directory / VALIDATOR_FILE, read_only=True)) as database:
+    if folder is not None:
+        with closing(Database(folder / VALIDATOR_FILE, read_only=True)) as database:
             document["settlements"] = [describe_row(row) for row in list_rows(database, _SHOWN)]
     print_result(document, as_json, _draw(document, by_uid), FIGURES)
 
@@ -239,59 +188,17 @@ def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> RenderableType
     return Group(*parts)
 
 
-def run_weights_set(
-    settings: Settings, weights: Sequence[str], wait: bool, confirm: Confirm, as_json: bool
-) -> None:
-    """Send weights once and read them back from final state."""
-    shares = parse_shares(weights)
-    account = open_account(settings)
-    row = compute_weights(shares, min(shares), 0)
-    with open_chain(settings.chain, poll_s=_LOOK_S) as chain:
-        chain.add_wallet(account.wallet)
-        name = encode_ss58(account.hotkey)
-        seats = {seat.uid: seat for seat in chain.get_metagraph(chain.get_head())}
-        if set(row) - seats.keys():
-            raise ConfigError(f"nobody has uid {min(set(row) - seats.keys())}: see the metagraph")
-        own_seat = next((seat for seat in seats.values() if seat.hotkey == account.hotkey), None)
-        if own_seat is not None and not own_seat.permit:
-            logger.warning(
-                "%s has no permit: the chain accepts its weights for itself only, and counts none",
-                name,
-                extra={"event": "permit_missing"},
-            )
-        require_consent(confirm, f"Set {len(row)} weights of {name} on subnet {chain.netuid}?")
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                chain.set_weights(account.hotkey, row)
-                break
-            except TooSoonError:
-                if not wait or time.monotonic() > deadline:
-                    raise
-                time.sleep(_LOOK_S)
-        block, timelocked = _await(chain, account.hotkey, row, deadline)
+def show_weights_set(netuid: int, done: WeightsSet, as_json: bool) -> None:
+    """Show that a validator's weights are on chain."""
+    name = encode_ss58(done.hotkey)
     document = {
-        "netuid": chain.netuid,
+        "netuid": netuid,
         "hotkey": name,
-        "block": block,
-        "timelocked": timelocked,
-        "weights": {str(uid): weight for uid, weight in row.items()},
+        "block": done.block,
+        "timelocked": done.is_timelocked,
+        "weights": {str(uid): weight for uid, weight in done.row.items()},
     }
-    stand = f"are on chain at block {block}"
-    if timelocked:
+    stand = f"are on chain at block {done.block}"
+    if done.is_timelocked:
         stand = "are on chain, encrypted: the chain reveals them by itself"
     print_result(document, as_json, f"weights of {name} {stand}")
-
-
-def _await(
-    chain: SubtensorChain, hotkey: bytes, row: Mapping[int, int], deadline: float
-) -> tuple[int, bool]:
-    """The final block that shows the weights, and whether they are still encrypted."""
-    if chain.get_hyperparameters().commit_reveal:
-        return chain.get_head(), True
-    wanted = {uid: weight for uid, weight in row.items() if weight}
-    while chain.get_weights(head := chain.get_head()).get(hotkey) != wanted:
-        if time.monotonic() > deadline:
-            raise ChainError("the weights were sent but are not there: see `assay weights show`")
-        time.sleep(_LOOK_S)
-    return head, False

@@ -1,17 +1,13 @@
-"""`assay subnet amend`: announced, taken back, and nothing said over what cannot be read."""
+"""A network is amended: announced, taken back, and nothing over what cannot be read."""
 
-import json
-from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 
 import pytest
 
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
-from assay.cli import amend as command
 from assay.cli.commands.subnet import require_change
 from assay.lab.simulator import SimulatedChain
 from assay.network.store import open_folder
@@ -27,10 +23,17 @@ from assay.protocol.amendment import compute_decision_block
 from assay.protocol.parameters import DEMO_TIMING
 from assay.session.window_reader import find_settlement
 from assay.settings.loading import ConfigError
-from assay.settings.sections import Settings
+from assay.settings.sections import AmendSettings
 from assay.subnet import amending
+from assay.subnet.amend import (
+    announce_amendment,
+    follow_owned,
+    read_amend_request,
+    withdraw_amendment,
+)
 from assay.subnet.amending import amend, require_amendment
 from assay.subnet.presets import NETUID, make_demo_parameters
+from assay.subnet.publish import OwnedSubnet
 
 OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
 
@@ -38,11 +41,10 @@ OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
 class Net:
     """A subnet on the simulator and its owner's folder of files; wallets are left out."""
 
-    def __init__(self, folder, monkeypatch):
+    def __init__(self, folder):
         self.chain = SimulatedChain(
             b"amended", NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, 24, (OWNER, TRAINER)
         )
-        self.chain.add_wallet = lambda wallet: None
         self.folder = folder / "store"
         self.locator = f"file://{self.folder}"
         self.first = make_demo_parameters(
@@ -52,30 +54,26 @@ class Net:
         said = Commitment(Tag.PARAMETERS, 0, 0, self.first.digest, self.locator)
         self.chain.set_commitment(OWNER, encode_commitment(said))
         self.mint_to(1)
-        monkeypatch.setattr(command, "open_chain", lambda settings: nullcontext(self.chain))
-        account = SimpleNamespace(wallet=None, hotkey=OWNER)
-        monkeypatch.setattr(command, "open_account", lambda settings: account)
-        monkeypatch.setattr(command, "announce", self.announce)
-
-    def announce(self, chain, hotkey, locator, parameters):
-        """Like the command's own function, but without waiting for the block that only this test
-        mints."""
-        window = parameters.start.window
-        said = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator)
-        chain.set_commitment(hotkey, encode_commitment(said))
-        self.mint_to(chain.get_head() + 1)
-        return chain.get_head()
+        self.subnet = OwnedSubnet(self.chain, OWNER, open_folder(self.folder), self.locator)
+        self.questions = []
 
     def mint_to(self, block):
         while self.chain.get_head() < block:
             self.chain.mint()
 
-    def amend(self, changes=None, withdraw=False):
-        options = {"store": {"locator": self.locator}, "amend": {"changes": changes}}
-        command.run_subnet_amend(Settings(**options), withdraw, self.confirm, True, True)
+    def follow(self):
+        with TemporaryDirectory() as folder:
+            return follow_owned(self.subnet, lambda locator: self.subnet.store, Path(folder))
 
-    def confirm(self, question):
-        return True
+    def amend(self, changes):
+        request = read_amend_request(AmendSettings(changes=changes))
+        consent = self.questions.append
+        return announce_amendment(
+            request, self.subnet, self.follow(), consent, wait=lambda _: self.chain.mint()
+        )
+
+    def withdraw(self):
+        return withdraw_amendment(self.subnet, self.follow(), wait=lambda _: self.chain.mint())
 
     @property
     def slot(self):
@@ -83,9 +81,9 @@ class Net:
 
 
 @pytest.fixture
-def net(monkeypatch):
+def net():
     with TemporaryDirectory() as folder:  # pytest's are too long for a locator
-        yield Net(Path(folder), monkeypatch)
+        yield Net(Path(folder))
 
 
 @pytest.fixture
@@ -95,25 +93,24 @@ def changes(tmp_path):
     return path
 
 
-def test_an_amendment_can_be_withdrawn_until_its_decision(net, changes, capsys):
-    net.amend(changes)
-    announced = json.loads(capsys.readouterr().out)
+def test_an_amendment_can_be_withdrawn_until_its_decision(net, changes):
+    announced = net.amend(changes).announced.to_json()
     assert net.slot.digest.hex() == announced["digest"]
     assert announced["changes"] == [
         {"field": "work.prompt_share", "before": net.first.work.prompt_share, "after": 7}
     ]
-    net.amend(withdraw=True)
+    net.withdraw()
     assert net.slot.digest == net.first.digest
     with pytest.raises(DiscoveryError, match="nothing to withdraw"):
-        net.amend(withdraw=True)
+        net.withdraw()
     net.amend(changes)
     window = net.slot.number
     net.mint_to(compute_decision_block(net.first, window) + 1)
     with pytest.raises(DiscoveryError, match="nothing to withdraw"):
-        net.amend(withdraw=True)
+        net.withdraw()
 
 
-def test_nothing_is_said_over_parameters_that_are_decided_and_cannot_be_read(net, changes, capsys):
+def test_nothing_is_said_over_parameters_that_are_decided_and_cannot_be_read(net, changes):
     """Whatever the slot named after them would be void, or name a predecessor that is none."""
     net.amend(changes)
     decided = net.slot
@@ -122,9 +119,9 @@ def test_nothing_is_said_over_parameters_that_are_decided_and_cannot_be_read(net
     kept = path.read_bytes()
     path.unlink()
     changes.write_text("[work]\nprompt_share = 8\n")
-    for options in ({"changes": changes}, {"withdraw": True}):
+    for act in (lambda: net.amend(changes), net.withdraw):
         with pytest.raises(DiscoveryError, match="publish the parameters there again"):
-            net.amend(**options)
+            act()
     assert net.slot == decided
     path.write_bytes(kept)
     net.amend(changes)
@@ -155,14 +152,12 @@ def test_rounds_begin_with_the_first_window_that_begins_a_settlement_and_a_round
     assert over % windows == 0
 
 
-def test_a_form_s_outer_step_is_shown_before_consent(net, changes, monkeypatch):
+def test_a_form_s_outer_step_is_shown_before_consent(net, changes):
     """The owner names a form alone, and sees the rate and momentum that come with it."""
     form = "kept = 24\nchunk = 4096\nbits = 2\nfeedback = 950000\n"
     changes.write_text(f'[rounds]\ntrainers = ["{encode_ss58(TRAINER)}"]\nchild_blocks = 6\n{form}')
-    asked = []
-    monkeypatch.setattr(net, "confirm", lambda question: asked.append(question) or True)
     net.amend(changes)
-    (question,) = asked
+    (question,) = net.questions
     assert "rounds.rate (none) → 8000000, rounds.momentum (none) → 0" in question
 
 
