@@ -2,14 +2,11 @@
 
 import json
 from collections.abc import Container
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
-
-from assay.settings.loading import ConfigError
 
 #: Least columns of a table of figures. A narrower terminal breaks its lines, which is ugly but
 #: legible; cut figures would not be.
@@ -49,16 +46,6 @@ def make_table(*names: str, left: Container[str] | None = None, **options: Any) 
         else:
             table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
     return table
-
-
-def make_out_folder(folder: Path) -> None:
-    """Create the folder of --out if it is missing. Raises ConfigError if that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to --out {folder} ({error.strerror}): name a folder you may write to"
-        ) from None
 
 
 def make_printable(text: str) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from assay.cli.console import make_printable
-from assay.cli.env import make_problem
+from assay.cli.env_view import make_problem
 from assay.environments import Environment, Problem, list_parts, make_environment
 from assay.environments.base import Manner
 from assay.settings.loading import ConfigError, open_named_environment

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assay.cli.console import make_out_folder, make_table, print_result
+from assay.cli.console import make_table, print_result
 from assay.lab.gauntlet.attack_setup import AttackSetup
 from assay.lab.gauntlet.bench_models import BENCH, EPISODES, SHIPPED, build_models, open_family
 from assay.lab.gauntlet.chain_setup import WINDOWS, run_calendar
@@ -19,7 +19,7 @@ from assay.lab.gauntlet.strategy import PRICES
 from assay.lab.gauntlet.table import CALENDAR, STRATEGIES
 from assay.network.files import write_json
 from assay.protocol import Reason
-from assay.settings.loading import ConfigError
+from assay.settings.loading import ConfigError, make_out_folder
 from assay.settings.placing import open_placement
 from assay.settings.sections import Settings
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from assay.cli.console import make_out_folder
-from assay.settings.loading import ConfigError
+from assay.settings.loading import ConfigError, make_out_folder
 
 #: Names of strangers' files that an error shows.
 _SHOWN = 3

@@ -227,3 +227,13 @@ def parse_hotkey(text: str, option: str) -> bytes:
         return decode_ss58(text)
     except ValueError as error:
         raise ConfigError(f"{option}: {error}") from None
+
+
+def make_out_folder(folder: Path) -> None:
+    """Create the folder of --out if it is missing. Raises ConfigError if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to --out {folder} ({error.strerror}): name a folder you may write to"
+        ) from None

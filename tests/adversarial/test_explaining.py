@@ -18,7 +18,7 @@ from assay.audit.explain.from_folder import gather_from_folder
 from assay.audit.explain.reproduction import ExplainError, make_reproduction, write_material
 from assay.audit.explain.texts import TEXTS
 from assay.cli.app import app
-from assay.cli.explain import render_explanation
+from assay.cli.explain_view import render_explanation
 from assay.lab.gauntlet.strategy import quantise
 from assay.network.files import write_file, write_json
 from assay.protocol import Committed, Phase, Reason, context_to_json, encode_ss58

@@ -10,17 +10,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from assay.cli.calibrate import run_calibrate
 from assay.cli.commands.calibrate import require_pair
 from assay.inference import CheckpointError
 from assay.inference.families import FAMILIES
 from assay.inference.implementations import ImplementationError
 from assay.inference.pair_report import CAP_RATE_MAX
+from assay.lab.calibration import calibrate as compare_pair
 from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.settings.loading import ConfigError
-from assay.settings.sections import CalibrateSettings, Settings
+from assay.settings.sections import CalibrateSettings, ComputeSettings
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from tests.charts.pictures import read_texts
@@ -38,15 +38,15 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def calibrate(out, capsys, **changes):
+def calibrate(out, **changes):
     settings = CalibrateSettings(model=GENESIS, problems=12, out=out).model_copy(update=changes)
-    code = run_calibrate(Settings(calibrate=settings), as_json=True, quiet=True)
-    return code, json.loads(capsys.readouterr().out)
+    done = compare_pair(settings, ComputeSettings(), print)
+    return done.is_fit, done.report
 
 
-def test_a_permitted_pair_gets_a_calibration(tmp_path, capsys):
-    code, report = calibrate(tmp_path / "one", capsys, b="split3")
-    assert code == 0
+def test_a_permitted_pair_gets_a_calibration(tmp_path):
+    is_fit, report = calibrate(tmp_path / "one", b="split3")
+    assert is_fit
     assert report["refused"] == report["findings"] == []
     data = (tmp_path / "one" / "calibration.json").read_bytes()
     rates = from_json(Calibration, json.loads(data))
@@ -65,13 +65,13 @@ def test_a_permitted_pair_gets_a_calibration(tmp_path, capsys):
             assert row["caught_by_logprobs"] > 0.9
     texts = read_texts(tmp_path / "one" / "calibration.svg")
     assert {"honest: fp32-sdpa against split3", *report["attacks"], "cap"} <= set(texts)
-    calibrate(tmp_path / "two", capsys, b="split3")
+    calibrate(tmp_path / "two", b="split3")
     for name in ("calibration.json", "report.json"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_cheaper_models_show_in_every_family(tmp_path, capsys, kind):
+def test_cheaper_models_show_in_every_family(tmp_path, kind):
     """Against an honest judge with split products, whose own pair is permitted."""
     vocabulary = json.loads((GENESIS / "config.json").read_text())["vocab_size"]
     tables = [name for name in make_config(kind).to_dict() if name.startswith("vocab_size")]
@@ -82,35 +82,35 @@ def test_cheaper_models_show_in_every_family(tmp_path, capsys, kind):
         shutil.copy(GENESIS / name, tmp_path)
     tests = replace(SMALL_MODEL_TESTS, router_ramp=RAMP)
     make_genesis(tmp_path, 32, tests=tests, problems=4)
-    _, report = calibrate(tmp_path / "out", capsys, model=tmp_path, b="split3")
+    _, report = calibrate(tmp_path / "out", model=tmp_path, b="split3")
     assert report["refused"] == []
     for name, row in report["attacks"].items():
         assert row["rate_beyond_cap"] > 1e-4, name
 
 
 @pytest.mark.parametrize(("b", "problems"), [("bf16", 12), ("split2", None)])
-def test_a_pair_beyond_the_cap_is_refused_with_the_figure(tmp_path, capsys, b, problems):
+def test_a_pair_beyond_the_cap_is_refused_with_the_figure(tmp_path, b, problems):
     """bf16 shows at once; two terms pass the cap 4e-9 times a token, in few contexts of many."""
     (tmp_path / "calibration.json").write_text("an older pair's")
-    code, report = calibrate(tmp_path, capsys, b=b, problems=problems)
-    assert code == 1
+    is_fit, report = calibrate(tmp_path, b=b, problems=problems)
+    assert not is_fit
     assert report["rate_beyond_cap"] > CAP_RATE_MAX
     assert f"{report['rate_beyond_cap']:.2g} times a token" in report["refused"][0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration.svg", "report.json"]
 
 
-def test_a_larger_cap_covers_what_a_smaller_refuses(tmp_path, capsys):
+def test_a_larger_cap_covers_what_a_smaller_refuses(tmp_path):
     """The price for a network: differences below that cap count as nobody's fault.
 
     Whether the rates below it are even enough depends on the processor: some compute two terms in
     separate products, and then few contexts have most of the noise.
     """
-    code, report = calibrate(tmp_path, capsys, b="split2", cap=5e-3)
+    is_fit, report = calibrate(tmp_path, b="split2", cap=5e-3)
     assert report["cap"] == pytest.approx(5e-3, rel=1e-4)
     assert report["stored"] is None
     assert report["rate_beyond_cap"] <= CAP_RATE_MAX
     assert not any("a token" in reason for reason in report["refused"])
-    assert code == bool(report["refused"])
+    assert is_fit == (not report["refused"])
 
 
 def test_an_impossible_run_is_reported_before_any_work(tmp_path):
@@ -124,9 +124,9 @@ def test_an_impossible_run_is_reported_before_any_work(tmp_path):
         ({"out": copied}, ConfigError, "contains a checkpoint"),
         ({"out": copied / "config.json"}, ConfigError, "cannot write"),
     ):
-        asked = Settings(calibrate=good.model_copy(update=changes))
+        asked = good.model_copy(update=changes)
         with pytest.raises(error, match=message):
-            run_calibrate(asked, as_json=True, quiet=True)
+            compare_pair(asked, ComputeSettings(), print)
     with pytest.raises(ConfigError, match="--model FOLDER"):  # before anything is loaded
         require_pair(good.model_copy(update={"model": None}))
     for path in GENESIS.iterdir():

@@ -6,6 +6,7 @@ import typer
 
 from assay.cli.checks import require_own_out
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet
@@ -30,8 +31,12 @@ def calibrate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fa
     require_own_out(settings.calibrate.out, "calibrate")
     settings.calibrate.model = open_model(settings, settings.calibrate.model, quiet)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
-        from assay.cli.calibrate import run_calibrate
-    return run_calibrate(settings, as_json, quiet)
+        from assay.cli.calibrate_view import show_calibrated, showing_steps
+        from assay.lab import calibration
+    with showing_steps(quiet) as step:
+        done = calibration.calibrate(settings.calibrate, settings.compute, step)
+    show_calibrated(done, as_json)
+    return OK if done.is_fit else FINDING
 
 
 def require_pair(asked: "CalibrateSettings") -> None:

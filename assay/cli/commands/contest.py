@@ -7,9 +7,11 @@ import typer
 
 from assay.cli.checks import require_own_out, require_there
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_models
 from assay.cli.options import AsJson, Quiet
+from assay.cli.saying import choose_say
 from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
@@ -71,17 +73,20 @@ def contest(
     require_there(*folders)
     require_own_out(out, "contest")
     with starting(settings, loads=TORCH, quiet=quiet):
-        from assay.cli.contest import run_contest
-    return run_contest(
-        settings,
+        from assay.cli.contest_view import show_contest
+        from assay.lab.contests.play import ContestRequest, play
+    request = ContestRequest(
         folders,
         env,
-        problems,
-        seed,
-        levels,
-        temperature,
-        out,
-        judge_pairs,
-        quiet,
-        as_json,
+        problems=problems,
+        seed=seed,
+        levels=levels or (),
+        temperature=temperature,
+        out=out,
+        judge=settings.judge,
+        judge_pairs=judge_pairs,
+        compute=settings.compute,
     )
+    result = play(request, choose_say(quiet))
+    show_contest(result, out, as_json)
+    return OK if result.is_whole else FINDING

@@ -7,6 +7,7 @@ import typer
 
 from assay.cli.checks import require_files, require_problem_files, require_there
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import find_shards, open_data, open_model
 from assay.cli.options import AsJson, Columns, Prompts, Quiet
@@ -48,8 +49,11 @@ def list_(invocation: Invocation, as_json: AsJson = False) -> int:
     """List all environments, and say why some cannot be used."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.env import run_env_list
-    return run_env_list(settings, as_json)
+        from assay.cli.env_view import show_environments
+        from assay.environments import list_environments
+    entries, named = list_environments(), set(map(str, settings.environments.files))
+    show_environments(entries, as_json)
+    return FINDING if any(not entry.usable for entry in entries if entry.file in named) else OK
 
 
 @command(app, "show", lambda s: (s.environments.files,))
@@ -57,8 +61,9 @@ def show(invocation: Invocation, name: Name, as_json: AsJson = False) -> None:
     """Show an environment's settings, levels and digest, as in a network's parameters."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.env import run_env_show
-    run_env_show(name, as_json)
+        from assay.cli.env_view import show_environment
+        from assay.settings.loading import open_named_environment
+    show_environment(open_named_environment(name), as_json)
 
 
 @command(app, "sample", lambda s: (s.environments.files,))
@@ -142,8 +147,19 @@ def score(
     """Score an answer to one of a seed's problems, in millionths, by a preset's rewards."""
     settings = invocation.load_settings()
     with starting(settings, loads=TORCH if model else None, opens=model or False):
-        from assay.cli.env import run_env_score
-    run_env_score(name, answer, seed, index, levels, hotkey, model, as_json)
+        from assay.cli.env_view import make_problem, read_answer, show_score
+        from assay.environments import choose_rewards, compute_reward
+        from assay.settings.loading import open_named_environment
+    environment = open_named_environment(name)
+    given = read_answer() if answer == "-" else answer
+    if model is not None:
+        from assay.evaluation.model import open_folder
+
+        given = open_folder(model, has_weights=False).tokenizer.strip(given)
+    problem = make_problem(environment, seed, hotkey, levels, index)
+    parts = environment.score(problem, given)
+    rewards = choose_rewards(environment.rated)  # by which length costs nothing
+    show_score(parts, compute_reward(parts, 0, rewards, 1), as_json)
 
 
 @command(app, "look")

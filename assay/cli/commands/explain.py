@@ -7,6 +7,7 @@ import typer
 
 from assay.cli.checks import require_address, require_subnet, require_there
 from assay.cli.command import Invocation, command
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet, Records, network, reading
@@ -77,5 +78,11 @@ def explain(
         require_address(hotkey, "--hotkey")
         require_subnet(settings)
     with starting(settings, loads=TORCH, opens=place or True, quiet=quiet):
-        from assay.cli.explain import run_explain
-    return run_explain(settings, hotkey, window, directory, model, validator, records, out, as_json)
+        from assay.audit.explain.asking import ExplainRequest, explain_window
+        from assay.cli.explain_view import show_explanation
+    request = ExplainRequest(window, hotkey, directory, model, validator, records, out)
+    explanation, reproduction = explain_window(request, settings)
+    show_explanation(explanation, reproduction, as_json)
+    if explanation.accepted is None:
+        return COULD_NOT_RUN
+    return OK if explanation.accepted else FINDING

@@ -1,5 +1,6 @@
 """`assay export`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ import typer
 
 from assay.cli.checks import require_there
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
@@ -70,10 +72,39 @@ def export(
         _require_steps(settings.trainer.dir)
     require_there(*(files or ()))
     with starting(settings, loads=TORCH, quiet=quiet):
-        from assay.cli.export import run_export_steps
-    return run_export_steps(
-        settings, out, push, files, windows, columns, wait, resend, as_json, quiet
-    )
+        from assay.artifacts.submissions.table import write_tables
+        from assay.audit.provenance.step_export import export_steps
+        from assay.audit.provenance.step_push import push_steps
+        from assay.cli.export_view import show_export, show_push, show_tables
+        from assay.cli.train_steps import ignore_line, print_line
+        from assay.network.atropos import UnknownDeliveryError
+    folder, say = settings.trainer.dir, ignore_line if quiet else print_line
+    if push is not None:
+        try:
+            pushed = push_steps(folder, push, _parse_windows(windows), wait, resend, say)
+        except UnknownDeliveryError as error:
+            print(f"assay: {error}", file=sys.stderr)
+            return FINDING
+        show_push(pushed, push, as_json)
+        return FINDING if pushed.unknown else OK
+    assert out is not None
+    if files:
+        show_tables(write_tables(files, out), out, as_json)
+    else:
+        written = export_steps(folder, out, _parse_windows(windows), say, columns)
+        show_export(written, out, as_json)
+    return OK
+
+
+def _parse_windows(text: str | None) -> range:
+    from assay.audit.provenance.step_export import ExportError
+
+    if text is None:
+        return range(2**63 - 1)
+    first, dots, last = text.partition("..")
+    if not (dots and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 2**63):
+        raise ExportError(f"--windows {text} is not A..B, as in 100..120")
+    return range(int(first), int(last) + 1)
 
 
 def _require_combination(

@@ -1,17 +1,18 @@
 """`assay verify` and `assay convert`: a miner's file."""
 
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated, Literal
 
 import typer
 
 from assay.cli.checks import require_there
 from assay.cli.command import Invocation, command
-from assay.cli.exits import plain_errors
+from assay.cli.exits import FINDING, OK, plain_errors
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson
-from assay.cli.start import starting
+from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
 
@@ -68,10 +69,22 @@ def verify(
     settings = invocation.load_settings()
     model = open_model(settings, model, quiet)
     with starting(settings, problem_files=False):
-        from assay.cli.verify import run_verify
-    return run_verify(
-        settings, file, context, model, hotkey, every, allow_local_beacon, quiet, as_json
-    )
+        from assay.audit.context_file import read_context
+        from assay.settings.loading import ConfigError, parse_hotkey
+    started = perf_counter()
+    facts = read_context(context, allow_local_beacon)
+    key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
+    if not model.is_dir():
+        raise ConfigError(f"{model} is not a folder: name a checkpoint's folder")
+    # PyTorch takes seconds to load, and faults of the other files are reported first
+    with starting(settings, loads=TORCH, quiet=quiet):
+        from assay.audit.verify_file import VerifyRequest, verify_file
+        from assay.cli.verify_view import show_verified
+    request = VerifyRequest(file, context, facts, model, settings.compute, key, every)
+    done = verify_file(request)
+    if as_json or not quiet:
+        show_verified(done, perf_counter() - started, as_json)
+    return OK if done.verdict.accepted else FINDING
 
 
 @command(app, "convert")

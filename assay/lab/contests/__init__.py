@@ -5,7 +5,7 @@ so that a contest can be resumed. `chat_judge` asks a language model about two a
 `judged_pairs` does so in both orders for all pairs on which the scorer does not decide. `sign_test`
 and `ranking` say which checkpoint is better, and `preference_pairs` writes the preferences. Nothing
 here is paid for: no verdict, weight or step of the subnet depends on it. Start with
-`run.play_contest`.
+`play.play`.
 """
 
-__all__ = ["answers", "chat_judge", "folder", "ranking", "run"]
+__all__ = ["answers", "chat_judge", "folder", "play", "ranking", "run"]

@@ -1,24 +1,17 @@
-"""`assay calibrate`: compares two implementations on the same tokens, to see whether a network may
-permit both.
+"""Compares two implementations on the same tokens, to see whether a network may permit both.
 
 The tokens are the checkpoint's own calibration set. Attacks run on fewer of them, for comparison.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 from transformers import PreTrainedModel
 
-from assay.cli.calibration_report import draw_pair
-from assay.cli.console import make_out_folder, print_result
 from assay.inference import (
     Checkpoint,
     Comparison,
@@ -36,6 +29,7 @@ from assay.inference.implementations import make_alone
 from assay.inference.pair_report import Pair, RouterReading, describe_pair, list_thresholds
 from assay.inference.probes import require_measurable
 from assay.inference.routing import choose_fewer, count_experts, has_routers
+from assay.lab.calibration_picture import draw_pair
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
 from assay.network.hub.origin import find_origin
@@ -48,9 +42,9 @@ from assay.protocol.parameters import (
     SMALL_MODEL_TESTS,
     make_tests,
 )
-from assay.settings.loading import ConfigError
+from assay.settings.loading import ConfigError, make_out_folder
 from assay.settings.placing import open_placement
-from assay.settings.sections import CalibrateSettings, ComputeSettings, Settings
+from assay.settings.sections import CalibrateSettings, ComputeSettings
 from assay.verification import Projection, make_projection
 
 #: Contexts on which attacks run.
@@ -58,25 +52,48 @@ _ATTACKED_CONTEXTS = 64
 #: Share by which each weight is off, in the attack with a model close to the true one.
 _PERTURBATION = 0.01
 _COOLER = round(0.9 * MAIN_WORK.temperature)
-_REPORT_FILE, _PLOT_FILE = "report.json", "calibration.svg"
+REPORT_FILE, PICTURE_FILE = "report.json", "calibration.svg"
+#: Called with one line about what is being done.
+Step = Callable[[str], None]
 
 
-def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
-    """Measure, write and print. Return 1 if an owner must fix something."""
-    settings = every.calibrate
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """The document of report.json, and the folder that has it."""
+
+    report: dict[str, Any]
+    out: Path
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether a network may permit the pair, and nothing is to be fixed first."""
+        return not self.report["refused"] and not self.report["findings"]
+
+
+def calibrate(settings: CalibrateSettings, compute: ComputeSettings, step: Step) -> Calibrated:
+    """Compare two implementations, and write what a network that permits both needs: calibration,
+    report and picture.
+
+    Args:
+        settings: names a model's folder.
+        step: called with what is being done.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+        CheckpointError, ImplementationError: the model or an implementation cannot be used.
+    """
     _require_usable(settings)
     assert settings.model is not None
     out = settings.out
-    with _show_progress(quiet) as step:
-        step("loading the model")
-        sides = _open_sides(settings, every.compute)
-        checkpoint = sides[settings.b]
-        contexts = read_passages(settings.model)[: settings.problems]
-        if len(contexts) < 2:
-            raise ConfigError(f"{settings.model} has a calibration set of fewer than two contexts")
-        step("trying whether the model can be measured in packs")
-        require_measurable(checkpoint.model)
-        pair = _measure(sides, contexts, settings, step)
+    step("loading the model")
+    sides = _open_sides(settings, compute)
+    checkpoint = sides[settings.b]
+    contexts = read_passages(settings.model)[: settings.problems]
+    if len(contexts) < 2:
+        raise ConfigError(f"{settings.model} has a calibration set of fewer than two contexts")
+    step("trying whether the model can be measured in packs")
+    require_measurable(checkpoint.model)
+    pair = _measure(sides, contexts, settings, step)
     report, calibration = describe_pair(pair)
     report = {"model": settings.model.name, "checkpoint": checkpoint.digest.hex(), **report}
     origin = find_origin(settings.model)
@@ -87,10 +104,9 @@ def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
         report["calibration"] = calibration.digest.hex()
     else:  # an older file would look like this pair's
         (out / CALIBRATION_FILE).unlink(missing_ok=True)
-    write_json(out / _REPORT_FILE, report)
-    write_file(out / _PLOT_FILE, draw_pair(pair).encode())
-    print_result(report, as_json, _render_report(report, out))
-    return 1 if report["refused"] or report["findings"] else 0
+    write_json(out / REPORT_FILE, report)
+    write_file(out / PICTURE_FILE, draw_pair(pair).encode())
+    return Calibrated(report, out)
 
 
 def _require_usable(settings: CalibrateSettings) -> None:
@@ -127,7 +143,7 @@ def _measure(
     loaded: Mapping[str, Checkpoint],
     contexts: list[Passage],
     settings: CalibrateSettings,
-    step: Callable[[str], None],
+    step: Step,
 ) -> Pair:
     temperature = MAIN_WORK.temperature
     tests = SMALL_MODEL_TESTS
@@ -172,7 +188,7 @@ def _measure_attacks(
     own: Side | None,
     taus: list[float],
     projection: Projection,
-    step: Callable[[str], None],
+    step: Step,
 ) -> dict[str, Comparison]:
     """The results of miners that deviate: they prefill with the model that they draw from. `own`: a
     mixture with its own routers."""
@@ -210,11 +226,7 @@ def _measure_attacks(
 
 
 def _read_routers(
-    checkpoint: Checkpoint,
-    contexts: list[Passage],
-    judge: Side,
-    own: Side,
-    step: Callable[[str], None],
+    checkpoint: Checkpoint, contexts: list[Passage], judge: Side, own: Side, step: Step
 ) -> RouterReading:
     """The ramp of a mixture. `own`: with its own routers."""
     step("reading the routers")
@@ -240,71 +252,3 @@ def _perturb(model: PreTrainedModel) -> PreTrainedModel:
             noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
             parameter.mul_(1 + _PERTURBATION * noise)
     return other
-
-
-@contextmanager
-def _show_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show a bar on a terminal, and one line for each step elsewhere; both on stderr."""
-    errors = Console(stderr=True)
-    if quiet:
-        yield lambda _: None
-    elif not errors.is_terminal:
-        yield lambda text: errors.print(text, highlight=False)
-    else:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
-            task = progress.add_task("", total=None)
-
-            def step(text: str) -> None:
-                progress.update(task, description=text)
-                progress.advance(task)
-
-            yield step
-
-
-def _render_report(report: dict[str, Any], out: Path) -> RenderableType:
-    honest, envelope, stored = report["fingerprints"], report["envelope"], report["stored"]
-    compared = "not compared: its rates are for the network's cap"
-    if stored is not None:
-        compared = (
-            f"rates in force: {stored['worst_bin']:.3g} of the bound in the worst Gini bin, "
-            f"{stored['worst_context']:.3g} in the worst context"
-        )
-    lines = [
-        f"{report['a']} against {report['b']}: {report['tokens']:,} tokens of "
-        f"{report['contexts']:,} contexts, mean Gini impurity {report['mean_gini']:.3g}",
-        f"  margins   beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
-        f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8",
-        f"  envelope  held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
-        f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
-        f"{envelope['alpha_growth']:.3g}",
-        f"  manifest  {compared}",
-        f"  sketch    worst block {honest['sketch_block']:.3g} of {honest['sketch_block_bound']}, "
-        f"worst rollout {honest['sketch_rollout']:.3g} of {honest['sketch_rollout_bound']}",
-        f"  logprobs  largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
-        f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats",
-    ]
-    routers = report["routers"]
-    if routers is not None:
-        lines.append(
-            f"  routers   ramp {routers['router_ramp']:,}, proposed {routers['proposed_ramp']:,}; "
-            f"{routers['experts_needed']:.3g} experts a token take part where "
-            f"{routers['experts_chosen']} are chosen; their own routers diverge by "
-            f"{routers['divergence']:.2g} nats a token, and their drafts in bf16 are wrong in "
-            f"{100 * report['attacks']['bf16']['rate_above_0']:.2g} % of the tokens"
-        )
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for heading in ("attack", "flips a token", "beyond the cap", "sketch fails", "logprobs fail"):
-        table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
-    for name, row in report["attacks"].items():
-        table.add_row(
-            name,
-            *(f"{row[key]:.2g}" for key in ("rate_above_0", "rate_beyond_cap")),
-            *(f"{100 * row[f'caught_by_{key}']:.0f} %" for key in ("sketch", "logprobs")),
-        )
-    words = [f"! {sentence}" for sentence in (*report["refused"], *report["findings"])]
-    files = [_REPORT_FILE, _PLOT_FILE]
-    if not report["refused"]:
-        files.insert(0, f"{CALIBRATION_FILE} ({report['calibration'][:16]}…)")
-    words.append(f"In {out}: {', '.join(files)}")
-    return Group(Text("\n".join(lines)), table, Text("\n".join(words)))

@@ -1,69 +1,111 @@
-"""`assay contest`: ranks checkpoints on the same held-out problems, and writes preferences."""
+"""A contest from folders of checkpoints to its ranking, as a document.
+
+result = play(ContestRequest([one, other], "sat", out=folder), print)
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.text import Text
-
-from assay.cli.console import FIGURES, make_out_folder, make_table, print_result
-from assay.cli.exits import FINDING, OK
-from assay.cli.saying import choose_say
 from assay.environments import Environment, Success
 from assay.inference import load_checkpoint, load_outline
 from assay.lab.contests.answers import ContestRules
 from assay.lab.contests.chat_judge import ChatJudge
 from assay.lab.contests.folder import ContestFolder
 from assay.lab.contests.ranking import PairTally, compare_pairs, rank
-from assay.lab.contests.run import JUDGE_PAIRS, Contestant, PlayedContest, play_contest
+from assay.lab.contests.run import Contestant, PlayedContest, Say, play_contest
 from assay.network.files import write_json
-from assay.settings.loading import ConfigError, open_named_environment
+from assay.settings.loading import ConfigError, make_out_folder, open_named_environment
 from assay.settings.placing import open_placement
-from assay.settings.sections import JudgeSettings, Settings
+from assay.settings.sections import ComputeSettings, JudgeSettings
 
 #: Most participants: the number of pairs grows with the square.
 _CONTESTANTS_MAX = 32
-_RANKING = "ranking.json"
+RANKING_FILE = "ranking.json"
 
 
-def run_contest(
-    settings: Settings,
-    folders: list[Path],
-    env: str,
-    problems: int,
-    seed: int,
-    levels: list[int] | None,
-    temperature: float,
-    out: Path,
-    judge_pairs: bool,
-    quiet: bool,
-    as_json: bool,
-) -> int:
-    """Play a contest, write and print its ranking. Return 1 if a judge's verdicts are missing."""
+@dataclass(frozen=True, slots=True)
+class ContestRequest:
+    """Who plays, at what, and where it is written.
+
+    Attributes:
+        folders: of two or more checkpoints.
+        environment: by name, with settings that differ from its defaults, of one turn.
+        problems: their number, the same for all.
+        seed: of problems and noise.
+        levels: of problems; none: those that a checkpoint has in force.
+        temperature: of sampling.
+        out: folder for answers, ranking and preferences; a stopped contest continues there.
+        judge: asked about answers with equal scores, if it has a URL.
+        judge_pairs: also write the judge's preferences separately.
+        compute: where the checkpoints run.
+    """
+
+    folders: Sequence[Path]
+    environment: str
+    problems: int = 500
+    seed: int = 0
+    levels: Sequence[int] = ()
+    temperature: float = 1.0
+    out: Path = Path("assay-contest")
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    judge_pairs: bool = False
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ContestResult:
+    """What a contest came to.
+
+    Attributes:
+        ranking: the document of ranking.json.
+        judge_pairs: preferences that the judge decided; None: not written separately.
+        is_whole: every pair that the judge should decide has a verdict.
+    """
+
+    ranking: dict[str, Any]
+    judge_pairs: int | None
+    is_whole: bool
+
+
+def play(request: ContestRequest, say: Say) -> ContestResult:
+    """Play a contest, and write its ranking and preferences.
+
+    Args:
+        say: called with the progress.
+
+    Raises:
+        ConfigError: the request cannot be played.
+        ContestError: another program plays in this folder, or a file of it is damaged.
+        CheckpointError: a checkpoint cannot be loaded or run.
+    """
+    folders, out = request.folders, request.out
     if not 2 <= len(folders) <= _CONTESTANTS_MAX:
         raise ConfigError(f"name 2 to {_CONTESTANTS_MAX} checkpoints, not {len(folders)}")
-    if judge_pairs and settings.judge.url is None:
+    if request.judge_pairs and request.judge.url is None:
         raise ConfigError("--judge-pairs writes a judge's preferences: also give --judge URL")
-    environment = open_named_environment(env)
+    environment = open_named_environment(request.environment)
     if environment.turns > 1:
         raise ConfigError(
             f"a contest's answers have one turn, and {environment.name} replies between turns: "
             "name an environment of one turn, which `assay env show` tells"
         )
     outlines = [load_outline(folder) for folder in folders]
-    names = _name_all(folders)
     contestants = [
         Contestant(name, folder, outline.manifest.digest)
-        for name, folder, outline in zip(names, folders, outlines, strict=True)
+        for name, folder, outline in zip(_name_all(folders), folders, outlines, strict=True)
     ]
     in_force = {level for outline in outlines for level in outline.manifest.level_numbers}
     rules = ContestRules(
-        _choose_levels(environment, levels, in_force), round(1_024 * temperature), seed, problems
+        _choose_levels(environment, request.levels, in_force),
+        round(1_024 * request.temperature),
+        request.seed,
+        request.problems,
     )
-    placement = open_placement(settings.compute)
-    judge = _open_judge(settings.judge)
+    placement = open_placement(request.compute)
+    judge = _open_judge(request.judge)
     make_out_folder(out)
     folder = ContestFolder(out, rules, environment.digest, [one.digest for one in contestants])
     try:
@@ -73,23 +115,19 @@ def run_contest(
             folder,
             lambda path, digest: load_checkpoint(path, digest, placement),
             judge,
-            choose_say(quiet),
-            judge_pairs,
+            say,
+            request.judge_pairs,
         )
     finally:
         if judge is not None:
             judge.close()
-    document = _describe(environment, rules, contestants, played, judge)
-    write_json(out / _RANKING, document)
-    printed = document | {"out": str(out)}
-    lines = _render(document, out)
-    if judge_pairs:
-        printed["judge_pairs"] = played.judge_pairs
-        lines.renderables.append(
-            Text(f"{played.judge_pairs:,} of them, the judge's, are in {out / JUDGE_PAIRS} too")
-        )
-    print_result(printed, as_json, lines, FIGURES)
-    return OK if played.judge is None or played.judge.is_whole else FINDING
+    ranking = _describe(environment, rules, contestants, played, judge)
+    write_json(out / RANKING_FILE, ranking)
+    return ContestResult(
+        ranking,
+        played.judge_pairs if request.judge_pairs else None,
+        played.judge is None or played.judge.is_whole,
+    )
 
 
 def _name_all(folders: Sequence[Path]) -> list[str]:
@@ -104,7 +142,7 @@ def _name_all(folders: Sequence[Path]) -> list[str]:
 
 
 def _choose_levels(
-    environment: Environment, asked: Sequence[int] | None, in_force: set[int]
+    environment: Environment, asked: Sequence[int], in_force: set[int]
 ) -> tuple[int, ...]:
     legal = list(environment.levels)
     if asked:
@@ -192,60 +230,6 @@ def _describe_ranking(
         for result in results
     ]
     return {"ranking": ranking, "pairs": pairs}
-
-
-def _render(document: Mapping[str, Any], out: Path) -> Group:
-    problems = document["problems"]
-    levels = ", ".join(map(str, document["levels"]))
-    parts: list[Any] = [
-        Text(f"{problems:,} problems of {document['environment']}, levels {levels}")
-    ]
-    for key, title in (("by_scorer", "by the scorer"), ("by_scorer_and_judge", "with the judge")):
-        if key in document:
-            parts += _render_ranking(document[key], title, problems)
-    if (judge := document.get("judge")) is not None:
-        parts.append(Text(_render_judge(judge)))
-    parts.append(Text(f"{document['preferences']:,} preferences and {_RANKING} are in {out}"))
-    return Group(*parts)
-
-
-def _render_ranking(ranking: Mapping[str, Any], title: str, problems: int) -> list[Any]:
-    table = make_table("rank", title, "solved", "95 %", "points", left={title})
-    for row in ranking["ranking"]:
-        best, worst = row["rank"]
-        low, high = row["solved_interval95"]
-        table.add_row(
-            f"{best}" if best == worst else f"{best}–{worst}",
-            Text(row["name"]),
-            f"{row['solved']:,}",
-            f"{100 * low:.1f}–{100 * high:.1f} %",
-            f"{row['points']:.3f}",
-        )
-    lines = [
-        f"{pair['first']} : {pair['second']}  "
-        f"{pair['first_better']:,} : {pair['second_better']:,}, {pair['alike']:,} alike, "
-        f"p = {pair['p_corrected']:.2g}: "
-        + (f"{pair['winner']} is better" if pair["winner"] else "no winner")
-        for pair in ranking["pairs"]
-    ]
-    return [table, Text("\n".join(lines) + "\n")]
-
-
-def _render_judge(judge: Mapping[str, Any]) -> str:
-    outcomes = ", ".join(f"{n:,} {kind}" for kind, n in judge["outcomes"].items()) or "nothing"
-    lines = [f"judge {judge['model']}: {outcomes}"]
-    if missing := sum(judge["without_verdict"].values()):
-        kinds = ", ".join(f"{n:,} {kind}" for kind, n in judge["without_verdict"].items())
-        lines.append(f"! {missing:,} pairs have no verdict ({kinds}): {judge['told']}")
-    if judge["left_out"]:
-        lines.append(f"! {judge['left_out']:,} pairs were not sent to the judge after that")
-    if missing or judge["left_out"]:
-        lines.append("! they count as ties; the same command asks again")
-    lines += [
-        f"! {n:,} answers of {name} address the judge, and were not shown"
-        for name, n in judge["addressing"].items()
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _make_printable(text: str) -> str:

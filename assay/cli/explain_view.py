@@ -1,103 +1,23 @@
-"""`assay explain`: why a hotkey's window was accepted or refused, and the fate of its pay."""
+"""What `assay explain` prints."""
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from assay.artifacts.records.run_folder import RunFolder
-from assay.audit.explain.explanation import ExplainedGroup, Explanation, explain
-from assay.audit.explain.from_folder import find_hotkey, gather_from_folder
-from assay.audit.explain.from_network import WindowQuery, gather_from_network
-from assay.audit.explain.reproduction import (
-    ExplainError,
-    Reproduction,
-    make_reproduction,
-    write_material,
-)
-from assay.audit.sources import FetchedOutlines
+from assay.audit.explain.explanation import ExplainedGroup, Explanation
+from assay.audit.explain.reproduction import Reproduction
 from assay.cli.console import print_result
-from assay.network import ObjectStore, open_folder, open_store
-from assay.network.chain import ChainError
 from assay.protocol import encode_ss58
 from assay.protocol.reason import name_cost
-from assay.session.resources import open_account
-from assay.session.session import open_session
-from assay.settings.loading import parse_hotkey
-from assay.settings.placing import open_placement
-from assay.settings.sections import Settings
-
-ACCEPTED, REFUSED, UNKNOWN = 0, 1, 2
 
 
-def run_explain(
-    settings: Settings,
-    hotkey: str | None,
-    window: int,
-    folder: Path | None,
-    model: Path | None,
-    validator: str | None,
-    records: str | None,
-    out: Path | None,
-    as_json: bool,
-) -> int:
-    """Explain a window. Return 0 if accepted, 1 if refused, 2 if nothing decides.
-
-    Args:
-        hotkey: SS58, or a miner's name in a demo's folder; None: the wallet's.
-        folder: of a demo, a validator or a miner; None: the miner's folder in the settings.
-        model: a checkpoint's folder, or a folder of checkpoints.
-        validator: SS58: whose record; None: any that is found.
-        records: locator, or folder, of its records; None: the one that it names on chain.
-        out: folder for context and file.
-    """
-    placement = open_placement(settings.compute)
-    with ExitStack() as stack:
-        whose = None if validator is None else parse_hotkey(validator, "--validator")
-        if folder is not None and RunFolder(folder).has_contexts:
-            if hotkey is None:
-                raise ExplainError("whose window? name a hotkey with --hotkey")
-            miner = find_hotkey(hotkey, folder)
-            facts, material = gather_from_folder(folder, miner, window, model, whose, placement)
-        else:
-            miner = _find_own_hotkey(settings) if hotkey is None else find_hotkey(hotkey)
-            store = None if records is None else _open_records(records)
-            home = folder or settings.miner.dir
-            asked = WindowQuery(miner, window, home, model, whose, store, placement)
-            session = stack.enter_context(open_session(settings))
-            outlines = FetchedOutlines(session.folder / "outlines", session.checkpoint_mirrors)
-            facts, material = gather_from_network(session, outlines, asked)
-        if out is not None:
-            material = write_material(out, facts, material)
-        explanation = explain(facts)
-        reproduction = make_reproduction(facts, material, explanation.reason)
+def show_explanation(explanation: Explanation, reproduction: Reproduction, as_json: bool) -> None:
+    """Show an explanation, and how to see it for oneself."""
     document = explanation.to_json() | {"reproduce": asdict(reproduction)}
     print_result(document, as_json, render_explanation(explanation, reproduction))
-    if explanation.accepted is None:
-        return UNKNOWN
-    return ACCEPTED if explanation.accepted else REFUSED
-
-
-def _find_own_hotkey(settings: Settings) -> bytes:
-    try:
-        return open_account(settings).hotkey
-    except ChainError as error:
-        raise ExplainError(
-            f"whose window? name a hotkey with --hotkey, or its wallet with --wallet ({error})"
-        ) from None
-
-
-def _open_records(place: str) -> ObjectStore:
-    """The store at a locator, or a folder of this machine."""
-    if "://" in place:
-        return open_store(place)
-    if not Path(place).is_dir():
-        raise ExplainError(f"--records {place}: there is no such folder")
-    return open_folder(Path(place))
 
 
 def render_explanation(explanation: Explanation, reproduction: Reproduction) -> RenderableType:

@@ -1,41 +1,32 @@
-"""`assay env list|show|sample|score`: environments without a network."""
+"""What `assay env list|show|score` print, and the problems of a seed."""
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 
 from rich.console import Group
 from rich.text import Text
 
 from assay.cli.console import make_table, print_result
-from assay.cli.exits import FINDING, OK
 from assay.environments import (
     Environment,
     EnvironmentEntry,
     Problem,
-    choose_rewards,
-    compute_reward,
-    list_environments,
+    RewardParts,
     make_miner_problem,
 )
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.manifest import start_levels
-from assay.settings.loading import ConfigError, open_named_environment, parse_hotkey
-from assay.settings.sections import Settings
+from assay.settings.loading import ConfigError, parse_hotkey
 
 #: Bytes of an answer that are read from standard input.
 _ANSWER_MAX = 16 << 20
 
 
-def run_env_list(settings: Settings, as_json: bool) -> int:
-    """Print every environment that can be named without settings, and the refused ones.
-
-    Return the exit code: FINDING if a named file cannot be used.
-    """
-    entries = list_environments()
+def show_environments(entries: Sequence[EnvironmentEntry], as_json: bool) -> None:
+    """Show every environment that can be named without settings, and the refused ones."""
     table = make_table("environment", "levels", "what")
     lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
     for entry in entries:
@@ -49,13 +40,10 @@ def run_env_list(settings: Settings, as_json: bool) -> int:
         if count > 1
     ]
     print_result([asdict(entry) for entry in entries], as_json, Group(table, *missing))
-    named = set(map(str, settings.environments.files))
-    return FINDING if any(not entry.usable for entry in entries if entry.file in named) else OK
 
 
-def run_env_show(name: str, as_json: bool) -> None:
-    """Print name, settings, levels and digest."""
-    environment = open_named_environment(name)
+def show_environment(environment: Environment, as_json: bool) -> None:
+    """Show name, settings, levels and digest."""
     document = {
         "name": environment.name,
         "settings": dict(environment.params),
@@ -76,27 +64,8 @@ def run_env_show(name: str, as_json: bool) -> None:
     print_result(document, as_json, "\n".join(lines))
 
 
-def run_env_score(
-    name: str,
-    answer: str,
-    seed: str,
-    index: int,
-    levels: list[int] | None,
-    hotkey: str | None,
-    model: Path | None,
-    as_json: bool,
-) -> None:
-    """Print the reward of an answer to problem `index` of a seed."""
-    environment = open_named_environment(name)
-    given = _read_answer() if answer == "-" else answer
-    if model is not None:
-        from assay.evaluation.model import open_folder
-
-        given = open_folder(model, has_weights=False).tokenizer.strip(given)
-    problem = make_problem(environment, seed, hotkey, levels, index)
-    parts = environment.score(problem, given)
-    rewards = choose_rewards(environment.rated)  # by which length costs nothing
-    reward = compute_reward(parts, 0, rewards, 1)
+def show_score(parts: RewardParts, reward: int, as_json: bool) -> None:
+    """Show the reward of an answer, and its parts, millionths."""
     document = {"reward": reward, **asdict(parts)}
     table = make_table(show_header=False)
     for part, value in document.items():
@@ -123,7 +92,8 @@ def make_problem(
         raise ConfigError(str(error)) from None
 
 
-def _read_answer() -> str:
+def read_answer() -> str:
+    """An answer from standard input. Raises ConfigError."""
     given = sys.stdin.buffer.read(_ANSWER_MAX + 1)  # as bytes: text would lose carriage returns
     if len(given) > _ANSWER_MAX:
         raise ConfigError(f"--answer -: more than {_ANSWER_MAX >> 20} MiB on stdin")
