@@ -1,5 +1,5 @@
-"""`assay env new|vet|export`: makes an environment, checks whether it is fit to pay by, and exports
-any for verifiers."""
+"""`assay env vet|export`: checks whether an environment is fit to pay by, and exports any for
+verifiers."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,13 +14,7 @@ from assay.cli.exits import FINDING, OK
 from assay.cli.saying import choose_say
 from assay.cli.vet_checks import make_checks_table
 from assay.environments.base import resolve_params
-from assay.environments.foreign import (
-    VetReport,
-    is_packed,
-    pack_folder,
-    vet_package,
-    write_new_package,
-)
+from assay.environments.foreign import VetReport, is_packed, pack_folder, vet_package
 from assay.environments.foreign.archive import read_first_name
 from assay.environments.foreign.package_environment import PARAMS
 from assay.environments.problem_table import DOCUMENT_MAX
@@ -37,29 +31,6 @@ from assay.network.files import write_file
 from assay.protocol.parameters import UNITS
 from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.waiting import telling
-
-
-def run_env_new(name: str, folder: Path | None, turns: bool, as_json: bool) -> None:
-    """Write a package, its adversarial set and its tests to a folder that has none of them.
-
-    Args:
-        turns: a package whose worlds reply.
-    """
-    try:
-        texts = write_new_package(name, turns)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    place = Path(name) if folder is None else folder
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise ConfigError(f"--dir {place} exists and is not empty: name another folder")
-    try:
-        for path, text in texts.items():
-            write_file(place / path, text.encode())
-    except OSError as error:
-        raise ConfigError(f"--dir {place}: {error.strerror}") from None
-    lines = [*(f"  {place / path}" for path in texts), "try it:"]
-    lines += [f"  cd {place} && python -m pytest", f"  assay env vet {place / name}"]
-    print_result({"files": [str(place / path) for path in texts]}, as_json, "\n".join(lines))
 
 
 def run_env_vet(

@@ -7,6 +7,7 @@ import typer
 
 from assay.cli.checks import require_there
 from assay.cli.command import Invocation, command
+from assay.cli.exits import cleaning_up
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet
@@ -65,12 +66,19 @@ def adopt(
     base = open_model(settings, base, quiet)
     require_there(source, base, export)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
-        from assay.cli.adopt import run_adopt, run_export
-    if source is not None:
-        run_adopt(settings, source, out, end_token or (), base, as_json, quiet)
-    else:
-        assert export is not None
-        run_export(settings, export, out, as_json, quiet)
+        from assay.cli.adopt_view import show_adoption
+        from assay.neurons.program.logs import log_lines, make_report, wants_json
+        from assay.subnet.adoption.adopt import adopt_model, export_checkpoint
+    with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
+        report = make_report("adoption_note")
+        if source is not None:
+            done = adopt_model(source, out, end_token or (), base, report=report)
+            then = f"Next: `assay subnet publish --recipe RECIPE --model {out}`"
+        else:
+            assert export is not None
+            done = export_checkpoint(export, out, report)
+            then = "Next: name this folder to transformers"
+    show_adoption(done, out, as_json, then)
 
 
 def _require_one(

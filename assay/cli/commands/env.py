@@ -227,8 +227,25 @@ def new(
     """Create an environment of your own: package, levels, adversarial set, tests."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.env_package import run_env_new
-    run_env_new(name, folder, turns, as_json)
+        from assay.cli.console import print_result
+        from assay.environments.foreign import write_new_package
+        from assay.network.files import write_file
+        from assay.settings.loading import ConfigError
+    try:
+        texts = write_new_package(name, turns)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    place = Path(name) if folder is None else folder
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ConfigError(f"--dir {place} exists and is not empty: name another folder")
+    try:
+        for path, text in texts.items():
+            write_file(place / path, text.encode())
+    except OSError as error:
+        raise ConfigError(f"--dir {place}: {error.strerror}") from None
+    lines = [*(f"  {place / path}" for path in texts), "try it:"]
+    lines += [f"  cd {place} && python -m pytest", f"  assay env vet {place / name}"]
+    print_result({"files": [str(place / path) for path in texts]}, as_json, "\n".join(lines))
 
 
 @command(app, "vet", lambda s: (s.environments.files,))

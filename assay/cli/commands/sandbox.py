@@ -7,8 +7,10 @@ import typer
 
 from assay.cli.checks import require_files
 from assay.cli.command import Invocation, command
+from assay.cli.exits import cleaning_up
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Quiet
+from assay.cli.start import announce
 
 app = typer.Typer(
     cls=PagedGroup, no_args_is_help=True, help="The sandbox in which strangers' programs run."
@@ -48,6 +50,21 @@ def prepare(
     """
     if module is not None:
         require_files(module)
-    from assay.cli.sandbox import run_sandbox_prepare
+    from assay.cli.sandbox_view import show_prepared
+    from assay.environments.gym.image import GYM
+    from assay.sandbox.guest import INTERPRETER
+    from assay.sandbox.guest import prepare as prepare_sandbox
+    from assay.settings.loading import ConfigError
 
-    run_sandbox_prepare(module, image, quiet, as_json)
+    images = {None: INTERPRETER, GYM.name: GYM}
+    if image not in images:
+        known = ", ".join(name for name in images if name)
+        raise ConfigError(f"--for {image!r}: there is no such image; there is {known}")
+
+    def tell(doing: str) -> None:
+        if not quiet:
+            announce(doing)
+
+    with cleaning_up():
+        ready = prepare_sandbox(module, tell, images[image])
+    show_prepared(ready, image, as_json)
