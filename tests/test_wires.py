@@ -29,7 +29,10 @@ ALLOWED = {
     ("lab/localnet/services.py", "multiprocessing"): "pipes to its own child",
     ("lab/localnet/services.py", "ProcessPoolExecutor"): "the same",
     ("sandbox/cluster.py", "ray"): "the operator's cluster, whose ports strangers must not reach",
-    ("training/team.py", "rendezvous"): "torchrun's store holds texts that are JSON; see `meet`",
+    (
+        "training/team_meeting.py",
+        "rendezvous",
+    ): "torchrun's store holds texts that are JSON; see `meet`",
 }
 #: Calls that open a socket for others. Addresses: of `tests/integration/test_doors.py`.
 LISTENERS = {
@@ -39,6 +42,7 @@ LISTENERS = {
 }
 #: File → what listens there.
 DOORS = {
+    "cli/commands/ledger.py": "no socket: binds a hotkey to an EVM's address",
     "cli/explorer.py": "pages, where --host says",
     "devnet/subtensor_devnet/node.py": "the simulated chain, on loopback unless --host says else",
     "environments/instructions/instruction_file.py": "no socket: an instruction's arguments",

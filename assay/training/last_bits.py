@@ -41,6 +41,7 @@ CODE = (
     "assay.training.preferences",
     "assay.training.schedule",
     "assay.training.sharding",
+    "assay.training.stale",
     "assay.training.updates",
     "assay.training.weights",
 )

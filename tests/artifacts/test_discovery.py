@@ -488,7 +488,7 @@ def test_a_single_setting_of_an_environment(net):
         ("[timing]\nwindow_blocks = 0\n", "window_blocks is 0"),
         ('[environment]\nname = "chess"\n', "no environment 'chess'"),
         ("[environment]\nname = 3\n", "no environment 3"),
-        ("[environment]\nname = [3]\n", "environment's name"),
+        ("[environment]\nname = [3]\n", r"no environment \[3\]"),
         ("[environment]\nsettings = 3\n", "write names and integers"),
         ("[environment.settings]\ncolour = 3\n", "colour"),
         ('[identity]\ntrainer = "5F"\n', "trainer"),

@@ -14,9 +14,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from assay.audit.bundle import AUDITED_MAX
 from assay.cli.app import app
 from assay.explorer.sources.shell_commands import WINDOWS_MAX
+from assay.judge.about import AUDITED_MAX
 from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
 from tests.commands import start_cold_program, start_program

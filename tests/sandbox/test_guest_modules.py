@@ -28,7 +28,8 @@ def test_only_the_files_that_the_digest_names_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("pytest", "pip install pytest==0.0.1"), ("absent-package", "assay\\[envs")]
+    ("name", "found"),
+    [("pytest", "pip install pytest==0.0.1"), ("absent-package", "assay-judge\\[envs")],
 )
 def test_another_release_or_none_is_named_with_what_to_install(name: str, found: str) -> None:
     with pytest.raises(SandboxError, match=found):

@@ -42,7 +42,7 @@ def test_a_shipped_recipe_can_be_read_and_its_levels_follow_its_cap(name):
 
 def test_the_demos_numbers_are_its_recipes():
     recipe = read_recipe(DEMO_RECIPE)
-    assert make_learning(recipe.trainer) == LearnConfig()
+    assert make_learning(recipe.trainer) == LearnConfig(anchor="step")
     assert replace(MAIN_WORK, **recipe.parameters["work"]) == DEMO_WORK == PRESETS["demo"].work
     assert recipe.make_rules().work == DEMO_WORK
 

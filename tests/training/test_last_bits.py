@@ -12,11 +12,11 @@ from assay.training.last_bits import CODE, compute_code_digest
 #: What a learner loads besides, by the beginnings of names, and why it changes no step.
 OTHERS = {
     "assay.environments": "problems and answers, for the counts of preferences alone",
+    "assay.gate": "which models a network takes",
     "assay.inference.draft": "draws",
     "assay.inference.draws": "draws",
     "assay.inference.families": "tables of what a model's config may say, which the parent binds",
     "assay.inference.folder": "files, whose digests the record has",
-    "assay.inference.gate": "which models a network takes",
     "assay.inference.model_loading": "files, whose digests the record has",
     "assay.inference.passages": "the judge's passes",
     "assay.inference.placing": "devices and their memory, which the record names",

@@ -104,8 +104,8 @@ def test_under_torchrun_nothing_is_opened_before_the_check(
     ended: list[bool] = []
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
     monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setattr("assay.training.team.end_torchrun", lambda: ended.append(True))
-    monkeypatch.setattr("assay.training.team.rendezvous", None)
+    monkeypatch.setattr("assay.training.team_meeting.end_torchrun", lambda: ended.append(True))
+    monkeypatch.setattr("assay.training.team_meeting.rendezvous", None)
     with pytest.raises(SystemExit), join_team():
         pass
     assert ended == [True]
