@@ -134,7 +134,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "env sample sat": (ENDS, "numpy"),
     "env score sat --answer 1": (ENDS, "numpy"),
     "env new STORE": (ENDS, ""),
-    "env look FILE": (ENDS, ""),
+    "env look FILE": (ENDS, "numpy"),
     "env vet FILE": (ENDS, "numpy structlog"),
     "env export nonsense --verifiers NEW": (ENDS, "numpy"),
 }
