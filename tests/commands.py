@@ -31,7 +31,14 @@ Done = subprocess.CompletedProcess[str]
 
 #: The workers of forward passes are forks of it, too.
 PRELOADED = share_preloaded(*MODULES)
-_PROGRAM = "from assay.cli.entry import main; main()"
+#: Python 3.11 keeps the half of a module's bytecode that a full disk (`tests.disks`) has taken.
+_PROGRAM = """
+import resource, sys
+if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+    sys.dont_write_bytecode = True
+from assay.cli.entry import main
+main()
+"""
 
 
 def start_program(*arguments: object, **options: Any) -> "subprocess.Popen[Any]":
