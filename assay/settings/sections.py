@@ -75,7 +75,7 @@ class DemoSettings(_Section):
         None,
         ge=6,
         le=100,
-        description="number of windows; None: 8, with episodes 20, with a recipe 12",
+        description="number of windows; None: 8, with episodes 24, with a recipe 12",
     )
     groups: int | None = Field(
         None,

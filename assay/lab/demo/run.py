@@ -70,7 +70,7 @@ GROUPS_PER_STEP = 8
 HELD_OUT = 256
 #: Windows, held-out problems before and after them, and groups of an honest miner, unless others
 #: are given: of sums, of episodes, and of a recipe.
-SIZES, EPISODES_SIZES, RECIPE_SIZES = (8, 1_500, 24), (20, 400, 24), (12, 300, 8)
+SIZES, EPISODES_SIZES, RECIPE_SIZES = (8, 1_500, 24), (24, 400, 24), (12, 300, 8)
 #: Seconds that threads have to finish their step when the demo stops.
 JOIN_S = 30.0
 #: Blocks after the last epoch in which its weights are sent, included and final, and its record is
