@@ -145,13 +145,15 @@ def _judge_file(options: argparse.Namespace) -> int:
     from assay.judge.form import form_to_json, judge_form
     from assay.judge.pack import MissingPartError
     from assay.judge.shown_file import open_file
+    from assay.protocol.beacon import QUICKNET
     from assay.protocol.ss58 import decode_ss58
 
     shown = open_file(options.file)
     if options.window is None:
         options.window = shown.window
     context, outline = _open_window(options)
-    _require_beacon(context.parameters.beacon, options.allow_local_beacon, "window")
+    drands = context.parameters.beacon == QUICKNET
+    _require_beacon(drands, options.allow_local_beacon, "window")
     hotkey = shown.hotkey if options.hotkey is None else decode_ss58(options.hotkey)
     if hotkey is None:
         raise ValueError(
@@ -207,8 +209,7 @@ def _judge_bundle(options: argparse.Namespace) -> int:
     from assay.judge.bundle_check import check_bundle, list_checked, report_to_json
 
     bundle = open_bundle(options.bundle)
-    for parameters in bundle.history.all:
-        _require_beacon(parameters.beacon, options.allow_local_beacon, "bundle")
+    _require_beacon(bundle.uses_quicknet, options.allow_local_beacon, "bundle")
     report = check_bundle(bundle)
     checked, not_checked = list_checked(report)
     lines = []
@@ -235,10 +236,8 @@ def _judge_bundle(options: argparse.Namespace) -> int:
     return UNDONE if report.missing else OK
 
 
-def _require_beacon(chain: Any, allows_local: bool, where: str) -> None:
-    from assay.protocol.beacon import QUICKNET
-
-    if chain != QUICKNET and not allows_local:
+def _require_beacon(is_drands: bool, allows_local: bool, where: str) -> None:
+    if not is_drands and not allows_local:
         raise ValueError(
             f"the {where}'s beacon chain is not quicknet, so that whoever has its key chose the "
             "audit; if it is a demo's own, add --allow-local-beacon"
