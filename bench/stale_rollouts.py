@@ -91,25 +91,30 @@ class Task:
 
 
 def list_courses() -> Iterable[Course]:
-    """What is asked, the most telling first: the seeds of the two tables by age, courses of one
-    epoch, and other losses once."""
+    """What is asked, the most telling first: `guess` at age 2 by five seeds, both anchors by age,
+    other losses once, then weights by token, the oldest rollouts and courses of one epoch."""
     for seed in SEEDS if FAST else range(5):
         yield Course("guess", 0, "behaviour", seed)
         yield Course("guess", 2, "behaviour", seed)
         yield Course("guess", 2, "sequence", seed)
-    for epochs in (4,) if FAST else (4, 1):
-        for age in (0, *AGES):
-            for task in GROUPS:
-                for arm in ("behaviour", "sequence", "token") if age else ("behaviour",):
-                    for seed in SEEDS:
-                        yield Course(task, age, arm, seed, epochs)
-    if FAST:
-        return
-    for loss in LOSSES:
-        for task in GROUPS if loss != "grpo" else ():
+    yield from _list_ages(("behaviour", "sequence"), AGES[:3])
+    for loss in () if FAST else sorted(set(LOSSES) - {"grpo"}):
+        for task in GROUPS:
             yield Course(task, 0, "behaviour", 0, loss=loss)
             for arm in ("behaviour", "sequence"):
                 yield Course(task, 2, arm, 0, loss=loss)
+    yield from _list_ages(("token", "none"), (2,))
+    yield from _list_ages(tuple(ARMS)[:3], AGES)
+    if not FAST:
+        yield from _list_ages(tuple(ARMS)[:3], AGES, 1)
+
+
+def _list_ages(arms: Iterable[str], ages: Iterable[int], epochs: int = 4) -> Iterable[Course]:
+    for age in (0, *ages):
+        for task in GROUPS:
+            for arm in arms if age else ("behaviour",):
+                for seed in SEEDS:
+                    yield Course(task, age, arm, seed, epochs)
 
 
 def prepare(folder: Path, task: str) -> None:

@@ -22,6 +22,7 @@ def test_a_recipe_is_played_by_its_own_rules_in_short_windows(name):
     assert played.environment == own.environment
     assert played.timing.window_blocks <= 60
     assert played.timing.verdict_end % played.timing.window_blocks == 0
+    assert played.timing.tempo % played.timing.window_blocks == 0
     assert cast is (EPISODES_MINERS if own.work.turns > 1 else RECIPE_MINERS)
     assert asdict(played.rewards) == asdict(own.rewards)
 
